@@ -1,0 +1,95 @@
+"""Where the rows live: SQLite in the data folder, or PostgreSQL by DATABASE_URL."""
+
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+# WAL lets pages read while a trial writes; IMMEDIATE takes the write lock at the start of a transaction, so
+# that two read-modify-writes wait for each other instead of failing with "database is locked".
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA mmap_size=134217728;"
+    "PRAGMA cache_size=-32000;PRAGMA journal_size_limit=67108864;",
+}
+
+# A worker must notice within its lease that the database went away without a word.
+POSTGRES_OPTIONS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+# What may follow the `?` of DATABASE_URL: libpq's names, see "Parameter Key Words" in PostgreSQL's manual.
+POSTGRES_WORDS = {
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "gssencmode",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "options",
+    "passfile",
+    "require_auth",
+    "service",
+    "sslcert",
+    "sslcrl",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "target_session_attrs",
+    "tcp_user_timeout",
+}
+
+FORM = "postgresql://user:password@host:5432/name, or postgresql://user@/name?host=/path/to/socket/folder"
+
+
+def sqlite(path: Path) -> dict[str, object]:
+    """Django's settings for the SQLite database in the file `path`."""
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(path),
+        "OPTIONS": SQLITE_OPTIONS,
+        "CONN_MAX_AGE": 300,
+        "TEST": {"NAME": str(path.with_name("test.sqlite3"))},  # a file: workers of the tests must see it too
+    }
+
+
+def postgres(url: str) -> dict[str, object]:
+    """Django's settings for the PostgreSQL database that `url` names.
+
+    Raises ImproperlyConfigured with one sentence (it never repeats the URL, which may hold a password).
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError as error:
+        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}. Write it as {FORM}.") from error
+    if parts.scheme not in ("postgresql", "postgres"):
+        given = f"{parts.scheme}://" if parts.scheme else "no scheme"
+        raise ImproperlyConfigured(f"DATABASE_URL has {given}; only PostgreSQL is supported: {FORM}.")
+    name = unquote(parts.path.removeprefix("/"))
+    if not name or "/" in name:
+        raise ImproperlyConfigured(f"DATABASE_URL names no database. Write it as {FORM}.")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    host = query.pop("host", "") or unquote(parts.hostname or "")
+    unknown = sorted(query.keys() - POSTGRES_WORDS)
+    if unknown:
+        raise ImproperlyConfigured(f"DATABASE_URL has an unknown option {unknown[0]!r}. Write it as {FORM}.")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": name,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": host,
+        "PORT": str(port or ""),
+        "OPTIONS": POSTGRES_OPTIONS | query,
+        "CONN_MAX_AGE": 300,
+        "CONN_HEALTH_CHECKS": True,
+    }

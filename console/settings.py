@@ -1,0 +1,199 @@
+"""Django's settings. What an installation may choose comes from the environment:
+
+TRIALDECK_DATA        the data folder (default: var, beside manage.py)
+DATABASE_URL          PostgreSQL instead of SQLite in the data folder
+REDIS_URL             a broker of your own instead of the embedded Valkey
+TRIALDECK_SECRET_KEY  instead of the one generated into the data folder
+TRIALDECK_HOSTS       further host names under which the console is reached, separated by commas
+TRIALDECK_ORIGINS     https://… addresses of a proxy in front, separated by commas
+TRIALDECK_STATIC      where collected static files lie (default: staticfiles, beside manage.py)
+TRIALDECK_DEBUG       1 for development: error pages with tracebacks, static files without a manifest
+TZ                    the time zone in which pages show times (default: UTC)
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from console import database, secret
+from experiments import broker
+
+
+def _listed(name: str) -> list[str]:
+    return [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("TRIALDECK_DATA") or ROOT / "var").expanduser().absolute()
+DEBUG = os.environ.get("TRIALDECK_DEBUG") == "1"
+
+try:
+    DATA.mkdir(mode=0o700, parents=True, exist_ok=True)
+    SECRET_KEY = os.environ.get("TRIALDECK_SECRET_KEY") or secret.read_or_make(DATA / "secret")
+except OSError as error:
+    raise ImproperlyConfigured(
+        f"The data folder {DATA} cannot be used: {error.strerror}. Choose another one with TRIALDECK_DATA."
+    ) from error
+
+# Who may be asked for. A proxy in front names its addresses in TRIALDECK_ORIGINS; when all of them are https,
+# cookies are sent over https only and the proxy's X-Forwarded-Proto is believed.
+CSRF_TRUSTED_ORIGINS = _listed("TRIALDECK_ORIGINS")
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *_listed("TRIALDECK_HOSTS")]
+ALLOWED_HOSTS += [urlsplit(origin).hostname or "" for origin in CSRF_TRUSTED_ORIGINS]
+IS_BEHIND_HTTPS = bool(CSRF_TRUSTED_ORIGINS) and all(o.startswith("https://") for o in CSRF_TRUSTED_ORIGINS)
+
+INSTALLED_APPS = [
+    "experiments",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "template_partials",
+    "csp",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "console.urls"
+WSGI_APPLICATION = "console.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# ATOMIC_REQUESTS stays off: with IMMEDIATE every GET would take SQLite's one write lock.
+_database_url = os.environ.get("DATABASE_URL", "").strip()
+DATABASES = {
+    "default": database.postgres(_database_url) if _database_url else database.sqlite(DATA / "db.sqlite3")
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "experiments.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "sign-in"
+
+# Browsers share cookies between the ports of a host: two consoles on one machine must not sign each other
+# out.
+_mark = hashlib.sha256(b"cookie:" + SECRET_KEY.encode()).hexdigest()[:8]
+SESSION_COOKIE_NAME = f"trialdeck_session_{_mark}"
+CSRF_COOKIE_NAME = f"trialdeck_csrf_{_mark}"
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_BEHIND_HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_BEHIND_HTTPS else None
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if IS_BEHIND_HTTPS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = os.environ.get("TZ", "").removeprefix(":") or "UTC"
+
+STATIC_URL = "static/"
+STATIC_ROOT = Path(os.environ.get("TRIALDECK_STATIC") or ROOT / "staticfiles").expanduser().absolute()
+STATICFILES_DIRS = [ROOT / "static"] if (ROOT / "static").is_dir() else []
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+
+# Celery only carries nudges: what must happen is a row. So a message is acknowledged when it arrives (early),
+# nothing is stored about its result, and a lost one is no loss.
+CELERY_BROKER_URL = os.environ.get("REDIS_URL") or broker.url(DATA)
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 5,
+    # For senders: a web request must not wait for a broker that is away; the beat finds the work in the rows.
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.2,
+    "interval_max": 0.5,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker tries for ever
+CELERY_TASK_PUBLISH_RETRY_POLICY = {
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.2,
+    "interval_max": 0.5,
+}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_DEFAULT_QUEUE = "control"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+            "datefmt": "%Y-%m-%d %H:%M:%S",
+        },
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("TRIALDECK_LOG_LEVEL", "INFO").upper()},
+    "loggers": {
+        "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+    },
+}

