@@ -1,4 +1,4 @@
-"""Where every test runs: a data folder of its own, SQLite in a file (PostgreSQL with --pg), a real Valkey if asked.
+"""Where every test runs: a data folder of its own, SQLite in a file (--pg: PostgreSQL), a Valkey on demand.
 
 The environment is set here, before Django reads its settings, and nothing of the caller's gets in.
 """
