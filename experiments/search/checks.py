@@ -1,0 +1,70 @@
+"""What is wrong with what a user wrote, and where: shared by the space, the algorithms and early stopping."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: where (`lr._value[1]`; empty for the whole), and what to do about it."""
+
+    path: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.sentence}" if self.path else self.sentence
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of an algorithm or of early stopping; `low` and `high` are its bounds, both included."""
+
+    name: str
+    type: type
+    default: int | bool
+    meaning: str
+    low: int | None = None
+    high: int | None = None
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """Say " Did you mean TPE?" when something known is spelled much like this word, else nothing."""
+    by_folded = {name.casefold(): name for name in known}
+    close = get_close_matches(str(word)[:100].casefold(), by_folded, n=1, cutoff=0.5)
+    return f" Did you mean {by_folded[close[0]]}?" if close else ""
+
+
+def check_arguments(given: object, known: Sequence[Argument]) -> list[Fault]:
+    """Say what is wrong with these arguments; each fault's path is the argument's name."""
+    if not isinstance(given, Mapping):
+        return [Fault("arguments", "Give the arguments as an object, such as {} for the defaults.")]
+    by_name = {argument.name: argument for argument in known}
+    faults = []
+    for name, value in given.items():
+        if name not in by_name:
+            faults.append(Fault(str(name)[:100], f"There is no such argument.{_offer(name, by_name)}"))
+        elif sentence := _wrong(value, by_name[name]):
+            faults.append(Fault(name, sentence))
+    return faults
+
+
+def filled(given: Mapping[str, object], known: Sequence[Argument]) -> dict:
+    """Return the given arguments with the defaults for the missing ones."""
+    return {argument.name: given.get(argument.name, argument.default) for argument in known}
+
+
+def _offer(name: object, known: Mapping[str, Argument]) -> str:
+    if not known:
+        return " It takes no arguments."
+    return nearest(name, known) or f" It takes {', '.join(known)}."
+
+
+def _wrong(value: object, argument: Argument) -> str | None:
+    if argument.type is bool:
+        return None if isinstance(value, bool) else "This is a switch: give true or false."
+    if isinstance(value, bool) or not isinstance(value, int):
+        return f"This must be a whole number between {argument.low} and {argument.high}."
+    if not argument.low <= value <= argument.high:
+        return f"This must lie between {argument.low} and {argument.high}."
+    return None
