@@ -1,0 +1,63 @@
+// A link with data-dialog leads to a page that asks ([data-question]). Here the same question opens in a native <dialog>;
+// its form posts as it would from the page. Whatever goes wrong, the link is followed.
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[data-dialog]");
+  if (!link || event.defaultPrevented || event.button !== 0) return;
+  if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  open(link);
+});
+
+let asking = null; // the link whose question is on its way: a second click waits for the first
+
+async function open(link) {
+  if (asking) return;
+  asking = link;
+  try {
+    const question = await fetchQuestion(link.href);
+    if (question) show(question, link);
+    else location.assign(link.href);
+  } catch {
+    location.assign(link.href);
+  } finally {
+    asking = null;
+  }
+}
+
+async function fetchQuestion(url) {
+  const response = await fetch(url, { headers: { "HX-Request": "true", "HX-Target": "dialog" } });
+  if (!response.ok || response.redirected) return null;
+  const question = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-question]");
+  const form = question?.querySelector("form");
+  // A form without an action posts to its page, which is not the page we are on.
+  form?.setAttribute("action", new URL(form.getAttribute("action") || "", url).href);
+  return question;
+}
+
+function show(question, link) {
+  const dialog = document.createElement("dialog");
+  dialog.className = question.className;
+  dialog.setAttribute("aria-labelledby", question.getAttribute("aria-labelledby") ?? "");
+  dialog.append(...document.importNode(question, true).childNodes);
+  dialog.addEventListener("click", (event) => {
+    const isOut = event.target.closest("[data-close]");
+    if (isOut) event.preventDefault();
+    if (isOut || event.target === dialog) dialog.close();
+  });
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    wayBack(link)?.focus();
+  });
+  const menu = link.closest("[popover]:popover-open");
+  document.body.append(dialog);
+  menu?.hidePopover();
+  dialog.showModal();
+}
+
+/** The link that asked or, when it stands in a closed menu, the menu's button. */
+function wayBack(link) {
+  const menu = link.closest("[popover]");
+  if (!menu || menu.matches(":popover-open")) return link;
+  return document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
+}
