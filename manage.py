@@ -11,6 +11,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  before any import that an old Pyt
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
+    obey_data_option(sys.argv)
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
@@ -20,6 +21,17 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(str(error))
+
+
+def obey_data_option(argv: list[str]) -> None:
+    """--data of `up`, `worker` and `control`: read before the settings are, because they need it."""
+    if argv[1:2] not in (["up"], ["worker"], ["control"]):
+        return
+    for option, value in zip(argv, [*argv[1:], ""], strict=True):
+        if option == "--data" and value:
+            os.environ["TRIALDECK_DATA"] = value
+        elif option.startswith("--data="):
+            os.environ["TRIALDECK_DATA"] = option.removeprefix("--data=")
 
 
 if __name__ == "__main__":

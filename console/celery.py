@@ -1,12 +1,13 @@
 """Celery's app. Its settings are the CELERY_ ones in console/settings.py."""
 
 import os
+import threading
 import warnings
 from pathlib import Path
 
 from celery import Celery
 from celery.platforms import SecurityWarning
-from celery.signals import worker_ready
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
@@ -14,9 +15,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 # in a container root is the usual user: the warning would greet everybody and help nobody.
 warnings.filterwarnings("ignore", category=SecurityWarning)
 
+SHUTDOWN_S = 3.8  # a trial gets 3 s of grace at shutdown, then its result is written; `up` is gone after 5 s
+
 app = Celery("trialdeck")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["experiments"])
+
+
+@setup_logging.connect
+def keep_djangos_logging(**_: object) -> None:
+    """Celery leaves logging alone when somebody answers this signal: LOGGING in the settings is enough."""
 
 
 @worker_ready.connect
@@ -25,3 +33,11 @@ def say_ready(**_: object) -> None:
     path = os.environ.get("TRIALDECK_READY")
     if path:
         Path(path).touch()
+
+
+@worker_shutting_down.connect
+def end_in_time(**_: object) -> None:
+    """A task that hangs must not keep the worker: what it has not written yet is found again in the rows."""
+    timer = threading.Timer(SHUTDOWN_S, os._exit, [0])
+    timer.daemon = True
+    timer.start()

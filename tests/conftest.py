@@ -34,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if name in FOREIGN or name.startswith(("TRIALDECK_", "GRANIAN_", "CELERY_")):
             del os.environ[name]
     os.environ["TRIALDECK_DATA"] = str(_data)
+    os.environ["TRIALDECK_STATIC"] = str(_data / "static")
+    (_data / "static").mkdir()
     os.environ["DJANGO_SETTINGS_MODULE"] = "console.settings"
     if config.getoption("--pg"):
         _postgres = Postgres()

@@ -1,0 +1,61 @@
+"""What `worker`, `control` and `up` check before they start. A refusal is one sentence and ends them."""
+
+import os
+import re
+import sys
+from typing import NoReturn
+
+from django.conf import settings
+from django.core.management.base import CommandParser
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from experiments import broker
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Ends the command with `sentence` on standard error and status 1."""
+    sys.exit(sentence)
+
+
+def add_data_argument(parser: CommandParser) -> None:
+    """--data; manage.py has already obeyed it, because the settings need it first."""
+    parser.add_argument("--data", help="the data folder (default: TRIALDECK_DATA, else var)")
+
+
+def whole_number(text: str | int, *, name: str, low: int, high: int) -> int:
+    """`text` as a number between `low` and `high`, or a refusal that names the option `name`."""
+    if re.fullmatch(r"[0-9]{1,9}", str(text)) and low <= int(text) <= high:
+        return int(text)
+    refuse(f"{name} must be a whole number from {low} to {high}, not {str(text)!r}.")
+
+
+def default_slots() -> int:
+    """As many trials at once as this process may use cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_one_machine() -> None:
+    """SQLite is a file on one machine: refuses it together with a broker on another one."""
+    if connection.vendor == "sqlite" and broker.is_elsewhere(settings.CELERY_BROKER_URL):
+        refuse(
+            "REDIS_URL names a broker on another machine, but the database is SQLite, which works on one "
+            "machine only. Set DATABASE_URL to a PostgreSQL that all machines reach."
+        )
+
+
+def check_database() -> None:
+    """Refuses when the database does not answer or lacks migrations."""
+    try:
+        executor = MigrationExecutor(connection)
+        is_behind = bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    except DatabaseError as error:
+        refuse(f"The database does not answer: {first_line(error)}. Check DATABASE_URL and the server.")
+    if is_behind:
+        refuse("The database is older than this version of Trialdeck. Run: manage.py migrate")
+
+
+def first_line(error: Exception) -> str:
+    """What `error` says, in one line without a full stop."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")

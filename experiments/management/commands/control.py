@@ -1,0 +1,27 @@
+"""`manage.py control`: conducts experiments and keeps the beat. Several may run; the beat holds a lease."""
+
+import os
+import socket
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from experiments.management.arguments import add_data_argument, check_database, check_one_machine
+from experiments.management.commands.worker import serve
+
+THREADS = 4
+
+
+class Command(BaseCommand):
+    help = (
+        "Conducts experiments: proposes trials, judges them, notices lost workers. Until SIGTERM or Ctrl-C."
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_data_argument(parser)
+
+    def handle(self, **_: object) -> None:
+        check_one_machine()
+        check_database()
+        os.environ["TRIALDECK_ROLE"] = "control"
+        serve(f"control@{socket.gethostname()}", lines=["control"], threads=THREADS)

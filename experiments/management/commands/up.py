@@ -1,0 +1,232 @@
+"""`manage.py up`: the whole console on one machine, in the foreground, until Ctrl-C."""
+
+import fcntl
+import hashlib
+import http.client
+import os
+import socket
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TextIO
+
+from django.conf import settings
+from django.core.management import call_command, get_commands
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError, connections
+
+from console import statics
+from console.supervisor import Failed, Service, Stopped, Supervisor
+from experiments import broker
+from experiments.management.arguments import (
+    add_data_argument,
+    check_one_machine,
+    default_slots,
+    first_line,
+    refuse,
+    whole_number,
+)
+
+HOST = "127.0.0.1"
+LINK_VALID_FOR = timedelta(hours=24)
+END_ORDER = ["web", "worker", "control", "broker"]
+
+
+class Command(BaseCommand):
+    help = "Starts broker, database, web, worker and control on this machine; Ctrl-C ends them all."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--port", default=8000, help="where the console listens on 127.0.0.1 (default: 8000)"
+        )
+        parser.add_argument("--slots", default=default_slots(), help="trials at once (default: one per core)")
+        parser.add_argument("--no-demo", action="store_true", help="the first start makes no demo workspace")
+        add_data_argument(parser)
+
+    def handle(self, *, port: str | int, slots: str | int, no_demo: bool, **_: object) -> None:
+        port = whole_number(port, name="--port", low=1, high=65535)
+        slots = whole_number(slots, name="--slots", low=1, high=512)
+        check_one_machine()
+        lock = take(settings.DATA, address=f"http://{HOST}:{port}/")
+        supervisor = Supervisor(
+            folder=settings.ROOT,
+            env={**os.environ, "TRIALDECK_DATA": str(settings.DATA), "PYTHONUNBUFFERED": "1"},
+            installation="up-" + hashlib.sha256(os.fsencode(settings.DATA)).hexdigest()[:16],
+            say=say,
+        )
+        supervisor.obey_signals()
+        try:
+            supervisor.sweep()
+            check_port(port)
+            bring_up(supervisor, port=port, slots=slots, wants_demo=not no_demo)
+            supervisor.watch()
+        except Stopped:
+            say("\nStopping: web, worker, control, broker.")
+            problem = None
+        except (Failed, broker.BrokerError) as error:
+            problem = str(error)
+        finally:
+            supervisor.end(END_ORDER)
+            lock.truncate(0)
+            lock.close()
+        if problem:
+            refuse(problem)
+        say("Everything has ended. The next start goes on from here.")
+
+
+def bring_up(supervisor: Supervisor, *, port: int, slots: int, wants_demo: bool) -> None:
+    """Starts everything in order, saying so; returns when the console can be used."""
+    data = settings.DATA
+    logs = data / "log"
+    logs.mkdir(mode=0o700, exist_ok=True)
+    say(f"Trialdeck, data in {data}")
+
+    if os.environ.get("REDIS_URL"):
+        check_outside_broker()
+        say(f"  {'broker':9} yours (REDIS_URL)")
+    else:
+        service = Service(
+            "broker", broker.argv(data), logs / "broker.log", lambda: broker.is_answering(data), grace_s=1.0
+        )
+        supervisor.start(service)
+        supervisor.wait_until_ready(service)
+        say(f"  {'broker':9} ready            {service.log}")
+
+    is_first, token = prepare_database()
+    say(f"  {'database':9} ready            {settings.DATABASES['default']['NAME']}")
+    statics.collect()
+    if is_first and wants_demo and "demo" in get_commands():
+        call_command("demo")
+    connections.close_all()
+
+    services = [web(port, logs), worker(slots, data, logs), control(data, logs)]
+    supervisor.start(*services)
+    for service in services:
+        supervisor.wait_until_ready(service)
+        extra = f"{slots} slot{'s' * (slots > 1)}" if service.name == "worker" else ""
+        say(f"  {service.name:9} ready {extra:10} {service.log}")
+
+    say(f"\nTrialdeck is at http://{HOST}:{port}/ (Ctrl-C ends it)")
+    if token:
+        say(
+            f"Sign in as the owner, once, within 24 hours: http://{HOST}:{port}/enter/{token}/\n"
+            "(manage.py changepassword sets a password for later)"
+        )
+
+
+def take(data: Path, *, address: str) -> TextIO:
+    """Locks the data folder for this process; the open lock file. Refuses when another `up` has it."""
+    path = data / "up.lock"
+    lock = path.open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        who = lock.read().strip() or "another process"
+        refuse(
+            f"The data folder {data} is in use by {who}. Stop that one, or choose another folder with --data."
+        )
+    lock.truncate(0)
+    lock.write(f"the Trialdeck at {address} (process {os.getpid()})")
+    lock.flush()
+    return lock
+
+
+def check_port(port: int) -> None:
+    """Raises Failed when somebody listens there already, or it is not ours to use."""
+    with socket.socket() as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # what granian does: TIME_WAIT is no obstacle
+        try:
+            probe.bind((HOST, port))
+        except PermissionError:
+            raise Failed(
+                f"Port {port} needs rights that you do not have. Use PORT=8000 (--port 8000)."
+            ) from None
+        except OSError:
+            raise Failed(f"Port {port} is taken. Use PORT={port + 1} (--port {port + 1}).") from None
+
+
+def check_outside_broker() -> None:
+    """Raises Failed when the broker that REDIS_URL names does not answer."""
+    from kombu import Connection
+
+    with Connection(
+        settings.CELERY_BROKER_URL, connect_timeout=3, transport_options={"socket_timeout": 3}
+    ) as outside:
+        try:
+            outside.default_channel.client.ping()
+        except Exception as error:  # noqa: BLE001  whatever its transport raises: the broker cannot be used
+            raise Failed(
+                f"The broker {outside.as_uri()} (REDIS_URL) does not answer: {first_line(error)}."
+            ) from error
+
+
+def prepare_database() -> tuple[bool, str | None]:
+    """Migrates; whether this is the first start; a sign-in token as long as the owner has never entered."""
+    from experiments.models import SignInLink
+    from experiments.models.people import ensure_owner
+
+    try:
+        call_command("migrate", interactive=False, verbosity=0)
+        owner, is_first = ensure_owner()
+    except DatabaseError as error:
+        raise Failed(f"The database cannot be used: {first_line(error)}.") from error
+    if is_first or (owner.last_login is None and not owner.has_usable_password()):
+        return is_first, SignInLink.issue(owner, LINK_VALID_FOR)
+    return is_first, None
+
+
+def web(port: int, logs: Path) -> Service:
+    argv = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(port)]
+    argv += ["--workers", "1", "--blocking-threads", "4", "--no-ws", "--workers-kill-timeout", "1"]
+    argv += ["console.wsgi:application"]
+    return Service("web", argv, logs / "web.log", lambda: is_serving(port), grace_s=1.5)
+
+
+def worker(slots: int, data: Path, logs: Path) -> Service:
+    argv = [
+        sys.executable,
+        "manage.py",
+        "worker",
+        "--queue",
+        "default",
+        "--slots",
+        str(slots),
+        "--name",
+        "local",
+    ]
+    return _celery("worker", argv, data=data, logs=logs, grace_s=4.0)
+
+
+def control(data: Path, logs: Path) -> Service:
+    return _celery("control", [sys.executable, "manage.py", "control"], data=data, logs=logs, grace_s=2.0)
+
+
+def _celery(name: str, argv: list[str], *, data: Path, logs: Path, grace_s: float) -> Service:
+    ready = data / f"{name}.ready"
+    ready.unlink(missing_ok=True)
+    return Service(
+        name, argv, logs / f"{name}.log", ready.exists, grace_s, env={"TRIALDECK_READY": str(ready)}
+    )
+
+
+def is_serving(port: int) -> bool:
+    """Whether the console answers on this port, its database included."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def say(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except OSError:  # nobody reads any more (`make up | head`): that is no reason to end
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115

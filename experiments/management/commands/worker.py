@@ -1,0 +1,81 @@
+"""`manage.py worker`: runs trials from queues, in this process, until SIGTERM or Ctrl-C."""
+
+import os
+import re
+import socket
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from experiments.management.arguments import (
+    add_data_argument,
+    check_database,
+    check_one_machine,
+    default_slots,
+    refuse,
+    whole_number,
+)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+class Command(BaseCommand):
+    help = "Runs trials from one or more queues, several at once, until SIGTERM or Ctrl-C."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--queue", action="append", default=[], help="a queue to serve; repeat it, in order of preference"
+        )
+        parser.add_argument("--slots", default=default_slots(), help="trials at once (default: one per core)")
+        parser.add_argument("--name", default=socket.gethostname(), help="default: this machine's name")
+        add_data_argument(parser)
+
+    def handle(self, *, queue: list[str], slots: str | int, name: str, **_: object) -> None:
+        slots = whole_number(slots, name="--slots", low=1, high=512)
+        if not NAME.fullmatch(name):
+            refuse(
+                f"--name {name!r} cannot be used: letters, digits, dots, dashes and underscores, at most 63, "
+                "beginning with a letter or digit."
+            )
+        check_one_machine()
+        check_database()
+        names = list(dict.fromkeys(queue or ["default"]))
+        lines = lines_of(names)
+        # experiments.tasks reads these when Celery says that the worker starts.
+        os.environ.update(
+            TRIALDECK_ROLE="worker",
+            TRIALDECK_WORKER=name,
+            TRIALDECK_QUEUES=",".join(names),
+            TRIALDECK_SLOTS=str(slots),
+        )
+        serve(f"{name}@{socket.gethostname()}", lines=[*lines, f"worker.{name}"], threads=slots)
+
+
+def lines_of(names: list[str]) -> list[str]:
+    """The broker's names of these queues, in order. Refuses an unknown one and names those that exist."""
+    from experiments.models import Queue
+
+    if "default" in names:
+        Queue.default()
+    known = {queue.name: queue.line for queue in Queue.objects.all()}
+    for name in names:
+        if name not in known:
+            refuse(f"There is no queue {name!r}; there are: {', '.join(sorted(known)) or 'none yet'}.")
+    return [known[name] for name in names]
+
+
+def serve(node: str, *, lines: list[str], threads: int) -> None:
+    """Runs Celery's worker `node` on these lines in this process; ends the process with its exit code."""
+    from console.celery import app
+
+    worker = app.Worker(
+        hostname=node,
+        pool_cls="threads",
+        concurrency=threads,
+        queues=lines,
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+    )
+    worker.start()
+    raise SystemExit(worker.exitcode)
