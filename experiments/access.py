@@ -1,0 +1,44 @@
+"""Floor 3: who may see is `visible_to` on the querysets (else 404); who may act is here (else 403)."""
+
+from __future__ import annotations
+
+from experiments.models import Experiment, ExperimentState, Forbidden, Role, User, Workspace
+
+# The least role for each verb. Whatever is not named here needs an operator.
+NEEDS: dict[str, Role] = {
+    "view": Role.VIEWER,
+    "restore": Role.OWNER,
+    "manage": Role.OWNER,
+}
+
+
+def role_in(user: User, workspace: Workspace) -> Role | None:
+    """The role of a person in a workspace, read once per request and person."""
+    known = user.__dict__.setdefault("_roles", {})
+    if workspace.pk not in known:
+        known[workspace.pk] = workspace.role_of(user)
+    return known[workspace.pk]
+
+
+def missing(user: User, verb: str, row: Experiment | Workspace) -> str:
+    """What a person lacks for `verb` on `row`, as a sentence; empty: they may."""
+    workspace = row if isinstance(row, Workspace) else row.workspace
+    role = role_in(user, workspace)
+    needed = NEEDS.get(verb, Role.OPERATOR)
+    if verb == "delete" and getattr(row, "state", "") == ExperimentState.PUBLISHED:
+        needed = Role.OWNER
+    if role is None:
+        return f"You are not a member of the workspace {workspace}."
+    if role.rank < needed.rank:
+        return f"This needs the role {needed.label.lower()} in the workspace {workspace}; yours is {role.label.lower()}."
+    return ""
+
+
+def may(user: User, verb: str, row: Experiment | Workspace) -> bool:
+    return not missing(user, verb, row)
+
+
+def require(user: User, verb: str, row: Experiment | Workspace) -> None:
+    """Raises `Forbidden` with what is missing."""
+    if said := missing(user, verb, row):
+        raise Forbidden(said)

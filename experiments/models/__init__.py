@@ -1,0 +1,44 @@
+"""Floor 2: rows, their verbs and their rules."""
+
+from .event import Event
+from .experiment import Experiment
+from .lease import Lease
+from .log import LogPiece
+from .metric import Point
+from .people import Member, Role, SignInLink, User, Workspace
+from .project import Project
+from .queue import Queue, Worker
+from .revision import Revision
+from .settings import Invalid, Settings
+from .status import ExperimentState, Forbidden, Overtaken, Refused, TrialState
+from .trial import Failure, Outcome, Source, Suggestion, Trial, TrialParameter
+
+__all__ = [
+    "Event",
+    "Experiment",
+    "ExperimentState",
+    "Failure",
+    "Forbidden",
+    "Invalid",
+    "Lease",
+    "LogPiece",
+    "Member",
+    "Outcome",
+    "Overtaken",
+    "Point",
+    "Project",
+    "Queue",
+    "Refused",
+    "Revision",
+    "Role",
+    "Settings",
+    "SignInLink",
+    "Source",
+    "Suggestion",
+    "Trial",
+    "TrialParameter",
+    "TrialState",
+    "User",
+    "Worker",
+    "Workspace",
+]

@@ -1,0 +1,28 @@
+"""JSON that comes back exactly as it went in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db import models
+
+
+class ExactJSONField(models.TextField):
+    """A JSON document kept as text: key order, 1 against 1.0, and 1e+16 survive on every database.
+
+    PostgreSQL's jsonb sorts keys and turns 1e+16 into an integer, which would change the order of parameters
+    and the values that a process receives. Not for searching inside. Refuses NaN and infinities.
+    """
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
+        return None if value is None else json.loads(value)
+
+    def to_python(self, value: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) else value
+
+    def get_prep_value(self, value: Any) -> str | None:
+        return None if value is None else json.dumps(value, allow_nan=False, ensure_ascii=False)
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return self.get_prep_value(self.value_from_object(obj)) or ""

@@ -1,0 +1,35 @@
+"""A name that one process holds for a while."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import IntegrityError, models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+
+class Lease(models.Model):
+    """Who may do what only one may do at a time, such as the beat. Losing it costs a few seconds, never more."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    holder = models.CharField(max_length=64)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.holder} until {self.until:%T}"
+
+    @classmethod
+    def hold(cls, name: str, holder: str, *, for_: timedelta) -> bool:
+        """Takes or prolongs the lease. False while somebody else holds it."""
+        now = timezone.now()
+        mine = Q(holder=holder) | Q(until__lt=now) | Q(until__gt=now + 10 * for_)  # the last: a clock jumped
+        if cls.objects.filter(mine, name=name).update(holder=holder, until=now + for_):
+            return True
+        try:
+            with transaction.atomic():
+                return cls.objects.get_or_create(name=name, defaults={"holder": holder, "until": now + for_})[
+                    1
+                ]
+        except IntegrityError:
+            return False

@@ -1,0 +1,55 @@
+"""What a trial printed: its first and its last 8 MiB, in pieces with their offsets."""
+
+from __future__ import annotations
+
+from django.db import models
+
+HEAD_BYTES = 8 * 1024 * 1024
+TAIL_BYTES = 8 * 1024 * 1024
+PIECE_BYTES = 64 * 1024
+
+
+class LogPiece(models.Model):
+    """A run of bytes of a trial's output. `offset` counts bytes from its start; a gap means: cut there."""
+
+    trial = models.ForeignKey("Trial", models.CASCADE, related_name="log_pieces")
+    offset = models.BigIntegerField()
+    size = models.IntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        ordering = ["offset"]
+        constraints = [models.UniqueConstraint(fields=["trial", "offset"], name="log_piece_once")]
+
+    def __str__(self) -> str:
+        return f"{self.trial_id}: {self.offset}+{self.size}"
+
+    @classmethod
+    def keep(cls, pieces: list[LogPiece]) -> None:
+        """Stores pieces; one that has grown replaces its former self."""
+        latest = {(piece.trial_id, piece.offset): piece for piece in pieces}
+        cls.objects.bulk_create(
+            latest.values(),
+            batch_size=100,
+            update_conflicts=True,
+            unique_fields=["trial", "offset"],
+            update_fields=["size", "data"],
+        )
+
+    @classmethod
+    def trim(cls, trial_id: int, *, total: int) -> None:
+        """Drops what lies between the head and the tail of an output of `total` bytes."""
+        if total > HEAD_BYTES + TAIL_BYTES:
+            cls.objects.filter(
+                trial=trial_id, offset__gte=HEAD_BYTES, offset__lt=total - TAIL_BYTES - PIECE_BYTES
+            ).delete()
+
+    @classmethod
+    def tail(cls, trial_id: int, *, size: int = PIECE_BYTES) -> bytes:
+        """The last bytes that were stored, at most `size`."""
+        data = b""
+        for piece in cls.objects.filter(trial=trial_id).order_by("-offset").iterator(chunk_size=4):
+            data = bytes(piece.data) + data
+            if len(data) >= size:
+                break
+        return data[-size:]

@@ -1,0 +1,37 @@
+"""Metrics: one row per (trial, name, step), so that a replay is harmless."""
+
+from __future__ import annotations
+
+from django.db import models
+
+MAX_POINTS = 100_000  # of one series
+
+
+class Point(models.Model):
+    """One intermediate result. `value` is None where the trial reported something that is no finite number;
+    `text` then says what it was. Steps count from 0, as the trial counts them."""
+
+    trial = models.ForeignKey("Trial", models.CASCADE, related_name="points")
+    name = models.CharField(max_length=100)
+    step = models.BigIntegerField()
+    value = models.FloatField(null=True)
+    text = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        ordering = ["name", "step"]
+        constraints = [models.UniqueConstraint(fields=["trial", "name", "step"], name="point_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.step}] = {self.text if self.value is None else self.value}"
+
+    @classmethod
+    def keep(cls, points: list[Point]) -> None:
+        """Stores points; one that is there already is overwritten. The last of equal steps wins."""
+        latest = {(point.trial_id, point.name, point.step): point for point in points}
+        cls.objects.bulk_create(
+            latest.values(),
+            batch_size=500,
+            update_conflicts=True,
+            unique_fields=["trial", "name", "step"],
+            update_fields=["value", "text"],
+        )

@@ -1,0 +1,280 @@
+"""What an experiment is told: command, objective, search space, algorithm, budget. One gatekeeper for all doors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+
+from experiments.runner import command as commands
+from experiments.runner import pattern as patterns
+from experiments.search import early, engine
+from experiments.search.space import Space, SpaceError, parse
+
+DAY_S = 86_400
+MAX_TRIALS = 1_000_000
+MAX_CONCURRENCY = 1_000
+
+
+class Invalid(Exception):
+    """Settings that cannot be accepted. `errors`: sentences by field name; nothing was changed."""
+
+    def __init__(self, errors: Mapping[str, list[str]]) -> None:
+        self.errors = dict(errors)
+        super().__init__("; ".join(f"{name}: {' '.join(said)}" for name, said in self.errors.items()))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of an experiment, checked.
+
+    Durations are in seconds. `max_trials` counts proposals; None means no limit, as for the durations and
+    `goal`. `breaker` is the number of failures alike, in a row, after which the experiment pauses; 0: never.
+    """
+
+    command: str
+    space_document: dict
+    directory: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    passes_arguments: bool = False
+    metric: str = "default"
+    direction: str = "maximize"
+    source: str = "sdk"
+    pattern: str = ""
+    metric_path: str = ""
+    selection: str = "final"
+    weights: dict[str, float] = field(default_factory=dict)
+    goal: float | None = None
+    algorithm: str = "TPE"
+    algorithm_arguments: dict = field(default_factory=dict)
+    seed: int = 0
+    max_trials: int | None = 100
+    concurrency: int = 1
+    max_duration_s: float | None = None
+    max_trial_duration_s: float | None = None
+    stop_grace_s: float = 10
+    retries: int = 2
+    breaker: int = 10
+    early_stopping: str = "none"
+    early_stopping_arguments: dict = field(default_factory=dict)
+
+    @cached_property
+    def space(self) -> Space:
+        return parse(self.space_document)
+
+    @property
+    def objective(self) -> str:
+        """`maximize val_accuracy`, in words."""
+        return f"{self.direction} {self.metric}"
+
+    @classmethod
+    def stored(cls, document: Mapping) -> Settings:
+        """From a revision: was checked when it was accepted. Fields that came later take their defaults."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in document.items() if name in known})
+
+    @classmethod
+    def checked(cls, document: Mapping) -> Settings:
+        """From a person or a program. Raises `Invalid` with all that is wrong, by field."""
+        return Checker(document).settings()
+
+    def document(self) -> dict:
+        """JSON-able, for a revision."""
+        return asdict(self)
+
+    def differences(self, other: Settings) -> dict[str, tuple[object, object]]:
+        """The fields that differ, as (here, there)."""
+        mine, theirs = self.document(), other.document()
+        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+
+
+# What an Update under way may not change (TD-U9), with the reason.
+LOCKED = {
+    "metric": "The results so far measure another metric. Clone the experiment to change it.",
+    "direction": "The results so far were ranked the other way. Clone the experiment to change it.",
+    "algorithm": "What the algorithm has learnt belongs to it. Clone the experiment to change it.",
+}
+
+
+class Checker:
+    """Reads a document field by field and collects one sentence for each fault."""
+
+    def __init__(self, document: Mapping) -> None:
+        self.document = document
+        self.errors: dict[str, list[str]] = {}
+
+    def settings(self) -> Settings:
+        """The settings, or `Invalid`."""
+        known = {one.name for one in fields(Settings)}
+        for name in self.document:
+            if name not in known:
+                self.fault(str(name)[:64], "There is no such setting.")
+        space = self.space()
+        values = {
+            "command": self.command(space),
+            "space_document": space.document if space else {},
+            "directory": self.text("directory", limit=1000, line=True),
+            "environment": self.environment(),
+            "passes_arguments": self.truth("passes_arguments"),
+            "metric": self.text("metric", default="default", limit=100, line=True) or "default",
+            "direction": self.one_of("direction", ("maximize", "minimize")),
+            "source": self.one_of("source", ("sdk", "stdout", "file")),
+            "pattern": self.text("pattern", limit=1000, line=True),
+            "metric_path": self.text("metric_path", limit=1000, line=True),
+            "selection": self.one_of("selection", ("final", "best", "average")),
+            "weights": self.weights(),
+            "goal": self.number("goal"),
+            "algorithm": self.text("algorithm", default="TPE", limit=64, line=True),
+            "algorithm_arguments": self.mapping("algorithm_arguments"),
+            "seed": self.whole("seed", default=0, low=0, high=2**31 - 1),
+            "max_trials": self.whole("max_trials", default=100, low=1, high=MAX_TRIALS, empty=None),
+            "concurrency": self.whole("concurrency", default=1, low=1, high=MAX_CONCURRENCY),
+            "max_duration_s": self.number("max_duration_s", low=1, high=3650 * DAY_S),
+            "max_trial_duration_s": self.number("max_trial_duration_s", low=1, high=3650 * DAY_S),
+            "stop_grace_s": self.number("stop_grace_s", default=10, low=0, high=3600),
+            "retries": self.whole("retries", default=2, low=0, high=100),
+            "breaker": self.whole("breaker", default=10, low=0, high=MAX_TRIALS),
+            "early_stopping": self.text("early_stopping", default="none", limit=64, line=True),
+            "early_stopping_arguments": self.mapping("early_stopping_arguments"),
+        }
+        if space and not self.errors.keys() & {"algorithm", "algorithm_arguments"}:
+            for fault in engine.check_algorithm(values["algorithm"], values["algorithm_arguments"], space):
+                self.fault(_field_of(fault.path, "algorithm"), fault.sentence)
+        for fault in early.check_early_stopping(values["early_stopping"], values["early_stopping_arguments"]):
+            self.fault(_field_of(fault.path, "early_stopping"), fault.sentence)
+        if values["source"] == "stdout":
+            said = patterns.check(values["pattern"]) if values["pattern"] else "Give a regular expression."
+            if said:
+                self.fault("pattern", said)
+        if values["source"] == "file" and not values["metric_path"]:
+            self.fault("metric_path", "Give the path of the JSON file that the command writes.")
+        if self.errors:
+            raise Invalid(self.errors)
+        return Settings(**values)
+
+    def fault(self, name: str, sentence: str) -> None:
+        self.errors.setdefault(name, []).append(sentence)
+
+    def space(self) -> Space | None:
+        try:
+            return parse(self.document.get("space_document"))
+        except SpaceError as error:
+            for fault in error.faults:
+                self.fault(
+                    "space_document", f"{fault.path}: {fault.sentence}" if fault.path else fault.sentence
+                )
+            return None
+
+    def command(self, space: Space | None) -> str:
+        command = self.text("command", limit=100_000).replace("\r\n", "\n").strip("\n")
+        if not command.strip() and "command" not in self.errors:
+            self.fault("command", "Give the command that runs one trial, for example: python train.py")
+        elif space:
+            names = [parameter.name for parameter in space.parameters]
+            for fault in commands.check(command, names):
+                self.fault("command", f"Line {fault.line}: {fault.sentence}")
+        return command
+
+    def text(self, name: str, *, default: str = "", limit: int, line: bool = False) -> str:
+        value = self.document.get(name, default)
+        if not isinstance(value, str):
+            self.fault(name, "This must be a text.")
+        elif "\0" in value:
+            self.fault(name, "This must not contain a NUL character.")
+        elif len(value) > limit:
+            self.fault(name, f"This is {len(value):,} characters long; at most {limit:,} are possible.")
+        elif line and ("\n" in value or "\r" in value):
+            self.fault(name, "This must be one line.")
+        else:
+            return value.strip() if line else value
+        return default
+
+    def one_of(self, name: str, words: tuple[str, ...]) -> str:
+        value = self.document.get(name, words[0])
+        if value not in words:
+            self.fault(name, f"This must be one of: {', '.join(words)}.")
+            return words[0]
+        return value
+
+    def truth(self, name: str) -> bool:
+        value = self.document.get(name, False)
+        if not isinstance(value, bool):
+            self.fault(name, "This must be true or false.")
+            return False
+        return value
+
+    def number(
+        self, name: str, *, default: float | None = None, low: float = -math.inf, high: float = math.inf
+    ) -> float | None:
+        value = self.document.get(name, default)
+        if value is None:
+            if default is not None:
+                self.fault(name, "Give a number.")
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            self.fault(name, "This must be a number.")
+        elif value < low:
+            self.fault(name, f"This must be at least {low:,g}.")
+        elif value > high:
+            self.fault(name, f"This must be at most {high:,.0f}.")
+        else:
+            return value
+        return default
+
+    def whole(self, name: str, *, default: int, low: int, high: int, empty: int | None = 0) -> int | None:
+        value = self.document.get(name, default)
+        if value is None and empty is None:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.fault(name, "This must be a whole number.")
+        elif value < low:
+            self.fault(name, f"This must be at least {low:,}.")
+        elif value > high:
+            self.fault(name, f"This must be at most {high:,}.")
+        else:
+            return value
+        return default
+
+    def mapping(self, name: str) -> dict:
+        value = self.document.get(name, {})
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            self.fault(name, 'This must be a JSON object, for example {"n_startup_trials": 10}.')
+            return {}
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            self.fault(name, "This must be plain JSON.")
+            return {}
+        if len(text) > 10_000 or "\\u0000" in text:
+            self.fault(name, "This is too long, or contains a NUL character.")
+            return {}
+        return value
+
+    def environment(self) -> dict[str, str]:
+        value = self.mapping("environment")
+        for key, text in value.items():
+            if not key.isidentifier() or not key.isascii():
+                self.fault("environment", f"“{key[:64]}” is not a name for an environment variable.")
+            elif key.startswith("TRIALDECK_"):
+                self.fault(
+                    "environment", f"“{key[:64]}”: names that begin with TRIALDECK_ are set by Trialdeck."
+                )
+            elif not isinstance(text, str):
+                self.fault("environment", f"The value of “{key[:64]}” must be a text.")
+        return value if "environment" not in self.errors else {}
+
+    def weights(self) -> dict[str, float]:
+        value = self.mapping("weights")
+        for key, weight in value.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+                self.fault("weights", f"The weight of “{key[:64]}” must be a number.")
+        return value if "weights" not in self.errors else {}
+
+
+def _field_of(path: str, name: str) -> str:
+    """A fault without a path is about the name itself, one with a path about an argument."""
+    return f"{name}_arguments" if path and path != name else name

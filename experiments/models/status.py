@@ -1,0 +1,197 @@
+"""The two closed lists of states, what may follow what, and which act is offered in which state.
+
+This file is the table of product.md §2. Database constraints repeat the lists; nothing else does.
+"""
+
+from dataclasses import dataclass
+
+
+class Refused(Exception):
+    """The act is not possible in this state. The text tells the state and the way out (409)."""
+
+
+class Forbidden(Exception):
+    """The person may not act here. The text tells what is missing (403)."""
+
+
+class Overtaken(Exception):
+    """Somebody was faster: the row is no longer in the state it was read in. Look again."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A word of a closed list with how it is shown.
+
+    `role` names the colour role of the tokens, `glyph` the symbol of the sprite (without `g-`).
+    """
+
+    word: str
+    label: str
+    role: str
+    glyph: str
+
+    def __str__(self) -> str:
+        return self.word
+
+
+class ExperimentState:
+    """States of an experiment, as stored."""
+
+    DRAFT = "draft"
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    PUBLISHED = "published"
+
+
+class TrialState:
+    """States of a trial, as stored."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    SUCCEEDED = "succeeded"
+    STOPPED = "stopped"
+    EARLY_STOPPED = "early_stopped"
+    FAILED = "failed"
+
+
+E, T = ExperimentState, TrialState
+
+EXPERIMENT_STATES: dict[str, State] = {
+    state.word: state
+    for state in (
+        State(E.DRAFT, "Draft", "quiet", "draft"),
+        State(E.PENDING, "Pending", "quiet", "pending"),
+        State(E.RUNNING, "Running", "active", "running"),
+        State(E.PAUSED, "Paused", "moving", "paused"),
+        State(E.STOPPING, "Stopping", "moving", "stopping"),
+        State(E.STOPPED, "Stopped", "quiet", "stopped"),
+        State(E.COMPLETED, "Completed", "good", "completed"),
+        State(E.FAILED, "Failed", "bad", "failed"),
+        State(E.PUBLISHED, "Published", "good", "published"),
+    )
+}
+
+TRIAL_STATES: dict[str, State] = {
+    state.word: state
+    for state in (
+        State(T.WAITING, "Waiting", "quiet", "waiting"),
+        State(T.RUNNING, "Running", "active", "running"),
+        State(T.STOPPING, "Stopping", "moving", "stopping"),
+        State(T.SUCCEEDED, "Succeeded", "good", "succeeded"),
+        State(T.EARLY_STOPPED, "Stopped early", "cut", "early_stopped"),
+        State(T.STOPPED, "Stopped", "quiet", "stopped"),
+        State(T.FAILED, "Failed", "bad", "failed"),
+    )
+}
+
+# From where an experiment can be put into a queue; a dequeue returns there.
+ENQUEUED_FROM = (E.DRAFT, E.STOPPED, E.COMPLETED, E.FAILED)
+
+EXPERIMENT_MAY_BECOME: dict[str, tuple[str, ...]] = {
+    E.DRAFT: (E.PENDING,),
+    E.PENDING: (E.RUNNING, E.STOPPING, *ENQUEUED_FROM),
+    E.RUNNING: (E.PAUSED, E.STOPPING, E.COMPLETED, E.FAILED),
+    E.PAUSED: (E.RUNNING, E.STOPPING, E.COMPLETED, E.FAILED),
+    E.STOPPING: (E.STOPPED, E.FAILED),
+    E.STOPPED: (E.PENDING, E.DRAFT, E.PUBLISHED),
+    E.COMPLETED: (E.PENDING, E.DRAFT, E.PUBLISHED),
+    E.FAILED: (E.PENDING, E.DRAFT, E.PUBLISHED),
+    E.PUBLISHED: (),
+}
+
+TRIAL_MAY_BECOME: dict[str, tuple[str, ...]] = {
+    T.WAITING: (T.RUNNING, T.STOPPED),
+    T.RUNNING: (T.SUCCEEDED, T.FAILED, T.STOPPING),
+    T.STOPPING: (T.STOPPED, T.EARLY_STOPPED, T.FAILED),
+    T.SUCCEEDED: (),
+    T.STOPPED: (),
+    T.EARLY_STOPPED: (),
+    T.FAILED: (),
+}
+
+ACTIVE = (E.PENDING, E.RUNNING, E.PAUSED, E.STOPPING)
+UNDER_WAY = (E.RUNNING, E.PAUSED)
+ENDED = (E.STOPPED, E.COMPLETED, E.FAILED)
+UNPUBLISHED = tuple(state for state in EXPERIMENT_STATES if state != E.PUBLISHED)
+
+TRIAL_ACTIVE = (T.WAITING, T.RUNNING, T.STOPPING)
+TRIAL_ALIVE = (T.RUNNING, T.STOPPING)  # a worker holds it
+TRIAL_SETTLED = (T.SUCCEEDED, T.STOPPED, T.EARLY_STOPPED, T.FAILED)
+TRIAL_INFORMS = (T.SUCCEEDED, T.EARLY_STOPPED)
+
+
+@dataclass(frozen=True)
+class Act:
+    """One row of the matrix TD-A: where it is offered, where it is already so."""
+
+    id: str
+    label: str
+    offered: tuple[str, ...]
+    already: tuple[str, ...] = ()
+
+
+# TD-A of product.md: every act on an experiment (and on its trials), by its one word.
+ACTS: dict[str, Act] = {
+    "edit": Act("TD-A1", "Edit all settings", (E.DRAFT,)),
+    "update": Act("TD-A2", "Edit", UNDER_WAY),
+    "describe": Act("TD-A3", "Change name and description", UNPUBLISHED),
+    "annotate": Act("TD-A4", "Change user properties", UNPUBLISHED),
+    "enqueue": Act("TD-A5", "Enqueue", (E.DRAFT,), (E.PENDING,)),
+    "dequeue": Act("TD-A6", "Dequeue", (E.PENDING,)),
+    "pause": Act("TD-A7", "Pause", (E.RUNNING,), (E.PAUSED,)),
+    "unpause": Act("TD-A7", "Unpause", (E.PAUSED,), (E.RUNNING,)),
+    "stop": Act("TD-A8", "Stop", (E.PENDING, E.RUNNING, E.PAUSED), (E.STOPPING, E.STOPPED)),
+    "resume": Act("TD-A9", "Resume", ENDED),
+    "reset": Act("TD-A10", "Reset to draft", ENDED, (E.DRAFT,)),
+    "publish": Act("TD-A11", "Publish", ENDED, (E.PUBLISHED,)),
+    "clone": Act("TD-A12", "Clone", tuple(EXPERIMENT_STATES)),
+    "delete": Act("TD-A13", "Delete", (E.DRAFT, *ENDED, E.PUBLISHED)),
+    "rerun": Act("TD-A14", "Rerun", UNDER_WAY),
+    "stop_trial": Act("TD-A15", "Stop trial", UNDER_WAY),
+    "add_trial": Act("TD-A16", "Add trial", UNDER_WAY),
+    "kill": Act("TD-A8", "Kill now", (E.STOPPING,)),
+}
+
+# The way out that a refusal names, by state.
+WAY_OUT: dict[str, str] = {
+    E.DRAFT: "Enqueue it first.",
+    E.PENDING: "Dequeue it first.",
+    E.RUNNING: "Stop it first.",
+    E.PAUSED: "Stop it first, or unpause it.",
+    E.STOPPING: "Wait until it has stopped.",
+    E.STOPPED: "Resume it, reset it to a draft, or clone it.",
+    E.COMPLETED: "Resume it, reset it to a draft, or clone it.",
+    E.FAILED: "Resume it, reset it to a draft, or clone it.",
+    E.PUBLISHED: "A published experiment is read-only for good: clone it.",
+}
+
+
+def is_offered(act: str, state: str) -> bool:
+    """Is the control for `act` shown for an experiment in `state`?"""
+    return state in ACTS[act].offered
+
+
+def is_already_so(act: str, state: str) -> bool:
+    """Is the experiment already where `act` would bring it?"""
+    return state in ACTS[act].already
+
+
+def refusal(act: str, state: str) -> str:
+    """The sentence of a 409: the act, the state, the way out.
+
+    >>> refusal("delete", "running")
+    'Delete is not possible while the experiment is running. Stop it first.'
+    """
+    return f"{ACTS[act].label} is not possible while the experiment is {state}. {WAY_OUT[state]}"
+
+
+def check_transition(table: dict[str, tuple[str, ...]], before: str, after: str) -> None:
+    """Raises `Refused` when the table does not lead from `before` to `after`."""
+    if after not in table[before]:
+        raise Refused(f"What is {before} cannot become {after}.")

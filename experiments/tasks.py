@@ -1,0 +1,44 @@
+"""Floor 4: Celery's door. A task is one call; signals start and end what lives beside the tasks."""
+
+from __future__ import annotations
+
+import threading
+
+from celery import shared_task
+from celery.signals import worker_shutting_down
+
+from experiments import conduct as conductor
+from experiments.launch import LocalWorker
+
+_worker: LocalWorker | None = None
+_beat_ending = threading.Event()
+
+
+@shared_task(name="conduct")
+def conduct(pk: int) -> None:
+    conductor.conduct(pk)
+
+
+@shared_task(name="work")
+def work() -> None:
+    _worker.work()
+
+
+def serve(worker: LocalWorker) -> None:
+    """Makes this process the trial worker: `manage.py worker` says so before Celery starts."""
+    global _worker
+    _worker = worker
+    worker.start()
+
+
+def keep_beat() -> None:
+    """Makes this process keep the beat: `manage.py control` says so before Celery starts."""
+    threading.Thread(target=conductor.Beat().run, args=[_beat_ending], name="beat", daemon=True).start()
+
+
+@worker_shutting_down.connect
+def shut_down(**_: object) -> None:
+    """Celery waits for its tasks, so the trials are ended beside it, now; the process ends after both."""
+    _beat_ending.set()
+    if _worker:
+        threading.Thread(target=_worker.end, name="shutdown").start()

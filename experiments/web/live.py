@@ -1,0 +1,46 @@
+"""A page and its live fragments from one template. Which fragments a page serves is the view's list."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
+
+
+class Live:
+    """One request for a page with live fragments.
+
+    `version` is all that the fragments show, as one short text: when it is what the browser has, nothing is
+    drawn. Use: `live = Live(request, fragments={"facts", "rows"}, version=...)`, then
+    `if live.is_unchanged: return live.not_modified()`, then `return live.draw(template, context)`.
+    """
+
+    def __init__(self, request: HttpRequest, *, fragments: Collection[str], version: object) -> None:
+        self.request = request
+        wanted = request.headers.get("HX-Target", "") if request.headers.get("HX-Request") else ""
+        self.fragment = wanted if wanted in fragments else ""
+        text = f"{request.get_full_path()} {self.fragment} {request.user.pk} {version}"
+        self.tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:20]}"'
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Only fragments are compared: a page also shows messages and the age of its own drawing."""
+        return bool(self.fragment) and self.request.headers.get("If-None-Match") == self.tag
+
+    def not_modified(self) -> HttpResponse:
+        return self._tagged(HttpResponseNotModified())
+
+    def draw(self, template: str, context: dict, *, status: int = 200) -> HttpResponse:
+        """The whole page, or the one fragment that was asked for."""
+        name = f"{template}#{self.fragment}" if self.fragment else template
+        return self._tagged(render(self.request, name, context, status=status))
+
+    def _tagged(self, response: HttpResponse) -> HttpResponse:
+        if self.fragment:
+            response["ETag"] = self.tag
+            response["Cache-Control"] = "no-cache, private"
+        patch_vary_headers(response, ("HX-Request", "HX-Target", "Cookie"))
+        return response

@@ -1,0 +1,30 @@
+"""Turns what a verb refuses into a page that says why: 409, 403."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from experiments.models import Forbidden, Overtaken, Refused
+
+
+class Refusals:
+    """One place for `Refused` (409), `Overtaken` (409: look again) and `Forbidden` (403)."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if isinstance(error, Forbidden):
+            return render(request, "403.html", {"exception": str(error)}, status=403)
+        if isinstance(error, Refused):
+            return render(request, "409.html", {"sentence": str(error)}, status=409)
+        if isinstance(error, Overtaken):
+            sentence = "Somebody was faster: it changed while you looked. Look again, then decide."
+            return render(request, "409.html", {"sentence": sentence}, status=409)
+        return None
