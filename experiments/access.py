@@ -30,7 +30,10 @@ def missing(user: User, verb: str, row: Experiment | Workspace) -> str:
     if role is None:
         return f"You are not a member of the workspace {workspace}."
     if role.rank < needed.rank:
-        return f"This needs the role {needed.label.lower()} in the workspace {workspace}; yours is {role.label.lower()}."
+        return (
+            f"This needs the role {needed.label.lower()} in the workspace {workspace}; "
+            f"yours is {role.label.lower()}."
+        )
     return ""
 
 

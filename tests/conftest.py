@@ -51,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     _tolerate_unfinished_models(settings)
+    config.pluginmanager.import_plugin("tests.cast")  # after Django's settings are what tests need
 
 
 def _tolerate_unfinished_models(settings: object) -> None:
