@@ -105,7 +105,7 @@ def propose(
 ) -> list[Proposal]:
     """Propose values for one new trial per ordinal, in order; the same inputs give the same proposals.
 
-    A point of a finite space that any past trial has tried is not proposed again. Returns fewer proposals when
+    No point of a finite space that a past trial has tried is proposed again. Returns fewer proposals when
     the points run out, and raises Exhausted when not even one is left. `cache_key` (experiment and revision)
     lets a process keep what it made of the past; it never changes what is proposed. Safe in threads.
     """

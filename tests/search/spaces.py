@@ -1,0 +1,61 @@
+"""Search spaces of every shape, for property tests."""
+
+import math
+
+from hypothesis import strategies as st
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 5),
+    st.floats(-5, 5),
+    st.text("ab1é ", max_size=3),
+)
+CHOOSABLE = st.one_of(SCALARS, st.lists(SCALARS, max_size=2))
+
+
+def finite_floats(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def choices(draw):
+    from experiments.search.parameters import identity
+
+    return {
+        "_type": "choice",
+        "_value": draw(st.lists(CHOOSABLE, min_size=1, max_size=5, unique_by=identity)),
+    }
+
+
+@st.composite
+def randints(draw):
+    low = draw(st.integers(-10, 10) | finite_floats(-10, 10))
+    return {"_type": "randint", "_value": [low, math.ceil(low) + draw(st.integers(1, 8))]}
+
+
+@st.composite
+def uniforms(draw, kinds=("uniform", "quniform", "loguniform", "qloguniform")):
+    kind = draw(st.sampled_from(kinds))
+    bounds = finite_floats(1e-3, 1e3) if "log" in kind else finite_floats(-1e3, 1e3)
+    low, high = sorted([draw(bounds), draw(bounds)])
+    if not kind.startswith("q"):
+        return {"_type": kind, "_value": [low, high]}
+    step = draw(finite_floats(0.01, 10) | st.sampled_from([0.1, 0.5, 1, 3]))
+    return {"_type": kind, "_value": [low, high, max(step, (high - low) / 20)]}
+
+
+@st.composite
+def normals(draw):
+    kind = draw(st.sampled_from(["normal", "qnormal", "lognormal", "qlognormal"]))
+    value = [draw(finite_floats(-5, 5)), draw(finite_floats(0.01, 3))]
+    return {
+        "_type": kind,
+        "_value": [*value, draw(finite_floats(0.01, 5))] if kind.startswith("q") else value,
+    }
+
+
+NAMES = st.sampled_from(["lr", "batch-size", "opt.name", "model/depth", "_x", "B2"])
+FINITE = st.one_of(choices(), randints(), uniforms(kinds=("quniform", "qloguniform")))
+documents = st.dictionaries(NAMES, st.one_of(FINITE, uniforms(), normals()), min_size=1, max_size=4)
+small_documents = st.dictionaries(NAMES, FINITE, min_size=1, max_size=2)

@@ -1,0 +1,445 @@
+"""NNI-S2, TD-U5: what is proposed next, given what has been tried."""
+
+import json
+import math
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from statistics import median
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.search.engine import (
+    ALGORITHMS,
+    Exhausted,
+    Past,
+    Problem,
+    check_algorithm,
+    informs,
+    outside,
+    propose,
+)
+from experiments.search.space import parse
+
+from .spaces import documents, small_documents
+
+NAMES = list(ALGORITHMS)
+LEARNERS = [name for name in NAMES if ALGORITHMS[name].start_up]
+
+
+def problem(document, algorithm="TPE", *, seed=1, direction="minimize", **arguments):
+    return Problem(parse(document), algorithm, arguments, seed, direction)
+
+
+def uniform(low=0, high=1):
+    return {"_type": "uniform", "_value": [low, high]}
+
+
+def choice(*values):
+    return {"_type": "choice", "_value": list(values)}
+
+
+def past_of(space, raw, number, *, state="done", value=0.0):
+    return Past(number, number, raw, space.key(space.shown(raw)), state, value if state == "done" else None)
+
+
+def random_past(space, count, *, seed=5, value=lambda raw, rng: rng.random()):
+    rng = Random(seed)
+    drawn = [space.draw(rng) for _ in range(count)]
+    return [past_of(space, raw, n, value=value(raw, rng)) for n, raw in enumerate(drawn, start=1)]
+
+
+def run(asked, rounds, objective):
+    """Search one at a time, and return the values that came."""
+    past = []
+    for n in range(1, rounds + 1):
+        (proposal,) = propose(asked, past, [n], cache_key=None)
+        value = objective(proposal.shown)
+        past.append(past_of(asked.space, proposal.raw, n, value=value))
+    return [one.value for one in past]
+
+
+def bowl(shown):
+    return (shown["x"] - 0.3) ** 2 + (math.log10(shown["lr"]) + 2) ** 2 + (shown["c"] != "b")
+
+
+BOWL = {"x": uniform(-5, 5), "lr": {"_type": "loguniform", "_value": [1e-5, 1]}, "c": choice("a", "b", "c")}
+
+
+@given(documents, st.integers(0, 2**63), st.integers(0, 12))
+@settings(max_examples=40, deadline=None)
+def test_proposals_fit_the_space(document, seed, finished):
+    """NNI-S2: before and after it starts to learn, what is proposed is of the space."""
+    for name in ("TPE", "Random"):
+        asked = problem(document, name, seed=seed, **({"n_startup_trials": 5} if name == "TPE" else {}))
+        past = random_past(asked.space, finished)
+        try:
+            proposals = propose(asked, past, [101, 102])
+        except Exhausted:
+            assert asked.space.size <= finished
+            continue
+        for proposal in proposals:
+            assert asked.space.fits(proposal.raw)
+            assert proposal.shown == asked.space.shown(proposal.raw)
+            assert json.loads(json.dumps(proposal.raw)) == proposal.raw
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_rows_give_the_same_proposals(name):
+    """NNI-S2: an experiment is reproducible from its seed, and another seed is another search."""
+    document = {f"p{n}": choice(*range(9)) for n in range(8)}
+    past = random_past(parse(document), 30)
+    first = propose(problem(document, name), past, [31, 32, 33])
+    assert propose(problem(document, name), past, [31, 32, 33]) == first
+    assert propose(problem(document, name), past[::-1], [31, 32, 33]) == first
+    if name != "GridSearch":
+        assert propose(problem(document, name, seed=2), past, [31, 32, 33]) != first
+
+
+@pytest.mark.parametrize("name", ["TPE", "Random"])
+@pytest.mark.parametrize("finished", [0, 30])
+def test_parallel_proposals_differ(name, finished):
+    """NNI-S2: a rebuilt sampler with one seed would propose the same point over and over."""
+    past = random_past(parse(BOWL), finished)
+    proposals = propose(problem(BOWL, name), past, range(31, 47))
+    assert len({json.dumps(one.raw) for one in proposals}) == 16
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_is_what_one_by_one_would_be(name):
+    """NNI-S2: proposing ahead changes nothing."""
+    document = {"x": {"_type": "quniform", "_value": [0, 9, 1]}, "c": choice("a", "b", None)}
+    asked = problem(document, name, n_startup_trials=5) if name == "TPE" else problem(document, name)
+    past = random_past(asked.space, 12)
+    batch = propose(asked, past, [13, 14, 15])
+    for n, proposal in enumerate(batch, start=13):
+        assert propose(asked, past, [n]) == [proposal]
+        past.append(past_of(asked.space, proposal.raw, n, state="running"))
+
+
+def test_random_proposes_what_the_page_showed():
+    """TD-F F4: the first draws on the page are the first trials of a random search."""
+    asked = problem(BOWL, "Random", seed=77)
+    shown = [proposal.shown for proposal in propose(asked, [], [1, 2, 3, 4, 5])]
+    assert shown == asked.space.draws(5, seed=77)
+
+
+def test_tpe_starts_with_nnis_distributions():
+    """NNI-S1: before it learns, TPE draws as NNI does, normals, q and whole numbers included."""
+    asked = problem(
+        {
+            "n": {"_type": "normal", "_value": [5, 2]},
+            "q": {"_type": "quniform", "_value": [2, 10, 5]},
+            "r": {"_type": "randint", "_value": [0.5, 3.2]},
+            "l": {"_type": "loguniform", "_value": [1e-4, 1]},
+        }
+    )
+    drawn = [propose(asked, [], [n])[0].shown for n in range(1, 601)]
+    assert sum(one["n"] for one in drawn) / 600 == pytest.approx(5, abs=0.35)
+    assert sum(one["q"] == 5.0 for one in drawn) / 600 == pytest.approx(0.625, abs=0.08)
+    assert sum(one["q"] == 2.0 for one in drawn) / 600 == pytest.approx(0.0625, abs=0.04)
+    assert {one["q"] for one in drawn} == {2.0, 5.0, 10.0}
+    assert {one["r"] for one in drawn} == {1, 2, 3}
+    assert median(one["l"] for one in drawn) == pytest.approx(1e-2, rel=0.5)
+
+
+def test_tpe_beats_random():
+    """NNI-S2: learning helps, in the median over seeds."""
+    best = {
+        name: median(min(run(problem(BOWL, name, seed=seed), 50, bowl)) for seed in range(5))
+        for name in ("TPE", "Random")
+    }
+    assert best["TPE"] < best["Random"] / 2
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("minimize", 1), ("maximize", -1)])
+def test_tpe_goes_where_the_direction_says(direction, sign):
+    """NNI-S2: lower is better when minimising, higher when maximising."""
+    document = {"x": uniform(-1, 1)}
+    past = random_past(parse(document), 40, value=lambda raw, rng: raw["x"])
+    proposals = propose(problem(document, direction=direction), past, range(41, 51))
+    assert median(sign * one.raw["x"] for one in proposals) < -0.7
+
+
+def test_tpe_finds_the_middle_of_a_normal_and_the_chosen_value():
+    """NNI-S1: types that Optuna does not have are learned like others."""
+    document = {"n": {"_type": "normal", "_value": [5, 2]}, "c": choice(1, 1.0, True)}
+
+    def distance(shown):
+        return abs(shown["n"] - 2.7) + (shown["c"] is not True)
+
+    assert median(run(problem(document), 80, distance)[-40:]) < 1
+    assert median(run(problem(document, "Random"), 80, distance)[-40:]) > 1.5
+
+
+def test_running_trials_are_kept_away_from():
+    """NNI-S2: parallel proposals spread out because the running ones count as poor."""
+    document = {"x": uniform(), "y": uniform()}
+    finished = random_past(parse(document), 40, value=lambda raw, rng: (raw["x"] - 0.5) ** 2)
+    running = [
+        past_of(parse(document), {"x": 0.5 + n / 1000, "y": n / 20}, 50 + n, state="running")
+        for n in range(20)
+    ]
+    alone = propose(problem(document), finished, [99])
+    beside = propose(problem(document), finished + running, [99])
+    lies_ignored = propose(problem(document, constant_liar=False), finished + running, [99])
+    assert beside != alone
+    assert lies_ignored == propose(problem(document, constant_liar=False), finished, [99])
+
+
+def test_void_trials_and_values_that_are_no_numbers_do_not_inform():
+    """NNI-S2: failed and stopped trials, and NaN, teach the search nothing and do not break it."""
+    space = parse(BOWL)
+    finished = random_past(space, 20)
+    rng = Random(8)
+    useless = [
+        *(past_of(space, space.draw(rng), 30 + n, state="void") for n in range(5)),
+        *(past_of(space, space.draw(rng), 40 + n, value=v) for n, v in enumerate([math.nan, math.inf, None])),
+    ]
+    assert propose(problem(BOWL), finished + useless, [50, 51]) == propose(problem(BOWL), finished, [50, 51])
+    assert informs(problem(BOWL), finished + useless) == 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_finite_space_is_never_tried_twice(name):
+    """NNI-S2: whatever the algorithm, every point once, and then it is exhausted."""
+    document = {"x": {"_type": "quniform", "_value": [0, 10, 3]}, "c": choice(1, 1.0, True)}
+    asked = problem(document, name)
+    past, keys = [], []
+    states = ["done", "void", "running"]
+    while len(past) < asked.space.size:
+        n = len(past) + 1
+        for proposal in propose(asked, past, [n, n + 1]):
+            key = asked.space.key(proposal.shown)
+            keys.append(key)
+            past.append(past_of(asked.space, proposal.raw, len(keys), state=states[len(keys) % 3], value=1.0))
+    assert len(set(keys)) == len(keys) == asked.space.size
+    with pytest.raises(Exhausted, match="All 12 points"):
+        propose(asked, past, [99])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("state", ["running", "done", "void"])
+def test_the_last_points_are_found_whatever_became_of_the_others(name, state):
+    """NNI-S2: tried is tried; a batch beyond the end gives what there is."""
+    asked = problem({"r": {"_type": "randint", "_value": [0, 500]}}, name)
+    past = [past_of(asked.space, {"r": r}, r + 1, state=state) for r in range(500) if r not in (123, 321)]
+    proposals = propose(asked, past, [501, 502, 503])
+    assert sorted(one.shown["r"] for one in proposals) == [123, 321]
+    assert propose(asked, past, []) == []
+
+
+@given(small_documents, st.sampled_from(NAMES), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_any_finite_space_is_walked_through(document, name, seed):
+    """NNI-S2: all points, each once, in one batch too."""
+    asked = problem(document, name, seed=seed)
+    size = asked.space.size
+    if size > 60:
+        asked = problem(dict([next(iter(document.items()))]), name, seed=seed)
+        size = asked.space.size
+    proposals = propose(asked, [], range(size + 1))
+    assert len({asked.space.key(one.shown) for one in proposals}) == len(proposals) == size
+
+
+def test_grid_search_goes_through_in_order():
+    """NNI-S2: GridSearch enumerates, and goes on where gaps are."""
+    asked = problem({"b": choice("x", "y"), "a": {"_type": "randint", "_value": [0, 2]}}, "GridSearch")
+    shown = [one.shown for one in propose(asked, [], range(9))]
+    assert [(one["a"], one["b"]) for one in shown] == [(0, "x"), (0, "y"), (1, "x"), (1, "y")]
+    past = [past_of(asked.space, {"a": 0, "b": "x"}, 1), past_of(asked.space, {"a": 1, "b": "x"}, 2)]
+    assert [one.shown for one in propose(asked, past, [3])] == [{"a": 0, "b": "y"}]
+
+
+def test_points_run_out_of_a_space_too_big_to_list():
+    """NNI-S2: the next untried point is found by arithmetic, in a space of 10 to the 30 points too."""
+    document = {f"p{n:02}": choice(*range(1000)) for n in range(10)}
+    asked = problem(document, "GridSearch")
+    past = [past_of(asked.space, asked.space.point(n), n + 1) for n in range(50)]
+    assert propose(asked, past, [51])[0].raw == asked.space.point(50)
+
+
+CHANGES = {
+    "a choice less": ({"c": choice("a", "b", "c")}, {"c": choice("c", "a")}),
+    "a choice more, in front": ({"c": choice("a", "b")}, {"c": choice("z", "a", "b")}),
+    "scale": ({"c": uniform(0.01, 1)}, {"c": {"_type": "loguniform", "_value": [0.01, 1]}}),
+    "narrower": ({"c": uniform(0, 1)}, {"c": uniform(0.2, 0.6)}),
+    "type": (
+        {"c": {"_type": "randint", "_value": [0, 9]}},
+        {"c": {"_type": "quniform", "_value": [0, 5, 0.5]}},
+    ),
+    "to a choice": ({"c": {"_type": "randint", "_value": [0, 9]}}, {"c": choice(2, 4, 6)}),
+    "a normal": ({"c": uniform(-1, 1)}, {"c": {"_type": "normal", "_value": [0, 0.1]}}),
+    "to text": ({"c": uniform(-1, 1)}, {"c": choice("a", "b")}),
+    "one dropped": ({"c": uniform(), "d": uniform()}, {"c": uniform()}),
+    "one added": ({"c": uniform()}, {"c": uniform(), "d": choice(1, 2)}),
+    "all other": ({"c": uniform()}, {"d": uniform()}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", ["TPE", "Random"])
+@pytest.mark.parametrize("count", [4, 40])
+def test_the_space_may_change_under_way(change, name, count):
+    """TD-U5: bounds, choices, type, scale, added and dropped parameters: proposals are of the new space."""
+    before, after = (parse(document | {"x": uniform()}) for document in CHANGES[change])
+    past = random_past(before, count)
+    past += [past_of(before, before.draw(Random(n)), count + n, state="running") for n in range(1, 4)]
+    asked = Problem(after, name, {}, 1, "minimize")
+    proposals = propose(asked, past, [100, 101, 102, 103])
+    assert len(proposals) == 4 and all(after.fits(one.raw) for one in proposals)
+    assert outside(asked, past) + sum(after.fits(one.raw) for one in past[:count]) >= count
+
+
+def test_values_of_a_choice_keep_what_was_learned_when_the_list_changes():
+    """TD-U5: what counts is the value, not its place in the list."""
+    before, after = (parse({"c": choice(*values), "x": uniform()}) for values in ("abc", "zcba"))
+    past = random_past(before, 60, value=lambda raw, rng: 0.0 if raw["c"] == "c" else 1.0 + rng.random())
+    asked = Problem(after, "TPE", {}, 1, "minimize")
+    assert (informs(asked, past), outside(asked, past)) == (60, 0)
+    picked = [propose(asked, past, [n])[0].raw["c"] for n in range(61, 81)]
+    assert picked.count("c") >= 15
+
+
+def test_trials_that_do_not_fit_whole_stop_informing_when_enough_fit():
+    """TD-U5: until the start-up number fits, the fitting part of the others informs."""
+    before, after = (
+        parse({"x": uniform(0, 1), "old": uniform()}),
+        parse({"x": uniform(0, 1), "new": uniform()}),
+    )
+    partial = random_past(before, 20, value=lambda raw, rng: abs(raw["x"] - 0.9))
+    asked = Problem(after, "TPE", {}, 1, "minimize")
+    assert (informs(asked, partial), outside(asked, partial)) == (20, 20)
+    assert median(one.raw["x"] for one in propose(asked, partial, range(21, 41))) > 0.7
+
+    fitting = [
+        past_of(after, {"x": n / 20, "new": n / 20}, 100 + n, value=abs(n / 20 - 0.1)) for n in range(1, 21)
+    ]
+    assert (informs(asked, partial + fitting[:9]), outside(asked, partial + fitting[:9])) == (29, 20)
+    assert (informs(asked, partial + fitting[:10]), outside(asked, partial + fitting[:10])) == (10, 20)
+    proposed = propose(asked, partial + fitting, range(200, 220))
+    assert proposed == propose(asked, fitting, range(200, 220))
+    assert median(one.raw["x"] for one in proposed) < 0.4
+
+
+def test_nothing_informs_an_algorithm_that_does_not_learn():
+    """TD-U5: the page does not promise what Random ignores."""
+    past = random_past(parse(BOWL), 5)
+    assert informs(problem(BOWL, "Random"), past) == 0
+    assert outside(problem(BOWL, "Random"), past) == 0
+
+
+def test_what_ran_counts_when_the_rounding_changes():
+    """TD-U5: a trial drawn at 7.4 and run with 5.0 informs a space without q at 5.0."""
+    before, after = parse({"x": {"_type": "quniform", "_value": [0, 10, 5]}}), parse({"x": uniform(0, 6)})
+    past = [past_of(before, {"x": 7.4}, n, value=1.0) for n in range(1, 4)]
+    asked = Problem(after, "TPE", {}, 1, "minimize")
+    assert outside(asked, past) == 0
+    assert outside(Problem(parse({"x": uniform(6, 10)}), "TPE", {}, 1, "minimize"), past) == 3
+
+
+def test_a_point_that_ran_as_another_type_is_not_tried_again():
+    """NNI-S2: 3 of a randint is 3.0 of the quniform that takes its place."""
+    before = parse({"x": {"_type": "randint", "_value": [0, 4]}})
+    asked = problem({"x": {"_type": "quniform", "_value": [0, 4, 1]}}, "GridSearch")
+    past = [past_of(before, {"x": n}, n + 1) for n in range(4)]
+    assert [one.shown for one in propose(asked, past, [5, 6])] == [{"x": 4.0}]
+
+
+acts = st.sampled_from(["propose", "propose", "done", "done", "done", "void", "drop", "space", "direction"])
+histories = st.lists(st.tuples(acts, st.integers(0, 9)), min_size=12, max_size=25)
+
+
+@given(histories, st.sampled_from(["TPE", "TPE", *NAMES]), st.integers(0, 10**9))
+@settings(max_examples=40, deadline=None)
+def test_keeping_the_past_changes_no_proposal(history, name, salt):
+    """NNI-S2: through any life of an experiment, a process that kept its past proposes what a new one would."""
+    spaces = [
+        parse({"c": choice(1, 2, "x"), "x": {"_type": "quniform", "_value": [0, 1, 0.25]}}),
+        parse({"c": choice("x", True, 2), "x": {"_type": "quniform", "_value": [0, 1, 0.5]}}),
+        parse({"x": {"_type": "randint", "_value": [0, 40]}}),
+    ]
+    arguments = {"n_startup_trials": 3} if name == "TPE" else {}
+    space, direction, past, cache_key = spaces[0], "minimize", [], f"{name}-{salt}"
+    for n, (act, choice_) in enumerate(history, start=1):
+        running = [position for position, one in enumerate(past) if one.state == "running"]
+        if act == "space":
+            space = spaces[choice_ % 3]
+        elif act == "direction":
+            direction = "maximize"
+        elif act == "drop" and past:
+            del past[choice_ % len(past)]
+        elif act in ("done", "void") and running:
+            position = running[choice_ % len(running)]
+            old = past[position]
+            value = choice_ / 3 if act == "done" else None
+            past[position] = Past(old.ordinal, old.number, old.raw, old.key, act, value)
+        asked = Problem(space, name, arguments, salt, direction)
+        answers = []
+        for key in (cache_key, None):
+            try:
+                answers.append(propose(asked, past, [n * 2, n * 2 + 1], cache_key=key))
+            except Exhausted as error:
+                answers.append(str(error))
+        assert answers[0] == answers[1]
+        if act == "propose" and isinstance(answers[0], list):
+            past += [past_of(space, one.raw, one.ordinal, state="running") for one in answers[0]]
+
+
+def test_many_threads_propose_what_one_does():
+    """NNI-S2: several experiments, several threads, one process."""
+    past = random_past(parse(BOWL), 40)
+
+    def ask(n):
+        return propose(problem(BOWL), past[: 20 + n % 20], [99], cache_key=f"threads-{n % 2}")
+
+    expected = [propose(problem(BOWL), past[: 20 + n % 20], [99]) for n in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(40))) == expected
+
+
+def test_it_proposes_after_a_thousand_trials():
+    """TD-X7: a long search goes on as a short one does."""
+    document = {f"p{n}": uniform() for n in range(9)} | {"c": choice("a", "b")}
+    past = random_past(parse(document), 1000, value=lambda raw, rng: sum(raw[f"p{n}"] for n in range(9)))
+    proposals = propose(problem(document), past, [1001, 1002], cache_key="a thousand")
+    assert propose(problem(document), past, [1001, 1002], cache_key="a thousand") == proposals
+    assert all(sum(one.raw[f"p{n}"] for n in range(9)) < 4.5 for one in proposals)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "path", "word"),
+    [
+        ("tpe", {}, "algorithm", "Did you mean TPE?"),
+        ("Grid", {}, "algorithm", "Did you mean GridSearch?"),
+        ("?", {}, "algorithm", "Use one of TPE, Random, GridSearch."),
+        ("TPE", {"n_startup_jobs": 3}, "n_startup_jobs", "Did you mean n_startup_trials?"),
+        ("TPE", {"zzz": 3}, "zzz", "It takes n_startup_trials, "),
+        ("TPE", {"n_ei_candidates": 0}, "n_ei_candidates", "between 1 and 10000"),
+        ("TPE", {"n_ei_candidates": "24"}, "n_ei_candidates", "whole number"),
+        ("TPE", {"group": 1}, "group", "true or false"),
+        ("TPE", {"group": True, "multivariate": False}, "group", "multivariate"),
+        ("Random", {"seed": 3}, "seed", "takes no arguments"),
+        ("GridSearch", {}, "algorithm", "lr (loguniform)"),
+        ("TPE", None, "arguments", "as an object"),
+    ],
+)
+def test_a_wrong_choice_of_algorithm_is_named(name, arguments, path, word):
+    """TD-F F5: the algorithm and its arguments are checked with a sentence each."""
+    (fault,) = check_algorithm(name, arguments, parse(BOWL | {"x": choice(1)}))
+    assert fault.path == path and word in fault.sentence
+
+
+@pytest.mark.filterwarnings("ignore:Argument ``group`` is an experimental feature")
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_argument_reaches_the_sampler(name):
+    """TD-F F5: each default, and each argument at its bounds, is accepted by the table and by Optuna."""
+    past = random_past(parse(BOWL), 12)
+    for argument in ALGORITHMS[name].arguments:
+        for value in (
+            {argument.default, argument.low, argument.high} if argument.type is int else (True, False)
+        ):
+            asked = problem(BOWL, name, **{argument.name: value})
+            assert check_algorithm(name, asked.arguments, asked.space) == []
+            assert propose(asked, past, [13])
