@@ -1,0 +1,313 @@
+"""The curve of one trial's metric by step, among faded siblings and the best trial."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from experiments.charts.scale import Linear, Log, finite, linear_or_log
+from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element, frame, join, label, px
+
+MOST_SIBLINGS = 20
+MOST_POINTS = 600  # drawn of the trial's own curve and of the best
+MOST_SIBLING_POINTS = 120
+
+DIGIT = 6.8  # about the width of a bold digit of 11 px
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What one trial reported: (step, value) in any order; None and not-a-number are gaps in the line."""
+
+    number: int
+    points: Sequence[tuple[float, float | None]]
+    is_live: bool = False
+
+
+def curve(
+    own: Series,
+    *,
+    direction: str,
+    metric: str,
+    siblings: Sequence[Series] = (),
+    best: Series | None = None,
+    last_step: float | None = None,
+    step_name: str = "step",
+    href: Callable[[int], str] | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    key: str = "curve",
+) -> Chart:
+    """Draw one trial's metric by step, at most 20 `siblings` behind it and the experiment's `best` trial.
+
+    `direction` is `minimize` or `maximize`. `best` may be the trial itself. `last_step` makes room for steps to
+    come. Long series are thinned and keep their extremes. `href` makes the address of a trial from its number.
+    `width` is in pixels of the viewBox; None draws for wide and for narrow panels, and the style sheet shows the
+    one that fits. `key` must be unique in the page. The table has all of the trial's own points.
+    """
+    own, best = _in_order(own), _in_order(best) if best else None
+    shown = [_in_order(each) for each in siblings if each.number not in (own.number, best and best.number)]
+    drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
+    title = f"{clip(metric, 80)} by {clip(step_name, 40)}"
+    parts, description = [], ""
+    for each_width, fit in drawings:
+        drawing = _Drawing(
+            own=own,
+            siblings=shown[:MOST_SIBLINGS],
+            best=best,
+            is_down=direction == "minimize",
+            last_step=last_step,
+            step_name=clip(step_name, 40),
+            width=each_width,
+            height=height,
+        )
+        description = drawing.describe()
+        body = drawing.draw(href=href, clip_id=f"{key}-{each_width}-c")
+        size = {"width": each_width, "height": drawing.height}
+        parts.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
+    return Chart(join(parts), title, description, (step_name.capitalize(), metric), list(own.points))
+
+
+def thinned(points: Sequence[tuple[float, float | None]], most: int) -> list[tuple[float, float | None]]:
+    """Leave out points until at most `most` (5 or more) are left.
+
+    What stays: the first, the last, and of each stretch between them its lowest, its highest and a gap.
+    """
+    if len(points) <= most:
+        return list(points)
+    inner = points[1:-1]
+    each = 3 if any(value is None for _, value in inner) else 2
+    stretches = (most - 2) // each
+    edges = [len(inner) * turn // stretches for turn in range(stretches + 1)]
+    kept = [point for begin, end in pairwise(edges) for point in _telling(inner[begin:end])]
+    return [points[0], *kept, points[-1]]
+
+
+class _Drawing:
+    """The plot for one width: where everything lies, and the parts of it from back to front."""
+
+    def __init__(
+        self,
+        *,
+        own: Series,
+        siblings: Sequence[Series],
+        best: Series | None,
+        is_down: bool,
+        last_step: float | None,
+        step_name: str,
+        width: int,
+        height: int | None,
+    ) -> None:
+        self.own, self.siblings, self.width, self.is_down = own, siblings, width, is_down
+        self.is_best = bool(best and best.number == own.number)
+        self.best = None if self.is_best else best
+        self.step_name = step_name
+        self.is_narrow = width < TURN
+        self.height = height or (220 if self.is_narrow else 236)
+        self.top, self.bottom = 14.0, self.height - 26.0
+        self.last_x = width - 14.0
+        self.y = self._value_scale()
+        longest = max([len(tick.label) for tick in self.y.ticks], default=0) if self.y else 0
+        self.first_x = max(30.0 if self.is_narrow else 44.0, 10 + DIGIT * longest)
+        self.x = self._step_scale(last_step)
+
+    def draw(self, *, href: Callable[[int], str] | None, clip_id: str) -> list[Svg]:
+        if not self.y:
+            middle = (self.first_x + self.last_x) / 2
+            return [label(middle, self.height / 2, "No values yet", anchor="middle")]
+        lines = [self._line(each, "sibling", MOST_SIBLING_POINTS, href) for each in self.siblings]
+        if self.best:
+            lines.append(self._line(self.best, "best-line", MOST_POINTS, href))
+        lines.append(self._line(self.own, "best-line" if self.is_best else "own", MOST_POINTS, None))
+        return [self._grid(), *self._clipped(lines, clip_id), *self._peak(), *self._ends(href)]
+
+    def describe(self) -> str:
+        values = [value for _, value in self.own.points if value is not None]
+        if not self.y or not values:
+            return f"Trial {self.own.number} has no values yet."
+        step, last = self._end(self.own)
+        best_step, best = self._best_of(self.own)
+        text = self.y.text
+        points = "1 point" if len(values) == 1 else f"{len(values):,} points"
+        parts = [
+            f"Trial {self.own.number}: {points}, the last {text(last)} at {self._at(step)}, "
+            f"the best {text(best)} at {self._at(best_step)}."
+        ]
+        if self.siblings:
+            others = "1 other trial" if len(self.siblings) == 1 else f"{len(self.siblings)} other trials"
+            parts.append(f"Behind it {others}.")
+        if self.is_best:
+            parts.append("It is the best trial.")
+        elif self.best and any(value is not None for _, value in self.best.points):
+            parts.append(f"The best trial is {self.best.number}, {text(self._best_of(self.best)[1])}.")
+        outside = sum(not self.low <= value <= self.high for value in values)
+        if outside:
+            parts.append(f"{outside:,} of its points {'lies' if outside == 1 else 'lie'} beyond the axis.")
+        return " ".join(parts)
+
+    def _value_scale(self) -> Linear | Log | None:
+        drawn = [self.own, *self.siblings, *([self.best] if self.best else [])]
+        values = [value for each in drawn for _, value in each.points if value is not None]
+        if not values:
+            return None
+        keep = [
+            point[1] for each in drawn[:1] + drawn[len(self.siblings) + 1 :] for point in self._kept(each)
+        ]
+        # A curve's first steps are far from the rest by nature: leave them out only when they hide all else.
+        low, high, is_log = linear_or_log(values, keep=keep, gain=5.0)
+        self.low, self.high = low, high
+        if is_log:
+            return Log(low, high, start=self.bottom, end=self.top)
+        return Linear(low, high, start=self.bottom, end=self.top, snap=True)
+
+    def _kept(self, series: Series) -> list[tuple[float, float]]:
+        if all(value is None for _, value in series.points):
+            return []
+        return [self._end(series), self._best_of(series)]
+
+    def _step_scale(self, last_step: float | None) -> Linear:
+        drawn = [self.own, *self.siblings, *([self.best] if self.best else [])]
+        steps = [step for each in drawn for step, _ in each.points] or [0.0]
+        if last_step is not None and finite(last_step) is not None:
+            steps.append(last_step)
+        low, high = min(steps), max(steps)
+        low = 0.0 if 0 < low <= high / 10 else low
+        count = 3 if self.is_narrow else 5
+        whole = all(step == round(step) for step in steps)
+        if low == high:
+            high = low + 1
+        return Linear(low, high, start=self.first_x, end=self.last_x, count=count, whole=whole)
+
+    def _grid(self) -> Svg:
+        lines = []
+        for tick in self.y.ticks:
+            y = float(tick.at)
+            lines.append(element("line", class_="grid-line", x1=self.first_x, x2=self.last_x, y1=y, y2=y))
+            lines.append(label(self.first_x - 8, y + 4, tick.label, anchor="end"))
+        for place, tick in enumerate(self.x.ticks):
+            every_second = "minor" if place % 2 else None
+            lines.append(label(tick.at, self.height - 8, tick.label, class_=every_second, anchor="middle"))
+        return element("g", *lines)
+
+    def _clipped(self, lines: list[Svg], clip_id: str) -> list[Svg]:
+        if self.y.at(self.low) >= self.y.at(self.high) and not self._has_outside():
+            return [element("g", *lines)]
+        width, height = self.last_x - self.first_x, self.bottom - self.top
+        # Four pixels more, so that a thick line on the border stays whole.
+        window = element("rect", x=self.first_x - 4, y=self.top - 4, width=width + 8, height=height + 8)
+        return [
+            element("clipPath", window, id=clip_id),
+            element("g", *lines, clip_path=f"url(#{clip_id})"),
+        ]
+
+    def _has_outside(self) -> bool:
+        drawn = [self.own, *self.siblings, *([self.best] if self.best else [])]
+        return any(
+            value is not None and not self.low <= value <= self.high
+            for each in drawn
+            for _, value in each.points
+        )
+
+    def _line(self, series: Series, class_: str, most: int, href: Callable[[int], str] | None) -> Svg:
+        data = self._path(thinned(series.points, most))
+        if not data:
+            return Svg()
+        path = element("path", class_=class_, stroke_linecap="round", d=data)
+        step, last = self._end(series)
+        title = element("title", f"#{series.number}, {self.y.text(last)} at {self._at(step)}")
+        if not href:
+            return element("g", path, title)
+        return element("a", path, title, href=href(series.number), tabindex="-1")
+
+    def _path(self, points: Sequence[tuple[float, float | None]]) -> str:
+        parts, begins = [], True
+        for place, (step, value) in enumerate(points):
+            if value is None:
+                begins = True
+                continue
+            at = f"{px(self.x.at(step))},{px(self._y(value))}"
+            alone = begins and (place + 1 == len(points) or points[place + 1][1] is None)
+            parts.append(f"{'M' if begins else ' '}{at}{'h0' if alone else ''}")
+            begins = False
+        return "".join(parts)
+
+    def _y(self, value: float) -> float:
+        # Never far outside: a coordinate like 1e300 is no number that a browser can draw.
+        return min(max(self.y.at(value), -4.0 * self.height), 5.0 * self.height)
+
+    def _inside(self, value: float) -> float:
+        return min(max(self.y.at(value), self.top), self.bottom)
+
+    def _peak(self) -> list[Svg]:
+        if not self._kept(self.own):
+            return []
+        step, value = self._best_of(self.own)
+        if (step, value) == self._end(self.own):
+            return []
+        dot = element("circle", class_="dot is-best", cx=self.x.at(step), cy=self._inside(value), r=3)
+        return [element("g", dot, element("title", f"Its best: {self.y.text(value)} at {self._at(step)}"))]
+
+    def _ends(self, href: Callable[[int], str] | None) -> list[Svg]:
+        parts: list[Svg] = []
+        taken: tuple[float, float, float] | None = None
+        if self.best and self._kept(self.best):
+            step, value = self._end(self.best)
+            _, peak = self._best_of(self.best)
+            text = f"#{self.best.number} best, {self.y.text(peak)}"
+            left, right, y = self._room(step, value, text, below=self.is_down)
+            taken = (left, right, y)
+            words = label(right, y, text, class_="strong halo", anchor="end")
+            parts.append(element("a", words, href=href(self.best.number)) if href else words)
+        if not self._kept(self.own):
+            return parts
+        step, value = self._end(self.own)
+        x, y = self.x.at(step), self._inside(value)
+        live = "dot is-live" if self.own.is_live else "dot is-best" if self.is_best else "dot"
+        opaque = None if self.own.is_live or self.is_best else 1
+        parts.append(element("circle", class_=live, fill_opacity=opaque, cx=x, cy=y, r=4))
+        number = f"#{self.own.number} best" if self.is_best else f"#{self.own.number}"
+        text = f"{number}, {self.y.text(value)}" + (f" at {self._at(step)}" if not self.is_narrow else "")
+        below = self.is_down if taken is None else not self.is_down
+        left, right, at_y = self._room(step, value, text, below=below)
+        if taken and left < taken[1] and right > taken[0] and abs(at_y - taken[2]) < 13:
+            # Both lines end at the same height: one label above, one below the other line's.
+            at_y = taken[2] + (15 if taken[2] < (self.top + self.bottom) / 2 else -15)
+        parts.append(label(left, at_y, text, class_="strong halo"))
+        return parts
+
+    def _room(self, step: float, value: float, text: str, *, below: bool) -> tuple[float, float, float]:
+        # Left end, right end and base line of a text at the end of a line.
+        half = len(text) * DIGIT
+        right = min(max(self.x.at(step) + 8 + half, self.first_x + half), self.last_x)
+        y = self._inside(value)
+        if below and y + 20 > self.bottom:
+            below = False
+        if not below and y - 9 < 10:
+            below = True
+        return right - half, right, y + 20 if below else y - 9
+
+    def _end(self, series: Series) -> tuple[float, float]:
+        return next((step, value) for step, value in reversed(series.points) if value is not None)
+
+    def _best_of(self, series: Series) -> tuple[float, float]:
+        points = [(step, value) for step, value in series.points if value is not None]
+        choose = min if self.is_down else max
+        return choose(points, key=lambda point: point[1])
+
+    def _at(self, step: float) -> str:
+        return f"{self.step_name} {step:,.0f}" if step == round(step) else f"{self.step_name} {step:g}"
+
+
+def _in_order(series: Series) -> Series:
+    points = sorted(((step, finite(value)) for step, value in series.points), key=lambda point: point[0])
+    return Series(series.number, points, series.is_live)
+
+
+def _telling(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
+    # The places of the lowest, of the highest and of the first gap, in the order of the points.
+    with_value = [place for place, point in enumerate(points) if point[1] is not None]
+    places = {place for place, point in enumerate(points) if point[1] is None} if points else set()
+    kept = {min(places)} if places else set()
+    if with_value:
+        kept.add(min(with_value, key=lambda place: points[place][1]))
+        kept.add(max(with_value, key=lambda place: points[place][1]))
+    return [points[place] for place in sorted(kept)]

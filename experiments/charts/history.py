@@ -1,0 +1,384 @@
+"""The optimisation history: every trial's value by its number, the best so far, the edits, the budget left."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from experiments.charts.scale import Linear, Log, finite, linear_or_log
+from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element, frame, join, label, px, safe
+
+# How a trial's state is said here. What is not listed (waiting) has nothing to show yet.
+WORDS = {
+    "succeeded": "succeeded",
+    "early_stopped": "stopped early",
+    "stopped": "stopped",
+    "failed": "failed",
+    "running": "running",
+    "stopping": "stopping",
+}
+# Trials without a value stand in a lane below the axis; the failed ones always do.
+LANES = {"early_stopped": "early", "stopped": "stopped", "failed": "failed", "running": "running"}
+LANES["stopping"] = LANES["running"]
+LANE_ORDER = ("early", "stopped", "failed", "running")
+LANE = 14
+
+DIGIT = 6.6  # about the width of a digit of 11 px
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One trial: its number, its value (None: none yet, or none at all), its state, a note for the tooltip."""
+
+    number: int
+    value: float | None
+    state: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A revision made under way, after trial number `after`; `note` says what it changed."""
+
+    after: int
+    revision: int
+    by: str
+    note: str = ""
+    href: str | None = None
+
+
+def history(
+    points: Sequence[Point],
+    *,
+    direction: str,
+    metric: str,
+    best_steps: Sequence[tuple[int, float]] | None = None,
+    left: int = 0,
+    marks: Mapping[int, str] | None = None,
+    edits: Sequence[Edit] = (),
+    href: Callable[[int], str] | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    key: str = "history",
+) -> Chart:
+    """Draw the values of an experiment's trials by number. At most about 2,000 points: sample before.
+
+    `direction` is `minimize` or `maximize`. `best_steps` are (number, value) wherever the best so far improved
+    (None: taken from the succeeded points). `left`: how many trials of the budget have not begun. `marks` gives
+    trials a label of their own. `href` makes the address of a trial from its number. `width` is in pixels of the
+    viewBox; None draws for wide and for narrow panels, and the style sheet shows the one that fits. `key`
+    must be unique in the page.
+    """
+    shown = sorted((point for point in points if point.state in WORDS), key=lambda point: point.number)
+    steps = _best_steps(shown, direction) if best_steps is None else list(best_steps)
+    drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
+    title = "Optimisation history"
+    description = ""
+    parts = []
+    for each_width, fit in drawings:
+        drawing = _Drawing(shown, steps, direction, left, each_width, height)
+        description = _describe(drawing, metric, edits)
+        body = drawing.draw(marks=marks or {}, edits=edits, href=href)
+        size = {"width": each_width, "height": drawing.height}
+        parts.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
+    best = {number for number, _ in steps}
+    rows = [(p.number, finite(p.value), WORDS[p.state], p.number in best) for p in shown]
+    return Chart(join(parts), title, description, ("Trial", metric, "State", "New best"), rows)
+
+
+class _Drawing:
+    """The plot for one width: where everything lies, and the parts of it from back to front."""
+
+    def __init__(
+        self,
+        points: Sequence[Point],
+        steps: Sequence[tuple[int, float]],
+        direction: str,
+        left: int,
+        width: int,
+        height: int | None,
+    ) -> None:
+        self.points, self.steps, self.left, self.width = points, steps, left, width
+        self.is_narrow = width < TURN
+        self.is_down = direction == "minimize"
+        self.height = height or (240 if self.is_narrow else 256)
+        lanes = {LANES[point.state] for point in points if _has_lane(point) and point.state in LANES}
+        self.lanes = [lane for lane in LANE_ORDER if lane in lanes]
+        self.top, self.bottom = 18.0, self.height - 34.0 - LANE * len(self.lanes)
+        self.y = self._value_scale()
+        names = [tick.label for tick in self.y.ticks] if self.y else []
+        # Room for the longest name at the left; a name on a lane is one, too.
+        longest = max([len(name) for name in [*names, *self.lanes]], default=0)
+        self.first_x = max(30.0 if self.is_narrow else 44.0, 10 + DIGIT * longest)
+        self.last_x = width - 14.0
+        self.last = points[-1].number if points else 0
+        self.x = self._number_scale()
+        self.radius = 3.0 if len(points) <= 600 else 2.2
+
+    def draw(
+        self, *, marks: Mapping[int, str], edits: Sequence[Edit], href: Callable[[int], str] | None
+    ) -> list[Svg]:
+        parts = [self._budget(), self._grid(), self._numbers(), *self._lane_names(), *self._edits(edits)]
+        parts.append(element("g", *[self._mark(point, href) for point in self.points if self._place(point)]))
+        parts.extend(self._best(href))
+        parts.extend(self._labels(marks))
+        if not self.y:
+            middle = (self.first_x + self.last_x) / 2
+            parts.append(label(middle, (self.top + self.bottom) / 2, self._nothing(), anchor="middle"))
+        return [part for part in parts if part]
+
+    def _value_scale(self) -> Linear | Log | None:
+        best = [value for _, value in self.steps]
+        values = [value for point in self.points if (value := _value(point)) is not None] + best
+        if not values:
+            return None
+        low, high, is_log = linear_or_log(values, keep=best[-1:])
+        self.low, self.high = low, high
+        if is_log:
+            room = (high / low) ** 0.04
+            return Log(low / room, min(high * room, 1.7e308), start=self.bottom, end=self.top)
+        room = 0.04 * (high / 2 - low / 2) * 2
+        if high + room - (low - room) in (float("inf"), 0.0):
+            room = 0.0
+        return Linear(low - room / 2, high + room, start=self.bottom, end=self.top, snap=True)
+
+    def _number_scale(self) -> Linear:
+        first = self.points[0].number if self.points else 0
+        start = 0 if first <= self.last / 10 + 10 else first - 1
+        # A large budget would press the few first trials against the axis: show as much again, at least 20.
+        self.end = self.last + min(self.left, max(self.last - start, 20))
+        count = 3 if self.is_narrow else 6
+        end = max(self.end, start + 1)
+        return Linear(start, end, start=self.first_x, end=self.last_x, count=count, whole=True)
+
+    def _place(self, point: Point) -> tuple[float, float] | None:
+        value = _value(point)
+        if value is None:
+            lane = LANES.get(point.state)
+            return (self.x.at(point.number), self._lane_at(lane)) if lane else None
+        if not self.y:
+            return None
+        return self.x.at(point.number), min(max(self.y.at(value), self.top), self.bottom)
+
+    def _lane_at(self, lane: str) -> float:
+        return self.bottom + 13.0 + LANE * self.lanes.index(lane)
+
+    def _budget(self) -> Svg:
+        if not self.left or not self.points:
+            return Svg()
+        x = self.x.at(self.last)
+        wash = element(
+            "rect", class_="left-over", x=x, y=self.top, width=self.last_x - x, height=self.bottom - self.top
+        )
+        text = f"{self.left:,} to start" + (" →" if self.end < self.last + self.left else "")
+        if len(text) * DIGIT > self.last_x - x:
+            return wash
+        y = self.top + 16 if self.is_down else self.bottom - 8
+        return join([wash, label((x + self.last_x) / 2, y, text, class_="minor", anchor="middle")])
+
+    def _grid(self) -> Svg:
+        if not self.y:
+            return Svg()
+        lines = []
+        for place, tick in enumerate(self.y.ticks):
+            y = float(tick.at)
+            lines.append(element("line", class_="grid-line", x1=self.first_x, x2=self.last_x, y1=y, y2=y))
+            every_second = "minor" if place % 2 else None
+            lines.append(label(self.first_x - 8, y + 4, tick.label, class_=every_second, anchor="end"))
+        return element("g", *lines)
+
+    def _numbers(self) -> Svg:
+        if not self.points:
+            return Svg()
+        y = self.height - 8
+        return element(
+            "g",
+            *[
+                label(tick.at, y, tick.label, class_="minor" if place % 2 else None, anchor="middle")
+                for place, tick in enumerate(self.x.ticks)
+            ],
+        )
+
+    def _lane_names(self) -> list[Svg]:
+        x = self.first_x - 8
+        return [label(x, self._lane_at(n) + 4, n, class_="minor", anchor="end") for n in self.lanes]
+
+    def _edits(self, edits: Sequence[Edit]) -> list[Svg]:
+        parts: list[Svg] = []
+        taken = self.first_x
+        y = self.top + 10 if self.is_down else self.bottom - (8 if self.is_narrow else 22)
+        for edit in sorted(edits, key=lambda edit: edit.after):
+            x = self.x.at(min(edit.after + 0.5, self.x.high))
+            name = f"Revision {edit.revision}, {clip(edit.by, 20)}"
+            tooltip = f"{name}, after trial {edit.after}" + (f": {clip(edit.note, 200)}" if edit.note else "")
+            lines = [name] if self.is_narrow or not edit.note else [name, clip(edit.note, 32)]
+            width = DIGIT * max(len(line) for line in lines) + 12
+            rule = element("line", class_="edit-rule", x1=x, x2=x, y1=self.top - 4, y2=self.bottom)
+            inside = [rule]
+            side = _side(x, width, taken, self.last_x)
+            if side:
+                taken = x + width if side == "start" else x
+                at = x + 6 if side == "start" else x - 6
+                anchor = "end" if side == "end" else None
+                inside.append(label(at, y, lines[0], class_="ink halo", anchor=anchor))
+                inside.extend(
+                    label(at, y + 14, line, class_="minor halo", anchor=anchor) for line in lines[1:]
+                )
+            inside.append(element("title", tooltip))
+            parts.append(element("a" if edit.href else "g", *inside, href=edit.href))
+        return parts
+
+    def _mark(self, point: Point, href: Callable[[int], str] | None) -> Svg:
+        x, y = self._place(point) or (0.0, 0.0)
+        value = _value(point)
+        outside = 0
+        if value is not None:
+            outside = (value > self.high) - (value < self.low)
+        drawn = _shape(point.state, x, y, self.radius, outside)
+        title = f"<title>{safe(self._words(point, value, outside))}</title>"
+        if not href:
+            return Svg(f"<g>{drawn}{title}</g>")
+        # One stop for the tab key in a chart, at the best; hundreds would lock people in. The table has all.
+        return Svg(f'<a href="{safe(href(point.number))}" tabindex="-1">{drawn}{title}</a>')
+
+    def _words(self, point: Point, value: float | None, outside: int) -> str:
+        words = [f"#{point.number}"]
+        if value is not None and self.y:
+            words.append(self.y.text(value))
+        if point.state != "succeeded" or value is None:
+            words.append(WORDS[point.state])
+        if outside:
+            words.append("above this axis" if outside > 0 else "below this axis")
+        return ", ".join(words) + (f": {clip(point.note, 200)}" if point.note else "")
+
+    def _best(self, href: Callable[[int], str] | None) -> list[Svg]:
+        if not self.steps or not self.y:
+            return []
+        ys = [min(max(self.y.at(value), self.top), self.bottom) for _, value in self.steps]
+        xs = [self.x.at(number) for number, _ in self.steps]
+        path = f"M{px(xs[0])},{px(ys[0])}"
+        for x, y in zip(xs[1:], ys[1:], strict=True):
+            path += f"H{px(x)}V{px(y)}"
+        path += f"H{px(max(self.x.at(self.last), xs[-1]))}"
+        number, value = self.steps[-1]
+        dot = element("circle", class_="dot is-best", cx=xs[-1], cy=ys[-1], r=4)
+        inside = [dot, element("title", f"#{number}, {self.y.text(value)}, the best")]
+        mark = element("a", *inside, href=href(number)) if href else element("g", *inside)
+        return [element("path", class_="best-line", d=path), mark]
+
+    def _labels(self, marks: Mapping[int, str]) -> list[Svg]:
+        if not self.y:
+            return []
+        parts, taken = [], []
+        by_number = {point.number: point for point in self.points}
+        wanted = [(n, v, self.y.text(v)) for n, v in self.steps[-1:]]
+        wanted += [
+            (n, value, clip(text, 24))
+            for n, text in marks.items()
+            if n in by_number and (value := _value(by_number[n])) is not None
+        ]
+        for number, value, text in wanted:
+            x, y = self.x.at(number), min(max(self.y.at(value), self.top), self.bottom)
+            half = len(text) * DIGIT / 2
+            near = any(abs(x - other_x) < half + 30 and abs(y - other_y) < 14 for other_x, other_y in taken)
+            below = self.is_down != near
+            taken.append((x, y))
+            at_y = min(y + 17, self.bottom - 2) if below else max(y - 9, 9)
+            at_x = min(max(x, self.first_x + half), self.last_x - half)
+            parts.append(label(at_x, at_y, text, class_="strong halo", anchor="middle"))
+        return parts
+
+    def _nothing(self) -> str:
+        if not self.points:
+            return "No trial has begun yet"
+        return "No trial has a value yet"
+
+
+def _best_steps(points: Sequence[Point], direction: str) -> list[tuple[int, float]]:
+    steps: list[tuple[int, float]] = []
+    for point in points:
+        value = _value(point)
+        if value is None or point.state != "succeeded":
+            continue
+        if not steps or (value < steps[-1][1] if direction == "minimize" else value > steps[-1][1]):
+            steps.append((point.number, value))
+    return steps
+
+
+def _value(point: Point) -> float | None:
+    return None if point.state == "failed" else finite(point.value)
+
+
+def _has_lane(point: Point) -> bool:
+    return _value(point) is None
+
+
+def _side(x: float, width: float, taken: float, end: float) -> str | None:
+    if x + width <= end and x >= taken:
+        return "start"
+    return "end" if x - width >= taken else None
+
+
+def _shape(state: str, x: float, y: float, radius: float, outside: int) -> str:
+    if outside:
+        return _arrow(state, x, y, outside)
+    at_x, at_y = px(x), px(y)
+    if state == "failed":
+        return f'<path class="bad" d="M{px(x - 2.6)},{px(y - 2.6)}l5.2,5.2m0-5.2l-5.2,5.2"/>'
+    if state == "early_stopped":
+        return f'<path class="cut" d="M{at_x},{px(y - 3.6)}l3.6,3.6-3.6,3.6-3.6-3.6z"/>'
+    if state == "stopped":
+        return f'<path{STOPPED} d="M{px(x - 2.7)},{px(y - 2.7)}h5.4v5.4h-5.4z"/>'
+    live = " is-live" if state in ("running", "stopping") else ""
+    return f'<circle class="dot{live}" cx="{at_x}" cy="{at_y}" r="{radius:g}"/>'
+
+
+def _arrow(state: str, x: float, y: float, outside: int) -> str:
+    classes = {"early_stopped": ' class="cut"', "stopped": STOPPED, "running": ' class="dot is-live"'}
+    classes["stopping"] = classes["running"]
+    given = classes.get(state, ' class="dot"')
+    rise = -5 if outside > 0 else 5
+    return f'<path{given} d="M{px(x - 3.5)},{px(y - rise)}l3.5,{rise}l3.5,{-rise}z"/>'
+
+
+# The role's colour as an attribute: a rule of the style sheet for `.gone` would win over it.
+STOPPED = ' class="gone" fill="var(--quiet)"'
+
+
+def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
+    counts = {state: 0 for state in WORDS}
+    with_value = outside = 0
+    for point in drawing.points:
+        counts[point.state] += 1
+        value = _value(point)
+        with_value += value is not None
+        outside += value is not None and not drawing.low <= value <= drawing.high
+    said = ", ".join(f"{count:,} {WORDS[state]}" for state, count in counts.items() if count)
+    parts = [f"{clip(metric, 80)} of {_trials(len(drawing.points))}{f': {said}' if said else ''}."]
+    if not with_value:
+        parts.append(drawing._nothing() + ".")
+    if drawing.steps and drawing.y:
+        (first, begun), (number, value) = drawing.steps[0], drawing.steps[-1]
+        text = drawing.y.text
+        if first == number:
+            parts.append(f"The best is {text(value)} at trial {number}.")
+        else:
+            verb = "falls" if drawing.is_down else "rises"
+            parts.append(
+                f"Best so far {verb} from {text(begun)} at trial {first} to {text(value)} at trial {number}."
+            )
+    if outside:
+        parts.append(
+            f"{_trials(outside)} far from the others {'lies' if outside == 1 else 'lie'} beyond the axis."
+        )
+    if edits:
+        after = sorted({edit.after for edit in edits})
+        named = ", ".join(str(number) for number in after[:5]) + (
+            f" and {len(after) - 5} more" if after[5:] else ""
+        )
+        parts.append(f"The search was edited after trial {named}.")
+    if drawing.left:
+        parts.append(f"{_trials(drawing.left)} of the budget to start.")
+    return " ".join(parts)
+
+
+def _trials(count: int) -> str:
+    return f"{count:,} trial" if count == 1 else f"{count:,} trials"
