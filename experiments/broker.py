@@ -50,6 +50,7 @@ def argv(data: Path, env: Mapping[str, str] = os.environ) -> list[str]:
         "appendonly": "yes",
         "save": "",
         "daemonize": "no",
+        "set-proc-title": "no",  # a title is written over the environment, by which a sweep knows its processes
     }
     return [binary(env), *(word for name, value in options.items() for word in (f"--{name}", value))]
 

@@ -24,6 +24,11 @@ class Postgres:
         """DATABASE_URL of the database `name` on this server, which need not exist yet."""
         return self.server.get_uri(database=name)
 
+    def create(self, name: str) -> str:
+        """Makes the empty database `name`; its DATABASE_URL."""
+        self.server.psql(f'CREATE DATABASE "{name}";')
+        return self.url(name)
+
     def stop(self) -> None:
         self.server.cleanup()
         shutil.rmtree(self.folder, ignore_errors=True)

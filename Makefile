@@ -1,0 +1,61 @@
+# Trialdeck. `make help` says what there is.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+PORT   ?= 8000
+DATA   ?=
+SLOTS  ?=
+DEMO   ?= 1
+ARGS   ?=
+
+UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOTS)) $(if $(filter 0,$(DEMO)),--no-demo)
+
+.PHONY: help up test lint soak lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make up     start the console  (PORT=8000 DATA=var SLOTS=<cores> DEMO=0)"
+	@echo "make test   the whole suite, on SQLite and then on PostgreSQL  (ARGS='-k stop')"
+	@echo "make lint   ruff and the import contracts"
+	@echo "make soak   the tests that take minutes"
+	@echo "make lock   write requirements.lock anew from pyproject.toml"
+	@echo "make clean  remove $(VENV) and caches; never the data folder"
+
+up: $(STAMP)
+	@exec $(BIN)/python manage.py up $(UP)
+
+# Both databases are always tried; the status is that of the worse one.
+test: $(STAMP)
+	@status=0; \
+	echo "== On SQLite"; $(BIN)/python -m pytest -m "not soak" $(ARGS) || status=1; \
+	echo "== On PostgreSQL"; $(BIN)/python -m pytest -m "not soak" --pg $(ARGS) || status=1; \
+	exit $$status
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@PYTHONPATH=. $(BIN)/lint-imports
+
+soak: $(STAMP)
+	@$(BIN)/python -m pytest -m soak --timeout=1800 $(ARGS)
+
+lock: $(STAMP)
+	@$(BIN)/uv pip compile -q pyproject.toml --group test --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url -o requirements.lock
+
+clean:
+	rm -rf $(VENV) staticfiles .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# uv installs in seconds what pip takes half a minute for; where it cannot be had, pip does it.
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; this is %d.%d. Use: make $(MAKECMDGOALS) PYTHON=python3.11" % v[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@if $(BIN)/python -m pip install -q --disable-pip-version-check "uv>=0.13,<0.14"; then \
+		$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock; \
+	else \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock; \
+	fi
+	@touch $@

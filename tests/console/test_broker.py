@@ -1,0 +1,98 @@
+"""The embedded broker: a real Valkey."""
+
+import stat
+from pathlib import Path
+
+import pytest
+import redis
+from kombu import Connection
+
+from experiments import broker
+from tests.support.valkey import Valkey
+
+
+@pytest.fixture
+def valkey(tmp_path):
+    valkey = Valkey(tmp_path / "data")
+    valkey.data.mkdir()
+    valkey.start()
+    yield valkey
+    valkey.stop()
+
+
+def test_a_killed_one_comes_back_with_its_messages(valkey):
+    """TD-X8: the broker's process may die at any time."""
+    with redis.Redis(unix_socket_path=str(broker.socket_path(valkey.data))) as client:
+        client.rpush("work.1", *range(1000))
+        client.execute_command("WAITAOF", 1, 0, 10_000)
+    valkey.kill()
+    assert not broker.is_answering(valkey.data)
+    valkey.start()
+    with redis.Redis(unix_socket_path=str(broker.socket_path(valkey.data))) as client:
+        assert client.llen("work.1") == 1000
+
+
+def test_nobody_else_can_reach_its_socket(valkey):
+    socket = broker.socket_path(valkey.data)
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o700
+    assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
+
+
+def test_celery_talks_to_it_even_when_the_folder_has_spaces(tmp_path):
+    valkey = Valkey(tmp_path / "my data")
+    valkey.data.mkdir()
+    valkey.start()
+    try:
+        with Connection(valkey.url) as connection:
+            queue = connection.SimpleQueue("work.1")
+            queue.put("look")
+            assert queue.get(timeout=5).payload == "look"
+    finally:
+        valkey.stop()
+
+
+def test_a_deep_folder_gets_a_short_socket(tmp_path):
+    deep = tmp_path / ("d" * 80) / "data"
+    path = broker.socket_path(deep)
+    assert len(bytes(path)) < 100
+    assert path != broker.socket_path(tmp_path / ("e" * 80) / "data")
+    assert str(path) in broker.argv(deep)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    path.parent.rmdir()
+
+
+def test_a_socket_folder_that_somebody_else_made_is_refused(tmp_path, monkeypatch):
+    deep = tmp_path / ("f" * 80)
+    folder = broker.socket_path(deep).parent
+    elsewhere = tmp_path / "theirs"
+    elsewhere.mkdir()
+    folder.symlink_to(elsewhere)
+    try:
+        with pytest.raises(broker.BrokerError, match="belongs to somebody else"):
+            broker.argv(deep)
+    finally:
+        folder.unlink()
+
+
+def test_the_server_can_be_chosen(tmp_path):
+    mine = tmp_path / "my-valkey"
+    mine.write_text("#!/bin/sh\n")
+    with pytest.raises(broker.BrokerError, match="my-valkey, which is not a program"):
+        broker.binary({"TRIALDECK_VALKEY_BIN": str(mine)})
+    mine.chmod(0o755)
+    assert broker.binary({"TRIALDECK_VALKEY_BIN": str(mine)}) == str(mine)
+    assert Path(broker.binary({})).name == "valkey-server"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_elsewhere"),
+    [
+        ("redis://broker.example:6379/0", True),
+        ("rediss://10.0.0.7/0", True),
+        ("redis://localhost:6379/0", False),
+        ("redis://:password@127.0.0.1/0", False),
+        ("redis+socket:///run/valkey.sock?virtual_host=0", False),
+    ],
+)
+def test_it_knows_a_broker_on_another_machine(address, is_elsewhere):
+    assert broker.is_elsewhere(address) is is_elsewhere

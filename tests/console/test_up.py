@@ -1,0 +1,168 @@
+"""`manage.py up`: one command, one console, and nothing left behind."""
+
+import os
+import re
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.support import eventually
+from tests.support.processes import Console, free_port, manage, processes_of
+
+READY = r"Trialdeck is at http://127\.0\.0\.1:\d+/"
+
+
+@pytest.fixture
+def console(fresh):
+    with Console(fresh, "--no-demo") as console:
+        yield console
+
+
+def test_it_says_what_is_ready_and_ends_everything_in_order(console, fresh):
+    """TD-X8: one command on one machine."""
+    console.says(READY)
+    named = re.findall(r"^  (\w+) +ready", console.output, re.MULTILINE)
+    assert named == ["broker", "database", "web", "worker", "control"]
+    for log in re.findall(r"/\S+\.log", console.output):
+        assert Path(log).exists()
+    answer = console.get("/healthz")
+    assert (answer.status, answer.read()) == (200, b"ok\n")
+
+    assert console.end(signal.SIGTERM) == 0
+    assert "Everything has ended" in console.output
+    assert not processes_of(console.data)
+    assert "Traceback" not in console.output
+
+
+def test_ctrl_c_ends_everything_and_the_next_start_goes_on(console, fresh):
+    """TD-X8: what was there is there again."""
+    console.says(READY)
+    link = console.says(r"/enter/(\S+)/")[1]
+    assert console.end(signal.SIGINT) == 0
+    assert not processes_of(console.data)
+    with Console(fresh, "--no-demo") as again:
+        again.says(READY)
+        # Nobody has entered yet, so there is a fresh link: a lost terminal locks nobody out.
+        assert again.says(r"/enter/(\S+)/")[1] != link
+        assert again.end() == 0
+
+
+def test_secrets_and_data_are_for_their_owner_only(console):
+    console.says(READY)
+    data = Path(console.data)
+    assert stat.S_IMODE((data / "secret").stat().st_mode) == 0o600
+    assert stat.S_IMODE((data / "log").stat().st_mode) == 0o700
+    assert stat.S_IMODE((data / "broker").stat().st_mode) == 0o700
+
+
+def test_a_killed_supervisor_leaves_nothing_and_the_next_start_goes_on(console, fresh):
+    """PAI-X2, TD-X8: kill -9 of the supervisor."""
+    console.says(READY)
+    assert len(processes_of(console.data)) >= 6
+    console.process.kill()
+    with Console(fresh, "--no-demo") as again:  # at once: it waits for the former keeper by itself
+        again.says(READY)
+        assert again.get("/healthz").status == 200
+        assert again.end() == 0
+    assert not processes_of(console.data)
+
+
+@pytest.mark.parametrize("moment", ["Trialdeck, data", "broker +ready", "database +ready", "web +ready"])
+def test_a_supervisor_killed_while_it_starts_leaves_nothing(console, moment):
+    console.says(moment)
+    console.process.kill()
+    eventually(lambda: not processes_of(console.data), what="the end of all processes")
+
+
+def test_ctrl_c_while_it_starts_ends_everything(console):
+    console.says(r"broker +ready")
+    assert console.end(signal.SIGINT) == 0
+    assert not processes_of(console.data)
+
+
+def test_a_dead_child_is_started_again(console):
+    console.says(READY)
+    for words, name in [
+        ("granian --interface", "web"),
+        ("valkey-server", "broker"),
+        ("manage.py worker", "worker"),
+    ]:
+        os.kill(console.pid_of(words), signal.SIGKILL)
+        console.says(rf"The {name} ended by SIGKILL; started again")
+    eventually(lambda: _status(console) == 200, within=60, what="the console's answer")
+
+
+def test_a_dead_keeper_is_started_again_with_all_it_kept(console):
+    console.says(READY)
+    keeper = next(
+        pid
+        for pid, command in processes_of(console.data).items()
+        if "keeper.py" in command and str(console.process.pid) in command
+    )
+    os.kill(keeper, signal.SIGKILL)
+    console.says(r"The web ended with its keeper; started again")
+    eventually(lambda: _status(console) == 200, within=60, what="the console's answer")
+    assert console.end() == 0
+    assert not processes_of(console.data)
+
+
+def test_a_child_that_keeps_dying_stops_everything_with_one_sentence(console):
+    console.says(READY)
+    died = set()
+    for _ in range(4):
+        pid = eventually(
+            lambda: console.pid_of("manage.py control") not in died and console.pid_of("manage.py control")
+        )
+        died.add(pid)
+        os.kill(pid, signal.SIGKILL)
+    assert console.process.wait(30) != 0
+    console.says(r"The control ended 4 times within a minute, at last by SIGKILL; see \S+control\.log")
+    assert not processes_of(console.data)
+    assert "Traceback" not in console.output
+
+
+def test_a_taken_port_is_refused_with_one_sentence(fresh):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = manage("up", "--port", str(port), env=fresh)
+    assert done.returncode != 0
+    assert done.stderr.strip() == f"Port {port} is taken. Use PORT={port + 1} (--port {port + 1})."
+    assert not processes_of(fresh["TRIALDECK_DATA"])
+
+
+def test_a_data_folder_in_use_is_refused_with_one_sentence(console, fresh):
+    console.says(READY)
+    done = manage("up", "--port", str(free_port()), env=fresh)
+    assert done.returncode != 0
+    assert f"is in use by the Trialdeck at http://127.0.0.1:{console.port}/" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert console.get("/healthz").status == 200
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "80.5"])
+def test_a_port_that_is_none_is_refused_with_one_sentence(fresh, port):
+    done = manage("up", f"--port={port}", env=fresh)
+    assert done.returncode != 0
+    assert done.stderr.strip() == f"--port must be a whole number from 1 to 65535, not {port!r}."
+
+
+def test_a_broker_of_your_own_that_does_not_answer_is_refused_with_one_sentence(fresh):
+    done = manage(
+        "up", "--port", str(free_port()), env={**fresh, "REDIS_URL": "redis://:geheim@127.0.0.1:1/0"}
+    )
+    assert done.returncode != 0
+    assert "does not answer" in done.stderr
+    assert "geheim" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def _status(console):
+    try:
+        return console.get("/healthz").status
+    except OSError:
+        return None

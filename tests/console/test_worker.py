@@ -1,0 +1,86 @@
+"""`manage.py worker` and `manage.py control`: what they refuse, and that they outlive their broker."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import eventually
+from tests.support.processes import ROOT, manage
+from tests.support.valkey import Valkey
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--slots", "none"], "--slots must be a whole number from 1 to 512, not 'none'."),
+        (["--slots", "0"], "--slots must be a whole number from 1 to 512, not '0'."),
+        (["--name", "a b"], "--name 'a b' cannot be used"),
+    ],
+)
+def test_a_wrong_option_gets_one_sentence(fresh, options, says):
+    done = manage("worker", *options, env=fresh)
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_it_does_not_start_on_a_database_that_was_never_migrated(fresh):
+    done = manage("worker", env=fresh)
+    assert done.returncode != 0
+    assert "Run: manage.py migrate" in done.stderr
+
+
+def test_an_unknown_queue_is_refused_and_the_known_ones_are_named(fresh):
+    manage("migrate", "-v0", env=fresh)
+    done = manage("worker", "--queue", "default", "--queue", "gpu", env=fresh)
+    assert done.returncode != 0
+    assert done.stderr.strip() == "There is no queue 'gpu'; there are: default."
+
+
+@pytest.mark.parametrize("command", ["worker", "control", "up"])
+def test_sqlite_is_refused_with_a_broker_on_another_machine(fresh, command):
+    """TD-X8: SQLite serves one machine."""
+    fresh.pop("DATABASE_URL", None)
+    done = manage(command, env={**fresh, "REDIS_URL": "redis://broker.example/0"})
+    assert done.returncode != 0
+    assert "Set DATABASE_URL to a PostgreSQL" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [["worker", "--slots", "2", "--name", "w1"], ["control"]])
+def test_it_outlives_its_broker_and_ends_at_once_when_told(fresh, command):
+    """TD-X8: a broker that was killed is found again."""
+    from celery import Celery
+
+    manage("migrate", "-v0", env=fresh)
+    data = Path(fresh["TRIALDECK_DATA"])
+    valkey = Valkey(data)
+    valkey.start()
+    ready = data / "ready"
+    with (data / "worker.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *command],
+            cwd=ROOT,
+            env={**fresh, "TRIALDECK_READY": str(ready)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        eventually(ready.exists, within=60, what="the worker's readiness")
+        ready.unlink()
+        valkey.kill()
+        valkey.start()
+        eventually(ready.exists, within=30, what="the worker's return")
+        with Celery(broker=valkey.url) as asker:
+            eventually(
+                lambda: asker.control.ping(timeout=0.5, limit=1), within=30, what="the worker's answer"
+            )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0, (data / "worker.log").read_text()
+    finally:
+        process.kill()
+        process.wait(10)
+        valkey.stop()
