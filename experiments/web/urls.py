@@ -1,0 +1,28 @@
+"""People's addresses. One word: the last part of an address is the view, the verb and the event."""
+
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+
+from . import experiment, experiments, session, trial, trials, workspaces
+
+E = "w/<slug:workspace>/experiments/"
+ONE = E + "<slug:public_id>/"
+TRIAL = ONE + "trials/<int:number>/"
+
+urlpatterns = [
+    path("", workspaces.home, name="home"),
+    path("sign-in/", session.SignIn.as_view(), name="sign-in"),
+    path("sign-out/", LogoutView.as_view(), name="sign-out"),
+    path("enter/<str:token>/", session.enter, name="enter"),
+    path("workspaces/", workspaces.index, name="workspaces"),
+    path("w/<slug:workspace>/", workspaces.show, name="workspace"),
+    path(E, experiments.index, name="experiments"),
+    path(E + "new/", experiments.new, name="experiment-new"),
+    path(ONE, experiment.show, name="experiment"),
+    path(ONE + "trials/", trials.index, name="experiment-trials"),
+    path(ONE + "<slug:verb>/", experiment.act, name="experiment-act"),
+    path(TRIAL, trial.show, name="trial"),
+    path(TRIAL + "log/", trial.log, name="trial-log"),
+    path(TRIAL + "stop/", trial.stop, name="trial-stop"),
+    path(TRIAL + "rerun/", trial.rerun, name="trial-rerun"),
+]
