@@ -1,0 +1,234 @@
+"""The experiment's command: a shell script with our placeholders in it, checked and filled in.
+
+`${lr}` and the five words of `WORDS` are ours; `$HOME`, `$1`, `$(...)`, `${ALL_CAPS...}` are the shell's own.
+Each value is quoted for the shell, so a placeholder may stand only where a word may: not within quotes,
+backticks or a here-document.
+"""
+
+import difflib
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+WORDS = ("trial_id", "exp_id", "params", "output_dir")
+
+_SHELLS_OWN = re.compile(r"[A-Z_][A-Z0-9_]*(?![A-Za-z0-9_])|[0-9@*#?$!-]")
+_HEREDOC = re.compile(r"<<-?[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|\\?([A-Za-z_][\w.-]*))")
+_OPEN_ENDS = re.compile(r"(?:[;&|<>]|(?:^|\s)(?:[(){}]|done|fi|esac))$")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong, on which line of the command (from 1)."""
+
+    line: int
+    sentence: str
+
+
+@dataclass
+class _Script:
+    """The command as the shell will read it. A place is (start, end, name) within the text."""
+
+    places: list[tuple[int, int, str]] = field(default_factory=list)
+    faults: list[tuple[int, str]] = field(default_factory=list)  # (offset, sentence)
+    end: int = 0  # of the last line's code, without what is only space or comment
+    ends_in_heredoc: bool = False
+
+
+def check(command: str, names: Collection[str], *, as_arguments: bool = False) -> list[Fault]:
+    """What is wrong with the command, given the names of the parameters; empty when nothing is.
+
+    `as_arguments`: the parameters will be appended to the last line, which must bear it.
+    """
+    script = _read(command, {*names, *WORDS})
+    faults = [Fault(command.count("\n", 0, at) + 1, sentence) for at, sentence in script.faults]
+    last = command[: script.end]
+    if not last:
+        return [Fault(1, "The command is empty: say what a trial runs, for example python train.py.")]
+    if as_arguments and (script.ends_in_heredoc or _OPEN_ENDS.search(last)):
+        line = last.count("\n") + 1
+        sentence = (
+            "Arguments are appended to the last line, and this one cannot take any: end with the program."
+        )
+        faults.append(Fault(line, sentence))
+    return faults
+
+
+def render(command: str, values: Mapping[str, object], *, append: Sequence[str] = ()) -> str:
+    """The script with each placeholder replaced, and `append` (see `arguments`) added to its last line.
+
+    `values` are the parameters and the `WORDS`. Raises ValueError with a sentence where `check` has a fault.
+    """
+    script = _read(command, values.keys())
+    if script.faults:
+        raise ValueError(script.faults[0][1])
+    filled, at = [], 0
+    for start, end, name in script.places:
+        filled += [command[at:start], shlex.quote(text_of(values[name]))]
+        at = end
+    if append:
+        filled += [command[at : script.end], " ", shlex.join(append)]
+        at = script.end
+    return "".join(filled) + command[at:]
+
+
+def arguments(params: Mapping[str, object]) -> list[str]:
+    """The parameters as arguments: `--lr 0.1 --flag true --layers [1, 2]`."""
+    return [word for name, value in params.items() for word in (f"--{name}", text_of(value))]
+
+
+def argv(script: str) -> list[str]:
+    """How the rendered script is run: it stops at the first line that fails."""
+    return [shutil.which("bash") or "sh", "-e", "-c", script]
+
+
+def text_of(value: object) -> str:
+    """A value as a command sees it: text as it is, numbers in full, the rest (true, null, lists) as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _read(command: str, names: Collection[str]) -> _Script:
+    """Walk through the command as the shell would, far enough to know what is quoted."""
+    script = _Script()
+    inside: list[tuple[str, int]] = []  # what is open here, outermost first, and where it began: " ( { `
+    waiting: list[tuple[str, bool]] = []  # here-documents announced on this line: end word, tabs stripped
+    at = 0
+    while at < len(command):
+        char = command[at]
+        is_quoted = next((kind for kind, _ in reversed(inside) if kind != "{"), "") == '"'
+        if char == "\\":
+            at += 2
+            if command[at - 1 : at] in ("\n", ""):
+                continue  # a line goes on in the next: with nothing there, it is not code
+        elif char == "'" and not is_quoted:
+            at = _skip_single(command, at, names, script)
+        elif command.startswith("$'", at) and not is_quoted:
+            at = _skip_single(command, at + 1, names, script, escapes=True)
+        elif char in '"`':
+            if inside and inside[-1][0] == char:
+                inside.pop()
+            else:
+                inside.append((char, at))
+            at += 1
+        elif command.startswith("$(", at):
+            inside.append(("(", at))
+            at += 2
+        elif char == "(" and inside and inside[-1][0] == "(":
+            inside.append(("(", at))
+            at += 1
+        elif char in ")}" and inside and inside[-1][0] == {")": "(", "}": "{"}[char]:
+            inside.pop()
+            at += 1
+        elif command.startswith("${", at):
+            place = _placeholder(command, at, names)
+            if place is None:
+                inside.append(("{", at))
+                at += 2
+            else:
+                is_in_backticks = any(kind == "`" for kind, _ in inside)
+                where = "backticks" if is_in_backticks else "quotes" if is_quoted else ""
+                _note(script, at, *place, names, where)
+                at = place[0]
+        elif char == "#" and not is_quoted and (at == 0 or command[at - 1] in " \t\n;&|()"):
+            at = _line_end(command, at)
+            continue  # a comment: not ours, and not code
+        elif not is_quoted and (found := _HEREDOC.match(command, at)) and command[at - 1 : at] != "<":
+            waiting.append((found[1] or found[2] or found[3], found[0].startswith("<<-")))
+            at = found.end()
+        elif char == "\n" and waiting and not is_quoted:
+            at = _skip_heredocs(command, at + 1, waiting, names, script)
+            waiting = []
+            script.end, script.ends_in_heredoc = at, True
+            continue
+        else:
+            at += 1
+        if not char.isspace():
+            script.end, script.ends_in_heredoc = min(at, len(command)), False
+    for kind, began in inside:
+        if kind != "(":
+            script.faults.append((began, f"The {'${' if kind == '{' else kind} opened here is never closed."))
+    return script
+
+
+def _placeholder(command: str, at: int, names: Collection[str]) -> tuple[int, str] | None:
+    """Where the placeholder at `at` ends and its name; None when it is the shell's own."""
+    end = command.find("}", at)
+    name = command[at + 2 : end] if end > 0 else ""
+    if name in names:
+        return end + 1, name
+    if end < 0 or _SHELLS_OWN.match(command, at + 2):
+        return None
+    return end + 1, name
+
+
+def _note(script: _Script, at: int, end: int, name: str, names: Collection[str], where: str) -> None:
+    if name not in names:
+        script.faults.append((at, _unknown(name, names)))
+    elif where == "backticks":
+        script.faults.append((at, f"${{{name}}} stands in backticks: use $(…) instead of them."))
+    elif where:
+        sentence = f"${{{name}}} stands in quotes: write it outside, its value is quoted already."
+        script.faults.append((at, sentence))
+    else:
+        script.places.append((at, end, name))
+
+
+def _unknown(name: str, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
+    if near:
+        return f"${{{name}}} is not a parameter of the search space. Did you mean ${{{near[0]}}}?"
+    known = ", ".join(f"${{{each}}}" for each in sorted(names)[:8])
+    variable = f" A shell variable is written ${name}." if re.fullmatch(r"\w+", name) else ""
+    return f"${{{name}}} is not a parameter of the search space. There are: {known}.{variable}"
+
+
+def _skip_single(
+    command: str, at: int, names: Collection[str], script: _Script, *, escapes: bool = False
+) -> int:
+    """Behind the single-quoted text that begins at `at`."""
+    closing = re.compile(r"(?:[^'\\]|\\.)*'" if escapes else r"[^']*'", re.DOTALL).match(command, at + 1)
+    if not closing:
+        script.faults.append((at, "The ' opened here is never closed."))
+        return len(command)
+    _fault_ours(command, at, closing.end(), names, script, "stands in quotes: write it outside, its value is")
+    return closing.end()
+
+
+def _skip_heredocs(
+    command: str, at: int, waiting: list[tuple[str, bool]], names: Collection[str], script: _Script
+) -> int:
+    """Behind the here-documents that begin at `at`."""
+    begin = at
+    for word, strips_tabs in waiting:
+        while at < len(command):
+            line_end = _line_end(command, at)
+            line = command[at:line_end]
+            at = min(line_end + 1, len(command))
+            if (line.lstrip("\t") if strips_tabs else line) == word:
+                break
+    _fault_ours(
+        command, begin, at, names, script, "stands in a here-document: pass it before, as a variable,"
+    )
+    return at
+
+
+def _fault_ours(
+    command: str, begin: int, end: int, names: Collection[str], script: _Script, why: str
+) -> None:
+    """Names of ours where we may not put a value. What else stands there is text."""
+    for found in re.finditer(r"\$\{([^}]*)\}", command[begin:end]):
+        if found[1] in names:
+            hint = "quoted already." if why.endswith("is") else "and write that here."
+            script.faults.append((begin + found.start(), f"{found[0]} {why} {hint}"))
+
+
+def _line_end(command: str, at: int) -> int:
+    end = command.find("\n", at)
+    return len(command) if end < 0 else end
