@@ -67,7 +67,12 @@ def meter(value: float, of: float = 100, label: str = "") -> SafeString:
     """A bar filled to value/of. With a label it is a progress bar for everybody, without it decoration."""
     share = min(max(value / of, 0), 1) if of else 0
     said = (
-        format_html('role="progressbar" aria-valuenow="{}" aria-valuemax="{}" aria-label="{}"', value, of, label)
+        format_html(
+            'role="progressbar" aria-valuenow="{}" aria-valuemax="{}" aria-label="{}"',
+            value,
+            of,
+            label,
+        )
         if label
         else SafeString('aria-hidden="true"')
     )
@@ -88,9 +93,8 @@ def place(share: float) -> SafeString:
 
 
 def _symbol(css_class: str, symbol: str) -> SafeString:
-    return format_html(
-        '<svg class="{}" aria-hidden="true"><use href="{}#{}"/></svg>', css_class, static("glyphs.svg"), symbol
-    )
+    address = f"{static('glyphs.svg')}#{symbol}"
+    return format_html('<svg class="{}" aria-hidden="true"><use href="{}"/></svg>', css_class, address)
 
 
 # Numbers
@@ -191,7 +195,7 @@ def ago(moment: datetime | None) -> str:
 
 @register.filter
 def clock(moment: datetime | None) -> str:
-    """When, as short as it is still clear: `13:40` today, `Fri 17:20` this week, else `21 Nov` or `21 Nov 2025`."""
+    """When, as short as is still clear: `13:40` today, `Fri 17:20` this week, `21 Nov` or `21 Nov 2025`."""
     if moment is None:
         return DASH
     at, today = timezone.localtime(moment), timezone.localtime()
@@ -254,7 +258,7 @@ def is_group(field: BoundField) -> bool:
 def sort_head(
     context: Context, label: str, key: str, *, num: bool = False, first: str = "", css: str = ""
 ) -> dict[str, object]:
-    """A table head that sorts by `key`: ?sort=lr is rising, ?sort=-lr falling; `first="-"` begins with falling.
+    """A table head that sorts by `key`: ?sort=lr rises, ?sort=-lr falls; `first="-"` begins with falling.
 
     Filters stay, the place in the list does not. The view may say its default order as `sort` in the context.
     """
