@@ -21,7 +21,7 @@ from pathlib import Path
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, transaction
-from django.db.models import Avg, F, Max, Min
+from django.db.models import F
 
 from experiments import nudge
 from experiments.models import (
@@ -30,20 +30,21 @@ from experiments.models import (
     LogPiece,
     Outcome,
     Point,
-    Queue,
     Trial,
     TrialState,
     Worker,
     status,
 )
 from experiments.models.log import PIECE_BYTES
+from experiments.models.metric import MAX_POINTS
 from experiments.runner import command as commands
 from experiments.runner import outcome as outcomes
-from experiments.runner.dialects.native import MetricsReader, Report
-from experiments.runner.folder import TrialFolder
+from experiments.runner.dialects.native import MetricsReader
+from experiments.runner.folder import TrialFolder, environment
 from experiments.runner.log import LogReader
 from experiments.runner.pattern import PatternReader, read_json_metric
 from experiments.runner.process import Exit, Keeper, KeeperGone, LaunchError, Process, sweep
+from experiments.runner.report import Report
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ FLUSH_S = 0.5
 READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics, a flush
 SHUTDOWN_GRACE_S = 3.0
 LATE_DELIVERY_S = 1.0
-KEPT_LOG_BYTES = 4096  # of the tail, to find the reason in
+TAIL_BYTES = 16 * 1024  # of the log, to find the reason in
 
 
 class Taken(Exception):
@@ -301,13 +302,13 @@ class Run:
         self.began = time.monotonic()
         self.lost = ""  # why this worker gave it up
         self.finals: dict[str, Report] = {}
-        self.timed_out = False
         self._batch: Batch | None = None  # collected, not stored yet
         self._metrics: MetricsReader | None = None
         self._log: LogReader | None = None
         self._pattern: PatternReader | None = None
         self._piece: LogPiece | None = None
         self._stop_grace: float | None = None
+        self._has_ended = False
 
     # --- run ---------------------------------------------------------------------------------------------
 
@@ -337,7 +338,8 @@ class Run:
         settings, trial = self.settings, self.trial
         try:
             shutil.rmtree(self.folder.path, ignore_errors=True)
-            self.folder.create(trial.params)
+            self.folder.create()
+            self.folder.parameters.write_text(json.dumps(trial.params, ensure_ascii=False), "utf-8")
         except OSError as error:
             raise SetupFailed(f"The trial's folder cannot be made: {error.strerror}.") from error
         names = {
@@ -347,27 +349,27 @@ class Run:
             "params": str(self.folder.parameters),
             "output_dir": str(self.folder.output),
         }
-        script = commands.render(settings.command, names)
-        if settings.passes_arguments:
-            script = commands.append(script, commands.arguments(trial.params))
-        path = self.folder.path / "command.sh"
-        path.write_text(script + "\n")
+        appended = commands.arguments(trial.params) if settings.passes_arguments else ()
+        argv = commands.argv(commands.render(settings.command, names, append=appended))
         cwd = Path(settings.directory).expanduser() if settings.directory else self.folder.path
         if not cwd.is_absolute():
             raise SetupFailed(f"The working directory {cwd} must be an absolute path.")
         if not cwd.is_dir():
             raise SetupFailed(f"The working directory {cwd} does not exist on the worker {self.worker.name}.")
-        env = self.folder.environment(
+        env = environment(
             base=os.environ,
+            folder=self.folder,
+            experiment_id=trial.experiment.public_id,
             trial_id=trial.public_id,
+            number=trial.number,
             metric=settings.metric,
-            environment=settings.environment,
+            user=settings.environment,
         )
         self._metrics = MetricsReader(self.folder.metrics, settings.metric)
         self._log = LogReader(self.folder.log)
         if settings.source == "stdout":
             self._pattern = PatternReader(settings.pattern, settings.metric)
-        return [_shell(), "-e", str(path)], cwd, env
+        return argv, cwd, env
 
     def outcome(self, ended: Exit) -> Outcome:
         """What the exit, the log's tail and the metrics say together."""
@@ -382,19 +384,21 @@ class Run:
             "cpu_s": ended.cpu_s,
             "survivors": tuple(ended.survivors),
         }
-        value, metric_failure = self.objective()
+        found = self.objective(self.settings.selection)
+        value, metric_failure = (found, None) if isinstance(found, float) else (None, found)
         is_done = ended.code == 0 and value is not None
-        if self.lost and not is_done:
-            return Outcome(failure=Failure.WORKER_LOST, detail=_sentence(self.lost), **facts)
-        if self.worker.ending.is_set() and not is_done:
-            return Outcome(failure=Failure.WORKER_LOST, detail="The worker was shut down.", **facts)
-        tail = LogPiece.tail(self.trial.pk, size=KEPT_LOG_BYTES * 4).decode("utf-8", "replace")
-        failure = outcomes.judge(ended, log_tail=tail) or metric_failure
+        if (self.lost or self.worker.ending.is_set()) and not is_done:
+            why = self.lost or "its worker was shut down"
+            return Outcome(failure=Failure.WORKER_LOST, detail=_sentence(why), **facts)
+        if self._stop_grace is not None:  # the row knows the target; what it has reached so far may count
+            return Outcome(value=value, so_far=self.so_far(), **facts)
+        tail = LogPiece.tail(self.trial.pk, size=TAIL_BYTES)
+        failure = outcomes.judge(ended, stopped=False, timed_out=False, log_tail=tail) or metric_failure
         if failure:
             return Outcome(value=value, failure=failure.kind, detail=failure.detail, **facts)
         return Outcome(value=value, **facts)
 
-    def objective(self) -> tuple[float | None, outcomes.Failure | None]:
+    def objective(self, selection: str) -> float | outcomes.Failure:
         """The value that the search uses, or why there is none."""
         settings = self.settings
         if settings.source == "file":
@@ -402,34 +406,30 @@ class Run:
             root = Path(settings.directory).expanduser() if settings.directory else self.folder.path
             report = read_json_metric(path if path.is_absolute() else root / path, settings.metric)
             if isinstance(report, str):
-                return None, outcomes.Failure(Failure.NO_METRIC, report)
+                return outcomes.Failure(Failure.NO_METRIC, report)
             self.finals[report.name] = report
-        names = list(settings.weights) or [settings.metric]
-        series = {}
-        for name in names:
-            points = Point.objects.filter(trial=self.trial.pk, name=name)
-            facts = points.exclude(value=None).aggregate(
-                low=Min("value"), high=Max("value"), mean=Avg("value")
-            )
-            last = points.order_by("-step").first()
-            final = self.finals.get(name)
-            series[name] = outcomes.Series(
-                final=final.value if final else None,
-                final_text=final.text if final else "",
-                has_final=final is not None,
-                last=last.value if last else None,
-                low=facts["low"],
-                high=facts["high"],
-                mean=facts["mean"],
-            )
+        reports = list(self.finals.values())
+        if selection != "final":
+            names = list(settings.weights) or [settings.metric]
+            points = Point.objects.filter(trial=self.trial.pk, name__in=names).order_by("name", "step")
+            rows = points.values_list("name", "step", "value", "text")
+            reports = [Report(*row) for row in rows.iterator(chunk_size=5000)] + reports
         return outcomes.final_value(
-            series,
-            objective=settings.metric,
-            selection=settings.selection,
+            reports,
+            selection=selection,
             direction=settings.direction,
-            weights=settings.weights,
-            stops_early=self._stop_grace is not None,
+            objective=settings.metric,
+            weights=settings.weights or None,
         )
+
+    def so_far(self) -> float | None:
+        """What an early-stopped trial is worth: its selection over what it reported, its last value for `final`."""
+        selection = self.settings.selection
+        if selection == "final":
+            last = Point.objects.filter(trial=self.trial.pk, name=self.settings.metric).exclude(value=None)
+            return last.order_by("-step").values_list("value", flat=True).first()
+        found = self.objective(selection)
+        return found if isinstance(found, float) else None
 
     # --- told what to do (heartbeat thread) --------------------------------------------------------------
 
@@ -473,11 +473,13 @@ class Run:
 
     def _read(self) -> Batch | None:
         batch = Batch(self)
-        reports = self._metrics.new(READ_BYTES)
-        for offset, data in ((piece.offset, piece.data) for piece in self._log.new()):
+        reports = self._metrics.drain() if self._has_ended else self._metrics.new(READ_BYTES)
+        for piece in self._log.new(READ_BYTES):
             if self._pattern:
-                reports += self._pattern.feed(data)
-            self._add_to_log(batch, offset, data)
+                reports += self._pattern.feed(piece.data)
+            self._add_to_log(batch, piece.offset, piece.data)
+        if self._has_ended and self._pattern:
+            reports += self._pattern.drain()
         for report in reports:
             if report.final:
                 self.finals[report.name] = report
@@ -488,7 +490,7 @@ class Run:
                         name=report.name,
                         step=report.step,
                         value=report.value,
-                        text=report.text if report.value is None else "",
+                        text=report.text,
                     )
                 )
         return batch if batch.points or batch.pieces else None
@@ -508,12 +510,21 @@ class Run:
 
     def _drain(self) -> None:
         """Reads to the end of what it left."""
-        while self._retrying(self._flush_own):
-            pass
+        before = None
+        while before != (before := (self._metrics.position, self._log.position)):
+            self._retrying(lambda: self.worker.flush([self]))
+        self._has_ended = True
+        self._retrying(lambda: self.worker.flush([self]))
 
-    def _flush_own(self) -> bool:
-        self.worker.flush([self])
-        return not (self._metrics.is_at_end and self._log.is_at_end)
+    def notes(self) -> list[str]:
+        """What was odd in what it reported, as sentences."""
+        said = []
+        dropped = self._metrics.dropped + (self._pattern.dropped if self._pattern else 0)
+        if dropped:
+            said.append(f"{dropped:,} points were not kept: a series has at most {MAX_POINTS:,}.")
+        if self._metrics.faults:
+            said.append(f"{self._metrics.first_fault} ({self._metrics.faults:,} such lines were left out)")
+        return said
 
     def _retrying(self, act: Callable) -> object:
         """Does it as soon as the database is there. None when the worker ends before that."""
@@ -546,8 +557,7 @@ class Batch:
         if self.log_bytes is not None:
             changes["log_bytes"] = self.log_bytes
             LogPiece.trim(trial.pk, total=self.log_bytes)
-        notes = self.run._metrics.notes()
-        if notes:
+        if notes := self.run.notes():
             changes["notes"] = notes
         Trial.objects.filter(pk=trial.pk, claim=trial.claim).update(**changes)
         if mine and settings.early_stopping != "none":
@@ -557,20 +567,7 @@ class Batch:
 
 def worker_line(name: str) -> str:
     """The broker's name of the line that only this worker reads."""
-    return f"worker.{_file_name(name)}"
-
-
-def queue_lines(names: list[str]) -> list[str]:
-    """The broker's names of these queues; missing ones are an error, a sentence for people."""
-    lines = dict(Queue.objects.filter(name__in=names).values_list("name", "pk"))
-    missing = [name for name in names if name not in lines]
-    if missing:
-        raise Taken(f"There is no queue named {', '.join(missing)}. An administrator creates queues.")
-    return [Queue(pk=lines[name]).line for name in names]
-
-
-def _shell() -> str:
-    return shutil.which("bash") or "/bin/sh"
+    return f"worker.{name}"
 
 
 def _file_name(name: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from django.db import models
 
-MAX_POINTS = 100_000  # of one series
+from experiments.runner.report import MAX_NAME, MAX_POINTS
+
+__all__ = ["MAX_POINTS", "Point"]
 
 
 class Point(models.Model):
@@ -12,10 +14,10 @@ class Point(models.Model):
     `text` then says what it was. Steps count from 0, as the trial counts them."""
 
     trial = models.ForeignKey("Trial", models.CASCADE, related_name="points")
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=MAX_NAME)
     step = models.BigIntegerField()
     value = models.FloatField(null=True)
-    text = models.CharField(max_length=100, blank=True)
+    text = models.CharField(max_length=200, blank=True)
 
     class Meta:
         ordering = ["name", "step"]

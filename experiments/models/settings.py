@@ -118,7 +118,7 @@ class Checker:
             "directory": self.text("directory", limit=1000, line=True),
             "environment": self.environment(),
             "passes_arguments": self.truth("passes_arguments"),
-            "metric": self.text("metric", default="default", limit=100, line=True) or "default",
+            "metric": self.metric(),
             "direction": self.one_of("direction", ("maximize", "minimize")),
             "source": self.one_of("source", ("sdk", "stdout", "file")),
             "pattern": self.text("pattern", limit=1000, line=True),
@@ -159,7 +159,15 @@ class Checker:
 
     def space(self) -> Space | None:
         try:
-            return parse(self.document.get("space_document"))
+            space = parse(self.document.get("space_document"))
+            for parameter in space.parameters:
+                if parameter.name in commands.WORDS:
+                    self.fault(
+                        "space_document",
+                        f"{parameter.name}: in a command, ${{{parameter.name}}} stands for something else. "
+                        "Choose another name.",
+                    )
+            return space
         except SpaceError as error:
             for fault in error.faults:
                 self.fault(
@@ -169,11 +177,10 @@ class Checker:
 
     def command(self, space: Space | None) -> str:
         command = self.text("command", limit=100_000).replace("\r\n", "\n").strip("\n")
-        if not command.strip() and "command" not in self.errors:
-            self.fault("command", "Give the command that runs one trial, for example: python train.py")
-        elif space:
-            names = [parameter.name for parameter in space.parameters]
-            for fault in commands.check(command, names):
+        if "command" not in self.errors and (space or not command.strip()):
+            names = [parameter.name for parameter in space.parameters] if space else []
+            as_arguments = self.document.get("passes_arguments") is True
+            for fault in commands.check(command, names, as_arguments=as_arguments):
                 self.fault("command", f"Line {fault.line}: {fault.sentence}")
         return command
 
@@ -253,6 +260,12 @@ class Checker:
             self.fault(name, "This is too long, or contains a NUL character.")
             return {}
         return value
+
+    def metric(self) -> str:
+        name = self.text("metric", default="default", limit=100, line=True) or "default"
+        if not name.isprintable():
+            self.fault("metric", "The metric's name must not contain control characters.")
+        return name
 
     def environment(self) -> dict[str, str]:
         value = self.mapping("environment")

@@ -51,12 +51,14 @@ class Failure(models.TextChoices):
 class Outcome:
     """How a trial's process ended, as its worker saw it.
 
-    `value` is the objective, if it could be computed; `failure` one of `Failure`, with one line of `detail`.
+    `value` is the objective, if it could be computed, `so_far` what an early-stopped trial is worth; `failure`
+    one of `Failure`, with one line of `detail`.
     `cpu_s`, `gone_after_s` are seconds (the latter from the stop's signal until the whole tree was gone),
     `peak_memory` bytes; `survivors` the pids of what could not be killed.
     """
 
     value: float | None = None
+    so_far: float | None = None
     failure: str = ""
     detail: str = ""
     exit_code: int | None = None
@@ -390,7 +392,10 @@ class Trial(models.Model):
             if self.claim != claim or self.state not in status.TRIAL_ALIVE:
                 return False
             to, failure, detail = self._verdict(outcome)
-            value = outcome.value if outcome.value is not None and math.isfinite(outcome.value) else None
+            value = outcome.value
+            if value is None and to == TrialState.EARLY_STOPPED:
+                value = outcome.so_far
+            value = value if value is not None and math.isfinite(value) else None
             self.move(
                 to,
                 because=detail,

@@ -75,7 +75,12 @@ def act(verb: str, experiment: Experiment, by: User) -> object:
 def _running_trial(experiment: Experiment) -> Trial:
     """A trial that would be running if the experiment were: the row says so, the experiment does not."""
     trial = Trial.objects.create(
-        experiment=experiment, revision=experiment.revision, number=90, params={}, values_digest="-", state="running"
+        experiment=experiment,
+        revision=experiment.revision,
+        number=90,
+        params={},
+        values_digest="-",
+        state="running",
     )
     return trial
 
@@ -248,7 +253,9 @@ def test_stop_ends_trials_before_the_experiment(running: Callable[..., Experimen
     end_all(experiment, Outcome(signal=15, failure=Failure.SIGNAL))
     experiment.refresh_from_db()
     order = list(
-        experiment.events.order_by("pk").filter(after__in=("stopping", "stopped")).values_list("trial", "after")
+        experiment.events.order_by("pk")
+        .filter(after__in=("stopping", "stopped"))
+        .values_list("trial", "after")
     )
     assert experiment.state == STOPPED
     assert [after for _, after in order] == ["stopping"] * 3 + ["stopped"] * 3
