@@ -72,8 +72,15 @@ def binary(env: Mapping[str, str] = os.environ) -> str:
 def is_answering(data: Path) -> bool:
     """Whether the embedded broker of `data` answers a ping within a second; False while it still loads."""
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
-    client = redis.Redis(unix_socket_path=str(socket_path(data)), socket_timeout=1, socket_connect_timeout=1)
+    client = redis.Redis(
+        unix_socket_path=str(socket_path(data)),
+        socket_timeout=1,
+        socket_connect_timeout=1,
+        retry=Retry(NoBackoff(), 0),  # its default tries again for seconds
+    )
     try:
         return bool(client.ping())
     except (redis.RedisError, OSError):

@@ -1,6 +1,5 @@
 """`manage.py control`: conducts experiments and keeps the beat. Several may run; the beat holds a lease."""
 
-import os
 import socket
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -23,5 +22,7 @@ class Command(BaseCommand):
     def handle(self, **_: object) -> None:
         check_one_machine()
         check_database()
-        os.environ["TRIALDECK_ROLE"] = "control"
+        from experiments import tasks
+
+        tasks.keep_beat()
         serve(f"control@{socket.gethostname()}", lines=["control"], threads=THREADS)

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from experiments.management.arguments import (
@@ -15,6 +16,9 @@ from experiments.management.arguments import (
     whole_number,
 )
 
+# How long a worker may be silent before its trials are given to others: short where broker and workers share
+# a machine, patient where a network lies between.
+LEASE_S, LEASE_APART_S = 15, 120
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -41,13 +45,7 @@ class Command(BaseCommand):
         check_database()
         names = list(dict.fromkeys(queue or ["default"]))
         lines = lines_of(names)
-        # experiments.tasks reads these when Celery says that the worker starts.
-        os.environ.update(
-            TRIALDECK_ROLE="worker",
-            TRIALDECK_WORKER=name,
-            TRIALDECK_QUEUES=",".join(names),
-            TRIALDECK_SLOTS=str(slots),
-        )
+        start_worker(name, queues=names, slots=slots)
         serve(f"{name}@{socket.gethostname()}", lines=[*lines, f"worker.{name}"], threads=slots)
 
 
@@ -62,6 +60,18 @@ def lines_of(names: list[str]) -> list[str]:
         if name not in known:
             refuse(f"There is no queue {name!r}; there are: {', '.join(sorted(known)) or 'none yet'}.")
     return [known[name] for name in names]
+
+
+def start_worker(name: str, *, queues: list[str], slots: int) -> None:
+    """Makes this process the trial worker `name`. Refuses when another process is it already."""
+    from experiments import tasks
+    from experiments.launch import LocalWorker, Taken
+
+    lease_s = LEASE_APART_S if os.environ.get("REDIS_URL") else LEASE_S
+    try:
+        tasks.serve(LocalWorker(name=name, queues=queues, slots=slots, data=settings.DATA, lease_s=lease_s))
+    except Taken as error:
+        refuse(str(error))
 
 
 def serve(node: str, *, lines: list[str], threads: int) -> None:
