@@ -116,7 +116,7 @@ def value(number: Any, decimals: int = 4) -> str:
         return "NaN"
     if math.isinf(number):
         return "∞" if number > 0 else "-∞"
-    if number == 0 or 10**-3 <= abs(number) < 10**6:
+    if number == 0 or 0.01 <= abs(number) < 10**6:
         return f"{number:.{int(decimals)}f}"
     mantissa, exponent = f"{number:.{max(int(decimals) - 2, 1)}e}".split("e")
     return f"{mantissa}e{int(exponent)}"

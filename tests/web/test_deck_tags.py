@@ -1,0 +1,128 @@
+"""What templates say things with: numbers, times, sort links, form controls."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django import forms
+from django.template import Context, Template
+from django.test import RequestFactory
+from django.utils import timezone
+
+from experiments.templatetags import deck
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, "—"),
+        (0, "0 s"),
+        (1.84, "1.8 s"),
+        (9.96, "10 s"),
+        (59.6, "1 m"),
+        (478, "7 m 58 s"),
+        (3599.7, "1 h"),
+        (4 * 3600 + 36 * 60, "4 h 36 m"),
+        (31 * 3600 + 300, "31 h 05 m"),
+        (52 * 3600, "2 d 4 h"),
+        (-0.2, "0 s"),
+    ],
+)
+def test_a_duration_is_said_in_its_two_largest_units(seconds, said):
+    assert deck.duration(seconds) == said
+    if seconds is not None:
+        assert deck.duration(timedelta(seconds=seconds)) == said
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (None, "—"),
+        (0.8147, "0.8147"),
+        (0.5, "0.5000"),
+        (0.00312, "3.12e-3"),
+        (-1e-9, "-1.00e-9"),
+        (0.0, "0.0000"),
+        (1234567.0, "1.23e6"),
+        (128, "128"),
+        (True, "True"),
+        ("sgd", "sgd"),
+        (float("nan"), "NaN"),
+        (float("-inf"), "-∞"),
+    ],
+)
+def test_a_value_has_one_precision_and_never_loses_a_small_one(number, said):
+    assert deck.value(number) == said
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [(None, "—"), (0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (999_600, "1.0 MB"), (2.1e9, "2.1 GB")],
+)
+def test_a_size_is_said_in_powers_of_1000(size, said):
+    assert deck.bytes_(size) == said
+
+
+def test_a_number_comes_with_the_right_word():
+    assert deck.plural(1, "trial") == "1 trial"
+    assert deck.plural(0, "trial") == "0 trials"
+    assert deck.plural(2914, "entry,entries") == "2,914 entries"
+
+
+def test_times_are_short_in_sight_and_whole_in_the_title(settings):
+    settings.TIME_ZONE = "UTC"
+    now = timezone.now()
+    assert ">41 m ago</time>" in deck.ago(now - timedelta(minutes=41))
+    assert ">now</time>" in deck.ago(now + timedelta(seconds=1)), "another machine's clock"
+    long_ago = deck.clock(datetime(2020, 2, 3, 4, 5, tzinfo=UTC))
+    assert ">3 Feb 2020</time>" in long_ago and 'title="2020-02-03 04:05:00 UTC"' in long_ago
+
+
+def test_a_state_is_a_word_with_its_glyph():
+    """PAI-S2: the word stands beside the glyph, in the words of the product."""
+    said = deck.status("early_stopped")
+    assert 'data-status="early_stopped"' in said
+    assert "glyphs.svg#g-early_stopped" in said
+    assert said.endswith("</svg>Stopped early</span>")
+
+
+def test_nothing_that_a_user_wrote_becomes_html():
+    assert "<script>" not in deck.status("<script>", "<script>")
+    assert "<script>" not in deck.meter(1, 2, "<script>")
+
+
+def sort(query: str, **context: object) -> str:
+    request = RequestFactory().get("/list" + query)
+    template = Template('{% load deck %}{% sort_head "Best" "best" num=True first="-" %}')
+    return template.render(Context({"request": request, **context}))
+
+
+def test_a_head_sorts_turns_and_keeps_the_filters_but_not_the_page():
+    """PAI-F1: filters survive sorting."""
+    fresh = sort("?q=lr%26x&status=failed&page=3&after=9")
+    assert 'href="?q=lr%26x&amp;status=failed&amp;sort=-best"' in fresh
+    assert "aria-sort" not in fresh
+    falling = sort("?sort=-best")
+    assert 'aria-sort="descending"' in falling and 'href="?sort=best"' in falling
+    assert 'aria-sort="ascending"' in sort("?sort=best")
+    assert 'aria-sort="descending"' in sort("", sort="-best"), "the view's default order"
+
+
+class Form(forms.Form):
+    name = forms.CharField(help_text="Need not be unique.")
+    max_trials = forms.IntegerField(min_value=1)
+
+
+def test_a_refused_field_says_why_and_its_control_points_at_the_sentence():
+    """PAI-M3: refused field by field, in words that a screen reader finds."""
+    form = Form({"name": "", "max_trials": "0"})
+    html = Template('{% include "components/_field.html" with field=form.name %}').render(
+        Context({"form": form})
+    )
+    assert 'aria-invalid="true"' in html
+    described = html.split('aria-describedby="')[1].split('"')[0].split()
+    assert described
+    for target in described:
+        assert f'id="{target}"' in html
+    assert "This field is required." in html
+    summary = Template('{% include "components/_errors.html" %}').render(Context({"form": form}))
+    assert "2 fields need you" in summary and 'href="#id_max_trials"' in summary
