@@ -62,6 +62,14 @@ def environment_of(pid: int) -> dict[str, str]:
     return {name: value for name, _, value in pairs if name in (LAUNCH_MARK, INSTALLATION_MARK)}
 
 
+def outputs_of(pid: int) -> set[str]:
+    """Where its stdout and stderr go, as "pipe:[4711]"."""
+    try:
+        return {str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in (1, 2)}
+    except OSError:
+        return set()
+
+
 def tree(roots: list[int], processes: dict[int, Stat]) -> set[int]:
     """The roots and all their descendants."""
     children: dict[int, list[int]] = {}
@@ -166,6 +174,7 @@ class Run:
         self.id: int = order["id"]
         self.leftover_grace_s: float = order["leftover_grace_s"]
         self.mark, self.log, self.pipe, self.pid = mark, log, pipe, pid
+        self.pipe_name = f"pipe:[{os.fstat(pipe).st_ino}]"
         seen = stat(pid)  # our own unreaped child: always there
         self.ticks = seen.ticks if seen else 0
         self.started_at = time.monotonic()
@@ -390,7 +399,7 @@ class Keeper:
         return found
 
     def is_of(self, run: Run, pid: int, seen: Stat) -> bool:
-        """Whose is this orphan? By session, by having been seen, by its environment; else by who is left."""
+        """Whose is this orphan? By session, by having been seen, environment, output; else by who is left."""
         if (pid, seen.ticks) in self.given_up:
             return False
         for other in self.runs.values():
@@ -400,7 +409,11 @@ class Keeper:
         for other in self.runs.values():
             if mark == other.mark or mark.startswith(other.mark + "/"):
                 return other is run
-        # It cleared its environment. It belongs to a process that was there before it: end it with the last.
+        outputs = outputs_of(pid)
+        for other in self.runs.values():
+            if other.pipe_name in outputs:
+                return other is run
+        # It cleared every trace. It belongs to a process that was there before it: end it with the last of them.
         return not any(other is not run and other.ticks <= seen.ticks for other in self.runs.values())
 
     def note_exits(self) -> None:

@@ -1,0 +1,420 @@
+"""The keeper, with real processes: each test looks for its processes in /proc by a number of its own."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from experiments.runner import keeper as keeping
+from experiments.runner.log import LogReader
+from experiments.runner.process import Exit, Keeper, KeeperGone, LaunchError, Process, sweep
+from tests.support.waiting import eventually
+
+ENV = {"PATH": os.environ["PATH"]}
+
+
+@pytest.fixture
+def keeper():
+    with Keeper(installation="tests") as running:
+        yield running
+
+
+@pytest.fixture
+def token() -> str:
+    """Seconds to sleep that nobody else sleeps."""
+    return f"{random.randrange(10**5, 10**6)}.{random.randrange(10**8):08}"
+
+
+def sleepers(token: str) -> list[int]:
+    """The living processes that sleep `token` seconds, whatever became of their parents and environment."""
+    return sorted(pid for pid in keeping.all_processes() if _is_sleeper(pid, token))
+
+
+def _is_sleeper(pid: int, token: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() == f"sleep\0{token}\0".encode()
+    except OSError:
+        return False
+
+
+def run(keeper: Keeper, folder: Path, script: str, **more: object) -> Process:
+    name = f"log{random.randrange(10**9)}"
+    process = keeper.launch(
+        key="it",
+        **{"argv": ["bash", "-c", script], "cwd": folder, "env": ENV, "log": folder / name, **more},
+    )
+    process.log = folder / name
+    return process
+
+
+def output(process: Process) -> str:
+    return b"".join(piece.data for piece in LogReader(process.log).new()).decode()
+
+
+def ended(process: Process) -> Exit:
+    how = process.wait(30)
+    assert how is not None, "it did not end within 30 s"
+    return how
+
+
+def stubborn(token: str) -> str:
+    """A script with four sleepers: a child, a double fork, a session of its own, and one that cleared its
+    environment too; none of them heeds SIGTERM."""
+    return f"""
+        trap '' TERM
+        sleep {token} &
+        (sleep {token} &)
+        (setsid sleep {token} &)
+        env -i PATH="$PATH" setsid sh -c "(sleep {token} &)"
+        echo ready
+        while :; do wait; done
+    """
+
+
+def test_it_ends_the_whole_tree(keeper, tmp_path, token):
+    """PAI-T1, PAI-X2: children, double forks, sessions of their own, SIGTERM ignored."""
+    process = run(keeper, tmp_path, stubborn(token))
+    eventually(lambda: len(sleepers(token)) == 4, what="the tree of four")
+    process.stop(0.2)
+    how = ended(process)
+    assert sleepers(token) == []
+    assert (how.code, how.signal, how.survivors, how.lost) == (None, signal.SIGKILL, (), False)
+    assert how.gone_after_s >= 0.2  # the grace was given
+
+
+def test_it_leaves_the_neighbour_alone(keeper, tmp_path, token):
+    """PAI-T1: stopping one trial touches no other, its orphans included."""
+    neighbour = run(keeper, tmp_path, f"(setsid sleep {token} &); echo ready; sleep {token}")
+    eventually(lambda: len(sleepers(token)) == 2)
+    before = sleepers(token)
+    process = run(keeper, tmp_path, stubborn(token))
+    eventually(lambda: len(sleepers(token)) == 6)
+    process.stop(0)
+    ended(process)
+    assert sleepers(token) == before
+    assert neighbour.wait(0) is None
+    neighbour.stop(0)
+    ended(neighbour)
+    assert sleepers(token) == []
+
+
+def test_an_orphan_without_any_mark_ends_with_the_last_that_may_own_it(keeper, tmp_path, token):
+    """Session, environment and output are not its trial's any more: it must not be killed with a neighbour."""
+    script = f'env -i PATH="$PATH" setsid sh -c "(sleep {token} &)" >/dev/null 2>&1; read < fifo'
+    os.mkfifo(tmp_path / "fifo")
+    first, second = run(keeper, tmp_path, "read < fifo"), run(keeper, tmp_path, script)
+    eventually(lambda: len(sleepers(token)) == 1)
+    first.stop(0)
+    ended(first)
+    assert len(sleepers(token)) == 1
+    second.stop(0)
+    ended(second)
+    assert sleepers(token) == []
+
+
+def test_a_handler_has_the_grace_to_save_its_work(keeper, tmp_path):
+    """SIGTERM goes to the tree once: what a handler starts meanwhile is left alone."""
+    script = """trap 'sh -c "sleep 0.3; echo saved"; exit 7' TERM; echo ready; while :; do sleep 0.05; done"""
+    process = run(keeper, tmp_path, script)
+    eventually(lambda: "ready" in output(process))
+    process.stop(20)
+    assert ended(process).code == 7
+    assert output(process).endswith("saved\n")
+
+
+def test_a_shorter_grace_wins_and_a_longer_one_changes_nothing(keeper, tmp_path):
+    """PAI-X2: Kill now ends the grace."""
+    process = run(keeper, tmp_path, "trap '' TERM; echo ready; while :; do sleep 0.05; done")
+    eventually(lambda: "ready" in output(process))
+    process.stop(600)
+    assert process.wait(0.1) is None
+    process.stop(0)
+    process.stop(600)
+    assert ended(process).signal == signal.SIGKILL
+
+
+def test_stop_after_the_end_is_harmless(keeper, tmp_path):
+    """PAI-T2"""
+    process = run(keeper, tmp_path, "exit 4")
+    how = ended(process)
+    process.stop(0)
+    assert ended(process) is how
+    assert (how.code, how.gone_after_s) == (4, None)
+    assert ended(run(keeper, tmp_path, "exit 5")).code == 5
+
+
+def test_it_ends_a_process_that_is_frozen(keeper, tmp_path):
+    """PAI-X2: SIGTERM alone waits until a stopped process goes on."""
+    process = run(keeper, tmp_path, "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.05; done")
+    eventually(lambda: "ready" in output(process))
+    os.kill(process.pid, signal.SIGSTOP)
+    process.stop(600)
+    assert ended(process).code == 3
+
+
+def test_what_a_finished_process_leaves_is_ended_too(keeper, tmp_path, token):
+    """A child in the background holds the output open: it neither delays the end nor outlives it."""
+    process = run(keeper, tmp_path, f"sleep {token} & (setsid sleep {token} &); echo done; exit 0")
+    how = ended(process)
+    assert (how.code, how.signal, how.gone_after_s) == (0, None, None)
+    assert output(process) == "done\n"
+    assert sleepers(token) == []
+
+
+def test_exit_code_signal_memory_and_time_are_told(keeper, tmp_path):
+    """PAI-S1, TD-X5"""
+    assert ended(run(keeper, tmp_path, "exit 3")).code == 3
+    assert ended(run(keeper, tmp_path, "kill -SEGV $$")).signal == signal.SIGSEGV
+
+    script = """
+import time
+hold = bytearray(120 << 20)
+while time.process_time() < 0.4: pass
+"""
+    how = ended(run(keeper, tmp_path, "", argv=[sys.executable, "-c", script]))
+    assert how.code == 0
+    assert 120 << 20 < how.peak_memory_bytes < 400 << 20
+    assert 0.4 <= how.cpu_s < 10
+    assert how.wall_s >= 0.35
+
+
+def test_memory_and_time_of_the_main_processes_children_count(keeper, tmp_path):
+    """TD-X5: the shell waits for the program that does the work."""
+    work = (
+        f"{sys.executable} -c 'import time; x = bytearray(90 << 20)\nwhile time.process_time() < 0.3: pass'"
+    )
+    how = ended(run(keeper, tmp_path, f"{work}; exit 2"))
+    assert how.code == 2
+    assert how.peak_memory_bytes > 90 << 20
+    assert how.cpu_s >= 0.3
+
+
+def test_its_pid_and_start_time_name_the_process(keeper, tmp_path):
+    process = run(keeper, tmp_path, "exec sleep 60")
+    seen = keeping.stat(process.pid)
+    assert (seen.ticks, seen.session, seen.parent) == (process.started_ticks, process.pid, keeper.pid)
+    process.stop(0)
+    ended(process)
+    assert keeping.stat(process.pid) is None
+
+
+def test_many_short_ones_at_once_all_end(keeper, tmp_path):
+    codes: dict[int, int] = {}
+
+    def one(number: int) -> None:
+        codes[number] = ended(run(keeper, tmp_path, f"echo {number}; exit {number}")).code
+
+    threads = [threading.Thread(target=one, args=[number]) for number in range(25)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert codes == {number: number for number in range(25)}
+
+
+def test_much_output_is_kept_at_both_ends_only(keeper, tmp_path):
+    """80 MB of numbered lines: the log has the first and the last of them, byte for byte, and its size."""
+    cap = 1 << 20
+    process = run(keeper, tmp_path, "seq -w 1 9999999", cap_bytes=cap)
+    assert ended(process).code == 0
+    total = 9999999 * 8
+    reader = LogReader(process.log)
+    pieces = reader.new()
+    assert reader.total == total
+    assert pieces[0].offset == 0 and len(pieces[0].data) == cap
+    assert cap <= sum(len(piece.data) for piece in pieces[1:]) <= 2 * cap
+    assert sum(len(piece.data) for piece in pieces) + reader.dropped == total
+    assert pieces[-1].offset + len(pieces[-1].data) == total
+    for piece in pieces:
+        assert piece.data == b"".join(
+            b"%07d\n" % (piece.offset // 8 + i + 1) for i in range(len(piece.data) // 8)
+        )
+
+
+def test_one_that_writes_without_end_holds_up_nobody(keeper, tmp_path):
+    noisy = run(keeper, tmp_path, "yes without end", cap_bytes=1 << 20)
+    eventually(lambda: LogReader(noisy.log).new() and not (tmp_path / f"{noisy.log.name}.1048576").exists())
+    quiet = run(keeper, tmp_path, "echo here; exit 6")
+    assert ended(quiet).code == 6
+    assert output(quiet) == "here\n"
+    assert noisy.wait(0) is None
+    noisy.stop(1)
+    ended(noisy)
+    assert sum(path.stat().st_size for path in tmp_path.glob(f"{noisy.log.name}.*")) <= 3 << 20
+
+
+def test_a_log_that_cannot_grow_any_more_does_not_stop_the_process(keeper, tmp_path):
+    """The folder is gone: as with a full disk, output is lost, and the process goes on."""
+    folder = tmp_path / "away"
+    folder.mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    script = "read go < fifo; seq 100000; exit 9"
+    process = run(keeper, folder, script, cwd=tmp_path, log=folder / "x", cap_bytes=1000)
+    (folder / "x.head").unlink()
+    folder.rmdir()
+    (tmp_path / "fifo").write_text("go\n")
+    assert ended(process).code == 9
+
+
+def test_a_services_log_goes_on_where_it_was_and_rotates_once(keeper, tmp_path):
+    log = tmp_path / "web.log"
+    for word in ("first", "second"):
+        ended(run(keeper, tmp_path, f"echo {word}", log=log, rotate=True, cap_bytes=100_000))
+    assert log.read_text() == "first\nsecond\n"
+    ended(
+        run(
+            keeper,
+            tmp_path,
+            "for i in 1 2 3 4 5; do seq 10000; done",
+            log=log,
+            rotate=True,
+            cap_bytes=100_000,
+        )
+    )
+    assert log.read_text().endswith("9999\n10000\n")
+    assert log.stat().st_size <= 100_000
+    assert sorted(path.name for path in tmp_path.glob("web.log*")) == ["web.log", "web.log.1"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        ({"cwd": Path("/nowhere/at/all")}, "working directory /nowhere/at/all does not exist"),
+        ({"argv": ["no-such-program-here"]}, "no-such-program-here was not found"),
+        ({"argv": ["/etc/passwd"]}, "/etc/passwd may not be executed"),
+        ({"argv": ["/etc"]}, "/etc may not be executed"),
+        ({"argv": ["echo", "a\0b"]}, "could not be started"),
+        ({"env": {"A=B": "c"}}, "could not be started"),
+        ({"log": Path("/nowhere/log")}, "log /nowhere/log cannot be written"),
+        ({"argv": ["echo", "x" * 3_000_000]}, "Argument list too long"),
+    ],
+)
+def test_what_cannot_start_says_why(keeper, tmp_path, broken, sentence):
+    with pytest.raises(LaunchError, match=sentence):
+        run(keeper, tmp_path, "true", **broken)
+    assert ended(run(keeper, tmp_path, "exit 8")).code == 8  # and harms nothing
+
+
+def test_no_secret_of_the_keeper_and_no_descriptor_reaches_the_process(keeper, tmp_path):
+    process = run(keeper, tmp_path, "env; ls /proc/self/fd | tr '\\n' ' '; read line; echo $?")
+    ended(process)
+    lines = output(process).splitlines()
+    names = {line.partition("=")[0] for line in lines if "=" in line}
+    assert names <= {"PATH", "PWD", "SHLVL", "_", "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"}
+    assert lines[-1] == "0 1 2 3 1"  # 3 is ls's own; stdin is at its end
+
+
+def test_close_ends_everything(tmp_path, token):
+    keeper = Keeper()
+    process = run(keeper, tmp_path, stubborn(token))
+    eventually(lambda: len(sleepers(token)) == 4)
+    keeper.close(grace_s=0.1)
+    assert sleepers(token) == []
+    assert ended(process).signal == signal.SIGKILL
+    assert not keeper.alive
+    assert keeping.stat(keeper.pid) is None
+    keeper.close()
+    with pytest.raises(KeeperGone):
+        run(keeper, tmp_path, "true")
+
+
+def test_a_keeper_that_is_told_to_end_ends_everything_first(keeper, tmp_path, token):
+    process = run(keeper, tmp_path, f"(setsid sleep {token} &); sleep {token}")
+    eventually(lambda: len(sleepers(token)) == 2)
+    os.kill(keeper.pid, signal.SIGTERM)
+    assert ended(process).signal == signal.SIGTERM
+    eventually(lambda: not keeper.alive)
+    assert sleepers(token) == []
+
+
+ROOT = Path(__file__).parents[2]
+OWNER = f"""
+import sys, pathlib
+sys.path.insert(0, {str(ROOT)!r})
+from experiments.runner.process import Keeper
+keeper = Keeper(installation="tests")
+folder = pathlib.Path(sys.argv[1])
+process = keeper.launch(key="it", argv=["bash", "-c", sys.argv[2]], cwd=folder, env=dict(PATH=sys.argv[3]),
+                        log=folder / "owned")
+print(process.pid, flush=True)
+process.wait()
+"""
+
+
+def owner(folder: Path, script: str) -> list[str]:
+    return [sys.executable, "-c", OWNER, str(folder), script, os.environ["PATH"]]
+
+
+def test_when_its_owner_is_killed_nothing_of_the_tree_remains(tmp_path, token):
+    """PAI-X2: the worker died by SIGKILL, and nobody is there to clean up but the keeper."""
+    process = subprocess.Popen(owner(tmp_path, stubborn(token)), stdout=subprocess.PIPE)
+    process.stdout.readline()
+    eventually(lambda: len(sleepers(token)) == 4)
+    process.kill()
+    process.communicate()
+    eventually(lambda: not sleepers(token), within=20, what="the end of the tree")
+
+
+def test_a_keeper_below_a_keeper_goes_with_its_owner(keeper, tmp_path, token):
+    """As under `up`: the worker is one of its services; its end is told when its trials are gone too."""
+    worker = run(keeper, tmp_path, "", argv=owner(tmp_path, stubborn(token)), leftover_grace_s=20)
+    eventually(lambda: len(sleepers(token)) == 4, within=20)
+    os.kill(worker.pid, signal.SIGKILL)
+    assert ended(worker).signal == signal.SIGKILL
+    assert sleepers(token) == []
+
+
+def test_when_the_keeper_is_killed_its_processes_are_lost_and_swept(tmp_path, token):
+    """PAI-X2: main processes die with the keeper; what they started falls to the sweep of the next one."""
+    os.mkfifo(tmp_path / "fifo")
+    keeper = Keeper(installation=f"tests-{token}")
+    process = run(keeper, tmp_path, stubborn(token).replace("env -i", "env"))
+    eventually(lambda: len(sleepers(token)) == 4)
+    with Keeper(installation=f"tests-{token}") as other:
+        neighbour = run(other, tmp_path, "read < fifo")
+        os.kill(keeper.pid, signal.SIGKILL)
+        how = ended(process)
+        assert (how.lost, how.code, how.signal) == (True, None, None)
+        assert not keeper.alive
+        with pytest.raises(KeeperGone):
+            run(keeper, tmp_path, "true")
+        eventually(lambda: (seen := keeping.stat(process.pid)) is None or seen.is_gone, what="PDEATHSIG")
+
+        left = sleepers(token)
+        assert len(left) == 4
+        assert set(left) <= set(sweep(installation=f"tests-{token}"))
+        assert sleepers(token) == []
+        assert neighbour.wait(0) is None  # its keeper lives
+        assert sweep(installation=f"tests-{token}") == []
+
+
+def test_a_sweep_of_another_installation_touches_nothing(tmp_path, token):
+    keeper = Keeper(installation=f"ours-{token}")
+    run(keeper, tmp_path, f"setsid sleep {token} & wait")
+    eventually(lambda: len(sleepers(token)) == 1)
+    os.kill(keeper.pid, signal.SIGKILL)
+    eventually(lambda: not keeper.alive)
+    assert sweep(installation=f"theirs-{token}") == []
+    assert len(sleepers(token)) == 1
+    assert len(sweep(installation=f"ours-{token}")) >= 1
+    assert sleepers(token) == []
+
+
+def test_an_idle_keeper_sleeps(keeper, tmp_path):
+    """It waits for events: while nothing happens it uses no CPU time at all."""
+    process = run(keeper, tmp_path, "exec sleep 60")
+
+    def cpu_ticks() -> int:
+        fields = Path(f"/proc/{keeper.pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    before = cpu_ticks()
+    assert process.wait(1.5) is None
+    assert cpu_ticks() - before <= 2
+    process.stop(0)
+    ended(process)
