@@ -1,6 +1,7 @@
 // Keeps every [data-live] fragment as new as the server: asks its data-live-url every data-live seconds, one request at a
 // time for each, with the entity tag of the last answer. 304 costs nothing; 200 is morphed in. A fragment that comes back
-// without data-live has ended. Hidden pages ask rarely. When the server is silent the page says so and stays usable.
+// without data-live has ended. The address is this page's own when data-live-url is left out, so that links in the
+// fragment (sort, pages) are those of the page. Hidden pages ask rarely. When the server is silent the page says so and stays usable.
 import { morph } from "./morph.js";
 
 const HIDDEN_SECONDS = 30;
