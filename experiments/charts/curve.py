@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isfinite
 
 from experiments.charts.scale import Linear, Log, finite, linear_or_log
 from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element, frame, join, label, px
@@ -44,15 +45,18 @@ def curve(
     `width` is in pixels of the viewBox; None draws for wide and for narrow panels, and the style sheet shows the
     one that fits. `key` must be unique in the page. The table has all of the trial's own points.
     """
-    own, best = _in_order(own), _in_order(best) if best else None
-    shown = [_in_order(each) for each in siblings if each.number not in (own.number, best and best.number)]
+    reported = _in_order(own).points
+    own = Series(own.number, thinned(reported, MOST_POINTS), own.is_live)
+    best = _thin(best, MOST_POINTS) if best else None
+    behind = [each for each in siblings if each.number not in (own.number, best and best.number)]
+    shown = [_thin(each, MOST_SIBLING_POINTS) for each in behind[:MOST_SIBLINGS]]
     drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
     title = f"{clip(metric, 80)} by {clip(step_name, 40)}"
     parts, description = [], ""
     for each_width, fit in drawings:
         drawing = _Drawing(
             own=own,
-            siblings=shown[:MOST_SIBLINGS],
+            siblings=shown,
             best=best,
             is_down=direction == "minimize",
             last_step=last_step,
@@ -60,11 +64,11 @@ def curve(
             width=each_width,
             height=height,
         )
-        description = drawing.describe()
+        description = drawing.describe(reported)
         body = drawing.draw(href=href, clip_id=f"{key}-{each_width}-c")
         size = {"width": each_width, "height": drawing.height}
         parts.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
-    return Chart(join(parts), title, description, (step_name.capitalize(), metric), list(own.points))
+    return Chart(join(parts), title, description, (step_name.capitalize(), metric), reported)
 
 
 def thinned(points: Sequence[tuple[float, float | None]], most: int) -> list[tuple[float, float | None]]:
@@ -103,7 +107,7 @@ class _Drawing:
         self.step_name = step_name
         self.is_narrow = width < TURN
         self.height = height or (220 if self.is_narrow else 236)
-        self.top, self.bottom = 14.0, self.height - 26.0
+        self.top, self.bottom = 24.0, self.height - 26.0
         self.last_x = width - 14.0
         self.y = self._value_scale()
         longest = max([len(tick.label) for tick in self.y.ticks], default=0) if self.y else 0
@@ -114,14 +118,14 @@ class _Drawing:
         if not self.y:
             middle = (self.first_x + self.last_x) / 2
             return [label(middle, self.height / 2, "No values yet", anchor="middle")]
-        lines = [self._line(each, "sibling", MOST_SIBLING_POINTS, href) for each in self.siblings]
+        lines = [self._line(each, "sibling", href) for each in self.siblings]
         if self.best:
-            lines.append(self._line(self.best, "best-line", MOST_POINTS, href))
-        lines.append(self._line(self.own, "best-line" if self.is_best else "own", MOST_POINTS, None))
+            lines.append(self._line(self.best, "best-line", href))
+        lines.append(self._line(self.own, "best-line" if self.is_best else "own", None))
         return [self._grid(), *self._clipped(lines, clip_id), *self._peak(), *self._ends(href)]
 
-    def describe(self) -> str:
-        values = [value for _, value in self.own.points if value is not None]
+    def describe(self, reported: Sequence[tuple[float, float | None]]) -> str:
+        values = [value for _, value in reported if value is not None]
         if not self.y or not values:
             return f"Trial {self.own.number} has no values yet."
         step, last = self._end(self.own)
@@ -157,7 +161,8 @@ class _Drawing:
         self.low, self.high = low, high
         if is_log:
             return Log(low, high, start=self.bottom, end=self.top)
-        return Linear(low, high, start=self.bottom, end=self.top, snap=True)
+        floor = 0.0 if 0 < low <= high / 10 else low
+        return Linear(floor, high, start=self.bottom, end=self.top, snap=True)
 
     def _kept(self, series: Series) -> list[tuple[float, float]]:
         if all(value is None for _, value in series.points):
@@ -189,7 +194,7 @@ class _Drawing:
         return element("g", *lines)
 
     def _clipped(self, lines: list[Svg], clip_id: str) -> list[Svg]:
-        if self.y.at(self.low) >= self.y.at(self.high) and not self._has_outside():
+        if not self._has_outside():
             return [element("g", *lines)]
         width, height = self.last_x - self.first_x, self.bottom - self.top
         # Four pixels more, so that a thick line on the border stays whole.
@@ -207,8 +212,8 @@ class _Drawing:
             for _, value in each.points
         )
 
-    def _line(self, series: Series, class_: str, most: int, href: Callable[[int], str] | None) -> Svg:
-        data = self._path(thinned(series.points, most))
+    def _line(self, series: Series, class_: str, href: Callable[[int], str] | None) -> Svg:
+        data = self._path(series.points)
         if not data:
             return Svg()
         path = element("path", class_=class_, stroke_linecap="round", d=data)
@@ -253,7 +258,7 @@ class _Drawing:
             step, value = self._end(self.best)
             _, peak = self._best_of(self.best)
             text = f"#{self.best.number} best, {self.y.text(peak)}"
-            left, right, y = self._room(step, value, text, below=self.is_down)
+            left, right, y = self._room(step, value, text, below=False)
             taken = (left, right, y)
             words = label(right, y, text, class_="strong halo", anchor="end")
             parts.append(element("a", words, href=href(self.best.number)) if href else words)
@@ -262,11 +267,10 @@ class _Drawing:
         step, value = self._end(self.own)
         x, y = self.x.at(step), self._inside(value)
         live = "dot is-live" if self.own.is_live else "dot is-best" if self.is_best else "dot"
-        opaque = None if self.own.is_live or self.is_best else 1
-        parts.append(element("circle", class_=live, fill_opacity=opaque, cx=x, cy=y, r=4))
+        parts.append(element("circle", class_=live, cx=x, cy=y, r=4))
         number = f"#{self.own.number} best" if self.is_best else f"#{self.own.number}"
         text = f"{number}, {self.y.text(value)}" + (f" at {self._at(step)}" if not self.is_narrow else "")
-        below = self.is_down if taken is None else not self.is_down
+        below = taken is not None and not self.is_down
         left, right, at_y = self._room(step, value, text, below=below)
         if taken and left < taken[1] and right > taken[0] and abs(at_y - taken[2]) < 13:
             # Both lines end at the same height: one label above, one below the other line's.
@@ -298,15 +302,19 @@ class _Drawing:
 
 
 def _in_order(series: Series) -> Series:
-    points = sorted(((step, finite(value)) for step, value in series.points), key=lambda point: point[0])
-    return Series(series.number, points, series.is_live)
+    points = [(step, finite(value)) for step, value in series.points if isfinite(step)]
+    return Series(series.number, sorted(points, key=lambda point: point[0]), series.is_live)
+
+
+def _thin(series: Series, most: int) -> Series:
+    return Series(series.number, thinned(_in_order(series).points, most), series.is_live)
 
 
 def _telling(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
     # The places of the lowest, of the highest and of the first gap, in the order of the points.
     with_value = [place for place, point in enumerate(points) if point[1] is not None]
-    places = {place for place, point in enumerate(points) if point[1] is None} if points else set()
-    kept = {min(places)} if places else set()
+    gap = next((place for place, point in enumerate(points) if point[1] is None), None)
+    kept = set() if gap is None else {gap}
     if with_value:
         kept.add(min(with_value, key=lambda place: points[place][1]))
         kept.add(max(with_value, key=lambda place: points[place][1]))

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite, log10
+from sys import float_info
 
 from experiments.charts.scale import Linear, Log, finite, linear_or_log
 from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element, frame, join, label, px, safe
@@ -117,7 +119,9 @@ class _Drawing:
         self, *, marks: Mapping[int, str], edits: Sequence[Edit], href: Callable[[int], str] | None
     ) -> list[Svg]:
         parts = [self._budget(), self._grid(), self._numbers(), *self._lane_names(), *self._edits(edits)]
-        parts.append(element("g", *[self._mark(point, href) for point in self.points if self._place(point)]))
+        best = self.steps[-1][0] if self.steps else None  # drawn last, on top of all
+        others = [point for point in self.points if point.number != best and self._place(point)]
+        parts.append(element("g", *[self._mark(point, href) for point in others]))
         parts.extend(self._best(href))
         parts.extend(self._labels(marks))
         if not self.y:
@@ -132,13 +136,18 @@ class _Drawing:
             return None
         low, high, is_log = linear_or_log(values, keep=best[-1:])
         self.low, self.high = low, high
+        # Below the axis' lowest value there is room for the label of the best.
         if is_log:
-            room = (high / low) ** 0.04
-            return Log(low / room, min(high * room, 1.7e308), start=self.bottom, end=self.top)
-        room = 0.04 * (high / 2 - low / 2) * 2
-        if high + room - (low - room) in (float("inf"), 0.0):
+            room = 10 ** (0.04 * (log10(high) - log10(low)))
+            lowest = max(low / room ** (3 if self.is_down else 1), 5e-324)
+            return Log(lowest, min(high * room, float_info.max), start=self.bottom, end=self.top)
+        room = 0.08 * (high / 2 - low / 2)
+        if not isfinite(high + room) or not isfinite(low - 3 * room):
             room = 0.0
-        return Linear(low - room / 2, high + room, start=self.bottom, end=self.top, snap=True)
+        floor = low - room * (2.5 if self.is_down else 0.5)
+        if low >= 0:
+            floor = max(floor, 0.0)  # none below zero for what is never below
+        return Linear(floor, high + room, start=self.bottom, end=self.top, snap=True)
 
     def _number_scale(self) -> Linear:
         first = self.points[0].number if self.points else 0
@@ -205,17 +214,18 @@ class _Drawing:
         parts: list[Svg] = []
         taken = self.first_x
         y = self.top + 10 if self.is_down else self.bottom - (8 if self.is_narrow else 22)
-        for edit in sorted(edits, key=lambda edit: edit.after):
-            x = self.x.at(min(edit.after + 0.5, self.x.high))
+        ordered = sorted(edits, key=lambda edit: (edit.after, edit.revision))
+        places = [self.x.at(min(max(edit.after + 0.5, self.x.low), self.x.high)) for edit in ordered]
+        for edit, x, end in zip(ordered, places, [*places, self.last_x][1:], strict=True):
             name = f"Revision {edit.revision}, {clip(edit.by, 20)}"
             tooltip = f"{name}, after trial {edit.after}" + (f": {clip(edit.note, 200)}" if edit.note else "")
             lines = [name] if self.is_narrow or not edit.note else [name, clip(edit.note, 32)]
             width = DIGIT * max(len(line) for line in lines) + 12
             rule = element("line", class_="edit-rule", x1=x, x2=x, y1=self.top - 4, y2=self.bottom)
             inside = [rule]
-            side = _side(x, width, taken, self.last_x)
+            side = _side(x, width, taken, end)
+            taken = x + width if side == "start" else x
             if side:
-                taken = x + width if side == "start" else x
                 at = x + 6 if side == "start" else x - 6
                 anchor = "end" if side == "end" else None
                 inside.append(label(at, y, lines[0], class_="ink halo", anchor=anchor))
@@ -279,9 +289,9 @@ class _Drawing:
             x, y = self.x.at(number), min(max(self.y.at(value), self.top), self.bottom)
             half = len(text) * DIGIT / 2
             near = any(abs(x - other_x) < half + 30 and abs(y - other_y) < 14 for other_x, other_y in taken)
-            below = self.is_down != near
+            below = self.is_down != near and y + 17 <= self.bottom
             taken.append((x, y))
-            at_y = min(y + 17, self.bottom - 2) if below else max(y - 9, 9)
+            at_y = y + 17 if below else max(y - 9, 9)
             at_x = min(max(x, self.first_x + half), self.last_x - half)
             parts.append(label(at_x, at_y, text, class_="strong halo", anchor="middle"))
         return parts
@@ -335,8 +345,8 @@ def _arrow(state: str, x: float, y: float, outside: int) -> str:
     classes = {"early_stopped": ' class="cut"', "stopped": STOPPED, "running": ' class="dot is-live"'}
     classes["stopping"] = classes["running"]
     given = classes.get(state, ' class="dot"')
-    rise = -5 if outside > 0 else 5
-    return f'<path{given} d="M{px(x - 3.5)},{px(y - rise)}l3.5,{rise}l3.5,{-rise}z"/>'
+    rise = -6 if outside > 0 else 6
+    return f'<path{given} d="M{px(x - 4)},{px(y - rise)}l4,{rise}l4,{-rise}z"/>'
 
 
 # The role's colour as an attribute: a rule of the style sheet for `.gone` would win over it.

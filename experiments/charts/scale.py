@@ -7,6 +7,7 @@ from sys import float_info
 from typing import NamedTuple
 
 DECADES_FOR_LOG = 3
+MOST_WASTE = 0.25  # of the values' span, to make an axis begin at a grid line
 STEPS = ((1, 0), (2, 0), (5, 0), (25, 1))  # 1, 2, 5 and 2.5, which costs a digit more
 
 
@@ -22,7 +23,8 @@ class Linear:
     """A straight scale from `low` at pixel `start` to `high` at pixel `end`.
 
     About `count` ticks, `whole` for whole numbers only. `snap` moves `low` down to a tick, so that the axis
-    begins at a grid line. A single value gets room on both sides; low and high are finite.
+    begins at a grid line, unless that would waste too much. A single value gets room on both sides. Both are
+    finite.
     """
 
     def __init__(
@@ -36,15 +38,19 @@ class Linear:
         whole: bool = False,
         snap: bool = False,
     ) -> None:
-        low, high = _apart(float(low), float(high))
+        wide_low, wide_high = _apart(float(low), float(high))
+        span = high - low if (low, high) == (wide_low, wide_high) else max(abs(low), abs(high))
+        low, high = wide_low, wide_high
         mantissa, exponent = _step(low, high, count, whole, snap)
         ticks = _multiples(mantissa, exponent, low, high, snap)
-        if snap and ticks and ticks[0] < low:
-            low = ticks[0]
+        if snap and ticks and low / 2 - ticks[0] / 2 > MOST_WASTE * (high / 2 - low / 2):
+            mantissa, exponent = _step(low, high, count, whole, False)
+            ticks = _multiples(mantissa, exponent, low, high, False)
+        low = min([low, *ticks[:1]])
         self.low, self.high, self.start, self.end = low, high, start, end
         # Halves: the distance between the two ends of the floats would be infinite.
         self._pixels_per_half = (end - start) / (high / 2 - low / 2)
-        self._numbers = Numbers(ticks, mantissa, exponent)
+        self._numbers = Numbers(ticks, mantissa, exponent, span)
         self.ticks = [Tick(tick, self.at(tick), self._numbers.short(tick)) for tick in ticks]
 
     def at(self, value: float) -> float:
@@ -66,8 +72,7 @@ class Log:
         self._low = math.log10(low)
         self._pixels = (end - start) / ((math.log10(high) - self._low) or 1.0)
         ticks = _decades(low, high, count)
-        plain = all(1e-3 <= tick < 1e6 for tick in ticks)
-        self.ticks = [Tick(tick, self.at(tick), f"{tick:,g}" if plain else power(tick)) for tick in ticks]
+        self.ticks = [Tick(tick, self.at(tick), self._short(tick)) for tick in ticks]
 
     def at(self, value: float) -> float:
         """The pixel of a value; zero and below lie far beyond the low end."""
@@ -77,6 +82,9 @@ class Log:
     def text(self, value: float) -> str:
         """A value to four digits."""
         return significant(value)
+
+    def _short(self, value: float) -> str:
+        return f"{value:,g}" if 1e-2 <= value < 1e5 else power(value)
 
 
 class Category:
@@ -133,21 +141,23 @@ class Time:
 
 
 class Numbers:
-    """How the numbers of one axis are written: all ticks with the same digits, values with three more."""
+    """How the numbers of one axis are written: all ticks with the same digits, all values with the same more.
 
-    def __init__(self, ticks: Sequence[float], mantissa: int, exponent: int) -> None:
+    Values are told to a thousandth of `span`, or of themselves when all are equal.
+    """
+
+    def __init__(self, ticks: Sequence[float], mantissa: int, exponent: int, span: float) -> None:
         last_digit = exponent - (mantissa == 25)  # the place of the step's last digit: 0.25 has -2
+        size = _exponent(min(span, float_info.max)) if span > float_info.min else 0
+        span_digit = 4 if size == 0 else 3 - size  # accuracies and most losses: four decimals
         self.largest = max((abs(tick) for tick in ticks), default=1.0)
-        first_digit = _exponent(self.largest) if self.largest else 0
+        first_digit = _exponent(self.largest) if self.largest else last_digit
         self.digits = max(0, first_digit - last_digit)
-        self.is_power = self.largest < 1e-3 or (
-            self.largest >= 1e6 and (self.digits <= 3 or self.largest >= 1e12)
-        )
-        if not self.largest:
-            self.is_power = last_digit < -6
+        is_huge = self.largest >= 1e6 and (self.digits <= 3 or self.largest >= 1e12)
+        self.is_power = is_huge or self.largest < 1e-3
         self.decimals = max(0, -last_digit)
-        self.more_decimals = max(0, 3 - last_digit)
-        self.is_whole = last_digit >= 0
+        self.more_decimals = max(self.decimals, span_digit)
+        self.more_digits = min(max(self.digits, first_digit + span_digit), 15)
 
     def short(self, value: float) -> str:
         """A tick's label: 0.25, 1,200, 1.5e-4."""
@@ -156,13 +166,14 @@ class Numbers:
         return power(value, self.digits) if value else "0"
 
     def long(self, value: float) -> str:
-        """A mark's label: with three digits more than the ticks."""
-        if self.is_power or abs(value) >= max(1e6, 1e3 * self.largest):
-            return power(value, min(self.digits + 3, 15)) if value else "0"
-        if self.is_whole and value == round(value):
-            return _plain(value, 0)
-        written = _plain(value, self.more_decimals)
-        return power(value, 3) if value and not float(written.replace(",", "")) else written
+        """A mark's label: 0.2513, 1,204.5, 1.513e-4."""
+        if not value and self.is_power:
+            return "0"
+        is_far = abs(value) >= 1e6 and abs(value) > 1e3 * self.largest
+        if self.largest < 1e-3 or abs(value) >= 1e12 or is_far:
+            return power(value, 3 if is_far else self.more_digits)
+        written = _plain(value, 0 if value == round(value) and self.decimals == 0 else self.more_decimals)
+        return power(value, 3) if value and not any(digit in written for digit in "123456789") else written
 
 
 def linear_or_log(
@@ -178,7 +189,8 @@ def linear_or_log(
         logs = [math.log10(value) for value in values]
         low, high = _without_outliers(logs, [math.log10(value) for value in keep], gain)
         if high - low > DECADES_FOR_LOG:
-            return _bounded(10.0**low, values), _bounded(10.0**high, values), True
+            inside = [value for value, log in zip(values, logs, strict=True) if low <= log <= high]
+            return min(inside), max(inside), True
     low, high = _without_outliers(values, list(keep), gain)
     return low, high, False
 
@@ -225,7 +237,8 @@ def _step(low: float, high: float, count: int, whole: bool, snap: bool) -> tuple
             if not 0 < step < math.inf or (whole and (step < 1 or step != round(step))):
                 continue
             first = math.floor(low / step) if snap else math.ceil(low / step)
-            distance = abs(math.floor(high / step) - first + 1 - count) + (0.5 if extra else 0)
+            more = math.floor(high / step) - first + 1 - count
+            distance = max(more, -1.6 * more) + (0.5 if extra else 0)  # rather five lines than three
             if distance < best_distance:
                 best, best_distance = (mantissa, exponent), distance
     if whole and best_distance == math.inf:
@@ -278,10 +291,6 @@ def _without_outliers(values: Sequence[float], keep: Sequence[float], gain: floa
     if high / 2 - low / 2 < gain * (near_high / 2 - near_low / 2):
         return low, high
     return near_low, near_high
-
-
-def _bounded(value: float, values: Sequence[float]) -> float:
-    return min(max(value, min(values)), max(values))
 
 
 def _exponent(value: float) -> int:
