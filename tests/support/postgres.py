@@ -10,9 +10,7 @@ class Postgres:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="trialdeck-pg-")).resolve()
-        self.folder.chmod(
-            0o755
-        )  # run by root, the server becomes another user, who must get through to its data
+        self.folder.chmod(0o755)  # as root, the server is another user, who must get through to its data
         run = self.folder / "run"
         run.mkdir(mode=0o700)
         os.environ.setdefault("XDG_RUNTIME_DIR", str(run))  # for its lock; platformdirs warns without it
