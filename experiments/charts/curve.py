@@ -280,14 +280,19 @@ class _Drawing:
 
     def _room(self, step: float, value: float, text: str, *, below: bool) -> tuple[float, float, float]:
         # Left end, right end and base line of a text at the end of a line.
-        half = len(text) * DIGIT
-        right = min(max(self.x.at(step) + 8 + half, self.first_x + half), self.last_x)
-        y = self._inside(value)
-        if below and y + 20 > self.bottom:
+        long = len(text) * DIGIT
+        right = min(max(self.x.at(step) + 8 + long, self.first_x + long), self.last_x)
+        heights = [self._inside(value), *self._heights(right - long - 4, right + 4)]
+        if below and max(heights) + 20 > self.bottom:
             below = False
-        if not below and y - 9 < 10:
-            below = True
-        return right - half, right, y + 20 if below else y - 9
+        y = max(heights) + 20 if below else min(heights) - 9
+        return right - long, right, max(y, 12.0)
+
+    def _heights(self, left: float, right: float) -> list[float]:
+        # Where the two thick lines run between these pixels, so that no label lies on them.
+        points = [*self.own.points, *(self.best.points if self.best else [])]
+        there = [value for step, value in points if value is not None and left <= self.x.at(step) <= right]
+        return [self._inside(value) for value in there]
 
     def _end(self, series: Series) -> tuple[float, float]:
         return next((step, value) for step, value in reversed(series.points) if value is not None)

@@ -103,6 +103,14 @@ def test_two_labels_at_one_height_do_not_lie_on_each_other():
         assert abs(heights[0] - heights[1]) >= 13
 
 
+def test_the_label_at_the_end_does_not_lie_on_a_falling_line():
+    data = [(step, 3 - step / 40) for step in range(101)]
+    root = read_chart(draw(Series(1, data), direction="minimize").svg)
+    label = having_class(root, "strong")[0]
+    left = float(label.get("x"))
+    assert all(y > float(label.get("y")) for x, y in places(path(root, "own")) if x >= left)
+
+
 def test_there_is_room_for_the_steps_to_come():
     root = read_chart(draw(rising(1, count=10), last_step=40).svg)
     assert places(path(root, "own"))[-1][0] < 220
