@@ -49,7 +49,7 @@ def check(command: str, names: Collection[str], *, as_arguments: bool = False) -
     if not last:
         return [Fault(1, "The command is empty: say what a trial runs, for example python train.py.")]
     if as_arguments and (script.ends_in_heredoc or _OPEN_ENDS.search(last)):
-        line = last.count("\n") + 1
+        line = last.rstrip().count("\n") + 1
         sentence = (
             "Arguments are appended to the last line, and this one cannot take any: end with the program."
         )

@@ -453,7 +453,7 @@ class Keeper:
             id=run.id,
             code=code if code is not None and code >= 0 else None,
             signal=-code if code is not None and code < 0 else None,
-            peak_memory_bytes=run.peak_kib << 10,
+            peak_memory_bytes=run.peak_kib << 10 or None,
             cpu_s=run.cpu_s,
             wall_s=run.wall_s if run.wall_s is not None else now - run.started_at,
             gone_after_s=None if run.asked_at is None or survivors else now - run.asked_at,

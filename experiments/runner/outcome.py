@@ -12,7 +12,7 @@ from experiments.runner.process import Exit
 from experiments.runner.report import Report
 
 MAX_DETAIL = 300
-_TRACEBACK = re.compile(r"^.*?Traceback \(most recent call last\):$")
+_TRACEBACK = re.compile(r"^(.*?)Traceback \(most recent call last\):$")
 _EXCEPTION = re.compile(
     r"^(?:\[?\w+\]?: )?[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning|Killed)\b"
 )
@@ -57,12 +57,14 @@ def judge(
     if stopped or exit.code == 0:
         return None
 
-    lines = [line.strip() for line in plain(log_tail).split("\n") if line.strip()]
-    said = _last_words(lines)
+    lines = [line.rstrip() for line in plain(log_tail).split("\n") if line.strip()]
+    said, is_exception = _last_words(lines)
     number = exit.signal if exit.signal is not None else _ENDED_BY.get(exit.code)
     if container_oom or (oom_kills and number == 9):
         return Failure("out_of_memory", one_line(said or "The kernel killed it for using too much memory."))
-    evidence = _memory_evidence(lines, said)
+    evidence = said if _OUT_OF_MEMORY.search(said) else ""
+    if not evidence and not is_exception:  # a later exception of another kind: memory was survived
+        evidence = next((line for line in reversed(lines[-20:]) if _OUT_OF_MEMORY.search(line)), "")
     if evidence:
         return Failure("out_of_memory", one_line(evidence))
     if number is not None:
@@ -120,31 +122,20 @@ def one_line(text: str) -> str:
     return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"
 
 
-def _last_words(lines: list[str]) -> str:
-    """The last Python exception's line if there is one, else the last line."""
+def _last_words(lines: list[str]) -> tuple[str, bool]:
+    """The last Python exception's line and True if there is one, else the last line and False."""
     for at in range(len(lines) - 1, -1, -1):
-        if _TRACEBACK.match(lines[at]):
-            return next(
-                (line for line in map(_bare, lines[at + 1 :]) if _EXCEPTION.match(line)), ""
-            ) or _last(lines)
-    return next((line for line in reversed(lines[-5:]) if _EXCEPTION.match(line)), "") or _last(lines)
-
-
-def _bare(line: str) -> str:
-    return line.lstrip("| ")  # exception groups draw a tree
-
-
-def _last(lines: list[str]) -> str:
-    return lines[-1] if lines else ""
-
-
-def _memory_evidence(lines: list[str], said: str) -> str:
-    """The line that tells of memory. A later exception of another kind says that the first was survived."""
-    if _OUT_OF_MEMORY.search(said):
-        return said
-    if _EXCEPTION.match(said):
-        return ""
-    return next((line for line in reversed(lines[-20:]) if _OUT_OF_MEMORY.search(line)), "")
+        begin = _TRACEBACK.match(lines[at])
+        if begin:
+            # Some launchers put a prefix before each line ("[rank0]: "); the frames below are indented.
+            rests = (line.removeprefix(begin[1]) for line in lines[at + 1 :])
+            said = next((rest for rest in rests if not rest.startswith((" ", "\t"))), "")
+            if said:
+                return said, True
+            break
+    bare = [line.lstrip("| ") for line in lines[-5:]]  # exception groups draw a tree
+    said = next((line for line in reversed(bare) if _EXCEPTION.match(line)), "")
+    return (said, True) if said else (lines[-1].strip() if lines else "", False)
 
 
 def _selected(name: str, points: list[Report], selection: str, is_up: bool) -> float | Failure:

@@ -66,14 +66,15 @@ class MetricsReader:
             fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return b""  # not there yet
-        with open(fd, "rb", buffering=0) as file:  # noqa: PTH123  a descriptor, not a path
+        try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 return b""
             if status.st_size < self.position:
                 self.position, self._torn, self._is_skipping = 0, b"", False  # begun anew by the trial
-            file.seek(self.position)
-            data = file.read(limit)
+            data = os.pread(fd, limit, self.position)
+        finally:
+            os.close(fd)
         self.position += len(data)
         return data
 

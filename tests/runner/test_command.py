@@ -1,0 +1,148 @@
+"""TD-F2: what the command means, checked against the real shell where values are quoted."""
+
+import re
+import subprocess
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from experiments.runner.command import WORDS, arguments, argv, check, render, text_of
+
+NAMES = {"lr", "layers", "model/width"}
+VALUES = {"lr": 0.1, "layers": [1, 2], "model/width": 3, **{word: f"<{word}>" for word in WORDS}}
+
+
+def shell(script: str) -> subprocess.CompletedProcess:
+    return subprocess.run(argv(script), capture_output=True, timeout=20)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python train.py --lr ${lr} --layers=${layers} --out ${output_dir}/x",
+        "python train.py --width ${model/width} ${trial_id} ${exp_id} ${params}",
+        "echo $HOME ${HOME} ${HOME:-/root} ${PATH%%:*} $1 ${1} ${#} ${#PATH} $(nproc) $((1<<2)) $lr",
+        'echo "$(python x.py ${lr})"',
+        "echo ${OUT:-${output_dir}} ${lr}",
+        'echo "it costs \\${lr}" \\${lr}',
+        "# ${nonsense} and an apostrophe: it's fine\npython train.py ${lr}",
+        "python train.py ${lr} # trailing ${nonsense} isn't ours",
+        "echo a#b ${lr}",
+        "awk '{print ${x}}' file",
+        "cat <<EOF > config\nplain text, it's fine\nEOF\npython train.py ${lr}",
+        "cat <<< ${lr}",
+        "for i in 1 2; do\n  echo $i ${lr}\ndone",
+    ],
+)
+def test_a_good_command_has_no_faults(command):
+    assert check(command, NAMES) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "words"),
+    [
+        ('python train.py --lr "${lr}"', 1, "stands in quotes"),
+        ("set -x\npython train.py --lr '${lr}'", 2, "stands in quotes"),
+        ("python $'it\\'s ${lr}'", 1, "stands in quotes"),
+        ('echo "${OUT:-${lr}}"', 1, "stands in quotes"),
+        ("echo `python x.py ${lr}`", 1, "backticks"),
+        ("cat <<EOF\na: 1\nlr: ${lr}\nEOF\npython train.py", 3, "here-document"),
+        ("python train.py --layers ${layer}", 1, r"Did you mean \$\{layers\}\?"),
+        ("python train.py ${LAYers}", 1, "is not a parameter"),
+        ("python train.py ${qqqqqq}", 1, r"There are: .*\$\{lr\}.*written \$qqqqqq"),
+        ('echo "${qqqqqq}"', 1, "is not a parameter"),
+        ("echo ok\necho 'never closed ${", 2, "' opened here is never closed"),
+        ('echo "never closed', 1, '" opened here is never closed'),
+        ("echo ${lr", 1, r"\$\{ opened here is never closed"),
+        ("", 1, "command is empty"),
+        ("  \n# only a comment\n", 1, "command is empty"),
+    ],
+)
+def test_a_fault_has_its_line_and_its_sentence(command, line, words):
+    faults = check(command, NAMES)
+    assert [fault.line for fault in faults] == [line]
+    assert re.search(words, faults[0].sentence), faults[0].sentence
+
+
+def test_what_check_refuses_is_not_rendered():
+    with pytest.raises(ValueError, match="stands in quotes"):
+        render('echo "${lr}"', VALUES)
+    with pytest.raises(ValueError, match="not a parameter"):
+        render("echo ${no such}", VALUES)
+
+
+anything = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    value=st.one_of(
+        anything, st.floats(), st.integers(), st.booleans(), st.none(), st.lists(anything, max_size=3)
+    )
+)
+@example("'; touch gone; '")
+@example("$(reboot) `reboot` ${HOME} \\ \" ' \n # * ~ !")
+@example("-n")
+def test_any_value_reaches_the_program_as_one_word(value):
+    """Quoted for the shell: bare, joined to a word, in a substitution, in a default, as an argument."""
+    script = """
+printf '%s\\0' ${lr}
+printf '%s\\0' --lr=${lr}
+printf '%s\\0' "$(printf '%s.' ${lr})"
+printf '%s\\0' ${UNSET_HERE:-"x"}
+printf '%s\\0'  # comment"""
+    done = shell(render(script, {"lr": value}, append=arguments({"lr": value})))
+    text = text_of(value)
+    assert done.stderr == b""
+    assert done.stdout.decode().split("\0") == [text, f"--lr={text}", f"{text}.", "x", "--lr", text, ""]
+
+
+def test_values_are_written_as_a_program_wants_them():
+    values = {"a": 1e-05, "b": True, "c": None, "d": [1, "x"], "e": "text", "f": 3, "g": {"k": 0.5}}
+    assert arguments(values) == [
+        "--a", "1e-05", "--b", "true", "--c", "null", "--d", '[1, "x"]', "--e", "text", "--f", "3", "--g", '{"k": 0.5}',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "rendered"),
+    [
+        ("python train.py\n\n", "python train.py --lr 0.1\n\n"),
+        ("cd src\npython train.py --lr2 ${lr} # go", "cd src\npython train.py --lr2 0.1 --lr 0.1 # go"),
+        ("python train.py # \\\n# more", "python train.py --lr 0.1 # \\\n# more"),
+        ("python train.py \\\n  --epochs 3", "python train.py \\\n  --epochs 3 --lr 0.1"),
+    ],
+)
+def test_arguments_are_appended_to_the_last_line(command, rendered):
+    assert check(command, NAMES, as_arguments=True) == []
+    assert render(command, VALUES, append=["--lr", "0.1"]) == rendered
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python train.py &",
+        "for i in 1 2; do\n  true\ndone",
+        "if true; then\n  true\nfi",
+        "cat <<EOF\nx\nEOF\n",
+        "{ true; }",
+    ],
+)
+def test_a_last_line_that_cannot_take_arguments_is_a_fault(command):
+    assert [fault.line for fault in check(command, NAMES, as_arguments=True)] == [
+        len(command.rstrip().split("\n"))
+    ]
+    assert check(command, NAMES) == []
+
+
+def test_the_script_stops_at_the_first_line_that_fails():
+    done = shell("echo one\nfalse\necho two")
+    assert (done.stdout, done.returncode) == (b"one\n", 1)
+
+
+@given(st.text(alphabet="ab \n'\"`\\$(){}#<E-lr:=", max_size=40))
+def test_any_text_is_either_refused_or_rendered(command):
+    names = {"lr", *WORDS}
+    if not check(command, names):
+        assert isinstance(render(command, VALUES | {"lr": 1}), str)

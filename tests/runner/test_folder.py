@@ -1,0 +1,128 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.runner.folder import Escapes, TrialFolder, environment, inside, package_folder
+
+ROOT = Path(__file__).parents[2]
+
+
+def env(folder: TrialFolder, base: dict | None = None, user: dict | None = None) -> dict[str, str]:
+    return environment(
+        base=base or {},
+        folder=folder,
+        experiment_id="7f3k2m9q",
+        trial_id="7f3k2m9q-3",
+        number=3,
+        metric="accuracy",
+        user=user or {},
+    )
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "/etc/passwd", ".", "", "a\0b"])
+def test_no_name_leads_out_of_its_folder(tmp_path, name):
+    (tmp_path / "here").mkdir()
+    with pytest.raises(Escapes, match="does not lie within"):
+        inside(tmp_path / "here", name)
+
+
+def test_no_link_leads_out_of_its_folder(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to("/etc")
+    with pytest.raises(Escapes):
+        inside(tmp_path / "here", "link", "passwd")
+    assert inside(tmp_path / "here", "a", "b.txt") == tmp_path / "here" / "a" / "b.txt"
+
+
+@pytest.mark.parametrize("experiment_id", ["..", "a/b", "", ".package", "x" * 65, "a\n"])
+def test_only_an_id_names_a_trials_folder(tmp_path, experiment_id):
+    with pytest.raises(Escapes):
+        TrialFolder(tmp_path, experiment_id, 1)
+
+
+def test_the_folder_has_its_places(tmp_path):
+    folder = TrialFolder(tmp_path, "7f3k2m9q", 3)
+    folder.create()
+    folder.create()
+    assert folder.path == tmp_path / "7f3k2m9q" / "3"
+    assert folder.output.is_dir()
+    assert {folder.parameters.parent, folder.metrics.parent, folder.log.parent} == {folder.path}
+
+
+def test_the_workers_secrets_stay_with_the_worker(tmp_path):
+    secrets = {
+        name: "x"
+        for name in (
+            "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DJANGO_SETTINGS_MODULE", "DJANGO_SECRET_KEY",
+            "CELERY_BROKER_URL", "CELERYD_X", "TRIALDECK_SECRET_KEY", "TRIALDECK_TOKEN",
+        )
+    }  # fmt: skip
+    got = env(TrialFolder(tmp_path, "e1", 1), base={**secrets, "PATH": "/bin", "HF_HOME": "/cache"})
+    assert not secrets.keys() & got.keys()
+    assert (got["PATH"], got["HF_HOME"], got["PYTHONUNBUFFERED"]) == ("/bin", "/cache", "1")
+
+
+def test_the_environment_group_wins_but_not_over_ours(tmp_path):
+    user = {
+        "PYTHONUNBUFFERED": "",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "DATABASE_URL": "mine",
+        "TRIALDECK_TRIAL_ID": "x",
+        "TRIALDECK_EXTRA": "x",
+    }
+    got = env(TrialFolder(tmp_path, "e1", 1), base={"CUDA_VISIBLE_DEVICES": "0"}, user=user)
+    assert (got["PYTHONUNBUFFERED"], got["CUDA_VISIBLE_DEVICES"], got["DATABASE_URL"]) == ("", "1", "mine")
+    assert got["TRIALDECK_TRIAL_ID"] == "7f3k2m9q-3"
+    assert "TRIALDECK_EXTRA" not in got
+
+
+def test_the_trial_finds_its_files(tmp_path):
+    folder = TrialFolder(tmp_path, "7f3k2m9q", 3)
+    got = {name: value for name, value in env(folder).items() if name.startswith("TRIALDECK_")}
+    assert got == {
+        "TRIALDECK_EXPERIMENT_ID": "7f3k2m9q",
+        "TRIALDECK_TRIAL_ID": "7f3k2m9q-3",
+        "TRIALDECK_TRIAL_NUMBER": "3",
+        "TRIALDECK_PARAMETERS": str(folder.path / "parameters.json"),
+        "TRIALDECK_METRICS": str(folder.path / "metrics.jsonl"),
+        "TRIALDECK_OUTPUT_DIR": str(folder.path / "output"),
+        "TRIALDECK_METRIC": "accuracy",
+    }
+
+
+def test_a_trial_imports_trialdeck_and_none_of_our_other_packages(tmp_path):
+    """Appended, so that nothing of a user's is shadowed, even when the worker had our root on its path."""
+    (tmp_path / "experiments.py").write_text("mine = True")
+    got = env(TrialFolder(tmp_path / "runs", "e1", 1), base={"PYTHONPATH": f"{ROOT}:{tmp_path}", **_path()})
+    script = """
+import importlib.util, experiments, trialdeck
+print(experiments.mine, [importlib.util.find_spec(name) for name in ("console", "tests", "manage")])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=got, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("True [None, None, None]\n", "")
+    assert got["PYTHONPATH"] == f"{tmp_path}:{package_folder(tmp_path / 'runs')}"
+
+
+def test_the_users_own_pythonpath_comes_first(tmp_path):
+    folder = TrialFolder(tmp_path, "e1", 1)
+    assert env(folder, user={"PYTHONPATH": "/mine"})["PYTHONPATH"] == f"/mine:{package_folder(tmp_path)}"
+    assert env(folder)["PYTHONPATH"] == package_folder(tmp_path)  # no empty entry: that would be the cwd
+
+
+def test_the_package_folder_follows_an_upgrade(tmp_path):
+    place = Path(package_folder(tmp_path))
+    (place / "trialdeck").unlink()
+    (place / "trialdeck").symlink_to("/gone/with/the/old/version")
+    package_folder(tmp_path)
+    assert [path.name for path in place.iterdir()] == ["trialdeck"]
+    assert (place / "trialdeck" / "__init__.py").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [".package"]
+
+
+def _path() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"]}
