@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import NoReverseMatch, reverse
 
-from experiments.models import Workspace
+from experiments.models import Experiment, ExperimentState, Role, Workspace
+
+
+def find(request: HttpRequest, slug: str) -> Workspace:
+    """The workspace of an address, if it exists for this person; else 404."""
+    return get_object_or_404(Workspace.objects.visible_to(request.user), slug=slug)
 
 
 @login_required
@@ -19,11 +26,40 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 def index(request: HttpRequest) -> HttpResponse:
     """PAI-N1: the workspaces that I may see."""
-    return render(request, "workspaces/index.html", {"nav": "workspaces"})
+    user = request.user
+    roles = dict(user.memberships.values_list("workspace", "role"))
+    mine = Experiment.objects.visible_to(user).order_by().values("workspace")
+    counts = {
+        row["workspace"]: row
+        for row in mine.annotate(
+            total=Count("pk"), running=Count("pk", filter=Q(state=ExperimentState.RUNNING))
+        )
+    }
+    rows = [
+        {
+            "workspace": workspace,
+            "role": Role(roles[workspace.pk]).label if workspace.pk in roles else "Administrator",
+            "total": counts.get(workspace.pk, {}).get("total", 0),
+            "running": counts.get(workspace.pk, {}).get("running", 0),
+        }
+        for workspace in Workspace.objects.visible_to(user)
+    ]
+    return render(
+        request, "workspaces/index.html", {"nav": "workspaces", "rows": rows, "add_url": _add_url(request)}
+    )
 
 
 @login_required
 def show(request: HttpRequest, workspace: str) -> HttpResponse:
     """A workspace's home: its experiments."""
-    room = get_object_or_404(Workspace.objects.visible_to(request.user), slug=workspace)
-    return redirect("experiments", room.slug)
+    return redirect("experiments", find(request, workspace).slug)
+
+
+def _add_url(request: HttpRequest) -> str:
+    """Where an administrator makes a workspace; empty for everybody else."""
+    if not request.user.is_superuser:
+        return ""
+    try:
+        return reverse("admin:experiments_workspace_add")
+    except NoReverseMatch:  # the administration does not offer workspaces
+        return ""

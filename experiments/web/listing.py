@@ -1,0 +1,318 @@
+"""What the list of experiments shows: filters and order from the address, one page of rows, their acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from django.db import connection
+from django.db.models import BooleanField, Case, Count, F, Func, Max, Q, Sum, Value, When
+from django.db.models.functions import Collate
+from django.http import QueryDict
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from experiments.access import missing
+from experiments.charts.outcome import outcome
+from experiments.charts.sparkline import sparkline
+from experiments.models import Experiment, ExperimentState, User, Worker, status
+from experiments.models.experiment import ExperimentQuerySet, fold
+
+SIZES = (25, 50, 100)
+SORTS = ("name", "state", "created", "updated", "best")
+NEWEST = "-created"
+EXACT_TO = 10_000
+LONGEST_NAME = 600  # folded; nothing longer can be part of one
+PAGES_AROUND = 2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the address asks for. What makes no sense there counts as not asked; nothing is an error."""
+
+    q: str = ""
+    creator: str = ""
+    project: str = ""
+    tag: str = ""
+    status: str = ""
+    sort: str = NEWEST
+    size: int = 50
+    page: int = 1
+
+    @classmethod
+    def of(cls, query: QueryDict) -> Asked:
+        said = {name: query.get(name, "").replace("\0", "").strip() for name in cls.__dataclass_fields__}
+        size = _whole(said["size"])
+        return cls(
+            q=said["q"],
+            creator=said["creator"],
+            project=said["project"],
+            tag=said["tag"],
+            status=said["status"] if said["status"] in status.EXPERIMENT_STATES else "",
+            sort=said["sort"] if said["sort"].removeprefix("-") in SORTS else NEWEST,
+            size=size if size in SIZES else cls.size,
+            page=max(1, _whole(said["page"])),
+        )
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.q or self.creator or self.project or self.tag or self.status)
+
+    def url(self, **changes: object) -> str:
+        """The address of this view with some of it changed; without a page number it begins at the first."""
+        wanted, plain = replace(self, **{"page": 1, **changes}), Asked()
+        said = {
+            name: getattr(wanted, name)
+            for name in self.__dataclass_fields__
+            if getattr(wanted, name) != getattr(plain, name)
+        }
+        return "?" + urlencode(said)
+
+    def among(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
+        """Those that match everything asked for but the state, which the chips count."""
+        if self.q:
+            text = fold(self.q)
+            if len(text) > LONGEST_NAME:
+                return experiments.none()
+            experiments = experiments.filter(Q(folded_name__contains=text) | Q(public_id__contains=text))
+        if self.creator:
+            number = _whole(self.creator)
+            experiments = experiments.filter(Q(creator__username__iexact=self.creator) | Q(creator=number))
+        if self.project:
+            experiments = experiments.filter(project__name=self.project)
+        if self.tag:
+            experiments = experiments.filter(HasTag("tags", Value(self.tag)))
+        return experiments
+
+    def ordered(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
+        key, falls = self.sort.removeprefix("-"), self.sort.startswith("-")
+        if key == "best":
+            order = F("best_value").desc(nulls_last=True) if falls else F("best_value").asc(nulls_last=True)
+        else:
+            by = {"name": _by_name, "state": _by_state}.get(key, lambda: F(f"{key}_at"))()
+            order = by.desc() if falls else by.asc()
+        return experiments.order_by(order, "-pk")
+
+
+class HasTag(Func):
+    """Is this one of the tags? The same on both databases."""
+
+    output_field = BooleanField()
+    template = "EXISTS (SELECT 1 FROM %(function)s(%(expressions)s)"
+
+    def as_sqlite(self, compiler: object, connection: object, **context: object) -> tuple:
+        return self.as_sql(
+            compiler, connection, function="json_each", arg_joiner=") WHERE value = ", **context
+        )
+
+    def as_postgresql(self, compiler: object, connection: object, **context: object) -> tuple:
+        joiner = ") AS one(value) WHERE value = "
+        name = "jsonb_array_elements_text"
+        return self.as_sql(compiler, connection, function=name, arg_joiner=joiner, **context)
+
+
+def _by_name() -> Collate:
+    """By code point on both: what the server's language would make of it differs between machines."""
+    return Collate("folded_name", "C" if connection.vendor == "postgresql" else "BINARY")
+
+
+def _by_state() -> Case:
+    """In the order of their life, as the chips stand."""
+    return Case(*(When(state=state, then=place) for place, state in enumerate(status.EXPERIMENT_STATES)))
+
+
+def _whole(text: str) -> int:
+    """A whole number that a database can hold, else 0."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
+
+
+def version(experiments: ExperimentQuerySet) -> str:
+    """Changes with whatever the list could show of these experiments. One query."""
+    marks = experiments.aggregate(
+        count=Count("pk"), pks=Sum("pk"), versions=Sum("version"), latest=Max("updated_at")
+    )
+    return " ".join(map(str, marks.values()))
+
+
+@dataclass(frozen=True)
+class Act:
+    """One entry of a row's acts, as components/_act.html wants it."""
+
+    label: str
+    url: str
+    icon: str
+    is_danger: bool = False
+    is_question: bool = True
+    why_not: str = ""
+
+
+# In the order of the menu. `likely` stands in the row itself, by state.
+ICONS = {
+    "enqueue": "queue",
+    "dequeue": "dequeue",
+    "pause": "pause",
+    "unpause": "play",
+    "stop": "stop",
+    "kill": "x",
+    "resume": "play",
+    "clone": "clone",
+    "reset": "reset",
+    "publish": "check",
+    "delete": "trash",
+}
+LIKELY = {
+    ExperimentState.DRAFT: "enqueue",
+    ExperimentState.PENDING: "dequeue",
+    ExperimentState.RUNNING: "stop",
+    ExperimentState.PAUSED: "unpause",
+    ExperimentState.STOPPED: "resume",
+    ExperimentState.COMPLETED: "clone",
+    ExperimentState.FAILED: "resume",
+    ExperimentState.PUBLISHED: "clone",
+}
+
+
+@dataclass
+class Row:
+    """One experiment in the list."""
+
+    experiment: Experiment
+    bar: SafeString
+    spark: SafeString
+    tried: int
+    likely: list[Act]
+    more: list[Act]
+    waits: str = ""  # why nothing has started yet
+
+
+@dataclass
+class Chip:
+    """One state of the filter, as components/_chips.html wants it."""
+
+    state: str
+    label: str
+    count: int
+    url: str
+    is_current: bool
+
+
+class Page:
+    """One page of the list for one person: chips, rows, pager. Three queries, whatever the number of rows."""
+
+    def __init__(self, asked: Asked, experiments: ExperimentQuerySet, *, user: User) -> None:
+        matching = asked.among(experiments)
+        self.counts = dict(matching.order_by().values_list("state").annotate(Count("pk")))
+        self.total = self.counts.get(asked.status, 0) if asked.status else sum(self.counts.values())
+        self.last = max(1, -(-self.total // asked.size))
+        self.asked = replace(asked, page=min(asked.page, self.last))
+        if asked.status:
+            matching = matching.filter(state=asked.status)
+        self.offset = (self.asked.page - 1) * asked.size
+        found = asked.ordered(matching).select_related("workspace", "project", "creator", "queue")
+        served = served_queues()
+        self.rows = [
+            _row(experiment, user=user, served=served)
+            for experiment in found.defer("description", "properties")[self.offset : self.offset + asked.size]
+        ]
+
+    @property
+    def is_active(self) -> bool:
+        """Does anything on this page move by itself?"""
+        return any(row.experiment.is_active for row in self.rows)
+
+    @property
+    def chips(self) -> list[Chip]:
+        everything = Chip(
+            "", "All", sum(self.counts.values()), self.asked.url(status=""), not self.asked.status
+        )
+        return [everything] + [
+            Chip(
+                word,
+                state.label,
+                self.counts.get(word, 0),
+                self.asked.url(status=word),
+                word == self.asked.status,
+            )
+            for word, state in status.EXPERIMENT_STATES.items()
+            if self.counts.get(word) or word == self.asked.status
+        ]
+
+    @property
+    def said(self) -> str:
+        """`1 to 50 of 317`; the total is exact to 10,000."""
+        total = f"{self.total:,}" if self.total <= EXACT_TO else "10k+"
+        return f"{self.offset + 1:,} to {self.offset + len(self.rows):,} of {total}" if self.rows else ""
+
+    @property
+    def pages(self) -> list[tuple[int, str, bool]]:
+        at = self.asked.page
+        near = range(max(1, at - PAGES_AROUND), min(self.last, at + PAGES_AROUND) + 1)
+        return [(n, self.asked.url(page=n), n == at) for n in near] if self.last > 1 else []
+
+    @property
+    def previous(self) -> str | None:
+        return self.asked.url(page=self.asked.page - 1) if self.asked.page > 1 else None
+
+    @property
+    def next(self) -> str | None:
+        return self.asked.url(page=self.asked.page + 1) if self.asked.page < self.last else None
+
+    @property
+    def start(self) -> str | None:
+        return self.asked.url() if self.asked.page > 1 + PAGES_AROUND else None
+
+    @property
+    def end(self) -> str | None:
+        return self.asked.url(page=self.last) if self.asked.page < self.last - PAGES_AROUND else None
+
+
+def served_queues() -> set[str]:
+    """The names of the queues that some worker takes trials from."""
+    return {name for names in Worker.objects.serving().values_list("queues", flat=True) for name in names}
+
+
+def _row(experiment: Experiment, *, user: User, served: set[str]) -> Row:
+    counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
+    likely, more = _acts(experiment, user)
+    return Row(
+        experiment,
+        bar=outcome(counts, left=experiment.budget_left or 0),
+        spark=sparkline(experiment.trace, last=experiment.last_number),
+        tried=sum(counts[state] for state in status.TRIAL_SETTLED),
+        likely=likely,
+        more=more,
+        waits=_waits(experiment, served),
+    )
+
+
+def _waits(experiment: Experiment, served: set[str]) -> str:
+    if experiment.state != ExperimentState.PENDING or not experiment.queue:
+        return ""
+    if experiment.queue.is_paused:
+        return f"the queue {experiment.queue} is paused"
+    if experiment.queue.name not in served:
+        return f"nobody serves the queue {experiment.queue}"
+    return f"in the queue {experiment.queue}"
+
+
+def _acts(experiment: Experiment, user: User) -> tuple[list[Act], list[Act]]:
+    """What stands in the row, and the rest. A viewer has none."""
+    if missing(user, "stop", experiment):
+        return [], []
+    likely = LIKELY.get(experiment.state)
+    offered = [verb for verb in ICONS if status.is_offered(verb, experiment.state)]
+    more = [_act(verb, experiment, user) for verb in offered if verb != likely]
+    if "delete" not in offered:  # the one that people look for in vain
+        more.append(_act("delete", experiment, user, why_not=status.refusal("delete", experiment.state)))
+    # The word alone stands in the row; in the menu icons help to find it.
+    return [replace(_act(likely, experiment, user), icon="")] if likely else [], more
+
+
+def _act(verb: str, experiment: Experiment, user: User, *, why_not: str = "") -> Act:
+    return Act(
+        label=status.ACTS[verb].label,
+        url=reverse("experiment-act", args=(experiment.workspace.slug, experiment.public_id, verb)),
+        icon=ICONS[verb],
+        is_danger=verb in ("delete", "kill"),
+        why_not=why_not or missing(user, verb, experiment),
+    )
