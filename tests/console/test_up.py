@@ -156,6 +156,58 @@ def test_a_broker_of_your_own_that_does_not_answer_is_refused_with_one_sentence(
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+# A trial that ignores SIGTERM and has a child in a session of its own; it ends once the file `go` exists.
+STUBBORN = """trap '' TERM
+setsid sleep 300 &
+until [ -e {go} ]; do sleep 0.05; done
+echo '{{"name": "accuracy", "final": true, "value": 0.5}}' >> $TRIALDECK_METRICS"""
+
+ENQUEUE = """
+from experiments.models import *
+owner = User.objects.get(username="owner")
+settings = Settings.checked(dict(command={command!r}, space_document={{"x": {{"_type": "choice", "_value": [1]}}}},
+    metric="accuracy", algorithm="Random", max_trials=1, concurrency=1))
+Experiment.draft(Workspace.open("lab", owner=owner), by=owner, name="stubborn", settings=settings).enqueue(by=owner)
+"""
+
+STATES = """
+from experiments.models import *
+print([t.state + " " + t.failure for t in Trial.objects.order_by("number")], Experiment.objects.get().state)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_running_trial_ends_with_the_console_and_is_retried_by_the_next(console, fresh, number):
+    """PAI-X2, TD-X8: nothing is left, nothing is lost: the next start goes on where it was."""
+    console.says(READY)
+    go = Path(console.data) / "go"
+    _shell(fresh, ENQUEUE.format(command=STUBBORN.format(go=go)))
+    eventually(
+        lambda: "sleep 300" in processes_of(console.data).values(), within=60, what="the trial's process"
+    )
+
+    console.process.send_signal(number)
+    console.process.wait(15)
+    eventually(lambda: not processes_of(console.data), within=15, what="the end of all processes")
+    go.touch()
+    with Console(fresh, "--no-demo") as again:
+        again.says(READY)
+        lines = eventually(
+            lambda: (said := _shell(fresh, STATES)).endswith("completed") and said,
+            within=90,
+            every=0.5,
+            what="the experiment's end",
+        )
+        assert lines == "['failed worker_lost', 'succeeded '] completed"
+        assert again.end() == 0
+
+
+def _shell(env, code):
+    done = manage("shell", "--no-imports", "-c", code, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 def _status(console):
     try:
         return console.get("/healthz").status

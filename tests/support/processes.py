@@ -34,9 +34,8 @@ def manage(*argv: str, env: dict[str, str], within: float = 60) -> subprocess.Co
 
 
 def processes_of(data: str) -> dict[int, str]:
-    """Pid and command line of every living process that works for the data folder `data`, as its environment tells."""
-    wanted = f"TRIALDECK_DATA={data}".encode()
-    return {pid: _command(pid) for pid in _pids() if wanted in _environment(pid) and _lives(pid)}
+    """Pid and command line of every living process whose environment names the data folder `data`: trials too."""
+    return {pid: _command(pid) for pid in _pids() if data.encode() in _environment(pid) and _lives(pid)}
 
 
 class Console:
@@ -105,11 +104,11 @@ def _pids() -> list[int]:
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
-def _environment(pid: int) -> list[bytes]:
+def _environment(pid: int) -> bytes:
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
-        return []
+        return b""
 
 
 def _command(pid: int) -> str:
