@@ -157,6 +157,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 5,
+    # How long one wait at the broker lasts, in seconds. A worker that is told to end sits the last one out.
+    "polling_interval": 0.3,
     # For senders: a web request must not wait for a broker that is away; the beat finds the work in the rows.
     "max_retries": 1,
     "interval_start": 0,

@@ -108,7 +108,7 @@ class Supervisor:
         deadline = time.monotonic() + END_WITHIN_S
         for service in sorted(self.services, key=lambda service: order.index(service.name)):
             if service.process:
-                self._end(service.process, min(service.grace_s, deadline - time.monotonic()))
+                self._end(service.process, min(service.grace_s, deadline - time.monotonic() - 0.2))
         self.keeper.close(grace_s=0.1)
 
     def _end(self, process: Process, grace_s: float) -> None:
