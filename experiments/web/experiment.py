@@ -1,18 +1,259 @@
-"""Experiment details, and the acts on an experiment by their verbs."""
+"""Experiment details: the overview, and the acts by their verbs."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from django import forms
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from experiments.access import may, require
+from experiments.charts.outcome import outcome
+from experiments.models import Experiment, Invalid, Queue, Refused, Trial, TrialState, Worker, status
+
+from . import drawing, facts, series, words
+from .details import back_from, find, frame, refused, url_of
+from .live import Live
+from .questions import VERBS, Verb
+
+MOST_SHOWN = 12  # of what runs now
+LINES = 15  # of the activity
 
 
 @login_required
+@require_safe
 def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """The overview of one experiment."""
-    raise Http404
+    """PAI-N3, PAI-S2, TD-X5: the overview. Its queries and its work do not grow with the number of trials."""
+    experiment, now = find(request, workspace, public_id), timezone.now()
+    waiting = words.waits(experiment)
+    alive = _running_now(experiment)
+    live = Live(
+        request,
+        fragments={"head", "history", "running"},
+        version=(
+            experiment.version,
+            waiting,
+            int(experiment.elapsed_s(now)) // 10,
+            may(request.user, "stop", experiment),
+            [(trial.version, _lateness(trial.worker, now)) for trial in alive],
+        ),
+    )
+    if live.is_unchanged:
+        return live.not_modified()
+    context = frame(request, experiment, tab="experiment") | {
+        "trials_url": url_of(experiment, "experiment-trials")
+    }
+    if live.fragment in ("", "head", "history"):
+        context |= _best_context(experiment)
+    if live.fragment in ("", "head"):
+        context |= _head_context(experiment, context, waiting)
+    if live.fragment in ("", "history"):
+        context |= _history_context(request, experiment, context["trials_url"])
+    if live.fragment in ("", "running"):
+        context |= _running_context(request, experiment, alive, now)
+    return live.draw("experiment/show.html", context)
+
+
+def _running_now(experiment: Experiment) -> list[Trial]:
+    if not experiment.alive_count:
+        return []
+    alive = experiment.trials.filter(state__in=status.TRIAL_ALIVE).select_related("worker")
+    return list(alive.defer("raw", "params", "sampler_attrs").order_by("number")[:MOST_SHOWN])
+
+
+def _lateness(worker: Worker | None, now: datetime) -> int:
+    # While a worker beats, its age is no news; when it is late, every second is.
+    return int((now - worker.heard_at).total_seconds()) if words.is_late(worker, now) else 0
+
+
+def _best_context(experiment: Experiment) -> dict[str, object]:
+    best = experiment.trials.filter(number=experiment.best_number).select_related("worker").first()
+    if best is None:
+        return {"best": None}
+    return {"best": best, "best_params": facts.parameters(best.params, experiment.settings.space.parameters)}
+
+
+def _head_context(experiment: Experiment, context: dict, waiting: str) -> dict[str, object]:
+    url = context["trials_url"]
+    counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
+    left = experiment.budget_left or 0
+    return {
+        "facts": facts.of_experiment(experiment, context["best"], waiting, url=url),
+        "callout": facts.callout(experiment, waiting, url=url),
+        "bar": outcome(counts, left=left, is_big=True),
+        "has_bar": any(counts.values()),
+        "legend": [
+            {"state": state, "count": number, "url": f"{url}?state={state}"}
+            for state, number in counts.items()
+            if number
+        ],
+        "rest": f"{left:,} not started" if left else "",
+    }
+
+
+def _history_context(request: HttpRequest, experiment: Experiment, url: str) -> dict[str, object]:
+    settings = experiment.settings
+    if not experiment.last_number or not any(experiment.count(state) for state in status.TRIAL_STATES):
+        return {"chart": None, "settings": settings, "space": _space(experiment)}
+    chart, is_all = drawing.history_of(experiment, url=url)
+    return {
+        "chart": chart,
+        "is_all": is_all,
+        "shows_data": request.GET.get("show") == "data",
+        "settings": settings,
+    }
+
+
+def _space(experiment: Experiment) -> list[dict[str, object]]:
+    return [
+        {"name": name, "type": one["_type"], "values": ", ".join(str(each) for each in one["_value"])}
+        for name, one in experiment.settings.space_document.items()
+    ]
+
+
+def _running_context(
+    request: HttpRequest, experiment: Experiment, alive: list[Trial], now: datetime
+) -> dict[str, object]:
+    points = series.of_many(alive, experiment.metric)
+    may_stop = may(request.user, "stop_trial", experiment) and status.is_offered(
+        "stop_trial", experiment.state
+    )
+    rows = [
+        {
+            "trial": trial,
+            "heard": words.heard(trial.worker, now),
+            "is_late": words.is_late(trial.worker, now),
+            "curve": drawing.small_curve(points.get(trial.pk, [])),
+            "may_stop": may_stop and trial.state == TrialState.RUNNING,
+        }
+        for trial in alive
+    ]
+    events = experiment.events.select_related("by", "trial").defer("details")[:LINES]
+    return {
+        "rows": rows,
+        "hidden": experiment.alive_count - len(rows),
+        "activity": words.lines(list(events)),
+    }
+
+
+# --- acts ------------------------------------------------------------------------------------------------------
 
 
 @login_required
+@require_http_methods(["GET", "HEAD", "POST"])
 def act(request: HttpRequest, workspace: str, public_id: str, verb: str) -> HttpResponse:
-    """GET draws the question, POST does it."""
-    raise Http404
+    """TD-A: GET asks, with the consequences; POST does it. Viewers 403, blanks of the matrix 409."""
+    if verb not in VERBS:
+        raise Http404
+    experiment = find(request, workspace, public_id)
+    require(request.user, verb, experiment)
+    try:
+        if not experiment.allows(verb) and request.method != "POST":
+            return _already_so(request, experiment)
+        if request.method == "POST":
+            return _do(request, experiment, VERBS[verb], verb)
+    except Refused as blank:
+        return refused(request, experiment, str(blank), back=back_from(request, url_of(experiment)))
+    form = VERBS[verb].form
+    return _ask(request, experiment, VERBS[verb], form(experiment=experiment) if form else None)
+
+
+def _do(request: HttpRequest, experiment: Experiment, verb: Verb, word: str) -> HttpResponse:
+    form = verb.form(request.POST, experiment=experiment) if verb.form else None
+    if form and not form.is_valid():
+        return _ask(request, experiment, verb, form, status_code=422)
+    try:
+        done = verb.do(experiment, request.user, form.answer() if form else {})
+    except Invalid as invalid:
+        for field, sentences in invalid.errors.items():
+            form.add_error(field if field in form.fields else None, sentences)
+        return _ask(request, experiment, verb, form, status_code=422)
+    except Refused as blank:
+        if form and status.is_offered(
+            word, experiment.state
+        ):  # the answer was refused, not the act: ask again
+            return _ask(request, experiment, verb, form, status_code=409, problem=str(blank))
+        raise
+    if not done:
+        return _already_so(request, experiment)
+    messages.success(request, verb.said(experiment))
+    if isinstance(done, Experiment):
+        return redirect(url_of(done))
+    home = url_of(experiment)
+    back = back_from(request, home)
+    if experiment.trashed_at and back.startswith(home):
+        return redirect("experiments", experiment.workspace.slug)
+    return redirect(back)
+
+
+def _already_so(request: HttpRequest, experiment: Experiment) -> HttpResponse:
+    state = status.EXPERIMENT_STATES[experiment.state].label.lower()
+    messages.info(request, f"{experiment.name} is {state} already. Nothing was changed.")
+    return redirect(back_from(request, url_of(experiment)))
+
+
+def _ask(
+    request: HttpRequest,
+    experiment: Experiment,
+    verb: Verb,
+    form: forms.Form | None,
+    *,
+    status_code: int = 200,
+    problem: str = "",
+) -> HttpResponse:
+    question = verb.ask(experiment)
+    context = {
+        "experiment": experiment,
+        "workspace": experiment.workspace,
+        "nav": "experiments",
+        "question": question,
+        "is_danger": question.is_danger,
+        "form": form,
+        "problem": problem,
+        "action": request.path,
+        "back": back_from(request, url_of(experiment)),
+        "queues": _queues(form) if form and "queue" in form.fields else [],
+    }
+    return render(request, "experiment/act.html", context, status=status_code)
+
+
+def _queues(form: forms.Form) -> list[dict[str, object]]:
+    """The queues to choose from, each with who serves it and what is before it."""
+    bound = form["queue"].value()
+    chosen = str(bound or form.fields["queue"].initial)
+    serving = list(Worker.objects.serving())
+    busy = _busy(serving)
+    return [
+        {
+            "pk": queue.pk,
+            "name": queue.name,
+            "is_chosen": str(queue.pk) == chosen,
+            "said": _said(queue, serving, busy),
+        }
+        for queue in form.fields["queue"].queryset
+    ]
+
+
+def _busy(workers: list[Worker]) -> dict[int, int]:
+    held: dict[int, int] = {}
+    for pk in Trial.objects.filter(worker__in=workers, state__in=status.TRIAL_ALIVE).values_list(
+        "worker", flat=True
+    ):
+        held[pk] = held.get(pk, 0) + 1
+    return held
+
+
+def _said(queue: Queue, serving: list[Worker], busy: dict[int, int]) -> str:
+    mine = [worker for worker in serving if queue.name in worker.queues]
+    if not mine:
+        return "nobody serves it: it will wait until a worker does"
+    slots = sum(worker.slots for worker in mine)
+    free = max(0, slots - sum(busy.get(worker.pk, 0) for worker in mine))
+    workers = "1 worker" if len(mine) == 1 else f"{len(mine):,} workers"
+    said = f"{workers}, {free:,} of {slots:,} slots free"
+    return f"paused; {said}" if queue.is_paused else said

@@ -1,30 +1,254 @@
-"""One trial: what it is doing, what it printed, how it ended."""
+"""One trial: what it is doing, what it printed, how it ended; stop and rerun."""
 
 from __future__ import annotations
 
+import json
+
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from experiments.access import may, require
+from experiments.models import ExperimentState, Point, Refused, Trial, TrialState, status
+from experiments.templatetags.deck import plural
+
+from . import drawing, facts, logs, reruns, words
+from .acts import Button
+from .details import back_from, find_trial, refused, url_of, url_of_trial
+from .experiment import _lateness
+from .live import Live
+
+MOST_METRICS = 30
+MOST_ATTEMPTS = 20
+MOST_EVENTS = 30
 
 
 @login_required
+@require_safe
 def show(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
-    """The page of one trial."""
-    raise Http404
+    """TD-X5, PAI-S1, PAI-S2: everything about one trial."""
+    trial, now = find_trial(request, workspace, public_id, number), timezone.now()
+    live = Live(
+        request,
+        fragments={"head", "curve", "log", "side"},
+        version=(
+            trial.version,
+            trial.pid,
+            trial.experiment.version,
+            may(request.user, "stop_trial", trial.experiment),
+            _lateness(trial.worker, now) if trial.state in status.TRIAL_ALIVE else 0,
+            int((now - trial.created_at).total_seconds()) // 10 if not trial.is_settled else 0,
+        ),
+    )
+    if live.is_unchanged:
+        return live.not_modified()
+    context = _context(trial)
+    if live.fragment in ("", "head"):
+        context |= _head(request, trial) | {"facts": facts.of_trial(trial, now)}
+    if live.fragment in ("", "curve"):
+        context |= _curve(request, trial, context["trials_url"])
+    if live.fragment in ("", "log"):
+        context |= {"log": logs.window(trial)}
+    if live.fragment in ("", "side"):
+        context |= _side(trial)
+    return live.draw("trial/show.html", context)
+
+
+def _context(trial: Trial) -> dict[str, object]:
+    return {
+        "trial": trial,
+        "experiment": trial.experiment,
+        "workspace": trial.experiment.workspace,
+        "nav": "experiments",
+        "trials_url": url_of(trial.experiment, "experiment-trials"),
+        "every": 2 if facts.is_under_way(trial) else None,
+    }
+
+
+def _head(request: HttpRequest, trial: Trial) -> dict[str, object]:
+    others = trial.experiment.trials
+    return {
+        "acts": _acts(request, trial),
+        "reason": words.reason_of(trial),
+        "previous": others.filter(number__lt=trial.number)
+        .order_by("-number")
+        .values_list("number", flat=True)
+        .first(),
+        "next": others.filter(number__gt=trial.number)
+        .order_by("number")
+        .values_list("number", flat=True)
+        .first(),
+    }
+
+
+def _acts(request: HttpRequest, trial: Trial) -> list[Button]:
+    experiment, user = trial.experiment, request.user
+    if trial.state in (TrialState.WAITING, TrialState.RUNNING):
+        if not (status.is_offered("stop_trial", experiment.state) and may(user, "stop_trial", experiment)):
+            return []
+        return [Button("Stop", url_of_trial(trial, "trial-stop"), icon="stop", is_post=True)]
+    if trial.state == TrialState.FAILED and may(user, "rerun", experiment):
+        reason = reruns.why_not([trial], experiment)[trial.number]
+        url = url_of_trial(trial, "trial-rerun")
+        return [Button("Rerun", url, icon="rerun", is_question=True, why_not=reason)]
+    return []
+
+
+def _curve(request: HttpRequest, trial: Trial, url: str) -> dict[str, object]:
+    names = list(
+        Point.objects.filter(trial=trial)
+        .order_by("name")
+        .values_list("name", flat=True)
+        .distinct()[:MOST_METRICS]
+    )
+    objective = trial.experiment.metric
+    names.sort(key=lambda name: (name != objective, name))
+    asked = request.GET.get("metric", "")
+    metric = asked if asked in names else (names[0] if names else objective)
+    if not names:
+        return {"metrics": [], "metric": metric, "chart": None}
+    chart, is_all, siblings = drawing.curve_of(trial, metric, url=url)
+    return {
+        "chart": chart,
+        "is_all": is_all,
+        "siblings": siblings,
+        "metric": metric,
+        "metrics": names,
+        "shows_data": request.GET.get("show") == "data",
+    }
+
+
+def _side(trial: Trial) -> dict[str, object]:
+    chain = trial.experiment.trials.filter(
+        Q(pk=trial.pk) | Q(pk=trial.rerun_of_id) | Q(rerun_of=trial) | Q(values_digest=trial.values_digest)
+    )
+    attempts = list(chain.select_related("worker").order_by("number")[:MOST_ATTEMPTS])
+    events = trial.events.select_related("by").defer("details")[:MOST_EVENTS]
+    told = list(events)
+    for event in told:
+        event.trial = trial
+    return {
+        "params": facts.parameters(trial.params, trial.experiment.settings.space.parameters),
+        "params_json": json.dumps(trial.params, ensure_ascii=False, indent=2),
+        "attempts": [{"trial": one, "reason": words.reason_of(one)} for one in attempts]
+        if len(attempts) > 1
+        else [],
+        "process": facts.process_of(trial),
+        "activity": words.lines(told),
+    }
+
+
+# --- its log ---------------------------------------------------------------------------------------------------
 
 
 @login_required
-def log(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
-    """What it printed."""
-    raise Http404
+@require_safe
+def log(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponseBase:
+    """The log by pages from its end (`?until=` a byte), or whole (`?download`)."""
+    trial = find_trial(request, workspace, public_id, number)
+    if "download" in request.GET:
+        response = StreamingHttpResponse(logs.whole(trial), content_type="text/plain; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="{trial}.log"'
+        return response
+    until = request.GET.get("until", "")
+    at = int(until) if until.isdecimal() and len(until) < 19 else None
+    context = _context(trial) | {"log": logs.window(trial, until=at)}
+    return render(request, "trial/log.html", context)
+
+
+# --- acts ------------------------------------------------------------------------------------------------------
 
 
 @login_required
+@require_http_methods(["GET", "HEAD", "POST"])
 def stop(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
-    """Stops it at once (POST); asks without JavaScript (GET)."""
-    raise Http404
+    """PAI-T1, PAI-T2: stops it at once. Without JavaScript a link leads to the question (GET)."""
+    trial = find_trial(request, workspace, public_id, number)
+    require(request.user, "stop_trial", trial.experiment)
+    back = back_from(request, url_of_trial(trial))
+    try:
+        if request.method != "POST" and trial.state in (TrialState.WAITING, TrialState.RUNNING):
+            trial.experiment.allows("stop_trial")
+            return _ask(request, trial, "trial/stop.html", is_danger=True)
+        if request.method == "POST" and trial.stop(by=request.user):
+            messages.success(request, _said_stop(trial))
+            return redirect(back)
+    except Refused as blank:
+        return refused(request, trial.experiment, str(blank), back=back)
+    messages.info(request, _said_too_late(trial))
+    return redirect(back)
+
+
+def _said_stop(trial: Trial) -> str:
+    if trial.state == TrialState.STOPPED:
+        return f"#{trial.number} is stopped. It had not started."
+    return f"Stopping #{trial.number}."
+
+
+def _said_too_late(trial: Trial) -> str:
+    if trial.state == TrialState.STOPPING:
+        return f"#{trial.number} is stopping already."
+    return f"#{trial.number} had already ended: {status.TRIAL_STATES[trial.state].label.lower()}."
 
 
 @login_required
+@require_http_methods(["GET", "HEAD", "POST"])
 def rerun(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
-    """Asks (GET), reruns it (POST)."""
-    raise Http404
+    """PAI-R1 … R4: asks first; the confirmed POST makes a new trial with the same values."""
+    trial = find_trial(request, workspace, public_id, number)
+    require(request.user, "rerun", trial.experiment)
+    back = back_from(request, url_of_trial(trial))
+    if request.method == "POST" and (again := _rerun_under_way(trial)):  # the second of a double click
+        messages.info(request, f"#{again.number} tries the values of #{trial.number} again already.")
+        return redirect(url_of_trial(again))
+    try:
+        if request.method == "POST":
+            again = trial.rerun(by=request.user, current=request.POST.get("command") == "current")
+            messages.success(request, f"#{again.number} will try the values of #{trial.number} again.")
+            return redirect(url_of_trial(again))
+        trial.experiment.allows("rerun")
+        if reason := _why_not(trial):
+            raise Refused(reason)
+    except Refused as blank:
+        return refused(request, trial.experiment, str(blank), back=back)
+    return _ask(request, trial, "trial/rerun.html", **_consequences(trial))
+
+
+def _rerun_under_way(trial: Trial) -> Trial | None:
+    if trial.state != TrialState.FAILED:
+        return None
+    again = trial.reruns.filter(state__in=status.TRIAL_ACTIVE, trashed_at=None).order_by("-number").first()
+    if again:
+        again.experiment = trial.experiment
+    return again
+
+
+def _why_not(trial: Trial) -> str:
+    if trial.state != TrialState.FAILED:
+        state = status.TRIAL_STATES[trial.state].label.lower()
+        return f"Only a failed trial can be rerun; #{trial.number} is {state}."
+    return reruns.why_not([trial], trial.experiment)[trial.number]
+
+
+def _consequences(trial: Trial) -> dict[str, object]:
+    experiment = trial.experiment
+    revision, current = trial.revision, experiment.revision
+    return {
+        "reason": words.reason_of(trial),
+        "is_paused": experiment.state == ExperimentState.PAUSED,
+        "waits": words.waits(experiment),
+        "took": trial.duration_s,
+        "gpu_note": plural(experiment.waiting_count, "trial"),
+        "revision": revision,
+        "current": current,
+        "has_changed": revision.settings.command != current.settings.command or revision.pk != current.pk,
+    }
+
+
+def _ask(request: HttpRequest, trial: Trial, template: str, **context: object) -> HttpResponse:
+    shown = {"action": request.path, "back": back_from(request, url_of_trial(trial)), **context}
+    return render(request, template, _context(trial) | shown)

@@ -1,0 +1,79 @@
+"""Which acts a page offers, from the matrix of `models/status.py`: the likely ones as buttons, the rest in a menu."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from experiments.access import missing
+from experiments.models import Experiment, ExperimentState, User, status
+
+ICONS = {
+    "enqueue": "queue",
+    "dequeue": "dequeue",
+    "pause": "pause",
+    "unpause": "play",
+    "stop": "stop",
+    "kill": "stop",
+    "resume": "play",
+    "reset": "reset",
+    "publish": "lock",
+    "clone": "clone",
+    "delete": "trash",
+}
+LIKELY = ("enqueue", "dequeue", "unpause", "pause", "resume", "stop", "kill", "clone")
+REST = ("reset", "publish", "delete")
+AT_ONCE = {"dequeue", "pause", "unpause"}  # can be taken back, so nobody is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """One act as `components/_act.html` draws it."""
+
+    label: str
+    url: str
+    icon: str = ""
+    is_post: bool = False
+    is_question: bool = False
+    is_danger: bool = False
+    is_primary: bool = False
+    why_not: str = ""
+    title: str = ""
+
+
+def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:
+    """(likely, more): what stands at the upper right of details, and what stands behind "…".
+
+    What the person may not do is shown with what is missing; what the state does not allow stays in the menu
+    with the way out, as long as the way out is near.
+    """
+    likely = [button(experiment, verb, user) for verb in LIKELY if status.is_offered(verb, experiment.state)]
+    more = [button(experiment, verb, user) for verb in REST if _is_listed(experiment, verb)]
+    return likely, more
+
+
+def button(experiment: Experiment, verb: str, user: User) -> Button:
+    """One act on this experiment, for this person, in its present state."""
+    label = status.ACTS[verb].label
+    url = reverse("experiment-act", args=[experiment.workspace.slug, experiment.public_id, verb])
+    why_not = missing(user, verb, experiment)
+    if not why_not and not status.is_offered(verb, experiment.state):
+        state = status.EXPERIMENT_STATES[experiment.state].label
+        why_not = f"{state}. {status.WAY_OUT[experiment.state]}"
+    return Button(
+        label=label,
+        url=url,
+        icon=ICONS[verb],
+        is_post=verb in AT_ONCE,
+        is_question=verb not in AT_ONCE,
+        is_danger=verb == "delete",
+        is_primary=verb == "enqueue",
+        why_not=why_not,
+    )
+
+
+def _is_listed(experiment: Experiment, verb: str) -> bool:
+    if status.is_offered(verb, experiment.state) or verb == "delete":
+        return True
+    return experiment.is_active and experiment.state != ExperimentState.PENDING

@@ -1,0 +1,42 @@
+"""Pages of a long table. A page in the second half is read from the end: the last one is as quick as the first."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+SIZE = 50
+SHOWN = 5  # addresses of pages around this one
+
+
+def page_of(request: HttpRequest, rows: QuerySet, *, total: int) -> tuple[list, dict[str, object]]:
+    """(rows of the page in `?page=`, what `components/_pager.html` needs). A page beyond the end is the last one."""
+    last = max(1, -(-total // SIZE))
+    wanted = request.GET.get("page", "1")
+    page = min(max(1, int(wanted)), last) if wanted.isdecimal() and len(wanted) < 10 else 1
+    start, stop = (page - 1) * SIZE, min(page * SIZE, total)
+    if start > total // 2:
+        shown = list(rows.reverse()[total - stop : total - start])[::-1]
+    else:
+        shown = list(rows[start:stop])
+    return shown, _pager(request, page=page, last=last, start=start, stop=start + len(shown), total=total)
+
+
+def _pager(
+    request: HttpRequest, *, page: int, last: int, start: int, stop: int, total: int
+) -> dict[str, object]:
+    def url(number: int) -> str:
+        query = request.GET.copy()
+        query["page"] = str(number)
+        return f"?{query.urlencode()}"
+
+    first_shown = max(1, min(page - SHOWN // 2, last - SHOWN + 1))
+    around = range(first_shown, min(last, first_shown + SHOWN - 1) + 1)
+    return {
+        "said": f"{start + 1:,} to {stop:,} of {total:,}" if stop > start else "No trials",
+        "start": url(1) if first_shown > 1 else None,
+        "previous": url(page - 1) if page > 1 else None,
+        "pages": [(number, url(number), number == page) for number in around] if last > 1 else [],
+        "next": url(page + 1) if page < last else None,
+        "end": url(last) if around[-1] < last else None,
+    }

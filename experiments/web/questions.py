@@ -1,0 +1,290 @@
+"""The closed table of acts on an experiment: what each asks before it is done, how it is done, what is said then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from django import forms
+
+from experiments.models import Experiment, Project, Queue, User, status
+from experiments.templatetags.deck import duration, plural
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: consequences in numbers, the act's own words on the button, what stays on the way out."""
+
+    heading: str
+    said: list[str]
+    act: str
+    out: str = "Cancel"
+    is_danger: bool = False
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One act. `do` returns False when it was already so; `said` is the message of what was done."""
+
+    ask: Callable[[Experiment], Question]
+    do: Callable[[Experiment, User, dict], object]
+    said: Callable[[Experiment], str]
+    form: type[forms.Form] | None = field(default=None)
+
+
+class ActForm(forms.Form):
+    """A form that knows its experiment."""
+
+    def __init__(self, data: object = None, *, experiment: Experiment) -> None:
+        super().__init__(data)
+        self.experiment = experiment
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Fits the fields to the experiment."""
+
+    def answer(self) -> dict:
+        """The arguments for the verb."""
+        return self.cleaned_data
+
+
+class QueueField(forms.ModelChoiceField):
+    """The queues that the workspace may use; empty is the experiment's own, else `default`."""
+
+    widget = forms.RadioSelect
+
+    def __init__(self) -> None:
+        super().__init__(Queue.objects.none(), required=False, empty_label=None, label="Queue")
+
+    def prepare(self, experiment: Experiment) -> None:
+        Queue.default()
+        self.queryset = Queue.objects.granted_to(experiment.workspace)
+        self.initial = experiment.queue_id or Queue.default().pk
+
+
+class EnqueueForm(ActForm):
+    queue = QueueField()
+
+    def prepare(self) -> None:
+        self.fields["queue"].prepare(self.experiment)
+
+
+class CloneForm(ActForm):
+    name = forms.CharField(max_length=200, label="Name")
+    project = forms.ModelChoiceField(Project.objects.none(), empty_label=None, label="Project")
+    description = forms.CharField(
+        required=False, label="Description", widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
+    )
+
+    def prepare(self) -> None:
+        fields, experiment = self.fields, self.experiment
+        fields["name"].initial = f"Clone of {experiment.name}"[:200]
+        fields["project"].queryset = experiment.workspace.projects.all()
+        fields["project"].initial = experiment.project_id
+        fields["description"].initial = experiment.description
+
+
+class ResumeForm(ActForm):
+    """Asks for what is spent; what is not spent may be left as it is."""
+
+    max_trials = forms.IntegerField(required=False, min_value=1, label="Max trials")
+    max_duration_h = forms.FloatField(required=False, min_value=0.001, label="Max duration")
+    goal = forms.FloatField(required=False, label="Goal")
+    rerun_failed = forms.BooleanField(required=False)
+    queue = QueueField()
+
+    def prepare(self) -> None:
+        fields, experiment = self.fields, self.experiment
+        settings = experiment.settings
+        fields["queue"].prepare(experiment)
+        fields["max_trials"].initial = experiment.max_trials
+        if experiment.budget_left == 0:
+            fields["max_trials"].initial = experiment.proposed_count + max(1, experiment.proposed_count // 2)
+            fields[
+                "max_trials"
+            ].help_text = f"Spent: {experiment.proposed_count:,} of {experiment.max_trials:,} were proposed."
+        if settings.max_duration_s is None or experiment.elapsed_s() < settings.max_duration_s:
+            del fields["max_duration_h"]
+        else:
+            spent = duration(settings.max_duration_s)
+            fields["max_duration_h"].initial = round(settings.max_duration_s * 1.5 / 3600, 2)
+            fields["max_duration_h"].help_text = f"In hours. The {spent} are spent."
+        if not experiment.has_reached(settings.goal):
+            del fields["goal"]
+        else:
+            fields["goal"].help_text = f"{settings.goal:g} is reached; empty: go on without a goal."
+        if experiment.failed_count:
+            fields["rerun_failed"].label = f"Rerun the failed trials ({experiment.failed_count:,})"
+            fields[
+                "rerun_failed"
+            ].help_text = "Those without a success with the same values; free of the budget."
+        else:
+            del fields["rerun_failed"]
+
+    def answer(self) -> dict:
+        given = dict(self.cleaned_data)
+        wanted = {"queue": given["queue"], "rerun_failed": given.get("rerun_failed", False)}
+        if given["max_trials"] is not None and given["max_trials"] != self.experiment.max_trials:
+            wanted["max_trials"] = given["max_trials"]
+        if given.get("max_duration_h") is not None:
+            wanted["max_duration_s"] = given["max_duration_h"] * 3600
+        if "goal" in given:
+            wanted["goal"] = given["goal"]
+        return wanted
+
+
+def _simple(
+    heading: str, *said: str, act: str = "", out: str = "Cancel", is_danger: bool = False
+) -> Callable[[Experiment], Question]:
+    def ask(experiment: Experiment) -> Question:
+        return Question(
+            heading.format(name=experiment.name), list(said), act or heading.split()[0], out, is_danger
+        )
+
+    return ask
+
+
+def _ask_enqueue(experiment: Experiment) -> Question:
+    budget = "without a limit" if experiment.max_trials is None else plural(experiment.max_trials, "trial")
+    said = (
+        "It goes to the end of the queue. A worker then starts its trials: "
+        f"{budget}, {experiment.concurrency:,} at once."
+    )
+    return Question(f"Enqueue {experiment.name}", [said], "Enqueue")
+
+
+def _ask_stop(experiment: Experiment) -> Question:
+    said = []
+    if experiment.alive_count:
+        grace = experiment.settings.stop_grace_s
+        how = f"SIGTERM, then SIGKILL after {duration(grace)}" if grace else "SIGKILL at once"
+        said.append(f"{plural(experiment.alive_count, 'running trial')} will end ({how}).")
+    else:
+        said.append("No trial is running.")
+    if experiment.waiting_count:
+        waits = "waiting one will" if experiment.waiting_count == 1 else "waiting ones will"
+        said.append(f"{experiment.waiting_count:,} {waits} not start.")
+    said.append("Results so far are kept, and you can resume it.")
+    return Question(f"Stop {experiment.name}?", said, "Stop experiment", "Keep running", is_danger=True)
+
+
+def _ask_kill(experiment: Experiment) -> Question:
+    count = plural(experiment.stopping_count, "trial")
+    said = [f"{count} still in the grace after SIGTERM will get SIGKILL at once, and cannot save anything."]
+    return Question(f"Kill the trials of {experiment.name} now?", said, "Kill now", "Wait", is_danger=True)
+
+
+def _ask_resume(experiment: Experiment) -> Question:
+    known = experiment.succeeded_count + experiment.early_stopped_count
+    said = f"It goes back into a queue with its history: {plural(known, 'result')} will inform the search."
+    return Question(f"Resume {experiment.name}", [said], "Resume")
+
+
+def _ask_reset(experiment: Experiment) -> Question:
+    said = [
+        f"{plural(trials_of(experiment), 'trial')} will go to the trash, and the budget is whole again.",
+        "All its settings can then be edited. To keep the results, clone it instead.",
+    ]
+    return Question(f"Reset {experiment.name} to a draft?", said, "Reset to draft", is_danger=True)
+
+
+def _ask_publish(experiment: Experiment) -> Question:
+    said = [
+        f"It becomes read-only for good, with its {plural(trials_of(experiment), 'trial')}: no resume, no reset, "
+        "no new name. This cannot be taken back.",
+        "It can still be cloned; an owner can delete it.",
+    ]
+    return Question(f"Publish {experiment.name}?", said, "Publish")
+
+
+def _ask_clone(experiment: Experiment) -> Question:
+    said = ["A draft with the same settings and a new ID. No trials are copied; this one stays as it is."]
+    return Question(f"Clone {experiment.name}", said, "Clone as draft")
+
+
+def _ask_delete(experiment: Experiment) -> Question:
+    trials = trials_of(experiment)
+    what = f" with its {plural(trials, 'trial')}, their values and logs" if trials else ""
+    said = [
+        f"Delete “{experiment.name}”{what}?",
+        "You will no longer be able to view or find it. It stays in the workspace's trash for 30 days, where an "
+        "owner can restore it; then it is gone.",
+    ]
+    return Question("Note", said, "Delete experiment", is_danger=True)
+
+
+def trials_of(experiment: Experiment) -> int:
+    """How many trials it has, in whatever state."""
+    return sum(experiment.count(state) for state in status.TRIAL_STATES)
+
+
+def _said_stop(experiment: Experiment) -> str:
+    alive = experiment.alive_count
+    return (
+        f"Stopping {experiment.name}: {plural(alive, 'trial')} to end first."
+        if alive
+        else f"Stopping {experiment.name}."
+    )
+
+
+VERBS: dict[str, Verb] = {
+    "enqueue": Verb(
+        ask=_ask_enqueue,
+        do=lambda e, by, answer: e.enqueue(by=by, queue=answer["queue"]),
+        said=lambda e: f"{e.name} is pending in the queue {e.queue}.",
+        form=EnqueueForm,
+    ),
+    "dequeue": Verb(
+        ask=_simple(
+            "Dequeue {name}?",
+            "It goes back to the state it had before. Proposals that no worker has taken are dropped.",
+        ),
+        do=lambda e, by, _: e.dequeue(by=by),
+        said=lambda e: f"{e.name} is out of the queue, and {e.state} again.",
+    ),
+    "pause": Verb(
+        ask=_simple("Pause {name}?", "Nothing new starts; running trials go on."),
+        do=lambda e, by, _: e.pause(by=by),
+        said=lambda e: (
+            f"{e.name} is paused. {plural(e.alive_count, 'running trial goes,running trials go')} on."
+            if e.alive_count
+            else f"{e.name} is paused."
+        ),
+    ),
+    "unpause": Verb(
+        ask=_simple("Unpause {name}?", "New trials start again."),
+        do=lambda e, by, _: e.unpause(by=by),
+        said=lambda e: f"{e.name} goes on.",
+    ),
+    "stop": Verb(ask=_ask_stop, do=lambda e, by, _: e.stop(by=by), said=_said_stop),
+    "kill": Verb(
+        ask=_ask_kill,
+        do=lambda e, by, _: e.kill(by=by),
+        said=lambda e: f"Killing {plural(e.stopping_count, 'trial')} of {e.name}.",
+    ),
+    "resume": Verb(
+        ask=_ask_resume,
+        do=lambda e, by, answer: e.resume(by=by, **answer),
+        said=lambda e: f"{e.name} is pending in the queue {e.queue}, with its history.",
+        form=ResumeForm,
+    ),
+    "reset": Verb(
+        ask=_ask_reset,
+        do=lambda e, by, _: e.reset(by=by),
+        said=lambda e: f"{e.name} is a draft again. Its trials are in the trash.",
+    ),
+    "publish": Verb(
+        ask=_ask_publish, do=lambda e, by, _: e.publish(by=by), said=lambda e: f"{e.name} is published."
+    ),
+    "clone": Verb(
+        ask=_ask_clone,
+        do=lambda e, by, answer: e.clone(by=by, **answer),
+        said=lambda e: f"This draft is a clone of {e.name}.",
+        form=CloneForm,
+    ),
+    "delete": Verb(
+        ask=_ask_delete,
+        do=lambda e, by, _: e.delete_to_trash(by=by),
+        said=lambda e: f"{e.name} is in the trash for 30 days. An owner can restore it.",
+    ),
+}

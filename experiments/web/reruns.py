@@ -1,0 +1,34 @@
+"""May a failed trial be rerun? For one with its reason, for a page of them in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.models import Experiment, Refused, Revision, Trial, TrialState
+from experiments.models.trial import digest
+
+
+def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
+    """PAI-R1: for each failed trial by its number, why it cannot be rerun; an empty text: it can."""
+    failed = [trial for trial in trials if trial.state == TrialState.FAILED]
+    if not failed:
+        return {}
+    try:
+        experiment.allows("rerun")
+    except Refused as blank:
+        return {trial.number: str(blank) for trial in failed}
+    revisions = Revision.objects.in_bulk({trial.revision_id for trial in failed})
+    digests = {
+        trial.number: digest(trial.params, revisions[trial.revision_id].settings.command) for trial in failed
+    }
+    equals = (
+        experiment.trials.filter(values_digest__in=set(digests.values()))
+        .exclude(state__in=(TrialState.FAILED, TrialState.STOPPED))
+        .values_list("values_digest", "number", "state")
+    )
+    taken = {found: (number, state) for found, number, state in equals}
+    return {number: _said(taken.get(found)) for number, found in digests.items()}
+
+
+def _said(equal: tuple[int, str] | None) -> str:
+    return f"#{equal[0]} has the same values and is {equal[1]}: nothing to rerun." if equal else ""

@@ -1,0 +1,67 @@
+"""Points of metrics, as many as a drawing needs: never a whole series of 100,000 for a curve of 600 pixels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from django.db.models import F, IntegerField, Max, Min
+from django.db.models.functions import Cast
+
+from experiments.models import Point, Trial
+
+ALL = 5_000  # up to here a series is read whole
+SOME = 600  # of a longer one
+FEW = 60  # of each of many
+
+Points = list[tuple[int, float | None]]
+
+
+def whole(trial: Trial, metric: str) -> tuple[Points, bool]:
+    """One trial's points in order, and whether they are all. Of a long series evenly spaced ones, with the lowest and
+    the highest among them."""
+    mine = Point.objects.filter(trial=trial, name=metric)
+    points = list(mine.order_by("step").values_list("step", "value")[: ALL + 1])
+    if len(points) <= ALL:
+        return points, True
+    steps = spaced(trial, metric, SOME)
+    kept = dict(mine.filter(step__in=steps).values_list("step", "value"))
+    with_value = mine.exclude(value=None).values_list("step", "value")
+    kept.update(with_value.order_by("value")[:1])
+    kept.update(with_value.order_by("-value")[:1])
+    kept.update(mine.order_by("-step").values_list("step", "value")[:1])
+    return sorted(kept.items()), False
+
+
+def spaced(trial: Trial, metric: str, most: int) -> list[int]:
+    """At most about `most` of the steps at which a trial reported, evenly spaced."""
+    mine = Point.objects.filter(trial=trial, name=metric)
+    ends = mine.aggregate(low=Min("step"), high=Max("step"))
+    if ends["low"] is None:
+        return []
+    width = (ends["high"] - ends["low"]) // most + 1
+    bucket = Cast((F("step") - ends["low"]) / width, IntegerField())
+    return list(
+        mine.order_by().values(bucket=bucket).annotate(first=Min("step")).values_list("first", flat=True)
+    )
+
+
+def of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, Points]:
+    """Points of several trials by their key: three queries, whatever their number and length.
+
+    Trials of one experiment report at the same steps, so those of the longest one say where to look.
+    """
+    told = [trial for trial in trials if trial.last_step is not None]
+    if not told:
+        return {}
+    longest = max(told, key=lambda trial: trial.last_step)
+    steps = spaced(longest, metric, most)
+    found: dict[int, Points] = defaultdict(list)
+    rows = Point.objects.filter(trial__in=[trial.pk for trial in told], name=metric, step__in=steps)
+    for pk, step, value in rows.order_by("trial", "step").values_list("trial", "step", "value"):
+        found[pk].append((step, value))
+    for trial in told:
+        points = found[trial.pk]
+        if not points or points[-1][0] < trial.last_step:
+            points.append((trial.last_step, trial.last_value))
+    return dict(found)

@@ -1,0 +1,225 @@
+"""Rows in words: why something waits, how a trial ended, what an event says."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from experiments.models import (
+    Event,
+    Experiment,
+    ExperimentState,
+    Failure,
+    Trial,
+    TrialState,
+    Worker,
+    status,
+)
+from experiments.templatetags.deck import duration, plural, value
+
+# --- waiting ---------------------------------------------------------------------------------------------------
+
+
+def waits(experiment: Experiment) -> str:
+    """Why nothing starts although something is owed; empty when nothing waits."""
+    if experiment.state == ExperimentState.PAUSED and experiment.waiting_count:
+        return f"{plural(experiment.waiting_count, 'trial waits,trials wait')} for Unpause"
+    if experiment.state != ExperimentState.PENDING and not (
+        experiment.state == ExperimentState.RUNNING and experiment.waiting_count
+    ):
+        return ""
+    if experiment.alive_count >= experiment.concurrency:
+        return f"{plural(experiment.waiting_count, 'trial waits,trials wait')}: concurrency is used up"
+    return _waits_in_queue(experiment)
+
+
+def _waits_in_queue(experiment: Experiment) -> str:
+    queue = experiment.queue
+    if queue is None:
+        return "its queue was removed"
+    if queue.is_paused:
+        return f"the queue {queue} is paused"
+    serving = [worker for worker in Worker.objects.serving() if queue.name in worker.queues]
+    if not serving:
+        return f"nobody serves the queue {queue}"
+    slots = sum(worker.slots for worker in serving)
+    busy = Trial.objects.filter(worker__in=serving, state__in=status.TRIAL_ALIVE).count()
+    if busy >= slots:
+        return f"all {plural(slots, 'slot')} of the queue {queue} are busy"
+    if not experiment.waiting_count:
+        return "the first trials are being proposed"
+    return "a worker is about to take it"
+
+
+def is_late(worker: Worker | None, now: datetime) -> bool:
+    """Is its heartbeat older than half of its lease?"""
+    return bool(worker) and (now - worker.heard_at).total_seconds() > worker.lease_s / 2
+
+
+def heard(worker: Worker | None, now: datetime | None = None) -> str:
+    """`heard 1 s ago`, or `late, heard 9 s ago`."""
+    if worker is None:
+        return ""
+    now = now or timezone.now()
+    age = max(1, round((now - worker.heard_at).total_seconds()))
+    return f"{'late, ' if is_late(worker, now) else ''}heard {duration(age)} ago"
+
+
+# --- endings ---------------------------------------------------------------------------------------------------
+
+
+def exit_of(trial: Trial) -> str:
+    """`exit code 1`, `SIGKILL (signal 9)`; empty while nothing is known."""
+    if trial.signal:
+        try:
+            return f"{signal.Signals(trial.signal).name} (signal {trial.signal})"
+        except ValueError:
+            return f"signal {trial.signal}"
+    return f"exit code {trial.exit_code}" if trial.exit_code is not None else ""
+
+
+def cause_of(trial: Trial) -> str:
+    """Why it failed, in a few words: `Exit code 1`, `Out of memory`; empty when it did not."""
+    if not trial.failure:
+        return ""
+    if trial.failure == Failure.EXIT_CODE and trial.exit_code is not None:
+        return f"Exit code {trial.exit_code}"
+    if trial.failure == Failure.SIGNAL and trial.signal:
+        return f"Ended by {exit_of(trial)}"
+    return Failure(trial.failure).label
+
+
+def reason_of(trial: Trial) -> str:
+    """Why it is in its state, cause and detail in one line."""
+    cause, detail = cause_of(trial), trial.detail
+    if cause and detail and cause.casefold() not in detail.casefold():
+        return f"{cause}: {detail}"
+    return detail or cause
+
+
+# --- events ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the feed: a mark, the words before and after the link to the trial, a smaller second line."""
+
+    event: Event
+    role: str
+    before: str
+    after: str
+    small: str = ""
+    glyph: str = ""
+    icon: str = ""
+    trial: Trial | None = None
+
+
+def lines(events: list[Event]) -> list[Line]:
+    """Events in words, in the order given."""
+    return [line(event) for event in events]
+
+
+def line(event: Event) -> Line:
+    """One event in words."""
+    if event.trial_id:
+        return _of_trial(event)
+    return _of_experiment(event)
+
+
+# verb → (icon of the sprite or "", words after the name of who did it). No name: it happened by itself.
+EXPERIMENT_VERBS: dict[str, tuple[str, str]] = {
+    "create": ("plus", "created it"),
+    "describe": ("edit", "changed"),
+    "annotate": ("tag", "changed the user properties"),
+    "edit": ("edit", "edited the settings"),
+    "update": ("edit", "updated the settings"),
+    "enqueue": ("queue", "enqueued it"),
+    "dequeue": ("dequeue", "dequeued it"),
+    "pause": ("pause", "paused it"),
+    "unpause": ("play", "unpaused it"),
+    "stop": ("stop", "stopped it"),
+    "kill": ("stop", "ended the grace"),
+    "resume": ("play", "resumed it"),
+    "reset": ("reset", "reset it to a draft"),
+    "publish": ("lock", "published it"),
+    "delete": ("trash", "deleted it"),
+    "restore": ("reset", "restored it"),
+}
+
+
+def _of_experiment(event: Event) -> Line:
+    state = status.EXPERIMENT_STATES.get(event.after)
+    if event.verb in EXPERIMENT_VERBS:
+        icon, words = EXPERIMENT_VERBS[event.verb]
+        small = event.why
+        if event.verb == "describe":
+            words, small = f"changed {event.why}", ""
+        if event.verb in ("edit", "update"):
+            words = f"{words}, revision {event.after}"
+        return Line(event, "", f"{event.who} {words}", "", small=small, icon=icon)
+    if state and event.verb == state.word:
+        return Line(event, state.role, f"It is {state.label.lower()}", "", small=event.why, glyph=state.glyph)
+    return Line(event, "", f"{event.who}: {event.verb}", "", small=event.why, icon="tag")
+
+
+def _of_trial(event: Event) -> Line:
+    trial, why = event.trial, event.why
+
+    def told(role: str, before: str, after: str, small: str = "", **mark: str) -> Line:
+        return Line(event, role, before, after, small=small, trial=trial, **mark)
+
+    by = event.by.username if event.by else ""
+    verb = event.verb
+    if verb == "stop":
+        if by:
+            alone = "" if why == "stopped with its experiment" else why
+            return told("", f"{by} stopped", "", alone, icon="stop")
+        return told("moving", "", "is told to stop", why, glyph="stopping")
+    if verb == "rerun":
+        return told("", f"{by or 'Trialdeck'} reran {why.removeprefix('of ')} as", "", icon="rerun")
+    if verb == "retry":
+        return told("", "", f"tries {why.removeprefix('of ')} again", "its worker was lost", icon="rerun")
+    if verb == "add":
+        return told("", f"{by} added", "", icon="plus")
+    return TRIAL_STATES.get(verb, _other)(told, trial, why, verb)
+
+
+Told = Callable[..., Line]
+
+
+def _running(told: Told, trial: Trial, why: str, verb: str) -> Line:
+    return told("active", "", "started", why, glyph="running")
+
+
+def _succeeded(told: Told, trial: Trial, why: str, verb: str) -> Line:
+    result = f" with {value(trial.value)}" if trial.value is not None else ""
+    return told("good", "", f"succeeded{result}", why, glyph="succeeded")
+
+
+def _early_stopped(told: Told, trial: Trial, why: str, verb: str) -> Line:
+    return told("cut", "", "stopped early", why, glyph="early_stopped")
+
+
+def _stopped(told: Told, trial: Trial, why: str, verb: str) -> Line:
+    return told("quiet", "", "has stopped", why, glyph="stopped")
+
+
+def _failed(told: Told, trial: Trial, why: str, verb: str) -> Line:
+    return told("bad", "", "failed", reason_of(trial) or why, glyph="failed")
+
+
+def _other(told: Told, trial: Trial, why: str, verb: str) -> Line:
+    return told("", "", verb, why, icon="tag")
+
+
+TRIAL_STATES: dict[str, Callable[..., Line]] = {
+    TrialState.RUNNING: _running,
+    TrialState.SUCCEEDED: _succeeded,
+    TrialState.EARLY_STOPPED: _early_stopped,
+    TrialState.STOPPED: _stopped,
+    TrialState.FAILED: _failed,
+}
