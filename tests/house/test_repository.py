@@ -1,0 +1,113 @@
+"""What must be true of the repository as a whole."""
+
+import re
+import tomllib
+
+import pytest
+from django.core.management import call_command
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.house.repository import ROOT, files, name_of, text_of
+
+# Written in parts, or this file would find itself.
+REGISTRIES = [
+    "pypi" + ".org",
+    "pythonhosted" + ".org",
+    "npmjs" + ".org",
+    "index" + "-url",
+    "extra" + "-index",
+]
+MACHINE_PATHS = ["/work" + "/", "/tmp/" + "brief", "/root" + "/"]
+MAY_NAME_AN_OPTION = {"Makefile"}  # the one that keeps addresses out of the lock
+
+
+@pytest.mark.parametrize("word", [*REGISTRIES, *MACHINE_PATHS])
+def test_it_names_no_registry_and_nobodys_machine(word: str) -> None:
+    found = [name_of(path) for path in files() if word in text_of(path)]
+    assert [name for name in found if name not in MAY_NAME_AN_OPTION] == []
+
+
+def test_scripts_and_styles_are_our_own() -> None:
+    """No vendored JavaScript or CSS: nothing minified, nothing with another's licence, nothing from elsewhere."""
+    for path in files(".js", ".css"):
+        text = text_of(path)
+        assert ".min." not in path.name
+        assert max(map(len, text.splitlines()), default=0) <= 400, f"{name_of(path)} looks minified"
+        assert not re.search(r"@license|licensed under|\(c\) \d{4}|copyright", text, re.I), name_of(path)
+        assert not re.search(r"""(from|import|url)\s*\(?\s*["']?(https?:)?//""", text), name_of(path)
+
+
+def requirements() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = project["project"]["dependencies"] + project["dependency-groups"]["test"]
+    return [Requirement(line) for line in lines]
+
+
+def locked() -> dict[str, tuple[str, int]]:
+    """Version and number of hashes of each package in the lock."""
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+    found = {}
+    for line in text.splitlines():
+        if match := re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", line):
+            found[canonicalize_name(match[1])] = (match[2], line.count("--hash=sha256:"))
+    return found
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_the_lock_is_in_step_with_what_is_asked_for(requirement: Requirement) -> None:
+    """make lock writes it anew."""
+    version, _ = locked()[canonicalize_name(requirement.name)]
+    assert requirement.specifier.contains(version, prereleases=True)
+
+
+def test_every_locked_package_is_pinned_by_hash() -> None:
+    assert len(locked()) > 30
+    assert [name for name, (_, hashes) in locked().items() if not hashes] == []
+
+
+@pytest.mark.django_db
+def test_migrations_are_complete() -> None:
+    """`makemigrations --check` ends with an error when a model differs from its migrations."""
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+# --- what tests claim ------------------------------------------------------------------------------------------
+
+ID = re.compile(r"\b(?:PAI|TD|NNI|CML)-[A-Z]\d+")
+PRODUCT = ROOT.parent / "shared" / "design" / "product.md"  # beside the checkout, where the project is made
+
+
+def claims() -> dict[str, list[str]]:
+    """The IDs that tests name, with the files."""
+    found: dict[str, list[str]] = {}
+    for path in files(".py"):
+        if name_of(path).startswith("tests/"):
+            for claimed in ID.findall(text_of(path)):
+                found.setdefault(claimed, []).append(name_of(path))
+    return found
+
+
+def known_ids() -> set[str]:
+    """What product.md promises; without it, what an ID may look like at all."""
+    if not PRODUCT.is_file():
+        return {
+            f"{family}-{letter}{n}"
+            for family in ("PAI", "TD", "NNI", "CML")
+            for letter in LETTERS
+            for n in NUMBERS
+        }
+    text = PRODUCT.read_text()
+    fields = re.search(r"\*\*TD-F: fields.*?(?=\n\n|\n## )", text, re.S)[0]
+    return {*ID.findall(text), *(f"TD-{one}" for one in re.findall(r"\bF\d\b", fields))}
+
+
+LETTERS, NUMBERS = "ACDEFGHLMNOPQRSTUX", range(17)
+
+
+def test_tests_claim_only_what_the_product_promises() -> None:
+    """`grep -r PAI-R3 tests` answers "does it work?": so an ID must not be misspelt."""
+    known = known_ids()
+    assert len(known) > 80
+    unknown = {claimed: where for claimed, where in claims().items() if claimed not in known}
+    assert unknown == {}
