@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.sessions.models import Session
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
 from experiments import access
-from experiments.models import Experiment, User, Workspace
+from experiments.models import Experiment, ExperimentState, Invalid, Refused, User, Workspace
+from experiments.search import early, engine
 
 from . import listing
+from .forms import NewExperiment, arguments_of
 from .live import Live
+from .preview import preview
+from .space_rows import SHAPES, Row
 from .workspaces import find
 
 MOST_HINTS = 500  # experiments whose tags are offered while one types
 
+MADE_LATELY = 20  # pages whose experiment the session remembers
 WHILE_ACTIVE_S, OTHERWISE_S = 2, 30
 
 
@@ -72,9 +82,81 @@ def automl_is_off(request: HttpRequest, room: Workspace) -> HttpResponse:
 
 @login_required
 def new(request: HttpRequest, workspace: str) -> HttpResponse:
-    """TD-F: Create experiment."""
+    """TD-F: Create experiment. Asked for a preview or for another row, it only draws itself again."""
     room = find(request, workspace)
     if not room.has_automl:
         return automl_is_off(request, room)
     access.require(request.user, "create", room)
-    return render(request, "experiments/new.html", {"workspace": room, "nav": "experiments"})
+    if request.method != "POST":
+        return _draw_new(request, NewExperiment(room=room))
+    form = NewExperiment(request.POST, room=room)
+    if not request.POST.keys() & {"start", "draft"}:
+        return _draw_new(request, form)
+    if not form.is_valid():
+        return _draw_new(request, form, status=422)
+    try:
+        experiment = _make_once(request, form)
+    except Invalid as error:
+        form.refuse(error)
+        return _draw_new(request, form, status=422)
+    except Refused as error:
+        form.add_error(None, str(error))
+        return _draw_new(request, form, status=409)
+    _tell(request, experiment)
+    return redirect("experiment", room.slug, experiment.public_id)
+
+
+def _make_once(request: HttpRequest, form: NewExperiment) -> Experiment:
+    """The draft, enqueued if it is to start; all or nothing. The same page sent twice makes one experiment,
+    unless something on it was changed.
+
+    A double click is two requests at the same time: the lock on the session's row lets one of them go first.
+    """
+    typed = sorted((name, value) for name, value in request.POST.items() if name != "csrfmiddlewaretoken")
+    key = hashlib.sha256(json.dumps(typed).encode()).hexdigest()[:20]
+    with transaction.atomic():
+        session = Session.objects.select_for_update().filter(pk=request.session.session_key).first()
+        made = session.get_decoded().get("made", {}) if session else {}
+        found = Experiment.objects.filter(workspace=form.room, public_id=made.get(key)).first()
+        if found:
+            return found
+        experiment = form.make(by=request.user)
+        if "start" in request.POST:
+            experiment.enqueue(by=request.user)
+        request.session["made"] = dict([*made.items(), (key, experiment.public_id)][-MADE_LATELY:])
+        request.session.save()
+        return experiment
+
+
+def _tell(request: HttpRequest, experiment: Experiment) -> None:
+    if experiment.state == ExperimentState.DRAFT:
+        messages.success(request, "Saved as a draft. Enqueue it to start.")
+    elif experiment.queue.is_served():
+        messages.success(request, f"Started: it is in the queue {experiment.queue}.")
+    else:
+        said = f"It is in the queue {experiment.queue}, but nobody serves that queue yet."
+        messages.warning(request, f"{said} It starts as soon as a worker does.")
+
+
+def _draw_new(request: HttpRequest, form: NewExperiment, *, status: int = 200) -> HttpResponse:
+    if form.is_bound:
+        form.errors  # noqa: B018 (checks the form: the preview shows what can be shown of a faulty one)
+    live = Live(request, fragments={"preview", "space"}, version="")
+    return live.draw(
+        "experiments/new.html",
+        {
+            "workspace": form.room,
+            "nav": "experiments",
+            "form": form,
+            "preview": preview(form) if form.is_bound else None,
+            "types": SHAPES,
+            "blank": Row(),
+            "algorithms": [
+                (name, one.summary, arguments_of(one.arguments)) for name, one in engine.ALGORITHMS.items()
+            ],
+            "rules": [
+                (name, one.summary, arguments_of(one.arguments)) for name, one in early.EARLY_STOPPING.items()
+            ],
+        },
+        status=status,
+    )

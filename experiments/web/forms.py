@@ -1,0 +1,371 @@
+"""Create experiment as a form: what people type on one side, `Settings` on the other."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import fields
+
+from django import forms
+from django.forms import BoundField
+from django.forms.utils import ErrorDict
+
+from experiments.models import Experiment, Invalid, Queue, Settings, User, Workspace
+from experiments.models.experiment import Visibility
+from experiments.search import early, engine
+from experiments.search.checks import Argument
+from experiments.search.space import Space, SpaceError, parse_text
+
+from . import listing, space_rows
+
+BLANK_ROWS = 3
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+_SPAN = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([smhd]?)", re.IGNORECASE)
+_SETTINGS = [one.name for one in fields(Settings)]
+
+
+class SpanField(forms.CharField):
+    """A duration: `90`, `10m`, `2h`, `1d 4h`, in seconds when cleaned; None when left empty."""
+
+    def to_python(self, value: object) -> float | None:
+        text = super().to_python(value)
+        if not text:
+            return None
+        parts = [_SPAN.fullmatch(part) for part in re.sub(r"([smhdSMHD])(?=[0-9])", r"\1 ", text).split()]
+        if not all(parts) or (len(parts) > 1 and not all(part[2] for part in parts)):
+            raise forms.ValidationError("Write a duration such as 90s, 10m, 2h or 1d 4h.")
+        seconds = sum(float(part[1]) * UNITS_S[part[2].lower() or "s"] for part in parts)
+        return int(seconds) if seconds.is_integer() else seconds
+
+
+class PairsField(forms.CharField):
+    """Lines of NAME=VALUE; a dict of texts when cleaned. Blank lines and lines beginning with # are skipped."""
+
+    widget = forms.Textarea
+
+    def to_python(self, value: object) -> dict:
+        pairs: dict[str, object] = {}
+        for number, line in enumerate(re.split(r"\r\n|\r|\n", value or ""), start=1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            name, equals, text = line.partition("=")
+            name = name.strip()
+            if not equals or not name:
+                raise forms.ValidationError(f"Line {number}: write NAME=VALUE.")
+            if name in pairs:
+                raise forms.ValidationError(f"Line {number}: {name[:64]} is already given above; keep one.")
+            pairs[name] = self.value_of(text)
+        return pairs
+
+    def value_of(self, text: str) -> object:
+        return text
+
+    def validate(self, value: dict) -> None:
+        if self.required and not value:
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+
+    def run_validators(self, value: dict) -> None:
+        super().run_validators(json.dumps(value, ensure_ascii=False))
+
+
+class ArgumentsField(PairsField):
+    """Lines of name=value whose values are numbers, true and false where they look like it."""
+
+    def value_of(self, text: str) -> object:
+        found = space_rows.items(text)
+        return found[0] if len(found) == 1 else text.strip()
+
+
+class TagsField(forms.CharField):
+    """Words separated by commas."""
+
+    def to_python(self, value: object) -> list[str]:
+        return [tag for tag in (super().to_python(value) or "").split(",") if tag.strip()]
+
+    def run_validators(self, value: list[str]) -> None:
+        super().run_validators(",".join(value))
+
+
+class QueueField(forms.ModelChoiceField):
+    """The queues granted to the workspace; says of which nobody takes anything."""
+
+    def label_from_instance(self, queue: Queue) -> str:
+        if queue.is_paused:
+            return f"{queue.name} (paused)"
+        return queue.name if queue.name in self.served else f"{queue.name} (nobody serves it)"
+
+
+def _text(**given: object) -> forms.CharField:
+    attrs = {"autocomplete": "off", **given.pop("attrs", {})}
+    return forms.CharField(widget=forms.TextInput(attrs=attrs), **given)
+
+
+def _number(kind: type[forms.Field] = forms.IntegerField, **given: object) -> forms.Field:
+    """A number typed as text: of a number input the browser keeps back what it cannot read, and it is lost."""
+    attrs = {"class": "is-num", "inputmode": "decimal", "autocomplete": "off", **given.pop("attrs", {})}
+    given.setdefault("error_messages", {"required": "Give a number."})
+    return kind(widget=forms.TextInput(attrs=attrs), **given)
+
+
+def _area(rows: int, placeholder: str = "", css: str = "") -> forms.Textarea:
+    return forms.Textarea(
+        attrs={"rows": rows, "placeholder": placeholder, "class": css, "spellcheck": "false"}
+    )
+
+
+class NewExperiment(forms.Form):
+    """TD-F1 to F8. `settings` is there when the form is valid, `space` when at least the search space is."""
+
+    name = _text(
+        max_length=200,
+        attrs={"placeholder": "resnet50-cifar100"},
+        error_messages={"required": "Give the experiment a name."},
+    )
+    project = forms.ModelChoiceField(None, empty_label=None)
+    tags = TagsField(
+        required=False,
+        widget=forms.TextInput(attrs={"placeholder": "baseline, nightly", "autocomplete": "off"}),
+        help_text="Separated by commas.",
+    )
+    visibility = forms.ChoiceField(choices=Visibility.choices, label="Who sees it")
+    description = forms.CharField(
+        required=False, widget=_area(3, "What it is for, what it is compared with", "is-prose")
+    )
+
+    command = forms.CharField(
+        strip=False,
+        widget=_area(4, "python train.py --lr ${lr} --batch-size ${batch_size}"),
+        help_text="A shell script, run line by line until one fails. ${lr} stands for a parameter, "
+        "${params} for a JSON file of all, ${output_dir} for a folder that is kept.",
+        error_messages={"required": "Give the command that runs one trial, for example: python train.py"},
+    )
+    passes_arguments = forms.BooleanField(
+        required=False,
+        label="Pass parameters as arguments",
+        help_text="Adds --name value for each parameter to the last line.",
+    )
+    directory = _text(
+        required=False,
+        label="Working directory",
+        attrs={"placeholder": "/home/me/project", "class": "mono"},
+        help_text="On the worker's machine. Empty: a folder of the trial's own.",
+    )
+    environment = PairsField(
+        required=False,
+        widget=_area(3, "CUDA_VISIBLE_DEVICES=0"),
+        help_text="One NAME=VALUE on each line.",
+    )
+
+    space_as = forms.ChoiceField(choices=[("rows", "Rows"), ("json", "JSON")], initial="rows", required=False)
+    space_document = forms.CharField(required=False, strip=False, label="Search space")
+
+    metric = _text(required=False, attrs={"placeholder": "default", "class": "mono"})
+    direction = forms.ChoiceField(
+        choices=[("maximize", "Maximize"), ("minimize", "Minimize")], initial="maximize"
+    )
+    selection = forms.ChoiceField(
+        choices=[
+            ("final", "The final result"),
+            ("best", "The best of its results"),
+            ("average", "The average of its results"),
+        ],
+        label="A trial's value",
+    )
+    goal = _number(
+        forms.FloatField, required=False, help_text="The experiment is complete when it is reached."
+    )
+    source = forms.ChoiceField(
+        choices=[
+            ("sdk", "The script reports it (trialdeck or nni)"),
+            ("stdout", "Standard output, by regular expression"),
+            ("file", "A JSON file that the script writes"),
+        ],
+        label="Where it comes from",
+        widget=forms.RadioSelect,
+        initial="sdk",
+    )
+    pattern = _text(
+        required=False,
+        label="Regular expression",
+        attrs={"placeholder": "val_accuracy: ([0-9.]+)", "class": "mono"},
+        help_text="One group around the number; the last match counts.",
+    )
+    metric_path = _text(
+        required=False,
+        label="JSON file",
+        attrs={"placeholder": "result.json", "class": "mono"},
+        help_text="Relative to the working directory. The metric is a key in it, or a path such as val.accuracy.",
+    )
+    weights = ArgumentsField(
+        required=False,
+        widget=_area(2, "val_accuracy=1\nlatency_ms=-0.01"),
+        help_text="Several metrics as one: the objective is the sum of each metric times its weight.",
+    )
+
+    algorithm = forms.ChoiceField(choices=[(name, name) for name in engine.ALGORITHMS], initial="TPE")
+    algorithm_arguments = ArgumentsField(
+        required=False, widget=_area(2, "n_startup_trials=20"), label="Arguments of the algorithm"
+    )
+    seed = _number(help_text="The same seed proposes the same values.")
+
+    max_trials = _number(required=False, initial=50, help_text="Empty: no limit.")
+    concurrency = _number(initial=1, label="At once", help_text="Trials that run side by side.")
+    max_duration_s = SpanField(
+        required=False, label="Max duration", help_text="Of the whole, pauses excluded. Empty: no limit."
+    )
+    max_trial_duration_s = SpanField(
+        required=False, label="Max trial duration", help_text="Then it is ended and counts as failed."
+    )
+    stop_grace_s = SpanField(
+        initial="10s",
+        label="Stop grace",
+        help_text="Between asking a trial to end and ending it.",
+        error_messages={"required": "Give a duration, such as 10s; 0 for none."},
+    )
+    retries = _number(initial=2, label="Retries", help_text="After a lost worker.")
+    breaker = _number(initial=10, label="Pause after", help_text="Failures alike in a row. 0: never.")
+
+    early_stopping = forms.ChoiceField(
+        choices=[(name, "None" if name == "none" else name) for name in early.EARLY_STOPPING],
+        label="Rule",
+        initial="none",
+    )
+    early_stopping_arguments = ArgumentsField(
+        required=False, widget=_area(2, "start_step=5"), label="Arguments of the rule"
+    )
+
+    queue = QueueField(None, empty_label=None)
+    made_as = forms.UUIDField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, data: Mapping | None = None, *, room: Workspace, **given: object) -> None:
+        super().__init__(data, label_suffix="", **given)
+        self.room = room
+        self.settings: Settings | None = None
+        self.space: Space | None = None
+        default = Queue.default()
+        self.fields["project"].queryset = room.projects.all()
+        self.fields["queue"].queryset = Queue.objects.granted_to(room)
+        self.fields["queue"].served = listing.served_queues()
+        self.initial.setdefault("project", room.projects.filter(name="Default").first())
+        self.initial.setdefault("queue", default)
+        self.initial.setdefault("seed", secrets.randbelow(10_000))
+        self.initial.setdefault("made_as", uuid.uuid4())
+        for span in ("max_duration_s", "max_trial_duration_s", "stop_grace_s"):
+            self.fields[span].widget.attrs |= {"class": "is-num", "autocomplete": "off"}
+        self.rows = self._rows(data) if data is not None else _first_rows()
+        self.is_checked = not ({"add_row", "drop_row"} & self.data.keys())
+
+    def full_clean(self) -> None:
+        """Whoever asks for another row wants no judgement yet."""
+        if self.is_checked:
+            super().full_clean()
+        else:
+            self._errors, self.cleaned_data = ErrorDict(), {}
+
+    def clean(self) -> dict:
+        cleaned = super().clean()
+        self._read_space()
+        known = {name: cleaned[name] for name in _SETTINGS if name in cleaned and name not in self.errors}
+        known["space_document"] = self.space.document if self.space else {}
+        if not known.get("metric"):
+            known.pop("metric", None)
+        try:
+            self.settings = Settings.checked(known)
+        except Invalid as error:
+            self.refuse(error)
+        if self.errors:
+            self.settings = None
+        return cleaned
+
+    def refuse(self, error: Invalid) -> None:
+        """Says what `Invalid` says, each at its field; a field that has a fault already keeps that one."""
+        for name, said in error.errors.items():
+            if name not in self.errors:
+                self.add_error(name if name in self.fields else None, said)
+
+    def make(self, *, by: User) -> Experiment:
+        """The draft. Raises `Invalid` or `Refused`."""
+        said = self.cleaned_data
+        return Experiment.draft(
+            self.room,
+            by=by,
+            name=said["name"],
+            settings=self.settings,
+            project=said["project"],
+            description=said["description"],
+            tags=said["tags"],
+            visibility=said["visibility"],
+            queue=said["queue"],
+        )
+
+    @property
+    def heading(self) -> str:
+        """What stands over the list of faults."""
+        count = len(self.errors)
+        return f"Nothing was made yet: {count} {'field needs' if count == 1 else 'fields need'} you."
+
+    @property
+    def lacking(self) -> list[BoundField]:
+        """The fields that must be filled and are still empty."""
+        return [self[name] for name in self.errors if name in self.fields and not self._is_typed(name)]
+
+    @property
+    def faulty(self) -> list[BoundField]:
+        """The fields in which something wrong was typed."""
+        return [self[name] for name in self.errors if name in self.fields and self._is_typed(name)]
+
+    def _is_typed(self, name: str) -> bool:
+        if name == "space_document" and not self.is_json:
+            return any(not row.is_blank for row in self.rows)
+        return bool(self[name].value())
+
+    # --- the search space, as rows or as JSON ------------------------------------------------------------
+
+    @property
+    def is_json(self) -> bool:
+        return self["space_as"].value() == "json"
+
+    @property
+    def space_text(self) -> str:
+        """What the JSON field shows: what was typed, else the rows."""
+        if self.space and not self.is_json:
+            return json.dumps(self.space.document, indent=2, ensure_ascii=False)
+        return self["space_document"].value() or ""
+
+    @property
+    def rows_errors(self) -> list[str]:
+        """What is wrong with the rows as a whole: the rest stands at its row."""
+        return [] if any(row.errors for row in self.rows) else list(self.errors.get("space_document", []))
+
+    def _rows(self, data: Mapping) -> list[space_rows.Row]:
+        """Rows are added and removed here where there is no script."""
+        rows = space_rows.typed(data, without=data.get("drop_row", ""))
+        if "add_row" in data or not rows:
+            rows += [space_rows.Row() for _ in range(BLANK_ROWS)]
+        return rows
+
+    def _read_space(self) -> None:
+        try:
+            if self.cleaned_data.get("space_as") == "json":
+                self.space = parse_text(self.cleaned_data.get("space_document") or "{}")
+                self.rows = space_rows.rows_of(self.space.document)
+            else:
+                self.space = space_rows.read(self.rows)
+        except SpaceError as error:
+            if "space_document" not in self.errors:
+                self.add_error("space_document", [str(fault) for fault in error.faults])
+
+
+def _first_rows() -> list[space_rows.Row]:
+    return [space_rows.Row(type=kind) for kind in ("loguniform", "choice", "uniform")]
+
+
+def arguments_of(arguments: tuple[Argument, ...]) -> list[dict]:
+    """What an algorithm or a rule takes, for the help beside its field."""
+    return [
+        {"name": one.name, "default": json.dumps(one.default), "meaning": one.meaning} for one in arguments
+    ]

@@ -1,0 +1,67 @@
+"""What a search space and a command will do, before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.runner import command as commands
+from experiments.search import engine
+
+from .forms import NewExperiment
+
+DRAWS = 5
+
+# What the words of a command stand for is known only when a trial runs.
+WORDS = {
+    "trial_id": "abcd2345-1",
+    "exp_id": "abcd2345",
+    "params": "parameters.json",
+    "output_dir": "output",
+}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The first values, parameter by parameter, and the command of the first trial."""
+
+    parameters: list[tuple[str, list]]
+    is_exact: bool  # these are the first trials; else draws like those an algorithm begins with
+    size: int | None
+    command: str
+
+    @property
+    def numbers(self) -> range:
+        count = len(self.parameters[0][1])
+        return range(1, count + 1)
+
+
+def preview(form: NewExperiment) -> Preview | None:
+    """What can be shown of a checked form; None without a valid search space."""
+    space = form.space
+    if space is None:
+        return None
+    said = form.cleaned_data
+    seed = said.get("seed") or 0
+    algorithm = said.get("algorithm", "")
+    is_exact = algorithm in engine.ALGORITHMS and not form.errors.keys() & {
+        "algorithm",
+        "algorithm_arguments",
+    }
+    is_exact = is_exact and engine.ALGORITHMS[algorithm].start_up is None
+    if is_exact:
+        problem = engine.Problem(space, algorithm, {}, seed, "maximize")
+        draws = [one.shown for one in engine.propose(problem, [], range(1, DRAWS + 1))]
+    else:
+        draws = space.draws(DRAWS, seed=seed)
+    parameters = [(one.name, [draw[one.name] for draw in draws]) for one in space.parameters]
+    command = "" if "command" in form.errors else _rendered(form, draws[0])
+    return Preview(parameters, is_exact, space.size, command)
+
+
+def _rendered(form: NewExperiment, draw: dict) -> str:
+    said = form.cleaned_data
+    append = commands.arguments(draw) if said.get("passes_arguments") else ()
+    try:
+        return commands.render(said.get("command", ""), {**draw, **WORDS}, append=append)
+    except ValueError:  # `check` has said what is wrong
+        return ""
