@@ -106,7 +106,11 @@ class LocalWorker:
         self.row = self._register()
         self._take_back_claims()
         self.last_heard = time.monotonic()
-        for target, name in ((self._beat, "heartbeat"), (self._write, "writer")):
+        for target, name in (
+            (self._beat, "heartbeat"),
+            (self._watch_heartbeat, "watch"),
+            (self._write, "writer"),
+        ):
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -226,13 +230,13 @@ class LocalWorker:
 
     def _beat(self) -> None:
         while not self.ending.wait(BEAT_S):
+            asked = time.monotonic()
             try:
                 self._beat_once()
-                self.last_heard = time.monotonic()
+                self.last_heard = asked
             except DatabaseError as error:
                 logger.warning("No heartbeat: %s", error)
                 close_old_connections()
-                self._give_up_if_late()
             except Exception:  # a heartbeat that dies of a bug would lose every trial of this worker
                 logger.exception("The heartbeat stumbled")
 
@@ -256,12 +260,14 @@ class LocalWorker:
     def _sees_work(self) -> bool:
         return Experiment.objects.claimable().filter(queue__name__in=self.queues).exists()
 
-    def _give_up_if_late(self) -> None:
-        """At three quarters of the lease: others may soon run these trials, so they end here."""
-        away_s = time.monotonic() - self.last_heard
-        if away_s > 0.75 * self.lease_s:
-            for run in list(self.runs.values()):
-                run.lose(f"its worker could not reach the database for {away_s:.0f} s")
+    def _watch_heartbeat(self) -> None:
+        """At three quarters of the lease without a heartbeat: others may soon run these trials, so they end
+        here. A thread of its own, because a heartbeat may hang for minutes in a dead connection."""
+        while not self.ending.wait(BEAT_S):
+            away_s = time.monotonic() - self.last_heard
+            if away_s > 0.75 * self.lease_s:
+                for run in list(self.runs.values()):
+                    run.lose(f"its worker could not reach the database for {away_s:.0f} s")
 
     # --- writer ------------------------------------------------------------------------------------------
 

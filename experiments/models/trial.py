@@ -201,7 +201,8 @@ class Trial(models.Model):
                 return False
             status.check_transition(status.TRIAL_MAY_BECOME, before, to)
             now = timezone.now()
-            changes.update(state=to, detail=_line(because), failure=failure, version=self.version + 1)
+            told = "" if to == TrialState.RUNNING else _line(because)  # who took it is a column of its own
+            changes.update(state=to, detail=told, failure=failure, version=self.version + 1)
             if to == TrialState.RUNNING:
                 changes.update(started_at=now)
             if to in status.TRIAL_SETTLED:
@@ -327,7 +328,6 @@ class Trial(models.Model):
                     boot=worker.boot,
                     claim=trial.claim + 1,
                 )
-                trial.detail = ""
                 return trial
         except Refused:  # it went to the trash between the look and the turn
             return None

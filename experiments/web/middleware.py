@@ -21,10 +21,10 @@ class Refusals:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, Forbidden):
-            return render(request, "403.html", {"exception": str(error)}, status=403)
+            return render(request, "403.html", {"reason": str(error)}, status=403)
         if isinstance(error, Refused):
-            return render(request, "409.html", {"sentence": str(error)}, status=409)
+            return render(request, "409.html", {"reason": str(error)}, status=409)
         if isinstance(error, Overtaken):
             sentence = "Somebody was faster: it changed while you looked. Look again, then decide."
-            return render(request, "409.html", {"sentence": sentence}, status=409)
+            return render(request, "409.html", {"reason": sentence}, status=409)
         return None
