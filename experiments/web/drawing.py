@@ -98,16 +98,11 @@ def _siblings(trial: Trial) -> list[Trial]:
     experiment = trial.experiment
     told = experiment.trials.exclude(last_step=None).exclude(pk=trial.pk)
     told = told.only("pk", "number", "last_step", "last_value", "state", "experiment")
-    half = MOST_SIBLINGS // 2
-    near = {
-        one.number: one
-        for one in (
-            *told.filter(number__lt=trial.number).order_by("-number")[:half],
-            *told.filter(number__gt=trial.number).order_by("number")[:half],
-            *told.filter(number=experiment.best_number),
-        )
-    }
-    return list(near.values())
+    before = told.filter(number__lt=trial.number).order_by("-number")[:MOST_SIBLINGS]
+    after = told.filter(number__gt=trial.number).order_by("number")[:MOST_SIBLINGS]
+    near = sorted([*before, *after], key=lambda one: abs(one.number - trial.number))[:MOST_SIBLINGS]
+    best = told.filter(number=experiment.best_number)
+    return list({one.number: one for one in (*near, *best)}.values())
 
 
 def small_curve(points: series.Points) -> Svg:

@@ -81,10 +81,12 @@ def _best_context(experiment: Experiment) -> dict[str, object]:
 def _head_context(experiment: Experiment, context: dict, waiting: str) -> dict[str, object]:
     url = context["trials_url"]
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
+    callout = facts.callout(experiment, waiting, url=url)
+    said = "" if callout else waiting
     left = experiment.budget_left or 0
     return {
-        "facts": facts.of_experiment(experiment, context["best"], waiting, url=url),
-        "callout": facts.callout(experiment, waiting, url=url),
+        "facts": facts.of_experiment(experiment, context["best"], said, url=url),
+        "callout": callout,
         "bar": outcome(counts, left=left, is_big=True),
         "has_bar": any(counts.values()),
         "legend": [

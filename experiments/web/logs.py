@@ -25,6 +25,10 @@ class Window:
     earlier: int | None
 
     @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+    @property
     def is_end(self) -> bool:
         return self.stop >= self.total
 

@@ -89,14 +89,15 @@ def cause_of(trial: Trial) -> str:
     if trial.failure == Failure.EXIT_CODE and trial.exit_code is not None:
         return f"Exit code {trial.exit_code}"
     if trial.failure == Failure.SIGNAL and trial.signal:
-        return f"Ended by {exit_of(trial)}"
+        return exit_of(trial)
     return Failure(trial.failure).label
 
 
 def reason_of(trial: Trial) -> str:
     """Why it is in its state, cause and detail in one line."""
     cause, detail = cause_of(trial), trial.detail
-    if cause and detail and cause.casefold() not in detail.casefold():
+    says_cause = trial.failure == Failure.SIGNAL or cause.casefold() in detail.casefold()
+    if cause and detail and not says_cause:
         return f"{cause}: {detail}"
     return detail or cause
 
@@ -192,7 +193,7 @@ Told = Callable[..., Line]
 
 
 def _running(told: Told, trial: Trial, why: str, verb: str) -> Line:
-    return told("active", "", "started", why, glyph="running")
+    return told("active", "", f"started on {why.removeprefix('worker ')}" if why else "started", glyph="running")
 
 
 def _succeeded(told: Told, trial: Trial, why: str, verb: str) -> Line:
