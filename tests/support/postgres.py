@@ -1,3 +1,4 @@
+import atexit
 import logging
 import os
 import shutil
@@ -33,4 +34,5 @@ class Postgres:
 
     def stop(self) -> None:
         self.server.cleanup()
+        atexit.unregister(self.server._cleanup)  # it would make the folder again, for its lock
         shutil.rmtree(self.folder, ignore_errors=True)

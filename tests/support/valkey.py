@@ -1,6 +1,8 @@
 import subprocess
 from pathlib import Path
 
+import redis
+
 from experiments import broker
 from tests.support.waiting import eventually
 
@@ -31,3 +33,7 @@ class Valkey:
         assert self.process
         self.process.kill()
         self.process.wait(10)
+
+    def wipe(self) -> None:
+        """Forgets every message, as after the loss of its disk."""
+        redis.Redis(unix_socket_path=str(broker.socket_path(self.data))).flushall()
