@@ -9,7 +9,6 @@ from django.db import connection
 from django.db.models import BooleanField, Case, Count, F, Func, Max, Q, Sum, Value, When
 from django.db.models.functions import Collate
 from django.http import QueryDict
-from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from experiments.access import missing
@@ -17,6 +16,8 @@ from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
 from experiments.models import Experiment, ExperimentState, User, Worker, status
 from experiments.models.experiment import ExperimentQuerySet, fold
+
+from .acts import ICONS, Button, button
 
 SIZES = (25, 50, 100)
 SORTS = ("name", "state", "created", "updated", "best")
@@ -134,32 +135,7 @@ def version(experiments: ExperimentQuerySet) -> str:
     return " ".join(map(str, marks.values()))
 
 
-@dataclass(frozen=True)
-class Act:
-    """One entry of a row's acts, as components/_act.html wants it."""
-
-    label: str
-    url: str
-    icon: str
-    is_danger: bool = False
-    is_question: bool = True
-    why_not: str = ""
-
-
-# In the order of the menu. `likely` stands in the row itself, by state.
-ICONS = {
-    "enqueue": "queue",
-    "dequeue": "dequeue",
-    "pause": "pause",
-    "unpause": "play",
-    "stop": "stop",
-    "kill": "x",
-    "resume": "play",
-    "clone": "clone",
-    "reset": "reset",
-    "publish": "check",
-    "delete": "trash",
-}
+# What stands in the row itself, by state; the rest is behind “…”.
 LIKELY = {
     ExperimentState.DRAFT: "enqueue",
     ExperimentState.PENDING: "dequeue",
@@ -180,8 +156,8 @@ class Row:
     bar: SafeString
     spark: SafeString
     tried: int
-    likely: list[Act]
-    more: list[Act]
+    likely: list[Button]
+    more: list[Button]
     waits: str = ""  # why nothing has started yet
 
 
@@ -295,24 +271,15 @@ def _waits(experiment: Experiment, served: set[str]) -> str:
     return f"in the queue {experiment.queue}"
 
 
-def _acts(experiment: Experiment, user: User) -> tuple[list[Act], list[Act]]:
+def _acts(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:
     """What stands in the row, and the rest. A viewer has none."""
     if missing(user, "stop", experiment):
         return [], []
     likely = LIKELY.get(experiment.state)
     offered = [verb for verb in ICONS if status.is_offered(verb, experiment.state)]
-    more = [_act(verb, experiment, user) for verb in offered if verb != likely]
-    if "delete" not in offered:  # the one that people look for in vain
-        more.append(_act("delete", experiment, user, why_not=status.refusal("delete", experiment.state)))
+    rest = [verb for verb in offered if verb != likely]
+    if "delete" not in offered:
+        rest.append("delete")  # people look for it: the menu says why not
     # The word alone stands in the row; in the menu icons help to find it.
-    return [replace(_act(likely, experiment, user), icon="")] if likely else [], more
-
-
-def _act(verb: str, experiment: Experiment, user: User, *, why_not: str = "") -> Act:
-    return Act(
-        label=status.ACTS[verb].label,
-        url=reverse("experiment-act", args=(experiment.workspace.slug, experiment.public_id, verb)),
-        icon=ICONS[verb],
-        is_danger=verb in ("delete", "kill"),
-        why_not=why_not or missing(user, verb, experiment),
-    )
+    first = [replace(button(experiment, likely, user), icon="", is_primary=False)] if likely else []
+    return first, [button(experiment, verb, user) for verb in rest]

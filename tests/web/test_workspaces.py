@@ -1,0 +1,121 @@
+"""Workspaces: mine, the way into one, and one where AutoML is off."""
+
+import pytest
+from django.urls import reverse
+
+from experiments.models import Queue, Role, User, Workspace
+
+
+@pytest.fixture
+def room(alice) -> Workspace:
+    """A second workspace, which bob does not know."""
+    return Workspace.open("speech", name="Speech group", owner=alice)
+
+
+@pytest.fixture
+def root(db) -> User:
+    return User.objects.create_superuser("root", password="root-knows")
+
+
+def test_the_page_lists_mine_with_my_role_and_counts(client, lab, room, alice, bob, draft, running):
+    """PAI-N1: a name leads into the workspace; private experiments of others are not counted."""
+    running("runs")
+    mine = draft("private")
+    mine.describe(by=alice, visibility="private")
+    client.force_login(bob)
+    page = client.get(reverse("workspaces"))
+    assert [
+        (row["workspace"].slug, row["role"], row["running"], row["total"]) for row in page.context["rows"]
+    ] == [("lab", "Operator", 1, 1)]
+    assert b"Speech group" not in page.content
+    client.force_login(alice)
+    rows = client.get(reverse("workspaces")).context["rows"]
+    assert [(row["workspace"].slug, row["role"], row["total"]) for row in rows] == [
+        ("lab", "Owner", 2),
+        ("speech", "Owner", 0),
+    ]
+    way_in = client.get(reverse("workspace", args=["lab"]))
+    assert way_in["Location"] == reverse("experiments", args=["lab"])
+    assert client.get(way_in["Location"]).status_code == 200
+
+
+def test_the_number_of_queries_does_not_depend_on_the_number_of_workspaces(
+    client, lab, alice, django_assert_num_queries
+):
+    client.force_login(alice)
+    with django_assert_num_queries(5) as one:  # session, person, roles, counts, workspaces
+        client.get(reverse("workspaces"))
+    for number in range(20):
+        Workspace.open(f"room-{number}", owner=alice)
+    with django_assert_num_queries(len(one)):
+        assert len(client.get(reverse("workspaces")).context["rows"]) == 21
+
+
+def test_home_is_the_only_workspace_or_the_list(client, lab, alice, bob, dave, room):
+    client.force_login(bob)
+    assert client.get("/")["Location"] == reverse("experiments", args=["lab"])
+    for person in (alice, dave):
+        client.force_login(person)
+        assert client.get("/")["Location"] == reverse("workspaces")
+
+
+def test_whoever_is_nowhere_learns_what_to_do(client, dave):
+    client.force_login(dave)
+    page = client.get(reverse("workspaces"))
+    assert b"You are in no workspace yet" in page.content and b"Ask an owner" in page.content
+    assert b"New workspace" not in page.content
+
+
+def test_an_administrator_sees_all_and_can_make_one(client, lab, room, root, bob):
+    client.force_login(root)
+    page = client.get(reverse("workspaces"))
+    assert [(row["workspace"].slug, row["role"]) for row in page.context["rows"]] == [
+        ("lab", "Administrator"),
+        ("speech", "Administrator"),
+    ]
+    add = reverse("admin:experiments_workspace_add")
+    assert f'href="{add}"' in page.content.decode()
+    assert client.get(add).status_code == 200
+    client.force_login(bob)
+    assert add not in client.get(reverse("workspaces")).content.decode()
+
+
+def test_a_stranger_finds_nothing(client, lab, dave):
+    client.force_login(dave)
+    for name in ("workspace", "experiments", "experiment-new"):
+        assert client.get(reverse(name, args=["lab"])).status_code == 404
+
+
+def test_it_says_that_automl_is_off_and_refuses_what_would_change_something(client, lab, alice, draft):
+    """PAI-P1: not offered in the navigation, its requests refused with a reason."""
+    kept = draft("kept from before")
+    lab.has_automl = False
+    lab.save()
+    client.force_login(alice)
+    for name in ("experiments", "experiment-new"):
+        url = reverse(name, args=["lab"])
+        page = client.get(url)
+        assert page.status_code == 200
+        assert b"AutoML is switched off in this workspace" in page.content
+        assert f'href="{reverse("experiments", args=["lab"])}"' not in page.content.decode()
+        assert kept.name not in page.content.decode()
+        refused = client.post(url, {"name": "sneaked in", "start": "1"})
+        assert refused.status_code == 409 and b"AutoML is switched off" in refused.content
+    assert lab.experiments.count() == 1
+    assert b"AutoML is off" in client.get(reverse("workspaces")).content
+
+
+def test_the_navigation_leads_to_automl_and_marks_where_i_am(client, lab, alice):
+    """PAI-N2: Model training › AutoML, with aria-current."""
+    client.force_login(alice)
+    page = client.get(reverse("experiments", args=["lab"])).content.decode()
+    assert "Model training" in page
+    link = page.split("AutoML</a>")[0].rsplit("<a ", 1)[1]
+    assert f'href="{reverse("experiments", args=["lab"])}"' in link and 'aria-current="page"' in link
+
+
+def test_a_workspace_without_its_queue_default_still_opens(client, lab, bob):
+    Queue.objects.all().delete()
+    lab.admit(bob, Role.OPERATOR)
+    client.force_login(bob)
+    assert client.get(reverse("experiment-new", args=["lab"])).status_code == 200
