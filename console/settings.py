@@ -8,6 +8,7 @@ TRIALDECK_HOSTS       further host names under which the console is reached, sep
 TRIALDECK_ORIGINS     https://… addresses of a proxy in front, separated by commas
 TRIALDECK_STATIC      where collected static files lie (default: staticfiles, beside manage.py)
 TRIALDECK_DEBUG       1 for development: error pages with tracebacks, static files without a manifest
+TRIALDECK_LEASE_S     seconds of silence after which a worker counts as lost (default: 15; 120 with REDIS_URL)
 TZ                    the time zone in which pages show times (default: UTC)
 """
 

@@ -74,7 +74,7 @@ def act(verb: str, experiment: Experiment, by: User) -> object:
 
 def _running_trial(experiment: Experiment) -> Trial:
     """A trial that would be running if the experiment were: the row says so, the experiment does not."""
-    trial = Trial.objects.create(
+    return Trial.objects.create(
         experiment=experiment,
         revision=experiment.revision,
         number=90,
@@ -82,7 +82,6 @@ def _running_trial(experiment: Experiment) -> Trial:
         values_digest="-",
         state="running",
     )
-    return trial
 
 
 def _with_a_failed_trial(experiment: Experiment) -> None:

@@ -67,7 +67,8 @@ def start_worker(name: str, *, queues: list[str], slots: int) -> None:
     from experiments import tasks
     from experiments.launch import LocalWorker, Taken
 
-    lease_s = LEASE_APART_S if os.environ.get("REDIS_URL") else LEASE_S
+    usual = LEASE_APART_S if os.environ.get("REDIS_URL") else LEASE_S
+    lease_s = whole_number(os.environ.get("TRIALDECK_LEASE_S", usual), name="TRIALDECK_LEASE_S", low=4, high=3600)
     try:
         tasks.serve(LocalWorker(name=name, queues=queues, slots=slots, data=settings.DATA, lease_s=lease_s))
     except Taken as error:

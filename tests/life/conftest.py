@@ -1,0 +1,40 @@
+"""What the tests of whole lives share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.crew import Crew, processes_with
+from tests.support.valkey import Valkey
+
+if TYPE_CHECKING:  # pytest reads this file before Django has its settings
+    from experiments.models import Experiment, User
+
+
+@pytest.fixture
+def crew(broker: Valkey, data: Path, transactional_db: None) -> Iterator[Crew]:
+    """Workers and controls of their own processes; nothing of them or of their trials is left afterwards."""
+    from experiments.models import Queue
+
+    Queue.default()
+    crew = Crew(data)
+    yield crew
+    crew.end()
+    left = processes_with(f"TRIALDECK_PARAMETERS={data}")
+    assert not left, f"processes of trials are left: {left}"
+
+
+@pytest.fixture
+def started(draft: Callable[..., Experiment], alice: User) -> Callable[..., Experiment]:
+    """Makes experiments and enqueues them."""
+
+    def make(name: str = "first", **changes: object) -> Experiment:
+        experiment = draft(name, **changes)
+        experiment.enqueue(by=alice)
+        return experiment
+
+    return make
