@@ -147,7 +147,7 @@ def test_a_search_goes_on_after_its_space_changed(
     algorithm: str, running: Callable[..., Experiment], alice: User, worker: Worker
 ) -> None:
     """TD-U5: a dropped and an added parameter, with finished trials that no longer fit."""
-    experiment = running(taken=1, algorithm=algorithm, max_trials=40)
+    experiment = running(taken=1, algorithm=algorithm, max_trials=100)
     for _ in range(12):
         end_all(experiment)
         take_all(worker)

@@ -1,0 +1,371 @@
+"""The conductor and the beat: idempotent, single-flight, nothing slips in after a stop, clocks do not kill."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from experiments import conduct as conductor
+from experiments.conduct import Beat, Watch, conduct
+from experiments.models import (
+    Experiment,
+    ExperimentState,
+    Lease,
+    Outcome,
+    Settings,
+    Suggestion,
+    Trial,
+    User,
+    Worker,
+)
+from experiments.search import engine
+from tests.cast import end_all, look_at
+from tests.support.valkey import Valkey
+
+
+def test_looking_twice_changes_nothing(running: Callable[..., Experiment]) -> None:
+    """TD-X8: a doubled message costs nothing."""
+    experiment = running(taken=1)
+
+    def rows() -> list:
+        return [
+            list(experiment.trials.values_list("number", "state")),
+            list(experiment.suggestions.values_list("ordinal", flat=True)),
+            experiment.events.count(),
+            experiment.last_ordinal,
+        ]
+
+    before = rows()
+    for _ in range(3):
+        look_at(experiment)
+    assert rows() == before
+
+
+def test_an_experiment_in_the_trash_or_ended_is_left_alone(in_state: Callable[..., Experiment]) -> None:
+    """PAI-D2: a late nudge does nothing."""
+    for state in ("draft", "stopped", "completed", "published"):
+        experiment = in_state(state)
+        events = experiment.events.count()
+        conduct(experiment.pk)
+        assert experiment.events.count() == events
+    conduct(999_999)
+
+
+def test_a_broken_search_fails_the_experiment_and_says_why(
+    running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-A8: running trials end first; then it is failed, with the reason; nothing is tried for ever."""
+    experiment = running(taken=1, concurrency=1)
+    revision = experiment.revision
+    revision.document = {**revision.document, "algorithm": "NoSuchThing"}
+    revision.save()
+    trial = experiment.trials.get()
+    trial.settle(Outcome(value=0.5), claim=trial.claim)
+    look_at(experiment)
+    assert experiment.state == ExperimentState.FAILED
+    assert experiment.reason.startswith("The search cannot go on: ")
+
+
+@pytest.mark.parametrize("algorithm", ["Random", "TPE"])
+def test_the_seed_decides_what_is_proposed(
+    algorithm: str, running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-F5: one at a time, the same seed and the same results give the same search."""
+
+    def search(seed: int) -> list[dict]:
+        experiment = running(
+            f"seed {seed}", taken=1, concurrency=1, algorithm=algorithm, seed=seed, max_trials=15
+        )
+        for _ in range(15):
+            for trial in experiment.trials.filter(state="running"):
+                trial.settle(Outcome(value=trial.params["lr"]), claim=trial.claim)
+            look_at(experiment)
+            Trial.take(worker, ["default"])
+        return list(experiment.trials.values_list("params", flat=True))
+
+    first = search(3)
+    assert len(first) == 15
+    assert search(3) == first
+    assert search(4) != first
+
+
+def test_a_conductor_that_starts_anew_proposes_the_same(
+    running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-X8: what it remembers can be read again: a restart in the middle changes nothing."""
+
+    def search(forgets: bool) -> list[dict]:
+        experiment = running(taken=1, concurrency=1, algorithm="TPE", seed=5, max_trials=14)
+        for _ in range(14):
+            for trial in experiment.trials.filter(state="running"):
+                trial.settle(Outcome(value=trial.params["lr"]), claim=trial.claim)
+            if forgets:
+                conductor._memories.clear()
+                engine._cache.clear()
+            look_at(experiment)
+            Trial.take(worker, ["default"])
+        return list(experiment.trials.values_list("params", flat=True))
+
+    assert search(forgets=True) == search(forgets=False)
+
+
+def test_early_stopping_ends_who_is_behind(running: Callable[..., Experiment], worker: Worker) -> None:
+    """TD-F7 NNI-S2: Medianstop; the trial keeps its last value, which informs the search."""
+    experiment = running(
+        taken=1, concurrency=1, early_stopping="Medianstop", early_stopping_arguments={"start_step": 2}
+    )
+    for value in (0.8, 0.9):
+        trial = experiment.trials.get(state="running")
+        report(trial, [value] * 5)
+        trial.settle(Outcome(value=value), claim=trial.claim)
+        look_at(experiment)
+        Trial.take(worker, ["default"])
+    trial = experiment.trials.get(state="running")
+    report(trial, [0.1])
+    look_at(experiment)
+    trial.refresh_from_db()
+    assert trial.state == "running"
+    report(trial, [0.1, 0.2, 0.3])
+    look_at(experiment)
+    trial.refresh_from_db()
+    assert (trial.state, trial.stop_target) == ("stopping", "early_stopped")
+    trial.settle(Outcome(so_far=0.3, signal=15), claim=trial.claim)
+    trial.refresh_from_db()
+    assert (trial.state, trial.value, trial.informs) == ("early_stopped", 0.3, True)
+    assert trial.detail == "behind the median at step 2"
+
+
+def report(trial: Trial, values: list[float]) -> None:
+    from experiments.models import Point
+
+    Point.keep([Point(trial=trial, name="accuracy", step=n, value=value) for n, value in enumerate(values)])
+    Trial.objects.filter(pk=trial.pk).update(last_step=len(values) - 1, last_value=values[-1])
+
+
+# --- leases --------------------------------------------------------------------------------------------
+
+
+def test_a_silent_worker_is_lost_after_its_lease_and_not_before(worker: Worker) -> None:
+    """TD-X5: counted on the watcher's own clock."""
+    watch = Watch()
+    assert watch.lost(now=1000.0) == []
+    assert watch.lost(now=1000.0 + worker.lease_s - 1) == []
+    (lost,) = watch.lost(now=1000.0 + worker.lease_s + 1)
+    assert lost == (worker, worker.beat)
+
+
+def test_a_beat_prolongs_the_lease(worker: Worker) -> None:
+    """TD-X5"""
+    watch = Watch()
+    watch.lost(now=0)
+    worker.heartbeat()
+    assert watch.lost(now=14) == []
+    assert watch.lost(now=28) == []
+    assert len(watch.lost(now=30)) == 1
+
+
+def test_after_an_outage_everybody_has_a_fresh_grace(worker: Worker) -> None:
+    """TD-X5: a database that was away must not kill everybody."""
+    watch = Watch()
+    watch.lost(now=0)
+    watch.forgive()
+    assert watch.lost(now=1000) == []
+
+
+def test_who_beat_meanwhile_is_not_declared_gone(worker: Worker) -> None:
+    """TD-X5: the last look is a compare-and-set."""
+    seen = worker.beat
+    worker.heartbeat()
+    assert worker.declare_gone(beat=seen) is False
+    assert worker.declare_gone(beat=seen + 1) is True
+    assert worker.heartbeat() is False
+
+
+def test_a_restarted_worker_gives_its_claims_up_at_once(
+    running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-X5: another boot of the same name: its former trials are lost and retried."""
+    experiment = running(taken=2)
+    Worker.register("w1", host="here", pid=2, queues=["default"], slots=8, lease_s=15)
+    look_at(experiment)
+    assert experiment.trials.filter(failure="worker_lost").count() == 2
+    assert experiment.trials.filter(source="retry", state="waiting").count() == 2
+    assert Trial.take(worker, ["default"]) is None, "the former boot claims nothing any more"
+
+
+def test_a_worker_takes_only_from_its_queues_in_their_order(
+    draft: Callable[..., Experiment], alice: User, worker: Worker
+) -> None:
+    """CML-Q2 CML-Q3: strict order of queues, then queue position; a paused queue and a drained worker give nothing."""
+    from experiments.models import Queue
+
+    gpu = Queue.objects.create(name="gpu", is_open=True)
+    first, second, third = draft("first"), draft("second"), draft("third")
+    first.enqueue(by=alice)
+    third.enqueue(by=alice)
+    second.enqueue(by=alice, queue=gpu)
+    for experiment in (first, second, third):
+        look_at(experiment)
+    assert Trial.take(worker, ["other"]) is None
+    assert Trial.take(worker, ["gpu", "default"]).experiment == second
+    assert Trial.take(worker, ["default"]).experiment == first
+    Queue.objects.filter(name="default").update(is_paused=True)
+    assert Trial.take(worker, ["default"]) is None
+    Queue.objects.filter(name="default").update(is_paused=False)
+    Worker.objects.update(is_draining=True)
+    assert Trial.take(worker, ["default"]) is None
+
+
+def test_one_beat_at_a_time_and_another_takes_over(db: None) -> None:
+    """TD-X8: the tick holds a lease in the database."""
+    mine, other = uuid.uuid4().hex, uuid.uuid4().hex
+    assert Lease.hold("beat", mine, for_=timedelta(seconds=10))
+    assert not Lease.hold("beat", other, for_=timedelta(seconds=10))
+    assert Lease.hold("beat", mine, for_=timedelta(seconds=10))
+    Lease.objects.update(until=timezone.now() - timedelta(seconds=1))
+    assert Lease.hold("beat", other, for_=timedelta(seconds=10))
+    Lease.objects.update(until=timezone.now() + timedelta(days=3))
+    assert Lease.hold("beat", mine, for_=timedelta(seconds=10)), (
+        "a clock that jumped must not hold it for ever"
+    )
+
+
+def test_a_tick_declares_the_lost_and_nudges(
+    running: Callable[..., Experiment], worker: Worker, broker: Valkey
+) -> None:
+    """TD-X8: the beat looks at every active experiment."""
+    running(taken=1)
+    beat = Beat()
+    assert beat.tick() is True
+    assert Beat().tick() is False
+
+
+# --- two at once -------------------------------------------------------------------------------------------
+
+
+class Thread(threading.Thread):
+    """A thread with a database connection of its own, whose error is the test's error."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self.act, self.result, self.error = act, None, None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = self.act()
+        except Exception as error:  # noqa: BLE001  told to the test
+            self.error = error
+        finally:
+            connections.close_all()
+
+    def outcome(self) -> object:
+        self.join(60)
+        assert not self.is_alive(), "it hangs"
+        if self.error:
+            raise self.error
+        return self.result
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_slips_in_after_a_stop(
+    running: Callable[..., Experiment], alice: User, broker: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PAI-X1: a conductor that has asked for proposals while Stop is accepted inserts nothing, on two connections."""
+    experiment = running(taken=0, concurrency=2)
+    Suggestion.objects.all().delete()
+    experiment.trials.all().delete()
+    Experiment.objects.filter(pk=experiment.pk).update(waiting_count=0, proposed_count=0)
+    asked, may_go_on = threading.Event(), threading.Event()
+    ask = conductor._ask
+
+    def slow(*args: object) -> list:
+        proposals = ask(*args)
+        asked.set()
+        assert may_go_on.wait(30)
+        return proposals
+
+    monkeypatch.setattr(conductor, "_ask", slow)
+    conducting = Thread(lambda: conduct(experiment.pk))
+    assert asked.wait(30)
+    assert Experiment.objects.get(pk=experiment.pk).stop(by=alice)
+    may_go_on.set()
+    conducting.outcome()
+    experiment.refresh_from_db()
+    assert experiment.state == "stopped"
+    assert not experiment.trials.exists() and not experiment.suggestions.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_waits_for_the_turn_and_then_finds_the_stop(
+    running: Callable[..., Experiment], alice: User, worker: Worker, broker: Valkey
+) -> None:
+    """PAI-X1: while Stop holds the experiment's turn, a slot that claims waits, and then gets nothing."""
+    experiment = running(taken=0)
+    assert experiment.waiting_count == 2
+    with experiment.turn():
+        experiment.stop(by=alice)
+        claiming = Thread(lambda: Trial.take(worker, ["default"]))
+    assert claiming.outcome() is None
+    assert not Trial.objects.filter(state="running").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_slots_never_take_the_same_trial(
+    running: Callable[..., Experiment], worker: Worker, broker: Valkey
+) -> None:
+    """TD-X8: eight slots race for the same waiting trials; each is taken once, never more than the concurrency."""
+    experiment = running(taken=0, concurrency=6, max_trials=50)
+    threads = [Thread(lambda: Trial.take(worker, ["default"])) for _ in range(8)]
+    taken = [trial for thread in threads if (trial := thread.outcome())]
+    assert len({trial.pk for trial in taken}) == len(taken) == 6
+    experiment.refresh_from_db()
+    assert experiment.running_count == 6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_conductors_at_once_propose_once(
+    running: Callable[..., Experiment], worker: Worker, broker: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-X8: two processes look at the same moment; ordinals are unique, budget and suggestions are exact."""
+    experiment = running(taken=2, max_trials=20)
+    end_all(experiment)
+    Suggestion.objects.all().delete()
+    monkeypatch.setattr(conductor, "_one_at_a_time", _no_single_flight)
+    threads = [Thread(lambda: conduct(experiment.pk)) for _ in range(4)]
+    for thread in threads:
+        thread.outcome()
+    experiment.refresh_from_db()
+    ordinals = list(experiment.suggestions.values_list("ordinal", flat=True))
+    assert len(ordinals) == len(set(ordinals)) == 2
+    assert experiment.active_count == 2
+
+
+class _no_single_flight:  # noqa: N801  stands in for a context manager function
+    def __init__(self, pk: int) -> None:
+        pass
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def test_settings_round_trip(draft: Callable[..., Experiment]) -> None:
+    """PAI-C1: what is stored is what was accepted, to the last digit and in the same order."""
+    space = {
+        "b": {"_type": "uniform", "_value": [1e-300, 1e16]},
+        "a": {"_type": "choice", "_value": [1, 1.0, True]},
+    }
+    experiment = draft(space_document=space, command="run ${a} ${b}")
+    stored = Experiment.objects.get(pk=experiment.pk).settings
+    assert stored == experiment.settings and isinstance(stored, Settings)
+    assert list(stored.space_document) == ["b", "a"]
+    assert [type(value) for value in stored.space_document["a"]["_value"]] == [int, float, bool]
