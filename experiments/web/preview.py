@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from experiments.runner import command as commands
 from experiments.search import engine
+from experiments.templatetags.deck import value
 
 from .forms import NewExperiment
 
@@ -22,9 +23,12 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Preview:
-    """The first values, parameter by parameter, and the command of the first trial."""
+    """The first values, parameter by parameter, and the command of the first trial.
 
-    parameters: list[tuple[str, list]]
+    A value is a pair: as a table shows it, and whole, as the command gets it.
+    """
+
+    parameters: list[tuple[str, list[tuple[str, str]]]]
     is_exact: bool  # these are the first trials; else draws like those an algorithm begins with
     size: int | None
     command: str
@@ -53,9 +57,14 @@ def preview(form: NewExperiment) -> Preview | None:
         draws = [one.shown for one in engine.propose(problem, [], range(1, DRAWS + 1))]
     else:
         draws = space.draws(DRAWS, seed=seed)
-    parameters = [(one.name, [draw[one.name] for draw in draws]) for one in space.parameters]
+    parameters = [(one.name, [_said(draw[one.name]) for draw in draws]) for one in space.parameters]
     command = "" if "command" in form.errors else _rendered(form, draws[0])
     return Preview(parameters, is_exact, space.size, command)
+
+
+def _said(one: object) -> tuple[str, str]:
+    text = commands.text_of(one)
+    return value(one) if isinstance(one, float) else text, text
 
 
 def _rendered(form: NewExperiment, draw: dict) -> str:

@@ -27,7 +27,7 @@ SHAPES = {
 _LONGEST_NUMBER = 400  # characters; what is longer stays text
 
 _FIELD = re.compile(r"space-([0-9]{1,3})-(name|type|values)")
-_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _SPACE = re.compile(r"\s*")
 
 

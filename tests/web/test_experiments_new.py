@@ -1,0 +1,443 @@
+"""Create experiment: the form, its checks, what it makes, and who may."""
+
+import re
+import threading
+
+import pytest
+from django.db import connections
+from django.test import Client
+from django.urls import reverse
+
+from experiments.models import Event, Experiment, Queue, Refused, Settings, Worker, Workspace
+
+NEW = "/w/lab/experiments/new/"
+
+# What a browser sends of a form that somebody filled in.
+FILLED = {
+    "name": "resnet  sweep",
+    "tags": "cvpr, nightly ,",
+    "visibility": "private",
+    "description": "Two\nlines",
+    "command": "set -x\r\npython train.py --lr ${lr}",
+    "passes_arguments": "on",
+    "directory": " /data/project ",
+    "environment": "CUDA_VISIBLE_DEVICES=0\r\n# a comment\r\n\r\nURL=http://x/?a=b\r\nEMPTY=",
+    "metric": "val_accuracy",
+    "direction": "minimize",
+    "selection": "best",
+    "goal": "0.05",
+    "source": "stdout",
+    "pattern": "acc=([0-9.]+)",
+    "metric_path": "",
+    "weights": "val_accuracy=1\r\nlatency=-0.5",
+    "space_as": "rows",
+    "space-0-name": "lr",
+    "space-0-type": "loguniform",
+    "space-0-values": "1e-5, 0.1",
+    "space-1-name": "layers",
+    "space-1-type": "choice",
+    "space-1-values": "1, 2, 3",
+    "space-2-name": "",
+    "space-2-type": "uniform",
+    "space-2-values": "",
+    "space_document": "",
+    "algorithm": "TPE",
+    "algorithm_arguments": "n_startup_trials=20\r\nmultivariate = false",
+    "seed": "7",
+    "max_trials": "40",
+    "concurrency": "3",
+    "max_duration_s": "1d 4h",
+    "max_trial_duration_s": "90",
+    "stop_grace_s": "1.5m",
+    "retries": "1",
+    "breaker": "0",
+    "early_stopping": "Medianstop",
+    "early_stopping_arguments": "start_step=5",
+    "made_as": "3f2c9f2e-64d5-4d0c-8a57-1b9c0f3f7d11",
+}
+SPACE = {
+    "lr": {"_type": "loguniform", "_value": [1e-5, 0.1]},
+    "layers": {"_type": "choice", "_value": [1, 2, 3]},
+}
+
+
+@pytest.fixture
+def send(client, lab, bob):
+    """Sends the filled form as bob, with changes; the button is `start` unless told otherwise."""
+
+    def post(button: str = "start", /, headers: dict | None = None, **changes):
+        client.force_login(bob)
+        form = {
+            **FILLED,
+            "project": lab.projects.get().pk,
+            "queue": Queue.default().pk,
+            button: "1",
+            **changes,
+        }
+        return client.post(
+            NEW, {name: value for name, value in form.items() if value is not None}, headers=headers
+        )
+
+    return post
+
+
+def errors(page) -> dict[str, list[str]]:
+    return {name: list(said) for name, said in page.context["form"].errors.items()}
+
+
+# --- making ----------------------------------------------------------------------------------------------------
+
+
+def test_it_makes_what_was_typed_and_starts_it(send, lab, bob, worker):
+    """TD-F1 to TD-F8: every field arrives; Start creates and enqueues."""
+    answer = send()
+    experiment = Experiment.objects.get()
+    assert answer["Location"] == reverse("experiment", args=["lab", experiment.public_id])
+    assert experiment.settings == Settings(
+        command="set -x\npython train.py --lr ${lr}",
+        space_document=SPACE,
+        directory="/data/project",
+        environment={"CUDA_VISIBLE_DEVICES": "0", "URL": "http://x/?a=b", "EMPTY": ""},
+        passes_arguments=True,
+        metric="val_accuracy",
+        direction="minimize",
+        source="stdout",
+        pattern="acc=([0-9.]+)",
+        selection="best",
+        weights={"val_accuracy": 1, "latency": -0.5},
+        goal=0.05,
+        algorithm="TPE",
+        algorithm_arguments={"n_startup_trials": 20, "multivariate": False},
+        seed=7,
+        max_trials=40,
+        concurrency=3,
+        max_duration_s=28 * 3600,
+        max_trial_duration_s=90,
+        stop_grace_s=90,
+        retries=1,
+        breaker=0,
+        early_stopping="Medianstop",
+        early_stopping_arguments={"start_step": 5},
+    )
+    assert (experiment.name, experiment.tags, experiment.visibility) == (
+        "resnet sweep",
+        ["cvpr", "nightly"],
+        "private",
+    )
+    assert (experiment.creator, experiment.project.name, experiment.description) == (
+        bob,
+        "Default",
+        "Two\nlines",
+    )
+    assert (experiment.state, experiment.queue.name) == ("pending", "default")
+    assert [event.verb for event in Event.objects.order_by("pk")] == ["create", "enqueue"]
+
+
+def test_a_draft_is_only_saved(send):
+    """TD-F: Save as draft."""
+    send("draft")
+    experiment = Experiment.objects.get()
+    assert (experiment.state, experiment.queue.name) == ("draft", "default")
+
+
+def test_a_search_space_may_be_json(send):
+    """TD-F4: rows or JSON; what counts is what is seen."""
+    text = '{"units": {"_type": "randint", "_value": [8, 64]}}'
+    send(space_as="json", space_document=text, command="python train.py")
+    assert Experiment.objects.get().settings.space_document == {
+        "units": {"_type": "randint", "_value": [8, 64]}
+    }
+
+
+def test_empty_fields_take_their_meaning(send):
+    send(
+        metric="", goal="", max_trials="", max_duration_s="", max_trial_duration_s="", stop_grace_s="0",
+        environment="", weights="", algorithm_arguments="", tags="", description="", passes_arguments=None,
+        source="sdk", pattern="", early_stopping="none", early_stopping_arguments="",
+    )  # fmt: skip
+    told = Experiment.objects.get().settings
+    assert (told.metric, told.goal, told.max_trials, told.max_duration_s) == ("default", None, None, None)
+    assert (told.max_trial_duration_s, told.stop_grace_s, told.environment) == (None, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"),
+    [
+        ("90", 90),
+        ("10m", 600),
+        ("2h", 7200),
+        ("1d 4h", 100_800),
+        ("1d4h", 100_800),
+        ("1.5H", 5400),
+        ("0.5", None),
+    ],
+)
+def test_a_duration_is_written_as_people_write_it(send, typed, seconds):
+    page = send(max_duration_s=typed)
+    if seconds is None:
+        assert errors(page) == {"max_duration_s": ["This must be at least 1."]}
+    else:
+        assert Experiment.objects.get().settings.max_duration_s == seconds
+
+
+def test_it_says_that_nobody_serves_the_queue(send, client, lab, worker):
+    """PAI-S2: pending is not running; the page says what is missing."""
+    gpu = Queue.objects.create(name="gpu", is_open=True)
+    Queue.objects.create(name="secret")
+    html = send("preview").content.decode()
+    assert "gpu (nobody serves it)" in html and ">default<" in html and "secret" not in html
+    answer = send(queue=gpu.pk)
+    said = [str(message) for message in client.get(answer["Location"]).context["messages"]]
+    assert said == [
+        "It is in the queue gpu, but nobody serves that queue yet. It starts as soon as a worker does."
+    ]
+
+
+# --- checking --------------------------------------------------------------------------------------------------
+
+FAULTS = [
+    ({"name": " "}, "name", "Give the experiment a name"),
+    ({"name": "x" * 201}, "name", "at most 200"),
+    ({"tags": ",".join("x" * 51 for _ in range(1))}, "tags", "At most 20 tags"),
+    ({"command": "   "}, "command", "The command is empty"),
+    ({"command": ""}, "command", "Give the command"),
+    ({"command": "echo '${lr}'"}, "command", "quotes"),
+    ({"command": "echo\necho ${nope}"}, "command", "Line 2: ${nope} is not a parameter"),
+    ({"environment": "A=1\nB"}, "environment", "Line 2: write NAME=VALUE"),
+    ({"environment": "A=1\nA=2"}, "environment", "Line 2: A is already given"),
+    ({"environment": "1A=1"}, "environment", "is not a name"),
+    ({"environment": "TRIALDECK_X=1"}, "environment", "set by Trialdeck"),
+    ({"pattern": ""}, "pattern", "Give a regular expression"),
+    ({"pattern": "("}, "pattern", "not a regular expression"),
+    ({"source": "file"}, "metric_path", "Give the path"),
+    ({"weights": "a=b"}, "weights", "must be a number"),
+    ({"goal": "nan"}, "goal", "number"),
+    ({"algorithm": "Magic"}, "algorithm", "Magic"),
+    ({"algorithm": "GridSearch", "algorithm_arguments": ""}, "algorithm", "no end of values for lr"),
+    ({"algorithm_arguments": "n_startup=1"}, "algorithm_arguments", "Did you mean n_startup_trials"),
+    ({"early_stopping_arguments": "start_step=x"}, "early_stopping_arguments", "whole number"),
+    ({"seed": ""}, "seed", "Give a number"),
+    ({"seed": "-1"}, "seed", "at least 0"),
+    ({"max_trials": "0"}, "max_trials", "at least 1"),
+    ({"max_trials": "9" * 5000}, "max_trials", "whole number"),
+    ({"concurrency": "many"}, "concurrency", "whole number"),
+    ({"max_duration_s": "10 minutes"}, "max_duration_s", "such as 90s, 10m, 2h or 1d 4h"),
+    ({"max_duration_s": "4 4"}, "max_duration_s", "such as 90s"),
+    ({"stop_grace_s": "2h"}, "stop_grace_s", "at most 3,600"),
+    ({"project": "0"}, "project", "valid choice"),
+    ({"queue": "0"}, "queue", "valid choice"),
+    ({"space-0-values": "1, 0"}, "space_document", "lr._value: low (1) is greater than high (0)"),
+    ({"space-1-name": "lr"}, "space_document", "two rows"),
+    ({"space-1-type": "nope"}, "space_document", "no type 'nope'"),
+    ({"space_as": "json", "space_document": ""}, "space_document", "empty"),
+    ({"space_as": "json", "space_document": '{"lr":\n]'}, "space_document", "Line 2, column 1"),
+    ({"space_as": "json", "space_document": "[" * 50_000}, "space_document", "nested too deeply"),
+    ({"name": "a\0b"}, "name", "Null"),
+    ({"environment": "A=\0"}, "environment", "NUL"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "sentence"), FAULTS, ids=[f"{f}-{s[:20]}" for _, f, s in FAULTS]
+)
+def test_a_fault_is_a_sentence_at_its_field_and_nothing_is_made(send, changes, field, sentence):
+    """TD-F: each validated with a sentence. Nothing is made by halves."""
+    page = send(**changes)
+    assert page.status_code == 422
+    said = errors(page)
+    assert list(said) == [field] and sentence in " ".join(said[field])
+    html = page.content.decode()
+    assert "Nothing was made yet: 1 field needs you." in html
+    assert html.index('class="errors"') < html.index("<form class=") and f'href="#id_{field}"' in html
+    assert f'id="id_{field}"' in html
+    assert Experiment.everything.count() == Event.objects.count() == 0
+
+
+def test_all_faults_are_said_at_once_and_what_was_typed_stays(send):
+    typed = {
+        "name": "",
+        "description": "kept <b>",
+        "command": "echo ${nope}",
+        "concurrency": "many",
+        "max_duration_s": "soon",
+        "space-0-values": "1, 0",
+        "space-5-name": "later",
+        "space-5-type": "choice",
+        "space-5-values": '"a, b", c',
+        "environment": "A",
+    }
+    page = send(**typed)
+    assert set(errors(page)) == {"name", "concurrency", "max_duration_s", "space_document", "environment"}
+    html = page.content.decode()
+    for text in (
+        "kept &lt;b&gt;",
+        "echo ${nope}",
+        'value="many"',
+        'value="soon"',
+        'value="1, 0"',
+        'value="later"',
+    ):
+        assert text in html, text
+    assert "&quot;a, b&quot;, c" in html and ">\nA</textarea>" in html
+    assert '<option data-hint="one of these: 16, 32, adam" selected>choice</option>' in html
+    assert 'value="stdout"' in html and "checked" in html.split('value="stdout"')[1][:60]
+    assert FILLED["made_as"] in html
+
+
+def test_a_refusal_while_it_starts_leaves_nothing_behind(send, lab, monkeypatch):
+    """All or nothing: a draft that could not be enqueued is not left lying about."""
+
+    def refuse(*args: object, **given: object) -> None:
+        raise Refused("The queue gpu is not granted any more.")
+
+    monkeypatch.setattr(Experiment, "enqueue", refuse)
+    page = send()
+    assert page.status_code == 409 and "is not granted any more" in page.content.decode()
+    assert 'value="resnet  sweep"' in page.content.decode()
+    assert Experiment.everything.count() == 0
+
+
+# --- once ------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_page_sent_again_makes_nothing_new(send):
+    first, second = send(), send()
+    assert first["Location"] == second["Location"] and Experiment.objects.count() == 1
+
+
+def test_going_back_and_changing_something_makes_another(send):
+    send()
+    send(name="another")
+    assert Experiment.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_double_click_makes_one(lab, bob):
+    """Two requests at the same time, as two clicks make them."""
+    clients = [Client(), Client()]
+    clients[0].force_login(bob)
+    clients[1].cookies = clients[0].cookies
+    form = {**FILLED, "project": lab.projects.get().pk, "queue": Queue.default().pk, "draft": "1"}
+    together = threading.Barrier(2)
+    answers = []
+
+    def click(client: Client) -> None:
+        try:
+            together.wait(20)
+            answers.append(client.post(NEW, form)["Location"])
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=click, args=[client]) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(answers) == 2 and len(set(answers)) == 1
+    assert Experiment.objects.count() == 1
+
+
+# --- preview ---------------------------------------------------------------------------------------------------
+
+FRAGMENT = {"HX-Request": "true", "HX-Target": "preview"}
+
+
+def test_the_preview_shows_five_draws_and_the_command_of_the_first(send):
+    """TD-F4: the first five draws are shown; nothing is made."""
+    page = send("preview", headers=FRAGMENT)
+    html = page.content.decode()
+    assert page.status_code == 200 and html.strip().startswith("<section") and "<html" not in html
+    draws = Settings.checked({"command": "x", "space_document": SPACE}).space.draws(5, seed=7)
+    for draw in draws:
+        assert f'title="{draw["lr"]}"' in html
+    assert "endless search space" in html
+    assert (
+        f"python train.py --lr {draws[0]['lr']} --lr {draws[0]['lr']} --layers {draws[0]['layers']}" in html
+    )
+    assert Experiment.everything.count() == 0
+
+
+def test_the_preview_of_a_grid_is_its_first_trials(send):
+    space = {
+        "space-0-type": "choice",
+        "space-0-values": "1, 2",
+        "algorithm": "GridSearch",
+        "algorithm_arguments": "",
+    }
+    html = send("preview", headers=FRAGMENT, **space).content.decode()
+    assert "6 combinations" in html and "The first 5 trials:" in html
+    shown = re.findall(r'title="(\d)"', html)
+    assert shown == ["1", "2", "1", "2", "1", "1", "1", "2", "2", "3"], "lr, then layers"
+    html = send("preview", headers=FRAGMENT, **space, **{"space-1-values": "1"}).content.decode()
+    assert "2 combinations" in html and "The first 2 trials:" in html
+
+
+def test_the_preview_tells_faults_from_what_is_not_filled_yet(send):
+    html = send("preview", headers=FRAGMENT, name="", command="", concurrency="many").content.decode()
+    assert "At once: Enter a whole number." in html
+    assert re.search(r"Still to fill: .*name.*command|Still to fill: .*command.*name", html)
+    assert "Five draws" in html, "what can be shown is shown"
+    html = send("preview", headers=FRAGMENT, **{"space-0-values": "1, 0"}).content.decode()
+    assert "swap them" in html and "As soon as the search space is complete" in html
+
+
+def test_without_script_the_preview_is_the_whole_page_with_its_faults(send):
+    page = send("preview", name="")
+    assert page.status_code == 200 and "<html" in page.content.decode()
+    assert errors(page) == {"name": ["Give the experiment a name."]} and page.context["preview"]
+
+
+def test_turning_to_json_finds_the_rows_there_and_back(send):
+    """TD-F4: rows and JSON are two views of one space."""
+    headers = {"HX-Request": "true", "HX-Target": "space"}
+    page = send("preview", headers=headers)
+    assert page.content.decode().strip().startswith("<fieldset")
+    text = page.context["form"].space_text
+    page = send("preview", headers=headers, space_as="json", space_document=text)
+    assert [(row.name, row.type, row.values) for row in page.context["form"].rows] == [
+        ("lr", "loguniform", "1e-05, 0.1"),
+        ("layers", "choice", "1, 2, 3"),
+    ]
+
+
+def test_rows_are_added_and_removed_without_script_and_without_judgement(send):
+    page = send("add_row", name="")
+    rows = page.context["form"].rows
+    assert page.status_code == 200 and [row.name for row in rows] == ["lr", "layers", "", "", "", ""]
+    assert errors(page) == {} and 'value="1e-5, 0.1"' in page.content.decode()
+    page = send("drop", drop_row="0")
+    assert [row.name for row in page.context["form"].rows] == ["layers", ""]
+    assert Experiment.everything.count() == 0
+
+
+def test_a_fresh_page_has_a_seed_of_its_own_and_judges_nothing(client, lab, bob):
+    """TD-F5: a random seed for each form."""
+    client.force_login(bob)
+    pages = [client.get(NEW) for _ in range(6)]
+    seeds = {page.context["form"]["seed"].value() for page in pages}
+    assert len(seeds) > 1 and all(0 <= seed < 10_000 for seed in seeds)
+    assert len({page.context["form"]["made_as"].value() for page in pages}) == 6
+    html = pages[0].content.decode()
+    assert 'class="error"' not in html and 'role="alert"' not in html
+    first = re.search(r'<button[^>]*type="submit"[^>]*>', html.split("data-preview")[1])[0]
+    assert 'name="preview"' in first, "Enter in a field must not start anything"
+
+
+# --- who -------------------------------------------------------------------------------------------------------
+
+
+def test_a_viewer_may_not_and_learns_what_is_missing(client, lab, carol):
+    client.force_login(carol)
+    for answer in (client.get(NEW), client.post(NEW, {**FILLED, "start": "1"})):
+        assert answer.status_code == 403
+        assert "needs the role operator in the workspace Lab; yours is viewer" in answer.content.decode()
+    assert Experiment.everything.count() == 0
+
+
+def test_another_workspaces_project_and_queue_cannot_be_used(send, alice):
+    other = Workspace.open("other", owner=alice)
+    granted = Queue.objects.create(name="theirs")
+    granted.workspaces.add(other)
+    assert "project" in errors(send(project=other.projects.get().pk))
+    assert "queue" in errors(send(queue=granted.pk))
+    assert Experiment.everything.count() == 0 and Worker.objects.count() == 0
