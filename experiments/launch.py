@@ -130,6 +130,7 @@ class LocalWorker:
             self.row.leave()
         except DatabaseError as error:
             logger.warning("Could not say goodbye: %s", error)
+        self._file.close()  # and with it the lock
 
     def _register(self) -> Worker:
         return Worker.register(
@@ -315,6 +316,7 @@ class Run:
         self._piece: LogPiece | None = None
         self._stop_grace: float | None = None
         self._has_ended = False
+        self._told: list[str] = []  # of the notes that are in the database
 
     # --- run ---------------------------------------------------------------------------------------------
 
@@ -475,7 +477,7 @@ class Run:
 
     def stored(self) -> None:
         """What was collected is in the database."""
-        self._batch = None
+        self._told, self._batch = self._batch.notes, None
 
     def _read(self) -> Batch | None:
         batch = Batch(self)
@@ -499,7 +501,8 @@ class Run:
                         text=report.text,
                     )
                 )
-        return batch if batch.points or batch.pieces else None
+        batch.notes = self._notes()
+        return batch if batch.points or batch.pieces or batch.notes != self._told else None
 
     def _add_to_log(self, batch: Batch, offset: int, data: bytes) -> None:
         """Grows the open piece up to its size, so that a slow log does not make a row each half second."""
@@ -522,7 +525,7 @@ class Run:
         self._has_ended = True
         self._retrying(lambda: self.worker.flush([self]))
 
-    def notes(self) -> list[str]:
+    def _notes(self) -> list[str]:
         """What was odd in what it reported, as sentences."""
         said = []
         dropped = self._metrics.dropped + (self._pattern.dropped if self._pattern else 0)
@@ -552,6 +555,7 @@ class Batch:
         self.points: list[Point] = []
         self.pieces: list[LogPiece] = []
         self.log_bytes: int | None = None
+        self.notes: list[str] = []
 
     def store_summary(self) -> None:
         """The trial's own columns that pages show while it runs."""
@@ -563,8 +567,8 @@ class Batch:
         if self.log_bytes is not None:
             changes["log_bytes"] = self.log_bytes
             LogPiece.trim(trial.pk, total=self.log_bytes)
-        if notes := self.run.notes():
-            changes["notes"] = notes
+        if self.notes:
+            changes["notes"] = self.notes
         Trial.objects.filter(pk=trial.pk, claim=trial.claim).update(**changes)
         if mine and settings.early_stopping != "none":
             Experiment.objects.filter(pk=trial.experiment_id).update(wake=F("wake") + 1)
