@@ -12,6 +12,7 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import access
 from experiments.models import Experiment, ExperimentState, Invalid, Refused, User, Workspace
@@ -31,6 +32,7 @@ WHILE_ACTIVE_S, OTHERWISE_S = 2, 30
 
 
 @login_required
+@require_safe
 def index(request: HttpRequest, workspace: str) -> HttpResponse:
     """PAI-N2, PAI-F1, PAI-L1: the list."""
     room = find(request, workspace)
@@ -81,6 +83,7 @@ def automl_is_off(request: HttpRequest, room: Workspace) -> HttpResponse:
 
 
 @login_required
+@require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest, workspace: str) -> HttpResponse:
     """TD-F: Create experiment. Asked for a preview or for another row, it only draws itself again."""
     room = find(request, workspace)

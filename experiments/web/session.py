@@ -7,6 +7,7 @@ from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
 
 from experiments.models import SignInLink
 
@@ -23,6 +24,7 @@ class SignIn(LoginView):
 
 
 @never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
 def enter(request: HttpRequest, token: str) -> HttpResponse:
     """A one-time link: GET shows a button and uses nothing up (link previews), POST enters and burns it."""
     link = SignInLink.find(token)

@@ -7,6 +7,7 @@ from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import NoReverseMatch, reverse
+from django.views.decorators.http import require_safe
 
 from experiments.models import Experiment, ExperimentState, Role, Workspace
 
@@ -17,6 +18,7 @@ def find(request: HttpRequest, slug: str) -> Workspace:
 
 
 @login_required
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """The experiments of the only workspace, else the list of mine."""
     mine = list(Workspace.objects.visible_to(request.user)[:2])
@@ -24,6 +26,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+@require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """PAI-N1: the workspaces that I may see."""
     user = request.user
@@ -50,6 +53,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+@require_safe
 def show(request: HttpRequest, workspace: str) -> HttpResponse:
     """A workspace's home: its experiments."""
     return redirect("experiments", find(request, workspace).slug)

@@ -99,8 +99,8 @@ def test_it_says_that_automl_is_off_and_refuses_what_would_change_something(clie
         assert b"AutoML is switched off in this workspace" in page.content
         assert f'href="{reverse("experiments", args=["lab"])}"' not in page.content.decode()
         assert kept.name not in page.content.decode()
-        refused = client.post(url, {"name": "sneaked in", "start": "1"})
-        assert refused.status_code == 409 and b"AutoML is switched off" in refused.content
+    refused = client.post(url, {"name": "sneaked in", "start": "1"})
+    assert refused.status_code == 409 and b"AutoML is switched off" in refused.content
     assert lab.experiments.count() == 1
     assert b"AutoML is off" in client.get(reverse("workspaces")).content
 

@@ -1,0 +1,121 @@
+"""Every address, walked as nobody, a stranger, a viewer, an operator and an owner.
+
+A new route fails here until it has been told what each of them gets.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from experiments.models import Outcome, SignInLink
+
+PEOPLE = ("nobody", "dave", "carol", "bob", "alice")  # in this order: whoever may not comes first
+
+
+@dataclass(frozen=True)
+class Route:
+    """The status of GET and of POST, one number for each of PEOPLE; one number alone is for all of them."""
+
+    get: str
+    post: str
+    number: int = 1  # of the trial that it is about
+
+    def wanted(self, method: str) -> list[int]:
+        said = [int(one) for one in (self.get if method == "get" else self.post).split()]
+        return said * len(PEOPLE) if len(said) == 1 else said
+
+
+SEES = "302 404 200 200 200"  # members of the workspace; the signed-out are sent to sign in
+ONLY_LOOKS = "302 405 405 405 405"
+ACTS = "302 404 403 200 200"
+ACTED = "302 404 403 302 302"
+
+TOLD = {
+    "healthz": Route(get="200", post="200"),
+    "home": Route(get="302", post=ONLY_LOOKS),
+    "sign-in": Route(get="200 302 302 302 302", post="200 302 302 302 302"),
+    "sign-out": Route(get="405", post="302"),
+    "enter": Route(get="200", post="302 410 410 410 410"),  # it works once
+    "workspaces": Route(get="302 200 200 200 200", post=ONLY_LOOKS),
+    "workspace": Route(get="302 404 302 302 302", post=ONLY_LOOKS),
+    "experiments": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-new": Route(get=ACTS, post=ACTS),  # an empty form is drawn again
+    "experiment": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-trials": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-act": Route(get=ACTS, post=ACTED),
+    "trial": Route(get=SEES, post=ONLY_LOOKS),
+    "trial-log": Route(get=SEES, post=ONLY_LOOKS),
+    "trial-stop": Route(get=ACTS, post=ACTED, number=2),
+    "trial-rerun": Route(get=ACTS, post=ACTED),
+}
+
+
+def routes(resolver: URLResolver, room: str = "") -> Iterator[tuple[str, URLPattern]]:
+    """(name, pattern) of every address; names of rooms stand before a colon."""
+    for entry in resolver.url_patterns:
+        if isinstance(entry, URLResolver):
+            yield from routes(entry, f"{entry.namespace}:" if entry.namespace else room)
+        else:
+            yield f"{room}{entry.name}", entry
+
+
+@pytest.fixture
+def browser(alice, bob, carol, dave) -> Callable[[str], Client]:
+    """A fresh browser of one of PEOPLE."""
+    people = {person.username: person for person in (dave, carol, bob, alice)}
+
+    def open_as(name: str) -> Client:
+        client = Client()
+        if name in people:
+            client.force_login(people[name])
+        return client
+
+    return open_as
+
+
+def test_each_address_lets_in_whom_it_should(browser, running, bob):
+    """PAI-P1, architecture.md "Who may": what does not exist for you is 404, what you may not do is 403."""
+    experiment = running(taken=2)
+    failed = experiment.trials.get(number=1)
+    failed.settle(Outcome(failure="exit_code", detail="boom", exit_code=1), claim=failed.claim)
+    sample = {
+        "workspace": "lab",
+        "public_id": experiment.public_id,
+        "verb": "pause",
+        "token": SignInLink.issue(bob),
+    }
+    found = {name: pattern for name, pattern in routes(get_resolver()) if not name.startswith("admin:")}
+    assert found.keys() == TOLD.keys(), "tell TOLD what each of PEOPLE gets there"
+
+    wrong = []
+    for name, pattern in found.items():
+        route = TOLD[name]
+        kwargs = {key: sample.get(key, route.number) for key in pattern.pattern.converters}
+        url = reverse(name, kwargs=kwargs)
+        for method in ("get", "post"):
+            for person, wanted in zip(PEOPLE, route.wanted(method), strict=True):
+                got = getattr(browser(person), method)(url).status_code
+                if got != wanted:
+                    wrong.append(f"{method.upper()} {name} as {person}: {got} instead of {wanted}")
+    assert wrong == []
+
+
+def test_the_administration_is_for_administrators(browser):
+    """Everybody else is sent to its sign-in page, whatever the address."""
+    wrong, seen = [], 0
+    for name, pattern in routes(get_resolver()):
+        if not name.startswith("admin:") or name in ("admin:login", "admin:None"):
+            continue  # its door, and addresses that only lead on
+        kwargs = dict.fromkeys(pattern.pattern.regex.groupindex, "1")
+        if "app_label" in kwargs:
+            kwargs["app_label"] = "experiments"
+        url, seen = reverse(name, kwargs=kwargs), seen + 1
+        for person in PEOPLE:
+            for method in ("get", "post"):
+                answer = getattr(browser(person), method)(url)
+                if answer.status_code != 302 or not answer["Location"].startswith("/admin/"):
+                    wrong.append(f"{method.upper()} {url} as {person}: {answer.status_code}")
+    assert wrong == [] and seen > 20
