@@ -40,7 +40,7 @@ def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
             waiting,
             int(experiment.elapsed_s(now)) // 10,
             may(request.user, "stop", experiment),
-            [(trial.version, _lateness(trial.worker, now)) for trial in alive],
+            [(trial.version, words.lateness(trial.worker, now)) for trial in alive],
         ),
     )
     if live.is_unchanged:
@@ -64,11 +64,6 @@ def _running_now(experiment: Experiment) -> list[Trial]:
         return []
     alive = experiment.trials.filter(state__in=status.TRIAL_ALIVE).select_related("worker")
     return list(alive.defer("raw", "params", "sampler_attrs").order_by("number")[:MOST_SHOWN])
-
-
-def _lateness(worker: Worker | None, now: datetime) -> int:
-    # While a worker beats, its age is no news; when it is late, every second is.
-    return int((now - worker.heard_at).total_seconds()) if words.is_late(worker, now) else 0
 
 
 def _best_context(experiment: Experiment) -> dict[str, object]:

@@ -14,12 +14,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments.access import may, require
 from experiments.models import ExperimentState, Point, Refused, Trial, TrialState, status
-from experiments.templatetags.deck import plural
 
 from . import drawing, facts, logs, reruns, words
 from .acts import Button
 from .details import back_from, find_trial, refused, url_of, url_of_trial
-from .experiment import _lateness
 from .live import Live
 
 MOST_METRICS = 30
@@ -40,7 +38,7 @@ def show(request: HttpRequest, workspace: str, public_id: str, number: int) -> H
             trial.pid,
             trial.experiment.version,
             may(request.user, "stop_trial", trial.experiment),
-            _lateness(trial.worker, now) if trial.state in status.TRIAL_ALIVE else 0,
+            words.lateness(trial.worker, now) if trial.state in status.TRIAL_ALIVE else 0,
             int((now - trial.created_at).total_seconds()) // 10 if not trial.is_settled else 0,
         ),
     )
@@ -240,9 +238,8 @@ def _consequences(trial: Trial) -> dict[str, object]:
     return {
         "reason": words.reason_of(trial),
         "is_paused": experiment.state == ExperimentState.PAUSED,
-        "waits": words.waits(experiment),
+        "waits": waits if (waits := words.waits(experiment)) != words.SOON else "",
         "took": trial.duration_s,
-        "gpu_note": plural(experiment.waiting_count, "trial"),
         "revision": revision,
         "current": current,
         "has_changed": revision.settings.command != current.settings.command or revision.pk != current.pk,

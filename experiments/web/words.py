@@ -24,6 +24,9 @@ from experiments.templatetags.deck import duration, plural, value
 # --- waiting ---------------------------------------------------------------------------------------------------
 
 
+SOON = "a worker is about to take it"
+
+
 def waits(experiment: Experiment) -> str:
     """Why nothing starts although something is owed; empty when nothing waits."""
     if experiment.state == ExperimentState.PAUSED and experiment.waiting_count:
@@ -52,12 +55,17 @@ def _waits_in_queue(experiment: Experiment) -> str:
         return f"all {plural(slots, 'slot')} of the queue {queue} are busy"
     if not experiment.waiting_count:
         return "the first trials are being proposed"
-    return "a worker is about to take it"
+    return SOON
 
 
 def is_late(worker: Worker | None, now: datetime) -> bool:
     """Is its heartbeat older than half of its lease?"""
     return bool(worker) and (now - worker.heard_at).total_seconds() > worker.lease_s / 2
+
+
+def lateness(worker: Worker | None, now: datetime) -> int:
+    """Seconds for an entity tag: while a worker beats, its age is no news; when it is late, every second is."""
+    return int((now - worker.heard_at).total_seconds()) if is_late(worker, now) else 0
 
 
 def heard(worker: Worker | None, now: datetime | None = None) -> str:
@@ -193,7 +201,9 @@ Told = Callable[..., Line]
 
 
 def _running(told: Told, trial: Trial, why: str, verb: str) -> Line:
-    return told("active", "", f"started on {why.removeprefix('worker ')}" if why else "started", glyph="running")
+    return told(
+        "active", "", f"started on {why.removeprefix('worker ')}" if why else "started", glyph="running"
+    )
 
 
 def _succeeded(told: Told, trial: Trial, why: str, verb: str) -> Line:
