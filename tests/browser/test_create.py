@@ -1,0 +1,177 @@
+"""Create experiment in a real browser."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from experiments.models import Experiment
+from tests.browser.conftest import PHONE, is_wider_than_its_window
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+NEW = "/w/lab/experiments/new/"
+JSON = '{"units": {"_type": "randint", "_value": [8, 64]}, "act": {"_type": "choice", "_value": ["relu", "a, b"]}}'
+
+
+def row(page: Page, number: int, name: str, kind: str, values: str) -> None:
+    one = page.locator("[data-space-row]").nth(number)
+    one.get_by_label("Name").fill(name)
+    one.get_by_label("Type").select_option(kind)
+    one.get_by_label("Values").fill(values)
+
+
+def fill(page: Page) -> None:
+    page.get_by_label("Name", exact=True).first.fill("from the browser")
+    page.get_by_label("Command", exact=True).fill("python train.py --lr ${lr} --units ${units}")
+    row(page, 0, "lr", "loguniform", "1e-5, 0.1")
+    row(page, 1, "units", "choice", "8, 16, 32")
+
+
+def test_rows_a_preview_and_start(open_as, bob, lab):
+    """TD-F4: rows, the first five draws, Start."""
+    page = open_as(bob, NEW)
+    fill(page)
+    preview = page.locator("#preview")
+    expect(preview.locator("tbody tr")).to_have_count(2)
+    expect(preview.locator("tbody tr").first.locator("td")).to_have_count(5)
+    expect(preview).to_contain_text("python train.py --lr ")
+    page.get_by_label("Algorithm", exact=True).select_option("GridSearch")
+    expect(preview).to_contain_text("no end of values for lr")
+    page.get_by_label("Algorithm", exact=True).select_option("Random")
+    expect(preview).not_to_contain_text("no end of values")
+    expect(preview).to_contain_text("The first 5 trials")
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url(lambda url: "/new/" not in url)
+    experiment = Experiment.objects.get()
+    assert (experiment.name, experiment.state, experiment.creator) == ("from the browser", "pending", bob)
+    assert experiment.settings.space_document == {
+        "lr": {"_type": "loguniform", "_value": [1e-5, 0.1]},
+        "units": {"_type": "choice", "_value": [8, 16, 32]},
+    }
+    expect(page.locator(".toast")).to_contain_text("nobody serves that queue yet")
+
+
+def test_rows_are_added_and_removed_and_say_what_their_type_takes(open_as, bob, lab):
+    page = open_as(bob, NEW)
+    rows = page.locator("[data-space-row]")
+    expect(rows).to_have_count(3)
+    page.get_by_role("button", name="Add parameter").click()
+    expect(rows).to_have_count(4)
+    expect(rows.nth(3).get_by_label("Name")).to_be_focused()
+    rows.nth(3).get_by_label("Type").select_option("quniform")
+    expect(rows.nth(3).get_by_label("Values")).to_have_attribute("placeholder", "low, high, step: 0, 1, 0.1")
+    row(page, 3, "q", "quniform", "0, 1, 0.25")
+    for _ in range(3):
+        rows.first.get_by_role("button").click()
+    expect(rows).to_have_count(1)
+    expect(page.locator("#preview")).to_contain_text("5 combinations")
+    assert NEW in page.url and Experiment.objects.count() == 0
+
+
+def test_turning_between_rows_and_json_takes_everything_along(open_as, bob, lab):
+    """TD-F4: as rows or JSON."""
+    page = open_as(bob, NEW)
+    fill(page)
+    page.get_by_text("JSON", exact=True).click()
+    area = page.get_by_label("Search space as JSON")
+    expect(area).to_be_visible()
+    expect(area).to_have_value(re.compile(r'"lr".*"loguniform".*"units".*"choice"', re.S))
+    area.fill(JSON)
+    page.get_by_label("Command", exact=True).fill("python train.py --act ${act}")
+    expect(page.locator("#preview")).to_contain_text("112 combinations")
+    page.get_by_text("Rows", exact=True).click()
+    rows = page.locator("[data-space-row]")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(1).get_by_label("Values")).to_have_value('relu, "a, b"')
+    page.get_by_text("JSON", exact=True).click()
+    area.fill("{ not json")
+    page.get_by_text("Rows", exact=True).click()
+    expect(rows.nth(1).get_by_label("Values")).to_have_value('relu, "a, b"')
+    page.get_by_role("button", name="Save as draft").click()
+    page.wait_for_url(lambda url: "/new/" not in url)
+    told = Experiment.objects.get().settings
+    assert told.space.parameters[0].name == "units" and told.space_document["act"]["_value"] == [
+        "relu",
+        "a, b",
+    ]
+
+
+def test_a_refused_form_says_where_and_keeps_what_was_typed(open_as, bob, lab):
+    """TD-F: each validated with a sentence; nothing typed is lost."""
+    page = open_as(bob, NEW)
+    fill(page)
+    page.get_by_label("At once").fill("1o")
+    page.get_by_label("Standard output, by regular expression").check()
+    page.get_by_text("Environment variables").click()
+    page.get_by_label("Environment").fill("A=1\nB")
+    row(page, 2, "bad", "uniform", "1, 0")
+    page.get_by_role("button", name="Start").click()
+    summary = page.get_by_role("alert")
+    expect(summary).to_contain_text("4 fields need you")
+    summary.get_by_role("link", name="At once").click()
+    expect(page.get_by_label("At once")).to_be_in_viewport()
+    expect(page.get_by_label("At once")).to_have_value("1o")
+    expect(page.get_by_label("At once")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Environment")).to_have_value("A=1\nB")
+    expect(page.get_by_label("Regular expression", exact=True)).to_be_visible()
+    expect(page.locator("[data-space-row]").nth(2)).to_contain_text("swap them")
+    expect(page.get_by_label("Command", exact=True)).to_have_value(
+        "python train.py --lr ${lr} --units ${units}"
+    )
+    assert Experiment.objects.count() == 0
+
+
+def test_enter_in_a_field_starts_nothing(open_as, bob, lab):
+    page = open_as(bob, NEW)
+    fill(page)
+    page.get_by_label("Tags").press("Enter")
+    expect(page.locator("#preview tbody tr")).to_have_count(2)
+    assert Experiment.objects.count() == 0 and page.url.endswith(NEW)
+
+
+def test_an_impatient_double_click_makes_one(open_as, bob, lab):
+    page = open_as(bob, NEW)
+    fill(page)
+    page.get_by_role("button", name="Save as draft").dblclick(no_wait_after=True)
+    page.wait_for_url(lambda url: "/new/" not in url)
+    assert Experiment.objects.count() == 1
+
+
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 800, "height": 900}, {"width": 1360, "height": 900}])
+def test_the_page_never_scrolls_sideways(open_as, bob, lab, viewport):
+    page = open_as(bob, NEW, viewport)
+    fill(page)
+    page.get_by_label("Command", exact=True).fill("python train.py " + "--a-very-long-option ${lr} " * 20)
+    row(page, 2, "p" * 64, "choice", ", ".join(["a-very-long-choice-" * 5, "x"]))
+    page.get_by_label("At once").fill("x" * 300)
+    expect(page.locator("#preview tbody tr")).to_have_count(3)
+    assert not is_wider_than_its_window(page)
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert not is_wider_than_its_window(page)
+
+
+def test_everything_works_without_script(open_as, bob, lab):
+    """TD-X6: all works without JavaScript."""
+    page = open_as(bob, NEW, java_script_enabled=False)
+    fill(page)
+    page.get_by_role("button", name="Add parameter").click()
+    rows = page.locator("[data-space-row]")
+    expect(rows).to_have_count(6)
+    rows.nth(2).get_by_role("button").click()
+    expect(rows).to_have_count(5)
+    expect(page.get_by_label("Command", exact=True)).to_have_value(
+        "python train.py --lr ${lr} --units ${units}"
+    )
+    page.get_by_role("button", name="Check and preview").click()
+    expect(page.locator("#preview tbody tr")).to_have_count(2)
+    page.get_by_label("A JSON file that the script writes").check()
+    expect(page.get_by_label("JSON file", exact=True)).to_be_visible()
+    page.get_by_label("JSON file", exact=True).fill("result.json")
+    page.get_by_text("JSON", exact=True).click()
+    page.get_by_label("Search space as JSON").fill(JSON)
+    page.get_by_label("Command", exact=True).fill("python train.py")
+    page.get_by_role("button", name="Start").click()
+    experiment = Experiment.objects.get()
+    assert experiment.settings.metric_path == "result.json" and len(experiment.settings.space.parameters) == 2

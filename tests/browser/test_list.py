@@ -1,0 +1,144 @@
+"""The list of experiments in a real browser."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from experiments.models import Experiment
+from tests.browser.conftest import PHONE, is_wider_than_its_window
+from tests.cast import end_all
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+LIST = "/w/lab/experiments/"
+LONG = "A rather long name that somebody pasted from a ticket: " + "compare schedules, " * 7
+
+
+def rows(page) -> list[str]:
+    return page.locator("tbody .name").all_text_contents()
+
+
+def test_slash_goes_to_the_search_box_and_enter_filters(open_as, alice, draft):
+    """PAI-F1: the filter stands in the address, and nothing in it that nobody asked for."""
+    draft("resnet sweep")
+    draft("lightgbm grid")
+    page = open_as(alice, LIST)
+    assert rows(page) == ["lightgbm grid", "resnet sweep"]
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type("ResNet")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?*q=ResNet*")
+    assert rows(page) == ["resnet sweep"]
+    assert "creator" not in page.url and "project" not in page.url
+    expect(page.get_by_role("searchbox")).to_have_value("ResNet")
+    page.get_by_role("link", name="Clear", exact=True).click()
+    page.wait_for_url(lambda url: "q=" not in url)
+    assert len(rows(page)) == 2
+
+
+def test_a_choice_filters_at_once_and_chips_and_order_keep_it(open_as, alice, lab, draft, in_state):
+    """PAI-F1, PAI-L1: filters survive sorting."""
+    vision = lab.projects.create(name="vision")
+    for name in ("b", "a", "c"):
+        draft(name).describe(by=alice, project=vision)
+    draft("elsewhere")
+    in_state("completed", name="done").describe(by=alice, project=vision)
+    page = open_as(alice, LIST)
+    page.get_by_label("Project").select_option("vision")
+    page.wait_for_url("**project=vision*")
+    page.get_by_role("link", name=re.compile("Draft")).click()
+    page.wait_for_url("**status=draft*")
+    page.get_by_role("columnheader", name="Name").get_by_role("link").click()
+    page.wait_for_url("**sort=name*")
+    assert rows(page) == ["a", "b", "c"]
+    assert "project=vision" in page.url and "status=draft" in page.url
+    expect(page.get_by_role("columnheader", name="Name")).to_have_attribute("aria-sort", "ascending")
+    page.get_by_role("columnheader", name="Name").get_by_role("link").click()
+    page.wait_for_url("**sort=-name*")
+    assert rows(page) == ["c", "b", "a"]
+
+
+def test_a_row_changes_while_one_looks_and_an_open_menu_stays(open_as, alice, running, draft):
+    """TD-X6, PAI-S2: live updates never lose your place."""
+    experiment, other = running("the run"), draft("a draft")
+    page = open_as(alice, LIST)
+    row = page.locator("tr", has_text="the run")
+    expect(row.locator(".status")).to_have_text("Running")
+    page.get_by_role("searchbox").fill("half a wo")
+    menu = page.get_by_role("button", name="Actions for a draft")
+    menu.click()
+    expect(page.locator(f"#acts-{other.public_id}")).to_be_visible()
+    experiment.stop(by=alice)
+    expect(row.locator(".status")).to_have_text("Stopping")
+    end_all(experiment)
+    expect(row.locator(".status")).to_have_text("Stopped")
+    expect(page.locator(".chips")).to_contain_text("Stopped1")
+    expect(page.locator(f"#acts-{other.public_id}")).to_be_visible()
+    expect(page.get_by_role("searchbox")).to_have_value("half a wo")
+
+
+def test_the_menu_says_why_something_cannot_be_done(open_as, alice, running):
+    """PAI-D1: a running one is refused: stop it first."""
+    running("the run")
+    page = open_as(alice, LIST)
+    page.get_by_role("button", name="Actions for the run").click()
+    delete = page.get_by_role("link", name="Delete")
+    expect(delete).to_have_attribute("aria-disabled", "true")
+    expect(page.locator(".menu:popover-open")).to_contain_text("Stop it first")
+
+
+def test_stop_asks_in_a_dialog_and_comes_back_to_the_list(open_as, alice, running):
+    """PAI-X1: Stop on the list."""
+    experiment = running("the run")
+    page = open_as(alice, LIST + "?sort=name")
+    page.get_by_role("link", name="Stop the run").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button").last.click()
+    expect(page.locator("tr", has_text="the run").locator(".status")).to_have_text("Stopping")
+    assert page.url.endswith("?sort=name")
+    experiment.refresh_from_db()
+    assert experiment.state == "stopping"
+
+
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 800, "height": 900}, {"width": 1360, "height": 900}])
+def test_the_page_never_scrolls_sideways(open_as, alice, lab, draft, in_state, viewport):
+    """TD-X6: whatever people write into names, tags and projects."""
+    wide = lab.projects.create(name="detection-of-very-small-objects-in-aerial-photographs")
+    in_state("paused", name=LONG[:200], metric="a_rather/long_metric/name_that_goes_on").describe(
+        by=alice, project=wide, tags=["a-tag-of-exactly-fifty-characters-" + "x" * 16, "b" * 50, "c"]
+    )
+    Experiment.objects.update(reason="10 failures alike: " + "KeyError " * 20, best_value=-1.23456e-7)
+    draft("x" * 200)
+    page = open_as(alice, LIST, viewport)
+    expect(page.locator("tbody tr")).to_have_count(2)
+    assert not is_wider_than_its_window(page)
+    page.goto(LIST + "?q=nothing")
+    assert not is_wider_than_its_window(page)
+    page.goto("/workspaces/")
+    assert not is_wider_than_its_window(page)
+
+
+def test_on_a_phone_rows_are_cards_with_their_menu(open_as, alice, running):
+    running("the run")
+    page = open_as(alice, LIST, PHONE)
+    expect(page.locator("thead")).to_be_hidden()
+    card = page.locator("tbody tr")
+    assert card.bounding_box()["width"] < 390
+    page.get_by_role("button", name="Actions for the run").click()
+    expect(page.get_by_role("link", name="Clone")).to_be_visible()
+
+
+def test_everything_works_without_script(open_as, alice, draft):
+    """TD-X6: all works without JavaScript."""
+    draft("resnet")
+    draft("lightgbm")
+    page = open_as(alice, LIST, java_script_enabled=False)
+    page.get_by_role("searchbox").fill("res")
+    page.get_by_label("Project").select_option("Default")
+    page.get_by_role("button", name="Apply").click()
+    assert rows(page) == ["resnet"]
+    page.get_by_role("link", name="Enqueue resnet").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("resnet")
