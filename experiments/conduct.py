@@ -70,7 +70,7 @@ def _step(experiment: Experiment) -> None:
         return
     judge(experiment)
     break_off(experiment)
-    ending = why_no_more(experiment)
+    ending = experiment.why_no_more()
     if ending:
         wind_down(experiment, because=ending)
         return
@@ -136,18 +136,6 @@ def break_off(experiment: Experiment) -> None:
     if len(last) == limit and len(set(last)) == 1 and last[0][0] == TrialState.FAILED:
         _, failure, detail = last[0]
         experiment.pause(by=None, because=f"{limit} trials in a row failed alike ({failure}): {detail}")
-
-
-def why_no_more(experiment: Experiment) -> str:
-    """The reason why nothing new is proposed, or nothing."""
-    settings = experiment.settings
-    if experiment.has_reached(settings.goal):
-        return "goal reached"
-    if settings.max_duration_s is not None and experiment.elapsed_s() >= settings.max_duration_s:
-        return "max duration reached"
-    if experiment.budget_left == 0:
-        return "max trials reached"
-    return ""
 
 
 def wind_down(experiment: Experiment, *, because: str) -> None:

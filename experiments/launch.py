@@ -247,8 +247,11 @@ class LocalWorker:
             for run in list(self.runs.values()):
                 run.lose("its worker was declared gone")
             self.row = self._register()
+        runs = list(
+            self.runs.items()
+        )  # before the look: a trial that is claimed after it is not missing there
         held = {row["pk"]: row for row in self._held()}
-        for pk, run in list(self.runs.items()):
+        for pk, run in runs:
             run.obey(held.get(pk))
         if self.busy + self.out_of_service < self.slots and self._sees_work():
             nudge.worker(worker_line(self.name))

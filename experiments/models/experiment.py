@@ -187,6 +187,17 @@ class Experiment(models.Model):
         """Proposals that may still be made; None: no limit."""
         return None if self.max_trials is None else max(0, self.max_trials - self.proposed_count)
 
+    def why_no_more(self) -> str:
+        """The reason why nothing new is proposed, or nothing."""
+        settings = self.settings
+        if self.has_reached(settings.goal):
+            return "goal reached"
+        if settings.max_duration_s is not None and self.elapsed_s() >= settings.max_duration_s:
+            return "max duration reached"
+        if self.budget_left == 0:
+            return "max trials reached"
+        return ""
+
     def count(self, state: str) -> int:
         """How many trials are in `state`."""
         return getattr(self, f"{state}_count")
@@ -558,16 +569,14 @@ class Experiment(models.Model):
             return True
 
     def _check_budget(self) -> None:
-        settings = self.settings
-        if self.budget_left == 0:
-            raise Refused(
-                f"The budget is spent: {self.proposed_count} of {self.max_trials} trials were proposed. "
-                "Give a larger number of trials."
-            )
-        if settings.max_duration_s is not None and self.elapsed_s() >= settings.max_duration_s:
-            raise Refused("The maximum duration is reached. Give a longer one.")
-        if self.has_reached(settings.goal):
-            raise Refused(f"The goal {settings.goal:g} is reached. Give another goal.")
+        spent = {
+            "max trials reached": f"The budget is spent: {self.proposed_count} of {self.max_trials} trials were "
+            "proposed. Give a larger number of trials.",
+            "max duration reached": "The maximum duration is reached. Give a longer one.",
+            "goal reached": "The goal is reached. Give another one.",
+        }
+        if why := self.why_no_more():
+            raise Refused(spent[why])
 
     def has_reached(self, goal: float | None) -> bool:
         """Is the best value at least as good as `goal`?"""
@@ -622,7 +631,7 @@ class Experiment(models.Model):
 
     def line_up(self) -> int:
         """Turns suggestions into waiting trials while budget and concurrency have room. Returns how many."""
-        if self.state not in (ExperimentState.PENDING, ExperimentState.RUNNING):
+        if self.state not in (ExperimentState.PENDING, ExperimentState.RUNNING) or self.why_no_more():
             return 0
         room = self.concurrency - self.active_count
         if self.budget_left is not None:
