@@ -135,7 +135,7 @@ def version(experiments: ExperimentQuerySet) -> str:
     return " ".join(map(str, marks.values()))
 
 
-# What stands in the row itself, by state; the rest is behind “…”.
+# What stands in the row itself, by state.
 LIKELY = {
     ExperimentState.DRAFT: "enqueue",
     ExperimentState.PENDING: "dequeue",
@@ -272,14 +272,13 @@ def _waits(experiment: Experiment, served: set[str]) -> str:
 
 
 def _acts(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:
-    """What stands in the row, and the rest. A viewer has none."""
+    """What stands in the row, and what stands in its menu. A viewer has none."""
     if missing(user, "stop", experiment):
         return [], []
     likely = LIKELY.get(experiment.state)
-    offered = [verb for verb in ICONS if status.is_offered(verb, experiment.state)]
-    rest = [verb for verb in offered if verb != likely]
-    if "delete" not in offered:
-        rest.append("delete")  # people look for it: the menu says why not
-    # The word alone stands in the row; in the menu icons help to find it.
+    listed = [verb for verb in ICONS if status.is_offered(verb, experiment.state)]
+    if "delete" not in listed:
+        listed.append("delete")  # people look for it: the menu says why not
+    # The word alone stands in the row, where there is room for it; the menu has all.
     first = [replace(button(experiment, likely, user), icon="", is_primary=False)] if likely else []
-    return first, [button(experiment, verb, user) for verb in rest]
+    return first, [button(experiment, verb, user) for verb in listed]

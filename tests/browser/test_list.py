@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from experiments.models import Experiment
+from experiments.models import Experiment, Queue
 from tests.browser.conftest import PHONE, is_wider_than_its_window
 from tests.cast import end_all
 
@@ -104,16 +104,21 @@ def test_stop_asks_in_a_dialog_and_comes_back_to_the_list(open_as, alice, runnin
 
 
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 800, "height": 900}, {"width": 1360, "height": 900}])
-def test_the_page_never_scrolls_sideways(open_as, alice, lab, draft, in_state, viewport):
+def test_the_page_never_scrolls_sideways(open_as, alice, lab, draft, in_state, worker, viewport):
     """TD-X6: whatever people write into names, tags and projects."""
     wide = lab.projects.create(name="detection-of-very-small-objects-in-aerial-photographs")
     in_state("paused", name=LONG[:200], metric="a_rather/long_metric/name_that_goes_on").describe(
         by=alice, project=wide, tags=["a-tag-of-exactly-fifty-characters-" + "x" * 16, "b" * 50, "c"]
     )
-    Experiment.objects.update(reason="10 failures alike: " + "KeyError " * 20, best_value=-1.23456e-7)
+    Experiment.objects.update(reason="10 failures alike: " + "KeyError " * 20)
     draft("x" * 200)
+    waits = draft(
+        "waits", direction="minimize", metric="a_rather/long_metric/name_that_goes_on", max_trials=None
+    )
+    waits.enqueue(by=alice, queue=Queue.objects.create(name="q" * 64, is_open=True))
+    Experiment.objects.update(best_value=-1.23456e-7, best_number=3, last_number=987_654)
     page = open_as(alice, LIST, viewport)
-    expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.locator("tbody tr")).to_have_count(3)
     assert not is_wider_than_its_window(page)
     page.goto(LIST + "?q=nothing")
     assert not is_wider_than_its_window(page)
@@ -128,7 +133,8 @@ def test_on_a_phone_rows_are_cards_with_their_menu(open_as, alice, running):
     card = page.locator("tbody tr")
     assert card.bounding_box()["width"] < 390
     page.get_by_role("button", name="Actions for the run").click()
-    expect(page.get_by_role("link", name="Clone")).to_be_visible()
+    for act in ("Stop", "Clone"):
+        expect(page.get_by_role("link", name=act, exact=True)).to_be_visible()
 
 
 def test_everything_works_without_script(open_as, alice, draft):
