@@ -25,7 +25,7 @@ def of_experiment(experiment: Experiment, best: Trial | None, waiting: str, *, u
         told += [_trials(experiment), _running(experiment, waiting), _elapsed(experiment)]
     else:
         most = "no limit" if experiment.max_trials is None else count(experiment.max_trials)
-        at_once = plural(experiment.concurrency, "at once,at once")
+        at_once = f"{count(experiment.concurrency)} at once"
         told.append({"name": "Trials", "value": "0", "of": f"of {most}", "note": at_once})
     told.append(_search(experiment))
     if experiment.queue and experiment.is_active:

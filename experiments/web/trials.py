@@ -87,7 +87,6 @@ def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
         "total": total,
         "pager": pager,
         "every": 2 if experiment.is_active else None,
-        "has_runs": any(trial.worker for trial in shown),
     }
 
 
