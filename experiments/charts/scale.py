@@ -66,7 +66,7 @@ class Log:
     """A logarithmic scale; `low` and `high` are above zero. A tick a decade, thinned to about `count`."""
 
     def __init__(self, low: float, high: float, *, start: float, end: float, count: int = 4) -> None:
-        if low >= high:
+        if math.log10(high) - math.log10(low) < 1e-9:  # so near that they fall on one pixel
             low, high = max(low / 2, float_info.min), min(high * 2, float_info.max)
         self.low, self.high, self.start, self.end = low, high, start, end
         self._low = math.log10(low)
@@ -156,7 +156,7 @@ class Numbers:
         is_huge = self.largest >= 1e6 and (self.digits <= 3 or self.largest >= 1e12)
         self.is_power = is_huge or self.largest < 1e-3
         self.decimals = max(0, -last_digit)
-        self.more_decimals = max(self.decimals, span_digit)
+        self.more_decimals = min(max(self.decimals, span_digit), 15)
         self.more_digits = min(max(self.digits, first_digit + span_digit), 15)
 
     def short(self, value: float) -> str:
