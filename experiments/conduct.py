@@ -24,6 +24,7 @@ from experiments import nudge
 from experiments.models import (
     Experiment,
     ExperimentState,
+    Failure,
     Lease,
     Outcome,
     Overtaken,
@@ -135,7 +136,8 @@ def break_off(experiment: Experiment) -> None:
     last = list(last.order_by("-settled_rank").values_list("state", "failure", "detail")[:limit])
     if len(last) == limit and len(set(last)) == 1 and last[0][0] == TrialState.FAILED:
         _, failure, detail = last[0]
-        experiment.pause(by=None, because=f"{limit} trials in a row failed alike ({failure}): {detail}")
+        word = Failure(failure).label.lower()
+        experiment.pause(by=None, because=f"{limit} trials in a row failed alike ({word}): {detail}")
 
 
 def wind_down(experiment: Experiment, *, because: str) -> None:

@@ -14,11 +14,11 @@ import pytest
 from tests.support.postgres import Postgres
 from tests.support.valkey import Valkey
 
+DATABASE_FREE = ("charts", "house", "runner", "search", "trialdeck")
 FOREIGN = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "TZ")
 
 _data = Path(tempfile.mkdtemp(prefix="trialdeck-tests-")).resolve()
 _postgres: Postgres | None = None
-_without_browser = 0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name in FOREIGN or name.startswith(("TRIALDECK_", "GRANIAN_", "CELERY_")):
             del os.environ[name]
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # this process only hands tests out; each that runs them has a folder and servers of its own
     os.environ["TRIALDECK_DATA"] = str(_data)
     os.environ["TRIALDECK_STATIC"] = str(_data / "static")
     (_data / "static").mkdir()
@@ -47,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # The test database *is* the one that the environment names, so that workers and consoles which a test
     # starts see its rows. It lives in a folder made a moment ago; nobody's data can be hit.
     database = settings.DATABASES["default"]
-    database["TEST"] = {"NAME": database["NAME"]}
+    database.setdefault("TEST", {}).update(NAME=database["NAME"])
     # The manifest would need collectstatic; a strong password hash would need seconds.
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -62,22 +64,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    global _without_browser
-    if find_chromium():
-        return
-    browser = [item for item in items if item.get_closest_marker("browser")]
-    if browser:
-        _without_browser = len(browser)
-        config.hook.pytest_deselected(items=browser)
-        items[:] = [item for item in items if not item.get_closest_marker("browser")]
+    left_out = []
+    if config.getoption("--pg"):
+        left_out = [item for item in items if _is_the_same_on_any_database(item)]
+    elif not find_chromium():
+        left_out = [item for item in items if item.get_closest_marker("browser")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_the_same_on_any_database(item: pytest.Item) -> bool:
+    """Pure floors, house rules and what the browser does with a page: proved once, by the run on SQLite."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return folder in DATABASE_FREE or item.get_closest_marker("browser") is not None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _without_browser:
+    if terminalreporter.config.getoption("--pg"):
+        terminalreporter.write_line("Tests that know no database, and those of the browser, ran with SQLite.")
+    elif not find_chromium():
         terminalreporter.write_line(
-            f"NO CHROMIUM FOUND: {_without_browser} BROWSER TESTS DID NOT RUN (apt-get install chromium)",
-            red=True,
-            bold=True,
+            "NO CHROMIUM FOUND: THE BROWSER TESTS DID NOT RUN (apt-get install chromium)", red=True, bold=True
         )
 
 
@@ -93,6 +100,11 @@ def chromium() -> str:
     found = find_chromium()
     assert found, "a test that needs a browser must carry @pytest.mark.browser"
     return found
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix() -> None:
+    """Side by side (-n), each process has a data folder and a server of its own: no suffix is needed."""
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ class Experiment(models.Model):
         return f"{self.name} ({self.public_id})"
 
     def save(self, **kwargs: Any) -> None:
-        self.folded_name = fold(self.name)
+        self.folded_name = fold(self.name)[:600]  # one letter may fold into eighteen
         if kwargs.get("update_fields") and "name" in kwargs["update_fields"]:
             kwargs["update_fields"] = {*kwargs["update_fields"], "folded_name"}
         super().save(**kwargs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from . import status
@@ -334,7 +334,9 @@ class Trial(models.Model):
 
     def begun(self, *, pid: int) -> None:
         """The worker started its process."""
-        Trial.objects.filter(pk=self.pk, claim=self.claim, state__in=status.TRIAL_ALIVE).update(pid=pid)
+        Trial.objects.filter(pk=self.pk, claim=self.claim, state__in=status.TRIAL_ALIVE).update(
+            pid=pid, version=F("version") + 1
+        )
 
     # --- stopped -----------------------------------------------------------------------------------------
 
