@@ -10,6 +10,7 @@ DATA   ?=
 SLOTS  ?=
 DEMO   ?= 1
 ARGS   ?=
+JOBS   ?= 3
 
 UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOTS)) $(if $(filter 0,$(DEMO)),--no-demo)
 
@@ -18,7 +19,7 @@ UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOT
 
 help:
 	@echo "make up     start the console  (PORT=8000 DATA=var SLOTS=<cores> DEMO=0)"
-	@echo "make test   the whole suite, on SQLite and then on PostgreSQL  (ARGS='-k stop')"
+	@echo "make test   the whole suite, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=3)"
 	@echo "make lint   ruff and the import contracts"
 	@echo "make soak   the tests that take minutes"
 	@echo "make lock   write requirements.lock anew from pyproject.toml"
@@ -30,8 +31,8 @@ up: $(STAMP)
 # Both databases are always tried; the status is that of the worse one.
 test: $(STAMP)
 	@status=0; \
-	echo "== On SQLite"; $(BIN)/python -m pytest -m "not soak" $(ARGS) || status=1; \
-	echo "== On PostgreSQL"; $(BIN)/python -m pytest -m "not soak" --pg $(ARGS) || status=1; \
+	echo "== On SQLite"; $(BIN)/python -m pytest -n $(JOBS) -m "not soak" $(ARGS) || status=1; \
+	echo "== On PostgreSQL"; $(BIN)/python -m pytest -n $(JOBS) -m "not soak" --pg $(ARGS) || status=1; \
 	exit $$status
 
 lint: $(STAMP)
