@@ -30,6 +30,7 @@ from experiments.models import (
     LogPiece,
     Outcome,
     Point,
+    Source,
     Trial,
     TrialState,
     Worker,
@@ -376,11 +377,25 @@ class Run:
             metric=settings.metric,
             user=settings.environment,
         )
+        if earlier := self._retrying(self.previous_output):
+            env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
         self._metrics = MetricsReader(self.folder.metrics, settings.metric)
         self._log = LogReader(self.folder.log)
         if settings.source == "stdout":
             self._pattern = PatternReader(settings.pattern, settings.metric)
         return argv, cwd, env
+
+    def previous_output(self) -> Path | None:
+        """TD-X2: the output folder of the nearest earlier attempt that left something in it on this machine, so
+        that a rerun or a retry can go on from its checkpoint. An attempt that died before it saved anything does
+        not hide what the one before it had saved."""
+        trial = self.trial
+        while trial.source in (Source.RERUN, Source.RETRY) and trial.rerun_of:
+            trial = trial.rerun_of
+            folder = TrialFolder(self.worker.trials_folder, self.trial.experiment.public_id, trial.number)
+            if _has_anything(folder.output):
+                return folder.output
+        return None
 
     def outcome(self, ended: Exit) -> Outcome:
         """What the exit, the log's tail and the metrics say together."""
@@ -585,6 +600,13 @@ def worker_line(name: str) -> str:
 
 def _file_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+
+
+def _has_anything(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:  # it is not on this machine, or may not be read
+        return False
 
 
 def _sentence(text: str) -> str:
