@@ -63,7 +63,7 @@ def _running_now(experiment: Experiment) -> list[Trial]:
     if not experiment.alive_count:
         return []
     alive = experiment.trials.filter(state__in=status.TRIAL_ALIVE).select_related("worker")
-    return list(alive.defer("raw", "params", "sampler_attrs").order_by("number")[:MOST_SHOWN])
+    return list(alive.defer("raw", "params", "sampler_attrs").order_by("state", "number")[:MOST_SHOWN])
 
 
 def _best_context(experiment: Experiment) -> dict[str, object]:

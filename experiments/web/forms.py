@@ -180,7 +180,7 @@ class NewExperiment(forms.Form):
     )
     source = forms.ChoiceField(
         choices=[
-            ("sdk", "The script reports it (trialdeck or nni)"),
+            ("sdk", "The script reports it, through trialdeck"),
             ("stdout", "Standard output, by regular expression"),
             ("file", "A JSON file that the script writes"),
         ],

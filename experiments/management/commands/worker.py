@@ -58,7 +58,10 @@ def lines_of(names: list[str]) -> list[str]:
     known = {queue.name: queue.line for queue in Queue.objects.all()}
     for name in names:
         if name not in known:
-            refuse(f"There is no queue {name!r}; there are: {', '.join(sorted(known)) or 'none yet'}.")
+            refuse(
+                f"There is no queue {name!r}; there are: {', '.join(sorted(known)) or 'none yet'}. "
+                "An administrator makes queues under /admin/."
+            )
     return [known[name] for name in names]
 
 
@@ -68,7 +71,9 @@ def start_worker(name: str, *, queues: list[str], slots: int) -> None:
     from experiments.launch import LocalWorker, Taken
 
     usual = LEASE_APART_S if os.environ.get("REDIS_URL") else LEASE_S
-    lease_s = whole_number(os.environ.get("TRIALDECK_LEASE_S", usual), name="TRIALDECK_LEASE_S", low=4, high=3600)
+    lease_s = whole_number(
+        os.environ.get("TRIALDECK_LEASE_S", usual), name="TRIALDECK_LEASE_S", low=4, high=3600
+    )
     try:
         tasks.serve(LocalWorker(name=name, queues=queues, slots=slots, data=settings.DATA, lease_s=lease_s))
     except Taken as error:
