@@ -157,6 +157,7 @@ EXPERIMENT_VERBS: dict[str, tuple[str, str]] = {
     "publish": ("lock", "published it"),
     "delete": ("trash", "deleted it"),
     "restore": ("reset", "restored it"),
+    "release": ("stop", "took a worker's trials away"),
 }
 
 
@@ -190,6 +191,8 @@ def _of_trial(event: Event) -> Line:
         return told("moving", "", "is told to stop", why, glyph="stopping")
     if verb == "rerun":
         return told("", f"{by or 'Trialdeck'} reran {why.removeprefix('of ')} as", "", icon="rerun")
+    if verb == "requeue":
+        return told("", f"{by or 'Trialdeck'} requeued", "", why, icon="rerun")
     if verb == "retry":
         return told("", "", f"tries {why.removeprefix('of ')} again", "its worker was lost", icon="rerun")
     if verb == "add":

@@ -1,4 +1,5 @@
-"""Floor 4: the administrator's door. History can be read here, never changed; fast with 100,000 trials."""
+"""Floor 4: the administrator's door. History is read here and changes by its own verbs alone (`acts`); fast with
+100,000 trials."""
 
 from __future__ import annotations
 
@@ -40,6 +41,8 @@ from experiments.models import (
 )
 from experiments.models.exact import ExactJSONField
 from experiments.runner.log import plain
+
+from .acts import ON_EXPERIMENTS, ON_TRIALS, ON_WORKERS, Acting
 
 MOST_COUNTED = 10_000
 
@@ -380,9 +383,10 @@ class Queues(Door):
 
 
 @admin.register(Worker)
-class Workers(History):
+class Workers(Acting, History):
     """Who runs trials, and when it was last heard."""
 
+    actions = ON_WORKERS
     list_display = ("name", "host", "pid", "queues", "slots", "heard_at", "gone_at", "is_draining")
     ordering = ("name",)
     to_experiment = ""
@@ -398,9 +402,10 @@ class Leases(History):
 
 
 @admin.register(Experiment)
-class Experiments(History):
+class Experiments(Acting, History):
     """Every experiment, the trash included."""
 
+    actions = ON_EXPERIMENTS
     list_display = ("public_id", "name", "workspace", "state", "creator", "created_at", "proposed_count")
     list_filter = (state_filter(status.EXPERIMENT_STATES), InTrash)
     related = ("workspace", "project", "creator", "parent", "queue", "revision")
@@ -427,9 +432,10 @@ class Revisions(History):
 
 
 @admin.register(Trial)
-class Trials(History):
+class Trials(Acting, History):
     """Every trial, the trash included."""
 
+    actions = ON_TRIALS
     list_display = ("__str__", "state", "failure", "value", "worker", "created_at", "duration_s", "attempt")
     list_filter = (state_filter(status.TRIAL_STATES), InTrash)
     related = ("experiment", "revision", "worker", "rerun_of__experiment")
