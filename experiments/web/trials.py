@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import F, FilteredRelation, OrderBy, Q, QuerySet, Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.views.decorators.http import require_safe
 
 from experiments.access import may
@@ -41,12 +41,25 @@ class Row:
     why_not: str
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The trials of a view, in its order; the state and the sort as understood."""
+
+    trials: QuerySet[Trial]
+    state: str
+    sort: str
+
+
 @login_required
 @require_safe
 def index(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
     """PAI-N3, PAI-S1, PAI-S2: the table. A page is a fixed number of queries, with one trial or with 10,000."""
     experiment = find(request, workspace, public_id)
-    reported = experiment.trials.filter(state__in=status.TRIAL_ALIVE) if experiment.alive_count else None
+    reported = (
+        experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by("state", "number")
+        if experiment.alive_count
+        else None
+    )
     live = Live(
         request,
         fragments={"head", "rows"},
@@ -66,13 +79,10 @@ def index(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
 
 def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
     names = [parameter.name for parameter in experiment.settings.space.parameters]
-    state = request.GET.get("state", "")
-    state = state if state in status.TRIAL_STATES else ""
-    sort = request.GET.get("sort", "")
-    trials = experiment.trials.filter(state=state) if state else experiment.trials.all()
-    trials, sort = in_order(trials, sort, names)
+    wanted = asked(request.GET, experiment)
+    state = wanted.state
     total = experiment.count(state) if state else trials_of(experiment)
-    trials = trials.select_related("worker", "rerun_of", "revision").defer(
+    trials = wanted.trials.select_related("worker", "rerun_of", "revision").defer(
         "raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw"
     )
     shown, pager = page_of(request, trials, total=total)
@@ -81,13 +91,34 @@ def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
         "columns": [
             {"name": name, "key": PARAMETER + name, "is_num": _is_num(shown, name)} for name in names
         ],
-        "sort": sort,
+        "sort": wanted.sort,
         "chips": _chips(experiment, state),
         "state": state,
         "total": total,
         "pager": pager,
+        "csv": _file_url(request, experiment, "trials-csv"),
+        "json": _file_url(request, experiment, "trials-json"),
         "every": 2 if experiment.is_active else None,
+        "may_add": may(request.user, "add_trial", experiment)
+        and status.is_offered("add_trial", experiment.state),
     }
+
+
+def asked(query: QueryDict, experiment: Experiment) -> Asked:
+    """What the address asks for. What makes no sense there counts as not asked."""
+    names = [parameter.name for parameter in experiment.settings.space.parameters]
+    state = query.get("state", "")
+    state = state if state in status.TRIAL_STATES else ""
+    trials = experiment.trials.filter(state=state) if state else experiment.trials.all()
+    trials, sort = in_order(trials, query.get("sort", ""), names)
+    return Asked(trials, state=state, sort=sort)
+
+
+def _file_url(request: HttpRequest, experiment: Experiment, page: str) -> str:
+    """The address of this table as a file: the same filters and order, all pages."""
+    query = request.GET.copy()
+    query.pop("page", None)
+    return f"{url_of(experiment, page)}?{query.urlencode()}".rstrip("?")
 
 
 def in_order(trials: QuerySet[Trial], sort: str, names: list[str]) -> tuple[QuerySet[Trial], str]:
