@@ -386,17 +386,20 @@ class Experiment(models.Model):
 
     # --- settings ----------------------------------------------------------------------------------------
 
-    def edit(self, settings: Settings, *, by: User, seen: int) -> bool:
-        """TD-A1: all settings of a draft. `seen` is the revision number that the person looked at.
+    def edit(self, settings: Settings, *, by: User, seen: int, note: str = "") -> bool:
+        """TD-A1: all settings of a draft. `seen` is the revision number that the person looked at, `note` the
+        reason in their words.
 
         Returns False, and makes no revision, when nothing differs.
         """
         with self.turn():
             self.allows("edit")
             self._check_seen(seen)
-            return self._accept(settings, by=by, verb="edit")
+            return self._accept(settings, by=by, verb="edit", note=note)
 
-    def update(self, settings: Settings, *, by: User, seen: int, stops_surplus: bool = False) -> bool:
+    def update(
+        self, settings: Settings, *, by: User, seen: int, note: str = "", stops_surplus: bool = False
+    ) -> bool:
         """TD-A2: settings under way (TD-U1…U9). Makes one revision; later trials obey it.
 
         `stops_surplus` stops the newest running trials when the concurrency falls below what runs.
@@ -409,7 +412,7 @@ class Experiment(models.Model):
             locked = {name: [reason] for name, reason in LOCKED.items() if name in differing}
             if locked:
                 raise Invalid(locked)
-            if not self._accept(settings, by=by, verb="update"):
+            if not self._accept(settings, by=by, verb="update", note=note):
                 return False
             if PROPOSAL_FIELDS & differing.keys():
                 self.drop_proposals()
@@ -435,13 +438,13 @@ class Experiment(models.Model):
                 f"revision {seen}). Look at the new values and submit again."
             )
 
-    def _accept(self, settings: Settings, *, by: User, verb: str) -> bool:
+    def _accept(self, settings: Settings, *, by: User, verb: str, note: str = "") -> bool:
         differing = self.settings.differences(settings)
         if not differing:
             return False
         before = self.revision.number
         self._mirror(settings)
-        self._revise(settings, by=by)
+        self._revise(settings, by=by, note=note)
         self.updated_at = timezone.now()
         Event.note(
             verb,
@@ -449,7 +452,7 @@ class Experiment(models.Model):
             by=by,
             before=str(before),
             after=str(self.revision.number),
-            why=", ".join(sorted(differing)),
+            why=", ".join(sorted(differing)) + (f": {note}" if note else ""),
             changes={name: list(pair) for name, pair in differing.items()},
         )
         return True
@@ -458,10 +461,10 @@ class Experiment(models.Model):
         for name in ("metric", "direction", "algorithm", "max_trials", "concurrency", "max_trial_duration_s"):
             setattr(self, name, getattr(settings, name))
 
-    def _revise(self, settings: Settings, *, by: User | None) -> None:
+    def _revise(self, settings: Settings, *, by: User | None, note: str = "") -> None:
         number = self.revision.number + 1 if self.revision else 1
         self.revision = Revision.objects.create(
-            experiment=self, number=number, document=settings.document(), by=by
+            experiment=self, number=number, document=settings.document(), by=by, note=note[:200]
         )
 
     # --- queue ---------------------------------------------------------------------------------------------

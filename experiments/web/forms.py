@@ -13,7 +13,7 @@ from django import forms
 from django.forms import BoundField
 from django.forms.utils import ErrorDict
 
-from experiments.models import Experiment, Invalid, Queue, Settings, User, Workspace
+from experiments.models import Experiment, Invalid, Project, Queue, Settings, User, Workspace
 from experiments.models.experiment import Visibility
 from experiments.search import early, engine
 from experiments.search.checks import Argument
@@ -23,6 +23,7 @@ from . import listing, space_rows
 
 BLANK_ROWS = 3
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+SPANS = ("max_duration_s", "max_trial_duration_s", "stop_grace_s")
 
 _SPAN = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([smhd]?)", re.IGNORECASE)
 _SETTINGS = [one.name for one in fields(Settings)]
@@ -117,8 +118,11 @@ def _area(rows: int, placeholder: str = "", css: str = "") -> forms.Textarea:
     )
 
 
-class NewExperiment(forms.Form):
-    """TD-F1 to F8. `settings` is there when the form is valid, `space` when at least the search space is."""
+class ExperimentForm(forms.Form):
+    """TD-F1 to F7: what describes an experiment and all its settings, for whoever makes or edits one.
+
+    `settings` is there when the form is valid, `space` when at least the search space is.
+    """
 
     name = _text(
         max_length=200,
@@ -126,6 +130,9 @@ class NewExperiment(forms.Form):
         error_messages={"required": "Give the experiment a name."},
     )
     project = forms.ModelChoiceField(None, empty_label=None)
+    new_project = _text(
+        required=False, max_length=100, label="Create new", help_text="Its name; instead of the chosen one."
+    )
     tags = TagsField(
         required=False,
         widget=forms.TextInput(attrs={"placeholder": "baseline, nightly", "autocomplete": "off"}),
@@ -238,25 +245,17 @@ class NewExperiment(forms.Form):
         required=False, widget=_area(2, "start_step=5"), label="Arguments of the rule"
     )
 
-    queue = QueueField(None, empty_label=None)
-    made_as = forms.UUIDField(widget=forms.HiddenInput, required=False)
+    refusal = "Nothing was made yet"
 
     def __init__(self, data: Mapping | None = None, *, room: Workspace, **given: object) -> None:
         super().__init__(data, label_suffix="", **given)
         self.room = room
         self.settings: Settings | None = None
         self.space: Space | None = None
-        default = Queue.default()
         self.fields["project"].queryset = room.projects.all()
-        self.fields["queue"].queryset = Queue.objects.granted_to(room)
-        self.fields["queue"].served = listing.served_queues()
-        self.initial.setdefault("project", room.projects.filter(name="Default").first())
-        self.initial.setdefault("queue", default)
-        self.initial.setdefault("seed", secrets.randbelow(10_000))
-        self.initial.setdefault("made_as", uuid.uuid4())
-        for span in ("max_duration_s", "max_trial_duration_s", "stop_grace_s"):
+        for span in SPANS:
             self.fields[span].widget.attrs |= {"class": "is-num", "autocomplete": "off"}
-        self.rows = self._rows(data) if data is not None else _first_rows()
+        self.rows = self._rows(data) if data is not None else self._first_rows()
         self.is_checked = not ({"add_row", "drop_row"} & self.data.keys())
 
     def full_clean(self) -> None:
@@ -269,17 +268,21 @@ class NewExperiment(forms.Form):
     def clean(self) -> dict:
         cleaned = super().clean()
         self._read_space()
-        known = {name: cleaned[name] for name in _SETTINGS if name in cleaned and name not in self.errors}
-        known["space_document"] = self.space.document if self.space else {}
-        if not known.get("metric"):
-            known.pop("metric", None)
         try:
-            self.settings = Settings.checked(known)
+            self.settings = Settings.checked(self._told(cleaned))
         except Invalid as error:
             self.refuse(error)
         if self.errors:
             self.settings = None
         return cleaned
+
+    def _told(self, cleaned: dict) -> dict:
+        """The settings as far as they could be read."""
+        known = {name: cleaned[name] for name in _SETTINGS if name in cleaned and name not in self.errors}
+        known["space_document"] = self.space.document if self.space else {}
+        if not known.get("metric"):
+            known.pop("metric", None)
+        return known
 
     def refuse(self, error: Invalid) -> None:
         """Says what `Invalid` says, each at its field; a field that has a fault already keeps that one."""
@@ -287,26 +290,17 @@ class NewExperiment(forms.Form):
             if name not in self.errors:
                 self.add_error(name if name in self.fields else None, said)
 
-    def make(self, *, by: User) -> Experiment:
-        """The draft. Raises `Invalid` or `Refused`."""
+    def describes(self) -> dict[str, object]:
+        """Name, project, description, tags, visibility, as they were typed. A new project is made now."""
         said = self.cleaned_data
-        return Experiment.draft(
-            self.room,
-            by=by,
-            name=said["name"],
-            settings=self.settings,
-            project=said["project"],
-            description=said["description"],
-            tags=said["tags"],
-            visibility=said["visibility"],
-            queue=said["queue"],
-        )
+        told = {name: said[name] for name in ("name", "description", "tags", "visibility")}
+        return {**told, "project": project_of(self.room, said)}
 
     @property
     def heading(self) -> str:
         """What stands over the list of faults."""
         count = len(self.errors)
-        return f"Nothing was made yet: {count} {'field needs' if count == 1 else 'fields need'} you."
+        return f"{self.refusal}: {count} {'field needs' if count == 1 else 'fields need'} you."
 
     @property
     def lacking(self) -> list[BoundField]:
@@ -360,8 +354,88 @@ class NewExperiment(forms.Form):
                 self.add_error("space_document", [str(fault) for fault in error.faults])
 
 
-def _first_rows() -> list[space_rows.Row]:
-    return [space_rows.Row(type=kind) for kind in ("loguniform", "choice", "uniform")]
+class NewExperiment(ExperimentForm):
+    """TD-F1 to F8: Create experiment; with a `source`, filled with what that one is."""
+
+    queue = QueueField(None, empty_label=None)
+    made_as = forms.UUIDField(widget=forms.HiddenInput, required=False)
+
+    def __init__(
+        self,
+        data: Mapping | None = None,
+        *,
+        room: Workspace,
+        source: Experiment | None = None,
+        initial: Mapping | None = None,
+    ) -> None:
+        self.source = source
+        filled = {**described(source), **typed(source.settings), "queue": source.queue} if source else {}
+        super().__init__(data, room=room, initial={**filled, **(initial or {})})
+        self.fields["queue"].queryset = Queue.objects.granted_to(room)
+        self.fields["queue"].served = listing.served_queues()
+        self.initial.setdefault("project", room.projects.filter(name="Default").first())
+        self.initial["queue"] = self.initial.get("queue") or Queue.default()
+        self.initial.setdefault("seed", secrets.randbelow(10_000))
+        self.initial.setdefault("made_as", uuid.uuid4())
+
+    def make(self, *, by: User) -> Experiment:
+        """The draft. Raises `Invalid` or `Refused`."""
+        return Experiment.draft(
+            self.room,
+            by=by,
+            settings=self.settings,
+            parent=self.source,
+            queue=self.cleaned_data["queue"],
+            **self.describes(),
+        )
+
+    def _first_rows(self) -> list[space_rows.Row]:
+        if self.source:
+            return space_rows.rows_of(self.source.settings.space_document)
+        return [space_rows.Row(type=kind) for kind in ("loguniform", "choice", "uniform")]
+
+
+def project_of(room: Workspace, said: Mapping) -> Project:
+    """The chosen project, or the one that is named anew (made when there is none of that name yet)."""
+    name = " ".join((said.get("new_project") or "").split())
+    return room.projects.get_or_create(name=name)[0] if name else said["project"]
+
+
+def described(experiment: Experiment) -> dict[str, object]:
+    """What describes an experiment, as a person would type it."""
+    return {
+        "name": experiment.name,
+        "project": experiment.project_id,
+        "tags": ", ".join(experiment.tags),
+        "visibility": experiment.visibility,
+        "description": experiment.description,
+    }
+
+
+def typed(settings: Settings) -> dict[str, object]:
+    """Settings as a person would type them."""
+    told = settings.document()
+    for name in SPANS:
+        told[name] = span_of(told[name])
+    told["environment"] = "\n".join(f"{name}={text}" for name, text in told["environment"].items())
+    for name in ("weights", "algorithm_arguments", "early_stopping_arguments"):
+        told[name] = "\n".join(f"{key}={space_rows.text_of([one])}" for key, one in told[name].items())
+    told["space_document"] = json.dumps(settings.space_document, indent=2, ensure_ascii=False)
+    return told
+
+
+def span_of(seconds: float | None) -> str:
+    """Seconds as `SpanField` reads them: `1d 4h`, `90.5s`; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds != int(seconds):
+        return f"{seconds}s"
+    rest, parts = int(seconds), []
+    for unit, length in reversed(UNITS_S.items()):
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts) or "0s"
 
 
 def arguments_of(arguments: tuple[Argument, ...]) -> list[dict]:

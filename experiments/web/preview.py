@@ -8,7 +8,7 @@ from experiments.runner import command as commands
 from experiments.search import engine
 from experiments.templatetags.deck import value
 
-from .forms import NewExperiment
+from .forms import ExperimentForm
 
 DRAWS = 5
 
@@ -39,7 +39,7 @@ class Preview:
         return range(1, count + 1)
 
 
-def preview(form: NewExperiment) -> Preview | None:
+def preview(form: ExperimentForm) -> Preview | None:
     """What can be shown of a checked form; None without a valid search space."""
     space = form.space
     if space is None:

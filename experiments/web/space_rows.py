@@ -164,7 +164,11 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 def _is_bare(text: str) -> bool:
     """Does this text, typed without quotes, read as itself?"""
     return (
-        "," not in text and text[:1] not in ('"', "[") and text == text.strip() != "" and _word(text) == text
+        "," not in text
+        and text[:1] not in ('"', "[")
+        and text == text.strip() != ""
+        and text.isprintable()  # a field of one line keeps no line break
+        and _word(text) == text
     )
 
 
