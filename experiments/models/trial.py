@@ -32,6 +32,10 @@ class Source(models.TextChoices):
     RERUN = "rerun", "Rerun"
     RETRY = "retry", "Retried after its worker was lost"
     ADDED = "added", "Added by hand"
+    REPLICA = "replica", "Replica of a good one"
+
+
+MOST_REPLICAS = 100  # at a time: each is a job
 
 
 class Failure(models.TextChoices):
@@ -279,10 +283,11 @@ class Trial(models.Model):
             raw=self.raw if self.raw is not None and space.fits(self.raw) else space.to_raw(self.params),
             source=source,
             rerun_of=self,
-            attempt=self.attempt + 1,
+            attempt=1 if source == Source.REPLICA else self.attempt + 1,
             retries=self.retries + 1 if lost else 0,
         )
-        Event.note(source, self.experiment, trial=trial, by=by, after=trial.state, why=f"of #{self.number}")
+        verb = "replicate" if source == Source.REPLICA else source
+        Event.note(verb, self.experiment, trial=trial, by=by, after=trial.state, why=f"of #{self.number}")
         self.experiment.announce()
         return trial
 
@@ -453,6 +458,19 @@ class Trial(models.Model):
             if other:
                 raise Refused(f"#{other.number} has the same values and is {other.state}: nothing to rerun.")
             return self.copy(source=Source.RERUN, by=by, revision=revision, keeps_revision=not current)
+
+    def replicate(self, *, by: User, count: int) -> list[Trial]:
+        """`count` new trials with the values and the settings of this succeeded one, free of budget. Each has a
+        number of its own, from which its script takes its seed; their results inform the search. Raises `Refused`
+        with the reason, `Invalid` for a count that is not possible."""
+        with self.turn():
+            self.experiment.allows("add_trial")
+            if self.state != TrialState.SUCCEEDED:
+                raise Refused(f"Only a succeeded trial can be replicated; #{self.number} is {self.state}.")
+            if not 1 <= count <= MOST_REPLICAS:
+                raise Invalid({"count": [f"From 1 to {MOST_REPLICAS} replicas at a time are possible."]})
+            made = {"source": Source.REPLICA, "by": by, "revision": self.revision, "keeps_revision": True}
+            return [self.copy(**made) for _ in range(count)]
 
     def equals(self, revision: Revision | None = None) -> models.QuerySet[Trial]:
         """Trials of this experiment with the same values and command, this one among them."""

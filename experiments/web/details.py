@@ -13,7 +13,13 @@ from experiments.models import Experiment, ExperimentState, Refused, Trial, stat
 
 from .acts import buttons
 
-ASKING = {"experiment-act", "trial-stop", "trial-rerun"}  # pages that ask: nobody wants to come back to them
+ASKING = {  # pages that ask: nobody wants to come back to them
+    "experiment-act",
+    "experiment-add",
+    "trial-stop",
+    "trial-rerun",
+    "trial-replicate",
+}
 
 # A word for why it is in this state stands beside these; elsewhere the reason is said where it matters.
 SAYS_WHY = (ExperimentState.COMPLETED, ExperimentState.STOPPED, ExperimentState.STOPPING)

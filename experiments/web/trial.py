@@ -93,6 +93,10 @@ def _acts(request: HttpRequest, trial: Trial) -> list[Button]:
         reason = reruns.why_not([trial], experiment)[trial.number]
         url = url_of_trial(trial, "trial-rerun")
         return [Button("Rerun", url, icon="rerun", is_question=True, why_not=reason)]
+    may_add = may(user, "add_trial", experiment) and status.is_offered("add_trial", experiment.state)
+    if trial.state == TrialState.SUCCEEDED and may_add:
+        url = url_of_trial(trial, "trial-replicate")
+        return [Button("Replicate", url, icon="clone", is_question=True)]
     return []
 
 

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from . import experiment, experiments, session, trial, trials, workspaces
+from . import add, experiment, experiments, session, trial, trials, workspaces
 
 E = "w/<slug:workspace>/experiments/"
 ONE = E + "<slug:public_id>/"
@@ -20,9 +20,11 @@ urlpatterns = [
     path(E + "new/", experiments.new, name="experiment-new"),
     path(ONE, experiment.show, name="experiment"),
     path(ONE + "trials/", trials.index, name="experiment-trials"),
+    path(ONE + "add/", add.add, name="experiment-add"),
     path(ONE + "<slug:verb>/", experiment.act, name="experiment-act"),
     path(TRIAL, trial.show, name="trial"),
     path(TRIAL + "log/", trial.log, name="trial-log"),
     path(TRIAL + "stop/", trial.stop, name="trial-stop"),
     path(TRIAL + "rerun/", trial.rerun, name="trial-rerun"),
+    path(TRIAL + "replicate/", add.replicate, name="trial-replicate"),
 ]

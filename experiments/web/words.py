@@ -193,6 +193,8 @@ def _of_trial(event: Event) -> Line:
         return told("", f"{by or 'Trialdeck'} reran {why.removeprefix('of ')} as", "", icon="rerun")
     if verb == "requeue":
         return told("", f"{by or 'Trialdeck'} requeued", "", why, icon="rerun")
+    if verb == "replicate":
+        return told("", f"{by} replicated {why.removeprefix('of ')} as", "", icon="clone")
     if verb == "retry":
         return told("", "", f"tries {why.removeprefix('of ')} again", "its worker was lost", icon="rerun")
     if verb == "add":
