@@ -12,6 +12,7 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import access
@@ -58,6 +59,8 @@ def index(request: HttpRequest, workspace: str) -> HttpResponse:
             "asked": page.asked,
             "sort": page.asked.sort,
             "sizes": listing.SIZES,
+            "csv": reverse("experiments-csv", args=[room.slug]) + page.asked.url(),
+            "json": reverse("experiments-json", args=[room.slug]) + page.asked.url(),
             "every_s": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,
             "may_create": access.may(request.user, "create", room),
             # Asked for by the filters only, which a fragment does not show.

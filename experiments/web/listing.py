@@ -85,6 +85,11 @@ class Asked:
             experiments = experiments.filter(HasTag("tags", Value(self.tag)))
         return experiments
 
+    def matching(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
+        """Those that match everything asked for."""
+        among = self.among(experiments)
+        return among.filter(state=self.status) if self.status else among
+
     def ordered(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
         key, falls = self.sort.removeprefix("-"), self.sort.startswith("-")
         if key == "best":

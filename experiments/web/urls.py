@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from . import add, experiment, experiments, session, trial, trials, workspaces
+from . import experiment, experiments, exports, session, trial, trials, workspaces
 
 E = "w/<slug:workspace>/experiments/"
 ONE = E + "<slug:public_id>/"
@@ -17,14 +17,16 @@ urlpatterns = [
     path("workspaces/", workspaces.index, name="workspaces"),
     path("w/<slug:workspace>/", workspaces.show, name="workspace"),
     path(E, experiments.index, name="experiments"),
+    path("w/<slug:workspace>/experiments.csv", exports.experiments, {"kind": "csv"}, name="experiments-csv"),
+    path("w/<slug:workspace>/experiments.json", exports.experiments, {"kind": "json"}, name="experiments-json"),
     path(E + "new/", experiments.new, name="experiment-new"),
     path(ONE, experiment.show, name="experiment"),
     path(ONE + "trials/", trials.index, name="experiment-trials"),
-    path(ONE + "add/", add.add, name="experiment-add"),
+    path(ONE + "trials.csv", exports.of_trials, {"kind": "csv"}, name="trials-csv"),
+    path(ONE + "trials.json", exports.of_trials, {"kind": "json"}, name="trials-json"),
     path(ONE + "<slug:verb>/", experiment.act, name="experiment-act"),
     path(TRIAL, trial.show, name="trial"),
     path(TRIAL + "log/", trial.log, name="trial-log"),
     path(TRIAL + "stop/", trial.stop, name="trial-stop"),
     path(TRIAL + "rerun/", trial.rerun, name="trial-rerun"),
-    path(TRIAL + "replicate/", add.replicate, name="trial-replicate"),
 ]

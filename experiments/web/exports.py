@@ -1,0 +1,203 @@
+"""The tables as files, .csv and .json: the filters and the order of the address, all rows, whole values.
+
+What the columns mean is told in docs/exports.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from experiments.models import Experiment, Refused, Trial, status
+from experiments.runner.command import text_of
+
+from . import listing, trials
+from .details import find as find_experiment
+from .workspaces import find as find_room
+
+AT_ONCE = 500  # rows read, and told, at a time
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would calculate
+
+Record = dict[str, object]
+
+
+@login_required
+@require_safe
+def experiments(request: HttpRequest, workspace: str, kind: str) -> StreamingHttpResponse:
+    """TD-X6: the list of experiments as it is filtered and sorted."""
+    room = find_room(request, workspace)
+    if not room.has_automl:
+        raise Refused(f"AutoML is switched off in the workspace {room}. An owner can switch it on.")
+    asked = listing.Asked.of(request.GET)
+    mine = Experiment.objects.visible_to(request.user).filter(workspace=room)
+    rows = asked.ordered(asked.matching(mine)).select_related("project", "creator", "queue", "parent")
+    now = timezone.now()
+    return _answer(rows, lambda row: of_experiment(row, now), EXPERIMENT, kind=kind, name=room.slug)
+
+
+@login_required
+@require_safe
+def of_trials(request: HttpRequest, workspace: str, public_id: str, kind: str) -> StreamingHttpResponse:
+    """TD-X6: the Trials tab as it is filtered and sorted."""
+    experiment = find_experiment(request, workspace, public_id)
+    rows = trials.asked(request.GET, experiment).trials.select_related("worker", "rerun_of", "revision")
+    rows = rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
+    names = [parameter.name for parameter in experiment.settings.space.parameters]
+    columns = [*TRIAL, *(trials.PARAMETER + name for name in names)]
+    name = f"{public_id}-trials"
+    return _answer(rows, lambda row: of_trial(row, experiment), columns, kind=kind, name=name)
+
+
+# --- rows ------------------------------------------------------------------------------------------------------
+
+# fmt: off
+EXPERIMENT = [
+    "id", "name", "state", "reason", "project", "tags", "creator", "visibility", "algorithm", "metric",
+    "direction", "best_value", "best_trial", "max_trials", "concurrency", "waiting", "running", "stopping",
+    "succeeded", "early_stopped", "stopped", "failed", "queue", "parent", "created_at", "updated_at",
+    "started_at", "ended_at", "elapsed_s",
+]
+TRIAL = [
+    "number", "id", "state", "value", "last_value", "last_step", "duration_s", "created_at", "started_at",
+    "ended_at", "worker", "revision", "source", "attempt", "rerun_of", "failure", "detail", "exit_code",
+    "signal", "gone_after_s", "peak_memory_bytes", "cpu_s",
+]
+# fmt: on
+
+
+def of_experiment(experiment: Experiment, now: datetime) -> Record:
+    """An experiment by the names of `EXPERIMENT`."""
+    return {
+        "id": experiment.public_id,
+        "name": experiment.name,
+        "state": experiment.state,
+        "reason": experiment.reason,
+        "project": experiment.project.name,
+        "tags": experiment.tags,
+        "creator": experiment.creator.username,
+        "visibility": experiment.visibility,
+        "algorithm": experiment.algorithm,
+        "metric": experiment.metric,
+        "direction": experiment.direction,
+        "best_value": experiment.best_value,
+        "best_trial": experiment.best_number,
+        "max_trials": experiment.max_trials,
+        "concurrency": experiment.concurrency,
+        **{state: experiment.count(state) for state in status.TRIAL_STATES},
+        "queue": experiment.queue.name if experiment.queue else None,
+        "parent": experiment.parent.public_id if experiment.parent else None,
+        "created_at": experiment.created_at,
+        "updated_at": experiment.updated_at,
+        "started_at": experiment.started_at,
+        "ended_at": experiment.ended_at,
+        "elapsed_s": experiment.elapsed_s(now),
+    }
+
+
+def of_trial(trial: Trial, experiment: Experiment) -> Record:
+    """A trial by the names of `TRIAL`, and its parameters."""
+    return {
+        "number": trial.number,
+        "id": f"{experiment.public_id}-{trial.number}",
+        "state": trial.state,
+        "value": trial.value,
+        "last_value": trial.last_value,
+        "last_step": trial.last_step,
+        "duration_s": trial.duration_s,
+        "created_at": trial.created_at,
+        "started_at": trial.started_at,
+        "ended_at": trial.ended_at,
+        "worker": trial.worker.name if trial.worker else None,
+        "revision": trial.revision.number,
+        "source": trial.source,
+        "attempt": trial.attempt,
+        "rerun_of": trial.rerun_of.number if trial.rerun_of else None,
+        "failure": trial.failure,
+        "detail": trial.detail,
+        "exit_code": trial.exit_code,
+        "signal": trial.signal,
+        "gone_after_s": trial.gone_after_s,
+        "peak_memory_bytes": trial.peak_memory,
+        "cpu_s": trial.cpu_s,
+        "parameters": trial.params,
+    }
+
+
+# --- files -----------------------------------------------------------------------------------------------------
+
+
+def _answer(
+    rows: QuerySet, told: Callable[..., Record], columns: list[str], *, kind: str, name: str
+) -> StreamingHttpResponse:
+    records = (told(row) for row in _each(rows))
+    if kind == "csv":
+        response = StreamingHttpResponse(as_csv(records, columns), content_type="text/csv; charset=utf-8")
+    else:
+        response = StreamingHttpResponse(as_json(records), content_type="application/json")
+    response["Content-Disposition"] = f'attachment; filename="{name}.{kind}"'
+    return response
+
+
+def _each(rows: QuerySet) -> Iterator[Experiment | Trial]:
+    """The rows in their order, some at a time; those deleted meanwhile are left out.
+
+    Only keys are read at first: a cursor kept open for a slow reader would hold back SQLite's log.
+    """
+    keys = array("q", rows.values_list("pk", flat=True).iterator())
+    for start in range(0, len(keys), AT_ONCE):
+        wanted = keys[start : start + AT_ONCE]
+        found = {row.pk: row for row in rows.order_by().filter(pk__in=list(wanted))}
+        yield from (found[key] for key in wanted if key in found)
+
+
+class _Line:
+    """A file for csv.writer: what is written is what `writerow` returns."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def as_csv(records: Iterable[Record], columns: list[str]) -> Iterator[str]:
+    """RFC 4180, a chunk at a time. A parameter's column begins with `p.`."""
+    writer = csv.writer(_Line())
+    yield writer.writerow(columns)
+    lines: list[str] = []
+    for record in records:
+        params = record.pop("parameters", {})
+        cells = {**record, **{trials.PARAMETER + name: value for name, value in params.items()}}
+        lines.append(writer.writerow([cell(cells.get(column)) for column in columns]))
+        if len(lines) == AT_ONCE:
+            yield "".join(lines)
+            lines = []
+    yield "".join(lines)
+
+
+def cell(value: object) -> str:
+    """A value in full. A text that a spreadsheet would take for a formula gets a ' before it."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    text = text_of(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
+
+
+def as_json(records: Iterable[Record]) -> Iterator[str]:
+    """One array, an object a line."""
+    chunk, before = "[", "\n"
+    for count, record in enumerate(records, 1):
+        chunk += before + json.dumps(record, ensure_ascii=False, default=datetime.isoformat)
+        before = ",\n"
+        if count % AT_ONCE == 0:
+            yield chunk
+            chunk = ""
+    yield chunk + "\n]\n"
