@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from . import experiment, experiments, exports, session, trial, trials, workspaces
+from . import add, experiment, experiments, exports, session, trial, trials, workspaces
 
 E = "w/<slug:workspace>/experiments/"
 ONE = E + "<slug:public_id>/"
@@ -24,9 +24,11 @@ urlpatterns = [
     path(ONE + "trials/", trials.index, name="experiment-trials"),
     path(ONE + "trials.csv", exports.of_trials, {"kind": "csv"}, name="trials-csv"),
     path(ONE + "trials.json", exports.of_trials, {"kind": "json"}, name="trials-json"),
+    path(ONE + "add/", add.add, name="experiment-add"),
     path(ONE + "<slug:verb>/", experiment.act, name="experiment-act"),
     path(TRIAL, trial.show, name="trial"),
     path(TRIAL + "log/", trial.log, name="trial-log"),
     path(TRIAL + "stop/", trial.stop, name="trial-stop"),
     path(TRIAL + "rerun/", trial.rerun, name="trial-rerun"),
+    path(TRIAL + "replicate/", add.replicate, name="trial-replicate"),
 ]

@@ -49,11 +49,13 @@ TOLD = {
     "experiment-trials": Route(get=SEES, post=ONLY_LOOKS),
     "trials-csv": Route(get=SEES, post=ONLY_LOOKS),
     "trials-json": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-add": Route(get=ACTS, post="302 404 403 422 422"),  # an empty form is drawn again
     "experiment-act": Route(get=ACTS, post=ACTED),
     "trial": Route(get=SEES, post=ONLY_LOOKS),
     "trial-log": Route(get=SEES, post=ONLY_LOOKS),
     "trial-stop": Route(get=ACTS, post=ACTED, number=2),
     "trial-rerun": Route(get=ACTS, post=ACTED),
+    "trial-replicate": Route(get=ACTS, post="302 404 403 422 422", number=3),
 }
 
 
@@ -82,7 +84,9 @@ def browser(alice, bob, carol, dave) -> Callable[[str], Client]:
 
 def test_each_address_lets_in_whom_it_should(browser, running, bob):
     """PAI-P1, architecture.md "Who may": what does not exist for you is 404, what you may not do is 403."""
-    experiment = running(taken=2)
+    experiment = running(taken=3, concurrency=3)
+    good = experiment.trials.get(number=3)
+    good.settle(Outcome(value=0.5, exit_code=0), claim=good.claim)
     failed = experiment.trials.get(number=1)
     failed.settle(Outcome(failure="exit_code", detail="boom", exit_code=1), claim=failed.claim)
     sample = {
