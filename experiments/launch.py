@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 BEAT_S = 0.5
 FLUSH_S = 0.5
 READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics, a flush
-SHUTDOWN_GRACE_S = 3.0
+SHUTDOWN_GRACE_S = 2.5  # so that `up` has ended everything within its 5 s, a busy machine included
 LATE_DELIVERY_S = 1.0
 TAIL_BYTES = 16 * 1024  # of the log, to find the reason in
 
