@@ -41,6 +41,7 @@ from experiments.models import (
 )
 from experiments.models.exact import ExactJSONField
 from experiments.runner.log import plain
+from experiments.templatetags.deck import duration
 
 from .acts import ON_EXPERIMENTS, ON_TRIALS, ON_WORKERS, Acting
 
@@ -436,11 +437,15 @@ class Trials(Acting, History):
     """Every trial, the trash included."""
 
     actions = ON_TRIALS
-    list_display = ("__str__", "state", "failure", "value", "worker", "created_at", "duration_s", "attempt")
+    list_display = ("__str__", "state", "failure", "value", "worker", "created_at", "took", "attempt")
     list_filter = (state_filter(status.TRIAL_STATES), InTrash)
     related = ("experiment", "revision", "worker", "rerun_of__experiment")
     to_trial = "self"
     search_help_text = "By an experiment's ID (7f3k2m9q), or by a trial's (7f3k2m9q-12)."
+
+    @admin.display(description="duration", empty_value="-")
+    def took(self, trial: Trial) -> str | None:
+        return None if trial.duration_s is None else duration(trial.duration_s)
 
 
 @admin.register(Event)

@@ -367,3 +367,38 @@ def test_it_works_under_our_csp(
         assert page.input_value("#id_slug") == "a-new-room"  # its scripts run
         browser.close()
     assert said == []
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("width", [1360, 390])
+def test_it_wears_the_consoles_look_in_both_themes(
+    chromium: str, live_server: object, filled: Callable[..., Experiment], root: User, width: int
+) -> None:
+    """Our tokens, our switch, one choice for both; nothing wider than the window; every text can be read."""
+    filled()
+    token = SignInLink.issue(root)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(f"{live_server.url}/enter/{token}/")
+        page.click("form button[type=submit]")
+        colour = "getComputedStyle(document.body).backgroundColor"
+        console = {}
+        for theme in ("light", "dark"):
+            page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
+            page.goto(f"{live_server.url}/workspaces/")
+            console[theme] = page.evaluate(colour)
+        page.goto(live_server.url + address("trial", "changelist"))
+        assert page.evaluate(colour) == console["dark"]
+        page.get_by_role("button", name="Light", exact=True).click()
+        assert page.evaluate(colour) == console["light"] != console["dark"]
+        for path in ("/admin/", address("trial", "changelist"), address("user", "change", root.pk)):
+            page.goto(live_server.url + path)
+            assert page.evaluate(colour) == console["light"], "the choice is kept"
+            assert not page.evaluate(
+                "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+            )
+        page.get_by_role("link", name="Back to the console").click()
+        assert page.title().endswith("Trialdeck") and "/admin/" not in page.url
+        browser.close()
