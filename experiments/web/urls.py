@@ -3,9 +3,21 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from . import add, experiment, experiments, exports, session, trial, trials, workspaces
+from . import (
+    add,
+    experiment,
+    experiments,
+    exports,
+    members,
+    session,
+    settings_pages,
+    trial,
+    trials,
+    workspaces,
+)
 
-E = "w/<slug:workspace>/experiments/"
+W = "w/<slug:workspace>/"
+E = W + "experiments/"
 ONE = E + "<slug:public_id>/"
 TRIAL = ONE + "trials/<int:number>/"
 
@@ -31,4 +43,9 @@ urlpatterns = [
     path(TRIAL + "stop/", trial.stop, name="trial-stop"),
     path(TRIAL + "rerun/", trial.rerun, name="trial-rerun"),
     path(TRIAL + "replicate/", add.replicate, name="trial-replicate"),
+    path(W + "settings/", settings_pages.show, name="workspace-settings"),
+    path(W + "settings/automl/", settings_pages.automl, name="workspace-automl"),
+    path(W + "members/", members.index, name="members"),
+    path(W + "members/<str:username>/role/", members.role, name="member-role"),
+    path(W + "members/<str:username>/remove/", members.remove, name="member-remove"),
 ]

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from experiments.models import Outcome, SignInLink
+from experiments.models import Outcome, Role, SignInLink, User
 
 PEOPLE = ("nobody", "dave", "carol", "bob", "alice")  # in this order: whoever may not comes first
 
@@ -30,7 +30,9 @@ class Route:
 
 SEES = "302 404 200 200 200"  # members of the workspace; the signed-out are sent to sign in
 ONLY_LOOKS = "302 405 405 405 405"
+ONLY_POSTS = ONLY_LOOKS
 ACTS = "302 404 403 200 200"
+OWNS = "302 404 403 403 200"
 ACTED = "302 404 403 302 302"
 
 TOLD = {
@@ -56,6 +58,11 @@ TOLD = {
     "trial-stop": Route(get=ACTS, post=ACTED, number=2),
     "trial-rerun": Route(get=ACTS, post=ACTED),
     "trial-replicate": Route(get=ACTS, post="302 404 403 422 422", number=3),
+    "workspace-settings": Route(get=OWNS, post="302 404 403 403 422"),  # an empty form is drawn again
+    "workspace-automl": Route(get=ONLY_POSTS, post="302 404 403 403 422"),
+    "members": Route(get=SEES, post="302 404 403 403 422"),
+    "member-role": Route(get=ONLY_POSTS, post="302 404 403 403 422"),
+    "member-remove": Route(get=OWNS, post="302 404 403 403 302"),
 }
 
 
@@ -89,11 +96,14 @@ def test_each_address_lets_in_whom_it_should(browser, running, bob):
     good.settle(Outcome(value=0.5, exit_code=0), claim=good.claim)
     failed = experiment.trials.get(number=1)
     failed.settle(Outcome(failure="exit_code", detail="boom", exit_code=1), claim=failed.claim)
+    erin = User.objects.create_user("erin")
+    experiment.workspace.admit(erin, Role.VIEWER)
     sample = {
         "workspace": "lab",
         "public_id": experiment.public_id,
         "verb": "pause",
         "token": SignInLink.issue(bob),
+        "username": erin.username,
     }
     found = {name: pattern for name, pattern in routes(get_resolver()) if not name.startswith("admin:")}
     assert found.keys() == TOLD.keys(), "tell TOLD what each of PEOPLE gets there"
