@@ -130,8 +130,8 @@ def break_off(experiment: Experiment) -> None:
     if not limit or experiment.failed_count < limit or experiment.state != ExperimentState.RUNNING:
         return
     last = experiment.trials.exclude(settled_rank=None).exclude(state=TrialState.STOPPED)
-    # Failures from before somebody unpaused it, or changed it, have been looked at.
-    looked = experiment.events.filter(verb__in=("unpause", "update")).first()
+    # Failures from before somebody unpaused it, resumed it, or changed it, have been looked at.
+    looked = experiment.events.filter(verb__in=("unpause", "resume", "update")).first()
     if looked:
         last = last.filter(ended_at__gt=looked.at)
     last = list(last.order_by("-settled_rank").values_list("state", "failure", "detail")[:limit])
@@ -143,7 +143,9 @@ def break_off(experiment: Experiment) -> None:
 
 def wind_down(experiment: Experiment, *, because: str) -> None:
     """Nothing new starts; when the last trial has ended, the experiment completes."""
-    if because != "max trials reached" and (experiment.suggestions.exists() or experiment.waiting_count):
+    # Not `waiting_count`: a rerun waits as well, and is kept. A turn is news, so one for nothing would go on for ever.
+    waiting = experiment.trials.filter(state=TrialState.WAITING, source="proposal")
+    if because != "max trials reached" and (experiment.suggestions.exists() or waiting.exists()):
         with experiment.turn():
             experiment.drop_proposals()
     if experiment.active_count:
@@ -219,15 +221,15 @@ def past(experiment: Experiment) -> list[Past]:
     """What was tried, in number order: settled, active and suggested. Settled trials are read once a process."""
     memory = _memory(experiment)
     space = experiment.settings.space
+    # In the order of life: who moves on between two looks is seen twice, and never missed.
+    suggestions = list(experiment.suggestions.filter(revision=experiment.revision))
+    active = list(experiment.trials.filter(state__in=status.TRIAL_ACTIVE).order_by(*BY_STATE))
     settled = experiment.trials.filter(settled_rank__gt=memory.last_rank).order_by("settled_rank")
     for trial in settled.iterator(chunk_size=2000):
         memory.settled[trial.number] = _past_of(trial, space)
         memory.last_rank = trial.settled_rank
-    active = {
-        trial.number: _past_of(trial, space)
-        for trial in experiment.trials.filter(state__in=status.TRIAL_ACTIVE).order_by(*BY_STATE)
-        if trial.number not in memory.settled
-    }
+    tried = {trial.number: _past_of(trial, space) for trial in active} | memory.settled
+    lined_up = {one.ordinal for one in tried.values()}
     suggested = [
         Past(
             ordinal=one.ordinal,
@@ -238,9 +240,9 @@ def past(experiment: Experiment) -> list[Past]:
             value=None,
             attrs=one.attrs,
         )
-        for one in experiment.suggestions.filter(revision=experiment.revision)
+        for one in suggestions
+        if one.ordinal not in lined_up
     ]
-    tried = memory.settled | active
     return [*(tried[number] for number in sorted(tried)), *suggested]
 
 
@@ -381,6 +383,8 @@ class Beat:
                 logger.warning("The database is away: %s", error)
                 self.watch.forgive()
                 close_old_connections()
+            except Exception:  # a beat that dies of a bug would leave lost workers unnoticed, for ever
+                logger.exception("The beat stumbled")
             ending.wait(TICK_S)
 
     def tick(self) -> bool:

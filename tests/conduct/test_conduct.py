@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 
 from experiments import conduct as conductor
@@ -45,6 +45,24 @@ def test_looking_twice_changes_nothing(running: Callable[..., Experiment]) -> No
     for _ in range(3):
         look_at(experiment)
     assert rows() == before
+
+
+def test_a_reached_goal_with_a_rerun_that_waits_does_not_keep_the_conductor_busy(
+    running: Callable[..., Experiment], worker: Worker, alice: User
+) -> None:
+    """TD-X8 TD-A14: the rerun is no proposal and keeps its place; to look at it is no news to look at again."""
+    experiment = running(taken=2, concurrency=2, goal=0.9)
+    bad, good = experiment.trials.filter(state="running")
+    bad.settle(Outcome(failure="exit_code", exit_code=1, detail="no"), claim=bad.claim)
+    bad.rerun(by=alice)
+    good.settle(Outcome(value=0.95), claim=good.claim)
+    look_at(experiment)
+    assert (experiment.state, experiment.waiting_count) == ("running", 1)
+    seen = experiment.wake
+    look_at(experiment)
+    assert experiment.wake == seen
+    Trial.take(worker, ["default"])
+    assert end_all(experiment).state == "completed"
 
 
 def test_an_experiment_in_the_trash_or_ended_is_left_alone(in_state: Callable[..., Experiment]) -> None:
@@ -246,6 +264,25 @@ def test_a_tick_declares_the_lost_and_nudges(
     assert Beat().tick() is False
 
 
+def test_a_beat_that_stumbles_goes_on(db: None) -> None:
+    """TD-X8: whatever one look runs into, the next one comes: without a beat no lost worker is ever noticed."""
+
+    class Stumbling(Beat):
+        looks = 0
+
+        def tick(self) -> bool:
+            self.looks += 1
+            if self.looks == 1:
+                raise RuntimeError("a bug, or a broker that says something unheard of")
+            ending.set()
+            return True
+
+    ending = threading.Event()
+    beat = Stumbling()
+    beat.run(ending)
+    assert beat.looks == 2
+
+
 # --- two at once -------------------------------------------------------------------------------------------
 
 
@@ -356,6 +393,34 @@ class _no_single_flight:  # noqa: N801  stands in for a context manager function
 
     def __exit__(self, *error: object) -> None:
         pass
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_who_moves_on_while_the_conductor_reads_is_seen_once(
+    at: int, running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-F5: before its look number `at` a suggestion becomes a trial and trials end. Whom it missed would be
+    forgotten by this proposal, and a finite space could be tried twice."""
+    experiment = running(taken=2, concurrency=2, max_trials=20)
+    held = list(experiment.trials.filter(state="running"))
+    tried = {*experiment.trials.values_list("ordinal", flat=True)}
+    tried |= {*experiment.suggestions.values_list("ordinal", flat=True)}
+    assert len(tried) == 4
+    looks = 0
+
+    def move_on(execute: Callable, *query: object) -> object:
+        nonlocal looks
+        looks += 1
+        if looks == at:
+            for trial in held:
+                trial.settle(Outcome(value=0.5), claim=trial.claim)
+        return execute(*query)
+
+    conductor._memories.pop(experiment.pk, None)
+    with connection.execute_wrapper(move_on):
+        past = conductor.past(experiment)
+    assert looks >= at
+    assert sorted(one.ordinal for one in past) == sorted(tried)
 
 
 def test_settings_round_trip(draft: Callable[..., Experiment]) -> None:

@@ -262,6 +262,24 @@ def test_the_breaker_pauses_a_hopeless_experiment_and_says_why(
     assert experiment.state == "running"
 
 
+def test_who_resumes_after_the_breaker_has_as_many_tries_again(
+    running: Callable[..., Experiment], worker: Worker, alice: User
+) -> None:
+    """TD-F6 TD-A9: the failures from before a resume have been looked at; the first trial does not pause it again."""
+    experiment = running(taken=1, concurrency=1, breaker=3, max_trials=50)
+    for _ in range(3):
+        fail(experiment.trials.get(state="running"))
+        look_at(experiment)
+        Trial.take(worker, ["default"])
+    assert experiment.state == "paused"
+    experiment.stop(by=alice)
+    end_all(experiment)
+    experiment.resume(by=alice)
+    look_at(experiment)
+    assert Trial.take(worker, ["default"])
+    assert look_at(experiment).state == "running"
+
+
 def test_trials_added_by_hand_are_checked_and_free(running: Callable[..., Experiment], alice: User) -> None:
     """TD-A16: names must be those of the space; it costs no budget."""
     experiment = running(taken=1)
