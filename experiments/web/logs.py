@@ -1,28 +1,52 @@
-"""What a trial printed, a window at a time, and whole."""
+"""What a trial printed: a window at a time, searched, and whole."""
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+
 from experiments.models import LogPiece, Trial
 from experiments.models.log import PIECE_BYTES
+from experiments.runner.ansi import PLAIN, Run, styled
 from experiments.runner.log import plain
+
+LONGEST_QUERY = 200
+MOST_FOUND = 10_000  # lines; of more, the last ones
+LONGEST_LINE = 1024 * 1024  # bytes; a longer one counts as several
+AFTER_BYTES = 16 * 1024  # shown after a line that was found
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Some of a log: the text of the bytes `start` to `stop`, and how many are missing just before it.
+    """Some of a log: its bytes from `start` to `stop`, and how many are missing just before them.
 
-    `earlier` is where the window before this one ends; None at the beginning.
+    `earlier` is where the window before this one ends; None at the beginning. `search` is what is looked for.
     """
 
-    text: str
+    data: bytes
     start: int
     stop: int
     total: int
     missing: int
     earlier: int | None
+    search: Search | None = None
+
+    @property
+    def text(self) -> str:
+        return plain(self.data)
+
+    @property
+    def html(self) -> SafeString:
+        """As a terminal would show it, with its colours, and marks around what is looked for."""
+        wanted = self.search.pattern if self.search else None
+        here = self.search.line_in(self) if self.search else None
+        lines = (_line(runs, wanted, is_here=number == here) for number, runs in enumerate(styled(self.data)))
+        return mark_safe("\n".join(lines))  # noqa: S308 (each part is escaped where it is made)
 
     @property
     def size(self) -> int:
@@ -55,7 +79,7 @@ def window(trial: Trial, *, until: int | None = None, size: int = PIECE_BYTES) -
         if len(data) >= size:
             break
     if start is None:
-        return Window("", 0, 0, trial.log_bytes, 0, None)
+        return Window(b"", 0, 0, trial.log_bytes, 0, None)
     if len(data) > size:
         data, start, missing = data[-size:], stop - size, 0
         line = data.find(b"\n") + 1
@@ -64,7 +88,7 @@ def window(trial: Trial, *, until: int | None = None, size: int = PIECE_BYTES) -
     elif start and not missing and before == 0:
         missing, before = _missing_before(trial, start)
     earlier = before if missing else start
-    return Window(plain(data), start, stop, trial.log_bytes, missing, earlier or None)
+    return Window(data, start, stop, trial.log_bytes, missing, earlier or None)
 
 
 def _missing_before(trial: Trial, start: int) -> tuple[int, int]:
@@ -81,3 +105,141 @@ def whole(trial: Trial) -> Iterator[bytes]:
             yield f"\n[... {piece.offset - at:,} bytes were not kept ...]\n".encode()
         yield bytes(piece.data)
         at = piece.offset + len(piece.data)
+
+
+# --- search ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The lines of a log that hold a text, whatever its case; `at` (from 1) of `total` is looked at.
+
+    `line` is where in the log that line begins and ends, None when nothing was found.
+    """
+
+    query: str
+    at: int
+    total: int
+    line: tuple[int, int] | None
+    has_more: bool = False  # there are earlier ones than the first that is counted
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        return _pattern(self.query)
+
+    @property
+    def said(self) -> str:
+        if not self.total:
+            return "not found"
+        most = "the last " if self.has_more else ""
+        return f"{self.at:,} of {most}{self.total:,} {'line' if self.total == 1 else 'lines'}"
+
+    @property
+    def previous(self) -> int | None:
+        return self.at - 1 if self.at > 1 else None
+
+    @property
+    def next(self) -> int | None:
+        return self.at + 1 if self.at < self.total else None
+
+    def line_in(self, shown: Window) -> int | None:
+        """The number of the line that is looked at, among those of the window (from 0)."""
+        if not self.line or not shown.start < self.line[1] <= shown.stop:
+            return None
+        return shown.data[: max(0, self.line[0] - shown.start)].count(b"\n")
+
+
+def query_of(text: str) -> str:
+    """What somebody looks for, from an address."""
+    return text.replace("\0", "").strip()[:LONGEST_QUERY]
+
+
+def search(trial: Trial, query: str, *, at: int | None = None) -> Window:
+    """The window around the line that is looked at: the `at`-th with this text, else the last one."""
+    wanted = _pattern(query)
+    found: deque[tuple[int, int]] = deque(maxlen=MOST_FOUND)
+    total = 0
+    for begin, line in _lines(trial):
+        if wanted.search(plain(line)):
+            found.append((begin, begin + len(line)))
+            total += 1
+    count = len(found)
+    place = min(max(1, at), count) if at is not None else count
+    here = found[place - 1] if found else None
+    told = Search(query, place, count, here, has_more=total > count)
+    shown = window(trial, until=_end_after(trial, here[1]) if here else None)
+    return Window(shown.data, shown.start, shown.stop, shown.total, shown.missing, shown.earlier, search=told)
+
+
+def _pattern(query: str) -> re.Pattern[str]:
+    return re.compile(re.escape(query), re.IGNORECASE)
+
+
+def _lines(trial: Trial) -> Iterator[tuple[int, bytes]]:
+    """(where it begins, the line) of all that is kept. What was cut ends a line."""
+    rest, begin = b"", 0
+    for piece in LogPiece.objects.filter(trial=trial).order_by("offset").iterator(chunk_size=8):
+        if piece.offset > begin + len(rest):
+            if rest:
+                yield begin, rest
+            rest, begin = b"", piece.offset
+        *lines, rest = (rest + bytes(piece.data)).split(b"\n")
+        for line in lines:
+            yield begin, line
+            begin += len(line) + 1
+        if len(rest) > LONGEST_LINE:
+            yield begin, rest
+            rest, begin = b"", begin + len(rest)
+    if rest:
+        yield begin, rest
+
+
+def _end_after(trial: Trial, offset: int) -> int:
+    """The end of a line, not far behind `offset`: a window that ends there shows what came next."""
+    end, after = offset, b""
+    pieces = LogPiece.objects.filter(trial=trial, offset__lt=offset + AFTER_BYTES).order_by("-offset")[:2]
+    for piece in sorted(pieces, key=lambda piece: piece.offset):
+        if piece.offset + piece.size <= offset or piece.offset > max(end, offset) + len(after):
+            continue  # before it, or beyond a gap
+        after += bytes(piece.data)[max(0, offset - piece.offset) :]
+    after = after[:AFTER_BYTES]
+    line_end = after.rfind(b"\n") + 1
+    return offset + (line_end or len(after))
+
+
+def _line(runs: list[Run], wanted: re.Pattern[str] | None, *, is_here: bool) -> str:
+    """A line as HTML: runs in their colours, matches marked; the first of the line looked at can be linked to."""
+    spans = deque(_spans("".join(run.text for run in runs), wanted))
+    found = spans[0][0] if spans and is_here else None
+    parts, at = [], 0
+    for run in runs:
+        end, inside = at + len(run.text), []
+        begin = at
+        while begin < end:
+            while spans and spans[0][1] <= begin:
+                spans.popleft()
+            low, high = spans[0] if spans else (end, end)
+            stop = min(low if begin < low else high, end)
+            text = escape(run.text[begin - at : stop - at])
+            if begin < low:
+                inside.append(text)
+            elif begin == found:
+                inside.append(f'<mark id="found" class="is-here">{text}</mark>')
+            else:
+                inside.append(f"<mark>{text}</mark>")
+            begin = stop
+        parts.append(_coloured("".join(inside), run))
+        at = end
+    return "".join(parts)
+
+
+def _spans(text: str, wanted: re.Pattern[str] | None) -> list[tuple[int, int]]:
+    return [found.span() for found in wanted.finditer(text)] if wanted else []
+
+
+def _coloured(html: str, run: Run) -> str:
+    if run.style == PLAIN:
+        return html
+    ink = f"ink-{run.style.ink}" if run.style.ink is not None else ""
+    css = " ".join(word for word in (ink, "is-bold" if run.style.is_bold else "") if word)
+    return format_html('<span class="{}">{}</span>', css, mark_safe(html))  # noqa: S308 (escaped above)

@@ -150,16 +150,24 @@ def _side(trial: Trial) -> dict[str, object]:
 @login_required
 @require_safe
 def log(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponseBase:
-    """The log by pages from its end (`?until=` a byte), or whole (`?download`)."""
+    """The log by pages from its end (`?until=` a byte), searched (`?q=`, `?at=` one of the lines), or whole
+    (`?download`)."""
     trial = find_trial(request, workspace, public_id, number)
     if "download" in request.GET:
         response = StreamingHttpResponse(logs.whole(trial), content_type="text/plain; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="{trial}.log"'
         return response
-    until = request.GET.get("until", "")
-    at = int(until) if until.isdecimal() and len(until) < 19 else None
-    context = _context(trial) | {"log": logs.window(trial, until=at)}
+    query = logs.query_of(request.GET.get("q", ""))
+    if query:
+        shown = logs.search(trial, query, at=_whole(request.GET.get("at", "")))
+    else:
+        shown = logs.window(trial, until=_whole(request.GET.get("until", "")))
+    context = _context(trial) | {"log": shown}
     return render(request, "trial/log.html", context)
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 # --- acts ------------------------------------------------------------------------------------------------------

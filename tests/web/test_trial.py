@@ -234,7 +234,10 @@ def test_the_log_is_shown_as_a_terminal_would_and_never_as_html(taken, bob):
     """TD-X5, PAI-S1: carriage returns, colours, control characters, bytes that are no text."""
     printed(taken, b"\r 10%\r 99%\r100%\n\x1b[31mred\x1b[0m <script>alert(1)</script> \xff\x00end\n")
     html = page_of(bob, taken)
-    assert "100%\nred &lt;script&gt;alert(1)&lt;/script&gt; \N{REPLACEMENT CHARACTER}end" in html
+    assert (
+        '100%\n<span class="ink-1">red</span> &lt;script&gt;alert(1)&lt;/script&gt; \N{REPLACEMENT CHARACTER}end'
+        in html
+    )
     assert "10%\r" not in html and "\x1b" not in html
 
 

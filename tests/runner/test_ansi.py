@@ -1,0 +1,68 @@
+"""Colours of a log: the text is what the plain one is, the runs carry what a terminal would colour."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.runner.ansi import PLAIN, Run, Style, styled
+from experiments.runner.log import plain
+
+PIECES = st.sampled_from(
+    ["a", "Ω", "word ", "\r", "\b", "\n", "\r\n", "\t", "\x00", "\x1b[2K", "\x1b[K", "\x1b[0K", "\x1b[3A"]
+    + ["\x1b[31m", "\x1b[1;92m", "\x1b[m", "\x1b[38;5;9m", "\x1b]0;title\x07", "\x1b7", "\x9b", "[31m", "m"]
+)
+
+
+def runs(text: str) -> list[tuple[str, int | None, bool]]:
+    (line,) = styled(text)
+    return [(run.text, run.style.ink, run.style.is_bold) for run in line]
+
+
+@given(st.lists(PIECES, max_size=40))
+def test_joined_they_are_the_plain_text(pieces):
+    """TD-X5: progress bars fold in the same way, with colours and without."""
+    text = "".join(pieces)
+    assert "\n".join("".join(run.text for run in line) for line in styled(text)) == plain(text)
+
+
+@pytest.mark.parametrize(
+    ("codes", "style"),
+    [
+        ("31", Style(1)),
+        ("97", Style(15)),
+        ("1", Style(None, True)),
+        ("1;32", Style(2, True)),
+        ("33;22", Style(3)),
+        ("31;39", PLAIN),
+        ("31;1;0", PLAIN),
+        ("", PLAIN),
+        ("31;", PLAIN),
+        ("38;5;12", Style(12)),
+        ("38;5;200", PLAIN),
+        ("38;2;1;31;3;34", Style(4)),
+        ("48;5;31;35", Style(5)),
+        ("48;2;31;31;31", PLAIN),
+        ("38", PLAIN),
+        ("38;5", PLAIN),
+        ("4;7;41", PLAIN),
+        ("9" * 5000, PLAIN),
+    ],
+)
+def test_a_style_is_what_its_codes_say(codes, style):
+    assert styled(f"\x1b[{codes}mx") == [[Run("x", style)]]
+
+
+def test_a_style_goes_on_over_lines_until_it_is_ended():
+    first, second = styled("\x1b[31mone\ntwo\x1b[0m three")
+    assert first == [Run("one", Style(1))]
+    assert second == [Run("two", Style(1)), Run(" three", PLAIN)]
+
+
+def test_a_bar_that_was_drawn_over_keeps_the_colours_of_its_end():
+    assert runs("\x1b[31m 10%\r\x1b[32m100%\x1b[0m done") == [("100%", 2, False), (" done", None, False)]
+    assert runs("\x1b[31mabcdef\r\x1b[32mxy") == [("xy", 2, False), ("cdef", 1, False)]
+
+
+def test_bytes_that_are_no_text_do_no_harm():
+    assert runs(b"\x1b[31m\xff\xfe".decode("utf-8", "replace")) == [("��", 1, False)]
+    assert styled(b"\xff") == [[Run("�", PLAIN)]]
