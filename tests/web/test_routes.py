@@ -41,6 +41,7 @@ TOLD = {
     "sign-in": Route(get="200 302 302 302 302", post="200 302 302 302 302"),
     "sign-out": Route(get="405", post="302"),
     "enter": Route(get="200", post="302 410 410 410 410"),  # it works once
+    "patterns": Route(get="404", post="404"),  # in debug only
     "workspaces": Route(get="302 200 200 200 200", post=ONLY_LOOKS),
     "workspace": Route(get="302 404 302 302 302", post=ONLY_LOOKS),
     "experiments": Route(get=SEES, post=ONLY_LOOKS),

@@ -1,0 +1,82 @@
+"""The patterns page: in debug only, complete, and nothing for the CSP or the browser to complain about."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from experiments.models import status
+from tests.browser.conftest import DESK, PHONE, browser, is_wider_than_its_window, open_as  # noqa: F401
+
+COMPONENTS = sorted((Path(__file__).parents[2] / "templates/components").glob("_*.html"))
+ALL = (Path(__file__).parents[2] / "templates/patterns/_all.html").read_text()
+
+# Parts of the frame of every page, this one's too; the banner and the bar of a selection, hidden until they are needed.
+OF_THE_FRAME = {
+    "_head.html",
+    "_styles.html",
+    "_sidebar.html",
+    "_live.html",
+    "_crumb.html",
+    "_banner.html",
+    "_bulk.html",
+}
+BY_A_TAG = {"_sort.html": "{% sort_head"}
+
+
+def test_it_is_there_in_debug_only(settings, db):
+    client = Client()
+    assert client.get("/patterns/").status_code == 404
+    settings.DEBUG = True
+    assert client.get("/patterns/").status_code == 200
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.name)
+def test_every_component_shows_itself(path):
+    """A new component is drawn in templates/patterns/_all.html, in its states."""
+    drawn = BY_A_TAG.get(path.name, f'"components/{path.name}"')
+    assert path.name in OF_THE_FRAME or drawn in ALL, f"show {path.name} in templates/patterns/_all.html"
+
+
+def test_every_state_is_a_glyph_and_a_word_in_both_themes(settings, db):
+    """PAI-S2."""
+    settings.DEBUG = True
+    page = Client().get("/patterns/").content.decode()
+    for states in (status.EXPERIMENT_STATES, status.TRIAL_STATES):
+        for state in states.values():
+            drawn = f'<svg class="glyph"[^>]*><use href="[^"]*#g-{state.glyph}"/></svg>{state.label}<'
+            mark = f'data-status="{state.word}">{drawn}'
+            assert len(re.findall(mark, page)) >= 2
+    ids = Counter(re.findall(r'\sid="([^"]+)"', page))
+    assert [name for name, count in ids.items() if count > 1] == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_it_needs_no_exception_from_the_csp_and_fits_its_window(
+    settings,
+    open_as: Callable,  # noqa: F811
+    viewport,
+):
+    settings.DEBUG = True
+    page = open_as(None, "/patterns/", viewport)
+    assert page.locator(".pattern").count() == 2
+    assert not is_wider_than_its_window(page)
+    light, dark = page.evaluate(
+        "[...document.querySelectorAll('.pattern')].map((one) => getComputedStyle(one).backgroundColor)"
+    )
+    assert light != dark
+    cut = page.evaluate(CUT)
+    assert cut == [], "text that nobody can read to its end"
+
+
+# Buttons, words and headings that are wider than their box, where nothing says that it goes on.
+CUT = """[...document.querySelectorAll('.pattern :is(.btn, .chip, .tag, .status, h1, h2, h3, p, label, dt)')]
+    .filter((one) => one.offsetParent && one.scrollWidth > one.clientWidth + 1
+        && getComputedStyle(one).display !== 'inline' && getComputedStyle(one).textOverflow !== 'ellipsis')
+    .map((one) => one.outerHTML.slice(0, 120))"""
