@@ -16,9 +16,11 @@ from .acts import buttons
 ASKING = {  # pages that ask: nobody wants to come back to them
     "experiment-act",
     "experiment-add",
+    "experiments-bulk",
     "trial-stop",
     "trial-rerun",
     "trial-replicate",
+    "trials-bulk",
 }
 
 # A word for why it is in this state stands beside these; elsewhere the reason is said where it matters.

@@ -20,6 +20,7 @@ from experiments.models import Experiment, ExperimentState, Invalid, Refused, Us
 from experiments.search import early, engine
 
 from . import listing
+from .acts import ICONS
 from .forms import NewExperiment, arguments_of
 from .live import Live
 from .preview import preview
@@ -30,6 +31,13 @@ MOST_HINTS = 500  # experiments whose tags are offered while one types
 
 MADE_LATELY = 20  # pages whose experiment the session remembers
 WHILE_ACTIVE_S, OTHERWISE_S = 2, 30
+BULK = (
+    ("enqueue", "Enqueue"),
+    ("pause", "Pause"),
+    ("unpause", "Unpause"),
+    ("stop", "Stop"),
+    ("delete", "Delete"),
+)
 
 
 @login_required
@@ -63,6 +71,10 @@ def index(request: HttpRequest, workspace: str) -> HttpResponse:
             "json": reverse("experiments-json", args=[room.slug]) + page.asked.url(),
             "every_s": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,
             "may_create": access.may(request.user, "create", room),
+            "bulk": [
+                {"label": label, "icon": ICONS[verb], "url": reverse("experiments-bulk", args=[room.slug, verb])}
+                for verb, label in BULK
+            ],
             # Asked for by the filters only, which a fragment does not show.
             "projects": lambda: room.projects.values_list("name", flat=True),
             "people": lambda: (

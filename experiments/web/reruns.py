@@ -1,10 +1,10 @@
-"""May a failed trial be rerun? For one with its reason, for a page of them in a fixed number of queries."""
+"""May a failed trial be rerun? For one with its reason, for many of them in a fixed number of queries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.models import Experiment, Refused, Revision, Trial, TrialState
+from experiments.models import Experiment, Refused, Revision, Trial, TrialState, status
 from experiments.models.trial import digest
 
 
@@ -17,10 +17,7 @@ def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
         experiment.allows("rerun")
     except Refused as blank:
         return {trial.number: str(blank) for trial in failed}
-    revisions = Revision.objects.in_bulk({trial.revision_id for trial in failed})
-    digests = {
-        trial.number: digest(trial.params, revisions[trial.revision_id].settings.command) for trial in failed
-    }
+    digests = _digests(failed)
     equals = (
         experiment.trials.filter(values_digest__in=set(digests.values()))
         .exclude(state__in=(TrialState.FAILED, TrialState.STOPPED))
@@ -28,6 +25,27 @@ def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
     )
     taken = {found: (number, state) for found, number, state in equals}
     return {number: _said(taken.get(found)) for number, found in digests.items()}
+
+
+def why_not_together(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
+    """PAI-R4: the same for several that are to be rerun at once: of equal ones the first is enough."""
+    refusals = {
+        trial.number: f"Only a failed trial can be rerun; it is {status.TRIAL_STATES[trial.state].label.lower()}."
+        for trial in trials
+        if trial.state != TrialState.FAILED
+    } | why_not(trials, experiment)
+    first: dict[str, int] = {}
+    for number, found in _digests([trial for trial in trials if not refusals[trial.number]]).items():
+        if (earlier := first.setdefault(found, number)) != number:
+            refusals[number] = f"#{earlier} has the same values: one rerun is enough."
+    return refusals
+
+
+def _digests(trials: Sequence[Trial]) -> dict[int, str]:
+    revisions = Revision.objects.in_bulk({trial.revision_id for trial in trials})
+    return {
+        trial.number: digest(trial.params, revisions[trial.revision_id].settings.command) for trial in trials
+    }
 
 
 def _said(equal: tuple[int, str] | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.contrib.auth.decorators import login_required
 from django.db.models import F, FilteredRelation, OrderBy, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from experiments.access import may
@@ -101,7 +102,22 @@ def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
         "every": 2 if experiment.is_active else None,
         "may_add": may(request.user, "add_trial", experiment)
         and status.is_offered("add_trial", experiment.state),
+        "bulk": bulk_acts(request.user, experiment),
     }
+
+
+def bulk_acts(user: User, experiment: Experiment) -> list[dict[str, str]]:
+    """What can be done with several of its trials at once; nothing: their rows have no boxes."""
+    acts = (("stop", "stop_trial", "Stop", "stop"), ("rerun", "rerun", "Rerun failed", "rerun"))
+    return [
+        {
+            "label": label,
+            "icon": icon,
+            "url": reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, verb]),
+        }
+        for verb, act, label, icon in acts
+        if may(user, act, experiment) and status.is_offered(act, experiment.state)
+    ]
 
 
 def asked(query: QueryDict, experiment: Experiment) -> Asked:

@@ -5,6 +5,7 @@ from django.urls import path
 
 from . import (
     add,
+    bulk,
     experiment,
     experiments,
     exports,
@@ -34,8 +35,10 @@ urlpatterns = [
     path("w/<slug:workspace>/experiments.csv", exports.experiments, {"kind": "csv"}, name="experiments-csv"),
     path("w/<slug:workspace>/experiments.json", exports.experiments, {"kind": "json"}, name="experiments-json"),
     path(E + "new/", experiments.new, name="experiment-new"),
+    path(E + "bulk/<slug:verb>/", bulk.experiments, name="experiments-bulk"),
     path(ONE, experiment.show, name="experiment"),
     path(ONE + "trials/", trials.index, name="experiment-trials"),
+    path(ONE + "trials/bulk/<slug:verb>/", bulk.trials, name="trials-bulk"),
     path(ONE + "trials.csv", exports.of_trials, {"kind": "csv"}, name="trials-csv"),
     path(ONE + "trials.json", exports.of_trials, {"kind": "json"}, name="trials-json"),
     path(ONE + "add/", add.add, name="experiment-add"),

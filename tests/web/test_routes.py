@@ -22,6 +22,7 @@ class Route:
     get: str
     post: str
     number: int = 1  # of the trial that it is about
+    verb: str = "pause"
 
     def wanted(self, method: str) -> list[int]:
         said = [int(one) for one in (self.get if method == "get" else self.post).split()]
@@ -47,11 +48,13 @@ TOLD = {
     "experiments": Route(get=SEES, post=ONLY_LOOKS),
     "experiments-csv": Route(get=SEES, post=ONLY_LOOKS),
     "experiments-json": Route(get=SEES, post=ONLY_LOOKS),
+    "experiments-bulk": Route(get=ACTED, post=ACTED),  # nothing is ticked: back, with a message
     "experiment-new": Route(get=ACTS, post=ACTS),  # an empty form is drawn again
     "experiment": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-trials": Route(get=SEES, post=ONLY_LOOKS),
     "trials-csv": Route(get=SEES, post=ONLY_LOOKS),
     "trials-json": Route(get=SEES, post=ONLY_LOOKS),
+    "trials-bulk": Route(get=ACTED, post=ACTED, verb="rerun"),
     "experiment-add": Route(get=ACTS, post="302 404 403 422 422"),  # an empty form is drawn again
     "experiment-act": Route(get=ACTS, post=ACTED),
     "trial": Route(get=SEES, post=ONLY_LOOKS),
@@ -102,7 +105,6 @@ def test_each_address_lets_in_whom_it_should(browser, running, bob):
     sample = {
         "workspace": "lab",
         "public_id": experiment.public_id,
-        "verb": "pause",
         "token": SignInLink.issue(bob),
         "username": erin.username,
     }
@@ -112,7 +114,8 @@ def test_each_address_lets_in_whom_it_should(browser, running, bob):
     wrong = []
     for name, pattern in found.items():
         route = TOLD[name]
-        kwargs = {key: sample.get(key, route.number) for key in pattern.pattern.converters}
+        given = {**sample, "verb": route.verb}
+        kwargs = {key: given.get(key, route.number) for key in pattern.pattern.converters}
         url = reverse(name, kwargs=kwargs)
         for method in ("get", "post"):
             for person, wanted in zip(PEOPLE, route.wanted(method), strict=True):

@@ -1,0 +1,314 @@
+"""Acts on several rows at once: asks with the reason of each that it will not reach, acts, answers per row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods
+
+from experiments.access import missing, require
+from experiments.models import (
+    Experiment,
+    ExperimentState,
+    Forbidden,
+    Invalid,
+    Overtaken,
+    Refused,
+    Trial,
+    Workspace,
+    status,
+)
+from experiments.templatetags.deck import plural
+
+from . import reruns
+from .details import back_from, find, refused, url_of
+from .experiments import automl_is_off
+from .questions import VERBS, trials_of
+from .workspaces import find as find_room
+
+MOST = 500  # rows at a time
+MOST_TOLD = 8  # in one message
+NAME_LENGTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One of the rows, and why the act is not for it (empty: it is)."""
+
+    key: str
+    name: str
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the question page says."""
+
+    heading: str
+    said: list[str]
+    act: str
+    rows: list[Chosen]
+    field: str
+    is_danger: bool = False
+    asks_settings: bool = False
+
+    @property
+    def applies(self) -> list[Chosen]:
+        return [row for row in self.rows if not row.why_not]
+
+    @property
+    def left_out(self) -> list[Chosen]:
+        return [row for row in self.rows if row.why_not]
+
+
+# --- trials --------------------------------------------------------------------------------------------------------
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def trials(request: HttpRequest, workspace: str, public_id: str, verb: str) -> HttpResponse:
+    """PAI-R4, TD-A14, TD-A15: stop or rerun several trials (`?trial=3&trial=4`)."""
+    if verb not in ("stop", "rerun"):
+        raise Http404
+    experiment = find(request, workspace, public_id)
+    act = "stop_trial" if verb == "stop" else "rerun"
+    require(request.user, act, experiment)
+    back = _back(request, url_of(experiment, "experiment-trials"))
+    picked = _picked_trials(request, experiment)
+    if not picked:
+        return _nothing(request, back)
+    try:
+        experiment.allows(act)
+        if request.method == "POST":
+            return _answer(request, _act_on_trials(request, experiment, picked, verb), back)
+    except Refused as blank:
+        return refused(request, experiment, str(blank), back=back)
+    return _ask(
+        request,
+        _question_on_trials(experiment, picked, verb),
+        back,
+        room=experiment.workspace,
+        experiment=experiment,
+    )
+
+
+def _picked_trials(request: HttpRequest, experiment: Experiment) -> list[Trial]:
+    typed = (request.POST if request.method == "POST" else request.GET).getlist("trial")
+    numbers = {int(one) for one in typed if one.isascii() and one.isdecimal() and len(one) < 10}
+    found = experiment.trials.filter(number__in=sorted(numbers)[:MOST]).order_by("number")
+    picked = list(found.defer("raw", "sampler_attrs"))
+    for trial in picked:
+        trial.experiment = experiment
+    return picked
+
+
+def _question_on_trials(experiment: Experiment, picked: Sequence[Trial], verb: str) -> Asked:
+    if verb == "stop":
+        refusals = {trial.number: _why_not_stop(trial) for trial in picked}
+        said = ["Their whole process trees end, and the experiment goes on with other values."]
+    else:
+        refusals = reruns.why_not_together(picked, experiment)
+        said = [
+            "Each starts a job as a new trial with the same values, and uses "
+            "resources. They do not count against the budget; the failed ones stay as they are."
+        ]
+        if experiment.state == ExperimentState.PAUSED:
+            said.append("The experiment is paused: the new trials wait until you unpause it.")
+    rows = [Chosen(str(one.number), f"#{one.number}", refusals[one.number]) for one in picked]
+    count = sum(not row.why_not for row in rows)
+    word = verb.capitalize()
+    return Asked(
+        f"{word} {plural(count, 'trial')}?",
+        said,
+        f"{word} {plural(count, 'trial')}",
+        rows,
+        "trial",
+        is_danger=verb == "stop",
+        asks_settings=verb == "rerun" and any(one.revision_id != experiment.revision_id for one in picked),
+    )
+
+
+def _why_not_stop(trial: Trial) -> str:
+    if trial.is_settled:
+        return f"It has ended: {status.TRIAL_STATES[trial.state].label.lower()}."
+    return "It is stopping already." if trial.state == "stopping" else ""
+
+
+def _act_on_trials(
+    request: HttpRequest, experiment: Experiment, picked: Sequence[Trial], verb: str
+) -> tuple[str, list[Chosen]]:
+    """All in one turn: whoever looks sees all of them done."""
+    done, rows = [], []
+    current = request.POST.get("command") == "current"
+    with experiment.turn():
+        for trial in picked:
+            why_not = ""
+            try:
+                if verb == "rerun":
+                    done.append(trial.rerun(by=request.user, current=current))
+                elif not trial.stop(by=request.user):
+                    why_not = _why_not_stop(trial)
+            except Refused as blank:
+                why_not = str(blank)
+            rows.append(Chosen(str(trial.number), f"#{trial.number}", why_not))
+    count = sum(not row.why_not for row in rows)
+    if verb == "stop":
+        return f"Stopping {plural(count, 'trial')}", rows
+    numbers = f" as #{done[0].number} to #{done[-1].number}" if len(done) > 1 else ""
+    return f"Rerunning {plural(count, 'trial')}{numbers}", rows
+
+
+# --- experiments ---------------------------------------------------------------------------------------------------
+
+
+def _said_stop(experiments: list[Experiment]) -> str:
+    alive = sum(one.alive_count for one in experiments)
+    will = plural(alive, "running trial") if alive else "No running trial"
+    return f"{will} will end. Results so far are kept, and they can be resumed."
+
+
+def _said_pause(experiments: list[Experiment]) -> str:
+    alive = sum(one.alive_count for one in experiments)
+    return f"Nothing new starts. {plural(alive, 'running trial goes,running trials go')} on."
+
+
+def _said_delete(experiments: list[Experiment]) -> str:
+    count = plural(sum(trials_of(one) for one in experiments), "trial")
+    return (
+        f"With {count}, their values and logs. They stay in the workspace's trash for 30 days, where an owner can "
+        "restore them; then they are gone."
+    )
+
+
+# verb → (what it means for those it reaches, what was done to them)
+TOGETHER: dict[str, tuple[Callable[[list[Experiment]], str], str]] = {
+    "enqueue": (
+        lambda _: "Each goes to the end of the queue that it was made for, else of the queue default.",
+        "Enqueued",
+    ),
+    "pause": (_said_pause, "Paused"),
+    "unpause": (lambda _: "New trials start again.", "Unpaused"),
+    "stop": (_said_stop, "Stopping"),
+    "delete": (_said_delete, "To the trash:"),
+}
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def experiments(request: HttpRequest, workspace: str, verb: str) -> HttpResponse:
+    """TD-A5, A7, A8, A13 on several experiments (`?pick=7f3k2m9q`)."""
+    if verb not in TOGETHER:
+        raise Http404
+    room = find_room(request, workspace)
+    if not room.has_automl:
+        return automl_is_off(request, room)
+    require(request.user, verb, room)
+    back = _back(request, reverse("experiments", args=[room.slug]))
+    ids = (request.POST if request.method == "POST" else request.GET).getlist("pick")
+    found = Experiment.objects.visible_to(request.user).filter(workspace=room, public_id__in=ids[:MOST])
+    picked = list(found.select_related("workspace", "queue").order_by("folded_name", "pk"))
+    if not picked:
+        return _nothing(request, back)
+    if request.method == "POST":
+        rows = [_act_on(one, request, verb) for one in picked]
+        count = sum(not row.why_not for row in rows)
+        return _answer(request, (f"{TOGETHER[verb][1]} {plural(count, 'experiment')}", rows), back)
+    return _ask(request, _question_on(picked, request, verb), back, room=room)
+
+
+def _question_on(picked: list[Experiment], request: HttpRequest, verb: str) -> Asked:
+    rows = [Chosen(one.public_id, _name(one), _why_not(one, request, verb)) for one in picked]
+    reached = [one for one, row in zip(picked, rows, strict=True) if not row.why_not]
+    words = f"{status.ACTS[verb].label} {plural(len(reached), 'experiment')}"
+    danger = verb in ("stop", "delete")
+    return Asked(f"{words}?", [TOGETHER[verb][0](reached)], words, rows, "pick", is_danger=danger)
+
+
+def _why_not(experiment: Experiment, request: HttpRequest, verb: str) -> str:
+    if lacks := missing(request.user, verb, experiment):
+        return lacks
+    try:
+        return "" if experiment.allows(verb) else _already(experiment)
+    except Refused as blank:
+        return str(blank)
+
+
+def _act_on(experiment: Experiment, request: HttpRequest, verb: str) -> Chosen:
+    name = _name(experiment)
+    try:
+        require(request.user, verb, experiment)
+        done = VERBS[verb].do(experiment, request.user, {"queue": None})
+    except (Refused, Forbidden, Overtaken) as blank:
+        return Chosen(experiment.public_id, name, str(blank))
+    except Invalid as invalid:
+        return Chosen(experiment.public_id, name, " ".join(sum(invalid.errors.values(), [])))
+    return Chosen(experiment.public_id, name, "" if done else _already(experiment))
+
+
+def _already(experiment: Experiment) -> str:
+    return f"It is {status.EXPERIMENT_STATES[experiment.state].label.lower()} already."
+
+
+def _name(experiment: Experiment) -> str:
+    name = experiment.name
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+
+
+# --- both ----------------------------------------------------------------------------------------------------------
+
+
+def _ask(
+    request: HttpRequest,
+    asked: Asked,
+    back: str,
+    *,
+    room: Workspace,
+    experiment: Experiment | None = None,
+) -> HttpResponse:
+    if not asked.applies:
+        return _answer(request, ("", asked.rows), back)
+    context = {
+        "asked": asked,
+        "is_danger": asked.is_danger,
+        "workspace": room,
+        "experiment": experiment,
+        "nav": "experiments",
+        "back": back,
+        "action": request.path,
+        "trials_url": url_of(experiment, "experiment-trials") if experiment else "",
+    }
+    return render(request, "experiment/bulk.html", context)
+
+
+def _answer(request: HttpRequest, told: tuple[str, list[Chosen]], back: str) -> HttpResponse:
+    """One message: what was done, and what was not, with the reason of each."""
+    done, rows = told
+    left_out = [f"{row.name}: {row.why_not}" for row in rows if row.why_not]
+    more = [f"And {len(left_out) - MOST_TOLD:,} more."] if len(left_out) > MOST_TOLD else []
+    if not left_out:
+        messages.success(request, f"{done}.")
+    elif len(left_out) < len(rows):
+        messages.warning(request, " ".join([f"{done}. Not done:", *left_out[:MOST_TOLD], *more]))
+    else:
+        messages.warning(request, " ".join(["Nothing was changed.", *left_out[:MOST_TOLD], *more]))
+    return redirect(back)
+
+
+def _nothing(request: HttpRequest, back: str) -> HttpResponse:
+    messages.info(request, "Nothing was selected, or it is gone. Tick the rows first.")
+    return redirect(back)
+
+
+def _back(request: HttpRequest, default: str) -> str:
+    """The view that the rows were ticked in, with its filters; the question's form carries it along."""
+    asked = request.POST.get("back", "")
+    if asked.startswith(default) and url_has_allowed_host_and_scheme(asked, allowed_hosts=None):
+        return asked
+    return back_from(request, default)
