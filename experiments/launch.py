@@ -30,6 +30,7 @@ from experiments.models import (
     LogPiece,
     Outcome,
     Point,
+    Refused,
     Source,
     Trial,
     TrialState,
@@ -224,8 +225,11 @@ class LocalWorker:
             claim = content.pop("claim")
             content["survivors"] = tuple(content["survivors"])
             trial = Trial.objects.filter(pk=letter.stem).select_related("experiment").first()
-            if trial and trial.settle(Outcome(**content), claim=claim):
-                logger.info("Delivered how %s ended before this worker started", trial)
+            try:
+                if trial and trial.settle(Outcome(**content), claim=claim):
+                    logger.info("Delivered how %s ended before this worker started", trial)
+            except Refused as refused:  # its experiment is in the trash: nobody waits for this any more
+                logger.warning("How %s ended is not needed any more: %s", trial, refused)
             letter.unlink()
 
     # --- heartbeat ---------------------------------------------------------------------------------------
@@ -363,7 +367,13 @@ class Run:
         }
         appended = commands.arguments(trial.params) if settings.passes_arguments else ()
         argv = commands.argv(commands.render(settings.command, names, append=appended))
-        cwd = Path(settings.directory).expanduser() if settings.directory else self.folder.path
+        try:
+            cwd = Path(settings.directory).expanduser() if settings.directory else self.folder.path
+        except RuntimeError:
+            raise SetupFailed(
+                f"The working directory {settings.directory} names a user whom the worker {self.worker.name} does "
+                "not know. Write the whole path."
+            ) from None
         if not cwd.is_absolute():
             raise SetupFailed(f"The working directory {cwd} must be an absolute path.")
         if not cwd.is_dir():

@@ -115,7 +115,7 @@ class Checker:
         values = {
             "command": self.command(space),
             "space_document": space.document if space else {},
-            "directory": self.text("directory", limit=1000, line=True),
+            "directory": self.directory(),
             "environment": self.environment(),
             "passes_arguments": self.truth("passes_arguments"),
             "metric": self.metric(),
@@ -144,11 +144,11 @@ class Checker:
                 self.fault(_field_of(fault.path, "algorithm"), fault.sentence)
         for fault in early.check_early_stopping(values["early_stopping"], values["early_stopping_arguments"]):
             self.fault(_field_of(fault.path, "early_stopping"), fault.sentence)
-        if values["source"] == "stdout":
+        if values["source"] == "stdout" and "pattern" not in self.errors:
             said = patterns.check(values["pattern"]) if values["pattern"] else "Give a regular expression."
             if said:
                 self.fault("pattern", said)
-        if values["source"] == "file" and not values["metric_path"]:
+        if values["source"] == "file" and not values["metric_path"] and "metric_path" not in self.errors:
             self.fault("metric_path", "Give the path of the JSON file that the command writes.")
         if self.errors:
             raise Invalid(self.errors)
@@ -260,6 +260,15 @@ class Checker:
             self.fault(name, "This is too long, or contains a NUL character.")
             return {}
         return value
+
+    def directory(self) -> str:
+        """A path on the worker: here only its form can be looked at."""
+        path = self.text("directory", limit=1000, line=True)
+        if path and not path.startswith(("/", "~")):
+            self.fault(
+                "directory", "Write the whole path, from / or ~: it is looked up on the worker's machine."
+            )
+        return path
 
     def metric(self) -> str:
         name = self.text("metric", default="default", limit=100, line=True) or "default"

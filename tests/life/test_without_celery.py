@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from experiments.conduct import conduct
 from experiments.launch import LocalWorker
-from experiments.models import Experiment, LogPiece, Queue, User
+from experiments.models import Experiment, LogPiece, Outcome, Queue, User
 from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -101,16 +102,50 @@ def test_a_trial_fails_with_its_cause(
     assert experiment.state == "completed"
 
 
+@pytest.mark.parametrize(
+    ("directory", "sentence"),
+    [
+        ("/no/such/folder", "The working directory /no/such/folder does not exist on the worker here."),
+        (
+            "~no-such-user/x",
+            "The working directory ~no-such-user/x names a user whom the worker here does not know. "
+            "Write the whole path.",
+        ),
+    ],
+)
 def test_a_working_directory_that_does_not_exist_is_told_on_the_row(
-    draft: Callable[..., Experiment], local: LocalWorker, alice: User
+    directory: str, sentence: str, draft: Callable[..., Experiment], local: LocalWorker, alice: User
 ) -> None:
     """PAI-S1: setup failures name the folder and the worker."""
-    experiment = draft(directory="/no/such/folder", max_trials=1)
+    experiment = draft(directory=directory, max_trials=1)
     experiment.enqueue(by=alice)
     live(experiment, local)
     trial = experiment.trials.get()
     assert trial.failure == "setup"
-    assert trial.detail == "The working directory /no/such/folder does not exist on the worker here."
+    assert trial.detail == sentence
+
+
+def test_a_late_letter_about_an_experiment_in_the_trash_does_not_keep_a_worker_from_starting(
+    running: Callable[..., Experiment], alice: User, broker: Valkey, data: Path
+) -> None:
+    """TD-X8 PAI-D2: the worker could not deliver how its trial ended, was lost, and the experiment was deleted."""
+    experiment = running(taken=1, max_trials=1)
+    trial = experiment.trials.get()
+    trial.settle(Outcome.lost("The worker w1 was lost."), claim=trial.claim)
+    experiment.refresh_from_db()
+    experiment.stop(by=alice)
+    conduct(experiment.pk)
+    experiment.delete_to_trash(by=alice)
+    outbox = data / "workers" / "w1" / "outbox"
+    outbox.mkdir(parents=True)
+    late = {"claim": trial.claim, **asdict(Outcome(value=0.5, exit_code=0))}
+    (outbox / f"{trial.pk}.json").write_text(json.dumps(late))
+    worker = LocalWorker(name="w1", queues=["default"], slots=1, data=data)
+    worker.start()
+    worker.end()
+    assert not list(outbox.iterdir())
+    trial.refresh_from_db()
+    assert (trial.state, trial.failure) == ("failed", "worker_lost")
 
 
 def test_the_metric_comes_from_standard_output(
