@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from experiments.access import may, require
 from experiments.models import ExperimentState, Point, Refused, Trial, TrialState, status
 
-from . import drawing, facts, logs, reruns, words
+from . import drawing, facts, logs, reproduce, reruns, words
 from .acts import Button
 from .details import back_from, find_trial, refused, url_of, url_of_trial
 from .live import Live
@@ -53,6 +53,8 @@ def show(request: HttpRequest, workspace: str, public_id: str, number: int) -> H
         context |= {"log": logs.window(trial)}
     if live.fragment in ("", "side"):
         context |= _side(trial)
+    if not live.fragment:
+        context |= reproduce.context(trial)
     return live.draw("trial/show.html", context)
 
 

@@ -61,6 +61,8 @@ TOLD = {
     "trial-log": Route(get=SEES, post=ONLY_LOOKS),
     "trial-stop": Route(get=ACTS, post=ACTED, number=2),
     "trial-rerun": Route(get=ACTS, post=ACTED),
+    "trial-script": Route(get=SEES, post=ONLY_LOOKS),
+    "trial-parameters": Route(get=SEES, post=ONLY_LOOKS),
     "trial-replicate": Route(get=ACTS, post="302 404 403 422 422", number=3),
     "workspace-settings": Route(get=OWNS, post="302 404 403 403 422"),  # an empty form is drawn again
     "workspace-automl": Route(get=ONLY_POSTS, post="302 404 403 403 422"),

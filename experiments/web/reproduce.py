@@ -1,0 +1,90 @@
+"""Taking a trial away: its command as it was run, a script that runs it by hand, its parameters as a file."""
+
+from __future__ import annotations
+
+import json
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from experiments.models import Trial
+from experiments.runner import reproduce as scripts
+
+from .details import find_trial, refused, url_of_trial
+
+MASKED = "••••••••"
+
+
+@login_required
+@require_safe
+def script(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+    """TD-X10: a shell script that runs this trial by hand, without its secrets."""
+    trial = find_trial(request, workspace, public_id, number)
+    try:
+        text = script_of(trial)
+    except ValueError as error:
+        reason = f"There is no script for #{number}: {error}"
+        return refused(request, trial.experiment, reason, back=url_of_trial(trial))
+    return _file(text, "text/x-shellscript; charset=utf-8", f"{trial}-reproduce.sh")
+
+
+@login_required
+@require_safe
+def parameters(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+    """TD-X10: its parameters, exactly as the process received them."""
+    trial = find_trial(request, workspace, public_id, number)
+    text = json.dumps(trial.params, ensure_ascii=False, indent=2) + "\n"
+    return _file(text, "application/json", f"{trial}-parameters.json")
+
+
+def command_of(trial: Trial) -> str:
+    """The command as it is rendered for this trial. Raises ValueError with a sentence."""
+    settings = trial.revision.settings
+    return scripts.command_of(
+        settings.command,
+        trial.params,
+        trial_id=trial.public_id,
+        experiment_id=trial.experiment.public_id,
+        as_arguments=settings.passes_arguments,
+    )
+
+
+def script_of(trial: Trial) -> str:
+    """The script. Raises ValueError with a sentence."""
+    settings, experiment = trial.revision.settings, trial.experiment
+    return scripts.script(
+        command=command_of(trial),
+        params=trial.params,
+        environment=settings.environment,
+        directory=settings.directory,
+        experiment_id=experiment.public_id,
+        number=trial.number,
+        metric=settings.metric,
+        title=experiment.name,
+        needs_package=settings.source == "sdk",
+    )
+
+
+def context(trial: Trial) -> dict[str, object]:
+    """What the trial's page shows of it."""
+    settings = trial.revision.settings
+    try:
+        command, fault = command_of(trial), ""
+    except ValueError as error:
+        command, fault = "", str(error)
+    return {
+        "command": command,
+        "command_fault": fault,
+        "directory": settings.directory,
+        "environment": [
+            (name, MASKED if scripts.is_secret(name, value) else value)
+            for name, value in settings.environment.items()
+        ],
+    }
+
+
+def _file(text: str, content_type: str, name: str) -> HttpResponse:
+    response = HttpResponse(text, content_type=content_type)
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
