@@ -16,7 +16,7 @@ from tests.browser.conftest import DESK, PHONE, browser, is_wider_than_its_windo
 COMPONENTS = sorted((Path(__file__).parents[2] / "templates/components").glob("_*.html"))
 ALL = (Path(__file__).parents[2] / "templates/patterns/_all.html").read_text()
 
-# Parts of the frame of every page, this one's too; the banner and the bar of a selection, hidden until they are needed.
+# Parts of the frame of every page, this one's too; the banner is hidden until script shows it.
 OF_THE_FRAME = {
     "_head.html",
     "_styles.html",
@@ -24,7 +24,6 @@ OF_THE_FRAME = {
     "_live.html",
     "_crumb.html",
     "_banner.html",
-    "_bulk.html",
 }
 BY_A_TAG = {"_sort.html": "{% sort_head"}
 
@@ -73,6 +72,7 @@ def test_it_needs_no_exception_from_the_csp_and_fits_its_window(
     assert light != dark
     cut = page.evaluate(CUT)
     assert cut == [], "text that nobody can read to its end"
+    assert page.evaluate(STICKS_OUT) == []
 
 
 # Buttons, words and headings that are wider than their box, where nothing says that it goes on.
@@ -80,3 +80,9 @@ CUT = """[...document.querySelectorAll('.pattern :is(.btn, .chip, .tag, .status,
     .filter((one) => one.offsetParent && one.scrollWidth > one.clientWidth + 1
         && getComputedStyle(one).display !== 'inline' && getComputedStyle(one).textOverflow !== 'ellipsis')
     .map((one) => one.outerHTML.slice(0, 120))"""
+
+# What is wider than its column, where nothing scrolls.
+STICKS_OUT = """[...document.querySelectorAll('.pattern')].flatMap((column) => [...column.querySelectorAll('*')]
+    .filter((one) => one.offsetParent && !one.closest('.table-scroll, pre, .tabs, .sr-only, [popover]')
+        && one.getBoundingClientRect().right > column.getBoundingClientRect().right)
+    .map((one) => one.outerHTML.slice(0, 120)))"""
