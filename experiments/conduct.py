@@ -37,12 +37,14 @@ from experiments.models import (
     Worker,
     status,
 )
+from experiments.purge import purge
 from experiments.search import early, engine
 from experiments.search.engine import Exhausted, Past, Problem
 
 logger = logging.getLogger(__name__)
 
 TICK_S = 2.0
+PURGE_EVERY_S = 3600.0
 FOR_SUGGESTIONS = 10**9  # their place in number order: after every trial
 BY_STATE = ("state", "number")  # by number alone, SQLite would walk through all trials to find the few
 
@@ -373,6 +375,7 @@ class Beat:
     def __init__(self) -> None:
         self.holder = uuid.uuid4().hex
         self.watch = Watch()
+        self.purge_at = 0.0  # of the monotonic clock
 
     def run(self, ending: threading.Event) -> None:
         """Ticks until `ending` is set."""
@@ -400,4 +403,17 @@ class Beat:
         claimable = Experiment.objects.claimable().order_by().values("queue")
         for queue in Queue.objects.filter(pk__in=claimable):
             nudge.queue(queue.line)
+        self.empty_the_trash(time.monotonic())
         return True
+
+    def empty_the_trash(self, now: float) -> None:
+        """Once an hour, and then a little with each tick until nothing is left to delete. `now` is monotonic
+        seconds. Whatever goes wrong there must not keep the beat from the experiments that run."""
+        if now < self.purge_at:
+            return
+        try:
+            has_more = purge()
+        except Exception:
+            logger.exception("The trash could not be emptied")
+            has_more = False
+        self.purge_at = 0.0 if has_more else now + PURGE_EVERY_S

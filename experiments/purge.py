@@ -1,0 +1,58 @@
+"""Floor 3: what lay in the trash for its time is deleted for good, a little at a time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from experiments.models import Experiment, Trial
+
+KEPT_FOR = timedelta(days=30)
+AT_ONCE = 50  # trials in one transaction: each may have a hundred thousand points, and others want to write
+
+
+def purge(now: datetime | None = None) -> bool:
+    """Deletes some of what went to the trash more than `KEPT_FOR` ago: experiments, and trials that a reset put
+    there. True: there is more. Rows only: what trials left in the workers' data folders stays where it is."""
+    before = (now or timezone.now()) - KEPT_FOR
+    expired = Experiment.everything.filter(trashed_at__lt=before).order_by("trashed_at").first()
+    if expired:
+        _delete_some(expired, before)
+        return True
+    for experiment in Experiment.everything.filter(epoch__gt=0):
+        if _delete_trials(experiment, Trial.everything.filter(trashed_at__lt=before)):
+            return True
+    return False
+
+
+def _delete_some(experiment: Experiment, before: datetime) -> None:
+    """Of an expired experiment first the trials, then the rest."""
+    if _delete_trials(experiment, Trial.everything.all(), expired_before=before):
+        return
+    with transaction.atomic():
+        if not _is_expired(experiment, before):
+            return
+        experiment.suggestions.all().delete()
+        Experiment.everything.filter(pk=experiment.pk).update(revision=None)  # it protects its revision
+        experiment.delete()
+
+
+def _delete_trials(
+    experiment: Experiment, trials: QuerySet[Trial], *, expired_before: datetime | None = None
+) -> bool:
+    """Deletes up to `AT_ONCE` of these trials. False: there are none."""
+    with transaction.atomic():
+        if expired_before and not _is_expired(experiment, expired_before):
+            return True
+        keys = list(trials.filter(experiment=experiment).values_list("pk", flat=True)[:AT_ONCE])
+        Trial.everything.filter(pk__in=keys).delete()
+    return bool(keys)
+
+
+def _is_expired(experiment: Experiment, before: datetime) -> bool:
+    """Still? An owner may restore it at the last moment; the lock keeps them out from here on."""
+    rows = Experiment.everything.select_for_update().filter(pk=experiment.pk, trashed_at__lt=before)
+    return rows.first() is not None
