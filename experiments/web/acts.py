@@ -12,6 +12,8 @@ from experiments.models import Experiment, ExperimentState, User, status
 ICONS = {
     "enqueue": "queue",
     "dequeue": "dequeue",
+    "edit": "edit",
+    "update": "edit",
     "pause": "pause",
     "unpause": "play",
     "stop": "stop",
@@ -22,8 +24,9 @@ ICONS = {
     "clone": "clone",
     "delete": "trash",
 }
-LIKELY = ("enqueue", "dequeue", "unpause", "pause", "resume", "stop", "kill", "clone")
+LIKELY = ("enqueue", "dequeue", "edit", "update", "unpause", "pause", "resume", "stop", "kill", "clone")
 REST = ("reset", "publish", "delete")
+EDITS = {"edit", "update"}  # one page for both: a draft's settings, or those under way
 AT_ONCE = {"dequeue", "pause", "unpause"}  # can be taken back, so nobody is asked
 
 
@@ -55,8 +58,13 @@ def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Butt
 
 def button(experiment: Experiment, verb: str, user: User) -> Button:
     """One act on this experiment, for this person, in its present state."""
-    label = status.ACTS[verb].label
-    url = reverse("experiment-act", args=[experiment.workspace.slug, experiment.public_id, verb])
+    label = "Edit" if verb in EDITS else status.ACTS[verb].label
+    where = [experiment.workspace.slug, experiment.public_id]
+    url = (
+        reverse("experiment-edit", args=where)
+        if verb in EDITS
+        else reverse("experiment-act", args=[*where, verb])
+    )
     why_not = missing(user, verb, experiment)
     if not why_not and not status.is_offered(verb, experiment.state):
         state = status.EXPERIMENT_STATES[experiment.state].label
@@ -66,7 +74,7 @@ def button(experiment: Experiment, verb: str, user: User) -> Button:
         url=url,
         icon=ICONS[verb],
         is_post=verb in AT_ONCE,
-        is_question=verb not in AT_ONCE,
+        is_question=verb not in AT_ONCE | EDITS,
         is_danger=verb == "delete",
         is_primary=verb == "enqueue",
         why_not=why_not,

@@ -9,13 +9,14 @@ from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from experiments.models import Experiment, ExperimentState, Refused, Trial, status
+from experiments.models import Experiment, ExperimentState, Refused, Trial, User, status
 
 from .acts import buttons
 
 ASKING = {  # pages that ask: nobody wants to come back to them
     "experiment-act",
     "experiment-add",
+    "experiment-edit",
     "experiments-bulk",
     "trial-stop",
     "trial-rerun",
@@ -69,13 +70,18 @@ def frame(request: HttpRequest, experiment: Experiment, *, tab: str) -> dict[str
     """What the head of an experiment's pages shows: name, state, acts, tabs."""
     likely, more = buttons(experiment, request.user)
     total = sum(experiment.count(state) for state in status.TRIAL_STATES)
-    pages = (("Overview", "experiment", None), ("Trials", "experiment-trials", total))
+    pages = (
+        ("Overview", "experiment", None),
+        ("Trials", "experiment-trials", total),
+        ("Configuration", "experiment-configuration", None),
+    )
     return {
         "experiment": experiment,
         "workspace": experiment.workspace,
         "nav": "experiments",
         "likely": likely,
         "more": more,
+        "parent": parent_of(experiment, request.user),
         "why": experiment.reason if experiment.state in SAYS_WHY else "",
         "every": 2 if experiment.is_active else None,
         "tabs": [
@@ -83,6 +89,14 @@ def frame(request: HttpRequest, experiment: Experiment, *, tab: str) -> dict[str
             for label, page, count in pages
         ],
     }
+
+
+def parent_of(experiment: Experiment, user: User) -> Experiment | None:
+    """PAI-C2: what it was cloned from, as far as that exists for this person."""
+    if experiment.parent_id is None:
+        return None
+    visible = Experiment.objects.visible_to(user).select_related("workspace", "revision")
+    return visible.filter(pk=experiment.parent_id).first()
 
 
 def refused(request: HttpRequest, experiment: Experiment, reason: str, *, back: str = "") -> HttpResponse:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.db.models import OuterRef, Subquery
+
 from experiments.charts.curve import MOST_SIBLINGS, Series, curve
-from experiments.charts.history import Point, history
+from experiments.charts.history import Edit, Point, history
 from experiments.charts.svg import Chart, Svg, element, px
 from experiments.models import Experiment, Failure, Trial, status
 
 from . import series
 
 MOST_TRIALS = 1000  # of the history
+MOST_EDITS = 20
 SPARK_WIDTH, SPARK_HEIGHT = 72, 18
 
 
@@ -42,9 +45,30 @@ def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
         metric=experiment.metric,
         best_steps=best_steps(experiment),
         left=left,
+        edits=edits_of(experiment, url=url),
         href=address(url),
     )
     return chart, is_all
+
+
+def edits_of(experiment: Experiment, *, url: str) -> list[Edit]:
+    """TD-X1: the latest edits under way, each after the trial that had started last before it."""
+    started = experiment.trials.filter(started_at__lte=OuterRef("at")).order_by("-started_at")
+    revisions = experiment.revisions.filter(number__gt=1).annotate(
+        after=Subquery(started.values("number")[:1])
+    )
+    shown = revisions.select_related("by").defer("document").order_by("-number")[:MOST_EDITS]
+    return [
+        Edit(
+            after=one.after,
+            revision=one.number,
+            by=one.by.username if one.by else "Trialdeck",
+            note=one.note,
+            href=f"{url.removesuffix('trials/')}configuration/#revision-{one.number}",
+        )
+        for one in reversed(shown)
+        if one.after is not None
+    ]
 
 
 def best_steps(experiment: Experiment) -> list[tuple[int, float]]:

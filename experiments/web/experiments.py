@@ -11,7 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -28,6 +28,8 @@ from .space_rows import SHAPES, Row
 from .workspaces import find
 
 MOST_HINTS = 500  # experiments whose tags are offered while one types
+
+REVIEWED = ("name", "project", "new_project", "description")  # what the clone page asks
 
 MADE_LATELY = 20  # pages whose experiment the session remembers
 WHILE_ACTIVE_S, OTHERWISE_S = 2, 30
@@ -72,7 +74,11 @@ def index(request: HttpRequest, workspace: str) -> HttpResponse:
             "every_s": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,
             "may_create": access.may(request.user, "create", room),
             "bulk": [
-                {"label": label, "icon": ICONS[verb], "url": reverse("experiments-bulk", args=[room.slug, verb])}
+                {
+                    "label": label,
+                    "icon": ICONS[verb],
+                    "url": reverse("experiments-bulk", args=[room.slug, verb]),
+                }
                 for verb, label in BULK
             ],
             # Asked for by the filters only, which a fragment does not show.
@@ -105,9 +111,12 @@ def new(request: HttpRequest, workspace: str) -> HttpResponse:
     if not room.has_automl:
         return automl_is_off(request, room)
     access.require(request.user, "create", room)
-    if request.method != "POST":
-        return _draw_new(request, NewExperiment(room=room))
-    form = NewExperiment(request.POST, room=room)
+    parent = _parent(request, room)
+    if request.method != "POST" or "review" in request.POST:
+        filled = {"name": f"Clone of {parent.name}"[:200]} if parent else {}
+        filled |= {name: request.POST[name] for name in REVIEWED if name in request.POST}
+        return _draw_new(request, NewExperiment(room=room, parent=parent, initial=filled))
+    form = NewExperiment(request.POST, room=room, parent=parent)
     if not request.POST.keys() & {"start", "draft"}:
         return _draw_new(request, form)
     if not form.is_valid():
@@ -122,6 +131,15 @@ def new(request: HttpRequest, workspace: str) -> HttpResponse:
         return _draw_new(request, form, status=409)
     _tell(request, experiment)
     return redirect("experiment", room.slug, experiment.public_id)
+
+
+def _parent(request: HttpRequest, room: Workspace) -> Experiment | None:
+    """PAI-C1: the experiment of this workspace whose clone is to be made, by `?from=`; 404 when there is none."""
+    public_id = request.GET.get("from")
+    if not public_id:
+        return None
+    visible = Experiment.objects.visible_to(request.user).select_related("revision", "queue", "project")
+    return get_object_or_404(visible, workspace=room, public_id=public_id)
 
 
 def _make_once(request: HttpRequest, form: NewExperiment) -> Experiment:

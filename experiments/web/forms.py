@@ -355,7 +355,7 @@ class ExperimentForm(forms.Form):
 
 
 class NewExperiment(ExperimentForm):
-    """TD-F1 to F8: Create experiment; with a `source`, filled with what that one is."""
+    """TD-F1 to F8: Create experiment; with a `parent`, filled with what that one is."""
 
     queue = QueueField(None, empty_label=None)
     made_as = forms.UUIDField(widget=forms.HiddenInput, required=False)
@@ -365,11 +365,11 @@ class NewExperiment(ExperimentForm):
         data: Mapping | None = None,
         *,
         room: Workspace,
-        source: Experiment | None = None,
+        parent: Experiment | None = None,
         initial: Mapping | None = None,
     ) -> None:
-        self.source = source
-        filled = {**described(source), **typed(source.settings), "queue": source.queue} if source else {}
+        self.parent = parent
+        filled = {**described(parent), **typed(parent.settings), "queue": parent.queue} if parent else {}
         super().__init__(data, room=room, initial={**filled, **(initial or {})})
         self.fields["queue"].queryset = Queue.objects.granted_to(room)
         self.fields["queue"].served = listing.served_queues()
@@ -384,14 +384,14 @@ class NewExperiment(ExperimentForm):
             self.room,
             by=by,
             settings=self.settings,
-            parent=self.source,
+            parent=self.parent,
             queue=self.cleaned_data["queue"],
             **self.describes(),
         )
 
     def _first_rows(self) -> list[space_rows.Row]:
-        if self.source:
-            return space_rows.rows_of(self.source.settings.space_document)
+        if self.parent:
+            return space_rows.rows_of(self.parent.settings.space_document)
         return [space_rows.Row(type=kind) for kind in ("loguniform", "choice", "uniform")]
 
 

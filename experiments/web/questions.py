@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from django import forms
+from django.urls import reverse
 
 from experiments.models import Experiment, Project, Queue, User, status
 from experiments.templatetags.deck import duration, plural
+
+from .forms import project_of
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Question:
     act: str
     out: str = "Cancel"
     is_danger: bool = False
+    review_url: str = ""  # where the answer can be looked at, and changed, before it is given
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,9 @@ class EnqueueForm(ActForm):
 class CloneForm(ActForm):
     name = forms.CharField(max_length=200, label="Name")
     project = forms.ModelChoiceField(Project.objects.none(), empty_label=None, label="Project")
+    new_project = forms.CharField(
+        required=False, max_length=100, label="Create new", help_text="A new project's name, instead."
+    )
     description = forms.CharField(
         required=False, label="Description", widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
     )
@@ -82,6 +89,11 @@ class CloneForm(ActForm):
         fields["project"].queryset = experiment.workspace.projects.all()
         fields["project"].initial = experiment.project_id
         fields["description"].initial = experiment.description
+
+    def answer(self) -> dict:
+        said = self.cleaned_data
+        project = project_of(self.experiment.workspace, said)
+        return {"name": said["name"], "project": project, "description": said["description"]}
 
 
 class ResumeForm(ActForm):
@@ -198,8 +210,15 @@ def _ask_publish(experiment: Experiment) -> Question:
 
 
 def _ask_clone(experiment: Experiment) -> Question:
-    said = ["A draft with the same settings and a new ID. No trials are copied; this one stays as it is."]
-    return Question(f"Clone {experiment.name}", said, "Clone as draft")
+    parameters = plural(len(experiment.settings.space_document), "parameter")
+    said = [
+        f"It copies the command, the search space ({parameters}), objective, algorithm and seed, budget, tags and "
+        f"queue, as of revision {experiment.revision.number}. No trials are copied; {experiment.name} stays as it is."
+    ]
+    new = reverse("experiment-new", args=[experiment.workspace.slug])
+    return Question(
+        f"Clone {experiment.name}", said, "Clone as draft", review_url=f"{new}?from={experiment.public_id}"
+    )
 
 
 def _ask_delete(experiment: Experiment) -> Question:

@@ -6,6 +6,8 @@ from django.urls import path
 from . import (
     add,
     bulk,
+    configuration,
+    edit,
     experiment,
     experiments,
     exports,
@@ -37,7 +39,9 @@ urlpatterns = [
     path(W + "trash/<slug:public_id>/restore/", trash.restore, name="trash-restore"),
     path(E, experiments.index, name="experiments"),
     path("w/<slug:workspace>/experiments.csv", exports.experiments, {"kind": "csv"}, name="experiments-csv"),
-    path("w/<slug:workspace>/experiments.json", exports.experiments, {"kind": "json"}, name="experiments-json"),
+    path(
+        "w/<slug:workspace>/experiments.json", exports.experiments, {"kind": "json"}, name="experiments-json"
+    ),
     path(E + "new/", experiments.new, name="experiment-new"),
     path(E + "bulk/<slug:verb>/", bulk.experiments, name="experiments-bulk"),
     path(ONE, experiment.show, name="experiment"),
@@ -45,6 +49,8 @@ urlpatterns = [
     path(ONE + "trials/bulk/<slug:verb>/", bulk.trials, name="trials-bulk"),
     path(ONE + "trials.csv", exports.of_trials, {"kind": "csv"}, name="trials-csv"),
     path(ONE + "trials.json", exports.of_trials, {"kind": "json"}, name="trials-json"),
+    path(ONE + "configuration/", configuration.show, name="experiment-configuration"),
+    path(ONE + "edit/", edit.edit, name="experiment-edit"),
     path(ONE + "add/", add.add, name="experiment-add"),
     path(ONE + "<slug:verb>/", experiment.act, name="experiment-act"),
     path(TRIAL, trial.show, name="trial"),

@@ -57,6 +57,8 @@ TOLD = {
     "trials-csv": Route(get=SEES, post=ONLY_LOOKS),
     "trials-json": Route(get=SEES, post=ONLY_LOOKS),
     "trials-bulk": Route(get=ACTED, post=ACTED, verb="rerun"),
+    "experiment-configuration": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-edit": Route(get=ACTS, post=ACTS),  # without a button it only shows the consequences
     "experiment-add": Route(get=ACTS, post="302 404 403 422 422"),  # an empty form is drawn again
     "experiment-act": Route(get=ACTS, post=ACTED),
     "trial": Route(get=SEES, post=ONLY_LOOKS),

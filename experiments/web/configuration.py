@@ -1,0 +1,62 @@
+"""Configuration: the settings as they hold now, and every revision with what it changed."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from experiments.access import may
+from experiments.models import Experiment, Revision, status
+
+from . import changes
+from .acts import EDITS
+from .details import find, frame, url_of
+from .pages import page_of
+
+
+@login_required
+@require_safe
+def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+    """TD-X1, PAI-C2: what holds now, what differs from the parent, and the revisions, the newest first."""
+    experiment = find(request, workspace, public_id)
+    settings = experiment.settings
+    context = frame(request, experiment, tab="experiment-configuration")
+    revisions, pager = _revisions(request, experiment)
+    parent = context["parent"]
+    context |= {
+        "settings": settings,
+        "environment": changes.environment(settings),
+        "space": changes.space(settings),
+        "sections": changes.sections(settings),
+        "from_parent": changes.changes(parent.settings, settings) if parent else [],
+        "revisions": revisions,
+        "pager": pager,
+        "may_restore": may(request.user, "update", experiment)
+        and any(status.is_offered(verb, experiment.state) for verb in EDITS),
+        "edit_url": url_of(experiment, "experiment-edit"),
+        "every": None,  # settings change by people, who see what they do
+    }
+    return render(request, "experiment/configuration.html", context)
+
+
+def _revisions(request: HttpRequest, experiment: Experiment) -> tuple[list[dict], dict[str, object]]:
+    """A page of revisions, each with what it changed, and what restoring it would change."""
+    rows = experiment.revisions.select_related("by").order_by("-number")
+    shown, pager = page_of(request, rows, total=experiment.revision.number)
+    settings = {one.number: one.settings for one in shown}
+    oldest = shown[-1].number if shown else 1
+    settings |= {one.number: one.settings for one in experiment.revisions.filter(number=oldest - 1)}
+    now = experiment.settings
+    return [_told(one, settings.get(one.number - 1), now) for one in shown], pager
+
+
+def _told(revision: Revision, before: object, now: object) -> dict[str, object]:
+    return {
+        "revision": revision,
+        "by": revision.by.username if revision.by else "Trialdeck",
+        "changes": changes.changes(before, revision.settings) if before else [],
+        "is_first": before is None,
+        "to_restore": changes.changes(now, revision.settings),
+    }
