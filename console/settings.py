@@ -6,6 +6,10 @@ REDIS_URL             a broker of your own instead of the embedded Valkey
 TRIALDECK_SECRET_KEY  instead of the one generated into the data folder
 TRIALDECK_HOSTS       further host names under which the console is reached, separated by commas
 TRIALDECK_ORIGINS     https://… addresses of a proxy in front, separated by commas
+TRIALDECK_EMAIL_URL   smtps://user:password@host[:465] (or smtp+starttls://, smtp://): lost passwords by e-mail
+TRIALDECK_EMAIL_FROM  the sender of letters
+TRIALDECK_REMOTE_USER_HEADER  believe this header of a proxy about who is signed in; see docs/people.md first
+TRIALDECK_TRUSTED_PROXIES     the addresses of proxies in front, separated by commas
 TRIALDECK_STATIC      where collected static files lie (default: staticfiles, beside manage.py)
 TRIALDECK_DEBUG       1 for development: error pages with tracebacks, static files without a manifest
 TRIALDECK_LEASE_S     seconds of silence after which a worker counts as lost (default: 15; 120 with REDIS_URL)
@@ -14,8 +18,10 @@ TZ                    the time zone in which pages show times (default: UTC)
 
 import hashlib
 import os
+import re
+from ipaddress import ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -26,6 +32,11 @@ from experiments import broker
 
 def _listed(name: str) -> list[str]:
     return [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+
+
+def _chosen(name: str) -> str:
+    """What a variable says, for those that docs/people.md tells."""
+    return os.environ.get(name, "").strip()
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,6 +57,28 @@ CSRF_TRUSTED_ORIGINS = _listed("TRIALDECK_ORIGINS")
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *_listed("TRIALDECK_HOSTS")]
 ALLOWED_HOSTS += [urlsplit(origin).hostname or "" for origin in CSRF_TRUSTED_ORIGINS]
 IS_BEHIND_HTTPS = bool(CSRF_TRUSTED_ORIGINS) and all(o.startswith("https://") for o in CSRF_TRUSTED_ORIGINS)
+
+# Proxies whose word is believed: about the address that a request came from (X-Forwarded-For), and with
+# TRIALDECK_REMOTE_USER_HEADER about who is signed in.
+TRUSTED_PROXIES = []
+for _proxy in filter(None, map(str.strip, _chosen("TRIALDECK_TRUSTED_PROXIES").split(","))):
+    try:
+        TRUSTED_PROXIES.append(ip_network(_proxy))
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"TRIALDECK_TRUSTED_PROXIES: {error}. Give addresses such as 10.0.0.5, or networks such as "
+            "10.0.0.0/24, separated by commas."
+        ) from error
+    if TRUSTED_PROXIES[-1].prefixlen == 0:
+        raise ImproperlyConfigured(f"TRIALDECK_TRUSTED_PROXIES: {_proxy} is everybody. Name your proxies.")
+REMOTE_USER_HEADER = _chosen("TRIALDECK_REMOTE_USER_HEADER")
+if REMOTE_USER_HEADER and not re.fullmatch("[A-Za-z][A-Za-z0-9-]*", REMOTE_USER_HEADER):
+    raise ImproperlyConfigured("TRIALDECK_REMOTE_USER_HEADER must be the name of a header, as X-Remote-User.")
+if REMOTE_USER_HEADER and not TRUSTED_PROXIES:
+    raise ImproperlyConfigured(
+        "TRIALDECK_REMOTE_USER_HEADER needs TRIALDECK_TRUSTED_PROXIES: from anywhere else the header could be "
+        "anybody's."
+    )
 
 INSTALLED_APPS = [
     "experiments",
@@ -72,6 +105,10 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "experiments.web.middleware.Refusals",
 ]
+if REMOTE_USER_HEADER:
+    MIDDLEWARE.insert(
+        MIDDLEWARE.index("django.contrib.messages.middleware.MessageMiddleware"), "console.remote.Vouching"
+    )
 ROOT_URLCONF = "console.urls"
 WSGI_APPLICATION = "console.wsgi.application"
 TEMPLATES = [
@@ -106,6 +143,18 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+AUTHENTICATION_BACKENDS = [
+    "experiments.web.passwords.Patience",
+    "django.contrib.auth.backends.ModelBackend",
+    *(["console.remote.Vouched"] if REMOTE_USER_HEADER else []),
+]
+# Counts wrong passwords, in each process by itself.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
+}
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
@@ -131,6 +180,26 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+
+# Letters. Without a server, EMAIL_HOST is empty and nothing offers to send any.
+_email = urlsplit(_chosen("TRIALDECK_EMAIL_URL"))
+_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+try:
+    EMAIL_PORT = _email.port or _PORTS.get(_email.scheme, 25)
+    EMAIL_HOST = _email.hostname or ""
+    if _email.geturl() and not (EMAIL_HOST and _email.scheme in _PORTS):
+        raise ValueError
+except ValueError as error:
+    raise ImproperlyConfigured(
+        "TRIALDECK_EMAIL_URL must look like smtps://user:password@host:465, smtp+starttls://… or smtp://…; "
+        "write special characters of the password as %xx."
+    ) from error
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_email.username or ""), unquote(_email.password or "")
+EMAIL_USE_SSL, EMAIL_USE_TLS = _email.scheme == "smtps", _email.scheme == "smtp+starttls"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = _chosen("TRIALDECK_EMAIL_FROM") or (
+    EMAIL_HOST_USER if "@" in EMAIL_HOST_USER else f"trialdeck@{EMAIL_HOST or 'localhost'}"
+)
 
 LANGUAGE_CODE = "en-us"
 USE_I18N = True

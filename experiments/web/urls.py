@@ -4,6 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from . import (
+    account,
     add,
     bulk,
     configuration,
@@ -12,6 +13,7 @@ from . import (
     experiments,
     exports,
     members,
+    passwords,
     patterns,
     reproduce,
     session,
@@ -29,7 +31,7 @@ TRIAL = ONE + "trials/<int:number>/"
 
 urlpatterns = [
     path("", workspaces.home, name="home"),
-    path("sign-in/", session.SignIn.as_view(), name="sign-in"),
+    path("sign-in/", passwords.SignIn.as_view(), name="sign-in"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
     path("enter/<str:token>/", session.enter, name="enter"),
     path("workspaces/", workspaces.index, name="workspaces"),
@@ -65,4 +67,14 @@ urlpatterns = [
     path(W + "members/", members.index, name="members"),
     path(W + "members/<str:username>/role/", members.role, name="member-role"),
     path(W + "members/<str:username>/remove/", members.remove, name="member-remove"),
+    path("account/", account.show, name="account"),
+    path("account/password/", account.ChangePassword.as_view(), name="account-password"),
+    path("account/sign-out-elsewhere/", account.sign_out_elsewhere, name="sign-out-elsewhere"),
+    path("password-reset/", passwords.Reset.as_view(), name="password-reset"),
+    path("password-reset/sent/", passwords.ResetSent.as_view(), name="password-reset-sent"),
+    path(
+        "password-reset/<str:uidb64>/<str:token>/",
+        passwords.ResetConfirm.as_view(),
+        name="password-reset-confirm",
+    ),
 ]

@@ -31,6 +31,7 @@ class Route:
 
 SEES = "302 404 200 200 200"  # members of the workspace; the signed-out are sent to sign in
 ONLY_LOOKS = "302 405 405 405 405"
+MINE = "302 200 200 200 200"
 ONLY_POSTS = ONLY_LOOKS
 ACTS = "302 404 403 200 200"
 OWNS = "302 404 403 403 200"
@@ -73,6 +74,12 @@ TOLD = {
     "members": Route(get=SEES, post="302 404 403 403 422"),
     "member-role": Route(get=ONLY_POSTS, post="302 404 403 403 422"),
     "member-remove": Route(get=OWNS, post="302 404 403 403 302"),
+    "account": Route(get=MINE, post="302"),
+    "account-password": Route(get=MINE, post="302 422 422 422 422"),
+    "sign-out-elsewhere": Route(get=ONLY_POSTS, post="302 422 422 422 422"),
+    "password-reset": Route(get="404", post="404"),  # here no e-mail is configured
+    "password-reset-sent": Route(get="404", post="404"),
+    "password-reset-confirm": Route(get="404", post="404"),
 }
 
 
