@@ -86,3 +86,51 @@ STICKS_OUT = """[...document.querySelectorAll('.pattern')].flatMap((column) => [
     .filter((one) => one.offsetParent && !one.closest('.table-scroll, pre, .tabs, .sr-only, [popover]')
         && one.getBoundingClientRect().right > column.getBoundingClientRect().right)
     .map((one) => one.outerHTML.slice(0, 120)))"""
+
+
+@pytest.mark.browser
+def test_every_text_can_be_read_where_it_stands(settings, open_as: Callable):  # noqa: F811
+    """4.5:1 (WCAG 1.4.3), computed by the browser from all planes below a text and its own opacity."""
+    settings.DEBUG = True
+    page = open_as(None, "/patterns/", DESK)
+    assert page.evaluate("() => document.querySelectorAll('.pattern .status').length") > 30
+    assert page.evaluate(FAINT) == []
+
+
+FAINT = """
+() => {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const paint = (planes, ink = "transparent", seen = 1) => {
+    canvas.clearRect(0, 0, 1, 1);
+    for (const colour of planes) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+    canvas.globalAlpha = seen;
+    canvas.fillStyle = ink;
+    canvas.fillRect(0, 0, 1, 1);
+    canvas.globalAlpha = 1;
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (rgb) => {
+    const linear = (part) => part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4;
+    const [r, g, b] = rgb.slice(0, 3).map((part) => linear(part / 255));
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const low = [];
+  for (const one of document.querySelectorAll(".pattern *")) {
+    const says = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!says || !one.offsetParent || one.closest("svg, .sr-only, [disabled], [aria-disabled], [popover]")) continue;
+    const below = [];
+    let seen = 1;
+    for (let at = one; at; at = at.parentElement) {
+      const { backgroundColor, opacity } = getComputedStyle(at);
+      seen *= opacity;
+      below.unshift(backgroundColor);
+      if (paint([backgroundColor])[3] === 255) break;
+    }
+    const plane = light(paint(below)), ink = light(paint(below, getComputedStyle(one).color, seen));
+    const contrast = (Math.max(plane, ink) + .05) / (Math.min(plane, ink) + .05);
+    const theme = one.closest(".pattern").dataset.theme;
+    if (contrast < 4.5) low.push(`${theme} ${contrast.toFixed(2)} ${one.outerHTML.slice(0, 90)}`);
+  }
+  return low;
+}
+"""
