@@ -6,20 +6,21 @@ document.addEventListener("click", (event) => {
   if (!link || event.defaultPrevented || event.button !== 0) return;
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
-  open(link);
+  ask(link, link.href);
 });
 
-let asking = null; // the link whose question is on its way: a second click waits for the first
+let asking = null; // whose question is on its way: a second click waits for the first
 
-async function open(link) {
+/** Opens the question at `url`. The focus comes back to `link`, which may be a button too. */
+export async function ask(link, url) {
   if (asking) return;
   asking = link;
   try {
-    const question = await fetchQuestion(link.href);
+    const question = await fetchQuestion(url);
     if (question) show(question, link);
-    else location.assign(link.href);
+    else location.assign(url);
   } catch {
-    location.assign(link.href);
+    location.assign(url);
   } finally {
     asking = null;
   }
