@@ -16,14 +16,10 @@ from tests.browser.conftest import DESK, PHONE, browser, is_wider_than_its_windo
 COMPONENTS = sorted((Path(__file__).parents[2] / "templates/components").glob("_*.html"))
 ALL = (Path(__file__).parents[2] / "templates/patterns/_all.html").read_text()
 
-# Parts of the frame of every page, this one's too; the banner is hidden until script shows it.
-OF_THE_FRAME = {
-    "_head.html",
-    "_styles.html",
-    "_sidebar.html",
-    "_live.html",
-    "_crumb.html",
-    "_banner.html",
+# What base.html includes is on every page, this one's too.
+BASE = (Path(__file__).parents[2] / "templates/base.html").read_text()
+OF_THE_FRAME = {*re.findall(r'"components/(_\w+\.html)"', BASE), "_styles.html", "_crumb.html"} - {
+    "_toasts.html"
 }
 BY_A_TAG = {"_sort.html": "{% sort_head"}
 
