@@ -1,0 +1,38 @@
+"""Requests that Django itself turns away: people get a page with a sentence."""
+
+from collections.abc import Callable
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+
+from experiments.models import Experiment, User, Workspace
+
+SAYS = "That could not be read"
+
+
+@pytest.fixture
+def new(client: Client, lab: Workspace, bob: User) -> Callable[..., object]:
+    """Sends Create experiment."""
+    client.force_login(bob)
+    return lambda data, **given: client.post(reverse("experiment-new", args=[lab.slug]), data, **given)
+
+
+def test_what_is_too_large_is_told_and_changes_nothing(new: Callable[..., object]) -> None:
+    """TD-F1: the limit that the page names is the limit that holds."""
+    assert settings.DATA_UPLOAD_MAX_MEMORY_SIZE == 2.5 * 1024 * 1024
+    answer = new("description=" + "x" * 3_000_000, content_type="application/x-www-form-urlencoded")
+    assert answer.status_code == 400
+    assert SAYS in answer.content.decode() and "2.5 MB" in answer.content.decode()
+    assert not Experiment.objects.exists()
+
+
+def test_too_many_fields_are_told(new: Callable[..., object]) -> None:
+    answer = new({f"field{number}": "1" for number in range(2000)})
+    assert answer.status_code == 400 and SAYS in answer.content.decode()
+
+
+def test_a_name_that_is_not_its_own_is_told(client: Client) -> None:
+    answer = client.get("/", headers={"host": "elsewhere.example"})
+    assert answer.status_code == 400 and "TRIALDECK_HOSTS" in answer.content.decode()
