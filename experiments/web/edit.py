@@ -145,7 +145,7 @@ class EditExperiment(ExperimentForm):
             if name in now and plain(self[name].value()) != plain(now[name]):
                 field.is_changed = True
                 was = text_of(name, getattr(self.current, name)).replace("\n", " ")
-                field.help_text = f"Was {was[:60]}. {field.help_text}"
+                self[name].help_text = f"Was {was[:60]}. {field.help_text}"  # as drawn: it is made once
 
 
 def plain(value: object) -> object:
