@@ -27,7 +27,7 @@ from experiments.models import (
 )
 from experiments.templatetags.deck import plural
 
-from . import reruns
+from . import failures, reruns
 from .details import back_from, find, refused, url_of
 from .experiments import automl_is_off
 from .questions import VERBS, trials_of
@@ -74,7 +74,7 @@ class Asked:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def trials(request: HttpRequest, workspace: str, public_id: str, verb: str) -> HttpResponse:
-    """PAI-R4, TD-A14, TD-A15: stop or rerun several trials (`?trial=3&trial=4`)."""
+    """PAI-R4, TD-A14, TD-A15: stop or rerun several trials: `?trial=3&trial=4`, or a group, `?failure=`."""
     if verb not in ("stop", "rerun"):
         raise Http404
     experiment = find(request, workspace, public_id)
@@ -102,6 +102,8 @@ def trials(request: HttpRequest, workspace: str, public_id: str, verb: str) -> H
 def _picked_trials(request: HttpRequest, experiment: Experiment) -> list[Trial]:
     typed = (request.POST if request.method == "POST" else request.GET).getlist("trial")
     numbers = {int(one) for one in typed if one.isascii() and one.isdecimal() and len(one) < 10}
+    group = failures.group_of(experiment, request.GET.get("failure", "")) if not typed else None
+    numbers |= set(group.numbers if group else [])
     found = experiment.trials.filter(number__in=sorted(numbers)[:MOST]).order_by("number")
     picked = list(found.defer("raw", "sampler_attrs"))
     for trial in picked:

@@ -16,7 +16,7 @@ from experiments.access import may, require
 from experiments.charts.outcome import outcome
 from experiments.models import Experiment, Invalid, Queue, Refused, Trial, TrialState, Worker, status
 
-from . import drawing, facts, series, words
+from . import drawing, facts, failures, series, words
 from .details import back_from, find, frame, refused, url_of
 from .live import Live
 from .questions import VERBS, Verb
@@ -54,6 +54,7 @@ def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
         context |= _head_context(experiment, context, waiting)
     if live.fragment in ("", "history"):
         context |= _history_context(request, experiment, context["trials_url"])
+        context |= failures.context(request, experiment, trials_url=context["trials_url"])
     if live.fragment in ("", "running"):
         context |= _running_context(request, experiment, alive, now)
     return live.draw("experiment/show.html", context)

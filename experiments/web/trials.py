@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from experiments.access import may
 from experiments.models import Experiment, Trial, TrialState, User, status
 
-from . import reruns, words
+from . import failures, reruns, words
 from .details import find, frame, url_of
 from .live import Live
 from .pages import page_of
@@ -49,6 +49,8 @@ class Asked:
     trials: QuerySet[Trial]
     state: str
     sort: str
+    failure: str = ""  # the key of a group of failures
+    group: failures.Group | None = None
 
 
 @login_required
@@ -82,7 +84,7 @@ def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
     names = [parameter.name for parameter in experiment.settings.space.parameters]
     wanted = asked(request.GET, experiment)
     state = wanted.state
-    total = experiment.count(state) if state else trials_of(experiment)
+    total = _total(wanted, experiment)
     trials = wanted.trials.select_related("worker", "rerun_of", "revision").defer(
         "raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw"
     )
@@ -95,6 +97,8 @@ def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
         "sort": wanted.sort,
         "chips": _chips(experiment, state),
         "state": state,
+        "failure": wanted.failure,
+        "group": wanted.group,
         "total": total,
         "pager": pager,
         "csv": _file_url(request, experiment, "trials-csv"),
@@ -127,7 +131,18 @@ def asked(query: QueryDict, experiment: Experiment) -> Asked:
     state = state if state in status.TRIAL_STATES else ""
     trials = experiment.trials.filter(state=state) if state else experiment.trials.all()
     trials, sort = in_order(trials, query.get("sort", ""), names)
-    return Asked(trials, state=state, sort=sort)
+    failure = query.get("failure", "")
+    if not failure:
+        return Asked(trials, state=state, sort=sort)
+    group = failures.group_of(experiment, failure)
+    trials = trials.filter(number__in=group.numbers if group else [])
+    return Asked(trials, state=state, sort=sort, failure=failure, group=group)
+
+
+def _total(wanted: Asked, experiment: Experiment) -> int:
+    if wanted.failure:
+        return wanted.trials.order_by().count()
+    return experiment.count(wanted.state) if wanted.state else trials_of(experiment)
 
 
 def _file_url(request: HttpRequest, experiment: Experiment, page: str) -> str:
