@@ -69,6 +69,7 @@ def index(request: HttpRequest, workspace: str) -> HttpResponse:
             "asked": page.asked,
             "sort": page.asked.sort,
             "sizes": listing.SIZES,
+            "views": listing.views(page.asked, request.user),
             "csv": reverse("experiments-csv", args=[room.slug]) + page.asked.url(),
             "json": reverse("experiments-json", args=[room.slug]) + page.asked.url(),
             "every_s": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,

@@ -204,6 +204,7 @@ def process_of(trial: Trial) -> list[tuple[str, object]]:
         ("Attempt", trial.attempt if trial.attempt > 1 else None),
         ("Lined up", clock(trial.created_at)),
         ("Started", clock(trial.started_at)),
+        ("Waited", _waited(trial)),
         ("Ended", clock(trial.ended_at)),
         ("Worker", trial.worker.name if trial.worker else None),
         ("Machine", trial.worker.host if trial.worker else None),
@@ -224,6 +225,13 @@ def process_of(trial: Trial) -> list[tuple[str, object]]:
         ("Log", bytes_(trial.log_bytes)),
     ]
     return [(name, said) for name, said in told if said not in (None, "", value(None))]
+
+
+def _waited(trial: Trial) -> str | None:
+    """How long it stood in line before a worker took it."""
+    if trial.started_at is None:
+        return None
+    return f"{duration(trial.started_at - trial.created_at)} for a slot"
 
 
 def parameters(params: Mapping, space: tuple[Parameter, ...]) -> list[dict[str, object]]:

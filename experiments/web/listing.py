@@ -22,6 +22,7 @@ from .acts import ICONS, Button, button
 SIZES = (25, 50, 100)
 SORTS = ("name", "state", "created", "updated", "best")
 NEWEST = "-created"
+ATTENTION = "attention"
 EXACT_TO = 10_000
 LONGEST_NAME = 600  # folded; nothing longer can be part of one
 PAGES_AROUND = 2
@@ -36,6 +37,7 @@ class Asked:
     project: str = ""
     tag: str = ""
     status: str = ""
+    needs: str = ""
     sort: str = NEWEST
     size: int = 50
     page: int = 1
@@ -50,6 +52,7 @@ class Asked:
             project=said["project"],
             tag=said["tag"],
             status=said["status"] if said["status"] in status.EXPERIMENT_STATES else "",
+            needs=said["needs"] if said["needs"] == ATTENTION else "",
             sort=said["sort"] if said["sort"].removeprefix("-") in SORTS else NEWEST,
             size=size if size in SIZES else cls.size,
             page=max(1, _whole(said["page"])),
@@ -57,7 +60,7 @@ class Asked:
 
     @property
     def is_filtered(self) -> bool:
-        return bool(self.q or self.creator or self.project or self.tag or self.status)
+        return bool(self.q or self.creator or self.project or self.tag or self.status or self.needs)
 
     def url(self, **changes: object) -> str:
         """The address of this view with some of it changed; without a page number it begins at the first."""
@@ -83,6 +86,8 @@ class Asked:
             experiments = experiments.filter(project__name=self.project)
         if self.tag:
             experiments = experiments.filter(HasTag("tags", Value(self.tag)))
+        if self.needs:
+            experiments = experiments.filter(needs_attention())
         return experiments
 
     def matching(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
@@ -98,6 +103,31 @@ class Asked:
             by = {"name": _by_name, "state": _by_state}.get(key, lambda: F(f"{key}_at"))()
             order = by.desc() if falls else by.asc()
         return experiments.order_by(order, "-pk")
+
+
+def needs_attention() -> Q:
+    """The search cannot go on, it paused itself, or it waits for a queue from which nobody takes anything."""
+    is_stuck = Q(queue=None) | Q(queue__is_paused=True) | ~Q(queue__name__in=served_queues())
+    return (
+        Q(state=ExperimentState.FAILED)
+        | Q(state=ExperimentState.PAUSED) & ~Q(reason="")
+        | Q(state=ExperimentState.PENDING) & is_stuck
+    )
+
+
+def views(asked: Asked, user: User) -> list[dict[str, object]]:
+    """What people look for most, as components/_tabs.html wants it. All that a view is stands in its address."""
+    mine = Asked(creator=user.username)
+    is_mine = asked.creator.casefold() == user.username.casefold()
+    return [
+        {"label": "All", "url": "?", "is_current": not (is_mine or asked.needs)},
+        {"label": "Mine", "url": mine.url(), "is_current": is_mine and not asked.needs},
+        {
+            "label": "Needs attention",
+            "url": Asked(needs=ATTENTION).url(),
+            "is_current": bool(asked.needs),
+        },
+    ]
 
 
 class HasTag(Func):
