@@ -180,7 +180,12 @@ class Trial(models.Model):
         """The experiment's turn (its row is locked first, always), with this row fresh in it."""
         experiment = self.experiment
         with experiment.turn():
-            self.refresh_from_db()
+            try:
+                self.refresh_from_db()
+            except Trial.DoesNotExist:  # a proposal that no worker had taken: see Experiment.drop_proposals
+                raise Refused(
+                    f"#{self.number} was dropped before it started. Look at the experiment again."
+                ) from None
             self.experiment = experiment
             yield self
 
