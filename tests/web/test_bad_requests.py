@@ -36,3 +36,12 @@ def test_too_many_fields_are_told(new: Callable[..., object]) -> None:
 def test_a_name_that_is_not_its_own_is_told(client: Client) -> None:
     answer = client.get("/", headers={"host": "elsewhere.example"})
     assert answer.status_code == 400 and "TRIALDECK_HOSTS" in answer.content.decode()
+
+
+def test_a_page_from_before_somebody_signed_in_is_told(lab: Workspace, bob: User) -> None:
+    """Two tabs: one signs in again, the other still has the form from before."""
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(bob)
+    answer = client.post(reverse("experiment-new", args=[lab.slug]), {"csrfmiddlewaretoken": "x" * 64})
+    assert answer.status_code == 403 and "That page was too old" in answer.content.decode()
+    assert not Experiment.objects.exists()
