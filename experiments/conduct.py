@@ -277,17 +277,19 @@ class Memory:
 
 
 _memories: OrderedDict[int, Memory] = OrderedDict()
+_memories_lock = threading.Lock()  # control has several threads, and one may forget for another
 MEMORIES = 64
 
 
 def _memory(experiment: Experiment) -> Memory:
-    memory = _memories.setdefault(experiment.pk, Memory(experiment.epoch))
-    if memory.epoch != experiment.epoch:  # its trials went to the trash
-        memory = _memories[experiment.pk] = Memory(experiment.epoch)
-    _memories.move_to_end(experiment.pk)
-    while len(_memories) > MEMORIES:
-        _memories.popitem(last=False)
-    return memory
+    with _memories_lock:
+        memory = _memories.setdefault(experiment.pk, Memory(experiment.epoch))
+        if memory.epoch != experiment.epoch:  # its trials went to the trash
+            memory = _memories[experiment.pk] = Memory(experiment.epoch)
+        _memories.move_to_end(experiment.pk)
+        while len(_memories) > MEMORIES:
+            _memories.popitem(last=False)
+        return memory
 
 
 def _curve(trial_pk: int, metric: str) -> list[tuple[int, float | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -393,6 +394,23 @@ class _no_single_flight:  # noqa: N801  stands in for a context manager function
 
     def __exit__(self, *error: object) -> None:
         pass
+
+
+def test_more_experiments_than_memories_do_not_trip_over_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TD-X8: control's threads forget for each other; an experiment must not fail of that."""
+    monkeypatch.setattr(conductor, "MEMORIES", 1)
+    monkeypatch.setattr(conductor, "_memories", type(conductor._memories)())
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        rounds = [
+            Thread(lambda pk=pk: [conductor._memory(Experiment(pk=pk, epoch=0)).epoch for _ in range(3000)])
+            for pk in range(4)
+        ]
+        for one in rounds:
+            assert one.outcome() == [0] * 3000
+    finally:
+        sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
