@@ -50,7 +50,7 @@ class EditExperiment(ExperimentForm):
     stops_surplus = forms.BooleanField(
         required=False,
         label="Stop the surplus now",
-        help_text="When fewer run at once than run now: ends the newest. Else they finish.",
+        help_text="If fewer may run than run now, the newest end. Else they finish.",
     )
     note = forms.CharField(
         required=False,
