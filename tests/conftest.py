@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_the_same_on_any_database(item: pytest.Item) -> bool:
     """Pure floors, house rules and what the browser does with a page: proved once, by the run on SQLite."""
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return folder in DATABASE_FREE or item.get_closest_marker("browser") is not None
+    return folder in DATABASE_FREE or any(item.get_closest_marker(mark) for mark in ("browser", "once"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -10,6 +10,8 @@ from kombu import Connection
 from experiments import broker
 from tests.support.valkey import Valkey
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def valkey(tmp_path):

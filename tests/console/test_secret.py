@@ -3,7 +3,11 @@
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from console import secret
+
+pytestmark = pytest.mark.once
 
 
 def test_only_its_owner_can_read_it(tmp_path):

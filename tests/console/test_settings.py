@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.processes import ROOT, manage
 
+pytestmark = pytest.mark.once
+
 
 def settings_with(env, *names):
     """These settings, as a process with this environment sees them."""

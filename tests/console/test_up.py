@@ -65,6 +65,7 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_start_goes_on(console, 
     assert not processes_of(console.data)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("moment", ["Trialdeck, data", "broker +ready", "database +ready"])
 def test_a_supervisor_killed_while_it_starts_leaves_nothing(console, moment):
     console.says(moment)
@@ -72,12 +73,14 @@ def test_a_supervisor_killed_while_it_starts_leaves_nothing(console, moment):
     eventually(lambda: not processes_of(console.data), what="the end of all processes")
 
 
+@pytest.mark.once
 def test_ctrl_c_while_it_starts_ends_everything(console):
     console.says(r"broker +ready")
     assert console.end(signal.SIGINT) == 0
     assert not processes_of(console.data)
 
 
+@pytest.mark.once
 def test_a_dead_child_is_started_again(console):
     console.says(READY)
     for words, name in [
@@ -90,6 +93,7 @@ def test_a_dead_child_is_started_again(console):
     eventually(lambda: _status(console) == 200, within=60, what="the console's answer")
 
 
+@pytest.mark.once
 def test_a_dead_keeper_is_started_again_with_all_it_kept(console):
     console.says(READY)
     keeper = next(
@@ -104,6 +108,7 @@ def test_a_dead_keeper_is_started_again_with_all_it_kept(console):
     assert not processes_of(console.data)
 
 
+@pytest.mark.once
 def test_a_child_that_keeps_dying_stops_everything_with_one_sentence(console):
     console.says(READY)
     died = set()
@@ -119,6 +124,7 @@ def test_a_child_that_keeps_dying_stops_everything_with_one_sentence(console):
     assert "Traceback" not in console.output
 
 
+@pytest.mark.once
 def test_a_taken_port_is_refused_with_one_sentence(fresh):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -130,6 +136,7 @@ def test_a_taken_port_is_refused_with_one_sentence(fresh):
     assert not processes_of(fresh["TRIALDECK_DATA"])
 
 
+@pytest.mark.once
 def test_a_data_folder_in_use_is_refused_with_one_sentence(console, fresh):
     console.says(READY)
     done = manage("up", "--port", str(free_port()), env=fresh)
@@ -139,6 +146,7 @@ def test_a_data_folder_in_use_is_refused_with_one_sentence(console, fresh):
     assert console.get("/healthz").status == 200
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "80.5"])
 def test_a_port_that_is_none_is_refused_with_one_sentence(fresh, port):
     done = manage("up", f"--port={port}", env=fresh)
@@ -146,6 +154,7 @@ def test_a_port_that_is_none_is_refused_with_one_sentence(fresh, port):
     assert done.stderr.strip() == f"--port must be a whole number from 1 to 65535, not {port!r}."
 
 
+@pytest.mark.once
 def test_a_broker_of_your_own_that_does_not_answer_is_refused_with_one_sentence(fresh):
     done = manage(
         "up", "--port", str(free_port()), env={**fresh, "REDIS_URL": "redis://:geheim@127.0.0.1:1/0"}

@@ -27,10 +27,12 @@ def test_a_wrong_option_gets_one_sentence(fresh, options, says):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_it_does_not_start_on_a_database_that_was_never_migrated(fresh):
-    done = manage("worker", env=fresh)
+@pytest.mark.parametrize("command", ["worker", "control", "demo"])
+def test_it_does_not_start_on_a_database_that_was_never_migrated(fresh, command):
+    done = manage(command, env=fresh)
     assert done.returncode != 0
     assert "Run: manage.py migrate" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_an_unknown_queue_is_refused_and_the_known_ones_are_named(fresh):

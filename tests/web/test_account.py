@@ -6,6 +6,8 @@ from django.urls import reverse
 
 from experiments.models import Role, User, Workspace
 
+pytestmark = pytest.mark.once
+
 NEW = {"new_password1": "tulips-in-may-7", "new_password2": "tulips-in-may-7"}
 
 

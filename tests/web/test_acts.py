@@ -12,6 +12,8 @@ from experiments.web.questions import VERBS
 from tests.models.test_matrix import MATRIX as MODEL_MATRIX
 from tests.models.test_matrix import STATES
 
+pytestmark = pytest.mark.once
+
 MATRIX = {verb: cells for verb, cells in MODEL_MATRIX.items() if verb in VERBS} | {"kill": "    o    "}
 CELLS = [(verb, state, cells[place]) for verb, cells in MATRIX.items() for place, state in enumerate(STATES)]
 

@@ -10,6 +10,8 @@ from django.utils import timezone
 
 from experiments.templatetags import deck
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("seconds", "said"),

@@ -9,6 +9,8 @@ from django.template.loader import get_template
 
 from experiments.models.status import EXPERIMENT_STATES, TRIAL_STATES
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 STYLES = sorted((ROOT / "static/css").rglob("*.css"))
@@ -95,7 +97,9 @@ def test_every_style_sheet_is_linked_once_and_the_one_that_names_the_layers_firs
     assert linked[0] == "css/tokens.css"
     assert len(linked) == len(set(linked))
     assert set(linked) <= there
-    assert there - set(linked) <= {"css/components/wall.css", "css/admin.css", "css/patterns.css"}, "these have pages of their own"
+    assert there - set(linked) <= {"css/components/wall.css", "css/admin.css", "css/patterns.css"}, (
+        "these have pages of their own"
+    )
 
 
 @pytest.mark.parametrize("path", STYLES, ids=names(STYLES))

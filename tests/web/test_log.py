@@ -13,6 +13,8 @@ from experiments.web import logs
 from tests.web.test_house_rules_front import contrast, tokens
 from tests.web.test_trial import as_, lines, printed, url_of
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def taken(running) -> Trial:

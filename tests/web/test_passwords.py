@@ -20,6 +20,8 @@ from tests.house.repository import ROOT
 from tests.support.processes import manage
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:

@@ -13,6 +13,8 @@ from django.test import Client
 from experiments.models import status
 from tests.browser.conftest import DESK, PHONE, browser, is_wider_than_its_window, open_as  # noqa: F401
 
+pytestmark = pytest.mark.once
+
 COMPONENTS = sorted((Path(__file__).parents[2] / "templates/components").glob("_*.html"))
 ALL = (Path(__file__).parents[2] / "templates/patterns/_all.html").read_text()
 

@@ -11,6 +11,8 @@ from experiments.models import Role, User
 from tests.console.test_settings import settings_with
 from tests.support.processes import manage
 
+pytestmark = pytest.mark.once
+
 PROXY, ELSEWHERE = "10.0.0.5", "10.0.1.5"
 
 

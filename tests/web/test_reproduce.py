@@ -14,6 +14,8 @@ from experiments.models import Trial
 from tests.cast import end_all
 from tests.web.test_trial import as_, page_of, url_of
 
+pytestmark = pytest.mark.once
+
 SECRET = "hush-4711"
 
 

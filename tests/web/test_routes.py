@@ -12,6 +12,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from experiments.models import Outcome, Role, SignInLink, User
 
+pytestmark = pytest.mark.once
+
 PEOPLE = ("nobody", "dave", "carol", "bob", "alice")  # in this order: whoever may not comes first
 
 

@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from experiments.models import SignInLink
 
+pytestmark = pytest.mark.once
+
 
 def who(client: Client) -> int | None:
     """The primary key of whoever is signed in."""

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from experiments.search.space import SpaceError, parse
 from experiments.web.space_rows import SHAPES, Row, items, read, rows_of, text_of, typed
 
+pytestmark = pytest.mark.once
+
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 scalars = (
     st.none()

@@ -10,6 +10,7 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
+from experiments.management.arguments import check_database
 from experiments.models import Experiment, Queue, Settings, Workspace
 from experiments.models.people import ensure_owner
 
@@ -26,6 +27,7 @@ class Command(BaseCommand):
     help = "Makes the workspace demo, and starts a search on scikit-learn's handwritten digits in it."
 
     def handle(self, **_: object) -> None:
+        check_database()
         experiment = start()
         self.stdout.write(f"  {'demo':9} started          {experiment}")
 
