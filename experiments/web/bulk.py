@@ -34,7 +34,8 @@ from .questions import VERBS, trials_of
 from .workspaces import find as find_room
 
 MOST = 500  # rows at a time
-MOST_TOLD = 8  # in one message
+MOST_TOLD = 8  # reasons in one message
+MOST_NAMES = 20  # with one reason
 NAME_LENGTH = 40
 
 
@@ -65,7 +66,19 @@ class Asked:
 
     @property
     def left_out(self) -> list[Chosen]:
-        return [row for row in self.rows if row.why_not]
+        return _by_reason(self.rows)
+
+
+def _by_reason(rows: Sequence[Chosen]) -> list[Chosen]:
+    """Those that are left out, one line for each reason."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        if row.why_not:
+            names.setdefault(row.why_not, []).append(row.name)
+    return [
+        Chosen("", ", ".join(same[:MOST_NAMES]) + (", …" if len(same) > MOST_NAMES else ""), why_not)
+        for why_not, same in names.items()
+    ]
 
 
 # --- trials --------------------------------------------------------------------------------------------------------
@@ -158,7 +171,7 @@ def _act_on_trials(
                 elif not trial.stop(by=request.user):
                     why_not = _why_not_stop(trial)
             except Refused as blank:
-                why_not = str(blank)
+                why_not = (verb == "rerun" and reruns.not_failed(trial)) or str(blank)
             rows.append(Chosen(str(trial.number), f"#{trial.number}", why_not))
     count = sum(not row.why_not for row in rows)
     if verb == "stop":
@@ -292,11 +305,11 @@ def _ask(
 def _answer(request: HttpRequest, told: tuple[str, list[Chosen]], back: str) -> HttpResponse:
     """One message: what was done, and what was not, with the reason of each."""
     done, rows = told
-    left_out = [f"{row.name}: {row.why_not}" for row in rows if row.why_not]
+    left_out = [f"{row.name}: {row.why_not}" for row in _by_reason(rows)]
     more = [f"And {len(left_out) - MOST_TOLD:,} more."] if len(left_out) > MOST_TOLD else []
     if not left_out:
         messages.success(request, f"{done}.")
-    elif len(left_out) < len(rows):
+    elif not all(row.why_not for row in rows):
         messages.warning(request, " ".join([f"{done}. Not done:", *left_out[:MOST_TOLD], *more]))
     else:
         messages.warning(request, " ".join(["Nothing was changed.", *left_out[:MOST_TOLD], *more]))

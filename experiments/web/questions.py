@@ -100,7 +100,7 @@ class ResumeForm(ActForm):
     """Asks for what is spent; what is not spent may be left as it is."""
 
     max_trials = forms.IntegerField(required=False, min_value=1, label="Max trials")
-    max_duration_h = forms.FloatField(required=False, min_value=0.001, label="Max duration")
+    max_duration_h = forms.FloatField(required=False, min_value=0.0001, label="Max duration")
     goal = forms.FloatField(required=False, label="Goal")
     rerun_failed = forms.BooleanField(required=False)
     queue = QueueField()
@@ -115,14 +115,23 @@ class ResumeForm(ActForm):
             fields[
                 "max_trials"
             ].help_text = f"Spent: {experiment.proposed_count:,} of {experiment.max_trials:,} were proposed."
-        if settings.max_duration_s is None or experiment.elapsed_s() < settings.max_duration_s:
+        if settings.max_duration_s is None:
             del fields["max_duration_h"]
+        elif experiment.elapsed_s() < settings.max_duration_s:
+            ran = duration(experiment.elapsed_s())
+            fields["max_duration_h"].initial = round(settings.max_duration_s / 3600, 4)
+            fields[
+                "max_duration_h"
+            ].help_text = f"In hours. {ran} of {duration(settings.max_duration_s)} are spent."
         else:
             spent = duration(settings.max_duration_s)
             fields["max_duration_h"].initial = round(settings.max_duration_s * 1.5 / 3600, 2)
             fields["max_duration_h"].help_text = f"In hours. The {spent} are spent."
-        if not experiment.has_reached(settings.goal):
+        if settings.goal is None:
             del fields["goal"]
+        elif not experiment.has_reached(settings.goal):
+            fields["goal"].initial = settings.goal
+            fields["goal"].help_text = "Not reached so far; empty: go on without a goal."
         else:
             fields["goal"].help_text = f"{settings.goal:g} is reached; empty: go on without a goal."
         if experiment.failed_count:
@@ -138,9 +147,11 @@ class ResumeForm(ActForm):
         wanted = {"queue": given["queue"], "rerun_failed": given.get("rerun_failed", False)}
         if given["max_trials"] is not None and given["max_trials"] != self.experiment.max_trials:
             wanted["max_trials"] = given["max_trials"]
-        if given.get("max_duration_h") is not None:
-            wanted["max_duration_s"] = given["max_duration_h"] * 3600
-        if "goal" in given:
+        hours, most_s = given.get("max_duration_h"), self.experiment.settings.max_duration_s
+        is_spent = most_s is not None and self.experiment.elapsed_s() >= most_s
+        if hours is not None and (is_spent or hours != self.fields["max_duration_h"].initial):
+            wanted["max_duration_s"] = hours * 3600
+        if "goal" in given and given["goal"] != self.experiment.settings.goal:
             wanted["goal"] = given["goal"]
         return wanted
 
@@ -178,6 +189,20 @@ def _ask_stop(experiment: Experiment) -> Question:
         said.append(f"{experiment.waiting_count:,} {waits} not start.")
     said.append("Results so far are kept, and you can resume it.")
     return Question(f"Stop {experiment.name}?", said, "Stop experiment", "Keep running", is_danger=True)
+
+
+def _ask_pause(experiment: Experiment) -> Question:
+    alive, waiting = experiment.alive_count, experiment.waiting_count
+    said = ["Nothing new starts."]
+    if alive:
+        said.append(
+            f"{plural(alive, 'running trial goes,running trials go')} on to the end, and the results count."
+        )
+    if waiting:
+        said.append(f"{plural(waiting, 'waiting trial starts,waiting trials start')} after Unpause.")
+    if experiment.settings.max_duration_s is not None:
+        said.append("The time that it is paused does not count against the max duration.")
+    return Question(f"Pause {experiment.name}?", said, "Pause", "Keep going")
 
 
 def _ask_kill(experiment: Experiment) -> Question:
@@ -262,7 +287,7 @@ VERBS: dict[str, Verb] = {
         said=lambda e: f"{e.name} is out of the queue, and {e.state} again.",
     ),
     "pause": Verb(
-        ask=_simple("Pause {name}?", "Nothing new starts; running trials go on."),
+        ask=_ask_pause,
         do=lambda e, by, _: e.pause(by=by),
         said=lambda e: (
             f"{e.name} is paused. {plural(e.alive_count, 'running trial goes,running trials go')} on."

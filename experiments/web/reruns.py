@@ -30,15 +30,20 @@ def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
 def why_not_together(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
     """PAI-R4: the same for several that are to be rerun at once: of equal ones the first is enough."""
     refusals = {
-        trial.number: f"Only a failed trial can be rerun; it is {status.TRIAL_STATES[trial.state].label.lower()}."
-        for trial in trials
-        if trial.state != TrialState.FAILED
+        trial.number: not_failed(trial) for trial in trials if trial.state != TrialState.FAILED
     } | why_not(trials, experiment)
     first: dict[str, int] = {}
     for number, found in _digests([trial for trial in trials if not refusals[trial.number]]).items():
         if (earlier := first.setdefault(found, number)) != number:
             refusals[number] = f"#{earlier} has the same values: one rerun is enough."
     return refusals
+
+
+def not_failed(trial: Trial) -> str:
+    """The reason of one that has not failed, in words that fit several; empty for one that has."""
+    if trial.state == TrialState.FAILED:
+        return ""
+    return f"{status.TRIAL_STATES[trial.state].label}: only failed trials can be rerun."
 
 
 def _digests(trials: Sequence[Trial]) -> dict[int, str]:

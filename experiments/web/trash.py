@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import CharField, OuterRef, QuerySet, Subquery
@@ -43,7 +46,7 @@ def index(request: HttpRequest, workspace: str) -> HttpResponse:
                 "experiment": one,
                 "by": one.trashed_by or "Trialdeck",
                 "trials": trials_of(one),
-                "left": _left(max(0, (one.trashed_at + KEPT_FOR - now).days)),
+                "left": _left(one.trashed_at + KEPT_FOR - now),
             }
             for one in rows[:MOST]
         ],
@@ -58,8 +61,9 @@ def _trash_of(room: Workspace) -> QuerySet[Experiment]:
     return gone.annotate(trashed_by=by).select_related("creator").order_by("-trashed_at", "-pk")
 
 
-def _left(days: int) -> str:
-    return plural(days, "day") if days else "hours"
+def _left(span: timedelta) -> str:
+    days = math.ceil(span / timedelta(days=1))
+    return plural(days, "day") if days > 0 else "soon"
 
 
 @login_required

@@ -58,7 +58,7 @@ def test_the_question_says_how_many_it_applies_to_and_why_not_to_the_others(mixe
     response = as_(bob).get(trials_url(mixed, "rerun") + "?trial=1&trial=2&trial=3&trial=4")
     page = text(response)
     assert "Rerun 2 trials?" in page and "applies to 2 of the 4" in page and "starts a job" in page
-    assert "it is succeeded" in page and "it is running" in page
+    assert "Succeeded: only failed trials can be rerun" in page and "Running: only failed" in page
     assert not mixed.trials.filter(source="rerun").exists()
 
 
@@ -71,7 +71,10 @@ def test_a_rerun_of_many_reaches_those_it_can_and_answers_per_trial(mixed, bob):
         (2, 2, "waiting"),
     ]
     assert response.url == trials_url(mixed)
-    assert "Rerunning 2 trials as #7 to #8. Not done: #3: Only a failed trial" in said(response)
+    assert (
+        "Rerunning 2 trials as #7 to #8. Not done: #3: Succeeded: only failed trials can be rerun."
+        in said(response)
+    )
     assert len(get_messages(response.wsgi_request)) == 1
 
 

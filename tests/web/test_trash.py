@@ -54,9 +54,9 @@ def test_a_deleted_experiment_is_nowhere_but_in_the_trash(gone, alice):
 
 def test_an_owner_sees_who_deleted_it_and_how_long_it_stays(gone, alice):
     """PAI-D2."""
-    Experiment.everything.filter(pk=gone.pk).update(trashed_at=timezone.now() - timedelta(days=3))
+    Experiment.everything.filter(pk=gone.pk).update(trashed_at=timezone.now() - timedelta(days=3.5))
     page = unescape(as_(alice).get(TRASH).content.decode())
-    assert "old search" in page and "by bob" in page and "26 days" in page and "Completed" in page
+    assert "old search" in page and "by bob" in page and "27 days" in page and "Completed" in page
 
 
 def test_an_owner_restores_it_as_it_was(gone, alice):
