@@ -213,7 +213,8 @@ class _Drawing:
     def _edits(self, edits: Sequence[Edit]) -> list[Svg]:
         parts: list[Svg] = []
         taken = self.first_x
-        y = self.top + 10 if self.is_down else self.bottom - (8 if self.is_narrow else 22)
+        # Clear of the line that says how much of the budget is left.
+        y = self.top + 32 if self.is_down else self.bottom - (24 if self.is_narrow else 38)
         ordered = sorted(edits, key=lambda edit: (edit.after, edit.revision))
         places = [self.x.at(min(max(edit.after + 0.5, self.x.low), self.x.high)) for edit in ordered]
         for edit, x, end in zip(ordered, places, [*places, self.last_x][1:], strict=True):

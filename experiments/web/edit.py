@@ -38,6 +38,12 @@ from .forms import ExperimentForm, arguments_of, described, typed
 from .live import Live
 from .space_rows import SHAPES, Row
 
+# What stands beside a locked setting; `LOCKED` says why a change of it is refused.
+WHY_LOCKED = {
+    "metric": "Every result so far is measured by it.",
+    "direction": "Every result so far was ranked by it.",
+    "algorithm": "What it has learnt belongs to it: another would begin anew.",
+}
 SOON_S = 900  # what ends within this is told in minutes from now, not by the clock
 
 
@@ -366,7 +372,7 @@ def _locked(form: EditExperiment) -> list[tuple[str, str, str]]:
     """TD-U9: (name, value, why it cannot be changed)."""
     if not form.is_under_way:
         return []
-    return [(label_of(name), getattr(form.current, name), reason) for name, reason in LOCKED.items()]
+    return [(label_of(name), getattr(form.current, name), WHY_LOCKED[name]) for name in LOCKED]
 
 
 def _not_restored(form: EditExperiment, restored: Revision | None) -> list[str]:

@@ -10,6 +10,8 @@ from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Event, Experiment, Outcome, Settings, Trial, status
+from experiments.models.settings import LOCKED
+from experiments.web.edit import WHY_LOCKED
 from tests.cast import end_all, look_at, told
 from tests.web.filled import filled
 
@@ -209,7 +211,8 @@ def test_locked_fields_are_text_with_the_reason_and_a_crafted_one_is_refused(run
     experiment = running()
     client = as_(bob)
     page = client.get(url_of(experiment))
-    assert name not in filled(page) and "Clone the experiment to change it." in page.content.decode()
+    assert name not in filled(page) and "Clone to change these" in page.content.decode()
+    assert WHY_LOCKED[name] in page.content.decode() and WHY_LOCKED.keys() == LOCKED.keys()
     assert reverse("experiment-act", args=["lab", experiment.public_id, "clone"]) in page.content.decode()
     answer = submit(client, experiment, concurrency="5", **{name: value})
     assert answer.status_code == 422 and "Clone the experiment to change it." in answer.content.decode()
