@@ -136,7 +136,7 @@ def new(request: HttpRequest, workspace: str) -> HttpResponse:
 
 def _parent(request: HttpRequest, room: Workspace) -> Experiment | None:
     """PAI-C1: the experiment of this workspace whose clone is to be made, by `?from=`; 404 when there is none."""
-    public_id = request.GET.get("from")
+    public_id = request.GET.get("from", "").replace("\0", "?")  # PostgreSQL would choke on a NUL
     if not public_id:
         return None
     visible = Experiment.objects.visible_to(request.user).select_related("revision", "queue", "project")
