@@ -105,6 +105,8 @@ class LocalWorker:
         if swept:
             logger.warning("Ended %s processes that the former worker left: %s", len(swept), swept)
         self._deliver_outbox()
+        if host := Worker.lives_elsewhere(self.name, host=socket.gethostname()):
+            raise Taken(f"A worker named {self.name} runs on {host}. Give this one another --name.")
         self.row = self._register()
         self._take_back_claims()
         self.last_heard = time.monotonic()
@@ -597,7 +599,8 @@ class Batch:
             LogPiece.trim(trial.pk, total=self.log_bytes)
         if self.notes:
             changes["notes"] = self.notes
-        Trial.objects.filter(pk=trial.pk, claim=trial.claim).update(**changes)
+        held = Trial.objects.filter(pk=trial.pk, claim=trial.claim, state__in=status.TRIAL_ALIVE)
+        held.update(**changes)  # a worker that lost it has no more to say
         if mine and settings.early_stopping != "none":
             Experiment.objects.filter(pk=trial.experiment_id).update(wake=F("wake") + 1)
             nudge.experiment(trial.experiment_id)

@@ -568,7 +568,7 @@ class Experiment(models.Model):
             self._join(queue or self.queue or Queue.default())
             self.move(ExperimentState.PENDING, by=by, verb="resume", because=f"queue {self.queue}")
             for trial in failed:
-                trial.copy(source="rerun", by=by, revision=trial.revision)
+                trial.copy(source="rerun", by=by, revision=trial.revision, keeps_revision=True)
             return True
 
     def _check_budget(self) -> None:

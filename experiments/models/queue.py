@@ -112,6 +112,17 @@ class Worker(models.Model):
             )
         return worker
 
+    @classmethod
+    def lives_elsewhere(cls, name: str, *, host: str) -> str:
+        """The other machine on which a worker of this name was heard within its lease, or nothing.
+
+        Two that share a name would take each other's trials away with every heartbeat. On one machine the lock
+        in the worker's folder tells at once.
+        """
+        row = cls.objects.present().filter(name=name).exclude(host=host).first()
+        is_heard = row is not None and (timezone.now() - row.heard_at).total_seconds() < row.lease_s
+        return row.host if is_heard else ""
+
     def heartbeat(self) -> bool:
         """Says "I live" for every claim of this worker. False: another boot took over, or it was declared gone."""
         return bool(

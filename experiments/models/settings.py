@@ -87,7 +87,7 @@ class Settings:
     def differences(self, other: Settings) -> dict[str, tuple[object, object]]:
         """The fields that differ, as (here, there)."""
         mine, theirs = self.document(), other.document()
-        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+        return {name: (mine[name], theirs[name]) for name in mine if _text(mine[name]) != _text(theirs[name])}
 
 
 # What an Update under way may not change (TD-U9), with the reason.
@@ -150,6 +150,16 @@ class Checker:
                 self.fault("pattern", said)
         if values["source"] == "file" and not values["metric_path"] and "metric_path" not in self.errors:
             self.fault("metric_path", "Give the path of the JSON file that the command writes.")
+        if (
+            values["early_stopping"] != "none"
+            and values["weights"]
+            and values["metric"] not in values["weights"]
+        ):
+            self.fault(
+                "early_stopping",
+                f"It judges the values of {values['metric']}, which the weights leave out: give it a weight, or "
+                "let every trial run to its end (none).",
+            )
         if self.errors:
             raise Invalid(self.errors)
         return Settings(**values)
@@ -300,3 +310,8 @@ class Checker:
 def _field_of(path: str, name: str) -> str:
     """A fault without a path is about the name itself, one with a path about an argument."""
     return f"{name}_arguments" if path and path != name else name
+
+
+def _text(value: object) -> str:
+    """Equal for equal values, as the trials see them: 1, 1.0 and true differ."""
+    return json.dumps(value, sort_keys=True)

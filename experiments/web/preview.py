@@ -67,7 +67,7 @@ def _said(one: object) -> tuple[str, str]:
     return value(one) if isinstance(one, float) else text, text
 
 
-def _rendered(form: NewExperiment, draw: dict) -> str:
+def _rendered(form: ExperimentForm, draw: dict) -> str:
     said = form.cleaned_data
     append = commands.arguments(draw) if said.get("passes_arguments") else ()
     try:

@@ -17,6 +17,7 @@ from experiments.conduct import Beat, Watch, conduct
 from experiments.models import (
     Experiment,
     ExperimentState,
+    Invalid,
     Lease,
     Outcome,
     Settings,
@@ -26,7 +27,7 @@ from experiments.models import (
     Worker,
 )
 from experiments.search import engine
-from tests.cast import end_all, look_at
+from tests.cast import end_all, look_at, told
 from tests.support.valkey import Valkey
 
 
@@ -452,3 +453,29 @@ def test_settings_round_trip(draft: Callable[..., Experiment]) -> None:
     assert stored == experiment.settings and isinstance(stored, Settings)
     assert list(stored.space_document) == ["b", "a"]
     assert [type(value) for value in stored.space_document["a"]["_value"]] == [int, float, bool]
+
+
+def test_a_name_that_lives_on_another_machine_is_not_taken_over(worker: Worker) -> None:
+    """TD-X8: as long as it was heard within its lease; a gone one, or this machine's own, may come back."""
+    assert Worker.lives_elsewhere("w1", host="there") == "here"
+    assert Worker.lives_elsewhere("w1", host="here") == ""
+    Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=worker.lease_s + 1))
+    assert Worker.lives_elsewhere("w1", host="there") == ""
+    assert Worker.lives_elsewhere("w9", host="there") == ""
+
+
+def test_early_stopping_needs_the_metric_that_it_judges(draft: Callable[..., Experiment]) -> None:
+    """TD-F7: with weights that leave the metric out it would silently never stop anything."""
+    with pytest.raises(Invalid, match="which the weights leave out"):
+        draft(early_stopping="Medianstop", weights={"loss": -1.0})
+    assert draft(early_stopping="Medianstop", weights={"accuracy": 1.0, "loss": -1.0})
+
+
+def test_a_choice_that_changes_its_kind_is_a_change(draft: Callable[..., Experiment], alice: User) -> None:
+    """TD-A1: 1, 1.0 and true are different choices."""
+    space = {"lr": {"_type": "choice", "_value": [1]}}
+    experiment = draft(space_document=space)
+    other = told(space_document={"lr": {"_type": "choice", "_value": [1.0]}})
+    assert "space_document" in told(space_document=space).differences(other)
+    assert not told(space_document=space).differences(told(space_document=space))
+    assert experiment.edit(other, by=alice, seen=1)

@@ -140,6 +140,7 @@ def test_a_late_letter_about_an_experiment_in_the_trash_does_not_keep_a_worker_f
     outbox.mkdir(parents=True)
     late = {"claim": trial.claim, **asdict(Outcome(value=0.5, exit_code=0))}
     (outbox / f"{trial.pk}.json").write_text(json.dumps(late))
+    assert trial.worker.declare_gone(beat=trial.worker.beat)
     worker = LocalWorker(name="w1", queues=["default"], slots=1, data=data)
     worker.start()
     worker.end()

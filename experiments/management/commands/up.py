@@ -23,6 +23,7 @@ from experiments.management.arguments import (
     check_one_machine,
     default_slots,
     first_line,
+    is_behind,
     refuse,
     whole_number,
 )
@@ -170,7 +171,8 @@ def prepare_database() -> tuple[bool, str | None]:
     from experiments.models.people import ensure_owner
 
     try:
-        call_command("migrate", interactive=False, verbosity=0)
+        if is_behind():
+            call_command("migrate", interactive=False, verbosity=0)
         owner, is_first = ensure_owner()
     except DatabaseError as error:
         raise Failed(f"The database cannot be used: {first_line(error)}.") from error
