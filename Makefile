@@ -14,7 +14,7 @@ JOBS   ?= 3
 
 UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOTS)) $(if $(filter 0,$(DEMO)),--no-demo)
 
-.PHONY: help up test lint soak lock clean
+.PHONY: help compile up test lint soak lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,11 +25,15 @@ help:
 	@echo "make lock   write requirements.lock anew from pyproject.toml"
 	@echo "make clean  remove $(VENV) and caches; never the data folder"
 
-up: $(STAMP)
+# Also where PYTHONDONTWRITEBYTECODE is set: a worker that compiles everything anew needs seconds to start.
+compile: $(STAMP)
+	@$(BIN)/python -m compileall -q console experiments trialdeck manage.py
+
+up: compile
 	@exec $(BIN)/python manage.py up $(UP)
 
 # Both databases are always tried; the status is that of the worse one.
-test: $(STAMP)
+test: compile
 	@status=0; \
 	echo "== On SQLite"; $(BIN)/python -m pytest -n $(JOBS) -m "not soak" $(ARGS) || status=1; \
 	echo "== On PostgreSQL"; $(BIN)/python -m pytest -n $(JOBS) -m "not soak" --pg $(ARGS) || status=1; \
@@ -40,7 +44,7 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@PYTHONPATH=. $(BIN)/lint-imports
 
-soak: $(STAMP)
+soak: compile
 	@$(BIN)/python -m pytest -m soak --timeout=1800 $(ARGS)
 
 lock: $(STAMP)
@@ -55,7 +59,7 @@ $(STAMP): requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; this is %d.%d. Use: make $(MAKECMDGOALS) PYTHON=python3.11" % v[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing (Debian: apt-get install python3-venv)." >&2; exit 1; }
 	@if $(BIN)/python -m pip install -q --disable-pip-version-check "uv>=0.13,<0.14"; then \
-		$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock; \
+		$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock; \
 	else \
 		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock; \
 	fi

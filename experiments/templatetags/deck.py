@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django import forms, template
@@ -92,6 +93,7 @@ def place(share: float) -> SafeString:
     )
 
 
+@cache  # a table has hundreds of them, and the sprite's address does not change while a process lives
 def _symbol(css_class: str, symbol: str) -> SafeString:
     address = f"{static('glyphs.svg')}#{symbol}"
     return format_html('<svg class="{}" aria-hidden="true"><use href="{}"/></svg>', css_class, address)

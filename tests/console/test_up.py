@@ -40,6 +40,7 @@ def test_it_says_what_is_ready_and_ends_everything_in_order(console):
     assert "Traceback" not in console.output
 
 
+@pytest.mark.once
 def test_ctrl_c_ends_everything_and_the_next_start_goes_on(console, fresh):
     """TD-X8: what was there is there again."""
     console.says(READY)

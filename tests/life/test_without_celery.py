@@ -137,7 +137,7 @@ def test_a_late_letter_about_an_experiment_in_the_trash_does_not_keep_a_worker_f
     conduct(experiment.pk)
     experiment.delete_to_trash(by=alice)
     outbox = data / "workers" / "w1" / "outbox"
-    outbox.mkdir(parents=True)
+    outbox.mkdir(parents=True, exist_ok=True)
     late = {"claim": trial.claim, **asdict(Outcome(value=0.5, exit_code=0))}
     (outbox / f"{trial.pk}.json").write_text(json.dumps(late))
     assert trial.worker.declare_gone(beat=trial.worker.beat)
