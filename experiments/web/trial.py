@@ -214,9 +214,6 @@ def rerun(request: HttpRequest, workspace: str, public_id: str, number: int) -> 
     trial = find_trial(request, workspace, public_id, number)
     require(request.user, "rerun", trial.experiment)
     back = back_from(request, url_of_trial(trial))
-    if request.method == "POST" and (again := _rerun_under_way(trial)):  # the second of a double click
-        messages.info(request, f"#{again.number} tries the values of #{trial.number} again already.")
-        return redirect(url_of_trial(again))
     try:
         if request.method == "POST":
             again = trial.rerun(by=request.user, current=request.POST.get("command") == "current")
@@ -226,6 +223,10 @@ def rerun(request: HttpRequest, workspace: str, public_id: str, number: int) -> 
         if reason := _why_not(trial):
             raise Refused(reason)
     except Refused as blank:
+        # Looked up after the refusal: the first of a double click may have been accepted a moment ago.
+        if request.method == "POST" and (again := _rerun_under_way(trial)):
+            messages.info(request, f"#{again.number} tries the values of #{trial.number} again already.")
+            return redirect(url_of_trial(again))
         return refused(request, trial.experiment, str(blank), back=back)
     return _ask(request, trial, "trial/rerun.html", **_consequences(trial))
 
