@@ -33,6 +33,8 @@ from experiments.models import (
 )
 from tests.cast import end_all, look_at
 
+pytestmark = pytest.mark.once
+
 HISTORY = [
     "event",
     "experiment",

@@ -15,6 +15,8 @@ from experiments.models import Experiment, Outcome, Trial, User, Worker
 from experiments.web import words
 from tests.cast import look_at
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def root(db: None) -> User:

@@ -14,6 +14,8 @@ from experiments.web.drawing import best_steps
 from tests.cast import end_all, look_at
 from tests.web.test_trials import many
 
+pytestmark = pytest.mark.once
+
 
 def as_(user) -> Client:
     client = Client()

@@ -18,6 +18,8 @@ from tests.cast import end_all
 from tests.models.test_matrix import STATES
 from tests.web.test_trials import many
 
+pytestmark = pytest.mark.once
+
 
 def as_(user) -> Client:
     client = Client()

@@ -5,6 +5,8 @@ from django.urls import reverse
 
 from experiments.models import Queue, Role, User, Workspace
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def room(alice) -> Workspace:
