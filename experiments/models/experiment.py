@@ -484,10 +484,30 @@ class Experiment(models.Model):
     def _join(self, queue: Queue) -> None:
         if not self.workspace.has_automl:
             raise Refused(f"AutoML is switched off in the workspace {self.workspace}.")
+        self._stand_in(queue)
+        self.enqueued_from = self.state
+
+    def _stand_in(self, queue: Queue) -> None:
+        """At the end of `queue`, if the workspace may use it."""
         if not Queue.objects.granted_to(self.workspace).filter(pk=queue.pk).exists():
             raise Refused(f"The queue {queue} is not granted to the workspace {self.workspace}.")
-        self.enqueued_from = self.state
         self.queue, self.position = queue, queue.next_position()
+
+    def move_to(self, queue: Queue, *, by: User) -> bool:
+        """TD-U8: to the end of another queue. Trials that run end where they are; the waiting ones, and all that
+        are proposed from now on, start with the workers of `queue`. False: it stands there already."""
+        with self.turn():
+            self.allows("move_to")
+            before = self.queue
+            if queue == before:
+                return False
+            self._stand_in(queue)
+            self.updated_at = timezone.now()
+            Event.note("move_to", self, by=by, why=f"{before or 'no queue'} → {queue}", queue=queue.name)
+            self.announce()
+            if before:
+                nudge.queue(before.line)  # what stands behind it there may be next
+            return True
 
     def dequeue(self, *, by: User | None, because: str = "") -> bool:
         """TD-A6: back to the state before; proposals that no worker has taken are dropped."""

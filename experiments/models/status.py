@@ -144,6 +144,7 @@ ACTS: dict[str, Act] = {
     "annotate": Act("TD-A4", "Change user properties", UNPUBLISHED),
     "enqueue": Act("TD-A5", "Enqueue", (E.DRAFT,), (E.PENDING,)),
     "dequeue": Act("TD-A6", "Dequeue", (E.PENDING,)),
+    "move_to": Act("TD-U8", "Move to another queue", (E.DRAFT, E.PENDING, *UNDER_WAY)),
     "pause": Act("TD-A7", "Pause", (E.RUNNING,), (E.PAUSED,)),
     "unpause": Act("TD-A7", "Unpause", (E.PAUSED,), (E.RUNNING,)),
     "stop": Act("TD-A8", "Stop", (E.PENDING, E.RUNNING, E.PAUSED), (E.STOPPING, E.STOPPED)),

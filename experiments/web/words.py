@@ -148,6 +148,7 @@ EXPERIMENT_VERBS: dict[str, tuple[str, str]] = {
     "update": ("edit", "updated the settings"),
     "enqueue": ("queue", "enqueued it"),
     "dequeue": ("dequeue", "dequeued it"),
+    "move_to": ("queue", "moved it to another queue"),
     "pause": ("pause", "paused it"),
     "unpause": ("play", "unpaused it"),
     "stop": ("stop", "stopped it"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.models import Event, Experiment, Failure, Outcome, Refused, Trial, User, status
+from experiments.models import Event, Experiment, Failure, Outcome, Queue, Refused, Trial, User, status
 from tests.cast import SPACE, end_all, look_at, told
 
 DRAFT, PENDING, RUNNING, PAUSED, STOPPING, STOPPED, COMPLETED, FAILED, PUBLISHED = STATES = (
@@ -30,6 +30,7 @@ MATRIX = {
     "annotate":    "oooooooo ",
     "enqueue":     "o=       ",
     "dequeue":     " o       ",
+    "move_to":     "oooo     ",
     "pause":       "  o=     ",
     "unpause":     "  =o     ",
     "stop":        " ooo==   ",
@@ -58,6 +59,7 @@ def act(verb: str, experiment: Experiment, by: User) -> object:
         "annotate": lambda: experiment.annotate(by=by, properties={"owner": "team a"}),
         "enqueue": lambda: experiment.enqueue(by=by),
         "dequeue": lambda: experiment.dequeue(by=by),
+        "move_to": lambda: experiment.move_to(Queue.objects.create(name="gpu", is_open=True), by=by),
         "pause": lambda: experiment.pause(by=by),
         "unpause": lambda: experiment.unpause(by=by),
         "stop": lambda: experiment.stop(by=by),
