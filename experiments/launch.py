@@ -368,7 +368,7 @@ class Run:
             "output_dir": str(self.folder.output),
         }
         appended = commands.arguments(trial.params) if settings.passes_arguments else ()
-        argv = commands.argv(commands.render(settings.command, names, append=appended))
+        argv = commands.argv(commands.render(settings.run_command, names, append=appended))
         try:
             cwd = Path(settings.directory).expanduser() if settings.directory else self.folder.path
         except RuntimeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -12,6 +13,8 @@ from experiments.runner import command as commands
 from experiments.runner import pattern as patterns
 from experiments.search import early, engine
 from experiments.search.space import Space, SpaceError, parse
+
+from .execution import LITERAL, Execution, ExecutionChecks
 
 DAY_S = 86_400
 MAX_TRIALS = 1_000_000
@@ -27,7 +30,7 @@ class Invalid(Exception):
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Execution):
     """The settings of an experiment, checked.
 
     Durations are in seconds. `max_trials` counts proposals; None means no limit, as for the durations and
@@ -65,6 +68,15 @@ class Settings:
         return parse(self.space_document)
 
     @property
+    def run_command(self) -> str:
+        """The shell script of a trial: the command, or else what runs the script."""
+        if self.command or not self.has_code:
+            return self.command
+        script = self.script or LITERAL
+        said = script if script.startswith("-m ") else shlex.quote(script)
+        return f"{shlex.quote(self.binary or 'python')} {said}"
+
+    @property
     def objective(self) -> str:
         """`maximize val_accuracy`, in words."""
         return f"{self.direction} {self.metric}"
@@ -95,10 +107,11 @@ LOCKED = {
     "metric": "The results so far measure another metric. Clone the experiment to change it.",
     "direction": "The results so far were ranked the other way. Clone the experiment to change it.",
     "algorithm": "What the algorithm has learnt belongs to it. Clone the experiment to change it.",
+    "destination": "What is there already belongs together. Clone the experiment to change it.",
 }
 
 
-class Checker:
+class Checker(ExecutionChecks):
     """Reads a document field by field and collects one sentence for each fault."""
 
     def __init__(self, document: Mapping) -> None:
@@ -138,6 +151,7 @@ class Checker:
             "breaker": self.whole("breaker", default=10, low=0, high=MAX_TRIALS),
             "early_stopping": self.text("early_stopping", default="none", limit=64, line=True),
             "early_stopping_arguments": self.mapping("early_stopping_arguments"),
+            **self.execution(),
         }
         if space and not self.errors.keys() & {"algorithm", "algorithm_arguments"}:
             for fault in engine.check_algorithm(values["algorithm"], values["algorithm_arguments"], space):
@@ -187,6 +201,8 @@ class Checker:
 
     def command(self, space: Space | None) -> str:
         command = self.text("command", limit=100_000).replace("\r\n", "\n").strip("\n")
+        if not command.strip() and self.has_code():
+            return ""
         if "command" not in self.errors and (space or not command.strip()):
             names = [parameter.name for parameter in space.parameters] if space else []
             as_arguments = self.document.get("passes_arguments") is True
@@ -208,11 +224,11 @@ class Checker:
             return value.strip() if line else value
         return default
 
-    def one_of(self, name: str, words: tuple[str, ...]) -> str:
-        value = self.document.get(name, words[0])
+    def one_of(self, name: str, words: tuple[str, ...], *, default: str = "") -> str:
+        value = self.document.get(name, default or words[0])
         if value not in words:
             self.fault(name, f"This must be one of: {', '.join(words)}.")
-            return words[0]
+            return default or words[0]
         return value
 
     def truth(self, name: str) -> bool:
@@ -240,7 +256,9 @@ class Checker:
             return value
         return default
 
-    def whole(self, name: str, *, default: int, low: int, high: int, empty: int | None = 0) -> int | None:
+    def whole(
+        self, name: str, *, default: int | None, low: int, high: int, empty: int | None = 0
+    ) -> int | None:
         value = self.document.get(name, default)
         if value is None and empty is None:
             return None

@@ -265,7 +265,7 @@ class Trial(models.Model):
             revision=revision,
             number=experiment.last_number,
             params=params,
-            values_digest=digest(params, revision.settings.command),
+            values_digest=digest(params, revision.settings.run_command),
             **columns,
         )
         TrialParameter.objects.bulk_create(
@@ -479,7 +479,7 @@ class Trial(models.Model):
 
     def equals(self, revision: Revision | None = None) -> models.QuerySet[Trial]:
         """Trials of this experiment with the same values and command, this one among them."""
-        command = (revision or self.revision).settings.command
+        command = (revision or self.revision).settings.run_command
         return Trial.objects.filter(experiment=self.experiment_id, values_digest=digest(self.params, command))
 
     def has_no_equal(self) -> bool:

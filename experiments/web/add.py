@@ -135,7 +135,7 @@ def _add(request: HttpRequest, experiment: Experiment, form: ValuesForm) -> Http
 
 
 def _under_way(experiment: Experiment, params: dict) -> Trial | None:
-    same = digest(params, experiment.settings.command)
+    same = digest(params, experiment.settings.run_command)
     added = experiment.trials.filter(values_digest=same, source=Source.ADDED)
     trial = added.filter(state__in=status.TRIAL_ACTIVE).order_by("number").first()
     if trial:

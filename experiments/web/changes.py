@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from experiments.models import Settings
+from experiments.models.execution import PACKAGES_FROM
 from experiments.templatetags.deck import duration
 
 from . import space_rows
@@ -36,6 +37,16 @@ LABELS = {
     "breaker": "Pause after",
     "early_stopping": "Early stopping",
     "early_stopping_arguments": "Its rule's arguments",
+    "reference_kind": "Run by",
+    "diff": "Uncommitted changes",
+    "packages_from": "Packages from",
+    "original_packages": "Packages before a run resolved them",
+    "image": "Container image",
+    "image_arguments": "Container arguments",
+    "destination": "Output destination",
+    "keeps_best": "Artifacts kept of the best",
+    "hyperparameters": "Hyperparameters",
+    "objects": "Configuration objects",
 }
 SECTIONS = {
     "Objective": ("direction", "metric", "selection", "goal", "source", "pattern", "metric_path", "weights"),
@@ -76,7 +87,11 @@ def changes(before: Settings, after: Settings) -> list[Change]:
             found += _of_space(old, new)
         elif name == "environment":
             found += _of_environment(old, new)
-        elif name == "command" and "\n" in old + new:
+        elif name == "hyperparameters":
+            found += _of_hyperparameters(old, new)
+        elif name == "objects":
+            found += _of_objects(old, new)
+        elif isinstance(old, str) and isinstance(new, str) and "\n" in old + new:
             found.append(Change(label_of(name), lines=tuple(_lines(old, new))))
         else:
             said = text_of(name, old), text_of(name, new)
@@ -97,6 +112,8 @@ def text_of(name: str, value: object) -> str:
         return "no limit" if name in NO_LIMIT else "none"
     if name.endswith("_s"):
         return duration(value)
+    if name == "packages_from":
+        return PACKAGES_FROM.get(str(value), str(value)).lower()
     if name == "source":
         return SOURCES.get(str(value), str(value))
     if name == "environment":
@@ -159,6 +176,32 @@ def _of_environment(old: dict, new: dict) -> list[Change]:
             is_code=True,
         )
         for name in [*old, *(name for name in new if name not in old)]
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _of_hyperparameters(old: dict, new: dict) -> list[Change]:
+    before, after = _flat(old), _flat(new)
+    return [
+        Change(name, before.get(name, ""), after.get(name, ""), is_code=True)
+        for name in [*before, *(name for name in after if name not in before)]
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flat(groups: dict) -> dict[str, str]:
+    return {
+        f"{group}/{name}": HIDDEN if "secret" in traits else _shown(name, traits.get("value", ""))
+        for group, parameters in groups.items()
+        for name, traits in parameters.items()
+    }
+
+
+def _of_objects(old: dict, new: dict) -> list[Change]:
+    names = [*old, *(name for name in new if name not in old)]
+    return [
+        Change(name, lines=tuple(_lines(old.get(name, ""), new.get(name, ""))))
+        for name in names
         if old.get(name) != new.get(name)
     ]
 

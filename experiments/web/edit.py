@@ -43,6 +43,7 @@ WHY_LOCKED = {
     "metric": "Every result so far is measured by it.",
     "direction": "Every result so far was ranked by it.",
     "algorithm": "What it has learnt belongs to it: another would begin anew.",
+    "destination": "What its trials left is there already.",
 }
 SOON_S = 900  # what ends within this is told in minutes from now, not by the clock
 
@@ -86,7 +87,7 @@ class EditExperiment(ExperimentForm):
         }
         super().__init__(data, room=experiment.workspace, initial=initial)
         for name in LOCKED if self.is_under_way else ("stops_surplus",):
-            del self.fields[name]
+            self.fields.pop(name, None)
         self._mark_changes()
 
     @property
@@ -372,7 +373,7 @@ def _locked(form: EditExperiment) -> list[tuple[str, str, str]]:
     """TD-U9: (name, value, why it cannot be changed)."""
     if not form.is_under_way:
         return []
-    return [(label_of(name), getattr(form.current, name), WHY_LOCKED[name]) for name in LOCKED]
+    return [(label_of(name), text_of(name, getattr(form.current, name)), WHY_LOCKED[name]) for name in LOCKED]
 
 
 def _not_restored(form: EditExperiment, restored: Revision | None) -> list[str]:

@@ -378,6 +378,12 @@ class NewExperiment(ExperimentForm):
         self.initial.setdefault("seed", secrets.randbelow(10_000))
         self.initial.setdefault("made_as", uuid.uuid4())
 
+    def _told(self, cleaned: dict) -> dict:
+        """What this form does not ask for, a clone has from its parent."""
+        told = self.parent.settings.document() if self.parent else {}
+        kept = {name: value for name, value in told.items() if name not in self.fields}
+        return {**kept, **super()._told(cleaned)}
+
     def make(self, *, by: User) -> Experiment:
         """The draft. Raises `Invalid` or `Refused`."""
         return Experiment.draft(

@@ -42,7 +42,7 @@ def command_of(trial: Trial) -> str:
     """The command as it is rendered for this trial. Raises ValueError with a sentence."""
     settings = trial.revision.settings
     return scripts.command_of(
-        settings.command,
+        settings.run_command,
         trial.params,
         trial_id=trial.public_id,
         experiment_id=trial.experiment.public_id,

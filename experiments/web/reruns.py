@@ -49,7 +49,8 @@ def not_failed(trial: Trial) -> str:
 def _digests(trials: Sequence[Trial]) -> dict[int, str]:
     revisions = Revision.objects.in_bulk({trial.revision_id for trial in trials})
     return {
-        trial.number: digest(trial.params, revisions[trial.revision_id].settings.command) for trial in trials
+        trial.number: digest(trial.params, revisions[trial.revision_id].settings.run_command)
+        for trial in trials
     }
 
 

@@ -257,7 +257,8 @@ def _consequences(trial: Trial) -> dict[str, object]:
         "took": trial.duration_s,
         "revision": revision,
         "current": current,
-        "has_changed": revision.settings.command != current.settings.command or revision.pk != current.pk,
+        "has_changed": revision.settings.run_command != current.settings.run_command
+        or revision.pk != current.pk,
     }
 
 

@@ -1,0 +1,178 @@
+"""What a trial runs from: source, packages, container, output, configuration (product.md §6)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from experiments.runner import destination as destinations
+from experiments.runner import source as sources
+
+# Where a trial's Python packages come from; two of the four are empty, and mean different things.
+PACKAGES_FROM = {
+    "worker": "What the worker's machine has",
+    "list": "The list below",
+    "repository": "The repository's requirements.txt",
+    "none": "No packages at all",
+}
+LITERAL = "script.py"  # what a text without a repository is called where it is run
+MAX_GROUPS, MAX_KEYS = 50, 1000
+MAX_TEXT = 1_000_000
+TRAITS = {"value", "type", "description", "secret"}  # of a hyperparameter; `secret` is an encrypted value
+
+_BINARY = re.compile(r"[A-Za-z0-9_./+-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How the code of a trial gets to the worker, and its results away from there.
+
+    `reference` is a branch, tag or commit by `reference_kind`, empty: the default branch. `diff` without a
+    repository is a script of its own. `packages` counts where `packages_from` is "list"; `original_packages` is
+    what had been specified before a run resolved it. `hyperparameters` are {group: {name: {value, type,
+    description}}}, values as text; `objects` are configuration texts by name.
+    """
+
+    repository: str = ""
+    reference_kind: str = "branch"
+    reference: str = ""
+    script: str = ""
+    binary: str = ""
+    diff: str = ""
+    packages_from: str = "worker"
+    packages: str = ""
+    original_packages: str | None = None
+    image: str = ""
+    image_arguments: str = ""
+    setup_script: str = ""
+    destination: str = ""
+    keeps_best: int | None = None  # artifacts of so many best trials; None: of all
+    hyperparameters: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    objects: dict[str, str] = field(default_factory=dict)
+    input_model: str = ""
+
+    @property
+    def has_code(self) -> bool:
+        """Is there a script to run when no command is given?"""
+        return bool(self.script or (self.diff and not self.repository))
+
+
+class ExecutionChecks:
+    """The part of the settings' checker that reads `Execution`."""
+
+    def execution(self) -> dict[str, object]:
+        """The fields of `Execution`, as far as they could be read."""
+        values = {
+            "repository": self.text("repository", limit=2000, line=True),
+            "reference_kind": self.one_of("reference_kind", sources.REFERENCE_KINDS, default="branch"),
+            "reference": self.text("reference", limit=250, line=True),
+            "script": self.script(),
+            "binary": self.text("binary", limit=200, line=True),
+            "diff": self.lines("diff"),
+            "packages_from": self.one_of("packages_from", tuple(PACKAGES_FROM), default="worker"),
+            "packages": self.lines("packages").strip(),
+            "original_packages": self.original_packages(),
+            "image": self.text("image", limit=500, line=True),
+            "image_arguments": self.text("image_arguments", limit=2000, line=True),
+            "setup_script": self.lines("setup_script"),
+            "destination": self.text("destination", limit=1000, line=True),
+            "keeps_best": self.whole("keeps_best", default=None, low=1, high=1_000_000, empty=None),
+            "hyperparameters": self.hyperparameters(),
+            "objects": self.objects(),
+            "input_model": self.text("input_model", limit=64, line=True),
+        }
+        if values["repository"] and (said := sources.check_repository(values["repository"])):
+            self.fault("repository", said)
+        if said := sources.check_reference(values["reference_kind"], values["reference"]):
+            self.fault("reference", said)
+        if values["binary"] and (not _BINARY.fullmatch(values["binary"]) or values["binary"].startswith("-")):
+            self.fault("binary", "Give the name or the path of a program, for example python3.11 or bash.")
+        if values["packages_from"] == "repository" and not values["repository"]:
+            self.fault("packages_from", "There is no repository that could have a requirements.txt.")
+        if values["packages_from"] == "list" and not values["packages"]:
+            self.fault("packages", "List at least one package, or choose “No packages at all”.")
+        if values["image"].startswith("-"):
+            self.fault("image", "An image's name must not begin with a minus.")
+        if values["destination"]:
+            try:
+                destinations.parse(values["destination"])
+            except destinations.DestinationError as error:
+                self.fault("destination", str(error))
+        return values
+
+    def has_code(self) -> bool:
+        """Will there be a script to run where no command is given?"""
+        told = self.document
+        return bool(told.get("script") or (told.get("diff") and not told.get("repository")))
+
+    def script(self) -> str:
+        script = self.text("script", limit=1000, line=True)
+        if script.startswith("-m ") or not script:
+            return script
+        if script.startswith("-"):
+            self.fault("script", "Give the path of a script, or -m and a module.")
+        elif ".." in PurePosixPath(script).parts:
+            self.fault("script", "A script's path must not lead out of its folder (..).")
+        return script
+
+    def lines(self, name: str) -> str:
+        return self.text(name, limit=MAX_TEXT).replace("\r\n", "\n")
+
+    def original_packages(self) -> str | None:
+        return None if self.document.get("original_packages") is None else self.lines("original_packages")
+
+    def hyperparameters(self) -> dict[str, dict[str, dict[str, str]]]:
+        groups = self.named("hyperparameters", most=MAX_GROUPS)
+        for group, parameters in groups.items():
+            if not isinstance(parameters, dict) or len(parameters) > MAX_KEYS:
+                self.fault(
+                    "hyperparameters", f"“{group[:64]}” must hold at most {MAX_KEYS:,} names with values."
+                )
+                continue
+            for name, traits in parameters.items():
+                if said := _name_fault(name):
+                    self.fault("hyperparameters", f"{group[:64]}: {said}")
+                elif (
+                    not isinstance(traits, dict)
+                    or not traits.keys() <= TRAITS
+                    or not all(isinstance(text, str) and len(text) <= MAX_TEXT for text in traits.values())
+                    or any(_is_broken(text) for text in traits.values())
+                    or not traits.keys() & {"value", "secret"}
+                ):
+                    self.fault(
+                        "hyperparameters",
+                        f'{group[:64]}/{name[:64]}: describe it as {{"value": "0.1"}}, with texts only.',
+                    )
+        return groups if "hyperparameters" not in self.errors else {}
+
+    def objects(self) -> dict[str, str]:
+        objects = self.named("objects", most=MAX_GROUPS)
+        for name, text in objects.items():
+            if not isinstance(text, str) or len(text) > MAX_TEXT or _is_broken(text):
+                self.fault("objects", f"“{name[:64]}” must be a text of at most {MAX_TEXT:,} characters.")
+        return objects if "objects" not in self.errors else {}
+
+    def named(self, name: str, *, most: int) -> dict:
+        """A mapping with good names: unlike `mapping`, of any length."""
+        value = self.document.get(name, {})
+        if not isinstance(value, dict) or len(value) > most:
+            self.fault(name, f"This must be a JSON object with at most {most} names.")
+            return {}
+        for key in value:
+            if said := _name_fault(key):
+                self.fault(name, said)
+        return value if name not in self.errors else {}
+
+
+def _name_fault(name: object) -> str:
+    if not isinstance(name, str) or not name.strip():
+        return "Give it a name."
+    if len(name) > 200 or _is_broken(name):
+        return f"“{name[:64]}”: a name has at most 200 characters, and no NUL."
+    return ""
+
+
+def _is_broken(text: str) -> bool:
+    """A NUL, or half a character: neither can be stored or passed on."""
+    return bool(re.search("[\x00\ud800-\udfff]", text))
