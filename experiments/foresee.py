@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from statistics import quantiles
 
-from experiments.models import Experiment, Settings, TrialState, Worker, status
+from experiments.models import Experiment, Queue, Settings, TrialState, Worker, status
 from experiments.models.experiment import PROPOSAL_FIELDS
 from experiments.search import engine
 from experiments.search.checks import filled
@@ -40,7 +40,8 @@ class Consequences:
     `outside` of `judged` finished trials lie outside the new search space; `is_exact` is False when there are more
     finished ones than were judged. `needed`: so many that fit must exist until the others stop informing; None for
     an algorithm that does not learn. `redrawn`: waiting proposals that are made anew. `surplus`: running trials beyond
-    the new concurrency. `ending`: why nothing new would start, or nothing.
+    the new concurrency. `ending`: why nothing new would start, or nothing. `slots` of the workers that would serve it;
+    `ahead`: experiments that stand in another queue before it, if it moves there.
     """
 
     outside: int = 0
@@ -51,6 +52,8 @@ class Consequences:
     redrawn: int = 0
     surplus: int = 0
     ending: str = ""
+    ahead: int = 0
+    slots: int = 0
     before: Estimate = Estimate()
     after: Estimate = Estimate()
 
@@ -59,14 +62,16 @@ class Consequences:
         return self.judged - self.outside
 
 
-def foresee(experiment: Experiment, settings: Settings) -> Consequences:
-    """The consequences of `settings` for this experiment, as it stands now."""
+def foresee(experiment: Experiment, settings: Settings, *, queue: Queue | None = None) -> Consequences:
+    """The consequences of `settings` for this experiment, as it stands now, and of a move to `queue`."""
     old = experiment.settings
     is_new_space = settings.space_document != old.space_document
     judged = _finished(experiment) if is_new_space else []
     outside = engine.outside(_problem(settings), judged[:MOST_JUDGED])
     durations = _durations(experiment)
-    slots = _slots(experiment)
+    slots_now = _slots(experiment.queue)
+    slots = _slots(queue) if queue else slots_now
+    ahead = Experiment.objects.active().filter(queue=queue).count() if queue else 0
     is_redrawn = bool(PROPOSAL_FIELDS & old.differences(settings).keys())
     waiting = experiment.trials.filter(state=TrialState.WAITING, source="proposal").count()
     started = experiment.proposed_count - waiting
@@ -79,7 +84,9 @@ def foresee(experiment: Experiment, settings: Settings) -> Consequences:
         redrawn=waiting if is_redrawn else 0,
         surplus=max(0, experiment.alive_count - settings.concurrency) if experiment.is_active else 0,
         ending=_ending(experiment, settings, started),
-        before=_estimate(experiment, old, durations, slots=slots, started=started),
+        ahead=ahead,
+        slots=slots,
+        before=_estimate(experiment, old, durations, slots=slots_now, started=started),
         after=_estimate(experiment, settings, durations, slots=slots, started=started),
     )
 
@@ -137,11 +144,11 @@ def _durations(experiment: Experiment) -> list[float]:
     return list(rows.values_list("duration_s", flat=True)[:MOST_DURATIONS])
 
 
-def _slots(experiment: Experiment) -> int:
-    """Slots of the workers that serve its queue."""
-    if experiment.queue is None:
+def _slots(queue: Queue | None) -> int:
+    """Slots of the workers that serve it."""
+    if queue is None:
         return 0
-    return sum(worker.slots for worker in Worker.objects.serving() if experiment.queue.name in worker.queues)
+    return sum(worker.slots for worker in Worker.objects.serving() if queue.name in worker.queues)
 
 
 def _estimate(

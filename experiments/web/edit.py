@@ -22,6 +22,7 @@ from experiments.models import (
     Experiment,
     ExperimentState,
     Invalid,
+    Queue,
     Refused,
     Revision,
     Settings,
@@ -31,10 +32,10 @@ from experiments.models import (
 from experiments.models.settings import LOCKED
 from experiments.search import early, engine
 
-from . import space_rows
-from .changes import changes, label_of, text_of
+from . import listing, space_rows
+from .changes import Change, changes, label_of, text_of
 from .details import find, refused, url_of
-from .forms import ExperimentForm, arguments_of, described, typed
+from .forms import ExperimentForm, QueueField, arguments_of, described, typed
 from .live import Live
 from .space_rows import SHAPES, Row
 
@@ -54,6 +55,7 @@ class EditExperiment(ExperimentForm):
     What nobody touched is taken as it is, and not read back from what was shown of it.
     """
 
+    queue = QueueField(None, required=False)
     stops_surplus = forms.BooleanField(
         required=False,
         label="Stop the surplus now",
@@ -88,7 +90,26 @@ class EditExperiment(ExperimentForm):
         super().__init__(data, room=experiment.workspace, initial=initial)
         for name in LOCKED if self.is_under_way else ("stops_surplus",):
             self.fields.pop(name, None)
+        self._offer_queues()
         self._mark_changes()
+
+    def _offer_queues(self) -> None:
+        """The others that it may move to. Empty is "where it is": a page that is old by now moves nothing back."""
+        here, field = self.experiment.queue, self.fields["queue"]
+        field.queryset = Queue.objects.granted_to(self.room)
+        field.empty_label = f"{here} (as it is)" if here else "None yet"
+        field.served = listing.served_queues()
+        # A double click asks for the queue that the first click moved it to: not offered, but accepted.
+        field.choices = [(key, label) for key, label in field.choices if here is None or key != here.pk]
+        field.help_text = (
+            "What has not started moves to its end." if self.is_under_way else "Where it will run."
+        )
+
+    @property
+    def moves_to(self) -> Queue | None:
+        """The other queue that was chosen."""
+        chosen = self.cleaned_data.get("queue") if self.is_bound and self.is_checked else None
+        return chosen if chosen != self.experiment.queue else None
 
     @property
     def is_stale(self) -> bool:
@@ -99,7 +120,7 @@ class EditExperiment(ExperimentForm):
     @property
     def is_as_it_is(self) -> bool:
         """Does all that was typed stand there already?"""
-        if not self.is_valid() or self.cleaned_data.get("new_project"):
+        if not self.is_valid() or self.cleaned_data.get("new_project") or self.moves_to:
             return False
         is_same = self.settings == self.current
         return is_same and not any(self._is_touched(name) for name in described(self.experiment))
@@ -241,8 +262,9 @@ def _blank(experiment: Experiment) -> str:
     return ""
 
 
-def _submit(request: HttpRequest, form: EditExperiment) -> tuple[bool, bool]:
-    """All or nothing: (a revision was made, what describes it changed). Raises `Invalid`, `Refused`."""
+def _submit(request: HttpRequest, form: EditExperiment) -> tuple[bool, bool, bool]:
+    """All or nothing: (a revision was made, what describes it changed, it moved to another queue). Raises `Invalid`,
+    `Refused`."""
     experiment, by, said = form.experiment, request.user, form.cleaned_data
     with transaction.atomic(), experiment.turn():
         if form.is_stale:
@@ -257,18 +279,21 @@ def _submit(request: HttpRequest, form: EditExperiment) -> tuple[bool, bool]:
             is_revised = experiment.update(form.settings, **told, stops_surplus=surplus)
         before = words_of(experiment)
         experiment.describe(by=by, **form.describes())
-        return is_revised, words_of(experiment) != before
+        is_moved = bool(form.moves_to) and experiment.move_to(form.moves_to, by=by)
+        return is_revised, words_of(experiment) != before, is_moved
 
 
-def _tell(request: HttpRequest, experiment: Experiment, done: tuple[bool, bool]) -> None:
-    is_revised, is_described = done
+def _tell(request: HttpRequest, experiment: Experiment, done: tuple[bool, bool, bool]) -> None:
+    is_revised, is_described, is_moved = done
+    if is_moved:
+        messages.success(request, f"It is in the queue {experiment.queue} now.")
     if is_revised:
         messages.success(
             request, f"Revision {experiment.revision.number} holds for all trials that start from now on."
         )
     elif is_described:
         messages.success(request, "Changed. The settings are as they were.")
-    else:
+    elif not is_moved:
         messages.info(request, "Nothing differs, so nothing was changed and no revision was made.")
 
 
@@ -393,9 +418,15 @@ def _consequences(form: EditExperiment) -> dict[str, object]:
         if form.is_bound:
             return {"settings": None}
         settings = form.current
-    told: dict[str, object] = {"settings": settings, "changes": changes(form.current, settings)}
+    differing, queue = changes(form.current, settings), form.moves_to
+    moved = [Change("Queue", str(form.experiment.queue or ""), queue.name)] if queue else []
+    told: dict[str, object] = {
+        "settings": settings,
+        "changes": [*differing, *moved],
+        "is_revised": bool(differing),
+    }
     if form.is_under_way and form.experiment.state in status.UNDER_WAY:
-        coming = foresee(form.experiment, settings)
+        coming = foresee(form.experiment, settings, queue=queue)
         told |= {
             "coming": coming,
             "before": _said(form.experiment, coming.before),
@@ -404,6 +435,7 @@ def _consequences(form: EditExperiment) -> dict[str, object]:
             or form.current.early_stopping != settings.early_stopping,
             "is_limited_anew": form.current.max_trial_duration_s != settings.max_trial_duration_s,
             "waiting_state": TrialState.WAITING,
+            "moves_to": queue,
         }
     return told
 

@@ -94,6 +94,10 @@ class TagsField(forms.CharField):
 class QueueField(forms.ModelChoiceField):
     """The queues granted to the workspace; says of which nobody takes anything."""
 
+    default_error_messages = {
+        "invalid_choice": "This queue is not granted to the workspace. Choose another one."
+    }
+
     def label_from_instance(self, queue: Queue) -> str:
         if queue.is_paused:
             return f"{queue.name} (paused)"

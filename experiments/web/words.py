@@ -169,6 +169,9 @@ def _of_experiment(event: Event) -> Line:
         small = event.why
         if event.verb == "describe":
             words, small = f"changed {event.why}", ""
+        if event.verb == "move_to":
+            before, _, after = event.why.partition(" → ")
+            words, small = f"moved it from {before} to {after}", ""
         if event.verb in ("edit", "update"):
             words = f"{words}, revision {event.after}"
         return Line(event, "", f"{event.who} {words}", "", small=small, icon=icon)

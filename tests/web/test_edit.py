@@ -9,7 +9,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
-from experiments.models import Event, Experiment, Outcome, Settings, Trial, status
+from experiments.models import Event, Experiment, Outcome, Queue, Settings, Trial, status
 from experiments.models.settings import LOCKED
 from experiments.web.edit import WHY_LOCKED
 from tests.cast import end_all, look_at, told
@@ -49,6 +49,10 @@ def url_of(experiment: Experiment, query: str = "") -> str:
 
 def said(response) -> str:
     return " ".join(str(message) for message in get_messages(response.wsgi_request))
+
+
+def details_of(experiment: Experiment) -> str:
+    return reverse("experiment", args=["lab", experiment.public_id])
 
 
 def submit(client: Client, experiment: Experiment, form: dict | None = None, query: str = "", **changes):
@@ -402,3 +406,59 @@ def test_the_page_costs_as_many_queries_with_many_trials_as_with_few(
             assert client.post(url_of(experiment), sent).status_code == 200
         costs.append(len(seen))
     assert costs[0] == costs[1]
+
+
+# --- the queue -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gpu(lab) -> Queue:
+    queue = Queue.objects.create(name="gpu")
+    queue.workspaces.add(lab)
+    return queue
+
+
+def test_another_queue_is_told_beforehand_and_takes_what_has_not_started(
+    running, draft, alice, bob, gpu, worker
+):
+    """TD-U8: the consequence in numbers; then the waiting trial is the other queue's, and no revision is made."""
+    experiment, before = running(), draft("before")
+    before.enqueue(by=alice, queue=gpu)
+    look_at(before)
+    told_ = preview(as_(bob), experiment, queue=gpu.pk)
+    assert "Queue default gpu" in told_ and "1 change" in told_
+    assert "Queue gpu: 1 waiting trial moves to its end, behind 1 experiment; nobody serves it" in told_
+    assert "What runs ends where it is." in told_ and "Next trials" not in told_
+    answer = submit(as_(bob), experiment, queue=gpu.pk)
+    assert answer.status_code == 302 and "It is in the queue gpu now." in said(answer)
+    experiment = fresh(experiment)
+    assert (experiment.queue, experiment.revision.number, experiment.running_count) == (gpu, 1, 1)
+    assert Trial.take(worker, ["gpu"]).experiment == before
+    assert "bob moved it from default to gpu" in as_(bob).get(details_of(experiment)).content.decode()
+
+
+def test_a_page_of_before_does_not_move_it_back(running, alice, bob, gpu):
+    """TD-U8: whoever did not touch the queue does not choose one; two clicks move it once."""
+    experiment = running()
+    page = filled(as_(bob).get(url_of(experiment)))
+    experiment.move_to(gpu, by=alice)
+    assert submit(as_(bob), experiment, page, max_trials="9").status_code == 302
+    assert fresh(experiment).queue == gpu
+    assert submit(as_(bob), experiment, page | {"queue": gpu.pk, "seen": "2"}).status_code == 302
+    assert experiment.events.filter(verb="move_to").count() == 1
+
+
+def test_a_queue_of_others_is_refused_at_its_field(running, bob, gpu, lab):
+    gpu.workspaces.remove(lab)
+    experiment = running()
+    assert "gpu" not in as_(bob).get(url_of(experiment)).content.decode()
+    answer = submit(as_(bob), experiment, queue=gpu.pk, max_trials="9")
+    assert answer.status_code == 422 and "not granted to the workspace" in answer.content.decode()
+    assert fresh(experiment).revision.number == 1
+
+
+def test_a_draft_says_where_it_will_run(draft, bob, gpu):
+    """TD-A1, TD-F8"""
+    experiment = draft()
+    assert "It is in the queue gpu now." in said(submit(as_(bob), experiment, queue=gpu.pk))
+    assert (fresh(experiment).queue, fresh(experiment).state) == (gpu, "draft")
