@@ -41,7 +41,9 @@ from experiments.models.log import PIECE_BYTES
 from experiments.models.metric import MAX_POINTS
 from experiments.runner import command as commands
 from experiments.runner import outcome as outcomes
-from experiments.runner.dialects.native import MetricsReader
+from experiments.runner.dialects import native, nni
+from experiments.runner.dialects.reader import Reader
+from experiments.runner.dialects.told import Told
 from experiments.runner.folder import TrialFolder, environment
 from experiments.runner.log import LogReader
 from experiments.runner.pattern import PatternReader, read_json_metric
@@ -50,6 +52,7 @@ from experiments.runner.report import Report
 
 logger = logging.getLogger(__name__)
 
+DIALECTS = (native, nni)
 BEAT_S = 0.5
 FLUSH_S = 0.5
 READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics, a flush
@@ -320,7 +323,7 @@ class Run:
         self.lost = ""  # why this worker gave it up
         self.finals: dict[str, Report] = {}
         self._batch: Batch | None = None  # collected, not stored yet
-        self._metrics: MetricsReader | None = None
+        self._readers: list[Reader] = []  # one for each dialect
         self._log: LogReader | None = None
         self._pattern: PatternReader | None = None
         self._piece: LogPiece | None = None
@@ -357,7 +360,6 @@ class Run:
         try:
             shutil.rmtree(self.folder.path, ignore_errors=True)
             self.folder.create()
-            self.folder.parameters.write_text(json.dumps(trial.params, ensure_ascii=False), "utf-8")
         except OSError as error:
             raise SetupFailed(f"The trial's folder cannot be made: {error.strerror}.") from error
         names = {
@@ -369,6 +371,39 @@ class Run:
         }
         appended = commands.arguments(trial.params) if settings.passes_arguments else ()
         argv = commands.argv(commands.render(settings.run_command, names, append=appended))
+        cwd = self._working_directory()
+        told = Told(
+            folder=self.folder,
+            experiment_id=trial.experiment.public_id,
+            number=trial.number,
+            params=trial.params,
+            objective=settings.metric,
+            cwd=cwd,
+        )
+        env = environment(
+            base=os.environ,
+            folder=self.folder,
+            experiment_id=trial.experiment.public_id,
+            trial_id=trial.public_id,
+            number=trial.number,
+            metric=settings.metric,
+            user=settings.environment,
+        )
+        try:
+            for dialect in DIALECTS:
+                env |= dialect.prepare(told)
+        except OSError as error:
+            raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
+        if earlier := self._retrying(self.previous_output):
+            env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
+        self._log = LogReader(self.folder.log)
+        if settings.source == "stdout":
+            self._pattern = PatternReader(settings.pattern, settings.metric)
+        self._readers = [dialect.listen(told) for dialect in DIALECTS]  # last: from now on the writer reads
+        return argv, cwd, env
+
+    def _working_directory(self) -> Path:
+        settings = self.settings
         try:
             cwd = Path(settings.directory).expanduser() if settings.directory else self.folder.path
         except RuntimeError:
@@ -380,22 +415,7 @@ class Run:
             raise SetupFailed(f"The working directory {cwd} must be an absolute path.")
         if not cwd.is_dir():
             raise SetupFailed(f"The working directory {cwd} does not exist on the worker {self.worker.name}.")
-        env = environment(
-            base=os.environ,
-            folder=self.folder,
-            experiment_id=trial.experiment.public_id,
-            trial_id=trial.public_id,
-            number=trial.number,
-            metric=settings.metric,
-            user=settings.environment,
-        )
-        if earlier := self._retrying(self.previous_output):
-            env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
-        self._metrics = MetricsReader(self.folder.metrics, settings.metric)
-        self._log = LogReader(self.folder.log)
-        if settings.source == "stdout":
-            self._pattern = PatternReader(settings.pattern, settings.metric)
-        return argv, cwd, env
+        return cwd
 
     def previous_output(self) -> Path | None:
         """TD-X2: the output folder of the nearest earlier attempt that left something in it on this machine, so
@@ -501,7 +521,7 @@ class Run:
 
     def collect(self) -> Batch | None:
         """What is new; the same again until it was stored. Called within a flush only."""
-        if self._batch is None and self._metrics is not None:
+        if self._batch is None and self._readers:
             self._batch = self._read()
         return self._batch
 
@@ -511,7 +531,9 @@ class Run:
 
     def _read(self) -> Batch | None:
         batch = Batch(self)
-        reports = self._metrics.drain() if self._has_ended else self._metrics.new(READ_BYTES)
+        reports: list[Report] = []
+        for reader in self._readers:
+            reports += reader.drain() if self._has_ended else reader.new(READ_BYTES)
         for piece in self._log.new(READ_BYTES):
             if self._pattern:
                 reports += self._pattern.feed(piece.data)
@@ -550,7 +572,7 @@ class Run:
     def _drain(self) -> None:
         """Reads to the end of what it left."""
         before = None
-        while before != (before := (self._metrics.position, self._log.position)):
+        while before != (before := [each.position for each in (*self._readers, self._log)]):
             self._retrying(lambda: self.worker.flush([self]))
         self._has_ended = True
         self._retrying(lambda: self.worker.flush([self]))
@@ -558,12 +580,11 @@ class Run:
     def _notes(self) -> list[str]:
         """What was odd in what it reported, as sentences."""
         said = []
-        dropped = self._metrics.dropped + (self._pattern.dropped if self._pattern else 0)
+        dropped = sum(reader.dropped for reader in self._readers)
+        dropped += self._pattern.dropped if self._pattern else 0
         if dropped:
             said.append(f"{dropped:,} points were not kept: a series has at most {MAX_POINTS:,}.")
-        if self._metrics.faults:
-            said.append(f"{self._metrics.first_fault} ({self._metrics.faults:,} such lines were left out)")
-        return said
+        return said + [note for reader in self._readers for note in reader.notes()]
 
     def _retrying(self, act: Callable) -> object:
         """Does it as soon as the database is there. None when the worker ends before that."""
@@ -617,7 +638,7 @@ def _file_name(name: str) -> str:
 
 def _has_anything(folder: Path) -> bool:
     try:
-        return any(folder.iterdir())
+        return any(path.name != nni.LOG_NAME for path in folder.iterdir())
     except OSError:  # it is not on this machine, or may not be read
         return False
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import re2
 
-from experiments.runner.dialects.native import MAX_LINE, number_or_text
+from experiments.runner.dialects.native import MAX_LINE
+from experiments.runner.dialects.reader import number_or_text
 from experiments.runner.log import plain
 from experiments.runner.report import MAX_POINTS, Report
 
