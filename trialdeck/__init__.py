@@ -8,7 +8,19 @@ In a trial:
     for epoch in range(10):
         trialdeck.report_intermediate_result(train(params))
     trialdeck.report_final_result(evaluate())
+
+In a notebook, or in a script that tunes:
+
+    from trialdeck import Experiment
+
+    experiment = Experiment('local')
+    experiment.config.trial_command = 'python train.py'
+    experiment.config.search_space = {'lr': {'_type': 'loguniform', '_value': [0.0001, 0.1]}}
+    experiment.config.max_trial_number = 20
+    experiment.run(8080)
 """
+
+from __future__ import annotations  # for Python 3.8
 
 from trialdeck.trial import (
     get_current_parameter,
@@ -20,9 +32,52 @@ from trialdeck.trial import (
     report_intermediate_result,
 )
 
+TYPE_CHECKING = False  # as in typing, without the time that importing it takes
+if TYPE_CHECKING:
+    from trialdeck.config import AlgorithmConfig, ExperimentConfig, LocalConfig
+    from trialdeck.console import Console
+    from trialdeck.data import RunMode, TrialHyperParameters, TrialJob, TrialMetricData, TrialResult
+    from trialdeck.errors import Error, Forbidden, Invalid, NotFound, Refused, Unauthorized, Unreachable
+
 __version__ = "0.1.0"
 
+# Loaded when they are first asked for: a trial needs none of them.
+_LATER = {
+    "AlgorithmConfig": "config",
+    "ExperimentConfig": "config",
+    "LocalConfig": "config",
+    "Console": "console",
+    "RunMode": "data",
+    "TrialHyperParameters": "data",
+    "TrialJob": "data",
+    "TrialMetricData": "data",
+    "TrialResult": "data",
+    "Error": "errors",
+    "Forbidden": "errors",
+    "Invalid": "errors",
+    "NotFound": "errors",
+    "Refused": "errors",
+    "Unauthorized": "errors",
+    "Unreachable": "errors",
+}
+
 __all__ = [
+    "AlgorithmConfig",
+    "Console",
+    "Error",
+    "ExperimentConfig",
+    "Forbidden",
+    "Invalid",
+    "LocalConfig",
+    "NotFound",
+    "Refused",
+    "RunMode",
+    "TrialHyperParameters",
+    "TrialJob",
+    "TrialMetricData",
+    "TrialResult",
+    "Unauthorized",
+    "Unreachable",
     "get_current_parameter",
     "get_experiment_id",
     "get_next_parameter",
@@ -31,3 +86,17 @@ __all__ = [
     "report_final_result",
     "report_intermediate_result",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError("module 'trialdeck' has no attribute " + repr(name))
+    from importlib import import_module
+
+    found = getattr(import_module("trialdeck." + _LATER[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LATER])

@@ -19,7 +19,7 @@ _parameters: dict[str, Any] | None = None
 def get_next_parameter() -> dict[str, Any]:
     """The values that this trial tries, by parameter name. Asked again it answers the same.
 
-    Raises RuntimeError when the trial's parameter file cannot be read.
+    Raises trialdeck.Error (a RuntimeError too) when the trial's parameter file cannot be read.
     """
     global _parameters
     if _parameters is None:
@@ -36,7 +36,8 @@ def get_current_parameter(tag: str | None = None) -> Any:
 def report_intermediate_result(metric: float | Mapping[str, float], step: int | None = None) -> None:
     """Report a value under way: a number (the objective), or numbers by name ("default": the objective).
 
-    `step` places it in its series; left out, it is the next one. Raises TypeError for anything else.
+    `step` places it in its series; left out, it is the next one. Raises trialdeck.Error (a TypeError too) for
+    anything else.
     """
     if step is not None:
         step = int(step)
@@ -46,7 +47,7 @@ def report_intermediate_result(metric: float | Mapping[str, float], step: int | 
 def report_final_result(metric: float | Mapping[str, float]) -> None:
     """Report the result: a number (the objective), or numbers by name. The last one counts.
 
-    Raises TypeError for anything else.
+    Raises trialdeck.Error (a TypeError too) for anything else.
     """
     _report(metric, {"final": True})
 
@@ -74,13 +75,15 @@ def _read_parameters() -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123  pathlib would cost a third of the import
             return json.load(file)
     except (OSError, ValueError) as error:
-        raise RuntimeError(f"The trial's parameters cannot be read from {path}: {error}") from error
+        from trialdeck import errors
+
+        raise errors.NoFile(f"The trial's parameters cannot be read from {path}: {error}") from error
 
 
 def _report(metric: float | Mapping[str, float], kind: dict[str, object]) -> None:
     values = metric if isinstance(metric, Mapping) else {"default": metric}
     if not values:
-        raise TypeError("A metric must be a number or a dict of numbers by name; this dict is empty.")
+        raise _bad("A metric must be a number or a dict of numbers by name; this dict is empty.")
     lines = [{"name": _name(name), **kind, "value": _number(name, value)} for name, value in values.items()]
     path = os.environ.get("TRIALDECK_METRICS")
     if not path:
@@ -90,13 +93,16 @@ def _report(metric: float | Mapping[str, float], kind: dict[str, object]) -> Non
     # One write to a file opened for appending is whole, among threads and processes too. Opened anew each time:
     # a descriptor kept over a fork or a daemon's closing of files might by then be another file.
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        written = os.write(fd, data)
-    finally:
-        os.close(fd)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            written = os.write(fd, data)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise _unwritten(path, error.strerror + ". Has the trial ended, or is the disk full?") from error
     if written < len(data):
-        raise OSError(f"The metric could not be written whole to {path}: is the disk full?")
+        raise _unwritten(path, "only a part of it fits. Is the disk full?")
 
 
 def _print(line: dict[str, object]) -> None:
@@ -109,7 +115,7 @@ def _print(line: dict[str, object]) -> None:
 
 def _name(name: object) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"A metric's name must be text, not {type(name).__name__}: {name!r}")
+        raise _bad(f"A metric's name must be text, not {type(name).__name__}: {name!r}")
     return name
 
 
@@ -123,7 +129,19 @@ def _number(name: object, value: object) -> float:
             return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         pass
-    raise TypeError(
+    raise _bad(
         f"The metric {name!r} must be a number (or a dict of numbers by name), not {type(value).__name__}: "
         f"{repr(value)[:80]}"
     )
+
+
+def _bad(sentence: str) -> Exception:
+    from trialdeck import errors  # only when needed: a trial that reports numbers does not wait for it
+
+    return errors.BadReport(sentence)
+
+
+def _unwritten(path: str, why: str) -> Exception:
+    from trialdeck import errors
+
+    return errors.NoFile(f"The metric could not be written to {path}: {why}")

@@ -18,6 +18,7 @@ _SECRET_PART = re.compile(
 _SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _HOME = re.compile(r"(~[A-Za-z0-9._-]*)(?:/(.*))?", re.DOTALL)
 _PACKAGE = Path(__file__).resolve().parents[2] / "trialdeck"
+_TRIAL_HALF = ("__init__.py", "errors.py", "trial.py")
 
 
 def is_secret(name: str, value: str = "") -> bool:
@@ -102,8 +103,8 @@ def _environment(environment: Mapping[str, str]) -> str:
 def _package() -> list[str]:
     """What `import trialdeck` needs, so that nothing has to be installed."""
     files = [
-        _file(f"$folder/package/trialdeck/{path.name}", path.read_text("utf-8").rstrip("\n"))
-        for path in sorted(_PACKAGE.glob("*.py"))
+        _file(f"$folder/package/trialdeck/{name}", (_PACKAGE / name).read_text("utf-8").rstrip("\n"))
+        for name in _TRIAL_HALF
     ]
     return [
         'mkdir -p "$folder/package/trialdeck"\n',

@@ -95,7 +95,7 @@ trialdeck.report_final_result(numpy.array(0.5))
 )
 def test_anything_else_is_refused_with_a_sentence(tmp_path, metric):
     done = run(f"trialdeck.report_final_result({metric})", tmp_path)
-    assert done.stderr.splitlines()[-1].startswith("TypeError: ")
+    assert done.stderr.splitlines()[-1].startswith("trialdeck.errors.BadReport: ")
     assert "must be" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "metrics.jsonl").exists()
 
@@ -144,7 +144,24 @@ trialdeck.report_final_result(1)
 
 def test_parameters_that_cannot_be_read_are_named(tmp_path):
     done = run("trialdeck.get_next_parameter()", TRIALDECK_PARAMETERS=str(tmp_path / "gone.json"))
-    assert "RuntimeError: The trial's parameters cannot be read from" in done.stderr
+    assert "NoFile: The trial's parameters cannot be read from" in done.stderr
+
+
+def test_reporting_after_the_end_is_one_error_of_the_family(tmp_path):
+    """The folder is gone: a process that was left over, or a notebook that kept the variables."""
+    done = run(
+        """
+import os
+os.environ["TRIALDECK_METRICS"] = os.environ["TRIALDECK_METRICS"] + "/gone/metrics.jsonl"
+try:
+    trialdeck.report_final_result(1)
+except trialdeck.Error as error:
+    print(error.status, isinstance(error, RuntimeError), error)
+""",
+        tmp_path,
+    )
+    assert done.stdout.startswith("None True The metric could not be written to "), done.stderr
+    assert "Has the trial ended" in done.stdout
 
 
 def test_it_needs_the_standard_library_only_and_little_of_it():
@@ -163,6 +180,9 @@ def test_it_needs_the_standard_library_only_and_little_of_it():
         "http",
         "subprocess",
         "dataclasses",
+        "ssl",
+        "pathlib",
+        "argparse",
         "experiments",
     }
 

@@ -1,0 +1,208 @@
+"""NNI-E2: the configuration, in NNI's words, and what of it Trialdeck is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import trialdeck
+from trialdeck import AlgorithmConfig, Error, ExperimentConfig, Invalid, LocalConfig
+
+SPACE = {"lr": {"_type": "loguniform", "_value": [0.0001, 0.1]}}
+LEAST = {"trial_command": "python train.py", "search_space": SPACE}
+
+
+def settings(**given: object) -> dict:
+    return ExperimentConfig("local", **{**LEAST, **given}).settings()
+
+
+def said(**given: object) -> str:
+    with pytest.raises(Error) as error:
+        settings(**given)
+    return str(error.value)
+
+
+def test_both_spellings_are_one_field():
+    """NNI-E1: snake_case of Python, camelCase of config files, whatever the case."""
+    config = ExperimentConfig("local")
+    config.trialConcurrency = 3
+    config.MAX_TRIAL_NUMBER = 7
+    assert (config.trial_concurrency, config.maxTrialNumber) == (3, 7)
+    config.tuner.name = "TPE"
+    config.tuner.class_args["optimize_mode"] = "minimize"
+    assert config.tuner.classArgs == {"optimize_mode": "minimize"}
+    assert config.training_service.platform == "local"
+    assert ExperimentConfig("local").tuner.class_args == {}  # not shared between configurations
+    again = ExperimentConfig(json.loads(json.dumps(config.json())))
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [("trial_concurency", "trial_concurrency"), ("maxTrialNumer", "max_trial_number"), ("tunner", "tuner")],
+)
+def test_a_misspelt_field_names_the_nearest(given, nearest):
+    with pytest.raises(AttributeError, match=rf"no field '{given}'. Did you mean {nearest}\?") as error:
+        ExperimentConfig({given: 1})
+    assert isinstance(error.value, Error)
+    with pytest.raises(Error, match="no field 'class_arg'. Did you mean class_args"):
+        ExperimentConfig(tuner={"name": "TPE", "class_arg": {}})
+    with pytest.raises(Error, match="no field"):
+        setattr(ExperimentConfig(), given, 1)
+
+
+def test_it_becomes_the_settings_of_the_console(tmp_path, monkeypatch):
+    """NNI-E2: names and units of the one as those of the other; what is not said is left to the console."""
+    monkeypatch.chdir(tmp_path)
+    assert settings() == {
+        "command": "python train.py",
+        "directory": str(tmp_path),
+        "space_document": SPACE,
+        "max_trials": None,
+    }
+    everything = settings(
+        trial_code_directory="code",
+        trial_concurrency=4,
+        max_trial_number=30,
+        max_experiment_duration="0.5h",
+        maxTrialDuration=90,
+        tuner=AlgorithmConfig(name="TPE", class_args={"optimize_mode": "minimize", "seed": 7, "gamma": 0.2}),
+        assessor={"name": "Medianstop", "classArgs": {"optimize_mode": "minimize", "start_step": 5}},
+        trial_gpu_number=0,
+        environment={"A": "1"},
+        metric="loss",
+        goal=0.1,
+        training_service=LocalConfig(use_active_gpu=True),
+    )
+    assert everything == {
+        "command": "python train.py",
+        "directory": str(tmp_path / "code"),
+        "space_document": SPACE,
+        "environment": {"A": "1", "CUDA_VISIBLE_DEVICES": ""},
+        "concurrency": 4,
+        "max_trials": 30,
+        "max_duration_s": 1800.0,
+        "max_trial_duration_s": 90,
+        "direction": "minimize",
+        "algorithm": "TPE",
+        "algorithm_arguments": {"gamma": 0.2},
+        "seed": 7,
+        "early_stopping": "Medianstop",
+        "early_stopping_arguments": {"start_step": 5},
+        "metric": "loss",
+        "goal": 0.1,
+    }
+    assert settings(trial_code_directory="~/code")["directory"] == "~/code"
+    assert "directory" not in settings(trial_code_directory=None)  # a fresh folder for each trial
+    document = ExperimentConfig("local", name="first", queue="gpu", tags=["a"], **LEAST).document(start=True)
+    assert (document["name"], document["queue"], document["tags"], document["start"]) == (
+        "first",
+        "gpu",
+        ["a"],
+        True,
+    )
+
+
+@pytest.mark.parametrize("text", ["10 minutes", "", "m", "-1m", [], True])
+def test_a_time_that_is_none_is_refused(text):
+    assert said(max_experiment_duration=text).startswith(
+        "max_experiment_duration: Write a time such as '90s'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"trial_command": None}, "trial_command: Give the command"),
+        ({"search_space": None}, "search_space: Give a search space."),
+        ({"search_space_file": "space.json"}, "search_space or search_space_file, not both"),
+        ({"trial_gpu_number": 1}, "GPUs are not assigned to trials"),
+        ({"use_annotation": True}, "There are no annotations here"),
+        ({"experiment_type": "nas"}, "Only 'hpo' exists here"),
+        ({"tuner": {"class_name": "mine.Tuner"}}, "give the name of a built-in one"),
+        (
+            {"tuner": {"name": "TPE", "class_args": {"optimize_mode": "max"}}},
+            "'maximize' or 'minimize', not 'max'",
+        ),
+        (
+            {
+                "tuner": {"name": "TPE", "class_args": {"optimize_mode": "maximize"}},
+                "assessor": {"name": "Medianstop", "class_args": {"optimize_mode": "minimize"}},
+            },
+            "These disagree: tuner: maximize, assessor: minimize",
+        ),
+        ({"tuner": "TPE"}, "This must be an object such as AlgorithmConfig"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_sent(given, sentence):
+    assert sentence in said(**given)
+
+
+@pytest.mark.parametrize("platform", ["remote", "openpai", "kubeflow", ["local", "remote"]])
+def test_another_training_service_names_our_way(platform):
+    """NNI-E4: a worker on that machine, and a queue."""
+    for make in (
+        lambda: ExperimentConfig(platform),
+        lambda: ExperimentConfig(training_service={"platform": platform}),
+    ):
+        with pytest.raises(Invalid, match="manage.py worker --queue NAME") as error:
+            make()
+        assert repr(platform) in str(error.value)
+    assert ExperimentConfig(["local"]).training_service.platform == "local"
+
+
+def test_a_file_is_relative_to_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "space.json").write_text(json.dumps(SPACE))
+    document = {
+        "trialCommand": "python train.py",
+        "searchSpaceFile": "space.json",
+        "trialCodeDirectory": "code",
+        "trialConcurrency": 2,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    (tmp_path / "config.yml").write_text("\n".join(f"{name}: {value}" for name, value in document.items()))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for name in ("config.json", "config.yml"):
+        told = ExperimentConfig.load(tmp_path / name).settings()
+        assert (told["directory"], told["space_document"]) == (str(tmp_path / "code"), SPACE)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("gone.json", None, "cannot be read: No such file"),
+        ("bad.json", "{", "is not JSON"),
+        ("bad.yml", "a: [", "is not YAML"),
+        ("list.json", "[1]", "must hold one object"),
+        ("misspelt.json", '{"trialComand": "x"}', "Did you mean trial_command?"),
+    ],
+)
+def test_a_config_file_that_is_none_is_one_sentence(tmp_path, name, text, sentence):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(Invalid, match=sentence.replace("?", r"\?")):
+        ExperimentConfig.load(tmp_path / name)
+
+
+def test_yaml_without_pyyaml_is_one_sentence(tmp_path):
+    (tmp_path / "config.yml").write_text("trialCommand: python train.py")
+    script = """
+import sys, trialdeck
+sys.modules["yaml"] = None
+try:
+    trialdeck.ExperimentConfig.load("config.yml")
+except trialdeck.Error as error:
+    print(error)
+"""
+    env = {"PYTHONPATH": str(Path(trialdeck.__file__).parents[1]), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert "needs PyYAML: pip install pyyaml, or write the file as JSON" in done.stdout, done.stderr

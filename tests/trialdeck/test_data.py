@@ -1,0 +1,71 @@
+"""NNI-E4: states and shapes in NNI's words."""
+
+from experiments.models.status import EXPERIMENT_STATES, TRIAL_STATES
+from trialdeck import TrialHyperParameters, TrialMetricData, data
+
+TRIAL = {
+    "id": "7f3k2m9q-3",
+    "number": 3,
+    "state": "succeeded",
+    "source": "proposal",
+    "params": {"lr": 0.5},
+    "value": 0.75,
+    "failure": "",
+    "detail": "",
+    "url": "http://127.0.0.1:8000/w/lab/experiments/7f3k2m9q/trials/3/",
+    "created_at": "2026-11-21T12:00:00Z",
+    "started_at": "2026-11-21T12:00:01.250000Z",
+    "ended_at": "2026-11-21T12:00:02.5+00:00",
+}
+NOON = 1795262400000
+
+
+def test_every_state_has_a_word():
+    """NNI-E4"""
+    assert {state: data.experiment_word({"state": state}) for state in EXPERIMENT_STATES} == {
+        "draft": "INITIALIZED",
+        "pending": "INITIALIZED",
+        "running": "RUNNING",
+        "paused": "RUNNING",
+        "stopping": "STOPPING",
+        "stopped": "STOPPED",
+        "completed": "DONE",
+        "failed": "ERROR",
+        "published": "DONE",
+    }
+    spent = {"state": "running", "settings": {"max_trials": 5}, "proposed": 5}
+    assert data.experiment_word(spent) == "NO_MORE_TRIAL"
+    assert data.experiment_word({**spent, "proposed": 4}) == "RUNNING"
+    words = {state: data.trial_word({"state": state}) for state in TRIAL_STATES}
+    assert words["stopped"] == "USER_CANCELED"
+    assert words["early_stopped"] == "EARLY_STOPPED"
+    assert data.trial_word({"state": "failed", "failure": "worker_lost"}) == "SYS_CANCELED"
+    assert data.trial_word({"state": "failed", "failure": "exit_code"}) == "FAILED"
+
+
+def test_a_trial_is_a_trial_job():
+    """NNI-E1: times in ms, sequence from 0, parameters and the final metric in NNI's classes."""
+    job = data.trial_job(TRIAL)
+    assert (job.trialJobId, job.status, job.sequenceId) == ("7f3k2m9q-3", "SUCCEEDED", 2)
+    assert (job.startTime, job.endTime) == (NOON + 1250, NOON + 2500)
+    assert job.hyperParameters == [TrialHyperParameters(2, "algorithm", {"lr": 0.5})]
+    assert job.finalMetricData == [TrialMetricData(NOON + 2500, "7f3k2m9q-3", "2", "FINAL", 0, 0.75)]
+    waiting = data.trial_job(
+        {**TRIAL, "state": "waiting", "started_at": None, "ended_at": None, "value": None}
+    )
+    assert (waiting.status, waiting.startTime, waiting.endTime) == ("WAITING", NOON, -1)
+    assert waiting.finalMetricData == []
+    assert data.trial_job({**TRIAL, "source": "added"}).hyperParameters[0].parameter_source == "customized"
+
+
+def test_points_of_one_step_are_one_record():
+    points = [
+        {"name": "accuracy", "step": 0, "value": 0.5},
+        {"name": "accuracy", "step": 1, "value": 0.75},
+        {"name": "loss", "step": 1, "value": 2.0},
+    ]
+    told = data.periodical_metrics(TRIAL, points, objective="accuracy")
+    assert [(one.type, one.sequence, one.data) for one in told] == [
+        ("PERIODICAL", 0, 0.5),
+        ("PERIODICAL", 1, {"default": 0.75, "loss": 2.0}),
+    ]

@@ -1,0 +1,229 @@
+"""What is told of trials and experiments, in NNI's shapes and words."""
+
+from __future__ import annotations  # for Python 3.8
+
+import calendar
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+# Status words of NNI, by ours.
+EXPERIMENT_WORDS = {
+    "draft": "INITIALIZED",
+    "pending": "INITIALIZED",
+    "running": "RUNNING",
+    "paused": "RUNNING",
+    "stopping": "STOPPING",
+    "stopped": "STOPPED",
+    "completed": "DONE",
+    "published": "DONE",
+    "failed": "ERROR",
+}
+TRIAL_WORDS = {
+    "waiting": "WAITING",
+    "running": "RUNNING",
+    "stopping": "RUNNING",
+    "succeeded": "SUCCEEDED",
+    "stopped": "USER_CANCELED",
+    "early_stopped": "EARLY_STOPPED",
+    "failed": "FAILED",
+}
+SOURCES = {"proposal": "algorithm", "added": "customized"}  # others, a rerun for example: resumed
+
+
+class RunMode(Enum):
+    """What becomes of an experiment, and of a console that was started for it, when this program ends.
+
+    Background, Foreground: both end with it. Detach: both go on.
+    """
+
+    Background = "background"
+    Foreground = "foreground"
+    Detach = "detach"
+
+
+@dataclass
+class TrialResult:
+    """A trial that succeeded: its parameters, its value, its ID."""
+
+    parameter: dict[str, Any]
+    value: Any
+    trialJobId: str
+
+
+@dataclass
+class TrialMetricData:
+    """One result of a trial. `type`: PERIODICAL (under way, `sequence` is its step) or FINAL; `timestamp` in ms.
+
+    `data` is the number; where several metrics came at a step a dict of them, the objective as "default".
+    """
+
+    timestamp: int
+    trialJobId: str
+    parameterId: str
+    type: str
+    sequence: int
+    data: Any
+
+
+@dataclass
+class TrialHyperParameters:
+    """The values of a trial. `parameter_source`: algorithm, customized (by hand), resumed (a rerun)."""
+
+    parameter_id: int
+    parameter_source: str
+    parameters: dict[str, Any]
+    parameter_index: int = 0
+    placement_constraint: dict[str, Any] | None = None
+    version_info: dict[str, Any] | None = None
+
+
+@dataclass
+class TrialJob:
+    """A trial. Times in ms since 1970; `endTime` -1 while it has none; `sequenceId`: its number - 1, from 0.
+
+    `status`: WAITING, RUNNING, SUCCEEDED, FAILED, USER_CANCELED, SYS_CANCELED (worker lost), EARLY_STOPPED.
+    `logPath` is the address of its page.
+    """
+
+    trialJobId: str
+    status: str
+    startTime: int
+    sequenceId: int
+    logPath: str = ""
+    endTime: int = -1
+    stderrPath: str = ""
+    hyperParameters: list[TrialHyperParameters] = field(default_factory=list)
+    finalMetricData: list[TrialMetricData] = field(default_factory=list)
+    message: str = "--"
+
+
+def experiment_word(experiment: dict) -> str:
+    """NNI's status of an experiment as the API tells it. NO_MORE_TRIAL: its budget is spent, the last ones run."""
+    if experiment["state"] == "running":
+        most = experiment.get("settings", {}).get("max_trials")
+        if most is not None and (experiment.get("proposed") or 0) >= most:
+            return "NO_MORE_TRIAL"
+    return EXPERIMENT_WORDS[experiment["state"]]
+
+
+def trial_word(trial: dict) -> str:
+    if trial["state"] == "failed" and trial.get("failure") == "worker_lost":
+        return "SYS_CANCELED"
+    return TRIAL_WORDS[trial["state"]]
+
+
+def trial_job(trial: dict) -> TrialJob:
+    parameter_id = trial["number"] - 1
+    source = SOURCES.get(trial.get("source", "proposal"), "resumed")
+    job = TrialJob(
+        trialJobId=trial["id"],
+        status=trial_word(trial),
+        startTime=milliseconds(trial.get("started_at") or trial["created_at"]),
+        sequenceId=trial["number"] - 1,
+        logPath=trial.get("url") or "",
+        endTime=milliseconds(trial["ended_at"]) if trial.get("ended_at") else -1,
+        hyperParameters=[TrialHyperParameters(parameter_id, source, trial["params"])],
+        message=trial.get("detail") or "--",
+    )
+    if trial["state"] == "succeeded" and trial.get("value") is not None:
+        job.finalMetricData = [final_metric(trial)]
+    return job
+
+
+def final_metric(trial: dict) -> TrialMetricData:
+    ended = trial.get("ended_at") or trial["created_at"]
+    return TrialMetricData(
+        milliseconds(ended), trial["id"], str(trial["number"] - 1), "FINAL", 0, trial["value"]
+    )
+
+
+def periodical_metrics(trial: dict, points: list[dict], *, objective: str) -> list[TrialMetricData]:
+    """The points of one trial, {name, step, value}, one record a step, in their order.
+
+    When a point came is not kept: its time is the trial's start.
+    """
+    began = milliseconds(trial.get("started_at") or trial["created_at"])
+    by_step: dict[int, dict[str, Any]] = {}
+    for point in points:
+        name = "default" if point["name"] == objective else point["name"]
+        by_step.setdefault(point["step"], {})[name] = point["value"]
+    return [
+        TrialMetricData(
+            began,
+            trial["id"],
+            str(trial["number"] - 1),
+            "PERIODICAL",
+            step,
+            values["default"] if list(values) == ["default"] else values,
+        )
+        for step, values in sorted(by_step.items())
+    ]
+
+
+def profile(experiment: dict) -> dict:
+    """NNI's experiment profile; times in ms, absent where there is none."""
+    settings = experiment.get("settings", {})
+    params = {
+        "experimentName": experiment["name"],
+        "experimentType": "hpo",
+        "searchSpace": settings.get("space_document"),
+        "trialCommand": settings.get("command"),
+        "trialCodeDirectory": settings.get("directory"),
+        "trialConcurrency": settings.get("concurrency"),
+        "maxTrialNumber": settings.get("max_trials"),
+        "maxExperimentDuration": settings.get("max_duration_s"),
+        "maxTrialDuration": settings.get("max_trial_duration_s"),
+        "tuner": {
+            "name": settings.get("algorithm"),
+            "classArgs": {
+                "optimize_mode": settings.get("direction"),
+                **settings.get("algorithm_arguments", {}),
+            },
+        },
+        "trainingService": {"platform": "local"},
+    }
+    if settings.get("early_stopping", "none") != "none":
+        params["assessor"] = {
+            "name": settings["early_stopping"],
+            "classArgs": settings.get("early_stopping_arguments", {}),
+        }
+    told = {
+        "params": {name: value for name, value in params.items() if value is not None},
+        "id": experiment["id"],
+        "execDuration": int(experiment.get("elapsed_s") or 0),
+        "logDir": experiment.get("url"),
+        "nextSequenceId": sum(experiment.get("counts", {}).values()),
+        "revision": experiment.get("revision"),
+    }
+    for name, key in (("startTime", "started_at"), ("endTime", "ended_at")):
+        if experiment.get(key):
+            told[name] = milliseconds(experiment[key])
+    return told
+
+
+def metadata(experiment: dict, *, port: int | None) -> dict:
+    """NNI's metadata of an experiment, as in its list of all experiments."""
+    ended, started = experiment.get("ended_at"), experiment.get("started_at") or experiment.get("created_at")
+    return {
+        "id": experiment["id"],
+        "port": port,
+        "startTime": milliseconds(started) if started else "N/A",
+        "endTime": milliseconds(ended) if ended else "N/A",
+        "status": experiment_word(experiment),
+        "platform": "local",
+        "experimentName": experiment["name"],
+        "tag": list(experiment.get("tags") or []),
+        "pid": None,
+        "webuiUrl": [experiment["url"]] if experiment.get("url") else [],
+        "logDir": experiment.get("url"),
+        "prefixUrl": None,
+    }
+
+
+def milliseconds(text: str) -> int:
+    """`2026-11-21T12:00:00.25Z` (ISO 8601, UTC) as ms since 1970."""
+    whole, _, part = text.replace("+00:00", "").rstrip("Z").partition(".")
+    seconds = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S"))
+    return seconds * 1000 + int((part + "000")[:3])
