@@ -1,0 +1,185 @@
+"""The code of a trial: one mirror per repository, one immutable tree per commit, one copy per trial.
+
+git never asks for anything, fetches by few protocols, runs no hooks, and takes nothing that a person typed for an
+option. Credentials are the worker's own: its ssh keys, its credential helper, its netrc.
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from experiments.runner.folder import inside
+from experiments.runner.source import PROTOCOLS, check_reference, check_repository
+from experiments.runner.tool import ToolFailed, locked, one_line, run
+
+_SAFE = (
+    "-c", "core.hooksPath=/dev/null",
+    "-c", "core.fsmonitor=false",
+    "-c", "protocol.ext.allow=never",
+    "-c", "submodule.recurse=false",
+    "-c", "gc.auto=0",
+    "-c", "advice.detachedHead=false",
+)  # fmt: skip
+Check = Callable[[], bool]
+
+
+class SourceError(Exception):
+    """Code that cannot be had. `str()` is one sentence for people, with git's own word."""
+
+
+class Sources:
+    """The repositories that this machine has seen, below `root`. Safe among threads and processes."""
+
+    def __init__(self, root: Path) -> None:
+        self.mirrors, self.trees = root / "mirrors", root / "trees"
+
+    def resolve(self, repository: str, kind: str, reference: str, *, is_cancelled: Check) -> str:
+        """The commit (its whole hash) that a branch, tag or commit means now. Raises `SourceError`."""
+        if said := check_repository(repository) or check_reference(kind, reference):
+            raise SourceError(said)
+        mirror = self._mirror(repository)
+        with locked(mirror.with_suffix(".lock"), is_cancelled=is_cancelled):
+            # A commit that is there already means the same for ever; a branch moves.
+            if kind != "commit" or not self._has(mirror, reference, is_cancelled):
+                self._fetch(mirror, repository, is_cancelled)
+            return self._commit(mirror, repository, kind, reference, is_cancelled)
+
+    def tree(self, repository: str, commit: str, *, is_cancelled: Check) -> Path:
+        """A folder with all files of this commit, never to be written to. Raises `SourceError`."""
+        mirror = self._mirror(repository)
+        tree = self.trees / mirror.stem / commit
+        if tree.is_dir():
+            return tree
+        with locked(mirror.with_suffix(".lock"), is_cancelled=is_cancelled):
+            if tree.is_dir():
+                return tree
+            if not self._has(mirror, commit, is_cancelled):
+                self._fetch(mirror, repository, is_cancelled)
+            if not self._has(mirror, commit, is_cancelled):
+                raise SourceError(f"The commit {commit[:12]} is not in {repository} any more.")
+            fresh = tree.with_name(f".{uuid.uuid4().hex}")
+            fresh.mkdir(parents=True)
+            try:
+                self._git(
+                    [f"--git-dir={mirror}", f"--work-tree={fresh}", "checkout", "--force", commit, "--", "."],
+                    is_cancelled,
+                    env={"GIT_INDEX_FILE": str(fresh.with_suffix(".index"))},
+                )
+                fresh.rename(tree)
+            except ToolFailed as failed:
+                raise SourceError(
+                    f"git could not check out {commit[:12]}: {one_line(failed.told)}"
+                ) from failed
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)
+                fresh.with_suffix(".index").unlink(missing_ok=True)
+        return tree
+
+    def copy(self, into: Path, *, tree: Path | None, diff: str, literal: str, is_cancelled: Check) -> None:
+        """The trial's own copy of a tree in the folder `into`, with the uncommitted changes applied.
+
+        Without a tree, `diff` is no diff but a script of its own, written to the file `literal`. Raises
+        `SourceError` when the diff does not apply: nothing of it is applied then.
+        """
+        if tree is None:
+            into.mkdir(parents=True)
+            if diff:
+                inside(into, literal).write_text(diff, "utf-8")
+            return
+        shutil.copytree(tree, into, symlinks=True)
+        if not diff.strip():
+            return
+        # From within the folder and not as a repository: a path that leads out of it is refused by git.
+        text = diff if diff.endswith("\n") else diff + "\n"
+        try:
+            self._git(
+                ["apply", "--unidiff-zero", "--whitespace=nowarn", "-"],
+                is_cancelled,
+                cwd=into,
+                stdin=text.encode(),
+                env={"GIT_CEILING_DIRECTORIES": str(into.parent)},
+            )
+        except ToolFailed as failed:
+            raise SourceError(f"The uncommitted changes do not apply: {one_line(failed.told)}") from failed
+
+    # --- git -----------------------------------------------------------------------------------------------
+
+    def _mirror(self, repository: str) -> Path:
+        return self.mirrors / f"{hashlib.sha256(repository.encode()).hexdigest()[:32]}.git"
+
+    def _fetch(self, mirror: Path, repository: str, is_cancelled: Check) -> None:
+        address = str(Path(repository).expanduser()) if repository.startswith("~") else repository
+        fresh = mirror.with_name(f".{uuid.uuid4().hex}")  # a clone that is broken off must not look whole
+        try:
+            if mirror.is_dir():
+                refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
+                self._git(
+                    [f"--git-dir={mirror}", "fetch", "--quiet", "--prune", "--", address, *refs], is_cancelled
+                )
+            else:
+                mirror.parent.mkdir(parents=True, exist_ok=True)
+                self._git(["clone", "--quiet", "--mirror", "--", address, str(fresh)], is_cancelled)
+                fresh.rename(mirror)
+        except ToolFailed as failed:
+            said = one_line(failed.told) or str(failed)
+            if "could not read Username" in failed.told or "Authentication failed" in failed.told:
+                said = f"it needs a password, and the worker has none for it ({said})"
+            raise SourceError(f"The repository {repository} cannot be fetched: {said}") from failed
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def _commit(self, mirror: Path, repository: str, kind: str, reference: str, is_cancelled: Check) -> str:
+        name = {
+            "branch": f"refs/heads/{reference}" if reference else "HEAD",
+            "tag": f"refs/tags/{reference}",
+            "commit": reference,
+        }[kind]
+        try:
+            asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}"]
+            return self._git([f"--git-dir={mirror}", *asked], is_cancelled).strip()
+        except ToolFailed:
+            what = f"{kind} {reference}" if reference else "default branch"
+            raise SourceError(f"There is no {what} in {repository}.") from None
+
+    def _has(self, mirror: Path, commit: str, is_cancelled: Check) -> bool:
+        if not mirror.is_dir():
+            return False
+        try:
+            self._git([f"--git-dir={mirror}", "cat-file", "-e", commit + "^{commit}"], is_cancelled)
+        except ToolFailed:
+            return False
+        return True
+
+    def _git(
+        self,
+        arguments: list[str],
+        is_cancelled: Check,
+        *,
+        cwd: Path | None = None,
+        stdin: bytes = b"",
+        env: dict[str, str] | None = None,
+    ) -> str:
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "TRIALDECK_"))
+        }
+        safe = {
+            **kept,
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ALLOW_PROTOCOL": ":".join(PROTOCOLS),
+            "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
+            "GIT_LFS_SKIP_SMUDGE": os.environ.get("GIT_LFS_SKIP_SMUDGE", "0"),
+            "GCM_INTERACTIVE": "never",
+            "LC_ALL": "C.UTF-8",
+        }
+        if "GIT_CONFIG_GLOBAL" in os.environ:
+            safe["GIT_CONFIG_GLOBAL"] = os.environ["GIT_CONFIG_GLOBAL"]
+        return run(
+            ["git", *_SAFE, *arguments],
+            env={**safe, **(env or {})},
+            cwd=cwd,
+            stdin=stdin,
+            is_cancelled=is_cancelled,
+        )

@@ -1,0 +1,211 @@
+"""Code from git: mirrors, immutable trees, a copy per trial. With real repositories and the real git."""
+
+import os
+import socket
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from experiments.runner.checkout import SourceError, Sources
+from experiments.runner.tool import Cancelled
+
+pytestmark = pytest.mark.once
+
+DIFF = """\
+--- a/train.py
++++ b/train.py
+@@ -1 +1 @@
+-print("first")
++print("changed")
+"""
+WAYOUT = """\
+--- /dev/null
++++ b/../../escaped.txt
+@@ -0,0 +1 @@
++here
+"""
+
+
+def never():
+    return False
+
+
+def git(folder, *arguments):
+    names = {"GIT_AUTHOR_NAME": "alice", "GIT_AUTHOR_EMAIL": "alice@example.org"}
+    env = {
+        **os.environ,
+        **names,
+        **{name.replace("AUTHOR", "COMMITTER"): value for name, value in names.items()},
+    }
+    argv = ["git", "-c", "init.defaultBranch=main", *arguments]
+    return subprocess.run(
+        argv, cwd=folder, env=env, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    folder = tmp_path / "origin"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    (folder / "train.py").write_text('print("first")\n')
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first")
+    git(folder, "tag", "v1")
+    return folder
+
+
+@pytest.fixture
+def sources(tmp_path):
+    return Sources(tmp_path / "sources")
+
+
+def commit(repository, text):
+    (repository / "train.py").write_text(text)
+    git(repository, "commit", "-qam", "next")
+    return git(repository, "rev-parse", "HEAD")
+
+
+def test_a_branch_means_its_last_commit_and_a_tag_stays(repository, sources):
+    """CML-S1: by branch, tag, commit ID; a branch is looked up anew each time."""
+    first = git(repository, "rev-parse", "HEAD")
+    assert sources.resolve(str(repository), "branch", "main", is_cancelled=never) == first
+    second = commit(repository, 'print("second")\n')
+    assert sources.resolve(str(repository), "branch", "main", is_cancelled=never) == second
+    assert sources.resolve(str(repository), "branch", "", is_cancelled=never) == second
+    assert sources.resolve(str(repository), "tag", "v1", is_cancelled=never) == first
+    assert sources.resolve(str(repository), "commit", first[:10], is_cancelled=never) == first
+
+
+def test_a_tree_holds_the_commit_and_copies_do_not_touch_it(repository, sources, tmp_path):
+    """CML-S1: what a trial writes into its copy is no other trial's."""
+    first = git(repository, "rev-parse", "HEAD")
+    commit(repository, 'print("second")\n')
+    tree = sources.tree(str(repository), first, is_cancelled=never)
+    assert [path.name for path in tree.iterdir()] == ["train.py"]
+    sources.copy(tmp_path / "code", tree=tree, diff=DIFF, literal="x.py", is_cancelled=never)
+    assert (tmp_path / "code/train.py").read_text() == 'print("changed")\n'
+    assert (tree / "train.py").read_text() == 'print("first")\n'
+
+
+def test_many_at_once_make_one_tree(repository, sources):
+    """CML-S1: two slots, or two workers of one machine, start with the same commit."""
+    first = git(repository, "rev-parse", "HEAD")
+    made = []
+    threads = [
+        threading.Thread(target=lambda: made.append(sources.tree(str(repository), first, is_cancelled=never)))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 6 and len(set(made)) == 1
+    assert os.listdir(made[0].parent) == [first]
+
+
+@pytest.mark.parametrize(
+    ("diff", "said"),
+    [
+        (DIFF.replace("first", "another"), "patch does not apply"),
+        (DIFF.replace("train.py", "lost.py"), "lost.py"),
+        (WAYOUT, "invalid path"),
+        ("no diff at all\n", "No valid patches"),
+    ],
+)
+def test_a_diff_that_does_not_apply_says_so(repository, sources, tmp_path, diff, said):
+    """CML-S3: git's message; nothing outside the copy is touched."""
+    tree = sources.tree(str(repository), git(repository, "rev-parse", "HEAD"), is_cancelled=never)
+    with pytest.raises(SourceError, match=said):
+        sources.copy(tmp_path / "a/b/code", tree=tree, diff=diff, literal="x.py", is_cancelled=never)
+    assert not list(tmp_path.rglob("escaped.txt"))
+
+
+def test_a_link_in_the_repository_does_not_lead_a_diff_out(repository, sources, tmp_path):
+    """CML-S3: a link to a folder elsewhere, and a diff that writes through it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (repository / "link").symlink_to(outside)
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "link")
+    tree = sources.tree(str(repository), git(repository, "rev-parse", "HEAD"), is_cancelled=never)
+    through = WAYOUT.replace("../../escaped.txt", "link/escaped.txt")
+    with pytest.raises(SourceError, match="beyond a symbolic link|link"):
+        sources.copy(tmp_path / "code", tree=tree, diff=through, literal="x.py", is_cancelled=never)
+    assert not list(outside.iterdir())
+
+
+def test_a_text_without_a_repository_is_a_script(sources, tmp_path):
+    """CML-S3: it is written to a file of its own."""
+    sources.copy(tmp_path / "code", tree=None, diff="print(1)\n", literal="script.py", is_cancelled=never)
+    assert (tmp_path / "code/script.py").read_text() == "print(1)\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reference", "said"),
+    [
+        ("branch", "nowhere", "no branch nowhere"),
+        ("tag", "v9", "no tag v9"),
+        ("commit", "deadbeef", "no commit deadbeef"),
+    ],
+)
+def test_a_reference_that_is_not_there(repository, sources, kind, reference, said):
+    """CML-S1: a commit that is no commit."""
+    with pytest.raises(SourceError, match=said):
+        sources.resolve(str(repository), kind, reference, is_cancelled=never)
+
+
+def test_a_repository_that_is_not_there(sources, tmp_path):
+    """CML-S1: git's own word, and no half mirror that the next one would trust."""
+    where = tmp_path / "nothing"
+    with pytest.raises(SourceError, match=f"{where} cannot be fetched"):
+        sources.resolve(str(where), "branch", "", is_cancelled=never)
+    where.mkdir()
+    git(where, "init", "-q")
+    (where / "a").write_text("a")
+    git(where, "add", ".")
+    git(where, "commit", "-qm", "first")
+    assert sources.resolve(str(where), "branch", "main", is_cancelled=never)
+
+
+@pytest.mark.parametrize("address", ["--upload-pack=touch x", "ext::sh -c id", "-x"])
+def test_an_address_is_never_an_option(sources, address):
+    """CML-S1: refused before git sees it."""
+    with pytest.raises(SourceError):
+        sources.resolve(address, "branch", "", is_cancelled=never)
+
+
+@pytest.fixture
+def locked_server():
+    """A server that asks for a password, and counts who tried."""
+
+    class Locked(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="code"')
+            self.end_headers()
+
+        def log_message(self, *said):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Locked)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/code.git"
+    server.shutdown()
+
+
+def test_a_repository_that_needs_a_password_fails_and_does_not_ask(sources, locked_server):
+    """CML-S1: git must not wait for somebody to type."""
+    with pytest.raises(SourceError, match="needs a password"):
+        sources.resolve(locked_server, "branch", "", is_cancelled=never)
+
+
+def test_a_fetch_that_nobody_waits_for_ends(sources):
+    """CML-S1: Stop while the code is fetched, from a server that does not answer; no half mirror is left."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/code.git"
+        with pytest.raises(Cancelled):
+            sources.resolve(address, "branch", "", is_cancelled=lambda: True)
+    assert [path for path in sources.mirrors.iterdir() if path.is_dir()] == []
