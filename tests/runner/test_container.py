@@ -1,0 +1,124 @@
+"""Containers by the command line: a recording executable stands where docker would, and checks what it was told."""
+
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.runner.container import ContainerError, Engine, Job
+
+pytestmark = pytest.mark.once
+
+RECORDER = f"""#!{sys.executable}
+import json, os, sys
+told = os.environ["RECORD"]
+with open(told, "a") as file:
+    file.write(json.dumps(sys.argv[1:]) + "\\n")
+answer = os.path.join(os.path.dirname(told), sys.argv[1])
+if os.path.exists(answer + ".fails"):
+    sys.stderr.write(open(answer + ".fails").read())
+    sys.exit(1)
+if os.path.exists(answer):
+    sys.stdout.write(open(answer).read())
+"""
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    """What the engine was told, line by line; `answers/<verb>` is what it says."""
+    program = tmp_path / "bin/docker"
+    program.parent.mkdir()
+    program.write_text(RECORDER)
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("RECORD", str(tmp_path / "record"))
+    return lambda: [json.loads(line) for line in (tmp_path / "record").read_text().splitlines()]
+
+
+@pytest.fixture
+def engine():
+    return Engine("docker", installation="/data/workers/one", default_image="python:3.11")
+
+
+def job(**given):
+    told = {
+        "name": "trialdeck-abc-1-1",
+        "trial": "abc-1",
+        "image": "python:3.11",
+        "script": "python train.py --lr 0.1",
+        "cwd": Path("/data/trials/abc/1/code"),
+        "env": {"TRIALDECK_TRIAL_ID": "abc-1", "TOKEN": "s3cret"},
+        "mounts": {Path("/data/trials/abc/1"): True, Path("/data/package"): False},
+    }
+    return Job(**{**told, **given})
+
+
+def test_the_whole_command_line(engine, monkeypatch):
+    """CML-D1: named, labelled, mounted; the values of variables stand nowhere."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    argv = engine.argv(job(arguments="--shm-size=1g -v '/a b:/c'", setup="apt-get update"))
+    assert argv == [
+        *("docker", "run", "--rm", "--init", "--name", "trialdeck-abc-1-1"),
+        *("--label", "trialdeck.installation=/data/workers/one", "--label", "trialdeck.trial=abc-1"),
+        *("--workdir", "/data/trials/abc/1/code"),
+        *("--volume", "/data/trials/abc/1:/data/trials/abc/1", "--volume", "/data/package:/data/package:ro"),
+        *("--env", "TRIALDECK_TRIAL_ID", "--env", "TOKEN"),
+        *("--shm-size=1g", "-v", "/a b:/c"),
+        *("--entrypoint", "/bin/sh", "python:3.11", "-e", "-c", "apt-get update\npython train.py --lr 0.1"),
+    ]
+    assert "s3cret" not in " ".join(argv)
+
+
+def test_what_it_leaves_is_the_workers(engine, monkeypatch):
+    """CML-D1: unless the arguments name a user."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "getegid", lambda: 1001)
+    assert "1000:1001" in engine.argv(job())
+    assert "1000:1001" not in engine.argv(job(arguments="--user=7"))
+
+
+def test_devices(engine):
+    """TD-F8: the GPUs of its slot, and no others."""
+    argv = engine.argv(job(gpus=[0, 2]))
+    assert argv[argv.index("--gpus") + 1] == '"device=0,2"'
+    argv = Engine("podman", installation="x").argv(job(gpus=[1]))
+    assert argv[argv.index("--device") + 1] == "nvidia.com/gpu=1"
+
+
+def test_arguments_with_a_loose_quote_are_refused(engine):
+    """CML-D1"""
+    with pytest.raises(ContainerError, match="cannot be read"):
+        engine.argv(job(arguments="--name 'x"))
+
+
+def test_it_is_removed_by_name(engine, record, tmp_path):
+    """CML-D1: ended with its trial; one that is gone already is no fault, one that stays is."""
+    engine.remove("trialdeck-abc-1-1")
+    (tmp_path / "rm.fails").write_text("Error: No such container: trialdeck-abc-1-1")
+    engine.remove("trialdeck-abc-1-1")
+    (tmp_path / "rm.fails").write_text("Error: device busy")
+    with pytest.raises(ContainerError, match="device busy"):
+        engine.remove("trialdeck-abc-1-1")
+    assert record() == [["rm", "--force", "--volumes", "trialdeck-abc-1-1"]] * 3
+
+
+def test_a_starting_worker_sweeps_its_own(engine, record, tmp_path):
+    """CML-D1: what a worker that crashed left, by its label; another worker's are not touched."""
+    (tmp_path / "ps").write_text("c1\nc2\n")
+    assert engine.sweep() == ["c1", "c2"]
+    assert record() == [
+        ["ps", "--all", "--quiet", "--filter", "label=trialdeck.installation=/data/workers/one"],
+        ["rm", "--force", "--volumes", "c1", "c2"],
+    ]
+
+
+def test_an_engine_that_is_not_there_or_does_not_answer(engine, record, tmp_path, monkeypatch):
+    """CML-D1: said before the first trial."""
+    assert engine.check() == ""
+    (tmp_path / "version.fails").write_text("Cannot connect to the Docker daemon. Is it running?")
+    assert "Cannot connect" in engine.check()
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "not installed" in engine.check()
