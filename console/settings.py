@@ -12,6 +12,7 @@ TRIALDECK_REMOTE_USER_HEADER  believe this header of a proxy about who is signed
 TRIALDECK_TRUSTED_PROXIES     the addresses of proxies in front, separated by commas
 TRIALDECK_STATIC      where collected static files lie (default: staticfiles, beside manage.py)
 TRIALDECK_DEBUG       1 for development: error pages with tracebacks, static files without a manifest
+TRIALDECK_API_RATE    requests that a token or a person may send to the API: 600/min by default, 0 for no limit
 TRIALDECK_LEASE_S     seconds of silence after which a worker counts as lost (default: 15; 120 with REDIS_URL)
 TZ                    the time zone in which pages show times (default: UTC)
 """
@@ -104,6 +105,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "experiments.web.middleware.Refusals",
+    "experiments.api.middleware.InJson",
 ]
 if REMOTE_USER_HEADER:
     MIDDLEWARE.insert(
@@ -200,6 +202,11 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = _chosen("TRIALDECK_EMAIL_FROM") or (
     EMAIL_HOST_USER if "@" in EMAIL_HOST_USER else f"trialdeck@{EMAIL_HOST or 'localhost'}"
 )
+
+# Requests to the API by one token, or by one person's session.
+API_RATE = _chosen("TRIALDECK_API_RATE") or "600/min"
+if not re.fullmatch("[0-9]{1,9}(/(s|min|h))?", API_RATE):
+    raise ImproperlyConfigured("TRIALDECK_API_RATE must look like 600/min, 20/s or 5000/h; 0 is no limit.")
 
 LANGUAGE_CODE = "en-us"
 USE_I18N = True

@@ -21,5 +21,6 @@ def healthz(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("admin/", admin.site.urls),
+    path("api/v1/", include("experiments.api.door")),
     path("", include("experiments.web.urls")),
 ]

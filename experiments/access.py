@@ -45,3 +45,16 @@ def require(user: User, verb: str, row: Experiment | Workspace) -> None:
     """Raises `Forbidden` with what is missing."""
     if said := missing(user, verb, row):
         raise Forbidden(said)
+
+
+def is_administrator(user: User) -> bool:
+    """May they manage what belongs to the installation? A token of one workspace may not, whoever made it."""
+    if not (user.is_authenticated and user.is_active and user.is_superuser):
+        return False
+    return user.token is None or (user.token.workspace_id is None and user.token.role == Role.OWNER)
+
+
+def require_administrator(user: User) -> None:
+    """Raises `Forbidden` with what is missing."""
+    if not is_administrator(user):
+        raise Forbidden("This needs an administrator.")

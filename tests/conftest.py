@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TRIALDECK_DATA"] = str(_data)
     os.environ["TRIALDECK_STATIC"] = str(_data / "static")
     (_data / "static").mkdir()
+    os.environ["TRIALDECK_API_RATE"] = "0"  # tests ask often, as people whose keys are used again and again
     os.environ["DJANGO_SETTINGS_MODULE"] = "console.settings"
     if config.getoption("--pg"):
         _postgres = Postgres()
@@ -54,7 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     django.setup()
-    config.pluginmanager.import_plugin("tests.cast")  # after Django's settings are what tests need
+    for plugin in ("tests.cast", "tests.api.caller"):  # after Django's settings are what tests need
+        config.pluginmanager.import_plugin(plugin)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,5 +1,6 @@
 """Floor 2: rows, their verbs and their rules."""
 
+from .answer import Answer
 from .event import Event
 from .experiment import Experiment
 from .lease import Lease
@@ -11,9 +12,11 @@ from .queue import Queue, Worker
 from .revision import Revision
 from .settings import Invalid, Settings
 from .status import ExperimentState, Forbidden, Overtaken, Refused, TrialState
+from .token import Token
 from .trial import Failure, Outcome, Source, Suggestion, Trial, TrialParameter
 
 __all__ = [
+    "Answer",
     "Event",
     "Experiment",
     "ExperimentState",
@@ -35,6 +38,7 @@ __all__ = [
     "SignInLink",
     "Source",
     "Suggestion",
+    "Token",
     "Trial",
     "TrialParameter",
     "TrialState",

@@ -22,6 +22,7 @@ class Event(models.Model):
     trial = models.ForeignKey("Trial", models.CASCADE, null=True, related_name="events")
     verb = models.CharField(max_length=32)
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="events")
+    token = models.CharField(max_length=100, blank=True)  # the name of that with which a program did it
     at = models.DateTimeField(default=timezone.now)
     before = models.CharField(max_length=16, blank=True)
     after = models.CharField(max_length=16, blank=True)
@@ -37,8 +38,9 @@ class Event(models.Model):
 
     @property
     def who(self) -> str:
-        """A person's name, or Trialdeck itself."""
-        return self.by.username if self.by else "Trialdeck"
+        """A person's name, with the token that acted for them; or Trialdeck itself."""
+        who = self.by.username if self.by else "Trialdeck"
+        return f"{who} (token {self.token})" if self.token else who
 
     @classmethod
     def note(
@@ -59,6 +61,7 @@ class Event(models.Model):
             experiment=experiment,
             trial=trial,
             by=by,
+            token=by.token.name if by and by.token else "",
             before=before,
             after=after,
             why=why,

@@ -46,13 +46,16 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
         """The experiments that exist for this person: their workspaces', and of the private ones their own."""
         if not user.is_authenticated:
             return self.none()
+        rows, open_to_me = self, Q(visibility=Visibility.WORKSPACE) | Q(creator=user)
+        if user.token and user.token.workspace_id:
+            rows = rows.filter(workspace=user.token.workspace_id)
+        acts_as_owner = user.token is None or user.token.role == Role.OWNER
         if user.is_superuser:
-            return self
+            return rows if acts_as_owner else rows.filter(open_to_me)
         mine = Member.objects.filter(user=user)
-        owned = mine.filter(role=Role.OWNER)
-        return self.filter(workspace__in=mine.values("workspace")).filter(
-            Q(visibility=Visibility.WORKSPACE) | Q(creator=user) | Q(workspace__in=owned.values("workspace"))
-        )
+        if acts_as_owner:
+            open_to_me |= Q(workspace__in=mine.filter(role=Role.OWNER).values("workspace"))
+        return rows.filter(open_to_me, workspace__in=mine.values("workspace"))
 
     def active(self) -> ExperimentQuerySet:
         """Those that the conductor looks after."""

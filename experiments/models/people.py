@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models, transaction
 from django.utils import timezone
 
+if TYPE_CHECKING:
+    from .token import Token
+
 
 class User(AbstractUser):
     """A person. An administrator is a superuser: creates accounts and workspaces, manages queues and workers."""
+
+    # The token with which a program acts for this person now: it lessens all rights. Not a column.
+    token: Token | None = None
 
 
 class Role(models.TextChoices):
@@ -32,7 +39,12 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
         """The workspaces that exist for this person."""
         if not user.is_authenticated:
             return self.none()
-        return self if user.is_superuser else self.filter(members__user=user)
+        mine = self if user.is_superuser else self.filter(members__user=user)
+        return (
+            mine
+            if user.token is None or not user.token.workspace_id
+            else mine.filter(pk=user.token.workspace_id)
+        )
 
 
 class Workspace(models.Model):
@@ -70,12 +82,14 @@ class Workspace(models.Model):
 
     def role_of(self, user: User) -> Role | None:
         """The role of a person here; an administrator counts as an owner; None for a stranger."""
-        if not user.is_authenticated or not user.is_active:
+        if not user.is_authenticated or not user.is_active or (user.token and not user.token.opens(self)):
             return None
-        if user.is_superuser:
-            return Role.OWNER
-        role = Member.objects.filter(workspace=self, user=user).values_list("role", flat=True).first()
-        return Role(role) if role else None
+        role = Role.OWNER if user.is_superuser else None
+        if role is None:
+            role = Member.objects.filter(workspace=self, user=user).values_list("role", flat=True).first()
+        if role is None:
+            return None
+        return user.token.capped(Role(role)) if user.token else Role(role)
 
 
 class Member(models.Model):

@@ -186,7 +186,7 @@ def _of_trial(event: Event) -> Line:
     def told(role: str, before: str, after: str, small: str = "", **mark: str) -> Line:
         return Line(event, role, before, after, small=small, trial=trial, **mark)
 
-    by = event.by.username if event.by else ""
+    by = event.who if event.by else ""
     verb = event.verb
     if verb == "stop":
         if by:

@@ -157,8 +157,9 @@ def walk(browser: Callable[[str], Client], sample: dict[str, object], people: tu
 
 
 def addresses() -> dict[str, URLPattern]:
-    """Every address but the administration's."""
-    return {name: pattern for name, pattern in routes(get_resolver()) if not name.startswith("admin:")}
+    """Every address but the administration's, and the API's: tests/api/test_routes.py walks those."""
+    apart = ("admin:", "api:")
+    return {name: pattern for name, pattern in routes(get_resolver()) if not name.startswith(apart)}
 
 
 def test_the_administration_is_for_administrators(browser):

@@ -1,0 +1,28 @@
+"""Whatever answers under /api/ answers in JSON: unknown addresses and methods, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from .problems import problem
+
+
+class InJson:
+    """Puts Django's own error pages into the API's shape."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        answer = self.get_response(request)
+        if not request.path_info.startswith("/api/"):
+            return answer
+        if answer.status_code < 400 or answer.headers["Content-Type"].startswith("application/json"):
+            return answer
+        told = problem(answer.status_code)
+        if "Allow" in answer:
+            told["Allow"] = answer["Allow"]
+            told.content = problem(405, f"Here only {answer['Allow']} can be used.").content
+        return told

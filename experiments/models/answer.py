@@ -1,0 +1,30 @@
+"""What was answered to requests that carry an idempotency key, so that the same request acts once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import models
+from django.utils import timezone
+
+KEPT_FOR = timedelta(hours=24)
+
+
+class Answer(models.Model):
+    """One stored answer. Written in the transaction of the act, so there is never one without the other.
+
+    `holder` is the token or the person that asked; a key belongs to its holder. `digest` tells what was asked.
+    """
+
+    holder = models.CharField(max_length=40)
+    key = models.CharField(max_length=255)
+    digest = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(default=0)
+    body = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["holder", "key"], name="answer_once")]
+
+    def __str__(self) -> str:
+        return f"{self.status} to {self.holder}, {self.key}"

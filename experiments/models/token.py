@@ -1,0 +1,124 @@
+"""Keys for programs: a token acts for one person, at most with one role, in one workspace."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from .people import Role, User, Workspace
+
+PREFIX = "td_"
+SHOWN = 9  # letters of the secret that lists show, so that people know which one it is
+USED_EVERY = timedelta(minutes=1)  # how exact `last_used_at` is: a read must not become a write each time
+
+
+class TokenQuerySet(models.QuerySet["Token"]):
+    def working(self, now: datetime) -> TokenQuerySet:
+        """Neither revoked nor expired."""
+        return self.filter(revoked_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
+
+class Token(models.Model):
+    """What a program shows instead of a password.
+
+    Only the secret's SHA-256 is kept. A slow hash with salt protects passwords because people choose guessable ones;
+    256 random bits cannot be guessed, so a fast one is as safe, and found by an index in one read.
+
+    Without a workspace it opens all workspaces of its person: only the machine's own tools make such ones.
+    """
+
+    name = models.CharField(max_length=100)
+    user = models.ForeignKey(User, models.CASCADE, related_name="tokens")
+    workspace = models.ForeignKey(Workspace, models.CASCADE, null=True, related_name="tokens")
+    role = models.CharField(max_length=8, choices=Role.choices)
+    digest = models.CharField(max_length=64, unique=True)
+    hint = models.CharField(max_length=16)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    objects = TokenQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        constraints = [models.CheckConstraint(condition=Q(role__in=Role.values), name="token_role")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.hint}…)"
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        *,
+        user: User,
+        workspace: Workspace | None,
+        role: str,
+        valid_for: timedelta | None = None,
+    ) -> tuple[Token, str]:
+        """(the row, the secret). The secret is known now and never again. `valid_for` None: it does not expire."""
+        secret, now = PREFIX + secrets.token_urlsafe(32), timezone.now()
+        token = cls.objects.create(
+            name=name,
+            user=user,
+            workspace=workspace,
+            role=Role(role),
+            digest=_digest(secret),
+            hint=secret[:SHOWN],
+            created_at=now,
+            expires_at=None if valid_for is None else now + valid_for,
+        )
+        return token, secret
+
+    @classmethod
+    def find(cls, secret: str) -> Token | None:
+        """The token with this secret, in whatever state; None: there never was one."""
+        return cls.objects.filter(digest=_digest(secret)).select_related("user", "workspace").first()
+
+    def why_not(self, now: datetime) -> str:
+        """Why it opens nothing, as a sentence; empty: it works."""
+        if self.revoked_at is not None:
+            return f"The token {self} was revoked. Make a new one."
+        if self.is_expired(now):
+            return f"The token {self} expired on {self.expires_at:%Y-%m-%d %H:%M} UTC. Make a new one."
+        if not self.user.is_active:
+            return f"The token {self} acts for {self.user}, whose account is switched off."
+        if self.workspace and self.workspace.role_of(self.user) is None:
+            return (
+                f"The token {self} acts for {self.user}, who is no longer in the workspace {self.workspace}."
+            )
+        return ""
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+    def bearer(self) -> User:
+        """Its person, with no more rights than this token has."""
+        self.user.token = self
+        return self.user
+
+    def opens(self, workspace: Workspace) -> bool:
+        return self.workspace_id is None or self.workspace_id == workspace.pk
+
+    def capped(self, role: Role) -> Role:
+        """The lesser of the person's role and this token's."""
+        return min(role, Role(self.role), key=lambda one: one.rank)
+
+    def note_use(self, now: datetime) -> None:
+        """Writes down that it was used, at most once a minute."""
+        if self.last_used_at is None or now - self.last_used_at >= USED_EVERY:
+            Token.objects.filter(pk=self.pk).update(last_used_at=now)
+
+    def revoke(self) -> bool:
+        """It opens nothing from now on. False: that was so already."""
+        return bool(Token.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now()))
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,164 @@
+"""The door itself: who is let in, and the one shape of every error."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+from django.utils import timezone
+
+from experiments import __version__
+from experiments.models import Member, Role, Token, Workspace
+from tests.api.caller import Caller
+
+
+def error_of(answer, status):
+    assert answer.status_code == status, answer.content
+    told = answer.json()
+    assert answer["Content-Type"] == "application/json"
+    assert sorted(told) == ["detail", "error", "fields"] and told["detail"]
+    return told
+
+
+def test_it_tells_who_asks_and_with_which_token(api, bob):
+    told = api(bob, role="viewer").get("/me").json()
+    assert told == {
+        "user": "bob",
+        "token": {"name": "ci", "role": "viewer", "workspace": "lab", "expires_at": None},
+        "version": __version__,
+    }
+
+
+def test_a_session_opens_it_too_and_must_not_act_without_the_csrf_header(bob, lab):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(bob)
+    assert client.get("/api/v1/me").json()["token"] is None
+    told = {
+        "path": "/api/v1/workspaces/lab/projects",
+        "data": {"name": "x"},
+        "content_type": "application/json",
+    }
+    assert "X-CSRFToken" in error_of(client.post(**told), 403)["detail"]
+    client.get("/account/")  # any page with a form gives the cookie
+    token = next(cookie.value for name, cookie in client.cookies.items() if "csrf" in name)
+    assert client.post(**told, headers={"X-CSRFToken": token}).status_code == 201
+
+
+def test_it_says_why_nobody_is_let_in(api, alice, bob, lab):
+    """Wrong, revoked, expired, switched off, no longer a member: each in its own words, and at once."""
+    assert "Authorization: Bearer" in error_of(Caller().get("/me"), 401)["detail"]
+    assert "wrong" in error_of(Caller("td_nobody").get("/me"), 401)["detail"]
+    token, secret = Token.make(
+        "nightly", user=bob, workspace=lab, role="operator", valid_for=timedelta(days=1)
+    )
+    caller = Caller(secret)
+    assert caller.get("/me").status_code == 200
+    Token.objects.update(expires_at=timezone.now())
+    assert "nightly" in error_of(caller.get("/me"), 401)["detail"]
+    assert "expired" in caller.get("/me").json()["detail"]
+    Token.objects.update(expires_at=None)
+    bob.is_active = False
+    bob.save(update_fields=["is_active"])
+    assert "switched off" in error_of(caller.get("/me"), 401)["detail"]
+    bob.is_active = True
+    bob.save(update_fields=["is_active"])
+    Member.objects.filter(user=bob).delete()
+    assert "no longer in the workspace" in error_of(caller.get("/me"), 401)["detail"]
+    lab.admit(bob, Role.VIEWER)
+    assert caller.get("/workspaces/lab").json()["role"] == "viewer"  # the lesser of the two, at each use
+    assert token.revoke() and not token.revoke()
+    assert "revoked" in error_of(caller.get("/me"), 401)["detail"]
+
+
+def test_a_token_opens_its_workspace_only(api, alice, lab):
+    other = Workspace.open("other", owner=alice)
+    assert [one["slug"] for one in api(alice).get("/workspaces").json()["items"]] == ["lab"]
+    error_of(api(alice).get("/workspaces/other"), 404)
+    assert api(alice, workspace=other).get("/workspaces/other").json()["role"] == "owner"
+    everywhere = api(alice, workspace=None, role="operator").get("/workspaces").json()["items"]
+    assert [(one["slug"], one["role"]) for one in everywhere] == [("lab", "operator"), ("other", "operator")]
+
+
+def test_its_use_is_written_down_once_a_minute(api, bob):
+    caller = api(bob)
+    caller.get("/me")
+    first = Token.objects.get().last_used_at
+    caller.get("/me")
+    assert first and Token.objects.get().last_used_at == first
+    Token.objects.update(last_used_at=first - timedelta(minutes=2))
+    caller.get("/me")
+    assert Token.objects.get().last_used_at >= first
+
+
+def test_only_a_digest_of_the_secret_is_kept(bob, lab):
+    token, secret = Token.make("ci", user=bob, workspace=lab, role="viewer")
+    assert secret.startswith("td_") and len(secret) >= 46
+    assert secret not in str([getattr(token, field.name) for field in Token._meta.fields])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "word", "said"),
+    [
+        ("GET", "/nothing", None, 404, "not_found", "nothing here"),
+        ("GET", "/workspaces/nowhere", None, 404, "not_found", "nothing here"),
+        ("PUT", "/me", None, 405, "method_not_allowed", "GET"),
+        ("POST", "/workspaces/lab/projects", b"{", 400, "bad_request", "not JSON"),
+        ("POST", "/workspaces/lab/projects", [1], 422, "invalid", "JSON object"),
+        ("POST", "/workspaces/lab/projects", {"name": 1}, 422, "invalid", "must be a text"),
+        ("POST", "/workspaces/lab/projects", {"nmae": "x"}, 422, "invalid", "missing"),
+        ("POST", "/workspaces/lab/projects", {"name": "Default"}, 422, "invalid", "already"),
+        ("GET", "/workspaces?limit=0", None, 422, "invalid", "at least 1"),
+        ("GET", "/workspaces?limit=x", None, 422, "invalid", "whole number"),
+        ("GET", "/workspaces?cursor=x", None, 400, "bad_request", "cursor"),
+    ],
+)
+def test_every_error_has_the_one_shape(api, alice, method, path, body, status, word, said):
+    told = error_of(api(alice).send(method, path, body), status)
+    assert told["error"] == word and said in told["detail"]
+    assert bool(told["fields"]) == (status == 422)
+
+
+def test_a_viewer_is_told_what_is_missing(api, carol):
+    told = error_of(api(carol).post("/workspaces/lab/projects", {"name": "x"}), 403)
+    assert "operator" in told["detail"] and told["error"] == "forbidden"
+
+
+def test_a_database_that_is_away_is_503_and_a_bug_is_500_without_its_traceback(
+    api, alice, monkeypatch, caplog
+):
+    from experiments.api import workspaces
+
+    def fail(error):
+        def find(request, slug):
+            raise error
+
+        monkeypatch.setattr(workspaces, "find", find)
+
+    fail(OperationalError("server closed the connection"))
+    told = error_of(api(alice).get("/workspaces/lab"), 503)
+    assert "server closed" not in told["detail"]
+    fail(ZeroDivisionError("secret detail"))
+    with caplog.at_level(logging.ERROR):
+        told = error_of(api(alice).get("/workspaces/lab"), 500)
+    assert "secret" not in told["detail"] and "ZeroDivisionError" in caplog.text
+
+
+def test_a_list_is_walked_by_its_cursor(api, alice, lab):
+    for name in ("a", "b", "c", "d"):
+        lab.projects.create(name=name)
+    caller, seen, cursor = api(alice), [], None
+    while True:
+        told = caller.get(
+            "/workspaces/lab/projects", limit=2, **({"cursor": cursor} if cursor else {})
+        ).json()
+        seen += [one["name"] for one in told["items"]]
+        lab.projects.filter(name="a").delete()  # what was seen may go: nothing is left out
+        cursor = told["next"]
+        if cursor is None:
+            break
+    assert seen == ["Default", "a", "b", "c", "d"]
+    elsewhere = caller.get("/workspaces/lab/projects", limit=1).json()["next"]
+    assert "another list" in error_of(caller.get("/workspaces", cursor=elsewhere), 400)["detail"]

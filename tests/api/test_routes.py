@@ -1,0 +1,119 @@
+"""Every address of the API, walked with tokens of nobody, a stranger, a viewer, an operator and an owner.
+
+A new route fails here until it has been told what each of them gets. Then once more by an owner whose tokens have a
+lesser role: they get what a person of that role gets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from django.http import HttpResponse
+
+from experiments.models import Experiment, Token, Workspace
+from tests.api.caller import ROOT, Caller
+
+pytestmark = pytest.mark.once
+
+PEOPLE = ("nobody", "dave", "carol", "bob", "alice")  # in this order: whoever may not comes first
+
+SEES = "401 404 200 200 200"
+ACTS = "401 404 403 200 200"
+MAKES = "401 404 403 201 201"
+ANYBODY = "401 200 200 200 200"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One status for each of PEOPLE; what is sent; and the sample that it is about, by its name in `samples`."""
+
+    wanted: str
+    body: object = None
+    about: str = "running"
+    query: dict = field(default_factory=dict)
+
+
+TOLD = {
+    "GET /me": Route(ANYBODY),
+    "GET /workspaces": Route(ANYBODY),
+    "GET /workspaces/{workspace}": Route(SEES),
+    "GET /workspaces/{workspace}/projects": Route(SEES),
+    "POST /workspaces/{workspace}/projects": Route(
+        "401 404 403 201 422", {"name": "new"}
+    ),  # the name is taken then
+}
+
+
+@pytest.fixture
+def samples(running, draft) -> dict[str, Experiment]:
+    """Experiments for the routes to be about."""
+    return {"running": running(taken=3, concurrency=3), "draft": draft("draft")}
+
+
+@pytest.fixture
+def elsewhere(dave) -> Workspace:
+    """Where dave owns: his token is a good one."""
+    return Workspace.open("elsewhere", owner=dave)
+
+
+def operations() -> set[str]:
+    """`GET /me` and all the others."""
+    from experiments.api.door import api
+
+    paths = api.get_openapi_schema()["paths"]
+    return {f"{verb.upper()} {path.removeprefix(ROOT)}" for path, verbs in paths.items() for verb in verbs}
+
+
+def test_each_address_lets_in_whom_it_should(api, elsewhere, samples, alice, bob, carol, dave):
+    """architecture.md "Who may": what does not exist for you is 404, what you may not do is 403."""
+    assert operations() == TOLD.keys(), "tell TOLD what each of PEOPLE gets there"
+    callers = {
+        "nobody": Caller(),
+        "dave": api(dave, workspace=elsewhere),
+        **{person.username: api(person) for person in (carol, bob, alice)},
+    }
+    assert walk(callers, samples) == []
+
+
+def test_a_token_of_a_lesser_role_gets_what_a_person_of_that_role_gets(api, elsewhere, samples, alice):
+    """And one of another workspace gets 404 for everything here, its owner's private experiments included."""
+    elsewhere.admit(alice, "owner")
+    callers = {
+        "nobody": Caller(),
+        "dave": api(alice, workspace=elsewhere),
+        "carol": api(alice, role="viewer"),
+        "bob": api(alice, role="operator"),
+        "alice": api(alice),
+    }
+    assert walk(callers, samples) == []
+    Token.objects.update(role="owner")  # carol's was a viewer's only by its role
+    assert call(callers["carol"], "POST /workspaces/{workspace}/projects", samples).status_code == 422
+
+
+def walk(callers: dict[str, Caller], samples: dict[str, Experiment]) -> list[str]:
+    """What answers otherwise than TOLD says."""
+    wrong = []
+    for name, route in TOLD.items():
+        for person, wanted in zip(PEOPLE, map(int, route.wanted.split()), strict=True):
+            answer = call(callers[person], name, samples)
+            if answer.status_code != wanted:
+                wrong.append(
+                    f"{name} as {person}: {answer.status_code} instead of {wanted}: {answer.content[:200]}"
+                )
+    return wrong
+
+
+def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpResponse:
+    route = TOLD[name]
+    given: dict[str, Callable | str] = {
+        "workspace": "lab",
+        "public_id": samples[route.about].public_id,
+        "number": "1",
+        "name": "default",
+    }
+    method, path = name.split(" ")
+    path = re.sub(r"{(\w+)}", lambda found: given[found[1]], path)
+    return caller.send(method, path, route.body, query=route.query)
