@@ -92,6 +92,12 @@ def test_a_value_is_a_number_or_says_what_it_is(value: str, number: float | None
     assert bool(reader.notes()) == text.startswith("An object")
 
 
+def test_the_objective_may_itself_be_called_default() -> None:
+    """NNI-T2: it is called so where nobody named it; and where somebody did, "default" wins over that name."""
+    assert read(frame({"default": 0.5}), objective="default")[0] == [Report("default", 0, 0.5)]
+    assert read(frame({"accuracy": 1, "default": 0.5}))[0] == [Report("accuracy", 0, 0.5)]
+
+
 def test_a_dict_without_the_objective_is_told() -> None:
     """NNI-T2: its other metrics are kept."""
     reports, reader = read(frame({"loss": 0.5}, "FINAL"))

@@ -138,7 +138,7 @@ class FrameReader(Reader):
             )
         found = []
         for name, each in value.items():
-            if name == self.objective and "default" in value:
+            if name == self.objective != "default" and "default" in value:
                 continue
             is_objective = name in ("default", self.objective)
             number, text = self._number(each) if is_objective else number_or_text(_plain(each))
