@@ -46,6 +46,7 @@ from experiments.runner.dialects.reader import Reader
 from experiments.runner.dialects.told import Told
 from experiments.runner.folder import TrialFolder, environment
 from experiments.runner.log import LogReader
+from experiments.runner.machine import Machine
 from experiments.runner.pattern import PatternReader, read_json_metric
 from experiments.runner.process import Exit, Keeper, KeeperGone, LaunchError, Process, sweep
 from experiments.runner.report import Report
@@ -58,6 +59,7 @@ FLUSH_S = 0.5
 READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics, a flush
 SHUTDOWN_GRACE_S = 2.5  # so that `up` has ended everything within its 5 s, a busy machine included
 LATE_DELIVERY_S = 1.0
+MACHINE_S = 5.0  # between two looks at the machine
 TAIL_BYTES = 16 * 1024  # of the log, to find the reason in
 
 
@@ -86,6 +88,7 @@ class LocalWorker:
         self._keeper: Keeper | None = None
         self._threads: list[threading.Thread] = []
         self._file = None
+        self._machine: dict | None = None  # how it does, not told yet
         self.row: Worker
 
     @property
@@ -117,6 +120,7 @@ class LocalWorker:
             (self._beat, "heartbeat"),
             (self._watch_heartbeat, "watch"),
             (self._write, "writer"),
+            (self._watch_machine, "machine"),
         ):
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
@@ -252,11 +256,13 @@ class LocalWorker:
                 logger.exception("The heartbeat stumbled")
 
     def _beat_once(self) -> None:
-        if not self.row.heartbeat():
+        machine, self._machine = self._machine, None
+        if not self.row.heartbeat(machine):
             logger.error("This worker was declared gone: its trials are ended, and it starts anew")
             for run in list(self.runs.values()):
                 run.lose("its worker was declared gone")
             self.row = self._register()
+        self._learn_queues()
         runs = list(
             self.runs.items()
         )  # before the look: a trial that is claimed after it is not missing there
@@ -265,6 +271,13 @@ class LocalWorker:
             run.obey(held.get(pk))
         if self.busy + self.out_of_service < self.slots and self._sees_work():
             nudge.worker(worker_line(self.name))
+
+    def _learn_queues(self) -> None:
+        """A queue that was renamed is served on: its line at the broker is the same, its name is in my row."""
+        mine = (
+            Worker.objects.filter(pk=self.row.pk, boot=self.row.boot).values_list("queues", flat=True).first()
+        )
+        self.queues = mine or self.queues
 
     def _held(self) -> list[dict]:
         return Trial.objects.filter(worker=self.row, state__in=status.TRIAL_ALIVE).values(
@@ -282,6 +295,17 @@ class LocalWorker:
             if away_s > 0.75 * self.lease_s:
                 for run in list(self.runs.values()):
                     run.lose(f"its worker could not reach the database for {away_s:.0f} s")
+
+    def _watch_machine(self) -> None:
+        """A thread of its own: nvidia-smi may take seconds, and the heartbeat must not wait for it."""
+        machine = Machine()
+        while True:
+            try:
+                self._machine = machine.look()
+            except Exception:  # whatever is odd about the machine, trials run
+                logger.exception("The machine could not be looked at")
+            if self.ending.wait(MACHINE_S):
+                return
 
     # --- writer ------------------------------------------------------------------------------------------
 

@@ -20,7 +20,9 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from experiments import nudge
 from experiments.models import (
+    ComputeEvent,
     Event,
     Experiment,
     Lease,
@@ -362,25 +364,31 @@ class Projects(Door):
 
 @admin.register(Queue)
 class Queues(Door):
-    """Lines of experiments: for whom, and whether paused. Workers know a queue by its name, so that stays."""
+    """Lines of experiments: for whom, and whether paused. Its own page in the console does more (rename, move)."""
 
-    list_display = ("name", "is_open", "is_paused")
+    list_display = ("name", "is_open", "is_paused", "slots_per_experiment", "slots_per_person")
     list_filter = ("is_open", "is_paused")
     search_fields = ("name",)
-    fields = ("name", "is_open", "workspaces", "is_paused")
+    fields = ("name", "is_open", "workspaces", "is_paused", "slots_per_experiment", "slots_per_person")
     filter_horizontal = ("workspaces",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Queue | None = None) -> tuple[str, ...]:
         return ("name",) if obj else ()
 
+    def save_model(self, request: HttpRequest, obj: Queue, form: forms.Form, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        verb = "change" if change else "create"
+        ComputeEvent.note(
+            verb, queue=obj, by=request.user, why=", ".join(form.changed_data) if change else ""
+        )
+        nudge.queue(obj.line)
+
+    def delete_model(self, request: HttpRequest, obj: Queue) -> None:
+        obj.delete_for_good(by=request.user)
+
     def has_delete_permission(self, request: HttpRequest, obj: Queue | None = None) -> bool:
         may = super().has_delete_permission(request, obj)
-        return (
-            may
-            and obj is not None
-            and obj.name != "default"
-            and not Experiment.everything.filter(queue=obj, state__in=status.ACTIVE).exists()
-        )
+        return may and obj is not None and not obj.is_default and not obj.in_line().exists()
 
 
 @admin.register(Worker)
@@ -390,6 +398,15 @@ class Workers(Acting, History):
     actions = ON_WORKERS
     list_display = ("name", "host", "pid", "queues", "slots", "heard_at", "gone_at", "is_draining")
     ordering = ("name",)
+    to_experiment = ""
+
+
+@admin.register(ComputeEvent)
+class ComputeEvents(History):
+    """What was done to queues and workers, and by whom."""
+
+    list_display = ("at", "by", "verb", "name", "before", "after", "why")
+    related = ("by", "queue", "worker")
     to_experiment = ""
 
 

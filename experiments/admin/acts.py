@@ -196,18 +196,6 @@ ON_TRIALS = (
 # --- workers ------------------------------------------------------------------------------------------------------
 
 
-def _drains(wanted: bool) -> Do:
-    def set_draining(worker: Worker, by: User) -> bool:
-        here = Worker.objects.filter(pk=worker.pk, is_draining=not wanted)
-        return bool(here.update(is_draining=wanted))
-
-    return set_draining
-
-
-def _held(worker: Worker) -> models.QuerySet[Trial]:
-    return Trial.objects.filter(worker=worker, state__in=status.TRIAL_ALIVE)
-
-
 def _ask_release(rows: Sequence[Worker]) -> list[str]:
     held = Trial.objects.filter(worker__in=rows, state__in=status.TRIAL_ALIVE).count()
     said = [
@@ -224,22 +212,14 @@ def _ask_release(rows: Sequence[Worker]) -> list[str]:
     return said
 
 
-def release(worker: Worker, by: User) -> bool:
-    """Takes the lease away: what it holds is lost and retried. False when it is gone already. Raises `Refused` when
-    it beat again meanwhile."""
-    if worker.gone_at:
-        return False
-    if not worker.declare_gone(beat=worker.beat):
-        raise Refused("It beat again just now, so it lives. Try again, or drain it.")
-    held = Experiment.objects.filter(trials__in=_held(worker)).distinct()
-    for experiment in held:
-        with experiment.turn():  # whoever ends the turn nudges the conductor, which declares the trials lost
-            Event.note("release", experiment, by=by, why=f"worker {worker}")
-    return True
-
-
 ON_WORKERS = (
-    act("drain", label="Drain", done="Taking no new trials", do=_drains(True)),
-    act("undrain", label="Undrain", done="Taking new trials again", do=_drains(False)),
-    act("release", label="Release the lease", done="Declared gone", asks=_ask_release, do=release),
+    act("drain", label="Drain", done="Taking no new trials", do=lambda w, by: w.drain(by=by)),
+    act("undrain", label="Undrain", done="Taking new trials again", do=lambda w, by: w.undrain(by=by)),
+    act(
+        "release",
+        label="Release the lease",
+        done="Declared gone",
+        asks=_ask_release,
+        do=lambda w, by: w.release(by=by),
+    ),
 )

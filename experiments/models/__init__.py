@@ -1,22 +1,24 @@
 """Floor 2: rows, their verbs and their rules."""
 
 from .answer import Answer
-from .event import Event
+from .event import ComputeEvent, Event
 from .experiment import Experiment
 from .lease import Lease
 from .log import LogPiece
 from .metric import Point
 from .people import Member, Role, SignInLink, User, Workspace
 from .project import Project
-from .queue import Queue, Worker
+from .queue import Queue
 from .revision import Revision
 from .settings import Invalid, Settings
 from .status import ExperimentState, Forbidden, Overtaken, Refused, TrialState
 from .token import Token
 from .trial import Failure, Outcome, Source, Suggestion, Trial, TrialParameter
+from .worker import Worker
 
 __all__ = [
     "Answer",
+    "ComputeEvent",
     "Event",
     "Experiment",
     "ExperimentState",

@@ -12,7 +12,9 @@ from .people import User
 
 if TYPE_CHECKING:
     from .experiment import Experiment
+    from .queue import Queue
     from .trial import Trial
+    from .worker import Worker
 
 
 class Event(models.Model):
@@ -66,4 +68,53 @@ class Event(models.Model):
             after=after,
             why=why,
             details=details,
+        )
+
+
+class ComputeEvent(models.Model):
+    """One line of the history of a queue or a worker, which outlives them. Never changed, never deleted."""
+
+    queue = models.ForeignKey("Queue", models.SET_NULL, null=True, related_name="events")
+    worker = models.ForeignKey("Worker", models.SET_NULL, null=True, related_name="events")
+    name = models.CharField(max_length=100)  # what it was called then
+    verb = models.CharField(max_length=32)
+    by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+    before = models.TextField(blank=True)
+    after = models.TextField(blank=True)
+    why = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.who} {self.verb} {self.name}"
+
+    @property
+    def who(self) -> str:
+        """A person's name, or Trialdeck itself."""
+        return self.by.username if self.by else "Trialdeck"
+
+    @classmethod
+    def note(
+        cls,
+        verb: str,
+        *,
+        by: User | None,
+        queue: Queue | None = None,
+        worker: Worker | None = None,
+        before: str = "",
+        after: str = "",
+        why: str = "",
+    ) -> ComputeEvent:
+        """Appends one line about a queue or a worker."""
+        return cls.objects.create(
+            verb=verb,
+            by=by,
+            queue=queue,
+            worker=worker,
+            name=(queue or worker).name,
+            before=before,
+            after=after,
+            why=why,
         )

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from experiments import nudge
@@ -18,6 +19,7 @@ from experiments import nudge
 from . import status
 from .event import Event
 from .exact import ExactJSONField
+from .line import InLine
 from .people import Member, Role, User, Workspace
 from .project import Project
 from .queue import Queue
@@ -63,10 +65,16 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
 
     def claimable(self) -> ExperimentQuerySet:
         """Those of which a worker may take a waiting trial now, in the order of their queue."""
+        alive = F("running_count") + F("stopping_count")
+        line = Experiment.everything.filter(state__in=status.ACTIVE, queue=OuterRef("queue"))
+        theirs = line.filter(creator=OuterRef("creator")).order_by().values("creator")
+        used = Coalesce(Subquery(theirs.annotate(used=Sum(alive)).values("used")), 0)
         return self.filter(
+            Q(queue__slots_per_experiment=None) | Q(queue__slots_per_experiment__gt=alive),
+            Q(queue__slots_per_person=None) | Q(queue__slots_per_person__gt=used),
             state__in=(ExperimentState.PENDING, ExperimentState.RUNNING),
             waiting_count__gt=0,
-            concurrency__gt=F("running_count") + F("stopping_count"),
+            concurrency__gt=alive,
             queue__is_paused=False,
         ).order_by("position", "pk")
 
@@ -83,7 +91,7 @@ class Visibility(models.TextChoices):
     PRIVATE = "private", "Its creator and the workspace's owners"
 
 
-class Experiment(models.Model):
+class Experiment(InLine, models.Model):
     """See product.md §1. All that changes this row goes through `turn`, one at a time."""
 
     public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
@@ -107,6 +115,7 @@ class Experiment(models.Model):
     enqueued_from = models.CharField(max_length=9, blank=True)
     queue = models.ForeignKey(Queue, models.SET_NULL, null=True, related_name="experiments")
     position = models.BigIntegerField(default=0)
+    enqueued_at = models.DateTimeField(null=True)  # the last time
     started_at = models.DateTimeField(null=True)  # first start
     ended_at = models.DateTimeField(null=True)
     ran_s = models.FloatField(default=0)  # time spent running before `ticking_since`
@@ -154,7 +163,7 @@ class Experiment(models.Model):
         indexes = [
             models.Index(fields=["workspace", "state"], name="experiment_by_state"),
             models.Index(fields=["workspace", "-created_at"], name="experiment_by_created"),
-            models.Index(fields=["queue", "position"], name="experiment_in_queue"),
+            models.Index(fields=["queue", "state", "position"], name="experiment_in_queue"),
         ]
 
     def __str__(self) -> str:
@@ -488,7 +497,7 @@ class Experiment(models.Model):
         if not self.workspace.has_automl:
             raise Refused(f"AutoML is switched off in the workspace {self.workspace}.")
         self._stand_in(queue)
-        self.enqueued_from = self.state
+        self.enqueued_from, self.enqueued_at = self.state, timezone.now()
 
     def _stand_in(self, queue: Queue) -> None:
         """At the end of `queue`, if the workspace may use it."""
@@ -735,6 +744,7 @@ TURN_FIELDS = [
     "enqueued_from",
     "queue",
     "position",
+    "enqueued_at",
     "started_at",
     "ended_at",
     "ran_s",

@@ -1,14 +1,29 @@
-"""Queues (lines of experiments) and workers (processes with slots). Both belong to the installation."""
+"""Queues: lines of experiments. They belong to the installation; administrators manage them."""
 
 from __future__ import annotations
 
-import uuid
+import re
+from collections.abc import Collection
 
-from django.db import models, transaction
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
-from django.utils import timezone
+from django.db.models.functions import Coalesce, Least
 
-from .people import Workspace
+from experiments import nudge
+
+from . import status
+from .event import ComputeEvent
+from .people import Member, User, Workspace
+from .settings import Invalid
+from .status import ExperimentState, Refused
+from .worker import Worker
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+RESERVED = ("new",)  # an address
+GAP = 1 << 32  # between two places in a line, so that there is room between them for a long time
+LATELY = 20  # experiments that the average wait looks back on
+MOST_SLOTS = 100_000
 
 
 class QueueQuerySet(models.QuerySet["Queue"]):
@@ -16,14 +31,30 @@ class QueueQuerySet(models.QuerySet["Queue"]):
         """The queues that this workspace may use: those open to all, and those granted to it."""
         return self.filter(Q(is_open=True) | Q(workspaces=workspace)).distinct()
 
+    def visible_to(self, user: User) -> QueueQuerySet:
+        """The queues that exist for this person: those that one of their workspaces may use."""
+        if user.is_superuser:
+            return self
+        mine = Member.objects.filter(user=user).values("workspace")
+        granted = Queue.workspaces.through.objects.filter(workspace__in=mine).values("queue")
+        return self.filter(Q(is_open=True) | Q(pk__in=granted))
+
 
 class Queue(models.Model):
-    """An ordered line of experiments waiting for, or using, workers."""
+    """An ordered line of experiments waiting for, or using, workers.
+
+    Who holds an experiment's turn may lock a queue, never the other way round: so nothing deadlocks.
+    """
 
     name = models.SlugField(max_length=64, unique=True)
     is_open = models.BooleanField("open to all workspaces", default=False)
     workspaces = models.ManyToManyField(Workspace, blank=True, related_name="queues")
     is_paused = models.BooleanField(default=False)
+    # A fair share: so many trials of one experiment, of one person's experiments, run at once; None: no limit.
+    slots_per_experiment = models.PositiveIntegerField(null=True, blank=True)
+    slots_per_person = models.PositiveIntegerField(null=True, blank=True)
+    average_wait_s = models.FloatField(null=True, editable=False)  # from enqueued to running, of the latest
+    waits_counted = models.IntegerField(default=0, editable=False)
     last_position = models.BigIntegerField(default=0, editable=False)
 
     objects = QueueQuerySet.as_manager()
@@ -33,6 +64,13 @@ class Queue(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """For the administrator's site."""
+        try:
+            _check_name(self.name)
+        except Invalid as invalid:
+            raise ValidationError(invalid.errors) from None
 
     @classmethod
     def default(cls) -> Queue:
@@ -44,101 +82,213 @@ class Queue(models.Model):
         """The name of this queue at the broker: it survives a rename."""
         return f"work.{self.pk}"
 
-    def next_position(self) -> int:
-        """A place at the end of this queue."""
-        Queue.objects.filter(pk=self.pk).update(last_position=F("last_position") + 1)
-        self.refresh_from_db(fields=["last_position"])
-        return self.last_position
+    @property
+    def is_default(self) -> bool:
+        """Is it the one that every workspace may use, whatever else there is?"""
+        return self.name == "default"
+
+    def in_line(self) -> models.QuerySet:
+        """The experiments that wait for its workers, or use them, in order."""
+        return self.experiments.filter(state__in=status.ACTIVE).order_by("position", "pk")
 
     def is_served(self) -> bool:
         """Does a worker that is there and not draining serve this queue?"""
         return any(self.name in worker.queues for worker in Worker.objects.serving())
 
+    # --- places in the line (in an experiment's turn) ------------------------------------------------------
 
-class WorkerQuerySet(models.QuerySet["Worker"]):
-    def present(self) -> WorkerQuerySet:
-        """Workers that beat, as far as the conductor knows."""
-        return self.filter(gone_at=None)
+    def next_position(self) -> int:
+        """A place at the end of this queue. Raises `Refused` when it was deleted a moment ago."""
+        if not Queue.objects.filter(pk=self.pk).update(last_position=F("last_position") + GAP):
+            raise Refused(f"The queue {self} was deleted. Choose another one.")
+        self.refresh_from_db(fields=["last_position"])
+        return self.last_position
 
-    def serving(self) -> WorkerQuerySet:
-        """Workers that take new trials."""
-        return self.present().filter(is_draining=False)
+    def locked(self) -> Queue:
+        """Me, fresh; nobody else changes places in this line, or takes from a shared one, until the end of the
+        transaction. Raises `Refused` when it was deleted a moment ago."""
+        found = Queue.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
+        if found is None:
+            raise Refused(f"The queue {self} was deleted. Choose another one.")
+        return found
 
-
-class Worker(models.Model):
-    """A worker process on some machine. One row per name: a restarted worker is the same row, another boot."""
-
-    name = models.CharField(max_length=100, unique=True)
-    host = models.CharField(max_length=255)
-    pid = models.IntegerField()
-    boot = models.UUIDField(default=uuid.uuid4)
-    queues = models.JSONField(default=list)  # names, in strict order
-    slots = models.PositiveIntegerField()
-    lease_s = models.FloatField(default=15)
-    beat = models.BigIntegerField(default=0)
-    is_draining = models.BooleanField(default=False)
-    started_at = models.DateTimeField(default=timezone.now)
-    heard_at = models.DateTimeField(default=timezone.now)
-    gone_at = models.DateTimeField(null=True)
-
-    objects = WorkerQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["name"]
-
-    def __str__(self) -> str:
-        return self.name
-
-    @classmethod
-    def register(
-        cls, name: str, *, host: str, pid: int, queues: list[str], slots: int, lease_s: float
-    ) -> Worker:
-        """The row of a worker that starts now. Its former self's boot ends here: nothing of it is accepted."""
+    def spread(self) -> None:
+        """Makes room between the places of the line, whose order stays."""
         with transaction.atomic():
-            worker, _ = cls.objects.update_or_create(
-                name=name,
-                defaults={
-                    "host": host,
-                    "pid": pid,
-                    "boot": uuid.uuid4(),
-                    "queues": queues,
-                    "slots": slots,
-                    "lease_s": lease_s,
-                    "beat": 0,
-                    "started_at": timezone.now(),
-                    "heard_at": timezone.now(),
-                    "gone_at": None,
-                },
-            )
-        return worker
+            line = list(self._locked_experiments().filter(state__in=status.ACTIVE))
+            queue = self.locked()
+            line.sort(key=lambda one: (one.position, one.pk))
+            for place, experiment in enumerate(line, start=1):
+                self.experiments.filter(pk=experiment.pk).update(position=place * GAP)
+            queue.last_position = max(queue.last_position, (len(line) + 1) * GAP)
+            queue.save(update_fields=["last_position"])
+
+    def _locked_experiments(self) -> models.QuerySet:
+        """Its experiments, each in its turn, always in the same order."""
+        return self.experiments.select_for_update(no_key=True).order_by("pk")
+
+    def waited(self, seconds: float) -> None:
+        """An experiment has just come to its first worker, `seconds` after it was enqueued."""
+        before = Coalesce(F("average_wait_s"), seconds)
+        weight = Least(F("waits_counted") + 1.0, float(LATELY), output_field=models.FloatField())
+        Queue.objects.filter(pk=self.pk).update(
+            average_wait_s=before + (seconds - before) / weight, waits_counted=F("waits_counted") + 1
+        )
+
+    # --- managed (by administrators) -----------------------------------------------------------------------
 
     @classmethod
-    def lives_elsewhere(cls, name: str, *, host: str) -> str:
-        """The other machine on which a worker of this name was heard within its lease, or nothing.
+    def create(
+        cls, name: str, *, by: User, is_open: bool = False, workspaces: Collection[Workspace] = ()
+    ) -> Queue:
+        """An empty queue. Raises `Invalid` for a name that is taken or not possible."""
+        _check_name(name)
+        try:
+            with transaction.atomic():
+                queue = cls.objects.create(name=name, is_open=is_open)
+                queue.workspaces.set(workspaces)
+                ComputeEvent.note("create", queue=queue, by=by, after=_who(is_open, workspaces))
+        except IntegrityError:
+            raise _taken(name) from None
+        return queue
 
-        Two that share a name would take each other's trials away with every heartbeat. On one machine the lock
-        in the worker's folder tells at once.
-        """
-        row = cls.objects.present().filter(name=name).exclude(host=host).first()
-        is_heard = row is not None and (timezone.now() - row.heard_at).total_seconds() < row.lease_s
-        return row.host if is_heard else ""
+    def rename(self, name: str, *, by: User) -> bool:
+        """Its workers serve it by its new name from their next heartbeat on, and its line goes on. A worker that is
+        started with the old name is refused, and told the new one. False: it is called so already."""
+        if name == self.name:
+            return False
+        _check_name(name)
+        if self.is_default:
+            raise Refused("The queue default keeps its name: every workspace may rely on it.")
+        try:
+            with transaction.atomic():
+                queue = self.locked()
+                before = queue.name
+                Queue.objects.filter(pk=self.pk).update(name=name)
+                for worker in Worker.objects.select_for_update().order_by("pk"):
+                    if before in worker.queues:
+                        worker.queues = [name if one == before else one for one in worker.queues]
+                        worker.save(update_fields=["queues"])
+                self.name = name
+                ComputeEvent.note("rename", queue=self, by=by, before=before, after=name)
+        except IntegrityError:
+            raise _taken(name) from None
+        return True
 
-    def heartbeat(self) -> bool:
-        """Says "I live" for every claim of this worker. False: another boot took over, or it was declared gone."""
-        return bool(
-            Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None).update(
-                beat=F("beat") + 1, heard_at=timezone.now()
+    def pause(self, *, by: User) -> bool:
+        """Its workers take nothing more from it; what runs goes on. False: already so."""
+        return self._set_paused(True, by=by, verb="pause")
+
+    def unpause(self, *, by: User) -> bool:
+        """Goes on. False: it was not paused."""
+        return self._set_paused(False, by=by, verb="unpause")
+
+    def _set_paused(self, wanted: bool, *, by: User, verb: str) -> bool:
+        with transaction.atomic():
+            if not Queue.objects.filter(pk=self.pk, is_paused=not wanted).update(is_paused=wanted):
+                return False
+            self.is_paused = wanted
+            ComputeEvent.note(verb, queue=self, by=by)
+            nudge.queue(self.line)
+        return True
+
+    def grant(self, *, by: User, is_open: bool, workspaces: Collection[Workspace] = ()) -> bool:
+        """Who may enqueue: all workspaces, or these. What stands in the line stays there. False: already so."""
+        if self.is_default and not is_open:
+            raise Refused("The queue default stays open to all workspaces.")
+        with transaction.atomic():
+            queue = self.locked()
+            before = _who(queue.is_open, queue.workspaces.all())
+            after = _who(is_open, workspaces)
+            queue.workspaces.set(workspaces)
+            Queue.objects.filter(pk=self.pk).update(is_open=is_open)
+            self.is_open = is_open
+            if before == after:
+                return False
+            ComputeEvent.note("grant", queue=self, by=by, before=before, after=after)
+        return True
+
+    def share(self, *, by: User, per_experiment: int | None, per_person: int | None) -> bool:
+        """At most so many trials at once of one experiment, of all experiments of one person; None: no limit. What
+        runs beyond it goes on to its end. False: already so."""
+        wanted = {"slots_per_experiment": per_experiment, "slots_per_person": per_person}
+        if any(limit is not None and not 1 <= limit <= MOST_SLOTS for limit in wanted.values()):
+            said = f"From 1 to {MOST_SLOTS:,} slots, or empty for no limit. To take nothing, pause the queue."
+            raise Invalid({name: [said] for name, limit in wanted.items() if limit is not None})
+        with transaction.atomic():
+            queue = self.locked()
+            before = _limits(queue)
+            for name, limit in wanted.items():
+                setattr(self, name, limit)
+            after = _limits(self)
+            if before == after:
+                return False
+            Queue.objects.filter(pk=self.pk).update(**wanted)
+            ComputeEvent.note("share", queue=self, by=by, before=before, after=after)
+            nudge.queue(self.line)
+        return True
+
+    def delete_for_good(self, *, by: User) -> int:
+        """Its pending experiments return to the state before; returns how many. Raises `Refused` while anything in
+        it runs. What ended in it, or is a draft for it, has no queue then."""
+        if self.is_default:
+            raise Refused(
+                "The queue default cannot be deleted: every workspace may rely on it. Pause it instead."
             )
-        )
+        self._check_nothing_runs()
+        sent_back = 0
+        for experiment in self.experiments.filter(state=ExperimentState.PENDING):
+            try:
+                with experiment.turn():
+                    if experiment.queue_id == self.pk and experiment.state == ExperimentState.PENDING:
+                        experiment.dequeue(by=by, because=f"the queue {self} was deleted")
+                        sent_back += 1
+            except Refused:  # it went to the trash, or on, meanwhile: the last look tells
+                continue
+        with transaction.atomic():
+            list(self._locked_experiments().values_list("pk"))
+            self.locked()
+            self._check_nothing_runs()
+            if self.in_line().exists():
+                raise Refused(f"Somebody enqueued an experiment in {self} a moment ago. Look at it again.")
+            ComputeEvent.note("delete", queue=self, by=by, why=f"{sent_back} sent back" if sent_back else "")
+            Queue.objects.filter(pk=self.pk).delete()
+        return sent_back
 
-    def leave(self) -> None:
-        """An orderly goodbye."""
-        Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None).update(gone_at=timezone.now())
-
-    def declare_gone(self, *, beat: int) -> bool:
-        """Takes the lease away, unless it beat again meanwhile. True: its claims are void."""
-        return bool(
-            Worker.objects.filter(pk=self.pk, boot=self.boot, beat=beat, gone_at=None).update(
-                gone_at=timezone.now()
+    def _check_nothing_runs(self) -> None:
+        count = self.in_line().exclude(state=ExperimentState.PENDING).count()
+        if count:
+            some = "1 experiment of it is" if count == 1 else f"{count:,} experiments of it are"
+            raise Refused(
+                f"The queue {self} cannot be deleted while {some} under way. Pause it, and move or stop what is "
+                "under way first."
             )
-        )
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        said = "Letters, digits, dashes and underscores, at most 64, beginning with a letter or digit."
+        raise Invalid({"name": [said]})
+    if name in RESERVED:
+        raise Invalid({"name": [f"A queue cannot be called {name}: it is an address of this console."]})
+
+
+def _taken(name: str) -> Invalid:
+    return Invalid({"name": [f"There is a queue {name} already."]})
+
+
+def _who(is_open: bool, workspaces: Collection[Workspace]) -> str:
+    """Who may use it, in words."""
+    if is_open:
+        return "all workspaces"
+    return ", ".join(sorted(workspace.slug for workspace in workspaces)) or "nobody"
+
+
+def _limits(queue: Queue) -> str:
+    """The fair share, in words."""
+    said = []
+    if queue.slots_per_experiment is not None:
+        said.append(f"{queue.slots_per_experiment:,} per experiment")
+    if queue.slots_per_person is not None:
+        said.append(f"{queue.slots_per_person:,} per person")
+    return ", ".join(said) or "no limit"

@@ -19,10 +19,10 @@ from .event import Event
 from .exact import ExactJSONField
 from .experiment import Experiment
 from .people import User
-from .queue import Worker
 from .revision import Revision
 from .settings import Invalid
 from .status import ExperimentState, Overtaken, Refused, TrialState
+from .worker import Worker
 
 
 class Source(models.TextChoices):
@@ -152,9 +152,8 @@ class Trial(models.Model):
             models.Index(fields=["experiment", "ended_at"], name="trial_by_end"),
             models.Index(fields=["experiment", "settled_rank"], name="trial_by_rank"),
             models.Index(fields=["experiment", "values_digest"], name="trial_by_values"),
-            models.Index(
-                fields=["worker"], condition=Q(state__in=status.TRIAL_ALIVE), name="trial_held_by_worker"
-            ),
+            # Not a partial one: SQLite does not use it where the states are parameters of the query.
+            models.Index(fields=["worker", "state"], name="trial_held_by_worker"),
         ]
 
     def __str__(self) -> str:
@@ -310,6 +309,7 @@ class Trial(models.Model):
                 candidate := Experiment.objects.claimable()
                 .filter(queue__name=name)
                 .exclude(pk__in=refused)
+                .select_related("queue")
                 .first()
             ):
                 trial = cls._take_from(candidate, worker, name)
@@ -320,8 +320,11 @@ class Trial(models.Model):
 
     @classmethod
     def _take_from(cls, experiment: Experiment, worker: Worker, queue_name: str) -> Trial | None:
+        queue = experiment.queue
         try:
             with experiment.turn():
+                if queue.slots_per_person is not None:
+                    queue.locked()  # another experiment of this person may be taken from at this moment
                 still = (
                     Experiment.objects.claimable().filter(pk=experiment.pk, queue__name=queue_name).exists()
                 )
@@ -331,6 +334,8 @@ class Trial(models.Model):
                     return None
                 if experiment.state == ExperimentState.PENDING:
                     experiment.move(ExperimentState.RUNNING, because=f"worker {worker} took #{trial.number}")
+                    if experiment.enqueued_at:
+                        queue.waited((timezone.now() - experiment.enqueued_at).total_seconds())
                 trial.move(
                     TrialState.RUNNING,
                     because=f"worker {worker}",

@@ -40,7 +40,7 @@ def test_an_unknown_queue_is_refused_and_the_known_ones_are_named(fresh):
     done = manage("worker", "--queue", "default", "--queue", "gpu", env=fresh)
     assert done.returncode != 0
     assert done.stderr.strip() == (
-        "There is no queue 'gpu'; there are: default. An administrator makes queues under /admin/."
+        "There is no queue 'gpu'; there are: default. An administrator makes queues on the console's page Queues."
     )
 
 

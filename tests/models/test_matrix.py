@@ -31,6 +31,9 @@ MATRIX = {
     "enqueue":     "o=       ",
     "dequeue":     " o       ",
     "move_to":     "oooo     ",
+    "front":       " ooo     ",
+    "back":        " ooo     ",
+    "before":      " ooo     ",
     "pause":       "  o=     ",
     "unpause":     "  =o     ",
     "stop":        " ooo==   ",
@@ -60,6 +63,11 @@ def act(verb: str, experiment: Experiment, by: User) -> object:
         "enqueue": lambda: experiment.enqueue(by=by),
         "dequeue": lambda: experiment.dequeue(by=by),
         "move_to": lambda: experiment.move_to(Queue.objects.create(name="gpu", is_open=True), by=by),
+        "front": lambda: experiment.front(by=by),
+        "back": lambda: experiment.back(by=by),
+        "before": lambda: experiment.before(
+            Experiment.objects.exclude(pk=experiment.pk).first() or experiment, by=by
+        ),
         "pause": lambda: experiment.pause(by=by),
         "unpause": lambda: experiment.unpause(by=by),
         "stop": lambda: experiment.stop(by=by),
@@ -86,6 +94,14 @@ def _running_trial(experiment: Experiment) -> Trial:
     )
 
 
+def _between_two_others(experiment: Experiment, by: User) -> None:
+    """In the line of its queue, so that it can move there."""
+    for verb in ("back", "front"):
+        other = experiment.clone(by=by, name=verb)
+        other.enqueue(by=by)
+        getattr(other, verb)(by=by)
+
+
 def _with_a_failed_trial(experiment: Experiment) -> None:
     Trial.objects.create(
         experiment=experiment,
@@ -108,6 +124,8 @@ def test_every_act_in_every_state(
     if verb == "rerun":
         _with_a_failed_trial(experiment)
     wanted = MATRIX[verb][STATES.index(state)]
+    if verb in ("front", "back", "before") and wanted == "o":
+        _between_two_others(experiment, alice)
     events = Event.objects.count()
     if wanted == " ":
         with pytest.raises(Refused) as refused:

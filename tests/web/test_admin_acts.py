@@ -150,13 +150,12 @@ def test_a_released_worker_loses_its_trials_and_they_are_tried_again(
 
 
 def test_a_worker_that_beats_meanwhile_keeps_its_lease(worker: Worker, root: User) -> None:
-    from experiments.admin.acts import release
     from experiments.models import Refused
 
     read = Worker.objects.get(pk=worker.pk)
     worker.heartbeat()
     with pytest.raises(Refused, match="it lives"):
-        release(read, root)
+        read.release(by=root)
     assert Worker.objects.present().exists()
 
 

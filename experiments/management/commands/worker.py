@@ -51,17 +51,23 @@ class Command(BaseCommand):
 
 def lines_of(names: list[str]) -> list[str]:
     """The broker's names of these queues, in order. Refuses an unknown one and names those that exist."""
-    from experiments.models import Queue
+    from experiments.models import ComputeEvent, Queue
 
     if "default" in names:
         Queue.default()
     known = {queue.name: queue.line for queue in Queue.objects.all()}
     for name in names:
-        if name not in known:
+        if name in known:
+            continue
+        renamed = ComputeEvent.objects.filter(verb="rename", before=name).select_related("queue").first()
+        if renamed and renamed.queue:
             refuse(
-                f"There is no queue {name!r}; there are: {', '.join(sorted(known)) or 'none yet'}. "
-                "An administrator makes queues under /admin/."
+                f"The queue {name!r} is called {renamed.queue.name!r} now. Use: --queue {renamed.queue.name}"
             )
+        refuse(
+            f"There is no queue {name!r}; there are: {', '.join(sorted(known)) or 'none yet'}. "
+            "An administrator makes queues on the console's page Queues."
+        )
     return [known[name] for name in names]
 
 

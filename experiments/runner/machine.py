@@ -1,0 +1,80 @@
+"""How the machine does: cores, load, memory, and GPUs where `nvidia-smi` is. From /proc; standard library only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+SMI = ("name", "utilization.gpu", "memory.used", "memory.total")
+SMI_TIMEOUT_S = 5.0
+MOST_GPUS = 64
+
+
+class Machine:
+    """Looks at this machine. CPU use is that of the time since the look before."""
+
+    def __init__(self, proc: Path = Path("/proc")) -> None:
+        self.proc = proc
+        self._before: tuple[int, int] | None = None
+        self._smi = shutil.which("nvidia-smi")
+
+    def look(self) -> dict:
+        """`cores`, `cpu` (0 to 1), `load` (of one minute), `memory_used` and `memory` (bytes), `gpus` (each `name`,
+        `use` 0 to 1, `memory_used`, `memory`). What cannot be read is left out."""
+        return {"cores": os.cpu_count() or 1, **self._cpu(), **self._load(), **self._memory(), **self._gpus()}
+
+    def _cpu(self) -> dict:
+        try:
+            first = (self.proc / "stat").read_text().splitlines()[0].split()[1:]
+            ticks = [int(one) for one in first[:8]]  # what follows is counted in the first two already
+        except (OSError, IndexError, ValueError):
+            return {}
+        idle, total = ticks[3] + (ticks[4] if len(ticks) > 4 else 0), sum(ticks)
+        before, self._before = self._before, (idle, total)
+        if before is None or total <= before[1]:
+            return {}
+        return {"cpu": round(1 - (idle - before[0]) / (total - before[1]), 3)}
+
+    def _load(self) -> dict:
+        try:
+            return {"load": round(os.getloadavg()[0], 2)}
+        except OSError:
+            return {}
+
+    def _memory(self) -> dict:
+        try:
+            lines = (line.split() for line in (self.proc / "meminfo").read_text().splitlines())
+            kib = {line[0].rstrip(":"): int(line[1]) for line in lines if len(line) > 1}
+            total = kib["MemTotal"] * 1024
+            return {"memory_used": total - kib["MemAvailable"] * 1024, "memory": total}
+        except (OSError, KeyError, ValueError):
+            return {}
+
+    def _gpus(self) -> dict:
+        if not self._smi:
+            return {}
+        words = [self._smi, f"--query-gpu={','.join(SMI)}", "--format=csv,noheader,nounits"]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=SMI_TIMEOUT_S, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return {}
+        gpus = [gpu for line in done.stdout.splitlines()[:MOST_GPUS] if (gpu := _gpu(line))]
+        return {"gpus": gpus} if gpus else {}
+
+
+def _gpu(line: str) -> dict | None:
+    """One line of nvidia-smi's CSV: `NVIDIA A100, 92, 40960, 81920`; memory in MiB, `[N/A]` where it has none."""
+    parts = [part.strip() for part in line.rsplit(",", 3)]
+    if len(parts) != 4 or not parts[0]:
+        return None
+    gpu: dict = {"name": parts[0][:100]}
+    for name, text, factor in (
+        ("use", parts[1], 0.01),
+        ("memory_used", parts[2], 1 << 20),
+        ("memory", parts[3], 1 << 20),
+    ):
+        if text.isdecimal():
+            gpu[name] = round(int(text) * factor, 2)
+    return gpu
