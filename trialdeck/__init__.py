@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from trialdeck.console import Console
     from trialdeck.data import RunMode, TrialHyperParameters, TrialJob, TrialMetricData, TrialResult
     from trialdeck.errors import Error, Forbidden, Invalid, NotFound, Refused, Unauthorized, Unreachable
+    from trialdeck.experiment import Experiment
 
 __version__ = "0.1.0"
 
@@ -59,12 +60,14 @@ _LATER = {
     "Refused": "errors",
     "Unauthorized": "errors",
     "Unreachable": "errors",
+    "Experiment": "experiment",
 }
 
 __all__ = [
     "AlgorithmConfig",
     "Console",
     "Error",
+    "Experiment",
     "ExperimentConfig",
     "Forbidden",
     "Invalid",

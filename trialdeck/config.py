@@ -18,6 +18,19 @@ PLATFORM = (
     "The training service {0!r} is not needed here: a worker on that machine does its part. Start one there "
     "(manage.py worker --queue NAME), and let the experiment use its queue: ExperimentConfig('local', queue='NAME')."
 )
+# Fields whose settings are called otherwise, and fields that are settings by the same name.
+_SAME = {
+    "search_space": "space_document",
+    "trial_command": "command",
+    "trial_concurrency": "concurrency",
+    "max_trial_number": "max_trials",
+    "max_experiment_duration": "max_duration_s",
+    "max_trial_duration": "max_trial_duration_s",
+}
+_KEPT = (
+    "environment passes_arguments metric direction source pattern metric_path selection weights goal seed stop_grace_s "
+    "retries breaker"
+)
 UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 
 
@@ -138,6 +151,28 @@ class ExperimentConfig(Fields):
             config.trial_code_directory = absolute(config.trial_code_directory, base)
         return config
 
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> ExperimentConfig:
+        """The configuration of an experiment as the console's API tells it."""
+        settings = dict(told["settings"])
+        config = cls(
+            "local", experiment_name=told["name"], trial_code_directory=settings.get("directory") or None
+        )
+        for name, key in _SAME.items():
+            setattr(config, name, settings.get(key))
+        for name in _KEPT.split():
+            setattr(config, name, settings.get(name))
+        for name in ("workspace", "project", "description", "tags", "visibility", "properties", "queue"):
+            setattr(config, name, told.get(name))
+        mode = {"optimize_mode": settings.get("direction")}
+        config.tuner = AlgorithmConfig(
+            name=settings.get("algorithm"), class_args={**mode, **settings.get("algorithm_arguments", {})}
+        )
+        if settings.get("early_stopping", "none") != "none":
+            arguments = settings.get("early_stopping_arguments", {})
+            config.assessor = AlgorithmConfig(name=settings["early_stopping"], class_args=dict(arguments))
+        return config
+
     def converted(self, name: str, value: Any) -> Any:
         kinds = {"tuner": AlgorithmConfig, "assessor": AlgorithmConfig, "advisor": AlgorithmConfig}
         kind = {**kinds, "training_service": LocalConfig}.get(name)
@@ -182,8 +217,7 @@ class ExperimentConfig(Fields):
             rest = dict(self.assessor.class_args or {})
             rest.pop("optimize_mode", None)
             told["early_stopping_arguments"] = rest
-        same = "passes_arguments metric source pattern metric_path selection weights goal stop_grace_s retries breaker"
-        told.update((name, getattr(self, name)) for name in same.split())
+        told.update((name, getattr(self, name)) for name in _KEPT.split() if name not in told)
         told = {name: value for name, value in told.items() if value is not None}
         told["max_trials"] = self.max_trial_number  # None: no limit
         return told

@@ -73,6 +73,10 @@ class NotStarted(Error, RuntimeError):
     """The embedded console, or the experiment on it, could not be started."""
 
 
+class TimedOut(Error, TimeoutError):
+    """What was waited for did not happen in time; it goes on."""
+
+
 class UnknownField(Invalid, AttributeError):
     """A field of the configuration that does not exist."""
 
