@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return  # this process only hands tests out; each that runs them has a folder and servers of its own
     os.environ["TRIALDECK_DATA"] = str(_data)
+    os.environ["TRIALDECK_HOME"] = str(_data / "home")
     os.environ["TRIALDECK_STATIC"] = str(_data / "static")
     (_data / "static").mkdir()
     os.environ["TRIALDECK_API_RATE"] = "0"  # tests ask often, as people whose keys are used again and again

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import eventually
-from tests.support.processes import Console, free_port, manage, processes_of
+from tests.support import eventually, processes
+from tests.support.processes import free_port, manage, processes_of
+from trialdeck import Console, errors, where
 
 READY = r"Trialdeck is at http://127\.0\.0\.1:\d+/"
 
 
 @pytest.fixture
 def console(fresh):
-    with Console(fresh, "--no-demo") as console:
+    with processes.Console(fresh, "--no-demo") as console:
         yield console
 
 
@@ -34,7 +35,13 @@ def test_it_says_what_is_ready_and_ends_everything_in_order(console):
     modes = {name: stat.S_IMODE((data / name).stat().st_mode) for name in ("secret", "log", "broker")}
     assert modes == {"secret": 0o600, "log": 0o700, "broker": 0o700}
 
+    # The note for programs of this user: whoever reads it may use the console, so nobody else can.
+    note = where.home() / "consoles" / f"{console.port}.json"
+    assert stat.S_IMODE(note.stat().st_mode) == 0o600
+    assert where.find(console.port).get("me")["user"] == "owner"
+
     assert console.end(signal.SIGTERM) == 0
+    assert not note.exists()
     assert "Everything has ended" in console.output
     assert not processes_of(console.data)
     assert "Traceback" not in console.output
@@ -47,7 +54,7 @@ def test_ctrl_c_ends_everything_and_the_next_start_goes_on(console, fresh):
     link = console.says(r"/enter/(\S+)/")[1]
     assert console.end(signal.SIGINT) == 0
     assert not processes_of(console.data)
-    with Console(fresh, "--no-demo") as again:
+    with processes.Console(fresh, "--no-demo") as again:
         again.says(READY)
         # Nobody has entered yet, so there is a fresh link: a lost terminal locks nobody out.
         assert again.says(r"/enter/(\S+)/")[1] != link
@@ -58,10 +65,15 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_start_goes_on(console, 
     """PAI-X2, TD-X8: kill -9 of the supervisor."""
     console.says(READY)
     assert len(processes_of(console.data)) >= 6
+    former = where.find(console.port)
     console.process.kill()
-    with Console(fresh, "--no-demo") as again:  # at once: it waits for the former keeper by itself
+    console.process.wait()
+    assert where.note_of(console.port) is None  # it is there, but its process is not
+    with processes.Console(fresh, "--no-demo") as again:  # at once: it waits for the former keeper by itself
         again.says(READY)
         assert again.get("/healthz").status == 200
+        with pytest.raises(errors.Unauthorized, match="was revoked"):
+            Console(f"http://127.0.0.1:{again.port}", former.token).get("me")
         assert again.end() == 0
     assert not processes_of(console.data)
 
@@ -200,7 +212,7 @@ def test_a_running_trial_ends_with_the_console_and_is_retried_by_the_next(consol
     console.process.wait(15)
     eventually(lambda: not processes_of(console.data), within=15, what="the end of all processes")
     go.touch()
-    with Console(fresh, "--no-demo") as again:
+    with processes.Console(fresh, "--no-demo") as again:
         again.says(READY)
         lines = eventually(
             lambda: (said := _shell(fresh, STATES)).endswith("completed") and said,

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import http.client
 import os
+import re
 import socket
 import sys
 from datetime import timedelta
@@ -15,7 +16,7 @@ from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connections
 
-from console import statics
+from console import note, statics
 from console.supervisor import Failed, Service, Stopped, Supervisor
 from experiments import broker
 from experiments.management.arguments import (
@@ -43,9 +44,12 @@ class Command(BaseCommand):
         )
         parser.add_argument("--slots", default=default_slots(), help="trials at once (default: one per core)")
         parser.add_argument("--no-demo", action="store_true", help="the first start makes no demo workspace")
+        parser.add_argument("--workspace", help="makes this workspace (a slug) if it is not there")
         add_data_argument(parser)
 
-    def handle(self, *, port: str | int, slots: str | int, no_demo: bool, **_: object) -> None:
+    def handle(
+        self, *, port: str | int, slots: str | int, no_demo: bool, workspace: str | None, **_: object
+    ) -> None:
         port = whole_number(port, name="--port", low=1, high=65535)
         slots = whole_number(slots, name="--slots", low=1, high=512)
         check_one_machine()
@@ -57,10 +61,13 @@ class Command(BaseCommand):
             say=say,
         )
         supervisor.obey_signals()
+        left = None
         try:
             supervisor.sweep()
             check_port(port)
-            bring_up(supervisor, port=port, slots=slots, wants_demo=not no_demo)
+            enter = bring_up(supervisor, port=port, slots=slots, wants_demo=not no_demo, workspace=workspace)
+            left = leave_note(port, enter)
+            welcome(port, enter)
             supervisor.watch()
         except Stopped:
             say("\nStopping: web, worker, control, broker.")
@@ -68,6 +75,8 @@ class Command(BaseCommand):
         except (Failed, broker.BrokerError) as error:
             problem = str(error)
         finally:
+            if left:
+                note.remove(left)
             supervisor.end(END_ORDER)
             lock.truncate(0)
             lock.close()
@@ -76,8 +85,13 @@ class Command(BaseCommand):
         say("Everything has ended. The next start goes on from here.")
 
 
-def bring_up(supervisor: Supervisor, *, port: int, slots: int, wants_demo: bool) -> None:
-    """Starts everything in order, saying so; returns when the console can be used."""
+def bring_up(
+    supervisor: Supervisor, *, port: int, slots: int, wants_demo: bool, workspace: str | None
+) -> str:
+    """Starts everything in order, saying so; returns when the console can be used.
+
+    What it returns is the address that signs the owner in, or nothing.
+    """
     data = settings.DATA
     logs = data / "log"
     logs.mkdir(mode=0o700, exist_ok=True)
@@ -99,6 +113,8 @@ def bring_up(supervisor: Supervisor, *, port: int, slots: int, wants_demo: bool)
     statics.collect()
     if is_first and wants_demo and "demo" in get_commands():
         call_command("demo")
+    if workspace:
+        make_workspace(workspace)
     connections.close_all()
 
     services = [web(port, logs), worker(slots, data, logs), control(data, logs)]
@@ -108,12 +124,40 @@ def bring_up(supervisor: Supervisor, *, port: int, slots: int, wants_demo: bool)
         extra = f"{slots} slot{'s' * (slots > 1)}" if service.name == "worker" else ""
         say(f"  {service.name:9} ready {extra:10} {service.log}")
 
+    return f"http://{HOST}:{port}/enter/{token}/" if token else ""
+
+
+def welcome(port: int, enter: str) -> None:
     say(f"\nTrialdeck is at http://{HOST}:{port}/ (Ctrl-C ends it)")
-    if token:
+    if enter:
         say(
-            f"Sign in as the owner, once, within 24 hours: http://{HOST}:{port}/enter/{token}/\n"
+            f"Sign in as the owner, once, within 24 hours: {enter}\n"
             "(manage.py changepassword sets a password for later)"
         )
+
+
+def leave_note(port: int, enter: str) -> Path | None:
+    """For the Python package on this machine. A console without it is as good, from elsewhere."""
+    try:
+        return note.write(url=f"http://{HOST}:{port}", port=port, data=settings.DATA, enter=enter)
+    except (OSError, DatabaseError) as error:
+        say(
+            f"Programs on this machine will need a token, because no note could be left: {first_line(error)}."
+        )
+        return None
+    finally:
+        connections.close_all()
+
+
+def make_workspace(slug: str) -> None:
+    """Raises Failed when the slug cannot be one."""
+    from experiments.models import Workspace
+    from experiments.models.people import ensure_owner
+
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,49}", slug):
+        raise Failed(f"--workspace must be small letters, digits and -, not {slug!r}.")
+    if not Workspace.objects.filter(slug=slug).exists():
+        Workspace.open(slug, name=slug.capitalize(), owner=ensure_owner()[0])
 
 
 def take(data: Path, *, address: str) -> TextIO:
