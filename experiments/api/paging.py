@@ -25,19 +25,26 @@ Row = Any
 
 @dataclass(frozen=True)
 class Key:
-    """One part of an order: an expression over the rows, rising unless it `falls`; rows without a value come last."""
+    """One part of an order: an expression over the rows, rising unless it `falls`.
+
+    `may_lack`: some rows have no value; they come last, whichever way. (Said only where it is so: an index cannot
+    give that order.)
+    """
 
     by: str | Expression
     falls: bool = False
+    may_lack: bool = False
 
     def order(self, name: str) -> Expression:
-        return F(name).desc(nulls_last=True) if self.falls else F(name).asc(nulls_last=True)
+        last = {"nulls_last": True} if self.may_lack else {}
+        return F(name).desc(**last) if self.falls else F(name).asc(**last)
 
     def beyond(self, name: str, value: object) -> Q | None:
         """Rows after `value`; None: there are none."""
         if value is None:
             return None
-        return Q(**{f"{name}__{'lt' if self.falls else 'gt'}": value}) | Q(**{f"{name}__isnull": True})
+        beyond = Q(**{f"{name}__{'lt' if self.falls else 'gt'}": value})
+        return beyond | Q(**{f"{name}__isnull": True}) if self.may_lack else beyond
 
     def same(self, name: str, value: object) -> Q:
         return Q(**{f"{name}__isnull": True}) if value is None else Q(**{name: value})

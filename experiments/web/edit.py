@@ -16,6 +16,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from experiments import finding
 from experiments.access import require
 from experiments.foresee import Estimate, foresee
 from experiments.models import (
@@ -26,13 +27,13 @@ from experiments.models import (
     Refused,
     Revision,
     Settings,
-    TrialState,
     status,
 )
 from experiments.models.settings import LOCKED
 from experiments.search import early, engine
+from experiments.telling import consequences
 
-from . import listing, space_rows
+from . import space_rows
 from .changes import Change, changes, label_of, text_of
 from .details import find, refused, url_of
 from .forms import ExperimentForm, QueueField, arguments_of, described, typed
@@ -98,7 +99,7 @@ class EditExperiment(ExperimentForm):
         here, field = self.experiment.queue, self.fields["queue"]
         field.queryset = Queue.objects.granted_to(self.room)
         field.empty_label = f"{here} (as it is)" if here else "None yet"
-        field.served = listing.served_queues()
+        field.served = finding.served_queues()
         # A double click asks for the queue that the first click moved it to: not offered, but accepted.
         field.choices = [(key, label) for key, label in field.choices if here is None or key != here.pk]
         field.help_text = (
@@ -431,11 +432,13 @@ def _consequences(form: EditExperiment) -> dict[str, object]:
             "coming": coming,
             "before": _said(form.experiment, coming.before),
             "after": _said(form.experiment, coming.after),
-            "is_judged_anew": form.current.early_stopping_arguments != settings.early_stopping_arguments
-            or form.current.early_stopping != settings.early_stopping,
-            "is_limited_anew": form.current.max_trial_duration_s != settings.max_trial_duration_s,
-            "waiting_state": TrialState.WAITING,
-            "moves_to": queue,
+            "consequences": consequences(
+                form.experiment,
+                settings,
+                coming,
+                moves_to=queue,
+                stops_surplus=bool(form["stops_surplus"].value()),
+            ),
         }
     return told
 

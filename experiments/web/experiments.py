@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from experiments import access
+from experiments import access, finding
 from experiments.models import Experiment, ExperimentState, Invalid, Refused, User, Workspace
 from experiments.search import early, engine
 
@@ -52,7 +52,7 @@ def index(request: HttpRequest, workspace: str) -> HttpResponse:
     experiments = Experiment.objects.visible_to(request.user).filter(workspace=room)
     version = (
         listing.version(experiments),
-        sorted(listing.served_queues()),
+        sorted(finding.served_queues()),
         access.role_in(request.user, room),
         int(time.time() // 60),  # elapsed times are shown in minutes
     )

@@ -13,13 +13,14 @@ from django import forms
 from django.forms import BoundField
 from django.forms.utils import ErrorDict
 
+from experiments import finding
 from experiments.models import Experiment, Invalid, Project, Queue, Settings, User, Workspace
 from experiments.models.experiment import Visibility
 from experiments.search import early, engine
 from experiments.search.checks import Argument
 from experiments.search.space import Space, SpaceError, parse_text
 
-from . import listing, space_rows
+from . import space_rows
 
 BLANK_ROWS = 3
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -376,7 +377,7 @@ class NewExperiment(ExperimentForm):
         filled = {**described(parent), **typed(parent.settings), "queue": parent.queue} if parent else {}
         super().__init__(data, room=room, initial={**filled, **(initial or {})})
         self.fields["queue"].queryset = Queue.objects.granted_to(room)
-        self.fields["queue"].served = listing.served_queues()
+        self.fields["queue"].served = finding.served_queues()
         self.initial.setdefault("project", room.projects.filter(name="Default").first())
         self.initial["queue"] = self.initial.get("queue") or Queue.default()
         self.initial.setdefault("seed", secrets.randbelow(10_000))

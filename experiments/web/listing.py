@@ -5,26 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
-from django.db import connection
-from django.db.models import BooleanField, Case, Count, F, Func, Max, Q, Sum, Value, When
-from django.db.models.functions import Collate
+from django.db.models import Count, Max, Sum
 from django.http import QueryDict
 from django.utils.safestring import SafeString
 
+from experiments import finding
 from experiments.access import missing
 from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
-from experiments.models import Experiment, ExperimentState, User, Worker, status
-from experiments.models.experiment import ExperimentQuerySet, fold
+from experiments.finding import NEWEST, SORTS, whole
+from experiments.models import Experiment, ExperimentState, User, status
+from experiments.models.experiment import ExperimentQuerySet
 
 from .acts import ICONS, Button, button
 
 SIZES = (25, 50, 100)
-SORTS = ("name", "state", "created", "updated", "best")
-NEWEST = "-created"
 ATTENTION = "attention"
 EXACT_TO = 10_000
-LONGEST_NAME = 600  # folded; nothing longer can be part of one
 PAGES_AROUND = 2
 
 
@@ -45,7 +42,7 @@ class Asked:
     @classmethod
     def of(cls, query: QueryDict) -> Asked:
         said = {name: query.get(name, "").replace("\0", "").strip() for name in cls.__dataclass_fields__}
-        size = _whole(said["size"])
+        size = whole(said["size"])
         return cls(
             q=said["q"],
             creator=said["creator"],
@@ -55,7 +52,7 @@ class Asked:
             needs=said["needs"] if said["needs"] == ATTENTION else "",
             sort=said["sort"] if said["sort"].removeprefix("-") in SORTS else NEWEST,
             size=size if size in SIZES else cls.size,
-            page=max(1, _whole(said["page"])),
+            page=max(1, whole(said["page"])),
         )
 
     @property
@@ -74,21 +71,14 @@ class Asked:
 
     def among(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
         """Those that match everything asked for but the state, which the chips count."""
-        if self.q:
-            text = fold(self.q)
-            if len(text) > LONGEST_NAME:
-                return experiments.none()
-            experiments = experiments.filter(Q(folded_name__contains=text) | Q(public_id__contains=text))
-        if self.creator:
-            number = _whole(self.creator)
-            experiments = experiments.filter(Q(creator__username__iexact=self.creator) | Q(creator=number))
-        if self.project:
-            experiments = experiments.filter(project__name=self.project)
-        if self.tag:
-            experiments = experiments.filter(HasTag("tags", Value(self.tag)))
-        if self.needs:
-            experiments = experiments.filter(needs_attention())
-        return experiments
+        return finding.among(
+            experiments,
+            q=self.q,
+            creator=self.creator,
+            project=self.project,
+            tag=self.tag,
+            needs_attention=bool(self.needs),
+        )
 
     def matching(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
         """Those that match everything asked for."""
@@ -96,23 +86,10 @@ class Asked:
         return among.filter(state=self.status) if self.status else among
 
     def ordered(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
-        key, falls = self.sort.removeprefix("-"), self.sort.startswith("-")
-        if key == "best":
-            order = F("best_value").desc(nulls_last=True) if falls else F("best_value").asc(nulls_last=True)
-        else:
-            by = {"name": _by_name, "state": _by_state}.get(key, lambda: F(f"{key}_at"))()
-            order = by.desc() if falls else by.asc()
+        name, falls = self.sort.removeprefix("-"), self.sort.startswith("-")
+        key, last = finding.key_of(name), {"nulls_last": True} if name in finding.MAY_LACK else {}
+        order = key.desc(**last) if falls else key.asc(**last)
         return experiments.order_by(order, "-pk")
-
-
-def needs_attention() -> Q:
-    """The search cannot go on, it paused itself, or it waits for a queue from which nobody takes anything."""
-    is_stuck = Q(queue=None) | Q(queue__is_paused=True) | ~Q(queue__name__in=served_queues())
-    return (
-        Q(state=ExperimentState.FAILED)
-        | Q(state=ExperimentState.PAUSED) & ~Q(reason="")
-        | Q(state=ExperimentState.PENDING) & is_stuck
-    )
 
 
 def views(asked: Asked, user: User) -> list[dict[str, object]]:
@@ -128,38 +105,6 @@ def views(asked: Asked, user: User) -> list[dict[str, object]]:
             "is_current": bool(asked.needs),
         },
     ]
-
-
-class HasTag(Func):
-    """Is this one of the tags? The same on both databases."""
-
-    output_field = BooleanField()
-    template = "EXISTS (SELECT 1 FROM %(function)s(%(expressions)s)"
-
-    def as_sqlite(self, compiler: object, connection: object, **context: object) -> tuple:
-        return self.as_sql(
-            compiler, connection, function="json_each", arg_joiner=") WHERE value = ", **context
-        )
-
-    def as_postgresql(self, compiler: object, connection: object, **context: object) -> tuple:
-        joiner = ") AS one(value) WHERE value = "
-        name = "jsonb_array_elements_text"
-        return self.as_sql(compiler, connection, function=name, arg_joiner=joiner, **context)
-
-
-def _by_name() -> Collate:
-    """By code point on both: what the server's language would make of it differs between machines."""
-    return Collate("folded_name", "C" if connection.vendor == "postgresql" else "BINARY")
-
-
-def _by_state() -> Case:
-    """In the order of their life, as the chips stand."""
-    return Case(*(When(state=state, then=place) for place, state in enumerate(status.EXPERIMENT_STATES)))
-
-
-def _whole(text: str) -> int:
-    """A whole number that a database can hold, else 0."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
 
 
 def version(experiments: ExperimentQuerySet) -> str:
@@ -220,7 +165,7 @@ class Page:
             matching = matching.filter(state=asked.status)
         self.offset = (self.asked.page - 1) * asked.size
         found = asked.ordered(matching).select_related("workspace", "project", "creator", "queue")
-        served = served_queues()
+        served = finding.served_queues()
         self.rows = [
             _row(experiment, user=user, served=served)
             for experiment in found.defer("description", "properties")[self.offset : self.offset + asked.size]
@@ -275,11 +220,6 @@ class Page:
     @property
     def end(self) -> str | None:
         return self.asked.url(page=self.last) if self.asked.page < self.last - PAGES_AROUND else None
-
-
-def served_queues() -> set[str]:
-    """The names of the queues that some worker takes trials from."""
-    return {name for names in Worker.objects.serving().values_list("queues", flat=True) for name in names}
 
 
 def _row(experiment: Experiment, *, user: User, served: set[str]) -> Row:

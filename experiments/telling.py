@@ -1,0 +1,91 @@
+"""Floor 4: what an Update would do, in sentences; the page and the API say the same."""
+
+from __future__ import annotations
+
+from experiments.foresee import Consequences
+from experiments.models import Experiment, Queue, Settings
+from experiments.templatetags.deck import count, plural
+
+Said = tuple[str, str]  # what matters most of a sentence, and the rest of it
+
+
+def consequences(
+    experiment: Experiment,
+    settings: Settings,
+    coming: Consequences,
+    *,
+    moves_to: Queue | None = None,
+    stops_surplus: bool = False,
+) -> list[Said]:
+    """What `settings`, and a move to another queue, would do to an experiment under way."""
+    old = experiment.settings
+    is_revised = bool(old.differences(settings))
+    said: list[Said] = []
+    if coming.ending:
+        rest = " Nothing new starts"
+        if coming.running:
+            ran = plural(coming.running, "running trial has,running trials have")
+            rest += f"; it completes when {ran} ended"
+        said.append((f"It will end: {coming.ending}.", f"{rest}."))
+    if coming.judged:
+        said.append(_of_finished(coming))
+    if coming.running and is_revised:
+        said.append(_of_running(old, settings, coming, stops_surplus=stops_surplus))
+    if moves_to:
+        said.append(_of_queue(experiment, coming, moves_to))
+    if is_revised and not coming.ending:
+        rest = f" use revision {experiment.revision.number + 1}."
+        if coming.redrawn:
+            rest += f" {plural(coming.redrawn, 'waiting proposal is,waiting proposals are')} made anew."
+        said.append(("Next trials", rest))
+    return said
+
+
+def _of_finished(coming: Consequences) -> Said:
+    judged = plural(coming.judged, "finished trial")
+    if not coming.outside:
+        looked_at = "" if coming.is_exact else " that were looked at"
+        return "", f"All {judged}{looked_at} fit the new search space."
+    lead = f"{count(coming.outside)} of {judged}"
+    if not coming.is_exact:
+        lead = f"At least {count(coming.outside)} of the latest {judged}"
+    rest = f" {'lies' if coming.outside == 1 else 'lie'} outside the new search space. They stay visible"
+    if coming.needed is None:
+        return lead, f"{rest}."
+    if coming.inside >= coming.needed:
+        return lead, f"{rest} and no longer inform the search."
+    fits = plural(coming.needed, "finished trial fits,finished trials fit")
+    return lead, f"{rest}, and stop informing the search as soon as {fits} ({count(coming.inside)} now)."
+
+
+def _of_running(old: Settings, new: Settings, coming: Consequences, *, stops_surplus: bool) -> Said:
+    rest = " trial keeps its revision." if coming.running == 1 else " trials keep their revision."
+    if coming.surplus:
+        rest += f" {count(coming.surplus)} more than may run at once: "
+        if stops_surplus:
+            rest += f"the newest {'one is' if coming.surplus == 1 else 'ones are'} stopped now."
+        else:
+            rest += "they finish, and nothing starts until then."
+    if (old.early_stopping, old.early_stopping_arguments) != (
+        new.early_stopping,
+        new.early_stopping_arguments,
+    ):
+        rest += " They are judged by the new early stopping from their next result on."
+    if old.max_trial_duration_s != new.max_trial_duration_s:
+        rest += " The new time limit holds for them, too."
+    return f"{count(coming.running)} running", rest
+
+
+def _of_queue(experiment: Experiment, coming: Consequences, queue: Queue) -> Said:
+    rest = " its next trials start there"
+    if experiment.waiting_count:
+        rest = f" {plural(experiment.waiting_count, 'waiting trial moves,waiting trials move')} to its end"
+    if coming.ahead:
+        rest += f", behind {plural(coming.ahead, 'experiment')}"
+    if queue.is_paused:
+        rest += "; it is paused, so they wait."
+    elif coming.slots:
+        rest += f"; its workers have {plural(coming.slots, 'slot')}."
+    else:
+        rest += "; nobody serves it, so they wait until a worker does."
+    return f"Queue {queue}:", rest + (" What runs ends where it is." if coming.running else "")
