@@ -67,16 +67,10 @@ class Experiment(Readings):
         """
         if self.id is not None:
             raise errors.Refused(f"This experiment was started already, as {self.id}.", status=409)
-        document = self.config.document(start=True)
+        self.config.document(start=True)  # what is wrong with it is said before a console is started
         console, started = embedded.console_on(port)
         _adopt(started, run_mode)
-        room = self.config.workspace or finding.only_room(console)
-        finding.check_served(console, self.config.queue)
-        if not self.config.has_direction:
-            document["settings"]["direction"] = "maximize"
-            print("The metric is maximized, because nothing says otherwise (optimize_mode, direction).")
-        made = console.post(f"workspaces/{room}/experiments", document)
-        self._attach(console, made)
+        self._start_on(console)
         self._belongs_to(started, run_mode)
 
     def run(self, port: int = 8080, wait_completion: bool = True, debug: bool = False) -> bool | None:
@@ -230,6 +224,16 @@ class Experiment(Readings):
         return trial_job(_first(self._connected().post(f"{self._path}/trials", {"params": parameters})))
 
     # --- below ---------------------------------------------------------------------------------------------
+
+    def _start_on(self, console: Console) -> None:
+        document = self.config.document(start=True)
+        room = self.config.workspace or finding.only_room(console)
+        finding.check_served(console, self.config.queue)
+        if not self.config.has_direction:
+            document["settings"]["direction"] = "maximize"
+            print("The metric is maximized, because nothing says otherwise (optimize_mode, direction).")
+        made = console.post(f"workspaces/{room}/experiments", document)
+        self._attach(console, made)
 
     def _attach(self, console: Console, told: dict[str, Any]) -> None:
         self._console, self.id, self.port = console, told["id"], console.port

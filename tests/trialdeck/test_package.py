@@ -1,0 +1,101 @@
+"""The distribution: built without a network, installed, small to import, good for old Pythons."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import trialdeck
+from trialdeck import packing
+
+ROOT = Path(__file__).parents[2]
+OLD = sorted(Path.home().glob(".pyenv/versions/3.8.*/bin/python3.8"))
+
+# Whatever the unit tests of the package do, in short: all modules, the configuration, shapes, an unreachable console.
+TOUR = """
+import glob, importlib, os, sys, trialdeck
+folder = os.path.dirname(trialdeck.__file__)
+for path in glob.glob(os.path.join(folder, "*.py")):
+    name = os.path.basename(path)[:-3]
+    if not name.startswith("__"):
+        importlib.import_module("trialdeck." + name)
+for name in trialdeck.__all__:
+    getattr(trialdeck, name)
+experiment = trialdeck.Experiment("local", id="mine")
+experiment.config.trialCommand = "python train.py"
+experiment.config.search_space = {"x": {"_type": "uniform", "_value": [0, 1]}}
+experiment.config.tuner.class_args["optimize_mode"] = "minimize"
+experiment.config.max_experiment_duration = "1.5h"
+document = experiment.config.document(start=True)
+assert document["name"] == "mine" and document["settings"]["max_duration_s"] == 5400, document
+assert trialdeck.trial.get_next_parameter() == {}
+from trialdeck import cli, data
+assert data.milliseconds("1970-01-01T00:00:01.5Z") == 1500
+sys.exit(cli.main(["ls", "--url", "http://127.0.0.1:9"]))
+"""
+
+
+def test_a_trial_pays_for_nothing_that_it_does_not_use():
+    """It is imported by every trial: what notebooks need is loaded when it is asked for."""
+    script = "import sys, trialdeck; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    loaded = set(done.stdout.split())
+    assert {name for name in loaded if name.startswith("trialdeck")} == {"trialdeck", "trialdeck.trial"}
+    assert not loaded & {"urllib.request", "http.client", "ssl", "socket", "subprocess", "difflib", "typing"}
+
+
+def test_what_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Experimint'"):
+        trialdeck.Experimint  # noqa: B018
+    assert set(trialdeck.__all__) <= set(dir(trialdeck))
+
+
+@pytest.mark.parametrize("python", [sys.executable, *map(str, OLD)])
+def test_it_runs_on_this_python_and_on_3_8(python, tmp_path):
+    """On 3.8 where there is one; its syntax and its names are checked anyway, by tests/house/test_floors.py."""
+    env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "TRIALDECK_HOME": str(tmp_path)}
+    done = subprocess.run([python, "-c", TOUR], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.stderr == (
+        "trialdeck: Nobody answers at http://127.0.0.1:9. Is the console running? (make up starts it)\n"
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_its_wheel_is_built_and_installed_without_a_network(tmp_path):
+    """`pip install ./trialdeck`: a package and a command, nothing else; the same bytes each time."""
+    command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "--no-cache-dir"]
+    env = {"PATH": os.environ["PATH"], "PIP_NO_INDEX": "1", "HOME": str(tmp_path)}
+    target = tmp_path / "installed"
+    done = subprocess.run(
+        [*command, "install", "--no-deps", "--target", target, ROOT / "trialdeck"],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    installed = {path.name for path in (target / "trialdeck").iterdir()} - {"__pycache__"}
+    assert installed == {path.name for path in (ROOT / "trialdeck").glob("*.py")} - {"packing.py"} | {
+        "py.typed"
+    }
+    said = subprocess.run(
+        [sys.executable, target / "bin" / "trialdeck", "--version"],
+        env={"PYTHONPATH": str(target)},
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout == f"trialdeck {trialdeck.__version__}\n", said.stderr
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        packing.build_wheel(str(tmp_path / name))
+    one, two = (next((tmp_path / name).iterdir()) for name in ("one", "two"))
+    assert one.name == f"trialdeck-{trialdeck.__version__}-py3-none-any.whl"
+    assert one.read_bytes() == two.read_bytes()
+    assert zipfile.ZipFile(one).testzip() is None

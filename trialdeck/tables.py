@@ -1,0 +1,72 @@
+"""Rows as tables: for a terminal, and as files with the same columns as the console's own."""
+
+from __future__ import annotations  # for Python 3.8
+
+import csv
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import TextIO
+
+COLUMNS = (
+    "number",
+    "id",
+    "state",
+    "value",
+    "last_value",
+    "last_step",
+    "duration_s",
+    "created_at",
+    "started_at",
+    "ended_at",
+    "worker",
+    "revision",
+    "source",
+    "attempt",
+    "rerun_of",
+    "failure",
+    "detail",
+    "exit_code",
+    "signal",
+    "gone_after_s",
+    "peak_memory",
+    "cpu_s",
+)
+
+
+def print_table(names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Columns as wide as they need; the last one runs on."""
+    table = [names, *rows]
+    widths = [max(len(row[place]) for row in table) for place in range(len(names) - 1)]
+    for row in table:
+        print("  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]]).rstrip())  # noqa: B905
+
+
+def write_rows(rows: Iterator[dict], file: TextIO, *, as_csv: bool) -> None:
+    """As the console's own .csv and .json: all columns, numbers in full; parameters are p.… in CSV."""
+    if not as_csv:
+        file.write("[")
+        for place, row in enumerate(rows):
+            told = {**{name: row.get(name) for name in COLUMNS}, "parameters": row["params"]}
+            file.write((",\n" if place else "\n") + json.dumps(told, ensure_ascii=False))
+        file.write("\n]\n")
+        return
+    kept = list(rows)
+    names = list(dict.fromkeys(name for row in kept for name in row["params"]))
+    writer = csv.writer(file, lineterminator="\r\n")
+    writer.writerow([*COLUMNS, *(f"p.{name}" for name in names)])
+    for row in kept:
+        values = [row.get(name) for name in COLUMNS] + [row["params"].get(name) for name in names]
+        writer.writerow([_cell(value) for value in values])
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, (bool, list, dict)):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value  # or a spreadsheet would calculate it
+    return repr(value) if isinstance(value, float) else value
