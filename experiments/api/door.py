@@ -8,7 +8,7 @@ from ninja import NinjaAPI
 
 from experiments import __version__
 
-from . import errors, workspaces
+from . import errors, nni, workspaces
 from .auth import Bearer, Session
 from .once import told
 from .problems import problem
@@ -31,6 +31,7 @@ api = NinjaAPI(
 api.add_decorator(told)
 errors.tell_in(api)
 api.add_router("", workspaces.router)
+api.add_router("", nni.router)
 
 
 def unknown(request: HttpRequest) -> HttpResponse:
