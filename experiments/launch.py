@@ -1,4 +1,4 @@
-"""Floor 3: a worker's life on its machine, and one trial from claim to settled.
+"""Floor 3: a worker's life on its machine, and its trials from claim to settled.
 
 `LocalWorker` owns a keeper (which owns the processes), a heartbeat thread and a writer thread. Each slot is a
 Celery task in a thread that calls `work`: claim, run, settle, claim again, until there is nothing to do.
@@ -10,75 +10,68 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, transaction
-from django.db.models import F
 
 from experiments import nudge
 from experiments.models import (
     Experiment,
+    ExperimentState,
     Failure,
     LogPiece,
     Outcome,
     Point,
     Refused,
-    Source,
     Trial,
-    TrialState,
     Worker,
     status,
 )
-from experiments.models.log import PIECE_BYTES
-from experiments.models.metric import MAX_POINTS
-from experiments.runner import command as commands
-from experiments.runner import outcome as outcomes
-from experiments.runner.dialects import native, nni
-from experiments.runner.dialects.reader import Reader
-from experiments.runner.dialects.told import Told
-from experiments.runner.folder import TrialFolder, environment
-from experiments.runner.log import LogReader
+from experiments.run import SHUTDOWN_GRACE_S, Run
+from experiments.runner.container import Engine
 from experiments.runner.machine import Machine
-from experiments.runner.pattern import PatternReader, read_json_metric
-from experiments.runner.process import Exit, Keeper, KeeperGone, LaunchError, Process, sweep
-from experiments.runner.report import Report
+from experiments.runner.process import Keeper, LaunchError, sweep
+from experiments.setup import Shelf
 
 logger = logging.getLogger(__name__)
 
-DIALECTS = (native, nni)
 BEAT_S = 0.5
 FLUSH_S = 0.5
-READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics, a flush
-SHUTDOWN_GRACE_S = 2.5  # so that `up` has ended everything within its 5 s, a busy machine included
 LATE_DELIVERY_S = 1.0
 MACHINE_S = 5.0  # between two looks at the machine
-TAIL_BYTES = 16 * 1024  # of the log, to find the reason in
 
 
 class Taken(Exception):
     """Another process uses this worker's folder. The text is a sentence for people."""
 
 
-class SetupFailed(Exception):
-    """The trial could not be prepared. The text is one line for its row."""
-
-
 class LocalWorker:
     """One worker process: `slots` trials at a time from `queues`, in their order."""
 
-    def __init__(self, *, name: str, queues: list[str], slots: int, data: Path, lease_s: float = 15) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        queues: list[str],
+        slots: int,
+        data: Path,
+        lease_s: float = 15,
+        container: str = "",
+        image: str = "",
+    ) -> None:
         self.name, self.queues, self.slots, self.lease_s = name, queues, slots, lease_s
         self.folder = data / "workers" / _file_name(name)
         self.trials_folder = data / "trials"
         self.outbox = self.folder / "outbox"
+        engine = Engine(container, installation=self.installation, default_image=image) if container else None
+        self.shelf = Shelf.below(data, engine=engine)
         self.ending = threading.Event()
         self.runs: dict[int, Run] = {}
         self.busy = 0
@@ -110,6 +103,7 @@ class LocalWorker:
         swept = sweep(installation=self.installation)
         if swept:
             logger.warning("Ended %s processes that the former worker left: %s", len(swept), swept)
+        self._sweep_containers()
         self._deliver_outbox()
         if host := Worker.lives_elsewhere(self.name, host=socket.gethostname()):
             raise Taken(f"A worker named {self.name} runs on {host}. Give this one another --name.")
@@ -143,6 +137,15 @@ class LocalWorker:
             logger.warning("Could not say goodbye: %s", error)
         self._file.close()  # and with it the lock
 
+    def _sweep_containers(self) -> None:
+        """Raises `Taken` when the engine cannot be used: every trial would fail by it."""
+        if not self.shelf.engine:
+            return
+        if said := self.shelf.engine.check():
+            raise Taken(said)
+        if left := self.shelf.engine.sweep():
+            logger.warning("Removed %s containers that the former worker left", len(left))
+
     def _register(self) -> Worker:
         return Worker.register(
             self.name,
@@ -151,6 +154,7 @@ class LocalWorker:
             queues=self.queues,
             slots=self.slots,
             lease_s=self.lease_s,
+            container=self.shelf.engine.program if self.shelf.engine else "",
         )
 
     def _take_back_claims(self) -> None:
@@ -209,6 +213,10 @@ class LocalWorker:
             self.out_of_service += 1
             logger.error("Trial %s left processes that cannot be killed: %s", trial, outcome.survivors)
         self._deliver(trial, outcome)
+        if run.ruin:
+            run.retrying(
+                lambda: trial.experiment.stop(by=None, target=ExperimentState.FAILED, because=run.ruin)
+            )
 
     # --- delivery ----------------------------------------------------------------------------------------
 
@@ -335,322 +343,6 @@ class LocalWorker:
                 batch.run.stored()
 
 
-class Run:
-    """One trial on this machine, from claim to outcome."""
-
-    def __init__(self, trial: Trial, worker: LocalWorker) -> None:
-        self.trial, self.worker = trial, worker
-        self.settings = trial.revision.settings
-        self.folder = TrialFolder(worker.trials_folder, trial.experiment.public_id, trial.number)
-        self.process: Process | None = None
-        self.began = time.monotonic()
-        self.lost = ""  # why this worker gave it up
-        self.finals: dict[str, Report] = {}
-        self._batch: Batch | None = None  # collected, not stored yet
-        self._readers: list[Reader] = []  # one for each dialect
-        self._log: LogReader | None = None
-        self._pattern: PatternReader | None = None
-        self._piece: LogPiece | None = None
-        self._stop_grace: float | None = None
-        self._has_ended = False
-        self._told: list[str] = []  # of the notes that are in the database
-
-    # --- run ---------------------------------------------------------------------------------------------
-
-    def execute(self) -> Outcome:
-        """Prepares, runs and reads one trial; returns how it ended. Does not touch the trial's state."""
-        try:
-            argv, cwd, env = self.prepare()
-            self.process = self.worker.keeper().launch(
-                key=str(self.trial), argv=argv, cwd=cwd, env=env, log=self.folder.log
-            )
-        except KeeperGone as gone:
-            return Outcome.lost(str(gone))
-        except (SetupFailed, LaunchError) as failed:
-            if self.worker.ending.is_set():
-                return Outcome.lost("The worker was shut down.")
-            return Outcome(failure=Failure.SETUP, detail=str(failed))
-        self.began = time.monotonic()
-        if self._stop_grace is not None:
-            self.process.stop(self._stop_grace)
-        self._retrying(lambda: self.trial.begun(pid=self.process.pid))
-        ended = self.process.wait()
-        self._drain()
-        return self._retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was away.")
-
-    def prepare(self) -> tuple[list[str], Path, dict[str, str]]:
-        """The folder, the script, the parameters, the environment."""
-        settings, trial = self.settings, self.trial
-        try:
-            shutil.rmtree(self.folder.path, ignore_errors=True)
-            self.folder.create()
-        except OSError as error:
-            raise SetupFailed(f"The trial's folder cannot be made: {error.strerror}.") from error
-        names = {
-            **trial.params,
-            "trial_id": trial.public_id,
-            "exp_id": trial.experiment.public_id,
-            "params": str(self.folder.parameters),
-            "output_dir": str(self.folder.output),
-        }
-        appended = commands.arguments(trial.params) if settings.passes_arguments else ()
-        argv = commands.argv(commands.render(settings.run_command, names, append=appended))
-        cwd = self._working_directory()
-        told = Told(
-            folder=self.folder,
-            experiment_id=trial.experiment.public_id,
-            number=trial.number,
-            params=trial.params,
-            objective=settings.metric,
-            cwd=cwd,
-        )
-        env = environment(
-            base=os.environ,
-            folder=self.folder,
-            experiment_id=trial.experiment.public_id,
-            trial_id=trial.public_id,
-            number=trial.number,
-            metric=settings.metric,
-            user=settings.environment,
-        )
-        try:
-            for dialect in DIALECTS:
-                env |= dialect.prepare(told)
-        except OSError as error:
-            raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
-        if earlier := self._retrying(self.previous_output):
-            env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
-        self._log = LogReader(self.folder.log)
-        if settings.source == "stdout":
-            self._pattern = PatternReader(settings.pattern, settings.metric)
-        self._readers = [dialect.listen(told) for dialect in DIALECTS]  # last: from now on the writer reads
-        return argv, cwd, env
-
-    def _working_directory(self) -> Path:
-        settings = self.settings
-        try:
-            cwd = Path(settings.directory).expanduser() if settings.directory else self.folder.path
-        except RuntimeError:
-            raise SetupFailed(
-                f"The working directory {settings.directory} names a user whom the worker {self.worker.name} does "
-                "not know. Write the whole path."
-            ) from None
-        if not cwd.is_absolute():
-            raise SetupFailed(f"The working directory {cwd} must be an absolute path.")
-        if not cwd.is_dir():
-            raise SetupFailed(f"The working directory {cwd} does not exist on the worker {self.worker.name}.")
-        return cwd
-
-    def previous_output(self) -> Path | None:
-        """TD-X2: the output folder of the nearest earlier attempt that left something in it on this machine, so
-        that a rerun or a retry can go on from its checkpoint. An attempt that died before it saved anything does
-        not hide what the one before it had saved."""
-        trial = self.trial
-        while trial.source in (Source.RERUN, Source.RETRY) and trial.rerun_of:
-            trial = trial.rerun_of
-            folder = TrialFolder(self.worker.trials_folder, self.trial.experiment.public_id, trial.number)
-            if _has_anything(folder.output):
-                return folder.output
-        return None
-
-    def outcome(self, ended: Exit) -> Outcome:
-        """What the exit, the log's tail and the metrics say together."""
-        if ended.lost:
-            sweep(installation=self.worker.installation)
-            return Outcome.lost("The worker's keeper was lost.")
-        facts = {
-            "exit_code": ended.code,
-            "signal": ended.signal,
-            "gone_after_s": ended.gone_after_s,
-            "peak_memory": ended.peak_memory_bytes,
-            "cpu_s": ended.cpu_s,
-            "survivors": tuple(ended.survivors),
-        }
-        found = self.objective(self.settings.selection)
-        value, metric_failure = (found, None) if isinstance(found, float) else (None, found)
-        is_done = ended.code == 0 and value is not None
-        if (self.lost or self.worker.ending.is_set()) and not is_done:
-            why = self.lost or "its worker was shut down"
-            return Outcome(failure=Failure.WORKER_LOST, detail=_sentence(why), **facts)
-        if self._stop_grace is not None:  # the row knows the target; what it has reached so far may count
-            return Outcome(value=value, so_far=self.so_far(), **facts)
-        tail = LogPiece.tail(self.trial.pk, size=TAIL_BYTES)
-        failure = outcomes.judge(ended, stopped=False, timed_out=False, log_tail=tail) or metric_failure
-        if failure:
-            return Outcome(value=value, failure=failure.kind, detail=failure.detail, **facts)
-        return Outcome(value=value, **facts)
-
-    def objective(self, selection: str) -> float | outcomes.Failure:
-        """The value that the search uses, or why there is none."""
-        settings = self.settings
-        if settings.source == "file":
-            path = Path(settings.metric_path)
-            root = Path(settings.directory).expanduser() if settings.directory else self.folder.path
-            report = read_json_metric(path if path.is_absolute() else root / path, settings.metric)
-            if isinstance(report, str):
-                return outcomes.Failure(Failure.NO_METRIC, report)
-            self.finals[report.name] = report
-        reports = list(self.finals.values())
-        if selection != "final":
-            names = list(settings.weights) or [settings.metric]
-            points = Point.objects.filter(trial=self.trial.pk, name__in=names).order_by("name", "step")
-            rows = points.values_list("name", "step", "value", "text")
-            reports = [Report(*row) for row in rows.iterator(chunk_size=5000)] + reports
-        return outcomes.final_value(
-            reports,
-            selection=selection,
-            direction=settings.direction,
-            objective=settings.metric,
-            weights=settings.weights or None,
-        )
-
-    def so_far(self) -> float | None:
-        """What an early-stopped trial is worth: its selection over what it reported, its last value for `final`."""
-        selection = self.settings.selection
-        if selection == "final":
-            last = Point.objects.filter(trial=self.trial.pk, name=self.settings.metric).exclude(value=None)
-            return last.order_by("-step").values_list("value", flat=True).first()
-        found = self.objective(selection)
-        return found if isinstance(found, float) else None
-
-    # --- told what to do (heartbeat thread) --------------------------------------------------------------
-
-    def obey(self, row: dict | None) -> None:
-        """Follows what the trial's row says now; `row` is None when the claim does not stand any more."""
-        if row is None:
-            self.stop(0)
-            return
-        limit_s = row["experiment__max_trial_duration_s"]
-        if row["state"] == TrialState.STOPPING:
-            self.stop(row["stop_grace_s"] or 0)
-        elif limit_s and self.process and time.monotonic() - self.began > limit_s:
-            trial = Trial.objects.select_related("experiment").get(pk=self.trial.pk)
-            if trial.time_out(limit_s=limit_s):
-                self.stop(trial.stop_grace_s or 0)
-
-    def stop(self, grace_s: float) -> None:
-        """Ends the process tree: terminate, grace, kill. Again, with a shorter grace, is possible."""
-        if self._stop_grace is not None and self._stop_grace <= grace_s:
-            return
-        self._stop_grace = grace_s
-        if self.process:
-            self.process.stop(grace_s)
-
-    def lose(self, why: str) -> None:
-        """This worker has to give the trial up."""
-        self.lost = self.lost or why
-        self.stop(SHUTDOWN_GRACE_S)
-
-    # --- what it reports and prints (writer thread, then its slot) ----------------------------------------
-
-    def collect(self) -> Batch | None:
-        """What is new; the same again until it was stored. Called within a flush only."""
-        if self._batch is None and self._readers:
-            self._batch = self._read()
-        return self._batch
-
-    def stored(self) -> None:
-        """What was collected is in the database."""
-        self._told, self._batch = self._batch.notes, None
-
-    def _read(self) -> Batch | None:
-        batch = Batch(self)
-        reports: list[Report] = []
-        for reader in self._readers:
-            reports += reader.drain() if self._has_ended else reader.new(READ_BYTES)
-        for piece in self._log.new(READ_BYTES):
-            if self._pattern:
-                reports += self._pattern.feed(piece.data)
-            self._add_to_log(batch, piece.offset, piece.data)
-        if self._has_ended and self._pattern:
-            reports += self._pattern.drain()
-        for report in reports:
-            if report.final:
-                self.finals[report.name] = report
-            else:
-                batch.points.append(
-                    Point(
-                        trial_id=self.trial.pk,
-                        name=report.name,
-                        step=report.step,
-                        value=report.value,
-                        text=report.text,
-                    )
-                )
-        batch.notes = self._notes()
-        return batch if batch.points or batch.pieces or batch.notes != self._told else None
-
-    def _add_to_log(self, batch: Batch, offset: int, data: bytes) -> None:
-        """Grows the open piece up to its size, so that a slow log does not make a row each half second."""
-        while data:
-            piece = self._piece
-            if piece is None or piece.size >= PIECE_BYTES or piece.offset + piece.size != offset:
-                piece = self._piece = LogPiece(trial_id=self.trial.pk, offset=offset, size=0, data=b"")
-            part = data[: PIECE_BYTES - piece.size]
-            piece.data += part
-            piece.size += len(part)
-            batch.pieces.append(piece)
-            data, offset = data[len(part) :], offset + len(part)
-        batch.log_bytes = offset
-
-    def _drain(self) -> None:
-        """Reads to the end of what it left."""
-        before = None
-        while before != (before := [each.position for each in (*self._readers, self._log)]):
-            self._retrying(lambda: self.worker.flush([self]))
-        self._has_ended = True
-        self._retrying(lambda: self.worker.flush([self]))
-
-    def _notes(self) -> list[str]:
-        """What was odd in what it reported, as sentences."""
-        said = []
-        dropped = sum(reader.dropped for reader in self._readers)
-        dropped += self._pattern.dropped if self._pattern else 0
-        if dropped:
-            said.append(f"{dropped:,} points were not kept: a series has at most {MAX_POINTS:,}.")
-        return said + [note for reader in self._readers for note in reader.notes()]
-
-    def _retrying(self, act: Callable) -> object:
-        """Does it as soon as the database is there. None when the worker ends before that."""
-        while True:
-            try:
-                return act()
-            except DatabaseError as error:
-                logger.warning("Trial %s waits for the database: %s", self.trial, error)
-                close_old_connections()
-                if self.worker.ending.wait(LATE_DELIVERY_S):
-                    return None
-
-
-class Batch:
-    """What one trial reported and printed between two flushes."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.points: list[Point] = []
-        self.pieces: list[LogPiece] = []
-        self.log_bytes: int | None = None
-        self.notes: list[str] = []
-
-    def store_summary(self) -> None:
-        """The trial's own columns that pages show while it runs."""
-        trial, settings = self.run.trial, self.run.settings
-        changes = {"version": F("version") + 1}
-        mine = [point for point in self.points if point.name == settings.metric]
-        if mine:
-            changes |= {"last_step": mine[-1].step, "last_value": mine[-1].value}
-        if self.log_bytes is not None:
-            changes["log_bytes"] = self.log_bytes
-            LogPiece.trim(trial.pk, total=self.log_bytes)
-        if self.notes:
-            changes["notes"] = self.notes
-        held = Trial.objects.filter(pk=trial.pk, claim=trial.claim, state__in=status.TRIAL_ALIVE)
-        held.update(**changes)  # a worker that lost it has no more to say
-        if mine and settings.early_stopping != "none":
-            Experiment.objects.filter(pk=trial.experiment_id).update(wake=F("wake") + 1)
-            nudge.experiment(trial.experiment_id)
-
-
 def worker_line(name: str) -> str:
     """The broker's name of the line that only this worker reads."""
     return f"worker.{name}"
@@ -658,17 +350,6 @@ def worker_line(name: str) -> str:
 
 def _file_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
-
-
-def _has_anything(folder: Path) -> bool:
-    try:
-        return any(path.name != nni.LOG_NAME for path in folder.iterdir())
-    except OSError:  # it is not on this machine, or may not be read
-        return False
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
 
 
 def _write_whole(path: Path, text: str) -> None:

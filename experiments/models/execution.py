@@ -30,8 +30,8 @@ class Execution:
 
     `reference` is a branch, tag or commit by `reference_kind`, empty: the default branch. `diff` without a
     repository is a script of its own. `packages` counts where `packages_from` is "list"; `original_packages` is
-    what had been specified before a run resolved it. `hyperparameters` are {group: {name: {value, type,
-    description}}}, values as text; `objects` are configuration texts by name.
+    what had been specified before a run resolved it, empty for the repository's list. `hyperparameters` are
+    {group: {name: {value, type, description}}}, values as text; `objects` are configuration texts by name.
     """
 
     repository: str = ""

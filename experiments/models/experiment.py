@@ -387,7 +387,7 @@ class Experiment(InLine, models.Model):
             project.workspace if project else self.workspace,
             by=by,
             name=name or f"Clone of {self.name}"[:200],
-            settings=self.settings,
+            settings=self.revision.as_it_ran,
             project=project or self.project,
             description=self.description if description is None else description,
             tags=self.tags,
@@ -474,10 +474,17 @@ class Experiment(InLine, models.Model):
             setattr(self, name, getattr(settings, name))
 
     def _revise(self, settings: Settings, *, by: User | None, note: str = "") -> None:
-        number = self.revision.number + 1 if self.revision else 1
-        self.revision = Revision.objects.create(
-            experiment=self, number=number, document=settings.document(), by=by, note=note[:200]
+        before = self.revision
+        self.revision = Revision(
+            experiment=self,
+            number=before.number + 1 if before else 1,
+            document=settings.document(),
+            by=by,
+            note=note[:200],
         )
+        if before:
+            self.revision.resolved = self.revision.inherits(before)
+        self.revision.save(force_insert=True)
 
     # --- queue ---------------------------------------------------------------------------------------------
 
@@ -632,6 +639,9 @@ class Experiment(InLine, models.Model):
             for state in status.TRIAL_STATES:
                 setattr(self, f"{state}_count", 0)
             self.epoch += 1
+            Revision.objects.filter(pk=self.revision_id).update(
+                resolved={}
+            )  # it starts anew: so do its names
             self.proposed_count, self.trace, self.best_value, self.best_number = 0, [], None, None
             self.ran_s, self.started_at, self.ended_at = 0, None, None
             return self.move(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
 from .exact import ExactJSONField
 from .people import User
 from .settings import Settings
+
+# Which settings a finding depends on.
+_CODE = ("repository", "reference_kind", "reference")
+MEANT_BY = {"commit": _CODE, "packages": (*_CODE, "binary", "packages_from", "packages")}
 
 
 class Revision(models.Model):
@@ -18,6 +23,7 @@ class Revision(models.Model):
     experiment = models.ForeignKey("Experiment", models.CASCADE, related_name="revisions")
     number = models.PositiveIntegerField()
     document = ExactJSONField()
+    resolved = ExactJSONField(default=dict)  # what names in it meant when it first ran: commit, packages
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     at = models.DateTimeField(default=timezone.now)
     note = models.CharField(max_length=200, blank=True)
@@ -32,3 +38,32 @@ class Revision(models.Model):
     @cached_property
     def settings(self) -> Settings:
         return Settings.stored(self.document)
+
+    @property
+    def as_it_ran(self) -> Settings:
+        """For a clone: the packages as they were resolved, and beside them the list that had been specified."""
+        settings, resolved = self.settings, self.resolved.get("packages")
+        if resolved is None:
+            return settings
+        original = settings.packages if settings.original_packages is None else settings.original_packages
+        if not resolved:
+            return settings
+        return replace(settings, packages_from="list", packages=resolved, original_packages=original)
+
+    def resolve(self, **found: str) -> dict[str, str]:
+        """Keeps what a name was found to mean; returns what holds: whoever was first has said it for all."""
+        with transaction.atomic():
+            row = Revision.objects.select_for_update(no_key=True).get(pk=self.pk)
+            row.resolved = {**found, **row.resolved}
+            row.save(update_fields=["resolved"])
+        self.resolved = row.resolved
+        return self.resolved
+
+    def inherits(self, earlier: Revision) -> dict[str, str]:
+        """What of an earlier revision's findings holds for this one as well: the names that have not changed."""
+        mine, theirs = self.settings, earlier.settings
+        kept = {}
+        for fact, names in MEANT_BY.items():
+            if fact in earlier.resolved and all(getattr(mine, n) == getattr(theirs, n) for n in names):
+                kept[fact] = earlier.resolved[fact]
+        return kept

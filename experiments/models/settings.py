@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from pathlib import PurePosixPath
 
 from experiments.runner import command as commands
 from experiments.runner import pattern as patterns
@@ -290,9 +291,12 @@ class Checker(ExecutionChecks):
         return value
 
     def directory(self) -> str:
-        """A path on the worker: here only its form can be looked at."""
+        """A path within the repository, or else on the worker: here only its form can be looked at."""
         path = self.text("directory", limit=1000, line=True)
-        if path and not path.startswith(("/", "~")):
+        if self.document.get("repository"):
+            if path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts:
+                self.fault("directory", "Write a path within the repository: not from /, and without ..")
+        elif path and not path.startswith(("/", "~")):
             self.fault(
                 "directory", "Write the whole path, from / or ~: it is looked up on the worker's machine."
             )

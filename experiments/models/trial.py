@@ -353,6 +353,12 @@ class Trial(models.Model):
             pid=pid, version=F("version") + 1
         )
 
+    def logged(self, size: int) -> None:
+        """Its log has so many bytes by now."""
+        Trial.objects.filter(pk=self.pk, claim=self.claim, state__in=status.TRIAL_ALIVE).update(
+            log_bytes=size, version=F("version") + 1
+        )
+
     # --- stopped -----------------------------------------------------------------------------------------
 
     def stop(self, *, by: User | None) -> bool:

@@ -38,6 +38,7 @@ class Worker(models.Model):
     queues = models.JSONField(default=list)  # names, in strict order
     slots = models.PositiveIntegerField()
     lease_s = models.FloatField(default=15)
+    container = models.CharField(max_length=16, blank=True)  # docker or podman: it runs every trial in one
     beat = models.BigIntegerField(default=0)
     is_draining = models.BooleanField(default=False)
     started_at = models.DateTimeField(default=timezone.now)
@@ -56,7 +57,15 @@ class Worker(models.Model):
 
     @classmethod
     def register(
-        cls, name: str, *, host: str, pid: int, queues: list[str], slots: int, lease_s: float
+        cls,
+        name: str,
+        *,
+        host: str,
+        pid: int,
+        queues: list[str],
+        slots: int,
+        lease_s: float,
+        container: str = "",
     ) -> Worker:
         """The row of a worker that starts now. Its former self's boot ends here: nothing of it is accepted."""
         with transaction.atomic():
@@ -69,6 +78,7 @@ class Worker(models.Model):
                     "queues": queues,
                     "slots": slots,
                     "lease_s": lease_s,
+                    "container": container,
                     "beat": 0,
                     "started_at": timezone.now(),
                     "heard_at": timezone.now(),

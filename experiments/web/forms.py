@@ -385,7 +385,7 @@ class NewExperiment(ExperimentForm):
 
     def _told(self, cleaned: dict) -> dict:
         """What this form does not ask for, a clone has from its parent."""
-        told = self.parent.settings.document() if self.parent else {}
+        told = self.parent.revision.as_it_ran.document() if self.parent else {}
         kept = {name: value for name, value in told.items() if name not in self.fields}
         return {**kept, **super()._told(cleaned)}
 

@@ -15,6 +15,7 @@ from experiments.management.arguments import (
     refuse,
     whole_number,
 )
+from experiments.runner.container import ENGINES
 
 # How long a worker may be silent before its trials are given to others: short where broker and workers share
 # a machine, patient where a network lies between.
@@ -32,20 +33,32 @@ class Command(BaseCommand):
         )
         parser.add_argument("--slots", default=default_slots(), help="trials at once (default: one per core)")
         parser.add_argument("--name", default=socket.gethostname(), help="default: this machine's name")
+        parser.add_argument(
+            "--container", choices=ENGINES, default="", help="run every trial in a container, by this engine"
+        )
+        parser.add_argument(
+            "--image", default="", help="with --container: for experiments that name no image of their own"
+        )
         add_data_argument(parser)
 
-    def handle(self, *, queue: list[str], slots: str | int, name: str, **_: object) -> None:
+    def handle(
+        self, *, queue: list[str], slots: str | int, name: str, container: str, image: str, **_: object
+    ) -> None:
         slots = whole_number(slots, name="--slots", low=1, high=512)
         if not NAME.fullmatch(name):
             refuse(
                 f"--name {name!r} cannot be used: letters, digits, dots, dashes and underscores, at most 63, "
                 "beginning with a letter or digit."
             )
+        if image and (not container or image.startswith("-")):
+            refuse(
+                "--image names the image that --container uses. Give --container docker or podman as well."
+            )
         check_one_machine()
         check_database()
         names = list(dict.fromkeys(queue or ["default"]))
         lines = lines_of(names)
-        start_worker(name, queues=names, slots=slots)
+        start_worker(name, queues=names, slots=slots, container=container, image=image)
         serve(f"{name}@{socket.gethostname()}", lines=[*lines, f"worker.{name}"], threads=slots)
 
 
@@ -71,7 +84,7 @@ def lines_of(names: list[str]) -> list[str]:
     return [known[name] for name in names]
 
 
-def start_worker(name: str, *, queues: list[str], slots: int) -> None:
+def start_worker(name: str, *, queues: list[str], slots: int, container: str = "", image: str = "") -> None:
     """Makes this process the trial worker `name`. Refuses when another process is it already."""
     from experiments import tasks
     from experiments.launch import LocalWorker, Taken
@@ -81,7 +94,17 @@ def start_worker(name: str, *, queues: list[str], slots: int) -> None:
         os.environ.get("TRIALDECK_LEASE_S", usual), name="TRIALDECK_LEASE_S", low=4, high=3600
     )
     try:
-        tasks.serve(LocalWorker(name=name, queues=queues, slots=slots, data=settings.DATA, lease_s=lease_s))
+        tasks.serve(
+            LocalWorker(
+                name=name,
+                queues=queues,
+                slots=slots,
+                data=settings.DATA,
+                lease_s=lease_s,
+                container=container,
+                image=image,
+            )
+        )
     except Taken as error:
         refuse(str(error))
 

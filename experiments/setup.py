@@ -1,0 +1,230 @@
+"""Floor 3: what must be there before a trial's process can start: its code, its packages, its container.
+
+What a name means (a branch, a list of packages) is found out once for a revision, by whoever comes first, and kept
+on it, so that all its trials run the same, on whatever machine.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from experiments.models import Settings, Trial
+from experiments.models.execution import LITERAL
+from experiments.runner.checkout import SourceError, Sources
+from experiments.runner.container import ContainerError, Engine, Job
+from experiments.runner.folder import Escapes, TrialFolder, inside, package_folder
+from experiments.runner.packages import Environments, PackagesError, activated
+
+# What the engine's client reads itself: a trial's variable of such a name must not reach the client.
+_CLIENTS = ("PATH", "HOME", "DOCKER_", "CONTAINER_", "XDG_", "LD_", "SSH_")
+
+
+class SetupFailed(Exception):
+    """The trial could not be prepared. The text is one line for its row; `told` all that a tool said."""
+
+    def __init__(self, sentence: str, told: str = "") -> None:
+        super().__init__(sentence)
+        self.told = told
+
+
+@dataclass
+class Shelf:
+    """What this worker's machine keeps for all its trials."""
+
+    sources: Sources
+    environments: Environments
+    engine: Engine | None = None
+
+    @classmethod
+    def below(cls, data: Path, *, engine: Engine | None = None) -> Shelf:
+        return cls(Sources(data / "sources"), Environments(data / "environments"), engine)
+
+
+@dataclass
+class Place:
+    """Where a trial runs: `cwd`, and the Python environment (None: the worker's own)."""
+
+    cwd: Path
+    environment: Path | None = None
+    requirements: Path | None = None  # to be installed within the container
+
+    def activated(self, env: dict[str, str]) -> dict[str, str]:
+        return activated(env, self.environment) if self.environment else env
+
+
+@dataclass
+class Setup:
+    """Prepares one trial. `is_cancelled` is asked while git and uv work."""
+
+    trial: Trial
+    settings: Settings
+    folder: TrialFolder
+    shelf: Shelf
+    is_cancelled: Callable[[], bool]
+    worker: str = ""
+    ruin: str = ""  # why no trial of this experiment can ever be prepared
+    _held: ExitStack = field(default_factory=ExitStack)
+
+    @contextmanager
+    def ready(self) -> Iterator[Place]:
+        """The place, kept while the block runs; the code's copy goes at its end. Raises `SetupFailed`."""
+        with self._held:
+            try:
+                tree = self._tree()
+                place = Place(self._directory(tree))
+                self._packages(place, tree)
+            except (SourceError, PackagesError) as failed:
+                raise SetupFailed(str(failed), getattr(failed.__cause__, "told", "")) from failed
+            except OSError as error:
+                raise SetupFailed(f"The code cannot be laid out: {error.strerror or error}.") from error
+            yield place
+
+    @property
+    def code(self) -> Path:
+        """The trial's own copy of its code."""
+        return self.folder.path / "code"
+
+    # --- code ------------------------------------------------------------------------------------------------
+
+    def _tree(self) -> Path | None:
+        settings, sources = self.settings, self.shelf.sources
+        if not settings.repository and not (settings.diff and not settings.command):
+            return None
+        tree = None
+        if settings.repository:
+            commit = self.trial.revision.resolved.get("commit") or self._resolve_commit()
+            tree = sources.tree(settings.repository, commit, is_cancelled=self.is_cancelled)
+        sources.copy(
+            self.code, tree=tree, diff=settings.diff, literal=LITERAL, is_cancelled=self.is_cancelled
+        )
+        return self.code
+
+    def _resolve_commit(self) -> str:
+        settings = self.settings
+        try:
+            commit = self.shelf.sources.resolve(
+                settings.repository,
+                settings.reference_kind,
+                settings.reference,
+                is_cancelled=self.is_cancelled,
+            )
+        except SourceError as failed:
+            # Nothing has run by this revision yet, and nothing can: the experiment itself cannot go on.
+            self.ruin = str(failed)
+            raise
+        return self.trial.revision.resolve(commit=commit)["commit"]
+
+    def _directory(self, tree: Path | None) -> Path:
+        said = self.settings.directory
+        if tree is not None:
+            try:
+                cwd = inside(tree, said) if said.strip("./") else tree
+            except Escapes as error:
+                raise SetupFailed(str(error)) from None
+            if not cwd.is_dir():
+                raise SetupFailed(f"There is no folder {said} in the repository at this commit.")
+            return cwd
+        try:
+            cwd = Path(said).expanduser() if said else self.folder.path
+        except RuntimeError:
+            raise SetupFailed(
+                f"The working directory {said} names a user whom the worker {self.worker} does not know. Write the "
+                "whole path."
+            ) from None
+        if not cwd.is_absolute():
+            raise SetupFailed(f"The working directory {cwd} must be an absolute path.")
+        if not cwd.is_dir():
+            raise SetupFailed(f"The working directory {cwd} does not exist on the worker {self.worker}.")
+        return cwd
+
+    # --- packages --------------------------------------------------------------------------------------------
+
+    def _packages(self, place: Place, tree: Path | None) -> None:
+        chosen = self.settings.packages_from
+        if chosen == "worker":
+            return
+        if chosen == "repository" and tree is not None and not (tree / "requirements.txt").is_file():
+            raise SetupFailed("There is no requirements.txt in the repository at this commit.")
+        if self.shelf.engine:
+            place.requirements = self._listed(tree) if chosen != "none" else None
+            return
+        python = self._python()
+        resolved = "" if chosen == "none" else self._resolved(tree, python)
+        place.environment = self._held.enter_context(
+            self.shelf.environments.held(resolved, python=python, is_cancelled=self.is_cancelled)
+        )
+
+    def _resolved(self, tree: Path | None, python: str) -> str:
+        known = self.trial.revision.resolved.get("packages")
+        if known is not None:
+            return known
+        resolved = self.shelf.environments.resolve(
+            self._listed(tree), python=python, is_cancelled=self.is_cancelled
+        )
+        return self.trial.revision.resolve(packages=resolved)["packages"]
+
+    def _listed(self, tree: Path | None) -> Path:
+        if self.settings.packages_from == "repository" and tree is not None:
+            return tree / "requirements.txt"
+        file = self.folder.path / "requirements.txt"
+        file.write_text(self.settings.packages + "\n", "utf-8")
+        return file
+
+    def _python(self) -> str:
+        """The Python that the settings name, such as python3.12; else the worker's own."""
+        name = Path(self.settings.binary).name
+        return self.settings.binary if name.startswith("python") and name != "python" else sys.executable
+
+    # --- container -------------------------------------------------------------------------------------------
+
+    def contained(
+        self, script: str, place: Place, env: dict[str, str], *, base: dict[str, str], previous: Path | None
+    ) -> tuple[list[str], dict[str, str]]:
+        """The engine's command line for this script, and the environment of its client. Raises `SetupFailed`."""
+        engine, settings, trial = self.shelf.engine, self.settings, self.trial
+        image = settings.image or engine.default_image
+        if not image:
+            raise SetupFailed(
+                f"The worker {self.worker} runs trials in containers, and neither this experiment names an image nor "
+                "the worker has one of its own (--image)."
+            )
+        told = {name: value for name, value in env.items() if base.get(name) != value}
+        told.pop("PATH", None)
+        package = package_folder(self.folder.root)
+        told["PYTHONPATH"] = package
+        mounts = {
+            self.folder.path: True,
+            Path(package): False,
+            (Path(package) / "trialdeck").resolve(): False,
+        }
+        if not place.cwd.is_relative_to(self.folder.path):
+            mounts[place.cwd] = True
+        if previous:
+            mounts[previous] = False
+        setup = settings.setup_script
+        if place.requirements:
+            setup += f"\npython -m pip install --quiet -r '{place.requirements}'"
+        job = Job(
+            name=self.container,
+            trial=trial.public_id,
+            image=image,
+            script=script,
+            cwd=place.cwd,
+            env={name: value for name, value in told.items() if not name.startswith(_CLIENTS)},
+            mounts=mounts,
+            arguments=settings.image_arguments,
+            setup=setup,
+        )
+        try:
+            return engine.argv(job), {**base, **job.env}
+        except ContainerError as failed:
+            raise SetupFailed(str(failed)) from failed
+
+    @property
+    def container(self) -> str:
+        """The name of this trial's container: another claim is another container."""
+        return f"trialdeck-{self.trial.public_id}-{self.trial.claim}"

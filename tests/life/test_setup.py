@@ -1,0 +1,233 @@
+"""What must be there before a trial starts: code from git, packages, a container. As real processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from experiments.conduct import conduct
+from experiments.launch import LocalWorker, Taken
+from experiments.models import LogPiece, Outcome, Queue, Trial, Worker
+from experiments.runner.container import Engine
+from experiments.setup import Shelf
+from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
+from tests.runner.test_checkout import DIFF, commit, git, repository  # noqa: F401  the fixture
+from tests.runner.test_packages import shelf  # noqa: F401  the fixture
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
+
+TELLS = """\
+import os, trialdeck
+print("told", {told})
+open("written", "x")
+trialdeck.report_final_result(1)
+"""
+
+# Stands where docker would: keeps what it was told, and runs the script as a container would.
+RUNS = f"""#!{sys.executable}
+import json, os, sys
+words = sys.argv[1:]
+with open(os.environ["RECORD"], "a") as file:
+    file.write(json.dumps(words) + "\\n")
+if words[0] == "run":
+    os.chdir(words[words.index("--workdir") + 1])
+    os.execvp("sh", ["sh", *words[-3:]])
+"""
+
+
+def log_of(trial):
+    return LogPiece.tail(trial.pk, size=10_000).decode()
+
+
+def test_all_trials_run_the_commit_that_the_first_one_found(draft, local, alice, repository):  # noqa: F811
+    """CML-S1: the last commit in the branch is looked up when the experiment starts, and recorded; a trial that
+    writes into its folder is in nobody's way, and the copy goes with it."""
+    first = commit(repository, TELLS.format(told="'first'"))
+    experiment = draft(repository=str(repository), command="", script="train.py", max_trials=2, concurrency=1)
+    experiment.enqueue(by=alice)
+    experiment.revision.resolve(commit=first)
+    second = commit(repository, TELLS.format(told="'second'"))
+    assert live(experiment, local).state == "completed"
+    assert [trial.state for trial in experiment.trials.all()] == ["succeeded", "succeeded"]
+    assert all("told first" in log_of(trial) for trial in experiment.trials.all())
+    assert not list(local.trials_folder.rglob("code"))
+
+    again = experiment.clone(by=alice)
+    again.enqueue(by=alice)
+    assert live(again, local).state == "completed"
+    again.revision.refresh_from_db()
+    assert again.revision.resolved["commit"] == second
+    assert "told second" in log_of(again.trials.first())
+
+
+def test_an_update_keeps_the_commit(draft, local, alice, repository):  # noqa: F811
+    """CML-S1, TD-U1: more trials are not other code; another branch is."""
+    experiment = draft(repository=str(repository), command="", script="train.py")
+    experiment.revision.resolve(commit="a" * 40, packages="x==1")
+    more = {**experiment.settings.document(), "max_trials": 99}
+    experiment.edit(type(experiment.settings).checked(more), by=alice, seen=1)
+    assert experiment.revision.resolved == {"commit": "a" * 40, "packages": "x==1"}
+    experiment.edit(type(experiment.settings).checked({**more, "reference": "other"}), by=alice, seen=2)
+    assert experiment.revision.resolved == {}
+
+
+def test_uncommitted_changes_are_applied(draft, local, alice, repository):  # noqa: F811
+    """CML-S3"""
+    diff = DIFF.replace('+print("changed")', "+import trialdeck\n+trialdeck.report_final_result(7)").replace(
+        "@@ -1 +1 @@", "@@ -1 +1,2 @@"
+    )
+    experiment = draft(repository=str(repository), command="", script="train.py", diff=diff, max_trials=1)
+    experiment.enqueue(by=alice)
+    live(experiment, local)
+    assert experiment.trials.get().value == 7
+
+
+def test_changes_that_do_not_apply_fail_the_trial_with_gits_word(draft, local, alice, repository):  # noqa: F811
+    """CML-S3: in setup; the whole message is the trial's log."""
+    experiment = draft(
+        repository=str(repository),
+        command="",
+        script="train.py",
+        diff=DIFF.replace("first", "another"),
+        max_trials=1,
+    )
+    experiment.enqueue(by=alice)
+    live(experiment, local)
+    trial = experiment.trials.get()
+    assert (trial.state, trial.failure) == ("failed", "setup")
+    assert trial.detail == "The uncommitted changes do not apply: error: train.py: patch does not apply"
+    assert "patch failed: train.py:1" in log_of(trial)
+
+
+def test_a_script_without_a_repository(draft, local, alice):  # noqa: F811
+    """CML-S3: a text that is no diff of anything is the script itself."""
+    experiment = draft(command="", diff=TELLS.format(told="os.getcwd()"), binary=sys.executable, max_trials=1)
+    experiment.enqueue(by=alice)
+    live(experiment, local)
+    assert experiment.trials.get().state == "succeeded"
+
+
+def test_a_repository_that_cannot_be_had_fails_the_experiment(draft, local, alice, tmp_path):  # noqa: F811
+    """product.md §2: the search itself cannot go on, and says why."""
+    experiment = draft(repository=str(tmp_path / "nothing"), command="", script="train.py", concurrency=2)
+    experiment.enqueue(by=alice)
+    assert live(experiment, local).state == "failed"
+    assert "cannot be fetched" in experiment.reason
+    assert {trial.state for trial in experiment.trials.all()} <= {"failed", "stopped"}
+
+
+def test_packages_are_resolved_once_and_a_clone_begins_with_them(draft, local, alice, shelf):  # noqa: F811
+    """CML-S2: specified and resolved are both kept; the clone of a run starts from the resolved list."""
+    experiment = draft(
+        command="python -c 'import mine, yours, trialdeck; trialdeck.report_final_result(2)'",
+        packages_from="list",
+        packages=f"{shelf}mine",
+        max_trials=1,
+    )
+    experiment.enqueue(by=alice)
+    live(experiment, local)
+    assert experiment.trials.get().state == "succeeded", log_of(experiment.trials.get())
+    settings = experiment.clone(by=alice).settings
+    assert settings.packages.splitlines()[-2:] == ["mine==2.0", "yours==0.5"]
+    assert settings.original_packages == f"{shelf}mine"
+    assert experiment.settings.original_packages is None
+
+
+def test_packages_that_cannot_be_had_fail_in_setup(draft, local, alice, shelf):  # noqa: F811
+    """CML-S2: the resolver's message."""
+    experiment = draft(packages_from="list", packages=f"{shelf}nothere", max_trials=1)
+    experiment.enqueue(by=alice)
+    live(experiment, local)
+    trial = experiment.trials.get()
+    assert trial.failure == "setup"
+    assert "nothere" in trial.detail and "nothere" in log_of(trial)
+
+
+def test_stop_ends_a_setup(draft, local, alice):  # noqa: F811
+    """PAI-T1: while code is fetched, here from a server that never answers, there is no process yet, and nobody
+    waits for git."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/code.git"
+        experiment = draft(repository=address, command="", script="train.py", max_trials=1)
+        experiment.enqueue(by=alice)
+        conduct(experiment.pk)
+        trial = Trial.take(local.row, ["default"])
+        running = threading.Thread(target=local.run, args=[Trial.objects.get(pk=trial.pk)])
+        running.start()
+        silent.accept()  # git is there, and waits
+        trial.stop(by=alice)
+        running.join(30)
+    trial.refresh_from_db()
+    assert (trial.state, trial.failure, trial.pid) == ("stopped", "", None)
+
+
+@pytest.fixture
+def docker(tmp_path, monkeypatch):
+    program = tmp_path / "bin/docker"
+    program.parent.mkdir()
+    program.write_text(RUNS)
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("RECORD", str(tmp_path / "record"))
+    return tmp_path / "record"
+
+
+@pytest.fixture
+def contained(docker, broker, data):
+    """A worker in container mode."""
+    Queue.default()
+    worker = LocalWorker(
+        name="boxes", queues=["default"], slots=2, data=data, container="docker", image="base:1"
+    )
+    worker.start()
+    yield worker
+    worker.end()
+
+
+def test_a_trial_runs_in_its_container_and_takes_it_along(draft, contained, alice, docker):
+    """CML-D1: the image, or the worker's own; parameters in, metrics out, removed at the end; no value of a
+    variable on the command line."""
+    experiment = draft(
+        command="python3 -c 'import trialdeck; trialdeck.report_final_result(3)'",
+        environment={"TOKEN": "s3cret"},
+        image_arguments="--shm-size=1g",
+        setup_script="echo prepared",
+        max_trials=1,
+    )
+    experiment.enqueue(by=alice)
+    live(experiment, contained)
+    trial = experiment.trials.get()
+    assert (trial.state, trial.value) == ("succeeded", 3), log_of(trial)
+    assert "prepared" in log_of(trial)
+    said = docker.read_text()
+    assert "base:1" in said and "--shm-size=1g" in said and "s3cret" not in said
+    assert f'["rm", "--force", "--volumes", "trialdeck-{experiment.public_id}-1-1"]' in said
+    assert Worker.objects.get(name="boxes").container == "docker"
+
+
+def test_without_an_image_it_says_what_to_do(draft, contained, alice):
+    """CML-D1"""
+    contained.shelf = Shelf.below(contained.folder, engine=Engine("docker", installation="x"))
+    experiment = draft(max_trials=1)
+    experiment.enqueue(by=alice)
+    live(experiment, contained)
+    trial = experiment.trials.get()
+    assert trial.failure == "setup" and "--image" in trial.detail
+
+
+def test_a_worker_whose_engine_is_missing_does_not_start(broker, data, monkeypatch):
+    """CML-D1: said at once, instead of by every trial."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(Taken, match="docker is not installed here"):
+        LocalWorker(name="none", queues=["default"], slots=1, data=Path(data), container="docker").start()
+
+
+def test_an_outcome_says_nothing_by_itself():
+    """A setup that was broken off is no failure of its own: the stop's target decides."""
+    assert Outcome().failure == ""
