@@ -10,6 +10,8 @@ TRIALDECK_EMAIL_URL   smtps://user:password@host[:465] (or smtp+starttls://, smt
 TRIALDECK_EMAIL_FROM  the sender of letters
 TRIALDECK_REMOTE_USER_HEADER  believe this header of a proxy about who is signed in; see docs/people.md first
 TRIALDECK_TRUSTED_PROXIES     the addresses of proxies in front, separated by commas
+TRIALDECK_OIDC_ISSUER  the OpenID provider that knows your people; with it _CLIENT_ID, _CLIENT_SECRET and, if need be,
+                      _NAME, _SCOPES, _ALGORITHM, _KNOWS_BY, _ADMITS; see docs/people.md
 TRIALDECK_STATIC      where collected static files lie (default: staticfiles, beside manage.py)
 TRIALDECK_DEBUG       1 for development: error pages with tracebacks, static files without a manifest
 TRIALDECK_API_RATE    requests that a token or a person may send to the API: 600/min by default, 0 for no limit
@@ -27,7 +29,7 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from console import database, secret
+from console import database, provider, secret
 from experiments import broker
 
 
@@ -80,6 +82,7 @@ if REMOTE_USER_HEADER and not TRUSTED_PROXIES:
         "TRIALDECK_REMOTE_USER_HEADER needs TRIALDECK_TRUSTED_PROXIES: from anywhere else the header could be "
         "anybody's."
     )
+OPENID = provider.of(os.environ)
 
 INSTALLED_APPS = [
     "experiments",
@@ -149,6 +152,7 @@ AUTHENTICATION_BACKENDS = [
     "experiments.web.passwords.Patience",
     "django.contrib.auth.backends.ModelBackend",
     *(["console.remote.Vouched"] if REMOTE_USER_HEADER else []),
+    *(["console.openid.ByProvider"] if OPENID else []),
 ]
 # Counts wrong passwords, in each process by itself.
 CACHES = {

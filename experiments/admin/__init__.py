@@ -181,7 +181,7 @@ class Users(UserAdmin):
     actions = ("make_sign_in_link",)
     fieldsets = (
         (None, {"fields": ("username", "password")}),
-        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Person", {"fields": ("first_name", "last_name", "email", "openid")}),
         (
             "Rights",
             {

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 class User(AbstractUser):
     """A person. An administrator is a superuser: creates accounts and workspaces, manages queues and workers."""
 
+    openid = models.CharField(
+        "OpenID identity",
+        max_length=500,
+        null=True,
+        blank=True,
+        unique=True,
+        help_text="Issuer and subject of who signs in to this account by OpenID. Emptied, the next who fits is bound.",
+    )
+
     # The token with which a program acts for this person now: it lessens all rights. Not a column.
     token: Token | None = None
 

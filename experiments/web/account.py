@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import BACKEND_SESSION_KEY, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
@@ -19,6 +20,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from experiments.models import Refused, User
 
 BY_PASSWORD = "django.contrib.auth.backends.ModelBackend"  # one-time links count as such
+BY_OPENID = "console.openid.ByProvider"
+PROXY = "the proxy in front of Trialdeck"
 NEW_PASSWORD = "At least 8 characters; not only digits, not a common word, not like your name."
 
 
@@ -33,6 +36,8 @@ class Person(forms.Form):
         super().__init__(*given, label_suffix="", **named)
         for name, kind in (("first_name", "given-name"), ("last_name", "family-name"), ("email", "email")):
             self.fields[name].widget.attrs["autocomplete"] = kind
+        if are_emails_kept():
+            del self.fields["email"]
 
 
 class Elsewhere(forms.Form):
@@ -57,9 +62,17 @@ class Elsewhere(forms.Form):
         return self.cleaned_data["password"]
 
 
-def is_by_proxy(request: HttpRequest) -> bool:
-    """Did somebody else's sign-in vouch for this person? Then Trialdeck keeps no password for them."""
-    return request.session.get(BACKEND_SESSION_KEY, BY_PASSWORD) != BY_PASSWORD
+def who_vouches(request: HttpRequest) -> str:
+    """Whose sign-in brought this person here; empty: ours. Then Trialdeck keeps no password for them."""
+    backend = request.session.get(BACKEND_SESSION_KEY, BY_PASSWORD)
+    if backend == BY_PASSWORD:
+        return ""
+    return settings.OPENID.name if backend == BY_OPENID and settings.OPENID else PROXY
+
+
+def are_emails_kept() -> bool:
+    """Does an e-mail address open an account? Then its owner must not give themselves somebody else's."""
+    return settings.OPENID is not None and settings.OPENID.knows_by == "email"
 
 
 @login_required
@@ -110,7 +123,8 @@ def _draw(
         "elsewhere": elsewhere or Elsewhere(user=user),
         "memberships": list(user.memberships.select_related("workspace").order_by("workspace__slug")),
         "has_password": user.has_usable_password(),
-        "is_by_proxy": is_by_proxy(request),
+        "who_vouches": who_vouches(request),
+        "is_by_proxy": who_vouches(request) == PROXY,  # whose sessions end with its word
     }
     return render(request, "account/show.html", context, status=status)
 
@@ -124,11 +138,8 @@ class ChangePassword(LoginRequiredMixin, PasswordChangeView):
     extra_context = {"nav": "account"}
 
     def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-        if request.user.is_authenticated and is_by_proxy(request):
-            raise Refused(
-                "You were signed in by the proxy in front of Trialdeck, which knows your password; "
-                "Trialdeck keeps none."
-            )
+        if request.user.is_authenticated and (whose := who_vouches(request)):
+            raise Refused(f"You were signed in by {whose}, which knows your password; Trialdeck keeps none.")
         return super().dispatch(request, *args, **kwargs)
 
     def get_form_class(self) -> type[forms.Form]:

@@ -131,7 +131,7 @@ class SignIn(AnySignIn):
     authentication_form = SignInForm
 
     def get_context_data(self, **kwargs: object) -> dict:
-        return super().get_context_data(**kwargs) | {"has_email": has_email()}
+        return super().get_context_data(**kwargs) | {"has_email": has_email(), "openid": settings.OPENID}
 
     def form_invalid(self, form: SignInForm) -> HttpResponse:
         response = super().form_invalid(form)

@@ -1,0 +1,5 @@
+"""The console's addresses, as they are with a provider."""
+
+from console import openid, urls
+
+urlpatterns = [*urls.urlpatterns, *openid.urlpatterns]
