@@ -7,20 +7,15 @@ Status 0: done; 1: an error, told in one line on standard error; 2: a command th
 from __future__ import annotations  # for Python 3.8
 
 import argparse
-import importlib
-import importlib.util
 import os
 import sys
 
-from trialdeck import __version__, commands, errors
+from trialdeck import __version__, bridge, commands, errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
-
-# Modules with commands of their own: add_command(subparsers, parents=[…]).
-MORE = ("trialdeck.bridge",)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,9 +57,9 @@ def parser() -> argparse.ArgumentParser:
     _reading(found, where)
     _changing(found, where)
     _console(found)
-    for name in MORE:
-        if importlib.util.find_spec(name):
-            importlib.import_module(name).add_command(found, parents=[where])
+    bridge.arguments(
+        _add(found, "nni-bridge", commands.nni_bridge, "Let NNI's own client steer an experiment.")
+    )
     return top
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from trialdeck import embedded, errors, finding, where
+from trialdeck import bridge, embedded, errors, finding, where
 from trialdeck.config import ExperimentConfig, seconds
 from trialdeck.console import Console
 from trialdeck.data import RunMode
@@ -74,7 +74,7 @@ def resume(args: argparse.Namespace) -> int | None:
 def clone(args: argparse.Namespace) -> None:
     experiment = _experiment(args)
     told = {"start": args.start, **({"name": args.name} if args.name else {})}
-    made = experiment._act("clone", **told)
+    made = experiment._connected().post(f"{experiment._path}/clone", told)
     print(f"{made['id']} {made['url']}")
 
 
@@ -231,6 +231,12 @@ def down(args: argparse.Namespace) -> None:
             )
         time.sleep(0.05)
     print(f"The console on port {found[0]['port']} has ended.")
+
+
+def nni_bridge(args: argparse.Namespace) -> int:
+    """Here --port is the bridge's own."""
+    console = where.find(args.url, args.token or None)
+    return bridge.run(console, args.experiment, port=args.port)
 
 
 def _console(args: argparse.Namespace) -> Console:

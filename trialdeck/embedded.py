@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 READY_WITHIN_S = 180.0
 END_WITHIN_S = 15.0
 # Another program's database and broker, very likely: the embedded console has its own.
-NOT_OURS = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "TRIALDECK_STATIC", "TRIALDECK_READY")
+NOT_OURS = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "TRIALDECK_READY")
 
 
 class Embedded:

@@ -215,7 +215,7 @@ def _ask(
         "back": back,
         "action": request.path,
         "is_paused": experiment.state == ExperimentState.PAUSED,
-        "waits": words.waits(experiment),
+        "waits": waits if (waits := words.waits(experiment)) != words.SOON else "",
         "trials_url": url_of(experiment, "experiment-trials"),
         **context,
     }
