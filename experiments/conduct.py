@@ -21,6 +21,7 @@ from django.db import Error as DatabaseError
 from django.db import IntegrityError, close_old_connections
 
 from experiments import nudge
+from experiments.judge import Known, judge
 from experiments.models import (
     Experiment,
     ExperimentState,
@@ -28,7 +29,6 @@ from experiments.models import (
     Lease,
     Outcome,
     Overtaken,
-    Point,
     Queue,
     Refused,
     Suggestion,
@@ -38,7 +38,7 @@ from experiments.models import (
     status,
 )
 from experiments.purge import purge
-from experiments.search import early, engine
+from experiments.search import engine
 from experiments.search.engine import Exhausted, Past, Problem
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def _step(experiment: Experiment) -> None:
         if not experiment.active_count:
             experiment.finish(experiment.stop_target or ExperimentState.STOPPED, because=experiment.reason)
         return
-    judge(experiment)
+    judge(experiment, _memory(experiment).judging)
     break_off(experiment)
     ending = experiment.why_no_more()
     if ending:
@@ -104,26 +104,6 @@ def lose_trials(experiment: Experiment) -> None:
         if worker is None or worker.gone_at or worker.boot != trial.boot:
             name = worker.name if worker else "that was removed"
             trial.settle(Outcome.lost(f"The worker {name} was lost."), claim=trial.claim)
-
-
-def judge(experiment: Experiment) -> None:
-    """Early stopping: asks the rule about every running trial that reported something new."""
-    settings = experiment.settings
-    if settings.early_stopping == "none":
-        return
-    memory = _memory(experiment)
-    running = experiment.trials.filter(state=TrialState.RUNNING).exclude(last_step=None).order_by(*BY_STATE)
-    for trial in running:
-        if memory.judged.get(trial.pk) == trial.last_step:
-            continue
-        memory.judged[trial.pk] = trial.last_step
-        if early.median_stop(
-            direction=settings.direction,
-            curve=_curve(trial.pk, settings.metric),
-            finished=_finished_averages(experiment, memory),
-            **settings.early_stopping_arguments,
-        ):
-            trial.stop_early(because=f"behind the median at step {trial.last_step}")
 
 
 def break_off(experiment: Experiment) -> None:
@@ -271,9 +251,7 @@ class Memory:
     epoch: int
     settled: dict[int, Past] = field(default_factory=dict)
     last_rank: int = 0
-    judged: dict[int, int] = field(default_factory=dict)  # trial → last step judged
-    averages: dict[int, early.Averages] = field(default_factory=dict)
-    last_average_rank: int = 0
+    judging: Known = field(default_factory=Known)
 
 
 _memories: OrderedDict[int, Memory] = OrderedDict()
@@ -290,21 +268,6 @@ def _memory(experiment: Experiment) -> Memory:
         while len(_memories) > MEMORIES:
             _memories.popitem(last=False)
         return memory
-
-
-def _curve(trial_pk: int, metric: str) -> list[tuple[int, float | None]]:
-    return list(
-        Point.objects.filter(trial=trial_pk, name=metric).order_by("step").values_list("step", "value")
-    )
-
-
-def _finished_averages(experiment: Experiment, memory: Memory) -> list[early.Averages]:
-    new = experiment.trials.filter(settled_rank__gt=memory.last_average_rank).order_by("settled_rank")
-    for pk, rank, state in new.values_list("pk", "settled_rank", "state"):
-        if state == TrialState.SUCCEEDED:
-            memory.averages[pk] = early.running_averages(_curve(pk, experiment.metric))
-        memory.last_average_rank = rank
-    return list(memory.averages.values())
 
 
 @dataclass

@@ -4,8 +4,11 @@ of rows."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from math import ceil
 from statistics import quantiles
+
+from django.utils import timezone
 
 from experiments.models import Experiment, Queue, Settings, TrialState, Worker, status
 from experiments.models.experiment import PROPOSAL_FIELDS
@@ -40,8 +43,9 @@ class Consequences:
     `outside` of `judged` finished trials lie outside the new search space; `is_exact` is False when there are more
     finished ones than were judged. `needed`: so many that fit must exist until the others stop informing; None for
     an algorithm that does not learn. `redrawn`: waiting proposals that are made anew. `surplus`: running trials beyond
-    the new concurrency. `ending`: why nothing new would start, or nothing. `slots` of the workers that would serve it;
-    `ahead`: experiments that stand in another queue before it, if it moves there.
+    the new concurrency; `overdue`: those that run longer than a new limit allows. `ending`: why nothing new would
+    start, or nothing. `slots` of the workers that would serve it; `ahead`: experiments that stand in another queue
+    before it, if it moves there.
     """
 
     outside: int = 0
@@ -51,6 +55,7 @@ class Consequences:
     running: int = 0
     redrawn: int = 0
     surplus: int = 0
+    overdue: int = 0
     ending: str = ""
     ahead: int = 0
     slots: int = 0
@@ -83,6 +88,7 @@ def foresee(experiment: Experiment, settings: Settings, *, queue: Queue | None =
         running=experiment.alive_count,
         redrawn=waiting if is_redrawn else 0,
         surplus=max(0, experiment.alive_count - settings.concurrency) if experiment.is_active else 0,
+        overdue=_overdue(experiment, settings),
         ending=_ending(experiment, settings, started),
         ahead=ahead,
         slots=slots,
@@ -123,6 +129,14 @@ def _needed(settings: Settings) -> int | None:
 
 
 # --- the end ---------------------------------------------------------------------------------------------------
+
+
+def _overdue(experiment: Experiment, settings: Settings) -> int:
+    limit_s = settings.max_trial_duration_s
+    if limit_s is None or limit_s == experiment.max_trial_duration_s:
+        return 0
+    since = timezone.now() - timedelta(seconds=limit_s)
+    return experiment.trials.filter(state=TrialState.RUNNING, started_at__lt=since).count()
 
 
 def _ending(experiment: Experiment, settings: Settings, started: int) -> str:

@@ -289,7 +289,7 @@ class LocalWorker:
 
     def _held(self) -> list[dict]:
         return Trial.objects.filter(worker=self.row, state__in=status.TRIAL_ALIVE).values(
-            "pk", "state", "stop_grace_s", "experiment__max_trial_duration_s"
+            "pk", "state", "stop_grace_s", "judged_by", "experiment__max_trial_duration_s"
         )
 
     def _sees_work(self) -> bool:

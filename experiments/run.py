@@ -60,6 +60,7 @@ class Run:
     def __init__(self, trial: Trial, worker: LocalWorker) -> None:
         self.trial, self.worker = trial, worker
         self.settings = trial.revision.settings
+        self.is_judged = self.settings.early_stopping != "none"  # else an Update may still say so
         self.folder = TrialFolder(worker.trials_folder, trial.experiment.public_id, trial.number)
         self.cwd = self.folder.path
         self.process: Process | None = None
@@ -271,6 +272,7 @@ class Run:
         if row is None:
             self.stop(0)
             return
+        self.is_judged = self.is_judged or row["judged_by"] is not None
         limit_s = row["experiment__max_trial_duration_s"]
         if row["state"] == TrialState.STOPPING:
             self.stop(row["stop_grace_s"] or 0)
@@ -397,7 +399,7 @@ class Batch:
             changes["notes"] = self.notes
         held = Trial.objects.filter(pk=trial.pk, claim=trial.claim, state__in=status.TRIAL_ALIVE)
         held.update(**changes)  # a worker that lost it has no more to say
-        if mine and settings.early_stopping != "none":
+        if mine and self.run.is_judged:
             Experiment.objects.filter(pk=trial.experiment_id).update(wake=F("wake") + 1)
             nudge.experiment(trial.experiment_id)
 

@@ -16,6 +16,7 @@ def consequences(
     *,
     moves_to: Queue | None = None,
     stops_surplus: bool = False,
+    judges_running: bool = False,
 ) -> list[Said]:
     """What `settings`, and a move to another queue, would do to an experiment under way."""
     old = experiment.settings
@@ -30,7 +31,8 @@ def consequences(
     if coming.judged:
         said.append(_of_finished(coming))
     if coming.running and is_revised:
-        said.append(_of_running(old, settings, coming, stops_surplus=stops_surplus))
+        asked = {"stops_surplus": stops_surplus, "judges_running": judges_running}
+        said.append(_of_running(old, settings, coming, **asked))
     if moves_to:
         said.append(_of_queue(experiment, coming, moves_to))
     if is_revised and not coming.ending:
@@ -58,7 +60,9 @@ def _of_finished(coming: Consequences) -> Said:
     return lead, f"{rest}, and stop informing the search as soon as {fits} ({count(coming.inside)} now)."
 
 
-def _of_running(old: Settings, new: Settings, coming: Consequences, *, stops_surplus: bool) -> Said:
+def _of_running(
+    old: Settings, new: Settings, coming: Consequences, *, stops_surplus: bool, judges_running: bool
+) -> Said:
     rest = " trial keeps its revision." if coming.running == 1 else " trials keep their revision."
     if coming.surplus:
         rest += f" {count(coming.surplus)} more than may run at once: "
@@ -66,13 +70,16 @@ def _of_running(old: Settings, new: Settings, coming: Consequences, *, stops_sur
             rest += f"the newest {'one is' if coming.surplus == 1 else 'ones are'} stopped now."
         else:
             rest += "they finish, and nothing starts until then."
-    if (old.early_stopping, old.early_stopping_arguments) != (
-        new.early_stopping,
-        new.early_stopping_arguments,
-    ):
-        rest += " They are judged by the new early stopping from their next result on."
+    if judges_running:
+        rest += " They are judged by the new early stopping from now on, by all that they have reported."
+    elif {"early_stopping", "early_stopping_arguments"} & old.differences(new).keys():
+        rest += " The early stopping of their own revision goes on judging them."
     if old.max_trial_duration_s != new.max_trial_duration_s:
-        rest += " The new time limit holds for them, too."
+        rest += " The new time limit holds for them, too"
+        if coming.overdue:
+            run = plural(coming.overdue, "trial runs,trials run")
+            rest += f": {run} longer already and {'is' if coming.overdue == 1 else 'are'} ended at once"
+        rest += "."
     return f"{count(coming.running)} running", rest
 
 

@@ -410,11 +410,20 @@ class Experiment(InLine, models.Model):
             return self._accept(settings, by=by, verb="edit", note=note)
 
     def update(
-        self, settings: Settings, *, by: User, seen: int, note: str = "", stops_surplus: bool = False
+        self,
+        settings: Settings,
+        *,
+        by: User,
+        seen: int,
+        note: str = "",
+        stops_surplus: bool = False,
+        judges_running: bool = False,
     ) -> bool:
         """TD-A2: settings under way (TD-U1…U9). Makes one revision; later trials obey it.
 
         `stops_surplus` stops the newest running trials when the concurrency falls below what runs.
+        `judges_running` lets the new early stopping judge the running trials from now on, by all that they have
+        reported; else the rule of their own revision goes on judging them.
         """
         with self.turn():
             self.allows("update")
@@ -433,6 +442,9 @@ class Experiment(InLine, models.Model):
                 self.trials.filter(state=TrialState.WAITING, keeps_revision=False).update(
                     revision=self.revision
                 )
+            if judges_running:
+                running = self.trials.filter(state=TrialState.RUNNING)
+                running.update(judged_by=self.revision.number, judged_step=None)
             if self.max_trials is not None and self.proposed_count > self.max_trials:
                 self.drop_proposals(at_most=self.proposed_count - self.max_trials)
             if stops_surplus:

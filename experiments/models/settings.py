@@ -150,7 +150,9 @@ class Checker(ExecutionChecks):
             "stop_grace_s": self.number("stop_grace_s", default=10, low=0, high=3600),
             "retries": self.whole("retries", default=2, low=0, high=100),
             "breaker": self.whole("breaker", default=10, low=0, high=MAX_TRIALS),
-            "early_stopping": self.text("early_stopping", default="none", limit=64, line=True),
+            "early_stopping": early.canonical(
+                self.text("early_stopping", default="none", limit=64, line=True)
+            ),
             "early_stopping_arguments": self.mapping("early_stopping_arguments"),
             **self.execution(),
         }

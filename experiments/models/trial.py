@@ -116,6 +116,8 @@ class Trial(models.Model):
     value = models.FloatField(null=True)
     last_value = models.FloatField(null=True)  # of the objective, so far
     last_step = models.BigIntegerField(null=True)
+    judged_step = models.BigIntegerField(null=True)  # up to here early stopping has judged it
+    judged_by = models.IntegerField(null=True)  # the revision whose early stopping judges it; None: its own
     log_bytes = models.BigIntegerField(default=0)
     notes = models.JSONField(default=list)  # what was odd in what it reported
 
@@ -289,6 +291,7 @@ class Trial(models.Model):
             rerun_of=self,
             attempt=1 if source == Source.REPLICA else self.attempt + 1,
             retries=self.retries + 1 if lost else 0,
+            judged_by=self.judged_by if lost and keeps_revision else None,
         )
         verb = "replicate" if source == Source.REPLICA else source
         Event.note(verb, self.experiment, trial=trial, by=by, after=trial.state, why=f"of #{self.number}")

@@ -1,5 +1,6 @@
 """What is wrong with what a user wrote, and where: shared by the space, the algorithms and early stopping."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,14 +19,18 @@ class Fault:
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of an algorithm or of early stopping; `low` and `high` are its bounds, both included."""
+    """One argument of an algorithm or of early stopping.
+
+    `type` is int, float or bool. `low` and `high` are its bounds, both included; None: no bound. A default of None
+    means that it may be left out (or given as null).
+    """
 
     name: str
     type: type
-    default: int | bool
+    default: int | float | bool | None
     meaning: str
-    low: int | None = None
-    high: int | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
@@ -61,10 +66,26 @@ def _offer(name: object, known: Mapping[str, Argument]) -> str:
 
 
 def _wrong(value: object, argument: Argument) -> str | None:
+    if value is None and argument.default is None:
+        return None
     if argument.type is bool:
         return None if isinstance(value, bool) else "This is a switch: give true or false."
-    if isinstance(value, bool) or not isinstance(value, int):
-        return f"This must be a whole number between {argument.low} and {argument.high}."
-    if not argument.low <= value <= argument.high:
-        return f"This must lie between {argument.low} and {argument.high}."
+    kinds = int | float if argument.type is float else int
+    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
+        what = "a number" if argument.type is float else "a whole number"
+        return f"This must be {what}{_bounds(argument)}."
+    if not _or(argument.low, -math.inf) <= value <= _or(argument.high, math.inf):
+        return f"This must lie{_bounds(argument)}."
     return None
+
+
+def _bounds(argument: Argument) -> str:
+    if argument.low is not None and argument.high is not None:
+        return f" between {argument.low} and {argument.high}"
+    if argument.low is not None:
+        return f" at or above {argument.low}"
+    return "" if argument.high is None else f" at or below {argument.high}"
+
+
+def _or(bound: float | None, none: float) -> float:
+    return none if bound is None else bound

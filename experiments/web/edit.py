@@ -62,6 +62,11 @@ class EditExperiment(ExperimentForm):
         label="Stop the surplus now",
         help_text="If fewer may run than run now, the newest end. Else they finish.",
     )
+    judges_running = forms.BooleanField(
+        required=False,
+        label="Apply to running trials",
+        help_text="Else the rule of their own revision goes on judging them.",
+    )
     note = forms.CharField(
         required=False,
         max_length=200,
@@ -89,7 +94,7 @@ class EditExperiment(ExperimentForm):
             "seen_words": words_of(experiment),
         }
         super().__init__(data, room=experiment.workspace, initial=initial)
-        for name in LOCKED if self.is_under_way else ("stops_surplus",):
+        for name in LOCKED if self.is_under_way else ("stops_surplus", "judges_running"):
             self.fields.pop(name, None)
         self._offer_queues()
         self._mark_changes()
@@ -276,8 +281,8 @@ def _submit(request: HttpRequest, form: EditExperiment) -> tuple[bool, bool, boo
         if _verb(experiment) == "edit":
             is_revised = experiment.edit(form.settings, **told)
         else:
-            surplus = said.get("stops_surplus", False)
-            is_revised = experiment.update(form.settings, **told, stops_surplus=surplus)
+            asked = {name: said[name] for name in ("stops_surplus", "judges_running")}
+            is_revised = experiment.update(form.settings, **told, **asked)
         before = words_of(experiment)
         experiment.describe(by=by, **form.describes())
         is_moved = bool(form.moves_to) and experiment.move_to(form.moves_to, by=by)
@@ -438,6 +443,7 @@ def _consequences(form: EditExperiment) -> dict[str, object]:
                 coming,
                 moves_to=queue,
                 stops_surplus=bool(form["stops_surplus"].value()),
+                judges_running=bool(form["judges_running"].value()),
             ),
         }
     return told
