@@ -248,7 +248,7 @@ def _past_of(trial: Trial, space: object) -> Past:
 class Memory:
     """Of one experiment: rows that never change again."""
 
-    epoch: int
+    of: tuple[str, int]  # the experiment's ID and epoch
     settled: dict[int, Past] = field(default_factory=dict)
     last_rank: int = 0
     judging: Known = field(default_factory=Known)
@@ -261,9 +261,10 @@ MEMORIES = 64
 
 def _memory(experiment: Experiment) -> Memory:
     with _memories_lock:
-        memory = _memories.setdefault(experiment.pk, Memory(experiment.epoch))
-        if memory.epoch != experiment.epoch:  # its trials went to the trash
-            memory = _memories[experiment.pk] = Memory(experiment.epoch)
+        of = (experiment.public_id, experiment.epoch)
+        memory = _memories.setdefault(experiment.pk, Memory(of))
+        if memory.of != of:  # its trials went to the trash
+            memory = _memories[experiment.pk] = Memory(of)
         _memories.move_to_end(experiment.pk)
         while len(_memories) > MEMORIES:
             _memories.popitem(last=False)

@@ -452,5 +452,10 @@ def span_of(seconds: float | None) -> str:
 def arguments_of(arguments: tuple[Argument, ...]) -> list[dict]:
     """What an algorithm or a rule takes, for the help beside its field."""
     return [
-        {"name": one.name, "default": json.dumps(one.default), "meaning": one.meaning} for one in arguments
+        {
+            "name": one.name,
+            "default": "…" if one.default is None else json.dumps(one.default),
+            "meaning": one.meaning,
+        }
+        for one in arguments
     ]

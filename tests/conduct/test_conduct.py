@@ -405,11 +405,15 @@ def test_more_experiments_than_memories_do_not_trip_over_each_other(monkeypatch:
     sys.setswitchinterval(1e-6)
     try:
         rounds = [
-            Thread(lambda pk=pk: [conductor._memory(Experiment(pk=pk, epoch=0)).epoch for _ in range(3000)])
+            Thread(
+                lambda pk=pk: [
+                    conductor._memory(Experiment(pk=pk, public_id="a", epoch=0)).of for _ in range(3000)
+                ]
+            )
             for pk in range(4)
         ]
         for one in rounds:
-            assert one.outcome() == [0] * 3000
+            assert one.outcome() == [("a", 0)] * 3000
     finally:
         sys.setswitchinterval(before)
 

@@ -19,7 +19,6 @@ from experiments.search.early import (
 )
 from experiments.search.early.fitting import predict
 
-
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 

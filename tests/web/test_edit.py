@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from experiments.models import Event, Experiment, Outcome, Queue, Settings, Trial, status
 from experiments.models.settings import LOCKED
@@ -181,6 +183,23 @@ def test_the_surplus_is_stopped_when_asked(running, bob):
     submit(as_(bob), experiment, concurrency="1", stops_surplus="on")
     states = dict(experiment.trials.values_list("number", "state"))
     assert (states[1], states[2], states[3]) == ("running", "stopping", "stopping")
+
+
+def test_early_stopping_is_applied_to_running_trials_when_asked(running, bob):
+    """TD-U6: the consequences say which rule judges the running ones, and how many run too long already."""
+    experiment = running(taken=2)
+    experiment.trials.update(started_at=timezone.now() - timedelta(seconds=100))
+    rule = {"early_stopping": "Threshold", "early_stopping_arguments": "upper=2.5\nlower=null"}
+    text = preview(as_(bob), experiment, **rule, max_trial_duration_s="1m")
+    assert "The early stopping of their own revision goes on judging them." in text
+    assert "The new time limit holds for them, too: 2 trials run longer already and are ended at once" in text
+    text = preview(as_(bob), experiment, **rule, judges_running="on", max_trial_duration_s="1h")
+    assert "They are judged by the new early stopping from now on, by all that they have reported." in text
+    assert "The new time limit holds for them, too." in text
+    submit(as_(bob), experiment, **rule, judges_running="on")
+    assert fresh(experiment).settings.early_stopping_arguments == {"upper": 2.5, "lower": None}
+    assert list(experiment.trials.values_list("judged_by", flat=True)) == [2, 2]
+    assert "Nothing differs" in said(submit(as_(bob), experiment))
 
 
 # --- refused ---------------------------------------------------------------------------------------------------
