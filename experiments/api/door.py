@@ -8,7 +8,7 @@ from ninja import NinjaAPI
 
 from experiments import __version__
 
-from . import errors, nni, workspaces
+from . import errors, events, logs, metrics, nni, queues, revisions, trials, workers, workspaces
 from .auth import Bearer, Session
 from .once import told
 from .problems import problem
@@ -30,8 +30,8 @@ api = NinjaAPI(
 )
 api.add_decorator(told)
 errors.tell_in(api)
-api.add_router("", workspaces.router)
-api.add_router("", nni.router)
+for noun in (workspaces, trials, metrics, logs, revisions, events, queues, workers, nni):
+    api.add_router("", noun.router)
 
 
 def unknown(request: HttpRequest) -> HttpResponse:

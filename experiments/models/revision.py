@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from .exact import ExactJSONField
 from .people import User
-from .settings import Settings
+from .settings import LOCKED, Settings
+from .status import ExperimentState
 
 # Which settings a finding depends on.
 _CODE = ("repository", "reference_kind", "reference")
@@ -67,3 +68,17 @@ class Revision(models.Model):
             if fact in earlier.resolved and all(getattr(mine, n) == getattr(theirs, n) for n in names):
                 kept[fact] = earlier.resolved[fact]
         return kept
+
+    def restore(self, *, by: User, seen: int) -> bool:
+        """Makes these settings hold again: an Edit of a draft, an Update under way, which keeps what is locked then.
+
+        `seen` is the number of the revision that the person looked at. False when nothing differs. Raises `Refused`,
+        `Invalid`.
+        """
+        with self.experiment.turn() as experiment:
+            told = {"by": by, "seen": seen, "note": f"revision {self.number} again"}
+            if experiment.state == ExperimentState.DRAFT:
+                return experiment.edit(self.settings, **told)
+            kept = {name: getattr(experiment.settings, name) for name in LOCKED}
+            experiment.allows("update")
+            return experiment.update(Settings.checked({**self.settings.document(), **kept}), **told)

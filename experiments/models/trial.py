@@ -14,6 +14,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from experiments.search.parameters import NOTHING, Normal, Parameter, Randint, Uniform
+from experiments.search.space import Space
+
 from . import status
 from .event import Event
 from .exact import ExactJSONField
@@ -36,6 +39,8 @@ class Source(models.TextChoices):
 
 
 MOST_REPLICAS = 100  # at a time: each is a job
+LARGEST = 1e300  # of a parameter's value, as in a search space
+LARGEST_COUNTED = 2**53  # beyond, a whole number is not exact in every language
 
 
 class Failure(models.TextChoices):
@@ -502,22 +507,14 @@ class Trial(models.Model):
 
     @classmethod
     def add(cls, experiment: Experiment, params: dict, *, by: User) -> Trial:
-        """TD-A16: a trial with values given by hand. Free of budget; its result informs the search."""
+        """TD-A16: a trial with values given by hand. Free of budget; its result informs the search if they lie in
+        the search space: numbers may lie outside of it. Raises `Refused`, `Invalid` with a sentence for each fault.
+        """
         with experiment.turn():
             experiment.allows("add_trial")
             space = experiment.settings.space
-            names = [parameter.name for parameter in space.parameters]
-            missing = [name for name in names if name not in params]
-            unknown = [name for name in params if name not in names]
-            if missing or unknown:
-                raise Invalid(
-                    {
-                        "params": [
-                            *(f"The parameter {name} is missing." for name in missing),
-                            *(f"There is no parameter {name}." for name in unknown),
-                        ]
-                    }
-                )
+            if wrong := _faults(params, space):
+                raise Invalid({"params": wrong})
             trial = cls._wait(
                 experiment,
                 revision=experiment.revision,
@@ -581,6 +578,29 @@ def digest(params: dict, command: str) -> str:
     """Stands for the same values (1, 1.0 and true differ) tried by the same command."""
     text = json.dumps([params, command], sort_keys=True, ensure_ascii=False)
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _faults(params: dict, space: Space) -> list[str]:
+    """What is wrong with values given by hand, as sentences."""
+    known = {parameter.name: parameter for parameter in space.parameters}
+    said = [f"The parameter {name} is missing." for name in known if name not in params]
+    said += [f"There is no parameter {str(name)[:64]}." for name in params if name not in known]
+    for name, value in params.items():
+        if name in known and known[name].to_raw(value) is NOTHING:
+            said += _misfit(known[name], value)
+    return said
+
+
+def _misfit(parameter: Parameter, value: object) -> list[str]:
+    """Why a trial cannot try this value, which the search would not propose; nothing: it can."""
+    if not isinstance(parameter, Randint | Uniform | Normal):
+        return [f"{parameter.name}: this is none of its choices."]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not abs(value) <= LARGEST:  # NaN is not
+        return [f"{parameter.name} must be a finite number."]
+    if isinstance(parameter, Randint) and (value != int(value) or abs(value) > LARGEST_COUNTED):
+        return [f"{parameter.name} must be a whole number, between -2**53 and 2**53."]
+    return []
 
 
 def _count(experiment: Experiment, state: str, by: int) -> None:

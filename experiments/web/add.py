@@ -22,14 +22,12 @@ from experiments.models import (
     TrialState,
     status,
 )
-from experiments.models.trial import MOST_REPLICAS, digest
+from experiments.models.trial import LARGEST_COUNTED, MOST_REPLICAS, digest
 from experiments.search.parameters import Choice, Normal, Parameter, Randint
 from experiments.templatetags.deck import plural
 
 from . import words
 from .details import back_from, find, find_trial, refused, url_of, url_of_trial
-
-LARGEST_COUNTED = 2**53  # beyond, a whole number is not exact in every language
 
 
 class ValuesForm(forms.Form):

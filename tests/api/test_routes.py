@@ -24,6 +24,7 @@ SEES = "401 404 200 200 200"
 ACTS = "401 404 403 200 200"
 MAKES = "401 404 403 201 201"
 ANYBODY = "401 200 200 200 200"
+MANAGES = "401 403 403 403 403"  # an administrator may
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,27 @@ TOLD = {
     "POST /workspaces/{workspace}/projects": Route(
         "401 404 403 201 422", {"name": "new"}
     ),  # the name is taken then
+    "GET /experiments/{public_id}/trials": Route(SEES),
+    "POST /experiments/{public_id}/trials": Route(MAKES, {"params": {"lr": 0.01, "layers": 1}}),
+    "GET /experiments/{public_id}/trials/{number}": Route(SEES),
+    "POST /experiments/{public_id}/trials/{number}/stop": Route(ACTS),
+    "POST /experiments/{public_id}/trials/{number}/rerun": Route("401 404 403 409 409"),  # it has not failed
+    "POST /experiments/{public_id}/trials/{number}/replicate": Route("401 404 403 409 409"),
+    "GET /experiments/{public_id}/trials/{number}/metrics": Route(SEES),
+    "GET /experiments/{public_id}/trials/{number}/log": Route(SEES),
+    "GET /experiments/{public_id}/metrics": Route(SEES),
+    "GET /experiments/{public_id}/events": Route(SEES),
+    "GET /experiments/{public_id}/revisions": Route(SEES),
+    "GET /experiments/{public_id}/revisions/{number}": Route(SEES),
+    "POST /experiments/{public_id}/revisions/{number}/restore": Route(ACTS),
+    "GET /queues": Route(ANYBODY),
+    "GET /queues/{queue}": Route(ANYBODY),  # `default` is open to all
+    "POST /queues/{queue}/pause": Route(MANAGES),
+    "POST /queues/{queue}/unpause": Route(MANAGES),
+    "GET /workers": Route(ANYBODY),
+    "GET /workers/{worker}": Route(ANYBODY),
+    "POST /workers/{worker}/drain": Route(MANAGES),
+    "POST /workers/{worker}/undrain": Route(MANAGES),
 }
 
 
@@ -112,7 +134,8 @@ def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpRespo
         "workspace": "lab",
         "public_id": samples[route.about].public_id,
         "number": "1",
-        "name": "default",
+        "queue": "default",
+        "worker": "w1",
     }
     method, path = name.split(" ")
     path = re.sub(r"{(\w+)}", lambda found: given[found[1]], path)

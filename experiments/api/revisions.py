@@ -1,0 +1,119 @@
+"""Revisions: the settings that held, and what each of them changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import Http404, HttpRequest
+from ninja import Router
+from pydantic import BaseModel, Field
+
+from experiments.access import require
+from experiments.models import Experiment, Revision, Settings
+
+from . import schemas
+from .finding import find
+from .paging import USUAL, Cursor, Key, Limit, page
+from .wire import Told, says, time_of
+
+router = Router(tags=["Experiments"])
+
+
+class Difference(BaseModel):
+    """One setting, before and after."""
+
+    before: Any = Field(alias="from")
+    after: Any = Field(alias="to")
+
+
+class RevisionOut(BaseModel):
+    """Settings as they were accepted, and what differs from the revision before."""
+
+    number: int
+    at: datetime
+    by: str | None
+    why: str | None = Field(description="The reason, in the words of who made it.")
+    settings: dict[str, Any]
+    differences: dict[str, Difference]
+
+
+class Restore(Told):
+    """The number of the revision that you looked at: if another one holds meanwhile, it is refused."""
+
+    revision: int | None = None
+
+
+class Restored(BaseModel):
+    """`revision` is the one that holds now. `changed` false: its settings held already, so it is the one before."""
+
+    changed: bool
+    revision: RevisionOut
+
+
+@router.get(
+    "/experiments/{slug:public_id}/revisions",
+    response=says(schemas.Listed[RevisionOut]),
+    summary="List its revisions",
+)
+def revisions(
+    request: HttpRequest, public_id: str, cursor: Cursor = None, limit: Limit = USUAL
+) -> dict[str, Any]:
+    """The newest first."""
+    rows = _read(find(request, public_id))
+    what = f"revisions of {public_id}"
+    return page(rows, Key("number", falls=True), what=what, cursor=cursor, limit=limit, tell=_told)
+
+
+@router.get(
+    "/experiments/{slug:public_id}/revisions/{int:number}",
+    response=says(RevisionOut),
+    summary="Read a revision",
+)
+def revision(request: HttpRequest, public_id: str, number: int) -> dict[str, Any]:
+    return _told(_find(find(request, public_id), number))
+
+
+@router.post(
+    "/experiments/{slug:public_id}/revisions/{int:number}/restore",
+    response=says(Restored, acts=True),
+    summary="Restore a revision",
+)
+def restore_revision(
+    request: HttpRequest, public_id: str, number: int, told: Restore | None = None
+) -> dict[str, Any]:
+    """Makes these settings hold again: an edit of a draft, or an update under way, where what is locked stays."""
+    experiment = find(request, public_id)
+    row = _find(experiment, number)
+    row.experiment = experiment
+    require(request.user, "update", experiment)
+    seen = experiment.revision.number if told is None or told.revision is None else told.revision
+    changed = row.restore(by=request.user, seen=seen)
+    return {"changed": changed, "revision": _told(_find(experiment, experiment.revision.number))}
+
+
+def _read(experiment: Experiment) -> QuerySet[Revision]:
+    earlier = Revision.objects.filter(experiment=experiment, number=OuterRef("number") - 1)
+    return experiment.revisions.select_related("by").annotate(earlier=Subquery(earlier.values("document")))
+
+
+def _find(experiment: Experiment, number: int) -> Revision:
+    row = _read(experiment).filter(number=number).first() if number < 2**31 else None
+    if row is None:
+        raise Http404
+    return row
+
+
+def _told(row: Revision) -> dict[str, Any]:
+    before = Settings.stored(row.earlier) if row.earlier else row.settings
+    return {
+        "number": row.number,
+        "at": time_of(row.at),
+        "by": row.by.username if row.by else None,
+        "why": row.note or None,
+        "settings": row.settings.document(),
+        "differences": {
+            name: {"from": old, "to": new} for name, (old, new) in before.differences(row.settings).items()
+        },
+    }

@@ -1,0 +1,113 @@
+"""Metrics, events and revisions through the programs' door: pages by cursor over any number of rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.models import Event, Experiment, Point
+from tests.api.test_base import error_of
+from tests.api.test_trials import path_of, walk
+from tests.cast import told
+from tests.web.test_trials import many
+
+
+@pytest.fixture
+def measured(draft) -> Experiment:
+    """Three trials with two series of 25 points each."""
+    experiment = draft()
+    many(experiment, 3)
+    Point.keep(
+        [
+            Point(trial=trial, name=name, step=step, value=trial.number + step / 100)
+            for trial in experiment.trials.all()
+            for name in ("loss", "accuracy")
+            for step in range(25)
+        ]
+    )
+    return experiment
+
+
+def test_every_point_comes_once_in_order(api, measured, bob):
+    found = walk(api(bob), f"/experiments/{measured.public_id}/metrics", limit=7)
+    wanted = [
+        (number, name, step) for number in (1, 2, 3) for name in ("accuracy", "loss") for step in range(25)
+    ]
+    assert [(one["trial"], one["name"], one["step"]) for one in found] == wanted
+    assert found[-1] == {"trial": 3, "name": "loss", "step": 24, "value": 3.24, "text": None}
+    found = walk(api(bob), f"/experiments/{measured.public_id}/metrics", limit=7, name="loss")
+    assert len(found) == 75 and {one["name"] for one in found} == {"loss"}
+    assert walk(api(bob), f"/experiments/{measured.public_id}/metrics", name="x") == []
+
+
+def test_a_trials_points_are_its_own(api, measured, bob):
+    Point.objects.filter(trial__number=2, step=3, name="loss").update(value=None, text="nan")
+    found = walk(api(bob), path_of(measured, "/2/metrics"), limit=20)
+    assert len(found) == 50 and {one["trial"] for one in found} == {2}
+    assert [one for one in found if one["text"]] == [
+        {"trial": 2, "name": "loss", "step": 3, "value": None, "text": "nan"}
+    ]
+    cursor = api(bob).get(path_of(measured, "/2/metrics"), limit=20).json()["next"]
+    error_of(api(bob).get(path_of(measured, "/3/metrics"), cursor=cursor), 400)
+
+
+def test_a_page_of_points_costs_the_same_wherever_it_is(api, measured, bob, django_assert_max_num_queries):
+    path, cursor = f"/experiments/{measured.public_id}/metrics", {}
+    for _ in range(15):
+        with django_assert_max_num_queries(10):
+            told = api(bob).get(path, limit=10, **cursor).json()
+        assert len(told["items"]) == 10
+        cursor = {"cursor": told["next"]}
+    assert told["next"] is None
+
+
+def test_events_tell_who_did_what_with_which_token(api, running, bob):
+    experiment = running()
+    api(bob).post(path_of(experiment, "/1/stop"))
+    found = walk(api(bob), f"/experiments/{experiment.public_id}/events", limit=2)
+    assert len(found) == Event.objects.count()
+    assert found[0].pop("at").endswith("Z")
+    assert found[0] == {
+        "verb": "stop",
+        "by": "bob",
+        "token": "ci",
+        "trial": 1,
+        "before": "running",
+        "after": "stopping",
+        "why": None,
+    }
+    assert (found[-1]["verb"], found[-1]["by"], found[-1]["token"]) == ("create", "alice", None)
+    assert any(one["by"] is None for one in found), "some it did itself"
+
+
+def test_revisions_tell_what_differs_and_are_restored(api, running, bob, carol):
+    """TD-X1."""
+    experiment = running()
+    experiment.update(told(max_trials=9, goal=0.5), by=bob, seen=1, note="more")
+    path = f"/experiments/{experiment.public_id}/revisions"
+    second, first = walk(api(carol), path, limit=1)
+    assert (first["number"], first["differences"], first["settings"]["max_trials"]) == (1, {}, 6)
+    assert (second["number"], second["by"], second["why"]) == (2, "bob", "more")
+    assert second["differences"] == {"max_trials": {"from": 6, "to": 9}, "goal": {"from": None, "to": 0.5}}
+    assert api(carol).get(f"{path}/2").json() == second
+    error_of(api(carol).get(f"{path}/3"), 404)
+    error_of(api(carol).post(f"{path}/1/restore"), 403)
+    assert "bob changed this" in error_of(api(bob).post(f"{path}/1/restore", {"revision": 1}), 409)["detail"]
+    answer = api(bob).post(f"{path}/1/restore", {"revision": 2}).json()
+    assert (answer["changed"], answer["revision"]["number"]) == (True, 3)
+    assert api(bob).post(f"{path}/1/restore").json()["changed"] is False
+    experiment.refresh_from_db()
+    assert (experiment.max_trials, experiment.settings.goal) == (6, None)
+
+
+def test_a_page_of_events_or_revisions_is_a_fixed_number_of_queries(
+    api, running, bob, django_assert_max_num_queries
+):
+    experiment = running()
+    for path in ("events", "revisions"):
+        for rounds in (1, 20):
+            for count in range(rounds):
+                experiment.update(
+                    told(max_trials=10 + rounds + count), by=bob, seen=experiment.revision.number
+                )
+            with django_assert_max_num_queries(9):
+                api(bob).get(f"/experiments/{experiment.public_id}/{path}", limit=200)
