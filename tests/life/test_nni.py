@@ -99,7 +99,7 @@ def working(worker: LocalWorker, slots: int) -> Iterator[None]:
     ending = Event()
 
     def slot() -> None:
-        while not ending.wait(0.02):
+        while not ending.wait(0.1):
             worker.work()
         connection.close()
 
