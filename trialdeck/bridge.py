@@ -7,9 +7,7 @@ the token, and keeps a small process, the holder, that ends when the experiment 
 
 from __future__ import annotations  # for Python 3.8
 
-import argparse
 import json
-import os
 import re
 import signal
 import subprocess
@@ -26,7 +24,7 @@ from trialdeck.console import Console
 
 TYPE_CHECKING = False  # as in typing, without the time that importing it takes
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
     from types import FrameType
 
 BASE = "/api/v1/nni/"
@@ -44,7 +42,7 @@ class Bridge:
         if not re.fullmatch(r"[A-Za-z0-9]{1,32}", experiment):
             raise errors.Invalid(f"{experiment!r} is not the ID of an experiment.")
         self.console, self.experiment = console, experiment
-        self.has_ended = False  # stopped by a client
+        self.last_words = "The experiment goes on."
         self._lock = threading.Lock()
         self._holder: subprocess.Popen | None = None
         self._is_ending = False
@@ -140,10 +138,13 @@ class Bridge:
     def _await_end(self) -> None:
         while True:
             status, _, data = self._ask("GET", "check-status")
-            if status in (401, 403, 404) or (status == 200 and json.loads(data)["status"] != "STOPPING"):
+            if status == 200 and json.loads(data)["status"] != "STOPPING":
+                self.last_words = "The experiment has ended."
+                break
+            if status in (401, 403, 404):  # a token that was revoked, an experiment in the trash
+                self.last_words = f"The experiment cannot be seen any more: {_sentence(data)}"
                 break
             time.sleep(LOOK_S)
-        self.has_ended = True
         self._release()
         self._server.shutdown()
 
@@ -263,7 +264,7 @@ def run(console: Console, experiment: str, *, port: int) -> int:
     print(f"NNI's client can steer {experiment} ({bridge.page}) now:", flush=True)
     print(f"    nni.experiment.Experiment.connect({bridge.port})", flush=True)
     bridge.serve()
-    print("The experiment has ended." if bridge.has_ended else "The experiment goes on.", flush=True)
+    print(bridge.last_words, flush=True)
     return 0
 
 
@@ -273,20 +274,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=8080, help="of this machine; 0: a free one (default: 8080)"
     )
-    parser.add_argument("--url", default=os.environ.get("TRIALDECK_URL"), help="of the console")
-    parser.add_argument("--token", default=os.environ.get("TRIALDECK_TOKEN", ""), help="for the console")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="trialdeck nni-bridge", description="Serves NNI's own client.")
-    arguments(parser)
-    told = parser.parse_args(argv)
-    try:
-        return run(Console(told.url or "http://127.0.0.1:8000", told.token), told.experiment, port=told.port)
-    except errors.Error as error:
-        print(f"trialdeck nni-bridge: {error}", file=sys.stderr)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    parser.add_argument("--url", help="of the console; without it TRIALDECK_URL, or the one that runs here")
+    parser.add_argument("--token", help="for the console; without it TRIALDECK_TOKEN")

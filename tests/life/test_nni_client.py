@@ -50,6 +50,7 @@ def refused(act, *given):
     except requests.HTTPError as error:
         return [error.response.status_code, error.response.json()["error"]]
 
+TWO_AND_TWO = {"SUCCEEDED": 2, "RUNNING": 2}
 said = {}
 port, viewers_port = map(int, sys.argv[1:])
 
@@ -60,7 +61,7 @@ again = Experiment.connect(viewers_port)
 said["holders"] = [first, again._proc.pid, again.get_status()]
 
 e = Experiment.connect(port)
-until(lambda: {s["trialJobStatus"]: s["trialJobNumber"] for s in e.get_job_statistics()} == {"SUCCEEDED": 2, "RUNNING": 2})
+until(lambda: {s["trialJobStatus"]: s["trialJobNumber"] for s in e.get_job_statistics()} == TWO_AND_TWO)
 said["id"], said["status"] = e.id, e.get_status()
 said["profile"] = e.get_experiment_profile()["params"]["searchSpace"]
 said["metadata"] = [e.get_experiment_metadata(e.id)["port"], len(e.get_all_experiments_metadata())]
@@ -91,11 +92,21 @@ json.dump(said, open("said.json", "w"))
 
 
 class Bridge:
-    """`python -m trialdeck.bridge` as a process."""
+    """`trialdeck nni-bridge` as a process."""
 
     def __init__(self, experiment: Experiment, url: str, secret: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "trialdeck.bridge", experiment.public_id, "--port", "0", "--url", url],
+            [
+                sys.executable,
+                "-m",
+                "trialdeck",
+                "nni-bridge",
+                experiment.public_id,
+                "--port",
+                "0",
+                "--url",
+                url,
+            ],
             cwd=ROOT,
             env={**os.environ, "TRIALDECK_TOKEN": secret},
             stdout=subprocess.PIPE,
@@ -259,7 +270,15 @@ def test_the_bridge_says_why_it_cannot_begin(
     _, secret = Token.make("bridge", user=alice, workspace=lab, role="operator")
     port = live_server.url.rpartition(":")[2] if "PORT" in changes else "0"
     done = subprocess.run(
-        [sys.executable, "-m", "trialdeck.bridge", experiment_id or experiment.public_id, "--port", port],
+        [
+            sys.executable,
+            "-m",
+            "trialdeck",
+            "nni-bridge",
+            experiment_id or experiment.public_id,
+            "--port",
+            port,
+        ],
         cwd=ROOT,
         env={**os.environ, "TRIALDECK_URL": live_server.url, "TRIALDECK_TOKEN": secret, **changes},
         capture_output=True,
