@@ -8,7 +8,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from experiments.models import Experiment, Trial
+from experiments.models import Answer, Experiment, Trial
+from experiments.models.answer import KEPT_FOR as ANSWERS_KEPT_FOR
 
 KEPT_FOR = timedelta(days=30)
 AT_ONCE = 50  # trials in one transaction: each may have a hundred thousand points, and others want to write
@@ -16,8 +17,11 @@ AT_ONCE = 50  # trials in one transaction: each may have a hundred thousand poin
 
 def purge(now: datetime | None = None) -> bool:
     """Deletes some of what went to the trash more than `KEPT_FOR` ago: experiments, and trials that a reset put
-    there. True: there is more. Rows only: what trials left in the workers' data folders stays where it is."""
-    before = (now or timezone.now()) - KEPT_FOR
+    there; and old answers to idempotency keys. True: there is more. Rows only: what trials left in the workers' data
+    folders stays where it is."""
+    now = now or timezone.now()
+    Answer.objects.filter(created_at__lt=now - ANSWERS_KEPT_FOR).delete()
+    before = now - KEPT_FOR
     expired = Experiment.everything.filter(trashed_at__lt=before).order_by("trashed_at").first()
     if expired:
         _delete_some(expired, before)

@@ -8,7 +8,20 @@ from ninja import NinjaAPI
 
 from experiments import __version__
 
-from . import errors, events, logs, metrics, nni, queues, revisions, trials, workers, workspaces
+from . import (
+    acts,
+    errors,
+    events,
+    experiments,
+    logs,
+    metrics,
+    nni,
+    queues,
+    revisions,
+    trials,
+    workers,
+    workspaces,
+)
 from .auth import Bearer, Session
 from .once import told
 from .problems import problem
@@ -30,7 +43,7 @@ api = NinjaAPI(
 )
 api.add_decorator(told)
 errors.tell_in(api)
-for noun in (workspaces, trials, metrics, logs, revisions, events, queues, workers, nni):
+for noun in (workspaces, experiments, acts, trials, metrics, logs, revisions, events, queues, workers, nni):
     api.add_router("", noun.router)
 
 

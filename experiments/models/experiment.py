@@ -380,20 +380,27 @@ class Experiment(InLine, models.Model):
             Event.note("annotate", self, by=by, why=f"{len(properties)} properties")
 
     def clone(
-        self, *, by: User, name: str = "", project: Project | None = None, description: str | None = None
+        self,
+        *,
+        by: User,
+        name: str = "",
+        project: Project | None = None,
+        description: str | None = None,
+        settings: Settings | None = None,
+        queue: Queue | None = None,
     ) -> Experiment:
-        """TD-A12: an equal experiment as a draft, with a new ID. This one is untouched."""
+        """TD-A12: an equal experiment as a draft, with a new ID, but for what is given. This one is untouched."""
         return Experiment.draft(
             project.workspace if project else self.workspace,
             by=by,
             name=name or f"Clone of {self.name}"[:200],
-            settings=self.revision.as_it_ran,
+            settings=settings or self.revision.as_it_ran,
             project=project or self.project,
             description=self.description if description is None else description,
             tags=self.tags,
             visibility=self.visibility,
             parent=self,
-            queue=self.queue,
+            queue=queue or self.queue,
         )
 
     # --- settings ----------------------------------------------------------------------------------------
@@ -406,7 +413,7 @@ class Experiment(InLine, models.Model):
         """
         with self.turn():
             self.allows("edit")
-            self._check_seen(seen)
+            self.check_seen(seen)
             return self._accept(settings, by=by, verb="edit", note=note)
 
     def update(
@@ -427,7 +434,7 @@ class Experiment(InLine, models.Model):
         """
         with self.turn():
             self.allows("update")
-            self._check_seen(seen)
+            self.check_seen(seen)
             before = self.settings
             differing = before.differences(settings)
             locked = {name: [reason] for name, reason in LOCKED.items() if name in differing}
@@ -454,7 +461,8 @@ class Experiment(InLine, models.Model):
             self.line_up()
             return True
 
-    def _check_seen(self, seen: int) -> None:
+    def check_seen(self, seen: int) -> None:
+        """Raises `Refused` when there is another revision than the one that the person looked at."""
         if seen != self.revision.number:
             by = self.revision.by.username if self.revision.by else "Trialdeck"
             raise Refused(

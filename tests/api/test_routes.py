@@ -15,6 +15,9 @@ from django.http import HttpResponse
 
 from experiments.models import Experiment, Token, Workspace
 from tests.api.caller import ROOT, Caller
+from tests.cast import told
+
+SETTINGS = told().document()
 
 pytestmark = pytest.mark.once
 
@@ -66,13 +69,38 @@ TOLD = {
     "GET /workers/{worker}": Route(ANYBODY),
     "POST /workers/{worker}/drain": Route(MANAGES),
     "POST /workers/{worker}/undrain": Route(MANAGES),
+    "GET /workspaces/{workspace}/experiments": Route(SEES),
+    "POST /workspaces/{workspace}/experiments": Route(MAKES, {"name": "new", "settings": SETTINGS}),
+    "GET /experiments/{public_id}": Route(SEES),
+    "PATCH /experiments/{public_id}": Route(ACTS, {"description": "x"}),
+    "DELETE /experiments/{public_id}": Route("401 404 403 204 404", about="superfluous"),
+    "POST /experiments/{public_id}/enqueue": Route(ACTS, about="draft"),
+    "POST /experiments/{public_id}/dequeue": Route("401 404 403 200 409", about="draft"),
+    "POST /experiments/{public_id}/pause": Route(ACTS),
+    "POST /experiments/{public_id}/unpause": Route(ACTS),
+    "POST /experiments/{public_id}/stop": Route(ACTS, about="doomed"),
+    "POST /experiments/{public_id}/kill": Route(ACTS, about="doomed"),
+    "POST /experiments/{public_id}/resume": Route("401 404 403 200 409", about="stopped"),
+    "POST /experiments/{public_id}/reset": Route(ACTS, about="failed"),
+    "POST /experiments/{public_id}/publish": Route(ACTS, about="completed"),
+    "POST /experiments/{public_id}/clone": Route(MAKES),
+    "POST /experiments/{public_id}/restore": Route("401 404 403 403 200", about="trashed"),
 }
 
 
 @pytest.fixture
-def samples(running, draft) -> dict[str, Experiment]:
+def samples(running, draft, in_state, alice) -> dict[str, Experiment]:
     """Experiments for the routes to be about."""
-    return {"running": running(taken=3, concurrency=3), "draft": draft("draft")}
+    trashed = draft("trashed")
+    trashed.delete_to_trash(by=alice)
+    return {
+        "running": running(taken=3, concurrency=3),
+        "draft": draft("draft"),
+        "superfluous": draft("superfluous"),
+        "doomed": running(),
+        "trashed": trashed,
+        **{state: in_state(state) for state in ("stopped", "failed", "completed")},
+    }
 
 
 @pytest.fixture

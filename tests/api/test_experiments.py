@@ -1,0 +1,240 @@
+"""Experiments through the API: made, listed, changed, deleted, by the same rules as on the pages."""
+
+from __future__ import annotations
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from experiments.models import Experiment, Outcome, Project, Queue, Settings, Workspace
+from tests.cast import SPACE, end_all
+
+SETTINGS = {"command": "python train.py --lr ${lr}", "space_document": SPACE, "metric": "accuracy"}
+ROOM = "/workspaces/lab/experiments"
+
+
+def test_it_makes_a_draft_with_all_that_was_told(api, alice, bob, lab):
+    """TD-F: settings that are left out take the defaults of the page."""
+    Project.objects.create(workspace=lab, name="vision")
+    body = {
+        "name": "first",
+        "description": "why",
+        "project": "vision",
+        "tags": ["a", "b"],
+        "visibility": "private",
+        "properties": {"ticket": "7"},
+        "settings": {**SETTINGS, "max_trials": 7},
+    }
+    answer = api(bob).post(ROOM, body)
+    assert answer.status_code == 201, answer.content
+    made = answer.json()
+    described = {name: value for name, value in body.items() if name != "settings"}
+    assert {name: made[name] for name in described} == described
+    assert made["settings"] == Settings.checked({**SETTINGS, "max_trials": 7}).document()
+    assert (made["state"], made["creator"], made["revision"], made["best"]) == ("draft", "bob", 1, None)
+    assert made["url"] == f"http://testserver/w/lab/experiments/{made['id']}/"
+    assert made["created_at"].endswith("Z")
+    assert api(bob).get(f"/experiments/{made['id']}").json() == {**made, "elapsed_s": 0}
+    assert api(alice).get(f"/experiments/{made['id']}").status_code == 200  # owners see private ones
+    assert api(alice, role="operator").get(f"/experiments/{made['id']}").status_code == 404
+
+
+def test_a_start_is_all_or_nothing(api, bob, lab):
+    """TD-A5: a queue that cannot be used leaves no draft behind."""
+    refused = api(bob).post(ROOM, {"name": "x", "settings": SETTINGS, "queue": "gpu", "start": True})
+    assert refused.status_code == 422 and "gpu" in refused.json()["fields"]["queue"][0]
+    assert not Experiment.objects.exists()
+    made = api(bob).post(ROOM, {"name": "x", "settings": SETTINGS, "start": True}).json()
+    assert (made["state"], made["queue"]) == ("pending", "default")
+    event = Experiment.objects.get().events.first()
+    assert (event.by, event.token, event.who) == (bob, "ci", "bob (token ci)")
+
+
+def test_wrong_settings_are_told_field_by_field(api, bob, lab):
+    """PAI-M3: with the sentences of the pages."""
+    wrong = {**SETTINGS, "concurrency": 0, "metirc": "x", "space_document": {}}
+    answer = api(bob).post(ROOM, {"name": "x", "settings": wrong})
+    assert answer.status_code == 422
+    assert {"concurrency", "metirc", "space_document"} <= answer.json()["fields"].keys()
+    assert api(bob).post(ROOM, {"name": " ", "settings": SETTINGS}).json()["fields"].keys() == {"name"}
+    assert api(bob).post(ROOM, {"name": "x", "settings": SETTINGS, "project": "no"}).json()[
+        "fields"
+    ].keys() == {"project"}
+
+
+def test_whole_numbers_and_fractions_stay_apart(api, bob, lab):
+    """1 and 1.0 are different choices for a script."""
+    space = {"x": {"_type": "choice", "_value": [1, 1.0, 1e16, "1"]}}
+    made = api(bob).post(ROOM, {"name": "x", "settings": {"command": "true", "space_document": space}})
+    assert '"_value":[1,1.0,1e+16,"1"]' in made.content.decode()
+
+
+def test_the_list_has_the_filters_of_the_page_and_is_walked_in_every_order(api, bob, draft, in_state, alice):
+    """PAI-F1, PAI-L1."""
+    names = ["delta", "alpha", "charlie", "bravo"]
+    made = [draft(name) for name in names]
+    made[0].describe(by=alice, tags=["night"])
+    ended = in_state("completed", name="echo")
+    caller = api(bob)
+
+    def found(**query):
+        seen, cursor = [], None
+        while True:
+            more = {"cursor": cursor} if cursor else {}
+            answer = caller.get(ROOM, limit=2, **query, **more)
+            assert answer.status_code == 200, answer.content
+            seen += [one["name"] for one in answer.json()["items"]]
+            cursor = answer.json()["next"]
+            if cursor is None:
+                return seen
+
+    assert found() == ["echo", *names[::-1]]
+    assert found(sort="created") == [*names, "echo"]
+    assert found(sort="name") == ["alpha", "bravo", "charlie", "delta", "echo"]
+    assert found(sort="-name") == ["echo", "delta", "charlie", "bravo", "alpha"]
+    assert found(sort="best") == ["echo", *names[::-1]] == found(sort="-best")
+    assert found(sort="state") == [*names[::-1], "echo"] and found(sort="-state") == ["echo", *names[::-1]]
+    assert found(sort="-updated") == ["echo", "delta", "bravo", "charlie", "alpha"]
+    assert found(q="RAV") == ["bravo"] and found(q=ended.public_id[:6]) == ["echo"]
+    assert found(tag="night") == ["delta"] and found(status="completed") == ["echo"]
+    assert found(creator="ALICE", project="Default", q="a") == ["bravo", "charlie", "alpha", "delta"]
+    assert found(creator="bob") == [] and found(q="\0") == found()
+    assert caller.get(ROOM, status="done").json()["fields"].keys() == {"status"}
+    assert caller.get(ROOM, sort="age").status_code == 422
+    assert "settings" not in caller.get(ROOM).json()["items"][0]
+
+
+def test_a_list_reads_as_often_for_many_as_for_one(api, bob, draft, lab, alice):
+    caller, one = api(bob), draft("one")
+    one.clone(by=alice)
+
+    def count():
+        with CaptureQueriesContext(connection) as queries:
+            assert caller.get(ROOM, limit=200).status_code == 200
+        return len(queries)
+
+    caller.get("/me")  # the token's use is written down
+    few = count()
+    Experiment.objects.bulk_create(
+        Experiment(
+            workspace=lab,
+            project=one.project,
+            creator=alice,
+            name=f"n{n}",
+            folded_name=f"n{n}",
+            revision=one.revision,
+            parent=one,
+            concurrency=1,
+        )
+        for n in range(300)
+    )
+    assert len(caller.get(ROOM, limit=200).json()["items"]) == 200
+    assert count() == few <= 6
+
+
+def test_a_draft_is_edited_and_a_running_one_updated(api, bob, draft, running):
+    """TD-A1, TD-A2: later trials obey; what is not told stays; each change makes one revision."""
+    caller, one = api(bob), draft()
+    path = f"/experiments/{one.public_id}"
+    changed = caller.patch(
+        path, {"name": "new", "tags": ["t"], "settings": {"seed": 5}, "note": "why"}
+    ).json()
+    assert (changed["name"], changed["tags"], changed["revision"]) == ("new", ["t"], 2)
+    assert changed["settings"] == {**one.settings.document(), "seed": 5}
+    assert caller.patch(path, {"settings": {"seed": 5}}).json()["revision"] == 2
+    other = running(max_trials=6)
+    path = f"/experiments/{other.public_id}"
+    assert caller.patch(path, {"settings": {"max_trials": 9}, "revision": 1}).json()["revision"] == 2
+    stale = caller.patch(path, {"settings": {"max_trials": 8}, "revision": 1, "name": "never"})
+    assert stale.status_code == 409 and "bob changed this experiment meanwhile" in stale.json()["detail"]
+    locked = caller.patch(path, {"settings": {"metric": "loss"}, "name": "never"})
+    assert locked.status_code == 422 and "Clone" in locked.json()["fields"]["metric"][0]
+    other.refresh_from_db()
+    assert (other.name, other.max_trials) == ("first", 9)
+
+
+def test_a_dry_run_tells_the_consequences_and_changes_nothing(api, bob, running):
+    """TD-X1, TD-X4."""
+    one = running(taken=2, max_trials=6)
+    end_all(one, Outcome(value=0.4, exit_code=0))
+    one.refresh_from_db()
+    caller, path, before = api(bob), f"/experiments/{one.public_id}", one.version
+    space = {**SPACE, "layers": {"_type": "choice", "_value": [7, 8]}}
+    told_ = caller.patch(path, {"settings": {"space_document": space}, "note": "x"}, dry_run="true")
+    assert told_.status_code == 200, told_.content
+    coming = told_.json()
+    assert coming["differences"]["space_document"]["to"]["layers"]["_value"] == [7, 8]
+    assert any(
+        "2 of 2 finished trials lie outside the new search space" in said for said in coming["consequences"]
+    )
+    assert coming["estimate"].keys() == {"end_s", "compute_s", "latest_s", "unknown"}
+    one.refresh_from_db()
+    assert (one.version, one.revision.number) == (before, 1)
+    assert caller.patch(path, {"settings": {"direction": "minimize"}}, dry_run="true").status_code == 422
+    assert caller.patch(path, {"settings": {"seed": 1}, "revision": 7}, dry_run="true").status_code == 409
+
+
+def test_a_clone_differs_only_in_what_is_told(api, bob, in_state):
+    """PAI-C1, PAI-C2."""
+    source = in_state("completed")
+    path = f"/experiments/{source.public_id}/clone"
+    equal = api(bob).post(path).json()
+    assert (equal["name"], equal["parent"], equal["state"]) == ("Clone of first", source.public_id, "draft")
+    assert equal["settings"] == source.settings.document()
+    other = api(bob).post(path, {"name": "other", "settings": {"seed": 9}, "start": True}).json()
+    assert (other["name"], other["state"], other["settings"]["seed"]) == ("other", "pending", 9)
+    assert {**other["settings"], "seed": source.settings.seed} == source.settings.document()
+    assert api(bob).post(path, {"settings": {"seed": "x"}}).json()["fields"].keys() == {"seed"}
+
+
+def test_resume_asks_for_a_larger_budget_and_goes_on(api, bob, in_state):
+    """TD-A9"""
+    one = in_state("completed")
+    path = f"/experiments/{one.public_id}/resume"
+    spent = api(bob).post(path)
+    assert spent.status_code == 409 and "larger number of trials" in spent.json()["detail"]
+    assert api(bob).post(path, {"max_trials": 0}).json()["fields"].keys() == {"max_trials"}
+    answer = api(bob).post(path, {"max_trials": 3}).json()
+    assert answer["changed"] and answer["experiment"]["state"] == "pending"
+    assert answer["experiment"]["settings"]["max_trials"] == 3
+
+
+def test_what_was_deleted_is_gone_until_an_owner_restores_it(api, alice, bob, draft):
+    """PAI-D2"""
+    one = draft()
+    path = f"/experiments/{one.public_id}"
+    assert api(bob).delete(path).status_code == 204
+    assert api(bob).get(path).status_code == 404 and api(bob).get(ROOM).json()["items"] == []
+    assert api(bob).post(f"{path}/stop").status_code == 404
+    assert api(bob).post(f"{path}/restore").status_code == 403
+    assert api(alice).post(f"{path}/restore").json()["changed"] is True
+    assert api(alice).post(f"{path}/restore").json()["changed"] is False
+
+
+def test_where_automl_is_off_its_requests_are_refused_with_the_reason(api, bob, draft, lab):
+    """PAI-P1"""
+    one = draft()
+    Workspace.objects.update(has_automl=False)
+    for answer in (
+        api(bob).get(ROOM),
+        api(bob).get(f"/experiments/{one.public_id}"),
+        api(bob).post(ROOM, {"name": "x", "settings": SETTINGS}),
+        api(bob).post(f"/experiments/{one.public_id}/enqueue"),
+    ):
+        assert answer.status_code == 409 and "switched off" in answer.json()["detail"]
+
+
+def test_a_viewer_does_not_see_secrets_of_the_environment(api, carol, bob, draft):
+    one = draft(environment={"API_TOKEN": "hush", "LANG": "C"})
+    path = f"/experiments/{one.public_id}"
+    assert api(carol).get(path).json()["settings"]["environment"] == {"API_TOKEN": "••••", "LANG": "C"}
+    assert api(bob).get(path).json()["settings"]["environment"]["API_TOKEN"] == "hush"
+
+
+def test_a_change_moves_it_to_another_queue(api, bob, in_state):
+    """TD-U8"""
+    Queue.objects.create(name="gpu", is_open=True)
+    one = in_state("pending")
+    path = f"/experiments/{one.public_id}"
+    coming = api(bob).patch(path, {"queue": "gpu"}, dry_run="true").json()
+    assert coming["estimate"] is None and Experiment.objects.get().queue.name == "default"
+    assert api(bob).patch(path, {"queue": "gpu"}).json()["queue"] == "gpu"
