@@ -1,6 +1,7 @@
 """Floor 2: rows, their verbs and their rules."""
 
 from .answer import Answer
+from .artifact import Artifact, Keeping
 from .event import ComputeEvent, Event
 from .experiment import Experiment
 from .lease import Lease
@@ -9,6 +10,7 @@ from .metric import Point
 from .people import Member, Role, SignInLink, User, Workspace
 from .project import Project
 from .queue import Queue
+from .registry import Model
 from .revision import Revision
 from .settings import Invalid, Settings
 from .status import ExperimentState, Forbidden, Overtaken, Refused, TrialState
@@ -18,6 +20,7 @@ from .worker import Worker
 
 __all__ = [
     "Answer",
+    "Artifact",
     "ComputeEvent",
     "Event",
     "Experiment",
@@ -26,8 +29,10 @@ __all__ = [
     "Forbidden",
     "Invalid",
     "Lease",
+    "Keeping",
     "LogPiece",
     "Member",
+    "Model",
     "Outcome",
     "Overtaken",
     "Point",

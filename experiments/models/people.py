@@ -63,6 +63,7 @@ class Workspace(models.Model):
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True)
     has_automl = models.BooleanField(default=True)
+    destination = models.CharField(max_length=1000, blank=True)  # of artifacts, where a project names none
     created_at = models.DateTimeField(default=timezone.now)
     people = models.ManyToManyField(User, through="Member", related_name="workspaces")
 

@@ -12,6 +12,9 @@ class Project(models.Model):
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="projects")
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True)
+    destination = models.CharField(
+        max_length=1000, blank=True
+    )  # of artifacts, where an experiment names none
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -1,7 +1,14 @@
 """Where artifacts go: a folder, or an object store, as people write it."""
 
+import os
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}[A-Za-z0-9]")
@@ -96,3 +103,92 @@ def _path(path: str) -> str:
     if any(name in (".", "..") for name in names):
         raise DestinationError("A destination's path has no . and no .. in it.")
     return "/".join(names)
+
+
+class StoreError(Exception):
+    """The destination did not take, give or delete something. `str()` is one sentence for people."""
+
+
+class Store:
+    """An output destination in use. Credentials are those of this machine's environment (AWS_…, GOOGLE_…, AZURE_…).
+
+    Names are paths below the destination, with slashes.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text, self.destination = text, parse(text)
+
+    def put(self, file: Path, name: str) -> None:
+        """Keeps the file under this name, whole or not at all; large ones go in parts. Raises `StoreError`."""
+        self._do("take", lambda store: obstore().put(store, self._path(name), file))
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """What is kept there, piece by piece. Raises `StoreError`."""
+        found = self._do("give", lambda store: obstore().get(store, self._path(name)))
+        return (bytes(piece) for piece in found.stream(min_chunk_size=1 << 20))
+
+    def delete(self, name: str) -> None:
+        """Harmless when it is gone already. Raises `StoreError`."""
+        try:
+            self._do("delete", lambda store: obstore().delete(store, self._path(name)))
+        except StoreError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+
+    def signed(self, name: str, *, for_s: float = 600) -> str:
+        """An address that gives this object to whoever has it, for so many seconds; empty for a folder."""
+        if self.destination.kind == "folder":
+            return ""
+        span = timedelta(seconds=for_s)
+        return self._do("sign", lambda store: obstore().sign(store, "GET", self._path(name), span))
+
+    def file(self, name: str) -> Path | None:
+        """The file itself where the destination is a folder of this machine."""
+        return Path(self.destination.prefix, name) if self.destination.kind == "folder" else None
+
+    def address(self, name: str) -> str:
+        """Where it is, as a person would write it."""
+        return f"{self.text.rstrip('/')}/{name}"
+
+    def _path(self, name: str) -> str:
+        is_folder = self.destination.kind == "folder" or not self.destination.prefix
+        return name if is_folder else f"{self.destination.prefix}/{name}"
+
+    def _do(self, verb: str, act: Callable) -> Any:
+        try:
+            return act(_opened(self.text))
+        except Exception as error:  # a closed family of its own, and OSError, ValueError from below it
+            raise StoreError(f"{self.text} did not {verb} it: {_reason(error)}") from error
+
+
+@lru_cache(maxsize=32)
+def _opened(text: str) -> Any:
+    destination = parse(text)
+    stores = import_module("obstore.store")
+    options = {"client_options": {"connect_timeout": "10s", "timeout": "15m"}}
+    if destination.kind == "folder":
+        return stores.LocalStore(destination.prefix, mkdir=True)
+    if destination.kind == "gs":
+        return stores.GCSStore(destination.container, **options)
+    if destination.kind == "azure":
+        return stores.AzureStore(destination.container, account_name=destination.account, **options)
+    if not destination.endpoint:
+        return stores.S3Store(destination.container, **options)
+    # An S3-like service: https by port 443, else whatever TRIALDECK_S3_HTTPS says.
+    is_https = destination.endpoint.endswith(":443") or os.environ.get("TRIALDECK_S3_HTTPS") == "1"
+    options["client_options"]["allow_http"] = not is_https
+    endpoint = f"{'https' if is_https else 'http'}://{destination.endpoint}"
+    return stores.S3Store(
+        destination.container, endpoint=endpoint, virtual_hosted_style_request=False, **options
+    )
+
+
+def obstore() -> Any:
+    return import_module("obstore")
+
+
+def _reason(error: Exception) -> str:
+    """The first line, without the library's debug output and without what a signed address would give away."""
+    said = re.sub(r"\?X-Amz-\S+", "", str(error).partition("\n")[0])
+    code = re.search(r"<Code>(\w+)</Code>", str(error))
+    return (f"{code[1]}. " if code else "") + said[:200]

@@ -1,0 +1,122 @@
+"""Artifacts: the files that trials leave in their output folder."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from .experiment import Experiment
+from .trial import Trial
+from .worker import Worker
+
+MOST_ARTIFACTS = 1000  # of one trial
+LONGEST_NAME = 500
+RETRY_S = (5, 15, 60, 300)  # between two tries to store it; the last for ever
+
+
+class Keeping(models.TextChoices):
+    """Where an artifact is."""
+
+    LOCAL = "local", "On the worker's machine"
+    WAITING = "waiting", "To be stored"
+    STORED = "stored", "In the output destination"
+    DROPPED = "dropped", "Not kept: its trial is not among the best"
+
+
+class ArtifactQuerySet(models.QuerySet["Artifact"]):
+    def due(self, worker: Worker, now: datetime) -> ArtifactQuerySet:
+        """What this worker has to store now, the longest waiting first."""
+        is_due = Q(retry_at=None) | Q(retry_at__lte=now)
+        return self.filter(is_due, worker=worker, keeping=Keeping.WAITING).order_by("seen_at", "pk")
+
+    def kept(self) -> ArtifactQuerySet:
+        return self.exclude(keeping=Keeping.DROPPED)
+
+
+class Artifact(models.Model):
+    """One file of a trial's output folder: `name` is its path there, with slashes.
+
+    `destination` is where it goes, empty: nowhere but the worker's machine. `sha256` is empty until it was read whole.
+    """
+
+    trial = models.ForeignKey(Trial, models.CASCADE, related_name="artifacts")
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="artifacts")
+    worker = models.ForeignKey(Worker, models.SET_NULL, null=True, related_name="artifacts")
+    name = models.CharField(max_length=LONGEST_NAME)
+    size = models.BigIntegerField()
+    changed_at = models.DateTimeField()  # the file, by its machine's clock
+    sha256 = models.CharField(max_length=64, blank=True)
+    keeping = models.CharField(max_length=7, choices=Keeping.choices)
+    destination = models.CharField(max_length=1000, blank=True)
+    fault = models.TextField(blank=True)  # why it could not be stored yet
+    tries = models.IntegerField(default=0)
+    retry_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    objects = ArtifactQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["trial", "name"]
+        constraints = [models.UniqueConstraint(fields=["trial", "name"], name="artifact_once")]
+        indexes = [
+            models.Index(fields=["experiment", "trial", "name"], name="artifact_by_experiment"),
+            models.Index(fields=["worker"], condition=Q(keeping="waiting"), name="artifact_to_store"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.trial_id}: {self.name}"
+
+    @property
+    def key(self) -> str:
+        """Its name in the destination. `trial` and `experiment` should be at hand."""
+        return f"{self.experiment.public_id}/{self.trial.number}/{self.name}"
+
+    @classmethod
+    def see(cls, trial: Trial, worker: Worker, found: dict[str, tuple[int, datetime]], *, to: str) -> None:
+        """Writes down the files that are there now, by name with size and time of change; what is as it was stays."""
+        known = {one.name: one for one in cls.objects.filter(trial=trial)}
+        new, changed = [], []
+        for name, (size, changed_at) in found.items():
+            one = known.get(name)
+            if one is None:
+                one = cls(trial=trial, experiment_id=trial.experiment_id, name=name)
+                new.append(one)
+            elif (one.size, one.changed_at) != (size, changed_at):
+                changed.append(one)
+            else:
+                continue
+            one.worker, one.size, one.changed_at, one.destination = worker, size, changed_at, to
+            one.keeping = Keeping.WAITING if to else Keeping.LOCAL
+            one.sha256, one.fault, one.tries, one.retry_at, one.seen_at = "", "", 0, None, timezone.now()
+        cls.objects.bulk_create(new, ignore_conflicts=True)
+        cls.objects.bulk_update(
+            changed, [*STATE_FIELDS, "worker", "size", "changed_at", "destination", "seen_at"]
+        )
+
+    def stored(self, *, sha256: str, size: int) -> None:
+        """It is in the destination, unless it has changed since."""
+        mine = Artifact.objects.filter(pk=self.pk, changed_at=self.changed_at, keeping=Keeping.WAITING)
+        mine.update(keeping=Keeping.STORED, sha256=sha256, size=size, fault="", retry_at=None)
+
+    def hashed(self, sha256: str) -> None:
+        Artifact.objects.filter(pk=self.pk, changed_at=self.changed_at).update(sha256=sha256)
+
+    def failed(self, fault: str) -> None:
+        """The destination did not take it: it stays where it is, and is tried again later."""
+        pause_s = RETRY_S[min(self.tries, len(RETRY_S) - 1)]
+        Artifact.objects.filter(pk=self.pk).update(
+            fault=fault[:1000], tries=self.tries + 1, retry_at=timezone.now() + timedelta(seconds=pause_s)
+        )
+
+    def lost(self, fault: str) -> None:
+        """The file is not there any more: nobody can store it."""
+        Artifact.objects.filter(pk=self.pk).update(keeping=Keeping.DROPPED, fault=fault[:1000])
+
+    def dropped(self) -> None:
+        Artifact.objects.filter(pk=self.pk).update(keeping=Keeping.DROPPED, fault="", retry_at=None)
+
+
+STATE_FIELDS = ["keeping", "sha256", "fault", "tries", "retry_at"]

@@ -1,0 +1,148 @@
+"""Models: weights with a name, from a trial's output or from elsewhere, that experiments may start from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from .artifact import Artifact
+from .exact import ExactJSONField
+from .experiment import fold, new_public_id
+from .people import User, Workspace
+from .project import Project
+from .settings import Invalid
+from .status import Refused
+
+MOST_LABELS = 10_000
+MAX_NETWORK = 1_000_000
+
+
+class ModelQuerySet(models.QuerySet["Model"]):
+    def visible_to(self, user: User) -> ModelQuerySet:
+        """The models of workspaces that exist for this person."""
+        return self.filter(workspace__in=Workspace.objects.visible_to(user))
+
+
+class Model(models.Model):
+    """`network` is its configuration as text, `labels` what its outputs mean: {label: number}.
+
+    The file is an `artifact`, or stands at `address`: a destination's object that Trialdeck did not put there.
+    """
+
+    public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="models")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="models")
+    name = models.CharField(max_length=200)
+    folded_name = models.CharField(max_length=600, editable=False)
+    description = models.TextField(blank=True)
+    framework = models.CharField(max_length=64, blank=True)
+    network = models.TextField(blank=True)
+    labels = ExactJSONField(default=dict)
+    artifact = models.ForeignKey(Artifact, models.SET_NULL, null=True, related_name="models")
+    address = models.CharField(max_length=1500, blank=True)
+    is_published = models.BooleanField(default=False)
+    creator = models.ForeignKey(User, models.PROTECT, related_name="models")
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    objects = ModelQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        indexes = [models.Index(fields=["workspace", "-created_at"], name="model_by_created")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, **kwargs: Any) -> None:
+        self.folded_name = fold(self.name)[:600]
+        if kwargs.get("update_fields") and "name" in kwargs["update_fields"]:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "folded_name"}
+        super().save(**kwargs)
+
+    @classmethod
+    def register(
+        cls,
+        project: Project,
+        *,
+        by: User,
+        name: str,
+        artifact: Artifact | None = None,
+        address: str = "",
+        **described: Any,
+    ) -> Model:
+        """A new model, from a file of a trial or from an address. Raises `Invalid`."""
+        told = checked({"name": name, **described})
+        if (artifact is None) == (not address):
+            raise Invalid({"address": ["Give a file of a trial, or an address."]})
+        if artifact is not None and artifact.experiment.workspace_id != project.workspace_id:
+            raise Invalid({"artifact": ["This file belongs to another workspace."]})
+        return cls.objects.create(
+            workspace=project.workspace,
+            project=project,
+            creator=by,
+            artifact=artifact,
+            address=address,
+            **told,
+        )
+
+    def change(self, **changes: Any) -> bool:
+        """Name, description, framework, network, labels. Raises `Invalid`, or `Refused` when it is published."""
+        with transaction.atomic():
+            row = Model.objects.select_for_update(no_key=True).get(pk=self.pk)
+            if row.is_published:
+                raise Refused("This model is published, which is for good. It cannot be changed any more.")
+            told = checked({name: getattr(row, name) for name in FIELDS} | changes)
+            differing = [name for name in FIELDS if told[name] != getattr(row, name)]
+            for name in differing:
+                setattr(row, name, told[name])
+            if differing:
+                row.updated_at = timezone.now()
+                row.save(update_fields=[*differing, "updated_at"])
+        self.__dict__.update({name: getattr(row, name) for name in (*FIELDS, "updated_at")})
+        return bool(differing)
+
+    def publish(self) -> bool:
+        """Read-only for good. False when it is already."""
+        changed = Model.objects.filter(pk=self.pk, is_published=False).update(
+            is_published=True, updated_at=timezone.now()
+        )
+        self.is_published = True
+        return bool(changed)
+
+
+FIELDS = ("name", "description", "framework", "network", "labels")
+
+
+def checked(given: dict[str, Any]) -> dict[str, Any]:
+    """What describes a model. Raises `Invalid`."""
+    errors: dict[str, list[str]] = {}
+    told = {name: given.get(name, {} if name == "labels" else "") for name in FIELDS}
+    for name, most in (("name", 200), ("description", 100_000), ("framework", 64), ("network", MAX_NETWORK)):
+        text = told[name]
+        if not isinstance(text, str) or "\0" in text:
+            errors[name] = ["This must be a text without NUL characters."]
+        elif len(text) > most:
+            errors[name] = [f"This is {len(text):,} characters long; at most {most:,} are possible."]
+    if "name" not in errors:
+        told["name"] = " ".join(told["name"].split())
+        if not told["name"]:
+            errors["name"] = ["Give the model a name."]
+    if said := _label_faults(told["labels"]):
+        errors["labels"] = said
+    if errors:
+        raise Invalid(errors)
+    return told
+
+
+def _label_faults(labels: object) -> list[str]:
+    if not isinstance(labels, dict) or len(labels) > MOST_LABELS:
+        return [f"Labels are pairs of a name and a number, at most {MOST_LABELS:,}."]
+    for label, number in labels.items():
+        if not isinstance(label, str) or not label.strip() or len(label) > 200 or "\0" in label:
+            return ["Every label needs a name of at most 200 characters."]
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**53:
+            return [f"“{label[:64]}”: its number must be whole, 0 or more."]
+    return []
