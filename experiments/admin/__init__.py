@@ -22,18 +22,22 @@ from django.utils.safestring import SafeString
 
 from experiments import nudge
 from experiments.models import (
+    Answer,
+    Artifact,
     ComputeEvent,
     Event,
     Experiment,
     Lease,
     LogPiece,
     Member,
+    Model,
     Point,
     Project,
     Queue,
     Revision,
     SignInLink,
     Suggestion,
+    Token,
     Trial,
     TrialParameter,
     User,
@@ -516,3 +520,42 @@ class Suggestions(History):
     list_display = ("experiment", "ordinal", "revision")
     related = ("experiment", "revision")
     search_help_text = "By an experiment's ID."
+
+
+# --- programs, artifacts, models --------------------------------------------------------------------------------
+
+
+@admin.register(Token)
+class Tokens(SignInLinks):
+    """To see which programs have a door, and to close it. The secret itself is stored nowhere."""
+
+    list_display = ("name", "user", "workspace", "role", "expires_at", "last_used_at")
+    related = ("user", "workspace")
+
+
+@admin.register(Answer)
+class Answers(History):
+    """What was answered to a request that may come again."""
+
+    list_display = ("holder", "key", "status", "created_at")
+    to_experiment = ""
+
+
+@admin.register(Artifact)
+class Artifacts(History):
+    """Files that trials left."""
+
+    list_display = ("name", "trial", "size", "keeping", "worker")
+    list_filter = ("keeping",)
+    related = ("trial__experiment", "worker")
+    to_trial = "trial"
+
+
+@admin.register(Model)
+class Models(History):
+    """Weights with a name. They are edited in the console."""
+
+    list_display = ("name", "workspace", "project", "is_published", "creator", "created_at")
+    list_filter = ("is_published",)
+    related = ("workspace", "project", "creator")
+    to_experiment = ""

@@ -13,20 +13,25 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import sync_playwright
 
 from experiments.models import (
+    Answer,
+    Artifact,
     ComputeEvent,
     Event,
     Experiment,
     Lease,
     LogPiece,
     Member,
+    Model,
     Outcome,
     Point,
     Project,
     Queue,
     SignInLink,
+    Token,
     Trial,
     User,
     Worker,
@@ -37,6 +42,8 @@ from tests.cast import end_all, look_at
 pytestmark = pytest.mark.once
 
 HISTORY = [
+    "answer",
+    "artifact",
     "computeevent",
     "event",
     "experiment",
@@ -45,11 +52,12 @@ HISTORY = [
     "point",
     "revision",
     "suggestion",
+    "token",
     "trial",
     "trialparameter",
     "worker",
 ]
-ALL = sorted([*HISTORY, "project", "queue", "signinlink", "user", "workspace"])
+ALL = sorted([*HISTORY, "model", "project", "queue", "signinlink", "user", "workspace"])
 
 
 @pytest.fixture
@@ -78,6 +86,11 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         look_at(experiment)
         Lease.hold(f"beat {name}", "me", for_=timedelta(seconds=9))
         SignInLink.issue(alice)
+        Answer.objects.create(holder="alice", key=name, digest="d", status=201, body="{}")
+        Token.objects.create(name=name, user=alice, role="viewer", digest=name, hint="td_x")
+        trial = experiment.trials.first()
+        Artifact.see(trial, trial.worker, {"model.pt": (3, timezone.now())}, to="")
+        Model.register(experiment.project, by=alice, name=name, artifact=trial.artifacts.get())
         ComputeEvent.note("pause", queue=experiment.queue, by=alice)
         return experiment
 
