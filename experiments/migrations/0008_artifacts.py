@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('experiments', '0006_openid'),
+        ('experiments', '0007_judged'),
     ]
 
     operations = [
