@@ -174,8 +174,8 @@ def _opened(text: str) -> Any:
         return stores.AzureStore(destination.container, account_name=destination.account, **options)
     if not destination.endpoint:
         return stores.S3Store(destination.container, **options)
-    # An S3-like service: https by port 443, else whatever TRIALDECK_S3_HTTPS says.
-    is_https = destination.endpoint.endswith(":443") or os.environ.get("TRIALDECK_S3_HTTPS") == "1"
+    # An S3-like service: https by port 443, else whatever TRIALDECK_STORE_HTTPS says.
+    is_https = destination.endpoint.endswith(":443") or os.environ.get("TRIALDECK_STORE_HTTPS") == "1"
     options["client_options"]["allow_http"] = not is_https
     endpoint = f"{'https' if is_https else 'http'}://{destination.endpoint}"
     return stores.S3Store(

@@ -52,12 +52,11 @@ HISTORY = [
     "point",
     "revision",
     "suggestion",
-    "token",
     "trial",
     "trialparameter",
     "worker",
 ]
-ALL = sorted([*HISTORY, "model", "project", "queue", "signinlink", "user", "workspace"])
+ALL = sorted([*HISTORY, "model", "project", "queue", "signinlink", "token", "user", "workspace"])
 
 
 @pytest.fixture
@@ -323,7 +322,7 @@ def test_a_one_time_sign_in_link_is_shown_once(door: Client, alice: User, dave: 
     [link] = re.findall(r"http://testserver(/enter/[^/]+/)", page)
     assert "dave is not active" in page
     token = link.split("/")[2]
-    for name in ("signinlink", "user"):
+    for name in ("signinlink", "token", "user"):
         assert token not in door.get(address(name, "changelist")).content.decode()
     visitor = Client()
     assert visitor.post(link).status_code == 302
