@@ -33,6 +33,17 @@ TRACE_LENGTH = 200
 # What an Update changes only for trials that are started afterwards (TD-U5, U6): proposals are made anew.
 PROPOSAL_FIELDS = {"space_document", "algorithm_arguments", "seed"}
 
+# A try of a draft: one trial, judged by nothing but its own end.
+TRY = "try"
+ONLY_TRIED = {
+    "max_trials": 1,
+    "concurrency": 1,
+    "breaker": 0,
+    "goal": None,
+    "early_stopping": "none",
+    "early_stopping_arguments": {},
+}
+
 
 def fold(text: str) -> str:
     """The form in which names are searched and sorted, the same on every database."""
@@ -402,6 +413,36 @@ class Experiment(InLine, models.Model):
             parent=self,
             queue=queue or self.queue,
         )
+
+    def try_it(self, params: dict, *, by: User) -> Experiment:
+        """TD-F2: one trial of a draft with these values, as an experiment of its own that is enqueued at once: what is
+        only tried neither spends the budget nor informs the search. While such a try is under way, that one."""
+        with self.turn():
+            self.allows("try_it")
+            settings = Settings.checked({**self.settings.document(), **ONLY_TRIED})
+            for one in self.clones.active().select_related("revision"):
+                if TRY in one.tags and one.settings == settings:
+                    return one
+            tried = Experiment.draft(
+                self.workspace,
+                by=by,
+                name=f"Try of {self.name}"[:200],
+                settings=settings,
+                project=self.project,
+                description=self.description,
+                tags=[TRY, *(tag for tag in self.tags[:19] if tag != TRY)],
+                visibility=self.visibility,
+                parent=self,
+                queue=self.queue,
+            )
+            with tried.turn():
+                tried.enqueue(by=by)
+                tried.suggestions.create(
+                    revision=tried.revision, ordinal=1, params=params, raw=settings.space.to_raw(params)
+                )
+                tried.last_ordinal = 1
+                tried.line_up()
+            return tried
 
     # --- settings ----------------------------------------------------------------------------------------
 

@@ -144,6 +144,7 @@ ACTS: dict[str, Act] = {
     "annotate": Act("TD-A4", "Change user properties", UNPUBLISHED),
     "enqueue": Act("TD-A5", "Enqueue", (E.DRAFT,), (E.PENDING,)),
     "dequeue": Act("TD-A6", "Dequeue", (E.PENDING,)),
+    "try_it": Act("TD-F2", "Try one trial", (E.DRAFT,)),
     "move_to": Act("TD-U8", "Move to another queue", (E.DRAFT, E.PENDING, *UNDER_WAY)),
     "front": Act("CML-Q3", "Move to the front", (E.PENDING, *UNDER_WAY)),
     "back": Act("CML-Q3", "Move to the back", (E.PENDING, *UNDER_WAY)),

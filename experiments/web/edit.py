@@ -36,6 +36,7 @@ from experiments.telling import consequences
 from . import space_rows
 from .changes import Change, changes, label_of, text_of
 from .details import find, refused, url_of
+from .experiments import try_it
 from .forms import ExperimentForm, QueueField, arguments_of, described, typed
 from .live import Live
 from .space_rows import SHAPES, Row
@@ -214,7 +215,7 @@ def edit(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
             return refused(request, experiment, blank)
         return _draw(request, _form(None, experiment, restored), restored)
     form = _form(request.POST, experiment, restored)
-    if "submit" not in request.POST:
+    if not request.POST.keys() & {"submit", "try"}:
         return _draw(request, form, restored, problem=blank)
     if blank:
         return _draw(request, form, restored, problem=blank, code=409)
@@ -223,7 +224,9 @@ def edit(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
     if not form.is_valid():
         return _draw(request, form, restored, code=422)
     try:
-        done = _submit(request, form)
+        with transaction.atomic():
+            done = _submit(request, form)
+            tried = try_it(request, form.experiment, form) if "try" in request.POST else None
     except Invalid as invalid:
         form.refuse(invalid)
         return _draw(request, form, restored, code=422)
@@ -235,6 +238,8 @@ def edit(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
         if form.is_stale:
             return _clash(request, form, restored)
         return _draw(request, form, restored, problem=str(refusal), code=409)
+    if tried:
+        return redirect("trial", workspace, tried.public_id, 1)
     _tell(request, form.experiment, done)
     return redirect(url_of(experiment))
 

@@ -21,9 +21,9 @@ from experiments.search import early, engine
 
 from . import listing
 from .acts import ICONS
-from .forms import NewExperiment, arguments_of
+from .forms import ExperimentForm, NewExperiment, arguments_of
 from .live import Live
-from .preview import preview
+from .preview import first_draw, preview
 from .space_rows import SHAPES, Row
 from .workspaces import find
 
@@ -118,18 +118,22 @@ def new(request: HttpRequest, workspace: str) -> HttpResponse:
         filled |= {name: request.POST[name] for name in REVIEWED if name in request.POST}
         return _draw_new(request, NewExperiment(room=room, parent=parent, initial=filled))
     form = NewExperiment(request.POST, room=room, parent=parent)
-    if not request.POST.keys() & {"start", "draft"}:
+    if not request.POST.keys() & {"start", "draft", "try"}:
         return _draw_new(request, form)
     if not form.is_valid():
         return _draw_new(request, form, status=422)
     try:
-        experiment = _make_once(request, form)
+        with transaction.atomic():
+            experiment = _make_once(request, form)
+            tried = try_it(request, experiment, form) if "try" in request.POST else None
     except Invalid as error:
         form.refuse(error)
         return _draw_new(request, form, status=422)
     except Refused as error:
         form.add_error(None, str(error))
         return _draw_new(request, form, status=409)
+    if tried:
+        return redirect("trial", room.slug, tried.public_id, 1)
     _tell(request, experiment)
     return redirect("experiment", room.slug, experiment.public_id)
 
@@ -163,6 +167,20 @@ def _make_once(request: HttpRequest, form: NewExperiment) -> Experiment:
         request.session["made"] = dict([*made.items(), (key, experiment.public_id)][-MADE_LATELY:])
         request.session.save()
         return experiment
+
+
+def try_it(request: HttpRequest, experiment: Experiment, form: ExperimentForm) -> Experiment:
+    """TD-F2: the draft as it is saved now, tried with the first values of the preview. Raises `Refused`."""
+    tried = experiment.try_it(first_draw(form), by=request.user)
+    messages.success(
+        request,
+        f"{experiment.name} is saved as a draft and has not started. This is its try: the same command, once.",
+    )
+    if not tried.queue.is_served():
+        messages.warning(
+            request, f"Nobody serves the queue {tried.queue}: it starts as soon as a worker does."
+        )
+    return tried
 
 
 def _tell(request: HttpRequest, experiment: Experiment) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from experiments.runner import command as commands
 from experiments.search import engine
+from experiments.search.space import Space
 from experiments.templatetags.deck import value
 
 from .forms import ExperimentForm
@@ -44,22 +45,29 @@ def preview(form: ExperimentForm) -> Preview | None:
     space = form.space
     if space is None:
         return None
-    said = form.cleaned_data
-    seed = said.get("seed") or 0
-    algorithm = said.get("algorithm", "")
-    is_exact = algorithm in engine.ALGORITHMS and not form.errors.keys() & {
-        "algorithm",
-        "algorithm_arguments",
-    }
-    is_exact = is_exact and engine.ALGORITHMS[algorithm].start_up is None
-    if is_exact:
-        problem = engine.Problem(space, algorithm, {}, seed, "maximize")
-        draws = [one.shown for one in engine.propose(problem, [], range(1, DRAWS + 1))]
-    else:
-        draws = space.draws(DRAWS, seed=seed)
+    draws, is_exact = _draws(form, space)
     parameters = [(one.name, [_said(draw[one.name]) for draw in draws]) for one in space.parameters]
     command = "" if "command" in form.errors else _rendered(form, draws[0])
     return Preview(parameters, is_exact, space.size, command)
+
+
+def first_draw(form: ExperimentForm) -> dict:
+    """The values that a try of this valid form runs with: the first of its preview."""
+    return _draws(form, form.space)[0][0]
+
+
+def _draws(form: ExperimentForm, space: Space) -> tuple[list[dict], bool]:
+    """The first values, and whether these are the first trials'."""
+    said = form.cleaned_data
+    seed, algorithm = said.get("seed") or 0, said.get("algorithm", "")
+    is_known = algorithm in engine.ALGORITHMS and not form.errors.keys() & {
+        "algorithm",
+        "algorithm_arguments",
+    }
+    if not is_known or engine.ALGORITHMS[algorithm].start_up is not None:
+        return space.draws(DRAWS, seed=seed), False
+    problem = engine.Problem(space, algorithm, {}, seed, "maximize")
+    return [one.shown for one in engine.propose(problem, [], range(1, DRAWS + 1))], True
 
 
 def _said(one: object) -> tuple[str, str]:

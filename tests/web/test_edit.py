@@ -481,3 +481,24 @@ def test_a_draft_says_where_it_will_run(draft, bob, gpu):
     experiment = draft()
     assert "It is in the queue gpu now." in said(submit(as_(bob), experiment, queue=gpu.pk))
     assert (fresh(experiment).queue, fresh(experiment).state) == (gpu, "draft")
+
+
+def test_a_draft_is_edited_and_tried_at_once(draft, bob):
+    """TD-F2: what was typed is saved, and runs once; what is wrong is said and runs not."""
+    experiment = draft()
+    form = filled(as_(bob).get(url_of(experiment)))
+    answer = as_(bob).post(url_of(experiment), {**form, "try": "1", "max_trials": "no"})
+    assert answer.status_code == 422 and not experiment.clones.exists()
+    answer = as_(bob).post(url_of(experiment), {**form, "try": "1", "command": "echo ${lr}"})
+    tried = experiment.clones.get()
+    assert answer["Location"] == reverse("trial", args=["lab", tried.public_id, 1])
+    assert (tried.settings.command, tried.trials.get().state) == ("echo ${lr}", "waiting")
+    assert (fresh(experiment).state, fresh(experiment).settings.command) == ("draft", "echo ${lr}")
+
+
+def test_nothing_under_way_is_tried(running, bob):
+    experiment = running()
+    assert "try one trial" not in as_(bob).get(url_of(experiment)).content.decode()
+    form = filled(as_(bob).get(url_of(experiment)))
+    assert as_(bob).post(url_of(experiment), {**form, "try": "1"}).status_code == 409
+    assert not experiment.clones.exists()

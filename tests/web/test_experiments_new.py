@@ -140,6 +140,35 @@ def test_a_draft_is_only_saved(send):
     assert (experiment.state, experiment.queue.name) == ("draft", "default")
 
 
+def test_a_try_is_one_trial_with_the_first_values_of_the_preview(send, client):
+    """TD-F2: the draft is saved and stays one; its try is an experiment of its own, in the queue at once."""
+    shown = send("preview").content.decode()
+    answer = send("try")
+    draft, tried = Experiment.objects.get(state="draft"), Experiment.objects.exclude(state="draft").get()
+    trial = tried.trials.get()
+    assert answer["Location"] == reverse("trial", args=["lab", tried.public_id, 1])
+    assert (draft.name, draft.trials.count(), draft.max_trials) == ("resnet sweep", 0, 40)
+    assert (tried.name, tried.parent, tried.tags) == (
+        "Try of resnet sweep",
+        draft,
+        ["try", "cvpr", "nightly"],
+    )
+    assert (tried.state, tried.visibility, tried.max_trials) == ("pending", "private", 1)
+    assert (
+        not tried.settings.breaker and tried.settings.early_stopping == "none" and tried.settings.goal is None
+    )
+    same = ("command", "environment", "directory", "space_document", "pattern", "max_trial_duration_s")
+    assert all(getattr(tried.settings, name) == getattr(draft.settings, name) for name in same)
+    assert (trial.state, trial.number) == ("waiting", 1) and f"--lr {trial.params['lr']}" in shown
+    assert b"is saved as a draft and has not started" in client.get(answer["Location"]).content
+
+
+def test_a_try_clicked_twice_is_one(send):
+    """TD-F2: also when the page was opened anew; what is under way with these settings is what one gets."""
+    assert send("try")["Location"] == send("try")["Location"]
+    assert Experiment.objects.count() == 2
+
+
 def test_a_search_space_may_be_json(send):
     """TD-F4: rows or JSON; what counts is what is seen."""
     text = '{"units": {"_type": "randint", "_value": [8, 64]}}'
@@ -227,7 +256,7 @@ FAULTS = [
     ({"max_duration_s": "4 4"}, "max_duration_s", "such as 90s"),
     ({"stop_grace_s": "2h"}, "stop_grace_s", "at most 3,600"),
     ({"project": "0"}, "project", "valid choice"),
-    ({"queue": "0"}, "queue", "valid choice"),
+    ({"queue": "0"}, "queue", "not granted"),
     ({"space-0-values": "1, 0"}, "space_document", "lr._value: low (1) is greater than high (0)"),
     ({"space-1-name": "lr"}, "space_document", "two rows"),
     ({"space-1-type": "nope"}, "space_document", "no type 'nope'"),
@@ -286,14 +315,15 @@ def test_all_faults_are_said_at_once_and_what_was_typed_stays(send):
     assert FILLED["made_as"] in html
 
 
-def test_a_refusal_while_it_starts_leaves_nothing_behind(send, lab, monkeypatch):
-    """All or nothing: a draft that could not be enqueued is not left lying about."""
+@pytest.mark.parametrize("button", ["start", "try"])
+def test_a_refusal_while_it_starts_leaves_nothing_behind(button, send, lab, monkeypatch):
+    """All or nothing: a draft that could not be enqueued, or tried, is not left lying about."""
 
     def refuse(*args: object, **given: object) -> None:
         raise Refused("The queue gpu is not granted any more.")
 
     monkeypatch.setattr(Experiment, "enqueue", refuse)
-    page = send()
+    page = send(button)
     assert page.status_code == 409 and "is not granted any more" in page.content.decode()
     assert 'value="resnet  sweep"' in page.content.decode()
     assert Experiment.everything.count() == 0

@@ -1,0 +1,36 @@
+"""A draft is tried with a real worker, before anything is spent."""
+
+from __future__ import annotations
+
+from django.test import Client
+from django.urls import reverse
+
+from experiments.models import Experiment, User, Workspace
+from tests.life.test_kill import ended
+from tests.support.crew import Crew
+from tests.web.filled import filled
+
+
+def test_a_try_runs_the_command_once_and_shows_its_log(crew: Crew, lab: Workspace, bob: User) -> None:
+    """TD-F2: from Create to the trial's page: the values of the preview, the output, how it ended."""
+    crew.control()
+    crew.worker(slots=1)
+    client = Client()
+    client.force_login(bob)
+    new = reverse("experiment-new", args=["lab"])
+    typed = {
+        "name": "first",
+        "command": "echo lr is ${lr}\necho '{\"loss\": 0.25}' > result.json",
+        "source": "file",
+        "metric": "loss",
+        "metric_path": "result.json",
+        "space-0-name": "lr",
+        "space-0-values": "0.001, 0.1",
+    }
+    page = client.post(new, {**filled(client.get(new)), **typed, "try": "1"})["Location"]
+    tried = ended(Experiment.objects.get(tags=["try"]))
+    trial = tried.trials.get()
+    assert (tried.state, tried.reason) == ("completed", "max trials reached")
+    assert (trial.state, trial.value) == ("succeeded", 0.25)
+    assert f"lr is {trial.params['lr']}" in client.get(page).content.decode()
+    assert tried.parent.state == "draft" and not tried.parent.trials.exists()
