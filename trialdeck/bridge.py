@@ -7,6 +7,7 @@ the token, and keeps a small process, the holder, that ends when the experiment 
 
 from __future__ import annotations  # for Python 3.8
 
+import http.client
 import json
 import re
 import signal
@@ -176,7 +177,7 @@ class Bridge:
             return _told(
                 502, f"What answers at {self.console.url} ({error.code}) is not a Trialdeck console."
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             return _told(502, f"The console at {self.console.url} cannot be reached: {reason}.")
 

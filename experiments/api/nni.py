@@ -316,7 +316,8 @@ def _json(request: HttpRequest) -> object:
 
     try:
         body = json.loads(request.body.decode(), parse_constant=refuse)
-        json.dumps(body, ensure_ascii=False).encode()  # half a character cannot be stored
+        # Half a character, and 1e999, cannot be stored.
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON.") from None
     return body

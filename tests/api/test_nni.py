@@ -262,9 +262,11 @@ def test_what_nni_lets_through_is_refused_with_a_sentence(told, nni, bob):
     assert "TRIAL_CONCURRENCY, MAX_TRIAL_NUM" in client.fails(
         400, "PUT", "experiment", {}, update_type="NAME"
     )
-    for body in (b"{", b"\xff", b'{"params": NaN}', b"[" * 100_000, b'{"x": "\\ud800"}'):
+    for body in (b"{", b"\xff", b'{"params": NaN}', b"[" * 100_000, b'{"x": "\\ud800"}', b'{"x": 1e999}'):
         assert client.fails(400, "POST", "trial-jobs", body) == "The body is not JSON."
     assert "JSON object" in client.fails(422, "POST", "trial-jobs", [1])
+    for space in ([], "x", 5, None, {"x": []}, {"x": {"_type": ["uniform"], "_value": {}}}, {"\0": 1}):
+        client.fails(422, "PUT", "experiment", {"params": {"searchSpace": space}}, update_type="SEARCH_SPACE")
     assert "lr is missing" in client.fails(422, "POST", "trial-jobs", {"layers": 1, "depth": 2})
     for trial in ("x", f"{told.public_id}-99", f"{told.public_id}-0", f"{told.public_id}-1-1", "1" * 500):
         assert client.fails(404, "GET", f"trial-jobs/{trial}")

@@ -23,6 +23,7 @@ if number == 1:
     pathlib.Path(os.environ["TRIALDECK_OUTPUT_DIR"], "epoch").write_text("3")
     sys.exit("ended after epoch 3")
 if number == 2:
+    pathlib.Path(os.environ["NNI_OUTPUT_DIR"], "trial.log").touch()  # as `import nni` does
     sys.exit(f"ended before it saved anything, after {pathlib.Path(before, 'epoch').read_text()}")
 trialdeck.report_final_result(int(pathlib.Path(before, "epoch").read_text()) + 1)
 """
