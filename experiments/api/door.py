@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import re_path
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 
 from experiments import __version__
@@ -47,6 +48,7 @@ for noun in (workspaces, experiments, acts, trials, metrics, logs, revisions, ev
     api.add_router("", noun.router)
 
 
+@csrf_exempt  # else a POST to nowhere would be told of cookies
 def unknown(request: HttpRequest) -> HttpResponse:
     """Any other address."""
     return problem(404)

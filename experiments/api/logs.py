@@ -17,7 +17,7 @@ from experiments.models.log import PIECE_BYTES
 from .trials import find_trial
 from .wire import says
 
-router = Router(tags=["Trials"])
+router = Router(tags=["Trials"], by_alias=True)
 
 LONGEST_CHARACTER = 4  # bytes, in UTF-8
 MOST_BYTES = 1024 * 1024

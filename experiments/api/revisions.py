@@ -18,7 +18,7 @@ from .finding import find
 from .paging import USUAL, Cursor, Key, Limit, page
 from .wire import Told, says, time_of
 
-router = Router(tags=["Experiments"])
+router = Router(tags=["Experiments"], by_alias=True)
 
 
 class Difference(BaseModel):

@@ -103,6 +103,7 @@ def test_only_a_digest_of_the_secret_is_kept(bob, lab):
     ("method", "path", "body", "status", "word", "said"),
     [
         ("GET", "/nothing", None, 404, "not_found", "nothing here"),
+        ("POST", "/nothing", None, 404, "not_found", "nothing here"),
         ("GET", "/workspaces/nowhere", None, 404, "not_found", "nothing here"),
         ("PUT", "/me", None, 405, "method_not_allowed", "GET"),
         ("POST", "/workspaces/lab/projects", b"{", 400, "bad_request", "not JSON"),
