@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from experiments.models import Event
 
 from . import schemas
-from .finding import find
+from .experiments import find
 from .paging import USUAL, Cursor, Key, Limit, page
 from .wire import says, time_of
 
@@ -35,7 +35,9 @@ class EventOut(BaseModel):
 
 
 @router.get(
-    "/experiments/{slug:public_id}/events", response=says(schemas.Listed[EventOut]), summary="List its events"
+    "/experiments/{slug:public_id}/events",
+    response=says(schemas.Listed[EventOut], acts=True),
+    summary="List its events",
 )
 def events(
     request: HttpRequest, public_id: str, cursor: Cursor = None, limit: Limit = USUAL

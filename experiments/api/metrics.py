@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from experiments.models import Point
 
 from . import schemas
-from .finding import find
+from .experiments import find
 from .paging import MOST_SMALL, Cursor, Key, LimitOfSmall, page
 from .trials import find_trial
 from .wire import says
@@ -35,7 +35,7 @@ class PointOut(BaseModel):
 
 @router.get(
     "/experiments/{slug:public_id}/trials/{int:number}/metrics",
-    response=says(schemas.Listed[PointOut]),
+    response=says(schemas.Listed[PointOut], acts=True),
     summary="Read a trial's metrics",
 )
 def of_trial(
@@ -53,7 +53,7 @@ def of_trial(
 
 @router.get(
     "/experiments/{slug:public_id}/metrics",
-    response=says(schemas.Listed[PointOut]),
+    response=says(schemas.Listed[PointOut], acts=True),
     summary="Read the metrics of all trials",
 )
 def of_experiment(

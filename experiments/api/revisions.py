@@ -11,21 +11,14 @@ from ninja import Router
 from pydantic import BaseModel, Field
 
 from experiments.access import require
-from experiments.models import Experiment, Revision, Settings
+from experiments.models import Experiment, Revision, Settings, User
 
 from . import schemas
-from .finding import find
+from .experiments import find, settings_for
 from .paging import USUAL, Cursor, Key, Limit, page
 from .wire import Told, says, time_of
 
 router = Router(tags=["Experiments"], by_alias=True)
-
-
-class Difference(BaseModel):
-    """One setting, before and after."""
-
-    before: Any = Field(alias="from")
-    after: Any = Field(alias="to")
 
 
 class RevisionOut(BaseModel):
@@ -36,7 +29,7 @@ class RevisionOut(BaseModel):
     by: str | None
     why: str | None = Field(description="The reason, in the words of who made it.")
     settings: dict[str, Any]
-    differences: dict[str, Difference]
+    differences: dict[str, schemas.Difference]
 
 
 class Restore(Told):
@@ -54,25 +47,33 @@ class Restored(BaseModel):
 
 @router.get(
     "/experiments/{slug:public_id}/revisions",
-    response=says(schemas.Listed[RevisionOut]),
+    response=says(schemas.Listed[RevisionOut], acts=True),
     summary="List its revisions",
 )
 def revisions(
     request: HttpRequest, public_id: str, cursor: Cursor = None, limit: Limit = USUAL
 ) -> dict[str, Any]:
     """The newest first."""
-    rows = _read(find(request, public_id))
-    what = f"revisions of {public_id}"
-    return page(rows, Key("number", falls=True), what=what, cursor=cursor, limit=limit, tell=_told)
+    experiment = find(request, public_id)
+    return page(
+        _read(experiment),
+        Key("number", falls=True),
+        what=f"revisions of {public_id}",
+        cursor=cursor,
+        limit=limit,
+        tell=lambda row: _told(row, experiment, request.user),
+    )
 
 
 @router.get(
     "/experiments/{slug:public_id}/revisions/{int:number}",
-    response=says(RevisionOut),
+    response=says(RevisionOut, acts=True),
     summary="Read a revision",
 )
 def revision(request: HttpRequest, public_id: str, number: int) -> dict[str, Any]:
-    return _told(_find(find(request, public_id), number))
+    """Its settings, and what it changed."""
+    experiment = find(request, public_id)
+    return _told(_find(experiment, number), experiment, request.user)
 
 
 @router.post(
@@ -90,7 +91,8 @@ def restore_revision(
     require(request.user, "update", experiment)
     seen = experiment.revision.number if told is None or told.revision is None else told.revision
     changed = row.restore(by=request.user, seen=seen)
-    return {"changed": changed, "revision": _told(_find(experiment, experiment.revision.number))}
+    holds = _find(experiment, experiment.revision.number)
+    return {"changed": changed, "revision": _told(holds, experiment, request.user)}
 
 
 def _read(experiment: Experiment) -> QuerySet[Revision]:
@@ -105,15 +107,16 @@ def _find(experiment: Experiment, number: int) -> Revision:
     return row
 
 
-def _told(row: Revision) -> dict[str, Any]:
-    before = Settings.stored(row.earlier) if row.earlier else row.settings
+def _told(row: Revision, experiment: Experiment, user: User) -> dict[str, Any]:
+    earlier = Settings.stored(row.earlier) if row.earlier else row.settings
+    before, now = (settings_for(user, experiment, settings) for settings in (earlier, row.settings))
     return {
         "number": row.number,
         "at": time_of(row.at),
         "by": row.by.username if row.by else None,
         "why": row.note or None,
-        "settings": row.settings.document(),
+        "settings": now,
         "differences": {
-            name: {"from": old, "to": new} for name, (old, new) in before.differences(row.settings).items()
+            name: {"from": before[name], "to": now[name]} for name in earlier.differences(row.settings)
         },
     }

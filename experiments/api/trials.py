@@ -16,7 +16,7 @@ from experiments.models import Experiment, Trial
 from experiments.models.trial import MOST_REPLICAS
 
 from . import schemas
-from .finding import find
+from .experiments import find
 from .paging import USUAL, Cursor, Key, LimitOfSmall, page
 from .wire import Told, says, time_of, url_of
 
@@ -126,7 +126,9 @@ def told_of(request: HttpRequest, trial: Trial) -> dict[str, Any]:
 
 
 @router.get(
-    "/experiments/{slug:public_id}/trials", response=says(schemas.Listed[TrialOut]), summary="List its trials"
+    "/experiments/{slug:public_id}/trials",
+    response=says(schemas.Listed[TrialOut], acts=True),
+    summary="List its trials",
 )
 def trials(
     request: HttpRequest,
@@ -176,7 +178,9 @@ def find_trial(request: HttpRequest, public_id: str, number: int) -> Trial:
 
 
 @router.get(
-    "/experiments/{slug:public_id}/trials/{int:number}", response=says(TrialOut), summary="Read a trial"
+    "/experiments/{slug:public_id}/trials/{int:number}",
+    response=says(TrialOut, acts=True),
+    summary="Read a trial",
 )
 def read_trial(request: HttpRequest, public_id: str, number: int) -> dict[str, Any]:
     return told_of(request, find_trial(request, public_id, number))

@@ -99,6 +99,19 @@ def test_revisions_tell_what_differs_and_are_restored(api, running, bob, carol):
     assert (experiment.max_trials, experiment.settings.goal) == (6, None)
 
 
+def test_what_looks_like_a_secret_is_hidden_from_viewers_in_every_revision(api, running, bob, carol):
+    """TD-X1: as on the Configuration page; that it changed is told."""
+    experiment = running(environment={"API_TOKEN": "s3cret", "CUDA": "0"})
+    environment = {"API_TOKEN": "s4cret", "CUDA": "1"}
+    experiment.update(told(environment=environment), by=bob, seen=1)
+    path = f"/experiments/{experiment.public_id}/revisions/2"
+    assert api(bob).get(path).json()["differences"]["environment"]["to"] == environment
+    shown = api(carol).get(path)
+    assert b"cret" not in shown.content
+    hidden = {"from": {"API_TOKEN": "••••", "CUDA": "0"}, "to": {"API_TOKEN": "••••", "CUDA": "1"}}
+    assert shown.json()["differences"] == {"environment": hidden}
+
+
 def test_a_page_of_events_or_revisions_is_a_fixed_number_of_queries(
     api, running, bob, django_assert_max_num_queries
 ):

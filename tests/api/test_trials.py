@@ -147,6 +147,14 @@ def test_what_went_to_the_trash_with_a_reset_is_gone(api, in_state, alice, bob):
     error_of(api(bob).get(path_of(experiment, "/1")), 404)
 
 
+def test_where_automl_is_off_the_reason_is_given(api, running, bob):
+    """PAI-P1."""
+    experiment = running()
+    type(experiment.workspace).objects.update(has_automl=False)
+    for rest in ("", "/1", "/1/log", "/1/metrics"):
+        assert "AutoML is switched off" in error_of(api(bob).get(path_of(experiment, rest)), 409)["detail"]
+
+
 # --- verbs ---------------------------------------------------------------------------------------------------------
 
 VERBS = {  # the number of the trial that it is about, what is sent, the status when it is done
