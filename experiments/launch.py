@@ -22,6 +22,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, transaction
 
 from experiments import nudge
+from experiments.collect import Collector
 from experiments.models import (
     Experiment,
     ExperimentState,
@@ -73,6 +74,7 @@ class LocalWorker:
         engine = Engine(container, installation=self.installation, default_image=image) if container else None
         self.shelf = Shelf.below(data, engine=engine)
         self.ending = threading.Event()
+        self.collector = Collector(trials_folder=self.trials_folder, row=lambda: self.row, ending=self.ending)
         self.runs: dict[int, Run] = {}
         self.busy = 0
         self.out_of_service = 0  # slots with a process that cannot be killed
@@ -115,6 +117,7 @@ class LocalWorker:
             (self._watch_heartbeat, "watch"),
             (self._write, "writer"),
             (self._watch_machine, "machine"),
+            (self._collect, "collector"),
         ):
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
@@ -123,6 +126,7 @@ class LocalWorker:
     def end(self) -> None:
         """An orderly shutdown: ends every trial, gives the claims up. Trials are retried elsewhere, or later."""
         self.ending.set()
+        self.collector.wake()
         keeper = self._keeper
         if keeper:
             keeper.close(grace_s=SHUTDOWN_GRACE_S)
@@ -136,6 +140,9 @@ class LocalWorker:
         except DatabaseError as error:
             logger.warning("Could not say goodbye: %s", error)
         self._file.close()  # and with it the lock
+
+    def _collect(self) -> None:
+        self.collector.run(lambda: [run.trial for run in list(self.runs.values()) if run.process])
 
     def _sweep_containers(self) -> None:
         """Raises `Taken` when the engine cannot be used: every trial would fail by it."""
@@ -213,6 +220,7 @@ class LocalWorker:
             self.out_of_service += 1
             logger.error("Trial %s left processes that cannot be killed: %s", trial, outcome.survivors)
         self._deliver(trial, outcome)
+        self.collector.settled(trial)
         if run.ruin:
             run.retrying(
                 lambda: trial.experiment.stop(by=None, target=ExperimentState.FAILED, because=run.ruin)

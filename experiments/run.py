@@ -127,6 +127,7 @@ class Run:
             ended = self.process.wait()
         finally:
             self._remove_container(setup)
+        self._odd += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
         self._drain()
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was away.")
 
@@ -184,6 +185,8 @@ class Run:
             raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
         if earlier := self.retrying(self.previous_output):
             env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
+        if place.model:
+            env["TRIALDECK_INPUT_MODEL"] = str(place.model)
         if setup.shelf.engine:
             argv, env = setup.contained(script, place, env, base=dict(os.environ), previous=earlier)
         else:

@@ -7,17 +7,20 @@ on it, so that all its trials run the same, on whatever machine.
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.models import Settings, Trial
+from experiments.models import Keeping, Model, Settings, Trial
 from experiments.models.execution import LITERAL
 from experiments.runner.checkout import SourceError, Sources
 from experiments.runner.container import ContainerError, Engine, Job
+from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.folder import Escapes, TrialFolder, inside, package_folder
 from experiments.runner.packages import Environments, PackagesError, activated
+from experiments.runner.tool import Cancelled, locked
 
 # What the engine's client reads itself: a trial's variable of such a name must not reach the client.
 _CLIENTS = ("PATH", "HOME", "DOCKER_", "CONTAINER_", "XDG_", "LD_", "SSH_")
@@ -37,11 +40,60 @@ class Shelf:
 
     sources: Sources
     environments: Environments
+    models: ModelFiles
     engine: Engine | None = None
 
     @classmethod
     def below(cls, data: Path, *, engine: Engine | None = None) -> Shelf:
-        return cls(Sources(data / "sources"), Environments(data / "environments"), engine)
+        return cls(Sources(data / "sources"), Environments(data / "environments"), ModelFiles(data), engine)
+
+
+class ModelFiles:
+    """The files of models on this machine. Raises `SetupFailed` where one cannot be had."""
+
+    def __init__(self, data: Path) -> None:
+        self.folder, self.trials = data / "models", data / "trials"
+
+    def get(self, model: Model, *, is_cancelled: Callable[[], bool]) -> Path:
+        """The file; one that a trial of this machine left is used where it lies."""
+        one = model.artifact
+        store, name = self._kept(model)
+        if one is not None and not store:
+            path = TrialFolder(self.trials, one.experiment.public_id, one.trial.number).output / one.name
+            if not path.is_file():
+                raise SetupFailed(
+                    f"The model {model} lies on the machine of the worker {one.worker or 'that was removed'} only. "
+                    "Give the experiment that made it an output destination, and store it there."
+                )
+            return path
+        path = inside(self.folder, model.public_id, Path(name).name)
+        with locked(self.folder / f"{model.public_id}.lock", is_cancelled=is_cancelled):
+            if not path.exists():
+                self._fetch(store, name, path, is_cancelled)
+        return path
+
+    def _kept(self, model: Model) -> tuple[str, str]:
+        """(destination, name there); an empty destination: it is in no store."""
+        one = model.artifact
+        if one is None:
+            destination, _, name = model.address.rpartition("/")
+            return destination, name
+        return (one.destination, one.key) if one.keeping == Keeping.STORED else ("", "")
+
+    def _fetch(self, destination: str, name: str, path: Path, is_cancelled: Callable[[], bool]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{uuid.uuid4().hex}")
+        try:
+            with fresh.open("wb") as file:
+                for piece in Store(destination).read(name):
+                    if is_cancelled():
+                        raise Cancelled
+                    file.write(piece)
+            fresh.rename(path)
+        except (StoreError, DestinationError) as failed:
+            raise SetupFailed(f"The input model cannot be fetched: {failed}") from failed
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 @dataclass
@@ -50,6 +102,7 @@ class Place:
 
     cwd: Path
     environment: Path | None = None
+    model: Path | None = None  # the weights to start from
     requirements: Path | None = None  # to be installed within the container
 
     def activated(self, env: dict[str, str]) -> dict[str, str]:
@@ -77,6 +130,7 @@ class Setup:
                 tree = self._tree()
                 place = Place(self._directory(tree))
                 self._packages(place, tree)
+                place.model = self._model()
             except (SourceError, PackagesError) as failed:
                 raise SetupFailed(str(failed), getattr(failed.__cause__, "told", "")) from failed
             except OSError as error:
@@ -179,6 +233,23 @@ class Setup:
         name = Path(self.settings.binary).name
         return self.settings.binary if name.startswith("python") and name != "python" else sys.executable
 
+    # --- input model -----------------------------------------------------------------------------------------
+
+    def _model(self) -> Path | None:
+        """CML-M1: the input model's file on this machine, fetched once."""
+        public_id = self.settings.input_model
+        if not public_id:
+            return None
+        found = Model.objects.select_related("artifact__trial", "artifact__experiment", "artifact__worker")
+        model = found.filter(workspace=self.trial.experiment.workspace_id, public_id=public_id).first()
+        if model is None:
+            raise SetupFailed(
+                f"There is no model {public_id} in this workspace any more. Choose another one."
+            )
+        if model.artifact is None and not model.address:
+            raise SetupFailed(f"The file of the model {model} was deleted. Choose another one.")
+        return self.shelf.models.get(model, is_cancelled=self.is_cancelled)
+
     # --- container -------------------------------------------------------------------------------------------
 
     def contained(
@@ -203,8 +274,9 @@ class Setup:
         }
         if not place.cwd.is_relative_to(self.folder.path):
             mounts[place.cwd] = True
-        if previous:
-            mounts[previous] = False
+        for path in (previous, place.model):
+            if path:
+                mounts[path] = False
         setup = settings.setup_script
         if place.requirements:
             setup += f"\npython -m pip install --quiet -r '{place.requirements}'"

@@ -15,7 +15,11 @@ from .status import ExperimentState
 
 # Which settings a finding depends on.
 _CODE = ("repository", "reference_kind", "reference")
-MEANT_BY = {"commit": _CODE, "packages": (*_CODE, "binary", "packages_from", "packages")}
+MEANT_BY = {
+    "commit": _CODE,
+    "packages": (*_CODE, "binary", "packages_from", "packages"),
+    "destination": ("destination",),
+}
 
 
 class Revision(models.Model):
