@@ -38,14 +38,13 @@ from experiments.models import (
     status,
 )
 from experiments.purge import purge
-from experiments.search import engine
+from experiments.search import engine, points
 from experiments.search.engine import Exhausted, Past, Problem
 
 logger = logging.getLogger(__name__)
 
 TICK_S = 2.0
 PURGE_EVERY_S = 3600.0
-FOR_SUGGESTIONS = 10**9  # their place in number order: after every trial
 BY_STATE = ("state", "number")  # by number alone, SQLite would walk through all trials to find the few
 
 
@@ -185,16 +184,17 @@ def propose(experiment: Experiment) -> None:
 def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
     settings = experiment.settings
     problem = Problem(
-        space=settings.space,
+        space=settings.searched,
         algorithm=settings.algorithm,
         arguments=settings.algorithm_arguments,
         seed=settings.seed,
         direction=settings.direction,
     )
-    return engine.propose(
+    return points.propose(
         problem,
         past(experiment),
         ordinals,
+        points=settings.starting_points,
         cache_key=f"{experiment.public_id}.{experiment.revision.number}",
     )
 
@@ -215,7 +215,7 @@ def past(experiment: Experiment) -> list[Past]:
     suggested = [
         Past(
             ordinal=one.ordinal,
-            number=FOR_SUGGESTIONS + one.ordinal,
+            number=points.SUGGESTED + one.ordinal,
             raw=one.raw,
             key=space.key(one.params),
             state="running",

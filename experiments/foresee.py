@@ -70,7 +70,7 @@ class Consequences:
 def foresee(experiment: Experiment, settings: Settings, *, queue: Queue | None = None) -> Consequences:
     """The consequences of `settings` for this experiment, as it stands now, and of a move to `queue`."""
     old = experiment.settings
-    is_new_space = settings.space_document != old.space_document
+    is_new_space = settings.searched != old.searched
     judged = _finished(experiment) if is_new_space else []
     outside = engine.outside(_problem(settings), judged[:MOST_JUDGED])
     durations = _durations(experiment)
@@ -117,7 +117,7 @@ def _finished(experiment: Experiment) -> list[Past]:
 
 def _problem(settings: Settings) -> Problem:
     return Problem(
-        settings.space, settings.algorithm, settings.algorithm_arguments, settings.seed, settings.direction
+        settings.searched, settings.algorithm, settings.algorithm_arguments, settings.seed, settings.direction
     )
 
 
@@ -209,7 +209,7 @@ def _to_start(experiment: Experiment, settings: Settings, started: int) -> int |
     if _ending(experiment, settings, started):
         return 0
     limits = [] if settings.max_trials is None else [settings.max_trials - started]
-    if settings.space.size is not None:
-        is_same = settings.space_document == experiment.settings.space_document
-        limits.append(settings.space.size - (started if is_same else 0))
+    if settings.searched.size is not None:
+        is_same = settings.searched == experiment.settings.searched
+        limits.append(settings.searched.size - (started if is_same else 0))
     return max(0, min(limits)) if limits else None

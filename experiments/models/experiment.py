@@ -31,7 +31,7 @@ ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/i/l: an ID is read o
 TRACE_LENGTH = 200
 
 # What an Update changes only for trials that are started afterwards (TD-U5, U6): proposals are made anew.
-PROPOSAL_FIELDS = {"space_document", "algorithm_arguments", "seed"}
+PROPOSAL_FIELDS = {"space_document", "algorithm_arguments", "seed", "fixed", "starting_points"}
 
 # A try of a draft: one trial, judged by nothing but its own end.
 TRY = "try"

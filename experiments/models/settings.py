@@ -13,9 +13,11 @@ from pathlib import PurePosixPath
 from experiments.runner import command as commands
 from experiments.runner import pattern as patterns
 from experiments.search import early, engine
+from experiments.search.points import narrowed
 from experiments.search.space import Space, SpaceError, parse
 
 from .execution import LITERAL, Execution, ExecutionChecks
+from .given import Given, GivenChecks
 
 DAY_S = 86_400
 MAX_TRIALS = 1_000_000
@@ -31,7 +33,7 @@ class Invalid(Exception):
 
 
 @dataclass(frozen=True)
-class Settings(Execution):
+class Settings(Given, Execution):
     """The settings of an experiment, checked.
 
     Durations are in seconds. `max_trials` counts proposals; None means no limit, as for the durations and
@@ -67,6 +69,11 @@ class Settings(Execution):
     @cached_property
     def space(self) -> Space:
         return parse(self.space_document)
+
+    @cached_property
+    def searched(self) -> Space:
+        """The search space with the fixed parameters held at their values."""
+        return narrowed(self.space, self.fixed)
 
     @property
     def run_command(self) -> str:
@@ -112,7 +119,7 @@ LOCKED = {
 }
 
 
-class Checker(ExecutionChecks):
+class Checker(GivenChecks, ExecutionChecks):
     """Reads a document field by field and collects one sentence for each fault."""
 
     def __init__(self, document: Mapping) -> None:
@@ -154,10 +161,12 @@ class Checker(ExecutionChecks):
                 self.text("early_stopping", default="none", limit=64, line=True)
             ),
             "early_stopping_arguments": self.mapping("early_stopping_arguments"),
+            **self.given(space),
             **self.execution(),
         }
-        if space and not self.errors.keys() & {"algorithm", "algorithm_arguments"}:
-            for fault in engine.check_algorithm(values["algorithm"], values["algorithm_arguments"], space):
+        if space and not self.errors.keys() & {"algorithm", "algorithm_arguments", "fixed"}:
+            searched = narrowed(space, values["fixed"])
+            for fault in engine.check_algorithm(values["algorithm"], values["algorithm_arguments"], searched):
                 self.fault(_field_of(fault.path, "algorithm"), fault.sentence)
         for fault in early.check_early_stopping(values["early_stopping"], values["early_stopping_arguments"]):
             self.fault(_field_of(fault.path, "early_stopping"), fault.sentence)

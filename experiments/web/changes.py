@@ -35,6 +35,8 @@ LABELS = {
     "stop_grace_s": "Stop grace",
     "retries": "Retries",
     "breaker": "Pause after",
+    "fixed": "Fixed values",
+    "starting_points": "Starting points",
     "early_stopping": "Early stopping",
     "early_stopping_arguments": "Its rule's arguments",
     "reference_kind": "Run by",
@@ -50,7 +52,15 @@ LABELS = {
 }
 SECTIONS = {
     "Objective": ("direction", "metric", "selection", "goal", "source", "pattern", "metric_path", "weights"),
-    "Search": ("algorithm", "algorithm_arguments", "seed", "early_stopping", "early_stopping_arguments"),
+    "Search": (
+        "algorithm",
+        "algorithm_arguments",
+        "seed",
+        "fixed",
+        "starting_points",
+        "early_stopping",
+        "early_stopping_arguments",
+    ),
     "Budget": (
         "max_trials",
         "concurrency",
@@ -122,6 +132,8 @@ def text_of(name: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, dict):
         return ", ".join(f"{key}={space_rows.text_of([one])}" for key, one in value.items()) or "none"
+    if name == "starting_points":
+        return "; ".join(text_of("", point) for point in value) or "none"
     if isinstance(value, str):
         return value or "none"
     return f"{value:,}" if isinstance(value, int) and name != "seed" else repr(value)
@@ -150,7 +162,7 @@ def _is_told(name: str, settings: Settings) -> bool:
     """What means nothing beside the other settings is left out."""
     if name in ("pattern", "metric_path"):
         return settings.source == {"pattern": "stdout", "metric_path": "file"}[name]
-    if name in ("weights", "algorithm_arguments", "early_stopping_arguments"):
+    if name in ("weights", "algorithm_arguments", "fixed", "starting_points", "early_stopping_arguments"):
         return bool(getattr(settings, name))
     return True
 

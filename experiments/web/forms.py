@@ -82,6 +82,27 @@ class ArgumentsField(PairsField):
         return found[0] if len(found) == 1 else text.strip()
 
 
+class PointsField(forms.CharField):
+    """Sets of values, one JSON object on each line; a list of dicts when cleaned."""
+
+    def to_python(self, value: object) -> list[dict]:
+        points = []
+        for number, line in enumerate(re.split(r"\r\n|\r|\n", super().to_python(value) or ""), start=1):
+            if not line.strip():
+                continue
+            try:
+                point = json.loads(line)
+            except (ValueError, RecursionError):
+                point = None
+            if not isinstance(point, dict):
+                raise forms.ValidationError(f'Line {number}: write a JSON object, such as {{"lr": 0.01}}.')
+            points.append(point)
+        return points
+
+    def run_validators(self, value: list[dict]) -> None:
+        super().run_validators(json.dumps(value, ensure_ascii=False))
+
+
 class TagsField(forms.CharField):
     """Words separated by commas."""
 
@@ -221,6 +242,18 @@ class ExperimentForm(forms.Form):
     algorithm = forms.ChoiceField(choices=[(name, name) for name in engine.ALGORITHMS], initial="TPE")
     algorithm_arguments = ArgumentsField(
         required=False, widget=_area(2, "n_startup_trials=20"), label="Arguments of the algorithm"
+    )
+    fixed = ArgumentsField(
+        required=False,
+        widget=_area(2, "layers=3"),
+        label="Fixed values",
+        help_text="Parameters to hold at a value for now: one name=value on each line.",
+    )
+    starting_points = PointsField(
+        required=False,
+        widget=_area(3, '{"lr": 0.01, "layers": 3}\n{"lr": 0.001}'),
+        label="Starting points",
+        help_text="Tried first: one JSON object on each line. What a point leaves out, the algorithm proposes.",
     )
     seed = _number(help_text="The same seed proposes the same values.")
 
@@ -429,7 +462,10 @@ def typed(settings: Settings) -> dict[str, object]:
     for name in SPANS:
         told[name] = span_of(told[name])
     told["environment"] = "\n".join(f"{name}={text}" for name, text in told["environment"].items())
-    for name in ("weights", "algorithm_arguments", "early_stopping_arguments"):
+    told["starting_points"] = "\n".join(
+        json.dumps(one, ensure_ascii=False) for one in settings.starting_points
+    )
+    for name in ("weights", "algorithm_arguments", "fixed", "early_stopping_arguments"):
         told[name] = "\n".join(f"{key}={space_rows.text_of([one])}" for key, one in told[name].items())
     told["space_document"] = json.dumps(settings.space_document, indent=2, ensure_ascii=False)
     return told

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experiments.runner import command as commands
-from experiments.search import engine
+from experiments.search import engine, points
 from experiments.search.space import Space
 from experiments.templatetags.deck import value
 
@@ -45,6 +45,7 @@ def preview(form: ExperimentForm) -> Preview | None:
     space = form.space
     if space is None:
         return None
+    space = _searched(form, space)
     draws, is_exact = _draws(form, space)
     parameters = [(one.name, [_said(draw[one.name]) for draw in draws]) for one in space.parameters]
     command = "" if "command" in form.errors else _rendered(form, draws[0])
@@ -53,7 +54,12 @@ def preview(form: ExperimentForm) -> Preview | None:
 
 def first_draw(form: ExperimentForm) -> dict:
     """The values that a try of this valid form runs with: the first of its preview."""
-    return _draws(form, form.space)[0][0]
+    return _draws(form, _searched(form, form.space))[0][0]
+
+
+def _searched(form: ExperimentForm, space: Space) -> Space:
+    """With the fixed values, as soon as they are known to be right."""
+    return form.settings.searched if form.settings else space
 
 
 def _draws(form: ExperimentForm, space: Space) -> tuple[list[dict], bool]:
@@ -64,10 +70,13 @@ def _draws(form: ExperimentForm, space: Space) -> tuple[list[dict], bool]:
         "algorithm",
         "algorithm_arguments",
     }
-    if not is_known or engine.ALGORITHMS[algorithm].start_up is not None:
+    first = form.settings.starting_points if form.settings else []
+    is_exact = is_known and engine.ALGORITHMS[algorithm].start_up is None
+    if not is_exact and not first:
         return space.draws(DRAWS, seed=seed), False
-    problem = engine.Problem(space, algorithm, {}, seed, "maximize")
-    return [one.shown for one in engine.propose(problem, [], range(1, DRAWS + 1))], True
+    problem = engine.Problem(space, algorithm if is_exact else "Random", {}, seed, "maximize")
+    proposals = points.propose(problem, [], range(1, DRAWS + 1), points=first)
+    return [one.shown for one in proposals], is_exact
 
 
 def _said(one: object) -> tuple[str, str]:

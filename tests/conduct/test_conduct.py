@@ -135,6 +135,35 @@ def test_a_conductor_that_starts_anew_proposes_the_same(
     assert search(forgets=True) == search(forgets=False)
 
 
+def test_starting_points_come_first_and_fixed_values_hold_over_restarts_and_updates(
+    running: Callable[..., Experiment], worker: Worker, alice: User
+) -> None:
+    """NNI-S2 TD-U5: tried once each, whoever asks; new ones of an Update next; what was held is free again after."""
+    points = [{"lr": 0.05, "layers": 1}, {"lr": 0.02}]
+    experiment = running(
+        taken=1, concurrency=2, max_trials=9, algorithm="TPE", fixed={"layers": 1}, starting_points=points
+    )
+
+    def go_on(rounds: int) -> list[dict]:
+        for _ in range(rounds):
+            conductor._memories.clear()
+            end_all(experiment)
+            Trial.take(worker, ["default"])
+        return list(experiment.trials.order_by("number").values_list("params", flat=True))
+
+    first = go_on(3)
+    assert first[0] == points[0] and first[1] == {"lr": 0.02, "layers": 1}
+    assert {one["layers"] for one in first} == {1} and len({one["lr"] for one in first}) == len(first)
+    new = {"fixed": {}, "starting_points": [*points, {"layers": 3}]}
+    settings = told(**{**experiment.settings.document(), **new})
+    experiment.update(settings, by=alice, seen=1)
+    look_at(experiment)
+    Trial.take(worker, ["default"])
+    later = go_on(4)[len(first) - 1 :]
+    assert [one["layers"] for one in later if one["layers"] == 3][:1] == [3]
+    assert not [one for one in later if one["lr"] in (0.05, 0.02)]
+
+
 def test_early_stopping_ends_who_is_behind(running: Callable[..., Experiment], worker: Worker) -> None:
     """TD-F7 NNI-S2: Medianstop; the trial keeps its last value, which informs the search."""
     experiment = running(

@@ -30,6 +30,8 @@ ODD = {
     "max_trial_duration_s": 90_061,
     "stop_grace_s": 0,
     "max_trials": None,
+    "fixed": {"mode": "a, b"},
+    "starting_points": [{"lr": 0.01, "mode": "a, b"}, {"lr": 0.02}],
     "early_stopping": "Medianstop",
     "early_stopping_arguments": {"start_step": 5},
     "space_document": {

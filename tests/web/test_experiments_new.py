@@ -51,6 +51,7 @@ FILLED = {
     "stop_grace_s": "1.5m",
     "retries": "1",
     "breaker": "0",
+    "starting_points": "",
     "early_stopping": "Medianstop",
     "early_stopping_arguments": "start_step=5",
     "made_as": "3f2c9f2e-64d5-4d0c-8a57-1b9c0f3f7d11",
@@ -90,7 +91,8 @@ def errors(page) -> dict[str, list[str]]:
 
 def test_it_makes_what_was_typed_and_starts_it(send, lab, bob, worker):
     """TD-F1 to TD-F8: every field arrives; Start creates and enqueues."""
-    answer = send()
+    points = '{"lr": 0.01}\n\n{"lr": 0.002, "layers": 2}'
+    answer = send(starting_points=points)
     experiment = Experiment.objects.get()
     assert answer["Location"] == reverse("experiment", args=["lab", experiment.public_id])
     assert experiment.settings == Settings(
@@ -116,6 +118,7 @@ def test_it_makes_what_was_typed_and_starts_it(send, lab, bob, worker):
         stop_grace_s=90,
         retries=1,
         breaker=0,
+        starting_points=[{"lr": 0.01}, {"lr": 0.002, "layers": 2}],
         early_stopping="Medianstop",
         early_stopping_arguments={"start_step": 5},
     )
@@ -246,6 +249,12 @@ FAULTS = [
     ({"algorithm": "Magic"}, "algorithm", "Magic"),
     ({"algorithm": "GridSearch", "algorithm_arguments": ""}, "algorithm", "no end of values for lr"),
     ({"algorithm_arguments": "n_startup=1"}, "algorithm_arguments", "Did you mean n_startup_trials"),
+    ({"fixed": "lr=5"}, "fixed", "lr: 5 lies outside the search space: loguniform [1e-05, 0.1]."),
+    ({"fixed": "layers=3", "starting_points": '{"layers": 2}'}, "starting_points", "layers: It is held at another"),
+    ({"starting_points": '{"lr": 0.01}\n[1]'}, "starting_points", "Line 2: write a JSON object"),
+    ({"starting_points": '{"lr": 9}'}, "starting_points", "Point 1, lr: 9 lies outside the search space"),
+    ({"starting_points": '{"rl": 0.01}'}, "starting_points", "Did you mean lr?"),
+    ({"starting_points": "{}"}, "starting_points", "list of objects with values"),
     ({"early_stopping_arguments": "start_step=x"}, "early_stopping_arguments", "whole number"),
     ({"seed": ""}, "seed", "Give a number"),
     ({"seed": "-1"}, "seed", "at least 0"),
@@ -387,6 +396,15 @@ def test_the_preview_shows_five_draws_and_the_command_of_the_first(send):
         f"python train.py --lr {draws[0]['lr']} --lr {draws[0]['lr']} --layers {draws[0]['layers']}" in html
     )
     assert Experiment.everything.count() == 0
+
+
+def test_the_preview_begins_with_the_starting_points(send):
+    """TD-F4: as the first trials will; a fixed value holds in all draws."""
+    html = send(
+        "preview", headers=FRAGMENT, fixed="layers=2", starting_points='{"lr": 0.0125}'
+    ).content.decode()
+    draws = re.findall(r'<td class="num" title="([^"]*)">', html)
+    assert draws[0] == "0.0125" and len(set(draws[:5])) == 5 and draws[5:] == ["2"] * 5
 
 
 def test_the_preview_of_a_grid_is_its_first_trials(send):

@@ -1,0 +1,77 @@
+"""What a person gives to the search: values to hold, and points to try first."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from experiments.search.points import MAX_POINTS, check_values, narrowed
+from experiments.search.space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """`fixed` holds parameters at a value, without taking them out of the search space; `starting_points` are sets
+    of values, whole or partial, that are tried before the algorithm's own proposals."""
+
+    fixed: dict[str, object] = field(default_factory=dict)
+    starting_points: list[dict[str, object]] = field(default_factory=list)
+
+
+class GivenChecks:
+    """The part of the settings' checker that reads `Given`."""
+
+    def given(self, space: Space | None) -> dict[str, object]:
+        fixed = self.mapping("fixed")
+        points = self._points()
+        if space is None or self.errors.keys() & {"fixed", "starting_points"}:
+            return {"fixed": fixed, "starting_points": points}
+        return {"fixed": self._fixed(space, fixed), "starting_points": self._starting(space, fixed, points)}
+
+    def _fixed(self, space: Space, fixed: dict) -> dict:
+        known, faults = check_values(space, fixed)
+        for fault in faults:
+            self.fault("fixed", str(fault))
+        for name, value in known.items():
+            if isinstance(value, dict):
+                self.fault(
+                    "fixed",
+                    f"{name}: A nested choice cannot be held; leave the others out of the search space.",
+                )
+        return known
+
+    def _starting(self, space: Space, fixed: dict, points: list[dict]) -> list[dict]:
+        held = narrowed(space, fixed) if "fixed" not in self.errors else space
+        kept, seen = [], set()
+        for number, point in enumerate(points, start=1):
+            known, faults = check_values(space, point)
+            for fault in faults[:5]:
+                self.fault("starting_points", f"Point {number}, {fault}")
+            for fault in [] if faults else check_values(held, known)[1]:
+                self.fault("starting_points", f"Point {number}, {fault.path}: It is held at another value.")
+            text = json.dumps(known, sort_keys=True)
+            if text not in seen:
+                kept.append(known)
+            seen.add(text)
+        return kept
+
+    def _points(self) -> list[dict]:
+        points = self.document.get("starting_points", [])
+        if not isinstance(points, list) or not all(isinstance(one, dict) and one for one in points):
+            self.fault(
+                "starting_points", 'This must be a list of objects with values, such as [{"lr": 0.01}].'
+            )
+            return []
+        if len(points) > MAX_POINTS:
+            self.fault(
+                "starting_points", f"These are {len(points):,} points; at most {MAX_POINTS:,} are possible."
+            )
+            return []
+        try:
+            text = json.dumps(points, allow_nan=False)
+        except (TypeError, ValueError):
+            text = "\\u0000"
+        if len(text) > 1_000_000 or "\\u0000" in text:
+            self.fault("starting_points", "This is too long, or no plain JSON, or contains a NUL character.")
+            return []
+        return points
