@@ -194,6 +194,7 @@ def _is_taken(port: int) -> bool:
 def _stranger(port: int) -> Console:
     """What listens there, if it is a console that lets us in."""
     console = where.find(port)
+    console.timeout_s = 5.0
     try:
         console.get("me")
     except errors.Unauthorized:
@@ -206,4 +207,4 @@ def _stranger(port: int) -> Console:
         raise errors.NotStarted(
             f"Port {port} is taken by something that is not Trialdeck. Choose another one: run({port + 1})."
         ) from None
-    return console
+    return where.find(port)

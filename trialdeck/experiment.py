@@ -16,6 +16,7 @@ from trialdeck.reading import Readings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from trialdeck.console import Console
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ENDED = ("stopped", "completed", "failed", "published")
 STOP_WITHIN_S = 180.0
+BEGIN_WITHIN_S = 10.0
 AWAY_S = 60.0  # how long a console may be away, for a restart, while something is waited for
 
 
@@ -130,7 +132,7 @@ class Experiment(Readings):
 
     def pause(self) -> None:
         """Starts nothing new; running trials go on."""
-        self._act("pause")
+        self._once_begun(lambda: self._act("pause"))
 
     def unpause(self) -> None:
         self._act("unpause")
@@ -216,12 +218,13 @@ class Experiment(Readings):
         """A new trial with the values of a failed one. `command`: "original", or "current" if it was edited since."""
         self._may_change()
         path = f"{self._path}/trials/{self._number(trial_job_id)}/rerun"
-        return trial_job(_first(self._connected().post(path, {"command": command})))
+        return trial_job(self._connected().post(path, {"command": command}))
 
     def add_trial(self, parameters: dict[str, Any]) -> TrialJob:
         """A trial with values of your own, also outside of the search space; it costs no budget."""
         self._may_change()
-        return trial_job(_first(self._connected().post(f"{self._path}/trials", {"params": parameters})))
+        path = f"{self._path}/trials"
+        return trial_job(self._once_begun(lambda: self._connected().post(path, {"params": parameters})))
 
     # --- below ---------------------------------------------------------------------------------------------
 
@@ -280,7 +283,7 @@ class Experiment(Readings):
 
     def _change(self, **settings: Any) -> None:
         self._may_change()
-        self._connected().patch(self._path, {"settings": settings})
+        self._once_begun(lambda: self._connected().patch(self._path, {"settings": settings}))
 
     def _change_budget(self, **budget: Any) -> None:
         self._may_change()
@@ -288,6 +291,17 @@ class Experiment(Readings):
             self._act("resume", **budget)
         else:
             self._change(**budget)
+
+    def _once_begun(self, act: Callable[[], Any]) -> Any:
+        """Does what is not possible before a worker has taken a trial, as in the moment after start()."""
+        deadline = time.monotonic() + BEGIN_WITHIN_S
+        while True:
+            try:
+                return act()
+            except errors.Refused:
+                if time.monotonic() > deadline or self._read()["state"] != "pending":
+                    raise
+                time.sleep(0.1)
 
     def _may_change(self) -> None:
         self._connected()
@@ -297,7 +311,7 @@ class Experiment(Readings):
                 status=409,
             )
 
-    def _until(self, is_done: Any, *, what: str) -> None:
+    def _until(self, is_done: Callable[[], bool], *, what: str) -> None:
         deadline, pause_s = time.monotonic() + STOP_WITHIN_S, 0.05
         while not is_done():
             if time.monotonic() > deadline:
@@ -323,8 +337,3 @@ def _paused_itself(told: dict[str, Any]) -> bool:
 def _state_and_reason(told: dict[str, Any]) -> str:
     word = "failed" if told["state"] == "failed" else "paused itself"
     return f"{word}: {told['reason'].rstrip('.')}" if told["reason"] else word
-
-
-def _first(answer: Any) -> dict[str, Any]:
-    """The trial that was made; an answer that may hold several holds one."""
-    return answer["items"][0] if "items" in answer else answer

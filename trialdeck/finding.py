@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def active(console: Console, workspace: str) -> list[dict[str, Any]]:
-    """The experiments of a workspace that are under way."""
+    """The experiments of a workspace that are under way. One that changes its state meanwhile is told once."""
     states = ("pending", "running", "paused", "stopping")
     path = f"workspaces/{workspace}/experiments"
-    return [one for state in states for one in console.items(path, status=state)]
+    return list({one["id"]: one for state in states for one in console.items(path, status=state)}.values())
 
 
 def rooms(console: Console) -> list[str]:

@@ -1,0 +1,147 @@
+"""What a new user tries that cannot be: one clear exception of one family, with the console's words, no hang.
+
+The lines of the list are in the issue's order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.support.processes import ROOT, free_port, manage
+from tests.trialdeck.conftest import configured
+from trialdeck import Experiment, errors
+
+MAKE = """
+from datetime import timedelta
+from experiments.models import *
+owner = User.objects.get(username="owner")
+Queue.objects.create(name="lonely", is_open=True)
+print(Token.make("old", user=owner, workspace=None, role=Role.OWNER, valid_for=timedelta(seconds=-1))[1])
+"""
+
+
+@pytest.mark.parametrize("value", [0, -1, "two", None, 1.5, float("nan")])
+def test_a_concurrency_that_is_none(deck, value):
+    with pytest.raises(errors.Invalid) as error:
+        deck.first.update_trial_concurrency(value)
+    if value == value:  # NaN is not even JSON: nothing was asked
+        assert error.value.status == 422
+        assert error.value.fields["concurrency"]
+        assert "concurrency: This must be" in str(error.value)
+
+
+def test_an_unknown_trial(deck):
+    for trial in (f"{deck.first.id}-999", "otherone-1", "x", "", 0, f"{deck.first.id}-1/../2"):
+        for ask in (deck.first.get_trial_job, deck.first.kill_trial_job, deck.first.logs, deck.first.rerun):
+            with pytest.raises(errors.NotFound) as error:
+                ask(trial)
+            assert error.value.status == 404
+
+
+def test_a_wrong_or_expired_token(deck):
+    env = {**os.environ, "TRIALDECK_DATA": str(deck.home / "data")}
+    env.pop("DATABASE_URL", None)
+    made = manage("shell", "--no-imports", "-c", MAKE, env=env)
+    assert made.returncode == 0, made.stderr
+    for token, said in (("td_wrong", "wrong"), (made.stdout.strip(), "expired")):
+        with pytest.raises(errors.Unauthorized, match=said) as error:
+            Experiment.connect(deck.port, deck.first.id, token=token)
+        assert error.value.status == 401
+    # No worker serves that queue: nothing is started.
+    lonely = configured("lonely", queue="lonely")
+    with pytest.raises(
+        errors.Refused, match="No worker serves the queue lonely.*manage.py worker --queue lonely"
+    ):
+        lonely.start(deck.port)
+    assert lonely.id is None
+    names = [one["experimentName"] for one in deck.first.get_all_experiments_metadata()]
+    assert "lonely" not in names
+
+
+def test_the_console_is_not_running(deck, monkeypatch):
+    with pytest.raises(errors.Unreachable, match="Nobody answers at"):
+        Experiment.connect(free_port(), "7f3k2m9q")
+    monkeypatch.setenv("TRIALDECK_HOME", "/nowhere")
+    with pytest.raises(errors.Unreachable, match="No console runs here for you"):
+        Experiment.connect()
+    with pytest.raises(errors.NotConnected, match="call run"):
+        Experiment("local").get_status()
+
+
+@pytest.mark.parametrize(
+    "space", [{}, [], None, {"x": {"_type": "choice", "_value": []}}, {"x": {"_type": "huh"}}]
+)
+def test_a_search_space_that_is_empty(deck, space):
+    with pytest.raises(errors.Invalid) as error:
+        deck.first.update_search_space(space)
+    assert error.value.status == 422 and error.value.fields["space_document"]
+
+
+def test_a_final_result_that_is_not_a_number(deck, started):
+    """The trial fails with the sentence, the experiment ends."""
+    command = f"{sys.executable} -c \"import trialdeck; trialdeck.report_final_result('high')\""
+    wrong = started("wrong", trial_command=command, max_trial_number=1)
+    assert wrong.wait(progress=False) is True
+    job = wrong.get_trial_job(1)
+    assert job.status == "FAILED"
+    assert "The metric 'default' must be a number" in wrong.logs(1)
+    assert "must be a number" in job.message
+    assert wrong.best() is None and wrong.export_data() == []
+
+
+def test_a_config_file_with_a_misspelt_key(deck, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"trialComand": "true"}))
+    done = subprocess.run(
+        [sys.executable, "-m", "trialdeck", "create", "-f", "config.json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "trialdeck: The experiment configuration has no field 'trialComand'. Did you mean trial_command?\n"
+    )
+
+
+def test_a_port_that_is_taken(deck, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRIALDECK_HOME", str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        port = other.server_port
+        said = (
+            rf"Port {port} is taken by something that is not Trialdeck. Choose another one: run\({port + 1}\)"
+        )
+        with pytest.raises(errors.NotStarted, match=said):
+            configured("nowhere").run(port)
+        other.shutdown()
+    for port in (0, 70000, -1, True):
+        with pytest.raises(errors.Invalid, match="A port is a number from 1 to 65535"):
+            configured("nowhere").run(port)
+
+
+def test_a_console_that_is_not_installed(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRIALDECK_HOME", str(tmp_path))
+    monkeypatch.setenv("TRIALDECK_CONSOLE", str(tmp_path / "none"))
+    with pytest.raises(errors.NotStarted, match="No console is installed in .*/none.*Set TRIALDECK_CONSOLE"):
+        configured("nowhere").run(free_port())
+
+
+def test_settings_that_the_console_refuses(deck):
+    """Nothing is made, and the sentences are those of the form."""
+    wrong = configured("wrong", trial_command="echo ${y}", max_trial_number=0)
+    with pytest.raises(errors.Invalid) as error:
+        wrong.start(deck.port)
+    assert error.value.status == 422
+    assert {"command", "max_trials"} <= set(error.value.fields)
+    with pytest.raises(errors.Refused, match="was started already"):
+        deck.first.start(deck.port)
+    with pytest.raises(errors.Invalid, match="letters, digits"):
+        Experiment("local", id="not an id")

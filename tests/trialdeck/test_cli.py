@@ -1,0 +1,147 @@
+"""The command line against a real console: what nnictl users type."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.processes import free_port
+from tests.trialdeck.conftest import REPORT, SPACE
+from trialdeck import cli
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(deck, capsys) -> Run:
+    """Runs a command that succeeds; what it says on standard output."""
+
+    def run(*words: str) -> str:
+        capsys.readouterr()
+        status = cli.main([str(word) for word in words])
+        said = capsys.readouterr()
+        assert status == 0, said.err
+        return said.out
+
+    return run
+
+
+def test_an_experiment_is_looked_at(deck, run):
+    first = deck.first.id
+    lines = run("ls", "first").splitlines()
+    assert lines[0].split() == ["ID", "NAME", "STATE", "TRIALS", "BEST", "TIME", "PROJECT"]
+    assert lines[1].split()[:5] == [first, "first", "completed", "2", "0.5"]
+    assert [one["id"] for one in json.loads(run("ls", "first", "--json", "--state", "completed"))] == [first]
+    shown = run("show", "first")
+    assert f"Best:      0.5 (trial {first}-" in shown and "Objective: minimize loss" in shown
+    assert json.loads(run("show", first, "--json"))["settings"]["metric"] == "loss"
+    table = run("trials", first).splitlines()
+    assert len(table) == 3 and table[1].startswith(f"{first}-1  succeeded  0.5")
+    assert json.loads(run("trials", first, "--json", "--state", "failed")) == []
+    assert run("best", first).startswith(f"{first}-")
+    assert json.loads(run("best", first, "--json"))["value"] == 0.5
+    assert run("logs", f"{first}-2") == run("logs", "-f", f"{first}-2") == f"said by trial {first}-2\n"
+    assert run("wait", first) == ""
+
+
+def test_its_trials_are_exported(deck, run, tmp_path):
+    """With the columns of the console's own tables (docs/exports.md)."""
+    run("export", deck.first.id, "--csv", "-o", tmp_path / "trials.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "trials.csv").read_text())))
+    told = json.loads(run("export", deck.first.id, "--json"))
+    assert (
+        [row["id"] for row in rows]
+        == [row["id"] for row in told]
+        == [f"{deck.first.id}-1", f"{deck.first.id}-2"]
+    )
+    assert [float(row["p.x"]) for row in rows] == [row["parameters"]["x"] for row in told]
+    assert rows[0]["value"] == "0.5" and told[0]["state"] == "succeeded"
+
+
+def test_one_is_created_steered_and_ended(deck, run, tmp_path):
+    go = tmp_path / "go"
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {
+                "experimentName": "by hand",
+                "trialCommand": f"until [ -e {go} ]; do sleep 0.05; done\n{REPORT}",
+                "trialCodeDirectory": ".",
+                "searchSpace": SPACE,
+                "tuner": {"name": "Random", "classArgs": {"optimize_mode": "minimize"}},
+                "metric": "loss",
+                "trialConcurrency": 1,
+                "maxTrialNumber": 1,
+            }
+        )
+    )
+    made, url = run("create", "-f", tmp_path / "config.json", "--port", deck.port).split()
+    assert url.endswith(f"/{made}/")
+    assert run("update", "concurrency", "2", made).startswith(made)
+    assert run("update", "trialnum", "2").startswith(made)  # the one under way
+    run("update", "duration", "1h")
+    (tmp_path / "space.json").write_text(json.dumps({"z": {"_type": "randint", "_value": [0, 9]}}))
+    run("update", "searchspace", tmp_path / "space.json")
+    settings = json.loads(run("show", "--json"))["settings"]
+    assert (settings["concurrency"], settings["max_trials"], settings["max_duration_s"]) == (2, 2, 3600)
+    assert list(settings["space_document"]) == ["z"] and settings["directory"] == str(tmp_path)
+    assert run("stop", made) == f"{made} stopped\n"
+    go.touch()
+    assert run("resume", made, "--trialnum", "3", "--wait").startswith(made)
+    copy, _ = run("clone", made, "--name", "a copy", "--start").split()
+    run("wait", copy)
+    assert json.loads(run("show", copy, "--json"))["parent"] == made
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["show", "gone"], "There is no experiment 'gone'"),
+        (["stop"], "No experiment is under way"),
+        (["logs", "7f3k2m9q"], "IDs of trials look like 7f3k2m9q-3"),
+        (["update", "trialnum", "many", "first"], "max_trials: This must be a whole number"),
+        (["update", "duration", "long", "first"], "Write a time such as '90s'"),
+        (["update", "searchspace", "gone.json", "first"], "gone.json cannot be read: No such file"),
+        (["ls", "--url", "deck.example.org"], "is not the address of a console"),
+        (["ls", "--port", "1"], "Nobody answers at http://127.0.0.1:1"),
+        (["show", "first", "--token", "td_wrong"], "This token is wrong"),
+        (["down", "--port", "1"], "None runs here for you"),
+        (["export", "first", "--csv", "-o", "/gone/away.csv"], "/gone/away.csv: No such file"),
+    ],
+)
+def test_an_error_is_one_line_and_status_1(deck, capsys, words, sentence):
+    assert cli.main(words) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and sentence in said.err
+    assert said.err.startswith("trialdeck: ") and len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["dance"], ["update", "mood", "good"], ["export", "first"], ["logs"]])
+def test_a_command_that_cannot_be_understood_is_status_2(capsys, words):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert "usage: trialdeck" in capsys.readouterr().err
+
+
+def test_it_ends_quietly_when_nobody_reads_on(deck):
+    """`trialdeck trials | head`"""
+    done = subprocess.run(
+        f"{sys.executable} -m trialdeck export first --json | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+
+
+def test_up_says_where_the_console_is_that_runs_already(deck, run):
+    assert (
+        run("up", "--port", str(free_port())).splitlines()[-1]
+        == f"Trialdeck is at http://127.0.0.1:{deck.port}/"
+    )
