@@ -14,7 +14,7 @@ from experiments.access import require
 from experiments.models import Experiment, Settings
 
 from . import schemas
-from .experiments import ONE, find, project_of, queue_of, refuse_without_automl, related, whole
+from .experiments import ONE, find, project_of, queue_of, related, whole
 from .wire import says
 
 router = Router(tags=["Acts"])
@@ -99,7 +99,7 @@ def restore(request: HttpRequest, public_id: str) -> dict:
     experiment = related(rows).select_related("revision").first()
     if experiment is None:
         raise Http404
-    refuse_without_automl(experiment.workspace)
+    experiment.workspace.require_automl()
     require(request.user, "restore", experiment)
     return acted(experiment.restore(by=request.user), experiment, request)
 

@@ -19,7 +19,6 @@ from experiments.models import (
     Invalid,
     Project,
     Queue,
-    Refused,
     Settings,
     User,
     Workspace,
@@ -47,7 +46,7 @@ def find(request: HttpRequest, public_id: str) -> Experiment:
     experiment = related(rows).select_related("revision").first()
     if experiment is None:
         raise Http404
-    refuse_without_automl(experiment.workspace)
+    experiment.workspace.require_automl()
     return experiment
 
 
@@ -56,12 +55,6 @@ def related(rows: ExperimentQuerySet) -> ExperimentQuerySet:
     return rows.select_related("workspace", "project", "creator", "queue", "parent").defer(
         "parent__description", "parent__properties", "parent__trace", "project__description"
     )
-
-
-def refuse_without_automl(workspace: Workspace) -> None:
-    """PAI-P1"""
-    if not workspace.has_automl:
-        raise Refused(f"AutoML is switched off in the workspace {workspace}. An owner can switch it on.")
 
 
 # --- lists -----------------------------------------------------------------------------------------------------
@@ -83,7 +76,7 @@ def index(
 ) -> dict:
     """PAI-F1: the filters and orders of the page."""
     room = workspaces.find(request, workspace)
-    refuse_without_automl(room)
+    room.require_automl()
     plain = {"q": q, "creator": creator, "project": project, "tag": tag}
     told = {name: text.replace("\0", "").strip() for name, text in plain.items()}
     mine = Experiment.objects.visible_to(request.user).filter(workspace=room)
@@ -111,7 +104,7 @@ def create(request: HttpRequest, workspace: str, told: schemas.NewExperiment) ->
     """A draft; with `start` it goes into its queue at once."""
     room, by = workspaces.find(request, workspace), request.user
     require(by, "create", room)
-    refuse_without_automl(room)
+    room.require_automl()
     queue = queue_of(room, told.queue)
     with transaction.atomic():
         experiment = Experiment.draft(

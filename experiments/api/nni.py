@@ -55,10 +55,7 @@ def find(request: HttpRequest, public_id: str) -> Experiment:
     experiment = mine.select_related("workspace", "revision", "queue").first()
     if experiment is None:
         raise Http404
-    if not experiment.workspace.has_automl:
-        raise Refused(
-            f"AutoML is switched off in the workspace {experiment.workspace}. An owner can switch it on."
-        )
+    experiment.workspace.require_automl()
     return experiment
 
 

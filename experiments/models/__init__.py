@@ -13,7 +13,7 @@ from .queue import Queue
 from .registry import Model
 from .revision import Revision
 from .settings import Invalid, Settings
-from .status import ExperimentState, Forbidden, Overtaken, Refused, TrialState
+from .status import ExperimentState, Forbidden, Overtaken, Refused, SwitchedOff, TrialState
 from .token import Token
 from .trial import Failure, Outcome, Source, Suggestion, Trial, TrialParameter
 from .worker import Worker
@@ -45,6 +45,7 @@ __all__ = [
     "SignInLink",
     "Source",
     "Suggestion",
+    "SwitchedOff",
     "Token",
     "Trial",
     "TrialParameter",

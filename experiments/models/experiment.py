@@ -331,8 +331,7 @@ class Experiment(InLine, models.Model):
         queue: Queue | None = None,
     ) -> Experiment:
         """Makes a draft with its first revision."""
-        if not workspace.has_automl:
-            raise Refused(f"AutoML is switched off in the workspace {workspace}. An owner can switch it on.")
+        workspace.require_automl()
         described = _description(name=name, description=description, tags=tags or [], visibility=visibility)
         with transaction.atomic():
             experiment = cls(
@@ -562,8 +561,7 @@ class Experiment(InLine, models.Model):
             return True
 
     def _join(self, queue: Queue) -> None:
-        if not self.workspace.has_automl:
-            raise Refused(f"AutoML is switched off in the workspace {self.workspace}.")
+        self.workspace.require_automl()
         self._stand_in(queue)
         self.enqueued_from, self.enqueued_at = self.state, timezone.now()
 

@@ -11,6 +11,8 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models, transaction
 from django.utils import timezone
 
+from .status import SwitchedOff
+
 if TYPE_CHECKING:
     from .token import Token
 
@@ -89,6 +91,11 @@ class Workspace(models.Model):
         """Makes `user` a member with `role`, or changes the role of a member."""
         member, _ = Member.objects.update_or_create(workspace=self, user=user, defaults={"role": Role(role)})
         return member
+
+    def require_automl(self) -> None:
+        """PAI-P1: raises `SwitchedOff` where AutoML is off."""
+        if not self.has_automl:
+            raise SwitchedOff(self)
 
     def role_of(self, user: User) -> Role | None:
         """The role of a person here; an administrator counts as an owner; None for a stranger."""

@@ -10,6 +10,14 @@ class Refused(Exception):
     """The act is not possible in this state. The text tells the state and the way out (409)."""
 
 
+class SwitchedOff(Refused):
+    """AutoML is off in this workspace, so its experiments can neither be seen nor run (409)."""
+
+    def __init__(self, workspace: object) -> None:
+        self.workspace = workspace
+        super().__init__(f"AutoML is switched off in the workspace {workspace}. An owner can switch it on.")
+
+
 class Forbidden(Exception):
     """The person may not act here. The text tells what is missing (403)."""
 

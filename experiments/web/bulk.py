@@ -29,7 +29,6 @@ from experiments.templatetags.deck import plural
 
 from . import failures, reruns
 from .details import back_from, find, refused, url_of
-from .experiments import automl_is_off
 from .questions import VERBS, trials_of
 from .workspaces import find as find_room
 
@@ -222,8 +221,7 @@ def experiments(request: HttpRequest, workspace: str, verb: str) -> HttpResponse
     if verb not in TOGETHER:
         raise Http404
     room = find_room(request, workspace)
-    if not room.has_automl:
-        return automl_is_off(request, room)
+    room.require_automl()
     require(request.user, verb, room)
     back = _back(request, reverse("experiments", args=[room.slug]))
     ids = (request.POST if request.method == "POST" else request.GET).getlist("pick")

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from experiments.models import Experiment, ExperimentState, Refused, Trial, User, status
+from experiments.models import Experiment, ExperimentState, Trial, User, status
 
 from .acts import buttons
 
@@ -29,7 +29,7 @@ SAYS_WHY = (ExperimentState.COMPLETED, ExperimentState.STOPPED, ExperimentState.
 
 
 def find(request: HttpRequest, workspace: str, public_id: str) -> Experiment:
-    """The experiment as far as it exists for this person. Raises 404; `Refused` where AutoML is off."""
+    """The experiment as far as it exists for this person. Raises 404; `SwitchedOff` where AutoML is off."""
     experiment = (
         Experiment.objects.visible_to(request.user)
         .filter(workspace__slug=workspace, public_id=public_id)
@@ -38,10 +38,7 @@ def find(request: HttpRequest, workspace: str, public_id: str) -> Experiment:
     )
     if experiment is None:
         raise Http404
-    if not experiment.workspace.has_automl:
-        raise Refused(
-            f"AutoML is switched off in the workspace {experiment.workspace}. An owner can switch it on."
-        )
+    experiment.workspace.require_automl()
     return experiment
 
 

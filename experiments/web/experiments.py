@@ -11,7 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -47,8 +47,7 @@ BULK = (
 def index(request: HttpRequest, workspace: str) -> HttpResponse:
     """PAI-N2, PAI-F1, PAI-L1: the list."""
     room = find(request, workspace)
-    if not room.has_automl:
-        return automl_is_off(request, room)
+    room.require_automl()
     experiments = Experiment.objects.visible_to(request.user).filter(workspace=room)
     version = (
         listing.version(experiments),
@@ -98,19 +97,12 @@ def _tags(experiments: object) -> list[str]:
     return sorted({tag for tags in newest[:MOST_HINTS] for tag in tags})
 
 
-def automl_is_off(request: HttpRequest, room: Workspace) -> HttpResponse:
-    """PAI-P1: a page that says so; what should change something is refused."""
-    status = 409 if request.method == "POST" else 200
-    return render(request, "experiments/off.html", {"workspace": room, "nav": "workspace"}, status=status)
-
-
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest, workspace: str) -> HttpResponse:
     """TD-F: Create experiment. Asked for a preview or for another row, it only draws itself again."""
     room = find(request, workspace)
-    if not room.has_automl:
-        return automl_is_off(request, room)
+    room.require_automl()
     access.require(request.user, "create", room)
     parent = _parent(request, room)
     if request.method != "POST" or "review" in request.POST:

@@ -17,7 +17,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from experiments.models import Experiment, Refused, Trial, status
+from experiments.models import Experiment, Trial, status
 from experiments.runner.command import text_of
 
 from . import listing, trials
@@ -35,8 +35,7 @@ Record = dict[str, object]
 def experiments(request: HttpRequest, workspace: str, kind: str) -> StreamingHttpResponse:
     """TD-X6: the list of experiments as it is filtered and sorted."""
     room = find_room(request, workspace)
-    if not room.has_automl:
-        raise Refused(f"AutoML is switched off in the workspace {room}. An owner can switch it on.")
+    room.require_automl()
     asked = listing.Asked.of(request.GET)
     mine = Experiment.objects.visible_to(request.user).filter(workspace=room)
     rows = asked.ordered(asked.matching(mine)).select_related("project", "creator", "queue", "parent")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from experiments.models import Forbidden, Overtaken, Refused
+from experiments.models import Forbidden, Overtaken, Refused, SwitchedOff
 
 
 class Refusals:
@@ -22,6 +22,9 @@ class Refusals:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, Forbidden):
             return render(request, "403.html", {"reason": str(error)}, status=403)
+        if isinstance(error, SwitchedOff):
+            said = {"reason": str(error), "workspace": error.workspace, "nav": "workspace"}
+            return render(request, "experiments/off.html", said, status=409)
         if isinstance(error, Refused):
             return render(request, "409.html", {"reason": str(error)}, status=409)
         if isinstance(error, Overtaken):

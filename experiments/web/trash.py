@@ -19,7 +19,6 @@ from experiments.models import Event, Experiment, Workspace
 from experiments.purge import KEPT_FOR
 from experiments.templatetags.deck import plural
 
-from .experiments import automl_is_off
 from .questions import trials_of
 from .workspaces import find
 
@@ -31,8 +30,7 @@ MOST = 200  # the newest; the search of the list is for what is not in the trash
 def index(request: HttpRequest, workspace: str) -> HttpResponse:
     """PAI-D2: an owner finds what was deleted for 30 days."""
     room = find(request, workspace)
-    if not room.has_automl:
-        return automl_is_off(request, room)
+    room.require_automl()
     require(request.user, "restore", room)
     rows = list(_trash_of(room)[: MOST + 1])
     now = timezone.now()
@@ -71,8 +69,7 @@ def _left(span: timedelta) -> str:
 def restore(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
     """PAI-D2: back as it was. Can be taken back by deleting it, so nobody is asked."""
     room = find(request, workspace)
-    if not room.has_automl:
-        return automl_is_off(request, room)
+    room.require_automl()
     require(request.user, "restore", room)
     experiment = get_object_or_404(Experiment.everything, workspace=room, public_id=public_id)
     if experiment.restore(by=request.user):

@@ -236,7 +236,7 @@ def test_automl_is_switched_off_and_on_by_owners(client, lab, alice, draft):
     draft("kept")
     client.force_login(alice)
     client.post(url("workspace-automl"), {"wanted": "off"})
-    assert b"AutoML is switched off in this workspace" in client.get(url("experiments")).content
+    assert b"AutoML is switched off in the workspace Lab" in client.get(url("experiments")).content
     settings = client.get(url("workspace-settings")).content
     assert b"Switch AutoML on" in settings
     client.post(url("workspace-automl"), {"wanted": "on"})
@@ -275,7 +275,7 @@ def about_one(resolver: URLResolver) -> list[str]:
     """The names of all addresses that lead to one experiment: new ones are found by themselves."""
     found = []
     for entry in resolver.url_patterns:
-        if isinstance(entry, URLResolver):
+        if isinstance(entry, URLResolver) and not entry.namespace:  # programs' door: tests/api
             found += about_one(entry)
         elif isinstance(entry, URLPattern) and "public_id" in entry.pattern.converters:
             found.append(entry)

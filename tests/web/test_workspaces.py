@@ -88,19 +88,32 @@ def test_a_stranger_finds_nothing(client, lab, dave):
         assert client.get(reverse(name, args=["lab"])).status_code == 404
 
 
-def test_it_says_that_automl_is_off_and_refuses_what_would_change_something(client, lab, alice, draft):
+def test_where_automl_is_off_it_is_not_offered_and_every_request_is_refused_with_the_reason(
+    client, lab, alice, draft
+):
     """PAI-P1: not offered in the navigation, its requests refused with a reason."""
     kept = draft("kept from before")
     lab.has_automl = False
     lab.save()
     client.force_login(alice)
-    for name in ("experiments", "experiment-new"):
-        url = reverse(name, args=["lab"])
-        page = client.get(url)
-        assert page.status_code == 200
-        assert b"AutoML is switched off in this workspace" in page.content
-        assert f'href="{reverse("experiments", args=["lab"])}"' not in page.content.decode()
-        assert kept.name not in page.content.decode()
+    of_one = ["lab", kept.public_id]
+    for name, args in (
+        ("experiments", ["lab"]),
+        ("experiment-new", ["lab"]),
+        ("experiments-csv", ["lab"]),
+        ("trash", ["lab"]),
+        ("experiment", of_one),
+        ("experiment-trials", of_one),
+        ("experiment-edit", of_one),
+        ("experiments-bulk", ["lab", "delete"]),
+    ):
+        page = client.get(reverse(name, args=args))
+        assert page.status_code == 409, name
+        text = page.content.decode()
+        assert "AutoML is switched off in the workspace Lab. An owner can switch it on." in text
+        assert f'href="{reverse("experiments", args=["lab"])}"' not in text and kept.name not in text
+        assert f'href="{reverse("workspace-settings", args=["lab"])}"' in text
+    url = reverse("experiment-new", args=["lab"])
     refused = client.post(url, {"name": "sneaked in", "start": "1"})
     assert refused.status_code == 409 and b"AutoML is switched off" in refused.content
     assert lab.experiments.count() == 1
