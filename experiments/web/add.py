@@ -213,7 +213,7 @@ def _ask(
         "back": back,
         "action": request.path,
         "is_paused": experiment.state == ExperimentState.PAUSED,
-        "waits": waits if (waits := words.waits(experiment)) != words.SOON else "",
+        "waits": words.waits(experiment),
         "trials_url": url_of(experiment, "experiment-trials"),
         **context,
     }

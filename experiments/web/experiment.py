@@ -12,9 +12,11 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from experiments import waiting
 from experiments.access import may, require
 from experiments.charts.outcome import outcome
-from experiments.models import Experiment, Invalid, Queue, Refused, Trial, TrialState, Worker, status
+from experiments.models import Experiment, Invalid, Refused, Trial, TrialState, status
+from experiments.waiting import Compute, Hold
 
 from . import drawing, facts, failures, series, words
 from .details import back_from, find, frame, refused, url_of
@@ -30,14 +32,14 @@ LINES = 15  # of the activity
 def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
     """PAI-N3, PAI-S2, TD-X5: the overview. Its queries and its work do not grow with the number of trials."""
     experiment, now = find(request, workspace, public_id), timezone.now()
-    waiting = words.waits(experiment)
+    held = waiting.hold(experiment)
     alive = _running_now(experiment)
     live = Live(
         request,
         fragments={"head", "history", "running"},
         version=(
             experiment.version,
-            waiting,
+            held,
             int(experiment.elapsed_s(now)) // 10,
             may(request.user, "stop", experiment),
             [(trial.version, words.lateness(trial.worker, now)) for trial in alive],
@@ -51,7 +53,7 @@ def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
     if live.fragment in ("", "head", "history"):
         context |= _best_context(experiment)
     if live.fragment in ("", "head"):
-        context |= _head_context(experiment, context, waiting)
+        context |= _head_context(experiment, context, held)
     if live.fragment in ("", "history"):
         context |= _history_context(request, experiment, context["trials_url"])
         context |= failures.context(request, experiment, trials_url=context["trials_url"])
@@ -74,11 +76,11 @@ def _best_context(experiment: Experiment) -> dict[str, object]:
     return {"best": best, "best_params": facts.parameters(best.params, experiment.settings.space.parameters)}
 
 
-def _head_context(experiment: Experiment, context: dict, waiting: str) -> dict[str, object]:
+def _head_context(experiment: Experiment, context: dict, held: Hold | None) -> dict[str, object]:
     url = context["trials_url"]
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
-    callout = facts.callout(experiment, waiting, url=url)
-    said = "" if callout else waiting
+    callout = facts.callout(experiment, held, url=url)
+    said = "" if callout else words.said_of(held, experiment)
     left = experiment.budget_left or 0
     return {
         "facts": facts.of_experiment(experiment, context["best"], said, url=url),
@@ -221,37 +223,16 @@ def _ask(
 
 
 def _queues(form: forms.Form) -> list[dict[str, object]]:
-    """The queues to choose from, each with who serves it and what is before it."""
+    """CML-Q1: the queues to choose from, each with who serves it and what is before it."""
     bound = form["queue"].value()
     chosen = str(bound or form.fields["queue"].initial)
-    serving = list(Worker.objects.serving())
-    busy = _busy(serving)
+    compute = Compute()
     return [
         {
             "pk": queue.pk,
             "name": queue.name,
             "is_chosen": str(queue.pk) == chosen,
-            "said": _said(queue, serving, busy),
+            "said": words.of_queue(queue, compute),
         }
         for queue in form.fields["queue"].queryset
     ]
-
-
-def _busy(workers: list[Worker]) -> dict[int, int]:
-    held: dict[int, int] = {}
-    for pk in Trial.objects.filter(worker__in=workers, state__in=status.TRIAL_ALIVE).values_list(
-        "worker", flat=True
-    ):
-        held[pk] = held.get(pk, 0) + 1
-    return held
-
-
-def _said(queue: Queue, serving: list[Worker], busy: dict[int, int]) -> str:
-    mine = [worker for worker in serving if queue.name in worker.queues]
-    if not mine:
-        return "nobody serves it: it will wait until a worker does"
-    slots = sum(worker.slots for worker in mine)
-    free = max(0, slots - sum(busy.get(worker.pk, 0) for worker in mine))
-    workers = "1 worker" if len(mine) == 1 else f"{len(mine):,} workers"
-    said = f"{workers}, {free:,} of {slots:,} slots free"
-    return f"paused; {said}" if queue.is_paused else said

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from experiments.models import Experiment, ExperimentState, Trial, TrialState, Worker, status
 from experiments.search.parameters import Choice, Normal, Parameter
 from experiments.templatetags.deck import ago, bytes_, clock, count, duration, plural, value
+from experiments.waiting import Hold, Kind
 
 from . import words
 
@@ -97,7 +98,7 @@ def _queue_note(experiment: Experiment) -> str:
     return plural(served, "worker") if served else "nobody serves it"
 
 
-def callout(experiment: Experiment, waiting: str, *, url: str) -> dict[str, str] | None:
+def callout(experiment: Experiment, held: Hold | None, *, url: str) -> dict[str, str] | None:
     """What a person should know before all else; None when nothing is out of order."""
     if experiment.state == ExperimentState.FAILED:
         return {
@@ -117,24 +118,30 @@ def callout(experiment: Experiment, waiting: str, *, url: str) -> dict[str, str]
             "mark": "warning",
             **failed,
         }
-    if waiting.startswith("nobody serves"):
-        text = (
-            f"Its trials start as soon as a worker serves this queue: manage.py worker --queue {experiment.queue}. "
-            "Or dequeue it and choose another queue."
-        )
-        return {"heading": _sentence(waiting), "text": text, "role": "moving", "mark": "warning"}
-    if waiting.startswith(("the queue", "its queue")):
-        text = (
-            "Nothing is lost: it keeps its place."
-            if experiment.queue
-            else "Dequeue it and choose another queue."
-        )
-        return {"heading": _sentence(waiting), "text": text, "role": "moving", "mark": "warning"}
-    return None
+    return stuck(held, experiment)
 
 
-def of_trial(trial: Trial, now: datetime) -> list[Fact]:
-    """The head of a trial's page."""
+# What to do about what does not go on by itself.
+WAY_OUT = {
+    Kind.NO_QUEUE: "Dequeue it and choose another queue.",
+    Kind.QUEUE_PAUSED: "Nothing is lost: it keeps its place. An administrator can unpause the queue.",
+    Kind.UNSERVED: "Its trials start as soon as a worker serves this queue: manage.py worker --queue {queue}. "
+    "Or move it to another queue.",
+    Kind.DRAINING: "Its trials start as soon as another worker serves this queue, or an administrator undrains one. "
+    "Or move it to another queue.",
+}
+
+
+def stuck(held: Hold | None, experiment: Experiment) -> dict[str, str] | None:
+    """What holds it until somebody does something; None where it goes on by itself."""
+    if held is None or held.kind not in WAY_OUT:
+        return None
+    text = WAY_OUT[held.kind].format(queue=experiment.queue)
+    return {"heading": _sentence(held.said), "text": text, "role": "moving", "mark": "warning"}
+
+
+def of_trial(trial: Trial, now: datetime, held: Hold | None = None) -> list[Fact]:
+    """The head of a trial's page. `held` is why it waits."""
     alive = trial.state in status.TRIAL_ALIVE
     shown, note = trial.value, ""
     if shown is None and trial.last_value is not None:
@@ -143,6 +150,8 @@ def of_trial(trial: Trial, now: datetime) -> list[Fact]:
         note = f"last step {count(trial.last_step)}"
     told = [{"name": trial.experiment.metric, "value": value(shown), "note": note, "title": repr(shown)}]
     told.append(_time_of(trial, now))
+    if held and held.kind not in WAY_OUT:  # those stand in a callout
+        told.append({"name": "Waits", "value": "in line", "note": held.said})
     if trial.worker:
         worker = {
             "name": "Worker",

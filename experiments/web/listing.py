@@ -16,7 +16,9 @@ from experiments.charts.sparkline import sparkline
 from experiments.finding import NEWEST, SORTS, whole
 from experiments.models import Experiment, ExperimentState, User, status
 from experiments.models.experiment import ExperimentQuerySet
+from experiments.waiting import Compute, Kind
 
+from . import words
 from .acts import ICONS, Button, button
 
 SIZES = (25, 50, 100)
@@ -138,7 +140,7 @@ class Row:
     tried: int
     likely: list[Button]
     more: list[Button]
-    waits: str = ""  # why nothing has started yet
+    waits: str = ""  # why nothing (more) starts
 
 
 @dataclass
@@ -153,7 +155,7 @@ class Chip:
 
 
 class Page:
-    """One page of the list for one person: chips, rows, pager. Three queries, whatever the number of rows."""
+    """One page of the list for one person: chips, rows, pager. Five queries, whatever the number of rows."""
 
     def __init__(self, asked: Asked, experiments: ExperimentQuerySet, *, user: User) -> None:
         matching = asked.among(experiments)
@@ -165,11 +167,9 @@ class Page:
             matching = matching.filter(state=asked.status)
         self.offset = (self.asked.page - 1) * asked.size
         found = asked.ordered(matching).select_related("workspace", "project", "creator", "queue")
-        served = finding.served_queues()
-        self.rows = [
-            _row(experiment, user=user, served=served)
-            for experiment in found.defer("description", "properties")[self.offset : self.offset + asked.size]
-        ]
+        shown = list(found.defer("description", "properties")[self.offset : self.offset + asked.size])
+        compute = Compute({one.queue_id for one in shown if one.is_active and one.queue_id})
+        self.rows = [_row(experiment, user=user, compute=compute) for experiment in shown]
 
     @property
     def is_active(self) -> bool:
@@ -222,7 +222,7 @@ class Page:
         return self.asked.url(page=self.last) if self.asked.page < self.last - PAGES_AROUND else None
 
 
-def _row(experiment: Experiment, *, user: User, served: set[str]) -> Row:
+def _row(experiment: Experiment, *, user: User, compute: Compute) -> Row:
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
     likely, more = _acts(experiment, user)
     return Row(
@@ -232,18 +232,15 @@ def _row(experiment: Experiment, *, user: User, served: set[str]) -> Row:
         tried=sum(counts[state] for state in status.TRIAL_SETTLED),
         likely=likely,
         more=more,
-        waits=_waits(experiment, served),
+        waits=_waits(experiment, compute),
     )
 
 
-def _waits(experiment: Experiment, served: set[str]) -> str:
-    if experiment.state != ExperimentState.PENDING or not experiment.queue:
-        return ""
-    if experiment.queue.is_paused:
-        return f"the queue {experiment.queue} is paused"
-    if experiment.queue.name not in served:
-        return f"nobody serves the queue {experiment.queue}"
-    return f"in the queue {experiment.queue}"
+def _waits(experiment: Experiment, compute: Compute) -> str:
+    held = compute.hold(experiment)
+    if held and held.kind in (Kind.SOON, Kind.PROPOSING):
+        return f"in the queue {experiment.queue}"
+    return words.said_of(held, experiment)
 
 
 def _acts(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:

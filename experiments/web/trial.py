@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from experiments import waiting
 from experiments.access import may, require
 from experiments.models import ExperimentState, Point, Refused, Trial, TrialState, status
 
@@ -30,11 +31,13 @@ MOST_EVENTS = 30
 def show(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
     """TD-X5, PAI-S1, PAI-S2: everything about one trial."""
     trial, now = find_trial(request, workspace, public_id, number), timezone.now()
+    held = waiting.hold_of_trial(trial)
     live = Live(
         request,
         fragments={"head", "curve", "log", "side"},
         version=(
             trial.version,
+            held,
             trial.pid,
             trial.experiment.version,
             may(request.user, "stop_trial", trial.experiment),
@@ -46,7 +49,10 @@ def show(request: HttpRequest, workspace: str, public_id: str, number: int) -> H
         return live.not_modified()
     context = _context(trial)
     if live.fragment in ("", "head"):
-        context |= _head(request, trial) | {"facts": facts.of_trial(trial, now)}
+        context |= _head(request, trial) | {
+            "facts": facts.of_trial(trial, now, held),
+            "callout": facts.stuck(held, trial.experiment),
+        }
     if live.fragment in ("", "curve"):
         context |= _curve(request, trial, context["trials_url"])
     if live.fragment in ("", "log"):
@@ -253,7 +259,7 @@ def _consequences(trial: Trial) -> dict[str, object]:
     return {
         "reason": words.reason_of(trial),
         "is_paused": experiment.state == ExperimentState.PAUSED,
-        "waits": waits if (waits := words.waits(experiment)) != words.SOON else "",
+        "waits": words.waits(experiment),
         "took": trial.duration_s,
         "revision": revision,
         "current": current,

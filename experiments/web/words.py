@@ -9,53 +9,41 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from experiments.models import (
-    Event,
-    Experiment,
-    ExperimentState,
-    Failure,
-    Trial,
-    TrialState,
-    Worker,
-    status,
-)
+from experiments import waiting
+from experiments.models import Event, Experiment, Failure, Queue, Trial, TrialState, Worker, status
 from experiments.templatetags.deck import duration, plural, value
+from experiments.waiting import Compute, Hold, Kind
 
 # --- waiting ---------------------------------------------------------------------------------------------------
 
 
-SOON = "a worker is about to take it"
-
-
 def waits(experiment: Experiment) -> str:
-    """Why nothing starts although something is owed; empty when nothing waits."""
-    if experiment.state == ExperimentState.PAUSED and experiment.waiting_count:
-        return f"{plural(experiment.waiting_count, 'trial waits,trials wait')} for Unpause"
-    if experiment.state != ExperimentState.PENDING and not (
-        experiment.state == ExperimentState.RUNNING and experiment.waiting_count
-    ):
+    """Why nothing starts although something is owed; empty when nothing waits, or when it is about to start."""
+    held = waiting.hold(experiment)
+    return "" if held is None or held.kind == Kind.SOON else said_of(held, experiment)
+
+
+def said_of(held: Hold | None, experiment: Experiment) -> str:
+    """What holds it, in words that stand alone: `2 trials wait for Unpause`."""
+    if held is None:
         return ""
-    if experiment.alive_count >= experiment.concurrency:
-        return f"{plural(experiment.waiting_count, 'trial waits,trials wait')}: concurrency is used up"
-    return _waits_in_queue(experiment)
+    some = plural(experiment.waiting_count, "trial waits,trials wait")
+    if held.kind == Kind.UNPAUSE:
+        return f"{some} for Unpause"
+    return f"{some}: {held.said}" if held.kind == Kind.CONCURRENCY else held.said
 
 
-def _waits_in_queue(experiment: Experiment) -> str:
-    queue = experiment.queue
-    if queue is None:
-        return "its queue was removed"
-    if queue.is_paused:
-        return f"the queue {queue} is paused"
-    serving = [worker for worker in Worker.objects.serving() if queue.name in worker.queues]
+def of_queue(queue: Queue, compute: Compute) -> str:
+    """CML-Q1: `2 workers, 3 of 8 slots free, 1 experiment in line`."""
+    line = len(compute.lines.get(queue.pk, []))
+    stands = plural(line, "experiment in line,experiments in line") if line else "nobody in line"
+    serving = compute.serving(queue)
     if not serving:
-        return f"nobody serves the queue {queue}"
-    slots = sum(worker.slots for worker in serving)
-    busy = Trial.objects.filter(worker__in=serving, state__in=status.TRIAL_ALIVE).count()
-    if busy >= slots:
-        return f"all {plural(slots, 'slot')} of the queue {queue} are busy"
-    if not experiment.waiting_count:
-        return "the first trials are being proposed"
-    return SOON
+        said = f"nobody serves it: it will wait until a worker does; {stands}"
+    else:
+        busy, slots = compute.slots(serving)
+        said = f"{plural(len(serving), 'worker')}, {max(0, slots - busy):,} of {slots:,} slots free, {stands}"
+    return f"paused; {said}" if queue.is_paused else said
 
 
 def is_late(worker: Worker | None, now: datetime) -> bool:

@@ -126,7 +126,7 @@ def test_all_slots_are_busy(running, in_state, bob):
 
 def test_a_draining_worker_does_not_count(in_state, bob, worker):
     Worker.objects.update(is_draining=True)
-    assert "Nobody serves the queue default" in overview(bob, in_state("pending"))
+    assert "The only worker of the queue default, w1, is draining" in overview(bob, in_state("pending"))
 
 
 def test_a_rerun_waits_for_the_concurrency(running, bob):

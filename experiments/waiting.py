@@ -1,0 +1,192 @@
+"""Floor 3: why something waits. Of all that could hold an experiment, the one thing that does, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+from django.db.models import Count
+
+from experiments.models import Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
+
+
+class Kind(StrEnum):
+    """What holds it, in the order in which it is looked for."""
+
+    UNPAUSE = "unpause"  # the experiment is paused
+    CONCURRENCY = "concurrency"
+    NO_QUEUE = "no_queue"
+    QUEUE_PAUSED = "queue_paused"
+    UNSERVED = "unserved"
+    DRAINING = "draining"
+    SHARE = "share"
+    BUSY = "busy"
+    PROPOSING = "proposing"
+    LINE = "line"  # others stand before it
+    SOON = "soon"  # nothing holds it
+
+
+STUCK = {Kind.NO_QUEUE, Kind.QUEUE_PAUSED, Kind.UNSERVED, Kind.DRAINING}  # somebody has to do something
+
+
+class Hold(NamedTuple):
+    """What holds it: for the program a kind, for people a few words without a full stop."""
+
+    kind: Kind
+    said: str
+
+
+class Place(NamedTuple):
+    """One experiment in a line."""
+
+    pk: int
+    creator: int
+    alive: int  # slots that it uses
+    is_owed: bool  # a trial of it could start, as far as the experiment itself goes
+
+
+class Compute:
+    """Workers, what they hold, and the lines of queues, as they are now: at most three queries, each when it is
+    needed first. `queues`: the keys of those whose lines matter; None: all."""
+
+    def __init__(self, queues: Collection[int] | None = None) -> None:
+        self._queues = queues
+        self._ranks: dict[int, dict[int, int]] = {}
+        self._used: dict[int, dict[int, int]] = {}
+
+    @cached_property
+    def workers(self) -> list[Worker]:
+        """Those that beat."""
+        return list(Worker.objects.present())
+
+    @cached_property
+    def busy(self) -> dict[int, int]:
+        """Trials in the hands of each worker."""
+        held = Trial.objects.filter(worker__in=self.workers, state__in=status.TRIAL_ALIVE)
+        return dict(held.order_by().values_list("worker").annotate(Count("pk")))
+
+    @cached_property
+    def lines(self) -> dict[int, list[Place]]:
+        """The experiments of each queue in their order."""
+        active = Experiment.objects.active().exclude(queue=None)
+        if self._queues is not None:
+            active = active.filter(queue__in=self._queues)
+        lines: dict[int, list[Place]] = {}
+        columns = ("queue", "pk", "creator", "state", "concurrency")
+        counts = ("waiting_count", "running_count", "stopping_count")
+        for queue, pk, creator, state, at_once, waiting, running, stopping in (
+            active.order_by("position", "pk").values_list(*columns, *counts).iterator()
+        ):
+            may_start = state in (ExperimentState.PENDING, ExperimentState.RUNNING)
+            alive = running + stopping
+            is_owed = bool(may_start and waiting and alive < at_once)
+            lines.setdefault(queue, []).append(Place(pk, creator, alive, is_owed))
+        return lines
+
+    def serving(self, queue: Queue) -> list[Worker]:
+        """Those that take trials from this queue."""
+        return [worker for worker in self.workers if queue.name in worker.queues and not worker.is_draining]
+
+    def slots(self, workers: Collection[Worker]) -> tuple[int, int]:
+        """(busy, all) slots of these workers."""
+        return sum(self.busy.get(worker.pk, 0) for worker in workers), sum(one.slots for one in workers)
+
+    def before(self, experiment: Experiment) -> int:
+        """How many experiments that could start a trial stand before it in its line."""
+        if experiment.queue_id not in self._ranks:
+            self._ranks[experiment.queue_id] = self._ranks_in(experiment.queue)
+        return self._ranks[experiment.queue_id].get(experiment.pk, 0)
+
+    def _ranks_in(self, queue: Queue) -> dict[int, int]:
+        ranks, before = {}, 0
+        for place in self.lines.get(queue.pk, []):
+            ranks[place.pk] = before
+            before += place.is_owed and not self._share(queue, place.alive, place.creator)
+        return ranks
+
+    def hold(self, experiment: Experiment) -> Hold | None:
+        """The one thing that holds it; None when nothing of it waits. Give it with its queue (select_related)."""
+        if experiment.state == ExperimentState.PAUSED:
+            return Hold(Kind.UNPAUSE, "it is paused") if experiment.waiting_count else None
+        is_pending = experiment.state == ExperimentState.PENDING
+        if not is_pending and not (experiment.state == ExperimentState.RUNNING and experiment.waiting_count):
+            return None
+        if experiment.alive_count >= experiment.concurrency:
+            return Hold(Kind.CONCURRENCY, "concurrency is used up")
+        queue = experiment.queue
+        if queue is None:
+            return Hold(Kind.NO_QUEUE, "its queue was removed")
+        if queue.is_paused:
+            return Hold(Kind.QUEUE_PAUSED, f"the queue {queue} is paused")
+        return self._hold_by_workers(experiment, queue) or self._hold_in_line(experiment, queue)
+
+    def _hold_by_workers(self, experiment: Experiment, queue: Queue) -> Hold | None:
+        serving = self.serving(queue)
+        if not serving:
+            draining = [worker for worker in self.workers if queue.name in worker.queues]
+            if not draining:
+                return Hold(Kind.UNSERVED, f"nobody serves the queue {queue}")
+            who = (
+                f"the only worker of the queue {queue}, {draining[0]}, is"
+                if len(draining) == 1
+                else f"all {len(draining):,} workers of the queue {queue} are"
+            )
+            return Hold(Kind.DRAINING, f"{who} draining")
+        if share := self._share(queue, experiment.alive_count, experiment.creator_id):
+            return Hold(Kind.SHARE, share)
+        busy, slots = self.slots(serving)
+        if busy < slots:
+            return None
+        all_ = "the only slot" if slots == 1 else f"all {slots:,} slots"
+        said = f"{all_} of the queue {queue} {'is' if slots == 1 else 'are'} busy"
+        before = self.before(experiment)
+        return Hold(Kind.BUSY, f"{said}, and {_some(before, 'experiment')} before it" if before else said)
+
+    def _hold_in_line(self, experiment: Experiment, queue: Queue) -> Hold:
+        if not experiment.waiting_count:
+            return Hold(Kind.PROPOSING, "the first trials are being proposed")
+        if before := self.before(experiment):
+            return Hold(Kind.LINE, f"before it in the queue {queue}: {_some(before, 'experiment')}")
+        return Hold(Kind.SOON, "a worker is about to take it")
+
+    def _share(self, queue: Queue, alive: int, creator: int) -> str:
+        """The fair share that is used up, in words; or nothing."""
+        most = queue.slots_per_experiment
+        if most is not None and alive >= most:
+            return f"its share of the queue {queue} is used up: {_some(most, 'slot')} per experiment"
+        most = queue.slots_per_person
+        if most is not None and self._used_in(queue).get(creator, 0) >= most:
+            return f"its creator's share of the queue {queue} is used up: {_some(most, 'slot')} per person"
+        return ""
+
+    def _used_in(self, queue: Queue) -> dict[int, int]:
+        """Slots that each person's experiments use in this queue."""
+        if queue.pk not in self._used:
+            used = self._used[queue.pk] = {}
+            for place in self.lines.get(queue.pk, []):
+                used[place.creator] = used.get(place.creator, 0) + place.alive
+        return self._used[queue.pk]
+
+
+def hold(experiment: Experiment) -> Hold | None:
+    """What holds this one experiment, or None."""
+    return Compute([experiment.queue_id] if experiment.queue_id else []).hold(experiment)
+
+
+def hold_of_trial(trial: Trial) -> Hold | None:
+    """What holds a waiting trial: what holds its experiment, or the trials before it."""
+    if trial.state != TrialState.WAITING:
+        return None
+    found = hold(trial.experiment)
+    if found is None or found.kind != Kind.SOON:
+        return found
+    waiting = trial.experiment.trials.filter(state=TrialState.WAITING, number__lt=trial.number)
+    if before := waiting.count():
+        return Hold(Kind.LINE, f"before it: {_some(before, 'trial')} of the same experiment")
+    return found
+
+
+def _some(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
