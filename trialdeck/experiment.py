@@ -68,7 +68,8 @@ class Experiment(Readings):
         Raises trialdeck.Error when anything is wrong; then nothing was started. `debug` changes nothing.
         """
         if self.id is not None:
-            raise errors.Refused(f"This experiment was started already, as {self.id}.", status=409)
+            self._start_draft()
+            return
         self.config.document(start=True)  # what is wrong with it is said before a console is started
         console, started = embedded.console_on(port)
         _adopt(started, run_mode)
@@ -103,6 +104,10 @@ class Experiment(Readings):
                     told = None
                 if told and shown:
                     shown.show(told)
+                if told and told["state"] == "draft":
+                    raise errors.Refused(
+                        f"The experiment {self.id} is a draft: start() it first.", status=409
+                    )
                 if told and (told["state"] in ENDED or _paused_itself(told)):
                     break
                 if deadline is not None and time.monotonic() > deadline:
@@ -161,7 +166,7 @@ class Experiment(Readings):
         _adopt(started, mode)
         resumed = Experiment()
         resumed._attach(console, finding.find(console, experiment_id))
-        finding.check_served(console, None)
+        finding.check_served(console, resumed.config.queue)
         resumed._act("resume")
         resumed._belongs_to(started, mode)
         print(f"Experiment {resumed.id}: {resumed.url}", flush=True)
@@ -227,6 +232,15 @@ class Experiment(Readings):
         return trial_job(self._once_begun(lambda: self._connected().post(path, {"params": parameters})))
 
     # --- below ---------------------------------------------------------------------------------------------
+
+    def _start_draft(self) -> None:
+        """One that is there already: a clone, or one that was taken out of its queue."""
+        told = self._read()
+        if told["state"] != "draft":
+            said = f"The experiment {self.id} was started already: it is {told['state']}."
+            raise errors.Refused(said, status=409)
+        finding.check_served(self._connected(), told["queue"])
+        self._act("enqueue")
 
     def _start_on(self, console: Console) -> None:
         document = self.config.document(start=True)

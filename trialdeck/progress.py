@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
-WIDTH = 24
+WIDTH = 12
 
 
 class Progress:
@@ -45,7 +45,7 @@ class Progress:
 
 
 def line(experiment: dict) -> str:
-    """`running  ██████··· 6/20 · 2 running · 1 failed · best 0.931 (#4) · 0:01:12`"""
+    """`running  ████········ 6/20 · 2 running · 1 failed · best 0.931 (#4) · 0:01:12`"""
     counts = experiment.get("counts", {})
     ended = sum(counts.get(state, 0) for state in ("succeeded", "stopped", "early_stopped", "failed"))
     most = experiment.get("settings", {}).get("max_trials")

@@ -107,15 +107,20 @@ class Readings:
         return data.TrialResult(trial["params"], best["value"], trial["id"])
 
     def to_dataframe(self) -> Any:
-        """All trials as a pandas DataFrame: number, id, state, value, duration_s, and a column for each parameter."""
+        """All trials as a pandas DataFrame: number, id, state, value, duration_s, and parameters as p.lr, p.…"""
         try:
             pandas = importlib.import_module("pandas")
         except ImportError:
             raise errors.Error("to_dataframe needs pandas: pip install pandas.") from None
         names = ("number", "id", "state", "value", "duration_s")
-        rows = [{**trial["params"], **{name: trial[name] for name in names}} for trial in self._trials()]
-        frame = pandas.DataFrame(rows)
-        return frame[[*names, *(name for name in frame.columns if name not in names)]] if rows else frame
+        rows = [
+            {
+                **{name: trial[name] for name in names},
+                **{f"p.{name}": value for name, value in trial["params"].items()},
+            }
+            for trial in self._trials()
+        ]
+        return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=names)
 
     def logs(self, trial_job_id: str) -> str:
         """What a trial has printed so far."""

@@ -31,7 +31,7 @@ COLUMNS = (
     "exit_code",
     "signal",
     "gone_after_s",
-    "peak_memory",
+    "peak_memory_bytes",
     "cpu_s",
 )
 
@@ -49,7 +49,7 @@ def write_rows(rows: Iterator[dict], file: TextIO, *, as_csv: bool) -> None:
     if not as_csv:
         file.write("[")
         for place, row in enumerate(rows):
-            told = {**{name: row.get(name) for name in COLUMNS}, "parameters": row["params"]}
+            told = {**dict(zip(COLUMNS, _values(row))), "parameters": row["params"]}  # noqa: B905
             file.write((",\n" if place else "\n") + json.dumps(told, ensure_ascii=False))
         file.write("\n]\n")
         return
@@ -58,8 +58,12 @@ def write_rows(rows: Iterator[dict], file: TextIO, *, as_csv: bool) -> None:
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow([*COLUMNS, *(f"p.{name}" for name in names)])
     for row in kept:
-        values = [row.get(name) for name in COLUMNS] + [row["params"].get(name) for name in names]
+        values = [*_values(row), *(row["params"].get(name) for name in names)]
         writer.writerow([_cell(value) for value in values])
+
+
+def _values(row: dict) -> list:
+    return [row.get("peak_memory" if name == "peak_memory_bytes" else name) for name in COLUMNS]
 
 
 def _cell(value: object) -> object:

@@ -63,9 +63,10 @@ def notes() -> list[dict[str, Any]]:
 
 
 def started_ticks(pid: int) -> int | None:
-    """When a process started, as the kernel counts; None: there is none, or the system does not tell."""
+    """When a process started, as the kernel counts; None: it has ended, or the system does not tell."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+        words = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return None if words[0] in (b"Z", b"X") else int(words[19])
     except (OSError, ValueError, IndexError):
         return None
 

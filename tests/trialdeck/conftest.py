@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.processes import ROOT, free_port, processes_of
 from tests.support.waiting import eventually
-from trialdeck import Experiment
+from trialdeck import Experiment, cli
 from trialdeck.embedded import Embedded
 
 REPORT = """echo '{"name": "loss", "step": 0, "value": 2.5}' >> $TRIALDECK_METRICS
@@ -27,9 +27,12 @@ echo said by trial ${trial_id}"""
 SPACE = {"x": {"_type": "uniform", "_value": [0, 1]}, "kind": {"_type": "choice", "_value": [1, 1.5, "é"]}}
 
 
+# Users may have an older Python than the console.
+OLDEST = str(next(iter(sorted(Path.home().glob(".pyenv/versions/3.8.*/bin/python3.8"))), sys.executable))
+
 # A program that tunes; somebody presses Ctrl-C when both trials run.
 PROGRAM = """
-from trialdeck import Experiment
+from trialdeck import Experiment, cli
 experiment = Experiment("local")
 experiment.config.trial_command = '''echo $$ >> {home}/pids
 until [ -e {home}/go ]; do sleep 0.05; done
@@ -101,7 +104,10 @@ def _deck() -> Iterator[Deck]:
             result = first.run(port)
     assert first._embedded
     yield Deck(home, port, program, first, result, said.getvalue(), first._embedded)
-    first._embedded.end()
+    with pytest.MonkeyPatch.context() as patch:
+        use(patch, home)
+        assert cli.main(["down", "--port", str(port)]) == 0
+    assert first._embedded.process.wait(1) == 0
     eventually(lambda: not processes_of(str(home)), what="the end of all processes")
     shutil.rmtree(home, ignore_errors=True)
 
@@ -109,7 +115,7 @@ def _deck() -> Iterator[Deck]:
 def interrupted(home: Path, port: int) -> Interrupted:
     pids = home / "pids"
     program = subprocess.Popen(
-        [sys.executable, "-u", "-c", PROGRAM.format(home=home, port=port)],
+        [OLDEST, "-u", "-c", PROGRAM.format(home=home, port=port)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
+from experiments.web import exports
 from tests.support.processes import free_port
 from tests.trialdeck.conftest import REPORT, SPACE
-from trialdeck import cli
+from trialdeck import cli, tables
 
 Run = Callable[..., str]
 
@@ -52,6 +53,7 @@ def test_an_experiment_is_looked_at(deck, run):
 
 def test_its_trials_are_exported(deck, run, tmp_path):
     """With the columns of the console's own tables (docs/exports.md)."""
+    assert list(tables.COLUMNS) == exports.TRIAL
     run("export", deck.first.id, "--csv", "-o", tmp_path / "trials.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "trials.csv").read_text())))
     told = json.loads(run("export", deck.first.id, "--json"))
@@ -62,6 +64,7 @@ def test_its_trials_are_exported(deck, run, tmp_path):
     )
     assert [float(row["p.x"]) for row in rows] == [row["parameters"]["x"] for row in told]
     assert rows[0]["value"] == "0.5" and told[0]["state"] == "succeeded"
+    assert float(rows[0]["cpu_s"]) > 0 and told[0]["peak_memory_bytes"] > 100_000
 
 
 def test_one_is_created_steered_and_ended(deck, run, tmp_path):

@@ -198,6 +198,20 @@ def test_several_under_way_are_listed(deck, started, tmp_path):
         Experiment.connect(deck.port, "gone")
 
 
+def test_a_draft_is_started_and_not_waited_for(deck):
+    """CML-C1: a clone, for example; nobody would wait for its end."""
+    console = deck.embedded.console
+    made = console.post(f"experiments/{deck.first.id}/clone", {"name": "a draft"})
+    draft = Experiment.connect(deck.port, "a draft")
+    assert (draft.id, draft.get_status()) == (made["id"], "INITIALIZED")
+    with pytest.raises(Refused, match="is a draft: start"):
+        draft.wait(progress=False)
+    draft.start()
+    assert draft.wait(progress=False) is True
+    with pytest.raises(Refused, match="was started already: it is completed"):
+        draft.start()
+
+
 def test_it_is_found_by_address_and_environment(deck, monkeypatch):
     """NNI-E3: by port, URL or environment."""
     url, token = f"http://127.0.0.1:{deck.port}", deck.embedded.console.token
