@@ -15,12 +15,23 @@ def main() -> None:
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
+        from django.db import OperationalError, ProgrammingError
     except ModuleNotFoundError as error:
         sys.exit(f"{error}. Install what Trialdeck needs first: make up does it.")
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(str(error))
+    except (OperationalError, ProgrammingError) as error:  # another folder's database, or none yet
+        from django.conf import settings
+
+        if settings.DEBUG:
+            raise
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        sys.exit(
+            f"The database does not answer this: {said}. It belongs to the data folder {settings.DATA}; name another "
+            "one with TRIALDECK_DATA (or DATABASE_URL), or make what is missing: manage.py migrate"
+        )
 
 
 def obey_data_option(argv: list[str]) -> None:

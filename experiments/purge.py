@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -17,7 +18,7 @@ AT_ONCE = 50  # trials in one transaction: each may have a hundred thousand poin
 
 def purge(now: datetime | None = None) -> bool:
     """Deletes some of what went to the trash more than `KEPT_FOR` ago: experiments, and trials that a reset put
-    there; and old answers to idempotency keys. True: there is more. Rows only: what trials left in the workers' data
+    there; old answers to idempotency keys; sessions that are over. True: there is more. Rows only: what trials left in the workers' data
     folders stays where it is."""
     now = now or timezone.now()
     Answer.objects.filter(created_at__lt=now - ANSWERS_KEPT_FOR).delete()
@@ -29,6 +30,7 @@ def purge(now: datetime | None = None) -> bool:
     for experiment in Experiment.everything.filter(epoch__gt=0):
         if _delete_trials(experiment, Trial.everything.filter(trashed_at__lt=before)):
             return True
+    Session.objects.filter(expire_date__lt=now).delete()
     return False
 
 

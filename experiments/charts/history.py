@@ -55,6 +55,7 @@ def history(
     best_steps: Sequence[tuple[int, float]] | None = None,
     left: int = 0,
     marks: Mapping[int, str] | None = None,
+    best_text: str = "",
     edits: Sequence[Edit] = (),
     href: Callable[[int], str] | None = None,
     width: int | None = None,
@@ -65,7 +66,8 @@ def history(
 
     `direction` is `minimize` or `maximize`. `best_steps` are (number, value) wherever the best so far improved
     (None: taken from the succeeded points). `left`: how many trials of the budget have not begun. `marks` gives
-    trials a label of their own. `href` makes the address of a trial from its number. `width` is in pixels of the
+    trials a label of their own, `best_text` the best one, as the page says it elsewhere (else by the axis). `href`
+    makes the address of a trial from its number. `width` is in pixels of the
     viewBox; None draws for wide and for narrow panels, and the style sheet shows the one that fits. `key`
     must be unique in the page.
     """
@@ -78,7 +80,7 @@ def history(
     for each_width, fit in drawings:
         drawing = _Drawing(shown, steps, direction, left, each_width, height)
         description = _describe(drawing, metric, edits)
-        body = drawing.draw(marks=marks or {}, edits=edits, href=href)
+        body = drawing.draw(marks=marks or {}, best_text=best_text, edits=edits, href=href)
         size = {"width": each_width, "height": drawing.height}
         parts.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
     best = {number for number, _ in steps}
@@ -116,14 +118,19 @@ class _Drawing:
         self.radius = 3.0 if len(points) <= 600 else 2.2
 
     def draw(
-        self, *, marks: Mapping[int, str], edits: Sequence[Edit], href: Callable[[int], str] | None
+        self,
+        *,
+        marks: Mapping[int, str],
+        best_text: str,
+        edits: Sequence[Edit],
+        href: Callable[[int], str] | None,
     ) -> list[Svg]:
         parts = [self._budget(), self._grid(), self._numbers(), *self._lane_names(), *self._edits(edits)]
         best = self.steps[-1][0] if self.steps else None  # drawn last, on top of all
         others = [point for point in self.points if point.number != best and self._place(point)]
         parts.append(element("g", *[self._mark(point, href) for point in others]))
         parts.extend(self._best(href))
-        parts.extend(self._labels(marks))
+        parts.extend(self._labels(marks, best_text))
         if not self.y:
             middle = (self.first_x + self.last_x) / 2
             parts.append(label(middle, (self.top + self.bottom) / 2, self._nothing(), anchor="middle"))
@@ -275,12 +282,12 @@ class _Drawing:
         mark = element("a", *inside, href=href(number)) if href else element("g", *inside)
         return [element("path", class_="best-line", d=path), mark]
 
-    def _labels(self, marks: Mapping[int, str]) -> list[Svg]:
+    def _labels(self, marks: Mapping[int, str], best_text: str) -> list[Svg]:
         if not self.y:
             return []
         parts, taken = [], []
         by_number = {point.number: point for point in self.points}
-        wanted = [(n, v, self.y.text(v)) for n, v in self.steps[-1:]]
+        wanted = [(n, v, best_text or self.y.text(v)) for n, v in self.steps[-1:]]
         wanted += [
             (n, value, clip(text, 24))
             for n, text in marks.items()

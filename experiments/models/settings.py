@@ -254,6 +254,7 @@ class Checker(GivenChecks, ExecutionChecks):
         self, name: str, *, default: float | None = None, low: float = -math.inf, high: float = math.inf
     ) -> float | None:
         value = self.document.get(name, default)
+        unit = " seconds" if name.endswith("_s") else ""
         if value is None:
             if default is not None:
                 self.fault(name, "Give a number.")
@@ -261,9 +262,9 @@ class Checker(GivenChecks, ExecutionChecks):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             self.fault(name, "This must be a number.")
         elif value < low:
-            self.fault(name, f"This must be at least {low:,g}.")
+            self.fault(name, f"This must be at least {low:,g}{unit}.")
         elif value > high:
-            self.fault(name, f"This must be at most {high:,.0f}.")
+            self.fault(name, f"This must be at most {high:,.0f}{unit}.")
         else:
             return value
         return default

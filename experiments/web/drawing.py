@@ -10,6 +10,7 @@ from experiments.charts.curve import MOST_SIBLINGS, Series, curve
 from experiments.charts.history import Edit, Point, history
 from experiments.charts.svg import Chart, Svg, element, px
 from experiments.models import Experiment, Failure, Trial, status
+from experiments.templatetags.deck import value as said
 
 from . import series
 
@@ -44,6 +45,7 @@ def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
         direction=experiment.direction,
         metric=experiment.metric,
         best_steps=best_steps(experiment),
+        best_text=said(experiment.best_value) if experiment.best_value is not None else "",
         left=left,
         edits=edits_of(experiment, url=url),
         href=address(url),

@@ -260,3 +260,9 @@ def test_the_scale_of_the_numbers_is_the_one_of_the_axis():
     root = read_chart(draw(succeeded(*range(1, 101))).svg)
     axis = Linear(0, 100, start=44, end=626, whole=True)
     assert centre(titled(root, "#50, "))[0] == pytest.approx(axis.at(50), abs=0.1)
+
+
+def test_the_best_is_said_as_the_page_says_it() -> None:
+    points = [Point(number, 0.98221 + number / 1e5, "succeeded") for number in (1, 2, 3)]
+    drawn = str(history(points, direction="maximize", metric="accuracy", best_text="0.9822", width=600).svg)
+    assert ">0.9822</text>" in drawn

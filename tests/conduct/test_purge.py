@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from experiments import conduct, purge
@@ -103,3 +104,12 @@ def test_thirty_days_are_thirty_days(draft, alice, days):
     experiment = delete(draft(), alice, days=days)
     emptied()
     assert Experiment.everything.filter(pk=experiment.pk).exists() is (days < 30)
+
+
+def test_sessions_that_are_over_go_too(db):
+    """Whoever only closes the browser leaves a row behind."""
+    now = timezone.now()
+    for key, left in (("over", -1), ("goes-on", 1)):
+        Session.objects.create(session_key=key, session_data="", expire_date=now + timedelta(days=left))
+    assert purge.purge(now) is False
+    assert list(Session.objects.values_list("session_key", flat=True)) == ["goes-on"]

@@ -71,3 +71,12 @@ def test_the_content_security_policy_allows_nothing_unsafe(client):
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy and "data:" not in policy and "http" not in policy
+
+
+def test_a_command_on_a_folder_without_a_database_gets_one_sentence(fresh):
+    """A new administrator forgets TRIALDECK_DATA once."""
+    done = manage(
+        "createsuperuser", "--noinput", "--username", "alice", "--email", "a@example.org", env=fresh
+    )
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert fresh["TRIALDECK_DATA"] in done.stderr.strip().splitlines()[-1]
