@@ -18,8 +18,8 @@ AT_ONCE = 50  # trials in one transaction: each may have a hundred thousand poin
 
 def purge(now: datetime | None = None) -> bool:
     """Deletes some of what went to the trash more than `KEPT_FOR` ago: experiments, and trials that a reset put
-    there; old answers to idempotency keys; sessions that are over. True: there is more. Rows only: what trials left in the workers' data
-    folders stays where it is."""
+    there; old answers to idempotency keys; sessions that are over. True: there is more. Rows only: what trials left in
+    the workers' data folders stays where it is."""
     now = now or timezone.now()
     Answer.objects.filter(created_at__lt=now - ANSWERS_KEPT_FOR).delete()
     before = now - KEPT_FOR
