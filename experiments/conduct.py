@@ -37,6 +37,7 @@ from experiments.models import (
     Worker,
     status,
 )
+from experiments.models.warm import results as warm_results
 from experiments.purge import purge
 from experiments.search import engine, points
 from experiments.search.engine import Exhausted, Past, Problem
@@ -225,7 +226,19 @@ def past(experiment: Experiment) -> list[Past]:
         for one in suggestions
         if one.ordinal not in lined_up
     ]
-    return [*(tried[number] for number in sorted(tried)), *suggested]
+    return [*_warm(experiment, memory), *(tried[number] for number in sorted(tried)), *suggested]
+
+
+def _warm(experiment: Experiment, memory: Memory) -> list[Past]:
+    """The results that a warm start gave it: before the first trial, and not trials of this experiment."""
+    mark, space = experiment.settings.warm_start, experiment.settings.space
+    if mark and mark not in memory.warm:
+        found = warm_results(mark)
+        memory.warm[mark] = [
+            Past(ordinal=None, number=number, raw={}, key=space.key(params), state="done", value=value)
+            for number, (params, value) in enumerate(found, start=-len(found))
+        ]
+    return memory.warm.get(mark, [])
 
 
 def _past_of(trial: Trial, space: object) -> Past:
@@ -251,6 +264,7 @@ class Memory:
     of: tuple[str, int]  # the experiment's ID and epoch
     settled: dict[int, Past] = field(default_factory=dict)
     last_rank: int = 0
+    warm: dict[str, list[Past]] = field(default_factory=dict)
     judging: Known = field(default_factory=Known)
 
 

@@ -26,12 +26,13 @@ from .queue import Queue
 from .revision import Revision
 from .settings import LOCKED, Invalid, Settings
 from .status import ExperimentState, Overtaken, Refused, TrialState
+from .warm import warmed
 
 ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/i/l: an ID is read out loud
 TRACE_LENGTH = 200
 
 # What an Update changes only for trials that are started afterwards (TD-U5, U6): proposals are made anew.
-PROPOSAL_FIELDS = {"space_document", "algorithm_arguments", "seed", "fixed", "starting_points"}
+PROPOSAL_FIELDS = {"space_document", "algorithm_arguments", "seed", "fixed", "starting_points", "warm_start"}
 
 # A try of a draft: one trial, judged by nothing but its own end.
 TRY = "try"
@@ -342,6 +343,7 @@ class Experiment(InLine, models.Model):
                 queue=queue,
                 **described,
             )
+            settings = warmed(experiment, settings, by=by, before=parent.settings if parent else None)
             experiment._mirror(settings)
             experiment.save(force_insert=True)
             experiment._revise(settings, by=by)
@@ -454,6 +456,7 @@ class Experiment(InLine, models.Model):
         with self.turn():
             self.allows("edit")
             self.check_seen(seen)
+            settings = warmed(self, settings, by=by, before=self.settings)
             return self._accept(settings, by=by, verb="edit", note=note)
 
     def update(
@@ -476,6 +479,7 @@ class Experiment(InLine, models.Model):
             self.allows("update")
             self.check_seen(seen)
             before = self.settings
+            settings = warmed(self, settings, by=by, before=before)
             differing = before.differences(settings)
             locked = {name: [reason] for name, reason in LOCKED.items() if name in differing}
             if locked:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 
 from experiments.search.points import MAX_POINTS, check_values, narrowed
 from experiments.search.space import Space
 
+_SOURCE = re.compile(r"[a-z0-9]{8}(@[1-9][0-9]{0,8})?")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
     """`fixed` holds parameters at a value, without taking them out of the search space; `starting_points` are sets
-    of values, whole or partial, that are tried before the algorithm's own proposals."""
+    of values, whole or partial, that are tried before the algorithm's own proposals; `warm_start` is the ID of an
+    experiment whose results inform the search, with @ and how many of its ended trials, once it was accepted."""
 
     fixed: dict[str, object] = field(default_factory=dict)
     starting_points: list[dict[str, object]] = field(default_factory=list)
+    warm_start: str = ""
 
 
 class GivenChecks:
@@ -23,10 +28,19 @@ class GivenChecks:
 
     def given(self, space: Space | None) -> dict[str, object]:
         fixed = self.mapping("fixed")
-        points = self._points()
+        points, warm = self._points(), {"warm_start": self._warm_start()}
         if space is None or self.errors.keys() & {"fixed", "starting_points"}:
-            return {"fixed": fixed, "starting_points": points}
-        return {"fixed": self._fixed(space, fixed), "starting_points": self._starting(space, fixed, points)}
+            return {"fixed": fixed, "starting_points": points, **warm}
+        points = self._starting(space, fixed, points)
+        return {"fixed": self._fixed(space, fixed), "starting_points": points, **warm}
+
+    def _warm_start(self) -> str:
+        asked = self.text("warm_start", limit=100, line=True).lower()
+        if asked and not _SOURCE.fullmatch(asked):
+            self.fault(
+                "warm_start", "Give the ID of an experiment, eight letters and digits such as abcd2345."
+            )
+        return asked
 
     def _fixed(self, space: Space, fixed: dict) -> dict:
         known, faults = check_values(space, fixed)

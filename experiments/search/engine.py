@@ -43,7 +43,8 @@ class Past:
     """A trial, or a proposal that is to become one, as the search sees it.
 
     `state` is "running" (proposed, waiting or running), "done" (its value informs) or "void" (tried, but does
-    not inform). `number` gives the order; `key` is `Space.key` of what was shown, by the space of that time.
+    not inform). `number` gives the order, below zero for results of other experiments, which inform and count as
+    tried for no point; `key` is `Space.key` of what was shown, by the space of that time.
     Trials that no algorithm proposed (reruns, values by hand) have no ordinal.
     """
 
@@ -187,6 +188,8 @@ class _Kept:
         self.past = past
         self.raw, self.is_whole = _fitting(space, past)
         self.index = space.index(self.raw) if self.is_whole and space.size is not None else None
+        if past.number < 0:  # of another experiment: it informs, and has not been tried here
+            self.index = None
         self.is_done = past.state == "done" and past.value is not None and math.isfinite(past.value)
 
     @property

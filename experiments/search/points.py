@@ -82,7 +82,7 @@ def propose(
 def _untried(points: Sequence[Mapping], space: Space, past: Sequence[Past]) -> Iterator[Mapping]:
     if not points:
         return
-    keys = {one.key: None for one in past}  # in number order: what is tried first is found first
+    keys = {one.key: None for one in past if one.number >= 0}  # what is tried first is found first
     for point in points:
         is_whole = len(point) == len(space.parameters)
         if space.key(point) in keys or not _fits(space, identity(dict(point))):

@@ -37,6 +37,7 @@ LABELS = {
     "breaker": "Pause after",
     "fixed": "Fixed values",
     "starting_points": "Starting points",
+    "warm_start": "Warm start",
     "early_stopping": "Early stopping",
     "early_stopping_arguments": "Its rule's arguments",
     "reference_kind": "Run by",
@@ -58,6 +59,7 @@ SECTIONS = {
         "seed",
         "fixed",
         "starting_points",
+        "warm_start",
         "early_stopping",
         "early_stopping_arguments",
     ),
@@ -71,6 +73,9 @@ SECTIONS = {
         "breaker",
     ),
 }
+OFTEN_EMPTY = {
+    "weights", "algorithm_arguments", "fixed", "starting_points", "warm_start", "early_stopping_arguments",
+}  # fmt: skip
 NO_LIMIT = {"max_trials", "max_duration_s", "max_trial_duration_s"}
 SOURCES = {"sdk": "the script itself", "stdout": "standard output", "file": "a JSON file"}
 HIDDEN = "••••"
@@ -162,7 +167,7 @@ def _is_told(name: str, settings: Settings) -> bool:
     """What means nothing beside the other settings is left out."""
     if name in ("pattern", "metric_path"):
         return settings.source == {"pattern": "stdout", "metric_path": "file"}[name]
-    if name in ("weights", "algorithm_arguments", "fixed", "starting_points", "early_stopping_arguments"):
+    if name in OFTEN_EMPTY:
         return bool(getattr(settings, name))
     return True
 

@@ -255,6 +255,12 @@ class ExperimentForm(forms.Form):
         label="Starting points",
         help_text="Tried first: one JSON object on each line. What a point leaves out, the algorithm proposes.",
     )
+    warm_start = _text(
+        required=False,
+        label="Warm start",
+        attrs={"placeholder": "abcd2345", "class": "mono"},
+        help_text="ID of an experiment of this workspace whose results so far inform the search.",
+    )
     seed = _number(help_text="The same seed proposes the same values.")
 
     max_trials = _number(required=False, initial=50, help_text="Empty: no limit.")

@@ -254,6 +254,8 @@ FAULTS = [
     ({"starting_points": '{"lr": 0.01}\n[1]'}, "starting_points", "Line 2: write a JSON object"),
     ({"starting_points": '{"lr": 9}'}, "starting_points", "Point 1, lr: 9 lies outside the search space"),
     ({"starting_points": '{"rl": 0.01}'}, "starting_points", "Did you mean lr?"),
+    ({"warm_start": "abcd"}, "warm_start", "such as abcd2345"),
+    ({"warm_start": "abcd2345"}, "warm_start", "no experiment abcd2345 in this workspace"),
     ({"starting_points": "{}"}, "starting_points", "list of objects with values"),
     ({"early_stopping_arguments": "start_step=x"}, "early_stopping_arguments", "whole number"),
     ({"seed": ""}, "seed", "Give a number"),

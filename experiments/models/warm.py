@@ -1,0 +1,58 @@
+"""Warm start: what another experiment has found out informs the search from the first proposal on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from . import status
+from .people import User
+from .settings import Invalid, Settings
+
+if TYPE_CHECKING:
+    from .experiment import Experiment
+
+MOST_RESULTS = 10_000
+
+
+def warmed(experiment: Experiment, settings: Settings, *, by: User, before: Settings | None) -> Settings:
+    """These settings for this experiment, with the results that they start from marked: `abcd2345` becomes
+    `abcd2345@120`, the results among the first 120 trials that ended there, so that they never change again.
+
+    What stood there `before` was accepted then. Raises `Invalid` for an experiment that this person does not see in
+    the workspace, or whose results would tell nothing.
+    """
+    asked = settings.warm_start
+    if not asked or (before and before.warm_start == asked):
+        return settings
+    public_id, _, first = asked.partition("@")
+    visible = type(experiment).objects.visible_to(by).filter(workspace=experiment.workspace)
+    source = visible.filter(public_id=public_id).first()
+    if source is None:
+        raise _invalid(f"There is no experiment {public_id} in this workspace that you may see.")
+    if source.pk == experiment.pk:
+        raise _invalid("That is this experiment: it learns from its own results anyway.")
+    if source.direction != settings.direction:
+        raise _invalid(f"{source.name} was to {source.direction}; its good values are bad ones here.")
+    mark = f"{public_id}@{min(int(first or source.settled_count), source.settled_count)}"
+    found = results(mark)
+    if not found:
+        raise _invalid(f"{source.name} has no results yet.")
+    if not any(settings.searched.to_raw(params) is not None for params, _ in found):
+        raise _invalid(f"No result of {source.name} (of {len(found):,}) fits this search space.")
+    return dataclasses.replace(settings, warm_start=mark)
+
+
+def results(mark: str) -> list[tuple[dict, float]]:
+    """(values, result) of the trials that a mark such as `abcd2345@120` stands for, in the order in which they
+    ended; the latest 10,000. Reset or in the trash, they still count; deleted for good, they are gone."""
+    from .trial import Trial
+
+    public_id, _, first = mark.partition("@")
+    ended = Trial.everything.filter(experiment__public_id=public_id, settled_rank__lte=int(first))
+    trials = ended.filter(state__in=status.TRIAL_INFORMS, value__isnull=False)
+    return list(trials.order_by("-settled_rank").values_list("params", "value")[:MOST_RESULTS])[::-1]
+
+
+def _invalid(sentence: str) -> Invalid:
+    return Invalid({"warm_start": [sentence]})
