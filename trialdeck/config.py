@@ -28,8 +28,9 @@ _SAME = {
 }
 _KEPT = (
     "environment passes_arguments metric direction source pattern metric_path selection weights goal seed stop_grace_s "
-    "retries breaker"
+    "retries breaker fixed starting_points"
 )
+_ELSEWHERE = ("directory", "algorithm", "algorithm_arguments", "early_stopping", "early_stopping_arguments")
 UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 
 
@@ -68,8 +69,8 @@ class ExperimentConfig(Fields):
     NNI's: experiment_name, search_space or search_space_file, trial_command, trial_code_directory (made absolute;
     None: a fresh folder for each trial), trial_concurrency, max_trial_number, max_experiment_duration and
     max_trial_duration ("90s", "10m", "2h", "1d", or seconds), tuner, assessor, trial_gpu_number, training_service.
-    Ours: workspace, project, description, tags, visibility, queue, environment, metric, direction, goal, seed, and
-    the other settings of the console under their own names.
+    Ours: workspace, project, description, tags, visibility, queue, environment, metric, direction, goal, seed, fixed,
+    starting_points, …; `other_settings`: all others of the console, under the names that its API has for them.
     """
 
     WHAT = "experiment configuration"
@@ -119,6 +120,9 @@ class ExperimentConfig(Fields):
         "stop_grace_s": None,
         "retries": None,
         "breaker": None,
+        "fixed": None,
+        "starting_points": None,
+        "other_settings": {},
     }
     ALIASES = {
         "name": "experiment_name",
@@ -163,6 +167,8 @@ class ExperimentConfig(Fields):
             setattr(config, name, settings.get(name))
         for name in ("workspace", "project", "description", "tags", "visibility", "properties", "queue"):
             setattr(config, name, told.get(name))
+        known = {*_SAME.values(), *_KEPT.split(), *_ELSEWHERE}
+        config.other_settings = {name: value for name, value in settings.items() if name not in known}
         mode = {"optimize_mode": settings.get("direction")}
         config.tuner = AlgorithmConfig(
             name=settings.get("algorithm"), class_args={**mode, **settings.get("algorithm_arguments", {})}
@@ -219,7 +225,7 @@ class ExperimentConfig(Fields):
         told.update((name, getattr(self, name)) for name in _KEPT.split() if name not in told)
         told = {name: value for name, value in told.items() if value is not None}
         told["max_trials"] = self.max_trial_number  # None: no limit
-        return told
+        return {**told, **(self.other_settings or {})}
 
     @property
     def has_direction(self) -> bool:
@@ -256,7 +262,7 @@ class ExperimentConfig(Fields):
     def _check_nnis_own(self) -> None:
         """Refuses those of NNI's fields that would change what happens, and do not exist here."""
         wrong = {}
-        if not self.trial_command:
+        if not self.trial_command and not self.other_settings:  # which may name a script
             wrong["trial_command"] = ["Give the command that runs a trial."]
         if self.experiment_type != "hpo":
             wrong["experiment_type"] = ["Only 'hpo' exists here."]

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import trialdeck
+from experiments.models import Settings
+from tests.cast import told
 from trialdeck import AlgorithmConfig, Error, ExperimentConfig, Invalid, LocalConfig
 
 SPACE = {"lr": {"_type": "loguniform", "_value": [0.0001, 0.1]}}
@@ -106,6 +108,25 @@ def test_it_becomes_the_settings_of_the_console(tmp_path, monkeypatch):
         ["a"],
         True,
     )
+
+
+def test_every_setting_of_the_console_can_be_given_and_comes_back():
+    """NNI-E1: also those that came after this package was written."""
+    given = told(
+        environment={"A": "1"},
+        goal=0.9,
+        max_duration_s=60,
+        early_stopping="Medianstop",
+        early_stopping_arguments={"start_step": 3},
+        algorithm="TPE",
+        algorithm_arguments={"n_startup_trials": 5},
+        fixed={"layers": 2},
+        starting_points=[{"lr": 0.01}],
+        directory="/srv/code",
+        image="python:3.11",
+    ).document()
+    again = ExperimentConfig.of({"name": "first", "settings": given}).settings()
+    assert Settings.checked(again).document() == given
 
 
 @pytest.mark.parametrize("text", ["10 minutes", "", "m", "-1m", [], True])

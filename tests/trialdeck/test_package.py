@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -99,3 +100,30 @@ def test_its_wheel_is_built_and_installed_without_a_network(tmp_path):
     assert one.name == f"trialdeck-{trialdeck.__version__}-py3-none-any.whl"
     assert one.read_bytes() == two.read_bytes()
     assert zipfile.ZipFile(one).testzip() is None
+
+
+REFERENCE = """
+connect(port) export_data() get_all_experiments_metadata() get_experiment_metadata(exp_id) get_experiment_profile()
+get_job_metrics(trial_job_id=None) get_job_statistics() get_status() get_trial_job(trial_job_id) list_trial_jobs()
+resume(experiment_id,port=8080,wait_completion=True,debug=False) run(port=8080,wait_completion=True,debug=False)
+start(port=8080,debug=False,run_mode=<RunMode.Background:'background'>) stop() update_max_experiment_duration(value)
+update_max_trial_number(value) update_search_space(value) update_trial_concurrency(value)
+view(experiment_id,port=8080,non_blocking=False)
+"""
+
+
+@pytest.mark.parametrize("method", REFERENCE.split())
+def test_methods_have_the_names_arguments_and_defaults_of_the_reference(method):
+    """NNI-E1: a program written for NNI calls them in any way that it could there."""
+    name, _, rest = method.rstrip(")").partition("(")
+    wanted = [argument for argument in rest.split(",") if argument]
+    found = inspect.signature(getattr(trialdeck.Experiment, name)).parameters.values()
+    plain = [one for one in found if one.name != "self"]
+    said = [
+        one.name if "=" not in want else f"{one.name}={one.default!r}"
+        for one, want in zip(plain, wanted, strict=False)
+    ]
+    assert [text.replace(" ", "") for text in said] == wanted
+    assert all(one.default is not one.empty for one in plain[len(wanted) :])  # ours, and optional
+    is_static = isinstance(inspect.getattr_static(trialdeck.Experiment, name), staticmethod)
+    assert is_static == (name in ("resume", "view"))
