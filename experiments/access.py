@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from experiments.models import Experiment, ExperimentState, Forbidden, Role, User, Workspace
 
 # The least role for each verb. Whatever is not named here needs an operator.
@@ -58,3 +60,14 @@ def require_administrator(user: User) -> None:
     """Raises `Forbidden` with what is missing."""
     if not is_administrator(user):
         raise Forbidden("This needs an administrator.")
+
+
+def learn_roles(user: User, workspaces: Collection[Workspace]) -> None:
+    """Reads this person's roles in many workspaces with one query, before `may` is asked about each of them."""
+    known = user.__dict__.setdefault("_roles", {})
+    unknown = [workspace for workspace in workspaces if workspace.pk not in known]
+    if not unknown or user.is_superuser or user.token:
+        return
+    mine = dict(user.memberships.filter(workspace__in=unknown).values_list("workspace", "role"))
+    for workspace in unknown:
+        known[workspace.pk] = Role(mine[workspace.pk]) if workspace.pk in mine else None

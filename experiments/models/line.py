@@ -52,7 +52,9 @@ class InLine:
             line = list(self._own_queue().in_line().values_list("pk", "position"))
             order = [pk for pk, _ in line]
             if other.pk not in order or other.pk == self.pk:
-                raise Refused(f"{other} does not stand in the queue {self.queue} any more. Look at it again.")
+                raise Refused(
+                    f"What it should stand before is not in the queue {self.queue} any more. Look at it again."
+                )
             place = order.index(other.pk)
             if place and order[place - 1] == self.pk:
                 return False
@@ -60,7 +62,9 @@ class InLine:
             start = line[place - 1][1] if place else end - 2 * GAP
             if end - start < 2:
                 raise _NoRoom
-            return self._stand_at((start + end) // 2, by=by, verb="before", why=f"before {other.public_id}")
+            return self._stand_at(
+                (start + end) // 2, by=by, verb="before", why=f"place {place + 1} of {self.queue}"
+            )
 
     def _own_queue(self) -> Queue:
         if self.queue is None:

@@ -87,6 +87,11 @@ class Queue(models.Model):
         """Is it the one that every workspace may use, whatever else there is?"""
         return self.name == "default"
 
+    @property
+    def limits(self) -> str:
+        """The fair share, in words: `2 per experiment, 8 per person`."""
+        return _limits(self)
+
     def in_line(self) -> models.QuerySet:
         """The experiments that wait for its workers, or use them, in order."""
         return self.experiments.filter(state__in=status.ACTIVE).order_by("position", "pk")
@@ -285,7 +290,7 @@ def _who(is_open: bool, workspaces: Collection[Workspace]) -> str:
 
 
 def _limits(queue: Queue) -> str:
-    """The fair share, in words."""
+    """The fair share, in words; see `Queue.limits`."""
     said = []
     if queue.slots_per_experiment is not None:
         said.append(f"{queue.slots_per_experiment:,} per experiment")

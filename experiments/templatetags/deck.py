@@ -93,6 +93,12 @@ def place(share: float) -> SafeString:
     )
 
 
+@register.filter
+def slot_marks(busy: int, slots: int) -> list[bool]:
+    """One mark a slot, the busy ones first."""
+    return [place < busy for place in range(slots)]
+
+
 @cache  # a table has hundreds of them, and the sprite's address does not change while a process lives
 def _symbol(css_class: str, symbol: str) -> SafeString:
     address = f"{static('glyphs.svg')}#{symbol}"
@@ -135,6 +141,12 @@ def plural(number: int | None, words: str) -> str:
     """The number with its word: {{ 3|plural:"trial" }} is "3 trials"; irregular: "entry,entries"."""
     one, _, many = words.partition(",")
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+@register.filter
+def percent(share: float | None) -> str:
+    """A share of 0 to 1: `92 %`."""
+    return DASH if share is None else f"{share * 100:.0f} %"
 
 
 @register.filter(name="bytes")

@@ -24,10 +24,11 @@ ICONS = {
     "clone": "clone",
     "delete": "trash",
 }
+IN_LINE = {"front": "up", "before": "up", "back": "down", "move_to": "queue"}  # offered on a queue's page
 LIKELY = ("enqueue", "dequeue", "edit", "update", "unpause", "pause", "resume", "stop", "kill", "clone")
 REST = ("reset", "publish", "delete")
 EDITS = {"edit", "update"}  # one page for both: a draft's settings, or those under way
-AT_ONCE = {"dequeue", "pause", "unpause"}  # can be taken back, so nobody is asked
+AT_ONCE = {"dequeue", "pause", "unpause", "front", "back"}  # can be taken back, so nobody is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def button(experiment: Experiment, verb: str, user: User) -> Button:
     return Button(
         label=label,
         url=url,
-        icon=ICONS[verb],
+        icon=(ICONS | IN_LINE)[verb],
         is_post=verb in AT_ONCE,
         is_question=verb not in AT_ONCE | EDITS,
         is_danger=verb == "delete",

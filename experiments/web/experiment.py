@@ -160,11 +160,13 @@ def act(request: HttpRequest, workspace: str, public_id: str, verb: str) -> Http
     except Refused as blank:
         return refused(request, experiment, str(blank), back=back_from(request, url_of(experiment)))
     form = VERBS[verb].form
-    return _ask(request, experiment, VERBS[verb], form(experiment=experiment) if form else None)
+    return _ask(
+        request, experiment, VERBS[verb], form(experiment=experiment, user=request.user) if form else None
+    )
 
 
 def _do(request: HttpRequest, experiment: Experiment, verb: Verb, word: str) -> HttpResponse:
-    form = verb.form(request.POST, experiment=experiment) if verb.form else None
+    form = verb.form(request.POST, experiment=experiment, user=request.user) if verb.form else None
     if form and not form.is_valid():
         return _ask(request, experiment, verb, form, status_code=422)
     try:
@@ -180,7 +182,7 @@ def _do(request: HttpRequest, experiment: Experiment, verb: Verb, word: str) -> 
             return _ask(request, experiment, verb, form, status_code=409, problem=str(blank))
         raise
     if not done:
-        return _already_so(request, experiment)
+        return _already_so(request, experiment, verb.already)
     messages.success(request, verb.said(experiment))
     if isinstance(done, Experiment):
         return redirect(url_of(done))
@@ -191,9 +193,9 @@ def _do(request: HttpRequest, experiment: Experiment, verb: Verb, word: str) -> 
     return redirect(back)
 
 
-def _already_so(request: HttpRequest, experiment: Experiment) -> HttpResponse:
-    state = status.EXPERIMENT_STATES[experiment.state].label.lower()
-    messages.info(request, f"{experiment.name} is {state} already. Nothing was changed.")
+def _already_so(request: HttpRequest, experiment: Experiment, so: str = "") -> HttpResponse:
+    so = so or f"is {status.EXPERIMENT_STATES[experiment.state].label.lower()}"
+    messages.info(request, f"{experiment.name} {so} already. Nothing was changed.")
     return redirect(back_from(request, url_of(experiment)))
 
 

@@ -11,6 +11,7 @@ from django.urls import reverse
 from experiments.models import Experiment, Project, Queue, User, status
 from experiments.templatetags.deck import duration, plural
 
+from . import standing
 from .forms import project_of
 
 
@@ -34,14 +35,15 @@ class Verb:
     do: Callable[[Experiment, User, dict], object]
     said: Callable[[Experiment], str]
     form: type[forms.Form] | None = field(default=None)
+    already: str = ""  # what is said when it was already so, where that is not the experiment's state
 
 
 class ActForm(forms.Form):
-    """A form that knows its experiment."""
+    """A form that knows its experiment, and who fills it in."""
 
-    def __init__(self, data: object = None, *, experiment: Experiment) -> None:
+    def __init__(self, data: object = None, *, experiment: Experiment, user: User) -> None:
         super().__init__(data)
-        self.experiment = experiment
+        self.experiment, self.user = experiment, user
         self.prepare()
 
     def prepare(self) -> None:
@@ -71,6 +73,42 @@ class EnqueueForm(ActForm):
 
     def prepare(self) -> None:
         self.fields["queue"].prepare(self.experiment)
+
+
+class MoveToForm(ActForm):
+    """Another queue than its own."""
+
+    queue = QueueField()
+
+    def prepare(self) -> None:
+        field = self.fields["queue"]
+        field.prepare(self.experiment)
+        field.queryset = field.queryset.exclude(pk=self.experiment.queue_id)
+        field.required, field.initial = True, None
+        field.error_messages["required"] = "Choose a queue."
+
+
+class BeforeForm(ActForm):
+    """Another experiment of the same line, by its place."""
+
+    other = forms.TypedChoiceField(
+        coerce=int,
+        label="Move before",
+        error_messages={
+            "required": "Choose an experiment.",
+            "invalid_choice": "It does not stand in this queue any more. Choose another one.",
+        },
+    )
+
+    def prepare(self) -> None:
+        self.fields["other"].choices = [
+            (one.experiment.pk, f"{one.place}. {one.label}")
+            for one in standing.line(self.experiment.queue, self.user)
+            if one.experiment.pk != self.experiment.pk
+        ]
+
+    def answer(self) -> dict:
+        return {"other": Experiment(pk=self.cleaned_data["other"])}
 
 
 class CloneForm(ActForm):
@@ -205,6 +243,19 @@ def _ask_pause(experiment: Experiment) -> Question:
     return Question(f"Pause {experiment.name}?", said, "Pause", "Keep going")
 
 
+def _ask_move_to(experiment: Experiment) -> Question:
+    said = ["It goes to the end of the other queue."]
+    if experiment.alive_count:
+        goes = plural(experiment.alive_count, "running trial goes,running trials go")
+        said.append(f"{goes} on where they are; what starts from now on starts with that queue's workers.")
+    return Question(f"Move {experiment.name} to another queue", said, "Move")
+
+
+def _ask_before(experiment: Experiment) -> Question:
+    said = f"What stands at the front of {experiment.queue} gets the next free slots."
+    return Question(f"Move {experiment.name} in its queue", [said], "Move")
+
+
 def _ask_kill(experiment: Experiment) -> Question:
     count = plural(experiment.stopping_count, "trial")
     said = [f"{count} still in the grace after SIGTERM will get SIGKILL at once, and cannot save anything."]
@@ -285,6 +336,32 @@ VERBS: dict[str, Verb] = {
         ),
         do=lambda e, by, _: e.dequeue(by=by),
         said=lambda e: f"{e.name} is out of the queue, and {e.state} again.",
+    ),
+    "front": Verb(
+        ask=_simple("Move {name} to the front?", "It gets the next free slots of its queue.", act="Move"),
+        do=lambda e, by, _: e.front(by=by),
+        said=lambda e: f"{e.name} stands at the front of {e.queue}.",
+        already="stands at the front",
+    ),
+    "back": Verb(
+        ask=_simple("Move {name} to the back?", "All others of its queue come before it.", act="Move"),
+        do=lambda e, by, _: e.back(by=by),
+        said=lambda e: f"{e.name} stands at the back of {e.queue}.",
+        already="stands at the back",
+    ),
+    "before": Verb(
+        ask=_ask_before,
+        do=lambda e, by, answer: e.before(answer["other"], by=by),
+        said=lambda e: f"{e.name} has another place in {e.queue}.",
+        form=BeforeForm,
+        already="stands there",
+    ),
+    "move_to": Verb(
+        ask=_ask_move_to,
+        do=lambda e, by, answer: e.move_to(answer["queue"], by=by),
+        said=lambda e: f"{e.name} stands at the end of {e.queue}.",
+        form=MoveToForm,
+        already="stands in that queue",
     ),
     "pause": Verb(
         ask=_ask_pause,

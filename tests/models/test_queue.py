@@ -65,7 +65,7 @@ def test_an_experiment_moves_within_its_line(line: Callable[..., list[Experiment
     assert not d.front(by=bob) and not b.back(by=bob) and not c.before(a, by=bob)
     assert order() == "dcab" and Event.objects.count() == events
     event = a.events.get(verb="before")
-    assert (event.by, event.why) == (bob, f"before {b.public_id}")
+    assert (event.by, event.why) == (bob, "place 1 of default")
 
 
 def test_who_moved_to_the_front_is_served_next(
@@ -96,7 +96,7 @@ def test_an_experiment_cannot_stand_before_what_is_not_there(
     b.dequeue(by=alice)
     c.move_to(gpu, by=alice)
     for other in (a, b, c):
-        with pytest.raises(Refused, match="does not stand in the queue default any more"):
+        with pytest.raises(Refused, match="is not in the queue default any more"):
             a.before(other, by=alice)
 
 
