@@ -116,9 +116,11 @@ def test_an_empty_queue_says_how_to_get_into_it(as_, carol):
 def test_a_line_has_a_fixed_number_of_queries(as_, line, attic, dave, bob, worker, root):
     """style.md 22: whatever the number of experiments, workspaces, workers."""
 
+    client = as_(bob)
+
     def queries(path: str) -> int:
         with CaptureQueriesContext(connection) as asked:
-            assert as_(bob).get(path).status_code == 200
+            assert client.get(path).status_code == 200
         return len(asked)
 
     paths = (reverse("queue", args=["default"]), reverse("queues"))

@@ -86,7 +86,7 @@ TOLD = {
     "queues": Route(get=MINE, post=ONLY_LOOKS),
     "queue": Route(get=MINE, post=ONLY_LOOKS),
     "queue-new": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 422"),
-    "queue-edit": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 422"),
+    "queue-edit": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302"),
     "queue-act": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302"),
     "workers": Route(get=MINE, post=ONLY_LOOKS),
     "worker-act": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302", verb="drain"),

@@ -108,9 +108,11 @@ def test_an_administrator_drains_releases_and_forgets(as_, running, worker, root
 def test_it_has_a_fixed_number_of_queries(as_, running, worker, bob):
     """style.md 22: whatever the number of workers, trials, workspaces."""
 
+    client = as_(bob)
+
     def queries() -> int:
         with CaptureQueriesContext(connection) as asked:
-            page(as_(bob))
+            page(client)
         return len(asked)
 
     running(taken=1)
