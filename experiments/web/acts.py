@@ -26,7 +26,7 @@ ICONS = {
 }
 IN_LINE = {"front": "up", "before": "up", "back": "down", "move_to": "queue"}  # offered on a queue's page
 LIKELY = ("enqueue", "dequeue", "edit", "update", "unpause", "pause", "resume", "stop", "kill", "clone")
-REST = ("reset", "publish", "delete")
+REST = ("move_to", "reset", "publish", "delete")
 EDITS = {"edit", "update"}  # one page for both: a draft's settings, or those under way
 AT_ONCE = {"dequeue", "pause", "unpause", "front", "back"}  # can be taken back, so nobody is asked
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -86,7 +87,7 @@ def _acts(queue: Queue) -> tuple[list[Button], list[Button]]:
     kept = "Every workspace may rely on it. Pause it instead." if queue.is_default else ""
     edit = Button("Edit", reverse("queue-edit", args=[queue.name]), icon="edit")
     delete = Button("Delete", url("delete"), icon="trash", is_question=True, is_danger=True, why_not=kept)
-    return [paused], [edit, delete]
+    return [replace(paused, icon="")], [paused, edit, delete]  # on a phone the row has its menu alone
 
 
 # --- one queue -------------------------------------------------------------------------------------------------
@@ -129,6 +130,7 @@ def show(request: HttpRequest, queue: str) -> HttpResponse:
 
 def _head(request: HttpRequest, queue: Queue, compute: Compute) -> dict[str, object]:
     likely, more = _acts(queue) if is_administrator(request.user) else ([], [])
+    likely, more = more[:1], more[1:]  # here there is room for the icon, and always for the button
     serving, places = compute.serving(queue), compute.lines.get(queue.pk, [])
     busy, slots = compute.slots(serving)
     running = sum(place.alive > 0 for place in places)

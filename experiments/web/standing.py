@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from experiments.access import learn_roles, may
 from experiments.models import Experiment, Queue, User, status
@@ -72,11 +72,12 @@ def line(queue: Queue | None, user: User) -> list[Standing]:
 def _acts(
     experiment: Experiment, user: User, *, is_first: bool, is_alone: bool
 ) -> tuple[list[Button], list[Button]]:
-    moves = [] if is_alone else ["before", "back"]
-    verbs = [*moves, "move_to", *(["dequeue"] if status.is_offered("dequeue", experiment.state) else [])]
-    likely = [] if is_first else ["front"]
     if not status.is_offered("front", experiment.state):  # it is stopping
         return [], []
-    return [button(experiment, verb, user) for verb in likely], [
-        button(experiment, verb, user) for verb in verbs
-    ]
+    moves = [] if is_alone else ["before", "back"]
+    verbs = [*moves, "move_to", *(["dequeue"] if status.is_offered("dequeue", experiment.state) else [])]
+    more = [button(experiment, verb, user) for verb in verbs]
+    if is_first:
+        return [], more
+    front = button(experiment, "front", user)
+    return [replace(front, label="To front", icon="")], [front, *more]  # on a phone the menu alone is there

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.contrib import messages
@@ -182,14 +182,19 @@ def _acts(row: Row) -> tuple[list[Button], list[Button]]:
         return reverse("worker-act", args=[worker.name, verb])
 
     if worker.gone_at:
-        return [Button("Forget", url("forget"), icon="trash", is_post=True)], []
+        return _with_menu(Button("Forget", url("forget"), icon="trash", is_post=True))
     release = Button("Release", url("release"), icon="stop", is_question=True, is_danger=True)
     drain = (
         Button("Undrain", url("undrain"), icon="play", is_post=True)
         if worker.is_draining
         else Button("Drain", url("drain"), icon="pause", is_post=True)
     )
-    return ([release], [drain]) if row.is_late else ([drain], [release])
+    return _with_menu(release, drain) if row.is_late else _with_menu(drain, release)
+
+
+def _with_menu(likely: Button, *more: Button) -> tuple[list[Button], list[Button]]:
+    """The likely act stands in the row; on a phone the menu, which has all, is there alone."""
+    return [replace(likely, icon="", is_danger=False)], [likely, *more]
 
 
 @login_required

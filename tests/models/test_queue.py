@@ -65,7 +65,7 @@ def test_an_experiment_moves_within_its_line(line: Callable[..., list[Experiment
     assert not d.front(by=bob) and not b.back(by=bob) and not c.before(a, by=bob)
     assert order() == "dcab" and Event.objects.count() == events
     event = a.events.get(verb="before")
-    assert (event.by, event.why) == (bob, "place 1 of default")
+    assert (event.by, event.why) == (bob, "place 2 of default")
 
 
 def test_who_moved_to_the_front_is_served_next(

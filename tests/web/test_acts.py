@@ -10,7 +10,7 @@ from django.urls import reverse
 from experiments.models import Event, Experiment, Queue, Role, Worker, Workspace, status
 from experiments.web.questions import VERBS
 from tests.models.test_matrix import MATRIX as MODEL_MATRIX
-from tests.models.test_matrix import STATES
+from tests.models.test_matrix import STATES, _between_two_others
 
 pytestmark = pytest.mark.once
 
@@ -34,6 +34,10 @@ def answer(experiment: Experiment, verb: str) -> dict[str, object]:
     """What a person fills in so that the act is possible."""
     if verb == "clone":
         return {"name": "a copy", "project": experiment.project_id, "description": ""}
+    if verb == "before":
+        return {"other": Experiment.objects.get(name="front").pk}
+    if verb == "move_to":
+        return {"queue": Queue.objects.get_or_create(name="gpu", is_open=True)[0].pk}
     return {"max_trials": 100} if verb == "resume" else {}
 
 
@@ -51,9 +55,13 @@ def test_an_act_does_what_the_matrix_says(verb, state, cell, in_state, bob, alic
     experiment = in_state(state)
     # A published experiment is deleted by an owner only (TD-A13).
     client = as_(alice if (verb, state) == ("delete", "published") else bob)
+    given = answer(experiment, verb) if verb != "before" else {}
+    if verb in ("front", "back", "before") and cell == "o":
+        _between_two_others(experiment, alice)
+        given = answer(experiment, verb)
     events = Event.objects.count()
     asked = client.get(url_of(experiment, verb))
-    response = client.post(url_of(experiment, verb), answer(experiment, verb))
+    response = client.post(url_of(experiment, verb), given)
     if cell == "o":
         assert asked.status_code == 200 and b"data-question" in asked.content
         assert response.status_code == 302 and said(response)
@@ -293,6 +301,7 @@ def test_details_offer_exactly_what_is_possible(state, in_state, bob):
     page = as_(bob).get(url_of(experiment)).content.decode()
     offered = {verb for verb in VERBS if f'"{url_of(experiment, verb)}"' in page}
     expected = {verb for verb, cells in MATRIX.items() if cells[STATES.index(state)] == "o"}
+    expected -= {"front", "back", "before"}  # on the page of its queue
     if state == "published":
         expected.remove("delete")  # needs an owner
     assert offered == expected
