@@ -168,6 +168,13 @@ def test_a_port_that_is_none_is_refused_with_one_sentence(fresh, port):
 
 
 @pytest.mark.once
+def test_a_workspace_that_cannot_be_one_is_refused_with_one_sentence(fresh):
+    done = manage("up", "--workspace", "My Lab", env=fresh)
+    assert done.returncode != 0
+    assert done.stderr.strip() == "--workspace must be small letters, digits and -, not 'My Lab'."
+
+
+@pytest.mark.once
 def test_a_broker_of_your_own_that_does_not_answer_is_refused_with_one_sentence(fresh):
     done = manage(
         "up", "--port", str(free_port()), env={**fresh, "REDIS_URL": "redis://:geheim@127.0.0.1:1/0"}

@@ -52,6 +52,8 @@ class Command(BaseCommand):
     ) -> None:
         port = whole_number(port, name="--port", low=1, high=65535)
         slots = whole_number(slots, name="--slots", low=1, high=512)
+        if workspace and not re.fullmatch("[a-z0-9][a-z0-9-]{0,49}", workspace):
+            refuse(f"--workspace must be small letters, digits and -, not {workspace!r}.")
         check_one_machine()
         lock = take(settings.DATA, address=f"http://{HOST}:{port}/")
         supervisor = Supervisor(
@@ -150,12 +152,9 @@ def leave_note(port: int, enter: str) -> Path | None:
 
 
 def make_workspace(slug: str) -> None:
-    """Raises Failed when the slug cannot be one."""
     from experiments.models import Workspace
     from experiments.models.people import ensure_owner
 
-    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,49}", slug):
-        raise Failed(f"--workspace must be small letters, digits and -, not {slug!r}.")
     if not Workspace.objects.filter(slug=slug).exists():
         Workspace.open(slug, name=slug.capitalize(), owner=ensure_owner()[0])
 
