@@ -21,16 +21,17 @@ class Fault:
 class Argument:
     """One argument of an algorithm or of early stopping.
 
-    `type` is int, float or bool. `low` and `high` are its bounds, both included; None: no bound. A default of None
-    means that it may be left out (or given as null).
+    `type` is int, float, bool, or str: one of `options`. `low` and `high` are its bounds, both included; None: no
+    bound. A default of None means that it may be left out (or given as null).
     """
 
     name: str
     type: type
-    default: int | float | bool | None
+    default: int | float | bool | str | None
     meaning: str
     low: float | None = None
     high: float | None = None
+    options: tuple[str, ...] = ()
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
@@ -70,6 +71,8 @@ def _wrong(value: object, argument: Argument) -> str | None:
         return None
     if argument.type is bool:
         return None if isinstance(value, bool) else "This is a switch: give true or false."
+    if argument.type is str:
+        return None if value in argument.options else f"This must be one of {', '.join(argument.options)}."
     kinds = int | float if argument.type is float else int
     if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
         what = "a number" if argument.type is float else "a whole number"

@@ -3,6 +3,9 @@
 Each kind knows two forms of a value. *Raw* is what the search works on: the number before any rounding, or
 the chosen value itself; it means the same in another space, so that a space may change under way. *Shown* is
 what the trial gets. Meaning as in NNI 3.0's `nni/common/hpo_utils/formatting.py`.
+
+`quantile(u)` is the raw value below which a share u of the draws lies (0 <= u <= 1), `share(raw)` undoes it; for
+values that are counted it is the middle of their step.
 """
 
 import json
@@ -51,6 +54,12 @@ class Choice:
     def draw(self, rng: Random) -> object:
         return self.at(rng.randrange(self.count))
 
+    def quantile(self, u: float) -> object:
+        return self.at(_step(u, self.count))
+
+    def share(self, raw: object) -> float:
+        return (self.index(raw) + 0.5) / self.count
+
     def fits(self, raw: object) -> bool:
         return self.to_raw(raw) is not NOTHING
 
@@ -85,6 +94,12 @@ class Randint:
 
     def draw(self, rng: Random) -> int:
         return rng.randint(self.low, self.high)
+
+    def quantile(self, u: float) -> int:
+        return self.at(_step(u, self.count))
+
+    def share(self, raw: object) -> float:
+        return (self.index(raw) + 0.5) / self.count
 
     def fits(self, raw: object) -> bool:
         return self.to_raw(raw) is not NOTHING
@@ -126,9 +141,21 @@ class Uniform:
         return self.low if self.q is None else self.clip((round(self.low / self.q) + index) * self.q)
 
     def draw(self, rng: Random) -> float:
-        if self.log:
-            return self.clip(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
-        return self.clip(rng.uniform(self.low, self.high))
+        return self.quantile(rng.random())
+
+    def quantile(self, u: float) -> float:
+        low, high = self._ends
+        x = low + (high - low) * u
+        return self.clip(math.exp(x) if self.log else x)
+
+    def share(self, raw: float) -> float:
+        low, high = self._ends
+        x = math.log(raw) if self.log else raw
+        return min(max((x - low) / (high - low), 0.0), 1.0) if high > low else 0.5
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        return (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
 
     def fits(self, raw: object) -> bool:
         return _is_number(raw) and self.low <= raw <= self.high
@@ -170,12 +197,10 @@ class Normal:
         return NormalDist(self.mu, self.sigma)
 
     def quantile(self, u: float) -> float:
-        """Return the raw value below which a share u of the draws lies, EDGE <= u <= 1 - EDGE."""
-        x = self._normal.inv_cdf(u)
+        x = self._normal.inv_cdf(min(max(u, EDGE), 1 - EDGE))
         return math.exp(x) if self.log else x
 
     def share(self, raw: float) -> float:
-        """Return the share of the draws below this raw value: the inverse of `quantile`."""
         u = self._normal.cdf(math.log(raw) if self.log else raw)
         return min(max(u, EDGE), 1 - EDGE)
 
@@ -197,8 +222,6 @@ class Normal:
         return min(max(x, self.low), self.high)
 
 
-Parameter = Choice | Randint | Uniform | Normal
-
 # None is a value that a choice may have, so "does not fit" needs a mark of its own.
 NOTHING = object()
 
@@ -210,6 +233,11 @@ def _unrounded(parameter: Uniform | Normal, shown: object, q: float) -> object:
     raw = parameter.clip(float(shown))
     tolerance = min(q / 4, 1e-9 * max(q, abs(raw)))
     return raw if abs(parameter.shown(raw) - shown) <= tolerance else NOTHING
+
+
+def _step(u: float, count: int) -> int:
+    """Return which of `count` equal steps of 0 to 1 this is in."""
+    return min(int(u * count), count - 1)
 
 
 def _is_number(value: object) -> bool:

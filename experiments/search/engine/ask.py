@@ -1,0 +1,54 @@
+"""Propose values for new trials; count what informs the proposals."""
+
+from collections.abc import Sequence
+
+from ..checks import filled
+from .algorithms import ALGORITHMS
+from .problem import Exhausted, Past, Problem, Proposal
+from .seen import Kept, Seen, kept_of, shuffled
+
+
+def propose(
+    problem: Problem, past: Sequence[Past], ordinals: Sequence[int], *, cache_key: str | None = None
+) -> list[Proposal]:
+    """Propose values for one new trial per ordinal, in order; the same inputs give the same proposals.
+
+    No point of a finite space that a past trial has tried is proposed again. Returns fewer proposals when
+    the points run out, and raises Exhausted when not even one is left. `cache_key` (experiment and revision)
+    lets a process keep what it made of the past; it never changes what is proposed. Safe in threads.
+    """
+    algorithm = ALGORITHMS[problem.algorithm]
+    arguments = filled(problem.arguments, algorithm.arguments)
+    space = problem.space
+    seen = _seen(problem, kept_of(space, past, cache_key))
+    proposals = []
+    for ordinal in ordinals:
+        if seen.is_exhausted:
+            break
+        raw, attrs = algorithm.suggest(problem, seen, ordinal, arguments)
+        if seen.has_tried(raw):
+            raw = space.point(seen.next_untried(shuffled(space.size, problem.seed)))
+        shown = space.shown(raw)
+        seen.add(Past(ordinal, 0, raw, space.key(shown), "running", None, attrs))
+        proposals.append(Proposal(ordinal, raw, shown, attrs))
+    if ordinals and not proposals:
+        raise Exhausted(f"All {space.size} points of the search space have been tried.")
+    return proposals
+
+
+def informs(problem: Problem, past: Sequence[Past]) -> int:
+    """Count the finished trials that inform the next proposal: none for an algorithm that does not learn."""
+    return len(_seen(problem, kept_of(problem.space, past, None)).best_first())
+
+
+def outside(problem: Problem, past: Sequence[Past]) -> int:
+    """Count the finished trials that do not fit the search space whole."""
+    return sum(kept.is_done and not kept.is_whole for kept in kept_of(problem.space, past, None))
+
+
+def _seen(problem: Problem, kept: list[Kept]) -> Seen:
+    algorithm = ALGORITHMS[problem.algorithm]
+    start_up = None
+    if algorithm.start_up is not None:
+        start_up = algorithm.start_up(filled(problem.arguments, algorithm.arguments))
+    return Seen(problem, kept, start_up=start_up, takes_parts=algorithm.takes_parts)

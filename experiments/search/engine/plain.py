@@ -1,0 +1,129 @@
+"""Algorithms that look at no results: Random, GridSearch, Batch, QMC."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import count
+from random import Random
+
+from ..nested import Group, Nested, Parameter, Path, Pick
+from ..space import Space, seed_of
+from .problem import Problem
+from .seen import Seen
+
+_MOST_ALIKE = (
+    1000  # points of an endless grid that look like earlier ones (rounding) before one is taken anyway
+)
+
+
+def at_random(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
+    return problem.space.draw(Random(seed_of(problem.seed, ordinal))), {}
+
+
+def next_of_grid(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
+    """Take the next point in order. A grid over endless values is refined by halving, and never ends.
+
+    Level 0 has the middle of each endless parameter's range (of its draws: normals and logarithms included),
+    level 1 the quarters as well, and so on; each level takes all combinations that the one before did not have.
+    As NNI's GridSearch, but for whole steps (q), which are all listed at once.
+    """
+    space = problem.space
+    if space.size is not None:
+        return space.point(seen.next_untried(lambda step: step)), {}
+    mine = (one.past.attrs.get("grid", ("", 0)) for one in seen.kept)
+    taken = {step for digest, step in mine if digest == space.digest}
+    keys = {one.past.key for one in seen.kept}
+    alike = 0
+    for step, raw in _grid(space):
+        if step in taken:
+            continue
+        if alike < _MOST_ALIKE and space.key(space.shown(raw)) in keys:
+            alike += 1
+            continue
+        return raw, {"grid": [space.digest, step]}
+    raise AssertionError("an endless grid has ended")
+
+
+def by_qmc(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
+    """Take point number `ordinal` of a sequence that fills the unit cube evenly, one axis for each leaf."""
+    axes = {path: axis for axis, (path, _) in enumerate(problem.space.every_leaf())}
+    u = _sequence(len(axes), max(ordinal - 1, 0), seed_of(problem.seed, 0), **arguments)
+
+    def pick(path: Path, parameter: Parameter) -> object:
+        return parameter.quantile(float(u[axes[path]]))
+
+    return problem.space.assemble(pick), {}
+
+
+def _grid(space: Space) -> Iterator[tuple[int, dict]]:
+    """Walk through the grid of an endless space: (step, raw values), without end."""
+    step = 0
+    for level in count():
+        for index in range(_width(space, level)):
+            digits, is_new = _digits(space, level, index)
+            if is_new or level == 0:
+                yield step, space.assemble(_picking(digits))
+                step += 1
+
+
+def _width(group: Group, level: int) -> int:
+    """Return how many points a group of parameters has at this level."""
+    return math.prod(_count(parameter, level) for parameter in group.parameters)
+
+
+def _count(parameter: Parameter, level: int) -> int:
+    if isinstance(parameter, Nested):
+        return sum(_width(branch, level) for branch in parameter.branches)
+    return 2 ** (level + 1) - 1 if parameter.count is None else parameter.count
+
+
+def _digits(space: Space, level: int, index: int) -> tuple[dict[Path, object], bool]:
+    """Return the leaves of one point of a level, and whether the level before lacked it."""
+    leaves: dict[Path, object] = {}
+    is_new = False
+
+    def walk(group: Group, index: int, path: Path) -> None:
+        nonlocal is_new
+        for parameter in reversed(group.in_order):
+            index, digit = divmod(index, _count(parameter, level))
+            where = (*path, parameter.name)
+            if isinstance(parameter, Nested):
+                position = 0
+                while digit >= (width := _width(parameter.branches[position], level)):
+                    digit -= width
+                    position += 1
+                leaves[where] = position
+                walk(parameter.branches[position], digit, (*where, parameter.branches[position].name))
+            elif parameter.count is None:
+                leaves[where] = parameter.quantile(_halving(digit))
+                is_new = is_new or digit >= 2**level - 1
+            else:
+                leaves[where] = parameter.at(digit)
+
+    walk(space, index, ())
+    return leaves, is_new
+
+
+def _picking(leaves: dict[Path, object]) -> Pick:
+    return lambda path, parameter: leaves[path]
+
+
+def _halving(index: int) -> float:
+    """Return 1/2, 1/4, 3/4, 1/8, 3/8, … for 0, 1, 2, 3, 4, …"""
+    depth = (index + 1).bit_length()
+    return (2 * (index + 1 - 2 ** (depth - 1)) + 1) / 2**depth
+
+
+@lru_cache(maxsize=256)
+def _sequence(dimensions: int, index: int, seed: int, *, sequence: str, scramble: bool) -> tuple[float, ...]:
+    from scipy.stats import qmc
+
+    made = {"sobol": qmc.Sobol, "halton": qmc.Halton}[sequence](dimensions, scramble=scramble, rng=seed)
+    if index:
+        made.fast_forward(index)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # Sobol: "balance properties need a power of 2"; we take one at a time
+        return tuple(made.random(1)[0])
