@@ -165,8 +165,10 @@ class Checker(GivenChecks, ExecutionChecks):
             **self.execution(),
         }
         if space and not self.errors.keys() & {"algorithm", "algorithm_arguments", "fixed"}:
-            searched = narrowed(space, values["fixed"])
-            for fault in engine.check_algorithm(values["algorithm"], values["algorithm_arguments"], searched):
+            called, given = engine.canonical(values["algorithm"], values["algorithm_arguments"])
+            values |= {"algorithm": called, "algorithm_arguments": given}
+            searched, rule = narrowed(space, values["fixed"]), values["early_stopping"]
+            for fault in engine.check_algorithm(called, given, searched, early_stopping=rule):
                 self.fault(_field_of(fault.path, "algorithm"), fault.sentence)
         for fault in early.check_early_stopping(values["early_stopping"], values["early_stopping_arguments"]):
             self.fault(_field_of(fault.path, "early_stopping"), fault.sentence)

@@ -14,8 +14,10 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from experiments.search.parameters import NOTHING, Normal, Parameter, Randint, Uniform
-from experiments.search.space import Space
+from experiments.search.by_hand import faults_by_hand
+from experiments.search.engine import inherited
+from experiments.search.nested import flat
+from experiments.search.space import MAX_COLUMN
 
 from . import status
 from .event import Event
@@ -39,8 +41,6 @@ class Source(models.TextChoices):
 
 
 MOST_REPLICAS = 100  # at a time: each is a job
-LARGEST = 1e300  # of a parameter's value, as in a search space
-LARGEST_COUNTED = 2**53  # beyond, a whole number is not exact in every language
 
 
 class Failure(models.TextChoices):
@@ -275,7 +275,9 @@ class Trial(models.Model):
             **columns,
         )
         TrialParameter.objects.bulk_create(
-            TrialParameter.of(trial, name, value) for name, value in params.items()
+            TrialParameter.of(trial, name, value)
+            for name, value in flat(params).items()
+            if len(name) <= MAX_COLUMN
         )
         _count(experiment, TrialState.WAITING, +1)
         return trial
@@ -293,6 +295,7 @@ class Trial(models.Model):
             params=self.params,
             raw=self.raw if self.raw is not None and space.fits(self.raw) else space.to_raw(self.params),
             source=source,
+            sampler_attrs={} if source == Source.REPLICA else inherited(self.sampler_attrs),
             rerun_of=self,
             attempt=1 if source == Source.REPLICA else self.attempt + 1,
             retries=self.retries + 1 if lost else 0,
@@ -513,8 +516,8 @@ class Trial(models.Model):
         with experiment.turn():
             experiment.allows("add_trial")
             space = experiment.settings.space
-            if wrong := _faults(params, space):
-                raise Invalid({"params": wrong})
+            if faults := faults_by_hand(params, space):
+                raise Invalid({"params": faults})
             trial = cls._wait(
                 experiment,
                 revision=experiment.revision,
@@ -550,7 +553,7 @@ class TrialParameter(models.Model):
 
     trial = models.ForeignKey(Trial, models.CASCADE, related_name="parameters")
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+")
-    name = models.CharField(max_length=64)
+    name = models.CharField(max_length=MAX_COLUMN)  # of a nested one: layer/kernel_size
     number = models.FloatField(null=True)
     text = models.CharField(max_length=100, blank=True)
 
@@ -578,29 +581,6 @@ def digest(params: dict, command: str) -> str:
     """Stands for the same values (1, 1.0 and true differ) tried by the same command."""
     text = json.dumps([params, command], sort_keys=True, ensure_ascii=False)
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def _faults(params: dict, space: Space) -> list[str]:
-    """What is wrong with values given by hand, as sentences."""
-    known = {parameter.name: parameter for parameter in space.parameters}
-    said = [f"The parameter {name} is missing." for name in known if name not in params]
-    said += [f"There is no parameter {str(name)[:64]}." for name in params if name not in known]
-    for name, value in params.items():
-        if name in known and known[name].to_raw(value) is NOTHING:
-            said += _misfit(known[name], value)
-    return said
-
-
-def _misfit(parameter: Parameter, value: object) -> list[str]:
-    """Why a trial cannot try this value, which the search would not propose; nothing: it can."""
-    if not isinstance(parameter, Randint | Uniform | Normal):
-        return [f"{parameter.name}: this is none of its choices."]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not abs(value) <= LARGEST:  # NaN is not
-        return [f"{parameter.name} must be a finite number."]
-    if isinstance(parameter, Randint) and (value != int(value) or abs(value) > LARGEST_COUNTED):
-        return [f"{parameter.name} must be a whole number, between -2**53 and 2**53."]
-    return []
 
 
 def _count(experiment: Experiment, state: str, by: int) -> None:

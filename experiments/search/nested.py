@@ -164,7 +164,7 @@ class Nested:
     def index(self, raw: Mapping) -> int:
         position = self.position(raw)
         before = sum(branch.size for branch in self.branches[:position])
-        return before + self.branches[position].index(_without_name(raw))
+        return before + self.branches[position].index(without_name(raw))
 
     def at(self, index: int) -> dict:
         for branch in self.branches:
@@ -174,19 +174,19 @@ class Nested:
         raise IndexError(index)
 
     def fits(self, raw: object) -> bool:
-        branch = self._branch_of(raw)
-        return branch is not None and branch.fits(_without_name(raw))
+        branch = self.branch_of(raw)
+        return branch is not None and branch.fits(without_name(raw))
 
     def shown(self, raw: Mapping) -> dict:
         branch = self.branches[self.position(raw)]
         return {"_name": branch.name, **branch.shown(raw)}
 
     def to_raw(self, shown: object) -> object:
-        branch = self._branch_of(shown)
-        raw = branch.to_raw(_without_name(shown)) if branch is not None else None
+        branch = self.branch_of(shown)
+        raw = branch.to_raw(without_name(shown)) if branch is not None else None
         return NOTHING if raw is None else {"_name": branch.name, **raw}
 
-    def _branch_of(self, value: object) -> Branch | None:
+    def branch_of(self, value: object) -> Branch | None:
         name = value.get("_name") if isinstance(value, Mapping) else None
         position = self._positions.get(name) if isinstance(name, str) else None
         return None if position is None else self.branches[position]
@@ -201,11 +201,12 @@ def flat(shown: Mapping) -> dict[str, object]:
     for name, value in shown.items():
         if isinstance(value, Mapping) and "_name" in value:
             found[name] = value["_name"]
-            found |= {f"{name}/{inner}": one for inner, one in flat(_without_name(value)).items()}
+            found |= {f"{name}/{inner}": one for inner, one in flat(without_name(value)).items()}
         else:
             found[name] = value
     return found
 
 
-def _without_name(value: Mapping) -> dict:
+def without_name(value: Mapping) -> dict:
+    """Return the values of a nested value's parameters."""
     return {key: one for key, one in value.items() if key != "_name"}

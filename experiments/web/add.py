@@ -22,8 +22,10 @@ from experiments.models import (
     TrialState,
     status,
 )
-from experiments.models.trial import LARGEST_COUNTED, MOST_REPLICAS, digest
-from experiments.search.parameters import Choice, Normal, Parameter, Randint
+from experiments.models.trial import MOST_REPLICAS, digest
+from experiments.search.by_hand import LARGEST_COUNTED
+from experiments.search.nested import Nested, Parameter
+from experiments.search.parameters import Choice, Normal, Randint
 from experiments.templatetags.deck import plural
 
 from . import words
@@ -51,7 +53,36 @@ def _best_values(experiment: Experiment) -> dict:
     return best.params if best else {}
 
 
+class NestedField(forms.CharField):
+    """A value of a nested choice, as JSON; which names and parameters it must have, `Trial.add` says."""
+
+    def to_python(self, value: object) -> object:
+        text = super().to_python(value)
+        try:
+            return json.loads(text, parse_constant=_refuse) if text else None
+        except (ValueError, RecursionError):
+            raise forms.ValidationError(
+                'Write it as JSON, for example {"_name": "conv", "size": 3}.'
+            ) from None
+
+    def run_validators(self, value: object) -> None:
+        super().run_validators(json.dumps(value))
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
 def _field(parameter: Parameter, filled: object) -> forms.Field:
+    if isinstance(parameter, Nested):
+        fits = parameter.branch_of(filled) is not None
+        names = ", ".join(branch.name for branch in parameter.branches)
+        return NestedField(
+            max_length=10_000,
+            initial=json.dumps(filled, ensure_ascii=False) if fits else "",
+            label=parameter.name,
+            help_text=f"as JSON; _name is one of {names}",
+        )
     if isinstance(parameter, Choice):
         choices = [(str(at), _said(parameter.at(at))) for at in range(parameter.count)]
         chosen = parameter.index(filled) if parameter.fits(filled) else 0

@@ -73,7 +73,7 @@ def _best_context(experiment: Experiment) -> dict[str, object]:
     best = experiment.trials.filter(number=experiment.best_number).select_related("worker").first()
     if best is None:
         return {"best": None}
-    return {"best": best, "best_params": facts.parameters(best.params, experiment.settings.space.parameters)}
+    return {"best": best, "best_params": facts.parameters(best.params, experiment.settings.space)}
 
 
 def _head_context(experiment: Experiment, context: dict, held: Hold | None) -> dict[str, object]:

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_safe
 
 from experiments.models import Experiment, Trial, status
 from experiments.runner.command import text_of
+from experiments.search.nested import flat
 
 from . import listing, trials
 from .details import find as find_experiment
@@ -50,7 +51,7 @@ def of_trials(request: HttpRequest, workspace: str, public_id: str, kind: str) -
     experiment = find_experiment(request, workspace, public_id)
     rows = trials.asked(request.GET, experiment).trials.select_related("worker", "rerun_of", "revision")
     rows = rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
-    names = [parameter.name for parameter in experiment.settings.space.parameters]
+    names = experiment.settings.space.columns()
     columns = [*TRIAL, *(trials.PARAMETER + name for name in names)]
     name = f"{public_id}-trials"
     return _answer(rows, lambda row: of_trial(row, experiment), columns, kind=kind, name=name)
@@ -172,7 +173,7 @@ def as_csv(records: Iterable[Record], columns: list[str]) -> Iterator[str]:
     lines: list[str] = []
     for record in records:
         params = record.pop("parameters", {})
-        cells = {**record, **{trials.PARAMETER + name: value for name, value in params.items()}}
+        cells = {**record, **{trials.PARAMETER + name: value for name, value in flat(params).items()}}
         lines.append(writer.writerow([cell(cells.get(column)) for column in columns]))
         if len(lines) == AT_ONCE:
             yield "".join(lines)

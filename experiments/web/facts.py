@@ -9,7 +9,8 @@ from datetime import datetime
 from django.utils.html import format_html
 
 from experiments.models import Experiment, ExperimentState, Trial, TrialState, Worker, status
-from experiments.search.parameters import Choice, Normal, Parameter
+from experiments.search.nested import Group, Nested, Parameter, flat, without_name
+from experiments.search.parameters import Choice, Normal
 from experiments.templatetags.deck import ago, bytes_, clock, count, duration, plural, value
 from experiments.waiting import Hold, Kind
 
@@ -243,23 +244,35 @@ def _waited(trial: Trial) -> str | None:
     return f"{duration(trial.started_at - trial.created_at)} for a slot"
 
 
-def parameters(params: Mapping, space: tuple[Parameter, ...]) -> list[dict[str, object]]:
-    """Values with their place in the search space (0 to 1; None where they have none), in the space's order."""
-    known = {parameter.name: parameter for parameter in space}
-    names = [name for name in known if name in params] + [name for name in params if name not in known]
-    return [
-        {
-            "name": name,
-            "value": params[name],
-            "share": share(known[name], params[name]) if name in known else None,
-        }
-        for name in names
-    ]
+def parameters(params: Mapping, space: Group, before: str = "") -> list[dict[str, object]]:
+    """Values with their place in the search space (0 to 1; None where they have none), in the space's order.
+
+    The values of nested choices stand below them, as in the columns of tables.
+    """
+    known = {parameter.name: parameter for parameter in space.parameters}
+    told = []
+    for name in [
+        *(name for name in known if name in params),
+        *(name for name in params if name not in known),
+    ]:
+        parameter, value_ = known.get(name), params[name]
+        branch = parameter.branch_of(value_) if isinstance(parameter, Nested) else None
+        if branch:
+            told.append({"name": before + name, "value": branch.name, "share": share(parameter, value_)})
+            told += parameters(without_name(value_), branch, f"{before}{name}/")
+        else:
+            place = share(parameter, value_) if parameter else None
+            rest = flat({name: value_}).items()
+            told += [{"name": before + key, "value": one, "share": place} for key, one in rest]
+    return told
 
 
 def share(parameter: Parameter, shown: object) -> float | None:
     """Where a shown value lies between the ends of its range; None where that means nothing."""
     try:
+        if isinstance(parameter, Nested):
+            last = len(parameter.branches) - 1
+            return parameter.position(shown) / last if last else None
         if isinstance(parameter, Choice):
             return parameter.index(shown) / (parameter.count - 1) if parameter.count > 1 else None
         if isinstance(parameter, Normal):

@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from experiments.access import may
 from experiments.models import Experiment, Trial, TrialState, status
+from experiments.search.nested import flat
 from experiments.search.parameters import identity
 from experiments.templatetags.deck import value
 
@@ -83,7 +84,9 @@ def context(request: HttpRequest, experiment: Experiment, *, trials_url: str) ->
     groups, others = groups_of(experiment)
     shown = groups[:MOST_GROUPS]
     for group in shown:
-        group.condition = separating([trial.params for trial in group.trials], [one.params for one in others])
+        group.condition = separating(
+            [flat(trial.params) for trial in group.trials], [flat(one.params) for one in others]
+        )
     may_rerun = may(request.user, "rerun", experiment) and status.is_offered("rerun", experiment.state)
     rerun_url = reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, "rerun"])
     return {

@@ -368,6 +368,11 @@ class ExperimentForm(forms.Form):
         return self["space_as"].value() == "json"
 
     @property
+    def is_nested(self) -> bool:
+        """Is the search space one that rows cannot show?"""
+        return self.is_json and bool(self.space.is_nested if self.space else not self.rows)
+
+    @property
     def space_text(self) -> str:
         """What the JSON field shows: what was typed, else the rows."""
         if self.space and not self.is_json:
@@ -473,6 +478,7 @@ def typed(settings: Settings) -> dict[str, object]:
     )
     for name in ("weights", "algorithm_arguments", "fixed", "early_stopping_arguments"):
         told[name] = "\n".join(f"{key}={space_rows.text_of([one])}" for key, one in told[name].items())
+    told["space_as"] = "json" if settings.space.is_nested else "rows"
     told["space_document"] = json.dumps(settings.space_document, indent=2, ensure_ascii=False)
     return told
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from experiments.runner import command as commands
 from experiments.search import engine, points
+from experiments.search.nested import flat
 from experiments.search.space import Space
-from experiments.templatetags.deck import value
+from experiments.templatetags.deck import DASH, value
 
 from .forms import ExperimentForm
 
@@ -47,7 +48,10 @@ def preview(form: ExperimentForm) -> Preview | None:
         return None
     space = _searched(form, space)
     draws, is_exact = _draws(form, space)
-    parameters = [(one.name, [_said(draw[one.name]) for draw in draws]) for one in space.parameters]
+    flats = [flat(draw) for draw in draws]
+    parameters = [
+        (name, [_said(one[name]) if name in one else (DASH, "") for one in flats]) for name in space.columns()
+    ]
     command = "" if "command" in form.errors else _rendered(form, draws[0])
     return Preview(parameters, is_exact, space.size, command)
 
@@ -71,7 +75,7 @@ def _draws(form: ExperimentForm, space: Space) -> tuple[list[dict], bool]:
         "algorithm_arguments",
     }
     first = form.settings.starting_points if form.settings else []
-    is_exact = is_known and engine.ALGORITHMS[algorithm].start_up is None
+    is_exact = is_known and engine.ALGORITHMS[algorithm].is_light
     if not is_exact and not first:
         return space.draws(DRAWS, seed=seed), False
     problem = engine.Problem(space, algorithm if is_exact else "Random", {}, seed, "maximize")

@@ -90,7 +90,9 @@ def read(rows: list[Row]) -> Space:
 
 
 def rows_of(document: Mapping[str, Mapping]) -> list[Row]:
-    """A checked space as rows."""
+    """A checked space as rows; none of a nested one, which is edited as JSON."""
+    if parse(document).is_nested:
+        return []
     return [Row(name, one["_type"], text_of(one["_value"])) for name, one in document.items()]
 
 
@@ -123,7 +125,7 @@ def text_of(values: list) -> str:
 def _next(text: str, at: int) -> tuple[object, int]:
     """The value that begins at `at`, and where the next one begins."""
     at = _SPACE.match(text, at).end()
-    if text[at : at + 1] in ('"', "["):
+    if text[at : at + 1] in ('"', "[", "{"):
         try:
             value, end = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
@@ -165,7 +167,7 @@ def _is_bare(text: str) -> bool:
     """Does this text, typed without quotes, read as itself?"""
     return (
         "," not in text
-        and text[:1] not in ('"', "[")
+        and text[:1] not in ('"', "[", "{")
         and text == text.strip() != ""
         and text.isprintable()  # a field of one line keeps no line break
         and _word(text) == text

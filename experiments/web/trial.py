@@ -142,7 +142,7 @@ def _side(trial: Trial) -> dict[str, object]:
     for event in told:
         event.trial = trial
     return {
-        "params": facts.parameters(trial.params, trial.experiment.settings.space.parameters),
+        "params": facts.parameters(trial.params, trial.experiment.settings.space),
         "params_json": json.dumps(trial.params, ensure_ascii=False, indent=2),
         "attempts": [{"trial": one, "reason": words.reason_of(one)} for one in attempts]
         if len(attempts) > 1

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from experiments.access import may
 from experiments.models import Experiment, Trial, TrialState, User, status
+from experiments.search.nested import flat
 
 from . import failures, reruns, words
 from .details import find, frame, url_of
@@ -81,7 +82,7 @@ def index(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
 
 
 def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
-    names = [parameter.name for parameter in experiment.settings.space.parameters]
+    names = experiment.settings.space.columns()
     wanted = asked(request.GET, experiment)
     state = wanted.state
     total = _total(wanted, experiment)
@@ -126,7 +127,7 @@ def bulk_acts(user: User, experiment: Experiment) -> list[dict[str, str]]:
 
 def asked(query: QueryDict, experiment: Experiment) -> Asked:
     """What the address asks for. What makes no sense there counts as not asked."""
-    names = [parameter.name for parameter in experiment.settings.space.parameters]
+    names = experiment.settings.space.columns()
     state = query.get("state", "")
     state = state if state in status.TRIAL_STATES else ""
     trials = experiment.trials.filter(state=state) if state else experiment.trials.all()
@@ -179,19 +180,19 @@ def _rows(trials: list[Trial], experiment: Experiment, names: list[str], user: U
     return [
         Row(
             trial=trial,
-            values=[trial.params.get(name) for name in names],
+            values=[values.get(name) for name in names],
             is_best=trial.number == experiment.best_number,
             reason=words.reason_of(trial),
             may_stop=may_stop and trial.state in (TrialState.WAITING, TrialState.RUNNING),
             may_rerun=may_rerun and refusals.get(trial.number, "-") == "",
             why_not=refusals.get(trial.number, ""),
         )
-        for trial in trials
+        for trial, values in ((trial, flat(trial.params)) for trial in trials)
     ]
 
 
 def _is_num(trials: list[Trial], name: str) -> bool:
-    values = [trial.params.get(name) for trial in trials]
+    values = [flat(trial.params).get(name) for trial in trials]
     return all(
         isinstance(one, int | float) and not isinstance(one, bool) for one in values if one is not None
     )

@@ -55,11 +55,19 @@ async function turn(radio) {
     if (!response.ok || response.redirected || form.elements.space_as.value !== radio.value) return;
     const sent = new DOMParser().parseFromString(await response.text(), "text/html");
     if (sent.querySelector(".error")) return; // what was typed cannot be read: both stay as they are
+    const nested = sent.querySelector("[data-nested]:not([hidden])");
+    if (nested) return backToJson(form);
     if (radio.value === "json") form.elements.space_document.value = sent.querySelector("[name=space_document]").value;
     else replaceRows(form.querySelector("[data-rows]"), sent.querySelectorAll("[data-rows] > [data-space-row]"));
   } catch {
     // Silent: the other view stays as it was, and what counts is what is seen.
   }
+}
+
+/** Rows have no place for a nested space: it stays in view as JSON, and a line says so. */
+function backToJson(form) {
+  form.elements.space_as.value = "json";
+  form.querySelector("[data-nested]").hidden = false;
 }
 
 function replaceRows(rows, sent) {

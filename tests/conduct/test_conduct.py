@@ -127,7 +127,7 @@ def test_a_conductor_that_starts_anew_proposes_the_same(
                 trial.settle(Outcome(value=trial.params["lr"]), claim=trial.claim)
             if forgets:
                 conductor._memories.clear()
-                engine._cache.clear()
+                engine.forget()
             look_at(experiment)
             Trial.take(worker, ["default"])
         return list(experiment.trials.values_list("params", flat=True))

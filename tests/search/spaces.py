@@ -55,7 +55,21 @@ def normals(draw):
     }
 
 
+@st.composite
+def nested(draw, inner):
+    names = draw(
+        st.lists(st.sampled_from(["conv", "Dense 2", "é/", "_"]), min_size=1, max_size=3, unique=True)
+    )
+    subs = st.dictionaries(st.sampled_from(["k", "units", "a.b"]), inner, max_size=2)
+    return {"_type": "choice", "_value": [{"_name": name, **draw(subs)} for name in names]}
+
+
 NAMES = st.sampled_from(["lr", "batch-size", "opt.name", "model/depth", "_x", "B2"])
 FINITE = st.one_of(choices(), randints(), uniforms(kinds=("quniform", "qloguniform")))
-documents = st.dictionaries(NAMES, st.one_of(FINITE, uniforms(), normals()), min_size=1, max_size=4)
-small_documents = st.dictionaries(NAMES, FINITE, min_size=1, max_size=2)
+LEAVES = st.one_of(FINITE, uniforms(), normals())
+documents = st.dictionaries(
+    NAMES, st.one_of(LEAVES, LEAVES, nested(LEAVES | nested(LEAVES))), min_size=1, max_size=4
+)
+small_documents = st.dictionaries(
+    NAMES, st.one_of(FINITE, nested(FINITE | nested(choices()))), min_size=1, max_size=2
+)

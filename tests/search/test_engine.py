@@ -7,7 +7,7 @@ from random import Random
 from statistics import median
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from experiments.search.engine import (
@@ -16,6 +16,7 @@ from experiments.search.engine import (
     Past,
     Problem,
     check_algorithm,
+    forget,
     informs,
     outside,
     propose,
@@ -24,8 +25,9 @@ from experiments.search.space import parse
 
 from .spaces import documents, small_documents
 
-NAMES = list(ALGORITHMS)
-LEARNERS = [name for name in NAMES if ALGORITHMS[name].start_up]
+# GP has no place here: it needs PyTorch, which is not among what the console needs. See test_algorithms.
+# Hyperband and BOHB are Random and TPE with another face.
+NAMES = [name for name, one in ALGORITHMS.items() if name != "GP" and not one.early_stopping]
 
 
 def problem(document, algorithm="TPE", *, seed=1, direction="minimize", **arguments):
@@ -40,8 +42,14 @@ def choice(*values):
     return {"_type": "choice", "_value": list(values)}
 
 
-def past_of(space, raw, number, *, state="done", value=0.0):
-    return Past(number, number, raw, space.key(space.shown(raw)), state, value if state == "done" else None)
+def nested(*bare, **objects):
+    inner = [{"_name": name} for name in bare] + [{"_name": name, **one} for name, one in objects.items()]
+    return {"_type": "choice", "_value": inner}
+
+
+def past_of(space, raw, number, *, state="done", value=0.0, attrs=None):
+    key = space.key(space.shown(raw))
+    return Past(number, number, raw, key, state, value if state == "done" else None, attrs or {})
 
 
 def random_past(space, count, *, seed=5, value=lambda raw, rng: rng.random()):
@@ -56,7 +64,7 @@ def run(asked, rounds, objective):
     for n in range(1, rounds + 1):
         (proposal,) = propose(asked, past, [n], cache_key=None)
         value = objective(proposal.shown)
-        past.append(past_of(asked.space, proposal.raw, n, value=value))
+        past.append(past_of(asked.space, proposal.raw, n, value=value, attrs=proposal.attrs))
     return [one.value for one in past]
 
 
@@ -71,8 +79,13 @@ BOWL = {"x": uniform(-5, 5), "lr": {"_type": "loguniform", "_value": [1e-5, 1]},
 @settings(max_examples=40, deadline=None)
 def test_proposals_fit_the_space(document, seed, finished):
     """NNI-S2: before and after it starts to learn, what is proposed is of the space."""
-    for name in ("TPE", "Random"):
-        asked = problem(document, name, seed=seed, **({"n_startup_trials": 5} if name == "TPE" else {}))
+    few = {
+        "TPE": {"n_startup_trials": 5},
+        "BOHB": {"n_startup_trials": 5},
+        "Evolution": {"population_size": 5},
+    }
+    for name in (name for name in NAMES if ALGORITHMS[name].for_nested and name != "Batch"):
+        asked = problem(document, name, seed=seed, **few.get(name, {}))
         past = random_past(asked.space, finished)
         try:
             proposals = propose(asked, past, [101, 102])
@@ -93,7 +106,7 @@ def test_the_same_rows_give_the_same_proposals(name):
     first = propose(problem(document, name), past, [31, 32, 33])
     assert propose(problem(document, name), past, [31, 32, 33]) == first
     assert propose(problem(document, name), past[::-1], [31, 32, 33]) == first
-    if name != "GridSearch":
+    if name not in ("GridSearch", "Batch"):
         assert propose(problem(document, name, seed=2), past, [31, 32, 33]) != first
 
 
@@ -115,7 +128,7 @@ def test_a_batch_is_what_one_by_one_would_be(name):
     batch = propose(asked, past, [13, 14, 15])
     for n, proposal in enumerate(batch, start=13):
         assert propose(asked, past, [n]) == [proposal]
-        past.append(past_of(asked.space, proposal.raw, n, state="running"))
+        past.append(past_of(asked.space, proposal.raw, n, state="running", attrs=proposal.attrs))
 
 
 def test_random_proposes_what_the_page_showed():
@@ -213,7 +226,10 @@ def test_a_finite_space_is_never_tried_twice(name):
         for proposal in propose(asked, past, [n, n + 1]):
             key = asked.space.key(proposal.shown)
             keys.append(key)
-            past.append(past_of(asked.space, proposal.raw, len(keys), state=states[len(keys) % 3], value=1.0))
+            state = states[len(keys) % 3]
+            past.append(
+                past_of(asked.space, proposal.raw, len(keys), state=state, value=1.0, attrs=proposal.attrs)
+            )
     assert len(set(keys)) == len(keys) == asked.space.size
     with pytest.raises(Exhausted, match="All 12 points"):
         propose(asked, past, [99])
@@ -236,9 +252,7 @@ def test_any_finite_space_is_walked_through(document, name, seed):
     """NNI-S2: all points, each once, in one batch too."""
     asked = problem(document, name, seed=seed)
     size = asked.space.size
-    if size > 60:
-        asked = problem(dict([next(iter(document.items()))]), name, seed=seed)
-        size = asked.space.size
+    assume(size <= 60)
     proposals = propose(asked, [], range(size + 1))
     assert len({asked.space.key(one.shown) for one in proposals}) == len(proposals) == size
 
@@ -279,7 +293,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("name", ["TPE", "Random"])
+@pytest.mark.parametrize("name", ["TPE", "Random", "Evolution", "CMA-ES", "NSGA-II", "Anneal"])
 @pytest.mark.parametrize("count", [4, 40])
 def test_the_space_may_change_under_way(change, name, count):
     """TD-U5: bounds, choices, type, scale, added and dropped parameters: proposals are of the new space."""
@@ -351,21 +365,25 @@ acts = st.sampled_from(["propose", "propose", "done", "done", "done", "void", "d
 histories = st.lists(st.tuples(acts, st.integers(0, 9)), min_size=12, max_size=25)
 
 
-@given(histories, st.sampled_from(["TPE", "TPE", *NAMES]), st.integers(0, 10**9))
-@settings(max_examples=40, deadline=None)
-def test_keeping_the_past_changes_no_proposal(history, name, salt):
+@pytest.mark.parametrize("name", NAMES)
+@given(histories, st.integers(0, 10**9))
+@settings(max_examples=5, deadline=None)
+def test_keeping_the_past_changes_no_proposal(name, history, salt):
     """NNI-S2: through any life of an experiment, a process that kept its past proposes what a new one would."""
     spaces = [
         parse({"c": choice(1, 2, "x"), "x": {"_type": "quniform", "_value": [0, 1, 0.25]}}),
         parse({"c": choice("x", True, 2), "x": {"_type": "quniform", "_value": [0, 1, 0.5]}}),
-        parse({"x": {"_type": "randint", "_value": [0, 40]}}),
+        parse({"x": {"_type": "randint", "_value": [0, 40]}, "y": uniform()}),
     ]
-    arguments = {"n_startup_trials": 3} if name == "TPE" else {}
+    if ALGORITHMS[name].for_nested:
+        spaces.append(parse({"c": nested("x", one={"k": choice(1, 2)}, two={"y": uniform()})}))
+    few = {"population_size": 4, "n_startup_trials": 3}
+    arguments = {one.name: few[one.name] for one in ALGORITHMS[name].arguments if one.name in few}
     space, direction, past, cache_key = spaces[0], "minimize", [], f"{name}-{salt}"
     for n, (act, choice_) in enumerate(history, start=1):
         running = [position for position, one in enumerate(past) if one.state == "running"]
         if act == "space":
-            space = spaces[choice_ % 3]
+            space = spaces[choice_ % len(spaces)]
         elif act == "direction":
             direction = "maximize"
         elif act == "drop" and past:
@@ -374,17 +392,21 @@ def test_keeping_the_past_changes_no_proposal(history, name, salt):
             position = running[choice_ % len(running)]
             old = past[position]
             value = choice_ / 3 if act == "done" else None
-            past[position] = Past(old.ordinal, old.number, old.raw, old.key, act, value)
+            past[position] = Past(old.ordinal, old.number, old.raw, old.key, act, value, old.attrs)
         asked = Problem(space, name, arguments, salt, direction)
         answers = []
         for key in (cache_key, None):
+            if key is None:
+                forget()
             try:
                 answers.append(propose(asked, past, [n * 2, n * 2 + 1], cache_key=key))
             except Exhausted as error:
                 answers.append(str(error))
         assert answers[0] == answers[1]
         if act == "propose" and isinstance(answers[0], list):
-            past += [past_of(space, one.raw, one.ordinal, state="running") for one in answers[0]]
+            past += [
+                past_of(space, one.raw, one.ordinal, state="running", attrs=one.attrs) for one in answers[0]
+            ]
 
 
 def test_many_threads_propose_what_one_does():
@@ -411,17 +433,26 @@ def test_it_proposes_after_a_thousand_trials():
 @pytest.mark.parametrize(
     ("name", "arguments", "path", "word"),
     [
-        ("tpe", {}, "algorithm", "Did you mean TPE?"),
-        ("Grid", {}, "algorithm", "Did you mean GridSearch?"),
-        ("?", {}, "algorithm", "Use one of TPE, Random, GridSearch."),
-        ("TPE", {"n_startup_jobs": 3}, "n_startup_jobs", "Did you mean n_startup_trials?"),
+        ("TPPE", {}, "algorithm", "Did you mean TPE?"),
+        ("GridSerch", {}, "algorithm", "Did you mean GridSearch?"),
+        ("?", {}, "algorithm", "Use one of TPE, Random, GridSearch, "),
+        ("TPE", {"n_startup": 3}, "n_startup", "Did you mean n_startup_trials?"),
         ("TPE", {"zzz": 3}, "zzz", "It takes n_startup_trials, "),
         ("TPE", {"n_ei_candidates": 0}, "n_ei_candidates", "between 1 and 10000"),
         ("TPE", {"n_ei_candidates": "24"}, "n_ei_candidates", "whole number"),
         ("TPE", {"group": 1}, "group", "true or false"),
         ("TPE", {"group": True, "multivariate": False}, "group", "multivariate"),
-        ("Random", {"seed": 3}, "seed", "takes no arguments"),
-        ("GridSearch", {}, "algorithm", "lr (loguniform)"),
+        ("Random", {"sed": 3}, "sed", "takes no arguments"),
+        ("Random", {"seed": 3}, "seed", "a setting of its own"),
+        ("Evolution", {"optimize_mode": "maximize"}, "optimize_mode", "the objective's direction"),
+        ("TPE", {"gamma": 0.25}, "gamma", "leave this out"),
+        ("CMA-ES", {"sigma0": 2}, "sigma0", "between 0.001 and 1.0"),
+        ("CMA-ES", {"sigma0": "wide"}, "sigma0", "a number between"),
+        ("QMC", {"sequence": "niederreiter"}, "sequence", "one of sobol, halton"),
+        ("Batch", {}, "algorithm", "a single parameter"),
+        ("PBT", {}, "algorithm", "Choose Evolution"),
+        ("SMAC", {}, "algorithm", "TPE is the nearest"),
+        ("ppo_tuner", {}, "algorithm", "nested choices"),
         ("TPE", None, "arguments", "as an object"),
     ],
 )
@@ -432,13 +463,15 @@ def test_a_wrong_choice_of_algorithm_is_named(name, arguments, path, word):
 
 
 @pytest.mark.filterwarnings("ignore:Argument ``group`` is an experimental feature")
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", [name for name in NAMES if ALGORITHMS[name].arguments])
 def test_every_argument_reaches_the_sampler(name):
     """TD-F F5: each default, and each argument at its bounds, is accepted by the table and by Optuna."""
     past = random_past(parse(BOWL), 12)
     for argument in ALGORITHMS[name].arguments:
         for value in (
-            {argument.default, argument.low, argument.high} if argument.type is int else (True, False)
+            {argument.default, argument.low, argument.high}
+            if argument.type in (int, float)
+            else argument.options or (True, False)
         ):
             asked = problem(BOWL, name, **{argument.name: value})
             assert check_algorithm(name, asked.arguments, asked.space) == []

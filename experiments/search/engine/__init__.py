@@ -7,10 +7,9 @@ are kept with the rows. A new algorithm is a function and an entry in ALGORITHMS
 """
 
 from .algorithms import ALGORITHMS, Algorithm
-from .ask import informs, outside, propose
+from .ask import forget, informs, outside, propose
 from .choose import canonical, check_algorithm
 from .problem import Exhausted, Past, Problem, Proposal, inherited
-from .seen import forget
 
 __all__ = [
     "ALGORITHMS",

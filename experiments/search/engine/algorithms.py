@@ -41,9 +41,7 @@ _TPE = (
     Argument("n_startup_trials", int, 10, "Results to collect at random before it learns.", 0, 100000),
     Argument("n_ei_candidates", int, 24, "Candidates weighed for each proposal.", 1, 10000),
     Argument("multivariate", bool, True, "Look at the parameters together, not one by one."),
-    Argument(
-        "group", bool, False, "Look together at those parameters that trials have in common (nested: always)."
-    ),
+    Argument("group", bool, False, "Look together at those parameters that trials have in common."),
     Argument("constant_liar", bool, True, "Keep away from the values of running trials."),
 )
 _OWN_WEIGHTS = "Optuna's TPE weighs the results by a rule of its own; leave this out."
@@ -108,7 +106,7 @@ ALGORITHMS: dict[str, Algorithm] = {
                 int,
                 None,
                 "Results to each step; null: by the number of parameters.",
-                3,
+                4,
                 10000,
             ),
             Argument("sigma0", float, 0.2, "How wide it looks at first: a share of each range.", 0.001, 1.0),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ..checks import filled
+from . import cma, seen
 from .algorithms import ALGORITHMS
 from .problem import Exhausted, Past, Problem, Proposal
 from .seen import Kept, Seen, kept_of, shuffled
@@ -20,16 +21,16 @@ def propose(
     algorithm = ALGORITHMS[problem.algorithm]
     arguments = filled(problem.arguments, algorithm.arguments)
     space = problem.space
-    seen = _seen(problem, kept_of(space, past, cache_key))
+    view = _seen(problem, kept_of(space, past, cache_key))
     proposals = []
     for ordinal in ordinals:
-        if seen.is_exhausted:
+        if view.is_exhausted:
             break
-        raw, attrs = algorithm.suggest(problem, seen, ordinal, arguments)
-        if seen.has_tried(raw):
-            raw = space.point(seen.next_untried(shuffled(space.size, problem.seed)))
+        raw, attrs = algorithm.suggest(problem, view, ordinal, arguments)
+        if view.has_tried(raw):
+            raw = space.point(view.next_untried(shuffled(space.size, problem.seed)))
         shown = space.shown(raw)
-        seen.add(Past(ordinal, 0, raw, space.key(shown), "running", None, attrs))
+        view.add(Past(ordinal, 0, raw, space.key(shown), "running", None, attrs))
         proposals.append(Proposal(ordinal, raw, shown, attrs))
     if ordinals and not proposals:
         raise Exhausted(f"All {space.size} points of the search space have been tried.")
@@ -44,6 +45,12 @@ def informs(problem: Problem, past: Sequence[Past]) -> int:
 def outside(problem: Problem, past: Sequence[Past]) -> int:
     """Count the finished trials that do not fit the search space whole."""
     return sum(kept.is_done and not kept.is_whole for kept in kept_of(problem.space, past, None))
+
+
+def forget() -> None:
+    """Forget what this process made of the past of any experiment, as a new one would begin."""
+    seen.forget()
+    cma.forget()
 
 
 def _seen(problem: Problem, kept: list[Kept]) -> Seen:

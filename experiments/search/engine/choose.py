@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 
 from ..checks import Fault, check_arguments, nearest
-from ..early import EARLY_STOPPING
 from ..space import Space
 from . import cma
 from .algorithms import ALGORITHMS, Algorithm
@@ -48,7 +47,9 @@ def check_algorithm(name: str, arguments: dict, space: Space, *, early_stopping:
     elif sentence := _unsuited(name, space):
         faults.append(Fault("algorithm", sentence))
     if algorithm.early_stopping and early_stopping != algorithm.early_stopping:
-        faults.append(Fault("algorithm", _without_rule(name, algorithm)))
+        base, rule = "TPE" if name == "BOHB" else "Random", algorithm.early_stopping
+        sentence = f"{name} is {base} with the early stopping {rule}: choose that rule as well."
+        faults.append(Fault("algorithm", sentence))
     return faults
 
 
@@ -78,17 +79,6 @@ def _unsuited(name: str, space: Space) -> str | None:
     return None
 
 
-def _without_rule(name: str, algorithm: Algorithm) -> str:
-    base = "TPE" if name == "BOHB" else "Random"
-    if algorithm.early_stopping in EARLY_STOPPING:
-        return (
-            f"{name} is {base} with the early stopping {algorithm.early_stopping}: choose that rule as well."
-        )
-    return (
-        f"{name} needs the early stopping {algorithm.early_stopping}, which is not there yet. Choose {base}."
-    )
-
-
 def _unknown(name: str) -> str:
     folded = _folded(name)
     if folded in _REFUSED:
@@ -100,7 +90,7 @@ def _unknown(name: str) -> str:
 def _folded(name: object) -> str:
     """Spelled as anybody would: no case, no - _ or space, no Tuner or Sampler at the end."""
     plain_name = re.sub(r"[^a-z0-9]", "", str(name)[:100].casefold())
-    return re.sub(r"(tuner|sampler|advisor|search)$", "", plain_name) or plain_name
+    return re.sub(r"(tuner|sampler|advisor|search)+$", "", plain_name) or plain_name
 
 
 _REFUSED_ANYWHERE = {

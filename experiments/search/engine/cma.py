@@ -42,6 +42,8 @@ def by_cma_es(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tu
     """
     space = problem.space
     axes = axes_of(space)
+    if not axes:  # refused when it is chosen; an edit that lost a race with the check may still lead here
+        return space.draw(Random(seed_of(problem.seed, ordinal))), {}
     size = arguments["population_size"] or 4 + int(3 * math.log(len(axes)))
     stamp = f"{space.digest}-{size}-{arguments['sigma0']:g}"
     mine = [one for one in seen.informing if one.past.attrs.get("cma", {}).get("search") == stamp]
@@ -61,13 +63,19 @@ def by_cma_es(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tu
     solutions = [[(_shares(one, axes), seen.sign * one.past.value) for one in some] for some in judged]
     optimizer = _replayed(start, arguments["sigma0"], size, solutions)
     optimizer.reseed_rng(seed_of(problem.seed, ordinal))
-    shares = dict(zip(axes, optimizer.ask().tolist(), strict=True))
+    shares = dict(zip(axes, (round(u, 12) for u in optimizer.ask().tolist()), strict=True))
     rng = Random(seed_of(problem.seed, ordinal))
 
     def pick(path: Path, parameter: Parameter) -> object:
         return parameter.quantile(shares[path]) if path in shares else parameter.draw(rng)
 
     return space.assemble(pick), {"cma": attrs}
+
+
+def forget() -> None:
+    """Forget how any search stood."""
+    with _states_lock:
+        _states.clear()
 
 
 def _history(mine: list[Kept], size: int) -> tuple[list[float] | None, list[list[Kept]]]:
@@ -108,15 +116,18 @@ def _replayed(
         keys.append(hashlib.sha256(keys[-1] + repr(generation).encode()).digest())
     with _states_lock:
         known = next((n for n in range(len(solutions), -1, -1) if keys[n] in _states), None)
-        optimizer = deepcopy(_states[keys[known]]) if known is not None else None
+        optimizer = _states[keys[known]] if known is not None else None
     if optimizer is None:
         known, bounds = 0, np.array([[0.0, 1.0]] * len(start))
         optimizer = CMA(mean=np.array(start), sigma=sigma, bounds=bounds, population_size=size, seed=0)
     for generation in solutions[known:]:
+        # A copy keeps half of the symmetric matrix: copied at every step, it is the same whoever remembers what.
+        optimizer = deepcopy(optimizer)
         optimizer.tell([(np.array(shares), value) for shares, value in generation])
+    optimizer = deepcopy(optimizer)
     with _states_lock:
-        _states[keys[-1]] = deepcopy(optimizer)
+        _states[keys[-1]] = optimizer
         _states.move_to_end(keys[-1])
         while len(_states) > _MOST_STATES:
             _states.popitem(last=False)
-    return optimizer
+    return deepcopy(optimizer)

@@ -130,7 +130,7 @@ def kept_of(space: Space, past: Sequence[Past], cache_key: str | None) -> list[K
 
 
 def forget() -> None:
-    """Forget what this process made of the past of any experiment, as a new one would begin."""
+    """Forget all of it."""
     with _cache_lock:
         _cache.clear()
 

@@ -19,9 +19,6 @@ _GENERATION = "NSGAIISampler:generation"  # Optuna's name for it among a trial's
 
 
 def by_tpe(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
-    if problem.space.is_nested and arguments["multivariate"]:
-        # Together it looks at what all trials share: of a nested space that is little. In groups it looks at all.
-        arguments = {**arguments, "group": problem.arguments.get("group", True)}
     sampler = _optuna().samplers.TPESampler(**arguments, seed=seed_of(problem.seed, ordinal))
     raw, _ = _ask(problem, seen, sampler)
     return raw, {}
