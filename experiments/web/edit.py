@@ -91,6 +91,7 @@ class EditExperiment(ExperimentForm):
         initial = {
             **described(experiment),
             **typed(self.shown),
+            **space_rows.view_of(self.shown.space),
             "seen": experiment.revision.number,
             "seen_words": words_of(experiment),
         }

@@ -418,7 +418,10 @@ class NewExperiment(ExperimentForm):
         initial: Mapping | None = None,
     ) -> None:
         self.parent = parent
-        filled = {**described(parent), **typed(parent.settings), "queue": parent.queue} if parent else {}
+        filled = {}
+        if parent:
+            view = space_rows.view_of(parent.settings.space)
+            filled = {**described(parent), **typed(parent.settings), **view, "queue": parent.queue}
         super().__init__(data, room=room, initial={**filled, **(initial or {})})
         self.fields["queue"].queryset = Queue.objects.granted_to(room)
         self.fields["queue"].served = finding.served_queues()
@@ -478,7 +481,6 @@ def typed(settings: Settings) -> dict[str, object]:
     )
     for name in ("weights", "algorithm_arguments", "fixed", "early_stopping_arguments"):
         told[name] = "\n".join(f"{key}={space_rows.text_of([one])}" for key, one in told[name].items())
-    told["space_as"] = "json" if settings.space.is_nested else "rows"
     told["space_document"] = json.dumps(settings.space_document, indent=2, ensure_ascii=False)
     return told
 

@@ -89,6 +89,11 @@ def read(rows: list[Row]) -> Space:
     return space
 
 
+def view_of(space: Space) -> dict[str, str]:
+    """In which of its two views a form begins: rows have no place for what is nested."""
+    return {"space_as": "json" if space.is_nested else "rows"}
+
+
 def rows_of(document: Mapping[str, Mapping]) -> list[Row]:
     """A checked space as rows; none of a nested one, which is edited as JSON."""
     if parse(document).is_nested:

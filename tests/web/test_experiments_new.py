@@ -247,7 +247,7 @@ FAULTS = [
     ({"weights": "a=b"}, "weights", "must be a number"),
     ({"goal": "nan"}, "goal", "number"),
     ({"algorithm": "Magic"}, "algorithm", "Magic"),
-    ({"algorithm": "GridSearch", "algorithm_arguments": ""}, "algorithm", "no end of values for lr"),
+    ({"algorithm": "Batch", "algorithm_arguments": ""}, "algorithm", "a single parameter"),
     ({"algorithm_arguments": "n_startup=1"}, "algorithm_arguments", "Did you mean n_startup_trials"),
     ({"fixed": "lr=5"}, "fixed", "lr: 5 lies outside the search space: loguniform [1e-05, 0.1]."),
     ({"fixed": "layers=3", "starting_points": '{"layers": 2}'}, "starting_points", "layers: It is held at another"),

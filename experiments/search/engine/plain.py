@@ -33,7 +33,7 @@ def next_of_grid(problem: Problem, seen: Seen, ordinal: int, arguments: dict) ->
         return space.point(seen.next_untried(lambda step: step)), {}
     mine = (one.past.attrs.get("grid", ("", 0)) for one in seen.kept)
     taken = {step for digest, step in mine if digest == space.digest}
-    keys = {one.past.key for one in seen.kept}
+    keys = {one.past.key for one in seen.kept if one.past.number >= 0}
     alike = 0
     for step, raw in _grid(space):
         if step in taken:

@@ -25,7 +25,8 @@ class Past:
     """A trial, or a proposal that is to become one, as the search sees it.
 
     `state` is "running" (proposed, waiting or running), "done" (its value informs) or "void" (tried, but does
-    not inform). `number` gives the order; `key` is `Space.key` of what was shown, by the space of that time.
+    not inform). `number` gives the order, below zero for results of other experiments, which inform and count as
+    tried for no point; `key` is `Space.key` of what was shown, by the space of that time.
     Trials that no algorithm proposed (reruns, values by hand) have no ordinal. `attrs` are its proposal's.
     """
 

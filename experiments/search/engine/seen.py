@@ -30,6 +30,8 @@ class Kept:
         self.past = past
         self.raw, self.is_whole = _fitting(space, past)
         self.index = space.index(self.raw) if self.is_whole and space.size is not None else None
+        if past.number < 0:  # of another experiment: it informs, and has not been tried here
+            self.index = None
         self.is_done = past.state == "done" and past.value is not None and math.isfinite(past.value)
         self.as_optuna: Any = None  # made and kept by `study`
 
