@@ -7,6 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.decorators.cache import never_cache
 
+from experiments.api import docs
+
 
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -22,6 +24,8 @@ def healthz(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("admin/", admin.site.urls),
+    path("api/v1/openapi.json", docs.openapi, name="api-schema"),
+    path("api/v1/docs/", docs.show, name="api-docs"),
     path("api/v1/", include("experiments.api.door")),
     path("", include("experiments.web.urls")),
 ]

@@ -8,12 +8,14 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.access import require
 from experiments.models import Experiment, Member, Refused, Role, User, Workspace
 from experiments.templatetags.deck import plural
 
+from .tokens import rows
 from .workspaces import find
 
 MAY = {
@@ -141,6 +143,7 @@ def draw(
         "roles": Role.choices,
         "may": [(role.label, said) for role, said in MAY.items()],
         "active": active(room),
+        "tokens": rows(room.tokens.all(), timezone.now()),
         "problem": problem,
     }
     return render(request, "people/settings.html", context, status=status)

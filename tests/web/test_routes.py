@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from experiments.models import Outcome, Role, SignInLink, User
+from experiments.models import Outcome, Role, SignInLink, Token, User
 
 pytestmark = pytest.mark.once
 
@@ -92,6 +92,11 @@ TOLD = {
     "worker-act": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302", verb="drain"),
     "account": Route(get=MINE, post="302"),
     "account-password": Route(get=MINE, post="302 422 422 422 422"),
+    "tokens": Route(get=MINE, post="302 422 422 422 422"),
+    "token-revoke": Route(get=ONLY_POSTS, post="302 404 404 404 302"),  # alice's
+    "workspace-token-revoke": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
+    "api-schema": Route(get="200", post="405"),
+    "api-docs": Route(get=MINE, post=ONLY_LOOKS),
     "sign-out-elsewhere": Route(get=ONLY_POSTS, post="302 422 422 422 422"),
     "password-reset": Route(get="404", post="404"),  # here no e-mail is configured
     "password-reset-sent": Route(get="404", post="404"),
@@ -124,7 +129,7 @@ def browser(alice, bob, carol, dave) -> Callable[[str], Client]:
 
 
 @pytest.fixture
-def sample(running, bob) -> dict[str, object]:
+def sample(running, bob, alice) -> dict[str, object]:
     """What the addresses are about, by the names in their patterns."""
     experiment = running(taken=3, concurrency=3)
     good = experiment.trials.get(number=3)
@@ -140,6 +145,7 @@ def sample(running, bob) -> dict[str, object]:
         "public_id": experiment.public_id,
         "token": SignInLink.issue(bob),
         "username": erin.username,
+        "pk": Token.make("ci", user=alice, workspace=experiment.workspace, role="viewer")[0].pk,
     }
 
 
