@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 
+from django.urls import reverse
 from django.utils.html import format_html
 
 from experiments.models import Experiment, ExperimentState, Trial, TrialState, Worker, status
@@ -31,7 +32,9 @@ def of_experiment(experiment: Experiment, best: Trial | None, waiting: str, *, u
         told.append({"name": "Trials", "value": "0", "of": f"of {most}", "note": at_once})
     told.append(_search(experiment))
     if experiment.queue and experiment.is_active:
-        told.append({"name": "Queue", "value": experiment.queue.name, "note": _queue_note(experiment)})
+        name = experiment.queue.name
+        link = format_html('<a href="{}">{}</a>', reverse("queue", args=[name]), name)
+        told.append({"name": "Queue", "value": link, "note": _queue_note(experiment), "title": name})
     return told
 
 
