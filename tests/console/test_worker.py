@@ -86,3 +86,15 @@ def test_it_outlives_its_broker_and_ends_at_once_when_told(fresh, command):
         process.kill()
         process.wait(10)
         valkey.stop()
+
+
+@pytest.mark.once
+def test_a_worker_does_not_load_the_pages_and_the_api():
+    """They would cost a second of its start and tens of megabytes for good."""
+    asks = (
+        "import sys; from console.celery import app; app.loader.import_default_modules();"
+        "print('experiments.tasks' in sys.modules,"
+        " [name for name in ('ninja', 'experiments.api', 'experiments.web.urls') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", asks], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True []\n", done.stderr
