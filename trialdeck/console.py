@@ -178,9 +178,11 @@ def _plain(value: object) -> object:
 
 
 def _read(answer: Any, url: str) -> Any:
-    data = answer.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise errors.Unreachable(f"What {url} answers is larger than {LARGEST >> 20} MiB.")
+    data = bytearray()
+    while piece := answer.read(1 << 16):  # older Pythons make room for all that is asked for
+        data += piece
+        if len(data) > LARGEST:
+            raise errors.Unreachable(f"What {url} answers is larger than {LARGEST >> 20} MiB.")
     if not data:
         return None
     try:

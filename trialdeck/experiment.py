@@ -48,6 +48,7 @@ class Experiment(Readings):
         self.port: int | None = None
         self._console: Console | None = None
         self._embedded: Embedded | None = None
+        self._url = ""
         self._is_view = False
 
     def __repr__(self) -> str:
@@ -56,7 +57,8 @@ class Experiment(Readings):
     @property
     def url(self) -> str:
         """Where to look at it in a browser."""
-        return self._read()["url"]
+        self._connected()
+        return self._url
 
     # --- its life ------------------------------------------------------------------------------------------
 
@@ -81,9 +83,8 @@ class Experiment(Readings):
 
         With `wait_completion` False it returns None at once. Ctrl-C stops the experiment; it can be resumed.
         """
-        self.start(port, debug, RunMode.Foreground if wait_completion else RunMode.Background)
-        print(f"Experiment {self.id}: {self.url}", flush=True)
-        return self._in_foreground() if wait_completion else None
+        mode = RunMode.Foreground if wait_completion else RunMode.Background
+        return self._in_foreground(lambda: self.start(port, debug, mode), waits=wait_completion)
 
     def wait(self, progress: bool = True, timeout_s: float | None = None) -> bool:
         """Waits for its end. True: it is done, or was stopped; False: it failed, or paused itself.
@@ -167,11 +168,8 @@ class Experiment(Readings):
         resumed = Experiment()
         resumed._attach(console, finding.find(console, experiment_id))
         finding.check_served(console, resumed.config.queue)
-        resumed._act("resume")
         resumed._belongs_to(started, mode)
-        print(f"Experiment {resumed.id}: {resumed.url}", flush=True)
-        if wait_completion:
-            resumed._in_foreground()
+        resumed._in_foreground(lambda: resumed._act("resume"), waits=wait_completion)
         return resumed
 
     @staticmethod
@@ -253,7 +251,7 @@ class Experiment(Readings):
         self._attach(console, made)
 
     def _attach(self, console: Console, told: dict[str, Any]) -> None:
-        self._console, self.id, self.port = console, told["id"], console.port
+        self._console, self.id, self.port, self._url = console, told["id"], console.port, told["url"]
         if "settings" not in told:
             told = self._read()
         self.config = ExperimentConfig.of(told)
@@ -276,17 +274,22 @@ class Experiment(Readings):
         except errors.Error as error:
             print(f"Experiment {self.id} could not be stopped: {error}", flush=True)
 
-    def _in_foreground(self) -> bool | None:
+    def _in_foreground(self, begin: Callable[[], Any], *, waits: bool) -> bool | None:
+        """Begins it, says where it is, waits for its end. Ctrl-C at any moment stops what has begun."""
         try:
-            return self.wait(progress=True)
+            begin()
+            print(f"Experiment {self.id}: {self.url}", flush=True)
+            return self.wait(progress=True) if waits else None
         except KeyboardInterrupt:
-            print(f"\nStopping experiment {self.id} (Ctrl-C again: do not wait for its trials).", flush=True)
-            try:
-                self.stop()
-            except KeyboardInterrupt:
-                print("It stops by itself.", flush=True)
-            print(self._how_to_resume(), flush=True)
-            return None
+            if self.id is None:
+                raise
+        print(f"\nStopping experiment {self.id} (Ctrl-C again: do not wait for its trials).", flush=True)
+        try:
+            self.stop()
+        except KeyboardInterrupt:
+            print("It stops by itself.", flush=True)
+        print(self._how_to_resume(), flush=True)
+        return None
 
     def _how_to_resume(self) -> str:
         return f"To go on: Experiment.resume('{self.id}', {self.port})"

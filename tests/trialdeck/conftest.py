@@ -113,23 +113,25 @@ def _deck() -> Iterator[Deck]:
 
 
 def interrupted(home: Path, port: int) -> Interrupted:
-    pids = home / "pids"
-    program = subprocess.Popen(
-        [OLDEST, "-u", "-c", PROGRAM.format(home=home, port=port)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    eventually(
-        lambda: program.poll() is not None or (pids.exists() and len(pids.read_text().split()) == 2),
-        within=150,
-        what="two running trials",
-    )
+    pids, said = home / "pids", home / "said"
+    with said.open("w") as out:
+        program = subprocess.Popen(
+            [OLDEST, "-u", "-c", PROGRAM.format(home=home, port=port)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def is_running() -> bool:
+        both = pids.exists() and len(pids.read_text().split()) == 2
+        return both and "\nExperiment " in said.read_text()
+
+    eventually(lambda: program.poll() is not None or is_running(), within=150, what="two running trials")
     program.send_signal(signal.SIGINT)
-    said, wrong = program.communicate(timeout=60)
+    _, wrong = program.communicate(timeout=60)
     (home / "go").touch()
-    return Interrupted(program.returncode, said, wrong, processes_of(str(home)))
+    return Interrupted(program.returncode, said.read_text(), wrong, processes_of(str(home)))
 
 
 @pytest.fixture
