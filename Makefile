@@ -50,8 +50,10 @@ soak: compile
 lock: $(STAMP)
 	@$(BIN)/uv pip compile -q pyproject.toml --group test --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url -o requirements.lock
-	@$(BIN)/uv pip compile -q tests/foreign/nni.in --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url -o tests/foreign/nni.lock
+	@for each in nni clearml; do \
+		$(BIN)/uv pip compile -q tests/foreign/$$each.in --universal --python-version 3.11 --generate-hashes \
+			--no-header --no-annotate --no-emit-index-url -o tests/foreign/$$each.lock || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) staticfiles .pytest_cache .ruff_cache .import_linter_cache .hypothesis

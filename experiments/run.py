@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from experiments.models.metric import MAX_POINTS
 from experiments.runner import command as commands
 from experiments.runner import outcome as outcomes
 from experiments.runner.container import ContainerError
-from experiments.runner.dialects import native, nni
+from experiments.runner.dialects import clearml, native, nni
 from experiments.runner.dialects.reader import Reader
 from experiments.runner.dialects.told import Told
 from experiments.runner.folder import TrialFolder, environment
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DIALECTS = (native, nni)
+DIALECTS = (native, nni, clearml)
 READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics, a flush
 SHUTDOWN_GRACE_S = 2.5  # so that `up` has ended everything within its 5 s, a busy machine included
 RETRY_S = 1.0
@@ -69,6 +70,7 @@ class Run:
         self.finals: dict[str, Report] = {}
         self._batch: Batch | None = None  # collected, not stored yet
         self._readers: list[Reader] = []  # one for each dialect
+        self._spoken: Told  # what its dialects were told
         self._log: LogReader | None = None
         self._pattern: PatternReader | None = None
         self._piece: LogPiece | None = None
@@ -127,9 +129,17 @@ class Run:
             ended = self.process.wait()
         finally:
             self._remove_container(setup)
+        clearml.bring(self._spoken)
         self._odd += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
         self._drain()
+        self._learn()
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was away.")
+
+    def _learn(self) -> None:
+        """What else the script could be given, from the first run that tells."""
+        revision = self.trial.revision
+        if "declared" not in revision.resolved and (found := clearml.declared(self._spoken)):
+            self.retrying(lambda: revision.resolve(declared=found))
 
     def _remove_container(self, setup: Setup) -> None:
         """The client may be gone while the container goes on: it belongs to the engine."""
@@ -161,14 +171,6 @@ class Run:
         }
         appended = commands.arguments(trial.params) if settings.passes_arguments else ()
         script = commands.render(settings.run_command, names, append=appended)
-        told = Told(
-            folder=self.folder,
-            experiment_id=trial.experiment.public_id,
-            number=trial.number,
-            params=trial.params,
-            objective=settings.metric,
-            cwd=place.cwd,
-        )
         env = environment(
             base=os.environ,
             folder=self.folder,
@@ -178,9 +180,21 @@ class Run:
             metric=settings.metric,
             user=settings.environment,
         )
+        told = self._spoken = Told(
+            folder=self.folder,
+            experiment_id=trial.experiment.public_id,
+            number=trial.number,
+            params=trial.params,
+            objective=settings.metric,
+            cwd=place.cwd,
+            environment=env,
+            chosen=settings.environment,
+            hyperparameters=settings.hyperparameters,
+            objects=settings.objects,
+        )
         try:
             for dialect in DIALECTS:
-                env |= dialect.prepare(told)
+                env = env | dialect.prepare(told)
         except OSError as error:
             raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
         if earlier := self.retrying(self.previous_output):
@@ -222,6 +236,9 @@ class Run:
             "cpu_s": ended.cpu_s,
             "survivors": tuple(ended.survivors),
         }
+        if ended.code == 0 and self.settings.source == "sdk":
+            for reader in self._readers:
+                self.finals = {report.name: report for report in reader.implied()} | self.finals
         found = self.objective(self.settings.selection)
         value, metric_failure = (found, None) if isinstance(found, float) else (None, found)
         is_done = ended.code == 0 and value is not None
@@ -251,13 +268,28 @@ class Run:
             points = Point.objects.filter(trial=self.trial.pk, name__in=names).order_by("name", "step")
             rows = points.values_list("name", "step", "value", "text")
             reports = [Report(*row) for row in rows.iterator(chunk_size=5000)] + reports
-        return outcomes.final_value(
+        found = outcomes.final_value(
             reports,
             selection=selection,
             direction=settings.direction,
             objective=settings.metric,
             weights=settings.weights or None,
         )
+        is_missing = isinstance(found, outcomes.Failure) and found.kind == Failure.NO_METRIC
+        return self._with_names(found) if is_missing and settings.source == "sdk" else found
+
+    def _with_names(self, missing: outcomes.Failure) -> outcomes.Failure:
+        """Perhaps it reported by another name."""
+        wanted = {*self.settings.weights, self.settings.metric}
+        points = Point.objects.filter(trial=self.trial.pk).exclude(name__in=wanted)
+        others = {
+            *points.order_by("name").values_list("name", flat=True).distinct()[:6],
+            *self.finals,
+        } - wanted
+        if not others:
+            return missing
+        listed = ", ".join(sorted(others)[:5]) + (", …" if len(others) > 5 else "")
+        return replace(missing, detail=outcomes.one_line(f"{missing.detail} It reported {listed}."))
 
     def so_far(self) -> float | None:
         """What an early-stopped trial is worth: its selection over what it reported, its last value for `final`."""

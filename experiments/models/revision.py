@@ -19,6 +19,7 @@ MEANT_BY = {
     "commit": _CODE,
     "packages": (*_CODE, "binary", "packages_from", "packages"),
     "destination": ("destination",),
+    "declared": (*_CODE, "diff", "script", "command"),
 }
 
 
@@ -28,7 +29,9 @@ class Revision(models.Model):
     experiment = models.ForeignKey("Experiment", models.CASCADE, related_name="revisions")
     number = models.PositiveIntegerField()
     document = ExactJSONField()
-    resolved = ExactJSONField(default=dict)  # what names in it meant when it first ran: commit, packages
+    # What names in it meant when it first ran: commit, packages, destination; and what parameters the script was seen
+    # to declare, {group: {name: {value, type, description}}}.
+    resolved = ExactJSONField(default=dict)
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     at = models.DateTimeField(default=timezone.now)
     note = models.CharField(max_length=200, blank=True)
@@ -55,7 +58,7 @@ class Revision(models.Model):
             return settings
         return replace(settings, packages_from="list", packages=resolved, original_packages=original)
 
-    def resolve(self, **found: str) -> dict[str, str]:
+    def resolve(self, **found: str | dict) -> dict[str, str | dict]:
         """Keeps what a name was found to mean; returns what holds: whoever was first has said it for all."""
         with transaction.atomic():
             row = Revision.objects.select_for_update(no_key=True).get(pk=self.pk)
@@ -64,7 +67,7 @@ class Revision(models.Model):
         self.resolved = row.resolved
         return self.resolved
 
-    def inherits(self, earlier: Revision) -> dict[str, str]:
+    def inherits(self, earlier: Revision) -> dict[str, str | dict]:
         """What of an earlier revision's findings holds for this one as well: the names that have not changed."""
         mine, theirs = self.settings, earlier.settings
         kept = {}

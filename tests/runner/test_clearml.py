@@ -1,0 +1,262 @@
+"""ClearML's offline folder: what is told to its package, and what is read of it."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.runner.dialects import clearml
+from experiments.runner.dialects.clearml import MAX_DECLARED, MAX_LINE, SINGLE, ScalarReader
+from experiments.runner.dialects.told import Told
+from experiments.runner.folder import TrialFolder
+from experiments.runner.report import MAX_POINTS, MAX_SERIES, Report
+
+
+def scalar(metric: object, variant: object, value: object, step: object = 0) -> dict:
+    return {
+        "timestamp": 1795271348671,
+        "type": "training_stats_scalar",
+        "task": "7f3k2m9q-8",
+        "iter": step,
+        "metric": metric,
+        "variant": variant,
+        "value": value,
+        "method": "get",
+    }
+
+
+def line(*events: object) -> bytes:
+    return json.dumps(list(events)).encode() + b"\n"
+
+
+def read(*lines: bytes) -> tuple[list[Report], ScalarReader]:
+    reader = ScalarReader("unused", "accuracy")
+    return reader.feed(b"".join(lines)) + reader.end(), reader
+
+
+def told(tmp_path: Path, **more: object) -> Told:
+    folder = TrialFolder(tmp_path, "7f3k2m9q", 3)
+    folder.create()
+    given = {"params": {}, "objective": "loss", "cwd": tmp_path, **more}
+    return Told(folder=folder, experiment_id="7f3k2m9q", number=3, **given)
+
+
+def task_of(one: Told) -> Path:
+    return one.folder.path / "clearml" / "offline" / "7f3k2m9q-3" / "task.json"
+
+
+def test_scalars_are_points_and_their_last_values_are_results() -> None:
+    """CML-T1: title and series make the name; what is no scalar, and what it measures of the machine, is left out."""
+    reports, reader = read(
+        line(
+            scalar("loss", "train", 0.5), scalar("accuracy", "accuracy", 0.1), {"type": "plot", "metric": "p"}
+        ),
+        line(scalar("loss", "train", 0.25, 1), scalar(":monitor:machine", "cpu_usage", 3.5, 30)),
+        line(scalar("loss", "train", float("nan"), 2), scalar("Summary", "size", 7, SINGLE)),
+        line(scalar("accuracy", "accuracy", 0.3, 4))[:-1],
+    )
+    assert reports == [
+        Report("loss/train", 0, 0.5),
+        Report("accuracy", 0, 0.1),
+        Report("loss/train", 1, 0.25),
+        Report("loss/train", 2, None, "NaN"),
+        Report("size", 0, 7.0, final=True),
+        Report("accuracy", 4, 0.3),
+    ]
+    assert reader.implied() == [
+        Report("loss/train", 2, None, "NaN", final=True),
+        Report("accuracy", 4, 0.3, final=True),
+    ]
+    assert (reader.notes(), reader.dropped) == ([], 0)
+
+
+GOOD = line(scalar("a", "a", 1))
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (b"junk\n", "Line 2 of ClearML's metrics file is not JSON."),
+        (b"\xff\xfe\n", "is not JSON"),
+        (b"[" * 5000 + b"\n", "is not JSON"),
+        (b"[" + b"9" * 5000 + b"]\n", "is not JSON"),
+        (b"{}\n", "is not a list of events"),
+        (b"[1]\n", "is not a list of events"),
+        (line(scalar("", "", 1)), "no good title and series"),
+        (line(scalar(None, None, 1)), "no good title and series"),
+        (line(scalar(["a"], "b", 1)), "no good title and series"),
+        (line(scalar("a", 7, 1)), "no good title and series"),
+        (line(scalar("a" * 150, "b" * 150, 1)), "no good title and series"),
+        (line(scalar("a\nb", "c", 1)), "no good title and series"),
+    ],
+)
+def test_a_bad_line_is_counted_and_harms_nothing_else(bad: bytes, why: str) -> None:
+    """CML-T1: the lines around it are read."""
+    reports, reader = read(GOOD, bad, line(scalar("a", "a", 2, 1)))
+    assert reports == [Report("a", 0, 1.0), Report("a", 1, 2.0)]
+    assert reader.faults == 1
+    assert why in reader.notes()[0]
+
+
+pieces = st.one_of(
+    st.builds(
+        lambda *event: line(scalar(*event)),
+        st.sampled_from(["loss", "", None, ":monitor:gpu"]),
+        st.sampled_from(["loss", "train", "é", 3]),
+        st.one_of(st.floats(), st.integers(), st.none(), st.text(max_size=3)),
+        st.sampled_from([0, 1, SINGLE, None, 10**20, "x"]),
+    ),
+    st.binary(max_size=30),
+    st.sampled_from([b"[]\n", b"\n", GOOD[:50], GOOD[50:]]),
+)
+
+
+@given(parts=st.lists(pieces, max_size=12), cuts=st.lists(st.integers(0, 3000), max_size=12))
+def test_any_chunking_gives_the_same_reports(parts: list[bytes], cuts: list[int]) -> None:
+    """CML-T1: lines cut anywhere, junk between them."""
+    stream = b"".join(parts)
+    expected, whole = read(stream)
+    reader, got = ScalarReader("unused", "accuracy"), []
+    places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
+    for begin, end in zip(places, places[1:], strict=False):
+        got += reader.feed(stream[begin:end])
+    assert got + reader.end() == expected
+    assert (reader.notes(), reader.implied()) == (whole.notes(), whole.implied())
+
+
+def test_hostile_files_are_bounded() -> None:
+    """CML-T1: series and lines are bounded; a last value counts although its point was one too many."""
+    reader = ScalarReader("unused", "a")
+    many = line(*(scalar(f"m{number}", "x", 1) for number in range(MAX_SERIES + 50)))
+    reports = reader.feed(many) + reader.feed(b"[" + b" " * (MAX_LINE + 10)) + reader.feed(b"]\n")
+    assert (len(reports), reader.dropped, reader.faults) == (MAX_SERIES, 50, 1)
+    assert len(reader.implied()) == MAX_SERIES
+    assert "Line 2 of ClearML's metrics file is longer than 16 MiB." in reader.notes()[0]
+    reader._counts["m7/x"] = MAX_POINTS
+    assert reader.feed(line(scalar("m7", "x", 5, 9))) == []
+    assert Report("m7/x", 9, 5.0, final=True) in reader.implied()
+
+
+def test_values_go_to_the_groups_where_the_package_looks(tmp_path: Path) -> None:
+    """CML-T1 CML-H1: a name with a group goes there, one without to each where it may be looked for; the trial's
+    values come before the experiment's hyperparameters."""
+    one = told(
+        tmp_path,
+        params={"lr": 0.1, "Args/n": 64.0, "General/deep/x": None, "Own/words": ["a", "é"], "on": True},
+        hyperparameters={
+            "Args": {"lr": {"value": "9", "type": "float"}, "name": {"value": "$ü/%", "description": "d"}},
+            "Hidden": {"key": {"secret": "gAAAA"}},
+        },
+        objects={"net": "depth = 3"},
+    )
+    env = clearml.prepare(one)
+    task = json.loads(task_of(one).read_text())
+    values = {
+        group: {name: traits["value"] for name, traits in parameters.items()}
+        for group, parameters in task["hyperparams"].items()
+    }
+    assert values == {
+        "Args": {"lr": "0.1", "name": "$ü/%", "n": "64", "on": "True"},
+        "General": {"lr": "0.1", "deep/x": "", "on": "True"},
+        "Hydra": {"lr": "0.1", "on": "True"},
+        "Own": {"words": '["a", "é"]'},
+    }
+    assert task["hyperparams"]["Args"]["lr"]["type"] == "float"
+    assert task["configuration"]["net"]["value"] == "depth = 3"
+    assert env["CLEARML_TASK_ID"] == task["id"] == "7f3k2m9q-3"
+    assert Path(env["CLEARML_CACHE_DIR"], "offline", task["id"], "task.json") == task_of(one)
+
+
+def test_an_experiment_that_wants_a_server_is_left_alone(tmp_path: Path) -> None:
+    """CML-T1: it says so in its Environment. Else the person's own settings are taken in."""
+    one = told(tmp_path, chosen={"CLEARML_OFFLINE_MODE": "0"})
+    assert clearml.prepare(one) == {}
+    assert not (one.folder.path / "clearml").exists()
+    own = tmp_path / "clearml.conf"
+    own.write_text("sdk {}")
+    for environment in ({"HOME": str(tmp_path)}, {"CLEARML_CONFIG_FILE": str(own), "HOME": "/no"}):
+        env = clearml.prepare(told(tmp_path, environment=environment))
+        config = Path(env["CLEARML_CONFIG_FILE"]).read_text()
+        assert config.startswith(f'include "{own}"\nsdk {{')
+
+
+def test_what_a_script_declares_is_learnt(tmp_path: Path) -> None:
+    """CML-T1: what nobody gave it; only what can stand in a search space, and not what is hydra's or the user's."""
+    one = told(tmp_path, params={"lr": 0.1})
+    clearml.prepare(one)
+    assert clearml.declared(one) == {}
+    task = json.loads(task_of(one).read_text())
+    task["hyperparams"]["Args"] |= {
+        "epochs": {"value": "3", "type": "int", "description": "None"},
+        "opt": {"value": "x" * 999 + "\0", "type": "str", "description": "which\x1b"},
+        "no name": {"value": "1"},
+        "x" * 70: {"value": "1"},
+    }
+    task["hyperparams"]["properties"] = {"a": {"value": "b"}}
+    task_of(one).write_text(json.dumps(task))
+    assert clearml.declared(one) == {
+        "Args": {
+            "epochs": {"value": "3", "type": "int"},
+            "opt": {"value": "x" * 200, "type": "str", "description": "which"},
+        }
+    }
+    task["configuration"]["OmegaConf"] = {"value": "lr: 1"}
+    task_of(one).write_text(json.dumps(task))
+    assert clearml.declared(one) == {}
+    task["hyperparams"] = {"Own": {f"n{number}": {"value": "1"} for number in range(MAX_DECLARED + 9)}}
+    task_of(one).write_text(json.dumps(task))
+    assert len(clearml.declared(one)["Own"]) == MAX_DECLARED
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "[]", '"a"', "{}", '{"hyperparams": 1}', '{"hyperparams": {"Args": 1}}', "[" * 9999,
+     '{"hyperparams": {"Args": {"a": 1}}}', '{"configuration": 1, "hyperparams": {}}', "\ud800"],
+)  # fmt: skip
+def test_a_task_that_was_spoilt_teaches_nothing(text: str, tmp_path: Path) -> None:
+    one = told(tmp_path)
+    clearml.prepare(one)
+    task_of(one).write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert clearml.declared(one) == {}
+    task_of(one).unlink()
+    task_of(one).symlink_to("/dev/zero")
+    assert clearml.declared(one) == {}
+    task_of(one).unlink()
+    os.mkfifo(task_of(one))
+    assert clearml.declared(one) == {}
+
+
+def test_what_was_uploaded_goes_to_the_output_folder(tmp_path: Path) -> None:
+    """CML-T1: artifacts by their name; a model that was saved there anyway is not there twice; nothing leaves it."""
+    one = told(tmp_path)
+    clearml.prepare(one)
+    session, output = task_of(one).parent, one.folder.output
+    data = "data/unknown/t.7"
+    for name in (
+        f"{data}/artifacts/facts/facts.json",
+        f"{data}/artifacts/mine/mine",
+        f"{data}/artifacts/stolen/x",
+        f"{data}/metrics/plot.png",
+        "models/m.pt",
+        "models/other.pt",
+    ):
+        (session / name).parent.mkdir(parents=True, exist_ok=True)
+        (session / name).write_text(name)
+    (session / data / "artifacts" / "link").symlink_to("/etc/passwd")
+    (output / "m.pt").write_text("models/m.pt")
+    (output / "artifacts" / "mine").mkdir(parents=True)
+    (output / "artifacts" / "mine" / "mine").write_text("my own")
+    (output / "artifacts" / "stolen").symlink_to(tmp_path)
+    clearml.bring(one)
+    clearml.bring(one)
+    left = {str(path.relative_to(output)): path.read_text() for path in output.rglob("*") if path.is_file()}
+    assert left == {
+        "artifacts/facts/facts.json": f"{data}/artifacts/facts/facts.json",
+        "artifacts/mine/mine": "my own",
+        "m.pt": "models/m.pt",
+        "models/other.pt": "models/other.pt",
+    }
+    assert not (tmp_path / "x").exists()
