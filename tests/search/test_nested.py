@@ -157,6 +157,6 @@ def test_what_is_missing_or_unknown_is_said_with_its_path():
         "There is no parameter layer/kernel.",
     ]
     assert faults_by_hand({"layer": "Conv"}, space) == [
-        'layer must be an object whose "_name" is one of "Empty", "Conv".',
         "The parameter batch is missing.",
+        'layer must be an object whose "_name" is one of "Empty", "Conv".',
     ]
