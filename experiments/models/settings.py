@@ -256,7 +256,7 @@ class Checker(GivenChecks, ExecutionChecks):
         self, name: str, *, default: float | None = None, low: float = -math.inf, high: float = math.inf
     ) -> float | None:
         value = self.document.get(name, default)
-        unit = " seconds" if name.endswith("_s") else ""
+        unit = " s" if name.endswith("_s") else ""
         if value is None:
             if default is not None:
                 self.fault(name, "Give a number.")

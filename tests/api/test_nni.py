@@ -247,7 +247,11 @@ BAD = [
     ("MAX_TRIAL_NUM", {"maxTrialNumber": True}, "maxTrialNumber: This must be a whole number."),
     ("MAX_EXEC_DURATION", {"maxExperimentDuration": "soon"}, "maxExperimentDuration: Give seconds, or text"),
     ("MAX_EXEC_DURATION", {"maxExperimentDuration": 10**400}, "maxExperimentDuration: Give seconds, or text"),
-    ("MAX_EXEC_DURATION", {"maxExperimentDuration": "0s"}, "maxExperimentDuration: This must be at least 1."),
+    (
+        "MAX_EXEC_DURATION",
+        {"maxExperimentDuration": "0s"},
+        "maxExperimentDuration: This must be at least 1 s.",
+    ),
     ("SEARCH_SPACE", {"searchSpace": {}}, "searchSpace: "),
     ("SEARCH_SPACE", {"searchSpace": {"x": {"_type": "uniform"}}}, "searchSpace: "),
 ]

@@ -207,7 +207,7 @@ def test_empty_fields_take_their_meaning(send):
 def test_a_duration_is_written_as_people_write_it(send, typed, seconds):
     page = send(max_duration_s=typed)
     if seconds is None:
-        assert errors(page) == {"max_duration_s": ["This must be at least 1."]}
+        assert errors(page) == {"max_duration_s": ["This must be at least 1 s."]}
     else:
         assert Experiment.objects.get().settings.max_duration_s == seconds
 
