@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -66,8 +66,12 @@ class LocalWorker:
         lease_s: float = 15,
         container: str = "",
         image: str = "",
+        gpus: Sequence[int] = (),
     ) -> None:
         self.name, self.queues, self.slots, self.lease_s = name, queues, slots, lease_s
+        self.gpus = list(gpus)
+        self._held_gpus: dict[int, list[int]] = {}  # by trial
+        self._taking = threading.Lock()  # two slots must not give the same device away
         self.folder = data / "workers" / _file_name(name)
         self.trials_folder = data / "trials"
         self.outbox = self.folder / "outbox"
@@ -162,6 +166,7 @@ class LocalWorker:
             slots=self.slots,
             lease_s=self.lease_s,
             container=self.shelf.engine.program if self.shelf.engine else "",
+            gpus=self.gpus,
         )
 
     def _take_back_claims(self) -> None:
@@ -188,11 +193,23 @@ class LocalWorker:
         """One slot: runs trials until there is nothing to claim."""
         with self._slot() as is_free:
             while is_free and not self.ending.is_set():
-                trial = Trial.take(self.row, self.queues)
+                trial = self._take()
                 if trial is None:
                     return
                 self.run(trial)
                 is_free = self.busy + self.out_of_service <= self.slots
+
+    def _take(self) -> Trial | None:
+        """The next trial, with devices of its own."""
+        with self._taking:
+            trial = Trial.take(self.row, self.queues, gpus=self._free_gpus())
+            if trial:
+                self._held_gpus[trial.pk] = trial.gpus
+            return trial
+
+    def _free_gpus(self) -> list[int]:
+        held = {gpu for gpus in list(self._held_gpus.values()) for gpu in gpus}
+        return [gpu for gpu in self.gpus if gpu not in held]
 
     @contextmanager
     def _slot(self) -> Iterator[bool]:
@@ -219,6 +236,8 @@ class LocalWorker:
         if outcome.survivors:
             self.out_of_service += 1
             logger.error("Trial %s left processes that cannot be killed: %s", trial, outcome.survivors)
+        else:
+            self._held_gpus.pop(trial.pk, None)  # what cannot be killed keeps its devices
         self._deliver(trial, outcome)
         self.collector.settled(trial)
         if run.ruin:
@@ -301,7 +320,11 @@ class LocalWorker:
         )
 
     def _sees_work(self) -> bool:
-        return Experiment.objects.claimable().filter(queue__name__in=self.queues).exists()
+        return (
+            Experiment.objects.claimable(gpus=len(self._free_gpus()))
+            .filter(queue__name__in=self.queues)
+            .exists()
+        )
 
     def _watch_heartbeat(self) -> None:
         """At three quarters of the lease without a heartbeat: others may soon run these trials, so they end

@@ -199,6 +199,8 @@ class Run:
             raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
         if earlier := self.retrying(self.previous_output):
             env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
+        if settings.gpus is not None:
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu) for gpu in trial.gpus)
         if place.model:
             env["TRIALDECK_INPUT_MODEL"] = str(place.model)
         if setup.shelf.engine:

@@ -290,6 +290,7 @@ class Setup:
             mounts=mounts,
             arguments=settings.image_arguments,
             setup=setup,
+            gpus=trial.gpus,
         )
         try:
             return engine.argv(job), {**base, **job.env}

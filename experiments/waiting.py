@@ -21,14 +21,22 @@ class Kind(StrEnum):
     QUEUE_PAUSED = "queue_paused"
     UNSERVED = "unserved"
     DRAINING = "draining"
+    NO_DEVICES = "no_devices"  # no worker has so many GPUs
     SHARE = "share"
     BUSY = "busy"
+    DEVICES = "devices"  # enough GPUs, but others use them
     PROPOSING = "proposing"
     LINE = "line"  # others stand before it
     SOON = "soon"  # nothing holds it
 
 
-STUCK = {Kind.NO_QUEUE, Kind.QUEUE_PAUSED, Kind.UNSERVED, Kind.DRAINING}  # somebody has to do something
+STUCK = {
+    Kind.NO_QUEUE,
+    Kind.QUEUE_PAUSED,
+    Kind.UNSERVED,
+    Kind.DRAINING,
+    Kind.NO_DEVICES,
+}  # somebody has to do something
 
 
 class Hold(NamedTuple):
@@ -93,6 +101,19 @@ class Compute:
         """(busy, all) slots of these workers."""
         return sum(self.busy.get(worker.pk, 0) for worker in workers), sum(one.slots for one in workers)
 
+    @cached_property
+    def _gpus_in_use(self) -> dict[int, int]:
+        """Devices in the hands of trials, by worker."""
+        used: dict[int, int] = {}
+        held = Trial.objects.filter(worker__in=self.workers, state__in=status.TRIAL_ALIVE)
+        for worker, gpus in held.order_by().values_list("worker", "gpus"):
+            used[worker] = used.get(worker, 0) + len(gpus)
+        return used
+
+    def free_gpus(self, worker: Worker) -> int:
+        """How many of its devices no trial has."""
+        return len(worker.gpus) - self._gpus_in_use.get(worker.pk, 0)
+
     def before(self, experiment: Experiment) -> int:
         """How many experiments that could start a trial stand before it in its line."""
         if experiment.queue_id not in self._ranks:
@@ -134,8 +155,15 @@ class Compute:
                 else f"all {len(draining):,} workers of the queue {queue} are"
             )
             return Hold(Kind.DRAINING, f"{who} draining")
+        needed = experiment.gpus or 0
+        if needed and max(len(worker.gpus) for worker in serving) < needed:
+            return Hold(
+                Kind.NO_DEVICES, f"no worker of the queue {queue} has {_some(needed, 'GPU')} (--gpus)"
+            )
         if share := self._share(queue, experiment.alive_count, experiment.creator_id):
             return Hold(Kind.SHARE, share)
+        if needed and max(self.free_gpus(worker) for worker in serving) < needed:
+            return Hold(Kind.DEVICES, f"its trials need {_some(needed, 'GPU')}, and others use them")
         busy, slots = self.slots(serving)
         if busy < slots:
             return None

@@ -37,6 +37,22 @@ def held(experiment: Experiment) -> tuple[str, str]:
     return (found.kind, found.said) if found else ("", "")
 
 
+def test_devices_that_nobody_has_or_that_others_use_are_named(
+    pending: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-F8: a trial that needs two GPUs; those that need none go before it."""
+    experiment = pending(concurrency=2, gpus=2)
+    said = "no worker of the queue default has 2 GPUs (--gpus)"
+    assert held(experiment) == (Kind.NO_DEVICES, said)
+    Worker.objects.update(gpus=[0, 1, 3], slots=8)
+    first = Trial.take(worker, ["default"], gpus=[0, 1, 3])
+    assert first.gpus == [0, 1]
+    assert Trial.take(worker, ["default"], gpus=[3]) is None
+    assert held(experiment) == (Kind.DEVICES, "its trials need 2 GPUs, and others use them")
+    other = pending("second")
+    assert Trial.take(worker, ["default"], gpus=[3]).experiment == other
+
+
 def test_each_thing_that_can_hold_it_is_named(
     pending: Callable[..., Experiment], alice: User, root: User, worker: Worker
 ) -> None:

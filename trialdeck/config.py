@@ -202,14 +202,13 @@ class ExperimentConfig(Fields):
         tuner = self.advisor or self.tuner
         arguments = dict(tuner.class_args or {})
         environment = dict(self.environment or {})
-        if self.trial_gpu_number == 0:
-            environment.setdefault("CUDA_VISIBLE_DEVICES", "")
         told = {
             "command": self.trial_command,
             "directory": absolute(self.trial_code_directory, base or Path.cwd()),
             "space_document": self._space(),
             "environment": environment or None,
             "concurrency": self.trial_concurrency,
+            "gpus": self.trial_gpu_number,
             "max_duration_s": seconds(self.max_experiment_duration, "max_experiment_duration"),
             "max_trial_duration_s": seconds(self.max_trial_duration, "max_trial_duration"),
             "direction": _direction(self.direction, arguments, self.assessor),
@@ -266,10 +265,6 @@ class ExperimentConfig(Fields):
             wrong["trial_command"] = ["Give the command that runs a trial."]
         if self.experiment_type != "hpo":
             wrong["experiment_type"] = ["Only 'hpo' exists here."]
-        if self.trial_gpu_number:
-            wrong["trial_gpu_number"] = [
-                "GPUs are not assigned to trials: leave it out, and set CUDA_VISIBLE_DEVICES in `environment`."
-            ]
         if self.use_annotation:
             wrong["use_annotation"] = [
                 "There are no annotations here: let the script ask for its parameters."

@@ -17,6 +17,7 @@ PACKAGES_FROM = {
     "none": "No packages at all",
 }
 LITERAL = "script.py"  # what a text without a repository is called where it is run
+MOST_GPUS = 64
 MAX_GROUPS, MAX_KEYS = 50, 1000
 MAX_TEXT = 1_000_000
 TRAITS = {"value", "type", "description", "secret"}  # of a hyperparameter; `secret` is an encrypted value
@@ -51,6 +52,7 @@ class Execution:
     hyperparameters: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     objects: dict[str, str] = field(default_factory=dict)
     input_model: str = ""
+    gpus: int | None = None  # devices of its own for each trial; None: not managed, 0: it sees none
 
     @property
     def has_code(self) -> bool:
@@ -81,6 +83,7 @@ class ExecutionChecks:
             "hyperparameters": self.hyperparameters(),
             "objects": self.objects(),
             "input_model": self.text("input_model", limit=64, line=True),
+            "gpus": self.whole("gpus", default=None, low=0, high=MOST_GPUS, empty=None),
         }
         if values["repository"] and (said := sources.check_repository(values["repository"])):
             self.fault("repository", said)

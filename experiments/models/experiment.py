@@ -75,13 +75,17 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
         """Those that the conductor looks after."""
         return self.filter(state__in=status.ACTIVE)
 
-    def claimable(self) -> ExperimentQuerySet:
-        """Those of which a worker may take a waiting trial now, in the order of their queue."""
+    def claimable(self, *, gpus: int | None = None) -> ExperimentQuerySet:
+        """Those of which a worker may take a waiting trial now, in the order of their queue.
+
+        `gpus`: the devices that it has free; None: whatever an experiment needs.
+        """
         alive = F("running_count") + F("stopping_count")
         line = Experiment.everything.filter(state__in=status.ACTIVE, queue=OuterRef("queue"))
         theirs = line.filter(creator=OuterRef("creator")).order_by().values("creator")
         used = Coalesce(Subquery(theirs.annotate(used=Sum(alive)).values("used")), 0)
-        return self.filter(
+        fitting = self if gpus is None else self.filter(Q(gpus=None) | Q(gpus__lte=gpus))
+        return fitting.filter(
             Q(queue__slots_per_experiment=None) | Q(queue__slots_per_experiment__gt=alive),
             Q(queue__slots_per_person=None) | Q(queue__slots_per_person__gt=used),
             state__in=(ExperimentState.PENDING, ExperimentState.RUNNING),
@@ -141,6 +145,7 @@ class Experiment(InLine, models.Model):
     max_trials = models.IntegerField(null=True)
     concurrency = models.IntegerField()
     max_trial_duration_s = models.FloatField(null=True)
+    gpus = models.IntegerField(null=True)
 
     # Kept up to date on write, so that no page counts trials.
     waiting_count = models.IntegerField(default=0)
@@ -534,7 +539,15 @@ class Experiment(InLine, models.Model):
         return True
 
     def _mirror(self, settings: Settings) -> None:
-        for name in ("metric", "direction", "algorithm", "max_trials", "concurrency", "max_trial_duration_s"):
+        for name in (
+            "metric",
+            "direction",
+            "algorithm",
+            "max_trials",
+            "concurrency",
+            "max_trial_duration_s",
+            "gpus",
+        ):
             setattr(self, name, getattr(settings, name))
 
     def _revise(self, settings: Settings, *, by: User | None, note: str = "") -> None:
@@ -829,6 +842,7 @@ TURN_FIELDS = [
     "max_trials",
     "concurrency",
     "max_trial_duration_s",
+    "gpus",
     "waiting_count",
     "running_count",
     "stopping_count",

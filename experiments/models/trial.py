@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,6 +117,7 @@ class Trial(models.Model):
     boot = models.UUIDField(null=True)  # of the worker that claimed it
     claim = models.IntegerField(default=0)
     pid = models.IntegerField(null=True)
+    gpus = models.JSONField(default=list)  # the devices that are its own
 
     value = models.FloatField(null=True)
     last_value = models.FloatField(null=True)  # of the objective, so far
@@ -309,28 +310,31 @@ class Trial(models.Model):
     # --- claimed -----------------------------------------------------------------------------------------
 
     @classmethod
-    def take(cls, worker: Worker, queue_names: list[str]) -> Trial | None:
+    def take(cls, worker: Worker, queue_names: list[str], *, gpus: Sequence[int] = ()) -> Trial | None:
         """The next waiting trial for a slot of `worker`, claimed; None when there is nothing to do.
 
-        Looks through the queues in their order, by queue position, then trial number.
+        Looks through the queues in their order, by queue position, then trial number. `gpus` are the worker's free
+        devices: a trial that needs more waits, and others go before it.
         """
         for name in queue_names:
             refused: set[int] = set()
             while (
-                candidate := Experiment.objects.claimable()
+                candidate := Experiment.objects.claimable(gpus=len(gpus))
                 .filter(queue__name=name)
                 .exclude(pk__in=refused)
                 .select_related("queue")
                 .first()
             ):
-                trial = cls._take_from(candidate, worker, name)
+                trial = cls._take_from(candidate, worker, name, gpus)
                 if trial:
                     return trial
                 refused.add(candidate.pk)
         return None
 
     @classmethod
-    def _take_from(cls, experiment: Experiment, worker: Worker, queue_name: str) -> Trial | None:
+    def _take_from(
+        cls, experiment: Experiment, worker: Worker, queue_name: str, gpus: Sequence[int]
+    ) -> Trial | None:
         queue = experiment.queue
         try:
             with experiment.turn():
@@ -343,6 +347,9 @@ class Trial(models.Model):
                 trial = experiment.trials.filter(state=TrialState.WAITING).order_by("number").first()
                 if not (still and serves and trial):
                     return None
+                needed = trial.revision.settings.gpus or 0
+                if needed > len(gpus):  # a rerun by a revision that asked for more
+                    return None
                 if experiment.state == ExperimentState.PENDING:
                     experiment.move(ExperimentState.RUNNING, because=f"worker {worker} took #{trial.number}")
                     if experiment.enqueued_at:
@@ -353,6 +360,7 @@ class Trial(models.Model):
                     worker=worker,
                     boot=worker.boot,
                     claim=trial.claim + 1,
+                    gpus=list(gpus[:needed]),
                 )
                 return trial
         except Refused:  # it went to the trash between the look and the turn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from django.db import models, transaction
 from django.db.models import F
@@ -39,6 +40,7 @@ class Worker(models.Model):
     slots = models.PositiveIntegerField()
     lease_s = models.FloatField(default=15)
     container = models.CharField(max_length=16, blank=True)  # docker or podman: it runs every trial in one
+    gpus = models.JSONField(default=list)  # numbers of the devices that it gives to trials
     beat = models.BigIntegerField(default=0)
     is_draining = models.BooleanField(default=False)
     started_at = models.DateTimeField(default=timezone.now)
@@ -66,6 +68,7 @@ class Worker(models.Model):
         slots: int,
         lease_s: float,
         container: str = "",
+        gpus: Sequence[int] = (),
     ) -> Worker:
         """The row of a worker that starts now. Its former self's boot ends here: nothing of it is accepted."""
         with transaction.atomic():
@@ -79,6 +82,7 @@ class Worker(models.Model):
                     "slots": slots,
                     "lease_s": lease_s,
                     "container": container,
+                    "gpus": list(gpus),
                     "beat": 0,
                     "started_at": timezone.now(),
                     "heard_at": timezone.now(),

@@ -33,6 +33,7 @@ LABELS = {
     "max_duration_s": "Max duration",
     "max_trial_duration_s": "Max trial duration",
     "stop_grace_s": "Stop grace",
+    "gpus": "GPUs per trial",
     "retries": "Retries",
     "breaker": "Pause after",
     "fixed": "Fixed values",
@@ -68,6 +69,7 @@ SECTIONS = {
         "concurrency",
         "max_duration_s",
         "max_trial_duration_s",
+        "gpus",
         "stop_grace_s",
         "retries",
         "breaker",
@@ -167,6 +169,8 @@ def _is_told(name: str, settings: Settings) -> bool:
     """What means nothing beside the other settings is left out."""
     if name in ("pattern", "metric_path"):
         return settings.source == {"pattern": "stdout", "metric_path": "file"}[name]
+    if name == "gpus":
+        return settings.gpus is not None
     if name in OFTEN_EMPTY:
         return bool(getattr(settings, name))
     return True

@@ -233,6 +233,7 @@ def process_of(trial: Trial) -> list[tuple[str, object]]:
             "Left over",
             f"could not be killed: pid {', '.join(map(str, trial.survivors))}" if trial.survivors else "",
         ),
+        ("GPUs", ", ".join(str(gpu) for gpu in trial.gpus) or None),
         ("Peak memory", bytes_(trial.peak_memory) if trial.peak_memory is not None else None),
         ("CPU time", duration(trial.cpu_s) if trial.cpu_s is not None else None),
         ("Log", bytes_(trial.log_bytes)),

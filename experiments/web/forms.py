@@ -277,6 +277,11 @@ class ExperimentForm(forms.Form):
         help_text="Between asking a trial to end and ending it.",
         error_messages={"required": "Give a duration, such as 10s; 0 for none."},
     )
+    gpus = _number(
+        required=False,
+        label="GPUs per trial",
+        help_text="Devices of its own, on workers that have some. Empty: not managed; 0: it sees none.",
+    )
     retries = _number(initial=2, label="Retries", help_text="After a lost worker.")
     breaker = _number(initial=10, label="Pause after", help_text="Failures alike in a row. 0: never.")
 

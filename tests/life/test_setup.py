@@ -13,6 +13,7 @@ import pytest
 
 from experiments.conduct import conduct
 from experiments.launch import LocalWorker, Taken
+from experiments.management.commands.worker import devices
 from experiments.models import LogPiece, Outcome, Queue, Trial, Worker
 from experiments.runner.container import Engine
 from experiments.setup import Shelf
@@ -231,3 +232,48 @@ def test_a_worker_whose_engine_is_missing_does_not_start(broker, data, monkeypat
 def test_an_outcome_says_nothing_by_itself():
     """A setup that was broken off is no failure of its own: the stop's target decides."""
     assert Outcome().failure == ""
+
+
+def test_each_trial_has_devices_of_its_own(draft, broker, data, alice, tmp_path):
+    """TD-F8: two GPUs, three slots: no two trials ever share one, and one that asks for none sees none."""
+    Queue.default()
+    worker = LocalWorker(name="gpus", queues=["default"], slots=3, data=data, gpus=[4, 7])
+    worker.start()
+    script = tmp_path / "uses.py"
+    script.write_text(
+        "import os, trialdeck\n"
+        "mine = os.environ['CUDA_VISIBLE_DEVICES']\n"
+        f"path = {str(tmp_path)!r} + '/device-' + mine\n"
+        "os.close(os.open(path, os.O_CREAT | os.O_EXCL))  # fails when another trial has it now\n"
+        "print('device', mine)\n"
+        "os.unlink(path)\n"
+        "trialdeck.report_final_result(1)\n"
+    )
+    experiment = draft(command=f"{sys.executable} {script}", gpus=1, concurrency=3, max_trials=6)
+    experiment.enqueue(by=alice)
+    conduct(experiment.pk)
+    slots = [threading.Thread(target=worker.work) for _ in range(3)]
+    for slot in slots:
+        slot.start()
+    for slot in slots:
+        slot.join()
+    live(experiment, worker)
+    worker.end()
+    trials = list(experiment.trials.all())
+    assert [trial.state for trial in trials] == ["succeeded"] * 6, [trial.detail for trial in trials]
+    assert {tuple(trial.gpus) for trial in trials} == {(4,), (7,)}
+    assert all(f"device {trial.gpus[0]}" in log_of(trial) for trial in trials)
+
+
+@pytest.mark.parametrize(("said", "devices_are"), [("", []), ("0,2", [0, 2]), (" 3 ", [3])])
+def test_devices_are_named_by_number(said, devices_are):
+    """TD-F8"""
+    assert devices(said) == devices_are
+
+
+@pytest.mark.parametrize("said", ["0,0", "x", "-1", "auto", "1,,2"])
+def test_devices_that_cannot_be_are_refused(said, monkeypatch):
+    """TD-F8: one sentence, before anything starts."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SystemExit, match="--gpus"):
+        devices(said)

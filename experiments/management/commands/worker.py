@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
@@ -39,10 +40,23 @@ class Command(BaseCommand):
         parser.add_argument(
             "--image", default="", help="with --container: for experiments that name no image of their own"
         )
+        parser.add_argument(
+            "--gpus",
+            default="",
+            help="devices to give to trials that ask for some: 0,1,2 or auto (nvidia-smi)",
+        )
         add_data_argument(parser)
 
     def handle(
-        self, *, queue: list[str], slots: str | int, name: str, container: str, image: str, **_: object
+        self,
+        *,
+        queue: list[str],
+        slots: str | int,
+        name: str,
+        container: str,
+        image: str,
+        gpus: str,
+        **_: object,
     ) -> None:
         slots = whole_number(slots, name="--slots", low=1, high=512)
         if not NAME.fullmatch(name):
@@ -58,8 +72,25 @@ class Command(BaseCommand):
         check_database()
         names = list(dict.fromkeys(queue or ["default"]))
         lines = lines_of(names)
-        start_worker(name, queues=names, slots=slots, container=container, image=image)
+        start_worker(name, queues=names, slots=slots, container=container, image=image, gpus=devices(gpus))
         serve(f"{name}@{socket.gethostname()}", lines=[*lines, f"worker.{name}"], threads=slots)
+
+
+def devices(said: str) -> list[int]:
+    """`0,1,2`, or `auto`: all that nvidia-smi sees. Refuses anything else."""
+    if not said:
+        return []
+    if said == "auto":
+        from experiments.runner.machine import Machine
+
+        found = Machine().look().get("gpus", [])
+        if not found:
+            refuse("--gpus auto: nvidia-smi sees no GPU here. Give their numbers, or leave it out.")
+        return list(range(len(found)))
+    numbers = [whole_number(one.strip(), name="--gpus", low=0, high=1023) for one in said.split(",")]
+    if len(set(numbers)) < len(numbers):
+        refuse(f"--gpus {said}: a device is named twice.")
+    return numbers
 
 
 def lines_of(names: list[str]) -> list[str]:
@@ -84,7 +115,15 @@ def lines_of(names: list[str]) -> list[str]:
     return [known[name] for name in names]
 
 
-def start_worker(name: str, *, queues: list[str], slots: int, container: str = "", image: str = "") -> None:
+def start_worker(
+    name: str,
+    *,
+    queues: list[str],
+    slots: int,
+    container: str = "",
+    image: str = "",
+    gpus: Sequence[int] = (),
+) -> None:
     """Makes this process the trial worker `name`. Refuses when another process is it already."""
     from experiments import tasks
     from experiments.launch import LocalWorker, Taken
@@ -103,6 +142,7 @@ def start_worker(name: str, *, queues: list[str], slots: int, container: str = "
                 lease_s=lease_s,
                 container=container,
                 image=image,
+                gpus=gpus,
             )
         )
     except Taken as error:
