@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from experiments.conduct import conduct
 from experiments.launch import LocalWorker
 from experiments.models import Artifact, Experiment, LogPiece, User
 from tests.life.test_nni import to_the_end, working
 from tests.life.test_without_celery import local  # noqa: F401  the fixture
 from tests.support.foreign import python_with
+from tests.support.waiting import eventually
 
 # The first one on a machine builds the environment.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
@@ -128,3 +130,112 @@ def test_a_script_written_for_clearml_runs_unchanged(
         "General": {"deep/on": {"value": "True", "type": "bool"}},
         "Other": {"beta": {"value": "b", "type": "str"}},
     }
+
+
+WAITS = """
+import argparse, time
+from clearml import Logger, Task
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float)
+args = parser.parse_args()
+Task.init(auto_resource_monitoring=False)
+Logger.current_logger().report_scalar("accuracy", "accuracy", value=args.lr, iteration=3)
+Logger.current_logger().flush(wait=True)
+while True:
+    time.sleep(60)
+"""
+
+
+def test_a_clearml_trial_that_swallows_sigterm_is_stopped(
+    draft: Callable[..., Experiment],
+    local: LocalWorker,  # noqa: F811
+    alice: User,
+    clearml_python: Path,
+    tmp_path: Path,
+) -> None:
+    """CML-T1 PAI-X2: its package takes SIGTERM away; what it had reported by then is kept, and is no result."""
+    script = tmp_path / "waits.py"
+    script.write_text(WAITS)
+    experiment = draft(
+        command=f"{clearml_python} {script} --lr ${{lr}}", max_trials=1, concurrency=1, stop_grace_s=0.3
+    )
+    experiment.enqueue(by=alice)
+    with working(local, 1):
+        eventually(
+            lambda: conduct(experiment.pk) or experiment.trials.filter(last_step=3).exists(),
+            within=120,
+            every=0.1,
+            what="its first point",
+        )
+        experiment.refresh_from_db()
+        experiment.stop(by=alice)
+        to_the_end(experiment)
+    trial = experiment.trials.get()
+    assert (experiment.state, trial.state, trial.signal, trial.value) == ("stopped", "stopped", 9, None)
+    assert trial.last_value == trial.params["lr"]
+
+
+CLICK = """
+import click
+from clearml import Task
+task = Task.init(auto_resource_monitoring=False)
+
+@click.command()
+@click.option("--lr", type=float, required=True)
+@click.option("--n", type=int, default=1)
+@click.option("--flag/--no-flag", default=False)
+def main(lr, n, flag):
+    print("got", [lr, n, flag])
+    task.get_logger().report_scalar("accuracy", "accuracy", value=lr, iteration=0)
+
+main()
+"""
+
+HYDRA = """
+import hydra
+from clearml import Task
+
+@hydra.main(version_base=None, config_path="conf", config_name="config")
+def main(config):
+    task = Task.init(auto_resource_monitoring=False)
+    print("got", [config.lr, config.net.n, config.flag])
+    task.get_logger().report_scalar("accuracy", "accuracy", value=config.lr, iteration=0)
+
+main()
+"""
+
+
+def test_click_and_hydra_get_their_values(
+    draft: Callable[..., Experiment],
+    local: LocalWorker,  # noqa: F811
+    alice: User,
+    clearml_python: Path,
+    tmp_path: Path,
+) -> None:
+    """CML-T1: by the names that ClearML has for them."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").write_text("lr: 1.0\nflag: false\nnet:\n  n: 1\n")
+    (tmp_path / "with_click.py").write_text(CLICK)
+    (tmp_path / "with_hydra.py").write_text(HYDRA)
+    experiment = draft(
+        command=f"{clearml_python} ${{script}}",
+        directory=str(tmp_path),
+        space_document={
+            "script": {"_type": "choice", "_value": ["with_click.py", "with_hydra.py"]},
+            "lr": {"_type": "choice", "_value": [0.5]},
+            "flag": {"_type": "choice", "_value": [True]},
+            "Args/n": {"_type": "choice", "_value": [4]},
+            "Hydra/net.n": {"_type": "choice", "_value": [4]},
+        },
+        algorithm="GridSearch",
+        concurrency=2,
+    )
+    experiment.enqueue(by=alice)
+    with working(local, 2):
+        to_the_end(experiment)
+    for trial in experiment.trials.all():
+        said = LogPiece.tail(trial.pk).decode()
+        assert (trial.state, trial.value) == ("succeeded", 0.5), said
+        assert "got [0.5, 4, True]" in said
+    experiment.revision.refresh_from_db()
+    assert "declared" not in experiment.revision.resolved  # their own: not the script's
