@@ -420,6 +420,22 @@ class Experiment(InLine, models.Model):
             queue=queue or self.queue,
         )
 
+    def declared(self) -> dict[str, dict[str, dict[str, str]]]:
+        """The parameters that its script was seen to declare beside those that it was given, {group: {name: {value,
+        type, description}}}: by its own trials, else by those of a try, a clone, or what it was cloned from."""
+        mine = self.revision
+        if "declared" in mine.resolved:
+            return mine.resolved["declared"]
+        near = (
+            Q(experiment__parent=self) | Q(experiment=self.parent_id)
+            if self.parent_id
+            else Q(experiment__parent=self)
+        )
+        for one in Revision.objects.filter(near).exclude(resolved={}).order_by("-pk")[:10]:
+            if found := mine.inherits(one).get("declared"):
+                return found
+        return {}
+
     def try_it(self, params: dict, *, by: User) -> Experiment:
         """TD-F2: one trial of a draft with these values, as an experiment of its own that is enqueued at once: what is
         only tried neither spends the budget nor informs the search. While such a try is under way, that one."""
@@ -715,9 +731,7 @@ class Experiment(InLine, models.Model):
             for state in status.TRIAL_STATES:
                 setattr(self, f"{state}_count", 0)
             self.epoch += 1
-            Revision.objects.filter(pk=self.revision_id).update(
-                resolved={}
-            )  # it starts anew: so do its names
+            self.revision.forget()
             self.proposed_count, self.trace, self.best_value, self.best_number = 0, [], None, None
             self.ran_s, self.started_at, self.ended_at = 0, None, None
             return self.move(

@@ -67,6 +67,14 @@ class Revision(models.Model):
         self.resolved = row.resolved
         return self.resolved
 
+    def forget(self) -> None:
+        """It starts anew: so do its names. What its script declares stays true."""
+        with transaction.atomic():
+            row = Revision.objects.select_for_update(no_key=True).get(pk=self.pk)
+            row.resolved = {fact: said for fact, said in row.resolved.items() if fact == "declared"}
+            row.save(update_fields=["resolved"])
+        self.resolved = row.resolved
+
     def inherits(self, earlier: Revision) -> dict[str, str | dict]:
         """What of an earlier revision's findings holds for this one as well: the names that have not changed."""
         mine, theirs = self.settings, earlier.settings

@@ -83,7 +83,7 @@ class EditExperiment(ExperimentForm):
     def __init__(
         self, data: Mapping | None = None, *, experiment: Experiment, shown: Settings | None = None
     ) -> None:
-        self.experiment = experiment
+        self.experiment = self.known = experiment
         self.current = experiment.settings
         self.is_under_way = experiment.state != ExperimentState.DRAFT
         kept = {name: getattr(self.current, name) for name in LOCKED} if self.is_under_way else {}

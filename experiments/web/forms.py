@@ -8,6 +8,7 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cached_property
 
 from django import forms
 from django.forms import BoundField
@@ -20,7 +21,7 @@ from experiments.search import early, engine
 from experiments.search.checks import Argument
 from experiments.search.space import Space, SpaceError, parse_text
 
-from . import space_rows
+from . import declared, space_rows
 
 BLANK_ROWS = 3
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -295,6 +296,7 @@ class ExperimentForm(forms.Form):
     )
 
     refusal = "Nothing was made yet"
+    known: Experiment | None = None  # whose script it is about
 
     def __init__(self, data: Mapping | None = None, *, room: Workspace, **given: object) -> None:
         super().__init__(data, label_suffix="", **given)
@@ -305,7 +307,7 @@ class ExperimentForm(forms.Form):
         for span in SPANS:
             self.fields[span].widget.attrs |= {"class": "is-num", "autocomplete": "off"}
         self.rows = self._rows(data) if data is not None else self._first_rows()
-        self.is_checked = not ({"add_row", "drop_row"} & self.data.keys())
+        self.is_checked = not ({"add_row", "drop_row", "add_declared"} & self.data.keys())
 
     def full_clean(self) -> None:
         """Whoever asks for another row wants no judgement yet."""
@@ -392,9 +394,22 @@ class ExperimentForm(forms.Form):
     def _rows(self, data: Mapping) -> list[space_rows.Row]:
         """Rows are added and removed here where there is no script."""
         rows = space_rows.typed(data, without=data.get("drop_row", ""))
+        asked = data.get("add_declared")
+        if offer := next((one for one in self._declared if one.name == asked), None):
+            return [row for row in rows if not row.is_blank] + [offer.row]
         if "add_row" in data or not rows:
             rows += [space_rows.Row() for _ in range(BLANK_ROWS)]
         return rows
+
+    @property
+    def offers(self) -> list[declared.Offer]:
+        """What else its script was seen to declare."""
+        names = {row.name.strip() for row in self.rows}
+        return [one for one in self._declared if not declared.is_taken(one.name, names)]
+
+    @cached_property
+    def _declared(self) -> list[declared.Offer]:
+        return declared.offers(self.known)
 
     def _read_space(self) -> None:
         try:
@@ -422,7 +437,7 @@ class NewExperiment(ExperimentForm):
         parent: Experiment | None = None,
         initial: Mapping | None = None,
     ) -> None:
-        self.parent = parent
+        self.parent = self.known = parent
         filled = {}
         if parent:
             view = space_rows.view_of(parent.settings.space)
