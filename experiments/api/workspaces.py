@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest
 from ninja import Router
 from ninja.responses import Status
 
 from experiments import __version__
 from experiments.access import require, role_in
-from experiments.models import Invalid, Member, Project, Role, User, Workspace
+from experiments.models import Member, Project, Role, User, Workspace
 
 from . import schemas
 from .paging import USUAL, Cursor, Key, Limit, page
@@ -86,14 +85,7 @@ def make_project(request: HttpRequest, workspace: str, told: schemas.NewProject)
     """Its name must be new in the workspace."""
     room = find(request, workspace)
     require(request.user, "create", room)
-    name = " ".join(told.name.split())
-    if not name or "\0" in told.name + told.description:
-        raise Invalid({"name": ["Give the project a name, without NUL characters."]})
-    try:
-        with transaction.atomic():
-            made = room.projects.create(name=name, description=told.description)
-    except IntegrityError:
-        raise Invalid({"name": [f"There is a project {name} in {room} already."]}) from None
+    made = Project.create(room, name=told.name, description=told.description)
     return Status(201, _project(made))
 
 

@@ -136,6 +136,9 @@ class Experiment(InLine, models.Model):
     ended_at = models.DateTimeField(null=True)
     ran_s = models.FloatField(default=0)  # time spent running before `ticking_since`
     ticking_since = models.DateTimeField(null=True)
+    compute_s = models.FloatField(
+        default=0
+    )  # of all its trials that ended; never falls, not by a reset either
 
     # Hot copies of the current revision's settings.
     revision = models.ForeignKey(Revision, models.PROTECT, null=True, related_name="+")
@@ -849,6 +852,7 @@ TURN_FIELDS = [
     "ended_at",
     "ran_s",
     "ticking_since",
+    "compute_s",
     "revision",
     "metric",
     "direction",

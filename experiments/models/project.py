@@ -1,13 +1,23 @@
 """A folder of experiments within a workspace."""
 
-from django.db import models
+from __future__ import annotations
+
+from django.db import IntegrityError, models, transaction
+from django.db.models import ProtectedError
 from django.utils import timezone
 
+from experiments.runner import destination as destinations
+
 from .people import Workspace
+from .settings import Invalid
+from .status import Refused
+
+DEFAULT = "Default"
+MAX_DESCRIPTION = 10_000
 
 
 class Project(models.Model):
-    """A folder of experiments. A new workspace has one, `Default`."""
+    """A folder of experiments. A new workspace has one, `Default`, which keeps its name."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="projects")
     name = models.CharField(max_length=100)
@@ -23,3 +33,92 @@ class Project(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_default(self) -> bool:
+        return self.name == DEFAULT
+
+    @classmethod
+    def create(
+        cls, workspace: Workspace, *, name: str, description: str = "", destination: str = ""
+    ) -> Project:
+        """An empty project. Raises `Invalid`."""
+        project = cls(workspace=workspace, **_checked(name, description, destination))
+        try:
+            with transaction.atomic():
+                project.save(force_insert=True)
+        except IntegrityError:
+            raise _taken(project.name, workspace) from None
+        return project
+
+    def change(self, *, name: str, description: str, destination: str) -> bool:
+        """Renames, describes, gives where artifacts go that are made from now on. Raises `Invalid`; `Refused` for
+        another name of `Default`. False: nothing was different."""
+        wanted = _checked(name, description, destination)
+        if self.is_default and wanted["name"] != self.name:
+            raise Refused("The project Default keeps its name: it is where experiments go that name none.")
+        if wanted == {field: getattr(self, field) for field in wanted}:
+            return False
+        try:
+            with transaction.atomic():
+                Project.objects.filter(pk=self.pk).update(**wanted)
+        except IntegrityError:
+            raise _taken(wanted["name"], self.workspace) from None
+        for field, value in wanted.items():
+            setattr(self, field, value)
+        return True
+
+    def delete_empty(self) -> None:
+        """Gone for good. What of it lies in the trash would come back into `Default`. Raises `Refused` while there are
+        experiments or models in it."""
+        if self.is_default:
+            raise Refused("The project Default stays: it is where experiments go that name none.")
+        with transaction.atomic():
+            Project.objects.select_for_update().get(pk=self.pk)  # nothing is put into it meanwhile
+            if held := self.holds():
+                raise Refused(f"The project {self} is not empty: {held} in it. Move or delete them first.")
+            trashed = self.experiments.model.everything.filter(project=self)
+            trashed.update(project=Project.objects.get(workspace=self.workspace_id, name=DEFAULT))
+            try:
+                Project.objects.get(pk=self.pk).delete()
+            except ProtectedError:
+                raise Refused(
+                    f"Something was put into the project {self} a moment ago. Look again."
+                ) from None
+
+    def holds(self) -> str:
+        """What stands in the way of deleting it: `3 experiments and 1 model are`; or nothing. Private ones count."""
+        experiments = self.experiments.filter(trashed_at=None).count()
+        models_ = self.models.count()
+        said = [
+            f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+            for count, noun in ((experiments, "experiment"), (models_, "model"))
+            if count
+        ]
+        return f"{' and '.join(said)} {'is' if experiments + models_ == 1 else 'are'}" if said else ""
+
+
+def _checked(name: str, description: str, destination: str) -> dict[str, str]:
+    """The columns, tidied. Raises `Invalid`."""
+    errors: dict[str, list[str]] = {}
+    name, destination = " ".join(name.split()), destination.strip()
+    if not name:
+        errors["name"] = ["Give the project a name."]
+    elif len(name) > 100 or "\0" in name:
+        errors["name"] = ["At most 100 characters, without NUL characters."]
+    if len(description) > MAX_DESCRIPTION or "\0" in description:
+        errors["description"] = [f"At most {MAX_DESCRIPTION:,} characters, without NUL characters."]
+    if len(destination) > 1000:
+        errors["destination"] = ["At most 1,000 characters."]
+    elif destination:
+        try:
+            destinations.parse(destination)
+        except destinations.DestinationError as error:
+            errors["destination"] = [str(error)]
+    if errors:
+        raise Invalid(errors)
+    return {"name": name, "description": description, "destination": destination}
+
+
+def _taken(name: str, workspace: Workspace) -> Invalid:
+    return Invalid({"name": [f"There is a project {name} in {workspace} already."]})

@@ -223,9 +223,11 @@ class Trial(models.Model):
                 changes.update(started_at=now)
             if to in status.TRIAL_SETTLED:
                 experiment.settled_count += 1
+                took_s = (now - self.started_at).total_seconds() if self.started_at else None
+                experiment.compute_s += max(0.0, took_s or 0.0)  # a clock may have jumped back
                 changes.update(
                     ended_at=now,
-                    duration_s=(now - self.started_at).total_seconds() if self.started_at else None,
+                    duration_s=took_s,
                     settled_rank=experiment.settled_count,
                     stop_target="",
                 )

@@ -14,9 +14,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from experiments.charts import curve, history, outcome, sparkline
-from experiments.models import status
+from experiments.models import Project, status
 
 from .acts import Button
+from .projects import Card, Sums
 
 LONG = "A name that somebody wrote without a thought for those who have to show it in a column of a table"
 WORD = "unbroken-" * 12
@@ -125,6 +126,7 @@ def _column(theme: str) -> dict[str, object]:
         "short_pager": {"said": "1 to 3 of 3"},
         "bars": _bars(),
         "sparks": _sparks(),
+        "cards": _cards(),
         "histories": _histories(theme),
         "curves": _curves(theme),
         "messages": [
@@ -189,6 +191,19 @@ def _bars() -> list[Drawn]:
         drawn("nothing yet", 64),
         drawn("no budget, nothing", 0),
         drawn("all failed", failed=12),
+    ]
+
+
+def _cards() -> list[Card]:
+    acts = [Button("Edit", ADDRESS, icon="edit")]
+    busy = Sums(total=12_345, running=123, completed=77, compute_s=9_876_543)
+    told = Project(pk=1, name="vision", description=LONG)
+    sends = Project(pk=2, name="speech", destination="s3://artifacts.example:9000/bucket/" + WORD)
+    return [
+        Card(None, ADDRESS, Sums()),
+        Card(told, ADDRESS, Sums(total=3, running=1, completed=1, compute_s=700), acts),
+        Card(sends, ADDRESS, Sums(total=1), acts),
+        Card(Project(pk=3, name=WORD), ADDRESS, busy, acts),
     ]
 
 

@@ -78,6 +78,11 @@ TOLD = {
     "trial-script": Route(get=SEES, post=ONLY_LOOKS),
     "trial-parameters": Route(get=SEES, post=ONLY_LOOKS),
     "trial-replicate": Route(get=ACTS, post="302 404 403 422 422", number=3),
+    "projects": Route(get=SEES, post=ONLY_LOOKS),
+    "projects-everywhere": Route(get=MINE, post=ONLY_LOOKS),
+    "project-new": Route(get=ACTS, post="302 404 403 422 422"),
+    "project-edit": Route(get=ACTS, post=ACTED),
+    "project-delete": Route(get=ACTS, post="302 404 403 409 409"),  # it is Default
     "workspace-settings": Route(get=OWNS, post="302 404 403 403 422"),  # an empty form is drawn again
     "workspace-automl": Route(get=ONLY_POSTS, post="302 404 403 403 422"),
     "members": Route(get=SEES, post="302 404 403 403 422"),
@@ -141,6 +146,7 @@ def sample(running, bob, alice) -> dict[str, object]:
     return {
         "workspace": "lab",
         "queue": "default",
+        "project": experiment.project_id,
         "worker": "w1",
         "public_id": experiment.public_id,
         "token": SignInLink.issue(bob),
