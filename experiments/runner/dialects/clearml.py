@@ -1,12 +1,11 @@
 """A folder as ClearML's agent would leave it, so that a script written for ClearML runs unchanged, with no server.
 
-The package `clearml` (2.1 is tested) takes itself for a task that an agent has started (CLEARML_TASK_ID), works
+The package `clearml` (from 2.0 on) takes itself for a task that an agent has started (CLEARML_TASK_ID), works
 offline, and finds its task in `$CLEARML_CACHE_DIR/offline/<id>/task.json`: hyperparameters by group, and configuration
 objects. They override what the script says; its scalars are appended to `metrics.jsonl` beside it, one JSON array of
 events a line.
 """
 
-import filecmp
 import json
 import os
 import re
@@ -98,17 +97,14 @@ def declared(told: Told) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def bring(told: Told) -> None:
-    """What the script uploaded, which offline is a copy in its own folder, goes to its output folder: artifacts as
-    `artifacts/<name>/…`, models as `models/…`. What it left there itself stays."""
-    session, output = _session(told), told.folder.output
+    """What the script uploaded, which offline is a copy in the package's folder, goes to its output folder, as
+    `artifacts/<name>/…`. What it left there itself stays."""
+    data, output = _session(told) / "data", told.folder.output
     try:
-        for path in _files(session / "data"):
-            parts = path.relative_to(session / "data").parts
+        for path in _files(data):
+            parts = path.relative_to(data).parts
             if "artifacts" in parts:
                 _move(path, output, parts[parts.index("artifacts") :])
-        for path in _files(session / "models"):
-            if not _is_same(path, output / path.name):  # saved there, and copied by the package
-                _move(path, output, path.relative_to(session).parts)
     except OSError:
         return  # what the worker may not read
 
@@ -258,10 +254,6 @@ def _files(folder: Path) -> list[Path]:
     walked = os.walk(folder) if not folder.is_symlink() else ()
     paths = (Path(root, name) for root, _, names in walked for name in sorted(names))
     return [path for path in paths if not path.is_symlink() and path.is_file()]
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    return other.is_file() and filecmp.cmp(path, other, shallow=False)
 
 
 def _move(path: Path, output: Path, parts: tuple[str, ...]) -> None:
