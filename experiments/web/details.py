@@ -14,6 +14,8 @@ from experiments.models import Experiment, ExperimentState, Trial, User, status
 from .acts import buttons
 
 ASKING = {  # pages that ask: nobody wants to come back to them
+    "execution-act",
+    "execution-edit",
     "experiment-act",
     "experiment-add",
     "experiment-edit",
@@ -78,6 +80,7 @@ def frame(request: HttpRequest, experiment: Experiment, *, tab: str) -> dict[str
         ("Overview", "experiment", None),
         ("Trials", "experiment-trials", total),
         ("Configuration", "experiment-configuration", None),
+        ("Execution", "experiment-execution", None),
     )
     return {
         "experiment": experiment,

@@ -16,12 +16,21 @@ from django.shortcuts import render
 from experiments.charts import curve, history, outcome, sparkline
 from experiments.models import Project, status
 
+from . import texts
 from .acts import Button
 from .projects import Card, Sums
 
 LONG = "A name that somebody wrote without a thought for those who have to show it in a column of a table"
 WORD = "unbroken-" * 12
 ADDRESS = "#components"
+DIFF = """\
+--- a/train.py
++++ b/train.py
+@@ -1,2 +1,2 @@
+ import torch
+-epochs = 10
++epochs = 60
+"""
 
 
 class SampleForm(forms.Form):
@@ -115,6 +124,7 @@ def _column(theme: str) -> dict[str, object]:
             {"label": "Trials", "url": ADDRESS, "count": 10_000},
             {"label": "Configuration", "url": ADDRESS},
         ],
+        "diff": texts.read(DIFF, query="epochs", is_diff=True),
         "pager": {
             "said": "251 to 300 of 2,914",
             "start": ADDRESS,

@@ -26,6 +26,7 @@ class Route:
     number: int = 1  # of the trial that it is about
     verb: str = "pause"
     root: str = ""  # GET and POST of an administrator, where an owner may not
+    block: str = ""
 
     def wanted(self, method: str, person: str) -> int:
         """The status that `person` gets; an administrator gets what an owner does."""
@@ -42,6 +43,7 @@ ONLY_LOOKS = "302 405 405 405 405"
 MINE = "302 200 200 200 200"
 ONLY_POSTS = ONLY_LOOKS
 ACTS = "302 404 403 200 200"
+LOCKED = "302 404 403 409 409"  # of an experiment that runs
 OWNS = "302 404 403 403 200"
 ADMINISTERS = "302 403 403 403 403"
 ACTED = "302 404 403 302 302"
@@ -68,6 +70,9 @@ TOLD = {
     "trials-json": Route(get=SEES, post=ONLY_LOOKS),
     "trials-bulk": Route(get=ACTED, post=ACTED, verb="rerun"),
     "experiment-configuration": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-execution": Route(get=SEES, post=ONLY_LOOKS),
+    "execution-edit": Route(get=LOCKED, post=LOCKED, block="source"),
+    "execution-act": Route(get=LOCKED, post=LOCKED, block="packages", verb="clear"),
     "experiment-edit": Route(get=ACTS, post=ACTS),  # without a button it only shows the consequences
     "experiment-add": Route(get=ACTS, post="302 404 403 422 422"),  # an empty form is drawn again
     "experiment-act": Route(get=ACTS, post=ACTED),
@@ -172,7 +177,7 @@ def walk(browser: Callable[[str], Client], sample: dict[str, object], people: tu
     wrong = []
     for name, pattern in addresses().items():
         route = TOLD[name]
-        given = {**sample, "verb": route.verb, "act": route.verb}
+        given = {**sample, "verb": route.verb, "act": route.verb, "block": route.block}
         kwargs = {key: given.get(key, route.number) for key in pattern.pattern.converters}
         url = reverse(name, kwargs=kwargs)
         for method in ("get", "post"):
