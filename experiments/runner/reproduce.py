@@ -6,8 +6,10 @@ import shlex
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from experiments.runner import command as commands
+from experiments.runner.dialects import clearml
 
 # What a trial of ours finds in its environment, and what a script makes anew.
 OWN_FILES = {"params": "TRIALDECK_PARAMETERS", "output_dir": "TRIALDECK_OUTPUT_DIR"}
@@ -54,9 +56,12 @@ def script(
     metric: str,
     title: str,
     needs_package: bool,
+    hyperparameters: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType({}),
+    objects: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The script. `command` is what `command_of` says; secrets of `environment` are named, never told;
-    `needs_package`: the command may import `trialdeck`."""
+    `needs_package`: the command may import `trialdeck`, or ClearML's package, which is told `hyperparameters` and
+    `objects` beside the values."""
     trial_id = f"{experiment_id}-{number}"
     parts = [
         f"""\
@@ -84,6 +89,17 @@ export TRIALDECK_OUTPUT_DIR="$folder/output"
     ]
     if needs_package:
         parts += _package()
+        if "CLEARML_OFFLINE_MODE" not in environment:
+            told = {
+                group: {
+                    name: traits
+                    for name, traits in each.items()
+                    if not is_secret(name, traits.get("value", ""))
+                }
+                for group, each in hyperparameters.items()
+            }
+            task = clearml.task_of(trial_id, params=params, hyperparameters=told, objects=objects)
+            parts += _clearml(trial_id, task)
     parts.append(f"cd {_path(directory) if directory else chr(34) + '$folder' + chr(34)}\n")
     parts.append('echo "Parameters, metrics and output: $folder" >&2\n')
     return "\n".join(parts) + "\n" + command.rstrip("\n") + "\n"
@@ -110,6 +126,18 @@ def _package() -> list[str]:
         'mkdir -p "$folder/package/trialdeck"\n',
         *files,
         'export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$folder/package"\n',
+    ]
+
+
+def _clearml(trial_id: str, task: dict[str, object]) -> list[str]:
+    """What a script written for ClearML finds its values in."""
+    session = f"$CLEARML_CACHE_DIR/offline/{trial_id}"
+    named = clearml.variables("$folder/clearml", trial_id)
+    return [
+        "".join(f'export {name}="{value}"\n' for name, value in named.items()),
+        f'rm -rf "{session}"\nmkdir -p "{session}" "{session}.zip"\n',
+        _file(f"{session}/task.json", json.dumps(task)),
+        _file("$CLEARML_CONFIG_FILE", clearml.CONFIG.rstrip()),
     ]
 
 

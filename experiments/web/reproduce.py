@@ -63,6 +63,8 @@ def script_of(trial: Trial) -> str:
         metric=settings.metric,
         title=experiment.name,
         needs_package=settings.source == "sdk",
+        hyperparameters=settings.hyperparameters,
+        objects=settings.objects,
     )
 
 

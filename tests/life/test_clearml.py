@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from experiments.conduct import conduct
 from experiments.launch import LocalWorker
 from experiments.models import Artifact, Experiment, LogPiece, User
+from experiments.web.reproduce import script_of
 from tests.life.test_nni import to_the_end, working
 from tests.life.test_without_celery import local  # noqa: F401  the fixture
 from tests.support.foreign import python_with
@@ -124,6 +126,10 @@ def test_a_script_written_for_clearml_runs_unchanged(
         left = Artifact.objects.filter(trial=trial).order_by("name").values_list("name", flat=True)
         assert list(left) == ["artifacts/facts/facts.json", "artifacts/notes/notes.txt"]
     assert not (tmp_path / "home").exists()
+    by_hand = tmp_path / "again.sh"
+    by_hand.write_text(script_of(trials["plain"]))
+    again = subprocess.run(["bash", by_hand], cwd=tmp_path, capture_output=True, text=True)
+    assert f"got {got} " in again.stdout, again.stderr
     experiment.revision.refresh_from_db()
     assert experiment.revision.resolved["declared"] == {
         "Args": {"epochs": {"value": "2", "type": "int", "description": "how often"}},

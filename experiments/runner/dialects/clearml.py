@@ -10,6 +10,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ MAX_LINE = 16 << 20  # plots are on the same lines
 MAX_TASK = 16 << 20
 MAX_DECLARED = 200
 MAX_VALUE = 200  # characters
+CONFIG = "sdk { development { report_use_subprocess: false } }\n"
 SINGLE = -(1 << 31)  # the iteration of report_single_value
 _OWN = ":monitor:"  # what it measures of the machine by itself
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*/[A-Za-z0-9_.\-/]+")
@@ -40,30 +42,47 @@ def prepare(told: Told) -> dict[str, str]:
     session.mkdir(parents=True, exist_ok=True)
     # At its end the package makes a zip of its folder, artifacts and all. Where a folder has that name it cannot.
     session.with_name(f"{told.trial_id}.zip").mkdir(exist_ok=True)
-    task = {
-        "id": told.trial_id,
-        "name": told.trial_id,
+    task = task_of(
+        told.trial_id, params=told.params, hyperparameters=told.hyperparameters, objects=told.objects
+    )
+    (session / "task.json").write_text(json.dumps(task), "utf-8")
+    (_room(told) / "clearml.conf").write_text(_config(told), "utf-8")
+    return variables(str(_room(told)), told.trial_id)
+
+
+def variables(room: str, trial_id: str) -> dict[str, str]:
+    """What makes the package find its task and its settings below the folder `room`."""
+    return {
+        "CLEARML_CACHE_DIR": room,
+        "CLEARML_TASK_ID": trial_id,
+        "CLEARML_OFFLINE_MODE": "1",
+        "CLEARML_LOG_TASK_TO_BACKEND": "0",
+        "CLEARML_CONFIG_FILE": f"{room}/clearml.conf",
+    }
+
+
+def task_of(
+    trial_id: str,
+    *,
+    params: Mapping[str, object],
+    hyperparameters: Mapping[str, Mapping[str, Mapping[str, str]]],
+    objects: Mapping[str, str],
+) -> dict[str, object]:
+    """The task, as task.json holds it."""
+    return {
+        "id": trial_id,
+        "name": trial_id,
         "type": "training",
         "status": "in_progress",
-        "hyperparams": _hyperparameters(told),
+        "hyperparams": _overrides(params, hyperparameters),
         "configuration": {
-            name: {"name": name, "type": "dictionary", "value": text} for name, text in told.objects.items()
+            name: {"name": name, "type": "dictionary", "value": text} for name, text in objects.items()
         },
         # Artifacts are refused where these are missing.
         "output": {},
         "execution": {"artifacts": []},
         "script": {},
         "models": {},
-    }
-    (session / "task.json").write_text(json.dumps(task), "utf-8")
-    config = _room(told) / "clearml.conf"
-    config.write_text(_config(told), "utf-8")
-    return {
-        "CLEARML_CACHE_DIR": str(_room(told)),
-        "CLEARML_TASK_ID": told.trial_id,
-        "CLEARML_OFFLINE_MODE": "1",
-        "CLEARML_LOG_TASK_TO_BACKEND": "0",
-        "CLEARML_CONFIG_FILE": str(config),
     }
 
 
@@ -78,7 +97,7 @@ def declared(told: Told) -> dict[str, dict[str, dict[str, str]]]:
         task = json.loads(_text(_session(told) / "task.json"))
         groups, is_hydra = task["hyperparams"], "OmegaConf" in task.get("configuration", {})
         found: dict[str, dict[str, dict[str, str]]] = {}
-        given, count = _hyperparameters(told), 0
+        given, count = _overrides(told.params, told.hyperparameters), 0
         for group, parameters in groups.items():
             # With hydra the arguments are hydra's own; properties are user properties.
             if group == "properties" or (is_hydra and group in ("Args", "Hydra")):
@@ -190,14 +209,16 @@ def _session(told: Told) -> Path:
     return _room(told) / "offline" / told.trial_id
 
 
-def _hyperparameters(told: Told) -> dict[str, dict[str, dict[str, str]]]:
+def _overrides(
+    params: Mapping[str, object], hyperparameters: Mapping[str, Mapping[str, Mapping[str, str]]]
+) -> dict[str, dict[str, dict[str, str]]]:
     """What overrides the script's own: the experiment's hyperparameters, and before them the trial's values."""
     groups: dict[str, dict[str, dict[str, str]]] = {}
-    for group, parameters in told.hyperparameters.items():
+    for group, parameters in hyperparameters.items():
         for name, traits in parameters.items():
             if "value" in traits:
                 groups.setdefault(group, {})[name] = {"section": group, "name": name, **traits}
-    for whole, value in told.params.items():
+    for whole, value in params.items():
         group, slash, name = whole.partition("/")
         for each in (group,) if slash else PLAIN:
             key = name if slash else whole
@@ -222,7 +243,7 @@ def _config(told: Told) -> str:
     home = told.environment.get("HOME") or "/"
     own = Path(told.environment.get("CLEARML_CONFIG_FILE") or Path(home, "clearml.conf"))
     included = f"include {json.dumps(str(own), ensure_ascii=False)}\n" if own.is_file() else ""
-    return f"{included}sdk {{ development {{ report_use_subprocess: false }} }}\n"
+    return included + CONFIG
 
 
 def _text(path: Path) -> str:
