@@ -21,7 +21,7 @@ from experiments.models import Experiment, Trial, status
 from experiments.runner.command import text_of
 from experiments.search.nested import flat
 
-from . import listing, trials
+from . import columns, listing, trials
 from .details import find as find_experiment
 from .workspaces import find as find_room
 
@@ -49,12 +49,25 @@ def experiments(request: HttpRequest, workspace: str, kind: str) -> StreamingHtt
 def of_trials(request: HttpRequest, workspace: str, public_id: str, kind: str) -> StreamingHttpResponse:
     """TD-X6: the Trials tab as it is filtered and sorted."""
     experiment = find_experiment(request, workspace, public_id)
-    rows = trials.asked(request.GET, experiment).trials.select_related("worker", "rerun_of", "revision")
+    metrics = columns.metrics_asked(request.GET)
+    rows = columns.with_metrics(trials.asked(request.GET, experiment).trials, metrics)
+    rows = rows.select_related("worker", "rerun_of", "revision")
     rows = rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
-    names = experiment.settings.space.columns()
-    columns = [*TRIAL, *(trials.PARAMETER + name for name in names)]
     name = f"{public_id}-trials"
-    return _answer(rows, lambda row: of_trial(row, experiment), columns, kind=kind, name=name)
+    if columns.ASKED not in request.GET:
+        names = [columns.PARAMETER + one for one in experiment.settings.space.columns()]
+        return _answer(rows, lambda row: of_trial(row, experiment), [*TRIAL, *names], kind=kind, name=name)
+    chosen = columns.chosen(request.GET, columns.offered(experiment, metrics=metrics))
+    keys = [*columns.FIXED, *(column.key for column in chosen)]
+    return _answer(rows, lambda row: _shown(row, experiment, keys, metrics), keys, kind=kind, name=name)
+
+
+def _shown(trial: Trial, experiment: Experiment, keys: list[str], metrics: list[str]) -> Record:
+    """A trial with the chosen columns only."""
+    told = of_trial(trial, experiment)
+    told |= _with_prefix(columns.PARAMETER, flat(trial.params))
+    told |= _with_prefix(columns.METRIC, columns.metrics_of(trial, metrics))
+    return {key: told.get(key) for key in keys}
 
 
 # --- rows ------------------------------------------------------------------------------------------------------
@@ -136,11 +149,11 @@ def of_trial(trial: Trial, experiment: Experiment) -> Record:
 
 
 def _answer(
-    rows: QuerySet, told: Callable[..., Record], columns: list[str], *, kind: str, name: str
+    rows: QuerySet, told: Callable[..., Record], names: list[str], *, kind: str, name: str
 ) -> StreamingHttpResponse:
     records = (told(row) for row in _each(rows))
     if kind == "csv":
-        response = StreamingHttpResponse(as_csv(records, columns), content_type="text/csv; charset=utf-8")
+        response = StreamingHttpResponse(as_csv(records, names), content_type="text/csv; charset=utf-8")
     else:
         response = StreamingHttpResponse(as_json(records), content_type="application/json")
     response["Content-Disposition"] = f'attachment; filename="{name}.{kind}"'
@@ -166,19 +179,23 @@ class _Line:
         return line
 
 
-def as_csv(records: Iterable[Record], columns: list[str]) -> Iterator[str]:
+def as_csv(records: Iterable[Record], names: list[str]) -> Iterator[str]:
     """RFC 4180, a chunk at a time. A parameter's column begins with `p.`."""
     writer = csv.writer(_Line())
-    yield writer.writerow(columns)
+    yield writer.writerow(names)
     lines: list[str] = []
     for record in records:
         params = record.pop("parameters", {})
-        cells = {**record, **{trials.PARAMETER + name: value for name, value in flat(params).items()}}
-        lines.append(writer.writerow([cell(cells.get(column)) for column in columns]))
+        cells = {**record, **_with_prefix(columns.PARAMETER, flat(params))}
+        lines.append(writer.writerow([cell(cells.get(name)) for name in names]))
         if len(lines) == AT_ONCE:
             yield "".join(lines)
             lines = []
     yield "".join(lines)
+
+
+def _with_prefix(prefix: str, values: Record) -> Record:
+    return {prefix + name: value for name, value in values.items()}
 
 
 def cell(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import F, FilteredRelation, OrderBy, Q, QuerySet, Sum
@@ -14,7 +14,8 @@ from experiments.access import may
 from experiments.models import Experiment, Trial, TrialState, User, status
 from experiments.search.nested import flat
 
-from . import failures, reruns, words
+from . import columns, failures, reruns, words
+from .columns import PARAMETER, Column
 from .details import find, frame, url_of
 from .live import Live
 from .pages import page_of
@@ -27,7 +28,6 @@ SORTS = {
     "duration": "duration_s",
     "started": "started_at",
 }
-PARAMETER = "p."  # before a parameter's name in ?sort=, so that one may be called "value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Row:
     """A trial as the table shows it."""
 
     trial: Trial
-    values: list[object]
+    cells: list[tuple[Column, object]]  # the value, where it is a parameter's or a further metric's
     is_best: bool
     reason: str
     may_stop: bool
@@ -82,22 +82,23 @@ def index(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
 
 
 def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
-    names = experiment.settings.space.columns()
     wanted = asked(request.GET, experiment)
-    state = wanted.state
-    total = _total(wanted, experiment)
-    trials = wanted.trials.select_related("worker", "rerun_of", "revision").defer(
+    metrics = columns.metrics_asked(request.GET)
+    trials = columns.with_metrics(wanted.trials, metrics)
+    trials = trials.select_related("worker", "rerun_of", "revision").defer(
         "raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw"
     )
+    total = _total(wanted, experiment)
     shown, pager = page_of(request, trials, total=total)
+    offered = columns.offered(experiment, metrics=_metrics_of(shown, also=metrics))
+    chosen = _drawn(columns.chosen(request.GET, offered), shown)
     return {
-        "rows": _rows(shown, experiment, names, request.user),
-        "columns": [
-            {"name": name, "key": PARAMETER + name, "is_num": _is_num(shown, name)} for name in names
-        ],
+        "rows": _rows(shown, experiment, chosen, metrics, request.user),
+        "columns": chosen,
+        "chooser": _chooser(request.GET, offered, chosen),
         "sort": wanted.sort,
-        "chips": _chips(experiment, state),
-        "state": state,
+        "chips": _chips(request.GET, experiment, wanted.state),
+        "state": wanted.state,
         "failure": wanted.failure,
         "group": wanted.group,
         "total": total,
@@ -108,6 +109,37 @@ def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
         "may_add": may(request.user, "add_trial", experiment)
         and status.is_offered("add_trial", experiment.state),
         "bulk": bulk_acts(request.user, experiment),
+    }
+
+
+def _metrics_of(shown: list[Trial], *, also: list[str]) -> list[str]:
+    """The metrics to choose from: what one trial of the page has reported, and those that are in the address."""
+    told = next((trial.pk for trial in shown if trial.last_step is not None), None)
+    return sorted({*columns.metric_names(told), *also})
+
+
+def _drawn(chosen: list[Column], shown: list[Trial]) -> list[Column]:
+    """Columns as this page draws them: numbers to the right, and a line before each kind."""
+    found, kind = [], ""
+    for column in chosen:
+        before, kind = kind, "p" if column.is_parameter else "r" if column in columns.OTHERS else "v"
+        is_num = columns.is_numeric(shown, column.label) if column.is_parameter else column.is_num
+        css = f"rule {column.css}".strip() if before != kind else column.css
+        found.append(replace(column, is_num=is_num, css=css))
+    return found
+
+
+def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> dict[str, object]:
+    """What the form that chooses columns shows and carries along."""
+    keys = {column.key for column in chosen}
+    kept = [(key, value) for key, value in query.items() if key not in (columns.ASKED, "page") and value]
+    return {
+        "columns": [(column, column.key in keys) for column in offered],
+        "shown": len(chosen) + len(columns.FIXED),
+        "total": len(offered) + len(columns.FIXED),
+        "most": columns.MOST if len(offered) > columns.MOST else None,
+        "kept": kept,
+        "is_asked": columns.ASKED in query,
     }
 
 
@@ -173,48 +205,51 @@ def _order(column: str, *, falls: bool) -> OrderBy:
     return F(column).desc(nulls_last=True) if falls else F(column).asc(nulls_last=True)
 
 
-def _rows(trials: list[Trial], experiment: Experiment, names: list[str], user: User) -> list[Row]:
+def _rows(
+    trials: list[Trial], experiment: Experiment, chosen: list[Column], metrics: list[str], user: User
+) -> list[Row]:
     may_stop = may(user, "stop_trial", experiment) and status.is_offered("stop_trial", experiment.state)
     may_rerun = may(user, "rerun", experiment)
     refusals = reruns.why_not(trials, experiment) if may_rerun else {}
     return [
         Row(
             trial=trial,
-            values=[values.get(name) for name in names],
+            cells=_cells(trial, chosen, metrics),
             is_best=trial.number == experiment.best_number,
             reason=words.reason_of(trial),
             may_stop=may_stop and trial.state in (TrialState.WAITING, TrialState.RUNNING),
             may_rerun=may_rerun and refusals.get(trial.number, "-") == "",
             why_not=refusals.get(trial.number, ""),
         )
-        for trial, values in ((trial, flat(trial.params)) for trial in trials)
+        for trial in trials
     ]
 
 
-def _is_num(trials: list[Trial], name: str) -> bool:
-    values = [flat(trial.params).get(name) for trial in trials]
-    return all(
-        isinstance(one, int | float) and not isinstance(one, bool) for one in values if one is not None
-    )
-
-
-def _chips(experiment: Experiment, current: str) -> list[dict[str, object]]:
-    """All states with trials, in their order; and the chosen one even without."""
-    url = url_of(experiment, "experiment-trials")
-    counted = [(state, experiment.count(state)) for state in status.TRIAL_STATES]
-    chips = [
-        {"state": "", "label": "All", "count": trials_of(experiment), "url": url, "is_current": not current}
+def _cells(trial: Trial, chosen: list[Column], metrics: list[str]) -> list[tuple[Column, object]]:
+    values, told = flat(trial.params), columns.metrics_of(trial, metrics)
+    return [
+        (column, values.get(column.label) if column.is_parameter else told.get(column.label))
+        for column in chosen
     ]
-    for state, count in counted:
+
+
+def _chips(query: QueryDict, experiment: Experiment, current: str) -> list[dict[str, object]]:
+    """All states with trials, in their order; and the chosen one even without. Order and columns stay."""
+
+    def url(state: str) -> str:
+        kept = query.copy()
+        for name in ("page", "failure", "state"):
+            kept.pop(name, None)
+        if state:
+            kept["state"] = state
+        return f"{url_of(experiment, 'experiment-trials')}?{kept.urlencode()}".rstrip("?")
+
+    chips = [("", "All", trials_of(experiment))]
+    for state, known in status.TRIAL_STATES.items():
+        count = experiment.count(state)
         if count or state == current:
-            label = status.TRIAL_STATES[state].label
-            chips.append(
-                {
-                    "state": state,
-                    "label": label,
-                    "count": count,
-                    "url": f"{url}?state={state}",
-                    "is_current": state == current,
-                }
-            )
-    return chips
+            chips.append((state, known.label, count))
+    return [
+        {"state": state, "label": label, "count": count, "url": url(state), "is_current": state == current}
+        for state, label, count in chips
+    ]

@@ -51,11 +51,16 @@ def test_tables_and_files_have_a_column_for_each_nested_value(deep, page):
     """TD-X6 NNI-S1: layer is the name, layer/size its value; what was not drawn is empty; they sort."""
     assert TrialParameter.objects.filter(experiment=deep, name="layer", text="Conv").exists()
     answer = page("experiment-trials", deep, "?sort=p.layer/size")
-    assert [one["name"] for one in answer.context["columns"]] == ["layer", "layer/size", "lr"]
-    sizes = [row.values[1] for row in answer.context["rows"]]
+    names = [column.label for column in answer.context["columns"] if column.is_parameter]
+    assert names == ["layer", "layer/size", "lr"]
+    rows = [
+        {column.label: cell for column, cell in row.cells if column.is_parameter}
+        for row in answer.context["rows"]
+    ]
+    sizes = [row["layer/size"] for row in rows]
     drawn = [size for size in sizes if size is not None]
     assert drawn and drawn == sorted(drawn) and sizes[-1] is None
-    assert {row.values[0] for row in answer.context["rows"]} == {"Conv", "Empty"}
+    assert {row["layer"] for row in rows} == {"Conv", "Empty"}
     lines = b"".join(page("trials-csv", deep).streaming_content).decode().splitlines()
     assert lines[0].endswith("p.layer,p.layer/size,p.lr")
     records = json.loads(b"".join(page("trials-json", deep).streaming_content))

@@ -1,0 +1,132 @@
+"""The columns of the trials table: which there are, and which of them an address asks for.
+
+`?columns=value&columns=p.lr` names them as the files do (docs/exports.md). Number and state are always there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.db import connection
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import QueryDict
+
+from experiments.models import Experiment, Point, Trial
+from experiments.search.nested import flat
+
+ASKED = "columns"  # in the address
+FIXED = ("number", "state")
+PARAMETER = "p."  # before a parameter's name, so that one may be called "value"
+METRIC = "m."  # before the name of a metric that is not the objective
+MOST = 60  # columns of a table; of more parameters the first ones, the others when they are asked for
+MOST_METRICS = 12  # of a table: each is looked up for each row
+MOST_NAMES = 30  # of metrics that are offered
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: `key` in the address and in files, `label` in the head, `sort` what `?sort=` calls it."""
+
+    key: str
+    label: str
+    sort: str = ""
+    first: str = ""  # "-": the first click sorts it falling
+    is_num: bool = False
+    is_usual: bool = False  # shown when the address asks for none
+    css: str = ""
+
+    @property
+    def is_parameter(self) -> bool:
+        return self.key.startswith(PARAMETER)
+
+    @property
+    def is_metric(self) -> bool:
+        """One beside the objective?"""
+        return self.key.startswith(METRIC)
+
+
+# fmt: off
+OTHERS = (
+    Column("duration_s", "Time", sort="duration", first="-", is_num=True, is_usual=True),
+    Column("started_at", "Started", sort="started", first="-", is_usual=True),
+    Column("ended_at", "Ended"),
+    Column("worker", "Worker", is_usual=True),
+    Column("revision", "Rev.", is_num=True, is_usual=True, css="col-low"),
+    Column("peak_memory_bytes", "Peak memory", is_num=True),
+    Column("cpu_s", "CPU time", is_num=True),
+)
+# fmt: on
+
+
+def offered(experiment: Experiment, metrics: Iterable[str] = ()) -> list[Column]:
+    """What there is to choose from, in the order of the table. `metrics`: those that trials have reported."""
+    objective = experiment.metric
+    names = experiment.settings.space.columns()
+    room = MOST - 1 - sum(column.is_usual for column in OTHERS)
+    return [
+        Column("value", objective, sort="value", first="-", is_num=True, is_usual=True),
+        *(Column(METRIC + name, name, is_num=True) for name in metrics if name != objective),
+        *(
+            Column(key, name, sort=key, is_usual=place < room)
+            for place, name in enumerate(names)
+            for key in [PARAMETER + name]
+        ),
+        *OTHERS,
+    ]
+
+
+def chosen(query: QueryDict, columns: Sequence[Column]) -> list[Column]:
+    """Those that the address asks for, in the order of the table; without a wish the usual ones."""
+    if ASKED not in query:
+        return [column for column in columns if column.is_usual]
+    wanted = set(query.getlist(ASKED))
+    found = [column for column in columns if column.key in wanted]
+    too_many = {column.key for column in [one for one in found if one.is_metric][MOST_METRICS:]}
+    return [column for column in found if column.key not in too_many][:MOST]
+
+
+def metrics_asked(query: QueryDict) -> list[str]:
+    """The names of the metrics in the address, whether or not a trial of this page has reported them."""
+    names = (key.removeprefix(METRIC) for key in query.getlist(ASKED) if key.startswith(METRIC))
+    # PostgreSQL takes no NUL, not even to look for it.
+    return [name for name in dict.fromkeys(names) if name and "\0" not in name][:MOST_METRICS]
+
+
+def with_metrics(trials: QuerySet[Trial], names: Sequence[str]) -> QuerySet[Trial]:
+    """Trials with the last value of each of these metrics: `metric_0` of the first. One look into an index for each."""
+    return trials.annotate(
+        **{
+            f"metric_{place}": Subquery(
+                Point.objects.filter(trial=OuterRef("pk"), name=name).order_by("-step").values("value")[:1]
+            )
+            for place, name in enumerate(names)
+        }
+    )
+
+
+def metrics_of(trial: Trial, names: Sequence[str]) -> dict[str, float | None]:
+    """The values of a trial `with_metrics`, by name."""
+    return {name: getattr(trial, f"metric_{place}") for place, name in enumerate(names)}
+
+
+def metric_names(trial_pk: int | None) -> list[str]:
+    """The metrics that a trial has reported, at most `MOST_NAMES`. Reads one row for each, not its 100,000 points."""
+    table = Point._meta.db_table
+    sql = f"""WITH RECURSIVE found(name) AS (
+            SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s)
+            UNION ALL
+            SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s AND name > found.name)
+            FROM found WHERE found.name IS NOT NULL
+        ) SELECT name FROM found WHERE name IS NOT NULL LIMIT {MOST_NAMES}"""  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [trial_pk, trial_pk])
+        return [name for (name,) in cursor.fetchall()]
+
+
+def is_numeric(trials: Sequence[Trial], name: str) -> bool:
+    """Are all values of this parameter numbers?"""
+    values = [flat(trial.params).get(name) for trial in trials]
+    return all(
+        isinstance(one, int | float) and not isinstance(one, bool) for one in values if one is not None
+    )

@@ -1,0 +1,56 @@
+"""Choosing the columns of the trials table in a real browser: by keyboard, while rows arrive, and without script."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+from playwright.sync_api import Page, expect
+
+from experiments.models import Outcome
+from tests.browser.conftest import PHONE, is_wider_than_its_window
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+def heads(page: Page) -> list[str]:
+    return page.locator("thead th").all_inner_texts()
+
+
+def test_columns_are_chosen_by_keyboard_while_rows_arrive(open_as, running, bob, broker):
+    """TD-X6: the menu stays open and the ticks stay when the table is drawn anew; the choice is in the address."""
+    experiment = running()
+    page = open_as(bob, reverse("experiment-trials", args=["lab", experiment.public_id]) + "?sort=number")
+    opener = page.get_by_role("button", name="Columns")
+    opener.focus()
+    page.keyboard.press("Enter")
+    menu = page.get_by_role("form", name="Columns")
+    menu.get_by_label("layers").focus()
+    page.keyboard.press("Space")
+    menu.get_by_label("CPU time").focus()
+    page.keyboard.press("Space")
+    trial = experiment.trials.get(number=1)
+    trial.settle(Outcome(exit_code=0, value=0.8125, cpu_s=7.5), claim=trial.claim)
+    expect(page.locator("tr[data-key=trial-1]")).to_contain_text("0.8125")
+    expect(menu.get_by_label("layers")).not_to_be_checked()
+    expect(menu.get_by_label("CPU time")).to_be_checked()
+    expect(menu.get_by_label("CPU time")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("tr[data-key=trial-1]")).to_contain_text("7.5 s")
+    assert "layers" not in heads(page) and "sort=number&columns=number" in page.url
+    opener.click()
+    page.get_by_role("link", name="Show the usual ones").click()
+    expect(page.locator("thead")).to_contain_text("layers")
+    assert page.url.endswith("?sort=number")
+
+
+def test_columns_are_chosen_on_a_phone_without_script(open_as, running, carol, broker):
+    experiment = running()
+    url = reverse("experiment-trials", args=["lab", experiment.public_id])
+    page = open_as(carol, url, PHONE, java_script_enabled=False)
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_label("Peak memory").check()
+    page.get_by_label("Worker").uncheck()
+    assert page.get_by_role("button", name="Show these columns").is_visible()
+    page.get_by_role("button", name="Show these columns").click()
+    expect(page.locator("thead")).to_contain_text("Peak memory")
+    assert "Worker" not in heads(page) and not is_wider_than_its_window(page)
