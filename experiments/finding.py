@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import connection
 from django.db.models import BooleanField, Case, Expression, F, Func, IntegerField, Q, Value, When
-from django.db.models.functions import Collate
+from django.db.models.functions import Coalesce, Collate
 
 from experiments.models import ExperimentState, Worker, status
 from experiments.models.experiment import ExperimentQuerySet, fold
@@ -59,6 +59,19 @@ def in_need() -> Q:
         | Q(state=ExperimentState.PAUSED) & ~Q(reason="")
         | Q(state=ExperimentState.PENDING) & is_stuck
     )
+
+
+def touched_at() -> Expression:
+    """When somebody or its end last changed it. What its trials do meanwhile does not count: in a list of what is
+    recent rows would change places all the time."""
+    is_active = Q(state__in=status.ACTIVE)
+    return Case(When(is_active, then=Coalesce("enqueued_at", "updated_at")), default=F("updated_at"))
+
+
+def lately() -> tuple[Expression, ...]:
+    """The order of what is recent: what is active, then what was touched last."""
+    is_over = Case(When(state__in=status.ACTIVE, then=0), default=1, output_field=IntegerField())
+    return is_over.asc(), touched_at().desc(), F("pk").desc()
 
 
 def served_queues() -> set[str]:

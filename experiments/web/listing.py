@@ -169,7 +169,7 @@ class Page:
         found = asked.ordered(matching).select_related("workspace", "project", "creator", "queue")
         shown = list(found.defer("description", "properties")[self.offset : self.offset + asked.size])
         compute = Compute({one.queue_id for one in shown if one.is_active and one.queue_id})
-        self.rows = [_row(experiment, user=user, compute=compute) for experiment in shown]
+        self.rows = [row(experiment, user=user, compute=compute) for experiment in shown]
 
     @property
     def is_active(self) -> bool:
@@ -222,7 +222,8 @@ class Page:
         return self.asked.url(page=self.last) if self.asked.page < self.last - PAGES_AROUND else None
 
 
-def _row(experiment: Experiment, *, user: User, compute: Compute) -> Row:
+def row(experiment: Experiment, *, user: User, compute: Compute) -> Row:
+    """Give the experiment with its workspace, project, creator and queue."""
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
     likely, more = _acts(experiment, user)
     return Row(

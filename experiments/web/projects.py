@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from experiments import finding
 from experiments.access import learn_roles, may, require
 from experiments.models import Experiment, ExperimentState, Invalid, Project, Refused, User, Workspace
 
@@ -34,12 +35,12 @@ class Sums:
     running: int = 0
     completed: int = 0  # in the last 24 hours
     compute_s: float = 0
-    updated_at: datetime | None = None
+    touched_at: datetime | None = None
     alive: int = 0  # trials that run
     waiting: int = 0  # trials that wait
 
     def __add__(self, other: Sums) -> Sums:
-        moments = [one.updated_at for one in (self, other) if one.updated_at]
+        moments = [one.touched_at for one in (self, other) if one.touched_at]
         return Sums(
             self.total + other.total,
             self.running + other.running,
@@ -73,7 +74,7 @@ def cards(user: User, rooms: Collection[Workspace]) -> list[Card]:
             running=Count("pk", filter=Q(state=ExperimentState.RUNNING)),
             completed=Count("pk", filter=Q(state=ExperimentState.COMPLETED, ended_at__gt=now - RECENTLY)),
             compute_s=Sum("compute_s"),
-            updated_at=Max("updated_at"),
+            touched_at=Max(finding.touched_at()),
             alive=Sum("running_count") + Sum("stopping_count"),
             waiting=Sum("waiting_count"),
         )

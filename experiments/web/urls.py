@@ -13,6 +13,7 @@ from . import (
     experiment,
     experiments,
     exports,
+    home,
     members,
     passwords,
     patterns,
@@ -35,13 +36,13 @@ ONE = E + "<slug:public_id>/"
 TRIAL = ONE + "trials/<int:number>/"
 
 urlpatterns = [
-    path("", workspaces.home, name="home"),
+    path("", home.everywhere, name="home"),
     path("sign-in/", passwords.SignIn.as_view(), name="sign-in"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
     path("enter/<str:token>/", session.enter, name="enter"),
     path("workspaces/", workspaces.index, name="workspaces"),
     path("patterns/", patterns.show, name="patterns"),
-    path("w/<slug:workspace>/", workspaces.show, name="workspace"),
+    path("w/<slug:workspace>/", home.show, name="workspace"),
     path("projects/", projects.everywhere, name="projects-everywhere"),
     path(W + "projects/", projects.index, name="projects"),
     path(W + "projects/new/", projects.new, name="project-new"),

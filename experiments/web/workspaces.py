@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_safe
 
@@ -15,14 +15,6 @@ from experiments.models import Experiment, ExperimentState, Role, Workspace
 def find(request: HttpRequest, slug: str) -> Workspace:
     """The workspace of an address, if it exists for this person; else 404."""
     return get_object_or_404(Workspace.objects.visible_to(request.user), slug=slug)
-
-
-@login_required
-@require_safe
-def home(request: HttpRequest) -> HttpResponse:
-    """The experiments of the only workspace, else the list of mine."""
-    mine = list(Workspace.objects.visible_to(request.user)[:2])
-    return redirect("experiments", mine[0].slug) if len(mine) == 1 else redirect("workspaces")
 
 
 @login_required
@@ -50,13 +42,6 @@ def index(request: HttpRequest) -> HttpResponse:
     return render(
         request, "workspaces/index.html", {"nav": "workspaces", "rows": rows, "add_url": _add_url(request)}
     )
-
-
-@login_required
-@require_safe
-def show(request: HttpRequest, workspace: str) -> HttpResponse:
-    """A workspace's home: its experiments."""
-    return redirect("experiments", find(request, workspace).slug)
 
 
 def _add_url(request: HttpRequest) -> str:

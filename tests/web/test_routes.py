@@ -50,13 +50,13 @@ ACTED = "302 404 403 302 302"
 
 TOLD = {
     "healthz": Route(get="200", post="200"),
-    "home": Route(get="302", post=ONLY_LOOKS),
+    "home": Route(get="302 200 302 302 302", post=ONLY_LOOKS),  # whoever has one workspace is led there
     "sign-in": Route(get="200 302 302 302 302", post="200 302 302 302 302"),
     "sign-out": Route(get="405", post="302"),
     "enter": Route(get="200", post="302 410 410 410 410"),  # it works once
     "patterns": Route(get="404", post="404"),  # in debug only
     "workspaces": Route(get="302 200 200 200 200", post=ONLY_LOOKS),
-    "workspace": Route(get="302 404 302 302 302", post=ONLY_LOOKS),
+    "workspace": Route(get=SEES, post=ONLY_LOOKS),
     "trash": Route(get="302 404 403 403 200", post=ONLY_LOOKS),
     "trash-restore": Route(get=ONLY_LOOKS, post="302 404 403 403 302"),
     "experiments": Route(get=SEES, post=ONLY_LOOKS),
