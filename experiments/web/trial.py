@@ -115,9 +115,11 @@ def _curve(request: HttpRequest, trial: Trial, url: str) -> dict[str, object]:
         .values_list("name", flat=True)
         .distinct()[:MOST_METRICS]
     )
-    objective = trial.experiment.metric
+    objective, asked = trial.experiment.metric, request.GET.get("metric", "")
+    if len(names) == MOST_METRICS:  # these two are among them, however late in the alphabet
+        wanted = Point.objects.filter(trial=trial, name__in=[objective, asked.replace("\0", "")])
+        names = list({*names, *wanted.values_list("name", flat=True).distinct()})
     names.sort(key=lambda name: (name != objective, name))
-    asked = request.GET.get("metric", "")
     metric = asked if asked in names else (names[0] if names else objective)
     if not names:
         return {"metrics": [], "metric": metric, "chart": None}

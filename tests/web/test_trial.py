@@ -194,6 +194,17 @@ def test_other_metrics_are_a_link_away(taken, bob):
     assert "0.200000" in page_of(bob, taken, "?show=data")
 
 
+def test_among_many_metrics_the_objective_comes_first_and_each_can_be_asked_for(taken, bob):
+    """CML-T1: however late in the alphabet they stand."""
+    for number in range(40):
+        report(taken, f"a{number:02}", [1.0])
+    report(taken, "accuracy", [0.5])
+    html = page_of(bob, taken)
+    assert "<h2>accuracy</h2>" in html and "a29" in html and "a35" not in html
+    assert "<h2>a35</h2>" in page_of(bob, taken, "?metric=a35")
+    assert "<h2>accuracy</h2>" in page_of(bob, taken, "?metric=%00")
+
+
 def test_a_long_curve_keeps_its_extremes_and_its_end(taken, bob):
     """100,000 points are not drawn one by one; the best among them is."""
     values = [0.5] * 20_000
