@@ -11,7 +11,7 @@ from statistics import quantiles
 from django.utils import timezone
 
 from experiments.models import Experiment, Queue, Settings, TrialState, Worker, status
-from experiments.models.experiment import PROPOSAL_FIELDS
+from experiments.models.configured import PROPOSAL_FIELDS
 from experiments.search import engine
 from experiments.search.checks import filled
 from experiments.search.engine import Past, Problem

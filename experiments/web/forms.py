@@ -16,7 +16,7 @@ from django.forms.utils import ErrorDict
 
 from experiments import finding
 from experiments.models import Experiment, Invalid, Project, Queue, Settings, User, Workspace
-from experiments.models.experiment import Visibility
+from experiments.models.described import Visibility
 from experiments.search import early, engine
 from experiments.search.checks import Argument
 from experiments.search.space import Space, SpaceError, parse_text
