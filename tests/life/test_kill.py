@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from experiments.models import Experiment, Trial, User
+from experiments.search import engine
+from experiments.search.engine import Past, Problem
 from tests.support.crew import Crew
 from tests.support.valkey import Valkey
 from tests.support.waiting import eventually
@@ -198,6 +200,60 @@ def test_a_killed_broker_comes_back_empty_and_the_search_goes_on(
     assert experiment.failed_count == 0
 
 
+@pytest.mark.soak
+def test_after_a_stop_and_after_kill_9_of_everything_numbers_and_history_go_on(
+    crew: Crew, search: Callable[..., Experiment], broker: Valkey, alice: User, tmp_path: Path
+) -> None:
+    """NNI-S3 TD-X8: whatever was in memory is gone, twice; each proposal is what all results before it lead to."""
+
+    def kill_everything() -> None:
+        keepers = [_keeper_of(worker.pid)]
+        for pid in [control.pid, worker.pid, broker.process.pid, *keepers]:
+            os.kill(pid, signal.SIGKILL)
+        for process in (control, worker, broker.process):
+            process.wait()
+        broker.start()
+        broker.wipe()
+
+    def have_succeeded(count: int) -> bool:
+        return experiment.trials.filter(state="succeeded").count() >= count
+
+    control, worker = crew.control(), crew.worker()
+    experiment = search(
+        trials=10,
+        seconds=0.5,
+        concurrency=1,
+        algorithm="TPE",
+        algorithm_arguments={"n_startup_trials": 2},
+        seed=3,
+    )
+    eventually(lambda: have_succeeded(3), within=60, what="three results")
+    victim = running(experiment)[0]
+    kill_everything()
+    control, worker = crew.control(), crew.worker()
+    eventually(lambda: have_succeeded(5), within=60, what="two more results")
+    assert not _lives(victim.pid)
+    experiment.refresh_from_db()
+    experiment.stop(by=alice)
+    assert ended(experiment).state == "stopped"
+    kill_everything()
+    control, worker = crew.control(), crew.worker()
+    experiment.refresh_from_db()
+    experiment.resume(by=alice)
+    assert ended(experiment).reason == "max trials reached"
+
+    trials = list(experiment.trials.order_by("number"))
+    assert [trial.number for trial in trials] == list(range(1, len(trials) + 1))
+    proposals = [trial for trial in trials if trial.source == "proposal"]
+    assert len(proposals) == experiment.proposed_count == 10
+    victim.refresh_from_db()
+    assert victim.failure == "worker_lost" and victim.reruns.get().state == "succeeded"
+    for trial in proposals:
+        assert trial.params == _proposed(experiment, trial.ordinal, trials[: trial.number - 1]), trial
+    last = proposals[-1]
+    assert last.params != _proposed(experiment, last.ordinal, [])
+
+
 def test_an_orderly_shutdown_takes_the_same_path(
     crew: Crew, search: Callable[..., Experiment], tmp_path: Path
 ) -> None:
@@ -340,3 +396,28 @@ def _keeper_of(pid: int) -> int:
     children = Path(f"/proc/{pid}/task").glob("*/children")
     pids = [int(child) for path in children for child in path.read_text().split()]
     return next(child for child in pids if b"keeper.py" in Path(f"/proc/{child}/cmdline").read_bytes())
+
+
+def _proposed(experiment: Experiment, ordinal: int, before: list[Trial]) -> dict:
+    """What the algorithm proposes when these trials were all that was there."""
+    settings = experiment.settings
+    problem = Problem(
+        space=settings.searched,
+        algorithm=settings.algorithm,
+        arguments=settings.algorithm_arguments,
+        seed=settings.seed,
+        direction=settings.direction,
+    )
+    past = [
+        Past(
+            ordinal=trial.ordinal,
+            number=trial.number,
+            raw=trial.raw,
+            key=settings.space.key(trial.params),
+            state="done" if trial.state == "succeeded" else "void",
+            value=trial.value,
+            attrs=trial.sampler_attrs,
+        )
+        for trial in before
+    ]
+    return engine.propose(problem, past, [ordinal])[0].shown

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.support.processes import ROOT, free_port, manage
-from tests.trialdeck.conftest import configured
+from tests.trialdeck.conftest import Deck, configured
 from trialdeck import Experiment, errors
 
 MAKE = """
@@ -45,21 +45,31 @@ def test_an_unknown_trial(deck):
             assert error.value.status == 404
 
 
-def test_a_wrong_or_expired_token(deck):
-    env = {**os.environ, "TRIALDECK_DATA": str(deck.home / "data")}
+@pytest.fixture(scope="module")
+def expired(_deck: Deck) -> str:
+    """A token that has expired; beside it, a queue `lonely` that no worker serves."""
+    env = {**os.environ, "TRIALDECK_DATA": str(_deck.home / "data")}
     env.pop("DATABASE_URL", None)
     made = manage("shell", "--no-imports", "-c", MAKE, env=env)
     assert made.returncode == 0, made.stderr
-    for token, said in (("td_wrong", "wrong"), (made.stdout.strip(), "expired")):
+    return made.stdout.strip()
+
+
+def test_a_wrong_or_expired_token(deck, expired):
+    for token, said in (("td_wrong", "wrong"), (expired, "expired")):
         with pytest.raises(errors.Unauthorized, match=said) as error:
             Experiment.connect(deck.port, deck.first.id, token=token)
         assert error.value.status == 401
-    # No worker serves that queue: nothing is started.
+
+
+def test_no_worker_serves_the_queue(deck, expired):
+    """NNI-E3: nothing is started, and nothing is left of it."""
     lonely = configured("lonely", queue="lonely")
     with pytest.raises(
         errors.Refused, match="No worker serves the queue lonely.*manage.py worker --queue lonely"
-    ):
+    ) as error:
         lonely.start(deck.port)
+    assert error.value.status == 409
     assert lonely.id is None
     names = [one["experimentName"] for one in deck.first.get_all_experiments_metadata()]
     assert "lonely" not in names
