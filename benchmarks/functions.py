@@ -1,0 +1,151 @@
+"""Standard functions to be minimized, with search spaces in NNI's dialect: flat, mixed, nested.
+
+Each has the space that somebody began with, too (`before`): too small, too large, or without what turns out best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Function:
+    """`of` gives the value for a trial's parameters; `least` is the smallest there is in `space`."""
+
+    name: str
+    of: Callable[[Mapping], float]
+    space: dict
+    before: dict
+    least: float = 0.0
+    is_flat: bool = True  # numbers only
+    is_nested: bool = False
+
+
+def uniform(low: float, high: float) -> dict:
+    return {"_type": "uniform", "_value": [low, high]}
+
+
+def choice(*values: object) -> dict:
+    return {"_type": "choice", "_value": list(values)}
+
+
+def branin(p: Mapping) -> float:
+    """Branin (1972); three minima of 0.397887."""
+    x, y = p["x"], p["y"]
+    bend = y - 5.1 / (4 * math.pi**2) * x**2 + 5 / math.pi * x - 6
+    return bend**2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
+
+
+def hartmann(p: Mapping) -> float:
+    """Hartmann (1973) in six dimensions; the minimum is -3.32237."""
+    weights = (1.0, 1.2, 3.0, 3.2)
+    steepness = (
+        (10, 3, 17, 3.5, 1.7, 8),
+        (0.05, 10, 17, 0.1, 8, 14),
+        (3, 3.5, 1.7, 10, 17, 8),
+        (17, 8, 0.05, 10, 0.1, 14),
+    )
+    centres = (
+        (0.1312, 0.1696, 0.5569, 0.0124, 0.8283, 0.5886),
+        (0.2329, 0.4135, 0.8307, 0.3736, 0.1004, 0.9991),
+        (0.2348, 0.1451, 0.3522, 0.2883, 0.3047, 0.6650),
+        (0.4047, 0.8828, 0.8732, 0.5743, 0.1091, 0.0381),
+    )
+    return -sum(
+        weight * math.exp(-sum(a * (x - c) ** 2 for a, c, x in zip(steep, at, p.values(), strict=True)))
+        for weight, steep, at in zip(weights, steepness, centres, strict=True)
+    )
+
+
+def rosenbrock(p: Mapping) -> float:
+    """Rosenbrock (1960): a bent valley, whose end is 0 at (1, 1, 1, 1)."""
+    return _valley(list(p.values()))
+
+
+def _valley(x: Sequence[float]) -> float:
+    return sum(100 * (b - a * a) ** 2 + (1 - a) ** 2 for a, b in zip(x, x[1:], strict=False))
+
+
+def training(p: Mapping) -> float:
+    """As the loss of a training: the best learning rate depends on the optimizer, which is a choice; least 0."""
+    penalty, best = {"sgd": (0.6, -1.0), "adam": (0.0, -3.0), "rmsprop": (0.2, -3.5), "lbfgs": (1.0, -0.5)}[
+        p["optimizer"]
+    ]
+    rate = (math.log10(p["lr"]) - best) ** 2
+    size = 0.1 * (p["layers"] - 5) ** 2 + 4 * (p["dropout"] - 0.3) ** 2
+    return penalty + 0.5 * rate + size + (p["momentum"] - 0.9) ** 2
+
+
+def models(p: Mapping) -> float:
+    """Three kinds of model, each with parameters of its own, one of them nested once more; least 0, by the net."""
+    model = p["model"]
+    if model["_name"] == "linear":
+        return 1.5 + 0.2 * (math.log10(model["alpha"]) + 1) ** 2
+    if model["_name"] == "forest":
+        return 0.6 + 0.02 * (model["depth"] - 8) ** 2 + 0.5 * (model["share"] - 0.6) ** 2
+    act = model["act"]
+    leak = 0.3 if act["_name"] == "relu" else 2 * (act["slope"] - 0.2) ** 2
+    scaled = 0.0 if p["scaler"] == "standard" else 0.3
+    return 0.5 * (math.log10(model["lr"]) + 2.5) ** 2 + 3 * (model["dropout"] - 0.4) ** 2 + leak + scaled
+
+
+LINEAR = {"_name": "linear", "alpha": {"_type": "loguniform", "_value": [1e-4, 10]}}
+FOREST = {"_name": "forest", "depth": {"_type": "randint", "_value": [1, 20]}, "share": uniform(0.1, 1)}
+NET = {
+    "_name": "net",
+    "lr": {"_type": "loguniform", "_value": [1e-5, 1]},
+    "dropout": uniform(0, 0.9),
+    "act": choice({"_name": "relu"}, {"_name": "leaky", "slope": uniform(0, 1)}),
+}
+SCALER = choice("none", "standard", "minmax")
+TRAINING = {
+    "lr": {"_type": "loguniform", "_value": [1e-5, 1]},
+    "layers": {"_type": "randint", "_value": [1, 11]},
+    "dropout": {"_type": "quniform", "_value": [0, 0.8, 0.1]},
+    "momentum": uniform(0, 1),
+    "optimizer": choice("sgd", "adam", "rmsprop", "lbfgs"),
+}
+
+FUNCTIONS = (
+    Function(
+        "Branin",
+        branin,
+        space={"x": uniform(-5, 10), "y": uniform(0, 15)},
+        before={"x": uniform(-5, 6), "y": uniform(5, 15)},
+        least=0.397887,
+    ),
+    Function(
+        "Hartmann 6",
+        hartmann,
+        space={name: uniform(0, 1) for name in "abcdef"},
+        before={name: uniform(0.25, 1) for name in "abcdef"},
+        least=-3.32237,
+    ),
+    Function(
+        "Rosenbrock 4",
+        rosenbrock,
+        space={name: uniform(-2, 2) for name in "abcd"},
+        before={name: uniform(-5, 10) for name in "abcd"},
+    ),
+    Function(
+        "training (mixed)",
+        training,
+        space=TRAINING,
+        before={
+            **TRAINING,
+            "lr": {"_type": "loguniform", "_value": [1e-5, 1e-3]},
+            "optimizer": choice("sgd", "rmsprop"),
+        },
+        is_flat=False,
+    ),
+    Function(
+        "models (nested)",
+        models,
+        space={"model": choice(LINEAR, FOREST, NET), "scaler": SCALER},
+        before={"model": choice(LINEAR, FOREST), "scaler": SCALER},
+        is_flat=False,
+        is_nested=True,
+    ),
+)

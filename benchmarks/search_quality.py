@@ -1,0 +1,300 @@
+"""How good a search is: the same number of trials here, in a study of Optuna's, and at random, over many seeds.
+
+    python -m benchmarks.search_quality [--quick] [--seeds 40] [--trials 60] [--only Branin TPE "8 at a time"] [--pg]
+
+Ours take the real path, but for processes: rows in a database, conducted, lined up, taken and settled; now and then
+everything is forgotten, as by a restart. Optuna's study is one object that lives from the first trial to the last,
+with the same sampler and Optuna's own defaults. The ways:
+
+- 1 at a time;
+- 8 at a time: suggestions are made ahead, and whichever running trial ends next, by the seed, has the next result;
+- edited: after half of the trials the space is changed; in Optuna's place somebody makes a new study of the new space
+  and adds the trials that still fit.
+
+What counts is the best value found, as its distance from the minimum: median and quartiles over the seeds, of which
+Optuna and chance, which cost next to nothing, have three times as many. Ours is "worse" when a one-sided Mann-Whitney
+test says so at p < 0.01: of a hundred lines one is expected to, by chance alone, and is to be repeated with other
+seeds. The status is 1 when a line is worse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from random import Random
+from typing import Any
+
+import optuna
+from scipy.stats import mannwhitneyu
+
+from benchmarks.functions import FUNCTIONS, Function
+from benchmarks.stage import machine, stage
+from tests.support.valkey import Valkey
+
+WORSE_P = 0.01
+RIVALS = 3  # as many seeds for those that cost little
+FORGETS_EVERY = 7  # results
+WAYS = {"1 at a time": (1, False), "8 at a time": (8, False), "edited": (1, True)}  # concurrency, is edited
+
+Sampler = Callable[..., optuna.samplers.BaseSampler]
+SAMPLERS: dict[str, Sampler] = {
+    "TPE": optuna.samplers.TPESampler,
+    "QMC": partial(optuna.samplers.QMCSampler, warn_independent_sampling=False),
+    "Random": optuna.samplers.RandomSampler,
+    "CMA-ES": partial(optuna.samplers.CmaEsSampler, warn_independent_sampling=False),
+    "NSGA-II": optuna.samplers.NSGAIISampler,
+    "GP": optuna.samplers.GPSampler,
+    "Evolution": optuna.samplers.RandomSampler,  # NNI's, and the next one too: Optuna has nothing like them
+    "Anneal": optuna.samplers.RandomSampler,
+}
+FLAT_ONLY = ("CMA-ES",)
+NOT_NESTED = ("NSGA-II", "GP")
+TIMES = {"CMA-ES": 3, "NSGA-II": 5, "Evolution": 5, "Anneal": 3}  # as many trials: they need more to begin
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table."""
+
+    function: Function
+    way: str
+    algorithm: str
+    trials: int
+
+    @property
+    def concurrency(self) -> int:
+        return WAYS[self.way][0]
+
+    @property
+    def is_edited(self) -> bool:
+        return WAYS[self.way][1]
+
+    @property
+    def first_space(self) -> dict:
+        return self.function.before if self.is_edited else self.function.space
+
+    def __str__(self) -> str:
+        return f"{self.function.name}, {self.algorithm}, {self.way}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="TPE on three functions, about a minute")
+    parser.add_argument("--seeds", type=int, help="how often each line is repeated (default: 40; quick: 8)")
+    parser.add_argument("--first-seed", type=int, default=1, help="to repeat a line with other seeds")
+    parser.add_argument("--trials", type=int, help="of each search (default: 60; quick: 30)")
+    parser.add_argument("--only", nargs="+", default=[], help="lines with these words, all of them")
+    parser.add_argument("--pg", action="store_true", help="PostgreSQL (an embedded one) instead of SQLite")
+    options = parser.parse_args()
+    seeds = range(options.first_seed, options.first_seed + (options.seeds or (8 if options.quick else 40)))
+    trials = options.trials or (30 if options.quick else 60)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with stage(uses_postgres=options.pg) as data:
+        prepare()
+        print(
+            machine(uses_postgres=options.pg), f"Optuna {optuna.__version__}", f"{len(seeds)} seeds", sep=", "
+        )
+        print(HEAD, flush=True)
+        began, worse = time.monotonic(), 0
+        for case in cases(trials, is_quick=options.quick):
+            if all(word.casefold() in str(case).casefold() for word in options.only):
+                worse += report(case, seeds)
+                Valkey(data).wipe()  # nobody reads the nudges
+        print(f"\n{worse} worse; {time.monotonic() - began:.0f} s")
+    return 1 if worse else 0
+
+
+def cases(trials: int, *, is_quick: bool) -> list[Case]:
+    if is_quick:
+        some = [function for function in FUNCTIONS if function.name not in ("Hartmann 6", "Rosenbrock 4")]
+        return [Case(function, way, "TPE", trials) for function in some for way in WAYS]
+    return [
+        Case(function, way, algorithm, trials * TIMES.get(algorithm, 1))
+        for algorithm in SAMPLERS
+        if algorithm != "GP" or find_spec("torch")
+        for function in FUNCTIONS
+        if function.is_flat or algorithm not in FLAT_ONLY
+        if not function.is_nested or algorithm not in NOT_NESTED
+        for way in WAYS
+    ]
+
+
+# --- what is found -----------------------------------------------------------------------------------------
+
+HEAD = """
+| function | trials | way | algorithm | Trialdeck | Optuna | at random | ratio to Optuna | p | |
+|---|---|---|---|---|---|---|---|---|---|"""
+
+
+def report(case: Case, seeds: range) -> bool:
+    """Prints one line; True when ours is worse."""
+    ours = [distance(case, ours_of(case, seed)) for seed in seeds]
+    theirs, chance = (
+        [distance(case, theirs_of(case, seed, sampler)) for seed in more_than(seeds)]
+        for sampler in (SAMPLERS[case.algorithm], SAMPLERS["Random"])
+    )
+    p = float(mannwhitneyu(ours, theirs, alternative="greater").pvalue)
+    is_worse = p < WORSE_P
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    words = (
+        case.function.name,
+        str(case.trials),
+        case.way,
+        case.algorithm,
+        *(spread(found) for found in (ours, theirs, chance)),
+        f"{ratio:.2f}",
+        f"{p:.2f}" if p >= WORSE_P else f"{p:.4f}",
+        "worse" if is_worse else "not worse",
+    )
+    print("| " + " | ".join(words) + " |", flush=True)
+    return is_worse
+
+
+def more_than(seeds: range) -> range:
+    return range(seeds.start, seeds.start + RIVALS * len(seeds))
+
+
+def distance(case: Case, values: list[float]) -> float:
+    """From the minimum, of the best value found."""
+    assert len(values) == case.trials
+    return max(min(values) - case.function.least, 0.0)
+
+
+def spread(found: list[float]) -> str:
+    low, middle, high = statistics.quantiles(found, n=4, method="inclusive")
+    return f"{middle:.2g} ({low:.2g} to {high:.2g})"
+
+
+# --- ours --------------------------------------------------------------------------------------------------
+
+
+def prepare() -> None:
+    from experiments.models import Queue, User, Worker, Workspace
+
+    Queue.default()
+    Workspace.open("bench", owner=User.objects.create_superuser("bench"))
+    Worker.register("bench", host="here", pid=1, queues=["default"], slots=8, lease_s=15)
+
+
+def ours_of(case: Case, seed: int) -> list[float]:
+    """Values of all trials, in the order of their ends."""
+    from experiments.conduct import conduct
+    from experiments.models import Experiment, Outcome, Settings, Trial, User, Worker, Workspace
+
+    user, worker = User.objects.get(), Worker.objects.get()
+    told = {
+        "command": "true",
+        "space_document": case.first_space,
+        "metric": "value",
+        "direction": "minimize",
+        "algorithm": case.algorithm,
+        "seed": seed,
+        "max_trials": case.trials,
+        "concurrency": case.concurrency,
+    }
+    workspace, chance = Workspace.objects.get(), Random(seed)
+    experiment = Experiment.draft(workspace, by=user, name=str(case), settings=Settings.checked(told))
+    experiment.enqueue(by=user)
+    values: list[float] = []
+    running: list[Trial] = []
+    while len(values) < case.trials:
+        if len(values) % FORGETS_EVERY == 0:
+            forget()
+        conduct(experiment.pk)
+        while trial := Trial.take(worker, ["default"]):
+            running.append(trial)
+        trial = running.pop(chance.randrange(len(running)))
+        values.append(case.function.of(trial.params))
+        assert trial.settle(Outcome(value=values[-1], exit_code=0), claim=trial.claim)
+        if case.is_edited and len(values) == case.trials // 2:
+            experiment.refresh_from_db()
+            changed = Settings.checked({**told, "space_document": case.function.space})
+            experiment.update(changed, by=user, seen=experiment.revision.number)
+    conduct(experiment.pk)
+    experiment.refresh_from_db()
+    assert (experiment.state, experiment.reason) == ("completed", "max trials reached")
+    return values
+
+
+def forget() -> None:
+    """As a control worker that starts anew."""
+    from experiments import conduct
+    from experiments.search import engine
+
+    conduct._memories.clear()
+    engine.forget()
+
+
+# --- Optuna's ----------------------------------------------------------------------------------------------
+
+
+def theirs_of(case: Case, seed: int, sampler: Sampler) -> list[float]:
+    """The same by a study of Optuna's, with as many trials asked for before the first is told."""
+    study = optuna.create_study(sampler=sampler(seed=seed))
+    document, chance = case.first_space, Random(seed)
+    running: list[tuple[optuna.Trial, dict]] = []
+    values: list[float] = []
+    asked = 0
+    while len(values) < case.trials:
+        while len(running) < case.concurrency and asked < case.trials:
+            trial = study.ask()
+            running.append((trial, suggested(trial, document)))
+            asked += 1
+        trial, params = running.pop(chance.randrange(len(running)))
+        values.append(case.function.of(params))
+        study.tell(trial, values[-1])
+        if case.is_edited and len(values) == case.trials // 2:
+            document = case.function.space
+            study = moved(study, document, sampler(seed=seed + 1_000_000))
+    return values
+
+
+def moved(study: optuna.Study, document: dict, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    """A new study of another space, with the trials that fit it."""
+    new = optuna.create_study(sampler=sampler)
+    for trial in study.trials:
+        fixed = optuna.trial.FixedTrial(trial.params)
+        try:
+            suggested(fixed, document)
+        except ValueError:
+            continue
+        new.add_trial(
+            optuna.trial.create_trial(
+                params=fixed.params, distributions=fixed.distributions, value=trial.value
+            )
+        )
+    return new
+
+
+def suggested(trial: Any, document: Mapping, before: str = "") -> dict:
+    """Parameters as somebody who uses Optuna would ask for them, in the shape of NNI's."""
+    found: dict = {}
+    for name, parameter in document.items():
+        if name == "_name":
+            continue
+        kind, given, called = parameter["_type"], parameter["_value"], f"{before}{name}"
+        if kind == "choice" and isinstance(given[0], dict):
+            objects = {one["_name"]: one for one in given}
+            taken = trial.suggest_categorical(called, list(objects))
+            found[name] = {"_name": taken, **suggested(trial, objects[taken], f"{called}.{taken}.")}
+        elif kind == "choice":
+            found[name] = trial.suggest_categorical(called, given)
+        elif kind == "randint":
+            found[name] = trial.suggest_int(called, given[0], given[1] - 1)
+        elif kind == "quniform":
+            found[name] = trial.suggest_float(called, given[0], given[1], step=given[2])
+        else:
+            found[name] = trial.suggest_float(called, *given, log=kind == "loguniform")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
