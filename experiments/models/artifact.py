@@ -32,6 +32,10 @@ class ArtifactQuerySet(models.QuerySet["Artifact"]):
         is_due = Q(retry_at=None) | Q(retry_at__lte=now)
         return self.filter(is_due, worker=worker, keeping=Keeping.WAITING).order_by("seen_at", "pk")
 
+    def of(self, experiment: Experiment) -> ArtifactQuerySet:
+        """What is kept of its trials, but for those in the trash."""
+        return self.kept().filter(experiment=experiment, trial__trashed_at=None)
+
     def kept(self) -> ArtifactQuerySet:
         return self.exclude(keeping=Keeping.DROPPED)
 

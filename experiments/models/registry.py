@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.db import models, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from .artifact import Artifact
@@ -17,12 +19,35 @@ from .status import Refused
 
 MOST_LABELS = 10_000
 MAX_NETWORK = 1_000_000
+HEAVY = (
+    "trial__params",
+    "trial__raw",
+    "trial__sampler_attrs",
+    "experiment__description",
+    "experiment__properties",
+    "experiment__trace",
+)
 
 
 class ModelQuerySet(models.QuerySet["Model"]):
     def visible_to(self, user: User) -> ModelQuerySet:
         """The models of workspaces that exist for this person."""
         return self.filter(workspace__in=Workspace.objects.visible_to(user))
+
+    def among(self, *, q: str = "", project: str = "", is_published: bool | None = None) -> ModelQuerySet:
+        """Those with `q` in the name or as the ID, of a project by its name, published or not."""
+        rows = self
+        if q:
+            rows = rows.filter(Q(folded_name__contains=fold(q)) | Q(public_id=q.lower()))
+        if project:
+            rows = rows.filter(project__name=project)
+        return rows if is_published is None else rows.filter(is_published=is_published)
+
+    def light(self) -> ModelQuerySet:
+        """For lists: without the long texts, with what a row tells of other rows."""
+        related = ("project", "creator", "artifact__trial", "artifact__experiment")
+        heavy = [f"artifact__{one}" for one in HEAVY]
+        return self.select_related(*related).defer("network", "labels", "description", *heavy)
 
 
 class Model(models.Model):
@@ -88,12 +113,13 @@ class Model(models.Model):
             **told,
         )
 
-    def change(self, **changes: Any) -> bool:
-        """Name, description, framework, network, labels. Raises `Invalid`, or `Refused` when it is published."""
+    def change(self, *, seen: datetime | None = None, **changes: Any) -> bool:
+        """Name, description, framework, network, labels. Raises `Invalid`, or `Refused` when it is published or was
+        changed after the moment that the person looked at it (`seen`, its `updated_at`)."""
         with transaction.atomic():
-            row = Model.objects.select_for_update(no_key=True).get(pk=self.pk)
-            if row.is_published:
-                raise Refused("This model is published, which is for good. It cannot be changed any more.")
+            row = self._open()
+            if seen is not None and row.updated_at != seen:
+                raise Refused("Somebody changed this model meanwhile. Look at it again, then change it.")
             told = checked({name: getattr(row, name) for name in FIELDS} | changes)
             differing = [name for name in FIELDS if told[name] != getattr(row, name)]
             for name in differing:
@@ -103,6 +129,32 @@ class Model(models.Model):
                 row.save(update_fields=[*differing, "updated_at"])
         self.__dict__.update({name: getattr(row, name) for name in (*FIELDS, "updated_at")})
         return bool(differing)
+
+    def label(self, label: str, number: int, *, was: str | None = None) -> bool:
+        """A new label with its number, or another name and number for the label `was`. Raises `Invalid`, `Refused`."""
+        with transaction.atomic():
+            labels = self._open().labels
+            if was is not None and was not in labels:
+                raise Refused(f"The label “{was[:64]}” is not there any more.")
+            if label != was and label in labels:
+                raise Invalid({"label": [f"There is a label “{label[:64]}” already: {labels[label]}."]})
+            labels.pop(was, None)
+            return self.change(labels={**labels, label: number})
+
+    def unlabel(self, label: str) -> bool:
+        """Deletes a label. False when it is not there."""
+        with transaction.atomic():
+            labels = self._open().labels
+            if label not in labels:
+                return False
+            return self.change(labels={name: number for name, number in labels.items() if name != label})
+
+    def _open(self) -> Model:
+        """The row, fresh and locked. Raises `Refused` when it is published."""
+        row = Model.objects.select_for_update(no_key=True).get(pk=self.pk)
+        if row.is_published:
+            raise Refused("This model is published, which is for good. It cannot be changed any more.")
+        return row
 
     def publish(self) -> bool:
         """Read-only for good. False when it is already."""

@@ -16,10 +16,14 @@ from .acts import buttons
 ASKING = {  # pages that ask: nobody wants to come back to them
     "execution-act",
     "execution-edit",
+    "artifact-register",
     "experiment-act",
     "experiment-add",
     "experiment-edit",
+    "experiment-input",
     "experiments-bulk",
+    "model-clear",
+    "model-publish",
     "queue-act",
     "queue-edit",
     "queue-new",
@@ -81,6 +85,7 @@ def frame(request: HttpRequest, experiment: Experiment, *, tab: str) -> dict[str
         ("Trials", "experiment-trials", total),
         ("Configuration", "experiment-configuration", None),
         ("Execution", "experiment-execution", None),
+        ("Artifacts", "experiment-artifacts", None),
     )
     return {
         "experiment": experiment,

@@ -15,6 +15,7 @@ from experiments.access import require
 from experiments.models import Experiment, Member, Refused, Role, User, Workspace
 from experiments.templatetags.deck import plural
 
+from .destinations import DestinationForm
 from .tokens import rows
 from .workspaces import find
 
@@ -85,6 +86,21 @@ def show(request: HttpRequest, workspace: str) -> HttpResponse:
 
 @login_required
 @require_POST
+def destination(request: HttpRequest, workspace: str) -> HttpResponse:
+    """CML-O1: where artifacts go when neither experiment nor project says it. Empty: as the installation says."""
+    room = find(request, workspace)
+    require(request.user, "manage", room)
+    form = DestinationForm(request.POST, label_suffix="")
+    if not form.is_valid():
+        return draw(request, room, destination=form, status=422)
+    room.destination = form.cleaned_data["destination"]
+    room.save(update_fields=["destination"])
+    messages.success(request, "The output destination is saved. Trials that start from now on obey it.")
+    return redirect("workspace-settings", room.slug)
+
+
+@login_required
+@require_POST
 def automl(request: HttpRequest, workspace: str) -> HttpResponse:
     """PAI-P1: switches AutoML on (`wanted=on`) or off (`wanted=off`)."""
     room = find(request, workspace)
@@ -129,6 +145,7 @@ def draw(
     *,
     described: Described | None = None,
     admitted: Admitted | None = None,
+    destination: DestinationForm | None = None,
     problem: str = "",
     status: int = 200,
 ) -> HttpResponse:
@@ -139,6 +156,8 @@ def draw(
         "nav": "settings",
         "described": described or Described(initial=kept, label_suffix=""),
         "admitted": admitted or Admitted(label_suffix=""),
+        "destination": destination
+        or DestinationForm(initial={"destination": room.destination}, label_suffix=""),
         "members": roll(room),
         "roles": Role.choices,
         "may": [(role.label, said) for role, said in MAY.items()],

@@ -16,7 +16,7 @@ from experiments import waiting
 from experiments.access import may, require
 from experiments.models import ExperimentState, Point, Refused, Trial, TrialState, status
 
-from . import drawing, facts, logs, reproduce, reruns, words
+from . import artifacts, drawing, facts, logs, reproduce, reruns, words
 from .acts import Button
 from .details import back_from, find_trial, refused, url_of, url_of_trial
 from .live import Live
@@ -34,7 +34,7 @@ def show(request: HttpRequest, workspace: str, public_id: str, number: int) -> H
     held = waiting.hold_of_trial(trial)
     live = Live(
         request,
-        fragments={"head", "curve", "log", "side"},
+        fragments={"head", "curve", "log", "files", "side"},
         version=(
             trial.version,
             held,
@@ -59,6 +59,8 @@ def show(request: HttpRequest, workspace: str, public_id: str, number: int) -> H
         context |= {"log": logs.window(trial)}
     if live.fragment in ("", "side"):
         context |= _side(trial)
+    if live.fragment in ("", "files"):
+        context |= artifacts.of_trial(trial, request.user)
     if not live.fragment:
         context |= reproduce.context(trial)
     return live.draw("trial/show.html", context)

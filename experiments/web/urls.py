@@ -6,6 +6,7 @@ from django.urls import path
 from . import (
     account,
     add,
+    artifacts,
     bulk,
     configuration,
     edit,
@@ -14,7 +15,9 @@ from . import (
     experiments,
     exports,
     home,
+    inputs,
     members,
+    models,
     passwords,
     patterns,
     projects,
@@ -34,6 +37,7 @@ W = "w/<slug:workspace>/"
 E = W + "experiments/"
 ONE = E + "<slug:public_id>/"
 TRIAL = ONE + "trials/<int:number>/"
+MODEL = W + "models/<slug:model>/"
 
 urlpatterns = [
     path("", home.everywhere, name="home"),
@@ -66,6 +70,11 @@ urlpatterns = [
     path(ONE + "execution/", execution.show, name="experiment-execution"),
     path(ONE + "execution/<slug:block>/", execution.edit, name="execution-edit"),
     path(ONE + "execution/<slug:block>/<slug:act>/", execution.edit, name="execution-act"),
+    path(ONE + "artifacts/", artifacts.index, name="experiment-artifacts"),
+    path(ONE + "artifacts/input/", inputs.choose, name="experiment-input"),
+    path(ONE + "artifacts/input/remove/", inputs.remove, name="experiment-input-remove"),
+    path(ONE + "artifacts/<int:artifact>/download/", artifacts.fetch, name="artifact-download"),
+    path(ONE + "artifacts/<int:artifact>/register/", artifacts.register, name="artifact-register"),
     path(ONE + "edit/", edit.edit, name="experiment-edit"),
     path(ONE + "add/", add.add, name="experiment-add"),
     path(ONE + "<slug:verb>/", experiment.act, name="experiment-act"),
@@ -76,7 +85,15 @@ urlpatterns = [
     path(TRIAL + "reproduce.sh", reproduce.script, name="trial-script"),
     path(TRIAL + "parameters.json", reproduce.parameters, name="trial-parameters"),
     path(TRIAL + "replicate/", add.replicate, name="trial-replicate"),
+    path(W + "models/", models.index, name="models"),
+    path(MODEL, models.show, name="model"),
+    path(MODEL + "network/", models.network, name="model-network"),
+    path(MODEL + "network/clear/", models.clear, name="model-clear"),
+    path(MODEL + "labels/", models.labels, name="model-labels"),
+    path(MODEL + "publish/", models.publish, name="model-publish"),
+    path(MODEL + "download/", models.fetch, name="model-download"),
     path(W + "settings/", settings_pages.show, name="workspace-settings"),
+    path(W + "settings/destination/", settings_pages.destination, name="workspace-destination"),
     path(W + "settings/automl/", settings_pages.automl, name="workspace-automl"),
     path(W + "members/", members.index, name="members"),
     path(W + "members/<str:username>/role/", members.role, name="member-role"),

@@ -10,7 +10,8 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from experiments.models import Outcome, Role, SignInLink, Token, User
+from experiments.models import Model, Outcome, Role, SignInLink, Token, User
+from tests.web.files import leave
 
 pytestmark = pytest.mark.once
 
@@ -47,6 +48,7 @@ LOCKED = "302 404 403 409 409"  # of an experiment that runs
 OWNS = "302 404 403 403 200"
 ADMINISTERS = "302 403 403 403 403"
 ACTED = "302 404 403 302 302"
+REFUSES = "302 404 409 409 409"
 
 TOLD = {
     "healthz": Route(get="200", post="200"),
@@ -73,6 +75,18 @@ TOLD = {
     "experiment-execution": Route(get=SEES, post=ONLY_LOOKS),
     "execution-edit": Route(get=LOCKED, post=LOCKED, block="source"),
     "execution-act": Route(get=LOCKED, post=LOCKED, block="packages", verb="clear"),
+    "experiment-artifacts": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-input": Route(get="302 404 403 409 409", post="302 404 403 409 409"),  # it is no draft
+    "experiment-input-remove": Route(get=ONLY_POSTS, post="302 404 403 409 409"),
+    "artifact-download": Route(get=REFUSES, post=ONLY_LOOKS),  # it is not on this machine
+    "artifact-register": Route(get=ACTS, post="302 404 403 422 422"),  # an empty form is drawn again
+    "models": Route(get=SEES, post=ONLY_LOOKS),
+    "model": Route(get=SEES, post="302 404 403 422 422"),  # an empty form is drawn again
+    "model-network": Route(get=SEES, post=ACTED),
+    "model-clear": Route(get=ACTS, post=ACTED),
+    "model-labels": Route(get=SEES, post="302 404 403 422 422"),
+    "model-publish": Route(get=ACTS, post=ACTED),
+    "model-download": Route(get=REFUSES, post=ONLY_LOOKS),  # nor is this
     "experiment-edit": Route(get=ACTS, post=ACTS),  # without a button it only shows the consequences
     "experiment-add": Route(get=ACTS, post="302 404 403 422 422"),  # an empty form is drawn again
     "experiment-act": Route(get=ACTS, post=ACTED),
@@ -89,6 +103,7 @@ TOLD = {
     "project-edit": Route(get=ACTS, post=ACTED),
     "project-delete": Route(get=ACTS, post="302 404 403 409 409"),  # it is Default
     "workspace-settings": Route(get=OWNS, post="302 404 403 403 422"),  # an empty form is drawn again
+    "workspace-destination": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
     "workspace-automl": Route(get=ONLY_POSTS, post="302 404 403 403 422"),
     "members": Route(get=SEES, post="302 404 403 403 422"),
     "member-role": Route(get=ONLY_POSTS, post="302 404 403 403 422"),
@@ -148,7 +163,10 @@ def sample(running, bob, alice) -> dict[str, object]:
     failed.settle(Outcome(failure="exit_code", detail="boom", exit_code=1), claim=failed.claim)
     erin = User.objects.create_user("erin")
     experiment.workspace.admit(erin, Role.VIEWER)
+    model = Model.register(experiment.project, by=alice, name="m", address="/nowhere/m.pt")
     return {
+        "artifact": leave(good, data=None).pk,
+        "model": model.public_id,
         "workspace": "lab",
         "queue": "default",
         "project": experiment.project_id,
