@@ -113,9 +113,12 @@ class Model(models.Model):
             **told,
         )
 
-    def change(self, *, seen: datetime | None = None, **changes: Any) -> bool:
-        """Name, description, framework, network, labels. Raises `Invalid`, or `Refused` when it is published or was
-        changed after the moment that the person looked at it (`seen`, its `updated_at`)."""
+    def change(self, *, seen: datetime | None = None, project: Project | None = None, **changes: Any) -> bool:
+        """Name, description, framework, network, labels, project of its workspace.
+
+        `seen` is the `updated_at` that the person looked at. Raises `Invalid`; `Refused` when it is published, or was
+        changed since.
+        """
         with transaction.atomic():
             row = self._open()
             if seen is not None and row.updated_at != seen:
@@ -124,10 +127,16 @@ class Model(models.Model):
             differing = [name for name in FIELDS if told[name] != getattr(row, name)]
             for name in differing:
                 setattr(row, name, told[name])
+            if project is not None and project.pk != row.project_id:
+                if project.workspace_id != row.workspace_id:
+                    raise Invalid({"project": ["This project belongs to another workspace."]})
+                row.project = project
+                differing.append("project")
             if differing:
                 row.updated_at = timezone.now()
                 row.save(update_fields=[*differing, "updated_at"])
-        self.__dict__.update({name: getattr(row, name) for name in (*FIELDS, "updated_at")})
+        for name in (*FIELDS, "project", "updated_at"):
+            setattr(self, name, getattr(row, name))
         return bool(differing)
 
     def label(self, label: str, number: int, *, was: str | None = None) -> bool:

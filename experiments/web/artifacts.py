@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import PurePosixPath
 
 from django import forms
@@ -15,12 +16,22 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from experiments import download
 from experiments.access import may, require
-from experiments.models import Artifact, Experiment, Invalid, Keeping, Model, Project, Refused, User
+from experiments.models import (
+    Artifact,
+    Experiment,
+    Invalid,
+    Keeping,
+    Model,
+    Project,
+    Refused,
+    User,
+    Workspace,
+)
 from experiments.runner.destination import Store
 from experiments.templatetags.deck import plural
 
 from . import inputs
-from .details import find, frame, url_of
+from .details import find, frame, refused, url_of
 from .live import Live
 
 SIZE = 50
@@ -196,7 +207,8 @@ def fetch(request: HttpRequest, workspace: str, public_id: str, artifact: int) -
     """The file itself, or where it lies when it cannot be had from here (409)."""
     experiment = find(request, workspace, public_id)
     one = find_file(experiment, artifact)
-    return given(request, lambda: download.of_artifact(one), back=_back(one))
+    give = partial(download.of_artifact, one)
+    return given(request, give, room=experiment.workspace, nav="experiments", back=_back(one))
 
 
 def find_file(experiment: Experiment, key: int) -> Artifact:
@@ -213,15 +225,18 @@ def _back(one: Artifact) -> str:
     return f"{url_of(one.experiment, 'experiment-artifacts')}?trial={one.trial.number}"
 
 
-def given(request: HttpRequest, give: Callable[[], HttpResponse], *, back: str) -> HttpResponse:
+def given(
+    request: HttpRequest, give: Callable[[], HttpResponse], *, room: Workspace, nav: str, back: str
+) -> HttpResponse:
     """The file, or a page that says why not."""
+    page = {"workspace": room, "nav": nav, "back": back}
     try:
         return give()
     except Refused as refusal:
-        said = {"reason": str(refusal), "back": back, "heading": "It cannot be downloaded here"}
+        said = {**page, "reason": str(refusal), "heading": "It cannot be downloaded here"}
         return render(request, "409.html", said, status=409)
     except download.Busy as busy:
-        said = {"reason": str(busy), "back": back, "number": 503, "heading": "Not now"}
+        said = {**page, "reason": str(busy), "number": 503, "heading": "Not now"}
         response = render(request, "409.html", said, status=503)
         response["Retry-After"] = str(download.RETRY_AFTER_S)
         return response
@@ -262,7 +277,7 @@ def register(request: HttpRequest, workspace: str, public_id: str, artifact: int
     one = find_file(experiment, artifact)
     if one.keeping == Keeping.DROPPED:
         reason = one.fault or f"{one.name} was not kept: its trial is not among the best."
-        return render(request, "409.html", {"reason": reason, "back": _back(one)}, status=409)
+        return refused(request, experiment, reason, back=_back(one))
     form = RegisterForm(request.POST if request.method == "POST" else None, file=one)
     if request.method == "POST" and form.is_valid():
         said = dict(form.cleaned_data)

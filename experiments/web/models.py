@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import partial
 
 from django import forms
 from django.contrib import messages
@@ -18,10 +19,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from experiments import download
 from experiments.access import may, require
-from experiments.models import Experiment, Invalid, Model, Refused, User
+from experiments.models import Experiment, Invalid, Model, Project, Refused, User
 from experiments.models.registry import MAX_NETWORK
 from experiments.templatetags.deck import plural
 
+from . import texts
 from .artifacts import given
 from .pages import page_of
 from .workspaces import find as find_room
@@ -108,7 +110,8 @@ def _must_be_open(request: HttpRequest, model: Model) -> None:
 
 
 def _refused(request: HttpRequest, model: Model, refusal: Refused, *, typed: str = "") -> HttpResponse:
-    said = {"reason": str(refusal), "back": url_of(model), "typed": typed, "workspace": model.workspace}
+    said = {"reason": str(refusal), "back": url_of(model), "typed": typed}
+    said |= {"workspace": model.workspace, "nav": "models"}
     return render(request, "409.html", said, status=409)
 
 
@@ -127,12 +130,18 @@ class GeneralForm(forms.Form):
     """Its name, and what is said about it."""
 
     name = forms.CharField(max_length=200, error_messages={"required": "Give the model a name."})
+    project = forms.ModelChoiceField(Project.objects.none(), empty_label=None)
     framework = forms.CharField(max_length=64, required=False)
     description = forms.CharField(
         required=False,
         max_length=100_000,
         widget=forms.Textarea(attrs={"rows": 4, "class": "is-prose"}),
     )
+
+    def __init__(self, data: object = None, *, model: Model) -> None:
+        told = ("name", "project", "framework", "description")
+        super().__init__(data, initial={name: getattr(model, name) for name in told}, label_suffix="")
+        self.fields["project"].queryset = model.workspace.projects.all()
 
 
 @login_required
@@ -142,7 +151,7 @@ def show(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
     one = find(request, workspace, model)
     if request.method != "POST":
         return _general(request, one)
-    form = GeneralForm(request.POST, label_suffix="")
+    form = GeneralForm(request.POST, model=one)
     try:
         _must_be_open(request, one)
         if form.is_valid():
@@ -158,10 +167,9 @@ def show(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
 
 
 def _general(request: HttpRequest, model: Model, form: GeneralForm | None = None) -> HttpResponse:
-    kept = {name: getattr(model, name) for name in GeneralForm.base_fields}
     users = used_by(model, request.user)
     context = {
-        "form": form or GeneralForm(initial=kept, label_suffix=""),
+        "form": form or GeneralForm(model=model),
         "file": model.artifact,
         "made_by": _made_by(model, request.user),
         "users": users[:MOST_USERS],
@@ -193,7 +201,8 @@ def used_by(model: Model, user: User) -> list[Experiment]:
 def fetch(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
     """TD-X10: its file, or where it lies when it cannot be had from here (409)."""
     one = find(request, workspace, model)
-    return given(request, lambda: download.of_model(one), back=url_of(one))
+    give = partial(download.of_model, one)
+    return given(request, give, room=one.workspace, nav="models", back=url_of(one))
 
 
 @login_required
@@ -228,7 +237,7 @@ def _ask(request: HttpRequest, model: Model, template: str, *, back: str) -> Htt
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def network(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """CML-M1: its configuration as text; `?edit` draws the editor, `?q=` marks what is searched, POST stores."""
+    """CML-M1: its configuration as text; `?edit` draws the editor, `?q=` marks what was searched, POST stores."""
     one = find(request, workspace, model)
     if request.method == "POST":
         typed = request.POST.get("network", "").replace("\r\n", "\n")
@@ -249,34 +258,10 @@ def network(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
             _must_be_open(request, one)
         except Refused as refusal:
             return _refused(request, one, refusal)
-    query = request.GET.get("q", "")[:200]
-    pieces, hits = marked(one.network, query)
-    told = {
-        "is_editing": is_editing,
-        "text": one.network,
-        "most": MAX_NETWORK,
-        "query": query,
-        "pieces": pieces,
-        "said": plural(hits, "place") if hits else "not found",
-    }
+    asked = {"query": request.GET.get("q", ""), "is_whole": "whole" in request.GET}
+    shown = texts.read(one.network, name="network", **asked)
+    told = {"is_editing": is_editing, "text": one.network, "most": MAX_NETWORK, "shown": shown}
     return _draw(request, one, "model-network", told)
-
-
-MOST_MARKS = 1000
-
-
-def marked(text: str, query: str) -> tuple[list[tuple[str, bool]], int]:
-    """(the text in pieces, each with whether it is a place of the query; how many places). Upper and lower case are
-    the same."""
-    if not query:
-        return [(text, False)], 0
-    pieces, at, hits = [], 0, 0
-    for found in re.finditer(re.escape(query), text, re.IGNORECASE):
-        hits += 1
-        if hits <= MOST_MARKS:
-            pieces += [(text[at : found.start()], False), (found[0], True)]
-            at = found.end()
-    return [*pieces, (text[at:], False)], hits
 
 
 @login_required

@@ -13,9 +13,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.access import require
 from experiments.models import Experiment, Member, Refused, Role, User, Workspace
+from experiments.runner import destination as destinations
 from experiments.templatetags.deck import plural
 
-from .destinations import DestinationForm
 from .tokens import rows
 from .workspaces import find
 
@@ -39,6 +39,32 @@ class Described(forms.Form):
 
     def clean_name(self) -> str:
         return " ".join(self.cleaned_data["name"].split())
+
+
+class Destined(forms.Form):
+    """Where artifacts go; read as an experiment's own is."""
+
+    destination = forms.CharField(
+        required=False,
+        max_length=1000,
+        label="Output destination",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "spellcheck": "false", "placeholder": "/mnt/share/folder"}
+        ),
+        help_text="A folder, s3://bucket/folder, s3://host:port/bucket (an S3-like service needs its port: without "
+        "one, host and bucket look alike), gs://bucket/folder or "
+        "azure://account.blob.core.windows.net/container/folder. The nearest wins: the experiment's, its project's, "
+        "this one, the installation's. Credentials belong into the environment of workers and web.",
+    )
+
+    def clean_destination(self) -> str:
+        text = self.cleaned_data["destination"]
+        try:
+            if text:
+                destinations.parse(text)
+        except destinations.DestinationError as error:
+            raise forms.ValidationError(str(error)) from None
+        return text
 
 
 class Admitted(forms.Form):
@@ -90,7 +116,7 @@ def destination(request: HttpRequest, workspace: str) -> HttpResponse:
     """CML-O1: where artifacts go when neither experiment nor project says it. Empty: as the installation says."""
     room = find(request, workspace)
     require(request.user, "manage", room)
-    form = DestinationForm(request.POST, label_suffix="")
+    form = Destined(request.POST, label_suffix="")
     if not form.is_valid():
         return draw(request, room, destination=form, status=422)
     room.destination = form.cleaned_data["destination"]
@@ -145,7 +171,7 @@ def draw(
     *,
     described: Described | None = None,
     admitted: Admitted | None = None,
-    destination: DestinationForm | None = None,
+    destination: Destined | None = None,
     problem: str = "",
     status: int = 200,
 ) -> HttpResponse:
@@ -156,8 +182,7 @@ def draw(
         "nav": "settings",
         "described": described or Described(initial=kept, label_suffix=""),
         "admitted": admitted or Admitted(label_suffix=""),
-        "destination": destination
-        or DestinationForm(initial={"destination": room.destination}, label_suffix=""),
+        "destination": destination or Destined(initial={"destination": room.destination}, label_suffix=""),
         "members": roll(room),
         "roles": Role.choices,
         "may": [(role.label, said) for role, said in MAY.items()],

@@ -16,7 +16,7 @@ from tests.web.test_configuration import as_, words
 @pytest.fixture
 def model(running, alice) -> Model:
     """Made of a file of a running experiment."""
-    experiment = running()
+    experiment = running(max_trials=1)
     one = leave(experiment.trials.get(), data=b"weights")
     return Model.register(experiment.project, by=alice, name="Good weights", artifact=one)
 
@@ -54,14 +54,14 @@ def test_the_list_finds_by_name_id_project_and_published(lab, model, alice, caro
 
 def test_the_list_has_a_fixed_number_of_queries(lab, model, alice, carol, django_assert_num_queries):
     client, address = as_(carol), reverse("models", args=["lab"])
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         client.get(address)
     project = lab.projects.get()
     Model.objects.bulk_create(
         Model(workspace=lab, project=project, creator=alice, name=f"m{n}", artifact=model.artifact)
         for n in range(120)
     )
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         html = client.get(address).content.decode()
     assert "1 to 50 of 121" in html and "?page=3" in html
 
@@ -99,11 +99,13 @@ def test_an_operator_describes_it(model, bob, carol):
     """CML-M1: an empty name is refused; who looked at an older state is, too, and keeps what was typed."""
     client = as_(bob)
     old = seen(client, model)
-    told = {"name": "better  name", "framework": "PyTorch", "description": "of June"}
+    vision = model.workspace.projects.create(name="Vision")
+    told = {"name": "better  name", "framework": "PyTorch", "description": "of June", "project": vision.pk}
     assert client.post(url("model", model), {**told, "name": " ", "seen": old}).status_code == 422
     assert client.post(url("model", model), {**told, "seen": old}).status_code == 302
     model.refresh_from_db()
     assert (model.name, model.framework, model.description) == ("better name", "PyTorch", "of June")
+    assert model.project == vision
     late = client.post(url("model", model), {**told, "description": "typed late", "seen": old})
     assert late.status_code == 409 and "typed late" in late.content.decode()
     assert as_(carol).post(url("model", model), told).status_code == 403
@@ -117,7 +119,7 @@ def test_its_network_is_viewed_searched_edited_and_cleared(model, bob, carol):
     model.refresh_from_db()
     assert model.network == text
     html = as_(carol).get(url("model-network", model) + "?q=LAYER").content.decode()
-    assert html.count("<mark") == 2 and "2 places" in html and "conv&lt;1&gt;" in html
+    assert html.count("<mark") == 2 and "2 lines match" in html and "conv&lt;1&gt;" in html
     assert "?edit" not in html, "a viewer only looks"
     assert as_(carol).get(url("model-network", model) + "?edit").status_code == 403
     editor = client.get(url("model-network", model) + "?edit").content.decode()
