@@ -141,7 +141,8 @@ class Time:
 
 
 class Numbers:
-    """How the numbers of one axis are written: all ticks with the same digits, all values with the same more.
+    """How the numbers of one axis are written: all ticks with the same digits, all values with the same more
+    (whole ones with none).
 
     Values are told to a thousandth of `span`, or of themselves when all are equal.
     """
@@ -166,13 +167,13 @@ class Numbers:
         return power(value, self.digits) if value else "0"
 
     def long(self, value: float) -> str:
-        """A mark's label: 0.2513, 1,204.5, 1.513e-4."""
+        """A mark's label: 0.2513, 1, 1,204.5, 1.513e-4."""
         if not value and self.is_power:
             return "0"
         is_far = abs(value) >= 1e6 and abs(value) > 1e3 * self.largest
         if self.largest < 1e-3 or abs(value) >= 1e12 or is_far:
             return power(value, 3 if is_far else self.more_digits)
-        written = _plain(value, 0 if value == round(value) and self.decimals == 0 else self.more_decimals)
+        written = _plain(value, 0 if value == round(value) else self.more_decimals)
         return power(value, 3) if value and not any(digit in written for digit in "123456789") else written
 
 

@@ -109,10 +109,11 @@ def _symbol(css_class: str, symbol: str) -> SafeString:
 
 
 @register.filter
-def value(number: Any, decimals: int = 4) -> str:
-    """A metric or parameter: `decimals` places for all of a column, `2.10e-4` for the very small and large.
+def value(number: Any, decimals: int | None = None) -> str:
+    """A metric or parameter: `0.8147`, `347`, `2.10e-4` for the very small and large.
 
-    Text, booleans and whole numbers are said as they are.
+    Alone it has four places, or none when it is whole; a column gives all of its numbers the same `decimals`.
+    Text, booleans and what came as a whole number are said as they are.
     """
     if number is None or number == "":
         return DASH
@@ -125,8 +126,10 @@ def value(number: Any, decimals: int = 4) -> str:
     if math.isinf(number):
         return "∞" if number > 0 else "-∞"
     if number == 0 or 0.01 <= abs(number) < 10**6:
-        return f"{number:.{int(decimals)}f}"
-    mantissa, exponent = f"{number:.{max(int(decimals) - 2, 1)}e}".split("e")
+        return (
+            str(int(number)) if decimals is None and number == int(number) else f"{number:.{decimals or 4}f}"
+        )
+    mantissa, exponent = f"{number:.{max((decimals or 4) - 2, 1)}e}".split("e")
     return f"{mantissa}e{int(exponent)}"
 
 

@@ -13,7 +13,6 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import QueryDict
 
 from experiments.models import Experiment, Point, Trial
-from experiments.search.nested import flat
 
 ASKED = "columns"  # in the address
 FIXED = ("number", "state")
@@ -35,6 +34,7 @@ class Column:
     is_num: bool = False
     is_usual: bool = False  # shown when the address asks for none
     css: str = ""
+    places: int | None = None  # decimals of all its numbers
 
     @property
     def is_parameter(self) -> bool:
@@ -110,6 +110,11 @@ def metrics_of(trial: Trial, names: Sequence[str]) -> dict[str, float | None]:
     return {name: getattr(trial, f"metric_{place}") for place, name in enumerate(names)}
 
 
+def with_prefix(prefix: str, values: dict[str, object]) -> dict[str, object]:
+    """Values by the keys of their columns."""
+    return {prefix + name: value for name, value in values.items()}
+
+
 def metric_names(trial_pk: int | None) -> list[str]:
     """The metrics that a trial has reported, at most `MOST_NAMES`. Reads one row for each, not its 100,000 points."""
     table = Point._meta.db_table
@@ -124,9 +129,13 @@ def metric_names(trial_pk: int | None) -> list[str]:
         return [name for (name,) in cursor.fetchall()]
 
 
-def is_numeric(trials: Sequence[Trial], name: str) -> bool:
-    """Are all values of this parameter numbers?"""
-    values = [flat(trial.params).get(name) for trial in trials]
+def is_numeric(values: Iterable[object]) -> bool:
+    """Are all of them numbers, those apart that are missing?"""
     return all(
         isinstance(one, int | float) and not isinstance(one, bool) for one in values if one is not None
     )
+
+
+def places(values: Iterable[object]) -> int | None:
+    """The decimals that all numbers of a column get; None when all are whole, so that nobody reads 347.0000."""
+    return 4 if any(isinstance(one, float) and not one.is_integer() for one in values) else None

@@ -65,8 +65,8 @@ def of_trials(request: HttpRequest, workspace: str, public_id: str, kind: str) -
 def _shown(trial: Trial, experiment: Experiment, keys: list[str], metrics: list[str]) -> Record:
     """A trial with the chosen columns only."""
     told = of_trial(trial, experiment)
-    told |= _with_prefix(columns.PARAMETER, flat(trial.params))
-    told |= _with_prefix(columns.METRIC, columns.metrics_of(trial, metrics))
+    told |= columns.with_prefix(columns.PARAMETER, flat(trial.params))
+    told |= columns.with_prefix(columns.METRIC, columns.metrics_of(trial, metrics))
     return {key: told.get(key) for key in keys}
 
 
@@ -186,16 +186,12 @@ def as_csv(records: Iterable[Record], names: list[str]) -> Iterator[str]:
     lines: list[str] = []
     for record in records:
         params = record.pop("parameters", {})
-        cells = {**record, **_with_prefix(columns.PARAMETER, flat(params))}
+        cells = {**record, **columns.with_prefix(columns.PARAMETER, flat(params))}
         lines.append(writer.writerow([cell(cells.get(name)) for name in names]))
         if len(lines) == AT_ONCE:
             yield "".join(lines)
             lines = []
     yield "".join(lines)
-
-
-def _with_prefix(prefix: str, values: Record) -> Record:
-    return {prefix + name: value for name, value in values.items()}
 
 
 def cell(value: object) -> str:

@@ -35,7 +35,7 @@ class Row:
     """A trial as the table shows it."""
 
     trial: Trial
-    cells: list[tuple[Column, object]]  # the value, where it is a parameter's or a further metric's
+    cells: list[tuple[Column, object]]  # the value, where it is a metric's or a parameter's
     is_best: bool
     reason: str
     may_stop: bool
@@ -91,7 +91,7 @@ def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
     total = _total(wanted, experiment)
     shown, pager = page_of(request, trials, total=total)
     offered = columns.offered(experiment, metrics=_metrics_of(shown, also=metrics))
-    chosen = _drawn(columns.chosen(request.GET, offered), shown)
+    chosen = _drawn(columns.chosen(request.GET, offered), shown, metrics)
     return {
         "rows": _rows(shown, experiment, chosen, metrics, request.user),
         "columns": chosen,
@@ -118,15 +118,28 @@ def _metrics_of(shown: list[Trial], *, also: list[str]) -> list[str]:
     return sorted({*columns.metric_names(told), *also})
 
 
-def _drawn(chosen: list[Column], shown: list[Trial]) -> list[Column]:
-    """Columns as this page draws them: numbers to the right, and a line before each kind."""
-    found, kind = [], ""
+def _drawn(chosen: list[Column], shown: list[Trial], metrics: list[str]) -> list[Column]:
+    """Columns as this page draws them: numbers to the right and alike, and a line before each kind."""
+    found, kind, cells = [], "", [_values(trial, metrics) for trial in shown]
     for column in chosen:
         before, kind = kind, "p" if column.is_parameter else "r" if column in columns.OTHERS else "v"
-        is_num = columns.is_numeric(shown, column.label) if column.is_parameter else column.is_num
-        css = f"rule {column.css}".strip() if before != kind else column.css
-        found.append(replace(column, is_num=is_num, css=css))
+        values = [one.get(column.key) for one in cells]
+        found.append(
+            replace(
+                column,
+                is_num=columns.is_numeric(values) if column.is_parameter else column.is_num,
+                places=columns.places(values),
+                css=f"rule {column.css}".strip() if before != kind else column.css,
+            )
+        )
     return found
+
+
+def _values(trial: Trial, metrics: list[str]) -> dict[str, object]:
+    """What a trial has in the columns of the objective, the parameters and the further metrics."""
+    value = trial.last_value if trial.value is None else trial.value
+    told = columns.with_prefix(columns.METRIC, columns.metrics_of(trial, metrics))
+    return {"value": value} | columns.with_prefix(PARAMETER, flat(trial.params)) | told
 
 
 def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> dict[str, object]:
@@ -214,22 +227,14 @@ def _rows(
     return [
         Row(
             trial=trial,
-            cells=_cells(trial, chosen, metrics),
+            cells=[(column, values.get(column.key)) for column in chosen],
             is_best=trial.number == experiment.best_number,
             reason=words.reason_of(trial),
             may_stop=may_stop and trial.state in (TrialState.WAITING, TrialState.RUNNING),
             may_rerun=may_rerun and refusals.get(trial.number, "-") == "",
             why_not=refusals.get(trial.number, ""),
         )
-        for trial in trials
-    ]
-
-
-def _cells(trial: Trial, chosen: list[Column], metrics: list[str]) -> list[tuple[Column, object]]:
-    values, told = flat(trial.params), columns.metrics_of(trial, metrics)
-    return [
-        (column, values.get(column.label) if column.is_parameter else told.get(column.label))
-        for column in chosen
+        for trial, values in ((trial, _values(trial, metrics)) for trial in trials)
     ]
 
 

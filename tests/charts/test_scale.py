@@ -52,7 +52,7 @@ def test_values_are_told_more_exactly_than_ticks():
     assert [scale.text(value) for value in (0.8147, 0.76, 0.0, -0.2)] == [
         "0.8147",
         "0.7600",
-        "0.0000",
+        "0",
         "-0.2000",
     ]
     assert scale.text(1e9) == "1.000e9"  # far outside this axis

@@ -43,7 +43,11 @@ def test_a_duration_is_said_in_its_two_largest_units(seconds, said):
         (0.5, "0.5000"),
         (0.00312, "3.12e-3"),
         (-1e-9, "-1.00e-9"),
-        (0.0, "0.0000"),
+        (0.0, "0"),
+        (-0.0, "0"),
+        (347.0, "347"),
+        (-1.0, "-1"),
+        (347.25, "347.2500"),
         (1234567.0, "1.23e6"),
         (128, "128"),
         (True, "True"),
@@ -52,8 +56,18 @@ def test_a_duration_is_said_in_its_two_largest_units(seconds, said):
         (float("-inf"), "-∞"),
     ],
 )
-def test_a_value_has_one_precision_and_never_loses_a_small_one(number, said):
+def test_a_value_alone_has_four_places_or_none_and_never_loses_a_small_one(number, said):
     assert deck.value(number) == said
+
+
+def test_a_column_has_one_precision():
+    assert [deck.value(one, 4) for one in (1.0, 0.5, 0.0, 3, 1e-9)] == [
+        "1.0000",
+        "0.5000",
+        "0.0000",
+        "3",
+        "1.00e-9",
+    ]
 
 
 @pytest.mark.parametrize(
