@@ -472,7 +472,7 @@ def test_a_page_of_before_does_not_move_it_back(running, alice, bob, gpu):
 def test_a_queue_of_others_is_refused_at_its_field(running, bob, gpu, lab):
     gpu.workspaces.remove(lab)
     experiment = running()
-    assert "gpu" not in as_(bob).get(url_of(experiment)).content.decode()
+    assert f'<option value="{gpu.pk}"' not in as_(bob).get(url_of(experiment)).content.decode()
     answer = submit(as_(bob), experiment, queue=gpu.pk, max_trials="9")
     assert answer.status_code == 422 and "not granted to the workspace" in answer.content.decode()
     assert fresh(experiment).revision.number == 1
