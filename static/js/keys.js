@@ -1,6 +1,6 @@
-// Keys: "/" the search box, j and k the rows of a table (Enter opens, x ticks), e c s r an act of the row one is in, else of
-// the page, "?" tells them all. Never while somebody types, never with a modifier, never behind a dialog. What would act at
-// once when clicked asks first when a key does it. The dialog of "?" switches them off, for this browser.
+// Keys: "/" the search box (else the page that has one), j and k the rows of a table (Enter opens, x ticks), e c s r an act of
+// the row one is in, else of the page, "?" tells them all. Never while somebody types, never with a modifier, never behind a
+// dialog. What would act at once when clicked asks first when a key does it. The dialog of "?" switches them off, for this browser.
 import { ask } from "./dialog.js";
 
 const ACTS = { e: "edit", c: "clone", s: "stop", r: "rerun" };
@@ -44,7 +44,9 @@ const KEYS = {
 
 function search() {
   const box = document.querySelector("[data-search]");
-  if (!box) return false;
+  const everywhere = document.querySelector("a[data-search-everywhere]");
+  if (!box && everywhere) location.assign(everywhere.href);
+  if (!box) return Boolean(everywhere);
   box.focus();
   box.select();
   return true;

@@ -97,6 +97,7 @@ TOLD = {
     "trial-script": Route(get=SEES, post=ONLY_LOOKS),
     "trial-parameters": Route(get=SEES, post=ONLY_LOOKS),
     "trial-replicate": Route(get=ACTS, post="302 404 403 422 422", number=3),
+    "search": Route(get=MINE, post=ONLY_LOOKS),
     "projects": Route(get=SEES, post=ONLY_LOOKS),
     "projects-everywhere": Route(get=MINE, post=ONLY_LOOKS),
     "project-new": Route(get=ACTS, post="302 404 403 422 422"),

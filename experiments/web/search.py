@@ -1,0 +1,84 @@
+"""One box that finds everything that I may see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Case, IntegerField, Q, When
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from experiments import finding
+from experiments.models import Experiment, Model, Project, Trial, User, Workspace
+from experiments.models.experiment import fold
+
+MOST = 10  # of each kind
+LONGEST = 200
+TRIAL_ID = re.compile(r"([a-z0-9]{8})-([1-9][0-9]{0,8})")
+
+
+@dataclass
+class Found:
+    """What matches, the newest first, `MOST` of each kind at most; `more` names the kinds of which there are more."""
+
+    experiments: list[Experiment] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    projects: list[Project] = field(default_factory=list)
+    models: list[Model] = field(default_factory=list)
+    more: set[str] = field(default_factory=set)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.experiments or self.trials or self.projects or self.models)
+
+    def take(self, kind: str, rows: Sequence[Any]) -> None:
+        if len(rows) > MOST:
+            self.more.add(kind)
+        setattr(self, kind, list(rows[:MOST]))
+
+
+@login_required
+@require_safe
+def show(request: HttpRequest) -> HttpResponse:
+    """`?q=`: part of the name or the ID of an experiment, the whole ID of a trial, part of a project's or a model's
+    name. A fixed number of queries."""
+    q = request.GET.get("q", "").replace("\0", "").strip()[:LONGEST]
+    context = {"nav": "search", "q": q, "found": find(q, request.user) if q else None}
+    return render(request, "search/show.html", context)
+
+
+def find(q: str, user: User) -> Found:
+    """What this person may see of it."""
+    found, text = Found(), fold(q)
+    rooms = {room.pk: room for room in Workspace.objects.visible_to(user).filter(has_automl=True)}
+    seen = (
+        Experiment.objects.visible_to(user).filter(workspace__in=rooms).select_related("workspace", "project")
+    )
+    is_it = Case(When(Q(public_id=text), then=0), default=1, output_field=IntegerField())
+    found.take(
+        "experiments",
+        finding.among(seen, q=q)
+        .defer("description", "properties", "trace")
+        .order_by(is_it, *finding.lately())[: MOST + 1],
+    )
+    if match := TRIAL_ID.fullmatch(text):
+        of = seen.filter(public_id=match[1])
+        trials = Trial.objects.filter(experiment__in=of, number=int(match[2]))
+        found.trials = list(trials.select_related("experiment__workspace")[:1])
+    # Names of projects are compared here, so that letters fold alike on every database.
+    names = Project.objects.filter(workspace__in=rooms).order_by("name", "pk").values_list("pk", "name")
+    keys = [pk for pk, name in names if text in fold(name)][: MOST + 1]
+    found.take(
+        "projects", Project.objects.filter(pk__in=keys).select_related("workspace").order_by("name", "pk")
+    )
+    models = Model.objects.visible_to(user).filter(workspace__in=rooms)
+    matching = models.filter(Q(folded_name__contains=text) | Q(public_id=text))
+    found.take(
+        "models", matching.select_related("workspace", "project").defer("network", "labels")[: MOST + 1]
+    )
+    return found
