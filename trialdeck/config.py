@@ -28,7 +28,7 @@ _SAME = {
 }
 _KEPT = (
     "environment passes_arguments metric direction source pattern metric_path selection weights goal seed stop_grace_s "
-    "retries breaker fixed starting_points"
+    "retries breaker constraints fixed starting_points"
 )
 _ELSEWHERE = ("directory", "algorithm", "algorithm_arguments", "early_stopping", "early_stopping_arguments")
 UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
@@ -69,8 +69,9 @@ class ExperimentConfig(Fields):
     NNI's: experiment_name, search_space or search_space_file, trial_command, trial_code_directory (made absolute;
     None: a fresh folder for each trial), trial_concurrency, max_trial_number, max_experiment_duration and
     max_trial_duration ("90s", "10m", "2h", "1d", or seconds), tuner, assessor, trial_gpu_number, training_service.
-    Ours: workspace, project, description, tags, visibility, queue, environment, metric, direction, goal, seed, fixed,
-    starting_points, …; `other_settings`: all others of the console, under the names that its API has for them.
+    Ours: workspace, project, description, tags, visibility, queue, environment, metric, direction, goal, seed,
+    constraints, fixed, starting_points, …; `other_settings`: all others of the console, under the names that its API
+    has for them.
     """
 
     WHAT = "experiment configuration"
@@ -120,6 +121,7 @@ class ExperimentConfig(Fields):
         "stop_grace_s": None,
         "retries": None,
         "breaker": None,
+        "constraints": None,
         "fixed": None,
         "starting_points": None,
         "other_settings": {},

@@ -12,7 +12,9 @@ from .status import Refused, TrialState
 from .warm import warmed
 
 # What an Update changes only for trials that are started afterwards (TD-U5, U6): proposals are made anew.
-PROPOSAL_FIELDS = {"space_document", "algorithm_arguments", "seed", "fixed", "starting_points", "warm_start"}
+PROPOSAL_FIELDS = {
+    "space_document", "constraints", "algorithm_arguments", "seed", "fixed", "starting_points", "warm_start",
+}  # fmt: skip
 
 
 class Configured:

@@ -1,4 +1,4 @@
-"""What a person gives to the search: values to hold, and points to try first."""
+"""What a person gives to the search: values to hold, constraints, points to try first, results to start from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
+from experiments.search.constrained import check_constraints, completed, constrained
 from experiments.search.points import MAX_POINTS, check_values, narrowed
 from experiments.search.space import Space
 
@@ -14,11 +15,13 @@ _SOURCE = re.compile(r"[a-z0-9]{8}(@[1-9][0-9]{0,8})?")
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """`fixed` holds parameters at a value, without taking them out of the search space; `starting_points` are sets
-    of values, whole or partial, that are tried before the algorithm's own proposals; `warm_start` is the ID of an
-    experiment whose results inform the search, with @ and how many of its ended trials, once it was accepted."""
+    """`fixed` holds parameters at a value, without taking them out of the search space; `constraints` are conditions
+    that all proposals meet, such as `batch * accumulate <= 4096`; `starting_points` are sets of values, whole or
+    partial, that are tried before the algorithm's own proposals; `warm_start` is the ID of an experiment whose results
+    inform the search, with @ and how many of its ended trials, once it was accepted."""
 
     fixed: dict[str, object] = field(default_factory=dict)
+    constraints: list[str] = field(default_factory=list)
     starting_points: list[dict[str, object]] = field(default_factory=list)
     warm_start: str = ""
 
@@ -27,12 +30,41 @@ class GivenChecks:
     """The part of the settings' checker that reads `Given`."""
 
     def given(self, space: Space | None) -> dict[str, object]:
-        fixed = self.mapping("fixed")
-        points, warm = self._points(), {"warm_start": self._warm_start()}
+        fixed, points = self.mapping("fixed"), self._points()
+        rest = {"constraints": self._constraints(), "warm_start": self._warm_start()}
         if space is None or self.errors.keys() & {"fixed", "starting_points"}:
-            return {"fixed": fixed, "starting_points": points, **warm}
-        points = self._starting(space, fixed, points)
-        return {"fixed": self._fixed(space, fixed), "starting_points": points, **warm}
+            return {"fixed": fixed, "starting_points": points, **rest}
+        points, fixed = self._starting(space, fixed, points), self._fixed(space, fixed)
+        if not self.errors.keys() & {"fixed", "constraints"}:
+            self._check_constraints(narrowed(space, fixed), rest["constraints"], points)
+        return {"fixed": fixed, "starting_points": points, **rest}
+
+    def _constraints(self) -> list[str]:
+        texts = self.document.get("constraints", [])
+        if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
+            self.fault(
+                "constraints", 'This must be a list of conditions, such as ["batch * accumulate <= 4096"].'
+            )
+            return []
+        if any("\0" in one for one in texts):
+            self.fault("constraints", "This must not contain a NUL character.")
+            return []
+        return list(dict.fromkeys(stripped for one in texts if (stripped := one.strip())))
+
+    def _check_constraints(self, held: Space, constraints: list[str], points: list[dict]) -> None:
+        """On the space with the fixed values: neither it nor a starting point may be left without anything."""
+        faults = check_constraints(held, constraints)
+        for sentence in faults[:5]:
+            self.fault("constraints", sentence)
+        if faults or not constraints or "starting_points" in self.errors:
+            return
+        searched = constrained(held, constraints)
+        for number, point in enumerate(points, start=1):
+            if completed(searched, point, seed=0) is None:
+                why = "nothing that it leaves open was found to meet the constraints with it."
+                if broken := searched.broken(point):
+                    why = f"it breaks the constraint {broken[0].text}."
+                self.fault("starting_points", f"Point {number}: {why}")
 
     def _warm_start(self) -> str:
         asked = self.text("warm_start", limit=100, line=True).lower()

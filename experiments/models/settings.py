@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from experiments.runner import command as commands
 from experiments.runner import pattern as patterns
 from experiments.search import early, engine
+from experiments.search.constrained import constrained
 from experiments.search.points import narrowed
 from experiments.search.space import Space, SpaceError, parse
 
@@ -72,8 +73,8 @@ class Settings(Given, Execution):
 
     @cached_property
     def searched(self) -> Space:
-        """The search space with the fixed parameters held at their values."""
-        return narrowed(self.space, self.fixed)
+        """The search space with the fixed parameters held at their values, and with the constraints."""
+        return constrained(narrowed(self.space, self.fixed), self.constraints)
 
     @property
     def run_command(self) -> str:

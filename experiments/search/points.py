@@ -5,17 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from .checks import Fault, nearest
+from .constrained import completed
 from .engine import Exhausted, Past, Problem, Proposal
 from .engine import propose as ask
 from .parameters import identity
-from .space import Space, parse
+from .space import Space, parse, seed_of
 
 MAX_POINTS = 200
 SUGGESTED = 10**9  # the place of what has no number yet in number order: after every trial
 
 
 def narrowed(space: Space, fixed: Mapping[str, object]) -> Space:
-    """The space with these parameters held at a value: what is searched, counted and exhausted."""
+    """The space with these parameters held at a value; with its constraints that is what is searched, counted and
+    exhausted."""
     if not fixed:
         return space
     held = {name: {"_type": "choice", "_value": [value]} for name, value in fixed.items()}
@@ -51,7 +53,8 @@ def propose(
     """As the engine's `propose`; but `points` that no past trial has tried come first, in their order.
 
     A point may give some of the parameters: the algorithm proposes the others. It counts as tried when a trial has
-    all its values, whoever proposed it and whatever became of it. Points that do not fit the space are left out.
+    all its values, whoever proposed it and whatever became of it. Points that do not fit the space, or that its
+    constraints do not allow, are left out.
     """
     space, seen, made = problem.space, list(past), []
     for point in _untried(points, space, past):
@@ -65,6 +68,10 @@ def propose(
                 shown = ask(problem, seen, [ordinal], cache_key=cache_key)[0].shown | point
             except Exhausted:
                 break
+        if not space.allows(shown):
+            shown = completed(space, point, seed=seed_of(problem.seed, ordinal))
+            if shown is None:
+                continue
         raw = space.to_raw(shown)
         made.append(Proposal(ordinal, raw, space.shown(raw), {}))
         seen.append(Past(ordinal, SUGGESTED + ordinal, raw, space.key(made[-1].shown), "running", None))

@@ -43,6 +43,12 @@ class Space(Group):
     def __hash__(self) -> int:
         return hash(self._text)
 
+    is_counted = True  # is `size`, of a finite space, exact?
+
+    def allows(self, shown: Mapping) -> bool:
+        """Do shown values, which fit, meet the constraints? Here there are none: `constrained` has some."""
+        return True
+
     @cached_property
     def is_nested(self) -> bool:
         return any(isinstance(parameter, Nested) for parameter in self.parameters)

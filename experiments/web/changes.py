@@ -36,6 +36,7 @@ LABELS = {
     "gpus": "GPUs per trial",
     "retries": "Retries",
     "breaker": "Pause after",
+    "constraints": "Constraints",
     "fixed": "Fixed values",
     "starting_points": "Starting points",
     "warm_start": "Warm start",
@@ -58,6 +59,7 @@ SECTIONS = {
         "algorithm",
         "algorithm_arguments",
         "seed",
+        "constraints",
         "fixed",
         "starting_points",
         "warm_start",
@@ -76,7 +78,8 @@ SECTIONS = {
     ),
 }
 OFTEN_EMPTY = {
-    "weights", "algorithm_arguments", "fixed", "starting_points", "warm_start", "early_stopping_arguments",
+    "weights", "algorithm_arguments", "constraints", "fixed", "starting_points", "warm_start",
+    "early_stopping_arguments",
 }  # fmt: skip
 NO_LIMIT = {"max_trials", "max_duration_s", "max_trial_duration_s"}
 SOURCES = {"sdk": "the script itself", "stdout": "standard output", "file": "a JSON file"}
@@ -139,6 +142,8 @@ def text_of(name: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, dict):
         return ", ".join(f"{key}={space_rows.text_of([one])}" for key, one in value.items()) or "none"
+    if name == "constraints":
+        return "; ".join(value) or "none"
     if name == "starting_points":
         return "; ".join(text_of("", point) for point in value) or "none"
     if isinstance(value, str):

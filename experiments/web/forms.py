@@ -104,6 +104,16 @@ class PointsField(forms.CharField):
         super().run_validators(json.dumps(value, ensure_ascii=False))
 
 
+class LinesField(forms.CharField):
+    """One text on each line; a list when cleaned."""
+
+    def to_python(self, value: object) -> list[str]:
+        return [line for line in re.split(r"\r\n|\r|\n", super().to_python(value) or "") if line.strip()]
+
+    def run_validators(self, value: list[str]) -> None:
+        super().run_validators("\n".join(value))
+
+
 class TagsField(forms.CharField):
     """Words separated by commas."""
 
@@ -249,6 +259,12 @@ class ExperimentForm(forms.Form):
         widget=_area(2, "layers=3"),
         label="Fixed values",
         help_text="Parameters to hold at a value for now: one name=value on each line.",
+    )
+    constraints = LinesField(
+        required=False,
+        widget=_area(2, "batch_size * layers <= 256\ndropout > 0 or layers < 3"),
+        help_text="What all proposals meet: one condition on each line. A name that contains . - / stands between "
+        "`backticks`.",
     )
     starting_points = PointsField(
         required=False,
@@ -499,6 +515,7 @@ def typed(settings: Settings) -> dict[str, object]:
     told["starting_points"] = "\n".join(
         json.dumps(one, ensure_ascii=False) for one in settings.starting_points
     )
+    told["constraints"] = "\n".join(settings.constraints)
     for name in ("weights", "algorithm_arguments", "fixed", "early_stopping_arguments"):
         told[name] = "\n".join(f"{key}={space_rows.text_of([one])}" for key, one in told[name].items())
     told["space_document"] = json.dumps(settings.space_document, indent=2, ensure_ascii=False)

@@ -33,6 +33,7 @@ class Preview:
     parameters: list[tuple[str, list[tuple[str, str]]]]
     is_exact: bool  # these are the first trials; else draws like those an algorithm begins with
     size: int | None
+    is_counted: bool  # else it is the most that there may be
     command: str
 
     @property
@@ -53,7 +54,7 @@ def preview(form: ExperimentForm) -> Preview | None:
         (name, [_said(one[name]) if name in one else (DASH, "") for one in flats]) for name in space.columns()
     ]
     command = "" if "command" in form.errors else _rendered(form, draws[0])
-    return Preview(parameters, is_exact, space.size, command)
+    return Preview(parameters, is_exact, space.size, space.is_counted, command)
 
 
 def first_draw(form: ExperimentForm) -> dict:
@@ -62,7 +63,7 @@ def first_draw(form: ExperimentForm) -> dict:
 
 
 def _searched(form: ExperimentForm, space: Space) -> Space:
-    """With the fixed values, as soon as they are known to be right."""
+    """With the fixed values and the constraints, as soon as they are known to be right."""
     return form.settings.searched if form.settings else space
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from experiments import conduct as conductor
 from experiments.conduct import Beat, Watch, conduct
+from experiments.foresee import foresee
 from experiments.models import (
     Experiment,
     ExperimentState,
@@ -162,6 +163,34 @@ def test_starting_points_come_first_and_fixed_values_hold_over_restarts_and_upda
     later = go_on(4)[len(first) - 1 :]
     assert [one["layers"] for one in later if one["layers"] == 3][:1] == [3]
     assert not [one for one in later if one["lr"] in (0.05, 0.02)]
+
+
+def test_constraints_hold_over_restarts_and_end_a_finite_search(
+    running: Callable[..., Experiment], worker: Worker, alice: User
+) -> None:
+    """NNI-S2 TD-U5: none breaks them; an Update draws what waits anew; values by hand may break them, and what is left
+    is tried to the end."""
+    space = {name: {"_type": "choice", "_value": [1, 2, 3, 4]} for name in ("lr", "layers")}
+    experiment = running(
+        taken=1, concurrency=2, max_trials=99, space_document=space, constraints=["lr * layers <= 8"]
+    )
+    assert {one.params["lr"] * one.params["layers"] <= 8 for one in experiment.trials.all()} == {True}
+    Trial.add(experiment, {"lr": 4, "layers": 3}, by=alice)
+    changed = {**experiment.settings.document(), "constraints": ["lr + layers == 5 or lr == 4"]}
+    assert foresee(experiment, told(**changed)).redrawn == 1
+    before = set(experiment.trials.exclude(state="waiting").values_list("number", flat=True))
+    assert experiment.update(told(**changed), by=alice, seen=1)
+    for _ in range(20):
+        conductor._memories.clear()
+        end_all(look_at(experiment))
+        while Trial.take(worker, ["default"]):
+            pass
+    assert (experiment.state, experiment.reason) == ("completed", "search space exhausted")
+    tried = {
+        (one.params["lr"], one.params["layers"]): one.number for one in experiment.trials.order_by("-number")
+    }
+    assert {(1, 4), (2, 3), (3, 2), (4, 1), (4, 2), (4, 3), (4, 4)} <= tried.keys()
+    assert all(lr + n == 5 or lr == 4 for (lr, n), number in tried.items() if number not in before)
 
 
 def test_early_stopping_ends_who_is_behind(running: Callable[..., Experiment], worker: Worker) -> None:

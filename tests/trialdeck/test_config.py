@@ -121,6 +121,7 @@ def test_every_setting_of_the_console_can_be_given_and_comes_back():
         early_stopping_arguments={"start_step": 3},
         algorithm="TPE",
         algorithm_arguments={"n_startup_trials": 5},
+        constraints=["layers < 3 or lr > 0.001"],
         fixed={"layers": 2},
         starting_points=[{"lr": 0.01}],
         directory="/srv/code",

@@ -30,6 +30,7 @@ ODD = {
     "max_trial_duration_s": 90_061,
     "stop_grace_s": 0,
     "max_trials": None,
+    "constraints": ["lr < 0.05 or mode == '1'", "lr > 1e-4"],
     "fixed": {"mode": "a, b"},
     "starting_points": [{"lr": 0.01, "mode": "a, b"}, {"lr": 0.02}],
     "early_stopping": "Medianstop",

@@ -250,6 +250,10 @@ FAULTS = [
     ({"algorithm": "Batch", "algorithm_arguments": ""}, "algorithm", "a single parameter"),
     ({"algorithm_arguments": "n_startup=1"}, "algorithm_arguments", "Did you mean n_startup_trials"),
     ({"fixed": "lr=5"}, "fixed", "lr: 5 lies outside the search space: loguniform [1e-05, 0.1]."),
+    ({"constraints": "lr < 1\n\nlr * layer < 1"}, "constraints", "Constraint 2, column 6: There is no parameter"),
+    ({"constraints": "lr * layers"}, "constraints", "column 1: This is a value, no condition"),
+    ({"constraints": "lr > 1"}, "constraints", "None of 2,000 draws from the search space meets lr > 1; loosen it."),
+    ({"constraints": "layers < 3", "starting_points": '{"layers": 3}'}, "starting_points", "Point 1: it breaks the"),
     ({"fixed": "layers=3", "starting_points": '{"layers": 2}'}, "starting_points", "layers: It is held at another"),
     ({"starting_points": '{"lr": 0.01}\n[1]'}, "starting_points", "Line 2: write a JSON object"),
     ({"starting_points": '{"lr": 9}'}, "starting_points", "Point 1, lr: 9 lies outside the search space"),
@@ -407,6 +411,21 @@ def test_the_preview_begins_with_the_starting_points(send):
     ).content.decode()
     draws = re.findall(r'<td class="num" title="([^"]*)">', html)
     assert draws[0] == "0.0125" and len(set(draws[:5])) == 5 and draws[5:] == ["2"] * 5
+
+
+def test_the_preview_obeys_the_constraints_and_counts_what_is_left(send):
+    """NNI-S2, TD-F4."""
+    space = {
+        "space-0-type": "choice",
+        "space-0-values": "1, 2, 4",
+        "constraints": "lr * layers <= 4\nlr != layers",
+    }
+    html = send("preview", headers=FRAGMENT, **space).content.decode()
+    draws = re.findall(r'<td class="num" title="([^"]*)">', html)
+    assert "4 combinations" in html and len(draws) == 10
+    assert all(
+        lr != layers and int(lr) * int(layers) <= 4 for lr, layers in zip(draws[:5], draws[5:], strict=True)
+    )
 
 
 def test_the_preview_of_a_grid_is_its_first_trials(send):

@@ -20,8 +20,9 @@ class Algorithm:
 
     `start_up` gives the results it needs to start; None: it looks at none. `takes_parts`: until then it learns from
     trials that fit the space in part. `for_nested`: it can search nested choices. `is_light`: its first proposals cost
-    nothing, so that a page may show them. `early_stopping`: the rule it cannot do without. `renamed` are arguments by
-    NNI's names; `refused` are those of NNI that it has not, each with the reason.
+    nothing, so that a page may show them. `redraws`: how often it is asked until its proposal meets the constraints.
+    `early_stopping`: the rule it cannot do without. `renamed` are arguments by NNI's names; `refused` are those of NNI
+    that it has not, each with the reason.
     """
 
     summary: str
@@ -30,6 +31,7 @@ class Algorithm:
     start_up: Callable[[dict], int] | None = None
     takes_parts: bool = False
     for_nested: bool = True
+    redraws: int = 30
     is_light: bool = False
     early_stopping: str = ""
     aliases: tuple[str, ...] = ()
@@ -183,6 +185,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         ),
         start_up=lambda arguments: arguments["n_startup_trials"],
         for_nested=False,
+        redraws=3,  # each takes its time, and mostly ends at the same values
         aliases=("GaussianProcess",),
         renamed={"cold_start_num": "n_startup_trials"},
         refused=_NNIS_GP,

@@ -1,10 +1,13 @@
 """Propose values for new trials; count what informs the proposals."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
 
 from ..checks import filled
+from ..space import seed_of
 from . import cma, seen
-from .algorithms import ALGORITHMS
+from .algorithms import ALGORITHMS, Algorithm
 from .problem import Exhausted, Past, Problem, Proposal
 from .seen import Kept, Seen, kept_of, shuffled
 
@@ -14,9 +17,9 @@ def propose(
 ) -> list[Proposal]:
     """Propose values for one new trial per ordinal, in order; the same inputs give the same proposals.
 
-    No point of a finite space that a past trial has tried is proposed again. Returns fewer proposals when
-    the points run out, and raises Exhausted when not even one is left. `cache_key` (experiment and revision)
-    lets a process keep what it made of the past; it never changes what is proposed. Safe in threads.
+    All meet the constraints, and no point of a finite space that a past trial has tried is proposed again. Returns
+    fewer proposals when the points run out, and raises Exhausted when not even one is left. `cache_key` (experiment
+    and revision) lets a process keep what it made of the past; it never changes what is proposed. Safe in threads.
     """
     algorithm = ALGORITHMS[problem.algorithm]
     arguments = filled(problem.arguments, algorithm.arguments)
@@ -26,15 +29,38 @@ def propose(
     for ordinal in ordinals:
         if view.is_exhausted:
             break
-        raw, attrs = algorithm.suggest(problem, view, ordinal, arguments)
+        raw, attrs = _allowed(algorithm, problem, view, ordinal, arguments)
         if view.has_tried(raw):
-            raw = space.point(view.next_untried(shuffled(space.size, problem.seed)))
+            try:
+                raw = space.point(view.next_untried(shuffled(space.size, problem.seed)))
+            except Exhausted:
+                break
         shown = space.shown(raw)
         view.add(Past(ordinal, 0, raw, space.key(shown), "running", None, attrs))
         proposals.append(Proposal(ordinal, raw, shown, attrs))
     if ordinals and not proposals:
-        raise Exhausted(f"All {space.size} points of the search space have been tried.")
+        said = f"All {space.size} points of the search space have been tried."
+        raise Exhausted(said if view.is_exhausted else "Nothing new was found that meets the constraints.")
     return proposals
+
+
+def _allowed(
+    algorithm: Algorithm, problem: Problem, view: Seen, ordinal: int, arguments: dict
+) -> tuple[dict, dict]:
+    """Return what the algorithm suggests: asked with another seed each time until that meets the constraints, then
+    drawn at random. Its own part of the last suggestion stays with it: there it would have gone."""
+    space, attrs = problem.space, {}
+    for attempt in range(algorithm.redraws):
+        asked = (
+            replace(problem, seed=seed_of(seed_of(problem.seed, ordinal), attempt)) if attempt else problem
+        )
+        try:
+            raw, attrs = algorithm.suggest(asked, view, ordinal, arguments)
+        except Exhausted:  # a grid that looked far without an end
+            break
+        if space.allows(space.shown(raw)):
+            return raw, attrs
+    return space.draw(Random(seed_of(problem.seed, ordinal))), attrs
 
 
 def informs(problem: Problem, past: Sequence[Past]) -> int:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import count
 from random import Random
 
+from ..constrained import Constrained
 from ..nested import Group, Nested, Parameter, Path, Pick
 from ..space import Space, seed_of
 from .problem import Problem
@@ -15,6 +16,8 @@ from .seen import Seen
 _MOST_ALIKE = (
     1000  # points of an endless grid that look like earlier ones (rounding) before one is taken anyway
 )
+_MOST_BROKEN = 20_000  # points of a grid that break the constraints before one is drawn at random
+_BLOCK = 64
 
 
 def at_random(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
@@ -30,13 +33,18 @@ def next_of_grid(problem: Problem, seen: Seen, ordinal: int, arguments: dict) ->
     """
     space = problem.space
     if space.size is not None:
-        return space.point(seen.next_untried(lambda step: step)), {}
+        return space.point(seen.next_untried(lambda step: step, most=_MOST_BROKEN)), {}
     mine = (one.past.attrs.get("grid", ("", 0)) for one in seen.kept)
     taken = {step for digest, step in mine if digest == space.digest}
     keys = {one.past.key for one in seen.kept if one.past.number >= 0}
-    alike = 0
+    alike = broken = 0
     for step, raw in _grid(space):
         if step in taken:
+            continue
+        if not space.allows(space.shown(raw)):
+            broken += 1
+            if broken == _MOST_BROKEN:
+                return space.draw(Random(seed_of(problem.seed, ordinal))), {}
             continue
         if alike < _MOST_ALIKE and space.key(space.shown(raw)) in keys:
             alike += 1
@@ -46,14 +54,26 @@ def next_of_grid(problem: Problem, seen: Seen, ordinal: int, arguments: dict) ->
 
 
 def by_qmc(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
-    """Take point number `ordinal` of a sequence that fills the unit cube evenly, one axis for each leaf."""
-    axes = {path: axis for axis, (path, _) in enumerate(problem.space.every_leaf())}
-    u = _sequence(len(axes), max(ordinal - 1, 0), seed_of(problem.seed, 0), **arguments)
+    """Take point number `ordinal` of a sequence that fills the unit cube evenly, one axis for each leaf.
 
-    def pick(path: Path, parameter: Parameter) -> object:
-        return parameter.quantile(float(u[axes[path]]))
+    Under constraints: the next point of the sequence that meets them.
+    """
+    space, seed = problem.space, seed_of(problem.seed, 0)
+    axes = {path: axis for axis, (path, _) in enumerate(space.every_leaf())}
 
-    return problem.space.assemble(pick), {}
+    def point(u: tuple[float, ...]) -> dict:
+        return space.assemble(lambda path, parameter: parameter.quantile(float(u[axes[path]])))
+
+    if not isinstance(space, Constrained):
+        return point(_sequence(len(axes), max(ordinal - 1, 0), 1, seed, **arguments)[0]), {}
+    mine = (one.past.attrs.get("qmc", ("", -1)) for one in seen.kept)
+    first = max((step for digest, step in mine if digest == space.digest), default=-1) + 1
+    for step in range(first, first + _MOST_BROKEN):
+        block = _sequence(len(axes), step - step % _BLOCK, _BLOCK, seed, **arguments)
+        raw = point(block[step % _BLOCK])
+        if space.allows(space.shown(raw)):
+            return raw, {"qmc": [space.digest, step]}
+    return space.draw(Random(seed_of(problem.seed, ordinal))), {}
 
 
 def _grid(space: Space) -> Iterator[tuple[int, dict]]:
@@ -116,7 +136,10 @@ def _halving(index: int) -> float:
 
 
 @lru_cache(maxsize=256)
-def _sequence(dimensions: int, index: int, seed: int, *, sequence: str, scramble: bool) -> tuple[float, ...]:
+def _sequence(
+    dimensions: int, index: int, length: int, seed: int, *, sequence: str, scramble: bool
+) -> tuple[tuple[float, ...], ...]:
+    """Return `length` points from number `index` on."""
     from scipy.stats import qmc
 
     made = {"sobol": qmc.Sobol, "halton": qmc.Halton}[sequence](dimensions, scramble=scramble, rng=seed)
@@ -126,4 +149,4 @@ def _sequence(dimensions: int, index: int, seed: int, *, sequence: str, scramble
         warnings.simplefilter(
             "ignore"
         )  # Sobol: "balance properties need a power of 2"; we take one at a time
-        return tuple(made.random(1)[0])
+        return tuple(map(tuple, made.random(length)))

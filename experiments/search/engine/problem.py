@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ..space import Space
 
 # Under which names algorithms keep something with their proposals.
-KEPT_BY_ALGORITHMS = ("cma", "grid", "nsga")
+KEPT_BY_ALGORITHMS = ("cma", "grid", "nsga", "qmc")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Proposal:
 
 
 class Exhausted(Exception):
-    """Every point of a finite search space has been tried."""
+    """Every point of a finite search space that meets the constraints has been tried."""
 
 
 def inherited(attrs: Mapping) -> dict:

@@ -19,7 +19,9 @@ from typing import Any
 from ..nested import Path
 from ..parameters import NOTHING, identity
 from ..space import Space, seed_of
-from .problem import Past, Problem
+from .problem import Exhausted, Past, Problem
+
+MOST_LOOKED = 200_000
 
 
 class Kept:
@@ -29,9 +31,9 @@ class Kept:
         self.space = space
         self.past = past
         self.raw, self.is_whole = _fitting(space, past)
-        self.index = space.index(self.raw) if self.is_whole and space.size is not None else None
-        if past.number < 0:  # of another experiment: it informs, and has not been tried here
-            self.index = None
+        # A trial of another experiment informs, and has not been tried here; one by hand may break the constraints.
+        is_point = space.size is not None and self.is_whole and past.number >= 0
+        self.index = space.index(self.raw) if is_point and space.allows(space.shown(self.raw)) else None
         self.is_done = past.state == "done" and past.value is not None and math.isfinite(past.value)
         self.as_optuna: Any = None  # made and kept by `study`
 
@@ -67,8 +69,19 @@ class Seen:
     def has_tried(self, raw: dict) -> bool:
         return self.space.size is not None and self.space.index(raw) in self.tried
 
-    def next_untried(self, order: Callable[[int], int]) -> int:
-        return next(index for step in count() if (index := order(step)) not in self.tried)
+    def next_untried(self, order: Callable[[int], int], *, most: int = MOST_LOOKED) -> int:
+        """The first point in this order that was not tried. Raises Exhausted; where nobody has counted those that the
+        constraints allow, after `most` that they do not."""
+        broken = 0
+        for step in range(self.space.size):
+            if (index := order(step)) in self.tried:
+                continue
+            if self.space.is_counted or self.space.allows(self.space.shown(self.space.point(index))):
+                return index
+            broken += 1
+            if broken == most:
+                break
+        raise Exhausted("Nothing new that meets the constraints was found.")
 
     def best_first(self) -> list[Kept]:
         """Return the finished trials that inform, the best first; of equals, the earlier first."""
