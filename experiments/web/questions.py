@@ -113,7 +113,12 @@ class BeforeForm(ActForm):
 
 class CloneForm(ActForm):
     name = forms.CharField(max_length=200, label="Name")
-    project = forms.ModelChoiceField(Project.objects.none(), empty_label=None, label="Project")
+    project = forms.ModelChoiceField(
+        Project.objects.none(),
+        empty_label=None,
+        label="Project",
+        widget=forms.Select(attrs={"data-combo": "new_project"}),
+    )
     new_project = forms.CharField(
         required=False, max_length=100, label="Create new", help_text="A new project's name, instead."
     )

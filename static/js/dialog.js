@@ -52,6 +52,7 @@ function show(question, link) {
   });
   const menu = link.closest("[popover]:popover-open");
   document.body.append(dialog);
+  document.dispatchEvent(new CustomEvent("dialog:shown", { detail: { dialog } }));
   menu?.hidePopover();
   dialog.showModal();
 }

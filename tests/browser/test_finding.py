@@ -86,3 +86,32 @@ def test_the_pages_never_scroll_sideways(open_as, alice, lab, draft, viewport):
         assert not is_wider_than_its_window(page)
         page.goto(path)
     assert not is_wider_than_its_window(page)
+
+
+def test_the_project_box_of_clone_is_for_the_keyboard_too(open_as, alice, lab, draft):
+    """CML-C1: typing searches; what is neither chosen nor made is asked for; Escape closes the list, not the dialog."""
+    experiment = draft()
+    Project.create(lab, name="Vision & sound")
+    page = open_as(alice, LIST)
+    page.get_by_role("link", name="first", exact=True).focus()
+    page.keyboard.press("c")
+    dialog = page.get_by_role("dialog")
+    box = dialog.get_by_role("combobox", name="Project")
+    box.fill("vision")
+    expect(dialog.get_by_role("option")).to_have_text(["Vision & sound", "Create New “vision”"])
+    page.keyboard.press("Escape")
+    expect(dialog.get_by_role("option").first).to_be_hidden()
+    dialog.get_by_role("button", name="Clone as draft").click()
+    expect(dialog).to_be_visible()
+    assert box.evaluate("box => box.validationMessage") == "Choose one of the list, or Create New."
+    box.fill("vision")
+    page.keyboard.press("Enter")
+    expect(box).to_have_value("Vision & sound")
+    dialog.get_by_role("button", name="Clone as draft").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Clone of first")
+    assert experiment.clones.get().project.name == "Vision & sound"
+    plain = open_as(alice, f"{LIST}{experiment.public_id}/clone/", java_script_enabled=False)
+    plain.get_by_label("Create new").fill("by hand")
+    plain.get_by_role("button", name="Clone as draft").click()
+    expect(plain.get_by_role("heading", level=1)).to_have_text("Clone of first")
+    assert lab.projects.filter(name="by hand").exists()
