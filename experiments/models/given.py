@@ -49,7 +49,7 @@ class GivenChecks:
         if any("\0" in one for one in texts):
             self.fault("constraints", "This must not contain a NUL character.")
             return []
-        return list(dict.fromkeys(stripped for one in texts if (stripped := one.strip())))
+        return [stripped for one in texts if (stripped := one.strip())]
 
     def _check_constraints(self, held: Space, constraints: list[str], points: list[dict]) -> None:
         """On the space with the fixed values: neither it nor a starting point may be left without anything."""
@@ -63,7 +63,7 @@ class GivenChecks:
             if completed(searched, point, seed=0) is None:
                 why = "nothing that it leaves open was found to meet the constraints with it."
                 if broken := searched.broken(point):
-                    why = f"it breaks the constraint {broken[0].text}."
+                    why = f"it breaks the constraint {broken[0]}."
                 self.fault("starting_points", f"Point {number}: {why}")
 
     def _warm_start(self) -> str:

@@ -44,10 +44,9 @@ class Constrained(Space):
         values = flat(shown) if self.is_nested else shown
         return all(one.is_met(values) for one in self.constraints)
 
-    def broken(self, shown: Mapping) -> list[Constraint]:
-        """The constraints that these values, full or not, do not meet whatever the others are."""
+    def broken(self, shown: Mapping) -> list[str]:
         values = flat(shown)
-        return [one for one in self.constraints if not one.is_met(values)]
+        return [one.text for one in self.constraints if not one.is_met(values)]
 
     @property
     def is_counted(self) -> bool:
@@ -90,7 +89,7 @@ class Constrained(Space):
         """Say which constraints kept the draws from being allowed."""
         broken = Counter()
         for shown in (self.shown(raw) for raw in _draws(self)):
-            broken.update(one.text for one in self.broken(shown))
+            broken.update(self.broken(shown))
         never = [text for text, times in broken.items() if times == DRAWS]
         said = f"None of {DRAWS:,} draws from the search space meets "
         return f"{said}{never[0]}; loosen it." if never else f"{said}all of them at once; loosen one."

@@ -49,6 +49,10 @@ class Space(Group):
         """Do shown values, which fit, meet the constraints? Here there are none: `constrained` has some."""
         return True
 
+    def broken(self, shown: Mapping) -> list[str]:
+        """Return the constraints that these values, full or not, do not meet whatever the others are."""
+        return []
+
     @cached_property
     def is_nested(self) -> bool:
         return any(isinstance(parameter, Nested) for parameter in self.parameters)

@@ -38,7 +38,9 @@ class ValuesForm(forms.Form):
     def __init__(self, data: object = None, *, experiment: Experiment) -> None:
         super().__init__(data, prefix="v")  # a parameter may be called csrfmiddlewaretoken
         space = experiment.settings.space
-        filled = space.draws(1, seed=experiment.settings.seed)[0] | _best_values(experiment)
+        filled = experiment.settings.searched.draws(1, seed=experiment.settings.seed)[0] | _best_values(
+            experiment
+        )
         for parameter in space.parameters:
             self.fields[parameter.name] = _field(parameter, filled[parameter.name])
 
@@ -157,6 +159,12 @@ def _add(request: HttpRequest, experiment: Experiment, form: ValuesForm) -> Http
             request,
             f"#{trial.number} will try these values. They lie outside of the search space: what comes out is "
             "kept and compared, but does not inform the search.",
+        )
+    elif broken := experiment.settings.searched.broken(trial.params):
+        messages.warning(
+            request,
+            f"#{trial.number} will try these values. They break the constraint {broken[0]}, which holds for proposals "
+            "only: what comes out informs the search.",
         )
     else:
         messages.success(request, f"#{trial.number} will try these values.")

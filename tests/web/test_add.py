@@ -112,6 +112,14 @@ def test_values_outside_of_the_space_are_tried_and_the_answer_says_that_they_do_
     assert mixed.trials.get(source="added").params["lr"] == 5.0
 
 
+def test_values_that_break_a_constraint_are_tried_and_the_answer_says_so(running, bob):
+    """NNI-S2: the constraints are for proposals."""
+    experiment = running(constraints=["layers < 3", "lr < 0.05"])
+    answer = as_(bob).post(url_of(experiment), {"v-lr": "0.09", "v-layers": "1"})
+    assert "They break the constraint lr < 0.05" in said(answer)
+    assert experiment.trials.get(source="added").params == {"lr": 0.09, "layers": 2}
+
+
 def test_a_double_click_adds_one_trial(mixed, bob):
     client = as_(bob)
     sent = values(client.get(url_of(mixed)).context["form"])
