@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; its exit status."""
-    args = parser().parse_args(argv)
+    args = parser().parse_args(_command_first(sys.argv[1:] if argv is None else argv))
     try:
         status = args.act(args) or 0
         sys.stdout.flush()
@@ -61,6 +61,14 @@ def parser() -> argparse.ArgumentParser:
         _add(found, "nni-bridge", commands.nni_bridge, "Let NNI's own client steer an experiment.")
     )
     return top
+
+
+def _command_first(words: Sequence[str]) -> list[str]:
+    """`trialdeck --port 8080 ls` is `trialdeck ls --port 8080`."""
+    place = 0
+    while place < len(words) and words[place].partition("=")[0] in ("--url", "--port", "--token"):
+        place += 1 if "=" in words[place] else 2
+    return [*words[place : place + 1], *words[:place], *words[place + 1 :]]
 
 
 def _add(

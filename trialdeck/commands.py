@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 UPDATES = ("concurrency", "duration", "trialnum", "searchspace")
 SEEN = 50
+NAME = 60  # letters of a name in a table
 
 
 def create(args: argparse.Namespace) -> int | None:
@@ -94,7 +95,7 @@ def ls(args: argparse.Namespace) -> None:
     table = [
         (
             one["id"],
-            one["name"],
+            one["name"] if len(one["name"]) <= NAME else one["name"][: NAME - 1] + "…",
             one["state"],
             str(sum(one["counts"].values())),
             _number(one["best"] and one["best"]["value"]),

@@ -78,7 +78,7 @@ def only_active(console: Console) -> dict[str, Any]:
             f"{len(rows)} experiments are under way on {console.url}. Say which one, experiment='…': {_told(rows)}."
         )
     raise errors.NotFound(
-        f"No experiment is under way on {console.url}. For one that has ended say which: experiment='…'.",
+        f"No experiment is under way on {console.url}. For one that has ended give its ID or name.",
         status=404,
     )
 

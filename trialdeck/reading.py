@@ -168,8 +168,9 @@ class Readings:
 
     def _number(self, trial_job_id: str | int) -> int:
         """The number in `7f3k2m9q-12`, or `12`. Raises NotFound for what is none of this experiment's."""
-        prefix, _, number = str(trial_job_id).rpartition("-")
-        if prefix not in ("", self.id) or not (number.isascii() and number.isdigit() and len(number) < 10):
+        prefix, dash, number = str(trial_job_id).rpartition("-")
+        is_ours = prefix == self.id if dash else True  # -1 is none: it must not mean 1
+        if not is_ours or not (number.isascii() and number.isdigit() and len(number) < 10):
             raise errors.NotFound(
                 f"There is no trial {trial_job_id!r} in the experiment {self.id}. IDs of its trials look like "
                 f"{self.id}-1.",

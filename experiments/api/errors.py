@@ -42,6 +42,7 @@ SENTENCES = {
     "literal_error": "This must be {expected}.",
     "none_required": "This must be null.",
 }
+FULL = "The disk that holds the database is full. Nothing was changed; make room there, then try again."
 OVERTAKEN = "Somebody was faster: it changed while you looked. Look again, then decide."
 
 
@@ -58,7 +59,7 @@ def tell_in(api: NinjaAPI) -> None:
         api.add_exception_handler(kind, lambda request, error, status=status: problem(status, str(error)))
     api.add_exception_handler(RequestDataTooBig, _too_big)
     api.add_exception_handler(AuthenticationError, lambda request, error: problem(401, HOW))
-    api.add_exception_handler(Http404, lambda request, error: problem(404))
+    api.add_exception_handler(Http404, lambda request, error: problem(404, str(error)))
     api.add_exception_handler(Overtaken, lambda request, error: problem(409, OVERTAKEN))
     api.add_exception_handler(Invalid, _invalid)
     api.add_exception_handler(ValidationError, _not_valid)
@@ -113,7 +114,8 @@ def _too_many(request: HttpRequest, error: TooMany) -> HttpResponse:
 
 def _away(request: HttpRequest, error: Exception) -> HttpResponse:
     log.warning("%s %s: %s", request.method, request.path, error)
-    answer = problem(503)
+    is_full = any(words in str(error) for words in ("disk is full", "No space left"))
+    answer = problem(503, FULL if is_full else "")
     answer["Retry-After"] = "2"
     return answer
 

@@ -46,6 +46,7 @@ UPDATES = {
     "MAX_EXEC_DURATION": ("maxExperimentDuration", "max_duration_s"),
     "SEARCH_SPACE": ("searchSpace", "space_document"),
 }
+NO_TRIAL = "There is no trial {} in the experiment {}."
 BUDGET = ("max_trials", "max_duration_s")
 
 
@@ -63,7 +64,7 @@ def find_trial(experiment: Experiment, said: str) -> Trial:
     number = shapes.number_of(experiment, said)
     trial = experiment.trials.filter(number=number).first() if number else None
     if trial is None:
-        raise Http404
+        raise Http404(NO_TRIAL.format(said[:64], experiment.public_id))
     trial.experiment = experiment
     return trial
 
@@ -206,7 +207,7 @@ def one_job(request: HttpRequest, public_id: str, trial: str) -> dict:
     experiment = find(request, public_id)
     row = next(shapes.rows(experiment, number=shapes.number_of(experiment, trial)), None)
     if row is None:
-        raise Http404
+        raise Http404(NO_TRIAL.format(trial[:64], public_id))
     return shapes.job(experiment, row, pages=_pages(request, experiment))
 
 

@@ -172,7 +172,7 @@ def find_trial(request: HttpRequest, public_id: str, number: int) -> Trial:
     experiment = find(request, public_id)
     trial = _read(experiment).filter(number=number).first() if number < 2**31 else None
     if trial is None:
-        raise Http404
+        raise Http404(f"There is no trial {number} in the experiment {public_id}.")
     trial.experiment = experiment
     return trial
 

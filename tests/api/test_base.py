@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
@@ -91,6 +91,36 @@ def test_its_use_is_written_down_once_a_minute(api, bob):
     Token.objects.update(last_used_at=first - timedelta(minutes=2))
     caller.get("/me")
     assert Token.objects.get().last_used_at >= first
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_be_written_down_keeps_nobody_from_reading(api, bob):
+    """On a full disk each read failed, because its token's use could not be written."""
+    caller = api(bob)
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = 1")
+        try:
+            assert caller.get("/workspaces/lab").status_code == 200
+        finally:
+            cursor.execute("PRAGMA query_only = 0")
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+def test_a_full_disk_is_called_by_its_name(api, bob):
+    caller = api(bob)
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM")
+        before = cursor.execute("PRAGMA max_page_count").fetchone()[0]
+        cursor.execute("PRAGMA max_page_count = 1")  # no less than it has: the file cannot grow
+        try:
+            settings = {"command": "true", "space_document": {"x": {"_type": "uniform", "_value": [0, 1]}}}
+            made = {"name": "large", "description": "y" * 90_000, "settings": settings}
+            answer = caller.post("/workspaces/lab/experiments", made)
+        finally:
+            cursor.execute(f"PRAGMA max_page_count = {before}")
+    assert "disk" in error_of(answer, 503)["detail"]
 
 
 def test_only_a_digest_of_the_secret_is_kept(bob, lab):

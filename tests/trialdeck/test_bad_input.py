@@ -43,6 +43,15 @@ def test_an_unknown_trial(deck):
             with pytest.raises(errors.NotFound) as error:
                 ask(trial)
             assert error.value.status == 404
+    with pytest.raises(errors.NotFound, match=f"There is no trial 999 in the experiment {deck.first.id}"):
+        deck.first.get_trial_job(999)
+
+
+@pytest.mark.parametrize("trial", [-1, "-1"])
+def test_minus_one_is_no_trial_and_stops_none(deck, trial):
+    """It was read as the trial 1."""
+    with pytest.raises(errors.NotFound, match=f"There is no trial {trial!r}"):
+        deck.first.kill_trial_job(trial)
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,24 @@ def test_an_experiment_is_looked_at(deck, run):
     assert run("wait", first) == ""
 
 
+def test_the_console_may_be_named_before_the_command(deck, run):
+    """`--help` speaks of --url and --port above the commands, so that is where people write them."""
+    told = run("--port", deck.port, "ls", "first")
+    assert (
+        told
+        == run("ls", "first", "--port", deck.port)
+        == run(f"--url=http://127.0.0.1:{deck.port}", "ls", "first")
+    )
+    assert deck.first.id in told
+
+
+def test_one_long_name_does_not_push_the_other_columns_away(deck, run):
+    long = run("clone", deck.first.id, "--name", "a long name " * 16).split()[0]
+    lines = run("ls", "a long name").splitlines()
+    assert lines[1].startswith(long) and "…" in lines[1] and max(map(len, lines)) < 140
+    assert json.loads(run("show", long, "--json"))["name"] == ("a long name " * 16).strip()
+
+
 def test_its_trials_are_exported(deck, run, tmp_path):
     """With the columns of the console's own tables (docs/exports.md)."""
     assert list(tables.COLUMNS) == exports.TRIAL
