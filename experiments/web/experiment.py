@@ -111,9 +111,16 @@ def _history_context(request: HttpRequest, experiment: Experiment, url: str) -> 
 
 def _space(experiment: Experiment) -> list[dict[str, object]]:
     return [
-        {"name": name, "type": one["_type"], "values": ", ".join(str(each) for each in one["_value"])}
+        {"name": name, "type": one["_type"], "values": ", ".join(_said(each) for each in one["_value"])}
         for name, one in experiment.settings.space_document.items()
     ]
+
+
+def _said(value: object) -> str:
+    """A bound or a choice in few letters: 1e-5; of a nested choice its name."""
+    if isinstance(value, dict):
+        return str(value.get("_name", value))
+    return str(value).replace("e-0", "e-") if isinstance(value, float) else str(value)
 
 
 def _running_context(

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from experiments.models import Experiment, Queue
+from experiments.models import Experiment, Queue, Worker
 from tests.browser.conftest import PHONE, is_wider_than_its_window
 from tests.cast import end_all
 
@@ -148,3 +148,15 @@ def test_everything_works_without_script(open_as, alice, draft):
     assert rows(page) == ["resnet"]
     page.get_by_role("link", name="Enqueue resnet").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("resnet")
+
+
+def test_the_queues_fold_into_cards_on_a_phone(open_as, alice, lab):
+    """A name that a worker's long name pushes out of sight cannot be opened."""
+    Queue.default()
+    name = "gpu-02-with-a-rather-long-name.cluster.example.org"
+    Worker.register(name, host="gpu-02", pid=1, queues=["default"], slots=4, lease_s=15)
+    page = open_as(alice, "/queues/", PHONE)
+    expect(page.get_by_role("link", name="default", exact=True)).to_be_in_viewport(ratio=1)
+    expect(page.get_by_text("0 of 4")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_text(name)).to_be_hidden()
+    assert not is_wider_than_its_window(page)

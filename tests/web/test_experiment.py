@@ -63,6 +63,13 @@ def test_a_draft_shows_what_it_would_run(draft, bob):
     html = overview(bob, draft())
     assert "python train.py --lr ${lr}" in html
     assert "loguniform" in html and "0.0001, 0.1" in html
+    conv = {"_name": "Conv", "size": {"_type": "randint", "_value": [1, 9]}}
+    space = {
+        "layer": {"_type": "choice", "_value": [{"_name": "Empty"}, conv]},
+        "decay": {"_type": "loguniform", "_value": [1e-6, 0.01]},
+    }
+    html = overview(bob, draft(space_document=space, command="run ${layer}", algorithm="Random"))
+    assert ">Empty, Conv<" in html and ">1e-6, 0.01<" in html
 
 
 def test_the_facts_tell_best_trials_running_and_search(running, bob):
