@@ -58,8 +58,12 @@ def _draw(request: HttpRequest, rooms: Collection[Workspace], *, room: Workspace
         {"queue": queue, "in_line": len(compute.lines.get(queue.pk, []))}
         for queue in Queue.objects.visible_to(user)
     ]
+    found = cards(user, rooms)
     version = (
-        listing.version(seen),
+        [
+            (card.project.name, card.project.description, card.project.destination, card.sums)
+            for card in found
+        ],
         [
             (one.name, one.slots, one.is_draining, _busy(one, compute), words.lateness(one, now))
             for one in compute.workers
@@ -71,9 +75,8 @@ def _draw(request: HttpRequest, rooms: Collection[Workspace], *, room: Workspace
     live = Live(request, fragments={"home"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
-    found = cards(user, rooms)
     sums = sum((card.sums for card in found), start=Sums())
-    recent = seen.order_by(*lately())
+    recent = list(seen.order_by(*lately()).values_list("pk", flat=True)[:RECENT])
     needy, count = _needs(seen, compute, now)
     context = {
         "workspace": room,
@@ -85,7 +88,7 @@ def _draw(request: HttpRequest, rooms: Collection[Workspace], *, room: Workspace
         "total": sums.total,
         "needs": needy,
         "more_needs": count - len(needy),
-        "rows": [listing.row(one, user=user, compute=compute) for one in _whole(recent)[:RECENT]],
+        "rows": [listing.row(one, user=user, compute=compute) for one in _whole(recent)],
         "cards": sorted(found, key=_latest, reverse=True)[:CARDS],
         "workers": [
             {"worker": one, "busy": _busy(one, compute), "is_late": words.is_late(one, now)}
@@ -98,11 +101,11 @@ def _draw(request: HttpRequest, rooms: Collection[Workspace], *, room: Workspace
     return live.draw("home/show.html", context)
 
 
-def _whole(experiments: ExperimentQuerySet) -> ExperimentQuerySet:
-    """With all that a row says of them."""
-    return experiments.select_related("workspace", "project", "creator", "queue").defer(
-        "description", "properties"
-    )
+def _whole(keys: list[int]) -> list[Experiment]:
+    """These in their order, with all that a row says of them: sorting whole rows is far slower than sorting keys."""
+    found = Experiment.objects.select_related("workspace", "project", "creator", "queue")
+    by_key = found.defer("description", "properties").in_bulk(keys)
+    return [by_key[key] for key in keys if key in by_key]
 
 
 def _busy(worker: Worker, compute: Compute) -> int:
@@ -159,28 +162,22 @@ class Need:
 
 def _needs(seen: ExperimentQuerySet, compute: Compute, now: datetime) -> tuple[list[Need], int]:
     """(the latest of them, how many there are): workers that went silent, then experiments."""
-    silent = [
-        Need(
-            f"worker-{one.pk}",
-            "warning",
-            "paused",
-            "A worker is silent",
-            one.name,
-            reverse("workers"),
-            f"{plural(_busy(one, compute), 'trial')} in its hands, {words.heard(one, now).removeprefix('late, ')}",
-            "Look at workers",
-        )
-        for one in compute.workers
-        if words.is_late(one, now)
-    ]
-    needy = seen.filter(in_need())
-    shown = list(
-        needy.select_related("workspace", "queue")
-        .defer("description", "properties")
-        .order_by("-updated_at")[: NEEDS + 1]
+    late = [one for one in compute.workers if words.is_late(one, now)]
+    silent = [_silent(late, compute, now)] if late else []
+    needy = list(seen.filter(in_need()).order_by("-updated_at", "-pk").values_list("pk", flat=True))
+    return [*silent, *(_need(one, compute) for one in _whole(needy[:NEEDS]))], len(needy) + len(silent)
+
+
+def _silent(late: list[Worker], compute: Compute, now: datetime) -> Need:
+    held = plural(sum(_busy(one, compute) for one in late), "trial")
+    last = words.heard(max(late, key=lambda one: one.heard_at), now).removeprefix("late, ")
+    heading, name = "A worker is silent", late[0].name
+    if len(late) > 1:
+        heading, name = f"{len(late):,} workers are silent", "Workers"
+    detail = (
+        f"{held} in {'its' if len(late) == 1 else 'their'} hands, {'last ' if len(late) > 1 else ''}{last}"
     )
-    count = len(shown) if len(shown) <= NEEDS else needy.count()
-    return [*silent, *(_need(one, compute) for one in shown[:NEEDS])], count + len(silent)
+    return Need("silent", "warning", "paused", heading, name, reverse("workers"), detail, "Look at workers")
 
 
 def _need(experiment: Experiment, compute: Compute) -> Need:

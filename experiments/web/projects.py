@@ -38,6 +38,7 @@ class Sums:
     touched_at: datetime | None = None
     alive: int = 0  # trials that run
     waiting: int = 0  # trials that wait
+    mark: int = 0  # another one as soon as anything of them is
 
     def __add__(self, other: Sums) -> Sums:
         moments = [one.touched_at for one in (self, other) if one.touched_at]
@@ -49,6 +50,7 @@ class Sums:
             max(moments, default=None),
             self.alive + other.alive,
             self.waiting + other.waiting,
+            self.mark + other.mark,
         )
 
 
@@ -77,6 +79,7 @@ def cards(user: User, rooms: Collection[Workspace]) -> list[Card]:
             touched_at=Max(finding.touched_at()),
             alive=Sum("running_count") + Sum("stopping_count"),
             waiting=Sum("waiting_count"),
+            mark=Sum("version") + Sum("pk"),
         )
     }
     by_key = {room.pk: room for room in rooms}
