@@ -49,12 +49,15 @@ def test_a_right_click_opens_the_menu_of_the_row_where_the_pointer_is(open_as, a
 
 
 def test_slash_leads_to_search_where_the_page_has_no_box(open_as, alice, lab, draft):
-    """Issue 5 §1: search over everything."""
+    """Issue 5 §1: search over everything; on Home the box is there."""
     draft("resnet sweep")
     Project.create(lab, name="resnets")
-    page = open_as(alice, "/w/lab/")
+    page = open_as(alice, "/queues/")
     page.keyboard.press("/")
     page.wait_for_url("**/search/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.goto("/w/lab/")
+    page.keyboard.press("/")
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("ResNet")
     page.keyboard.press("Enter")
