@@ -23,6 +23,7 @@ import argparse
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -45,7 +46,7 @@ WAYS = {"1 at a time": (1, False), "8 at a time": (8, False), "edited": (1, True
 Sampler = Callable[..., optuna.samplers.BaseSampler]
 SAMPLERS: dict[str, Sampler] = {
     "TPE": optuna.samplers.TPESampler,
-    "QMC": partial(optuna.samplers.QMCSampler, warn_independent_sampling=False),
+    "QMC": partial(optuna.samplers.QMCSampler, scramble=True, warn_independent_sampling=False),
     "Random": optuna.samplers.RandomSampler,
     "CMA-ES": partial(optuna.samplers.CmaEsSampler, warn_independent_sampling=False),
     "NSGA-II": optuna.samplers.NSGAIISampler,
@@ -97,6 +98,7 @@ def main() -> int:
     seeds = range(options.first_seed, options.first_seed + (options.seeds or (8 if options.quick else 40)))
     trials = options.trials or (30 if options.quick else 60)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")  # of experimental samplers, and of trials that do not fit a changed space
     with stage(uses_postgres=options.pg) as data:
         prepare()
         print(
@@ -264,13 +266,12 @@ def moved(study: optuna.Study, document: dict, sampler: optuna.samplers.BaseSamp
         fixed = optuna.trial.FixedTrial(trial.params)
         try:
             suggested(fixed, document)
-        except ValueError:
-            continue
-        new.add_trial(
-            optuna.trial.create_trial(
+            fitting = optuna.trial.create_trial(
                 params=fixed.params, distributions=fixed.distributions, value=trial.value
             )
-        )
+        except ValueError:
+            continue
+        new.add_trial(fitting)
     return new
 
 

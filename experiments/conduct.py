@@ -139,14 +139,14 @@ def wind_down(experiment: Experiment, *, because: str) -> None:
 
 
 def propose(experiment: Experiment) -> None:
-    """Keeps waiting trials and, beyond one at a time, as many suggestions as the concurrency ready.
+    """Keeps waiting trials and, beyond one at a time, suggestions ready.
 
     Raises `Exhausted` when the space has nothing left and no trial is active.
     """
     if experiment.state == ExperimentState.PAUSED:
         return
     ready = experiment.suggestions.filter(revision=experiment.revision).count()
-    ahead = experiment.concurrency if experiment.concurrency > 1 else 0
+    ahead = _ahead(experiment)
     wanted = max(0, experiment.concurrency - experiment.active_count) + ahead - ready
     if experiment.budget_left is not None:
         wanted = min(wanted, experiment.budget_left - ready)
@@ -180,6 +180,23 @@ def propose(experiment: Experiment) -> None:
         if proposals:
             experiment.last_ordinal = proposals[-1].ordinal
         experiment.line_up()
+
+
+def _ahead(experiment: Experiment) -> int:
+    """How many suggestions to keep ready, so that no slot waits for the algorithm.
+
+    One that learns does so from results, and what is suggested early knows fewer of them: so as few as the trials
+    that ended since the last look, at least one. That is one as long as looks keep up, which costs the search
+    nothing; as many as the concurrency, always, makes it measurably worse (benchmarks/search_quality.py).
+    """
+    if experiment.concurrency == 1:
+        return 0
+    if not engine.learns(experiment.settings.algorithm):
+        return experiment.concurrency
+    memory = _memory(experiment)
+    before, memory.ended = memory.ended, experiment.settled_count
+    ended = 0 if before is None else experiment.settled_count - before
+    return min(max(ended, 1), experiment.concurrency)
 
 
 def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
@@ -264,6 +281,7 @@ class Memory:
     of: tuple[str, int]  # the experiment's ID and epoch
     settled: dict[int, Past] = field(default_factory=dict)
     last_rank: int = 0
+    ended: int | None = None  # trials, at the last look
     warm: dict[str, list[Past]] = field(default_factory=dict)
     judging: Known = field(default_factory=Known)
 

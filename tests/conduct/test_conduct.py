@@ -93,6 +93,30 @@ def test_a_broken_search_fails_the_experiment_and_says_why(
     assert experiment.reason.startswith("The search cannot go on: ")
 
 
+def test_what_learns_suggests_no_further_ahead_than_slots_need(running: Callable[..., Experiment]) -> None:
+    """NNI-S2: a suggestion knows the results that there were, so it is made late; as many as ended between two looks,
+    so that slots which end together find work together; at least one. Random has nothing to learn."""
+
+    def ready_after(ended: int) -> int:
+        for trial in experiment.trials.filter(state="running").order_by("number")[:ended]:
+            trial.settle(Outcome(value=0.5), claim=trial.claim)
+        look_at(experiment)
+        while Trial.take(worker, ["default"]):
+            pass
+        return experiment.suggestions.count()
+
+    experiment = running("random", taken=4, concurrency=4, algorithm="Random", max_trials=40)
+    assert experiment.suggestions.count() == 4
+    end_all(experiment).stop(by=experiment.creator)
+    experiment = running("learns", taken=4, concurrency=4, algorithm="TPE", max_trials=40)
+    worker = Worker.objects.get()
+    assert experiment.suggestions.count() == 1
+    assert [ready_after(ended) for ended in (1, 3, 4)] == [1, 3, 4]
+    conductor._memories.clear()
+    engine.forget()
+    assert [ready_after(ended) for ended in (1, 1, 1, 1)] == [3, 2, 1, 1]
+
+
 @pytest.mark.parametrize("algorithm", ["Random", "TPE"])
 def test_the_seed_decides_what_is_proposed(
     algorithm: str, running: Callable[..., Experiment], worker: Worker

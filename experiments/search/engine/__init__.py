@@ -7,7 +7,7 @@ are kept with the rows. A new algorithm is a function and an entry in ALGORITHMS
 """
 
 from .algorithms import ALGORITHMS, Algorithm
-from .ask import forget, informs, outside, propose
+from .ask import forget, informs, learns, outside, propose
 from .choose import canonical, check_algorithm
 from .problem import Exhausted, Past, Problem, Proposal, inherited
 
@@ -23,6 +23,7 @@ __all__ = [
     "forget",
     "informs",
     "inherited",
+    "learns",
     "outside",
     "propose",
 ]

@@ -63,6 +63,11 @@ def _allowed(
     return space.draw(Random(seed_of(problem.seed, ordinal))), attrs
 
 
+def learns(algorithm: str) -> bool:
+    """Does this algorithm look at results? An unknown one does not: `propose` refuses it."""
+    return algorithm in ALGORITHMS and ALGORITHMS[algorithm].start_up is not None
+
+
 def informs(problem: Problem, past: Sequence[Past]) -> int:
     """Count the finished trials that inform the next proposal: none for an algorithm that does not learn."""
     return len(_seen(problem, kept_of(problem.space, past, None)).best_first())
