@@ -12,6 +12,10 @@ from django.db.migrations.executor import MigrationExecutor
 
 from experiments import broker
 
+# How long a worker may be silent before its trials are given to others: short where broker and workers share
+# a machine, patient where a network lies between.
+LEASE_S, LEASE_APART_S = 15, 120
+
 
 def refuse(sentence: str) -> NoReturn:
     """Ends the command with `sentence` on standard error and status 1."""
@@ -33,6 +37,14 @@ def whole_number(text: str | int, *, name: str, low: int, high: int) -> int:
 def default_slots() -> int:
     """As many trials at once as this process may use cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def lease_s() -> int:
+    """TRIALDECK_LEASE_S, or what is usual here. Refuses what is no such number."""
+    usual = LEASE_APART_S if os.environ.get("REDIS_URL") else LEASE_S
+    return whole_number(
+        os.environ.get("TRIALDECK_LEASE_S", usual), name="TRIALDECK_LEASE_S", low=4, high=3600
+    )
 
 
 def check_one_machine() -> None:

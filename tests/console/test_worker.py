@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import eventually
-from tests.support.processes import ROOT, manage
+from tests.support.processes import ROOT, free_port, manage
 from tests.support.valkey import Valkey
 
 
@@ -52,6 +52,14 @@ def test_sqlite_is_refused_with_a_broker_on_another_machine(fresh, command):
     assert done.returncode != 0
     assert "Set DATABASE_URL to a PostgreSQL" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.once
+def test_up_refuses_a_lease_that_is_none_before_it_starts_anything(fresh):
+    """It started all, and its worker four times, and ended with the name of a log."""
+    done = manage("up", "--port", str(free_port()), env={**fresh, "TRIALDECK_LEASE_S": "soon"})
+    assert done.returncode != 0 and done.stdout == ""
+    assert done.stderr.strip() == "TRIALDECK_LEASE_S must be a whole number from 4 to 3600, not 'soon'."
 
 
 @pytest.mark.parametrize("command", [["worker", "--slots", "2", "--name", "w1"], ["control"]])

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from experiments.models import Experiment, Project, Queue, Worker, Workspace
+from experiments.models import Experiment, Project, Queue, User, Worker, Workspace
 
 HOME = "/w/lab/"
 
@@ -120,3 +120,10 @@ def test_empty_it_teaches_the_first_step(lab, alice, carol, dave):
     assert "No worker runs" in first and "manage.py worker --queue default" in first
     assert reverse("experiment-new", args=["lab"]) not in as_(carol).get(HOME).content.decode()
     assert "Ask an owner of a workspace to add you" in as_(dave).get("/").content.decode()
+
+
+def test_an_administrator_without_workspaces_is_not_told_to_ask_an_administrator(db):
+    """What `make up DEMO=0` shows first."""
+    page = as_(User.objects.create_superuser("owner")).get("/").content.decode()
+    assert "Make the first one" in page and "Ask an owner" not in page
+    assert f'href="{reverse("workspaces")}"' in page

@@ -25,6 +25,7 @@ from experiments.management.arguments import (
     default_slots,
     first_line,
     is_behind,
+    lease_s,
     refuse,
     whole_number,
 )
@@ -54,6 +55,7 @@ class Command(BaseCommand):
         slots = whole_number(slots, name="--slots", low=1, high=512)
         if workspace and not re.fullmatch("[a-z0-9][a-z0-9-]{0,49}", workspace):
             refuse(f"--workspace must be small letters, digits and -, not {workspace!r}.")
+        lease_s()  # else its worker would be refused, again and again
         check_one_machine()
         lock = take(settings.DATA, address=f"http://{HOST}:{port}/")
         supervisor = Supervisor(

@@ -1,6 +1,5 @@
 """`manage.py worker`: runs trials from queues, in this process, until SIGTERM or Ctrl-C."""
 
-import os
 import re
 import socket
 from collections.abc import Sequence
@@ -13,14 +12,12 @@ from experiments.management.arguments import (
     check_database,
     check_one_machine,
     default_slots,
+    lease_s,
     refuse,
     whole_number,
 )
 from experiments.runner.container import ENGINES
 
-# How long a worker may be silent before its trials are given to others: short where broker and workers share
-# a machine, patient where a network lies between.
-LEASE_S, LEASE_APART_S = 15, 120
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -128,10 +125,6 @@ def start_worker(
     from experiments import tasks
     from experiments.launch import LocalWorker, Taken
 
-    usual = LEASE_APART_S if os.environ.get("REDIS_URL") else LEASE_S
-    lease_s = whole_number(
-        os.environ.get("TRIALDECK_LEASE_S", usual), name="TRIALDECK_LEASE_S", low=4, high=3600
-    )
     try:
         tasks.serve(
             LocalWorker(
@@ -139,7 +132,7 @@ def start_worker(
                 queues=queues,
                 slots=slots,
                 data=settings.DATA,
-                lease_s=lease_s,
+                lease_s=lease_s(),
                 container=container,
                 image=image,
                 gpus=gpus,
