@@ -30,7 +30,7 @@ def test_each_kind_is_found_by_what_people_know_of_it(lab, bob, alice, running):
     """Issue 5 §1: experiments by name or ID, trials by their ID, projects, models; letters fold alike everywhere."""
     experiment = running("Straßen-Detektor", taken=2)
     detektor = Project.create(lab, name="DETEKTOREN Ä")
-    Model.register(detektor, by=alice, name="detektor-weights", address="s3://bucket/weights.pt")
+    model = Model.register(detektor, by=alice, name="detektor-weights", address="s3://bucket/weights.pt")
     kinds = {
         "experiments": ["Straßen-Detektor"],
         "projects": ["DETEKTOREN Ä"],
@@ -43,6 +43,8 @@ def test_each_kind_is_found_by_what_people_know_of_it(lab, bob, alice, running):
     assert found(bob, f"{experiment.public_id}-2") == {"trials": [f"{experiment.public_id}-2"]}
     page = as_(bob).get("/search/", {"q": f"{experiment.public_id}-2"}).content.decode()
     assert f'href="{reverse("trial", args=["lab", experiment.public_id, 2])}"' in page
+    page = as_(bob).get("/search/", {"q": "detektor"}).content.decode()
+    assert f'href="{reverse("model", args=["lab", model.public_id])}"' in page
     assert found(bob, f"{experiment.public_id}-99") == found(bob, "%") == found(bob, "x" * 5000) == {}
 
 
