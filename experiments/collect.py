@@ -20,11 +20,13 @@ from pathlib import Path
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
+from django.db.models import Q
 from django.utils import timezone
 
 from experiments.models import Artifact, Experiment, Keeping, Trial, Worker, status
 from experiments.models.artifact import LONGEST_NAME, MOST_ARTIFACTS
-from experiments.runner.destination import Store, StoreError
+from experiments.purge import KEPT_FOR
+from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.folder import Escapes, TrialFolder, inside
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ LOOK_S = 5.0
 QUIET_S = 2.0  # since the last change of a file that a running trial may still be writing
 SWEEP_S = 3600.0
 ABANDONED_S = 86_400.0
+MOST_DELETED = 1000  # stored files, in one sweep
 
 Found = dict[str, tuple[int, datetime]]
 
@@ -133,16 +136,39 @@ class Collector:
     # --- removed ---------------------------------------------------------------------------------------------
 
     def tidy(self, now: float) -> None:
-        """Once an hour: folders of experiments that were deleted for good. `now` is monotonic seconds."""
+        """Once an hour: folders of experiments that were deleted for good, and stored files whose time in the trash is
+        over. `now` is monotonic seconds."""
         if now < self._sweep_at:
             return
         self._sweep_at = now + SWEEP_S
+        self.empty_trash(timezone.now())
         folders = {path.name: path for path in self.trials_folder.glob("[a-z0-9]*") if path.is_dir()}
         there = Experiment.everything.filter(public_id__in=list(folders))
         for name in folders.keys() - set(there.values_list("public_id", flat=True)):
             if time.time() - folders[name].stat().st_mtime > ABANDONED_S:
                 logger.info("Removing what the trials of %s left: it was deleted for good", name)
                 shutil.rmtree(folders[name], ignore_errors=True)
+
+    def empty_trash(self, now: datetime) -> int:
+        """Deletes from their destinations what trials left that lay in the trash for its time, unless it is a model.
+        Returns how many files went. Any worker does it: the one that stored them may be gone."""
+        before = now - KEPT_FOR
+        expired = Q(experiment__trashed_at__lt=before) | Q(trial__trashed_at__lt=before)
+        rows = Artifact.objects.filter(expired, keeping=Keeping.STORED, models=None)
+        silent: set[str] = set()  # destinations that do not answer: one try an hour
+        deleted = 0
+        for one in rows.select_related("trial", "experiment").order_by("pk")[:MOST_DELETED]:
+            if one.destination in silent or self.ending.is_set():
+                continue
+            try:
+                Store(one.destination).delete(one.key)
+            except (StoreError, DestinationError) as error:
+                logger.warning("%s could not be deleted: %s", one.address, error)
+                silent.add(one.destination)
+                continue
+            one.lost("It was deleted after 30 days in the trash.")
+            deleted += 1
+        return deleted
 
     def keep_best(self, experiment: Experiment, count: int) -> int:
         """Drops the artifacts of all settled trials but the `count` best. Returns how many files went."""

@@ -72,7 +72,7 @@ def place_of(one: Artifact) -> Place:
 def where_of(one: Artifact) -> str:
     """A sentence for whoever has to fetch it by themselves."""
     if one.keeping == Keeping.STORED:
-        return f"It is stored at {Store(one.destination).address(one.key)}, which this machine cannot read."
+        return f"It is stored at {one.address}, which this machine cannot read."
     machine = (
         f"of the worker {one.worker} ({one.worker.host})" if one.worker else "of a worker that was removed"
     )

@@ -11,6 +11,7 @@ from experiments import __version__
 
 from . import (
     acts,
+    artifacts,
     errors,
     events,
     experiments,
@@ -18,6 +19,7 @@ from . import (
     metrics,
     nni,
     queues,
+    registry,
     revisions,
     trials,
     workers,
@@ -44,7 +46,21 @@ api = NinjaAPI(
 )
 api.add_decorator(told)
 errors.tell_in(api)
-for noun in (workspaces, experiments, acts, trials, metrics, logs, revisions, events, queues, workers, nni):
+for noun in (
+    workspaces,
+    experiments,
+    acts,
+    trials,
+    metrics,
+    logs,
+    revisions,
+    events,
+    queues,
+    workers,
+    artifacts,
+    registry,
+    nni,
+):
     api.add_router("", noun.router)
 
 

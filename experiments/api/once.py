@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from ninja.responses import Status
 
@@ -36,7 +37,7 @@ def told(view: Callable[..., Any]) -> Callable[..., HttpResponse]:
 
 
 def _rendered(result: Any) -> HttpResponse:
-    if isinstance(result, HttpResponse):
+    if isinstance(result, HttpResponseBase):  # a file, too
         return result
     if isinstance(result, Status):
         return (

@@ -78,6 +78,11 @@ class Artifact(models.Model):
         """Its name in the destination. `trial` and `experiment` should be at hand."""
         return f"{self.experiment.public_id}/{self.trial.number}/{self.name}"
 
+    @property
+    def address(self) -> str:
+        """Where it is, or will be, in its destination, as a person would write it; empty: nowhere."""
+        return f"{self.destination.rstrip('/')}/{self.key}" if self.destination else ""
+
     @classmethod
     def see(cls, trial: Trial, worker: Worker, found: dict[str, tuple[int, datetime]], *, to: str) -> None:
         """Writes down the files that are there now, by name with size and time of change; what is as it was stays."""

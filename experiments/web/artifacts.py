@@ -27,7 +27,6 @@ from experiments.models import (
     User,
     Workspace,
 )
-from experiments.runner.destination import Store
 from experiments.templatetags.deck import plural
 
 from . import inputs
@@ -177,7 +176,6 @@ def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[d
         {
             "file": one,
             "is_best": one.trial.number == experiment.best_number,
-            "address": Store(one.destination).address(one.key) if one.destination else "",
             "models": models.get(one.pk, []),
             "may_register": may_register,
         }

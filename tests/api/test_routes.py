@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import pytest
 from django.http import HttpResponse
 
-from experiments.models import Experiment, Token, Workspace
+from experiments.models import Artifact, Experiment, Model, Token, Workspace
 from tests.api.caller import ROOT, Caller
 from tests.cast import told
+from tests.web.files import leave
 
 SETTINGS = told().document()
 
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.once
 PEOPLE = ("nobody", "dave", "carol", "bob", "alice")  # in this order: whoever may not comes first
 
 SEES = "401 404 200 200 200"
+GONE = "401 404 409 409 409"  # not on this machine
 ACTS = "401 404 403 200 200"
 MAKES = "401 404 403 201 201"
 ANYBODY = "401 200 200 200 200"
@@ -57,6 +59,12 @@ TOLD = {
     "GET /experiments/{public_id}/trials/{number}/metrics": Route(SEES),
     "GET /experiments/{public_id}/trials/{number}/log": Route(SEES),
     "GET /experiments/{public_id}/metrics": Route(SEES),
+    "GET /experiments/{public_id}/artifacts": Route(SEES),
+    "GET /experiments/{public_id}/trials/{number}/artifacts": Route(SEES),
+    "GET /experiments/{public_id}/artifacts/{artifact}/download": Route(GONE),
+    "GET /workspaces/{workspace}/models": Route(SEES),
+    "GET /workspaces/{workspace}/models/{model}": Route(SEES),
+    "GET /workspaces/{workspace}/models/{model}/download": Route(GONE),
     "GET /experiments/{public_id}/events": Route(SEES),
     "GET /experiments/{public_id}/revisions": Route(SEES),
     "GET /experiments/{public_id}/revisions/{number}": Route(SEES),
@@ -93,8 +101,11 @@ def samples(running, draft, in_state, alice) -> dict[str, Experiment]:
     """Experiments for the routes to be about."""
     trashed = draft("trashed")
     trashed.delete_to_trash(by=alice)
+    busy = running(taken=3, concurrency=3)
+    leave(busy.trials.get(number=1), data=None)
+    Model.register(busy.project, by=alice, name="m", address="/nowhere/m.pt")
     return {
-        "running": running(taken=3, concurrency=3),
+        "running": busy,
         "draft": draft("draft"),
         "superfluous": draft("superfluous"),
         "doomed": running(),
@@ -164,6 +175,8 @@ def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpRespo
         "number": "1",
         "queue": "default",
         "worker": "w1",
+        "artifact": str(Artifact.objects.get().pk),
+        "model": Model.objects.get().public_id,
     }
     method, path = name.split(" ")
     path = re.sub(r"{(\w+)}", lambda found: given[found[1]], path)

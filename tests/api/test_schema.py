@@ -26,8 +26,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from experiments.models import Failure, LogPiece, Outcome, Point, Role, Token, User
+from experiments.models import Artifact, Failure, Keeping, LogPiece, Model, Outcome, Point, Role, Token, User
 from tests.cast import look_at, told
+from tests.web.files import leave
 
 CHECKS = [
     not_a_server_error,
@@ -62,6 +63,8 @@ def ids(running, in_state, alice, bob) -> list[str]:
     Point.keep([*steps, Point(trial=three, name="a", step=0, value=None, text="nan")])
     LogPiece.keep([LogPiece(trial=one, offset=at, size=8, data="möhre\n".encode()[:8]) for at in (0, 100)])
     type(one).objects.filter(pk=one.pk).update(log_bytes=108)
+    Model.register(busy.project, by=alice, name="Grüße", artifact=leave(one), labels={"cat": 0})
+    leave(two, "a/b.bin", None, keeping=Keeping.WAITING, destination="s3://bucket/x", fault="full")
     busy.describe(by=alice, tags=["x", "y"], description="Grüße")
     look_at(busy)
     return [busy.public_id, *others, in_state("pending", name="pending").public_id]
@@ -91,7 +94,8 @@ def requests(operation: APIOperation, ids: list[str]) -> st.SearchStrategy[schem
     """Right and wrong ones about rows that are there, and right ones about anything."""
     known = {parameter.name for parameter in operation.path_parameters}
     rows = [{"public_id": one, "number": number} for one in ids for number in (1, 2, 3)]
-    here = [{**row, "workspace": "lab", "queue": "default", "worker": "w1"} for row in rows]
+    kept = {"artifact": Artifact.objects.first().pk, "model": Model.objects.get().public_id}
+    here = [{**row, "workspace": "lab", "queue": "default", "worker": "w1", **kept} for row in rows]
     told = {str(row): row for one in here if (row := {name: one[name] for name in one if name in known})}
     about = st.sampled_from(list(told.values())) if told else st.none()
     modes = st.sampled_from(GenerationMode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,21 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from experiments import conduct, purge
-from experiments.models import Event, Experiment, LogPiece, Point, Revision, Trial, TrialParameter
+from experiments.collect import Collector
+from experiments.models import (
+    Artifact,
+    Event,
+    Experiment,
+    Keeping,
+    LogPiece,
+    Model,
+    Point,
+    Revision,
+    Trial,
+    TrialParameter,
+)
 from tests.cast import end_all
+from tests.web.files import leave, path_of
 
 
 def emptied() -> None:
@@ -104,6 +118,46 @@ def test_thirty_days_are_thirty_days(draft, alice, days):
     experiment = delete(draft(), alice, days=days)
     emptied()
     assert Experiment.everything.filter(pk=experiment.pk).exists() is (days < 30)
+
+
+def test_stored_files_go_before_the_rows_that_know_them(in_state, alice, tmp_path, worker):
+    """PAI-D2, CML-O1: a worker deletes them from their destination; a model's file stays, and its model finds it."""
+    old = in_state("completed")
+    told = {"keeping": Keeping.STORED, "destination": str(tmp_path)}
+    plain, good = leave(old.trials.get(), "plain.bin", **told), leave(old.trials.get(), "good.bin", **told)
+    model = Model.register(old.project, by=alice, name="good", artifact=good)
+    delete(old, alice, days=30.01)
+    emptied()
+    assert Experiment.everything.filter(pk=old.pk).exists(), "its worker has not deleted them yet"
+
+    collector = Collector(trials_folder=tmp_path, row=lambda: worker, ending=threading.Event())
+    assert collector.empty_trash(timezone.now()) == 1
+    assert not path_of(plain).exists() and path_of(good).exists()
+    emptied()
+    assert not Experiment.everything.filter(pk=old.pk).exists() and not Artifact.objects.exists()
+    model.refresh_from_db()
+    assert model.artifact is None and model.address == str(path_of(good))
+
+
+def test_files_that_no_worker_deletes_hold_nothing_up_for_ever(in_state, alice, tmp_path):
+    """PAI-D2: after seven more days the destination keeps them."""
+    old = in_state("completed")
+    leave(old.trials.get(), keeping=Keeping.STORED, destination=str(tmp_path))
+    delete(old, alice, days=37.01)
+    emptied()
+    assert not Experiment.everything.filter(pk=old.pk).exists()
+
+
+def test_a_model_whose_only_file_is_with_the_trial_keeps_it(in_state, alice):
+    """CML-M1: on the worker's machine: what was deleted stays in the trash as long as the model needs it."""
+    old = in_state("completed")
+    Model.register(old.project, by=alice, name="good", artifact=leave(old.trials.get()))
+    delete(old, alice, days=100)
+    emptied()
+    assert Experiment.everything.filter(pk=old.pk).exists()
+    Model.objects.all().delete()
+    emptied()
+    assert not Experiment.everything.filter(pk=old.pk).exists()
 
 
 def test_sessions_that_are_over_go_too(db):

@@ -1,0 +1,71 @@
+"""Artifacts and models over the API."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments import download
+from experiments.models import Artifact, Keeping, Model, Workspace
+from tests.api.caller import api  # noqa: F401  the fixture
+from tests.web.files import leave
+from tests.web.test_artifacts import given_up
+
+
+@pytest.fixture
+def left(running):
+    """An experiment with three trials that left two files each."""
+    experiment = running(taken=3, concurrency=3)
+    for trial in experiment.trials.filter(number__lte=3):
+        leave(trial, "b.pt", b"weights of %d" % trial.number)
+        leave(trial, "a.csv", None, keeping=Keeping.STORED, destination="s3://bucket/x")
+    return experiment
+
+
+def test_files_are_listed_page_by_page(api, left, carol):  # noqa: F811
+    """CML-O1: in the order of trial and name, what was not kept is left out."""
+    caller, path, seen, cursor = api(carol), f"/experiments/{left.public_id}/artifacts", [], None
+    leave(left.trials.get(number=2), "c.bin", None, keeping=Keeping.DROPPED)
+    while True:
+        told = caller.get(path, limit=4, **({"cursor": cursor} if cursor else {})).json()
+        seen += [(one["trial"], one["name"]) for one in told["items"]]
+        if not (cursor := told["next"]):
+            break
+    assert seen == [(number, name) for number in (1, 2, 3) for name in ("a.csv", "b.pt")]
+    one = caller.get(f"/experiments/{left.public_id}/trials/2/artifacts").json()["items"][0]
+    assert one["address"] == f"s3://bucket/x/{left.public_id}/2/a.csv" and one["worker"] == "w1"
+
+
+def test_a_file_is_downloaded_or_said_where_it_lies(api, left, carol):  # noqa: F811
+    """TD-X10: 200 with the bytes; 409 names the machine; 503 while too many are under way."""
+    caller, here = api(carol), Artifact.objects.get(trial__number=1, name="b.pt")
+    far = leave(left.trials.get(number=1), "far.bin", None)
+    path = f"/experiments/{left.public_id}/artifacts"
+    under_way = [caller.get(f"{path}/{here.pk}/download") for _ in range(download.AT_ONCE)]
+    busy = caller.get(f"{path}/{here.pk}/download")
+    assert busy.status_code == 503 and busy["Retry-After"] == "10" and busy.json()["error"] == "unavailable"
+    given_up(under_way.pop())
+    assert b"".join(under_way.pop().streaming_content) == b"weights of 1"
+    refused = caller.get(f"{path}/{far.pk}/download")
+    assert refused.status_code == 409 and "worker w1" in refused.json()["detail"]
+
+
+def test_models_are_found_and_read(api, left, alice, carol, dave):  # noqa: F811
+    """CML-M1: a private experiment that made one is not told; one of another workspace is 404."""
+    file = Artifact.objects.get(trial__number=1, name="b.pt")
+    good = Model.register(left.project, by=alice, name="Good", artifact=file, network="x", labels={"cat": 0})
+    other = Model.register(left.project, by=alice, name="Other", address="s3://bucket/o.pt")
+    other.publish()
+    theirs = Workspace.open("theirs", owner=dave)
+    foreign = Model.register(theirs.projects.get(), by=dave, name="foreign", address="s3://bucket/f.pt")
+    caller = api(carol)
+    for query, found in (({}, [other, good]), ({"q": "gOOd"}, [good]), ({"is_published": "true"}, [other])):
+        items = caller.get("/workspaces/lab/models", **query).json()["items"]
+        assert [one["id"] for one in items] == [one.public_id for one in found]
+    told = caller.get(f"/workspaces/lab/models/{good.public_id}").json()
+    assert (told["network"], told["labels"], told["trial"]) == ("x", {"cat": 0}, 1)
+    assert told["sha256"] == file.sha256
+    left.describe(by=alice, visibility="private")
+    assert caller.get(f"/workspaces/lab/models/{good.public_id}").json()["experiment"] is None
+    assert caller.get(f"/workspaces/lab/models/{foreign.public_id}").status_code == 404
+    answer = caller.get(f"/workspaces/lab/models/{good.public_id}/download")
+    assert b"".join(answer.streaming_content) == b"weights of 1"
