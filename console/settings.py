@@ -4,6 +4,7 @@ TRIALDECK_DATA        the data folder (default: var, beside manage.py)
 DATABASE_URL          PostgreSQL instead of SQLite in the data folder
 REDIS_URL             a broker of your own instead of the embedded Valkey
 TRIALDECK_SECRET_KEY  instead of the one generated into the data folder
+TRIALDECK_FORMER_SECRET_KEYS  keys that it had before, separated by commas: what they encrypted stays readable
 TRIALDECK_HOSTS       further host names under which the console is reached, separated by commas
 TRIALDECK_ORIGINS     https://… addresses of a proxy in front, separated by commas
 TRIALDECK_EMAIL_URL   smtps://user:password@host[:465] (or smtp+starttls://, smtp://): lost passwords by e-mail
@@ -53,6 +54,8 @@ except OSError as error:
     raise ImproperlyConfigured(
         f"The data folder {DATA} cannot be used: {error.strerror}. Choose another one with TRIALDECK_DATA."
     ) from error
+
+SECRET_KEY_FALLBACKS = _listed("TRIALDECK_FORMER_SECRET_KEYS")
 
 # Who may be asked for. A proxy in front names its addresses in TRIALDECK_ORIGINS; when all of them are https,
 # cookies are sent over https only and the proxy's X-Forwarded-Proto is believed.

@@ -25,11 +25,13 @@ from experiments.models import (
     Source,
     Trial,
     TrialState,
+    secret,
     status,
 )
 from experiments.models.log import PIECE_BYTES
 from experiments.models.metric import MAX_POINTS
 from experiments.runner import command as commands
+from experiments.runner import configuration
 from experiments.runner import outcome as outcomes
 from experiments.runner.container import ContainerError
 from experiments.runner.dialects import clearml, native, nni
@@ -70,7 +72,7 @@ class Run:
         self.finals: dict[str, Report] = {}
         self._batch: Batch | None = None  # collected, not stored yet
         self._readers: list[Reader] = []  # one for each dialect
-        self._spoken: Told  # what its dialects were told
+        self._spoken: Told | None = None  # what its dialects were told
         self._log: LogReader | None = None
         self._pattern: PatternReader | None = None
         self._piece: LogPiece | None = None
@@ -108,6 +110,18 @@ class Run:
         finally:
             self.ruin = setup.ruin
             shutil.rmtree(setup.code, ignore_errors=True)
+            self._forget_secrets()
+
+    def _forget_secrets(self) -> None:
+        """What is kept encrypted does not stay behind on this machine."""
+        if secret.hidden(self.settings.hyperparameters) == self.settings.hyperparameters:
+            return
+        try:
+            self.folder.configuration.unlink(missing_ok=True)
+            if self._spoken:
+                clearml.forget(self._spoken)
+        except OSError as error:
+            logger.error("Trial %s: its configuration cannot be removed: %s", self.trial, error)
 
     def _make_folder(self) -> None:
         try:
@@ -169,8 +183,10 @@ class Run:
             "params": str(self.folder.parameters),
             "output_dir": str(self.folder.output),
         }
-        appended = commands.arguments(trial.params) if settings.passes_arguments else ()
+        groups = self._groups()
+        appended = configuration.arguments(groups, trial.params) if settings.passes_arguments else ()
         script = commands.render(settings.run_command, names, append=appended)
+        chosen = {**configuration.variables(groups, trial.params), **settings.environment}
         env = environment(
             base=os.environ,
             folder=self.folder,
@@ -178,7 +194,7 @@ class Run:
             trial_id=trial.public_id,
             number=trial.number,
             metric=settings.metric,
-            user=settings.environment,
+            user=chosen,
         )
         told = self._spoken = Told(
             folder=self.folder,
@@ -188,13 +204,17 @@ class Run:
             objective=settings.metric,
             cwd=place.cwd,
             environment=env,
-            chosen=settings.environment,
-            hyperparameters=settings.hyperparameters,
+            chosen=chosen,
+            hyperparameters=groups,
             objects=settings.objects,
         )
         try:
             for dialect in DIALECTS:
                 env = env | dialect.prepare(told)
+            if groups or settings.objects:
+                text = configuration.text(groups, settings.objects, trial.params)
+                configuration.write(self.folder.configuration, text)
+                env["TRIALDECK_CONFIGURATION"] = str(self.folder.configuration)
         except OSError as error:
             raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
         if earlier := self.retrying(self.previous_output):
@@ -212,6 +232,13 @@ class Run:
             self._pattern = PatternReader(settings.pattern, settings.metric)
         self._readers = [dialect.listen(told) for dialect in DIALECTS]  # last: from now on the writer reads
         return argv, env
+
+    def _groups(self) -> dict[str, dict[str, dict[str, str]]]:
+        """The hyperparameters with their secrets. Raises `SetupFailed` where this worker cannot read one."""
+        try:
+            return secret.opened(self.settings.hyperparameters)
+        except secret.Unreadable as unreadable:
+            raise SetupFailed(str(unreadable)) from None
 
     def previous_output(self) -> Path | None:
         """TD-X2: the output folder of the nearest earlier attempt that left something in it on this machine, so

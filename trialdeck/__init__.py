@@ -23,8 +23,10 @@ In a notebook, or in a script that tunes:
 from __future__ import annotations  # for Python 3.8
 
 from trialdeck.trial import (
+    get_configuration,
     get_current_parameter,
     get_experiment_id,
+    get_hyperparameters,
     get_next_parameter,
     get_sequence_id,
     get_trial_id,
@@ -81,8 +83,10 @@ __all__ = [
     "TrialResult",
     "Unauthorized",
     "Unreachable",
+    "get_configuration",
     "get_current_parameter",
     "get_experiment_id",
+    "get_hyperparameters",
     "get_next_parameter",
     "get_sequence_id",
     "get_trial_id",

@@ -33,6 +33,21 @@ def get_current_parameter(tag: str | None = None) -> Any:
     return parameters if tag is None else parameters[tag]
 
 
+def get_hyperparameters() -> dict[str, dict[str, Any]]:
+    """The experiment's hyperparameters, {group: {name: value}}, with this trial's values where it has some. Values are
+    texts as they were given; those that are searched are as in get_next_parameter(). {} where there are none.
+
+    Raises trialdeck.Error (a RuntimeError too) when the configuration's file cannot be read.
+    """
+    return _read_configuration().get("hyperparameters", {})
+
+
+def get_configuration(name: str) -> str:
+    """The text of the experiment's configuration object `name`. Raises KeyError for a name that is not there, and
+    trialdeck.Error (a RuntimeError too) when the configuration's file cannot be read."""
+    return _read_configuration().get("objects", {})[name]
+
+
 def report_intermediate_result(metric: float | Mapping[str, float], step: int | None = None) -> None:
     """Report a value under way: a number (the objective), or numbers by name ("default": the objective).
 
@@ -78,6 +93,19 @@ def _read_parameters() -> dict[str, Any]:
         from trialdeck import errors
 
         raise errors.NoFile(f"The trial's parameters cannot be read from {path}: {error}") from error
+
+
+def _read_configuration() -> dict[str, Any]:
+    path = os.environ.get("TRIALDECK_CONFIGURATION")
+    if not path:
+        return {}
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123  as above
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        from trialdeck import errors
+
+        raise errors.NoFile(f"The trial's configuration cannot be read from {path}: {error}") from error
 
 
 def _report(metric: float | Mapping[str, float], kind: dict[str, object]) -> None:

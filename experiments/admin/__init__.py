@@ -43,6 +43,7 @@ from experiments.models import (
     User,
     Worker,
     Workspace,
+    secret,
     status,
 )
 from experiments.models.exact import ExactJSONField
@@ -119,7 +120,7 @@ class History(Door):
 
         @admin.display(description=field.verbose_name)
         def document(row: models.Model) -> SafeString:
-            text = json.dumps(getattr(row, field.name), indent=2, ensure_ascii=False)
+            text = secret.hidden_in(json.dumps(getattr(row, field.name), indent=2, ensure_ascii=False))
             return format_html("<pre>{}</pre>", text)
 
         return document

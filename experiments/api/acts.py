@@ -11,10 +11,10 @@ from ninja import Router
 from ninja.responses import Status
 
 from experiments.access import require
-from experiments.models import Experiment, Settings
+from experiments.models import Experiment
 
 from . import schemas
-from .experiments import ONE, find, project_of, queue_of, related, whole
+from .experiments import ONE, checked, find, project_of, queue_of, related, whole
 from .wire import says
 
 router = Router(tags=["Acts"])
@@ -77,7 +77,7 @@ def clone(request: HttpRequest, public_id: str, told: schemas.Clone = schemas.Cl
     source, by = find(request, public_id), request.user
     require(by, "clone", source)
     queue = queue_of(source.workspace, told.queue)
-    settings = told.settings and Settings.checked({**source.revision.as_it_ran.document(), **told.settings})
+    settings = told.settings and checked(told.settings, over=source.revision.as_it_ran)
     with transaction.atomic():
         made = source.clone(
             by=by,

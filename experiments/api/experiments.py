@@ -22,6 +22,7 @@ from experiments.models import (
     Settings,
     User,
     Workspace,
+    secret,
     status,
 )
 from experiments.models.experiment import ExperimentQuerySet
@@ -111,7 +112,7 @@ def create(request: HttpRequest, workspace: str, told: schemas.NewExperiment) ->
             room,
             by=by,
             name=told.name,
-            settings=Settings.checked(told.settings),
+            settings=checked(told.settings),
             project=project_of(room, told.project),
             description=told.description,
             tags=told.tags,
@@ -144,7 +145,7 @@ def change(
     be refused; nothing is changed."""
     experiment = find(request, public_id)
     require(request.user, "update", experiment)
-    coming = foreseen(experiment, told) if dry_run else {}
+    coming = foreseen(experiment, told, by=request.user) if dry_run else {}
     try:
         with transaction.atomic(), experiment.turn():
             _apply(experiment, told, by=request.user)
@@ -194,17 +195,27 @@ def _apply(experiment: Experiment, told: schemas.Changes, *, by: User) -> None:
 
 
 def _changed(experiment: Experiment, changed: dict[str, Any]) -> Settings:
-    return Settings.checked({**experiment.settings.document(), **changed})
+    return checked(changed, over=experiment.settings)
 
 
-def foreseen(experiment: Experiment, told: schemas.Changes) -> dict[str, Any]:
+def checked(told: dict[str, Any], *, over: Settings | None = None) -> Settings:
+    """What is told, over the settings that there are; secrets among the hyperparameters are encrypted. Raises
+    `Invalid`."""
+    if "hyperparameters" in told:
+        kept = over.hyperparameters if over else {}
+        told = {**told, "hyperparameters": secret.sealed(told["hyperparameters"], kept=kept)}
+    return Settings.checked({**(over.document() if over else {}), **told})
+
+
+def foreseen(experiment: Experiment, told: schemas.Changes, *, by: User) -> dict[str, Any]:
     """TD-X1: what the change would do, as the page says it."""
     settings = _changed(experiment, told.settings or {})
     queue = queue_of(experiment.workspace, told.queue)
     queue = None if queue == experiment.queue else queue
     differing = experiment.settings.differences(settings)
+    before, after = (settings_for(by, experiment, one) for one in (experiment.settings, settings))
     answer: dict[str, Any] = {
-        "differences": {name: {"from": was, "to": becomes} for name, (was, becomes) in differing.items()},
+        "differences": {name: {"from": before[name], "to": after[name]} for name in differing},
         "consequences": [],
         "estimate": None,
     }
@@ -292,6 +303,7 @@ def whole(experiment: Experiment, request: HttpRequest) -> dict[str, Any]:
 def settings_for(user: User, experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """The document of `settings`, now or of a revision; secrets in the environment only for those who may edit."""
     document = settings.document()
+    document["hyperparameters"] = secret.hidden(document["hyperparameters"])
     if not may(user, "update", experiment):
         document["environment"] = {
             name: HIDDEN if is_secret(name, text) else text for name, text in document["environment"].items()

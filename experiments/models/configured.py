@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
+from . import secret
 from .event import Event
 from .people import User
 from .revision import Revision
@@ -102,7 +103,10 @@ class Configured:
             before=str(before),
             after=str(self.revision.number),
             why=", ".join(sorted(differing)) + (f": {note}" if note else ""),
-            changes={name: list(pair) for name, pair in differing.items()},
+            changes={
+                name: [secret.hidden(one) if name == "hyperparameters" else one for one in pair]
+                for name, pair in differing.items()
+            },
         )
         return True
 

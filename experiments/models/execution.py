@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 from experiments.runner import destination as destinations
 from experiments.runner import source as sources
 
+from .secret import LONGEST, is_sealed
+
 # Where a trial's Python packages come from; two of the four are empty, and mean different things.
 PACKAGES_FROM = {
     "worker": "What the worker's machine has",
@@ -146,6 +148,11 @@ class ExecutionChecks:
                     self.fault(
                         "hyperparameters",
                         f'{group[:64]}/{name[:64]}: describe it as {{"value": "0.1"}}, with texts only.',
+                    )
+                elif "secret" in traits and not is_sealed(traits["secret"]):
+                    self.fault(
+                        "hyperparameters",
+                        f"{group[:64]}/{name[:64]}: give the secret, a text of at most {LONGEST:,} characters.",
                     )
         return groups if "hyperparameters" not in self.errors else {}
 

@@ -35,6 +35,7 @@ class TrialFolder:
         self.path = inside(self.root, experiment_id, int(number))
         self.output = self.path / "output"
         self.parameters = self.path / "parameters.json"
+        self.configuration = self.path / "configuration.json"
         self.metrics = self.path / "metrics.jsonl"
         self.log = self.path / "log"  # a prefix: see keeper.CappedLog
 

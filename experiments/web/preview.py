@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experiments.runner import command as commands
+from experiments.runner import configuration
 from experiments.search import engine, points
 from experiments.search.nested import flat
 from experiments.search.space import Space
@@ -91,7 +92,8 @@ def _said(one: object) -> tuple[str, str]:
 
 def _rendered(form: ExperimentForm, draw: dict) -> str:
     said = form.cleaned_data
-    append = commands.arguments(draw) if said.get("passes_arguments") else ()
+    groups = form.settings.hyperparameters if form.settings else {}
+    append = configuration.arguments(groups, draw) if said.get("passes_arguments") else ()
     try:
         return commands.render(said.get("command", ""), {**draw, **WORDS}, append=append)
     except ValueError:  # `check` has said what is wrong

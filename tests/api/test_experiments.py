@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from experiments.models import Experiment, Outcome, Project, Queue, Settings, Workspace
+from experiments.models import Experiment, Outcome, Project, Queue, Settings, Workspace, secret
 from tests.cast import SPACE, end_all
 
 SETTINGS = {"command": "python train.py --lr ${lr}", "space_document": SPACE, "metric": "accuracy"}
@@ -238,3 +238,24 @@ def test_a_change_moves_it_to_another_queue(api, bob, in_state):
     coming = api(bob).patch(path, {"queue": "gpu"}, dry_run="true").json()
     assert coming["estimate"] is None and Experiment.objects.get().queue.name == "default"
     assert api(bob).patch(path, {"queue": "gpu"}).json()["queue"] == "gpu"
+
+
+def test_secrets_go_in_and_never_come_out(api, bob, lab):
+    """CML-H1: dots come out; sent back they keep what there is; of a clone, a revision, a dry run too."""
+    text = "hush-4711"
+    groups = {"General": {"token": {"secret": text}, "lr": {"value": "0.1"}}}
+    made = api(bob).post(ROOM, {"name": "x", "settings": {**SETTINGS, "hyperparameters": groups}})
+    dots = {"General": {"token": {"secret": "••••"}, "lr": {"value": "0.1"}}}
+    assert made.status_code == 201 and made.json()["settings"]["hyperparameters"] == dots
+    one = f"/experiments/{made.json()['id']}"
+    dots["General"]["lr"]["value"] = "0.2"
+    change = {"settings": {"hyperparameters": dots}}
+    answers = [made, api(bob).patch(one, change, dry_run=True), api(bob).patch(one, change)]
+    answers += [api(bob).get(f"{one}/revisions"), api(bob).post(f"{one}/clone", change)]
+    assert [answer.status_code for answer in answers] == [201, 200, 200, 200, 201]
+    for answer in answers:
+        assert text not in answer.content.decode() and "sealed:" not in answer.content.decode()
+    for experiment in Experiment.objects.all():
+        assert secret.opened(experiment.settings.hyperparameters)["General"]["token"]["value"] == text
+    nothing = {"settings": {"hyperparameters": {"General": {"other": {"secret": "••••"}}}}}
+    assert api(bob).patch(one, nothing).status_code == 422

@@ -14,7 +14,7 @@ import pytest
 from experiments.conduct import conduct
 from experiments.launch import LocalWorker, Taken
 from experiments.management.commands.worker import devices
-from experiments.models import LogPiece, Outcome, Queue, Trial, Worker
+from experiments.models import LogPiece, Outcome, Queue, Trial, Worker, secret
 from experiments.runner.container import Engine
 from experiments.setup import Shelf
 from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
@@ -277,3 +277,54 @@ def test_devices_that_cannot_be_are_refused(said, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(SystemExit, match="--gpus"):
         devices(said)
+
+
+CONFIGURED = """\
+import json, os, sys, trialdeck
+told = json.load(open(os.environ["TRIALDECK_CONFIGURATION"]))
+print("args", " ".join(sys.argv[1:]))
+print("variable", os.environ["FROM_GROUP"], os.environ["BOTH"], len(os.environ["TOKEN"]))
+print("token", trialdeck.get_hyperparameters()["Environment"]["TOKEN"] == "hush-" + "4711")
+print("object", trialdeck.get_configuration("model.yaml"))
+trialdeck.report_final_result(told["hyperparameters"]["Args"]["lr"])
+"""
+
+
+def test_a_trial_sees_its_configuration_and_leaves_no_secret_behind(draft, local, alice):  # noqa: F811
+    """CML-H1, CML-G1: groups as arguments, as variables and as a file; the search decides what it searches."""
+    groups = {
+        "Args": {"lr": {"value": "9"}, "epochs": {"value": "60"}},
+        "Environment": {
+            "FROM_GROUP": {"value": "group"},
+            "BOTH": {"value": "group"},
+            "TOKEN": {"secret": "hush-4711"},
+        },
+    }
+    experiment = draft(
+        command="",
+        diff=CONFIGURED,
+        passes_arguments=True,
+        environment={"BOTH": "environment"},
+        hyperparameters=secret.sealed(groups, kept={}),
+        objects={"model.yaml": "depth: 3"},
+        max_trials=1,
+    )
+    experiment.enqueue(by=alice)
+    assert live(experiment, local).state == "completed"
+    trial = experiment.trials.get()
+    log = log_of(trial)
+    assert trial.value == trial.params["lr"] != 9
+    assert f"args --epochs 60 --lr {trial.params['lr']!r}" in log
+    assert "variable group environment 9\ntoken True\nobject depth: 3" in log
+    left = [path for path in local.trials_folder.rglob("*") if path.is_file() and "output" not in path.parts]
+    assert left and not any("hush-4711" in path.read_text("utf-8", "replace") for path in left)
+
+
+def test_a_secret_of_another_installation_fails_in_setup(draft, local, alice, settings):  # noqa: F811
+    experiment = draft(
+        hyperparameters=secret.sealed({"General": {"t": {"secret": "x"}}}, kept={}), max_trials=1
+    )
+    experiment.enqueue(by=alice)
+    settings.SECRET_KEY = "another"
+    live(experiment, local)
+    assert "The secret General/t cannot be read here" in experiment.trials.get().reason

@@ -208,3 +208,21 @@ def test_a_line_written_by_hand_counts_as_well(tmp_path):
         json.dumps({"name": "accuracy", "final": True, "value": 1}) + "\n"
     )
     assert reports(tmp_path) == [Report("accuracy", 0, 1.0, final=True)]
+
+
+def test_it_reads_its_configuration(tmp_path):
+    """CML-H1, CML-G1: outside a trial there is none."""
+    script = """
+print(trialdeck.get_hyperparameters())
+try:
+    print(trialdeck.get_configuration("model.yaml"))
+except KeyError as error:
+    print("none", error)
+"""
+    assert run(script).stdout == "{}\nnone 'model.yaml'\n"
+    path = tmp_path / "configuration.json"
+    path.write_text('{"hyperparameters": {"Args": {"lr": 0.1}}, "objects": {"model.yaml": "depth: 3"}}')
+    given = {"TRIALDECK_CONFIGURATION": str(path)}
+    assert run(script, **given).stdout == "{'Args': {'lr': 0.1}}\ndepth: 3\n"
+    path.write_text("[")
+    assert "The trial's configuration cannot be read" in run(script, **given).stderr

@@ -86,6 +86,11 @@ def task_of(
     }
 
 
+def forget(told: Told) -> None:
+    """Removes the task: it may name secrets."""
+    (_session(told) / "task.json").unlink(missing_ok=True)
+
+
 def listen(told: Told) -> "ScalarReader":
     return ScalarReader(_session(told) / "metrics.jsonl", told.objective)
 

@@ -1,0 +1,112 @@
+"""Hyperparameters that are kept encrypted: sealed when they are given, opened only by the worker that runs a trial.
+
+{group: {name: {"secret": sealed text, "type": …, "description": …}}}, as in `Execution.hyperparameters`.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from functools import cache
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+
+HIDDEN = "••••"  # what everybody sees of it
+LONGEST = 100_000  # characters of a secret
+
+_SEALED = re.compile(r"sealed:[A-Za-z0-9_-]{40,}=*")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+Traits = dict[str, str]
+Groups = dict[str, dict[str, Traits]]
+
+
+class Unreadable(Exception):
+    """A secret that this process has no key for. `str()` names it and says what to do."""
+
+
+def seal(text: str) -> str:
+    """The text encrypted, with the key of this installation."""
+    return f"sealed:{_keys(*_phrases()).encrypt(text.encode()).decode()}"
+
+
+def is_sealed(text: str) -> bool:
+    """Does it look like what `seal` makes?"""
+    return bool(_SEALED.fullmatch(text))
+
+
+def hidden(groups: Groups) -> Groups:
+    """With nothing but dots where the secrets are."""
+    return {
+        group: {name: {**one, "secret": HIDDEN} if "secret" in one else one for name, one in named.items()}
+        for group, named in groups.items()
+    }
+
+
+def hidden_in(text: str) -> str:
+    """A text with nothing but dots where sealed secrets are."""
+    return _SEALED.sub(HIDDEN, text)
+
+
+def sealed(told: object, *, kept: Groups) -> object:
+    """What a program sends, with its secrets sealed. The dots stand for the secret that is `kept` under that name.
+
+    What cannot be sealed is left as it is: `Settings.checked` says what is wrong with it.
+    """
+    if not isinstance(told, dict):
+        return told
+    return {
+        group: {name: _sealed(one, kept.get(group, {}).get(name, {})) for name, one in named.items()}
+        if isinstance(named, dict)
+        else named
+        for group, named in told.items()
+    }
+
+
+def opened(groups: Groups) -> Groups:
+    """With the secrets as plain values: for a trial, never for people. Raises `Unreadable`."""
+    return {
+        group: {name: _opened(f"{group}/{name}", one) for name, one in named.items()}
+        for group, named in groups.items()
+    }
+
+
+def _sealed(told: object, kept: Traits) -> object:
+    text = told.get("secret") if isinstance(told, dict) else None
+    if text == HIDDEN and "secret" in kept:
+        return {**told, "secret": kept["secret"]}
+    if not isinstance(text, str) or text == HIDDEN or len(text) > LONGEST or _UNSTORABLE.search(text):
+        return told
+    return {**told, "secret": seal(text)}
+
+
+def _opened(name: str, traits: Traits) -> Traits:
+    if "secret" not in traits:
+        return traits
+    rest = {key: text for key, text in traits.items() if key != "secret"}
+    try:
+        token = traits["secret"].removeprefix("sealed:").encode()
+        return {**rest, "value": _keys(*_phrases()).decrypt(token).decode()}
+    except InvalidToken:
+        raise Unreadable(
+            f"The secret {name} cannot be read here: it was kept under another secret key. Start this worker with the "
+            "console's TRIALDECK_SECRET_KEY, name the former key in TRIALDECK_FORMER_SECRET_KEYS, or type the secret "
+            "anew."
+        ) from None
+
+
+def _phrases() -> tuple[str, ...]:
+    return (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+
+
+@cache
+def _keys(*phrases: str) -> MultiFernet:
+    return MultiFernet([Fernet(_key(phrase)) for phrase in phrases])
+
+
+def _key(phrase: str) -> bytes:
+    derive = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"trialdeck hyperparameters")
+    return base64.urlsafe_b64encode(derive.derive(phrase.encode()))

@@ -1,0 +1,55 @@
+"""Secrets among the hyperparameters: encrypted when they come, opened for a trial, seen by nobody."""
+
+import json
+
+import pytest
+from django.contrib.admin.sites import site
+
+from experiments.models import Event, Invalid, Revision, secret
+from tests.cast import told
+
+TEXT = "hush-4711 ü"
+
+
+def groups(text: str) -> dict:
+    return {"General": {"token": {"secret": text, "type": "str"}, "lr": {"value": "0.1"}}}
+
+
+def test_what_is_sealed_is_opened_with_the_key_and_with_former_keys(settings):
+    """Issue 5 §2: rotation."""
+    sealed = secret.sealed(groups(TEXT), kept={})
+    assert TEXT not in json.dumps(sealed) and sealed["General"]["lr"] == {"value": "0.1"}
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another", [settings.SECRET_KEY]
+    assert secret.opened(sealed)["General"]["token"] == {"value": TEXT, "type": "str"}
+    settings.SECRET_KEY_FALLBACKS = []
+    with pytest.raises(secret.Unreadable, match="General/token.*another secret key"):
+        secret.opened(sealed)
+
+
+def test_dots_stand_for_the_secret_that_is_kept():
+    kept = secret.sealed(groups(TEXT), kept={})
+    assert secret.hidden(kept)["General"]["token"]["secret"] == secret.HIDDEN
+    assert secret.sealed(secret.hidden(kept), kept=kept) == kept
+    other = secret.sealed(groups("other"), kept=kept)
+    assert secret.opened(other)["General"]["token"]["value"] == "other"
+
+
+@pytest.mark.parametrize("text", [secret.HIDDEN, 7, "a\0b", "\ud800", "x" * 100_001])
+def test_what_cannot_be_kept_is_refused(text):
+    sent = secret.sealed(groups(text), kept={})
+    with pytest.raises(Invalid) as refused:
+        told(hyperparameters=sent)
+    assert "General/token" in str(refused.value)
+
+
+def test_it_stands_in_no_event_and_not_in_the_administration(draft, alice, rf):
+    """Issue 5 §2: never shown again, whoever asks."""
+    sealed = secret.sealed(groups(TEXT), kept={})
+    experiment = draft(hyperparameters=sealed)
+    other = told(hyperparameters=secret.sealed(groups("other"), kept={}), max_trials=9)
+    assert experiment.edit(other, by=alice, seen=1)
+    details = json.dumps(Event.objects.get(experiment=experiment, verb="edit").details, ensure_ascii=False)
+    assert "sealed:" not in details and secret.HIDDEN in details
+    page = site._registry[Revision]
+    column = next(one for one in page.get_fields(rf.get("/")) if getattr(one, "__name__", "") == "document")
+    assert "sealed:" not in column(experiment.revision) and secret.HIDDEN in column(experiment.revision)
