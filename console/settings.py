@@ -215,6 +215,10 @@ API_RATE = _chosen("TRIALDECK_API_RATE") or "600/min"
 if not re.fullmatch("[0-9]{1,9}(/(s|min|h))?", API_RATE):
     raise ImproperlyConfigured("TRIALDECK_API_RATE must look like 600/min, 20/s or 5000/h; 0 is no limit.")
 
+# A diff of a million characters, and groups of a thousand rows, as forms send them.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 2**20
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
+
 LANGUAGE_CODE = "en-us"
 USE_I18N = True
 USE_TZ = True

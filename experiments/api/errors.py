@@ -103,7 +103,7 @@ def _unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 
 def _too_big(request: HttpRequest, error: Exception) -> HttpResponse:
-    return problem(400, "The body is too large; at most 2.5 MB are possible.")
+    return problem(400, "The body is too large; at most 16 MB are possible.")
 
 
 def _too_many(request: HttpRequest, error: TooMany) -> HttpResponse:

@@ -8,6 +8,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from . import execution
 from .event import Event
 from .people import User, Workspace
 from .project import Project
@@ -100,19 +101,18 @@ class Described:
             self.save(update_fields=["name", "description", "tags", "visibility", "project"])
             Event.note("describe", self, by=by, why=", ".join(differing))
 
-    def annotate(self, *, by: User, properties: dict[str, str]) -> None:
-        """TD-A4: user properties, key-value."""
+    def annotate(self, *, by: User, properties: dict[str, str]) -> bool:
+        """TD-A4: user properties, key-value. False when nothing differs."""
         with self.turn():
             self.allows("annotate")
-            if not all(
-                isinstance(item, str) and "\0" not in item for pair in properties.items() for item in pair
-            ):
-                raise Invalid({"properties": ["Keys and values must be texts."]})
+            if faults := execution.faults_of_texts(properties):
+                raise Invalid({"properties": faults})
             if properties == self.properties:
-                return
+                return False
             self.properties, self.updated_at = properties, timezone.now()
             self.save(update_fields=["properties"])
             Event.note("annotate", self, by=by, why=f"{len(properties)} properties")
+            return True
 
     def clone(
         self,

@@ -22,6 +22,7 @@ LITERAL = "script.py"  # what a text without a repository is called where it is 
 MOST_GPUS = 64
 MAX_GROUPS, MAX_KEYS = 50, 1000
 MAX_TEXT = 1_000_000
+MAX_PROPERTY = 10_000
 TRAITS = {"value", "type", "description", "secret"}  # of a hyperparameter; `secret` is an encrypted value
 
 _BINARY = re.compile(r"[A-Za-z0-9_./+-]+")
@@ -173,6 +174,17 @@ class ExecutionChecks:
             if said := _name_fault(key):
                 self.fault(name, said)
         return value if name not in self.errors else {}
+
+
+def faults_of_texts(texts: dict[str, str]) -> list[str]:
+    """What is wrong with texts by name, as sentences."""
+    if len(texts) > MAX_KEYS:
+        return [f"At most {MAX_KEYS:,} of them are possible."]
+    said = [fault for name in texts if (fault := _name_fault(name))]
+    for name, text in texts.items():
+        if not isinstance(text, str) or len(text) > MAX_PROPERTY or _is_broken(text):
+            said.append(f"“{str(name)[:64]}” must be a text of at most {MAX_PROPERTY:,} characters.")
+    return said
 
 
 def _name_fault(name: object) -> str:

@@ -21,19 +21,24 @@ class BlockForm(forms.Form):
     """Some fields of a draft's settings, or an act on them. `reads` names the settings that it replaces: what somebody
     else changed beside them is no clash."""
 
-    seen = forms.IntegerField(widget=forms.HiddenInput, required=False)
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
 
     heading: ClassVar[str]
     button: ClassVar[str] = "Save"
     reads: ClassVar[tuple[str, ...]] = ()
+    verb: ClassVar[str] = "edit"
     is_danger: ClassVar[bool] = False
     is_full: ClassVar[bool] = False  # as wide as there is room
 
     def __init__(self, data: Mapping | None = None, *, experiment: Experiment) -> None:
         self.experiment, self.current = experiment, experiment.settings
-        super().__init__(data, label_suffix="", initial={"seen": experiment.revision.number})
+        super().__init__(data, label_suffix="", initial={"seen": self.mark()})
         self.initial |= self.filled()
         self.prepare()
+
+    def mark(self) -> str:
+        """Says what is looked at: the number of the revision."""
+        return str(self.experiment.revision.number)
 
     def filled(self) -> dict[str, object]:
         """What stands in the fields at first."""
@@ -48,7 +53,7 @@ class BlockForm(forms.Form):
         return []
 
     def clean(self) -> dict[str, object]:
-        if self.cleaned_data.get("seen") is None:
+        if not self.cleaned_data.get("seen"):
             self.add_error(None, "It is not known what you looked at. Look at the fields, and save again.")
         return self.cleaned_data
 
@@ -57,25 +62,36 @@ class BlockForm(forms.Form):
         return {name: value for name, value in self.cleaned_data.items() if name in self.reads}
 
     def of(self, settings: Settings) -> object:
-        """What it shows of these settings: it clashes when this changed meanwhile."""
+        """What it shows of these settings. It clashes when this changed meanwhile."""
         return [getattr(settings, name) for name in self.reads]
 
     def keep(self, *, by: object) -> bool:
         """One revision. False when nothing differs. Raises `Refused`, `Invalid`."""
         with self.experiment.turn() as experiment:
-            experiment.allows("edit")
+            experiment.allows(self.verb)
             if self.theirs():
                 raise Refused("Somebody changed this meanwhile. Look at what it is now, and save again.")
-            settings = Settings.checked({**experiment.settings.document(), **self.changed()})
-            return experiment.edit(settings, by=by, seen=experiment.revision.number)
+            return self.write(experiment, by=by)
+
+    def write(self, experiment: Experiment, *, by: object) -> bool:
+        """What `keep` does when nothing stands in the way."""
+        settings = Settings.checked({**experiment.settings.document(), **self.changed()})
+        return experiment.edit(settings, by=by, seen=experiment.revision.number)
 
     def theirs(self) -> Settings | None:
         """The settings that were looked at, when what the form shows of them has changed since."""
-        seen = self.experiment.revisions.filter(number=self.cleaned_data["seen"]).first()
+        number = self.cleaned_data["seen"]
+        known = number.isdecimal() and len(number) < 9
+        seen = self.experiment.revisions.filter(number=int(number)).first() if known else None
         if seen is None:
             return self.current
         now = self.experiment.revision.settings
         return seen.settings if self.of(seen.settings) != self.of(now) else None
+
+    @property
+    def saved(self) -> str:
+        """What is said when it is kept."""
+        return f"Saved as revision {self.experiment.revision.number}."
 
     def refuse(self, error: Invalid) -> None:
         """Says what `Invalid` says, each at its field; what is about another block names it."""
@@ -96,16 +112,16 @@ def change(
     **given: object,
 ) -> HttpResponse:
     """CML-E0: GET asks, POST keeps. 403 for viewers; 409 in every state but draft, with what was typed."""
-    require(request.user, "edit", experiment)
+    require(request.user, kind.verb, experiment)
     if request.method != "POST":
         try:
-            experiment.allows("edit")
+            experiment.allows(kind.verb)
         except Refused as blank:
             return refused(request, experiment, str(blank), back=back)
         return _draw(request, kind(experiment=experiment, **given), back, template)
     form = kind(request.POST, experiment=experiment, **given)
     try:
-        experiment.allows("edit")
+        experiment.allows(kind.verb)
     except Refused as blank:
         return _draw(request, form, back, template, code=409, problem=str(blank))
     if not form.is_valid():
@@ -118,9 +134,9 @@ def change(
     except Refused as refusal:
         return _clash(request, form, back, template, str(refusal))
     if kept:
-        messages.success(request, f"Saved as revision {experiment.revision.number}.")
+        messages.success(request, form.saved)
     else:
-        messages.info(request, "Nothing differs, so no revision was made.")
+        messages.info(request, "Nothing differs, so nothing was changed.")
     return redirect(back)
 
 
@@ -128,7 +144,7 @@ def _clash(request: HttpRequest, form: BlockForm, back: str, template: str, prob
     """The typed text stays; what it would overwrite stands beside it, and saving again does overwrite it."""
     before = form.theirs()
     form.data = form.data.copy()
-    form.data["seen"] = str(form.experiment.revision.number)
+    form.data["seen"] = form.mark()
     theirs = changes(before, form.experiment.revision.settings) if before else []
     return _draw(request, form, back, template, code=409, problem=problem, theirs=theirs)
 

@@ -84,6 +84,7 @@ OFTEN_EMPTY = {
 NO_LIMIT = {"max_trials", "max_duration_s", "max_trial_duration_s"}
 SOURCES = {"sdk": "the script itself", "stdout": "standard output", "file": "a JSON file"}
 HIDDEN = "••••"
+MOST_LINES = 4000  # of two texts together that are compared line by line
 
 _SECRET = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
 
@@ -209,18 +210,21 @@ def _of_environment(old: dict, new: dict) -> list[Change]:
 def _of_hyperparameters(old: dict, new: dict) -> list[Change]:
     before, after = _flat(old), _flat(new)
     return [
-        Change(name, before.get(name, ""), after.get(name, ""), is_code=True)
+        Change(name, _hyperparameter(name, before), _hyperparameter(name, after), is_code=True)
         for name in [*before, *(name for name in after if name not in before)]
         if before.get(name) != after.get(name)
     ]
 
 
-def _flat(groups: dict) -> dict[str, str]:
-    return {
-        f"{group}/{name}": HIDDEN if "secret" in traits else _shown(name, traits.get("value", ""))
-        for group, parameters in groups.items()
-        for name, traits in parameters.items()
-    }
+def _flat(groups: dict) -> dict[str, dict]:
+    return {f"{group}/{name}": traits for group, named in groups.items() for name, traits in named.items()}
+
+
+def _hyperparameter(name: str, all_: dict[str, dict]) -> str:
+    traits = all_.get(name)
+    if traits is None:
+        return ""
+    return HIDDEN if "secret" in traits else _shown(name, traits["value"]) or "empty"
 
 
 def _of_objects(old: dict, new: dict) -> list[Change]:
@@ -238,6 +242,8 @@ def _shown(name: str, text: str) -> str:
 
 def _lines(old: str, new: str) -> list[tuple[str, str]]:
     before, after = old.split("\n"), new.split("\n")
+    if len(before) + len(after) > MOST_LINES:  # to compare them would take longer than anybody waits
+        return [("del", f"{len(before):,} lines"), ("add", f"{len(after):,} lines")]
     told: list[tuple[str, str]] = []
     for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if tag == "equal":

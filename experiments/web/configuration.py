@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from experiments.access import may
 from experiments.models import Experiment, Revision, status
 
-from . import changes
+from . import changes, hyperparameters, pairs, texts
 from .acts import EDITS
 from .details import find, frame, url_of
 from .pages import page_of
@@ -30,6 +30,7 @@ def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
         "environment": changes.environment(settings),
         "space": changes.space(settings),
         "sections": changes.sections(settings),
+        **_configured(request, experiment),
         "from_parent": changes.changes(parent.settings, settings) if parent else [],
         "revisions": revisions,
         "pager": pager,
@@ -39,6 +40,40 @@ def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
         "every": None,  # settings change by people, who see what they do
     }
     return render(request, "experiment/configuration.html", context)
+
+
+def _configured(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
+    """CML-H1, CML-H2, CML-G1: groups, properties, objects, and whether this person may change them now.
+
+    `?q=` searches the groups; with `?in=` the object of that name, which is shown then."""
+    settings, query = experiment.settings, request.GET.get("q", "")
+    names = sorted(settings.objects, key=pairs.naturally)
+    asked = request.GET.get("in")
+    first = next((name for name in names if settings.objects[name]), names[0] if names else "")
+    name = asked if asked in settings.objects else first
+    is_in_object = asked is not None
+    groups = hyperparameters.groups_of(settings, query="" if is_in_object else query)
+    told = experiment.properties
+    return {
+        "groups": groups,
+        "group_query": "" if is_in_object else query,
+        "group_found": sum(len(rows) for _, rows, _, _ in groups),
+        "has_groups": bool(settings.hyperparameters),
+        "properties": [(name, told[name]) for name in sorted(told, key=pairs.naturally)],
+        "objects": names,
+        "shown": texts.read(
+            settings.objects[name],
+            name=name,
+            query=query if is_in_object else "",
+            is_whole="whole" in request.GET,
+        )
+        if names
+        else None,
+        "may_edit": may(request.user, "edit", experiment) and status.is_offered("edit", experiment.state),
+        "may_annotate": may(request.user, "annotate", experiment)
+        and status.is_offered("annotate", experiment.state),
+        "url": url_of(experiment, "experiment-configuration"),
+    }
 
 
 def _revisions(request: HttpRequest, experiment: Experiment) -> tuple[list[dict], dict[str, object]]:

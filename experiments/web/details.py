@@ -14,6 +14,11 @@ from experiments.models import Experiment, ExperimentState, Trial, User, status
 from .acts import buttons
 
 ASKING = {  # pages that ask: nobody wants to come back to them
+    "configuration-group",
+    "configuration-group-act",
+    "configuration-object",
+    "configuration-object-act",
+    "configuration-properties",
     "execution-act",
     "execution-edit",
     "artifact-register",

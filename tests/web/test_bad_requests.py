@@ -21,15 +21,15 @@ def new(client: Client, lab: Workspace, bob: User) -> Callable[..., object]:
 
 def test_what_is_too_large_is_told_and_changes_nothing(new: Callable[..., object]) -> None:
     """TD-F1: the limit that the page names is the limit that holds."""
-    assert settings.DATA_UPLOAD_MAX_MEMORY_SIZE == 2.5 * 1024 * 1024
-    answer = new("description=" + "x" * 3_000_000, content_type="application/x-www-form-urlencoded")
+    assert settings.DATA_UPLOAD_MAX_MEMORY_SIZE == 16 * 1024 * 1024
+    answer = new("description=" + "x" * 17_000_000, content_type="application/x-www-form-urlencoded")
     assert answer.status_code == 400
-    assert SAYS in answer.content.decode() and "2.5 MB" in answer.content.decode()
+    assert SAYS in answer.content.decode() and "16 MB" in answer.content.decode()
     assert not Experiment.objects.exists()
 
 
 def test_too_many_fields_are_told(new: Callable[..., object]) -> None:
-    answer = new({f"field{number}": "1" for number in range(2000)})
+    answer = new({f"field{number}": "1" for number in range(10_001)})
     assert answer.status_code == 400 and SAYS in answer.content.decode()
 
 

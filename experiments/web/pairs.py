@@ -1,0 +1,75 @@
+"""Names with their values as rows of a form: hyperparameters of a group, user properties. And back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+BLANK_ROWS = 2
+
+_FIELD = re.compile(r"row-([0-9]{1,5})-(name|value|was|secret)")
+_NUMBER = re.compile(r"([0-9]+)")
+
+
+@dataclass
+class Pair:
+    """One row as typed. `was`: the name under which it is stored; `is_kept`: a secret is stored there, never shown."""
+
+    name: str = ""
+    value: str = ""
+    was: str = ""
+    is_secret: bool = False
+    is_kept: bool = False
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def is_blank(self) -> bool:
+        return not (self.name.strip() or self.value.strip() or self.was)
+
+
+def typed(data: Mapping[str, str], *, kept: Iterable[str]) -> list[Pair]:
+    """The rows of a posted form in their order, but for the one that is dropped. `kept`: names of stored secrets."""
+    by_place: dict[int, Pair] = {}
+    secrets, without = {plain(name) for name in kept}, data.get("drop_row", "")
+    for key in data:
+        found = _FIELD.fullmatch(key)
+        if not found or found[1] == without:
+            continue
+        row, part = by_place.setdefault(int(found[1]), Pair()), found[2]
+        if part == "secret":
+            row.is_secret = True
+        else:
+            setattr(row, part, plain(data[key]))
+    for row in by_place.values():
+        row.is_kept = row.was in secrets
+    return [by_place[place] for place in sorted(by_place)]
+
+
+def check(rows: Iterable[Pair]) -> list[Pair]:
+    """The rows that say something; what is wrong with one is noted on it."""
+    given = [row for row in rows if not row.is_blank]
+    names: set[str] = set()
+    for row in given:
+        if row.name != row.was:
+            row.name = row.name.strip()
+        if not row.name.strip():
+            row.errors.append("Give it a name, or remove the row.")
+        elif row.name in names:
+            row.errors.append(f"“{row.name[:64]}” stands in two rows: keep one.")
+        elif row.is_kept and not row.is_secret and not row.value:
+            row.errors.append("A secret is never shown: type the value anew to keep it in the open.")
+        elif row.is_secret and not row.value and not row.is_kept:
+            row.errors.append("Type the secret.")
+        names.add(row.name)
+    return given
+
+
+def plain(text: str) -> str:
+    """As a control gives back what it was drawn with."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def naturally(name: str) -> list[object]:
+    """Sorts layer2 before layer10."""
+    return [int(part) if part.isdecimal() else part for part in _NUMBER.split(name.casefold()[:200])]
