@@ -9,7 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from experiments.runner import command as commands
+from experiments.runner import configuration
 from experiments.runner.dialects import clearml
+from experiments.runner.reproduce_code import Code, file, layout, path
 
 # What a trial of ours finds in its environment, and what a script makes anew.
 OWN_FILES = {"params": "TRIALDECK_PARAMETERS", "output_dir": "TRIALDECK_OUTPUT_DIR"}
@@ -18,7 +20,7 @@ _SECRET_PART = re.compile(
     r".*(SECRET|PASSW|PASSPHRASE|CREDENTIAL).*|.*(KEY|KEYS|TOKEN|TOKENS)|PWD|PAT|AUTH|DSN|COOKIE"
 )
 _SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
-_HOME = re.compile(r"(~[A-Za-z0-9._-]*)(?:/(.*))?", re.DOTALL)
+_LIKE_A_SECRET = "://:x@"
 _PACKAGE = Path(__file__).resolve().parents[2] / "trialdeck"
 _TRIAL_HALF = ("__init__.py", "errors.py", "trial.py")
 
@@ -29,8 +31,24 @@ def is_secret(name: str, value: str = "") -> bool:
     return any(_SECRET_PART.fullmatch(part) for part in parts) or bool(_SECRET_VALUE.search(value))
 
 
+def told(hyperparameters: configuration.Groups) -> dict[str, dict[str, Mapping[str, str]]]:
+    """Hyperparameters without what is a secret, or looks like one."""
+    return {
+        group: {
+            name: one for name, one in named.items() if "value" in one and not is_secret(name, one["value"])
+        }
+        for group, named in hyperparameters.items()
+    }
+
+
 def command_of(
-    command: str, params: Mapping[str, object], *, trial_id: str, experiment_id: str, as_arguments: bool
+    command: str,
+    params: Mapping[str, object],
+    *,
+    trial_id: str,
+    experiment_id: str,
+    as_arguments: bool,
+    groups: configuration.Groups = MappingProxyType({}),
 ) -> str:
     """The command with this trial's values in it. Its files are said as the variables that name them.
 
@@ -38,7 +56,7 @@ def command_of(
     """
     stand_ins = {word: f"td-{uuid.uuid4().hex}" for word in OWN_FILES}  # safe for the shell: not quoted
     values = {**params, "trial_id": trial_id, "exp_id": experiment_id, **stand_ins}
-    append = commands.arguments(params) if as_arguments else ()
+    append = configuration.arguments(told(groups), params) if as_arguments else ()
     filled = commands.render(command, values, append=append)
     for word, stand_in in stand_ins.items():
         filled = filled.replace(stand_in, f'"${OWN_FILES[word]}"')
@@ -56,12 +74,14 @@ def script(
     metric: str,
     title: str,
     needs_package: bool,
-    hyperparameters: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType({}),
+    hyperparameters: configuration.Groups = MappingProxyType({}),
     objects: Mapping[str, str] = MappingProxyType({}),
+    code: Code = Code(),  # noqa: B008 (frozen)
 ) -> str:
     """The script. `command` is what `command_of` says; secrets of `environment` are named, never told;
     `needs_package`: the command may import `trialdeck`, or ClearML's package, which is told `hyperparameters` and
-    `objects` beside the values."""
+    `objects` beside the values. `code` is what it ran from."""
+    groups = told(hyperparameters)
     trial_id = f"{experiment_id}-{number}"
     parts = [
         f"""\
@@ -74,7 +94,7 @@ mkdir -p "$folder/output"
 folder=$(cd "$folder" && pwd)
 set --
 """,
-        _environment(environment),
+        _environment({**_variables(hyperparameters, params), **environment}),
         f"""\
 export TRIALDECK_EXPERIMENT_ID={shlex.quote(experiment_id)}
 export TRIALDECK_TRIAL_ID={shlex.quote(trial_id)}
@@ -84,23 +104,19 @@ export TRIALDECK_PARAMETERS="$folder/parameters.json"
 export TRIALDECK_METRICS="$folder/metrics.jsonl"
 export TRIALDECK_OUTPUT_DIR="$folder/output"
 """,
-        _file("$TRIALDECK_PARAMETERS", json.dumps(params, ensure_ascii=False)),
+        file("$TRIALDECK_PARAMETERS", json.dumps(params, ensure_ascii=False)),
         ': > "$TRIALDECK_METRICS"\n',
     ]
     if needs_package:
         parts += _package()
         if "CLEARML_OFFLINE_MODE" not in environment:
-            told = {
-                group: {
-                    name: traits
-                    for name, traits in each.items()
-                    if not is_secret(name, traits.get("value", ""))
-                }
-                for group, each in hyperparameters.items()
-            }
-            task = clearml.task_of(trial_id, params=params, hyperparameters=told, objects=objects)
+            task = clearml.task_of(trial_id, params=params, hyperparameters=groups, objects=objects)
             parts += _clearml(trial_id, task)
-    parts.append(f"cd {_path(directory) if directory else chr(34) + '$folder' + chr(34)}\n")
+    if groups or objects:
+        parts.append(file("$folder/configuration.json", configuration.text(groups, objects, params)))
+        parts.append('export TRIALDECK_CONFIGURATION="$folder/configuration.json"\n')
+    parts += layout(code)
+    parts.append(f"cd {_place(directory, code)}\n")
     parts.append('echo "Parameters, metrics and output: $folder" >&2\n')
     return "\n".join(parts) + "\n" + command.rstrip("\n") + "\n"
 
@@ -116,10 +132,23 @@ def _environment(environment: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _variables(groups: configuration.Groups, params: Mapping[str, object]) -> dict[str, str]:
+    """The group Environment; a secret of it by a value that looks like one."""
+    named = groups.get(configuration.VARIABLES, {})
+    shown = {name: one if "value" in one else {"value": _LIKE_A_SECRET} for name, one in named.items()}
+    return configuration.variables({**groups, configuration.VARIABLES: shown}, params) if named else {}
+
+
+def _place(directory: str, code: Code) -> str:
+    if code.is_laid_out:
+        return f'"$folder/code"/{shlex.quote(directory)}' if directory else '"$folder/code"'
+    return path(directory) if directory else '"$folder"'
+
+
 def _package() -> list[str]:
     """What `import trialdeck` needs, so that nothing has to be installed."""
     files = [
-        _file(f"$folder/package/trialdeck/{name}", (_PACKAGE / name).read_text("utf-8").rstrip("\n"))
+        file(f"$folder/package/trialdeck/{name}", (_PACKAGE / name).read_text("utf-8").rstrip("\n"))
         for name in _TRIAL_HALF
     ]
     return [
@@ -136,21 +165,6 @@ def _clearml(trial_id: str, task: dict[str, object]) -> list[str]:
     return [
         "".join(f'export {name}="{value}"\n' for name, value in named.items()),
         f'rm -rf "{session}"\nmkdir -p "{session}" "{session}.zip"\n',
-        _file(f"{session}/task.json", json.dumps(task)),
-        _file("$CLEARML_CONFIG_FILE", clearml.CONFIG.rstrip()),
+        file(f"{session}/task.json", json.dumps(task)),
+        file("$CLEARML_CONFIG_FILE", clearml.CONFIG.rstrip()),
     ]
-
-
-def _file(path: str, text: str) -> str:
-    end = "END_OF_FILE"
-    while end in text:
-        end += "_"
-    return f"cat > \"{path}\" <<'{end}'\n{text}\n{end}\n"
-
-
-def _path(directory: str) -> str:
-    """Quoted, but for a ~ at its begin, which stands for a home."""
-    home = _HOME.fullmatch(directory)
-    if not home:
-        return shlex.quote(directory)
-    return f"{home[1]}/{shlex.quote(home[2])}" if home[2] else home[1]  # the first / must not be quoted

@@ -98,6 +98,7 @@ class EditExperiment(ExperimentForm):
         super().__init__(data, room=experiment.workspace, initial=initial)
         for name in LOCKED if self.is_under_way else ("stops_surplus", "judges_running"):
             self.fields.pop(name, None)
+        self.fields["command"].required = not self.shown.has_code
         self._offer_queues()
         self._mark_changes()
 

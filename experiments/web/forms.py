@@ -461,6 +461,8 @@ class NewExperiment(ExperimentForm):
         super().__init__(data, room=room, initial={**filled, **(initial or {})})
         self.fields["queue"].queryset = Queue.objects.granted_to(room)
         self.fields["queue"].served = finding.served_queues()
+        if parent and parent.settings.has_code:
+            self.fields["command"].required = False
         self.initial.setdefault("project", room.projects.filter(name="Default").first())
         self.initial["queue"] = self.initial.get("queue") or Queue.default()
         self.initial.setdefault("seed", secrets.randbelow(10_000))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from django import forms
 from django.urls import reverse
 
-from experiments.models import Experiment, Project, Queue, User, status
+from experiments.models import Experiment, Project, Queue, Settings, User, status
 from experiments.templatetags.deck import duration, plural
 
 from . import standing
@@ -216,7 +216,17 @@ def _ask_enqueue(experiment: Experiment) -> Question:
         "It goes to the end of the queue. A worker then starts its trials: "
         f"{budget}, {experiment.concurrency:,} at once."
     )
-    return Question(f"Enqueue {experiment.name}", [said], "Enqueue")
+    return Question(f"Enqueue {experiment.name}", [said, *_lacks_code(experiment.settings)], "Enqueue")
+
+
+def _lacks_code(settings: Settings) -> list[str]:
+    """CML-Q1: a script that nobody brings to where it is looked for."""
+    if settings.command or settings.repository or settings.directory or settings.diff:
+        return []
+    return [
+        f"There is no code to run: no repository and no working directory, so {settings.script} is looked for in a "
+        "trial's own empty folder, and every trial fails."
+    ]
 
 
 def _ask_stop(experiment: Experiment) -> Question:

@@ -9,7 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from experiments.models import Trial
+from experiments.models.execution import LITERAL
 from experiments.runner import reproduce as scripts
+from experiments.runner.reproduce_code import Code
 
 from .details import find_trial, refused, url_of_trial
 
@@ -47,6 +49,7 @@ def command_of(trial: Trial) -> str:
         trial_id=trial.public_id,
         experiment_id=trial.experiment.public_id,
         as_arguments=settings.passes_arguments,
+        groups=settings.hyperparameters,
     )
 
 
@@ -63,8 +66,29 @@ def script_of(trial: Trial) -> str:
         metric=settings.metric,
         title=experiment.name,
         needs_package=settings.source == "sdk",
+        code=code_of(trial),
         hyperparameters=settings.hyperparameters,
         objects=settings.objects,
+    )
+
+
+def code_of(trial: Trial) -> Code:
+    """What it ran from: the commit and the packages that were found, or else what was asked for."""
+    settings, resolved = trial.revision.settings, trial.revision.resolved
+    asked = {"branch": f"origin/{settings.reference}", "tag": f"refs/tags/{settings.reference}"}
+    version = asked.get(settings.reference_kind, settings.reference) if settings.reference else ""
+    listed = None if settings.packages_from == "repository" else settings.packages
+    is_script = bool(settings.diff and not settings.repository and not settings.command)
+    return Code(
+        repository=settings.repository,
+        version=resolved.get("commit", version),
+        diff=settings.diff,
+        literal=LITERAL if is_script else "",
+        packages_from=settings.packages_from,
+        packages=resolved.get("packages", listed),
+        python=settings.binary,
+        image=settings.image,
+        image_arguments=settings.image_arguments,
     )
 
 

@@ -46,6 +46,14 @@ def of_queue(queue: Queue, compute: Compute) -> str:
     return f"paused; {said}" if queue.is_paused else said
 
 
+def ignores_image(queue: Queue, compute: Compute, experiment: Experiment) -> str:
+    """CML-D1: `; none of them runs containers: the image is ignored`, where that is so."""
+    serving = compute.serving(queue)
+    if not experiment.settings.image or not serving or any(worker.container for worker in serving):
+        return ""
+    return "; no worker of it runs containers, so the image is ignored"
+
+
 def is_late(worker: Worker | None, now: datetime) -> bool:
     """Is its heartbeat older than half of its lease?"""
     return bool(worker) and (now - worker.heard_at).total_seconds() > worker.lease_s / 2

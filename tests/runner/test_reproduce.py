@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from experiments.runner.reproduce import command_of, is_secret, script
+from experiments.runner.reproduce_code import Code
 
 TRAIN = """
 import json, os, sys
@@ -126,3 +127,72 @@ def test_other_names_are_none(name):
 
 def test_a_password_within_an_address_is_a_secret():
     assert is_secret("STORE", "postgresql://me:hush@db:5432/x")
+
+
+DIFF = """\
+--- a/pkg/train.py
++++ b/pkg/train.py
+@@ -1 +1 @@
+-print("committed")
++print("changed END_OF_FILE")
+"""
+
+
+def test_it_lays_out_the_commit_the_changes_and_the_packages(tmp_path):
+    """CML-S1 to CML-S3: a later commit is not taken; run again, it goes on with what is there."""
+    origin = tmp_path / "origin of it"
+    (origin / "pkg").mkdir(parents=True)
+
+    def git(*words: str) -> str:
+        given = ["git", "-c", "user.name=alice", "-c", "user.email=alice@example.org", *words]
+        return subprocess.run(given, cwd=origin, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    (origin / "pkg/train.py").write_text('print("committed")\n')
+    git("add", ".")
+    git("commit", "-qm", "one")
+    commit = git("rev-parse", "HEAD")
+    (origin / "pkg/train.py").write_text('print("later")\n')
+    git("commit", "-qam", "two")
+    code = Code(repository=str(origin), version=commit, diff=DIFF, image="torch:2.9")
+    text = written("python train.py", {}, directory="pkg", code=code, needs_package=False)
+    for _ in range(2):
+        done = run(text, tmp_path)
+        assert (done.returncode, done.stdout) == (0, "changed END_OF_FILE\n"), done.stderr
+        assert "It ran in a container of torch:2.9" in done.stderr
+    listed = written(
+        "true", {}, code=Code(packages_from="list", packages="torch==2.9.1", python="python3.12")
+    )
+    none = written("true", {}, code=Code(packages_from="none", packages=""))
+    assert "python3 -m venv" in none and "pip install" not in none
+    assert "python3.12 -m venv" in listed and "\ntorch==2.9.1\n" in listed
+
+
+def test_it_has_the_configuration_without_secrets(tmp_path):
+    """CML-H1, CML-G1: secrets are named where they would be variables, and nowhere told."""
+    groups = {
+        "Args": {"epochs": {"value": "60"}, "token": {"secret": "sealed:abc"}, "lr": {"value": "9"}},
+        "Environment": {"PLAIN": {"value": "yes"}, "HIDDEN": {"secret": "sealed:abc"}},
+    }
+    params = {"lr": 0.5}
+    ids = {"trial_id": "abc-3", "experiment_id": "abc"}
+    command = command_of("echo $PLAIN", params, as_arguments=True, groups=groups, **ids)
+    script_py = "import sys; print(open('/dev/stdin').read(), sys.argv)"
+    assert command == "echo $PLAIN --epochs 60 --lr 0.5"
+    code = Code(literal="script.py", diff=script_py)
+    text = written(
+        f"{command}\npython3 script.py < $TRIALDECK_CONFIGURATION",
+        params,
+        hyperparameters=groups,
+        objects={"m": "x"},
+        code=code,
+        needs_package=False,
+    )
+    done = run(text, tmp_path)
+    assert "sealed" not in text and "HIDDEN is not set" in done.stderr, done.stderr
+    assert done.stdout.startswith("yes --epochs 60 --lr 0.5\n")
+    told = json.loads((tmp_path / "trial-abc-3/configuration.json").read_text())
+    assert told == {
+        "hyperparameters": {"Args": {"epochs": "60", "lr": 0.5}, "Environment": {"PLAIN": "yes"}},
+        "objects": {"m": "x"},
+    }

@@ -286,3 +286,23 @@ def test_the_tab_costs_the_same_however_much_it_shows(draft, bob, worker, django
     with django_assert_max_num_queries(8) as many:
         client.get(url_of(full))
     assert len(few) == len(many)
+
+
+def test_enqueue_warns_of_what_will_not_run(draft, bob, worker):
+    """CML-Q1 (Q5), CML-D1: no code where it is looked for; an image and nobody who runs containers."""
+    client = as_(bob)
+
+    def asked(experiment: Experiment) -> str:
+        url = reverse("experiment-act", args=["lab", experiment.public_id, "enqueue"])
+        return words(client.get(url).content.decode())
+
+    plain = asked(draft(image=""))
+    assert "There is no code" not in plain and "image is ignored" not in plain
+    lost = asked(draft("lost", command="", script="train.py", image="torch"))
+    assert "There is no code to run" in lost and "train.py is looked for" in lost
+    assert "no worker of it runs containers, so the image is ignored" in lost
+    Worker.register("boxed", host="h", pid=2, queues=["default"], slots=1, lease_s=15, container="docker")
+    assert "image is ignored" not in asked(draft("boxed", image="torch"))
+    assert "There is no code" not in asked(
+        draft("cloned", command="", script="train.py", repository=REPOSITORY)
+    )

@@ -1,0 +1,92 @@
+"""The part of a reproduce script that lays out code and packages as the trial had them."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """What a trial ran from. `version` is what git checks out (empty: the default branch); `packages` the list to be
+    installed, None for the repository's own; both as they were resolved, if they were. `diff` without a repository is
+    a script named `literal`."""
+
+    repository: str = ""
+    version: str = ""
+    diff: str = ""
+    literal: str = ""
+    packages_from: str = "worker"
+    packages: str | None = None
+    python: str = ""
+    image: str = ""
+    image_arguments: str = ""
+
+    @property
+    def is_laid_out(self) -> bool:
+        """Does it make a folder of its own for the code?"""
+        return bool(self.repository or self.literal)
+
+
+def layout(code: Code) -> list[str]:
+    """The script's lines that make `$folder/code` and `$folder/venv`, each once."""
+    parts = []
+    if code.image:
+        said = f"It ran in a container of {code.image}" + (
+            f" ({code.image_arguments})" if code.image_arguments else ""
+        )
+        parts.append(f"echo {shlex.quote(said + '; this script runs where you are.')} >&2\n")
+    if code.repository:
+        parts.append(_clone(code))
+    elif code.literal:
+        parts += ['mkdir -p "$folder/code"\n', file(f"$folder/code/{code.literal}", code.diff.rstrip("\n"))]
+    if code.packages_from != "worker":
+        parts += _packages(code)
+    return parts
+
+
+def _clone(code: Code) -> str:
+    quoted = path(code.repository) if code.repository.startswith("~") else shlex.quote(code.repository)
+    lines = [
+        'if [ ! -e "$folder/code" ]; then',
+        f'git clone --quiet --no-checkout -- {quoted} "$folder/code"',
+        f'git -C "$folder/code" checkout --quiet --detach {shlex.quote(code.version or "HEAD")}',
+    ]
+    if code.diff.strip():
+        end = _end_of(code.diff)
+        applied = f"git -C \"$folder/code\" apply --unidiff-zero --whitespace=nowarn - <<'{end}'"
+        lines += [applied, code.diff.removesuffix("\n"), end]
+    return "\n".join([*lines, "fi"]) + "\n"
+
+
+def _packages(code: Code) -> list[str]:
+    name = Path(code.python).name
+    python = code.python if name.startswith("python") and name != "python" else "python3"
+    parts = [f'[ -e "$folder/venv" ] || {shlex.quote(python)} -m venv "$folder/venv"\n']
+    if code.packages is None and code.packages_from == "repository":
+        parts.append('"$folder/venv/bin/python" -m pip install --quiet -r "$folder/code/requirements.txt"\n')
+    elif code.packages and code.packages_from != "none":
+        parts.append(file("$folder/requirements.txt", code.packages.rstrip("\n")))
+        parts.append('"$folder/venv/bin/python" -m pip install --quiet -r "$folder/requirements.txt"\n')
+    parts.append('export VIRTUAL_ENV="$folder/venv" PATH="$folder/venv/bin:$PATH"\n')
+    return parts
+
+
+def file(name: str, text: str) -> str:
+    """Writes a text into a file; `name` may have variables in it."""
+    end = _end_of(text)
+    return f"cat > \"{name}\" <<'{end}'\n{text}\n{end}\n"
+
+
+def path(directory: str) -> str:
+    """Quoted for the shell, but for a ~ at its begin, which stands for a home."""
+    home, slash, rest = directory.partition("/")
+    if not home.startswith("~") or not all(one.isalnum() or one in "~._-" for one in home):
+        return shlex.quote(directory)
+    return f"{home}/{shlex.quote(rest)}" if rest else home  # the first / must not be quoted
+
+
+def _end_of(text: str) -> str:
+    end = "END_OF_FILE"
+    while end in text:
+        end += "_"
+    return end
