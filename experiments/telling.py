@@ -1,4 +1,4 @@
-"""Floor 4: what an Update would do, in sentences; the page and the API say the same."""
+"""Floor 4: what the page and the API say alike: what an Update would do, and why the database is away."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from experiments.models import Experiment, Queue, Settings
 from experiments.templatetags.deck import count, plural
 
 Said = tuple[str, str]  # what matters most of a sentence, and the rest of it
+
+DATABASE_FULL = (
+    "The disk that holds the database is full. Nothing was changed; make room there, then try again."
+)
+DATABASE_AWAY = (
+    "The database does not answer. Nothing was changed; trials go on running. Try again in a moment."
+)
+
+
+def database_away(error: Exception) -> str:
+    """Why the database cannot be used now, for people."""
+    is_full = any(words in str(error) for words in ("disk is full", "No space left"))
+    return DATABASE_FULL if is_full else DATABASE_AWAY
 
 
 def consequences(

@@ -11,6 +11,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from experiments.models import Forbidden, Invalid, Overtaken, Refused
+from experiments.telling import DATABASE_FULL, database_away
 
 from .auth import HOW
 from .problems import BadRequest, TooMany, Unauthorized, problem
@@ -42,7 +43,6 @@ SENTENCES = {
     "literal_error": "This must be {expected}.",
     "none_required": "This must be null.",
 }
-FULL = "The disk that holds the database is full. Nothing was changed; make room there, then try again."
 OVERTAKEN = "Somebody was faster: it changed while you looked. Look again, then decide."
 
 
@@ -114,8 +114,8 @@ def _too_many(request: HttpRequest, error: TooMany) -> HttpResponse:
 
 def _away(request: HttpRequest, error: Exception) -> HttpResponse:
     log.warning("%s %s: %s", request.method, request.path, error)
-    is_full = any(words in str(error) for words in ("disk is full", "No space left"))
-    answer = problem(503, FULL if is_full else "")
+    said = database_away(error)
+    answer = problem(503, said if said == DATABASE_FULL else "")
     answer["Retry-After"] = "2"
     return answer
 

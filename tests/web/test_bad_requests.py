@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from experiments.models import Experiment, User, Workspace
+from experiments.models import Experiment, Queue, User, Workspace
+from tests.web.test_experiments_new import FILLED
 
 SAYS = "That could not be read"
 
@@ -44,4 +46,27 @@ def test_a_page_from_before_somebody_signed_in_is_told(lab: Workspace, bob: User
     client.force_login(bob)
     answer = client.post(reverse("experiment-new", args=[lab.slug]), {"csrfmiddlewaretoken": "x" * 64})
     assert answer.status_code == 403 and "That page was too old" in answer.content.decode()
+    assert not Experiment.objects.exists()
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+def test_a_full_disk_is_named(client: Client, lab: Workspace, bob: User) -> None:
+    """503 with what to do, instead of "something broke"; a page that only reads is drawn all the same."""
+    client.force_login(bob)
+    client.raise_request_exception = False
+    where = {"project": lab.projects.get().pk, "queue": Queue.default().pk}
+    typed = {**FILLED, **where, "description": "x" * 99_000, "draft": "1"}
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM")
+        before = cursor.execute("PRAGMA max_page_count").fetchone()[0]
+        cursor.execute("PRAGMA max_page_count = 1")  # no less than it has: the file cannot grow
+        try:
+            answer = client.post(reverse("experiment-new", args=[lab.slug]), typed)
+            page = client.get(reverse("experiments", args=[lab.slug]))
+        finally:
+            cursor.execute(f"PRAGMA max_page_count = {before}")
+    assert answer.status_code == 503 and answer["Retry-After"]
+    assert "The disk that holds the database is full" in answer.content.decode()
+    assert page.status_code == 200
     assert not Experiment.objects.exists()
