@@ -230,7 +230,7 @@ def row(experiment: Experiment, *, user: User, compute: Compute) -> Row:
         experiment,
         bar=outcome(counts, left=experiment.budget_left or 0),
         spark=sparkline(experiment.trace, last=experiment.last_number),
-        tried=sum(counts[state] for state in status.TRIAL_SETTLED),
+        tried=max(0, experiment.proposed_count - experiment.active_count),  # what the budget counts
         likely=likely,
         more=more,
         waits=_waits(experiment, compute),
