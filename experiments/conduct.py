@@ -41,6 +41,7 @@ from experiments.models.warm import results as warm_results
 from experiments.purge import purge
 from experiments.search import engine, points
 from experiments.search.engine import Exhausted, Past, Problem
+from experiments.search.space import Space
 
 logger = logging.getLogger(__name__)
 
@@ -249,13 +250,13 @@ def past(experiment: Experiment) -> list[Past]:
 def _warm(experiment: Experiment, memory: Memory) -> list[Past]:
     """The results that a warm start gave it: before the first trial, and not trials of this experiment."""
     mark, space = experiment.settings.warm_start, experiment.settings.space
-    if mark and mark not in memory.warm:
-        found = warm_results(mark)
-        memory.warm[mark] = [
+    if mark and (mark, space) not in memory.warm:
+        found = warm_results(mark, space)
+        memory.warm[mark, space] = [
             Past(ordinal=None, number=number, raw={}, key=space.key(params), state="done", value=value)
             for number, (params, value) in enumerate(found, start=-len(found))
         ]
-    return memory.warm.get(mark, [])
+    return memory.warm.get((mark, space), [])
 
 
 def _past_of(trial: Trial, space: object) -> Past:
@@ -282,7 +283,7 @@ class Memory:
     settled: dict[int, Past] = field(default_factory=dict)
     last_rank: int = 0
     ended: int | None = None  # trials, at the last look
-    warm: dict[str, list[Past]] = field(default_factory=dict)
+    warm: dict[tuple[str, Space], list[Past]] = field(default_factory=dict)
     judging: Known = field(default_factory=Known)
 
 

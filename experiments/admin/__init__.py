@@ -41,6 +41,7 @@ from experiments.models import (
     Trial,
     TrialParameter,
     User,
+    WarmResults,
     Worker,
     Workspace,
     secret,
@@ -550,6 +551,19 @@ class Artifacts(History):
     list_filter = ("keeping",)
     related = ("trial__experiment", "worker")
     to_trial = "trial"
+
+
+@admin.register(WarmResults)
+class UploadedResults(History):
+    """Results of elsewhere, for warm starts. A list does not read them."""
+
+    list_display = ("name", "public_id", "workspace", "count", "creator", "created_at")
+    related = ("workspace", "creator")
+    unshown = ("rows",)
+    to_experiment = ""
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[WarmResults]:
+        return super().get_queryset(request).defer("rows")
 
 
 @admin.register(Model)

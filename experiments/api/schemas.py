@@ -70,6 +70,27 @@ class NewProject(Told):
     description: str = Field("", max_length=10_000)
 
 
+class Result(Told):
+    """What one set of values came to."""
+
+    params: dict[str, Any]
+    value: float = Field(allow_inf_nan=False)
+
+
+class NewResults(Told):
+    """1 to 10,000 results of elsewhere; `name` says where they come from."""
+
+    name: str = Field(max_length=200)
+    rows: list[Result]
+
+
+class Results(BaseModel):
+    """What the setting `warm_start` calls them: `file:abcd2345`."""
+
+    id: str
+    count: int
+
+
 # --- experiments -----------------------------------------------------------------------------------------------
 
 

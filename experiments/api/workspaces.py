@@ -8,7 +8,7 @@ from ninja.responses import Status
 
 from experiments import __version__
 from experiments.access import require, role_in
-from experiments.models import Member, Project, Role, User, Workspace
+from experiments.models import Member, Project, Role, User, WarmResults, Workspace
 
 from . import schemas
 from .paging import USUAL, Cursor, Key, Limit, page
@@ -87,6 +87,21 @@ def make_project(request: HttpRequest, workspace: str, told: schemas.NewProject)
     require(request.user, "create", room)
     made = Project.create(room, name=told.name, description=told.description)
     return Status(201, _project(made))
+
+
+@router.post(
+    "/workspaces/{slug:workspace}/results",
+    response=says(schemas.Results, 201, acts=True),
+    summary="Upload results",
+)
+def upload_results(request: HttpRequest, workspace: str, told: schemas.NewResults) -> Status:
+    """Of elsewhere, for warm starts: the ID goes into the setting `warm_start`."""
+    room = find(request, workspace)
+    require(request.user, "create", room)
+    room.require_automl()
+    results = [(row.params, row.value) for row in told.rows]
+    kept = WarmResults.upload(room, by=request.user, name=told.name, results=results)
+    return Status(201, {"id": kept.mark, "count": kept.count})
 
 
 def _project(one: Project) -> dict:

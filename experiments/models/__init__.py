@@ -16,6 +16,7 @@ from .settings import Invalid, Settings
 from .status import ExperimentState, Forbidden, Overtaken, Refused, SwitchedOff, TrialState
 from .token import Token
 from .trial import Failure, Outcome, Source, Suggestion, Trial, TrialParameter
+from .warm_results import WarmResults
 from .worker import Worker
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "TrialParameter",
     "TrialState",
     "User",
+    "WarmResults",
     "Worker",
     "Workspace",
 ]

@@ -10,7 +10,7 @@ from experiments.search.constrained import check_constraints, completed, constra
 from experiments.search.points import MAX_POINTS, check_values, narrowed
 from experiments.search.space import Space
 
-_SOURCE = re.compile(r"[a-z0-9]{8}(@[1-9][0-9]{0,8})?")
+_SOURCE = re.compile(r"[a-z0-9]{8}(@[1-9][0-9]{0,8})?|file:[a-z0-9]{8}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,8 @@ class Given:
     """`fixed` holds parameters at a value, without taking them out of the search space; `constraints` are conditions
     that all proposals meet, such as `batch * accumulate <= 4096`; `starting_points` are sets of values, whole or
     partial, that are tried before the algorithm's own proposals; `warm_start` is the ID of an experiment whose results
-    inform the search, with @ and how many of its ended trials, once it was accepted."""
+    inform the search, with @ and how many of its ended trials, once it was accepted; or of uploaded results, such as
+    file:abcd2345."""
 
     fixed: dict[str, object] = field(default_factory=dict)
     constraints: list[str] = field(default_factory=list)
@@ -70,7 +71,9 @@ class GivenChecks:
         asked = self.text("warm_start", limit=100, line=True).lower()
         if asked and not _SOURCE.fullmatch(asked):
             self.fault(
-                "warm_start", "Give the ID of an experiment, eight letters and digits such as abcd2345."
+                "warm_start",
+                "Give the ID of an experiment, eight letters and digits such as abcd2345, or of uploaded results, "
+                "such as file:abcd2345.",
             )
         return asked
 

@@ -108,6 +108,8 @@ def new(request: HttpRequest, workspace: str) -> HttpResponse:
     if request.method != "POST" or "review" in request.POST:
         filled = {"name": f"Clone of {parent.name}"[:200]} if parent else {}
         filled |= {name: request.POST[name] for name in REVIEWED if name in request.POST}
+        if warm_start := request.GET.get("warm_start", "").replace("\0", "")[:100]:
+            filled["warm_start"] = warm_start
         return _draw_new(request, NewExperiment(room=room, parent=parent, initial=filled))
     form = NewExperiment(request.POST, room=room, parent=parent)
     if not request.POST.keys() & {"start", "draft", "try"}:

@@ -276,7 +276,8 @@ class ExperimentForm(forms.Form):
         required=False,
         label="Warm start",
         attrs={"placeholder": "abcd2345", "class": "mono"},
-        help_text="ID of an experiment of this workspace whose results so far inform the search.",
+        help_text="ID of an experiment of this workspace whose results so far inform the search, or of uploaded "
+        "results, such as file:abcd2345.",
     )
     seed = _number(help_text="The same seed proposes the same values.")
 

@@ -50,6 +50,9 @@ TOLD = {
     "POST /workspaces/{workspace}/projects": Route(
         "401 404 403 201 422", {"name": "new"}
     ),  # the name is taken then
+    "POST /workspaces/{workspace}/results": Route(
+        MAKES, {"name": "r", "rows": [{"params": {"lr": 0.1}, "value": 1}]}
+    ),
     "GET /experiments/{public_id}/trials": Route(SEES),
     "POST /experiments/{public_id}/trials": Route(MAKES, {"params": {"lr": 0.01, "layers": 1}}),
     "GET /experiments/{public_id}/trials/{number}": Route(SEES),

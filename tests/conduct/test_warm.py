@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments import conduct as conductor
-from experiments.models import Experiment, Invalid, Outcome, Trial, User, Worker, Workspace
+from experiments.models import Experiment, Invalid, Outcome, Trial, User, WarmResults, Worker, Workspace
 from experiments.search import engine
 from tests.cast import end_all, look_at, told
 
@@ -85,3 +85,37 @@ def test_what_would_tell_nothing_is_refused(
     settings = told(**{**second.settings.document(), "warm_start": source.public_id.upper()})
     assert second.update(settings, by=alice, seen=1)
     assert second.settings.warm_start == f"{source.public_id}@1" and end_all(second).state == "running"
+
+
+def test_uploaded_results_inform_as_those_of_an_experiment(
+    running: Callable[..., Experiment], worker: Worker, lab: Workspace, alice: User, bob: User
+) -> None:
+    """NNI-S2: the same values propose the same; in another workspace, or where none fits, they are refused."""
+    source = searched(running, worker, "source", max_trials=12)
+    ended = source.trials.order_by("settled_rank")
+    results = [({"lr": one.params["lr"], "layers": str(one.params["layers"])}, one.value) for one in ended]
+    file = WarmResults.upload(lab, by=bob, name="known.csv", results=results)
+    told_of = {"taken": 1, "concurrency": 1, "algorithm": "TPE", "seed": 7}
+    first = running("from a file", warm_start=file.mark.upper(), **told_of)
+    second = running("from an experiment", warm_start=source.public_id, **told_of)
+    assert first.settings.warm_start == f"file:{file.public_id}"
+    assert first.trials.get().params == second.trials.get().params
+    other = {**FINITE, "momentum": {"_type": "uniform", "_value": [0, 1]}}
+    assert first.update(told(**{**first.settings.document(), "concurrency": 2}), by=bob, seen=1)
+
+    def why(room: Workspace, mark: str, **changes: object) -> str:
+        with pytest.raises(Invalid) as refused:
+            Experiment.draft(room, by=alice, name="x", settings=told(warm_start=mark, **changes))
+        return refused.value.errors["warm_start"][0]
+
+    elsewhere = Workspace.open("elsewhere", owner=alice)
+    assert why(elsewhere, file.mark) == f"There are no uploaded results {file.mark} in this workspace."
+    assert why(lab, "file:zzzzzzzz") == "There are no uploaded results file:zzzzzzzz in this workspace."
+    none = "No result of known.csv (of 12) fits this search space."
+    assert (
+        why(lab, file.mark, space_document=other, command="x") == f"{none} The file does not have momentum."
+    )
+    assert (
+        why(lab, file.mark, space_document=FINITE, command="x")
+        == f"{none} The search space does not have lr."
+    )

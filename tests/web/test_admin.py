@@ -34,6 +34,7 @@ from experiments.models import (
     Token,
     Trial,
     User,
+    WarmResults,
     Worker,
     Workspace,
 )
@@ -54,6 +55,7 @@ HISTORY = [
     "suggestion",
     "trial",
     "trialparameter",
+    "warmresults",
     "worker",
 ]
 ALL = sorted([*HISTORY, "model", "project", "queue", "signinlink", "token", "user", "workspace"])
@@ -90,6 +92,7 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         trial = experiment.trials.first()
         Artifact.see(trial, trial.worker, {"model.pt": (3, timezone.now())}, to="")
         Model.register(experiment.project, by=alice, name=name, artifact=trial.artifacts.get())
+        WarmResults.upload(experiment.workspace, by=alice, name=name, results=[({"lr": 0.1}, 0.5)])
         ComputeEvent.note("pause", queue=experiment.queue, by=alice)
         return experiment
 

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from experiments.models import Model, Outcome, Role, SignInLink, Token, User
+from experiments.models import Model, Outcome, Role, SignInLink, Token, User, WarmResults
 from tests.web.files import leave
 
 pytestmark = pytest.mark.once
@@ -66,6 +66,8 @@ TOLD = {
     "experiments-json": Route(get=SEES, post=ONLY_LOOKS),
     "experiments-bulk": Route(get=ACTED, post=ACTED),  # nothing is ticked: back, with a message
     "experiment-new": Route(get=ACTS, post=ACTS),  # an empty form is drawn again
+    "results-new": Route(get=ACTS, post="302 404 403 422 422"),  # no file is chosen
+    "results": Route(get=SEES, post=ONLY_LOOKS),
     "experiment": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-trials": Route(get=SEES, post=ONLY_LOOKS),
     "trials-csv": Route(get=SEES, post=ONLY_LOOKS),
@@ -170,9 +172,11 @@ def sample(running, bob, alice) -> dict[str, object]:
     erin = User.objects.create_user("erin")
     experiment.workspace.admit(erin, Role.VIEWER)
     model = Model.register(experiment.project, by=alice, name="m", address="/nowhere/m.pt")
+    results = WarmResults.upload(experiment.workspace, by=bob, name="r.csv", results=[({"lr": 1}, 1.0)])
     return {
         "artifact": leave(good, data=None).pk,
         "model": model.public_id,
+        "results": results.public_id,
         "workspace": "lab",
         "queue": "default",
         "project": experiment.project_id,
