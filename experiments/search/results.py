@@ -148,7 +148,7 @@ def _in_csv(text: str) -> Iterator[Row]:
                 value_at, state_at = names.index("value"), names.index("state") if "state" in names else None
                 has_state = state_at is not None and not known.get(state_at)
             elif len(cells) != len(names):
-                yield place, f"it has {len(cells):,} cells, and the first line {len(names):,}.", None, None
+                yield place, f"{len(cells):,} instead of {len(names):,} cells.", None, None
             else:
                 params = {name: _cell(cells[at]) for at, name in known.items() if cells[at].strip()}
                 yield place, params, cells[value_at], cells[state_at] if has_state else None

@@ -17,7 +17,7 @@ from experiments.models import Invalid, WarmResults
 from experiments.runner.command import text_of
 from experiments.search.nested import flat
 from experiments.search.results import MOST_BYTES, MOST_RESULTS, Read, ResultsError, columns, read
-from experiments.templatetags.deck import plural
+from experiments.templatetags.deck import plural, value
 
 from .workspaces import find
 
@@ -86,10 +86,16 @@ def show(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
         "count": len(names),
         "hidden": max(0, len(names) - MOST_COLUMNS),
         "parameters": [
-            (name, [text_of(side[name]) if name in side else "" for side in sides])
+            (name, [_said(side[name]) if name in side else ("", "") for side in sides])
             for name in names[:MOST_COLUMNS]
         ],
         "may_create": access.may(request.user, "create", room),
         "create": f"{reverse('experiment-new', args=[room.slug])}?{urlencode({'warm_start': kept.mark}, safe=':')}",
     }
     return render(request, "results/show.html", context)
+
+
+def _said(one: object) -> tuple[str, str]:
+    """As a table shows it, and whole."""
+    whole = text_of(one)
+    return (value(one) if isinstance(one, int | float) else whole), whole

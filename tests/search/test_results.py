@@ -81,7 +81,7 @@ def test_it_reads_what_people_have(text: str, results: list, skipped: int) -> No
     [
         (
             "lr,value\n1,2\n3,good\n\n4,5,6\n",
-            ["Line 3: value is not a number (good).", "Line 5: it has 3 cells, and the first line 2."],
+            ["Line 3: value is not a number (good).", "Line 5: 3 instead of 2 cells."],
         ),
         ("lr,acc\n1,2\n", ["Line 1: there is no column value; call the one of the results so."]),
         (

@@ -28,13 +28,21 @@ def test_a_file_is_read_shown_and_leads_to_create(
     browser = as_(bob)
     form = browser.get("/w/lab/experiments/new/").content.decode()
     assert f'href="{PAGE}"' in form and 'enctype="multipart/form-data"' in browser.get(PAGE).content.decode()
-    file = SimpleUploadedFile("known <b>.csv", b"lr,layers,value\n0.01,2,0.5\n0.02,3,0.75\n0.1,1,nan\n")
+    file = SimpleUploadedFile(
+        "known <b>.csv", b"lr,layers,value\n0.01,2,0.5\n0.000033333333,3,0.75\n0.1,1,nan\n"
+    )
     page = browser.post(PAGE, {"file": file}, follow=True)
     kept = WarmResults.objects.get()
     assert page.request["PATH_INFO"] == f"/w/lab/experiments/results/{kept.public_id}/"
     told = page.content.decode()
     assert "2 results read from known &lt;b&gt;.csv. 1 row without a good result left out." in told
-    assert kept.mark in told and "0.75" in told and "known <b>" not in told
+    assert (
+        kept.mark in told
+        and "0.75" in told
+        and ">3.33e-5<" in told
+        and 'title="3.3333333e-05"' in told
+        and "known <b>" not in told
+    )
     link = f"/w/lab/experiments/new/?{urlencode({'warm_start': kept.mark}, safe=':')}"
     assert f'href="{link}"' in told
     assert browser.get(link).context["form"]["warm_start"].value() == kept.mark
