@@ -98,7 +98,6 @@ class EditExperiment(ExperimentForm):
         super().__init__(data, room=experiment.workspace, initial=initial)
         for name in LOCKED if self.is_under_way else ("stops_surplus", "judges_running"):
             self.fields.pop(name, None)
-        self.fields["command"].required = not self.shown.has_code
         self._offer_queues()
         self._mark_changes()
 
@@ -137,7 +136,7 @@ class EditExperiment(ExperimentForm):
     def _told(self, cleaned: dict) -> dict:
         told = super()._told(cleaned)
         for name, value in self.shown.document().items():
-            if name not in self.fields or not self._is_touched(name):
+            if name not in self.fields or self.is_unasked(name) or not self._is_touched(name):
                 told[name] = value
         return told
 

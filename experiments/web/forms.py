@@ -17,6 +17,7 @@ from django.forms.utils import ErrorDict
 from experiments import finding
 from experiments.models import Experiment, Invalid, Project, Queue, Settings, User, Workspace
 from experiments.models.described import Visibility
+from experiments.models.execution import PACKAGES_FROM
 from experiments.search import early, engine
 from experiments.search.checks import Argument
 from experiments.search.space import Space, SpaceError, parse_text
@@ -28,6 +29,10 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 SPANS = ("max_duration_s", "max_trial_duration_s", "stop_grace_s")
 
 _SPAN = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([smhd]?)", re.IGNORECASE)
+SOURCE_FIELDS = (
+    "repository", "reference_kind", "reference", "script", "binary", "diff", "packages_from", "packages", "image",
+    "image_arguments", "setup_script", "destination",
+)  # fmt: skip
 _SETTINGS = [one.name for one in fields(Settings)]
 
 
@@ -204,6 +209,68 @@ class ExperimentForm(forms.Form):
         help_text="One NAME=VALUE on each line.",
     )
 
+    repository = _text(
+        required=False,
+        attrs={"placeholder": "https://example.org/team/code.git", "class": "mono"},
+        help_text="Fetched by the worker, with its credentials. Empty: what the worker's machine has.",
+    )
+    reference_kind = forms.ChoiceField(
+        choices=[("branch", "Last commit in a branch"), ("tag", "Tag"), ("commit", "Commit ID")],
+        label="Version",
+        required=False,
+    )
+    reference = _text(
+        required=False,
+        label="Branch, tag or commit",
+        attrs={"placeholder": "main", "class": "mono"},
+        help_text="An empty branch is the repository's default branch.",
+    )
+    script = _text(
+        required=False,
+        attrs={"placeholder": "train.py", "class": "mono"},
+        help_text="Run when there is no command; or -m and a module.",
+    )
+    binary = _text(
+        required=False, attrs={"placeholder": "python3.12", "class": "mono"}, help_text="Empty: python."
+    )
+    diff = forms.CharField(
+        required=False,
+        strip=False,
+        label="Uncommitted changes",
+        widget=_area(4, "A diff; without a repository a script of its own."),
+    )
+    packages_from = forms.ChoiceField(
+        choices=list(PACKAGES_FROM.items()), label="Packages from", required=False
+    )
+    packages = forms.CharField(
+        required=False,
+        strip=False,
+        widget=_area(4, "numpy==2.3.4"),
+        help_text="One on each line, for the list only.",
+    )
+    image = _text(
+        required=False,
+        label="Container image",
+        attrs={"placeholder": "python:3.12", "class": "mono"},
+        help_text="For workers in container mode.",
+    )
+    image_arguments = _text(
+        required=False, label="Container arguments", attrs={"placeholder": "--shm-size=1g", "class": "mono"}
+    )
+    setup_script = forms.CharField(
+        required=False,
+        strip=False,
+        widget=_area(3, "apt-get install -y libgomp1"),
+        help_text="Run in the container before the command.",
+    )
+    destination = _text(
+        required=False,
+        label="Output destination",
+        attrs={"placeholder": "s3://bucket/folder", "class": "mono"},
+        help_text="A folder, s3://bucket/…, s3://host:port/bucket, gs://…, azure://…. Empty: that of "
+        "the project, the workspace or the installation.",
+    )
+
     space_as = forms.ChoiceField(choices=[("rows", "Rows"), ("json", "JSON")], initial="rows", required=False)
     space_document = forms.CharField(required=False, strip=False, label="Search space")
 
@@ -320,6 +387,9 @@ class ExperimentForm(forms.Form):
         self.room = room
         self.settings: Settings | None = None
         self.space: Space | None = None
+        told = data or self.initial
+        has_code = told.get("script") or (told.get("diff") and not told.get("repository"))
+        self.fields["command"].required = not has_code
         self.fields["project"].queryset = room.projects.all()
         for span in SPANS:
             self.fields[span].widget.attrs |= {"class": "is-num", "autocomplete": "off"}
@@ -344,12 +414,24 @@ class ExperimentForm(forms.Form):
             self.settings = None
         return cleaned
 
+    @property
+    def has_source(self) -> bool:
+        """Is any of source, packages, container and output told, or faulty?"""
+        named = (name for name in SOURCE_FIELDS if name in self.fields)
+        plain = {"", None, "branch", "worker"}
+        return any(self[name].value() not in plain or self[name].errors for name in named)
+
+    def is_unasked(self, name: str) -> bool:
+        """Was this field not even on the page that was sent? Nobody has emptied it then."""
+        return name in SOURCE_FIELDS and name not in self.data
+
     def _told(self, cleaned: dict) -> dict:
         """The settings as far as they could be read."""
         known = {name: cleaned[name] for name in _SETTINGS if name in cleaned and name not in self.errors}
         known["space_document"] = self.space.document if self.space else {}
-        if not known.get("metric"):
-            known.pop("metric", None)
+        for name in ("metric", "reference_kind", "packages_from"):
+            if not known.get(name):
+                known.pop(name, None)
         return known
 
     def refuse(self, error: Invalid) -> None:
@@ -458,12 +540,10 @@ class NewExperiment(ExperimentForm):
         filled = {}
         if parent:
             view = space_rows.view_of(parent.settings.space)
-            filled = {**described(parent), **typed(parent.settings), **view, "queue": parent.queue}
+            filled = {**described(parent), **typed(parent.revision.as_it_ran), **view, "queue": parent.queue}
         super().__init__(data, room=room, initial={**filled, **(initial or {})})
         self.fields["queue"].queryset = Queue.objects.granted_to(room)
         self.fields["queue"].served = finding.served_queues()
-        if parent and parent.settings.has_code:
-            self.fields["command"].required = False
         self.initial.setdefault("project", room.projects.filter(name="Default").first())
         self.initial["queue"] = self.initial.get("queue") or Queue.default()
         self.initial.setdefault("seed", secrets.randbelow(10_000))
@@ -472,8 +552,8 @@ class NewExperiment(ExperimentForm):
     def _told(self, cleaned: dict) -> dict:
         """What this form does not ask for, a clone has from its parent."""
         told = self.parent.revision.as_it_ran.document() if self.parent else {}
-        kept = {name: value for name, value in told.items() if name not in self.fields}
-        return {**kept, **super()._told(cleaned)}
+        unasked = {name for name in told if name not in self.fields or self.is_unasked(name)}
+        return {**super()._told(cleaned), **{name: told[name] for name in unasked}}
 
     def make(self, *, by: User) -> Experiment:
         """The draft. Raises `Invalid` or `Refused`."""

@@ -368,6 +368,7 @@ def test_the_consequences_are_told_before_it_is_accepted(running, worker, bob):
     for trial, value in zip(experiment.trials.filter(state="running"), (0.5, 0.9), strict=True):
         Trial.objects.filter(pk=trial.pk).update(params={"lr": value / 10, "layers": 1}, raw=None)
         trial.settle(Outcome(value=value), claim=trial.claim)
+    look_at(experiment)  # what learns is asked for no more than slots need
     while Trial.take(worker, ["default"]):
         pass
     client = as_(bob)
@@ -505,3 +506,30 @@ def test_nothing_under_way_is_tried(running, bob):
     form = filled(as_(bob).get(url_of(experiment)))
     assert as_(bob).post(url_of(experiment), {**form, "try": "1"}).status_code == 409
     assert not experiment.clones.exists()
+
+
+def test_source_packages_and_container_change_for_later_trials(running, bob):
+    """TD-U7: on the one door under way; what nobody typed stays."""
+    experiment = running()
+    changed = {"repository": "https://example.org/code.git", "reference_kind": "tag", "reference": "v2"}
+    changed |= {"packages_from": "list", "packages": "numpy==2.3.4\r\nscipy", "image": "python:3.12"}
+    assert submit(as_(bob), experiment, **changed).status_code == 302
+    settings = fresh(experiment).settings
+    assert (settings.repository, settings.reference_kind, settings.reference) == (
+        "https://example.org/code.git",
+        "tag",
+        "v2",
+    )
+    assert (settings.packages_from, settings.packages) == ("list", "numpy==2.3.4\nscipy")
+    assert settings.image == "python:3.12" and settings.command == experiment.settings.command
+    submit(as_(bob), experiment, max_trials="9")
+    assert fresh(experiment).settings.repository == "https://example.org/code.git"
+
+
+def test_a_destination_is_locked_under_way(running, bob):
+    """TD-U9: told, with the reason, and refused from a crafted request."""
+    experiment = running()
+    page = as_(bob).get(url_of(experiment)).content.decode()
+    assert "What its trials left is there already." in page and 'name="destination"' not in page
+    answer = submit(as_(bob), experiment, destination="/mnt/share")
+    assert answer.status_code == 422 and fresh(experiment).settings.destination == ""

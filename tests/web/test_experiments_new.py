@@ -512,3 +512,35 @@ def test_another_workspaces_project_and_queue_cannot_be_used(send, alice):
     assert "project" in errors(send(project=other.projects.get().pk))
     assert "queue" in errors(send(queue=granted.pk))
     assert Experiment.everything.count() == 0 and Worker.objects.count() == 0
+
+
+def test_a_script_of_a_repository_needs_no_command(send, lab):
+    """TD-F9, CML-S1: source, packages, container and output on Create."""
+    told = {
+        "repository": "git@example.org:team/code.git",
+        "script": "train.py",
+        "packages_from": "repository",
+    }
+    answer = send("draft", command="", directory="src", destination="s3://host:9000/bucket", **told)
+    assert answer.status_code == 302
+    settings = Experiment.objects.get().settings
+    assert settings.run_command == "python train.py" and settings.packages_from == "repository"
+    assert settings.destination == "s3://host:9000/bucket"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("repository", "--upload-pack=x", "must not begin with a minus"),
+        ("reference", "a..b", "no branch of such a name"),
+        ("destination", "s3://10.0.0.7/bucket", "needs its port"),
+        ("packages_from", "list", "List at least one package"),
+    ],
+)
+def test_a_source_that_cannot_be_is_refused_at_its_field(send, name, value, said):
+    """TD-F9: nothing is made, the section stands open."""
+    answer = send("draft", **{name: value})
+    page = answer.content.decode()
+    assert answer.status_code == 422 and said in page
+    assert '<details class="more" open><summary>Code from a repository' in page
+    assert not Experiment.objects.exists()
