@@ -312,13 +312,9 @@ class Experiment(Readings):
     def _once_begun(self, act: Callable[[], Any]) -> Any:
         """Does what is not possible before a worker has taken a trial, as in the moment after start()."""
         deadline = time.monotonic() + BEGIN_WITHIN_S
-        while True:
-            try:
-                return act()
-            except errors.Refused:
-                if time.monotonic() > deadline or self._read()["state"] != "pending":
-                    raise
-                time.sleep(0.1)
+        while self._read()["state"] == "pending" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return act()
 
     def _may_change(self) -> None:
         self._connected()
