@@ -35,8 +35,8 @@ up: compile
 # Both databases are always tried; the status is that of the worse one.
 test: compile
 	@status=0; \
-	echo "== On SQLite"; $(BIN)/python -m pytest -n $(JOBS) -m "not soak" $(ARGS) || status=1; \
-	echo "== On PostgreSQL"; $(BIN)/python -m pytest -n $(JOBS) -m "not soak" --pg $(ARGS) || status=1; \
+	echo "== On SQLite"; $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak" $(ARGS) || status=1; \
+	echo "== On PostgreSQL"; $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak" --pg $(ARGS) || status=1; \
 	exit $$status
 
 lint: $(STAMP)
