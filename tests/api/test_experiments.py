@@ -96,7 +96,8 @@ def test_the_list_has_the_filters_of_the_page_and_is_walked_in_every_order(api, 
     assert found(sort="-updated") == ["echo", "delta", "bravo", "charlie", "alpha"]
     assert found(q="RAV") == ["bravo"] and found(q=ended.public_id[:6]) == ["echo"]
     assert found(tag="night") == ["delta"] and found(status="completed") == ["echo"]
-    assert found(creator="ALICE", project="Default", q="a") == ["bravo", "charlie", "alpha", "delta"]
+    # No ID has an l in it (it looks like a 1): only names match.
+    assert found(creator="ALICE", project="Default", q="l") == ["charlie", "alpha", "delta"]
     assert found(creator="bob") == [] and found(q="\0") == found()
     assert caller.get(ROOM, status="done").json()["fields"].keys() == {"status"}
     assert caller.get(ROOM, sort="age").status_code == 422
