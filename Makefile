@@ -10,7 +10,7 @@ DATA   ?=
 SLOTS  ?=
 DEMO   ?= 1
 ARGS   ?=
-JOBS   ?= 4
+JOBS   ?= 3
 
 UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOTS)) $(if $(filter 0,$(DEMO)),--no-demo)
 
@@ -19,7 +19,7 @@ UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOT
 
 help:
 	@echo "make up     start the console  (PORT=8000 DATA=var SLOTS=<cores> DEMO=0)"
-	@echo "make test   the whole suite, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=4)"
+	@echo "make test   the whole suite, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=3)"
 	@echo "make lint   ruff and the import contracts"
 	@echo "make soak   the tests that take minutes"
 	@echo "make lock   write requirements.lock anew from pyproject.toml"
