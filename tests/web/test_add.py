@@ -11,8 +11,6 @@ from experiments.models import Event, Experiment, Failure, Outcome, Trial
 from tests.cast import end_all, look_at
 from tests.models.test_matrix import STATES
 
-pytestmark = pytest.mark.once
-
 MIXED = {
     "lr": {"_type": "loguniform", "_value": [1e-4, 1e-1]},
     "units/0": {"_type": "randint", "_value": [1, 9]},

@@ -15,8 +15,6 @@ from tests.runner.test_destination import s3  # noqa: F401  the fixture
 from tests.web.files import leave, path_of
 from tests.web.test_configuration import as_, words
 
-pytestmark = pytest.mark.once
-
 
 def url(page: str, experiment, *more) -> str:
     return reverse(page, args=["lab", experiment.public_id, *more])

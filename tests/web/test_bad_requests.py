@@ -11,8 +11,6 @@ from django.urls import reverse
 from experiments.models import Experiment, Queue, User, Workspace
 from tests.web.test_experiments_new import FILLED
 
-pytestmark = pytest.mark.once
-
 SAYS = "That could not be read"
 
 

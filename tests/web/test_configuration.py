@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from django.test import Client
 from django.urls import reverse
 
@@ -12,8 +11,6 @@ from experiments.models import Experiment, Outcome, Trial
 from experiments.web.changes import changes
 from experiments.web.drawing import edits_of
 from tests.cast import end_all, told
-
-pytestmark = pytest.mark.once
 
 
 def as_(user) -> Client:

@@ -14,8 +14,6 @@ from experiments.web import space_rows
 from experiments.web.declared import Offer
 from tests.web.filled import filled
 
-pytestmark = pytest.mark.once
-
 DECLARED = {
     "Other": {"alpha": {"value": "<i>alpha"}},
     "Args": {

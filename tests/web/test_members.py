@@ -10,8 +10,6 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from experiments.models import Member, Refused, Role, User, Workspace
 from experiments.web import members as rules
 
-pytestmark = pytest.mark.once
-
 
 @pytest.fixture
 def root(db) -> User:

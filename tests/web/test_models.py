@@ -12,8 +12,6 @@ from tests.web.files import leave
 from tests.web.test_artifacts import fetched
 from tests.web.test_configuration import as_, words
 
-pytestmark = pytest.mark.once
-
 
 @pytest.fixture
 def model(running, alice) -> Model:

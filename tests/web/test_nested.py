@@ -12,8 +12,6 @@ from experiments.models import Experiment, Trial, TrialParameter
 from tests.cast import end_all
 from tests.web.filled import filled
 
-pytestmark = pytest.mark.once
-
 NESTED = {
     "layer": {
         "_type": "choice",
