@@ -25,6 +25,7 @@ from experiments.models import (
     secret,
     status,
 )
+from experiments.models.execution import faults_of_values
 from experiments.models.experiment import ExperimentQuerySet
 from experiments.runner.reproduce import is_secret
 from experiments.telling import consequences
@@ -172,7 +173,8 @@ class _Undo(Exception):
 def _apply(experiment: Experiment, told: schemas.Changes, *, by: User) -> None:
     if told.settings is not None:
         settings = _changed(experiment, told.settings)
-        more = {"by": by, "seen": told.revision or experiment.revision.number, "note": told.note or ""}
+        seen = experiment.revision.number if told.revision is None else told.revision
+        more = {"by": by, "seen": seen, "note": told.note or ""}
         if experiment.state == ExperimentState.DRAFT:
             experiment.edit(settings, **more)
         else:
@@ -201,10 +203,13 @@ def _changed(experiment: Experiment, changed: dict[str, Any]) -> Settings:
 def checked(told: dict[str, Any], *, over: Settings | None = None) -> Settings:
     """What is told, over the settings that there are; secrets among the hyperparameters are encrypted. Raises
     `Invalid`."""
+    kept = over.hyperparameters if over else {}
     if "hyperparameters" in told:
-        kept = over.hyperparameters if over else {}
         told = {**told, "hyperparameters": secret.sealed(told["hyperparameters"], kept=kept)}
-    return Settings.checked({**(over.document() if over else {}), **told})
+    settings = Settings.checked({**(over.document() if over else {}), **told})
+    if faults := faults_of_values(settings.hyperparameters, before=kept):
+        raise Invalid({"hyperparameters": faults})
+    return settings
 
 
 def foreseen(experiment: Experiment, told: schemas.Changes, *, by: User) -> dict[str, Any]:

@@ -81,6 +81,11 @@ class Configured:
 
     def check_seen(self, seen: int) -> None:
         """Raises `Refused` when there is another revision than the one that the person looked at."""
+        if seen > self.revision.number or seen < 1:
+            raise Refused(
+                f"There is no revision {seen} of this experiment: the newest is {self.revision.number}. Look at it and "
+                "submit again."
+            )
         if seen != self.revision.number:
             by = self.revision.by.username if self.revision.by else "Trialdeck"
             raise Refused(

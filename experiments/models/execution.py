@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -24,6 +25,9 @@ MAX_GROUPS, MAX_KEYS = 50, 1000
 MAX_TEXT = 1_000_000
 MAX_PROPERTY = 10_000
 TRAITS = {"value", "type", "description", "secret"}  # of a hyperparameter; `secret` is an encrypted value
+
+_TRUTHS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
+_READS: dict[str, Callable[[str], object]] = {"int": int, "float": float}
 
 _BINARY = re.compile(r"[A-Za-z0-9_./+-]+")
 
@@ -174,6 +178,34 @@ class ExecutionChecks:
             if said := _name_fault(key):
                 self.fault(name, said)
         return value if name not in self.errors else {}
+
+
+def fault_of_value(kind: str, text: str) -> str:
+    """Why `text` is no value of the type `int`, `float` or `bool`, as a sentence; empty when nothing is wrong. Of other
+    types nothing is known. No text, and None, stand for no value."""
+    said, word = text.strip(), kind.strip()
+    if said in ("", "None"):
+        return ""
+    if word == "bool":
+        return "" if said.casefold() in _TRUTHS else f"“{said[:64]}” is not a bool: write true or false."
+    try:
+        _READS.get(word, str)(said)
+    except ValueError:
+        return f"“{said[:64]}” is not {'an int' if word == 'int' else 'a float'}."
+    return ""
+
+
+def faults_of_values(groups: dict, *, before: dict) -> list[str]:
+    """What is wrong with hyperparameters whose value or type differs from `before`. Those that nobody touched, a
+    script may have declared as they are."""
+    said = []
+    for group, named in groups.items():
+        for name, traits in named.items():
+            was = before.get(group, {}).get(name, {})
+            now = traits.get("type", ""), traits.get("value", "")
+            if now != (was.get("type", ""), was.get("value", "")) and (fault := fault_of_value(*now)):
+                said.append(f"{group[:64]}/{name[:64]}: {fault}")
+    return said
 
 
 def faults_of_texts(texts: dict[str, str]) -> list[str]:

@@ -15,6 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods
 
 from experiments.models import Experiment, Settings, secret
+from experiments.models.execution import fault_of_value
 from experiments.templatetags.deck import plural
 
 from . import pairs
@@ -23,6 +24,7 @@ from .details import find, url_of
 from .pairs import Pair
 
 GROUPS = ("Args", "Environment", "General", "TF_DEFINE")  # offered; any other name is as good
+TYPES = ("int", "float", "bool", "str", "list", "dict")  # likewise
 
 
 class RowsForm(BlockForm):
@@ -46,6 +48,10 @@ class RowsForm(BlockForm):
         """The rows as they are."""
         raise NotImplementedError
 
+    def checked(self) -> list[Pair]:
+        """The rows that say something; what is wrong with one is noted on it."""
+        return pairs.check(self.rows)
+
     def full_clean(self) -> None:
         """Whoever asks for another row wants no judgement yet."""
         if self.is_checked:
@@ -57,7 +63,7 @@ class RowsForm(BlockForm):
         return self.is_checked and super().is_valid()
 
     def clean(self) -> dict[str, object]:
-        self.given = pairs.check(self.rows)
+        self.given = self.checked()
         faulty = sum(bool(row.errors) for row in self.rows)
         if faulty:
             self.add_error(None, f"Nothing was saved: {plural(faulty, 'row needs,rows need')} you.")
@@ -69,6 +75,8 @@ class GroupForm(RowsForm):
 
     reads = ("hyperparameters",)
     has_secrets = True
+    is_full = True
+    types = TYPES
 
     group = forms.CharField(
         max_length=200,
@@ -116,9 +124,21 @@ class GroupForm(RowsForm):
                 was=name,
                 is_secret="secret" in named[name],
                 is_kept="secret" in named[name],
+                type=pairs.plain(named[name].get("type", "")),
+                description=pairs.plain(named[name].get("description", "")),
             )
             for name in sorted(named, key=pairs.naturally)
         ]
+
+    def checked(self) -> list[Pair]:
+        rows, stored = super().checked(), {row.name: row for row in self.stored()}
+        for row in rows:
+            was = stored.get(row.was, Pair())
+            kind = was.type if row.type is None else row.type
+            if (kind, row.value) == (was.type, was.value) or not (fault := fault_of_value(kind or "", row.value)):
+                continue
+            row.errors.append(f"This secret is no {kind}." if row.is_secret else fault)
+        return rows
 
     def clean(self) -> dict[str, object]:
         cleaned = super().clean()
@@ -139,7 +159,11 @@ class GroupForm(RowsForm):
     def _traits(self, row: Pair, before: dict, names: dict[str, str]) -> dict[str, str]:
         """What is stored of a row: what nobody touched stays as it is, to the character."""
         was = before.get(names.get(row.was, ""), {})
-        rest = {trait: text for trait, text in was.items() if trait not in ("value", "secret")}
+        rest = {}
+        for trait in ("type", "description"):
+            text, stored = getattr(row, trait), was.get(trait, "")
+            if kept := stored if text in (None, pairs.plain(stored)) else text.strip():
+                rest[trait] = kept
         if row.is_secret:
             return {**rest, "secret": was["secret"] if row.is_kept and not row.value else _sealed(row.value)}
         is_same = "value" in was and pairs.plain(was["value"]) == row.value

@@ -8,24 +8,28 @@ from dataclasses import dataclass, field
 
 BLANK_ROWS = 2
 
-_FIELD = re.compile(r"row-([0-9]{1,5})-(name|value|was|secret)")
+_FIELD = re.compile(r"row-([0-9]{1,5})-(name|value|was|secret|type|description)")
 _NUMBER = re.compile(r"([0-9]+)")
 
 
 @dataclass
 class Pair:
-    """One row as typed. `was`: the name under which it is stored; `is_kept`: a secret is stored there, never shown."""
+    """One row as typed. `was`: the name under which it is stored; `is_kept`: a secret is stored there, never shown.
+    `type` and `description`: None where the form does not ask for them."""
 
     name: str = ""
     value: str = ""
     was: str = ""
     is_secret: bool = False
     is_kept: bool = False
+    type: str | None = None
+    description: str | None = None
     errors: list[str] = field(default_factory=list)
 
     @property
     def is_blank(self) -> bool:
-        return not (self.name.strip() or self.value.strip() or self.was)
+        texts = self.name, self.value, self.type or "", self.description or ""
+        return not (self.was or any(text.strip() for text in texts))
 
 
 def typed(data: Mapping[str, str], *, kept: Iterable[str]) -> list[Pair]:

@@ -147,6 +147,10 @@ def test_a_draft_is_edited_and_a_running_one_updated(api, bob, draft, running):
     assert caller.patch(path, {"settings": {"max_trials": 9}, "revision": 1}).json()["revision"] == 2
     stale = caller.patch(path, {"settings": {"max_trials": 8}, "revision": 1, "name": "never"})
     assert stale.status_code == 409 and "bob changed this experiment meanwhile" in stale.json()["detail"]
+    for never in (0, 77):
+        stale = caller.patch(path, {"settings": {"max_trials": 8}, "revision": never})
+        said = f"There is no revision {never} of this experiment: the newest is 2."
+        assert stale.status_code == 409 and stale.json()["detail"].startswith(said)
     locked = caller.patch(path, {"settings": {"metric": "loss"}, "name": "never"})
     assert locked.status_code == 422 and "Clone" in locked.json()["fields"]["metric"][0]
     other.refresh_from_db()
@@ -260,3 +264,15 @@ def test_secrets_go_in_and_never_come_out(api, bob, lab):
         assert secret.opened(experiment.settings.hyperparameters)["General"]["token"]["value"] == text
     nothing = {"settings": {"hyperparameters": {"General": {"other": {"secret": "••••"}}}}}
     assert api(bob).patch(one, nothing).status_code == 422
+
+
+def test_a_value_that_its_type_does_not_take_is_refused_and_a_declared_one_stays(api, bob, draft):
+    """CML-H1: as in the browser, only what is changed is judged."""
+    odd = {"epochs": {"value": "abc", "type": "int"}}
+    one = f"/experiments/{draft(hyperparameters={'Args': odd}).public_id}"
+    more = {"settings": {"hyperparameters": {"Args": {**odd, "lr": {"value": "1e-3", "type": "float"}}}}}
+    assert api(bob).patch(one, more).status_code == 200
+    more["settings"]["hyperparameters"]["Args"]["lr"]["type"] = "int"
+    refused = api(bob).patch(one, more)
+    assert refused.status_code == 422
+    assert refused.json()["fields"] == {"hyperparameters": ["Args/lr: “1e-3” is not an int."]}

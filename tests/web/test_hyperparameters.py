@@ -125,6 +125,32 @@ def test_rows_are_added_changed_and_removed_and_a_group_goes_with_its_last_row(d
     assert experiment.settings.hyperparameters["TF_DEFINE"] == {"x": {"value": "1"}}
 
 
+def test_type_and_description_are_edited_and_the_value_is_read_by_its_type(draft, bob):
+    """CML-H1 (H2): what is changed must fit; what a script declared stays, however odd."""
+    odd = {"odd": {"value": "abc", "type": "int", "description": "a\r\nb"}}
+    experiment = draft(hyperparameters={**GROUPS, "Args": {**GROUPS["Args"], **odd}})
+    told = drawn(ask(bob, experiment, "group/", name="Args"))
+    place = next(key.removesuffix("name") for key, value in told.items() if (key[-5:], value) == ("-name", "lr"))
+
+    def typed(kind: str, value: str):
+        given = {f"{place}type": kind, f"{place}value": value, f"{place}description": "Step <size>\r\n"}
+        return save(bob, experiment, "group/", told | given, name="Args")
+
+    for kind, value in (("int", "abc"), ("int", "1.5"), ("float", "1,5"), ("bool", "maybe")):
+        response = typed(kind, value)
+        html = unescape(response.content.decode())
+        assert response.status_code == 422 and f"“{value}” is not a" in html and "1 row needs you" in html
+        assert all(text in html for text in (f'value="{kind}"', "Step <size>")), "what was typed stays"
+    for kind, value in (("int", ""), ("float", "None"), ("bool", "True"), ("list/int", "[1, 2]"), ("", "x"), ("int", "7")):
+        assert typed(kind, value).status_code == 302
+        told["seen"] = str(experiment.revision.number)
+    now = experiment.settings.hyperparameters["Args"]
+    assert now == {**GROUPS["Args"], **odd, "lr": {"type": "int", "value": "7", "description": "Step <size>"}}
+    assert 'title="Type: int. Step &lt;size&gt;"' in page_of(bob, experiment)
+    hidden = save(bob, experiment, "group/", {"group": "G", **rows(("pin", "hush", "", "on"), ), "row-0-type": "int"})
+    assert hidden.status_code == 422 and "This secret is no int." in hidden.content.decode()
+
+
 @pytest.mark.parametrize(
     ("told", "said"),
     [
