@@ -78,7 +78,7 @@ class ExecutionChecks:
             "reference": self.text("reference", limit=250, line=True),
             "script": self.script(),
             "binary": self.text("binary", limit=200, line=True),
-            "diff": self.lines("diff"),
+            "diff": self.diff(),
             "packages_from": self.one_of("packages_from", tuple(PACKAGES_FROM), default="worker"),
             "packages": self.lines("packages").strip(),
             "original_packages": self.original_packages(),
@@ -128,6 +128,10 @@ class ExecutionChecks:
 
     def lines(self, name: str) -> str:
         return self.text(name, limit=MAX_TEXT).replace("\r\n", "\n")
+
+    def diff(self) -> str:
+        """A diff to the byte: what it says of a file with CRLF must keep them. A script of its own has none."""
+        return self.text("diff", limit=MAX_TEXT) if self.document.get("repository") else self.lines("diff")
 
     def original_packages(self) -> str | None:
         return None if self.document.get("original_packages") is None else self.lines("original_packages")

@@ -4,14 +4,16 @@ git never asks for anything, fetches by few protocols, runs no hooks, and takes 
 option. Credentials are the worker's own: its ssh keys, its credential helper, its netrc.
 """
 
+import contextlib
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.runner.folder import inside
+from experiments.runner.folder import Escapes, inside
 from experiments.runner.source import PROTOCOLS, check_reference, check_repository
 from experiments.runner.tool import ToolFailed, locked, one_line, run
 
@@ -23,6 +25,7 @@ _SAFE = (
     "-c", "gc.auto=0",
     "-c", "advice.detachedHead=false",
 )  # fmt: skip
+_PIECE = re.compile(r"^(?=diff --git |--- .*\n\+\+\+ )", re.MULTILINE)
 Check = Callable[[], bool]
 
 
@@ -92,18 +95,25 @@ class Sources:
         shutil.copytree(tree, into, symlinks=True)
         if not diff.strip():
             return
-        # From within the folder and not as a repository: a path that leads out of it is refused by git.
         text = diff if diff.endswith("\n") else diff + "\n"
         try:
-            self._git(
-                ["apply", "--unidiff-zero", "--whitespace=nowarn", "-"],
-                is_cancelled,
-                cwd=into,
-                stdin=text.encode(),
-                env={"GIT_CEILING_DIRECTORIES": str(into.parent)},
-            )
+            self._apply(text, into, is_cancelled)
         except ToolFailed as failed:
+            if (other := fitted(text, into)) != text:
+                with contextlib.suppress(ToolFailed):
+                    return self._apply(other, into, is_cancelled)
             raise SourceError(f"The uncommitted changes do not apply: {one_line(failed.told)}") from failed
+
+    def _apply(self, diff: str, folder: Path, is_cancelled: Check) -> None:
+        """All of it, or nothing. From within the folder and not as a repository: a path that leads out of it is
+        refused by git."""
+        self._git(
+            ["apply", "--unidiff-zero", "--whitespace=nowarn", "-"],
+            is_cancelled,
+            cwd=folder,
+            stdin=diff.encode(),
+            env={"GIT_CEILING_DIRECTORIES": str(folder.parent)},
+        )
 
     # --- git -----------------------------------------------------------------------------------------------
 
@@ -183,3 +193,23 @@ class Sources:
             stdin=stdin,
             is_cancelled=is_cancelled,
         )
+
+
+def fitted(diff: str, folder: Path) -> str:
+    """The diff with the newlines of each file in `folder` that it changes: on its way through a browser or a clipboard it
+    may have lost, or got, its CRLF."""
+    pieces = _PIECE.split(diff.replace("\r\n", "\n"))
+    return "".join(
+        piece.replace("\n", "\r\n") if _has_crlf(piece.partition("\n")[0], folder) else piece for piece in pieces
+    )
+
+
+def _has_crlf(line: str, folder: Path) -> bool:
+    """Does `--- a/file` name a file with CRLF?"""
+    if not line.startswith("--- "):
+        return False
+    try:
+        path = inside(folder, line[4:].split("\t")[0].partition("/")[2])
+        return path.is_file() and b"\r\n" in path.read_bytes()
+    except (Escapes, OSError):
+        return False

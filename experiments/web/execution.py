@@ -15,6 +15,7 @@ from experiments.models.execution import LITERAL, PACKAGES_FROM
 from . import texts
 from .blocks import BlockForm, change
 from .details import find, frame, url_of
+from .pairs import kept
 
 REFERENCES = [("branch", "Last commit in a branch"), ("tag", "Tag"), ("commit", "Commit ID")]
 
@@ -165,6 +166,9 @@ class ChangesForm(BlockForm):
             if self.current.repository
             else f"Without a repository this is a script of its own, run as {LITERAL}."
         )
+
+    def changed(self) -> dict[str, object]:
+        return {"diff": kept(self.cleaned_data["diff"], stored=self.current.diff)}
 
 
 class DiscardChanges(BlockForm):

@@ -22,7 +22,7 @@ from experiments.search import early, engine
 from experiments.search.checks import Argument
 from experiments.search.space import Space, SpaceError, parse_text
 
-from . import declared, space_rows
+from . import declared, pairs, space_rows
 
 BLANK_ROWS = 3
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -428,6 +428,8 @@ class ExperimentForm(forms.Form):
     def _told(self, cleaned: dict) -> dict:
         """The settings as far as they could be read."""
         known = {name: cleaned[name] for name in _SETTINGS if name in cleaned and name not in self.errors}
+        if "diff" in known:
+            known["diff"] = pairs.plain(known["diff"])
         known["space_document"] = self.space.document if self.space else {}
         for name in ("metric", "reference_kind", "packages_from"):
             if not known.get(name):
@@ -553,7 +555,10 @@ class NewExperiment(ExperimentForm):
         """What this form does not ask for, a clone has from its parent."""
         told = self.parent.revision.as_it_ran.document() if self.parent else {}
         unasked = {name for name in told if name not in self.fields or self.is_unasked(name)}
-        return {**super()._told(cleaned), **{name: told[name] for name in unasked}}
+        typed = super()._told(cleaned)
+        if "diff" in typed:
+            typed["diff"] = pairs.kept(typed["diff"], stored=told.get("diff"))
+        return {**typed, **{name: told[name] for name in unasked}}
 
     def make(self, *, by: User) -> Experiment:
         """The draft. Raises `Invalid` or `Refused`."""

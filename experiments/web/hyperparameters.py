@@ -166,8 +166,7 @@ class GroupForm(RowsForm):
                 rest[trait] = kept
         if row.is_secret:
             return {**rest, "secret": was["secret"] if row.is_kept and not row.value else _sealed(row.value)}
-        is_same = "value" in was and pairs.plain(was["value"]) == row.value
-        return {**rest, "value": was["value"] if is_same else row.value}
+        return {**rest, "value": pairs.kept(row.value, stored=was.get("value"))}
 
 
 class RemoveGroup(BlockForm):
@@ -225,8 +224,7 @@ class PropertiesForm(RowsForm):
         told = {}
         for row in self.given:
             name = names.get(row.name, row.name)
-            is_same = name in before and pairs.plain(str(before[name])) == row.value
-            told[name] = before[name] if is_same else row.value
+            told[name] = pairs.kept(row.value, stored=before.get(name))
         return told
 
     def write(self, experiment: Experiment, *, by: object) -> bool:
@@ -281,9 +279,8 @@ class ObjectForm(BlockForm):
 
     def changed(self) -> dict[str, object]:
         now = self.experiment.settings.objects
-        name, text = self.name or self.cleaned_data["object"], pairs.plain(self.cleaned_data["text"])
-        is_same = name in now and pairs.plain(now[name]) == text
-        return {"objects": {**now, name: now[name] if is_same else text}}
+        name = self.name or self.cleaned_data["object"]
+        return {"objects": {**now, name: pairs.kept(self.cleaned_data["text"], stored=now.get(name))}}
 
 
 class ClearObject(BlockForm):

@@ -74,6 +74,12 @@ def plain(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def kept(text: str, *, stored: str | None) -> str:
+    """What was typed; what differs from what is stored in its newlines alone was not touched, and stays."""
+    text = plain(text)
+    return stored if stored is not None and plain(stored) == text else text
+
+
 def naturally(name: str) -> list[object]:
     """Sorts layer2 before layer10."""
     return [int(part) if part.isdecimal() else part for part in _NUMBER.split(name.casefold()[:200])]

@@ -38,7 +38,7 @@ def read(
     """The text to be drawn; its first `MOST_LINES` lines unless `is_whole`."""
     query = query[:LONGEST_QUERY]
     wanted = re.compile(re.escape(query), re.IGNORECASE) if query else None
-    rows = text.removesuffix("\n").split("\n") if text else []
+    rows = text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []
     found = sum(bool(wanted.search(row)) for row in rows) if wanted else 0
     shown = islice(_kinds(rows) if is_diff else (("", row) for row in rows), None if is_whole else MOST_LINES)
     return Text(name, text, [(kind, _marked(row, wanted)) for kind, row in shown], len(rows), query, found)

@@ -1,5 +1,6 @@
 // A link with data-dialog leads to a page that asks ([data-question]). Here the same question opens in a native <dialog>;
 // its form posts as it would from the page. Whatever goes wrong, the link is followed.
+import { isUnsaved } from "./typed.js";
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[data-dialog]");
@@ -44,7 +45,10 @@ function show(question, link) {
   dialog.addEventListener("click", (event) => {
     const isOut = event.target.closest("[data-close]");
     if (isOut) event.preventDefault();
-    if (isOut || event.target === dialog) dialog.close();
+    if (isOut || (event.target === dialog && mayClose(dialog))) dialog.close();
+  });
+  dialog.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !event.defaultPrevented && !mayClose(dialog, "Esc again")) event.preventDefault();
   });
   dialog.addEventListener("close", () => {
     dialog.remove();
@@ -55,6 +59,19 @@ function show(question, link) {
   document.dispatchEvent(new CustomEvent("dialog:shown", { detail: { dialog } }));
   menu?.hidePopover();
   dialog.showModal();
+}
+
+/** Says once that what was typed is not saved; whoever then says it again means it. A click beside it never does. */
+function mayClose(dialog, again = "") {
+  const line = dialog.querySelector("[data-unsaved]");
+  if (!isUnsaved(dialog) || (line && again)) return true;
+  const said = line ?? document.createElement("p");
+  said.dataset.unsaved = "";
+  said.setAttribute("role", "alert");
+  const out = dialog.querySelector("[data-close]")?.textContent.trim() || "Cancel";
+  said.textContent = `What you typed is not saved. ${again ? `${again}, or ${out},` : out} leaves it.`;
+  if (!line) dialog.querySelector("footer").before(said);
+  return false;
 }
 
 /** The link that asked or, when it stands in a closed menu, the menu's button. */

@@ -123,6 +123,31 @@ def test_a_diff_that_does_not_apply_says_so(repository, sources, tmp_path, diff,
     assert not list(tmp_path.rglob("escaped.txt"))
 
 
+def test_a_diff_finds_the_newlines_of_its_files(repository, sources, tmp_path):
+    """CML-S3: files with CRLF and without in one diff: as git wrote it, and without or with CRLF throughout, as
+    browsers and clipboards leave it. What it adds ends as its file does."""
+    for name in ("windows.py", "dir/ü x.py"):
+        path = repository / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"one\r\ntwo\r\nthree\r\n")
+    git(repository, "config", "core.quotePath", "false")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "windows")
+    tree = sources.tree(str(repository), git(repository, "rev-parse", "HEAD"), is_cancelled=never)
+    for name in ("windows.py", "dir/ü x.py"):
+        (repository / name).write_bytes(b"one\r\n2\r\n2.5\r\nthree\r\n")
+    (repository / "train.py").write_text('print("changed")\n')
+    whole = subprocess.run(["git", "diff"], cwd=repository, capture_output=True, check=True).stdout.decode()
+    assert "+2\r\n" in whole and "+++ b/train.py\n" in whole
+    plain = whole.replace("\r\n", "\n")
+    for place, diff in enumerate((whole, plain, plain.replace("\n", "\r\n"))):
+        into = tmp_path / str(place) / "code"
+        into.parent.mkdir()
+        sources.copy(into, tree=tree, diff=diff, literal="x.py", is_cancelled=never)
+        for name in ("windows.py", "dir/ü x.py", "train.py"):
+            assert (into / name).read_bytes() == (repository / name).read_bytes(), (place, name)
+
+
 def test_a_link_in_the_repository_does_not_lead_a_diff_out(repository, sources, tmp_path):
     """CML-S3: a link to a folder elsewhere, and a diff that writes through it."""
     outside = tmp_path / "outside"
