@@ -91,10 +91,10 @@ class Sources:
             into.mkdir(parents=True)
             if diff:
                 inside(into, literal).write_text(diff, "utf-8")
-            return
+            return None
         shutil.copytree(tree, into, symlinks=True)
         if not diff.strip():
-            return
+            return None
         text = diff if diff.endswith("\n") else diff + "\n"
         try:
             self._apply(text, into, is_cancelled)
@@ -196,11 +196,12 @@ class Sources:
 
 
 def fitted(diff: str, folder: Path) -> str:
-    """The diff with the newlines of each file in `folder` that it changes: on its way through a browser or a clipboard it
-    may have lost, or got, its CRLF."""
+    """The diff with the newlines of each file in `folder` that it changes: on its way through a browser or a
+    clipboard it may have lost, or got, its CRLF."""
     pieces = _PIECE.split(diff.replace("\r\n", "\n"))
     return "".join(
-        piece.replace("\n", "\r\n") if _has_crlf(piece.partition("\n")[0], folder) else piece for piece in pieces
+        piece.replace("\n", "\r\n") if _has_crlf(piece.partition("\n")[0], folder) else piece
+        for piece in pieces
     )
 
 

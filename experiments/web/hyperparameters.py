@@ -135,7 +135,9 @@ class GroupForm(RowsForm):
         for row in rows:
             was = stored.get(row.was, Pair())
             kind = was.type if row.type is None else row.type
-            if (kind, row.value) == (was.type, was.value) or not (fault := fault_of_value(kind or "", row.value)):
+            if (kind, row.value) == (was.type, was.value) or not (
+                fault := fault_of_value(kind or "", row.value)
+            ):
                 continue
             row.errors.append(f"This secret is no {kind}." if row.is_secret else fault)
         return rows

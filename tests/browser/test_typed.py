@@ -37,7 +37,9 @@ def test_what_was_typed_is_saved_by_a_key_and_never_lost_by_accident(open_as, bo
     page.get_by_role("link", name="Edit container").click()
     dialog.get_by_label("Image").press_sequentially("x")
     page.keyboard.press("Escape")
-    expect(dialog.get_by_role("alert")).to_have_text("What you typed is not saved. Esc again, or Cancel, leaves it.")
+    expect(dialog.get_by_role("alert")).to_have_text(
+        "What you typed is not saved. Esc again, or Cancel, leaves it."
+    )
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     assert asked == []

@@ -1,14 +1,19 @@
 """The embedded broker: a real Valkey."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 from kombu import Connection
 
 from experiments import broker
+from tests.house.repository import ROOT
 from tests.support.valkey import Valkey
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.once
 
@@ -32,6 +37,17 @@ def test_a_killed_one_comes_back_with_its_messages(valkey):
     valkey.start()
     with redis.Redis(unix_socket_path=str(broker.socket_path(valkey.data))) as client:
         assert client.llen("work.1") == 1000
+
+
+def test_it_ends_with_a_session_of_tests_that_was_killed(tmp_path):
+    starts = (
+        "import os, signal; from pathlib import Path; from tests.support.valkey import Valkey; "
+        f"valkey = Valkey(Path({str(tmp_path)!r})); valkey.start(); print(valkey.process.pid, flush=True); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    told = subprocess.run([sys.executable, "-c", starts], cwd=ROOT, capture_output=True, check=False).stdout
+    pid = int(told)
+    eventually(lambda: not psutil.pid_exists(pid), what="its end")
 
 
 def test_nobody_else_can_reach_its_socket(valkey):

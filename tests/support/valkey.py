@@ -1,10 +1,15 @@
+import ctypes
+import signal
 import subprocess
 from pathlib import Path
 
 import redis
 
 from experiments import broker
+from experiments.runner.keeper import PR_SET_PDEATHSIG
 from tests.support.waiting import eventually
+
+_libc = ctypes.CDLL(None)
 
 
 class Valkey:
@@ -19,7 +24,11 @@ class Valkey:
         """Returns once it answers."""
         with (self.data / "valkey.log").open("ab") as log:
             self.process = subprocess.Popen(
-                broker.argv(self.data), stdout=log, stderr=log, start_new_session=True
+                broker.argv(self.data),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_end_with_the_tests,  # noqa: PLW1509 (one system call)
             )
         eventually(lambda: broker.is_answering(self.data), what="the broker's answer")
 
@@ -37,3 +46,9 @@ class Valkey:
     def wipe(self) -> None:
         """Forgets every message, as after the loss of its disk."""
         redis.Redis(unix_socket_path=str(broker.socket_path(self.data))).flushall()
+
+
+def _end_with_the_tests() -> None:
+    """A session of tests that is ended by a signal cleans up nothing."""
+    if hasattr(_libc, "prctl"):
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -172,6 +172,21 @@ def test_changes_are_seen_as_a_diff_searched_edited_and_discarded(draft, bob):
     assert experiment.settings.diff == "" and "None." in words(page_of(bob, experiment))
 
 
+def test_a_diff_keeps_the_newlines_of_its_files(draft, bob):
+    """CML-S3: a browser sends every newline as CRLF; what somebody did not touch stays to the byte."""
+    mixed = DIFF.replace("os\n", "os\r\n").replace('")\n', '")\r\n')
+    sent = mixed.replace("\r\n", "\n").replace("\n", "\r\n")
+    experiment = draft(repository=REPOSITORY, diff=mixed)
+    assert experiment.settings.diff == mixed and "\r" not in page_of(bob, experiment)
+    save(bob, experiment, "changes", diff=sent)
+    assert experiment.revision.number == 1
+    save(bob, experiment, "container", image="torch:2.9")
+    assert (experiment.settings.diff, experiment.revision.number) == (mixed, 2)
+    save(bob, experiment, "changes", diff=sent.replace("new", "newer"))
+    assert experiment.settings.diff == DIFF.replace("new", "newer")
+    assert draft(command="", diff="print(1)\r\n").settings.diff == "print(1)\n"
+
+
 def test_a_text_without_a_repository_is_a_script(draft, bob):
     """CML-S3 (U4)."""
     experiment = draft(diff="print(1)\n- not a diff\n", command="")

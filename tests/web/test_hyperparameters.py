@@ -130,7 +130,9 @@ def test_type_and_description_are_edited_and_the_value_is_read_by_its_type(draft
     odd = {"odd": {"value": "abc", "type": "int", "description": "a\r\nb"}}
     experiment = draft(hyperparameters={**GROUPS, "Args": {**GROUPS["Args"], **odd}})
     told = drawn(ask(bob, experiment, "group/", name="Args"))
-    place = next(key.removesuffix("name") for key, value in told.items() if (key[-5:], value) == ("-name", "lr"))
+    place = next(
+        key.removesuffix("name") for key, value in told.items() if (key[-5:], value) == ("-name", "lr")
+    )
 
     def typed(kind: str, value: str):
         given = {f"{place}type": kind, f"{place}value": value, f"{place}description": "Step <size>\r\n"}
@@ -141,13 +143,31 @@ def test_type_and_description_are_edited_and_the_value_is_read_by_its_type(draft
         html = unescape(response.content.decode())
         assert response.status_code == 422 and f"“{value}” is not a" in html and "1 row needs you" in html
         assert all(text in html for text in (f'value="{kind}"', "Step <size>")), "what was typed stays"
-    for kind, value in (("int", ""), ("float", "None"), ("bool", "True"), ("list/int", "[1, 2]"), ("", "x"), ("int", "7")):
+    for kind, value in (
+        ("int", ""),
+        ("float", "None"),
+        ("bool", "True"),
+        ("list/int", "[1, 2]"),
+        ("", "x"),
+        ("int", "7"),
+    ):
         assert typed(kind, value).status_code == 302
         told["seen"] = str(experiment.revision.number)
     now = experiment.settings.hyperparameters["Args"]
     assert now == {**GROUPS["Args"], **odd, "lr": {"type": "int", "value": "7", "description": "Step <size>"}}
     assert 'title="Type: int. Step &lt;size&gt;"' in page_of(bob, experiment)
-    hidden = save(bob, experiment, "group/", {"group": "G", **rows(("pin", "hush", "", "on"), ), "row-0-type": "int"})
+    hidden = save(
+        bob,
+        experiment,
+        "group/",
+        {
+            "group": "G",
+            **rows(
+                ("pin", "hush", "", "on"),
+            ),
+            "row-0-type": "int",
+        },
+    )
     assert hidden.status_code == 422 and "This secret is no int." in hidden.content.decode()
 
 
