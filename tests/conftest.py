@@ -54,6 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
     database.setdefault("TEST", {}).update(NAME=database["NAME"])
     # The manifest would need collectstatic; a strong password hash would need seconds.
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+    # Each test client would look through all that a console of another test has collected there.
+    settings.STATIC_ROOT = _data / "no-static"
+    settings.STATIC_ROOT.mkdir()
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     django.setup()
     for plugin in ("tests.cast", "tests.api.caller"):  # after Django's settings are what tests need
