@@ -31,14 +31,14 @@ from experiments.models import (
 from experiments.models.log import PIECE_BYTES
 from experiments.models.metric import MAX_POINTS
 from experiments.runner import command as commands
-from experiments.runner import configuration
+from experiments.runner import configuration, container
 from experiments.runner import outcome as outcomes
 from experiments.runner.container import ContainerError
 from experiments.runner.dialects import clearml, native, nni
 from experiments.runner.dialects.reader import Reader
 from experiments.runner.dialects.told import Told
 from experiments.runner.folder import TrialFolder, environment
-from experiments.runner.log import LogReader
+from experiments.runner.log import LogReader, plain
 from experiments.runner.pattern import PatternReader, read_json_metric
 from experiments.runner.process import Exit, KeeperGone, LaunchError, Process, sweep
 from experiments.runner.report import Report
@@ -132,9 +132,15 @@ class Run:
 
     def _run(self, setup: Setup, place: Place) -> Outcome:
         argv, env = self.prepare(setup, place)
+        engine = setup.shelf.engine
         try:
             self.process = self.worker.keeper().launch(
-                key=str(self.trial), argv=argv, cwd=place.cwd, env=env, log=self.folder.log
+                key=str(self.trial),
+                argv=argv,
+                cwd=place.cwd,
+                env=env,
+                log=self.folder.log,
+                last=engine.removal(setup.container) if engine else (),
             )
             self.began = time.monotonic()
             if self._stop_grace is not None:
@@ -146,12 +152,14 @@ class Run:
         clearml.bring(self._spoken)
         self._odd += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
         self._drain()
-        self._learn()
+        self._learn(place)
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was away.")
 
-    def _learn(self) -> None:
-        """What else the script could be given, from the first run that tells."""
+    def _learn(self, place: Place) -> None:
+        """What else the script could be given, and what a container's packages are, from the first run that tells."""
         revision = self.trial.revision
+        if "packages" not in revision.resolved and (listed := place.installed(self.folder)) is not None:
+            self.retrying(lambda: revision.resolve(packages=listed))
         if "declared" not in revision.resolved and (found := clearml.declared(self._spoken)):
             self.retrying(lambda: revision.resolve(declared=found))
 
@@ -188,7 +196,7 @@ class Run:
         script = commands.render(settings.run_command, names, append=appended)
         chosen = {**configuration.variables(groups, trial.params), **settings.environment}
         env = environment(
-            base=os.environ,
+            base={} if setup.shelf.engine else os.environ,  # the worker's own means nothing in a container
             folder=self.folder,
             experiment_id=trial.experiment.public_id,
             trial_id=trial.public_id,
@@ -220,11 +228,17 @@ class Run:
         if earlier := self.retrying(self.previous_output):
             env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
         if settings.gpus is not None:
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu) for gpu in trial.gpus)
+            # Within a container its devices are counted anew, from 0.
+            devices = range(len(trial.gpus)) if setup.shelf.engine else trial.gpus
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu) for gpu in devices)
         if place.model:
             env["TRIALDECK_INPUT_MODEL"] = str(place.model)
-        if setup.shelf.engine:
-            argv, env = setup.contained(script, place, env, base=dict(os.environ), previous=earlier)
+        if engine := setup.shelf.engine:
+            job = setup.contained(script, place, env, previous=earlier)
+            try:
+                argv, env = engine.argv(job), engine.environment(job, base=os.environ)
+            except ContainerError as failed:
+                raise SetupFailed(str(failed)) from failed
         else:
             argv, env = commands.argv(script), place.activated(env)
         self._log = LogReader(self.folder.log)
@@ -257,12 +271,14 @@ class Run:
         if ended.lost:
             sweep(installation=self.worker.installation)
             return Outcome.lost("The worker's keeper was lost.")
+        engine = self.worker.shelf.engine
+        is_seen = engine is None or engine.sees_processes  # else these would be the client's
         facts = {
             "exit_code": ended.code,
             "signal": ended.signal,
             "gone_after_s": ended.gone_after_s,
-            "peak_memory": ended.peak_memory_bytes,
-            "cpu_s": ended.cpu_s,
+            "peak_memory": ended.peak_memory_bytes if is_seen else None,
+            "cpu_s": ended.cpu_s if is_seen else None,
             "survivors": tuple(ended.survivors),
         }
         if ended.code == 0 and self.settings.source == "sdk":
@@ -277,10 +293,20 @@ class Run:
         if self._stop_grace is not None:  # the row knows the target; what it has reached so far may count
             return Outcome(value=value, so_far=self.so_far(), **facts)
         tail = LogPiece.tail(self.trial.pk, size=TAIL_BYTES)
+        if ended.code and self._is_unprepared():
+            said = container.reason(plain(tail)) or "The container did not start."
+            return Outcome(value=value, failure=Failure.SETUP, detail=outcomes.one_line(said), **facts)
         failure = outcomes.judge(ended, stopped=False, timed_out=False, log_tail=tail) or metric_failure
         if failure:
             return Outcome(value=value, failure=failure.kind, detail=failure.detail, **facts)
         return Outcome(value=value, **facts)
+
+    def _is_unprepared(self) -> bool:
+        """Did its container not get as far as the trial's own commands?"""
+        try:
+            return self.worker.shelf.engine is not None and not self.folder.prepared.lstat().st_size
+        except OSError:  # the trial has taken it away
+            return False
 
     def objective(self, selection: str) -> float | outcomes.Failure:
         """The value that the search uses, or why there is none."""

@@ -15,15 +15,15 @@ from pathlib import Path
 
 from experiments.models import Keeping, Model, Settings, Trial
 from experiments.models.execution import LITERAL
+from experiments.runner import packages
 from experiments.runner.checkout import SourceError, Sources
-from experiments.runner.container import ContainerError, Engine, Job
+from experiments.runner.container import Engine, Job
 from experiments.runner.destination import DestinationError, Store, StoreError
-from experiments.runner.folder import Escapes, TrialFolder, inside, package_folder
+from experiments.runner.folder import Escapes, TrialFolder, inside, package_folder, read_regular
 from experiments.runner.packages import Environments, PackagesError, activated
 from experiments.runner.tool import Cancelled, locked
 
-# What the engine's client reads itself: a trial's variable of such a name must not reach the client.
-_CLIENTS = ("PATH", "HOME", "DOCKER_", "CONTAINER_", "XDG_", "LD_", "SSH_")
+MOST_TOLD = 1 << 20  # bytes of a list of packages
 
 
 class SetupFailed(Exception):
@@ -107,6 +107,16 @@ class Place:
 
     def activated(self, env: dict[str, str]) -> dict[str, str]:
         return activated(env, self.environment) if self.environment else env
+
+    def installed(self, folder: TrialFolder) -> str | None:
+        """CML-S2: the packages that were there after they had been installed within a container."""
+        if self.requirements is None:
+            return None
+        try:
+            told = read_regular(folder.packages, most=MOST_TOLD)
+            return packages.installed(told, specified=self.requirements.read_text("utf-8", "replace"))
+        except (OSError, ValueError):
+            return None
 
 
 @dataclass
@@ -204,7 +214,7 @@ class Setup:
         if chosen == "repository" and tree is not None and not (tree / "requirements.txt").is_file():
             raise SetupFailed("There is no requirements.txt in the repository at this commit.")
         if self.shelf.engine:
-            place.requirements = self._listed(tree) if chosen != "none" else None
+            place.requirements = self._for_pip(tree) if chosen != "none" else None
             return
         python = self._python()
         resolved = "" if chosen == "none" else self._resolved(tree, python)
@@ -220,6 +230,15 @@ class Setup:
             self._listed(tree), python=python, is_cancelled=self.is_cancelled
         )
         return self.trial.revision.resolve(packages=resolved)["packages"]
+
+    def _for_pip(self, tree: Path | None) -> Path:
+        """What pip shall install within the container: as an earlier trial found it, if one did."""
+        known = self.trial.revision.resolved.get("packages")
+        if known is None:
+            return self._listed(tree)
+        file = self.folder.path / "requirements.txt"
+        file.write_text(known + "\n", "utf-8")
+        return file
 
     def _listed(self, tree: Path | None) -> Path:
         if self.settings.packages_from == "repository" and tree is not None:
@@ -252,50 +271,42 @@ class Setup:
 
     # --- container -------------------------------------------------------------------------------------------
 
-    def contained(
-        self, script: str, place: Place, env: dict[str, str], *, base: dict[str, str], previous: Path | None
-    ) -> tuple[list[str], dict[str, str]]:
-        """The engine's command line for this script, and the environment of its client. Raises `SetupFailed`."""
-        engine, settings, trial = self.shelf.engine, self.settings, self.trial
-        image = settings.image or engine.default_image
+    def contained(self, script: str, place: Place, env: dict[str, str], *, previous: Path | None) -> Job:
+        """The job for the engine. Raises `SetupFailed`."""
+        settings, folder = self.settings, self.folder
+        image = settings.image or self.shelf.engine.default_image
         if not image:
             raise SetupFailed(
                 f"The worker {self.worker} runs trials in containers, and neither this experiment names an image nor "
                 "the worker has one of its own (--image)."
             )
-        told = {name: value for name, value in env.items() if base.get(name) != value}
-        told.pop("PATH", None)
-        package = package_folder(self.folder.root)
-        told["PYTHONPATH"] = package
-        mounts = {
-            self.folder.path: True,
-            Path(package): False,
-            (Path(package) / "trialdeck").resolve(): False,
-        }
-        if not place.cwd.is_relative_to(self.folder.path):
+        package = Path(package_folder(folder.root))
+        mounts = {folder.path: True, package: False, (package / "trialdeck").resolve(): False}
+        if not place.cwd.is_relative_to(folder.path):
             mounts[place.cwd] = True
         for path in (previous, place.model):
             if path:
                 mounts[path] = False
-        setup = settings.setup_script
+        setup = [settings.setup_script]
+        for file in (folder.prepared, folder.packages):
+            file.touch()
+            file.chmod(0o666)  # whoever the container's user is
         if place.requirements:
-            setup += f"\npython -m pip install --quiet -r '{place.requirements}'"
-        job = Job(
+            told = None if "packages" in self.trial.revision.resolved else folder.packages
+            setup.append(packages.script(place.requirements, told=told, python=settings.binary))
+        return Job(
             name=self.container,
-            trial=trial.public_id,
+            trial=self.trial.public_id,
             image=image,
             script=script,
             cwd=place.cwd,
-            env={name: value for name, value in told.items() if not name.startswith(_CLIENTS)},
+            env=env,
+            prepared=folder.prepared,
             mounts=mounts,
             arguments=settings.image_arguments,
-            setup=setup,
-            gpus=trial.gpus,
+            setup="\n".join(setup),
+            gpus=self.trial.gpus,
         )
-        try:
-            return engine.argv(job), {**base, **job.env}
-        except ContainerError as failed:
-            raise SetupFailed(str(failed)) from failed
 
     @property
     def container(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.engine import find_engine
 from tests.support.postgres import Postgres
 from tests.support.valkey import Valkey
 
@@ -73,8 +74,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = []
     if config.getoption("--pg"):
         left_out = [item for item in items if _is_the_same_on_any_database(item)]
-    elif not find_chromium():
-        left_out = [item for item in items if item.get_closest_marker("browser")]
+    else:
+        if not find_chromium():
+            left_out = [item for item in items if item.get_closest_marker("browser")]
+        contained = [item for item in items if item.get_closest_marker("container")]
+        if contained and find_engine():
+            left_out += contained
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
 
@@ -88,9 +93,16 @@ def _is_the_same_on_any_database(item: pytest.Item) -> bool:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if terminalreporter.config.getoption("--pg"):
         terminalreporter.write_line("Tests that know no database, and those of the browser, ran with SQLite.")
-    elif not find_chromium():
+        return
+    if not find_chromium():
         terminalreporter.write_line(
             "NO CHROMIUM FOUND: THE BROWSER TESTS DID NOT RUN (apt-get install chromium)", red=True, bold=True
+        )
+    if why := find_engine():
+        terminalreporter.write_line(
+            f"NO CONTAINER CAN BE RUN: THEIR TESTS DID NOT RUN (apt-get install podman runc busybox-static): {why}",
+            red=True,
+            bold=True,
         )
 
 

@@ -17,7 +17,7 @@ from .status import ExperimentState
 _CODE = ("repository", "reference_kind", "reference")
 MEANT_BY = {
     "commit": _CODE,
-    "packages": (*_CODE, "binary", "packages_from", "packages"),
+    "packages": (*_CODE, "binary", "packages_from", "packages", "image"),
     "destination": ("destination",),
     "declared": (*_CODE, "diff", "script", "command"),
 }

@@ -1,7 +1,10 @@
 """Trials in containers, by the command line of docker or podman.
 
 The client runs under the keeper like any process; the container itself belongs to the engine, so it carries a name
-and labels by which it is removed when its trial has ended, and swept when a worker starts after a crash.
+and labels by which it is removed when its trial has ended, and swept when a worker starts after a crash. It is never
+removed by the engine itself (`--rm`): that would race with our own removal, and take along what `inspect` tells.
+
+What docker's daemon starts is no descendant of the keeper; what podman starts is.
 """
 
 import os
@@ -11,11 +14,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from experiments.runner.keeper import INSTALLATION_MARK, LAUNCH_MARK
 from experiments.runner.tool import ToolFailed, one_line, run
 
 ENGINES = ("docker", "podman")
 REMOVE_S = 60.0
 _INSTALLATION, _TRIAL = "trialdeck.installation", "trialdeck.trial"
+_MARKS = (LAUNCH_MARK, INSTALLATION_MARK)  # by which the keeper and a sweep know what runs within
+_WAITS = "trap 'exit 143' TERM"
+_GIVEN = "TRIALDECK_GIVEN_"
+# What the client reads itself: a trial's variable of such a name takes another one on its way.
+_CLIENTS = (
+    "PATH", "HOME", "USER", "TMPDIR", "DOCKER_", "CONTAINER", "STORAGE_", "REGISTR", "BUILDAH_", "XDG_", "LD_", "SSH_",
+    "HTTP", "http", "NO_PROXY", "no_proxy", "SSL_", "GO", "DBUS_",
+)  # fmt: skip
 
 
 class ContainerError(Exception):
@@ -36,6 +48,7 @@ class Job:
     script: str
     cwd: Path
     env: Mapping[str, str]
+    prepared: Path  # a file of a mounted folder, there and empty: it is filled when `setup` is done
     mounts: Mapping[Path, bool] = field(default_factory=dict)
     arguments: str = ""
     setup: str = ""
@@ -65,7 +78,8 @@ class Engine:
         except ValueError as error:
             raise ContainerError(f"The container's arguments cannot be read: {error}.") from error
         own = [
-            "run", "--rm", "--init",
+            "run", *self._ways(),
+            "--log-driver", "none",  # the client gets it all; a second copy would grow without bound
             "--name", job.name,
             "--label", f"{_INSTALLATION}={self.installation}",
             "--label", f"{_TRIAL}={job.trial}",
@@ -75,15 +89,18 @@ class Engine:
         ]  # fmt: skip
         for folder, is_writable in job.mounts.items():
             own += ["--volume", f"{folder}:{folder}{'' if is_writable else ':ro'}"]
-        for name in job.env:
-            own += ["--env", name]  # the client takes the value from its own environment
-        script = "\n".join(part for part in (job.setup, job.script) if part.strip())
-        return [self.program, *own, *given, "--entrypoint", "/bin/sh", job.image, "-e", "-c", script]
+        for name in (*job.env, *_MARKS):
+            own += ["--env", _within(name)]  # the client takes the value from its own environment
+        return [self.program, *own, *given, "--entrypoint", "/bin/sh", job.image, "-e", "-c", _script(job)]
+
+    def environment(self, job: Job, *, base: Mapping[str, str]) -> dict[str, str]:
+        """That of the client: `base` is the worker's own, which the container does not see."""
+        return {**base, **{_within(name): value for name, value in job.env.items()}}
 
     def remove(self, name: str) -> None:
         """Ends the container of a trial, if it is still there. Raises `ContainerError` when it would not go."""
         try:
-            self._run(["rm", "--force", "--volumes", name])
+            self._run(self.removal(name)[1:])
         except ToolFailed as failed:
             if (
                 "no such container" not in failed.told.casefold()
@@ -108,6 +125,25 @@ class Engine:
             ) from failed
         return left
 
+    @property
+    def sees_processes(self) -> bool:
+        """Whether the keeper sees what runs within, and so its memory and processor time."""
+        return self.program == "podman"
+
+    def removal(self, name: str) -> list[str]:
+        """The command line that ends a container and takes it away."""
+        return [self.program, "rm", "--force", "--volumes", name]
+
+    def _ways(self) -> list[str]:
+        """How SIGTERM reaches more than the container's first process, and how `rm` does without a grace of its own.
+
+        docker brings an init, which passes a signal on to the whole group if it is told to. podman's init is a
+        package of its own, which may be missing; it is not needed, as the keeper signals each process.
+        """
+        if self.program == "podman":
+            return ["--stop-timeout", "0"]
+        return ["--init", "--env", "TINI_KILL_PROCESS_GROUP=1"]
+
     def _run(self, arguments: Sequence[str]) -> str:
         return run([self.program, *arguments], env=os.environ, limit_s=REMOVE_S)
 
@@ -126,3 +162,29 @@ class Engine:
         if self.program == "podman":
             return [word for gpu in gpus for word in ("--device", f"nvidia.com/gpu={gpu}")]
         return ["--gpus", '"device=' + ",".join(str(gpu) for gpu in gpus) + '"']
+
+
+def reason(told: str) -> str:
+    """Why a container did not get as far as its trial's own commands, from what the engine or the setup said."""
+    lines = [line for line in told.splitlines() if " --help" not in line and not line.startswith("[notice]")]
+    return one_line("\n".join(lines))
+
+
+def _within(name: str) -> str:
+    """Under what name the client gets a variable that would mean something to itself."""
+    return f"{_GIVEN}{name}" if name.startswith(_CLIENTS) else name
+
+
+def _script(job: Job) -> str:
+    """What /bin/sh runs. When it ends, all within ends: so on SIGTERM it waits for what it runs, which got one too.
+    The trial's commands have a shell of their own, as the first process of a container is deaf to most signals."""
+    theirs = [name for name in job.env if _within(name) != name]
+    lines = [
+        _WAITS,
+        *(f'export {name}="${_GIVEN}{name}"; unset {_GIVEN}{name}' for name in theirs),
+        '[ -w "${HOME:-/}" ] || export HOME=/tmp',  # a user whom the image does not know
+        job.setup,
+        f"echo yes > {shlex.quote(str(job.prepared))}",
+        f"({_WAITS}\n{job.script}\n)",
+    ]
+    return "\n".join(line for line in lines if line.strip())

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,8 @@ class TrialFolder:
         self.parameters = self.path / "parameters.json"
         self.configuration = self.path / "configuration.json"
         self.metrics = self.path / "metrics.jsonl"
+        self.prepared = self.path / "prepared"  # these two are of trials in containers only
+        self.packages = self.path / "packages.txt"
         self.log = self.path / "log"  # a prefix: see keeper.CappedLog
 
     def create(self) -> None:
@@ -79,6 +82,18 @@ def environment(
         "TRIALDECK_OUTPUT_DIR": str(folder.output),
         "TRIALDECK_METRIC": metric,
     }
+
+
+def read_regular(path: Path, *, most: int) -> str:
+    """The text of a regular file; a trial may put anything there. Raises OSError, ValueError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > most:
+            raise ValueError(f"{path} is not a file of at most {most} bytes")
+        return os.read(fd, most).decode()
+    finally:
+        os.close(fd)
 
 
 def package_folder(root: Path) -> str:

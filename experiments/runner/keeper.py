@@ -22,6 +22,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 READ_BYTES = 64 << 10  # one read a turn from each process, so that a chatty one starves nobody
 CLOSE_GRACE_S = 3.0
 GIVE_UP_S = 30.0  # after SIGKILL: who is still there then sits in the kernel, and will not go soon
+LAST_S = 30.0
 LAUNCH_MARK, INSTALLATION_MARK = "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"
 
 
@@ -173,6 +174,8 @@ class Run:
     def __init__(self, order: dict, mark: str, log: CappedLog | RotatingLog, pipe: int, pid: int) -> None:
         self.id: int = order["id"]
         self.leftover_grace_s: float = order["leftover_grace_s"]
+        self.last: list[str] = order["last"]
+        self.env: dict[str, str] = order["env"]
         self.mark, self.log, self.pipe, self.pid = mark, log, pipe, pid
         self.pipe_name = f"pipe:[{os.fstat(pipe).st_ino}]"
         seen = stat(pid)  # our own unreaped child: always there
@@ -206,7 +209,7 @@ class Keeper:
         self.mark += f"{self.pid}-{stat(self.pid).ticks}"
         self.runs: dict[int, Run] = {}
         self.given_up: set[tuple[int, int]] = set()
-        self.is_closing = False
+        self.is_closing = self.is_orphaned = False
         self.orders = bytearray()
         self.selector = selectors.DefaultSelector()
         self.watch_signals()
@@ -263,6 +266,7 @@ class Keeper:
 
     def owner_gone(self, fd: int) -> None:
         self.selector.unregister(fd)
+        self.is_orphaned = True
         self.close(CLOSE_GRACE_S)
 
     def read_signals(self, fd: int) -> None:
@@ -393,19 +397,22 @@ class Keeper:
     def tree_of(self, run: Run, processes: dict[int, Stat]) -> set[int]:
         mains = {other.pid for other in self.runs.values()}
         adopted = [pid for pid, seen in processes.items() if seen.parent == self.pid and pid not in mains]
-        roots = [pid for pid in adopted if self.is_of(run, pid, processes[pid])]
+        roots = [pid for pid in adopted if self.is_of(run, pid, processes)]
         found = tree([run.pid, *roots], processes) & processes.keys()
         run.known.update((pid, processes[pid].ticks) for pid in found if pid != run.pid)
         return found
 
-    def is_of(self, run: Run, pid: int, seen: Stat) -> bool:
+    def is_of(self, run: Run, pid: int, processes: dict[int, Stat]) -> bool:
         """Whose is this orphan? By session, by having been seen, environment, output; else by who is left."""
+        seen = processes[pid]
         if (pid, seen.ticks) in self.given_up:
             return False
         for other in self.runs.values():
             if seen.session == other.pid or (pid, seen.ticks) in other.known:
                 return other is run
-        mark = environment_of(pid).get(LAUNCH_MARK, "")
+        # Who minds a container (podman's conmon) has no environment of ours; what runs within has.
+        below = (environment_of(each).get(LAUNCH_MARK) for each in (pid, *sorted(tree([pid], processes))))
+        mark = next(filter(None, below), "")
         for other in self.runs.values():
             if mark == other.mark or mark.startswith(other.mark + "/"):
                 return other is run
@@ -459,7 +466,19 @@ class Keeper:
             gone_after_s=None if run.asked_at is None or survivors else now - run.asked_at,
             survivors=sorted(survivors or ()),
         )
+        if self.is_orphaned and run.last:
+            self.run_last(run)
         self.note_exits()
+
+    def run_last(self, run: Run) -> None:
+        """What its owner would have done now: nobody else does it any more."""
+        try:
+            quiet = subprocess.DEVNULL
+            subprocess.run(  # noqa: S603
+                run.last, env=run.env, stdin=quiet, stdout=quiet, stderr=quiet, timeout=LAST_S, check=False
+            )
+        except (OSError, ValueError, subprocess.SubprocessError):
+            pass  # the next worker's sweep finds what is left
 
     def reap(self, pid: int, run: Run | None = None) -> int | None:
         """The exit code of an ended child (-N for signal N), its use booked; None when it is not one."""

@@ -9,10 +9,11 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from experiments.runner.tool import ToolFailed, locked, one_line, run
 
@@ -22,6 +23,8 @@ Check = Callable[[], bool]
 
 # Options of a list that say where packages come from: the resolved list needs them as well.
 _WHERE = re.compile(r"\s*(-i|-f|--(index-url|extra-index-url|find-links|no-index|no-binary|only-binary))\b")
+
+_FILE, _BARE, _END = " @ file:", "# by its version: ", "# that is all"
 
 
 class PackagesError(Exception):
@@ -49,8 +52,7 @@ class Environments:
             pins = self._uv(argv, is_cancelled).strip()
         except ToolFailed as failed:
             raise PackagesError(f"The packages cannot be resolved: {_reason(failed)}") from failed
-        options = [line.strip() for line in text.splitlines() if _WHERE.match(line)]
-        return "\n".join([*options, pins]) if pins else ""
+        return "\n".join([*_options(text), pins]) if pins else ""
 
     def _kept(self, requirements: str) -> Path:
         file = self.root / "lists" / f"{_digest(requirements)}.txt"
@@ -160,6 +162,61 @@ def activated(env: Mapping[str, str], environment: Path) -> dict[str, str]:
     without = {name: value for name, value in env.items() if name not in ("PYTHONHOME", "CONDA_PREFIX")}
     path = f"{environment / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
     return {**without, "VIRTUAL_ENV": str(environment), "PATH": path}
+
+
+def script(requirements: Path, *, told: Path | None, python: str = "") -> str:
+    """Shell lines that install the list where they run, in a container, and write into `told` what is there then.
+
+    `python` is the program that the trial runs by: it has the packages if it is a Python. Ends with 1 and a sentence
+    where there is no Python with pip.
+    """
+    names = [python] if Path(python).name.startswith("python") else []
+    found = " || ".join(f"command -v {shlex.quote(name)}" for name in (*names, "python", "python3"))
+    install = f"""\
+_python=$({found}) && "$_python" -c 'import pip' 2>/dev/null || {{
+  echo 'The image has no Python with pip, by which the packages could be installed. Choose another image.' >&2; exit 1
+}}
+PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \\
+  "$_python" -m pip install --quiet -r {shlex.quote(str(requirements))}
+PATH="$PATH:$HOME/.local/bin"
+"""
+    if not told:
+        return install
+    return f"""{install}_frozen=$("$_python" -m pip freeze)
+{{
+  echo "$_frozen"
+  case "$_frozen" in *"{_FILE}"*) "$_python" -m pip list --format=freeze |
+    while read -r _line; do echo "{_BARE}$_line"; done ;; esac
+  echo '{_END}'
+}} > {shlex.quote(str(told))}
+"""
+
+
+def installed(told: str, *, specified: str) -> str | None:
+    """The resolved list from what `script` wrote: every version pinned, after the options of what was specified.
+    None when it is not whole.
+
+    What came along with the image from a folder that was there when it was built (`@ file:///…`) cannot be had from
+    there again, so its version stands in its place.
+    """
+    frozen, is_whole, _ = told.partition(_END)
+    if not is_whole:
+        return None
+    lines = frozen.splitlines()
+    bare = [line.removeprefix(_BARE).partition("==") for line in lines if line.startswith(_BARE)]
+    versions = {name: version for name, _, version in bare}
+    pins = []
+    for line in lines:
+        name, _, place = line.partition(_FILE)
+        if place and name in versions and PurePosixPath(place).name not in specified:
+            line = f"{name}=={versions[name]}"
+        if line and not line.startswith("#"):
+            pins.append(line)
+    return "\n".join([*_options(specified), *pins])
+
+
+def _options(requirements: str) -> list[str]:
+    return [line.strip() for line in requirements.splitlines() if _WHERE.match(line)]
 
 
 def _uv() -> str:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
@@ -130,6 +130,7 @@ class Keeper:
         cap_bytes: int = 8 * MIB,
         rotate: bool = False,
         leftover_grace_s: float = 3.0,
+        last: Sequence[str] = (),
     ) -> Process:
         """Start `argv` in a session of its own; return when it runs.
 
@@ -137,6 +138,7 @@ class Keeper:
         the first `cap_bytes`, `<log>.<offset>` the last one to two times as much (see `log.LogReader`). With
         `rotate` (services) they are appended to `<log>` itself, moved to `<log>.1` at `cap_bytes`.
         When the main process ends, what is left of its tree gets SIGTERM and `leftover_grace_s` seconds.
+        `last` is a command for the keeper, to run when all is gone and the owner went before it.
         Raises LaunchError with a sentence; KeeperGone when there is no keeper any more.
         """
         self.start()
@@ -154,6 +156,7 @@ class Keeper:
             cap_bytes=cap_bytes,
             rotate=rotate,
             leftover_grace_s=leftover_grace_s,
+            last=list(last),
         )
         if not is_told:
             raise KeeperGone("The process keeper of this worker has died; the worker needs a new one.")

@@ -101,5 +101,7 @@ def locked(path: Path, *, is_cancelled: Callable[[], bool] = lambda: False) -> I
 def one_line(told: str, *, most: int = 250) -> str:
     """The line that says most: the last with "error" or "fatal" in it, else the last."""
     lines = [line.strip() for line in told.splitlines() if line.strip()]
-    telling = [line for line in lines if line.casefold().startswith(("fatal:", "error:", "× ", "╰─▶"))]
+    telling = [
+        line for line in lines if line.casefold().startswith(("fatal:", "error:", "docker:", "× ", "╰─▶"))
+    ]
     return (telling or lines or [""])[-1][:most]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.crew import Crew, processes_with
+from tests.support.engine import PodmanOfTests
 from tests.support.valkey import Valkey
 
 if TYPE_CHECKING:  # pytest reads this file before Django has its settings
@@ -26,6 +27,20 @@ def crew(broker: Valkey, data: Path, transactional_db: None) -> Iterator[Crew]:
     crew.end()
     left = processes_with(f"TRIALDECK_PARAMETERS={data}")
     assert not left, f"processes of trials are left: {left}"
+
+
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanOfTests]:
+    """A podman of our own, with `IMAGE`, for this process and all that it starts. Nothing is left in it."""
+    podman = PodmanOfTests(tmp_path_factory.mktemp("podman"))
+    podman.load()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in podman.env.items():
+            patch.setenv(name, value)
+        yield podman
+        left = podman.containers()
+        podman.run("rm", "--all", "--force", "--time", "0")
+    assert not left, f"containers are left: {left}"
 
 
 @pytest.fixture

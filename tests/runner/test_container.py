@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.runner.container import ContainerError, Engine, Job
+from experiments.runner.container import ContainerError, Engine, Job, reason
 
 pytestmark = pytest.mark.once
 
@@ -51,6 +51,7 @@ def job(**given):
         "script": "python train.py --lr 0.1",
         "cwd": Path("/data/trials/abc/1/code"),
         "env": {"TRIALDECK_TRIAL_ID": "abc-1", "TOKEN": "s3cret"},
+        "prepared": Path("/data/trials/abc/1/prepared"),
         "mounts": {Path("/data/trials/abc/1"): True, Path("/data/package"): False},
     }
     return Job(**{**told, **given})
@@ -60,16 +61,56 @@ def test_the_whole_command_line(engine, monkeypatch):
     """CML-D1: named, labelled, mounted; the values of variables stand nowhere."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     argv = engine.argv(job(arguments="--shm-size=1g -v '/a b:/c'", setup="apt-get update"))
+    script = argv.pop().splitlines()
     assert argv == [
-        *("docker", "run", "--rm", "--init", "--name", "trialdeck-abc-1-1"),
+        *("docker", "run", "--init", "--env", "TINI_KILL_PROCESS_GROUP=1", "--log-driver", "none"),
+        *("--name", "trialdeck-abc-1-1"),
         *("--label", "trialdeck.installation=/data/workers/one", "--label", "trialdeck.trial=abc-1"),
         *("--workdir", "/data/trials/abc/1/code"),
         *("--volume", "/data/trials/abc/1:/data/trials/abc/1", "--volume", "/data/package:/data/package:ro"),
         *("--env", "TRIALDECK_TRIAL_ID", "--env", "TOKEN"),
+        *("--env", "TRIALDECK_LAUNCH", "--env", "TRIALDECK_INSTALLATION"),
         *("--shm-size=1g", "-v", "/a b:/c"),
-        *("--entrypoint", "/bin/sh", "python:3.11", "-e", "-c", "apt-get update\npython train.py --lr 0.1"),
+        *("--entrypoint", "/bin/sh", "python:3.11", "-e", "-c"),
     ]
-    assert "s3cret" not in " ".join(argv)
+    prepared = script.index("echo yes > /data/trials/abc/1/prepared")
+    assert script.index("apt-get update") < prepared < script.index("python train.py --lr 0.1")
+    assert "s3cret" not in " ".join([*argv, *script])
+
+
+def test_what_its_client_would_read_takes_another_name(engine):
+    """CML-D1: a trial's DOCKER_HOST is the trial's, and not where the engine is looked for."""
+    theirs = job(env={"DOCKER_HOST": "tcp://theirs", "LR": "1"})
+    argv = engine.argv(theirs)
+    assert "DOCKER_HOST" not in argv and "TRIALDECK_GIVEN_DOCKER_HOST" in argv
+    assert 'export DOCKER_HOST="$TRIALDECK_GIVEN_DOCKER_HOST"' in argv[-1]
+    assert engine.environment(theirs, base={"DOCKER_HOST": "unix:///ours", "PATH": "/bin"}) == {
+        "DOCKER_HOST": "unix:///ours",
+        "PATH": "/bin",
+        "TRIALDECK_GIVEN_DOCKER_HOST": "tcp://theirs",
+        "LR": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (
+            "Unable to find image 'nothere:1' locally\ndocker: Error response from daemon: pull access denied for "
+            "nothere, repository does not exist\n\nRun 'docker run --help' for more information",
+            "docker: Error response from daemon: pull access denied for nothere, repository does not exist",
+        ),
+        ("Error: unknown flag: --foo\nSee 'podman run --help'\n", "Error: unknown flag: --foo"),
+        (
+            "ERROR: No matching distribution found for nothere\n[notice] A new release of pip is available",
+            "ERROR: No matching distribution found for nothere",
+        ),
+        ("E: Unable to locate package nothere", "E: Unable to locate package nothere"),
+    ],
+)
+def test_why_it_did_not_begin(told, said):
+    """product.md §2: one line, the engine's or the setup's own."""
+    assert reason(told) == said
 
 
 def test_what_it_leaves_is_the_workers(engine, monkeypatch):

@@ -26,8 +26,10 @@ class Crew:
     def control(self) -> subprocess.Popen:
         return self._start("control")
 
-    def worker(self, *, name: str = "w1", slots: int = 2, queue: str = "default") -> subprocess.Popen:
-        return self._start("worker", "--name", name, "--slots", str(slots), "--queue", queue)
+    def worker(
+        self, *more: str, name: str = "w1", slots: int = 2, queue: str = "default"
+    ) -> subprocess.Popen:
+        return self._start("worker", "--name", name, "--slots", str(slots), "--queue", queue, *more)
 
     def _start(self, *words: str) -> subprocess.Popen:
         ready = self.data / f"ready-{uuid.uuid4().hex}"

@@ -9,14 +9,13 @@ events a line.
 import json
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
 from experiments.runner.dialects.told import Told
-from experiments.runner.folder import Escapes, inside
+from experiments.runner.folder import Escapes, inside, read_regular
 from experiments.runner.report import MAX_SERIES, Report
 
 PLAIN = (
@@ -99,7 +98,7 @@ def declared(told: Told) -> dict[str, dict[str, dict[str, str]]]:
     """The parameters that the script has and that nobody gave it, {group: {name: {value, type, description}}}, as it
     left them in its task. Empty for scripts that do not use ClearML."""
     try:
-        task = json.loads(_text(_session(told) / "task.json"))
+        task = json.loads(read_regular(_session(told) / "task.json", most=MAX_TASK))
         groups, is_hydra = task["hyperparams"], "OmegaConf" in task.get("configuration", {})
         found: dict[str, dict[str, dict[str, str]]] = {}
         given, count = _overrides(told.params, told.hyperparameters), 0
@@ -249,18 +248,6 @@ def _config(told: Told) -> str:
     own = Path(told.environment.get("CLEARML_CONFIG_FILE") or Path(home, "clearml.conf"))
     included = f"include {json.dumps(str(own), ensure_ascii=False)}\n" if own.is_file() else ""
     return included + CONFIG
-
-
-def _text(path: Path) -> str:
-    """Of a regular file; a trial may put anything there. Raises OSError, ValueError."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        facts = os.fstat(fd)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_TASK:
-            raise ValueError(f"{path} is no task")
-        return os.read(fd, MAX_TASK).decode()
-    finally:
-        os.close(fd)
 
 
 def _is_parameter(name: str) -> bool:
