@@ -22,6 +22,7 @@ from django.db import IntegrityError, close_old_connections
 
 from experiments import nudge
 from experiments.judge import Known, judge
+from experiments.measure import measure
 from experiments.models import (
     Experiment,
     ExperimentState,
@@ -47,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 2.0
 PURGE_EVERY_S = 3600.0
+MEASURE_EVERY_S = 60.0
 BY_STATE = ("state", "number")  # by number alone, SQLite would walk through all trials to find the few
 
 
@@ -374,7 +376,7 @@ class Beat:
     def __init__(self) -> None:
         self.holder = uuid.uuid4().hex
         self.watch = Watch()
-        self.purge_at = 0.0  # of the monotonic clock
+        self.purge_at = self.measure_at = 0.0  # of the monotonic clock
 
     def run(self, ending: threading.Event) -> None:
         """Ticks until `ending` is set."""
@@ -402,8 +404,20 @@ class Beat:
         claimable = Experiment.objects.claimable().order_by().values("queue")
         for queue in Queue.objects.filter(pk__in=claimable):
             nudge.queue(queue.line)
+        self.measure(time.monotonic())
         self.empty_the_trash(time.monotonic())
         return True
+
+    def measure(self, now: float) -> None:
+        """Once a minute: how busy the workers were. `now` is monotonic seconds. It waits for no page, and nothing
+        waits for it: whatever goes wrong there must not keep the beat from the experiments that run."""
+        if now < self.measure_at:
+            return
+        self.measure_at = now + MEASURE_EVERY_S
+        try:
+            measure()
+        except Exception:
+            logger.exception("How busy the workers are could not be measured")
 
     def empty_the_trash(self, now: float) -> None:
         """Once an hour, and then a little with each tick until nothing is left to delete. `now` is monotonic

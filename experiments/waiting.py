@@ -53,6 +53,7 @@ class Place(NamedTuple):
     creator: int
     alive: int  # slots that it uses
     is_owed: bool  # a trial of it could start, as far as the experiment itself goes
+    waiting: int  # trials that wait for a slot, unless it is paused or stopping
 
 
 class Compute:
@@ -90,7 +91,8 @@ class Compute:
             may_start = state in (ExperimentState.PENDING, ExperimentState.RUNNING)
             alive = running + stopping
             is_owed = bool(may_start and waiting and alive < at_once)
-            lines.setdefault(queue, []).append(Place(pk, creator, alive, is_owed))
+            place = Place(pk, creator, alive, is_owed, waiting if may_start else 0)
+            lines.setdefault(queue, []).append(place)
         return lines
 
     def serving(self, queue: Queue) -> list[Worker]:

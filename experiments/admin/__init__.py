@@ -40,6 +40,7 @@ from experiments.models import (
     Token,
     Trial,
     TrialParameter,
+    Usage,
     User,
     WarmResults,
     Worker,
@@ -404,6 +405,15 @@ class Workers(Acting, History):
     actions = ON_WORKERS
     list_display = ("name", "host", "pid", "queues", "slots", "heard_at", "gone_at", "is_draining")
     ordering = ("name",)
+    to_experiment = ""
+
+
+@admin.register(Usage)
+class Usages(History):
+    """How busy each worker was, a quarter of an hour a row."""
+
+    list_display = ("worker", "at", "busy_s", "slot_s", "cpu", "memory")
+    related = ("worker",)
     to_experiment = ""
 
 

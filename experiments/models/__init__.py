@@ -16,6 +16,7 @@ from .settings import Invalid, Settings
 from .status import ExperimentState, Forbidden, Overtaken, Refused, SwitchedOff, TrialState
 from .token import Token
 from .trial import Failure, Outcome, Source, Suggestion, Trial, TrialParameter
+from .usage import Usage
 from .warm_results import WarmResults
 from .worker import Worker
 
@@ -51,6 +52,7 @@ __all__ = [
     "Trial",
     "TrialParameter",
     "TrialState",
+    "Usage",
     "User",
     "WarmResults",
     "Worker",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from math import ceil
+from statistics import median
+from typing import NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
-from django.db.models.functions import Coalesce, Least
 
 from experiments import nudge
 
@@ -22,8 +24,22 @@ from .worker import Worker
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 RESERVED = ("new",)  # an address
 GAP = 1 << 32  # between two places in a line, so that there is room between them for a long time
-LATELY = 20  # experiments that the average wait looks back on
+LATELY = 100  # experiments whose waits are remembered
 MOST_SLOTS = 100_000
+
+
+class Wait(NamedTuple):
+    """How long people wait, in seconds: half of them shorter than the median, nine of ten no longer than `most`. None
+    where nobody has waited yet."""
+
+    median_s: float | None
+    most_s: float | None
+
+    @classmethod
+    def of(cls, waits: Collection[float]) -> Wait:
+        if not waits:
+            return cls(None, None)
+        return cls(median(waits), sorted(waits)[ceil(0.9 * len(waits)) - 1])
 
 
 class QueueQuerySet(models.QuerySet["Queue"]):
@@ -53,8 +69,7 @@ class Queue(models.Model):
     # A fair share: so many trials of one experiment, of one person's experiments, run at once; None: no limit.
     slots_per_experiment = models.PositiveIntegerField(null=True, blank=True)
     slots_per_person = models.PositiveIntegerField(null=True, blank=True)
-    average_wait_s = models.FloatField(null=True, editable=False)  # from enqueued to running, of the latest
-    waits_counted = models.IntegerField(default=0, editable=False)
+    waits = models.JSONField(default=list, editable=False)  # seconds from enqueued to running, of the latest
     last_position = models.BigIntegerField(default=0, editable=False)
 
     objects = QueueQuerySet.as_manager()
@@ -91,6 +106,11 @@ class Queue(models.Model):
     def limits(self) -> str:
         """The fair share, in words: `2 per experiment, 8 per person`."""
         return _limits(self)
+
+    @property
+    def usual_wait(self) -> Wait:
+        """How long the latest experiments waited for their first worker."""
+        return Wait.of(self.waits)
 
     def in_line(self) -> models.QuerySet:
         """The experiments that wait for its workers, or use them, in order."""
@@ -134,11 +154,9 @@ class Queue(models.Model):
 
     def waited(self, seconds: float) -> None:
         """An experiment has just come to its first worker, `seconds` after it was enqueued."""
-        before = Coalesce(F("average_wait_s"), seconds)
-        weight = Least(F("waits_counted") + 1.0, float(LATELY), output_field=models.FloatField())
-        Queue.objects.filter(pk=self.pk).update(
-            average_wait_s=before + (seconds - before) / weight, waits_counted=F("waits_counted") + 1
-        )
+        with transaction.atomic():
+            waits = [*self.locked().waits, round(max(0.0, seconds), 1)]
+            Queue.objects.filter(pk=self.pk).update(waits=waits[-LATELY:])
 
     # --- managed (by administrators) -----------------------------------------------------------------------
 

@@ -162,6 +162,7 @@ class Trial(models.Model):
             models.Index(fields=["experiment", "values_digest"], name="trial_by_values"),
             # Not a partial one: SQLite does not use it where the states are parameters of the query.
             models.Index(fields=["worker", "state"], name="trial_held_by_worker"),
+            models.Index(fields=["worker", "ended_at"], name="trial_ended_on_worker"),
         ]
 
     def __str__(self) -> str:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db import transaction
 from django.db.models import Count, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -16,15 +15,15 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments.access import is_administrator, require_administrator
-from experiments.models import Experiment, Invalid, Queue, Refused, User, Worker
+from experiments.models import Experiment, Queue, Refused, Usage, User
+from experiments.models.queue import LATELY, Wait
 from experiments.templatetags.deck import duration, plural
 from experiments.waiting import Compute, Kind
 
-from . import standing, words
+from . import standing, usage, words
 from .acts import Button
 from .details import back_from
 from .live import Live
-from .queue_forms import QueueForm
 
 EVENTS = 12
 EVERY_S = 3
@@ -34,30 +33,60 @@ SAID = {"pause": "{} is paused. What runs goes on.", "unpause": "{} goes on."}
 @login_required
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """The queues that exist for this person, each with its workers, its line and its wait."""
-    compute = Compute()
+    """The queues that exist for this person, each with its workers, its line and its wait; what waits longest; the
+    last day."""
+    compute, now = Compute(), timezone.now()
     queues = list(Queue.objects.visible_to(request.user).annotate(granted=Count("workspaces")))
     rows = [_row(queue, compute, request.user) for queue in queues]
-    version = [
-        (
-            row["queue"].pk,
-            row["queue"].name,
-            row["queue"].is_paused,
-            row["queue"].average_wait_s,
-            row["facts"],
-        )
-        for row in rows
-    ]
-    live = Live(request, fragments={"queues"}, version=(version, is_administrator(request.user)))
+    day = usage.bars(Usage.objects.all(), now)
+    version = (
+        [
+            (q.pk, q.name, q.is_paused, q.limits, q.is_open, q.usual_wait, row["facts"])
+            for q, row in zip(queues, rows, strict=True)
+        ],
+        [(one.pk, one.slots, one.is_draining, words.is_late(one, now)) for one in compute.workers],
+        [compute.lines.get(queue.pk) for queue in queues],
+        day[-1:],
+        is_administrator(request.user),
+        int(now.timestamp() // 20),  # how long each has waited
+    )
+    live = Live(request, fragments={"queues"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
+    slots = compute.slots([one for one in compute.workers if not one.is_draining])[1]
     context = {
         "nav": "queues",
         "rows": rows,
+        "facts": [
+            usage.slots_now(compute.workers, compute.busy, now),
+            *_waits(queues, compute),
+            usage.used(day),
+        ],
+        "chart": usage.chart(day, now, slots=slots),
+        "shows_data": request.GET.get("show") == "data",
+        "waiting": standing.waiting(queues, compute, request.user),
         "may_manage": is_administrator(request.user),
         "every": EVERY_S,
     }
     return live.draw("queues/index.html", context)
+
+
+def _waits(queues: list[Queue], compute: Compute) -> list[dict[str, object]]:
+    """What waits in these queues, and how long one usually does."""
+    places = [place for queue in queues for place in compute.lines.get(queue.pk, []) if place.waiting]
+    wait = Wait.of([seconds for queue in queues for seconds in queue.waits])
+    return [
+        {
+            "name": "Waiting",
+            "value": plural(sum(place.waiting for place in places), "trial"),
+            "note": f"of {plural(len(places), 'experiment')}" if places else "",
+        },
+        {"name": "Wait, median", "value": duration(wait.median_s), "note": _nine_of_ten(wait)},
+    ]
+
+
+def _nine_of_ten(wait: Wait) -> str:
+    return "nobody has waited yet" if wait.most_s is None else f"9 of 10 under {duration(wait.most_s)}"
 
 
 def _row(queue: Queue, compute: Compute, user: User) -> dict[str, object]:
@@ -97,7 +126,7 @@ def _acts(queue: Queue) -> tuple[list[Button], list[Button]]:
 @require_safe
 def show(request: HttpRequest, queue: str) -> HttpResponse:
     """One queue: its line in order, with the acts on what the person may operate."""
-    found = _find(request, queue)
+    found = find(request, queue)
     compute = Compute([found.pk])
     marks = found.in_line().aggregate(n=Count("pk"), versions=Sum("version"), places=Sum("position"))
     workers = [worker for worker in compute.workers if found.name in worker.queues]
@@ -106,7 +135,7 @@ def show(request: HttpRequest, queue: str) -> HttpResponse:
     version = (
         sorted(marks.items()),
         [(w.pk, w.slots, w.is_draining, busy[w.pk], words.lateness(w, now)) for w in workers],
-        (found.name, found.is_paused, found.average_wait_s, found.limits, found.is_open),
+        (found.name, found.is_paused, found.usual_wait, found.limits, found.is_open),
         is_administrator(request.user),
         int(time.time() // 20),  # how long each has waited
     )
@@ -147,9 +176,10 @@ def _head(request: HttpRequest, queue: Queue, compute: Compute) -> dict[str, obj
             "note": f"{running:,} of them running" if places else "",
         },
         {
-            "name": "Average wait",
-            "value": duration(queue.average_wait_s),
-            "note": "from enqueued to running, lately" if queue.waits_counted else "nobody has waited yet",
+            "name": "Wait, median",
+            "value": duration(queue.usual_wait.median_s),
+            "note": _nine_of_ten(queue.usual_wait),
+            "title": f"From enqueued to running, of the latest {LATELY} experiments",
         },
         {
             "name": "Fair share",
@@ -184,7 +214,7 @@ def _line(request: HttpRequest, queue: Queue, compute: Compute) -> dict[str, obj
     return {"rows": rows, "hidden": max(0, len(compute.lines.get(queue.pk, [])) - len(rows))}
 
 
-def _find(request: HttpRequest, name: str) -> Queue:
+def find(request: HttpRequest, name: str) -> Queue:
     if name == "default":
         Queue.default()
     return get_object_or_404(Queue.objects.visible_to(request.user), name=name)
@@ -195,74 +225,11 @@ def _find(request: HttpRequest, name: str) -> Queue:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def new(request: HttpRequest) -> HttpResponse:
-    """An administrator makes a queue."""
-    require_administrator(request.user)
-    if request.method != "POST":
-        return _draw_form(request, QueueForm())
-    form = QueueForm(request.POST)
-    if form.is_valid():
-        try:
-            with transaction.atomic():
-                queue = Queue.create(form.cleaned_data["name"], by=request.user, **form.grant())
-                queue.share(by=request.user, **form.share())
-        except Invalid as invalid:
-            _complain(form, invalid)
-        else:
-            messages.success(request, f"The queue {queue} is there. Start a worker that serves it.")
-            return redirect("queue", queue.name)
-    return _draw_form(request, form, status=422)
-
-
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-def edit(request: HttpRequest, queue: str) -> HttpResponse:
-    """Rename, grants and fair share: all of it, or nothing."""
-    found = _find(request, queue)
-    require_administrator(request.user)
-    if request.method != "POST":
-        return _draw_form(request, QueueForm(queue=found), queue=found)
-    form = QueueForm(request.POST, queue=found)
-    if form.is_valid():
-        try:
-            with transaction.atomic():
-                changed = [
-                    found.rename(form.cleaned_data["name"], by=request.user),
-                    not found.is_default and found.grant(by=request.user, **form.grant()),
-                    found.share(by=request.user, **form.share()),
-                ]
-        except Invalid as invalid:
-            _complain(form, invalid)
-        else:
-            said = f"The queue {found} is changed." if any(changed) else "Nothing was different."
-            messages.success(request, said)
-            return redirect("queue", found.name)
-    return _draw_form(request, form, queue=found, name=queue, status=422)
-
-
-def _complain(form: QueueForm, invalid: Invalid) -> None:
-    for field, sentences in invalid.errors.items():
-        form.add_error(field if field in form.fields else None, sentences)
-
-
-def _draw_form(
-    request: HttpRequest, form: QueueForm, *, queue: Queue | None = None, name: str = "", status: int = 200
-) -> HttpResponse:
-    served = 0
-    if queue:
-        queue.name = name or queue.name  # a refused rename must not look done
-        served = sum(queue.name in worker.queues for worker in Worker.objects.present())
-    context = {"nav": "queues", "queue": queue, "form": form, "served": served}
-    return render(request, "queues/edit.html", context, status=status)
-
-
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
 def act(request: HttpRequest, queue: str, act: str) -> HttpResponse:
     """Pause, unpause, delete: GET asks, POST does it."""
     if act not in ("pause", "unpause", "delete"):
         raise Http404
-    found = _find(request, queue)
+    found = find(request, queue)
     require_administrator(request.user)
     back = back_from(request, reverse("queue", args=[found.name]))
     if act == "delete":

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from experiments.access import learn_roles, may
 from experiments.models import Experiment, Queue, User, status
+from experiments.waiting import Compute
 
+from . import words
 from .acts import Button, button
 
 MOST_SHOWN = 200  # of one line
+FEW = 4  # of all lines
 
 
 class Sight:
@@ -65,6 +68,26 @@ def line(queue: Queue | None, user: User) -> list[Standing]:
             row.likely, row.more = _acts(
                 experiment, user, is_first=place == 1, is_alone=len(experiments) == 1
             )
+        rows.append(row)
+    return rows
+
+
+def waiting(queues: Iterable[Queue], compute: Compute, user: User) -> list[Standing]:
+    """What waits in these lines, the longest first, with the button that moves it to the front."""
+    places = {place.pk: at for queue in queues for at, place in enumerate(compute.lines.get(queue.pk, []), 1)}
+    waits = {place.pk for line in compute.lines.values() for place in line if place.waiting}
+    found = Experiment.objects.filter(pk__in=waits & places.keys()).order_by("enqueued_at", "pk")
+    experiments = list(
+        found.select_related("workspace", "creator", "queue").defer("description", "trace")[:FEW]
+    )
+    sight = Sight(user, experiments)
+    rows = []
+    for experiment in experiments:
+        at = places[experiment.pk]
+        row = Standing(at, experiment, sight.label(experiment), sight.sees(experiment))
+        row.waits = words.said_of(compute.hold(experiment), experiment)
+        if at > 1 and sight.may_operate(experiment):
+            row.likely, _ = _acts(experiment, user, is_first=False, is_alone=False)
         rows.append(row)
     return rows
 

@@ -143,24 +143,26 @@ def test_a_share_that_makes_no_sense_is_refused(db: None, root: User, limit: int
     assert Queue.default().slots_per_person is None
 
 
-# --- the average wait --------------------------------------------------------------------------------------
+# --- how long they wait ------------------------------------------------------------------------------------
 
 
-def test_the_average_wait_looks_back_on_the_latest(
+def test_it_remembers_how_long_the_latest_waited(
     line: Callable[..., list[Experiment]], worker: Worker
 ) -> None:
     """CML-Q3: from enqueued to the first trial taken; one row is written, nothing is counted for a page."""
+    assert Queue.default().usual_wait == (None, None)
     for experiment, waited in zip(line("a", "b"), (60, 120), strict=True):
         long_ago = timezone.now() - timedelta(seconds=waited)
         Experiment.objects.filter(pk=experiment.pk).update(enqueued_at=long_ago)
         look_at(experiment)
         assert Trial.take(worker, ["default"])
         assert Trial.take(worker, ["default"]), "a second trial is no second wait"
-    assert Queue.default().waits_counted == 2
-    assert Queue.default().average_wait_s == pytest.approx(90, abs=20)
-    for _ in range(30):
-        Queue.default().waited(0)
-    assert Queue.default().average_wait_s < 30, "what was long ago fades"
+    assert Queue.default().waits == pytest.approx([60, 120], abs=20)
+    for waited in range(100):
+        Queue.default().waited(waited)
+    assert Queue.default().usual_wait == (49.5, 89), (
+        "what was long ago is forgotten; 9 of 10 waited no longer"
+    )
 
 
 # --- managed -----------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from experiments.models import (
     SignInLink,
     Token,
     Trial,
+    Usage,
     User,
     WarmResults,
     Worker,
@@ -55,6 +56,7 @@ HISTORY = [
     "suggestion",
     "trial",
     "trialparameter",
+    "usage",
     "warmresults",
     "worker",
 ]
@@ -94,6 +96,8 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         Model.register(experiment.project, by=alice, name=name, artifact=trial.artifacts.get())
         WarmResults.upload(experiment.workspace, by=alice, name=name, results=[({"lr": 0.1}, 0.5)])
         ComputeEvent.note("pause", queue=experiment.queue, by=alice)
+        at = timezone.now() + timedelta(hours=Usage.objects.count())
+        Usage.objects.create(worker=Worker.objects.first(), at=at, until_at=at)
         return experiment
 
     return make

@@ -70,7 +70,7 @@ def test_the_list_tells_workers_slots_line_and_wait(as_, line, worker, carol, gp
     first, _ = line("first", "second")
     look_at(first)
     Trial.take(worker, ["default"])
-    Queue.objects.filter(name="default").update(average_wait_s=100)
+    Queue.objects.filter(name="default").update(waits=[100])
     html = as_(carol).get(reverse("queues")).content.decode()
     assert ">default</a>" in html and "1 of 8" in html and "2 experiments" in html
     assert "1 running, 1 trial" in html and "1 m 40 s" in html and ">w1<" in html

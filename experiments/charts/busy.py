@@ -1,0 +1,123 @@
+"""Busy slots: how many were held by a trial, and how many were there, in each stretch of a day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from experiments.charts.scale import Linear, Time
+from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, element, frame, join, label, px
+
+DIGIT = 6.6  # about the width of a digit of 11 px
+GAP = 1.0  # between two bars
+
+
+class Bar(NamedTuple):
+    """A stretch of time, with its means: slots that a trial held, slots that were there."""
+
+    start: datetime
+    end: datetime
+    busy: float
+    slots: float
+
+
+def busy(
+    bars: Sequence[Bar],
+    *,
+    start: datetime,
+    end: datetime,
+    slots: int = 0,
+    width: int | None = None,
+    height: int | None = None,
+    key: str = "busy",
+) -> Chart:
+    """Draw busy slots from `start` to `end`, at least as high as the `slots` that are there now.
+
+    `bars` are in order; where none is, nothing was measured. Moments are in the reader's time zone. `width` is in
+    pixels of the viewBox; None draws for wide and for narrow panels. `key` must be unique in the page.
+    """
+    drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
+    title, description = "Busy slots", _describe(bars)
+    parts = []
+    for each_width, fit in drawings:
+        drawing = _Drawing(bars, start, end, slots, each_width, height)
+        size = {"width": each_width, "height": drawing.height}
+        parts.append(frame(*drawing.draw(), key=key, title=title, description=description, fit=fit, **size))
+    rows = [(f"{bar.start:%a %H:%M}", f"{bar.busy:.1f}", f"{bar.slots:.1f}") for bar in bars]
+    return Chart(join(parts), title, description, ("From", "Busy slots", "Slots there"), rows)
+
+
+class _Drawing:
+    """The plot for one width."""
+
+    def __init__(
+        self,
+        bars: Sequence[Bar],
+        start: datetime,
+        end: datetime,
+        slots: int,
+        width: int,
+        height: int | None,
+    ) -> None:
+        self.bars, self.width = bars, width
+        is_narrow = width < TURN
+        self.height = height or (150 if is_narrow else 168)
+        self.top, self.bottom = 10.0, self.height - 24.0
+        most = max([slots, 1, *(max(bar.busy, bar.slots) for bar in bars)])
+        count = 3 if self.height < 120 else 4
+        self.y = Linear(0, most, start=self.bottom, end=self.top, count=count, whole=True)
+        self.first_x = max(22.0, 10 + DIGIT * max(len(tick.label) for tick in self.y.ticks))
+        self.x = Time(start, end, start=self.first_x, end=width - 6.0, count=4 if is_narrow else 8)
+
+    def draw(self) -> list[Svg]:
+        return [self._grid(), self._times(), *self._drawn()]
+
+    def _grid(self) -> Svg:
+        parts = []
+        for tick in self.y.ticks:
+            y = float(tick.at)
+            parts.append(element("line", class_="grid-line", x1=self.first_x, x2=self.x.end, y1=y, y2=y))
+            parts.append(label(self.first_x - 8, y + 4, tick.label, anchor="end"))
+        return element("g", *parts)
+
+    def _times(self) -> Svg:
+        half = DIGIT * 2.5  # of "00:00"
+        ticks = [tick for tick in self.x.ticks if self.first_x + half / 2 <= tick.at <= self.x.end - half / 2]
+        y = self.height - 6
+        return element("g", *(label(float(tick.at), y, tick.label, anchor="middle") for tick in ticks))
+
+    def _drawn(self) -> list[Svg]:
+        if not self.bars:
+            middle = (self.first_x + self.x.end) / 2
+            return [label(middle, (self.top + self.bottom) / 2, "Nothing was measured yet", anchor="middle")]
+        filled, there, before = "", "", None
+        for bar in self.bars:
+            x, x_end = max(self.x.at(bar.start), self.first_x), min(self.x.at(bar.end), float(self.x.end))
+            if x_end <= x:
+                continue
+            wide, y = max(x_end - x - GAP, 0.5), self.y.at(bar.slots)
+            if bar.busy > 0:
+                top = self.y.at(bar.busy)
+                filled += f"M{px(x)},{px(self.bottom)}V{px(top)}h{px(wide)}V{px(self.bottom)}z"
+            there += f"V{px(y)}H{px(x_end)}" if before == bar.start else f"M{px(x)},{px(y)}H{px(x_end)}"
+            before = bar.end
+        return [element("path", class_="bar", d=filled), element("path", class_="there", d=there)]
+
+
+def share(bars: Sequence[Bar]) -> tuple[float, float]:
+    """(busy, there) of all bars together, in slot hours."""
+    hours = [(bar.end - bar.start) / timedelta(hours=1) for bar in bars]
+    used = sum(bar.busy * span for bar, span in zip(bars, hours, strict=True))
+    return used, sum(bar.slots * span for bar, span in zip(bars, hours, strict=True))
+
+
+def _describe(bars: Sequence[Bar]) -> str:
+    if not bars:
+        return "Nothing was measured yet."
+    used, there = share(bars)
+    said = f"Slots that trials held, by the quarter of an hour, since {bars[0].start:%a %H:%M}: "
+    most = max(bars, key=lambda bar: bar.busy)
+    if not used:
+        return f"{said}none of {there:.1f} slot hours."
+    return f"{said}{used:.1f} of {there:.1f} slot hours, most at {most.start:%a %H:%M} with {most.busy:.1f} slots."
