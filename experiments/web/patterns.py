@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django import forms
@@ -13,7 +14,7 @@ from django.contrib.staticfiles import finders
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from experiments.charts import curve, history, outcome, sparkline
+from experiments.charts import busy, curve, history, outcome, sparkline
 from experiments.models import Project, status
 
 from . import texts
@@ -139,6 +140,7 @@ def _column(theme: str) -> dict[str, object]:
         "cards": _cards(),
         "histories": _histories(theme),
         "curves": _curves(theme),
+        "days": _days(theme),
         "messages": [
             Message("info", "ResNet baseline is a draft again."),
             *(Message(*one) for one in TOASTS),
@@ -282,4 +284,25 @@ def _curves(theme: str) -> list[Drawn]:
         drawn("one point", "one", series(3, 1)),
         drawn("with a gap", "gap", gaps),
         drawn("huge", "huge", curve.Series(2, [(0, 1e300), (1, -1e300), (10**9, 5.0)])),
+    ]
+
+
+def _days(theme: str) -> list[Drawn]:
+    end = datetime(2026, 11, 21, 13, 48, tzinfo=UTC)
+    start = end - timedelta(hours=24)
+
+    def bar(place: int, slots: float) -> busy.Bar:
+        began = start + timedelta(minutes=12 + 15 * place)
+        until = min(began + timedelta(minutes=15), end)
+        return busy.Bar(began, until, slots * (0.5 + 0.4 * math.sin(place / 9)), slots)
+
+    def drawn(said: str, name: str, bars: list[busy.Bar], slots: int) -> Drawn:
+        chart = busy.busy(bars, start=start, end=end, slots=slots, key=f"{theme}-busy-{name}")
+        return Drawn(said, chart.svg)
+
+    usual = [bar(place, 18 if place < 60 else 14) for place in range(96) if not 20 < place < 26]
+    return [
+        drawn("a day, with a gap", "usual", usual, 18),
+        drawn("nothing measured", "nothing", [], 4),
+        drawn("thousands", "many", [bar(place, 12_345) for place in range(96)], 12_345),
     ]

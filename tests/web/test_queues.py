@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from experiments.models import Experiment, Queue, Trial, User, Worker, Workspace
+from experiments.models import Experiment, Queue, Trial, Usage, User, Worker, Workspace
 from tests.cast import look_at, told
 
 pytestmark = pytest.mark.once
@@ -107,6 +109,39 @@ def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(as_, line, bob
     html = page(as_(bob))
     assert "No worker serves default" in html and "manage.py worker --queue default --slots 4" in html
     assert "nobody serves the queue default" in html, "and each experiment says why it waits"
+
+
+def test_it_tells_the_last_day_and_what_waits_longest(as_, line, worker, attic, dave, bob, carol, root):
+    """CML-Q3, TD-X4: busy slots as a chart and in numbers, waits of the queues that I may use, and why each waits."""
+    first, second = line("first", "second")
+    theirs = Experiment.draft(attic, by=dave, name="up-there", settings=told())
+    theirs.enqueue(by=dave)
+    for experiment in (first, second, theirs):
+        look_at(experiment)
+    Trial.take(worker, ["default"])
+    Queue.objects.filter(name="default").update(waits=[10] * 9 + [240])
+    Queue.create("gpu-of-attic", by=root, workspaces=[attic]).waited(99999)
+    Queue.default().pause(by=root)
+    start = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+    end = start + timedelta(minutes=15)
+    Usage.objects.create(worker=worker, at=start, until_at=end, busy_s=900 * 2, slot_s=900 * 8)
+    html = as_(bob).get(reverse("queues")).content.decode()
+    for said in (
+        "5 trials",
+        "of 3 experiments",
+        "9 of 10 under 10 s",
+        "25 %",
+        "of 2 slot hours",
+        "Waiting longest",
+    ):
+        assert said in html, said
+    assert html.count("the queue default is paused") == 2, "of what I may not see only the place is told"
+    assert "another workspace" in html and "place 3" in html and "up-there" not in html
+    front = f'"{act(second, "front")}"'
+    assert front in html and f'"{act(first, "front")}"' not in html, "it stands there"
+    assert front not in as_(carol).get(reverse("queues")).content.decode()
+    table = as_(bob).get(reverse("queues"), {"show": "data"}).content.decode()
+    assert "Slots there" in table and ">2.0<" in table and ">8.0<" in table
 
 
 def test_an_empty_queue_says_how_to_get_into_it(as_, carol):
