@@ -50,7 +50,7 @@ soak: compile
 lock: $(STAMP)
 	@$(BIN)/uv pip compile -q pyproject.toml --group test --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url -o requirements.lock
-	@for each in nni clearml; do \
+	@for each in nni clearml clearml1; do \
 		$(BIN)/uv pip compile -q tests/foreign/$$each.in --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-annotate --no-emit-index-url -o tests/foreign/$$each.lock || exit 1; \
 	done

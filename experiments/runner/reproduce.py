@@ -165,6 +165,12 @@ def _clearml(trial_id: str, task: dict[str, object]) -> list[str]:
     return [
         "".join(f'export {name}="{value}"\n' for name, value in named.items()),
         f'rm -rf "{session}"\nmkdir -p "{session}" "{session}.zip"\n',
+        f'mkdir -p "{session}/data" "$CLEARML_CACHE_DIR/{clearml.SITE.name}"\n',
         file(f"{session}/task.json", json.dumps(task)),
+        *(
+            file(f"$CLEARML_CACHE_DIR/{clearml.SITE.name}/{path.name}", path.read_text("utf-8").rstrip("\n"))
+            for path in sorted(clearml.SITE.glob("*.py"))
+        ),
+        f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}$CLEARML_CACHE_DIR/{clearml.SITE.name}"\n',
         file("$CLEARML_CONFIG_FILE", clearml.CONFIG.rstrip()),
     ]

@@ -11,6 +11,9 @@ import pytest
 from experiments.conduct import conduct
 from experiments.launch import LocalWorker
 from experiments.models import Artifact, Experiment, LogPiece, User
+from experiments.runner.dialects import clearml
+from experiments.runner.dialects.told import Told
+from experiments.runner.folder import TrialFolder
 from experiments.web.reproduce import script_of
 from tests.life.test_nni import to_the_end, working
 from tests.life.test_without_celery import local  # noqa: F401  the fixture
@@ -23,7 +26,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 TRAIN = """
 import argparse, os
 from pathlib import Path
-from clearml import Logger, Task
+from clearml import Logger, OutputModel, Task
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--lr", type=float, required=True, help="learning rate")
@@ -40,9 +43,21 @@ net = task.connect_configuration({"model": {"depth": 3}}, name="net")
 Path("plain.yaml").write_text("depth: 1")
 text = Path(task.connect_configuration("plain.yaml", name="file")).read_text()
 print("got", [args.lr, args.epochs, args.fast, args.layers, general, other, net, text], os.environ["HOME"], flush=True)
-if args.case == "raises":
-    raise ValueError("no such layer")
 logger = Logger.current_logger()
+logger.report_scalar("odd", "odd", value=float("nan"), iteration=0)
+logger.report_scalar("odd", "odd", value=float("-inf"), iteration=1)
+task.upload_artifact("facts", {"lr": args.lr})
+Path("notes.txt").write_text("hello")
+task.upload_artifact("notes", "notes.txt")
+Path("net.pt").write_text("weights")
+OutputModel(task=task, label_enumeration={"cat": 1}).update_weights("net.pt", iteration=1)
+if args.case == "asks":
+    for ask in (task.wait_for_status, Task.get_tasks):
+        try:
+            ask()
+        except (AttributeError, ValueError) as error:
+            print("refused:", error)
+    Task.get_task(task_id="another")
 for epoch in range(args.epochs):
     logger.report_scalar("loss", "train", value=args.lr / (epoch + 1), iteration=epoch)
     logger.report_scalar("accuracy", "accuracy", value=args.lr * (epoch + 1), iteration=epoch)
@@ -52,10 +67,9 @@ if args.case == "single":
 if args.case == "ours":
     import trialdeck
     trialdeck.report_final_result(0.25)
-task.upload_artifact("facts", {"lr": args.lr})
-Path("notes.txt").write_text("hello")
-task.upload_artifact("notes", "notes.txt")
 """
+
+ASKED = "ClearML's package asked its server for {}, but a trial has none: it knows its own task only. "
 
 LAYERS = [5, 6]
 
@@ -74,7 +88,8 @@ def test_a_script_written_for_clearml_runs_unchanged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """CML-T1 TD-X9: with the real package: overrides in by groups, from the search space, the hyperparameters and
-    the configuration objects; scalars out, the last one counts; artifacts and what it declares are kept."""
+    the configuration objects; scalars out, NaN as such, the last one counts; artifacts, models and what it declares
+    are kept, of a failed trial too; what needs a server fails with a sentence."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
@@ -82,7 +97,7 @@ def test_a_script_written_for_clearml_runs_unchanged(
         command=f"{clearml_python} {script}",
         space_document={
             "lr": {"_type": "choice", "_value": [0.5]},
-            "case": {"_type": "choice", "_value": ["plain", "single", "ours", "raises"]},
+            "case": {"_type": "choice", "_value": ["plain", "single", "ours", "asks"]},
             "Args/layers": {"_type": "choice", "_value": [LAYERS]},
             "batch": {"_type": "quniform", "_value": [64, 64, 1]},
             "General/deep/x": {"_type": "choice", "_value": [2.5]},
@@ -100,31 +115,35 @@ def test_a_script_written_for_clearml_runs_unchanged(
     with working(local, 2):
         to_the_end(experiment)
     trials = {trial.params["case"]: trial for trial in experiment.trials.all()}
-    ended = {case: (trial.state, trial.failure, trial.detail, trial.value) for case, trial in trials.items()}
+    ended = {case: (trial.state, trial.failure, trial.value) for case, trial in trials.items()}
     assert ended == {
-        "plain": ("succeeded", "", "", 1.0),
-        "single": ("succeeded", "", "", 0.75),
-        "ours": ("succeeded", "", "", 0.25),
-        "raises": ("failed", "exit_code", "ValueError: no such layer", None),
+        "plain": ("succeeded", "", 1.0),
+        "single": ("succeeded", "", 0.75),
+        "ours": ("succeeded", "", 0.25),
+        "asks": ("failed", "exit_code", None),
     }
+    assert trials["asks"].detail.startswith(f"ValueError: {ASKED.format('task another')}")
+    for asked in ("a task's state", "tasks.GetAllRequest"):
+        assert f"refused: {ASKED.format(asked)}" in LogPiece.tail(trials["asks"].pk).decode()
     got = [
         0.5, 2, True, LAYERS,
         {"batch": 64, "deep": {"x": 2.5, "on": True}, "layers": [8, 9]},
         {"alpha": 3, "beta": "b"}, {"model": {"depth": 9}}, "depth: 22",
     ]  # fmt: skip
-    for case, trial in trials.items():
+    for trial in trials.values():
         assert f"got {got} {tmp_path / 'home'}\n" in LogPiece.tail(trial.pk).decode()
-        if case == "raises":
-            continue
-        assert list(trial.points.order_by("name", "step").values_list("name", "step", "value")) == [
-            ("accuracy", 0, 0.5),
-            ("accuracy", 1, 1.0),
-            ("loss/train", 0, 0.5),
-            ("loss/train", 1, 0.25),
-        ]
-        assert not trial.notes
         left = Artifact.objects.filter(trial=trial).order_by("name").values_list("name", flat=True)
-        assert list(left) == ["artifacts/facts/facts.json", "artifacts/notes/notes.txt"]
+        assert list(left) == ["artifacts/facts/facts.json", "artifacts/notes/notes.txt", "models/net.pt"]
+        assert not trial.notes
+        told = list(trial.points.order_by("name", "step").values_list("name", "step", "value", "text"))
+        assert told[-2:] == [("odd", 0, None, "NaN"), ("odd", 1, None, "-Infinity")]
+        if trial.state == "succeeded":
+            assert told[:-2] == [
+                ("accuracy", 0, 0.5, ""),
+                ("accuracy", 1, 1.0, ""),
+                ("loss/train", 0, 0.5, ""),
+                ("loss/train", 1, 0.25, ""),
+            ]
     assert not (tmp_path / "home").exists()
     by_hand = tmp_path / "again.sh"
     by_hand.write_text(script_of(trials["plain"]))
@@ -144,7 +163,8 @@ from clearml import Logger, Task
 parser = argparse.ArgumentParser()
 parser.add_argument("--lr", type=float)
 args = parser.parse_args()
-Task.init(auto_resource_monitoring=False)
+task = Task.init(auto_resource_monitoring=False)
+task.upload_artifact("facts", {"lr": args.lr}, wait_on_upload=True)
 Logger.current_logger().report_scalar("accuracy", "accuracy", value=args.lr, iteration=3)
 Logger.current_logger().flush(wait=True)
 while True:
@@ -159,7 +179,8 @@ def test_a_clearml_trial_that_swallows_sigterm_is_stopped(
     clearml_python: Path,
     tmp_path: Path,
 ) -> None:
-    """CML-T1 PAI-X2: its package takes SIGTERM away; what it had reported by then is kept, and is no result."""
+    """CML-T1 PAI-X2: its package takes SIGTERM away; what it had reported and uploaded by then is kept, and is no
+    result."""
     script = tmp_path / "waits.py"
     script.write_text(WAITS)
     experiment = draft(
@@ -179,22 +200,27 @@ def test_a_clearml_trial_that_swallows_sigterm_is_stopped(
     trial = experiment.trials.get()
     assert (experiment.state, trial.state, trial.signal, trial.value) == ("stopped", "stopped", 9, None)
     assert trial.last_value == trial.params["lr"]
+    assert Artifact.objects.get(trial=trial).name == "artifacts/facts/facts.json"
 
 
 CLICK = """
 import click
 from clearml import Task
-task = Task.init(auto_resource_monitoring=False)
 
 @click.command()
 @click.option("--lr", type=float, required=True)
 @click.option("--n", type=int, default=1)
 @click.option("--flag/--no-flag", default=False)
-def main(lr, n, flag):
-    print("got", [lr, n, flag])
+@click.option("--sizes", type=int, multiple=True)
+@click.option("--name", default="a b", help="what to call it")
+@click.option("--rate", type=float, default=1.0)
+@click.version_option("1.0")
+def main(lr, n, flag, sizes, name, rate):
+    task = Task.init(auto_resource_monitoring=False)
+    print("got", [lr, n, flag, sizes, name, rate])
     task.get_logger().report_scalar("accuracy", "accuracy", value=lr, iteration=0)
 
-main()
+main(["--rate", "3"])
 """
 
 HYDRA = """
@@ -204,11 +230,25 @@ from clearml import Task
 @hydra.main(version_base=None, config_path="conf", config_name="config")
 def main(config):
     task = Task.init(auto_resource_monitoring=False)
-    print("got", [config.lr, config.net.n, config.flag])
+    print("got", [config.lr, config.net.n, config.flag, list(config.sizes), config.text, config.none])
     task.get_logger().report_scalar("accuracy", "accuracy", value=config.lr, iteration=0)
 
 main()
 """
+
+CONFIG = """
+lr: 1.0
+flag: false
+sizes: [1]
+text: plain
+none: 1
+twice: ${lr}
+net:
+  n: 1
+  opt: {eps: 1e-8, betas: [0.9, 0.99], name: '???'}
+"""
+
+TEXT = "a, [b]: {c}' \\\\"
 
 
 def test_click_and_hydra_get_their_values(
@@ -218,30 +258,61 @@ def test_click_and_hydra_get_their_values(
     clearml_python: Path,
     tmp_path: Path,
 ) -> None:
-    """CML-T1: by the names that ClearML has for them."""
+    """CML-T1: by the names that ClearML has for them, with its versions 2 and 1; what the trial does not name keeps
+    its own value, and is learnt."""
     (tmp_path / "conf").mkdir()
-    (tmp_path / "conf" / "config.yaml").write_text("lr: 1.0\nflag: false\nnet:\n  n: 1\n")
+    (tmp_path / "conf" / "config.yaml").write_text(CONFIG)
     (tmp_path / "with_click.py").write_text(CLICK)
     (tmp_path / "with_hydra.py").write_text(HYDRA)
     experiment = draft(
-        command=f"{clearml_python} ${{script}}",
+        command="${python} ${script}",
         directory=str(tmp_path),
         space_document={
+            "python": {"_type": "choice", "_value": [str(clearml_python), str(python_with("clearml1"))]},
             "script": {"_type": "choice", "_value": ["with_click.py", "with_hydra.py"]},
             "lr": {"_type": "choice", "_value": [0.5]},
             "flag": {"_type": "choice", "_value": [True]},
+            "sizes": {"_type": "choice", "_value": [[7, 8]]},
             "Args/n": {"_type": "choice", "_value": [4]},
             "Hydra/net.n": {"_type": "choice", "_value": [4]},
+            "Hydra/text": {"_type": "choice", "_value": [TEXT]},
+            "Hydra/none": {"_type": "choice", "_value": [None]},
         },
         algorithm="GridSearch",
+        max_trials=4,
         concurrency=2,
     )
     experiment.enqueue(by=alice)
     with working(local, 2):
         to_the_end(experiment)
-    for trial in experiment.trials.all():
-        said = LogPiece.tail(trial.pk).decode()
+    got = {
+        "with_click.py": [0.5, 4, True, (7, 8), "a b", 3.0],
+        "with_hydra.py": [0.5, 4, True, [7, 8], TEXT, None],
+    }
+    learnt = {
+        "with_click.py": {
+            "Args": {
+                "name": {"value": "a b", "type": "str", "description": "what to call it"},
+                "rate": {"value": "3.0", "type": "float"},
+            }
+        },
+        "with_hydra.py": {
+            "Hydra": {
+                "net.opt.eps": {"value": "1e-08", "type": "float"},
+                "net.opt.betas": {"value": "[0.9, 0.99]", "type": "list"},
+                "net.opt.name": {"type": "str"},
+            }
+        },
+    }
+    trials = list(experiment.trials.all())
+    assert len(trials) == 4
+    for trial in trials:
+        said, script = LogPiece.tail(trial.pk).decode(), trial.params["script"]
         assert (trial.state, trial.value) == ("succeeded", 0.5), said
-        assert "got [0.5, 4, True]" in said
+        assert f"got {got[script]}\n" in said
+        assert "trialdeck:" not in said  # nothing was left unmended
+        folder = TrialFolder(local.trials_folder, experiment.public_id, trial.number)
+        told = Told(folder, experiment.public_id, trial.number, trial.params, "accuracy", tmp_path)
+        assert clearml.declared(told) == learnt[script]
     experiment.revision.refresh_from_db()
-    assert "declared" not in experiment.revision.resolved  # their own: not the script's
+    assert experiment.revision.resolved["declared"] in learnt.values()

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,54 @@ def test_an_experiment_that_wants_a_server_is_left_alone(tmp_path: Path) -> None
         assert config.startswith(f'include "{own}"\nsdk {{')
 
 
+def test_only_clearml_is_mended_and_nobodys_site_is_hidden(tmp_path: Path) -> None:
+    """CML-T1: a sitecustomize of somebody else runs as well; a package that is made otherwise is left as it is, and
+    said so; without it, nothing happens."""
+    theirs = tmp_path / "theirs"
+    (theirs / "clearml").mkdir(parents=True)
+    (theirs / "sitecustomize.py").write_text("print('theirs', __name__)")
+    (theirs / "clearml" / "__init__.py").write_text("__version__ = '9.0'\nprint('imported')")
+    env = clearml.prepare(told(tmp_path, environment={"PYTHONPATH": "/nowhere"})) | {
+        "PATH": os.environ["PATH"]
+    }
+    assert env["PYTHONPATH"].startswith("/nowhere:")
+    env["PYTHONPATH"] += f":{theirs}"
+
+    def run(script: str, **more: str) -> tuple[str, str]:
+        done = subprocess.run([sys.executable, "-c", script], env=env | more, capture_output=True, text=True)
+        return done.stdout, done.stderr
+
+    assert run("print(1)") == ("theirs sitecustomize\n1\n", "")
+    out, said = run("import clearml\nprint(clearml.__version__)")
+    assert out == "theirs sitecustomize\nimported\n9.0\n"
+    assert "trialdeck: NaN and infinity are reported as such. Not so with clearml 9.0: ModuleNotFound" in said
+    assert run("import clearml", CLEARML_OFFLINE_MODE="0") == ("theirs sitecustomize\nimported\n", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        ("adam", "adam"),
+        ("db/mysql-8.0", "db/mysql-8.0"),
+        ("", "''"),
+        ("a b", "'a b'"),
+        ("it's", r"'it\'s'"),
+        ("\\'", r"'\\\''"),
+        ("a \\", r"'a \\'"),
+        (64.0, "64"),
+        ([1, "a,b"], '[1, "a,b"]'),
+    ],
+)
+def test_hydra_reads_a_text_within_quotes(value: object, text: str, tmp_path: Path) -> None:
+    """CML-T1: nothing in it is grammar; the other groups have it as it is."""
+    one = told(tmp_path, params={"Hydra/name": value, "Args/name": value})
+    clearml.prepare(one)
+    groups = json.loads(task_of(one).read_text())["hyperparams"]
+    assert groups["Hydra"]["name"]["value"] == text
+    assert groups["Args"]["name"]["value"] == clearml.text_of(value)
+
+
 def test_what_a_script_declares_is_learnt(tmp_path: Path) -> None:
     """CML-T1: what nobody gave it; only what can stand in a search space, and not what is hydra's or the user's."""
     one = told(tmp_path, params={"lr": 0.1})
@@ -206,6 +256,10 @@ def test_what_a_script_declares_is_learnt(tmp_path: Path) -> None:
     task["configuration"]["OmegaConf"] = {"value": "lr: 1"}
     task_of(one).write_text(json.dumps(task))
     assert clearml.declared(one) == {}
+    (one.folder.path / "clearml" / "declared.json").write_text(
+        json.dumps({"Hydra": {"net.n": {"value": "1"}, "lr": {"value": "9"}, "a b": {}}, "Args": 7})
+    )
+    assert clearml.declared(one) == {"Hydra": {"net.n": {"value": "1"}}}
     task["hyperparams"] = {"Own": {f"n{number}": {"value": "1"} for number in range(MAX_DECLARED + 9)}}
     task_of(one).write_text(json.dumps(task))
     assert len(clearml.declared(one)["Own"]) == MAX_DECLARED
@@ -240,6 +294,7 @@ def test_what_was_uploaded_goes_to_the_output_folder(tmp_path: Path) -> None:
         f"{data}/artifacts/mine/mine",
         f"{data}/artifacts/stolen/x",
         f"{data}/metrics/plot.png",
+        "models/net.pt",
     ):
         (session / name).parent.mkdir(parents=True, exist_ok=True)
         (session / name).write_text(name)
@@ -253,5 +308,6 @@ def test_what_was_uploaded_goes_to_the_output_folder(tmp_path: Path) -> None:
     assert left == {
         "artifacts/facts/facts.json": f"{data}/artifacts/facts/facts.json",
         "artifacts/mine/mine": "my own",
+        "models/net.pt": "models/net.pt",
     }
     assert not (tmp_path / "x").exists()

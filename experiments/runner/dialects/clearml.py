@@ -28,8 +28,11 @@ MAX_TASK = 16 << 20
 MAX_DECLARED = 200
 MAX_VALUE = 200  # characters
 CONFIG = "sdk { development { report_use_subprocess: false } }\n"
+SITE = Path(__file__).with_name("clearml_site")  # what runs in the trial's own Python, before the script
 SINGLE = -(1 << 31)  # the iteration of report_single_value
 _OWN = ":monitor:"  # what it measures of the machine by itself
+_HYDRA = "_allow_omegaconf_edit_"  # in the task of a script that uses it
+_PLAIN_IN_HYDRA = re.compile(r"[\w\-+./@%]+")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*/[A-Za-z0-9_.\-/]+")
 
 
@@ -45,8 +48,15 @@ def prepare(told: Told) -> dict[str, str]:
         told.trial_id, params=told.params, hyperparameters=told.hyperparameters, objects=told.objects
     )
     (session / "task.json").write_text(json.dumps(task), "utf-8")
+    # Without it, datasets find their folder not writable.
+    (session / "data").mkdir(exist_ok=True)
     (_room(told) / "clearml.conf").write_text(_config(told), "utf-8")
-    return variables(str(_room(told)), told.trial_id)
+    (_room(told) / SITE.name).mkdir(exist_ok=True)
+    for path in SITE.glob("*.py"):
+        (_room(told) / SITE.name / path.name).write_text(path.read_text("utf-8"), "utf-8")
+    own = told.environment.get("PYTHONPATH")
+    site = f"{_room(told)}/{SITE.name}"
+    return variables(str(_room(told)), told.trial_id) | {"PYTHONPATH": f"{own}:{site}" if own else site}
 
 
 def variables(room: str, trial_id: str) -> dict[str, str]:
@@ -77,11 +87,12 @@ def task_of(
         "configuration": {
             name: {"name": name, "type": "dictionary", "value": text} for name, text in objects.items()
         },
-        # Artifacts are refused where these are missing.
+        # Artifacts, labels and models are refused where these are missing.
         "output": {},
-        "execution": {"artifacts": []},
+        "execution": {"artifacts": [], "model_labels": {}},
         "script": {},
-        "models": {},
+        "models": {"input": [], "output": []},
+        "last_metrics": {},
     }
 
 
@@ -96,38 +107,52 @@ def listen(told: Told) -> "ScalarReader":
 
 def declared(told: Told) -> dict[str, dict[str, dict[str, str]]]:
     """The parameters that the script has and that nobody gave it, {group: {name: {value, type, description}}}, as it
-    left them in its task. Empty for scripts that do not use ClearML."""
-    try:
-        task = json.loads(read_regular(_session(told) / "task.json", most=MAX_TASK))
-        groups, is_hydra = task["hyperparams"], "OmegaConf" in task.get("configuration", {})
-        found: dict[str, dict[str, dict[str, str]]] = {}
-        given, count = _overrides(told.params, told.hyperparameters), 0
-        for group, parameters in groups.items():
-            # With hydra the arguments are hydra's own; properties are user properties.
-            if group == "properties" or (is_hydra and group in ("Args", "Hydra")):
-                continue
-            for name, traits in parameters.items():
-                if name in given.get(group, ()) or not _is_parameter(f"{group}/{name}"):
-                    continue
-                count += 1
-                if count > MAX_DECLARED:
-                    return found
-                kept = {trait: _short(traits.get(trait)) for trait in ("value", "type", "description")}
-                found.setdefault(group, {})[name] = {trait: text for trait, text in kept.items() if text}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return {}
+    left them in its task, or as click and hydra had them. Empty for scripts that do not use ClearML."""
+    given = _overrides(told.params, told.hyperparameters)
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    count = 0
+    for group, name, traits in _seen(told):
+        if name in given.get(group, ()) or not _is_parameter(f"{group}/{name}"):
+            continue
+        kept = {trait: _short(traits.get(trait)) for trait in ("value", "type", "description")}
+        found.setdefault(group, {})[name] = {trait: text for trait, text in kept.items() if text}
+        count += 1
+        if count >= MAX_DECLARED:
+            break
     return found
+
+
+def _seen(told: Told) -> list[tuple[str, str, dict]]:
+    """(group, name, traits) of every parameter that the script left behind."""
+    seen = []
+    for path in (_session(told) / "task.json", _room(told) / "declared.json"):
+        try:
+            left = json.loads(read_regular(path, most=MAX_TASK))
+            is_task = "hyperparams" in left
+            # With hydra the arguments are hydra's own; properties are user properties.
+            is_hydra = is_task and (
+                "OmegaConf" in left["configuration"] or _HYDRA in left["hyperparams"].get("Hydra", ())
+            )
+            passed = ("properties", "Args", "Hydra") if is_hydra else ("properties",)
+            for group, parameters in (left["hyperparams"] if is_task else left).items():
+                if group not in passed:
+                    seen += [(group, name, {**traits}) for name, traits in parameters.items()]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue
+    return seen
 
 
 def bring(told: Told) -> None:
     """What the script uploaded, which offline is a copy in the package's folder, goes to its output folder, as
-    `artifacts/<name>/…`. What it left there itself stays."""
-    data, output = _session(told) / "data", told.folder.output
+    `artifacts/<name>/…` and `models/<file>`. What it left there itself stays."""
+    session, output = _session(told), told.folder.output
     try:
-        for path in _files(data):
-            parts = path.relative_to(data).parts
+        for path in _files(session / "data"):
+            parts = path.relative_to(session / "data").parts
             if "artifacts" in parts:
                 _move(path, output, parts[parts.index("artifacts") :])
+        for path in _files(session / "models"):
+            _move(path, output, path.relative_to(session).parts)
     except OSError:
         return  # what the worker may not read
 
@@ -226,7 +251,8 @@ def _overrides(
         group, slash, name = whole.partition("/")
         for each in (group,) if slash else PLAIN:
             key = name if slash else whole
-            overriding = {"section": each, "name": key, "value": text_of(value)}
+            text = hydra_text_of(value) if each == "Hydra" else text_of(value)
+            overriding = {"section": each, "name": key, "value": text}
             groups.setdefault(each, {})[key] = {**groups.get(each, {}).get(key, {}), **overriding}
     return groups
 
@@ -240,6 +266,17 @@ def text_of(value: object) -> str:
     if isinstance(value, (bool, int, float)):
         return repr(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def hydra_text_of(value: object) -> str:
+    """As hydra's command line reads it: commas, brackets and blanks in a text within quotes."""
+    if value is None:
+        return "null"
+    if not isinstance(value, str) or _PLAIN_IN_HYDRA.fullmatch(value):
+        return text_of(value)
+    # Backslashes are themselves, but for those before a quote.
+    inside = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
+    return f"'{inside}'"
 
 
 def _config(told: Told) -> str:
