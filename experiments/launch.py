@@ -27,6 +27,7 @@ from experiments.models import (
     Experiment,
     ExperimentState,
     Failure,
+    Free,
     LogPiece,
     Outcome,
     Point,
@@ -36,9 +37,10 @@ from experiments.models import (
     status,
 )
 from experiments.run import SHUTDOWN_GRACE_S, Run
+from experiments.runner import cgroup
 from experiments.runner.container import Engine
 from experiments.runner.machine import Machine
-from experiments.runner.process import Keeper, LaunchError, sweep
+from experiments.runner.process import Keeper, LaunchError, is_alive, sweep
 from experiments.setup import Shelf
 
 logger = logging.getLogger(__name__)
@@ -67,11 +69,17 @@ class LocalWorker:
         container: str = "",
         image: str = "",
         gpus: Sequence[int] = (),
+        cores: Sequence[int] | None = None,
+        memory_mib: int | None = None,
     ) -> None:
+        """`gpus`, `cores` and memory are given to trials that ask for some; None: all that this process may use."""
         self.name, self.queues, self.slots, self.lease_s = name, queues, slots, lease_s
         self.gpus = list(gpus)
-        self._held_gpus: dict[int, list[int]] = {}  # by trial
+        self.cores = sorted(os.sched_getaffinity(0)) if cores is None else list(cores)
+        self.memory_mib = cgroup.memory_mib() if memory_mib is None else memory_mib
+        self._holding: dict[int, Trial] = {}  # who has devices, cores, memory
         self._taking = threading.Lock()  # two slots must not give the same device away
+        self.home: cgroup.Home | None = None  # where memory is limited
         self.folder = data / "workers" / _file_name(name)
         self.trials_folder = data / "trials"
         self.outbox = self.folder / "outbox"
@@ -110,6 +118,7 @@ class LocalWorker:
         if swept:
             logger.warning("Ended %s processes that the former worker left: %s", len(swept), swept)
         self._sweep_containers()
+        self._settle_cgroup()
         self._deliver_outbox()
         if host := Worker.lives_elsewhere(self.name, host=socket.gethostname()):
             raise Taken(f"A worker named {self.name} runs on {host}. Give this one another --name.")
@@ -157,6 +166,23 @@ class LocalWorker:
         if left := self.shelf.engine.sweep():
             logger.warning("Removed %s containers that the former worker left", len(left))
 
+    def _settle_cgroup(self) -> None:
+        """In containers the engine limits memory."""
+        if self.shelf.engine:
+            return
+        try:
+            self.home = cgroup.Home.settle(self.installation)
+        except cgroup.CgroupError as why:
+            logger.info("Memory is not limited here, only reserved: %s", why)
+            return
+        if left := self.home.sweep(is_alive=is_alive):
+            logger.warning("Removed %s control groups that the former worker left", len(left))
+
+    @property
+    def limits_memory_by(self) -> str:
+        """What ends a trial that uses more than its memory, in words; empty: nothing does."""
+        return self.shelf.engine.program if self.shelf.engine else self.home.said if self.home else ""
+
     def _register(self) -> Worker:
         return Worker.register(
             self.name,
@@ -167,6 +193,9 @@ class LocalWorker:
             lease_s=self.lease_s,
             container=self.shelf.engine.program if self.shelf.engine else "",
             gpus=self.gpus,
+            cores=self.cores,
+            memory_mib=self.memory_mib,
+            limits_memory_by=self.limits_memory_by,
         )
 
     def _take_back_claims(self) -> None:
@@ -183,6 +212,8 @@ class LocalWorker:
             if self._keeper is None or not self._keeper.alive:
                 if self._keeper is not None:
                     sweep(installation=self.installation)
+                    if self.home:
+                        self.home.sweep(is_alive=is_alive)
                 self._keeper = Keeper(installation=self.installation)
                 self._keeper.start()
             return self._keeper
@@ -200,16 +231,22 @@ class LocalWorker:
                 is_free = self.busy + self.out_of_service <= self.slots
 
     def _take(self) -> Trial | None:
-        """The next trial, with devices of its own."""
+        """The next trial, with what is its own."""
         with self._taking:
-            trial = Trial.take(self.row, self.queues, gpus=self._free_gpus())
+            trial = Trial.take(self.row, self.queues, free=self._free())
             if trial:
-                self._held_gpus[trial.pk] = trial.gpus
+                self._holding[trial.pk] = trial
             return trial
 
-    def _free_gpus(self) -> list[int]:
-        held = {gpu for gpus in list(self._held_gpus.values()) for gpu in gpus}
-        return [gpu for gpu in self.gpus if gpu not in held]
+    def _free(self) -> Free:
+        holding = list(self._holding.values())
+        gpus = {gpu for trial in holding for gpu in trial.gpus}
+        cores = {core for trial in holding for core in trial.cores}
+        return Free(
+            gpus=[gpu for gpu in self.gpus if gpu not in gpus],
+            cores=[core for core in self.cores if core not in cores],
+            memory_mib=self.memory_mib - sum(trial.memory_mib or 0 for trial in holding),
+        )
 
     @contextmanager
     def _slot(self) -> Iterator[bool]:
@@ -237,7 +274,7 @@ class LocalWorker:
             self.out_of_service += 1
             logger.error("Trial %s left processes that cannot be killed: %s", trial, outcome.survivors)
         else:
-            self._held_gpus.pop(trial.pk, None)  # what cannot be killed keeps its devices
+            self._holding.pop(trial.pk, None)  # what cannot be killed keeps its devices
         self._deliver(trial, outcome)
         self.collector.settled(trial)
         if run.ruin:
@@ -321,7 +358,7 @@ class LocalWorker:
 
     def _sees_work(self) -> bool:
         return (
-            Experiment.objects.claimable(gpus=len(self._free_gpus()))
+            Experiment.objects.claimable(free=self._free().amount)
             .filter(queue__name__in=self.queues)
             .exists()
         )

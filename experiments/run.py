@@ -30,18 +30,20 @@ from experiments.models import (
 )
 from experiments.models.log import PIECE_BYTES
 from experiments.models.metric import MAX_POINTS
+from experiments.runner import cgroup, configuration, container
 from experiments.runner import command as commands
-from experiments.runner import configuration, container
 from experiments.runner import outcome as outcomes
 from experiments.runner.container import ContainerError
 from experiments.runner.dialects import clearml, native, nni
 from experiments.runner.dialects.reader import Reader
 from experiments.runner.dialects.told import Told
 from experiments.runner.folder import TrialFolder, environment
+from experiments.runner.keeper import remove_cgroup
 from experiments.runner.log import LogReader, plain
 from experiments.runner.pattern import PatternReader, read_json_metric
-from experiments.runner.process import Exit, KeeperGone, LaunchError, Process, sweep
+from experiments.runner.process import Exit, Keeper, KeeperGone, LaunchError, Process, sweep
 from experiments.runner.report import Report
+from experiments.runner.size import in_words
 from experiments.runner.tool import Cancelled
 from experiments.setup import Place, Setup, SetupFailed
 
@@ -78,6 +80,7 @@ class Run:
         self._piece: LogPiece | None = None
         self._stop_grace: float | None = None
         self._has_ended = False
+        self._is_container_oom = False
         self.ruin = ""  # why the experiment itself cannot go on
         self._odd: list[str] = []  # what else is to be noted
         self._told: list[str] = []  # of the notes that are in the database
@@ -132,28 +135,48 @@ class Run:
 
     def _run(self, setup: Setup, place: Place) -> Outcome:
         argv, env = self.prepare(setup, place)
+        keeper = self.worker.keeper()
+        group = self._cgroup(keeper)
         engine = setup.shelf.engine
+        limited_by = self.worker.limits_memory_by if group or (engine and self.trial.memory_mib) else ""
         try:
-            self.process = self.worker.keeper().launch(
+            self.process = keeper.launch(
                 key=str(self.trial),
                 argv=argv,
                 cwd=place.cwd,
                 env=env,
                 log=self.folder.log,
                 last=engine.removal(setup.container) if engine else (),
+                cores=() if engine else self.trial.cores,  # the engine was told
+                cgroup=group,
             )
             self.began = time.monotonic()
             if self._stop_grace is not None:
                 self.process.stop(self._stop_grace)
-            self.retrying(lambda: self.trial.begun(pid=self.process.pid))
+            self.retrying(lambda: self.trial.begun(pid=self.process.pid, memory_limited_by=limited_by))
             ended = self.process.wait()
+            if engine and ended.code:
+                self._is_container_oom = engine.was_out_of_memory(setup.container)
         finally:
             self._remove_container(setup)
+            if group and self.process is None:
+                remove_cgroup(str(group))
         clearml.bring(self._spoken)
         self._odd += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
         self._drain()
         self._learn(place)
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was away.")
+
+    def _cgroup(self, keeper: Keeper) -> Path | None:
+        """The control group that limits its memory, where it has a limit and the worker can."""
+        limit, home = self.trial.memory_mib, self.worker.home
+        if not limit or home is None:
+            return None
+        try:
+            return home.make(f"{keeper.mark}-{self.trial}-{self.trial.claim}", memory_mib=limit)
+        except cgroup.CgroupError as why:
+            self._odd.append(_sentence(f"its memory was not limited: {why}"))
+            return None
 
     def _learn(self, place: Place) -> None:
         """What else the script could be given, and what a container's packages are, from the first run that tells."""
@@ -296,7 +319,15 @@ class Run:
         if ended.code and self._is_unprepared():
             said = container.reason(plain(tail)) or "The container did not start."
             return Outcome(value=value, failure=Failure.SETUP, detail=outcomes.one_line(said), **facts)
-        failure = outcomes.judge(ended, stopped=False, timed_out=False, log_tail=tail) or metric_failure
+        failure = outcomes.judge(
+            ended,
+            stopped=False,
+            timed_out=False,
+            log_tail=tail,
+            memory=in_words(self.trial.memory_mib) if self.trial.memory_mib else "",
+            container_oom=self._is_container_oom,
+        )
+        failure = failure or metric_failure
         if failure:
             return Outcome(value=value, failure=failure.kind, detail=failure.detail, **facts)
         return Outcome(value=value, **facts)

@@ -306,6 +306,8 @@ class Setup:
             arguments=settings.image_arguments,
             setup="\n".join(setup),
             gpus=self.trial.gpus,
+            cores=self.trial.cores,
+            memory_mib=self.trial.memory_mib,
         )
 
     @property

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from django.db.models import Count
 
-from experiments.models import Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
+from experiments.models import Amount, Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
 
 
 class Kind(StrEnum):
@@ -21,10 +21,10 @@ class Kind(StrEnum):
     QUEUE_PAUSED = "queue_paused"
     UNSERVED = "unserved"
     DRAINING = "draining"
-    NO_DEVICES = "no_devices"  # no worker has so many GPUs
+    NO_DEVICES = "no_devices"  # no worker has so many GPUs, cores or so much memory
     SHARE = "share"
     BUSY = "busy"
-    DEVICES = "devices"  # enough GPUs, but others use them
+    DEVICES = "devices"  # there is enough of them, but others use it
     PROPOSING = "proposing"
     LINE = "line"  # others stand before it
     SOON = "soon"  # nothing holds it
@@ -104,17 +104,28 @@ class Compute:
         return sum(self.busy.get(worker.pk, 0) for worker in workers), sum(one.slots for one in workers)
 
     @cached_property
-    def _gpus_in_use(self) -> dict[int, int]:
-        """Devices in the hands of trials, by worker."""
-        used: dict[int, int] = {}
+    def _in_use(self) -> dict[int, Amount]:
+        """What trials have for themselves, by worker."""
+        used: dict[int, Amount] = {}
         held = Trial.objects.filter(worker__in=self.workers, state__in=status.TRIAL_ALIVE)
-        for worker, gpus in held.order_by().values_list("worker", "gpus"):
-            used[worker] = used.get(worker, 0) + len(gpus)
+        for worker, gpus, cores, mib in held.order_by().values_list("worker", "gpus", "cores", "memory_mib"):
+            used[worker] = used.get(worker, Amount()).plus(Amount(len(gpus), len(cores), mib or 0))
         return used
 
-    def free_gpus(self, worker: Worker) -> int:
-        """How many of its devices no trial has."""
-        return len(worker.gpus) - self._gpus_in_use.get(worker.pk, 0)
+    def free(self, worker: Worker) -> Amount:
+        """How much of what it gives to trials none has."""
+        return worker.amount.minus(self._in_use.get(worker.pk, Amount()))
+
+    def cannot_fit(self, needed: Amount, queue: Queue) -> str:
+        """What no worker of this queue has, in words; empty when one has enough, or nobody serves it."""
+        all_ = [worker.amount for worker in self.serving(queue)]
+        if not all_ or any(needed.fits(amount) for amount in all_):
+            return ""
+        beyond = needed.beyond(all_)
+        if beyond == Amount():  # each has enough of one, none of all
+            return f"{needed.said} together"
+        options = [f"--{name.removesuffix('_mib')}" for name, more in beyond._asdict().items() if more]
+        return f"{beyond.said} ({', '.join(options)})"
 
     def before(self, experiment: Experiment) -> int:
         """How many experiments that could start a trial stand before it in its line."""
@@ -157,15 +168,14 @@ class Compute:
                 else f"all {len(draining):,} workers of the queue {queue} are"
             )
             return Hold(Kind.DRAINING, f"{who} draining")
-        needed = experiment.gpus or 0
-        if needed and max(len(worker.gpus) for worker in serving) < needed:
-            return Hold(
-                Kind.NO_DEVICES, f"no worker of the queue {queue} has {_some(needed, 'GPU')} (--gpus)"
-            )
+        needed = Amount.needed_by(experiment)
+        if lacking := self.cannot_fit(needed, queue):
+            return Hold(Kind.NO_DEVICES, f"no worker of the queue {queue} has {lacking}")
         if share := self._share(queue, experiment.alive_count, experiment.creator_id):
             return Hold(Kind.SHARE, share)
-        if needed and max(self.free_gpus(worker) for worker in serving) < needed:
-            return Hold(Kind.DEVICES, f"its trials need {_some(needed, 'GPU')}, and others use them")
+        if any(needed) and not any(needed.fits(self.free(worker)) for worker in serving):
+            them = "it" if needed == Amount(memory_mib=needed.memory_mib) else "them"
+            return Hold(Kind.DEVICES, f"its trials need {needed.said}, and others use {them}")
         busy, slots = self.slots(serving)
         if busy < slots:
             return None

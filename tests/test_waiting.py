@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from experiments.models import Experiment, Queue, Trial, User, Worker
+from experiments.models import Experiment, Free, Queue, Trial, User, Worker
 from experiments.waiting import Compute, Kind, hold, hold_of_trial
 from tests.cast import look_at
 
@@ -45,12 +45,12 @@ def test_devices_that_nobody_has_or_that_others_use_are_named(
     said = "no worker of the queue default has 2 GPUs (--gpus)"
     assert held(experiment) == (Kind.NO_DEVICES, said)
     Worker.objects.update(gpus=[0, 1, 3], slots=8)
-    first = Trial.take(worker, ["default"], gpus=[0, 1, 3])
+    first = Trial.take(worker, ["default"], free=Free(gpus=[0, 1, 3]))
     assert first.gpus == [0, 1]
-    assert Trial.take(worker, ["default"], gpus=[3]) is None
+    assert Trial.take(worker, ["default"], free=Free(gpus=[3])) is None
     assert held(experiment) == (Kind.DEVICES, "its trials need 2 GPUs, and others use them")
     other = pending("second")
-    assert Trial.take(worker, ["default"], gpus=[3]).experiment == other
+    assert Trial.take(worker, ["default"], free=Free(gpus=[3])).experiment == other
 
 
 def test_each_thing_that_can_hold_it_is_named(

@@ -56,6 +56,12 @@ class TrialOut(BaseModel):
     duration_s: float | None
     exit_code: int | None
     signal: int | None
+    gpus: list[int] = Field(description="The devices of its own, by number.")
+    cores: list[int] = Field(description="The cores of its own; empty: all of its worker's.")
+    memory_mib: int | None = Field(description="MiB reserved for it.")
+    memory_limited_by: str | None = Field(
+        description="What ends it when it uses more, such as `cgroup v2`; null: nothing does."
+    )
     peak_memory: int | None = Field(description="Bytes.")
     cpu_s: float | None
     gone_after_s: float | None = Field(description="From the stop until its whole process tree was gone.")
@@ -114,6 +120,10 @@ def told_of(request: HttpRequest, trial: Trial) -> dict[str, Any]:
         "duration_s": trial.duration_s,
         "exit_code": trial.exit_code,
         "signal": trial.signal,
+        "gpus": trial.gpus,
+        "cores": trial.cores,
+        "memory_mib": trial.memory_mib,
+        "memory_limited_by": trial.memory_limited_by or None,
         "peak_memory": trial.peak_memory,
         "cpu_s": trial.cpu_s,
         "gone_after_s": trial.gone_after_s,

@@ -29,6 +29,12 @@ class WorkerOut(BaseModel):
     queues: list[str] = Field(description="In the order in which it looks through them.")
     slots: int
     running: int = Field(description="Slots in use.")
+    gpus: list[int] = Field(description="The devices that it gives to trials, by number.")
+    cores: list[int] = Field(description="The cores that it gives to trials, by number.")
+    memory_mib: int = Field(description="MiB that it gives to trials.")
+    limits_memory_by: str | None = Field(
+        description="What ends a trial that uses more than its memory, such as `cgroup v2`; null: nothing does."
+    )
     is_draining: bool = Field(description="It takes no new trials.")
     heard_at: datetime
     age_s: float = Field(description="Since its last heartbeat.")
@@ -95,6 +101,10 @@ def _told(row: Worker, held: dict[int, int]) -> dict[str, Any]:
         "queues": row.queues,
         "slots": row.slots,
         "running": held.get(row.pk, 0),
+        "gpus": row.gpus,
+        "cores": row.cores,
+        "memory_mib": row.memory_mib,
+        "limits_memory_by": row.limits_memory_by or None,
         "is_draining": row.is_draining,
         "heard_at": time_of(row.heard_at),
         "age_s": max(0.0, (timezone.now() - row.heard_at).total_seconds()),

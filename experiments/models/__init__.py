@@ -7,6 +7,7 @@ from .experiment import Experiment
 from .lease import Lease
 from .log import LogPiece
 from .metric import Point
+from .needs import Amount, Free
 from .people import Member, Role, SignInLink, User, Workspace
 from .project import Project
 from .queue import Queue
@@ -21,6 +22,7 @@ from .warm_results import WarmResults
 from .worker import Worker
 
 __all__ = [
+    "Amount",
     "Answer",
     "Artifact",
     "ComputeEvent",
@@ -29,6 +31,7 @@ __all__ = [
     "ExperimentState",
     "Failure",
     "Forbidden",
+    "Free",
     "Invalid",
     "Lease",
     "Keeping",

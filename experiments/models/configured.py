@@ -124,6 +124,8 @@ class Configured:
             "concurrency",
             "max_trial_duration_s",
             "gpus",
+            "cores",
+            "memory_mib",
         ):
             setattr(self, name, getattr(settings, name))
 

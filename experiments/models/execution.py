@@ -21,6 +21,8 @@ PACKAGES_FROM = {
 }
 LITERAL = "script.py"  # what a text without a repository is called where it is run
 MOST_GPUS = 64
+MOST_CORES = 1024
+LEAST_MIB, MOST_MIB = 16, 64 << 20  # of memory: less is no process, more no machine
 MAX_GROUPS, MAX_KEYS = 50, 1000
 MAX_TEXT = 1_000_000
 MAX_PROPERTY = 10_000
@@ -60,6 +62,8 @@ class Execution:
     objects: dict[str, str] = field(default_factory=dict)
     input_model: str = ""
     gpus: int | None = None  # devices of its own for each trial; None: not managed, 0: it sees none
+    cores: int | None = None  # of its own for each trial; None: it shares all of the worker's
+    memory_mib: int | None = None  # for each trial, in MiB; None: neither reserved nor limited
 
     @property
     def has_code(self) -> bool:
@@ -91,6 +95,8 @@ class ExecutionChecks:
             "objects": self.objects(),
             "input_model": self.text("input_model", limit=64, line=True),
             "gpus": self.whole("gpus", default=None, low=0, high=MOST_GPUS, empty=None),
+            "cores": self.whole("cores", default=None, low=1, high=MOST_CORES, empty=None),
+            "memory_mib": self.whole("memory_mib", default=None, low=LEAST_MIB, high=MOST_MIB, empty=None),
         }
         if values["repository"] and (said := sources.check_repository(values["repository"])):
             self.fault("repository", said)

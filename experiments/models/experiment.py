@@ -23,6 +23,7 @@ from .event import Event
 from .exact import ExactJSONField
 from .life import Life
 from .line import InLine
+from .needs import Amount
 from .people import Member, Role, User, Workspace
 from .project import Project
 from .proposing import Proposing
@@ -63,17 +64,19 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
         """Those that the conductor looks after."""
         return self.filter(state__in=status.ACTIVE)
 
-    def claimable(self, *, gpus: int | None = None) -> ExperimentQuerySet:
+    def claimable(self, *, free: Amount | None = None) -> ExperimentQuerySet:
         """Those of which a worker may take a waiting trial now, in the order of their queue.
 
-        `gpus`: the devices that it has free; None: whatever an experiment needs.
+        `free`: what it can give to a trial; None: whatever an experiment needs.
         """
         alive = F("running_count") + F("stopping_count")
         line = Experiment.everything.filter(state__in=status.ACTIVE, queue=OuterRef("queue"))
         theirs = line.filter(creator=OuterRef("creator")).order_by().values("creator")
         used = Coalesce(Subquery(theirs.annotate(used=Sum(alive)).values("used")), 0)
-        fitting = self if gpus is None else self.filter(Q(gpus=None) | Q(gpus__lte=gpus))
-        return fitting.filter(
+        needs = free._asdict().items() if free else ()
+        fitting = [Q(**{name: None}) | Q(**{f"{name}__lte": most}) for name, most in needs]
+        return self.filter(
+            *fitting,
             Q(queue__slots_per_experiment=None) | Q(queue__slots_per_experiment__gt=alive),
             Q(queue__slots_per_person=None) | Q(queue__slots_per_person__gt=used),
             state__in=(ExperimentState.PENDING, ExperimentState.RUNNING),
@@ -132,6 +135,8 @@ class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
     concurrency = models.IntegerField()
     max_trial_duration_s = models.FloatField(null=True)
     gpus = models.IntegerField(null=True)
+    cores = models.IntegerField(null=True)
+    memory_mib = models.IntegerField(null=True)
 
     # Kept up to date on write, so that no page counts trials.
     waiting_count = models.IntegerField(default=0)
@@ -328,6 +333,8 @@ TURN_FIELDS = [
     "concurrency",
     "max_trial_duration_s",
     "gpus",
+    "cores",
+    "memory_mib",
     "waiting_count",
     "running_count",
     "stopping_count",

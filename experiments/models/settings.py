@@ -276,6 +276,7 @@ class Checker(GivenChecks, ExecutionChecks):
         self, name: str, *, default: int | None, low: int, high: int, empty: int | None = 0
     ) -> int | None:
         value = self.document.get(name, default)
+        unit = " MiB" if name.endswith("_mib") else ""
         if value is None and empty is None:
             return None
         if isinstance(value, float) and value.is_integer():
@@ -283,9 +284,9 @@ class Checker(GivenChecks, ExecutionChecks):
         if isinstance(value, bool) or not isinstance(value, int):
             self.fault(name, "This must be a whole number.")
         elif value < low:
-            self.fault(name, f"This must be at least {low:,}.")
+            self.fault(name, f"This must be at least {low:,}{unit}.")
         elif value > high:
-            self.fault(name, f"This must be at most {high:,}.")
+            self.fault(name, f"This must be at most {high:,}{unit}.")
         else:
             return value
         return default

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,7 @@ from . import status
 from .event import Event
 from .exact import ExactJSONField
 from .experiment import Experiment
+from .needs import NOTHING, Amount, Free
 from .people import User
 from .revision import Revision
 from .settings import Invalid
@@ -118,6 +119,9 @@ class Trial(models.Model):
     claim = models.IntegerField(default=0)
     pid = models.IntegerField(null=True)
     gpus = models.JSONField(default=list)  # the devices that are its own
+    cores = models.JSONField(default=list)  # likewise
+    memory_mib = models.IntegerField(null=True)  # reserved for it
+    memory_limited_by = models.CharField(max_length=16, blank=True)  # empty: only reserved
 
     value = models.FloatField(null=True)
     last_value = models.FloatField(null=True)  # of the objective, so far
@@ -313,31 +317,29 @@ class Trial(models.Model):
     # --- claimed -----------------------------------------------------------------------------------------
 
     @classmethod
-    def take(cls, worker: Worker, queue_names: list[str], *, gpus: Sequence[int] = ()) -> Trial | None:
+    def take(cls, worker: Worker, queue_names: list[str], *, free: Free = NOTHING) -> Trial | None:
         """The next waiting trial for a slot of `worker`, claimed; None when there is nothing to do.
 
-        Looks through the queues in their order, by queue position, then trial number. `gpus` are the worker's free
-        devices: a trial that needs more waits, and others go before it.
+        Looks through the queues in their order, by queue position, then trial number. `free` is what the worker has
+        to give: a trial that needs more waits, and others go before it.
         """
         for name in queue_names:
             refused: set[int] = set()
             while (
-                candidate := Experiment.objects.claimable(gpus=len(gpus))
+                candidate := Experiment.objects.claimable(free=free.amount)
                 .filter(queue__name=name)
                 .exclude(pk__in=refused)
                 .select_related("queue")
                 .first()
             ):
-                trial = cls._take_from(candidate, worker, name, gpus)
+                trial = cls._take_from(candidate, worker, name, free)
                 if trial:
                     return trial
                 refused.add(candidate.pk)
         return None
 
     @classmethod
-    def _take_from(
-        cls, experiment: Experiment, worker: Worker, queue_name: str, gpus: Sequence[int]
-    ) -> Trial | None:
+    def _take_from(cls, experiment: Experiment, worker: Worker, queue_name: str, free: Free) -> Trial | None:
         queue = experiment.queue
         try:
             with experiment.turn():
@@ -350,8 +352,8 @@ class Trial(models.Model):
                 trial = experiment.trials.filter(state=TrialState.WAITING).order_by("number").first()
                 if not (still and serves and trial):
                     return None
-                needed = trial.revision.settings.gpus or 0
-                if needed > len(gpus):  # a rerun by a revision that asked for more
+                needed = Amount.needed_by(trial.revision.settings)
+                if not needed.fits(free.amount):  # a rerun by a revision that asked for more
                     return None
                 if experiment.state == ExperimentState.PENDING:
                     experiment.move(ExperimentState.RUNNING, because=f"worker {worker} took #{trial.number}")
@@ -363,16 +365,18 @@ class Trial(models.Model):
                     worker=worker,
                     boot=worker.boot,
                     claim=trial.claim + 1,
-                    gpus=list(gpus[:needed]),
+                    gpus=list(free.gpus[: needed.gpus]),
+                    cores=list(free.cores[: needed.cores]),
+                    memory_mib=needed.memory_mib or None,
                 )
                 return trial
         except Refused:  # it went to the trash between the look and the turn
             return None
 
-    def begun(self, *, pid: int) -> None:
+    def begun(self, *, pid: int, memory_limited_by: str = "") -> None:
         """The worker started its process."""
         Trial.objects.filter(pk=self.pk, claim=self.claim, state__in=status.TRIAL_ALIVE).update(
-            pid=pid, version=F("version") + 1
+            pid=pid, memory_limited_by=memory_limited_by, version=F("version") + 1
         )
 
     def logged(self, size: int) -> None:

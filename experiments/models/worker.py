@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from . import status
 from .event import ComputeEvent, Event
+from .needs import Amount
 from .people import User
 from .status import Refused
 
@@ -41,6 +42,11 @@ class Worker(models.Model):
     lease_s = models.FloatField(default=15)
     container = models.CharField(max_length=16, blank=True)  # docker or podman: it runs every trial in one
     gpus = models.JSONField(default=list)  # numbers of the devices that it gives to trials
+    cores = models.JSONField(default=list)  # numbers of the cores, likewise
+    memory_mib = models.IntegerField(default=0)  # that it gives to trials
+    limits_memory_by = models.CharField(
+        max_length=16, blank=True
+    )  # "cgroup v2", "docker"; empty: nothing does
     beat = models.BigIntegerField(default=0)
     is_draining = models.BooleanField(default=False)
     started_at = models.DateTimeField(default=timezone.now)
@@ -69,6 +75,9 @@ class Worker(models.Model):
         lease_s: float,
         container: str = "",
         gpus: Sequence[int] = (),
+        cores: Sequence[int] = (),
+        memory_mib: int = 0,
+        limits_memory_by: str = "",
     ) -> Worker:
         """The row of a worker that starts now. Its former self's boot ends here: nothing of it is accepted."""
         with transaction.atomic():
@@ -83,6 +92,9 @@ class Worker(models.Model):
                     "lease_s": lease_s,
                     "container": container,
                     "gpus": list(gpus),
+                    "cores": list(cores),
+                    "memory_mib": memory_mib,
+                    "limits_memory_by": limits_memory_by,
                     "beat": 0,
                     "started_at": timezone.now(),
                     "heard_at": timezone.now(),
@@ -91,6 +103,11 @@ class Worker(models.Model):
                 },
             )
         return worker
+
+    @property
+    def amount(self) -> Amount:
+        """What it has to give to trials."""
+        return Amount(len(self.gpus), len(self.cores), self.memory_mib)
 
     @classmethod
     def lives_elsewhere(cls, name: str, *, host: str) -> str:

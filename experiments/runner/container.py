@@ -39,7 +39,7 @@ class Job:
     """What shall run in a container. `mounts` are folders at the same path inside; True: writable.
 
     `env` are the variables of the trial: their values never stand on the command line, where everybody could read
-    them. `gpus` are device numbers.
+    them. `gpus` and `cores` are numbers of devices and cores; `memory_mib` limits memory (None: not here).
     """
 
     name: str
@@ -53,6 +53,8 @@ class Job:
     arguments: str = ""
     setup: str = ""
     gpus: Collection[int] = ()
+    cores: Collection[int] = ()
+    memory_mib: int | None = None
 
 
 class Engine:
@@ -86,6 +88,8 @@ class Engine:
             "--workdir", str(job.cwd),
             *self._user(given),
             *self._gpus(job.gpus),
+            *(["--cpuset-cpus", ",".join(map(str, job.cores))] if job.cores else []),
+            *(["--memory", f"{job.memory_mib}m", "--memory-swap", f"{job.memory_mib}m"] if job.memory_mib else []),
         ]  # fmt: skip
         for folder, is_writable in job.mounts.items():
             own += ["--volume", f"{folder}:{folder}{'' if is_writable else ':ro'}"]
@@ -96,6 +100,14 @@ class Engine:
     def environment(self, job: Job, *, base: Mapping[str, str]) -> dict[str, str]:
         """That of the client: `base` is the worker's own, which the container does not see."""
         return {**base, **{_within(name): value for name, value in job.env.items()}}
+
+    def was_out_of_memory(self, name: str) -> bool:
+        """Whether the kernel killed in this container, which has ended, for its memory."""
+        try:
+            said = self._run(["inspect", "--format", "{{.State.OOMKilled}}", name])
+        except ToolFailed:
+            return False  # it never began, or the engine does not answer: the exit code tells what it can
+        return said.strip() == "true"
 
     def remove(self, name: str) -> None:
         """Ends the container of a trial, if it is still there. Raises `ContainerError` when it would not go."""

@@ -23,6 +23,7 @@ READ_BYTES = 64 << 10  # one read a turn from each process, so that a chatty one
 CLOSE_GRACE_S = 3.0
 GIVE_UP_S = 30.0  # after SIGKILL: who is still there then sits in the kernel, and will not go soon
 LAST_S = 30.0
+NEARLY = 1 << 20  # bytes below its limit, at which a control group counts as full
 LAUNCH_MARK, INSTALLATION_MARK = "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"
 
 
@@ -99,6 +100,36 @@ def send(number: int, pid: int, ticks: int) -> None:
         pass  # gone meanwhile, or not ours to signal: the next look tells
     finally:
         os.close(handle)
+
+
+def out_of_memory(cgroup: str) -> str:
+    """Whether the kernel killed in this control group for memory: "limit" (its own), "machine" (of all), or ""."""
+    if counted(f"{cgroup}/memory.events", r"^oom_kill (\d+)$"):  # version 2
+        return "limit" if counted(f"{cgroup}/memory.events", r"^oom (\d+)$") else "machine"
+    if counted(f"{cgroup}/memory.oom_control", r"^oom_kill (\d+)$"):  # version 1; its failcnt may stay 0
+        used, most = (
+            counted(f"{cgroup}/memory.{name}_in_bytes", r"^(\d+)$") for name in ("max_usage", "limit")
+        )
+        return "limit" if used + NEARLY >= most else "machine"
+    return ""
+
+
+def counted(path: str, pattern: str) -> int:
+    try:
+        found = re.search(pattern, Path(path).read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
+
+
+def remove_cgroup(path: str) -> bool:
+    """With what was made below it. Whether it is gone: not while a process is in it."""
+    for folder, _, _ in os.walk(path, topdown=False):
+        try:
+            os.rmdir(folder)  # noqa: PTH106  its files are not files
+        except OSError:
+            pass  # busy, or gone
+    return not Path(path).exists()
 
 
 class CappedLog:
@@ -190,6 +221,7 @@ class Run:
         self.quiet_looks = 0
         self.known: set[tuple[int, int]] = set()  # (pid, ticks) once seen in the tree, main aside
         self.cpu_s, self.peak_kib = 0.0, 0
+        self.cgroup: str = order["cgroup"]
 
     def end(self, grace_s: float, now: float) -> bool:
         """Whether this is news: the tree was not being ended yet. A shorter grace wins."""
@@ -209,6 +241,7 @@ class Keeper:
         self.mark += f"{self.pid}-{stat(self.pid).ticks}"
         self.runs: dict[int, Run] = {}
         self.given_up: set[tuple[int, int]] = set()
+        self.empty_cgroups: set[str] = set()  # to be removed
         self.is_closing = self.is_orphaned = False
         self.orders = bytearray()
         self.selector = selectors.DefaultSelector()
@@ -295,6 +328,14 @@ class Keeper:
         except OSError as error:
             sentence = f"The log {order['log']} cannot be written: {error.strerror}. Check folder and disk."
             return self.tell(event="refused", id=order["id"], sentence=sentence)
+        seat = None
+        if order["cgroup"]:
+            try:
+                seat = os.open(f"{order['cgroup']}/cgroup.procs", os.O_WRONLY)
+            except OSError as error:
+                log.close()
+                sentence = f"The control group {order['cgroup']} cannot be entered: {error.strerror}."
+                return self.tell(event="refused", id=order["id"], sentence=sentence)
         out, into = os.pipe()
         try:
             child = subprocess.Popen(  # noqa: S603
@@ -305,7 +346,7 @@ class Keeper:
                 stdout=into,
                 stderr=into,
                 start_new_session=True,
-                preexec_fn=self.die_with_keeper,
+                preexec_fn=lambda: self.begin(order["cores"], seat),
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             os.close(out)
@@ -313,17 +354,24 @@ class Keeper:
             return self.tell(event="refused", id=order["id"], sentence=why_not(error, argv, cwd))
         finally:
             os.close(into)
+            if seat is not None:
+                os.close(seat)
         child.returncode = 0  # we reap it ourselves; keeps Popen from trying
         os.set_blocking(out, False)
         run = self.runs[order["id"]] = Run(order, mark, log, out, child.pid)
         self.selector.register(out, selectors.EVENT_READ, lambda _: self.copy_output(run))
         return self.tell(event="started", id=run.id, pid=run.pid, ticks=run.ticks)
 
-    def die_with_keeper(self) -> None:
-        """In the child: SIGKILL when the keeper's only thread ends, even by SIGKILL."""
+    def begin(self, cores: list[int], seat: int | None) -> None:
+        """In the child: SIGKILL when the keeper's only thread ends, even by SIGKILL; its cores, its control group.
+        What it starts inherits the last two."""
         self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != self.pid:
             os._exit(127)
+        if cores:
+            os.sched_setaffinity(0, cores)
+        if seat is not None:
+            os.write(seat, b"0")  # this process
 
     def copy_output(self, run: Run) -> bool:
         """One read. Whether there may be more."""
@@ -454,6 +502,9 @@ class Keeper:
         for pid, _ in run.known - {(other.pid, other.ticks) for other in self.runs.values()}:
             self.reap(pid, run)
         code = self.reap(run.pid, run)
+        killed_by = out_of_memory(run.cgroup) if run.cgroup else ""
+        self.empty_cgroups.update({run.cgroup} - {""})
+        self.empty_cgroups = {path for path in self.empty_cgroups if not remove_cgroup(path)}
         now = time.monotonic()
         self.tell(
             event="exited",
@@ -465,6 +516,7 @@ class Keeper:
             wall_s=run.wall_s if run.wall_s is not None else now - run.started_at,
             gone_after_s=None if run.asked_at is None or survivors else now - run.asked_at,
             survivors=sorted(survivors or ()),
+            out_of_memory=killed_by,
         )
         if self.is_orphaned and run.last:
             self.run_last(run)
@@ -507,6 +559,10 @@ def why_not(error: Exception, argv: list[str], cwd: str) -> str:
         return f"{argv[0]} may not be executed: it must be a file with execute permission (chmod +x)."
     if isinstance(error, OSError):
         return f"{argv[0]} could not be started: {error.strerror}."
+    if isinstance(error, subprocess.SubprocessError):  # all that `begin` can meet
+        return (
+            "The process could not get its cores or its memory limit on this machine: start the worker anew."
+        )
     return f"{argv[0]} could not be started: {error}."
 
 

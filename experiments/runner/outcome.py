@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from signal import Signals
 
 from experiments.runner.log import plain
@@ -40,13 +39,13 @@ def judge(
     stopped: bool,
     timed_out: bool,
     log_tail: bytes | str,
-    oom_kills: int = 0,
+    memory: str = "",
     container_oom: bool = False,
 ) -> Failure | None:
     """Why the process failed; None when it exited with 0 or was stopped by somebody (`stopped`).
 
-    `log_tail` is the end of its output. `oom_kills`: how often the kernel killed for memory in the trial's
-    cgroup (see `oom_kills_so_far`); `container_oom`: the container engine's word for it.
+    `log_tail` is the end of its output. `memory` is its limit in words, if it has one; `container_oom`: the container
+    engine says that the kernel killed in it for memory.
     """
     if exit.lost:
         return Failure("worker_lost", "The worker's process keeper died; the trial was ended with it.")
@@ -60,8 +59,11 @@ def judge(
     lines = [line.rstrip() for line in plain(log_tail).split("\n") if line.strip()]
     said, is_exception = _last_words(lines)
     number = exit.signal if exit.signal is not None else _ENDED_BY.get(exit.code)
-    if container_oom or (oom_kills and number == 9):
-        return Failure("out_of_memory", one_line(said or "The kernel killed it for using too much memory."))
+    if exit.out_of_memory == "machine":
+        return Failure("out_of_memory", "The kernel killed it: the whole machine ran out of memory.")
+    if exit.out_of_memory or container_oom:
+        most = f"its {memory}" if memory else "its container may use"
+        return Failure("out_of_memory", f"It used more than {most}.")
     evidence = said if _OUT_OF_MEMORY.search(said) else ""
     if not evidence and not is_exception:  # a later exception of another kind: memory was survived
         evidence = next((line for line in reversed(lines[-20:]) if _OUT_OF_MEMORY.search(line)), "")
@@ -101,19 +103,6 @@ def final_value(
     if not math.isfinite(total):
         return Failure("bad_metric", f"The weighted sum for {one_line(objective)} is not a finite number.")
     return total
-
-
-def oom_kills_so_far(cgroup: Path | None = None) -> int | None:
-    """How often the kernel killed for memory in this worker's cgroup; None where that cannot be read."""
-    for path in [cgroup] if cgroup else _own_cgroups():
-        for name in ("memory.events", "memory.oom_control"):  # cgroup v2, v1
-            try:
-                found = re.search(r"^oom_kill (\d+)$", (path / name).read_text(), re.MULTILINE)
-            except OSError:
-                continue
-            if found:
-                return int(found[1])
-    return None
 
 
 def one_line(text: str) -> str:
@@ -173,16 +162,3 @@ def _name(number: int) -> str:
         return f"{Signals(number).name} (signal {number})"
     except ValueError:
         return f"signal {number}"
-
-
-def _own_cgroups() -> list[Path]:
-    try:
-        entries = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
-    except OSError:
-        return []
-    root = Path("/sys/fs/cgroup")
-    return [
-        (root / "memory" if "memory" in controllers.split(",") else root) / path.lstrip("/")
-        for _, controllers, path in entries
-        if controllers == "" or "memory" in controllers.split(",")
-    ]

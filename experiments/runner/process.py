@@ -35,7 +35,8 @@ class Exit:
     Exactly one of `code` and `signal` is set, unless `lost`. `peak_memory_bytes` is that of the largest
     single process, `cpu_s` the sum of all that were waited for. `gone_after_s` counts from the first
     `stop()` until the tree was verified gone; None when nobody stopped it. `survivors` are the pids that were
-    still there 30 s after SIGKILL. `lost`: the keeper died, so nobody knows.
+    still there 30 s after SIGKILL. `lost`: the keeper died, so nobody knows. `out_of_memory`: the kernel killed in
+    its control group for memory, because of its "limit", or because the whole "machine" had none left.
     """
 
     code: int | None = None
@@ -46,6 +47,7 @@ class Exit:
     gone_after_s: float | None = None
     survivors: tuple[int, ...] = ()
     lost: bool = False
+    out_of_memory: str = ""
 
 
 class Process:
@@ -119,6 +121,12 @@ class Keeper:
         """The keeper process; None before `start`."""
         return self._child.pid if self._child else None
 
+    @property
+    def mark(self) -> str:
+        """`<pid>-<start time>`: names the keeper process for good. Only after `start`."""
+        seen = keeper.stat(self.pid)
+        return f"{self.pid}-{seen.ticks if seen else 0}"
+
     def launch(
         self,
         *,
@@ -131,6 +139,8 @@ class Keeper:
         rotate: bool = False,
         leftover_grace_s: float = 3.0,
         last: Sequence[str] = (),
+        cores: Sequence[int] = (),
+        cgroup: Path | None = None,
     ) -> Process:
         """Start `argv` in a session of its own; return when it runs.
 
@@ -139,6 +149,8 @@ class Keeper:
         `rotate` (services) they are appended to `<log>` itself, moved to `<log>.1` at `cap_bytes`.
         When the main process ends, what is left of its tree gets SIGTERM and `leftover_grace_s` seconds.
         `last` is a command for the keeper, to run when all is gone and the owner went before it.
+        `cores` are those that it may use (none: all of the keeper's). It starts in the control group `cgroup`,
+        which is removed when the tree is gone.
         Raises LaunchError with a sentence; KeeperGone when there is no keeper any more.
         """
         self.start()
@@ -157,6 +169,8 @@ class Keeper:
             rotate=rotate,
             leftover_grace_s=leftover_grace_s,
             last=list(last),
+            cores=list(cores),
+            cgroup=str(cgroup or ""),
         )
         if not is_told:
             raise KeeperGone("The process keeper of this worker has died; the worker needs a new one.")
@@ -269,6 +283,11 @@ def _left_behind(installation: str, processes: dict[int, keeper.Stat]) -> list[i
     roots = [pid for pid in processes if pid not in mine and _is_left_behind(pid, installation, processes)]
     found = keeper.tree(roots, processes) - mine
     return [pid for pid in found if not processes[pid].is_gone]
+
+
+def is_alive(pid: int, ticks: int) -> bool:
+    """Whether this very process still is, by its pid and start time."""
+    return _is_alive(pid, ticks, keeper.all_processes())
 
 
 def _is_left_behind(pid: int, installation: str, processes: dict[int, keeper.Stat]) -> bool:

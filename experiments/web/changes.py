@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 
 from experiments.models import Settings
 from experiments.models.execution import PACKAGES_FROM
+from experiments.runner.size import in_words
 from experiments.templatetags.deck import duration
 
 from . import space_rows
@@ -34,6 +35,8 @@ LABELS = {
     "max_trial_duration_s": "Max trial duration",
     "stop_grace_s": "Stop grace",
     "gpus": "GPUs per trial",
+    "cores": "Cores per trial",
+    "memory_mib": "Memory per trial",
     "retries": "Retries",
     "breaker": "Pause after",
     "constraints": "Constraints",
@@ -72,6 +75,8 @@ SECTIONS = {
         "max_duration_s",
         "max_trial_duration_s",
         "gpus",
+        "cores",
+        "memory_mib",
         "stop_grace_s",
         "retries",
         "breaker",
@@ -81,6 +86,7 @@ OFTEN_EMPTY = {
     "weights", "algorithm_arguments", "constraints", "fixed", "starting_points", "warm_start",
     "early_stopping_arguments",
 }  # fmt: skip
+ONLY_WHERE_ASKED = {"gpus", "cores", "memory_mib"}
 NO_LIMIT = {"max_trials", "max_duration_s", "max_trial_duration_s"}
 SOURCES = {"sdk": "the script itself", "stdout": "standard output", "file": "a JSON file"}
 HIDDEN = "••••"
@@ -133,6 +139,8 @@ def text_of(name: str, value: object) -> str:
         return "no limit" if name in NO_LIMIT else "none"
     if name.endswith("_s"):
         return duration(value)
+    if name == "memory_mib":
+        return in_words(value)
     if name == "packages_from":
         return PACKAGES_FROM.get(str(value), str(value)).lower()
     if name == "source":
@@ -175,8 +183,8 @@ def _is_told(name: str, settings: Settings) -> bool:
     """What means nothing beside the other settings is left out."""
     if name in ("pattern", "metric_path"):
         return settings.source == {"pattern": "stdout", "metric_path": "file"}[name]
-    if name == "gpus":
-        return settings.gpus is not None
+    if name in ONLY_WHERE_ASKED:
+        return getattr(settings, name) is not None
     if name in OFTEN_EMPTY:
         return bool(getattr(settings, name))
     return True

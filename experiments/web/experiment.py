@@ -241,7 +241,9 @@ def _queues(form: forms.Form) -> list[dict[str, object]]:
             "pk": queue.pk,
             "name": queue.name,
             "is_chosen": str(queue.pk) == chosen,
-            "said": words.of_queue(queue, compute) + words.ignores_image(queue, compute, form.experiment),
+            "said": words.of_queue(queue, compute)
+            + words.ignores_image(queue, compute, form.experiment)
+            + words.cannot_fit(queue, compute, form.experiment),
         }
         for queue in form.fields["queue"].queryset
     ]

@@ -18,8 +18,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 from experiments import access, finding
 from experiments.models import Experiment, ExperimentState, Invalid, Refused, User, Workspace
 from experiments.search import early, engine
+from experiments.waiting import Compute
 
-from . import listing
+from . import listing, words
 from .acts import ICONS
 from .forms import ExperimentForm, NewExperiment, arguments_of
 from .live import Live
@@ -180,6 +181,8 @@ def try_it(request: HttpRequest, experiment: Experiment, form: ExperimentForm) -
 def _tell(request: HttpRequest, experiment: Experiment) -> None:
     if experiment.state == ExperimentState.DRAFT:
         messages.success(request, "Saved as a draft. Enqueue it to start.")
+    elif lacking := words.cannot_fit(queue := experiment.queue, Compute([queue.pk]), experiment):
+        messages.warning(request, f"It is in the queue {queue}{lacking} until one does.")
     elif experiment.queue.is_served():
         messages.success(request, f"Started: it is in the queue {experiment.queue}.")
     else:

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from experiments.models import Experiment, ExperimentState, Trial, TrialState, Worker, status
+from experiments.runner.size import in_words
 from experiments.search.nested import Group, Nested, Parameter, flat, without_name
 from experiments.search.parameters import Choice, Normal
 from experiments.templatetags.deck import ago, bytes_, clock, count, duration, plural, value
@@ -133,6 +134,8 @@ WAY_OUT = {
     "Or move it to another queue.",
     Kind.DRAINING: "Its trials start as soon as another worker serves this queue, or an administrator undrains one. "
     "Or move it to another queue.",
+    Kind.NO_DEVICES: "Its trials start as soon as a worker that has so much serves this queue. "
+    "Or let them ask for less, or move it to another queue.",
 }
 
 
@@ -234,11 +237,23 @@ def process_of(trial: Trial) -> list[tuple[str, object]]:
             f"could not be killed: pid {', '.join(map(str, trial.survivors))}" if trial.survivors else "",
         ),
         ("GPUs", ", ".join(str(gpu) for gpu in trial.gpus) or None),
+        ("Cores", ", ".join(str(core) for core in trial.cores) or None),
+        ("Memory limit", _memory_limit(trial)),
         ("Peak memory", bytes_(trial.peak_memory) if trial.peak_memory is not None else None),
         ("CPU time", duration(trial.cpu_s) if trial.cpu_s is not None else None),
         ("Log", bytes_(trial.log_bytes)),
     ]
     return [(name, said) for name, said in told if said not in (None, "", value(None))]
+
+
+def _memory_limit(trial: Trial) -> str | None:
+    """What it may use, and by what it is held to it: known when its process runs."""
+    if trial.memory_mib is None:
+        return None
+    said = in_words(trial.memory_mib)
+    if trial.memory_limited_by:
+        return f"{said}, by {trial.memory_limited_by}"
+    return f"{said} reserved; memory is not limited on this machine" if trial.pid else f"{said} reserved"
 
 
 def _waited(trial: Trial) -> str | None:

@@ -18,6 +18,7 @@ from experiments import finding
 from experiments.models import Experiment, Invalid, Project, Queue, Settings, User, Workspace
 from experiments.models.described import Visibility
 from experiments.models.execution import PACKAGES_FROM
+from experiments.runner.size import in_words, mebibytes
 from experiments.search import early, engine
 from experiments.search.checks import Argument
 from experiments.search.space import Space, SpaceError, parse_text
@@ -48,6 +49,19 @@ class SpanField(forms.CharField):
             raise forms.ValidationError("Write a duration such as 90s, 10m, 2h or 1d 4h.")
         seconds = sum(float(part[1]) * UNITS_S[part[2].lower() or "s"] for part in parts)
         return int(seconds) if seconds.is_integer() else seconds
+
+
+class MemoryField(forms.CharField):
+    """A size of memory: `4 GiB`, `512 MiB`, `4` (GiB), in MiB when cleaned; None when left empty."""
+
+    def to_python(self, value: object) -> int | None:
+        text = super().to_python(value)
+        if not text:
+            return None
+        try:
+            return mebibytes(text)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
 
 
 class PairsField(forms.CharField):
@@ -367,6 +381,17 @@ class ExperimentForm(forms.Form):
         label="GPUs per trial",
         help_text="Devices of its own, on workers that have some. Empty: not managed; 0: it sees none.",
     )
+    cores = _number(
+        required=False,
+        label="Cores per trial",
+        help_text="CPU cores of its own. Empty: it shares all of the worker's.",
+    )
+    memory_mib = MemoryField(
+        required=False,
+        label="Memory per trial",
+        widget=forms.TextInput(attrs={"class": "is-num", "placeholder": "4 GiB", "autocomplete": "off"}),
+        help_text="Reserved for it; one that uses more is ended, where the worker can. Empty: no limit.",
+    )
     retries = _number(initial=2, label="Retries", help_text="After a lost worker.")
     breaker = _number(initial=10, label="Pause after", help_text="Failures alike in a row. 0: never.")
 
@@ -599,6 +624,7 @@ def typed(settings: Settings) -> dict[str, object]:
     told = settings.document()
     for name in SPANS:
         told[name] = span_of(told[name])
+    told["memory_mib"] = "" if settings.memory_mib is None else in_words(settings.memory_mib)
     told["environment"] = "\n".join(f"{name}={text}" for name, text in told["environment"].items())
     told["starting_points"] = "\n".join(
         json.dumps(one, ensure_ascii=False) for one in settings.starting_points

@@ -10,7 +10,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from experiments import waiting
-from experiments.models import Event, Experiment, Failure, Queue, Trial, TrialState, Worker, status
+from experiments.models import Amount, Event, Experiment, Failure, Queue, Trial, TrialState, Worker, status
 from experiments.templatetags.deck import duration, plural, value
 from experiments.waiting import Compute, Hold, Kind
 
@@ -52,6 +52,12 @@ def ignores_image(queue: Queue, compute: Compute, experiment: Experiment) -> str
     if not experiment.settings.image or not serving or any(worker.container for worker in serving):
         return ""
     return "; no worker of it runs containers, so the image is ignored"
+
+
+def cannot_fit(queue: Queue, compute: Compute, experiment: Experiment) -> str:
+    """TD-F8: `; no worker of it has 2 GPUs (--gpus), so it will wait`, where that is so."""
+    lacking = compute.cannot_fit(Amount.needed_by(experiment), queue)
+    return f"; no worker of it has {lacking}, so it will wait" if lacking else ""
 
 
 def is_late(worker: Worker | None, now: datetime) -> bool:

@@ -14,7 +14,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments.access import is_administrator, require_administrator
-from experiments.models import Queue, Trial, Worker, status
+from experiments.models import Amount, Queue, Trial, Worker, status
+from experiments.runner.size import in_words
 from experiments.templatetags.deck import bytes_, percent, plural
 
 from . import words
@@ -56,6 +57,8 @@ class Row:
     heard: str
     is_late: bool
     gpus: list[str]
+    cores: str = ""  # how many of those that it has to give are given, in words
+    memory: str = ""
     trials: list[dict[str, object]] = field(default_factory=list)
     hidden_trials: list[str] = field(default_factory=list)  # "2 of another workspace"
     likely: list[Button] = field(default_factory=list)
@@ -73,7 +76,14 @@ def index(request: HttpRequest) -> HttpResponse:
     )
     trials = list(
         held.select_related("experiment__workspace")
-        .only("number", "worker", "state", "experiment", *(f"experiment__{name}" for name in SHOWN))
+        .only(
+            "number",
+            "worker",
+            "state",
+            "experiment",
+            *Amount._fields,
+            *(f"experiment__{name}" for name in SHOWN),
+        )
         .order_by("pk")[:MOST_READ]
     )
     version = (
@@ -98,6 +108,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "nav": "workers",
         "rows": rows,
         "facts": _facts(present),
+        "is_reserved_only": any(not row.worker.limits_memory_by for row in present),
         "may_manage": is_administrator(request.user),
         "every": EVERY_S,
     }
@@ -125,6 +136,13 @@ def _row(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str], *
         is_late=worker.gone_at is None and words.is_late(worker, now),
         gpus=[_gpu(gpu) for gpu in worker.machine.get("gpus", [])],
     )
+    given = _given(mine)
+    if given.gpus:
+        row.gpus.insert(0, f"{given.gpus:,} of {plural(len(worker.gpus), 'GPU')} given")
+    if given.cores:
+        row.cores = f"{given.cores:,} of {plural(len(worker.cores), 'core')} given"
+    if given.memory_mib:
+        row.memory = f"{in_words(given.memory_mib)} of {in_words(worker.memory_mib)} given"
     hidden: dict[str, int] = {}
     for trial in mine:
         label = sight.label(trial.experiment)
@@ -146,6 +164,14 @@ def _state(worker: Worker, busy: int, now: datetime) -> tuple[str, str]:
     if worker.is_draining:
         return "paused", "Draining" if busy else "Drained"
     return ("running", "Working") if busy else ("waiting", "Idle")
+
+
+def _given(trials: list[Trial]) -> Amount:
+    """What these have for themselves."""
+    given = Amount()
+    for trial in trials:
+        given = given.plus(Amount(len(trial.gpus), len(trial.cores), trial.memory_mib or 0))
+    return given
 
 
 def _gpu(gpu: dict) -> str:

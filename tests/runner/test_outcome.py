@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from experiments.runner.outcome import Failure, final_value, judge, one_line, oom_kills_so_far
+from experiments.runner.outcome import Failure, final_value, judge, one_line
 from experiments.runner.process import Exit
 from experiments.runner.report import Report
 
@@ -113,21 +113,15 @@ ValueError: batch of 0"""
 
 
 def test_sigkill_alone_is_a_signal_and_with_the_kernels_word_out_of_memory():
-    """PAI-S1: evidence, else signal."""
-    assert judged(Exit(signal=9), oom_kills=0).kind == "signal"
-    assert judged(Exit(signal=9), oom_kills=1).kind == "out_of_memory"
-    assert judged(Exit(code=137), oom_kills=1).kind == "out_of_memory"
-    assert judged(Exit(code=1), "ValueError: x", oom_kills=1).kind == "exit_code"
-    assert judged(Exit(code=137), container_oom=True).kind == "out_of_memory"
-
-
-def test_the_kernels_word_is_read_from_the_cgroup(tmp_path):
-    assert oom_kills_so_far(tmp_path) is None
-    (tmp_path / "memory.events").write_text("low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
-    assert oom_kills_so_far(tmp_path) == 2
-    (tmp_path / "memory.events").unlink()
-    (tmp_path / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n")
-    assert oom_kills_so_far(tmp_path) == 5
+    """PAI-S1: evidence, else signal. A helper that was killed ends the main process by an exception of its own."""
+    assert judged(Exit(signal=9)).kind == "signal"
+    said = Failure("out_of_memory", "It used more than its 512 MiB.")
+    assert judged(Exit(signal=9, out_of_memory="limit"), memory="512 MiB") == said
+    assert judged(Exit(code=137), memory="512 MiB", container_oom=True) == said
+    assert judged(Exit(code=1, out_of_memory="limit"), "BrokenProcessPool: x", memory="512 MiB") == said
+    assert judged(Exit(code=0, out_of_memory="limit")) is None
+    others = judged(Exit(signal=9, out_of_memory="machine"), memory="512 MiB")
+    assert others == Failure("out_of_memory", "The kernel killed it: the whole machine ran out of memory.")
 
 
 def points(*values: float | None, final: float | None | str = "none", name: str = "acc") -> list[Report]:

@@ -1,5 +1,6 @@
 """`manage.py worker`: runs trials from queues, in this process, until SIGTERM or Ctrl-C."""
 
+import os
 import re
 import socket
 from collections.abc import Sequence
@@ -16,8 +17,11 @@ from experiments.management.arguments import (
     refuse,
     whole_number,
 )
+from experiments.runner.cgroup import memory_mib as memory_here
 from experiments.runner.container import ENGINES
+from experiments.runner.size import in_words, mebibytes
 
+MOST_CORE = 8191  # Linux's own limit
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -42,6 +46,16 @@ class Command(BaseCommand):
             default="",
             help="devices to give to trials that ask for some: 0,1,2 or auto (nvidia-smi)",
         )
+        parser.add_argument(
+            "--cores",
+            default="",
+            help="cores to give to trials that ask for some: 0-3,6 (default: all that it may use)",
+        )
+        parser.add_argument(
+            "--memory",
+            default="",
+            help="memory to give to trials that ask for some: 24GiB (default: all that it may use)",
+        )
         add_data_argument(parser)
 
     def handle(
@@ -53,6 +67,8 @@ class Command(BaseCommand):
         container: str,
         image: str,
         gpus: str,
+        cores: str,
+        memory: str,
         **_: object,
     ) -> None:
         slots = whole_number(slots, name="--slots", low=1, high=512)
@@ -69,7 +85,16 @@ class Command(BaseCommand):
         check_database()
         names = list(dict.fromkeys(queue or ["default"]))
         lines = lines_of(names)
-        start_worker(name, queues=names, slots=slots, container=container, image=image, gpus=devices(gpus))
+        start_worker(
+            name,
+            queues=names,
+            slots=slots,
+            container=container,
+            image=image,
+            gpus=devices(gpus),
+            cores=cores_of(cores),
+            memory_mib=memory_of(memory),
+        )
         serve(f"{name}@{socket.gethostname()}", lines=[*lines, f"worker.{name}"], threads=slots)
 
 
@@ -88,6 +113,35 @@ def devices(said: str) -> list[int]:
     if len(set(numbers)) < len(numbers):
         refuse(f"--gpus {said}: a device is named twice.")
     return numbers
+
+
+def cores_of(said: str) -> list[int] | None:
+    """`0-3,6`; None for what was left out. Refuses anything else, and cores that this process may not use."""
+    if not said:
+        return None
+    numbers: set[int] = set()
+    for part in said.split(","):
+        first, dash, last = (word.strip() for word in part.partition("-"))
+        low = whole_number(first, name="--cores", low=0, high=MOST_CORE)
+        numbers |= set(
+            range(low, whole_number(last, name="--cores", low=low, high=MOST_CORE) + 1 if dash else low + 1)
+        )
+    if beyond := numbers - os.sched_getaffinity(0):
+        refuse(f"--cores {said}: this process may not use {', '.join(map(str, sorted(beyond)))} here.")
+    return sorted(numbers)
+
+
+def memory_of(said: str) -> int | None:
+    """`24GiB` in MiB; None for what was left out. Refuses anything else, and more than there is."""
+    if not said:
+        return None
+    try:
+        wanted = mebibytes(said)
+    except ValueError as error:
+        refuse(f"--memory {said}: {error}")
+    if wanted > (there := memory_here()):
+        refuse(f"--memory {said}: there are {in_words(there)} that this process may use.")
+    return wanted
 
 
 def lines_of(names: list[str]) -> list[str]:
@@ -120,6 +174,8 @@ def start_worker(
     container: str = "",
     image: str = "",
     gpus: Sequence[int] = (),
+    cores: Sequence[int] | None = None,
+    memory_mib: int | None = None,
 ) -> None:
     """Makes this process the trial worker `name`. Refuses when another process is it already."""
     from experiments import tasks
@@ -136,6 +192,8 @@ def start_worker(
                 container=container,
                 image=image,
                 gpus=gpus,
+                cores=cores,
+                memory_mib=memory_mib,
             )
         )
     except Taken as error:

@@ -1,0 +1,61 @@
+"""What a trial has for itself alone: devices, cores, memory. What it needs of them, and what a worker has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from experiments.runner.size import in_words
+
+
+class Amount(NamedTuple):
+    """So much of each; `memory_mib` in MiB."""
+
+    gpus: int = 0
+    cores: int = 0
+    memory_mib: int = 0
+
+    @classmethod
+    def needed_by(cls, row: object) -> Amount:
+        """By trials of an experiment, or under settings: what is not asked for is 0."""
+        return cls(*(getattr(row, name) or 0 for name in cls._fields))
+
+    def fits(self, most: Amount) -> bool:
+        return all(mine <= theirs for mine, theirs in zip(self, most, strict=True))
+
+    def minus(self, used: Amount) -> Amount:
+        return Amount(*(mine - theirs for mine, theirs in zip(self, used, strict=True)))
+
+    def plus(self, more: Amount) -> Amount:
+        return Amount(*(mine + theirs for mine, theirs in zip(self, more, strict=True)))
+
+    def beyond(self, all_: Iterable[Amount]) -> Amount:
+        """The part of it that none of these has enough of."""
+        most = [max(amounts) for amounts in zip(*all_, strict=True)]
+        return Amount(*(mine if mine > theirs else 0 for mine, theirs in zip(self, most, strict=True)))
+
+    @property
+    def said(self) -> str:
+        """`2 GPUs, 1 core and 4 GiB of memory`."""
+        words = [
+            f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+            for number, noun in ((self.gpus, "GPU"), (self.cores, "core"))
+            if number
+        ]
+        words += [f"{in_words(self.memory_mib)} of memory"] if self.memory_mib else []
+        return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+class Free(NamedTuple):
+    """What a worker can give now: devices and cores by number, and memory."""
+
+    gpus: Sequence[int] = ()
+    cores: Sequence[int] = ()
+    memory_mib: int = 0
+
+    @property
+    def amount(self) -> Amount:
+        return Amount(len(self.gpus), len(self.cores), self.memory_mib)
+
+
+NOTHING = Free()
