@@ -53,6 +53,28 @@ def test_devices_that_nobody_has_or_that_others_use_are_named(
     assert Trial.take(worker, ["default"], free=Free(gpus=[3])).experiment == other
 
 
+def test_cores_and_memory_are_given_like_devices(pending: Callable[..., Experiment], worker: Worker) -> None:
+    """TD-F8: distinct cores for two trials at once; what has not enough memory free waits, and others go before it."""
+    experiment = pending(concurrency=3, cores=2, memory_mib=4096)
+    said = "no worker of the queue default has 2 cores and 4 GiB of memory (--cores, --memory)"
+    assert held(experiment) == (Kind.NO_DEVICES, said)
+    Worker.objects.update(cores=[0, 2, 4, 6, 8], memory_mib=10_000, slots=8)
+    first = Trial.take(worker, ["default"], free=Free(cores=[0, 2, 4, 6, 8], memory_mib=10_000))
+    second = Trial.take(worker, ["default"], free=Free(cores=[4, 6, 8], memory_mib=5904))
+    assert [(trial.cores, trial.memory_mib) for trial in (first, second)] == [([0, 2], 4096), ([4, 6], 4096)]
+    rest = Free(cores=[8], memory_mib=1808)
+    assert Trial.take(worker, ["default"], free=rest) is None
+    said = "its trials need 2 cores and 4 GiB of memory, and others use them"
+    assert held(experiment) == (Kind.DEVICES, said)
+    other = pending("second", memory_mib=1024)
+    third = Trial.take(worker, ["default"], free=rest)
+    assert third.experiment == other and (third.cores, third.memory_mib) == ([], 1024)
+    Worker.register("w2", host="there", pid=2, queues=["default"], slots=1, lease_s=15, gpus=[0])
+    needs_all = pending("third", gpus=1, cores=1)
+    said = "no worker of the queue default has 1 GPU and 1 core together"
+    assert held(needs_all) == (Kind.NO_DEVICES, said)
+
+
 def test_each_thing_that_can_hold_it_is_named(
     pending: Callable[..., Experiment], alice: User, root: User, worker: Worker
 ) -> None:

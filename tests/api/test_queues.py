@@ -41,7 +41,7 @@ def test_a_queue_that_none_of_my_workspaces_may_use_does_not_exist(api, bob, dav
 
 def test_a_worker_tells_where_it_is_and_that_it_lives(api, running, bob, worker):
     running(taken=2)
-    Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=5))
+    Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=5), cores=[0, 1], memory_mib=2048)
     told = api(bob).get("/workers/w1").json()
     assert 5 <= told.pop("age_s") < 300 and told.pop("heard_at").endswith("Z")
     assert told == {
@@ -50,6 +50,10 @@ def test_a_worker_tells_where_it_is_and_that_it_lives(api, running, bob, worker)
         "queues": ["default"],
         "slots": 8,
         "running": 2,
+        "gpus": [],
+        "cores": [0, 1],
+        "memory_mib": 2048,
+        "limits_memory_by": None,
         "is_draining": False,
         "gone_at": None,
     }

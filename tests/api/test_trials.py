@@ -97,6 +97,7 @@ def test_a_trial_tells_what_its_page_tells(api, running, bob, worker):
             exit_code=3, failure=Failure.EXIT_CODE, detail="ValueError: no", peak_memory=2**31, cpu_s=1.5
         ),
     )
+    experiment.trials.filter(number=1).update(cores=[2, 3], memory_mib=512, memory_limited_by="cgroup v2")
     told = api(bob).get(path_of(experiment, "/1")).json()
     trial = experiment.trials.get(number=1)
     assert told.pop("version") == trial.version and told.pop("duration_s") == trial.duration_s
@@ -121,6 +122,10 @@ def test_a_trial_tells_what_its_page_tells(api, running, bob, worker):
         "pid": None,
         "exit_code": 3,
         "signal": None,
+        "gpus": [],
+        "cores": [2, 3],
+        "memory_mib": 512,
+        "memory_limited_by": "cgroup v2",
         "peak_memory": 2**31,
         "cpu_s": 1.5,
         "gone_after_s": None,

@@ -13,7 +13,7 @@ import pytest
 
 from experiments.conduct import conduct
 from experiments.launch import LocalWorker, Taken
-from experiments.management.commands.worker import devices
+from experiments.management.commands.worker import cores_of, devices, memory_of
 from experiments.models import LogPiece, Outcome, Queue, Trial, Worker, secret
 from experiments.runner.container import Engine
 from experiments.setup import Shelf
@@ -269,6 +269,23 @@ def test_each_trial_has_devices_of_its_own(draft, broker, data, alice, tmp_path)
 def test_devices_are_named_by_number(said, devices_are):
     """TD-F8"""
     assert devices(said) == devices_are
+
+
+def test_cores_and_memory_to_give_are_those_that_there_are():
+    """TD-F8: all when nothing is said; what this process may not use is refused before anything starts."""
+    first, *_ = mine = sorted(os.sched_getaffinity(0))
+    assert (
+        cores_of("") is None
+        and cores_of(f"{first}") == [first]
+        and cores_of(f" {first}-{first},{first}") == [first]
+    )
+    assert memory_of("") is None and memory_of("64MiB") == 64
+    for said in ("8000", "1-", "-1", "3-1", "x", f"{first},,{first}", f"{first}-{mine[-1] + 4000}"):
+        with pytest.raises(SystemExit, match="--cores"):
+            cores_of(said)
+    for said in ("1024 TiB", "much"):
+        with pytest.raises(SystemExit, match="--memory"):
+            memory_of(said)
 
 
 @pytest.mark.parametrize("said", ["0,0", "x", "-1", "auto", "1,,2"])

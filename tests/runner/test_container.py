@@ -122,7 +122,11 @@ def test_what_it_leaves_is_the_workers(engine, monkeypatch):
 
 
 def test_devices(engine):
-    """TD-F8: the GPUs of its slot, and no others."""
+    """TD-F8: the GPUs, cores and memory of its slot, and no others; without swap."""
+    argv = engine.argv(job(cores=[1, 3], memory_mib=512))
+    assert argv[argv.index("--cpuset-cpus") + 1] == "1,3"
+    assert [argv[argv.index(name) + 1] for name in ("--memory", "--memory-swap")] == ["512m", "512m"]
+    assert not {"--cpuset-cpus", "--memory", "--memory-swap"} & set(engine.argv(job()))
     argv = engine.argv(job(gpus=[0, 2]))
     assert argv[argv.index("--gpus") + 1] == '"device=0,2"'
     argv = Engine("podman", installation="x").argv(job(gpus=[1]))

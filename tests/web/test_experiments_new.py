@@ -212,6 +212,24 @@ def test_a_duration_is_written_as_people_write_it(send, typed, seconds):
         assert Experiment.objects.get().settings.max_duration_s == seconds
 
 
+def test_what_a_trial_has_for_itself_is_typed_and_said_when_no_worker_has_it(send, client, worker):
+    """TD-F8: cores and memory, with a sentence on nonsense; empty is not asked for."""
+    assert errors(send(cores="0", memory_mib="lots")) == {
+        "cores": ["This must be at least 1."],
+        "memory_mib": ["Write a size such as 4 GiB or 512 MiB; a number without a unit is GiB."],
+    }
+    assert errors(send(memory_mib="8 MiB")) == {"memory_mib": ["This must be at least 16 MiB."]}
+    answer = send(cores="2", memory_mib="1.5")
+    experiment = Experiment.objects.get()
+    assert (experiment.cores, experiment.memory_mib, experiment.settings.memory_mib) == (2, 1536, 1536)
+    html = client.get(answer["Location"]).content.decode()
+    assert "no worker of it has 2 cores and 1.5 GiB of memory (--cores, --memory)" in html
+    assert "as soon as a worker that has so much serves this queue" in html
+    assert 'value="1.5 GiB"' in client.get(f"{NEW}?from={experiment.public_id}").content.decode()
+    settings = client.get(reverse("experiment-configuration", args=["lab", experiment.public_id]))
+    assert "1.5 GiB" in settings.content.decode()
+
+
 def test_it_says_that_nobody_serves_the_queue(send, client, lab, worker):
     """PAI-S2: pending is not running; the page says what is missing."""
     gpu = Queue.objects.create(name="gpu", is_open=True)

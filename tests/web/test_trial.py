@@ -80,6 +80,16 @@ def test_a_stopped_trial_proves_that_its_processes_are_gone(taken, bob):
     assert 'data-live="' not in html, "what is settled never changes"
 
 
+def test_its_own_cores_and_what_holds_it_to_its_memory_are_told(taken, bob):
+    """TD-F8: a limit that nothing enforces is called so."""
+    own = Trial.objects.filter(pk=taken.pk)
+    own.update(cores=[0, 3], memory_mib=1536, memory_limited_by="cgroup v2", pid=4711)
+    html = page_of(bob, taken)
+    assert "0, 3" in html and "1.5 GiB, by cgroup v2" in html
+    own.update(memory_limited_by="")
+    assert "1.5 GiB reserved; memory is not limited on this machine" in page_of(bob, taken)
+
+
 def test_what_could_not_be_killed_is_named(taken, bob):
     taken.stop(by=bob)
     taken.settle(Outcome(survivors=(77, 78)), claim=taken.claim)
