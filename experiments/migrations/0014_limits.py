@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('experiments', '0012_warm_results'),
+        ('experiments', '0013_usage'),
     ]
 
     operations = [
