@@ -89,7 +89,7 @@ class LocalWorker:
         self.collector = Collector(trials_folder=self.trials_folder, row=lambda: self.row, ending=self.ending)
         self.runs: dict[int, Run] = {}
         self.busy = 0
-        self.out_of_service = 0  # slots with a process that cannot be killed
+        self.stuck: list[dict] = []  # what cannot be killed, each with a slot of its own: trial, pids
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._keeper: Keeper | None = None
@@ -101,6 +101,11 @@ class LocalWorker:
     @property
     def installation(self) -> str:
         return str(self.folder)
+
+    @property
+    def out_of_service(self) -> int:
+        """Slots with a process that cannot be killed."""
+        return len(self.stuck)
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -271,7 +276,7 @@ class LocalWorker:
         finally:
             del self.runs[trial.pk]
         if outcome.survivors:
-            self.out_of_service += 1
+            self.stuck.append({"trial": trial.pk, "pids": list(outcome.survivors)})
             logger.error("Trial %s left processes that cannot be killed: %s", trial, outcome.survivors)
         else:
             self._holding.pop(trial.pk, None)  # what cannot be killed keeps its devices
@@ -377,7 +382,7 @@ class LocalWorker:
         machine = Machine()
         while True:
             try:
-                self._machine = machine.look()
+                self._machine = machine.look() | ({"stuck": list(self.stuck)} if self.stuck else {})
             except Exception:  # whatever is odd about the machine, trials run
                 logger.exception("The machine could not be looked at")
             if self.ending.wait(MACHINE_S):

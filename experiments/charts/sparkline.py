@@ -29,5 +29,24 @@ def sparkline(best_steps: Sequence[tuple[int, float]], *, last: int) -> Svg:
     return _spark(f'<path d="{path}H{WIDTH}"/><path class="end" d="M{WIDTH},{y:.3g}h0"/>')
 
 
+def level(points: Sequence[tuple[float, float | None]], *, most: float) -> Svg:
+    """Draw how full something was: (place from 0 to 1, amount of 0 to `most`) in order; None is a gap.
+
+    Twice as wide as a best so far. Hidden from screen readers: what it is now stands beside it in words.
+    """
+    path, is_down = "", False
+    for place, amount in points:
+        amount = finite(amount)
+        if amount is None or most <= 0:
+            is_down = False
+            continue
+        x, y = min(max(place, 0), 1) * 2 * WIDTH, LOW - min(max(amount / most, 0), 1) * (LOW - HIGH)
+        path += f"{'L' if is_down else 'M'}{x:.1f},{y:.1f}"
+        is_down = True
+    floor = f'<path class="floor" d="M0,{LOW + 1:g}H{2 * WIDTH}"/>'
+    inside = floor + (f'<path d="{path}"/>' if path else "")
+    return Svg(f'<svg class="spark is-long" viewBox="0 0 {2 * WIDTH} 18" aria-hidden="true">{inside}</svg>')
+
+
 def _spark(inside: str) -> Svg:
     return Svg(f'<svg class="spark" viewBox="0 0 {WIDTH} 18" aria-hidden="true">{inside}</svg>')

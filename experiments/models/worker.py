@@ -53,7 +53,8 @@ class Worker(models.Model):
     heard_at = models.DateTimeField(default=timezone.now)
     gone_at = models.DateTimeField(null=True)
     forgotten_at = models.DateTimeField(null=True)  # no longer listed; its trials still name it
-    machine = models.JSONField(default=dict)  # see experiments/runner/machine.py
+    # See experiments/runner/machine.py; `stuck`: what holds a slot and cannot be killed (trial's key, pids).
+    machine = models.JSONField(default=dict)
 
     objects = WorkerQuerySet.as_manager()
 

@@ -162,7 +162,7 @@ def of_trial(trial: Trial, now: datetime, held: Hold | None = None) -> list[Fact
     if trial.worker:
         worker = {
             "name": "Worker",
-            "value": trial.worker.name,
+            "value": worker_link(trial.worker),
             "note": f"pid {trial.pid}" if trial.pid else "",
         }
         told.append(worker)
@@ -178,6 +178,13 @@ def of_trial(trial: Trial, now: datetime, held: Hold | None = None) -> list[Fact
         {"name": "Revision", "value": revision, "note": "" if revision == now_at else f"now at {now_at}"}
     )
     return told
+
+
+def worker_link(worker: Worker) -> str:
+    """Its name, with a link as long as it is listed."""
+    if worker.forgotten_at:
+        return worker.name
+    return format_html('<a href="{}">{}</a>', reverse("worker", args=[worker.name]), worker.name)
 
 
 def _time_of(trial: Trial, now: datetime) -> Fact:
@@ -222,7 +229,7 @@ def process_of(trial: Trial) -> list[tuple[str, object]]:
         ("Started", clock(trial.started_at)),
         ("Waited", _waited(trial)),
         ("Ended", clock(trial.ended_at)),
-        ("Worker", trial.worker.name if trial.worker else None),
+        ("Worker", worker_link(trial.worker) if trial.worker else None),
         ("Machine", trial.worker.host if trial.worker else None),
         ("Process", f"pid {trial.pid}" if trial.pid else None),
         ("Exit", words.exit_of(trial)),

@@ -29,7 +29,11 @@ class Sight:
         learn_roles(user, {experiment.workspace for experiment in shown.values()})
 
     def sees(self, experiment: Experiment) -> bool:
-        return experiment.pk in self._seen
+        return self.has(experiment.pk)
+
+    def has(self, pk: int) -> bool:
+        """The same, by its key."""
+        return pk in self._seen
 
     def may_operate(self, experiment: Experiment) -> bool:
         return self.sees(experiment) and may(self._user, "front", experiment)

@@ -33,6 +33,7 @@ from . import (
     trash,
     trial,
     trials,
+    worker,
     workers,
     workspaces,
 )
@@ -120,6 +121,7 @@ urlpatterns = [
     path("queues/<slug:queue>/edit/", queue_edit.edit, name="queue-edit"),
     path("queues/<slug:queue>/<slug:act>/", queues.act, name="queue-act"),
     path("workers/", workers.index, name="workers"),
+    path("workers/<str:worker>/", worker.show, name="worker"),
     path("workers/<str:worker>/<slug:act>/", workers.act, name="worker-act"),
     path("account/", account.show, name="account"),
     path("account/password/", account.ChangePassword.as_view(), name="account-password"),

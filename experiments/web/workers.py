@@ -99,10 +99,10 @@ def index(request: HttpRequest) -> HttpResponse:
         return live.not_modified()
     visible = set(Queue.objects.visible_to(request.user).values_list("name", flat=True))
     sight = Sight(request.user, [trial.experiment for trial in trials])
-    rows = [_row(worker, trials, sight, visible, now=now) for worker in workers]
+    rows = [row_of(worker, trials, sight, visible, now=now) for worker in workers]
     if is_administrator(request.user):
         for row in rows:
-            row.likely, row.more = _acts(row)
+            row.likely, row.more = acts(row.worker, is_late=row.is_late)
     present = [row for row in rows if row.worker.gone_at is None]
     context = {
         "nav": "workers",
@@ -122,9 +122,9 @@ def _listed() -> list[Worker]:
     return present + list(gone[:MOST_GONE])
 
 
-def _row(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str], *, now: datetime) -> Row:
+def row_of(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str], *, now: datetime) -> Row:
     mine = [trial for trial in trials if trial.worker_id == worker.pk]
-    state, word = _state(worker, len(mine), now)
+    state, word = state_of(worker, len(mine), now)
     row = Row(
         worker,
         state,
@@ -134,9 +134,9 @@ def _row(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str], *
         hidden_queues=sum(name not in visible for name in worker.queues),
         heard=words.heard(worker, now).removeprefix("late, ").removeprefix("heard ").removesuffix(" ago"),
         is_late=worker.gone_at is None and words.is_late(worker, now),
-        gpus=[_gpu(gpu) for gpu in worker.machine.get("gpus", [])],
+        gpus=[gpu_in_words(gpu) for gpu in worker.machine.get("gpus", [])],
     )
-    given = _given(mine)
+    given = given_to(mine)
     if given.gpus:
         row.gpus.insert(0, f"{given.gpus:,} of {plural(len(worker.gpus), 'GPU')} given")
     if given.cores:
@@ -156,7 +156,7 @@ def _row(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str], *
     return row
 
 
-def _state(worker: Worker, busy: int, now: datetime) -> tuple[str, str]:
+def state_of(worker: Worker, busy: int, now: datetime) -> tuple[str, str]:
     if worker.gone_at:
         return "stopped", "Gone"
     if words.is_late(worker, now):
@@ -166,7 +166,7 @@ def _state(worker: Worker, busy: int, now: datetime) -> tuple[str, str]:
     return ("running", "Working") if busy else ("waiting", "Idle")
 
 
-def _given(trials: list[Trial]) -> Amount:
+def given_to(trials: list[Trial]) -> Amount:
     """What these have for themselves."""
     given = Amount()
     for trial in trials:
@@ -174,7 +174,7 @@ def _given(trials: list[Trial]) -> Amount:
     return given
 
 
-def _gpu(gpu: dict) -> str:
+def gpu_in_words(gpu: dict) -> str:
     """`NVIDIA A100: 92 %, 43.0 GB of 85.9 GB`, as far as it is known."""
     said = []
     if "use" in gpu:
@@ -201,8 +201,8 @@ def _facts(present: list[Row]) -> list[dict[str, object]]:
     ]
 
 
-def _acts(row: Row) -> tuple[list[Button], list[Button]]:
-    worker = row.worker
+def acts(worker: Worker, *, is_late: bool) -> tuple[list[Button], list[Button]]:
+    """What administrators do with it: (the likely one, all of them)."""
 
     def url(verb: str) -> str:
         return reverse("worker-act", args=[worker.name, verb])
@@ -215,7 +215,7 @@ def _acts(row: Row) -> tuple[list[Button], list[Button]]:
         if worker.is_draining
         else Button("Drain", url("drain"), icon="pause", is_post=True)
     )
-    return _with_menu(release, drain) if row.is_late else _with_menu(drain, release)
+    return _with_menu(release, drain) if is_late else _with_menu(drain, release)
 
 
 def _with_menu(likely: Button, *more: Button) -> tuple[list[Button], list[Button]]:

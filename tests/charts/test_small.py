@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.charts.outcome import outcome, sentence
-from experiments.charts.sparkline import sparkline
+from experiments.charts.sparkline import level, sparkline
 from tests.charts.reading import read
 
 STATES = ["succeeded", "early_stopped", "failed", "stopped", "stopping", "running", "waiting"]
@@ -37,6 +37,13 @@ def test_any_steps_make_a_sparkline(steps, last):
     drawn = sparkline(sorted(steps.items()), last=last)
     read(drawn)
     assert drawn == sparkline(sorted(steps.items()), last=last)
+
+
+def test_a_level_is_a_line_with_gaps_between_its_floor_and_its_top():
+    drawn = level([(0, 0), (0.5, 32), (0.6, None), (0.7, 64), (1, 99)], most=64)
+    paths = [path.get("d") for path in read(drawn).iter("path")]
+    assert paths == ["M0,17H144", "M0.0,16.0L72.0,9.0M100.8,2.0L144.0,2.0"]
+    assert [path.get("d") for path in read(level([(0, None)], most=0)).iter("path")] == ["M0,17H144"]
 
 
 def test_the_bar_shows_each_state_in_its_share():
