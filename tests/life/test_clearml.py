@@ -34,8 +34,15 @@ parser.add_argument("--epochs", type=int, default=2, help="how often")
 parser.add_argument("--fast", action="store_true")
 parser.add_argument("--layers", type=int, nargs="+", default=[1, 2])
 parser.add_argument("--case", default="plain")
+parser.add_argument("--bold", action=argparse.BooleanOptionalAction, default=False)
+parser.add_argument("--deep", action=argparse.BooleanOptionalAction, default=True, help="or flat")
+parser.add_argument("-v", dest="talks", action="count", default=0)
+below = parser.add_subparsers(dest="act").add_parser("train")
+below.add_argument("--warm", action="store_true")
+below.add_argument("--cold", action="store_false")
 task = Task.init(project_name="any", task_name="any")
-args = parser.parse_args()
+args, others = parser.parse_known_args()
+assert others == ["--other", "7"], others
 general = {"batch": 32, "deep": {"x": 1.5, "on": True}, "layers": [1]}
 task.connect(general)
 other = task.connect({"alpha": 1, "beta": "b"}, name="Other")
@@ -43,6 +50,7 @@ net = task.connect_configuration({"model": {"depth": 3}}, name="net")
 Path("plain.yaml").write_text("depth: 1")
 text = Path(task.connect_configuration("plain.yaml", name="file")).read_text()
 print("got", [args.lr, args.epochs, args.fast, args.layers, general, other, net, text], os.environ["HOME"], flush=True)
+print("flags", [args.bold, args.deep, args.talks, args.warm, args.cold], flush=True)
 logger = Logger.current_logger()
 logger.report_scalar("odd", "odd", value=float("nan"), iteration=0)
 logger.report_scalar("odd", "odd", value=float("-inf"), iteration=1)
@@ -94,8 +102,12 @@ def test_a_script_written_for_clearml_runs_unchanged(
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
     experiment = draft(
-        command=f"{clearml_python} {script}",
+        command=f"{clearml_python} {script} train --other 7",
         space_document={
+            "Args/bold": {"_type": "choice", "_value": [True]},
+            "Args/talks": {"_type": "choice", "_value": [2]},
+            "Args/warm": {"_type": "choice", "_value": [True]},
+            "Args/cold": {"_type": "choice", "_value": [False]},
             "lr": {"_type": "choice", "_value": [0.5]},
             "case": {"_type": "choice", "_value": ["plain", "single", "ours", "asks"]},
             "Args/layers": {"_type": "choice", "_value": [LAYERS]},
@@ -131,7 +143,10 @@ def test_a_script_written_for_clearml_runs_unchanged(
         {"alpha": 3, "beta": "b"}, {"model": {"depth": 9}}, "depth: 22",
     ]  # fmt: skip
     for trial in trials.values():
-        assert f"got {got} {tmp_path / 'home'}\n" in LogPiece.tail(trial.pk).decode()
+        assert (
+            f"got {got} {tmp_path / 'home'}\nflags [True, True, 2, True, False]\n"
+            in LogPiece.tail(trial.pk).decode()
+        )
         left = Artifact.objects.filter(trial=trial).order_by("name").values_list("name", flat=True)
         assert list(left) == ["artifacts/facts/facts.json", "artifacts/notes/notes.txt", "models/net.pt"]
         assert not trial.notes
@@ -151,7 +166,11 @@ def test_a_script_written_for_clearml_runs_unchanged(
     assert f"got {got} " in again.stdout, again.stderr
     experiment.revision.refresh_from_db()
     assert experiment.revision.resolved["declared"] == {
-        "Args": {"epochs": {"value": "2", "type": "int", "description": "how often"}},
+        "Args": {
+            "act": {"value": "train", "type": "str"},
+            "deep": {"value": "True", "type": "bool", "description": "or flat"},
+            "epochs": {"value": "2", "type": "int", "description": "how often"},
+        },
         "General": {"deep/on": {"value": "True", "type": "bool"}},
         "Other": {"beta": {"value": "b", "type": "str"}},
     }

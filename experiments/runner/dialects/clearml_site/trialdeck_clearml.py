@@ -4,6 +4,7 @@ Each mend stands alone: where a version of the package is made otherwise, it is 
 Standard library only, Python 3.7 or later.
 """
 
+import argparse
 import json
 import math
 import os
@@ -18,15 +19,15 @@ def mend(clearml):
     if os.environ.get("CLEARML_OFFLINE_MODE") != "1" or "CLEARML_CACHE_DIR" not in os.environ:
         return  # the script wants a server
     version = getattr(clearml, "__version__", "")
-    for each in (_numbers, _server, _models, _click, _hydra, _project):
+    for each in (_numbers, _server, _models, _argparse, _click, _fire, _hydra, _project):
         try:
-            each(version)
+            each()
         except Exception as error:
-            what = f"{each.__doc__.strip()} Not so with clearml {version}: {error!r}"
-            print(f"trialdeck: {what}", file=sys.stderr, flush=True)
+            what = each.__doc__ or each.__name__  # -OO leaves no sentences
+            print(f"trialdeck: {what} Not so with clearml {version}: {error!r}", file=sys.stderr, flush=True)
 
 
-def _numbers(version):
+def _numbers():
     """NaN and infinity are reported as such."""  # else as 0, the best of all losses
     from clearml.backend_interface.metrics.events import MetricsEventAdapter as Adapter
 
@@ -62,7 +63,7 @@ class _NoAnswer:
         raise AttributeError(_ASKED.format(f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"))
 
 
-def _server(version):
+def _server():
     """What asks the server fails with a sentence."""
     from clearml import Task
     from clearml.backend_api import Session
@@ -93,7 +94,7 @@ def _server(version):
     Task.wait_for_status = waited
 
 
-def _models(version):
+def _models():
     """OutputModel.update_weights keeps the file."""
     import clearml.model as module
 
@@ -107,7 +108,60 @@ def _models(version):
     module.create_dummy_model = made
 
 
-def _click(version):
+def _argparse():
+    """Flags of argparse take the trial's values, and are learnt."""
+    # By itself the package passes over those of subparsers, counts, and --x/--no-x.
+    import clearml.backend_interface.task.args as module
+    from clearml.binding.args import PatchArgumentParser as Original
+
+    copy = module._Arguments.copy_to_parser
+
+    def parsed(parser, args=None, namespace=None):
+        # Unknown arguments are no business of the package's own look: the script may want them.
+        return Original._original_parse_known_args(parser, args=args, namespace=namespace)[0]
+
+    def copied(self, parser, *args, **more):
+        before = [(action, action.const, action.default) for action in _flags(parser)]
+        done = copy(self, parser, *args, **more)
+        given, meant = self._task.get_parameters(), {}
+        own = [] if any(action.dest == "hydra_help" for action in parser._actions) else parser._actions
+        for action, const, _ in before:
+            text = given.get(f"Args/{action.dest}")
+            if text is not None and self._exclude_parser_args.get(action.dest, True):
+                meant.setdefault(action.dest, []).extend(_flag(action, str(text).strip(), const))
+        for action, const, default in before:
+            if action.dest in meant:
+                # The package changes the constant, and so the command line would say what the task says.
+                action.const, action.default = const, (meant[action.dest] or [default])[0]
+            elif default is not argparse.SUPPRESS and action in own:
+                _declare("Args", action.dest, default, type(default).__name__, action.help)
+        _write()
+        return done
+
+    module._Arguments.copy_to_parser, module.call_original_argparser = copied, parsed
+
+
+def _flags(parser):
+    """Actions that take no value, of the parser and those below it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from _flags(below)
+        elif action.nargs == 0:
+            yield action
+
+
+def _flag(action, text, const):
+    """[what this text means for it], or []."""
+    if isinstance(action, argparse._CountAction):
+        return [int(text)] if text.isdigit() else []
+    is_boolean = isinstance(const, bool) or type(action).__name__ == "BooleanOptionalAction"
+    if is_boolean and text.lower() in ("true", "false", "1", "0"):
+        return [text.lower() in ("true", "1")]
+    return [const] if text == str(const) else []
+
+
+def _click():
     """Options of click that the trial does not name keep their own values."""  # else they are None
     try:
         from click.core import Command, Parameter
@@ -123,7 +177,7 @@ def _click(version):
         if not ctx.resilient_parsing or self.name not in ctx.params:
             return process(self, ctx, value)
         if isinstance(value, str) and value.startswith("[") and (self.multiple or self.nargs != 1):
-            value = json.loads(value)
+            value = _listed(value)
         if value is not None:
             return process(self, ctx, value)
         own = ctx.params[self.name]
@@ -144,7 +198,26 @@ def _click(version):
     Parameter.process_value, Command.invoke = process_value, invoked
 
 
-def _hydra(version):
+def _listed(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _fire():
+    """Fire takes its arguments from the command line."""
+    # The package takes those away, and gives it nothing but what it had recorded itself.
+    try:
+        from fire import core
+    except ImportError:
+        return
+    for cell in core._Fire.__closure__ or ():
+        if getattr(cell.cell_contents, "__module__", "") == core.__name__:
+            core._Fire = cell.cell_contents
+
+
+def _hydra():
     """What a configuration of hydra has is learnt."""
     from clearml.binding.hydra_bind import PatchHydra
 
@@ -163,7 +236,7 @@ def _hydra(version):
     PatchHydra._register_omegaconf = staticmethod(registered)
 
 
-def _project(version):
+def _project():
     """Task.init finds a project."""  # 1.x fails without one, and so do the data sets of 2.x
     from clearml import Task
 
@@ -183,7 +256,8 @@ def _declare_all(prefix, values):
 
 
 def _declare(group, name, value, kind, description):
-    traits = {"value": _text(value), "type": kind, "description": description or ""}
+    kind = "" if kind == "NoneType" else kind
+    traits = {"value": _text(value), "type": kind, "description": str(description or "")}
     _declared.setdefault(group, {})[name] = traits
 
 
@@ -197,6 +271,8 @@ def _text(value):
 
 def _write():
     """For the worker, which offers them to the search space."""
+    if not _declared:
+        return
     path = os.path.join(os.environ["CLEARML_CACHE_DIR"], "declared.json")
     try:
         with open(f"{path}.{os.getpid()}", "w", encoding="utf-8") as file:
