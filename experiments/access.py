@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from experiments.models import Experiment, ExperimentState, Forbidden, Role, User, Workspace
+from experiments.models import Experiment, ExperimentState, Forbidden, Model, Role, User, Workspace
 
 # The least role for each verb. Whatever is not named here needs an operator.
 NEEDS: dict[str, Role] = {
@@ -22,12 +22,12 @@ def role_in(user: User, workspace: Workspace) -> Role | None:
     return known[workspace.pk]
 
 
-def missing(user: User, verb: str, row: Experiment | Workspace) -> str:
+def missing(user: User, verb: str, row: Experiment | Model | Workspace) -> str:
     """What a person lacks for `verb` on `row`, as a sentence; empty: they may."""
     workspace = row if isinstance(row, Workspace) else row.workspace
     role = role_in(user, workspace)
     needed = NEEDS.get(verb, Role.OPERATOR)
-    if verb == "delete" and getattr(row, "state", "") == ExperimentState.PUBLISHED:
+    if verb == "delete" and _is_published(row):
         needed = Role.OWNER
     if role is None:
         return f"You are not a member of the workspace {workspace}."
@@ -39,11 +39,15 @@ def missing(user: User, verb: str, row: Experiment | Workspace) -> str:
     return ""
 
 
-def may(user: User, verb: str, row: Experiment | Workspace) -> bool:
+def _is_published(row: Experiment | Model | Workspace) -> bool:
+    return getattr(row, "state", "") == ExperimentState.PUBLISHED or getattr(row, "is_published", False)
+
+
+def may(user: User, verb: str, row: Experiment | Model | Workspace) -> bool:
     return not missing(user, verb, row)
 
 
-def require(user: User, verb: str, row: Experiment | Workspace) -> None:
+def require(user: User, verb: str, row: Experiment | Model | Workspace) -> None:
     """Raises `Forbidden` with what is missing."""
     if said := missing(user, verb, row):
         raise Forbidden(said)

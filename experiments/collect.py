@@ -15,8 +15,9 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
@@ -27,7 +28,7 @@ from experiments.models import Artifact, Experiment, Keeping, Trial, Worker, sta
 from experiments.models.artifact import LONGEST_NAME, MOST_ARTIFACTS
 from experiments.purge import KEPT_FOR
 from experiments.runner.destination import DestinationError, Store, StoreError
-from experiments.runner.folder import Escapes, TrialFolder, inside
+from experiments.runner.folder import Escapes, TrialFolder, inside, plain, seen_as
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ LOOK_S = 5.0
 QUIET_S = 2.0  # since the last change of a file that a running trial may still be writing
 SWEEP_S = 3600.0
 ABANDONED_S = 86_400.0
+ODD = "Links and other things that are no files were left out."
 MOST_DELETED = 1000  # stored files, in one sweep
 
 Found = dict[str, tuple[int, datetime]]
@@ -100,38 +102,52 @@ class Collector:
             if one is None:
                 break
             self._store(one)
-        unread = rows.filter(worker=self.row(), keeping=Keeping.LOCAL, sha256="")
+        unread = rows.filter(worker=self.row(), keeping=Keeping.LOCAL, sha256="", fault="")
         for one in unread.filter(trial__state__in=status.TRIAL_SETTLED)[:100]:
-            if path := self._there(one):
-                one.hashed(digest_of(path))
+            if file := self._there(one):
+                with file:
+                    one.hashed(digest_of(file))
 
     def _store(self, one: Artifact) -> None:
-        path = self._there(one)
-        if path is None:
+        file = self._there(one)
+        if file is None:
             return
         try:
-            sha256 = digest_of(path)
-            Store(one.destination).put(path, one.key)
+            with file:
+                sha256 = digest_of(file)
+                file.seek(0)
+                Store(one.destination).put(file, one.key)
+                is_same = seen_as(os.fstat(file.fileno())) == (one.size, one.changed_at)
         except (StoreError, OSError) as error:
             logger.warning("%s of %s could not be stored: %s", one.name, one.trial, error)
             one.failed(str(error))
             return
-        if _stat(path) == (one.size, one.changed_at):
+        if is_same:
             one.stored(sha256=sha256, size=one.size)
-        else:  # it was written to meanwhile: what is there now is stored next
-            self.see(one.trial)
+        else:
+            self._look_again(one)
 
-    def _there(self, one: Artifact) -> Path | None:
-        """The file, if it is still as it was seen."""
+    def _there(self, one: Artifact) -> BinaryIO | None:
+        """The file, opened, if it is still as it was seen. What took its place (a link, a pipe) is not read."""
         try:
-            path = inside(self._output(one.trial), *one.name.split("/"))
-            is_same = _stat(path) == (one.size, one.changed_at)
+            file = plain(self._output(one.trial), one.name)
+        except PermissionError as error:
+            one.failed(f"It cannot be read: {error.strerror}.")
+            return None
         except (OSError, Escapes):
             one.lost("The file is not there any more.")
             return None
-        if not is_same:
-            self.see(one.trial)
-        return path if is_same else None
+        if seen_as(os.fstat(file.fileno())) == (one.size, one.changed_at):
+            return file
+        file.close()
+        self._look_again(one)
+        return None
+
+    def _look_again(self, one: Artifact) -> None:
+        """It was written to meanwhile: what is there now comes next; while its trial still runs, when it is quiet."""
+        self.see(one.trial)
+        if not one.trial.is_settled:
+            one.later(LOOK_S)
 
     # --- removed ---------------------------------------------------------------------------------------------
 
@@ -212,7 +228,9 @@ def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[Found, list[str]]:
     """
     found: Found = {}
     odd: set[str] = set()
-    for root, _, names in os.walk(folder):
+    for root, folders, names in os.walk(folder):
+        if any(Path(root, name).is_symlink() for name in folders):
+            odd.add(ODD)
         for name in sorted(names):
             path = Path(root, name)
             told = path.relative_to(folder).as_posix()
@@ -223,7 +241,7 @@ def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[Found, list[str]]:
                 odd.add("Files whose name is no text were left out.")
                 continue
             if not stat.S_ISREG(facts.st_mode):
-                odd.add("Links and other things that are no files were left out.")
+                odd.add(ODD)
             elif len(told) > LONGEST_NAME or not told.isprintable():
                 odd.add(
                     f"Files with a name beyond {LONGEST_NAME} characters, or with odd ones, were left out."
@@ -231,24 +249,10 @@ def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[Found, list[str]]:
             elif len(found) >= MOST_ARTIFACTS:
                 odd.add(f"It left more than {MOST_ARTIFACTS:,} files: the first ones were taken.")
             elif time.time() - facts.st_mtime >= quiet_s:
-                found[told] = (facts.st_size, _moment(facts.st_mtime_ns))
+                found[told] = seen_as(facts)
     return found, sorted(odd)
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _stat(path: Path) -> tuple[int, datetime]:
-    facts = path.lstat()
-    if not stat.S_ISREG(facts.st_mode):
-        raise FileNotFoundError(path)
-    return facts.st_size, _moment(facts.st_mtime_ns)
-
-
-def _moment(ns: int) -> datetime:
-    """To the microsecond, as both databases keep it."""
-    seconds, rest = divmod(ns // 1000, 10**6)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+def digest_of(file: BinaryIO) -> str:
+    """SHA-256 of the rest of an open file, as hexadecimal digits. In constant memory, whatever its size."""
+    return hashlib.file_digest(file, "sha256").hexdigest()

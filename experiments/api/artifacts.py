@@ -19,7 +19,7 @@ from .experiments import find
 from .paging import USUAL, Cursor, Key, LimitOfSmall, page
 from .problems import problem
 from .trials import find_trial
-from .wire import says, time_of
+from .wire import Problem, says, time_of
 
 router = Router(tags=["Artifacts and models"])
 
@@ -30,8 +30,12 @@ FILE = {
         "description": "The file.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     },
+    "206": {"description": "The range that was asked for."},
     "302": {"description": "Its signed address in an object store, good for five minutes."},
 }
+
+
+GIVES = {status: told for status, told in {**says(None, acts=True), 416: Problem}.items() if status != 200}
 
 
 class ArtifactOut(BaseModel):
@@ -107,14 +111,14 @@ def _listed(
     return page(rows, *ORDER, what=what, cursor=cursor, limit=limit, tell=tell)
 
 
-@router.get(
-    "/experiments/{slug:public_id}/artifacts/{int:artifact}/download",
-    response={status: told for status, told in says(None, acts=True).items() if status != 200},
-    openapi_extra={"responses": FILE},
-    summary="Download a file",
-)
+ONE = "/experiments/{slug:public_id}/artifacts/{int:artifact}/download"
+
+
+@router.api_operation(["HEAD"], ONE, include_in_schema=False)
+@router.get(ONE, response=GIVES, openapi_extra={"responses": FILE}, summary="Download a file")
 def download_artifact(request: HttpRequest, public_id: str, artifact: int) -> HttpResponse:
-    """The file, or its address for a while. 409 says on which machine it lies when it cannot be had here; 503 that as
+    """The file, or its address for a while. Its `ETag` is the hash: with `Range` and `If-Range` a broken download goes
+    on. 409 says on which machine it lies when it cannot be had here; 503 that as
     many downloads are under way as are possible at once."""
     experiment = find(request, public_id)
     rows = Artifact.objects.filter(experiment=experiment, trial__trashed_at=None)
@@ -122,13 +126,18 @@ def download_artifact(request: HttpRequest, public_id: str, artifact: int) -> Ht
     if one is None:
         raise Http404
     one.experiment = experiment
-    return given(lambda: download.of_artifact(one))
+    return given(lambda: download.of_artifact(one, download.Asked.by(request)))
 
 
 def given(give: Callable[[], HttpResponse]) -> HttpResponse:
-    """The file; 503 when as many downloads as possible are under way. Raises `Refused`."""
+    """The file; 416 for a range beyond its end, 503 when as many downloads as possible are under way. Raises
+    `Refused`."""
     try:
         return give()
+    except download.OutOfRange as beyond:
+        response = problem(416, str(beyond))
+        response["Content-Range"] = beyond.content_range
+        return response
     except download.Busy as busy:
         response = problem(503, str(busy))
         response["Retry-After"] = str(download.RETRY_AFTER_S)

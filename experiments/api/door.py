@@ -18,8 +18,10 @@ from . import (
     logs,
     metrics,
     nni,
+    projects,
     queues,
     registry,
+    results,
     revisions,
     trials,
     workers,
@@ -48,6 +50,8 @@ api.add_decorator(told)
 errors.tell_in(api)
 for noun in (
     workspaces,
+    projects,
+    results,
     experiments,
     acts,
     trials,

@@ -13,6 +13,7 @@ WORDS = {
     404: "not_found",
     405: "method_not_allowed",
     409: "refused",
+    416: "out_of_range",
     422: "invalid",
     429: "too_many_requests",
     500: "internal_error",

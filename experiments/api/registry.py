@@ -1,4 +1,4 @@
-"""Models: listed, read, downloaded."""
+"""Models: listed, read, downloaded, deleted."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Query, Router
+from ninja.responses import Status
 from pydantic import BaseModel, Field
 
 from experiments import download
+from experiments.access import require
 from experiments.models import Experiment, Model, User
 
 from . import schemas, workspaces
-from .artifacts import FILE, given
+from .artifacts import FILE, GIVES, given
 from .paging import USUAL, Cursor, Key, Limit, page
 from .wire import says, time_of, url_of
 
@@ -109,16 +111,24 @@ def read_model(request: HttpRequest, workspace: str, model: str) -> dict[str, An
     }
 
 
+@router.api_operation(["HEAD"], ONE + "/download", include_in_schema=False)
 @router.get(
-    ONE + "/download",
-    response={status: told for status, told in says(None, acts=True).items() if status != 200},
-    openapi_extra={"responses": FILE},
-    summary="Download a model's file",
+    ONE + "/download", response=GIVES, openapi_extra={"responses": FILE}, summary="Download a model's file"
 )
 def download_model(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
     """As a file of a trial is downloaded."""
     found = _find(request, workspace, model)
-    return given(lambda: download.of_model(found))
+    return given(lambda: download.of_model(found, download.Asked.by(request)))
+
+
+@router.delete(ONE, response=says(None, 204, acts=True), summary="Delete a model")
+def delete_model(request: HttpRequest, workspace: str, model: str) -> Status:
+    """Its file stays where it is. A published one needs an owner. 409 while experiments that are no drafts start from
+    it."""
+    found = _find(request, workspace, model)
+    require(request.user, "delete", found)
+    found.delete_unused(by=request.user)
+    return Status(204, None)
 
 
 def _find(request: HttpRequest, workspace: str, public_id: str) -> Model:

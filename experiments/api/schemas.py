@@ -56,11 +56,13 @@ class Workspace(BaseModel):
 
 
 class Project(BaseModel):
-    """A folder of experiments."""
+    """A folder of experiments. `destination` is where the artifacts of its trials go, unless an experiment names
+    another; empty: the workspace's."""
 
     id: int
     name: str
     description: str
+    destination: str
 
 
 class NewProject(Told):
@@ -68,6 +70,15 @@ class NewProject(Told):
 
     name: str = Field(max_length=100)
     description: str = Field("", max_length=10_000)
+    destination: str = Field("", max_length=1000)
+
+
+class ProjectChanges(Told):
+    """What shall be different; what is left out stays."""
+
+    name: str | None = Field(None, max_length=100)
+    description: str | None = Field(None, max_length=10_000)
+    destination: str | None = Field(None, max_length=1000)
 
 
 class Result(Told):

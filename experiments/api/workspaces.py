@@ -1,14 +1,13 @@
-"""Me, my workspaces and their projects."""
+"""Me and my workspaces."""
 
 from __future__ import annotations
 
 from django.http import Http404, HttpRequest
 from ninja import Router
-from ninja.responses import Status
 
 from experiments import __version__
-from experiments.access import require, role_in
-from experiments.models import Member, Project, Role, User, WarmResults, Workspace
+from experiments.access import role_in
+from experiments.models import Member, Role, User, Workspace
 
 from . import schemas
 from .paging import USUAL, Cursor, Key, Limit, page
@@ -63,46 +62,3 @@ def _capped(user: User, role: str | None) -> Role:
 
 def _workspace(one: Workspace, role: Role) -> dict:
     return {"slug": one.slug, "name": one.name, "role": role.value, "has_automl": one.has_automl}
-
-
-@router.get(
-    "/workspaces/{slug:workspace}/projects",
-    response=says(schemas.Listed[schemas.Project]),
-    summary="List projects",
-)
-def projects(request: HttpRequest, workspace: str, cursor: Cursor = None, limit: Limit = USUAL) -> dict:
-    """By name."""
-    rows = find(request, workspace).projects.all()
-    return page(rows, Key("name"), what="projects", cursor=cursor, limit=limit, tell=_project)
-
-
-@router.post(
-    "/workspaces/{slug:workspace}/projects",
-    response=says(schemas.Project, 201, acts=True),
-    summary="Make a project",
-)
-def make_project(request: HttpRequest, workspace: str, told: schemas.NewProject) -> Status:
-    """Its name must be new in the workspace."""
-    room = find(request, workspace)
-    require(request.user, "create", room)
-    made = Project.create(room, name=told.name, description=told.description)
-    return Status(201, _project(made))
-
-
-@router.post(
-    "/workspaces/{slug:workspace}/results",
-    response=says(schemas.Results, 201, acts=True),
-    summary="Upload results",
-)
-def upload_results(request: HttpRequest, workspace: str, told: schemas.NewResults) -> Status:
-    """Of elsewhere, for warm starts: the ID goes into the setting `warm_start`."""
-    room = find(request, workspace)
-    require(request.user, "create", room)
-    room.require_automl()
-    results = [(row.params, row.value) for row in told.rows]
-    kept = WarmResults.upload(room, by=request.user, name=told.name, results=results)
-    return Status(201, {"id": kept.mark, "count": kept.count})
-
-
-def _project(one: Project) -> dict:
-    return {"id": one.pk, "name": one.name, "description": one.description}

@@ -120,6 +120,10 @@ class Artifact(models.Model):
             fault=fault[:1000], tries=self.tries + 1, retry_at=timezone.now() + timedelta(seconds=pause_s)
         )
 
+    def later(self, pause_s: float) -> None:
+        """It is still being written: tried again after a while."""
+        Artifact.objects.filter(pk=self.pk).update(retry_at=timezone.now() + timedelta(seconds=pause_s))
+
     def lost(self, fault: str) -> None:
         """The file is not there any more: nobody can store it."""
         Artifact.objects.filter(pk=self.pk).update(keeping=Keeping.DROPPED, fault=fault[:1000])

@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from . import secret
 from .event import Event
+from .named import require_model
 from .people import User
 from .revision import Revision
 from .settings import LOCKED, Invalid, Settings
@@ -30,6 +31,7 @@ class Configured:
         with self.turn():
             self.allows("edit")
             self.check_seen(seen)
+            require_model(self.workspace, settings, before=self.settings)
             settings = warmed(self, settings, by=by, before=self.settings)
             return self._accept(settings, by=by, verb="edit", note=note)
 
@@ -53,6 +55,7 @@ class Configured:
             self.allows("update")
             self.check_seen(seen)
             before = self.settings
+            require_model(self.workspace, settings, before=before)
             settings = warmed(self, settings, by=by, before=before)
             differing = before.differences(settings)
             locked = {name: [reason] for name, reason in LOCKED.items() if name in differing}

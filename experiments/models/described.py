@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from . import execution
 from .event import Event
+from .named import require_model
 from .people import User, Workspace
 from .project import Project
 from .queue import Queue
@@ -59,6 +60,8 @@ class Described:
         workspace.require_automl()
         described = _description(name=name, description=description, tags=tags or [], visibility=visibility)
         with transaction.atomic():
+            if project:
+                project.hold()
             experiment = cls(
                 workspace=workspace,
                 project=project or workspace.projects.get(name="Default"),
@@ -67,7 +70,9 @@ class Described:
                 queue=queue,
                 **described,
             )
-            settings = warmed(experiment, settings, by=by, before=parent.settings if parent else None)
+            before = parent.settings if parent else None
+            require_model(workspace, settings, before=before)
+            settings = warmed(experiment, settings, by=by, before=before)
             experiment._mirror(settings)
             experiment.save(force_insert=True)
             experiment._revise(settings, by=by)
@@ -92,6 +97,7 @@ class Described:
             wanted = _description(**{**current, **changes})
             differing = sorted(name for name in current if current[name] != wanted[name])
             if project != self.project:
+                project.hold()
                 differing.append("project")
             if not differing:
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import IntegrityError, models, transaction
-from django.db.models import ProtectedError
 from django.utils import timezone
 
 from experiments.runner import destination as destinations
@@ -61,30 +60,34 @@ class Project(models.Model):
             return False
         try:
             with transaction.atomic():
-                Project.objects.filter(pk=self.pk).update(**wanted)
+                is_there = Project.objects.filter(pk=self.pk).update(**wanted)
         except IntegrityError:
             raise _taken(wanted["name"], self.workspace) from None
+        if not is_there:
+            raise Refused(f"The project {self} was deleted a moment ago.")
         for field, value in wanted.items():
             setattr(self, field, value)
         return True
 
+    def hold(self) -> None:
+        """Keeps it there until the transaction ends, for whoever puts something into it. Raises `Invalid` when it was
+        deleted meanwhile."""
+        if not Project.objects.select_for_update(no_key=True).filter(pk=self.pk).first():
+            raise Invalid({"project": [f"The project {self} was deleted a moment ago. Choose another one."]})
+
     def delete_empty(self) -> None:
-        """Gone for good. What of it lies in the trash would come back into `Default`. Raises `Refused` while there are
-        experiments or models in it."""
+        """Gone for good; harmless when it is gone already. What of it lies in the trash would come back into `Default`.
+        Raises `Refused` while there are experiments or models in it."""
         if self.is_default:
             raise Refused("The project Default stays: it is where experiments go that name none.")
         with transaction.atomic():
-            Project.objects.select_for_update().get(pk=self.pk)  # nothing is put into it meanwhile
+            if not Project.objects.select_for_update().filter(pk=self.pk).first():
+                return  # somebody else did it
             if held := self.holds():
                 raise Refused(f"The project {self} is not empty: {held} in it. Move or delete them first.")
             trashed = self.experiments.model.everything.filter(project=self)
             trashed.update(project=Project.objects.get(workspace=self.workspace_id, name=DEFAULT))
-            try:
-                Project.objects.get(pk=self.pk).delete()
-            except ProtectedError:
-                raise Refused(
-                    f"Something was put into the project {self} a moment ago. Look again."
-                ) from None
+            Project.objects.get(pk=self.pk).delete()
 
     def holds(self) -> str:
         """What stands in the way of deleting it: `3 experiments and 1 model are`; or nothing. Private ones count."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +11,16 @@ from django.db.models import Q
 from django.utils import timezone
 
 from .artifact import Artifact
+from .event import Event
 from .exact import ExactJSONField
-from .experiment import fold, new_public_id
+from .experiment import Experiment, fold, new_public_id
+from .named import drafts_only
 from .people import User, Workspace
 from .project import Project
 from .settings import Invalid
 from .status import Refused
+
+logger = logging.getLogger(__name__)
 
 MOST_LABELS = 10_000
 MAX_NETWORK = 1_000_000
@@ -104,14 +109,25 @@ class Model(models.Model):
             raise Invalid({"address": ["Give a file of a trial, or an address."]})
         if artifact is not None and artifact.experiment.workspace_id != project.workspace_id:
             raise Invalid({"artifact": ["This file belongs to another workspace."]})
-        return cls.objects.create(
-            workspace=project.workspace,
-            project=project,
-            creator=by,
-            artifact=artifact,
-            address=address,
-            **told,
-        )
+        with transaction.atomic():
+            project.hold()
+            model = cls.objects.create(
+                workspace=project.workspace,
+                project=project,
+                creator=by,
+                artifact=artifact,
+                address=address,
+                **told,
+            )
+            if artifact is not None:
+                Event.note("register", artifact.experiment, by=by, why=model.told)
+        return model
+
+    @property
+    def told(self) -> str:
+        """Its name and ID, and the file it was made of: `Good weights (k2m9p3qr), #7 model.pt`."""
+        of = f", #{self.artifact.trial.number} {self.artifact.name}" if self.artifact else ""
+        return f"{self} ({self.public_id}){of}"
 
     def change(self, *, seen: datetime | None = None, project: Project | None = None, **changes: Any) -> bool:
         """Name, description, framework, network, labels, project of its workspace.
@@ -130,6 +146,7 @@ class Model(models.Model):
             if project is not None and project.pk != row.project_id:
                 if project.workspace_id != row.workspace_id:
                     raise Invalid({"project": ["This project belongs to another workspace."]})
+                project.hold()
                 row.project = project
                 differing.append("project")
             if differing:
@@ -164,6 +181,27 @@ class Model(models.Model):
         if row.is_published:
             raise Refused("This model is published, which is for good. It cannot be changed any more.")
         return row
+
+    def drafts(self, *, by: User) -> list[Experiment]:
+        """The drafts that start from it. Raises `Refused` while experiments that are none do, but for the trash."""
+        what = f"The model {self} is the input model of"
+        return drafts_only(self.workspace, "input_model", self.public_id, by=by, what=what)
+
+    def delete_unused(self, *, by: User) -> bool:
+        """TD-X10: gone for good; its file stays where it is. False when it is gone already. Raises `Refused` while
+        experiments that are no drafts start from it."""
+        with transaction.atomic():
+            row = Model.objects.select_for_update().filter(pk=self.pk).first()
+            if row is None:
+                return False
+            concerned = row.drafts(by=by)
+            if row.artifact:
+                concerned.append(row.artifact.experiment)
+            for experiment in concerned:
+                Event.note("delete_model", experiment, by=by, why=row.told)
+            row.delete()
+        logger.info("%s deleted the model %s in %s", by, row.told, row.workspace)
+        return True
 
     def publish(self) -> bool:
         """Read-only for good. False when it is already."""

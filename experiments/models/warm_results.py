@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
 from experiments.search.results import MOST_RESULTS, Result
 
+from .event import Event
 from .exact import ExactJSONField
-from .experiment import new_public_id
+from .experiment import Experiment, new_public_id
+from .named import drafts_only
 from .people import User, Workspace
 from .settings import Invalid
+
+logger = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 20_000_000  # of all results as JSON
 MOST_OBJECTS = 100  # in the parameters of one, so that walking into them has an end
@@ -63,6 +68,25 @@ class WarmResults(models.Model):
                 )
         kept = [[params, float(value)] for params, value in results]
         return cls.objects.create(workspace=workspace, creator=by, name=name, rows=kept, count=len(kept))
+
+    def drafts(self, *, by: User) -> list[Experiment]:
+        """The drafts that start from them. Raises `Refused` while experiments that are none do, but for the trash."""
+        what = f"The results {self} are the warm start of"
+        return drafts_only(self.workspace, "warm_start", self.mark, by=by, what=what)
+
+    def delete_unused(self, *, by: User) -> bool:
+        """NNI-S2: gone for good. False when they are gone already. Raises `Refused` while experiments that are no
+        drafts start from them."""
+        with transaction.atomic():
+            row = WarmResults.objects.select_for_update().filter(pk=self.pk).first()
+            if row is None:
+                return False
+            told = f"{row} ({row.mark})"
+            for experiment in row.drafts(by=by):
+                Event.note("delete_results", experiment, by=by, why=told)
+            row.delete()
+        logger.info("%s deleted the uploaded results %s in %s", by, told, row.workspace)
+        return True
 
 
 def _why_not(params: dict, value: float) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}[A-Za-z0-9]")
@@ -118,8 +118,9 @@ class Store:
     def __init__(self, text: str) -> None:
         self.text, self.destination = text, parse(text)
 
-    def put(self, file: Path, name: str) -> None:
-        """Keeps the file under this name, whole or not at all; large ones go in parts. Raises `StoreError`."""
+    def put(self, file: Path | BinaryIO, name: str) -> None:
+        """Keeps the file (a path, or an open one from where it stands) under this name, whole or not at all; large
+        ones go in parts. Raises `StoreError`."""
         self._do("take", lambda store: obstore().put(store, self._path(name), file))
 
     def read(self, name: str) -> Iterator[bytes]:
@@ -135,12 +136,13 @@ class Store:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise
 
-    def signed(self, name: str, *, for_s: float = 600) -> str:
-        """An address that gives this object to whoever has it, for so many seconds; empty for a folder."""
+    def signed(self, name: str, *, for_s: float = 600, method: str = "GET") -> str:
+        """An address that gives this object (or to HEAD what is known of it) to whoever has it, for so many seconds;
+        empty for a folder."""
         if self.destination.kind == "folder":
             return ""
         span = timedelta(seconds=for_s)
-        return self._do("sign", lambda store: obstore().sign(store, "GET", self._path(name), span))
+        return self._do("sign", lambda store: obstore().sign(store, method, self._path(name), span))
 
     def file(self, name: str) -> Path | None:
         """The file itself where the destination is a folder of this machine."""

@@ -5,7 +5,9 @@ import re
 import stat
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 # What a worker needs and a trial must not see. All TRIALDECK_* go too: the trial gets its own.
 _SECRETS = re.compile(r"(DATABASE_URL|REDIS_URL|SECRET_KEY|DJANGO_.*|CELERY.*|TRIALDECK_.*)")
@@ -23,6 +25,26 @@ def inside(folder: Path, *names: str | int) -> Path:
     if "\0" in str(path) or root not in path.resolve().parents:
         raise Escapes(f"{'/'.join(str(name) for name in names)!r} does not lie within its folder.")
     return path
+
+
+def plain(folder: Path, name: str) -> BinaryIO:
+    """Opens the plain file `name` (with slashes) below `folder`, with no link on its way. Raises OSError, Escapes."""
+    names = name.split("/")
+    path = inside(folder, *names)
+    if path.resolve() != folder.resolve().joinpath(*names):
+        raise Escapes(f"{name!r} is reached by a link.")
+    # Not blocking: a pipe in its place would wait for a writer, for ever.
+    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise FileNotFoundError(f"{name!r} is no plain file.")
+    return os.fdopen(number, "rb")
+
+
+def seen_as(facts: os.stat_result) -> tuple[int, datetime]:
+    """(bytes, time of the last change) of a file; the time to the microsecond, as both databases keep it."""
+    seconds, rest = divmod(facts.st_mtime_ns // 1000, 10**6)
+    return facts.st_size, datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
 
 
 class TrialFolder:

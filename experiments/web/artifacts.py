@@ -12,7 +12,7 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import download
 from experiments.access import may, require
@@ -200,12 +200,12 @@ def of_trial(trial: object, user: User) -> dict[str, object]:
 
 
 @login_required
-@require_GET
+@require_safe
 def fetch(request: HttpRequest, workspace: str, public_id: str, artifact: int) -> HttpResponse:
-    """The file itself, or where it lies when it cannot be had from here (409)."""
+    """The file itself, or the asked range of it; or where it lies when it cannot be had from here (409)."""
     experiment = find(request, workspace, public_id)
     one = find_file(experiment, artifact)
-    give = partial(download.of_artifact, one)
+    give = partial(download.of_artifact, one, download.Asked.by(request))
     return given(request, give, room=experiment.workspace, nav="experiments", back=_back(one))
 
 
@@ -233,6 +233,11 @@ def given(
     except Refused as refusal:
         said = {**page, "reason": str(refusal), "heading": "It cannot be downloaded here"}
         return render(request, "409.html", said, status=409)
+    except download.OutOfRange as beyond:
+        said = {**page, "reason": str(beyond), "number": 416, "heading": "That part is not there"}
+        response = render(request, "409.html", said, status=416)
+        response["Content-Range"] = beyond.content_range
+        return response
     except download.Busy as busy:
         said = {**page, "reason": str(busy), "number": 503, "heading": "Not now"}
         response = render(request, "409.html", said, status=503)

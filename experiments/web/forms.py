@@ -185,9 +185,15 @@ class ExperimentForm(forms.Form):
         attrs={"placeholder": "resnet50-cifar100"},
         error_messages={"required": "Give the experiment a name."},
     )
-    project = forms.ModelChoiceField(None, empty_label=None)
+    project = forms.ModelChoiceField(
+        None, empty_label=None, widget=forms.Select(attrs={"data-combo": "new_project"})
+    )
     new_project = _text(
-        required=False, max_length=100, label="Create new", help_text="Its name; instead of the chosen one."
+        required=False,
+        max_length=100,
+        label="Create new",
+        help_text="A new project's name, instead.",
+        attrs={"autocomplete": "off"},
     )
     tags = TagsField(
         required=False,

@@ -9,17 +9,16 @@ from functools import partial
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import TextField
-from django.db.models.functions import Cast
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
-from django.views.decorators.http import require_GET, require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import download
 from experiments.access import may, require
 from experiments.models import Experiment, Invalid, Model, Project, Refused, User
+from experiments.models.named import naming
 from experiments.models.registry import MAX_NETWORK
 from experiments.templatetags.deck import plural
 
@@ -93,6 +92,7 @@ def _draw(
         "workspace": model.workspace,
         "nav": "models",
         "may_change": not model.is_published and may(request.user, "register", model.workspace),
+        "may_delete": may(request.user, "delete", model),
         "seen": model.updated_at.isoformat(),
         "tabs": [
             {"label": label, "url": url_of(model, name), "count": count, "is_current": name == page}
@@ -189,19 +189,15 @@ def _made_by(model: Model, user: User) -> object | None:
 def used_by(model: Model, user: User) -> list[Experiment]:
     """The experiments that start from it, the newest first; one more than are shown. One query."""
     rows = Experiment.objects.visible_to(user).filter(workspace=model.workspace_id)
-    rows = rows.annotate(told=Cast("revision__document", TextField()))
-    rows = rows.filter(told__contains=f'"input_model": "{model.public_id}"').select_related("revision")
-    found = rows.order_by("-created_at")[: MOST_USERS + 1]
-    # A text that only looks like it, somewhere in the settings, does not count.
-    return [one for one in found if one.settings.input_model == model.public_id]
+    return naming(rows, "input_model", model.public_id, at_most=MOST_USERS + 1)
 
 
 @login_required
-@require_GET
+@require_safe
 def fetch(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
     """TD-X10: its file, or where it lies when it cannot be had from here (409)."""
     one = find(request, workspace, model)
-    give = partial(download.of_model, one)
+    give = partial(download.of_model, one, download.Asked.by(request))
     return given(request, give, room=one.workspace, nav="models", back=url_of(one))
 
 
@@ -219,16 +215,34 @@ def publish(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
     return _ask(request, one, "models/publish.html", back=url_of(one))
 
 
-def _ask(request: HttpRequest, model: Model, template: str, *, back: str) -> HttpResponse:
+def _ask(request: HttpRequest, model: Model, template: str, *, back: str, **told: object) -> HttpResponse:
     context = {
         "model": model,
         "workspace": model.workspace,
         "nav": "models",
         "action": request.path,
         "back": back,
-        "is_danger": template == "models/clear.html",
+        "is_danger": template != "models/publish.html",
+        **told,
     }
     return render(request, template, context)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
+    """TD-X10: gone for good, so it asks; a published one needs an owner. 409 while experiments start from it."""
+    one = find(request, workspace, model)
+    require(request.user, "delete", one)
+    try:
+        if request.method != "POST":
+            drafts = len(one.drafts(by=request.user))
+            return _ask(request, one, "models/delete.html", back=url_of(one), drafts=drafts)
+        one.delete_unused(by=request.user)
+    except Refused as refusal:
+        return _refused(request, one, refusal)
+    messages.success(request, f"The model {one} is deleted.")
+    return redirect("models", one.workspace.slug)
 
 
 # --- Network ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from django import forms
 from django.urls import reverse
 
-from experiments.models import Experiment, Project, Queue, Settings, User, status
+from experiments.models import Experiment, Project, Queue, Settings, User, named, status
 from experiments.templatetags.deck import duration, plural
 
 from . import standing
@@ -216,7 +216,8 @@ def _ask_enqueue(experiment: Experiment) -> Question:
         "It goes to the end of the queue. A worker then starts its trials: "
         f"{budget}, {experiment.concurrency:,} at once."
     )
-    return Question(f"Enqueue {experiment.name}", [said, *_lacks_code(experiment.settings)], "Enqueue")
+    lacks = [*_lacks_code(experiment.settings), *named.gone(experiment)]
+    return Question(f"Enqueue {experiment.name}", [said, *lacks], "Enqueue")
 
 
 def _lacks_code(settings: Settings) -> list[str]:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import access
-from experiments.models import Invalid, WarmResults
+from experiments.models import Invalid, Refused, WarmResults, Workspace
 from experiments.runner.command import text_of
 from experiments.search.nested import flat
 from experiments.search.results import MOST_BYTES, MOST_RESULTS, Read, ResultsError, columns, read
@@ -71,9 +71,7 @@ def new(request: HttpRequest, workspace: str) -> HttpResponse:
 @require_safe
 def show(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
     """What was read: how many, the parameters, the lowest and the highest."""
-    room = find(request, workspace)
-    room.require_automl()
-    kept = get_object_or_404(room.warm_results.select_related("creator"), public_id=results)
+    room, kept = _found(request, workspace, results)
     low, high = (best(kept.rows, key=lambda one: one[1]) for best in (min, max))
     names = columns(kept.rows)
     sides = [flat(params) for params, _ in (low, high)]
@@ -90,9 +88,39 @@ def show(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
             for name in names[:MOST_COLUMNS]
         ],
         "may_create": access.may(request.user, "create", room),
+        "may_delete": access.may(request.user, "delete", room),
         "create": f"{reverse('experiment-new', args=[room.slug])}?{urlencode({'warm_start': kept.mark}, safe=':')}",
     }
     return render(request, "results/show.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
+    """NNI-S2: gone for good, so it asks. 409 while experiments start from them."""
+    room, kept = _found(request, workspace, results)
+    access.require(request.user, "delete", room)
+    context = {
+        "workspace": room,
+        "nav": "experiments",
+        "back": reverse("results", args=[room.slug, kept.public_id]),
+    }
+    try:
+        if request.method != "POST":
+            drafts = len(kept.drafts(by=request.user))
+            context |= {"results": kept, "drafts": drafts, "action": request.path, "is_danger": True}
+            return render(request, "results/delete.html", context)
+        kept.delete_unused(by=request.user)
+    except Refused as refusal:
+        return render(request, "409.html", {**context, "reason": str(refusal)}, status=409)
+    messages.success(request, f"The results {kept} are deleted.")
+    return redirect("experiments", room.slug)
+
+
+def _found(request: HttpRequest, workspace: str, results: str) -> tuple[Workspace, WarmResults]:
+    room = find(request, workspace)
+    room.require_automl()
+    return room, get_object_or_404(room.warm_results.select_related("creator"), public_id=results)
 
 
 def _said(one: object) -> tuple[str, str]:

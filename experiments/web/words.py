@@ -163,6 +163,9 @@ EXPERIMENT_VERBS: dict[str, tuple[str, str]] = {
     "publish": ("lock", "published it"),
     "delete": ("trash", "deleted it"),
     "restore": ("reset", "restored it"),
+    "register": ("box", "made a model of it"),
+    "delete_model": ("trash", "deleted a model"),
+    "delete_results": ("trash", "deleted the results that it starts from"),
     "release": ("stop", "took a worker's trials away"),
 }
 

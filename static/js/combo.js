@@ -19,6 +19,9 @@ function build(select) {
   for (const [name, value] of Object.entries({ role: "combobox", "aria-expanded": "false", "aria-controls": list.id, "aria-autocomplete": "list" })) {
     box.setAttribute(name, value);
   }
+  for (const name of ["aria-describedby", "aria-invalid"]) {
+    if (select.hasAttribute(name)) box.setAttribute(name, select.getAttribute(name));
+  }
   const around = document.createElement("div");
   around.className = "combo";
   around.append(box, list);
@@ -26,7 +29,9 @@ function build(select) {
   delete select.dataset.combo;
   select.hidden = true;
   select.after(around);
-  other.closest(".field").hidden = true;
+  const field = other.closest(".field"), fault = field.querySelector(".error");
+  if (fault) around.after(fault);
+  field.hidden = true;
   connect({ select, other, box, list });
 }
 
@@ -47,6 +52,10 @@ function connect(combo) {
   box.addEventListener("keydown", (event) => {
     if (KEYS[event.key]?.(combo)) event.preventDefault();
   });
+  select.form.addEventListener("submit", (event) => {
+    // Also where a form judges by itself (novalidate): a text that means no project would quietly become the one before.
+    if (!box.reportValidity()) event.preventDefault();
+  }, { capture: true });
   list.addEventListener("pointerdown", (event) => event.preventDefault()); // the box keeps the focus
   list.addEventListener("click", (event) => choose(combo, event.target.closest("[role=option]")));
 }

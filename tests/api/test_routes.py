@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 from django.http import HttpResponse
 
-from experiments.models import Artifact, Experiment, Model, Token, Workspace
+from experiments.models import Artifact, Experiment, Model, Project, Token, WarmResults, Workspace
 from tests.api.caller import ROOT, Caller
 from tests.cast import told
 from tests.web.files import leave
@@ -28,6 +28,7 @@ SEES = "401 404 200 200 200"
 GONE = "401 404 409 409 409"  # not on this machine
 ACTS = "401 404 403 200 200"
 MAKES = "401 404 403 201 201"
+GOES = "401 404 403 204 404"  # it is gone then
 ANYBODY = "401 200 200 200 200"
 MANAGES = "401 403 403 403 403"  # an administrator may
 
@@ -50,9 +51,13 @@ TOLD = {
     "POST /workspaces/{workspace}/projects": Route(
         "401 404 403 201 422", {"name": "new"}
     ),  # the name is taken then
+    "GET /workspaces/{workspace}/projects/{project}": Route(SEES),
+    "PATCH /workspaces/{workspace}/projects/{project}": Route(ACTS, {"description": "x"}),
+    "DELETE /workspaces/{workspace}/projects/{project}": Route("401 404 403 409 409"),  # it is Default
     "POST /workspaces/{workspace}/results": Route(
         MAKES, {"name": "r", "rows": [{"params": {"lr": 0.1}, "value": 1}]}
     ),
+    "DELETE /workspaces/{workspace}/results/{results}": Route(GOES),
     "GET /experiments/{public_id}/trials": Route(SEES),
     "POST /experiments/{public_id}/trials": Route(MAKES, {"params": {"lr": 0.01, "layers": 1}}),
     "GET /experiments/{public_id}/trials/{number}": Route(SEES),
@@ -68,6 +73,7 @@ TOLD = {
     "GET /workspaces/{workspace}/models": Route(SEES),
     "GET /workspaces/{workspace}/models/{model}": Route(SEES),
     "GET /workspaces/{workspace}/models/{model}/download": Route(GONE),
+    "DELETE /workspaces/{workspace}/models/{model}": Route(GOES),
     "GET /experiments/{public_id}/events": Route(SEES),
     "GET /experiments/{public_id}/revisions": Route(SEES),
     "GET /experiments/{public_id}/revisions/{number}": Route(SEES),
@@ -84,7 +90,7 @@ TOLD = {
     "POST /workspaces/{workspace}/experiments": Route(MAKES, {"name": "new", "settings": SETTINGS}),
     "GET /experiments/{public_id}": Route(SEES),
     "PATCH /experiments/{public_id}": Route(ACTS, {"description": "x"}),
-    "DELETE /experiments/{public_id}": Route("401 404 403 204 404", about="superfluous"),
+    "DELETE /experiments/{public_id}": Route(GOES, about="superfluous"),
     "POST /experiments/{public_id}/enqueue": Route(ACTS, about="draft"),
     "POST /experiments/{public_id}/dequeue": Route("401 404 403 200 409", about="draft"),
     "POST /experiments/{public_id}/pause": Route(ACTS),
@@ -107,6 +113,9 @@ def samples(running, draft, in_state, alice) -> dict[str, Experiment]:
     busy = running(taken=3, concurrency=3)
     leave(busy.trials.get(number=1), data=None)
     Model.register(busy.project, by=alice, name="m", address="/nowhere/m.pt")
+    Model.objects.update(public_id="mmmm2345")
+    WarmResults.upload(busy.workspace, by=alice, name="r", results=[({"lr": 1}, 1.0)])
+    WarmResults.objects.update(public_id="abcd2345")
     return {
         "running": busy,
         "draft": draft("draft"),
@@ -179,7 +188,9 @@ def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpRespo
         "queue": "default",
         "worker": "w1",
         "artifact": str(Artifact.objects.get().pk),
-        "model": Model.objects.get().public_id,
+        "model": "mmmm2345",
+        "project": str(Project.objects.get(workspace__slug="lab", name="Default").pk),
+        "results": "abcd2345",
     }
     method, path = name.split(" ")
     path = re.sub(r"{(\w+)}", lambda found: given[found[1]], path)

@@ -141,9 +141,11 @@ def test_a_file_becomes_a_model_and_the_next_experiment_starts_from_it(
     assert f"weights of {first.trials.get().public_id}" in log_of(second.trials.first())
 
 
-def test_a_model_that_is_gone_fails_in_setup(draft, local, alice):  # noqa: F811
-    """CML-M1: also one of another workspace: it does not exist here."""
-    experiment = draft(input_model="nosuchid", max_trials=1)
+def test_a_model_that_is_gone_fails_in_setup(draft, lab, local, alice):  # noqa: F811
+    """CML-M1: a draft keeps nobody from deleting its model."""
+    model = Model.register(lab.projects.get(), by=alice, name="gone", address="s3://bucket/w.pt")
+    experiment = draft(input_model=model.public_id, max_trials=1)
+    assert model.delete_unused(by=alice)
     experiment.enqueue(by=alice)
     live(experiment, local)
     trial = experiment.trials.get()

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from experiments.models import Artifact, Keeping, Trial
+from experiments.runner.folder import seen_as
 
 
 def leave(
@@ -37,6 +38,8 @@ def leave(
         path = path_of(one)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+        one.changed_at = seen_as(path.stat())[1]
+        one.save(update_fields=["changed_at"])
     return one
 
 

@@ -136,6 +136,67 @@ def test_a_file_of_this_machine_is_given_whole_and_never_shown(left, carol, dave
     assert as_(dave).get(url("artifact-download", left, one.pk)).status_code == 404
 
 
+@pytest.mark.once
+def test_a_broken_download_goes_on_where_it_broke_off(left, carol, api):
+    """TD-X10: HEAD, one range, If-Range with the hash; by page and API. A file that changed begins anew."""
+    one = Artifact.objects.get(name="of 2 ü.pt")
+    pages, program = as_(carol), api(carol)
+    path = f"/experiments/{left.public_id}/artifacts/{one.pk}/download"
+
+    def ask(method="GET", **headers):
+        told = {name.replace("_", "-"): text for name, text in headers.items()}
+        by_page = pages.generic(method, url("artifact-download", left, one.pk), headers=told)
+        by_api = program.send(method, path, headers=headers)
+        for name in ("Content-Range", "ETag", "Content-Length", "Accept-Ranges"):
+            assert by_page.get(name) == by_api.get(name) or by_page.status_code == 416, name
+        assert by_page.status_code == by_api.status_code
+        body = fetched(by_page) if by_page.streaming else b""
+        assert body == (fetched(by_api) if by_api.streaming else b"")
+        return by_page, body
+
+    whole, body = ask()
+    etag = f'"{one.sha256}"'
+    assert (body, whole["ETag"], whole["Accept-Ranges"]) == (b"weights of 2", etag, "bytes")
+    for _ in range(download.AT_ONCE + 1):  # it takes nobody's place
+        head, _ = ask("HEAD", Range="bytes=2-")
+        assert (head.status_code, head["Content-Length"], head["ETag"]) == (200, "12", etag)
+    for asked, given, told in (
+        ("bytes=8-", b"of 2", "bytes 8-11/12"),
+        ("bytes=0-6", b"weights", "bytes 0-6/12"),
+        ("bytes=-4", b"of 2", "bytes 8-11/12"),
+        ("bytes=10-99", b" 2", "bytes 10-11/12"),
+        ("bytes=-99", b"weights of 2", "bytes 0-11/12"),
+    ):
+        part, body = ask(Range=asked, If_Range=etag)
+        assert (part.status_code, body, part["Content-Range"]) == (206, given, told), asked
+    for asked in ("bytes=5-2", "bytes=0-1,4-5", "bytes=-", "lines=1-2", "bytes=x-", "bytes=²-"):
+        assert ask(Range=asked.encode().decode("latin-1"))[1] == b"weights of 2", asked
+    for asked in ("bytes=12-", "bytes=-0", "bytes=99-100"):
+        beyond, _ = ask(Range=asked)
+        assert (beyond.status_code, beyond["Content-Range"]) == (416, "bytes */12"), asked
+    assert ask(Range="bytes=8-", If_Range='"another"')[1] == b"weights of 2"
+    path_of(one).write_bytes(b"WEIGHTS of 2")  # as long as before, and not what was hashed
+    changed, body = ask(Range="bytes=8-", If_Range=etag)
+    assert (changed.status_code, body, changed.get("ETag")) == (200, b"WEIGHTS of 2", None)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ('a "b"; filename=x.exe', 'attachment; filename="a \\"b\\"; filename=x.exe"'),
+        ("back\\slash.pt", 'attachment; filename="back\\\\slash.pt"'),
+        ("in\nit\r: x", 'attachment; filename="in_it_: x"'),
+        ("模型 100%.pt", "attachment; filename*=utf-8''%E6%A8%A1%E5%9E%8B%20100%25.pt"),
+    ],
+)
+def test_any_name_is_safe_in_a_header(left, carol, name, told):
+    """CML-O1: a trial names its files; a name ends no header and begins no other."""
+    one = leave(left.trials.first(), name, b"x")
+    answer = as_(carol).get(url("artifact-download", left, one.pk))
+    assert fetched(answer) == b"x" and answer["Content-Disposition"] == told
+
+
 def test_one_in_a_folder_is_given_too(left, carol, tmp_path):
     """CML-O1: a share that the web's machine sees."""
     one = leave(
@@ -146,7 +207,7 @@ def test_one_in_a_folder_is_given_too(left, carol, tmp_path):
 
 def test_one_in_an_object_store_is_a_signed_address(left, carol, s3):  # noqa: F811
     """CML-O1: which works for whoever has it, for a while; the web does not carry the bytes."""
-    from urllib.request import urlopen
+    from urllib.request import Request, urlopen
 
     from experiments.runner.destination import Store
 
@@ -157,6 +218,9 @@ def test_one_in_an_object_store_is_a_signed_address(left, carol, s3):  # noqa: F
     assert answer.status_code == 302 and answer["Cache-Control"] == "no-store"
     with urlopen(answer["Location"], timeout=10) as response:
         assert response.read() == b"stored"
+    head = as_(carol).head(url("artifact-download", left, one.pk))
+    with urlopen(Request(head["Location"], method="HEAD"), timeout=10) as response:
+        assert response.headers["Content-Length"] == "6"
 
 
 def test_one_on_another_machine_says_where_it_lies(left, carol):
@@ -302,8 +366,15 @@ def test_who_is_too_late_is_told_so(draft, model, alice, bob):
     assert answer.status_code == 409
 
 
-def test_a_chosen_model_that_is_gone_is_named(draft, carol):
-    assert "no model nosuchid in this workspace" in words(tab(carol, draft(input_model="nosuchid")))
+def test_a_chosen_model_that_is_gone_is_named(draft, model, alice, bob, carol):
+    """CML-M1: on the tab, and where the draft is enqueued."""
+    experiment = draft(input_model=model.public_id)
+    enqueue = reverse("experiment-act", args=["lab", experiment.public_id, "enqueue"])
+    said = f"no model {model.public_id} in this workspace"
+    assert said not in words(as_(bob).get(enqueue).content.decode())
+    model.delete_unused(by=alice)
+    assert said in words(tab(carol, experiment))
+    assert said in words(as_(bob).get(enqueue).content.decode())
 
 
 # --- destination -----------------------------------------------------------------------------------------------

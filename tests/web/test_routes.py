@@ -68,6 +68,7 @@ TOLD = {
     "experiment-new": Route(get=ACTS, post=ACTS),  # an empty form is drawn again
     "results-new": Route(get=ACTS, post="302 404 403 422 422"),  # no file is chosen
     "results": Route(get=SEES, post=ONLY_LOOKS),
+    "results-delete": Route(get=ACTS, post="302 404 403 302 404", root="200 302"),  # it is gone then
     "experiment": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-trials": Route(get=SEES, post=ONLY_LOOKS),
     "trials-csv": Route(get=SEES, post=ONLY_LOOKS),
@@ -93,6 +94,7 @@ TOLD = {
     "model-clear": Route(get=ACTS, post=ACTED),
     "model-labels": Route(get=SEES, post="302 404 403 422 422"),
     "model-publish": Route(get=ACTS, post=ACTED),
+    "model-delete": Route(get=ACTS, post="302 404 403 302 404", root="200 302"),
     "model-download": Route(get=REFUSES, post=ONLY_LOOKS),  # nor is this
     "experiment-edit": Route(get=ACTS, post=ACTS),  # without a button it only shows the consequences
     "experiment-add": Route(get=ACTS, post="302 404 403 422 422"),  # an empty form is drawn again
