@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments import download
-from experiments.models import Artifact, Keeping, Model, Workspace
+from experiments.models import Artifact, Experiment, Keeping, Model, Workspace
 from tests.api.caller import api  # noqa: F401  the fixture
 from tests.web.files import leave
 from tests.web.test_artifacts import given_up
@@ -69,3 +69,31 @@ def test_models_are_found_and_read(api, left, alice, carol, dave):  # noqa: F811
     assert caller.get(f"/workspaces/lab/models/{foreign.public_id}").status_code == 404
     answer = caller.get(f"/workspaces/lab/models/{good.public_id}/download")
     assert b"".join(answer.streaming_content) == b"weights of 1"
+
+
+def test_an_input_model_is_one_that_i_may_see(api, draft, lab, alice, bob, dave):  # noqa: F811
+    """CML-M1: made, changed, cloned; a field error with a sentence, and nothing is made."""
+    theirs = Workspace.open("theirs", owner=dave)
+    foreign = Model.register(theirs.projects.get(), by=dave, name="foreign", address="s3://bucket/f.pt")
+    mine = Model.register(lab.projects.get(), by=alice, name="mine", address="s3://bucket/m.pt")
+    caller, experiment = api(bob), draft()
+    made = {"name": "new", "settings": {**experiment.settings.document()}}
+    for model in (foreign.public_id, "no such thing", "x" * 65):
+        made["settings"]["input_model"] = model
+        answers = (
+            caller.post("/workspaces/lab/experiments", made),
+            caller.patch(f"/experiments/{experiment.public_id}", {"settings": {"input_model": model}}),
+            caller.post(f"/experiments/{experiment.public_id}/clone", {"settings": {"input_model": model}}),
+        )
+        for answer in answers:
+            assert answer.status_code == 422 and list(answer.json()["fields"]) == ["input_model"]
+        said = answers[0].json()["fields"]["input_model"][0]
+        assert "There is no model" in said or "65 characters long" in said
+    assert Experiment.objects.count() == 1
+    changed = caller.patch(
+        f"/experiments/{experiment.public_id}", {"settings": {"input_model": mine.public_id}}
+    )
+    assert changed.json()["settings"]["input_model"] == mine.public_id
+    mine.delete_unused(by=alice)
+    kept = caller.patch(f"/experiments/{experiment.public_id}", {"settings": {"seed": 7}})
+    assert kept.status_code == 200, "a model that is gone keeps nobody from changing something else"

@@ -7,7 +7,8 @@ import re
 import pytest
 from django.urls import reverse
 
-from experiments.models import Keeping, Model
+from experiments.models import Keeping, Model, Trial
+from tests.cast import end_all
 from tests.web.files import leave
 from tests.web.test_artifacts import fetched
 from tests.web.test_configuration import as_, words
@@ -195,3 +196,65 @@ def test_its_file_is_downloaded(model, carol, tmp_path, alice):
     Model.objects.filter(pk=model.pk).update(artifact=None)
     gone = client.get(url("model-download", model))
     assert gone.status_code == 409 and "is gone" in words(gone.content.decode())
+
+
+# --- deleted ---------------------------------------------------------------------------------------------------
+
+
+def test_it_is_deleted_when_nothing_but_drafts_starts_from_it(model, draft, running, alice, bob, carol, dave):
+    """TD-X10: it asks with what goes and what stays; 409 names what ran from it, but not what one may not see."""
+    client, delete = as_(bob), url("model-delete", model)
+    waits = draft("waits", input_model=model.public_id)
+    ran = running("ran", input_model=model.public_id)
+    private = running("sécret", input_model=model.public_id)
+    private.describe(by=alice, visibility="private")
+    draft("decoy", objects={"input_model": model.public_id})
+    page = client.get(url("model", model)).content.decode()
+    assert f'href="{delete}" data-dialog' in page
+    assert delete not in as_(carol).get(url("model", model)).content.decode()
+    for answer in (client.get(delete), client.post(delete)):
+        text = words(answer.content.decode())
+        assert answer.status_code == 409 and f"is the input model of {ran} and 1 more." in text
+    assert "sécret" not in text and "delete them first" in text
+    for one in (ran, private):
+        one.stop(by=alice)
+        end_all(one)
+        one.delete_to_trash(by=alice)
+    asked = words(client.get(delete).content.decode())
+    assert "Its file model.pt stays with the trial that left it." in asked
+    assert "1 draft starts from it: it needs another one." in asked and "decoy" not in asked
+    file, told = model.artifact, model.told
+    assert client.post(delete)["Location"] == reverse("models", args=["lab"])
+    assert not Model.objects.exists() and file.experiment.artifacts.get() == file
+    for experiment in (waits, file.experiment):
+        event = experiment.events.get(verb="delete_model")
+        assert (event.by, event.why) == (bob, told) and told.startswith("Good weights (")
+        feed = as_(alice).get(reverse("experiment", args=["lab", experiment.public_id])).content.decode()
+        assert "bob deleted a model" in words(feed)
+    assert client.post(delete).status_code == 404
+    assert not model.delete_unused(by=bob), "already so"
+
+
+def test_a_published_one_is_deleted_by_an_owner_only(model, alice, bob, api):
+    """CML-P1, as with experiments (TD-A13): by page and API."""
+    model.publish()
+    path = f"/workspaces/lab/models/{model.public_id}"
+    assert "Delete" not in words(as_(bob).get(url("model", model)).content.decode())
+    for answer in (as_(bob).post(url("model-delete", model)), api(bob).delete(path)):
+        assert answer.status_code == 403 and b"role owner" in answer.content
+    assert "although it is published" in words(as_(alice).get(url("model-delete", model)).content.decode())
+    assert api(alice, role="operator").delete(path).status_code == 403
+    assert api(alice).delete(path).status_code == 204 and not Model.objects.exists()
+
+
+@pytest.mark.once
+def test_the_question_says_where_a_file_stays_or_that_it_goes(model, alice):
+    """TD-X10: in the trash it goes with its trial; elsewhere nobody deletes it but whoever put it there."""
+    client = as_(alice)
+    Trial.everything.update(trashed_at=model.created_at)
+    assert "goes with it" in words(client.get(url("model-delete", model)).content.decode())
+    Model.objects.update(artifact=None)
+    assert "gone already" in words(client.get(url("model-delete", model)).content.decode())
+    Model.objects.update(address="s3://bucket/w.pt")
+    asked = client.get(url("model-delete", model)).content.decode()
+    assert "Its file stays at <b>s3://bucket/w.pt</b>: delete it there" in asked

@@ -99,3 +99,36 @@ def test_a_program_uploads_results(api: Callable[..., Caller], lab: Workspace, b
     ):
         answer = api(bob).post("/workspaces/lab/results", body)
         assert answer.status_code == 422 and list(answer.json()["fields"]) == [field], body
+
+
+def test_they_are_deleted_when_nothing_but_drafts_starts_from_them(
+    lab: Workspace, running: Callable, draft: Callable, alice: User, bob: User, carol: User, api: Callable
+) -> None:
+    """NNI-S2: on their page and over the API; a draft that named them says so where it is enqueued."""
+    kept = WarmResults.upload(lab, by=bob, name="known.csv", results=[({"lr": 0.01, "layers": 1}, 0.5)])
+    other = WarmResults.upload(lab, by=bob, name="other", results=[({"lr": 0.01, "layers": 1}, 0.5)])
+    address = f"/w/lab/experiments/results/{kept.public_id}/"
+    path, browser = f"/workspaces/lab/results/{kept.mark}", as_(bob)
+    waits, ran = draft("waits", warm_start=kept.mark), running("ran", warm_start=kept.mark)
+    assert f'href="{address}delete/"' in browser.get(address).content.decode()
+    assert f'href="{address}delete/"' not in as_(carol).get(address).content.decode()
+    for answer in (
+        browser.get(f"{address}delete/"),
+        browser.post(f"{address}delete/"),
+        api(bob).delete(path),
+    ):
+        assert answer.status_code == 409
+        assert f"The results known.csv are the warm start of {ran}." in answer.content.decode()
+    assert api(carol).delete(path).status_code == 403
+    ran.stop(by=alice)
+    end_all(ran)
+    ran.delete_to_trash(by=alice)
+    asked = browser.get(f"{address}delete/").content.decode()
+    assert "1 result will be gone" in asked and "1 draft starts from them" in asked
+    assert browser.post(f"{address}delete/")["Location"] == "/w/lab/experiments/"
+    assert browser.get(address).status_code == api(bob).delete(path).status_code == 404
+    assert waits.events.get(verb="delete_results").by == bob
+    enqueue = browser.get(f"/w/lab/experiments/{waits.public_id}/enqueue/").content.decode()
+    assert f"The results {kept.mark} were deleted" in enqueue
+    assert api(bob).delete(f"/workspaces/lab/results/{other.mark}").status_code == 204
+    assert not WarmResults.objects.exists()

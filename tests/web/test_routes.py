@@ -94,7 +94,7 @@ TOLD = {
     "model-clear": Route(get=ACTS, post=ACTED),
     "model-labels": Route(get=SEES, post="302 404 403 422 422"),
     "model-publish": Route(get=ACTS, post=ACTED),
-    "model-delete": Route(get=ACTS, post="302 404 403 302 404", root="200 302"),
+    "model-delete": Route(get=OWNS, post="302 404 403 403 302"),  # it is published by now
     "model-download": Route(get=REFUSES, post=ONLY_LOOKS),  # nor is this
     "experiment-edit": Route(get=ACTS, post=ACTS),  # without a button it only shows the consequences
     "experiment-add": Route(get=ACTS, post="302 404 403 422 422"),  # an empty form is drawn again

@@ -1,0 +1,54 @@
+"""Projects over the API."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.models import Project, Workspace
+
+ROOM = "/workspaces/lab/projects"
+
+
+def test_a_program_makes_reads_changes_and_deletes_one(api, draft, lab, alice, bob, carol):
+    """Issue 5 §1: the same verbs as the pages; what is left out stays; only an empty one goes."""
+    caller = api(bob)
+    made = caller.post(ROOM, {"name": " Vision  lab ", "destination": "s3://minio.example:9000/deep"})
+    told = made.json()
+    assert made.status_code == 201 and (told["name"], told["description"]) == ("Vision lab", "")
+    one = f"{ROOM}/{told['id']}"
+    assert caller.patch(one, {"description": "what sees"}).json() == {**told, "description": "what sees"}
+    assert caller.patch(one, {"destination": "", "name": "Vision"}).json()["destination"] == ""
+    assert api(carol).get(one).json()["name"] == "Vision"
+    listed = api(carol).get(ROOM).json()["items"]
+    assert [each["name"] for each in listed] == ["Default", "Vision"] and listed[1]["destination"] == ""
+    experiment = draft()
+    experiment.describe(by=alice, project=Project.objects.get(pk=told["id"]))
+    refused = caller.delete(one)
+    assert refused.status_code == 409 and "1 experiment is in it" in refused.json()["detail"]
+    experiment.delete_to_trash(by=alice)
+    assert caller.delete(one).status_code == 204 and caller.delete(one).status_code == 404
+    assert caller.get(one).status_code == caller.patch(one, {}).status_code == 404
+
+
+@pytest.mark.once
+def test_what_cannot_be_is_told_at_its_field(api, lab, alice, bob):
+    """CML-O1, PAI-P1: as on the page; a project of another workspace is 404, one where AutoML is off 409."""
+    caller = api(bob)
+    other = Project.create(lab, name="other")
+    for sent, field in (
+        ({"name": "Default"}, "name"),
+        ({"name": " "}, "name"),
+        ({"name": "n", "destination": "s3://localhost/bucket"}, "destination"),
+    ):
+        for answer in (caller.post(ROOM, sent), caller.patch(f"{ROOM}/{other.pk}", sent)):
+            assert answer.status_code == 422 and list(answer.json()["fields"]) == [field]
+    default = Project.objects.get(workspace=lab, name="Default")
+    for answer in (
+        caller.patch(f"{ROOM}/{default.pk}", {"name": "x"}),
+        caller.delete(f"{ROOM}/{default.pk}"),
+    ):
+        assert answer.status_code == 409 and "Default" in answer.json()["detail"]
+    theirs = Workspace.open("theirs", owner=alice).projects.get()
+    assert api(alice).get(f"{ROOM}/{theirs.pk}").status_code == 404
+    Workspace.objects.update(has_automl=False)
+    assert caller.get(ROOM).status_code == caller.post(ROOM, {"name": "n"}).status_code == 409
