@@ -20,6 +20,7 @@ FOREIGN = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "TZ")
 
 _data = Path(tempfile.mkdtemp(prefix="trialdeck-tests-")).resolve()
 _postgres: Postgres | None = None
+_without_engine: list[str] = []  # why no container can be run
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,10 +79,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not find_chromium():
             left_out = [item for item in items if item.get_closest_marker("browser")]
         contained = [item for item in items if item.get_closest_marker("container")]
-        if contained and find_engine():
+        if contained and (why := find_engine()):
             left_out += contained
+            _without_engine.append(why)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["without_engine"] = _without_engine
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Who only hands tests out learns from those that run them."""
+    _without_engine.extend(getattr(node, "workeroutput", {}).get("without_engine", []))
 
 
 def _is_the_same_on_any_database(item: pytest.Item) -> bool:
@@ -98,9 +111,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             "NO CHROMIUM FOUND: THE BROWSER TESTS DID NOT RUN (apt-get install chromium)", red=True, bold=True
         )
-    if why := find_engine():
+    if _without_engine:
         terminalreporter.write_line(
-            f"NO CONTAINER CAN BE RUN: THEIR TESTS DID NOT RUN (apt-get install podman runc busybox-static): {why}",
+            "NO CONTAINER CAN BE RUN: THEIR TESTS DID NOT RUN (apt-get install podman runc busybox-static): "
+            + _without_engine[0],
             red=True,
             bold=True,
         )

@@ -178,8 +178,8 @@ class Engine:
 
 def reason(told: str) -> str:
     """Why a container did not get as far as its trial's own commands, from what the engine or the setup said."""
-    lines = [line for line in told.splitlines() if " --help" not in line and not line.startswith("[notice]")]
-    return one_line("\n".join(lines))
+    lines = (line for line in told.splitlines() if not line.startswith(("Usage:", "[notice]")))
+    return one_line("\n".join(line for line in lines if " --help" not in line))
 
 
 def _within(name: str) -> str:

@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 READ_BYTES = 64 << 10  # one read a turn from each process, so that a chatty one starves nobody
 CLOSE_GRACE_S = 3.0
 GIVE_UP_S = 30.0  # after SIGKILL: who is still there then sits in the kernel, and will not go soon
-LAST_S = 30.0
+LAST_S, LEARN_S = 30.0, 0.5
 NEARLY = 1 << 20  # bytes below its limit, at which a control group counts as full
 LAUNCH_MARK, INSTALLATION_MARK = "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"
 
@@ -216,7 +216,9 @@ class Run:
         self.asked_at: float | None = None
         self.kill_at: float | None = None  # set when the tree is being ended
         self.killed_at: float | None = None
-        self.look_at = float("inf")
+        self.has_adopted = False  # something of its that fell to us
+        # A container's minder (podman's conmon) falls to us without a sign: look for it as long as it can be told.
+        self.look_at = self.started_at + LEARN_S if self.last else float("inf")
         self.pause_s = 0.01
         self.quiet_looks = 0
         self.known: set[tuple[int, int]] = set()  # (pid, ticks) once seen in the tree, main aside
@@ -419,7 +421,11 @@ class Keeper:
             pass  # nobody left in the group, or not ours to signal: the next look tells
 
     def look(self, run: Run, processes: dict[int, Stat], now: float) -> None:
-        """Is the tree gone? If not, go on ending it."""
+        """Is the tree gone? If not, go on ending it. One that runs is looked at to know what belongs to it."""
+        if run.kill_at is None:
+            self.tree_of(run, processes)
+            run.look_at = float("inf") if run.has_adopted else 2 * now - run.started_at
+            return
         living = [pid for pid in self.tree_of(run, processes) if not processes[pid].is_gone]
         if not living and run.wall_s is not None:
             # Twice: one reading of /proc is not atomic, a process that forks and exits can slip through it.
@@ -446,6 +452,7 @@ class Keeper:
         mains = {other.pid for other in self.runs.values()}
         adopted = [pid for pid, seen in processes.items() if seen.parent == self.pid and pid not in mains]
         roots = [pid for pid in adopted if self.is_of(run, pid, processes)]
+        run.has_adopted = run.has_adopted or bool(roots)
         found = tree([run.pid, *roots], processes) & processes.keys()
         run.known.update((pid, processes[pid].ticks) for pid in found if pid != run.pid)
         return found

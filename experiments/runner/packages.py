@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from experiments.runner.tool import ToolFailed, locked, one_line, run
 
@@ -208,7 +209,8 @@ def installed(told: str, *, specified: str) -> str | None:
     pins = []
     for line in lines:
         name, _, place = line.partition(_FILE)
-        if place and name in versions and PurePosixPath(place).name not in specified:
+        file = PurePosixPath(unquote(place.partition("#")[0])).name
+        if place and name in versions and file not in specified:
             line = f"{name}=={versions[name]}"
         if line and not line.startswith("#"):
             pins.append(line)

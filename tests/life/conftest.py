@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.crew import Crew, processes_with
-from tests.support.engine import PodmanOfTests
+from tests.support.engine import EngineOfTests
 from tests.support.valkey import Valkey
 
 if TYPE_CHECKING:  # pytest reads this file before Django has its settings
@@ -30,16 +30,16 @@ def crew(broker: Valkey, data: Path, transactional_db: None) -> Iterator[Crew]:
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanOfTests]:
-    """A podman of our own, with `IMAGE`, for this process and all that it starts. Nothing is left in it."""
-    podman = PodmanOfTests(tmp_path_factory.mktemp("podman"))
-    podman.load()
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineOfTests]:
+    """A container engine with `IMAGE`, for this process and all that it starts. Nothing is left in it."""
+    engine = EngineOfTests(tmp_path_factory.mktemp("engine"))
+    engine.load()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in podman.env.items():
+        for name, value in engine.env.items():
             patch.setenv(name, value)
-        yield podman
-        left = podman.containers()
-        podman.run("rm", "--all", "--force", "--time", "0")
+        yield engine
+        left = engine.containers()
+        engine.end()
     assert not left, f"containers are left: {left}"
 
 

@@ -1,13 +1,18 @@
-"""Trials in real containers: podman with an image made here, real workers and keepers."""
+"""Trials in real containers: podman (or docker) with an image made here, real workers and keepers."""
 
 from __future__ import annotations
+
+import os
+import signal
 
 import pytest
 
 from experiments.launch import LocalWorker
 from experiments.models import LogPiece, Queue
+from experiments.runner import keeper
+from tests.life.test_without_celery import live
 from tests.runner.test_packages import shelf  # noqa: F401  the fixture
-from tests.support.engine import IMAGE, PROGRAM
+from tests.support.engine import IMAGE, PROGRAM, arguments_for_python
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once, pytest.mark.container]
@@ -26,12 +31,19 @@ echo never
 DEAF = "trap '' TERM\ntouch runs\nwhile :; do sleep 0.05; done"
 
 
+IMPORTS = """\
+import mine, yours, trialdeck
+some = b"x" * 10**8
+trialdeck.report_final_result(float(mine.version))
+"""
+
+
 def log_of(trial):
     return LogPiece.tail(trial.pk, size=10_000).decode()
 
 
 @pytest.fixture
-def contained(podman, broker, data):
+def contained(transactional_db, engine, broker, data):
     """A worker in container mode, in this process."""
     Queue.default()
     worker = LocalWorker(name="boxes", queues=["default"], slots=4, data=data, container=PROGRAM, image=IMAGE)
@@ -44,14 +56,19 @@ def folder_of(trial, data):
     return data / "trials" / trial.experiment.public_id / str(trial.number)
 
 
-def begun(experiment, data, mark="runs"):
-    """Its trial, as soon as that has left the file `mark` in its folder."""
+def begun(experiment, data, mark="runs", number=1):
+    """Its trial of that number, as soon as that has left the file `mark` in its folder."""
 
     def look():
-        trial = experiment.trials.select_related("experiment").first()
+        trial = experiment.trials.select_related("experiment").filter(number=number).first()
         return trial if trial and (folder_of(trial, data) / mark).exists() else None
 
     return eventually(look, within=30, what=f"a trial of {experiment} that runs")
+
+
+def keeper_of(worker):
+    """Its only child."""
+    return next(pid for pid, seen in keeper.all_processes().items() if seen.parent == worker.pid)
 
 
 def ended(experiment):
@@ -63,7 +80,7 @@ def ended(experiment):
     return experiment.trials.get()
 
 
-def test_a_trial_lives_and_ends_in_its_container(crew, started, podman, alice, data):
+def test_a_trial_lives_and_ends_in_its_container(crew, started, engine, alice, data):
     """CML-D1, PAI-T1: by a worker of its own process. Parameters in, metrics out while it runs, files collected;
     a stop lets it save its work, one that is deaf is killed; nothing is left."""
     crew.control()
@@ -81,7 +98,7 @@ def test_a_trial_lives_and_ends_in_its_container(crew, started, podman, alice, d
 
     trials = [begun(saves, data), begun(deaf, data), begun(good, data, "metrics.jsonl")]
     names = {f"trialdeck-{trial.public_id}-{trial.claim}" for trial in trials}
-    assert set(podman.containers()) == names
+    assert set(engine.containers()) == names
     eventually(lambda: trials[2].points.exists(), what="the point, while it runs")
     for trial in trials[:2]:
         trial.stop(by=alice)
@@ -93,7 +110,80 @@ def test_a_trial_lives_and_ends_in_its_container(crew, started, podman, alice, d
     kept = eventually(lambda: trial.artifacts.filter(name="kept.json").first(), what="its artifact")
     assert kept.size == len((folder_of(trial, data) / "output/kept.json").read_bytes())
     trial = ended(saves)
-    assert trial.state == "stopped" and log_of(trial).startswith("saved\n"), log_of(trial)
+    assert trial.state == "stopped"
+    assert "saved" in log_of(trial) and "never" not in log_of(trial)
     trial = ended(deaf)
     assert (trial.state, log_of(trial)) == ("stopped", "")
-    assert podman.containers() == []
+    assert engine.containers() == []
+
+
+def test_a_worker_that_was_killed_leaves_no_container(crew, started, engine, data):
+    """CML-D1, PAI-X2: its keeper ends and removes them; what was left by both is swept by the next worker."""
+    crew.control()
+    words = ("--container", PROGRAM, "--image", IMAGE)
+    first = crew.worker(*words)
+    deaf = started("deaf", command=DEAF, max_trials=1, retries=1)
+    name = f"trialdeck-{begun(deaf, data).public_id}-1"
+    for pid, number in ((first.pid, signal.SIGSTOP), (keeper_of(first), signal.SIGKILL)):
+        os.kill(pid, number)  # stopped, so that it does nothing about its keeper's end
+    crew.kill(first)
+    assert engine.containers() == [name]
+    second = crew.worker(*words)
+    again = begun(deaf, data, number=2)
+    assert engine.containers() == [f"trialdeck-{again.public_id}-1"]
+    assert (deaf.trials.get(number=1).failure, again.source) == ("worker_lost", "retry")
+    crew.kill(second)
+    eventually(lambda: not engine.containers(), within=30, what="its container being removed by the keeper")
+
+
+FAULTS = {
+    "no such image": ({"image": "localhost/nothere:1"}, "setup", "Error"),
+    "no such argument": ({"image_arguments": "--nosuch"}, "setup", "unknown flag: --nosuch"),
+    "a setup script that fails": (
+        {"setup_script": "echo no such library; false"},
+        "setup",
+        "no such library",
+    ),
+    "no Python": ({"packages_from": "list", "packages": "mine"}, "setup", "The image has no Python with pip"),
+    "a command that fails": ({"command": "echo began; exit 125"}, "exit_code", "began"),
+}
+
+
+def test_why_a_trial_failed_in_its_container(draft, contained, alice, engine):
+    """CML-D1, PAI-S1: what fails before its own commands begin is setup, in the words of the engine or the script."""
+    for fault, (told, kind, detail) in FAULTS.items():
+        experiment = draft(fault, max_trials=1, **{"command": "true", **told})
+        experiment.enqueue(by=alice)
+        live(experiment, contained)
+        trial = experiment.trials.get()
+        assert (trial.failure, detail in trial.detail) == (kind, True), (fault, trial.failure, trial.detail)
+
+
+def test_packages_are_installed_within_and_kept_as_resolved(draft, contained, alice, shelf):  # noqa: F811
+    """CML-S2: what pip found is kept, and later trials get that; `trialdeck` is there, whatever is installed."""
+    folder = shelf.split()[-1]
+    experiment = draft(
+        command="",
+        diff=IMPORTS,
+        image_arguments=f"{arguments_for_python()} -v {folder}:{folder}:ro",
+        environment={"PATH": "/venv/bin:/bin"},
+        packages_from="list",
+        packages=f"{shelf}mine",
+        max_trials=2,
+        concurrency=1,
+    )
+    experiment.enqueue(by=alice)
+    live(experiment, contained)
+    trials = list(experiment.trials.all())
+    assert [trial.value for trial in trials] == [2, 2], log_of(trials[0])
+    if PROGRAM == "podman":
+        assert all(trial.peak_memory > 10**8 for trial in trials), "measured is what runs within"
+    else:  # the keeper sees docker's client only
+        assert [trial.peak_memory for trial in trials] == [None, None]
+    experiment.revision.refresh_from_db()
+    assert experiment.revision.resolved["packages"] == f"{shelf}mine==2.0\nyours==0.5"
+    settings = experiment.clone(by=alice).settings
+    assert (settings.packages, settings.original_packages) == (
+        f"{shelf}mine==2.0\nyours==0.5",
+        f"{shelf}mine",
+    )

@@ -340,7 +340,7 @@ from experiments.runner.process import Keeper
 keeper = Keeper(installation="tests")
 folder = pathlib.Path(sys.argv[1])
 process = keeper.launch(key="it", argv=["bash", "-c", sys.argv[2]], cwd=folder, env=dict(PATH=sys.argv[3]),
-                        log=folder / "owned")
+                        log=folder / "owned", last=["touch", str(folder / "last")])
 print(process.pid, flush=True)
 process.wait()
 """
@@ -357,7 +357,8 @@ def test_when_its_owner_is_killed_nothing_of_the_tree_remains(tmp_path, token):
     eventually(lambda: len(sleepers(token)) == 4)
     process.kill()
     process.communicate()
-    eventually(lambda: not sleepers(token), within=20, what="the end of the tree")
+    eventually((tmp_path / "last").exists, within=20, what="what was to be done last")
+    assert sleepers(token) == []
 
 
 def test_a_keeper_below_a_keeper_goes_with_its_owner(keeper, tmp_path, token):

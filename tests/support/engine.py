@@ -1,7 +1,9 @@
 """A container engine of the tests' own: podman with settings, storage and one image below a folder of theirs.
 
 Nothing of the user's engine is touched, and no registry is asked: the image is a busybox, made from this machine's.
-Its `python` is this machine's as well, seen through mounts that a trial has to ask for (`PYTHON`).
+Its `python` is this machine's as well, seen through mounts that a trial has to ask for (`arguments_for_python`).
+
+`ENGINE=docker` runs the same tests by the docker of this machine, which must have a daemon; its image is removed.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 IMAGE = "localhost/busybox:trials"
-PROGRAM = "podman"
+PROGRAM = os.environ.get("ENGINE", "podman")
 _VENV = f"venv/lib/python{sysconfig.get_python_version()}/site-packages"
 
 
@@ -31,7 +33,7 @@ def arguments_for_python() -> str:
     return " ".join(f"-v {folder.resolve()}:{folder}:ro" for folder in [*folders, _pip()])
 
 
-class PodmanOfTests:
+class EngineOfTests:
     """`env` is what makes podman use these settings and this storage."""
 
     def __init__(self, folder: Path) -> None:
@@ -58,26 +60,32 @@ class PodmanOfTests:
 
     def containers(self) -> list[str]:
         """The names of all there are, in whatever state."""
-        return self.run("ps", "--all", "--format", "{{.Names}}").split()
+        return self.run("ps", "--all", "--filter", "name=trialdeck-", "--format", "{{.Names}}").split()
 
     def load(self) -> None:
-        self.run("import", "--quiet", "-", IMAGE, given=_image())
+        self.run("import", "-", IMAGE, given=_image())
+
+    def end(self) -> None:
+        if left := self.containers():
+            self.run("rm", "--force", *left)
+        self.run("rmi", "--force", IMAGE)
 
 
 @functools.cache
 def find_engine() -> str:
     """Why no container can be run here, in a sentence; empty where one was."""
     if not shutil.which(PROGRAM):
-        return "podman is not installed"
+        return f"{PROGRAM} is not installed"
     if not _busybox():
         return "busybox-static is not installed"
     with tempfile.TemporaryDirectory(prefix="engine-") as folder:
-        podman = PodmanOfTests(Path(folder))
+        engine = EngineOfTests(Path(folder))
         try:
-            podman.load()
-            podman.run("run", "--rm", IMAGE, "/bin/true")
+            engine.load()
+            engine.run("run", "--rm", IMAGE, "/bin/true")
+            engine.end()
         except subprocess.CalledProcessError as failed:
-            return f"podman cannot run a container: {failed.stderr.decode().strip()[-300:]}"
+            return f"{PROGRAM} cannot run a container: {failed.stderr.decode().strip()[-300:]}"
     return ""
 
 
