@@ -37,7 +37,7 @@ from experiments.runner.container import ContainerError
 from experiments.runner.dialects import clearml, native, nni
 from experiments.runner.dialects.reader import Reader
 from experiments.runner.dialects.told import Told
-from experiments.runner.folder import TrialFolder, environment
+from experiments.runner.folder import TrialFolder, environment, read_regular
 from experiments.runner.keeper import remove_cgroup
 from experiments.runner.log import LogReader, plain
 from experiments.runner.pattern import PatternReader, read_json_metric
@@ -316,7 +316,9 @@ class Run:
         if self._stop_grace is not None:  # the row knows the target; what it has reached so far may count
             return Outcome(value=value, so_far=self.so_far(), **facts)
         tail = LogPiece.tail(self.trial.pk, size=TAIL_BYTES)
-        if ended.code and self._is_unprepared():
+        progress = self._progress() if engine else []
+        is_oom = self._is_container_oom or container.OUT_OF_MEMORY in progress
+        if engine and ended.code and container.PREPARED not in progress and not is_oom:
             said = container.reason(plain(tail)) or "The container did not start."
             return Outcome(value=value, failure=Failure.SETUP, detail=outcomes.one_line(said), **facts)
         failure = outcomes.judge(
@@ -325,19 +327,19 @@ class Run:
             timed_out=False,
             log_tail=tail,
             memory=in_words(self.trial.memory_mib) if self.trial.memory_mib else "",
-            container_oom=self._is_container_oom,
+            container_oom=is_oom,
         )
         failure = failure or metric_failure
         if failure:
             return Outcome(value=value, failure=failure.kind, detail=failure.detail, **facts)
         return Outcome(value=value, **facts)
 
-    def _is_unprepared(self) -> bool:
-        """Did its container not get as far as the trial's own commands?"""
+    def _progress(self) -> list[str]:
+        """What its container told of itself. Where it cannot be read it got far enough to be in the way."""
         try:
-            return self.worker.shelf.engine is not None and not self.folder.prepared.lstat().st_size
-        except OSError:  # the trial has taken it away
-            return False
+            return read_regular(self.folder.progress, most=READ_BYTES).splitlines()
+        except (OSError, ValueError):
+            return [container.PREPARED]
 
     def objective(self, selection: str) -> float | outcomes.Failure:
         """The value that the search uses, or why there is none."""

@@ -288,7 +288,7 @@ class Setup:
             if path:
                 mounts[path] = False
         setup = [settings.setup_script]
-        for file in (folder.prepared, folder.packages):
+        for file in (folder.progress, folder.packages):
             file.touch()
             file.chmod(0o666)  # whoever the container's user is
         if place.requirements:
@@ -301,7 +301,7 @@ class Setup:
             script=script,
             cwd=place.cwd,
             env=env,
-            prepared=folder.prepared,
+            progress=folder.progress,
             mounts=mounts,
             arguments=settings.image_arguments,
             setup="\n".join(setup),

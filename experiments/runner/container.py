@@ -19,9 +19,22 @@ from experiments.runner.tool import ToolFailed, one_line, run
 
 ENGINES = ("docker", "podman")
 REMOVE_S = 60.0
+PREPARED, OUT_OF_MEMORY = "prepared", "out of memory"  # what a container tells of its progress
 _INSTALLATION, _TRIAL = "trialdeck.installation", "trialdeck.trial"
 _MARKS = (LAUNCH_MARK, INSTALLATION_MARK)  # by which the keeper and a sweep know what runs within
 _WAITS = "trap 'exit 143' TERM"
+# podman may not notice (4.3 does not where both versions of control groups are mounted), the kernel counts.
+_TELLS_OOM = """\
+_tell() {
+  _code=$?
+  [ $_code = 0 ] || for _file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
+    [ ! -r $_file ] || while read -r _line; do
+      case $_line in "oom_kill "[1-9]*) echo MEMORY ;; esac
+    done < $_file
+  done >> TOLD || :
+  exit $_code
+}
+trap _tell EXIT"""
 _GIVEN = "TRIALDECK_GIVEN_"
 # What the client reads itself: a trial's variable of such a name takes another one on its way.
 _CLIENTS = (
@@ -48,7 +61,7 @@ class Job:
     script: str
     cwd: Path
     env: Mapping[str, str]
-    prepared: Path  # a file of a mounted folder, there and empty: it is filled when `setup` is done
+    progress: Path  # a file of a mounted folder, there and empty, for the lines PREPARED and OUT_OF_MEMORY
     mounts: Mapping[Path, bool] = field(default_factory=dict)
     arguments: str = ""
     setup: str = ""
@@ -191,12 +204,14 @@ def _script(job: Job) -> str:
     """What /bin/sh runs. When it ends, all within ends: so on SIGTERM it waits for what it runs, which got one too.
     The trial's commands have a shell of their own, as the first process of a container is deaf to most signals."""
     theirs = [name for name in job.env if _within(name) != name]
+    told = shlex.quote(str(job.progress))
     lines = [
         _WAITS,
+        _TELLS_OOM.replace("MEMORY", OUT_OF_MEMORY).replace("TOLD", told),
         *(f'export {name}="${_GIVEN}{name}"; unset {_GIVEN}{name}' for name in theirs),
         '[ -w "${HOME:-/}" ] || export HOME=/tmp',  # a user whom the image does not know
         job.setup,
-        f"echo yes > {shlex.quote(str(job.prepared))}",
+        f"echo {PREPARED} >> {told}",
         f"({_WAITS}\n{job.script}\n)",
     ]
     return "\n".join(line for line in lines if line.strip())

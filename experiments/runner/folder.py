@@ -60,7 +60,7 @@ class TrialFolder:
         self.parameters = self.path / "parameters.json"
         self.configuration = self.path / "configuration.json"
         self.metrics = self.path / "metrics.jsonl"
-        self.prepared = self.path / "prepared"  # these two are of trials in containers only
+        self.progress = self.path / "progress"  # these two are of trials in containers only
         self.packages = self.path / "packages.txt"
         self.log = self.path / "log"  # a prefix: see keeper.CappedLog
 

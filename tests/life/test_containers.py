@@ -145,6 +145,11 @@ FAULTS = {
         "no such library",
     ),
     "no Python": ({"packages_from": "list", "packages": "mine"}, "setup", "The image has no Python with pip"),
+    "too much memory": (
+        {"command": "/bin/busybox tail /dev/zero", "memory_mib": 32},
+        "out_of_memory",
+        "32 MiB",
+    ),
     "a command that fails": ({"command": "echo began; exit 125"}, "exit_code", "began"),
 }
 

@@ -51,7 +51,7 @@ def job(**given):
         "script": "python train.py --lr 0.1",
         "cwd": Path("/data/trials/abc/1/code"),
         "env": {"TRIALDECK_TRIAL_ID": "abc-1", "TOKEN": "s3cret"},
-        "prepared": Path("/data/trials/abc/1/prepared"),
+        "progress": Path("/data/trials/abc/1/progress"),
         "mounts": {Path("/data/trials/abc/1"): True, Path("/data/package"): False},
     }
     return Job(**{**told, **given})
@@ -73,7 +73,7 @@ def test_the_whole_command_line(engine, monkeypatch):
         *("--shm-size=1g", "-v", "/a b:/c"),
         *("--entrypoint", "/bin/sh", "python:3.11", "-e", "-c"),
     ]
-    prepared = script.index("echo yes > /data/trials/abc/1/prepared")
+    prepared = script.index("echo prepared >> /data/trials/abc/1/progress")
     assert script.index("apt-get update") < prepared < script.index("python train.py --lr 0.1")
     assert "s3cret" not in " ".join([*argv, *script])
 
