@@ -223,7 +223,7 @@ def test_a_clearml_trial_that_swallows_sigterm_is_stopped(
 
 
 CLICK = """
-import click
+import click, fire
 from clearml import Task
 
 @click.command()
@@ -239,6 +239,7 @@ def main(lr, n, flag, sizes, name, rate):
     print("got", [lr, n, flag, sizes, name, rate])
     task.get_logger().report_scalar("accuracy", "accuracy", value=lr, iteration=0)
 
+fire.Fire(lambda lr, more=1: print("fire", lr, more), command=["--lr", "2"])
 main(["--rate", "3"])
 """
 
@@ -330,6 +331,7 @@ def test_click_and_hydra_get_their_values(
         assert (trial.state, trial.value) == ("succeeded", 0.5), said
         assert f"got {got[script]}\n" in said
         assert "trialdeck:" not in said  # nothing was left unmended
+        assert script == "with_hydra.py" or "fire 2 1\n" in said  # from its command line
         folder = TrialFolder(local.trials_folder, experiment.public_id, trial.number)
         told = Told(folder, experiment.public_id, trial.number, trial.params, "accuracy", tmp_path)
         assert clearml.declared(told) == learnt[script]

@@ -1,9 +1,8 @@
 """Stands in a trial's PYTHONPATH: Python runs it before the script. It does nothing until ClearML's package is
 imported. Standard library only, Python 3.7 or later."""
 
-import importlib.util
 import sys
-from importlib.machinery import PathFinder
+from importlib.machinery import PathFinder  # not importlib.util: that takes as long as Python's own start
 
 _HERE = __file__.rpartition("/")[0]
 
@@ -16,7 +15,8 @@ class _Waiting:
         if name != "clearml":
             return None
         sys.meta_path.remove(cls)
-        spec = importlib.util.find_spec(name)
+        finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in finders)), None)
         if spec and spec.loader:
             run = spec.loader.exec_module
 
@@ -34,7 +34,9 @@ def _run_the_hidden_one():
     """Python runs one sitecustomize only: without this one it would have been another's."""
     spec = PathFinder.find_spec("sitecustomize", [entry for entry in sys.path if entry != _HERE])
     if spec and spec.loader:
-        sys.modules["sitecustomize"] = module = importlib.util.module_from_spec(spec)
+        from importlib.util import module_from_spec
+
+        sys.modules["sitecustomize"] = module = module_from_spec(spec)
         spec.loader.exec_module(module)
 
 

@@ -121,10 +121,12 @@ def _argparse():
         return Original._original_parse_known_args(parser, args=args, namespace=namespace)[0]
 
     def copied(self, parser, *args, **more):
+        names = {action.dest for action in parser._actions}
+        if "hydra_help" in names or {"completion", "interactive", "separator", "trace"} <= names:
+            return None  # hydra's and Fire's own
         before = [(action, action.const, action.default) for action in _flags(parser)]
         done = copy(self, parser, *args, **more)
         given, meant = self._task.get_parameters(), {}
-        own = [] if any(action.dest == "hydra_help" for action in parser._actions) else parser._actions
         for action, const, _ in before:
             text = given.get(f"Args/{action.dest}")
             if text is not None and self._exclude_parser_args.get(action.dest, True):
@@ -133,7 +135,7 @@ def _argparse():
             if action.dest in meant:
                 # The package changes the constant, and so the command line would say what the task says.
                 action.const, action.default = const, (meant[action.dest] or [default])[0]
-            elif default is not argparse.SUPPRESS and action in own:
+            elif default is not argparse.SUPPRESS and action in parser._actions:
                 _declare("Args", action.dest, default, type(default).__name__, action.help)
         _write()
         return done
