@@ -10,7 +10,7 @@ from statistics import quantiles
 
 from django.utils import timezone
 
-from experiments.models import Experiment, Queue, Settings, TrialState, Worker, status
+from experiments.models import Amount, Experiment, Queue, Settings, TrialState, Worker, status
 from experiments.models.configured import PROPOSAL_FIELDS
 from experiments.search import engine
 from experiments.search.checks import filled
@@ -74,8 +74,8 @@ def foresee(experiment: Experiment, settings: Settings, *, queue: Queue | None =
     judged = _finished(experiment) if is_new_space else []
     outside = engine.outside(_problem(settings), judged[:MOST_JUDGED])
     durations = _durations(experiment)
-    slots_now = _slots(experiment.queue)
-    slots = _slots(queue) if queue else slots_now
+    serving_now = _serving(experiment.queue)
+    serving = _serving(queue) if queue else serving_now
     ahead = Experiment.objects.active().filter(queue=queue).count() if queue else 0
     is_redrawn = bool(PROPOSAL_FIELDS & old.differences(settings).keys())
     waiting = experiment.trials.filter(state=TrialState.WAITING, source="proposal").count()
@@ -91,9 +91,9 @@ def foresee(experiment: Experiment, settings: Settings, *, queue: Queue | None =
         overdue=_overdue(experiment, settings),
         ending=_ending(experiment, settings, started),
         ahead=ahead,
-        slots=slots,
-        before=_estimate(experiment, old, durations, slots=slots_now, started=started),
-        after=_estimate(experiment, settings, durations, slots=slots, started=started),
+        slots=sum(worker.slots for worker in serving),
+        before=_estimate(experiment, old, durations, slots=_slots(serving_now, old), started=started),
+        after=_estimate(experiment, settings, durations, slots=_slots(serving, settings), started=started),
     )
 
 
@@ -158,11 +158,16 @@ def _durations(experiment: Experiment) -> list[float]:
     return list(rows.values_list("duration_s", flat=True)[:MOST_DURATIONS])
 
 
-def _slots(queue: Queue | None) -> int:
-    """Slots of the workers that serve it."""
+def _serving(queue: Queue | None) -> list[Worker]:
     if queue is None:
-        return 0
-    return sum(worker.slots for worker in Worker.objects.serving() if queue.name in worker.queues)
+        return []
+    return [worker for worker in Worker.objects.serving() if queue.name in worker.queues]
+
+
+def _slots(serving: list[Worker], settings: Settings) -> int:
+    """How many trials these workers can run at once: each needs a slot, and what it has for itself."""
+    needed = Amount.needed_by(settings)
+    return sum(needed.times_in(worker.amount, at_most=worker.slots) for worker in serving)
 
 
 def _estimate(
@@ -175,7 +180,7 @@ def _estimate(
         said = "No trial has finished yet, so nobody can say how long they take."
         return Estimate(unknown=said, latest_s=rest_s)
     if experiment.is_active and not slots:
-        return Estimate(unknown="No worker serves its queue, so it does not get on.")
+        return Estimate(unknown="No worker of its queue can run it, so it does not get on.")
     quick_s, slow_s = _middle(durations, settings.max_trial_duration_s)
     to_start, alive = _to_start(experiment, settings, started), experiment.alive_count
     at_once = min(settings.concurrency, slots) if slots else settings.concurrency

@@ -102,6 +102,10 @@ def test_slots_limit_what_runs_at_once(running, worker):
     worker.slots = 3
     worker.save(update_fields=["slots"])
     narrow = changed(experiment, concurrency=500).after
+    worker.cores, worker.memory_mib, worker.slots = list(range(8)), 6 << 10, 8
+    worker.save(update_fields=["cores", "memory_mib", "slots"])
+    assert changed(experiment, concurrency=500, cores=1, memory_mib=2 << 10).after == narrow  # three fit
+    assert "can run it" in changed(experiment, concurrency=500, cores=9).after.unknown
     assert narrow.end_s[0] == 50 and wide.end_s[0] == 20 and narrow.compute_s == wide.compute_s
 
 
@@ -134,7 +138,7 @@ def test_without_limits_or_workers_it_says_so(running, worker):
     took(experiment, 10)
     assert "until it is stopped" in changed(experiment, max_trials=None).after.unknown
     worker.leave()
-    assert "No worker serves its queue" in changed(experiment).after.unknown
+    assert "No worker of its queue can run it" in changed(experiment).after.unknown
 
 
 def test_one_finished_trial_gives_a_wide_range(running):

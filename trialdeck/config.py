@@ -31,6 +31,7 @@ _KEPT = (
     "retries breaker constraints fixed starting_points"
 )
 _ELSEWHERE = ("directory", "algorithm", "algorithm_arguments", "early_stopping", "early_stopping_arguments")
+UNIT_MIB = {"M": 1, "G": 1024, "T": 1024 * 1024}
 UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 
 
@@ -69,7 +70,8 @@ class ExperimentConfig(Fields):
     NNI's: experiment_name, search_space or search_space_file, trial_command, trial_code_directory (made absolute;
     None: a fresh folder for each trial), trial_concurrency, max_trial_number, max_experiment_duration and
     max_trial_duration ("90s", "10m", "2h", "1d", or seconds), tuner, assessor, trial_gpu_number, training_service.
-    Ours: workspace, project, description, tags, visibility, queue, environment, metric, direction, goal, seed,
+    Ours: workspace, project, description, tags, visibility, queue, trial_cores, trial_memory ("4 GiB", "512 MiB", or a
+    number of GiB), environment, metric, direction, goal, seed,
     constraints, fixed, starting_points, …; `other_settings`: all others of the console, under the names that its API
     has for them.
     """
@@ -107,6 +109,8 @@ class ExperimentConfig(Fields):
         "visibility": None,
         "properties": {},
         "queue": None,
+        "trial_cores": None,
+        "trial_memory": None,
         "environment": {},
         "passes_arguments": None,
         "metric": None,
@@ -211,6 +215,8 @@ class ExperimentConfig(Fields):
             "environment": environment or None,
             "concurrency": self.trial_concurrency,
             "gpus": self.trial_gpu_number,
+            "cores": self.trial_cores,
+            "memory_mib": mebibytes(self.trial_memory, "trial_memory"),
             "max_duration_s": seconds(self.max_experiment_duration, "max_experiment_duration"),
             "max_trial_duration_s": seconds(self.max_trial_duration, "max_trial_duration"),
             "direction": _direction(self.direction, arguments, self.assessor),
@@ -304,6 +310,18 @@ def seconds(value: Any, name: str) -> float | None:
         said = f"Write a time such as '90s', '10m', '2h' or '1d', or a number of seconds; not {value!r}."
         raise errors.Invalid("", fields={name: [said]})
     return float(found.group(1)) * UNIT_S[found.group(2)]
+
+
+def mebibytes(value: Any, name: str) -> int | None:
+    """`"4 GiB"`, `"512 MiB"`, `1.5` (GiB) in MiB; None as None. Raises Invalid."""
+    if value is None:
+        return None
+    text = "" if isinstance(value, bool) else str(value)
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:([MGT])(?:i?B)?)?\s*", text, re.IGNORECASE)
+    if not found:
+        said = f"Write a size such as '4 GiB' or '512 MiB', or a number of GiB; not {value!r}."
+        raise errors.Invalid("", fields={name: [said]})
+    return int(float(found.group(1)) * UNIT_MIB[(found.group(2) or "G").upper()])
 
 
 def _direction(given: str | None, arguments: dict[str, Any], assessor: AlgorithmConfig) -> str | None:

@@ -29,6 +29,10 @@ class Amount(NamedTuple):
     def plus(self, more: Amount) -> Amount:
         return Amount(*(mine + theirs for mine, theirs in zip(self, more, strict=True)))
 
+    def times_in(self, most: Amount, *, at_most: int) -> int:
+        """How often it fits side by side, up to `at_most`."""
+        return min([at_most, *(theirs // mine for mine, theirs in zip(self, most, strict=True) if mine)])
+
     def beyond(self, all_: Iterable[Amount]) -> Amount:
         """The part of it that none of these has enough of."""
         most = [max(amounts) for amounts in zip(*all_, strict=True)]

@@ -14,7 +14,9 @@ from experiments.models.execution import LITERAL, PACKAGES_FROM
 
 from . import texts
 from .blocks import BlockForm, change
+from .changes import label_of, text_of
 from .details import find, frame, url_of
+from .forms import ExperimentForm, typed
 from .pairs import kept
 
 REFERENCES = [("branch", "Last commit in a branch"), ("tag", "Tag"), ("commit", "Commit ID")]
@@ -210,6 +212,18 @@ class ClearContainer(BlockForm):
         return dict.fromkeys(self.reads, "")
 
 
+class ResourcesForm(BlockForm):
+    """TD-F8."""
+
+    heading = "Own resources"
+    reads = ("gpus", "cores", "memory_mib")
+
+    gpus, cores, memory_mib = (ExperimentForm.base_fields[name] for name in reads)
+
+    def filled(self) -> dict[str, object]:
+        return {name: typed(self.current)[name] for name in self.reads}
+
+
 class OutputForm(BlockForm):
     """CML-O1."""
 
@@ -253,6 +267,7 @@ BLOCKS: dict[str, type[BlockForm]] = {
     "changes/discard": DiscardChanges,
     "container": ContainerForm,
     "container/clear": ClearContainer,
+    "resources": ResourcesForm,
     "output": OutputForm,
     "output/clear": ClearOutput,
 }
@@ -287,6 +302,9 @@ def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
         "original": _original(settings),
         "diff": texts.read(settings.diff, query=query, is_diff=bool(settings.repository), is_whole=is_whole),
         "counts": texts.counts(settings.diff) if settings.diff and settings.repository else None,
+        "resources": [
+            (label_of(name), text_of(name, getattr(settings, name))) for name in ResourcesForm.reads
+        ],
         "serving": _serving(experiment),
         "destinations": _destinations(experiment, settings),
         "destination": resolved.get("destination"),

@@ -76,6 +76,8 @@ def test_it_becomes_the_settings_of_the_console(tmp_path, monkeypatch):
         tuner=AlgorithmConfig(name="TPE", class_args={"optimize_mode": "minimize", "seed": 7, "gamma": 0.2}),
         assessor={"name": "Medianstop", "classArgs": {"optimize_mode": "minimize", "start_step": 5}},
         trial_gpu_number=0,
+        trial_cores=2,
+        trial_memory="1.5 GiB",
         environment={"A": "1"},
         metric="loss",
         goal=0.1,
@@ -88,6 +90,8 @@ def test_it_becomes_the_settings_of_the_console(tmp_path, monkeypatch):
         "environment": {"A": "1"},
         "concurrency": 4,
         "gpus": 0,
+        "cores": 2,
+        "memory_mib": 1536,
         "max_trials": 30,
         "max_duration_s": 1800.0,
         "max_trial_duration_s": 90,
@@ -126,6 +130,8 @@ def test_every_setting_of_the_console_can_be_given_and_comes_back():
         starting_points=[{"lr": 0.01}],
         directory="/srv/code",
         image="python:3.11",
+        cores=2,
+        memory_mib=512,
     ).document()
     again = ExperimentConfig.of({"name": "first", "settings": given}).settings()
     assert Settings.checked(again).document() == given
@@ -136,6 +142,13 @@ def test_a_time_that_is_none_is_refused(text):
     assert said(max_experiment_duration=text).startswith(
         "max_experiment_duration: Write a time such as '90s'"
     )
+
+
+@pytest.mark.parametrize("size", ["much", True, "-1", "4 B"])
+def test_a_size_that_is_none_is_refused(size):
+    """TD-F8: and a number is GiB, with or without a unit it is one size."""
+    assert said(trial_memory=size).startswith("trial_memory: Write a size such as '4 GiB'")
+    assert settings(trial_memory=4) == settings(trial_memory="4096MB") == settings(trial_memory="4G")
 
 
 @pytest.mark.parametrize(

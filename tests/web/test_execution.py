@@ -95,6 +95,8 @@ def test_saving_what_is_there_makes_no_revision(draft, bob):
         ("source", {**SOURCE, "directory": "../etc"}, "without .."),
         ("packages", {"packages_from": "repository"}, "There is no repository that could have"),
         ("packages", {"packages_from": "list", "packages": " "}, "List at least one package"),
+        ("resources", {"memory_mib": "lots"}, "such as 4 GiB or 512 MiB"),
+        ("resources", {"cores": "0"}, "This must be at least 1."),
         ("container", {"image": "-v"}, "must not begin with a minus"),
         (
             "output",
@@ -199,6 +201,16 @@ def test_a_long_diff_is_cut_and_shown_whole_when_asked():
     cut, whole = texts.read(text, is_diff=True, query="x"), texts.read(text, is_diff=True, is_whole=True)
     assert (len(cut.lines), cut.is_cut, cut.found) == (texts.MOST_LINES, True, 300_000)
     assert (len(whole.lines), whole.is_cut, whole.total) == (300_000, False, 300_000)
+
+
+def test_what_each_trial_has_for_itself_is_edited(draft, bob):
+    """TD-F8, CML-E0: typed as it is said; left empty it is not asked for."""
+    experiment = draft(gpus=1)
+    save(bob, experiment, "resources", gpus="", cores="2", memory_mib="1.5g")
+    settings = experiment.settings
+    assert (settings.gpus, settings.cores, settings.memory_mib) == (None, 2, 1536)
+    assert "GPUs per trial — Cores per trial 2 Memory per trial 1.5 GiB" in words(page_of(bob, experiment))
+    assert 'value="1.5 GiB"' in as_(bob).get(url_of(experiment, "resources")).content.decode()
 
 
 def test_the_container_is_edited_and_the_page_says_who_would_use_it(draft, bob, worker):
