@@ -57,8 +57,7 @@ class Row:
     heard: str
     is_late: bool
     gpus: list[str]
-    cores: str = ""  # how many of those that it has to give are given, in words
-    memory: str = ""
+    given: str = ""  # what its trials have for themselves, in words
     trials: list[dict[str, object]] = field(default_factory=list)
     hidden_trials: list[str] = field(default_factory=list)  # "2 of another workspace"
     likely: list[Button] = field(default_factory=list)
@@ -108,7 +107,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "nav": "workers",
         "rows": rows,
         "facts": _facts(present),
-        "is_reserved_only": any(not row.worker.limits_memory_by for row in present),
+        "unlimited": sorted({row.worker.host for row in present if not row.worker.limits_memory_by}),
         "may_manage": is_administrator(request.user),
         "every": EVERY_S,
     }
@@ -136,13 +135,7 @@ def row_of(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str],
         is_late=worker.gone_at is None and words.is_late(worker, now),
         gpus=[gpu_in_words(gpu) for gpu in worker.machine.get("gpus", [])],
     )
-    given = given_to(mine)
-    if given.gpus:
-        row.gpus.insert(0, f"{given.gpus:,} of {plural(len(worker.gpus), 'GPU')} given")
-    if given.cores:
-        row.cores = f"{given.cores:,} of {plural(len(worker.cores), 'core')} given"
-    if given.memory_mib:
-        row.memory = f"{in_words(given.memory_mib)} of {in_words(worker.memory_mib)} given"
+    row.given = _given(given_to(mine), of=worker.amount)
     hidden: dict[str, int] = {}
     for trial in mine:
         label = sight.label(trial.experiment)
@@ -172,6 +165,16 @@ def given_to(trials: list[Trial]) -> Amount:
     for trial in trials:
         given = given.plus(Amount(len(trial.gpus), len(trial.cores), trial.memory_mib or 0))
     return given
+
+
+def _given(given: Amount, *, of: Amount) -> str:
+    """`2 of 8 cores, 4 GiB of 24 GiB`; empty when there is nothing."""
+    said = [
+        f"{given.gpus:,} of {plural(of.gpus, 'GPU')}" if given.gpus else "",
+        f"{given.cores:,} of {plural(of.cores, 'core')}" if given.cores else "",
+        f"{in_words(given.memory_mib)} of {in_words(of.memory_mib)}" if given.memory_mib else "",
+    ]
+    return ", ".join(part for part in said if part)
 
 
 def gpu_in_words(gpu: dict) -> str:

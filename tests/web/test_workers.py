@@ -58,11 +58,11 @@ def test_a_worker_tells_what_it_runs_and_how_its_machine_does(as_, running, work
         assert said in html, said
     assert "NVIDIA A100: 92 %, 40.0 GB of 80.0 GB" in html
     assert "Drain" not in html.replace("A draining", ""), "only an administrator may"
-    assert "given" not in html and "memory is not limited on this machine" in html
+    assert "given" not in html and "Memory is not limited on here: what a trial asks for" in html
     Worker.objects.update(cores=[0, 1, 2], memory_mib=24 << 10, limits_memory_by="cgroup v2")
     Trial.objects.filter(number=2).update(cores=[0, 1], memory_mib=512)
     html = page(as_(carol))
-    assert "2 of 3 cores given" in html and "512 MiB of 24 GiB given" in html and "not limited" not in html
+    assert "given: 2 of 3 cores, 512 MiB of 24 GiB" in html and "not limited" not in html
 
 
 def test_what_i_may_not_see_is_counted_and_not_named(as_, running, worker, lab, alice, bob, dave, root):
