@@ -48,37 +48,6 @@ def test_it_says_what_is_ready_and_ends_everything_in_order(console):
 
 
 @pytest.mark.once
-def test_ctrl_c_ends_everything_and_the_next_start_goes_on(console, fresh):
-    """TD-X8: what was there is there again."""
-    console.says(READY)
-    link = console.says(r"/enter/(\S+)/")[1]
-    assert console.end(signal.SIGINT) == 0
-    assert not processes_of(console.data)
-    with processes.Console(fresh, "--no-demo") as again:
-        again.says(READY)
-        # Nobody has entered yet, so there is a fresh link: a lost terminal locks nobody out.
-        assert again.says(r"/enter/(\S+)/")[1] != link
-        assert again.end() == 0
-
-
-def test_a_killed_supervisor_leaves_nothing_and_the_next_start_goes_on(console, fresh):
-    """PAI-X2, TD-X8: kill -9 of the supervisor."""
-    console.says(READY)
-    assert len(processes_of(console.data)) >= 6
-    former = where.find(console.port)
-    console.process.kill()
-    console.process.wait()
-    assert where.note_of(console.port) is None  # it is there, but its process is not
-    with processes.Console(fresh, "--no-demo") as again:  # at once: it waits for the former keeper by itself
-        again.says(READY)
-        assert again.get("/healthz").status == 200
-        with pytest.raises(errors.Unauthorized, match="was revoked"):
-            Console(f"http://127.0.0.1:{again.port}", former.token).get("me")
-        assert again.end() == 0
-    assert not processes_of(console.data)
-
-
-@pytest.mark.once
 @pytest.mark.parametrize("moment", ["Trialdeck, data", "broker +ready", "database +ready"])
 def test_a_supervisor_killed_while_it_starts_leaves_nothing(console, moment):
     console.says(moment)
@@ -94,7 +63,7 @@ def test_ctrl_c_while_it_starts_ends_everything(console):
 
 
 @pytest.mark.once
-def test_a_dead_child_is_started_again(console):
+def test_whatever_dies_is_started_again(console):
     console.says(READY)
     for words, name in [
         ("granian --interface", "web"),
@@ -105,10 +74,7 @@ def test_a_dead_child_is_started_again(console):
         console.says(rf"The {name} ended by SIGKILL; started again")
     eventually(lambda: _status(console) == 200, within=60, what="the console's answer")
 
-
-@pytest.mark.once
-def test_a_dead_keeper_is_started_again_with_all_it_kept(console):
-    console.says(READY)
+    # With its keeper all that it kept dies.
     keeper = next(
         pid
         for pid, command in processes_of(console.data).items()
@@ -122,8 +88,16 @@ def test_a_dead_keeper_is_started_again_with_all_it_kept(console):
 
 
 @pytest.mark.once
-def test_a_child_that_keeps_dying_stops_everything_with_one_sentence(console):
+def test_a_second_console_is_refused_and_a_child_that_keeps_dying_stops_everything_with_one_sentence_each(
+    console, fresh
+):
     console.says(READY)
+    done = manage("up", "--port", str(free_port()), env=fresh)
+    assert done.returncode != 0
+    assert f"is in use by the Trialdeck at http://127.0.0.1:{console.port}/" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert console.get("/healthz").status == 200
+
     died = set()
     for _ in range(4):
         pid = eventually(
@@ -147,16 +121,6 @@ def test_a_taken_port_is_refused_with_one_sentence(fresh):
     assert done.returncode != 0
     assert done.stderr.strip() == f"Port {port} is taken. Use PORT={port + 1} (--port {port + 1})."
     assert not processes_of(fresh["TRIALDECK_DATA"])
-
-
-@pytest.mark.once
-def test_a_data_folder_in_use_is_refused_with_one_sentence(console, fresh):
-    console.says(READY)
-    done = manage("up", "--port", str(free_port()), env=fresh)
-    assert done.returncode != 0
-    assert f"is in use by the Trialdeck at http://127.0.0.1:{console.port}/" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert console.get("/healthz").status == 200
 
 
 @pytest.mark.once
@@ -191,50 +155,60 @@ setsid sleep 300 &
 until [ -e {go} ]; do sleep 0.05; done
 echo '{{"name": "accuracy", "final": true, "value": 0.5}}' >> $TRIALDECK_METRICS"""
 
-ENQUEUE = """
-from experiments.models import *
-owner = User.objects.get(username="owner")
-settings = Settings.checked(dict(command={command!r}, space_document={{"x": {{"_type": "choice", "_value": [1]}}}},
-    metric="accuracy", algorithm="Random", max_trials=1, concurrency=1))
-Experiment.draft(Workspace.open("lab", owner=owner), by=owner, name="stubborn", settings=settings).enqueue(by=owner)
-"""
 
-STATES = """
-from experiments.models import *
-print([t.state + " " + t.failure for t in Trial.objects.order_by("number")], Experiment.objects.get().state)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_running_trial_ends_with_the_console_and_is_retried_by_the_next(console, fresh, number):
-    """PAI-X2, TD-X8: nothing is left, nothing is lost: the next start goes on where it was."""
-    console.says(READY)
-    go = Path(console.data) / "go"
-    _shell(fresh, ENQUEUE.format(command=STUBBORN.format(go=go)))
-    eventually(
-        lambda: "sleep 300" in processes_of(console.data).values(), within=60, what="the trial's process"
-    )
-
-    console.process.send_signal(number)
-    console.process.wait(15)
-    eventually(lambda: not processes_of(console.data), within=15, what="the end of all processes")
-    go.touch()
-    with processes.Console(fresh, "--no-demo") as again:
-        again.says(READY)
-        lines = eventually(
-            lambda: (said := _shell(fresh, STATES)).endswith("completed") and said,
-            within=90,
-            every=0.5,
-            what="the experiment's end",
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_runs_ends_with_the_console_and_is_retried_by_the_next(fresh, number):
+    """PAI-X2, TD-X8: Ctrl-C, or kill -9 of the supervisor: nothing is left, nothing is lost, the next start goes on
+    where it was."""
+    with processes.Console(fresh, "--no-demo", "--workspace", "lab") as console:
+        console.says(READY)
+        link = console.says(r"/enter/(\S+)/")[1]
+        former = where.find(console.port)
+        go = Path(console.data) / "go"
+        experiment = former.post(
+            "workspaces/lab/experiments",
+            {
+                "name": "stubborn",
+                "settings": {
+                    "command": STUBBORN.format(go=go),
+                    "space_document": {"x": {"_type": "choice", "_value": [1]}},
+                    "metric": "accuracy",
+                    "algorithm": "Random",
+                    "max_trials": 1,
+                    "concurrency": 1,
+                },
+            },
+        )["id"]
+        former.post(f"experiments/{experiment}/enqueue")
+        eventually(
+            lambda: "sleep 300" in processes_of(console.data).values(), within=60, what="the trial's process"
         )
-        assert lines == "['failed worker_lost', 'succeeded '] completed"
-        assert again.end() == 0
+        assert len(processes_of(console.data)) >= 6
 
+        console.process.send_signal(number)
+        assert console.process.wait(15) == (0 if number == signal.SIGINT else -signal.SIGKILL)
+        assert where.note_of(console.port) is None  # also where it is there still, without its process
 
-def _shell(env, code):
-    done = manage("shell", "--no-imports", "-c", code, env=env)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+        with processes.Console(fresh, "--no-demo") as again:
+            again.says(READY)  # at once: it waits for the former keeper by itself
+            go.touch()
+            # Nobody has entered yet, so there is a fresh link: a lost terminal locks nobody out.
+            assert again.says(r"/enter/(\S+)/")[1] != link
+            with pytest.raises(errors.Unauthorized, match="was revoked"):
+                Console(f"http://127.0.0.1:{again.port}", former.token).get("me")
+            deck = where.find(again.port)
+            eventually(
+                lambda: deck.get(f"experiments/{experiment}")["state"] == "completed",
+                within=90,
+                what="the experiment's end",
+            )
+            trials = deck.get(f"experiments/{experiment}/trials")["items"]
+            assert [(trial["state"], trial["failure"]) for trial in trials] == [
+                ("failed", "worker_lost"),
+                ("succeeded", None),
+            ]
+            assert again.end() == 0
+    assert not processes_of(fresh["TRIALDECK_DATA"])
 
 
 def _status(console):
