@@ -32,7 +32,9 @@ compile: $(STAMP)
 up: compile
 	@exec $(BIN)/python manage.py up $(UP)
 
-# Both databases are always tried; the status is that of the worse one.
+# Both databases are always tried; the status is that of the worse one. Tests compiled once are not compiled for the
+# second database and for each process anew, also where PYTHONDONTWRITEBYTECODE is set.
+test: export PYTHONDONTWRITEBYTECODE =
 test: compile
 	@status=0; \
 	echo "== On SQLite"; $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak" $(ARGS) || status=1; \
