@@ -52,7 +52,7 @@ function connect(combo) {
   box.addEventListener("keydown", (event) => {
     if (KEYS[event.key]?.(combo)) event.preventDefault();
   });
-  select.form.addEventListener("submit", (event) => {
+  combo.select.form.addEventListener("submit", (event) => {
     // Also where a form judges by itself (novalidate): a text that means no project would quietly become the one before.
     if (!box.reportValidity()) event.preventDefault();
   }, { capture: true });

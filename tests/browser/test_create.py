@@ -29,7 +29,7 @@ def fill(page: Page) -> None:
 
 
 def test_rows_a_preview_and_start(open_as, bob, lab):
-    """TD-F4: rows, the first five draws, Start."""
+    """TD-F4, CML-C1: rows, the first five draws, a new project, Start."""
     page = open_as(bob, NEW)
     fill(page)
     preview = page.locator("#preview")
@@ -41,10 +41,18 @@ def test_rows_a_preview_and_start(open_as, bob, lab):
     page.get_by_label("Algorithm", exact=True).select_option("Random")
     expect(preview).not_to_contain_text("a single parameter")
     expect(preview).to_contain_text("The first 5 trials")
+    box = page.get_by_role("combobox", name="Project")
+    box.fill("vision")
+    page.get_by_role("button", name="Start").click()
+    assert box.evaluate("box => box.validationMessage") == "Choose one of the list, or Create New."
+    assert not Experiment.objects.exists(), "a text that means no project is not quietly another one"
+    box.fill("vision")
+    page.get_by_role("option", name="Create New “vision”").click()
     page.get_by_role("button", name="Start").click()
     page.wait_for_url(lambda url: "/new/" not in url)
     experiment = Experiment.objects.get()
     assert (experiment.name, experiment.state, experiment.creator) == ("from the browser", "pending", bob)
+    assert experiment.project.name == "vision"
     assert experiment.settings.space_document == {
         "lr": {"_type": "loguniform", "_value": [1e-5, 0.1]},
         "units": {"_type": "choice", "_value": [8, 16, 32]},
