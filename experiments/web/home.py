@@ -77,7 +77,7 @@ def _draw(request: HttpRequest, rooms: Collection[Workspace], *, room: Workspace
         return live.not_modified()
     sums = sum((card.sums for card in found), start=Sums())
     recent = list(seen.order_by(*lately()).values_list("pk", flat=True)[:RECENT])
-    needy, count = _needs(seen, compute, now)
+    needy, count = needs(seen, compute, now)
     context = {
         "workspace": room,
         "nav": "workspace" if room else "home",
@@ -88,7 +88,7 @@ def _draw(request: HttpRequest, rooms: Collection[Workspace], *, room: Workspace
         "total": sums.total,
         "needs": needy,
         "more_needs": count - len(needy),
-        "rows": [listing.row(one, user=user, compute=compute) for one in _whole(recent)],
+        "rows": [listing.row(one, user=user, compute=compute) for one in whole(recent)],
         "cards": sorted(found, key=_latest, reverse=True)[:CARDS],
         "workers": [
             {"worker": one, "busy": _busy(one, compute), "is_late": words.is_late(one, now)}
@@ -101,7 +101,7 @@ def _draw(request: HttpRequest, rooms: Collection[Workspace], *, room: Workspace
     return live.draw("home/show.html", context)
 
 
-def _whole(keys: list[int]) -> list[Experiment]:
+def whole(keys: list[int]) -> list[Experiment]:
     """These in their order, with all that a row says of them: sorting whole rows is far slower than sorting keys."""
     found = Experiment.objects.select_related("workspace", "project", "creator", "queue")
     by_key = found.defer("description", "properties").in_bulk(keys)
@@ -160,12 +160,12 @@ class Need:
     act: str
 
 
-def _needs(seen: ExperimentQuerySet, compute: Compute, now: datetime) -> tuple[list[Need], int]:
-    """(the latest of them, how many there are): workers that went silent, then experiments."""
+def needs(seen: ExperimentQuerySet, compute: Compute, now: datetime) -> tuple[list[Need], int]:
+    """What needs somebody: (the latest of them, how many there are): workers that went silent, then experiments."""
     late = [one for one in compute.workers if words.is_late(one, now)]
     silent = [_silent(late, compute, now)] if late else []
     needy = list(seen.filter(in_need()).order_by("-updated_at", "-pk").values_list("pk", flat=True))
-    return [*silent, *(_need(one, compute) for one in _whole(needy[:NEEDS]))], len(needy) + len(silent)
+    return [*silent, *(_need(one, compute) for one in whole(needy[:NEEDS]))], len(needy) + len(silent)
 
 
 def _silent(late: list[Worker], compute: Compute, now: datetime) -> Need:

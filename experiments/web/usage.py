@@ -32,11 +32,11 @@ def bars(usage: UsageQuerySet, now: datetime) -> list[Bar]:
 
 
 def chart(
-    shown: list[Bar], now: datetime, *, slots: int, key: str = "busy", height: int | None = None
+    shown: list[Bar], now: datetime, *, slots: int, width: int | None = None, height: int | None = None
 ) -> Chart:
     """These bars over the last 24 hours."""
     end = timezone.localtime(now)
-    return busy(shown, start=end - DAY, end=end, slots=slots, key=key, height=height)
+    return busy(shown, start=end - DAY, end=end, slots=slots, width=width, height=height)
 
 
 def used(shown: list[Bar]) -> dict[str, object]:

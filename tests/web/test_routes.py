@@ -59,6 +59,7 @@ TOLD = {
     "patterns": Route(get="404", post="404"),  # in debug only
     "workspaces": Route(get="302 200 200 200 200", post=ONLY_LOOKS),
     "workspace": Route(get=SEES, post=ONLY_LOOKS),
+    "wall": Route(get=SEES, post=ONLY_LOOKS),
     "trash": Route(get="302 404 403 403 200", post=ONLY_LOOKS),
     "trash-restore": Route(get=ONLY_LOOKS, post="302 404 403 403 302"),
     "experiments": Route(get=SEES, post=ONLY_LOOKS),
