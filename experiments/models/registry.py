@@ -176,8 +176,10 @@ class Model(models.Model):
             return self.change(labels={name: number for name, number in labels.items() if name != label})
 
     def _open(self) -> Model:
-        """The row, fresh and locked. Raises `Refused` when it is published."""
-        row = Model.objects.select_for_update(no_key=True).get(pk=self.pk)
+        """The row, fresh and locked. Raises `Refused` when it is published, or gone."""
+        row = Model.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
+        if row is None:
+            raise Refused(f"The model {self} was deleted a moment ago.")
         if row.is_published:
             raise Refused("This model is published, which is for good. It cannot be changed any more.")
         return row
@@ -204,10 +206,12 @@ class Model(models.Model):
         return True
 
     def publish(self) -> bool:
-        """Read-only for good. False when it is already."""
+        """Read-only for good. False when it is already. Raises `Refused` when it is gone."""
         changed = Model.objects.filter(pk=self.pk, is_published=False).update(
             is_published=True, updated_at=timezone.now()
         )
+        if not changed and not Model.objects.filter(pk=self.pk).exists():
+            raise Refused(f"The model {self} was deleted a moment ago.")
         self.is_published = True
         return bool(changed)
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from django.urls import reverse
 
-from experiments.models import Keeping, Model, Trial
+from experiments.models import Keeping, Model, Refused, Trial
 from tests.cast import end_all
 from tests.web.files import leave
 from tests.web.test_artifacts import fetched
@@ -85,7 +85,7 @@ def test_its_page_says_where_it_comes_from(model, carol, draft):
     assert "model.pt" in text and model.artifact.sha256 in text and "the machine of the worker w1" in text
     assert f'href="{reverse("trial", args=["lab", model.artifact.experiment.public_id, 1])}"' in html
     assert "next one" in text and "decoy" not in text
-    assert "Save" not in text and "Publish" not in text, "a viewer only looks"
+    assert ">Save</button>" not in html and "Publish" not in text, "a viewer only looks"
 
 
 def test_a_private_experiment_is_not_told(model, alice, carol):
@@ -233,6 +233,9 @@ def test_it_is_deleted_when_nothing_but_drafts_starts_from_it(model, draft, runn
         assert "bob deleted a model" in words(feed)
     assert client.post(delete).status_code == 404
     assert not model.delete_unused(by=bob), "already so"
+    for late in (lambda: model.change(name="x"), model.publish, lambda: model.label("cat", 0)):
+        with pytest.raises(Refused, match="was deleted a moment ago"):
+            late()
 
 
 def test_a_published_one_is_deleted_by_an_owner_only(model, alice, bob, api):
