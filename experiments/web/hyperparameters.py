@@ -139,7 +139,7 @@ class GroupForm(RowsForm):
                 fault := fault_of_value(kind or "", row.value)
             ):
                 continue
-            row.errors.append(f"This secret is no {kind}." if row.is_secret else fault)
+            row.fault("value", f"This secret is no {kind}." if row.is_secret else fault)
         return rows
 
     def clean(self) -> dict[str, object]:

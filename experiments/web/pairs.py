@@ -25,6 +25,11 @@ class Pair:
     type: str | None = None
     description: str | None = None
     errors: list[str] = field(default_factory=list)
+    wrong: str = ""  # what of it: name or value
+
+    def fault(self, wrong: str, sentence: str) -> None:
+        self.wrong = self.wrong or wrong
+        self.errors.append(sentence)
 
     @property
     def is_blank(self) -> bool:
@@ -58,13 +63,13 @@ def check(rows: Iterable[Pair]) -> list[Pair]:
         if row.name != row.was:
             row.name = row.name.strip()
         if not row.name.strip():
-            row.errors.append("Give it a name, or remove the row.")
+            row.fault("name", "Give it a name, or remove the row.")
         elif row.name in names:
-            row.errors.append(f"“{row.name[:64]}” stands in two rows: keep one.")
+            row.fault("name", f"“{row.name[:64]}” stands in two rows: keep one.")
         elif row.is_kept and not row.is_secret and not row.value:
-            row.errors.append("A secret is never shown: type the value anew to keep it in the open.")
+            row.fault("value", "A secret is never shown: type the value anew to keep it in the open.")
         elif row.is_secret and not row.value and not row.is_kept:
-            row.errors.append("Type the secret.")
+            row.fault("value", "Type the secret.")
         names.add(row.name)
     return given
 

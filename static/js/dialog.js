@@ -71,6 +71,7 @@ function mayClose(dialog, again = "") {
   const out = dialog.querySelector("[data-close]")?.textContent.trim() || "Cancel";
   said.textContent = `What you typed is not saved. ${again ? `${again}, or ${out},` : out} leaves it.`;
   if (!line) dialog.querySelector("footer").before(said);
+  said.scrollIntoView({ block: "nearest" });
   return false;
 }
 
