@@ -139,6 +139,7 @@ class Setup:
             try:
                 tree = self._tree()
                 place = Place(self._directory(tree))
+                self._script(place, tree)
                 self._packages(place, tree)
                 place.model = self._model()
             except (SourceError, PackagesError) as failed:
@@ -178,7 +179,8 @@ class Setup:
             )
         except SourceError as failed:
             # Nothing has run by this revision yet, and nothing can: the experiment itself cannot go on.
-            self.ruin = str(failed)
+            said = str(failed).removesuffix(".")
+            self.ruin = f"{said}. Resume it to try again, or reset it to change its source code."
             raise
         return self.trial.revision.resolve(commit=commit)["commit"]
 
@@ -204,6 +206,19 @@ class Setup:
         if not cwd.is_dir():
             raise SetupFailed(f"The working directory {cwd} does not exist on the worker {self.worker}.")
         return cwd
+
+    def _script(self, place: Place, tree: Path | None) -> None:
+        """Of a repository, it is there; else whoever runs it would say so in the words of its language."""
+        settings = self.settings
+        if tree is None or settings.command or settings.script.startswith("-m ") or not settings.script:
+            return
+        if not (place.cwd / settings.script).exists():
+            where = (
+                f"the folder {settings.directory} of the repository"
+                if settings.directory
+                else "the repository"
+            )
+            raise SetupFailed(f"There is no {settings.script} in {where} at this commit.")
 
     # --- packages --------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ TRAITS = {"value", "type", "description", "secret"}  # of a hyperparameter; `sec
 _TRUTHS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 _READS: dict[str, Callable[[str], object]] = {"int": int, "float": float}
 
+_DIFF = re.compile(r"^(?:diff --git |@@ )", re.MULTILINE)
 _BINARY = re.compile(r"[A-Za-z0-9_./+-]+")
 
 
@@ -137,7 +138,15 @@ class ExecutionChecks:
 
     def diff(self) -> str:
         """A diff to the byte: what it says of a file with CRLF must keep them. A script of its own has none."""
-        return self.text("diff", limit=MAX_TEXT) if self.document.get("repository") else self.lines("diff")
+        if not self.document.get("repository"):
+            return self.lines("diff")
+        diff = self.text("diff", limit=MAX_TEXT)
+        if diff.strip() and not _DIFF.search(diff):
+            self.fault(
+                "diff",
+                "This is no diff: paste what git diff writes. A script of its own needs no repository.",
+            )
+        return diff
 
     def original_packages(self) -> str | None:
         return None if self.document.get("original_packages") is None else self.lines("original_packages")

@@ -102,7 +102,10 @@ class Sources:
             if (other := fitted(text, into)) != text:
                 with contextlib.suppress(ToolFailed):
                     return self._apply(other, into, is_cancelled)
-            raise SourceError(f"The uncommitted changes do not apply: {one_line(failed.told)}") from failed
+            raise SourceError(
+                f"The uncommitted changes do not apply to this commit: {one_line(failed.told)}. Make them anew from "
+                "it, or discard them."
+            ) from failed
 
     def _apply(self, diff: str, folder: Path, is_cancelled: Check) -> None:
         """All of it, or nothing. From within the folder and not as a repository: a path that leads out of it is
@@ -134,10 +137,9 @@ class Sources:
                 self._git(["clone", "--quiet", "--mirror", "--", address, str(fresh)], is_cancelled)
                 fresh.rename(mirror)
         except ToolFailed as failed:
-            said = one_line(failed.told) or str(failed)
-            if "could not read Username" in failed.told or "Authentication failed" in failed.told:
-                said = f"it needs a password, and the worker has none for it ({said})"
-            raise SourceError(f"The repository {repository} cannot be fetched: {said}") from failed
+            raise SourceError(
+                f"The repository {repository[:150]} cannot be fetched: {_reason(failed)}"
+            ) from failed
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
@@ -151,8 +153,20 @@ class Sources:
             asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}"]
             return self._git([f"--git-dir={mirror}", *asked], is_cancelled).strip()
         except ToolFailed:
-            what = f"{kind} {reference}" if reference else "default branch"
-            raise SourceError(f"There is no {what} in {repository}.") from None
+            what = f"{kind} {reference[:80]}" if reference else "default branch"
+            hint = self._others(mirror, kind, is_cancelled)
+            raise SourceError(f"There is no {what} in {repository[:150]}. {hint}") from None
+
+    def _others(self, mirror: Path, kind: str, is_cancelled: Check) -> str:
+        """What could have been meant."""
+        if kind == "commit":
+            return "Push it to a branch or a tag there, or name another one."
+        kept = "refs/tags" if kind == "tag" else "refs/heads"
+        asked = ["for-each-ref", "--count=6", "--sort=-creatordate", "--format=%(refname:lstrip=2)", kept]
+        names = self._git([f"--git-dir={mirror}", *asked], is_cancelled).split()
+        whose = "tags" if kind == "tag" else "branches"
+        more = ", …" if len(names) > 5 else ""
+        return f"Its {whose}: {', '.join(names[:5])}{more}." if names else f"It has no {whose}."
 
     def _has(self, mirror: Path, commit: str, is_cancelled: Check) -> bool:
         if not mirror.is_dir():
@@ -193,6 +207,22 @@ class Sources:
             stdin=stdin,
             is_cancelled=is_cancelled,
         )
+
+
+def _reason(failed: ToolFailed) -> str:
+    """What git said, and what to do. ssh says the reason itself, before git says that there was one."""
+    told, said = failed.told, one_line(failed.told) or str(failed)
+    if "could not read Username" in told or "Authentication failed" in told:
+        return f"it needs a password, and the worker has none. Give its user a credential helper or a .netrc ({said})"
+    if "does not exist" in told or "does not appear to be a git repository" in told:
+        return "there is no git repository. (A folder is looked up on the worker's machine.)"
+    if "Permission denied (" in told:
+        return "the worker's ssh key is not accepted. Give its user a key that may read it."
+    if "Host key verification failed" in told:
+        return "ssh does not know this host. Add it to known_hosts of the worker's user."
+    if "Could not read from remote repository" in told:
+        return next((line.strip() for line in told.splitlines() if line.startswith("ssh: ")), said)
+    return said
 
 
 def fitted(diff: str, folder: Path) -> str:

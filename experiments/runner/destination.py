@@ -56,6 +56,8 @@ def parse(text: str) -> Destination:
         host, port, secret = parts.hostname or "", parts.port, parts.username or parts.password
     except ValueError:
         raise DestinationError("The port must be a number between 1 and 65535.") from None
+    if parts.netloc.endswith(":"):
+        raise DestinationError(f"Give the port after {host}: such as {scheme}://{host}:9000/bucket.")
     if secret:
         raise DestinationError("Leave credentials out: they belong into the worker's environment.")
     if parts.query or parts.fragment:
@@ -191,6 +193,8 @@ def obstore() -> Any:
 
 def _reason(error: Exception) -> str:
     """The first line, without the library's debug output and without what a signed address would give away."""
-    said = re.sub(r"\?X-Amz-\S+", "", str(error).partition("\n")[0])
+    if "169.254.169.254" in str(error) or "metadata.google.internal" in str(error):  # the last that is asked
+        return "the worker has no credentials for it. Give its environment AWS_…, GOOGLE_… or AZURE_… and restart it."
+    said = re.sub(r"\?X-Amz-\S+| \(os error \d+\)", "", str(error).partition("\n")[0])
     code = re.search(r"<Code>(\w+)</Code>", str(error))
     return (f"{code[1]}. " if code else "") + said[:200]

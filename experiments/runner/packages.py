@@ -52,8 +52,10 @@ class Environments:
         try:
             pins = self._uv(argv, is_cancelled).strip()
         except ToolFailed as failed:
-            raise PackagesError(f"The packages cannot be resolved: {_reason(failed)}") from failed
-        return "\n".join([*_options(text), pins]) if pins else ""
+            said = _reason(failed, file)
+            raise PackagesError(f"The packages cannot be resolved: {said}") from failed
+        return "
+".join([*_options(text), pins]) if pins else ""
 
     def _kept(self, requirements: str) -> Path:
         file = self.root / "lists" / f"{_digest(requirements)}.txt"
@@ -236,10 +238,21 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _reason(failed: ToolFailed) -> str:
-    """uv tells its reasons as a tree over many lines: all of it as one."""
+def _reason(failed: ToolFailed, file: Path | None = None) -> str:
+    """uv tells its reasons as a tree over many lines: all of it as one, and the last word of git below it. Places in
+    the list `file` by their line."""
     said = " ".join(line.strip(" ×╰─▶│") for line in failed.told.splitlines())
-    return " ".join(said.split()).removeprefix("error: ")[:250] or one_line(failed.told) or str(failed)
+    if file is not None:
+        said = re.sub(rf"`?(?:[^\s`]*/)?{re.escape(file.name)}`?(?::(\d+):\d+)?", _in_the_list, said)
+    said = " ".join(said.split()).removeprefix("error: ").replace(" cause: ", ": ")
+    last = one_line(failed.told)
+    if last.startswith("fatal: ") and said.find(last) > 250 - len(last):
+        return f"{said[:80]}… {last[:160]}"
+    return said[:250] or last or str(failed)
+
+
+def _in_the_list(found: re.Match[str]) -> str:
+    return f"line {found[1]} of the list" if found[1] else "the list"
 
 
 def _size(folder: Path) -> int:

@@ -102,7 +102,10 @@ def test_changes_that_do_not_apply_fail_the_trial_with_gits_word(draft, local, a
     live(experiment, local)
     trial = experiment.trials.get()
     assert (trial.state, trial.failure) == ("failed", "setup")
-    assert trial.detail == "The uncommitted changes do not apply: error: train.py: patch does not apply"
+    assert trial.detail == (
+        "The uncommitted changes do not apply to this commit: error: train.py: patch does not apply. Make them anew "
+        "from it, or discard them."
+    )
     assert "patch failed: train.py:1" in log_of(trial)
 
 
@@ -119,8 +122,17 @@ def test_a_repository_that_cannot_be_had_fails_the_experiment(draft, local, alic
     experiment = draft(repository=str(tmp_path / "nothing"), command="", script="train.py", concurrency=2)
     experiment.enqueue(by=alice)
     assert live(experiment, local).state == "failed"
-    assert "cannot be fetched" in experiment.reason
+    assert "there is no git repository" in experiment.reason and "reset it" in experiment.reason
     assert {trial.state for trial in experiment.trials.all()} <= {"failed", "stopped"}
+
+
+def test_a_script_that_is_not_in_the_repository_fails_in_setup(draft, local, alice, repository):  # noqa: F811
+    """CML-S1: before anything is started, and without the path of the worker's own copy."""
+    experiment = draft(repository=str(repository), command="", script="lost.py", max_trials=1)
+    experiment.enqueue(by=alice)
+    live(experiment, local)
+    trial = experiment.trials.get()
+    assert (trial.failure, trial.detail) == ("setup", "There is no lost.py in the repository at this commit.")
 
 
 def test_packages_are_resolved_once_and_a_clone_begins_with_them(draft, local, alice, shelf):  # noqa: F811

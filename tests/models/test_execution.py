@@ -102,6 +102,7 @@ def test_a_destination(text, read):
         ("s3://localhost/bucket", "needs its port"),
         ("s3://host:9000", "bucket after the port"),
         ("s3://host:99999/b", "port"),
+        ("s3://host:/bucket", "Give the port after host"),
         ("s3://key:secret@bucket/x", "credentials"),
         ("gs://bucket/../x", ".."),
         ("azure://account/x", "account and container"),
@@ -133,6 +134,13 @@ def test_a_script_stands_in_for_the_command():
     assert settings(command="", diff="print(1)\n").has_code
     assert "command" in faults(command="")
     assert "script" in faults(script="../../etc/passwd")
+
+
+def test_a_text_beside_a_repository_must_be_a_diff():
+    """CML-S3: a script, or what somebody pasted instead."""
+    assert settings(repository="/srv/code", diff="--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n").diff
+    assert settings(repository="/srv/code", diff="\n").diff == "\n"
+    assert faults(repository="/srv/code", diff="print(1)\n")["diff"][0].startswith("This is no diff")
 
 
 def test_any_characters_of_hyperparameters_and_objects_come_back():

@@ -171,9 +171,9 @@ def test_a_text_without_a_repository_is_a_script(sources, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "reference", "said"),
     [
-        ("branch", "nowhere", "no branch nowhere"),
-        ("tag", "v9", "no tag v9"),
-        ("commit", "deadbeef", "no commit deadbeef"),
+        ("branch", "nowhere", r"no branch nowhere in .*\. Its branches: main\."),
+        ("tag", "v9", r"no tag v9 in .*\. Its tags: v1\."),
+        ("commit", "deadbeef", "no commit deadbeef in .* Push it"),
     ],
 )
 def test_a_reference_that_is_not_there(repository, sources, kind, reference, said):
@@ -185,8 +185,9 @@ def test_a_reference_that_is_not_there(repository, sources, kind, reference, sai
 def test_a_repository_that_is_not_there(sources, tmp_path):
     """CML-S1: git's own word, and no half mirror that the next one would trust."""
     where = tmp_path / "nothing"
-    with pytest.raises(SourceError, match=f"{where} cannot be fetched"):
-        sources.resolve(str(where), "branch", "", is_cancelled=never)
+    for address in (str(where), f"file://{where}"):
+        with pytest.raises(SourceError, match=f"{where} cannot be fetched: there is no git repository"):
+            sources.resolve(address, "branch", "", is_cancelled=never)
     where.mkdir()
     git(where, "init", "-q")
     (where / "a").write_text("a")
@@ -223,8 +224,26 @@ def locked_server():
 
 def test_a_repository_that_needs_a_password_fails_and_does_not_ask(sources, locked_server):
     """CML-S1: git must not wait for somebody to type."""
-    with pytest.raises(SourceError, match="needs a password"):
+    with pytest.raises(SourceError, match="needs a password, and the worker has none. Give its user"):
         sources.resolve(locked_server, "branch", "", is_cancelled=never)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("git@h: Permission denied (publickey).", "ssh key is not accepted"),
+        ("Host key verification failed.", "Add it to known_hosts"),
+        ("ssh: Could not resolve hostname h: Name or service not known", "ssh: Could not resolve hostname h"),
+    ],
+)
+def test_what_ssh_says_is_the_reason(sources, monkeypatch, tmp_path, told, said):
+    """CML-S1: git itself only says that it could not read."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\necho '{told}' >&2\nexit 255\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    with pytest.raises(SourceError, match=said):
+        sources.resolve("git@h:team/code.git", "branch", "", is_cancelled=never)
 
 
 def test_a_fetch_that_nobody_waits_for_ends(sources):

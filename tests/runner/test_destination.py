@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from experiments.runner.destination import Store, StoreError
+from experiments.runner.destination import Store, StoreError, _reason
 
 pytestmark = pytest.mark.once
 
@@ -69,6 +69,14 @@ def test_a_destination_that_fails_says_so_in_one_line(s3, tmp_path, wrong, said)
     with pytest.raises(StoreError, match=said) as told:
         Store(bad).put(file, "x")
     assert bad in str(told.value) and "\n" not in str(told.value) and "s3cret" not in str(told.value)
+
+
+def test_a_worker_without_credentials_is_told_so(tmp_path, monkeypatch):
+    """CML-O1: not the address of a cloud's own machines, which is asked last."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    said = _reason(RuntimeError("Error performing PUT http://169.254.169.254/latest/api/token: refused"))
+    assert said.startswith("the worker has no credentials for it.")
 
 
 def test_a_folder_that_may_not_be_written(tmp_path):

@@ -124,6 +124,7 @@ def test_the_same_list_is_built_once(environments, shelf):
         ("nothere", "nothere"),
         ("mine==9", "no version of mine==9"),
         ("mine ==", "parse"),
+        ("!!!", "line 3 of the list"),
         ("mine\nyours>1", "yours"),
     ],
 )

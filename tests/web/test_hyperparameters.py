@@ -108,6 +108,28 @@ def test_any_characters_come_back_as_they_went_in(draft, bob):
     }
 
 
+def test_properties_and_objects_have_names_of_any_characters(draft, bob):
+    """CML-H2, CML-G1: added, shown, found by their address, edited and removed."""
+    experiment, names = draft(), [name.strip() for name in ODD]
+    given = rows(*((name, f"{name}\n{name}", "") for name in ODD))
+    assert (
+        save(bob, experiment, "properties/", drawn(ask(bob, experiment, "properties/")) | given).status_code
+        == 302
+    )
+    assert experiment.properties == {name.strip(): f"{name}\n{name}" for name in ODD}
+    told = drawn(ask(bob, experiment, "properties/"))
+    assert sorted(value for key, value in told.items() if key.endswith("-was")) == sorted([*names, "", ""])
+    for name in names:
+        assert save(bob, experiment, "object/", {"object": name, "text": f"<{name}>"}).status_code == 302
+    assert experiment.settings.objects == {name: f"<{name}>" for name in names}
+    for name in names:
+        page = as_(bob).get(url_of(experiment), {"in": name}).content.decode()
+        link = unescape(re.search(r'href="([^"]*object/\?name=[^"]*)"', page)[1])
+        assert f"<{name}>" in unescape(as_(bob).get(link).content.decode())
+        save(bob, experiment, "object/delete/", {}, name=name)
+    assert experiment.settings.objects == {}
+
+
 def test_rows_are_added_changed_and_removed_and_a_group_goes_with_its_last_row(draft, bob):
     """CML-H1 (H3 to H5): type and description stay with their row, renamed too."""
     experiment = draft(hyperparameters=GROUPS)

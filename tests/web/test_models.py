@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 from django.urls import reverse
@@ -12,6 +13,8 @@ from tests.cast import end_all
 from tests.web.files import leave
 from tests.web.test_artifacts import fetched
 from tests.web.test_configuration import as_, words
+
+ODD = ["a.b", "$c", "${lr}", "d/../e", "f%20g&h=i?", "😀 ü", "__proto__", "{{ x }}", "-x", "ключ"]
 
 
 @pytest.fixture
@@ -154,6 +157,23 @@ def test_labels_are_added_changed_and_deleted(model, bob, carol):
     text = words(as_(carol).get(address).content.decode())
     assert "dog 1 cat 7" in text
     assert as_(carol).post(address, {"label": "x", "number": "1"}).status_code == 403
+
+
+def test_labels_of_any_characters_come_back(model, bob):
+    client, address = as_(bob), url("model-labels", model)
+    for number, label in enumerate(ODD):
+        assert client.post(address, {"label": label, "number": str(number)}).status_code == 302
+    model.refresh_from_db()
+    assert model.labels == {label: number for number, label in enumerate(ODD)}
+    html = unescape(client.get(address).content.decode())
+    assert all(f'value="{label}"' in html for label in ODD)
+    for label in ODD:
+        assert (
+            client.post(address, {"was": label, "label": label, "number": "0", "act": "delete"}).status_code
+            == 302
+        )
+    model.refresh_from_db()
+    assert model.labels == {}
 
 
 def test_many_labels_are_paged_and_searched(model, carol):
