@@ -41,6 +41,7 @@ from experiments.runner import cgroup
 from experiments.runner.container import Engine
 from experiments.runner.machine import Machine
 from experiments.runner.process import Keeper, LaunchError, is_alive, sweep
+from experiments.runner.tool import is_disk_full
 from experiments.setup import Shelf
 
 logger = logging.getLogger(__name__)
@@ -272,7 +273,7 @@ class LocalWorker:
             outcome = run.execute()
         except Exception as error:  # whatever it is, the trial must not hang: the row says what happened
             logger.exception("Trial %s could not be run", trial)
-            outcome = Outcome(failure=Failure.SETUP, detail=f"{type(error).__name__}: {error}")
+            outcome = Outcome(failure=Failure.SETUP, detail=self.blamed(f"{type(error).__name__}: {error}"))
         finally:
             del self.runs[trial.pk]
         if outcome.survivors:
@@ -286,6 +287,13 @@ class LocalWorker:
             run.retrying(
                 lambda: trial.experiment.stop(by=None, target=ExperimentState.FAILED, because=run.ruin)
             )
+
+    def blamed(self, said: str, told: str = "") -> str:
+        """Why a trial could not be prepared; what a full disk brings about is not the trial's fault. `told`: what a
+        tool printed."""
+        if not is_disk_full(said + told):
+            return said
+        return f"The disk of the worker {self.name} is full: make room there, then rerun. ({said})"
 
     # --- delivery ----------------------------------------------------------------------------------------
 
@@ -379,7 +387,7 @@ class LocalWorker:
 
     def _watch_machine(self) -> None:
         """A thread of its own: nvidia-smi may take seconds, and the heartbeat must not wait for it."""
-        machine = Machine()
+        machine = Machine(folder=self.folder)
         while True:
             try:
                 self._machine = machine.look() | ({"stuck": list(self.stuck)} if self.stuck else {})

@@ -108,8 +108,9 @@ class Run:
         except (SetupFailed, LaunchError) as failed:
             if self.worker.ending.is_set():
                 return Outcome.lost("The worker was shut down.")
-            self._tell(getattr(failed, "told", ""))
-            return Outcome(failure=Failure.SETUP, detail=str(failed))
+            told = getattr(failed, "told", "")
+            self._tell(told)
+            return Outcome(failure=Failure.SETUP, detail=self.worker.blamed(str(failed), told))
         finally:
             self.ruin = setup.ruin
             shutil.rmtree(setup.code, ignore_errors=True)

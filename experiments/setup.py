@@ -21,7 +21,7 @@ from experiments.runner.container import Engine, Job
 from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.folder import Escapes, TrialFolder, inside, package_folder, read_regular
 from experiments.runner.packages import Environments, PackagesError, activated
-from experiments.runner.tool import Cancelled, locked
+from experiments.runner.tool import Cancelled, is_disk_full, locked
 
 MOST_TOLD = 1 << 20  # bytes of a list of packages
 
@@ -179,8 +179,9 @@ class Setup:
             )
         except SourceError as failed:
             # Nothing has run by this revision yet, and nothing can: the experiment itself cannot go on.
-            said = str(failed).removesuffix(".")
-            self.ruin = f"{said}. Resume it to try again, or reset it to change its source code."
+            if not is_disk_full(getattr(failed.__cause__, "told", "")):  # that is this worker's matter alone
+                said = str(failed).removesuffix(".")
+                self.ruin = f"{said}. Resume it to try again, or reset it to change its source code."
             raise
         return self.trial.revision.resolve(commit=commit)["commit"]
 

@@ -13,17 +13,18 @@ MOST_GPUS = 64
 
 
 class Machine:
-    """Looks at this machine. CPU use is that of the time since the look before."""
+    """Looks at this machine, and at the disk of `folder`. CPU use is that of the time since the look before."""
 
-    def __init__(self, proc: Path = Path("/proc")) -> None:
-        self.proc = proc
+    def __init__(self, proc: Path = Path("/proc"), *, folder: Path | None = None) -> None:
+        self.proc, self.folder = proc, folder
         self._before: tuple[int, int] | None = None
         self._smi = shutil.which("nvidia-smi")
 
     def look(self) -> dict:
-        """`cores`, `cpu` (0 to 1), `load` (of one minute), `memory_used` and `memory` (bytes), `gpus` (each `name`,
-        `use` 0 to 1, `memory_used`, `memory`). What cannot be read is left out."""
-        return {"cores": os.cpu_count() or 1, **self._cpu(), **self._load(), **self._memory(), **self._gpus()}
+        """`cores`, `cpu` (0 to 1), `load` (of one minute), `memory_used` and `memory` (bytes), `disk_free` and `disk`
+        (bytes), `gpus` (each `name`, `use` 0 to 1, `memory_used`, `memory`). What cannot be read is left out."""
+        found = {**self._cpu(), **self._load(), **self._memory(), **self._disk(), **self._gpus()}
+        return {"cores": os.cpu_count() or 1, **found}
 
     def _cpu(self) -> dict:
         try:
@@ -51,6 +52,13 @@ class Machine:
             return {"memory_used": total - kib["MemAvailable"] * 1024, "memory": total}
         except (OSError, KeyError, ValueError):
             return {}
+
+    def _disk(self) -> dict:
+        try:
+            used = shutil.disk_usage(self.folder) if self.folder else None
+        except OSError:
+            return {}
+        return {"disk_free": used.free, "disk": used.total} if used else {}
 
     def _gpus(self) -> dict:
         if not self._smi:

@@ -98,6 +98,11 @@ def locked(path: Path, *, is_cancelled: Callable[[], bool] = lambda: False) -> I
         yield
 
 
+def is_disk_full(told: str) -> bool:
+    """Does a program, or an error, say so?"""
+    return any(words in told for words in ("No space left on device", "Disk quota exceeded"))
+
+
 def one_line(told: str, *, most: int = 250) -> str:
     """The line that says most: the last with "error" or "fatal" in it, else the last."""
     lines = [line.strip() for line in told.splitlines() if line.strip()]

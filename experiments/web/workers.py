@@ -28,6 +28,7 @@ SHOWN = ("name", "public_id", "workspace", "workspace__name", "workspace__slug")
 MOST_GONE = 50
 MOST_NAMED = 4  # trials of one worker
 MOST_READ = 2000  # trials of all workers
+FULL_BYTES = 256 << 20  # with less than that left, trials begin to fail
 EVERY_S = 3
 
 SAID = {
@@ -57,6 +58,7 @@ class Row:
     heard: str
     is_late: bool
     gpus: list[str]
+    has_full_disk: bool
     given: str = ""  # what its trials have for themselves, in words
     trials: list[dict[str, object]] = field(default_factory=list)
     hidden_trials: list[str] = field(default_factory=list)  # "2 of another workspace"
@@ -134,6 +136,7 @@ def row_of(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str],
         heard=words.heard(worker, now).removeprefix("late, ").removeprefix("heard ").removesuffix(" ago"),
         is_late=worker.gone_at is None and words.is_late(worker, now),
         gpus=[gpu_in_words(gpu) for gpu in worker.machine.get("gpus", [])],
+        has_full_disk=worker.gone_at is None and worker.machine.get("disk_free", FULL_BYTES) < FULL_BYTES,
     )
     row.given = _given(given_to(mine), of=worker.amount)
     hidden: dict[str, int] = {}

@@ -135,6 +135,20 @@ def test_a_script_that_is_not_in_the_repository_fails_in_setup(draft, local, ali
     assert (trial.failure, trial.detail) == ("setup", "There is no lost.py in the repository at this commit.")
 
 
+def test_a_full_disk_is_the_workers_fault(draft, local, alice, monkeypatch, tmp_path):  # noqa: F811
+    """product.md §2: the trial's detail names the worker and what to do; here while the code is fetched."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\necho 'fatal: write error: No space left on device' >&2\nexit 1\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    experiment = draft(repository="git@h:code.git", command="", script="train.py", max_trials=1)
+    experiment.enqueue(by=alice)
+    live(experiment, local)
+    assert experiment.state == "completed", "another worker may have room"
+    detail = experiment.trials.get().detail
+    assert detail.startswith("The disk of the worker here is full: make room there, then rerun.")
+
+
 def test_packages_are_resolved_once_and_a_clone_begins_with_them(draft, local, alice, shelf):  # noqa: F811
     """CML-S2: specified and resolved are both kept; the clone of a run starts from the resolved list."""
     experiment = draft(

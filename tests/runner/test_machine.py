@@ -34,6 +34,12 @@ def test_it_tells_cpu_between_two_looks_and_memory(proc: Path) -> None:
     assert machine.look()["cpu"] == 0.75
 
 
+def test_it_tells_the_disk_of_its_folder(tmp_path: Path) -> None:
+    told = Machine(folder=tmp_path).look()
+    assert 0 <= told["disk_free"] <= told["disk"] and told["disk"] > 0
+    assert "disk" not in Machine(folder=tmp_path / "gone").look()
+
+
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     """On a machine without /proc, or with one that nobody foresaw, the worker works."""
     assert Machine(tmp_path).look().keys() <= {"cores", "load", "gpus"}

@@ -63,6 +63,9 @@ def test_a_worker_tells_what_it_runs_and_how_its_machine_does(as_, running, work
     Trial.objects.filter(number=2).update(cores=[0, 1], memory_mib=512)
     html = page(as_(carol))
     assert "given: 2 of 3 cores, 512 MiB of 24 GiB" in html and "not limited" not in html
+    assert "disk full" not in html
+    worker.heartbeat({**MACHINE, "disk_free": 4096, "disk": 50_000_000_000})
+    assert "disk full, 4.1 kB of 50.0 GB left" in page(as_(carol))
 
 
 def test_what_i_may_not_see_is_counted_and_not_named(as_, running, worker, lab, alice, bob, dave, root):
