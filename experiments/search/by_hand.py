@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 from .nested import Group, Nested, Parameter, without_name
@@ -34,8 +35,10 @@ def _misfit(parameter: Parameter, value: object, called: str) -> list[str]:
     if not isinstance(parameter, Randint | Uniform | Normal):
         return [f"{called}: this is none of its choices."]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not abs(value) <= LARGEST:  # NaN is not
+    if not is_number or value != value or abs(value) == math.inf:
         return [f"{called} must be a finite number."]
+    if abs(value) > LARGEST:
+        return [f"{called} is too large: numbers from -{LARGEST:g} to {LARGEST:g} can be kept."]
     if isinstance(parameter, Randint) and (value != int(value) or abs(value) > LARGEST_COUNTED):
         return [f"{called} must be a whole number, between -2**53 and 2**53."]
     return []

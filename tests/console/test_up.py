@@ -132,6 +132,17 @@ def test_a_port_that_is_none_is_refused_with_one_sentence(fresh, port):
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("given", [["--data", "/proc/x"], ["--data=/proc/x"]])
+def test_a_data_folder_that_cannot_be_names_the_option_that_chose_it(fresh, given):
+    done = manage("up", *given, env=fresh)
+    assert done.returncode != 0
+    said = (
+        "The data folder /proc/x cannot be used: No such file or directory. Choose another one with --data."
+    )
+    assert done.stderr.strip() == said
+
+
+@pytest.mark.once
 def test_a_workspace_that_cannot_be_one_is_refused_with_one_sentence(fresh):
     done = manage("up", "--workspace", "My Lab", env=fresh)
     assert done.returncode != 0

@@ -463,7 +463,7 @@ def test_the_preview_of_a_grid_is_its_first_trials(send):
 
 def test_the_preview_tells_faults_from_what_is_not_filled_yet(send):
     html = send("preview", headers=FRAGMENT, name="", command="", concurrency="many").content.decode()
-    assert "At once: Enter a whole number." in html
+    assert "At once: Give a whole number." in html
     assert re.search(r"Still to fill: .*name.*command|Still to fill: .*command.*name", html)
     assert "Five draws" in html, "what can be shown is shown"
     html = send("preview", headers=FRAGMENT, **{"space-0-values": "1, 0"}).content.decode()

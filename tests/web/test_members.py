@@ -83,9 +83,9 @@ def test_admitting_twice_is_harmless_and_never_changes_a_role(client, lab, alice
         ({"username": "zoe", "role": "viewer"}, "Nobody here is called zoe"),
         ({"username": "gone", "role": "viewer"}, "The account of gone is switched off"),
         ({"username": "", "role": "viewer"}, "Give the username of the person."),
-        ({"username": "dave", "role": "king"}, "Select a valid choice"),
-        ({"username": "da\0ve", "role": "viewer"}, "Null characters are not allowed"),
-        ({"username": "<b>" * 60, "role": "viewer"}, "at most 150 characters"),
+        ({"username": "dave", "role": "king"}, "That cannot be chosen."),
+        ({"username": "da\0ve", "role": "viewer"}, "This must not contain a NUL character."),
+        ({"username": "<b>" * 60, "role": "viewer"}, "180 characters long; at most 150 are possible"),
     ],
 )
 def test_whom_it_cannot_admit_it_names_and_keeps_what_was_typed(client, lab, alice, dave, typed, told):
