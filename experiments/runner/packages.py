@@ -54,8 +54,7 @@ class Environments:
         except ToolFailed as failed:
             said = _reason(failed, file)
             raise PackagesError(f"The packages cannot be resolved: {said}") from failed
-        return "
-".join([*_options(text), pins]) if pins else ""
+        return "\n".join([*_options(text), pins]) if pins else ""
 
     def _kept(self, requirements: str) -> Path:
         file = self.root / "lists" / f"{_digest(requirements)}.txt"
