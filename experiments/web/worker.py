@@ -24,7 +24,7 @@ from experiments.templatetags.deck import ago, bytes_, clock, duration, percent,
 from . import usage, words
 from .live import Live
 from .standing import Sight
-from .workers import EVERY_S, SHOWN, acts, given_to, gpu_in_words, state_of
+from .workers import EVERY_S, SHOWN, acts, given_to, gpu_in_words, has_full_disk, state_of
 
 LOOKED_AT = 500  # the latest trials that ended there
 SHOWN_ENDED = 20
@@ -179,6 +179,9 @@ def _callouts(
             else "It takes nothing new."
         )
         yield {"heading": heading, "text": f"{text} It stays so when it is started again, until Undrain."}
+    if has_full_disk(worker):
+        text = f"Trials fail where they write. Make room on {worker.host}, where its data folder is, then rerun them."
+        yield {"heading": "Its disk is full", "text": text}
     if stuck:
         pids = sorted(pid for one in worker.machine["stuck"] for pid in one["pids"])
         text = (
@@ -211,6 +214,8 @@ def _machine(worker: Worker, held: list[Trial], now: datetime) -> list[tuple[str
         said = f"{bytes_(machine['memory_used'])} of {bytes_(machine['memory'])}"
         used = line([(at, memory) for at, _, memory in rows], machine["memory"])
         told.append(("Memory", format_html("{} {}", said, used)))
+    if machine.get("disk"):
+        told.append(("Disk", f"{bytes_(machine['disk_free'])} of {bytes_(machine['disk'])} free"))
     gpus = [gpu_in_words(gpu) for gpu in machine.get("gpus", [])]
     told.append(("GPUs", format_html_join(mark_safe("<br>"), "{}", ([gpu] for gpu in gpus)) or None))
     given = given_to(held)

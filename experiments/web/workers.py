@@ -123,6 +123,11 @@ def _listed() -> list[Worker]:
     return present + list(gone[:MOST_GONE])
 
 
+def has_full_disk(worker: Worker) -> bool:
+    """Do trials fail there because they cannot write?"""
+    return worker.gone_at is None and worker.machine.get("disk_free", FULL_BYTES) < FULL_BYTES
+
+
 def row_of(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str], *, now: datetime) -> Row:
     mine = [trial for trial in trials if trial.worker_id == worker.pk]
     state, word = state_of(worker, len(mine), now)
@@ -136,7 +141,7 @@ def row_of(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str],
         heard=words.heard(worker, now).removeprefix("late, ").removeprefix("heard ").removesuffix(" ago"),
         is_late=worker.gone_at is None and words.is_late(worker, now),
         gpus=[gpu_in_words(gpu) for gpu in worker.machine.get("gpus", [])],
-        has_full_disk=worker.gone_at is None and worker.machine.get("disk_free", FULL_BYTES) < FULL_BYTES,
+        has_full_disk=has_full_disk(worker),
     )
     row.given = _given(given_to(mine), of=worker.amount)
     hidden: dict[str, int] = {}

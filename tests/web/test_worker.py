@@ -109,6 +109,8 @@ def test_it_says_why_it_takes_nothing(as_, running, worker, bob, root):
     """TD-X5: drained by whom, silent and since when, what cannot be killed and holds a slot, gone."""
     running(taken=1, concurrency=1)
     assert "Nothing runs" not in page(as_(bob)) and "callout" not in page(as_(bob))
+    worker.heartbeat({"disk_free": 4096, "disk": 50_000_000_000})
+    assert "Its disk is full" in page(as_(bob)) and "4.1 kB of 50.0 GB free" in page(as_(bob))
     worker.drain(by=root)
     html = page(as_(bob))
     assert "root drains it since" in html and "1 trial on it may end first" in html
