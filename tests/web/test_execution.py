@@ -104,7 +104,7 @@ def test_saving_what_is_there_makes_no_revision(draft, bob):
             "An S3-like service needs its port: s3://localhost:9000",
         ),
         ("output", {"destination": "relative"}, "Write a folder"),
-        ("output", {"keeps_best": "0"}, "greater than or equal to 1"),
+        ("output", {"keeps_best": "0"}, "must be at least 1"),
     ],
 )
 def test_what_cannot_be_is_refused_at_its_field_with_what_was_typed(draft, bob, block, typed, said):

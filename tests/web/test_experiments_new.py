@@ -264,7 +264,7 @@ FAULTS = [
     ({"source": "file"}, "metric_path", "Give the path"),
     ({"weights": "a=b"}, "weights", "must be a number"),
     ({"goal": "nan"}, "goal", "number"),
-    ({"algorithm": "Magic"}, "algorithm", "Magic"),
+    ({"algorithm": "Magic"}, "algorithm", "cannot be chosen"),
     ({"algorithm": "Batch", "algorithm_arguments": ""}, "algorithm", "a single parameter"),
     ({"algorithm_arguments": "n_startup=1"}, "algorithm_arguments", "Did you mean n_startup_trials"),
     ({"fixed": "lr=5"}, "fixed", "lr: 5 lies outside the search space: loguniform [1e-05, 0.1]."),
@@ -288,7 +288,7 @@ FAULTS = [
     ({"max_duration_s": "10 minutes"}, "max_duration_s", "such as 90s, 10m, 2h or 1d 4h"),
     ({"max_duration_s": "4 4"}, "max_duration_s", "such as 90s"),
     ({"stop_grace_s": "2h"}, "stop_grace_s", "at most 3,600"),
-    ({"project": "0"}, "project", "valid choice"),
+    ({"project": "0"}, "project", "cannot be chosen"),
     ({"queue": "0"}, "queue", "not granted"),
     ({"space-0-values": "1, 0"}, "space_document", "lr._value: low (1) is greater than high (0)"),
     ({"space-1-name": "lr"}, "space_document", "two rows"),
@@ -296,7 +296,7 @@ FAULTS = [
     ({"space_as": "json", "space_document": ""}, "space_document", "empty"),
     ({"space_as": "json", "space_document": '{"lr":\n]'}, "space_document", "Line 2, column 1"),
     ({"space_as": "json", "space_document": "[" * 50_000}, "space_document", "nested too deeply"),
-    ({"name": "a\0b"}, "name", "Null"),
+    ({"name": "a\0b"}, "name", "NUL character"),
     ({"environment": "A=\0"}, "environment", "NUL"),
 ]  # fmt: skip
 
