@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from experiments import foresee as module
-from experiments.foresee import foresee
+from experiments.foresee import estimates, foresee
 from experiments.models import Experiment, Outcome, Queue, Trial
 from tests.cast import look_at, told
 
@@ -162,3 +162,15 @@ def test_it_only_looks(running, django_assert_max_num_queries):
         assert not experiment.events.filter(at__gt=at).exists()
         assert Experiment.objects.get(pk=experiment.pk).version == version
     assert costs[0] == costs[1] and Queue.objects.count() == 1
+
+
+def test_several_are_estimated_at_once_as_each_alone(running, worker, django_assert_num_queries):
+    """TD-X4: for the wall; one query, whatever their number."""
+    took(running("one", taken=2, max_trials=50), 60, 90, 120, 240)
+    running("other", taken=0, max_trials=9)
+    experiments = list(Experiment.objects.select_related("revision").order_by("pk"))
+    with django_assert_num_queries(1):
+        found = estimates(experiments, serving={experiments[0].queue_id: [worker]})
+    assert found == {one.pk: changed(one).before for one in experiments}
+    assert found[experiments[0].pk].end_s and found[experiments[1].pk].unknown
+    assert estimates([], serving={}) == {}

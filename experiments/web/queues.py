@@ -26,6 +26,7 @@ from .details import back_from
 from .live import Live
 
 EVENTS = 12
+MOST_WORKERS = 12
 EVERY_S = 3
 SAID = {"pause": "{} is paused. What runs goes on.", "unpause": "{} goes on."}
 
@@ -150,8 +151,9 @@ def show(request: HttpRequest, queue: str) -> HttpResponse:
     if live.fragment in ("", "workers"):
         context["workers"] = [
             {"worker": worker, "busy": busy[worker.pk], "is_late": words.is_late(worker, now)}
-            for worker in workers
+            for worker in workers[:MOST_WORKERS]
         ]
+        context["more_workers"] = max(0, len(workers) - MOST_WORKERS)
     if not live.fragment and is_administrator(request.user):
         context["events"] = list(found.events.select_related("by")[:EVENTS])
     return live.draw("queues/show.html", context)

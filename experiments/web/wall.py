@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from experiments.charts.outcome import outcome
 from experiments.foresee import Estimate, estimates
-from experiments.models import Experiment, ExperimentState, Trial, TrialState, Usage, status
+from experiments.models import Experiment, ExperimentState, Trial, TrialState, Usage, Worker, status
 from experiments.models.described import Visibility
 from experiments.models.experiment import ExperimentQuerySet
 from experiments.templatetags.deck import clock, count, duration, duration_short, value
@@ -100,7 +100,7 @@ def show(request: HttpRequest, workspace: str) -> HttpResponse:
                 "is_late": words.is_late(one, now),
                 "silent": duration_short(now - one.heard_at),
             }
-            for one in compute.workers[:WORKERS]
+            for one in _telling(compute, now)[:WORKERS]
         ],
         "more_workers": max(0, len(compute.workers) - WORKERS),
         "needs": needy[:NEEDS],
@@ -108,6 +108,11 @@ def show(request: HttpRequest, workspace: str) -> HttpResponse:
         "every": EVERY_S,
     }
     return live.draw("wall/show.html", context)
+
+
+def _telling(compute: Compute, now: datetime) -> list[Worker]:
+    """The workers, those first of which there is something to tell: the silent ones, then those that run something."""
+    return sorted(compute.workers, key=lambda one: (not words.is_late(one, now), one.pk not in compute.busy))
 
 
 def _waits(seen: ExperimentQuerySet) -> tuple[int, datetime | None]:

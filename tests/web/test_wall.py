@@ -97,12 +97,13 @@ def attic_one(dave: User) -> Experiment:
 def test_it_tells_what_needs_somebody_and_who_is_silent(as_, in_state, worker, carol):
     stuck = in_state("paused", name="stuck")
     Experiment.objects.filter(pk=stuck.pk).update(reason="5 trials in a row failed alike")
-    Worker.register("w2", host="h", pid=1, queues=["default"], slots=40, lease_s=15)
+    Worker.register("a", host="h", pid=1, queues=["default"], slots=40, lease_s=15)
     Worker.objects.filter(name="w1").update(heard_at=timezone.now() - timedelta(seconds=12))
     html = page(as_(carol))
     assert "stuck: it paused itself" in html and "5 trials in a row failed alike" in html
     assert "w1: a worker is silent" in html and "silent 12 s" in html
     assert "of 48" in html and "0 of 40" in html, "too many slots for squares are told in numbers"
+    assert html.index('title="w1"') < html.index('title="a"'), "who is silent stands first"
 
 
 def test_it_asks_the_same_few_questions_whatever_there_is(as_, running, draft, alice, carol):
