@@ -98,9 +98,9 @@ class Home:
         return f"cgroup v{self.group.version}"
 
     @classmethod
-    def settle(cls, installation: str) -> Home:
+    def settle(cls, installation: str, *, proc: Path = PROC) -> Home:
         """Makes the group of this process one that can have limited children. Raises `CgroupError` where it cannot."""
-        group = own()
+        group = own(proc)
         if group.version == 2:
             group = _delegated(group)
         home = cls(group, installation)

@@ -90,6 +90,47 @@ def test_without_a_group_for_memory_the_machines_memory_counts(tmp_path, groups)
     assert cgroup.memory_mib(tmp_path / "nowhere") == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "others", "is_given", "said"),
+    [
+        ("shared", "1\n", False, "shares its control group .*/shared with other programs"),
+        ("foo.service", "", False, r"systemd has not given foo\.service to the worker \(Delegate=yes\)"),
+        ("foo.service", "1\n", True, ""),
+        ("mine", "", False, ""),
+        (cgroup.MAIN, "1\n", False, "shares its control group .*/fs with other"),  # the one above it counts
+    ],
+)
+def test_only_a_group_that_is_the_workers_alone_is_divided(
+    tmp_path, monkeypatch, name, others, is_given, said
+):
+    """TD-F8: nobody else's processes are moved. What the files of a folder cannot do, as the kernel's would, is seen in
+    what was written to them."""
+    top = tmp_path / "fs"
+    whole = top if name == cgroup.MAIN else top / name
+    group_at(top / name, cgroup_controllers="memory\n", cgroup_procs=f"{os.getpid()}\n")
+    procs = f"{os.getpid()}\n{others}"
+    group_at(
+        whole,
+        cgroup_controllers="memory\n",
+        cgroup_procs=procs,
+        cgroup_subtree_control="",
+        memory_max="max\n",
+    )
+    if is_given:
+        monkeypatch.setattr(os, "getxattr", lambda path, key: b"1")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    mounts = f"31 30 0:9 / {top.parent} rw - cgroup2 cgroup2 rw\n"  # the group is not the top of what is seen
+    proc = system(tmp_path, groups=f"0::/fs/{name}\n", mounts=mounts)
+    if said:
+        with pytest.raises(cgroup.CgroupError, match=said):
+            cgroup.Home.settle("x", proc=proc)
+        assert (whole / "cgroup.subtree_control").read_text() == ""
+        return
+    home = cgroup.Home.settle("x", proc=proc)
+    assert (whole / "cgroup.subtree_control").read_text() == "+memory"
+    assert home.group.path == whole and (whole / cgroup.MAIN / "cgroup.procs").read_text() in procs.split()
+
+
 def test_the_kernels_word_is_read_from_the_group(tmp_path):
     """PAI-S1: killed at its own limit, or because nobody had memory left."""
     assert keeper.out_of_memory(str(tmp_path)) == ""
