@@ -94,6 +94,7 @@ class LocalWorker:
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._keeper: Keeper | None = None
+        self._own_keepers: list[Keeper] = []  # each of one trial
         self._threads: list[threading.Thread] = []
         self._file = None
         self._machine: dict | None = None  # how it does, not told yet
@@ -146,9 +147,7 @@ class LocalWorker:
         """An orderly shutdown: ends every trial, gives the claims up. Trials are retried elsewhere, or later."""
         self.ending.set()
         self.collector.wake()
-        keeper = self._keeper
-        if keeper:
-            keeper.close(grace_s=SHUTDOWN_GRACE_S)
+        self._close_keepers()
         deadline = time.monotonic() + LATE_DELIVERY_S + 1
         while self.busy and time.monotonic() < deadline:
             time.sleep(0.02)  # the slots settle their trials now
@@ -210,11 +209,30 @@ class LocalWorker:
         for pk in set(held.values_list("experiment", flat=True)):
             nudge.experiment(pk)
 
-    def keeper(self) -> Keeper:
+    @contextmanager
+    def keeper(self, trial: Trial) -> Iterator[Keeper]:
+        """Who runs its process: the worker's keeper, or one of its own when it was lost before.
+
+        Perhaps it is what ended the keeper, perhaps a neighbour did. Alone it takes nobody along, and nobody it.
+        """
+        if not trial.retries:
+            yield self._shared_keeper()
+            return
+        with self._lock:
+            self._refuse_when_ending()
+            own = Keeper(installation=self.installation)
+            own.start()
+            self._own_keepers.append(own)
+        try:
+            yield own
+        finally:
+            own.close()
+            self._own_keepers.remove(own)
+
+    def _shared_keeper(self) -> Keeper:
         """The living keeper; a new one after the last has died and what it left was ended."""
         with self._lock:
-            if self.ending.is_set():
-                raise LaunchError("The worker is shutting down.")
+            self._refuse_when_ending()
             if self._keeper is None or not self._keeper.alive:
                 if self._keeper is not None:
                     sweep(installation=self.installation)
@@ -223,6 +241,22 @@ class LocalWorker:
                 self._keeper = Keeper(installation=self.installation)
                 self._keeper.start()
             return self._keeper
+
+    def _refuse_when_ending(self) -> None:
+        if self.ending.is_set():
+            raise LaunchError("The worker is shutting down.")
+
+    def _close_keepers(self) -> None:
+        """All at once: each ends its trials within the grace."""
+        with self._lock:
+            keepers = [*([self._keeper] if self._keeper else []), *self._own_keepers]
+        closing = [
+            threading.Thread(target=keeper.close, kwargs={"grace_s": SHUTDOWN_GRACE_S}) for keeper in keepers
+        ]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
 
     # --- a slot ------------------------------------------------------------------------------------------
 

@@ -99,8 +99,8 @@ class Run:
         )
         try:
             self._make_folder()
-            with setup.ready() as place:
-                return self._run(setup, place)
+            with setup.ready() as place, self.worker.keeper(self.trial) as keeper:
+                return self._run(setup, place, keeper)
         except KeeperGone as gone:
             return Outcome.lost(str(gone))
         except Cancelled:
@@ -134,9 +134,8 @@ class Run:
         except OSError as error:
             raise SetupFailed(f"The trial's folder cannot be made: {error.strerror}.") from error
 
-    def _run(self, setup: Setup, place: Place) -> Outcome:
+    def _run(self, setup: Setup, place: Place, keeper: Keeper) -> Outcome:
         argv, env = self.prepare(setup, place)
-        keeper = self.worker.keeper()
         group = self._cgroup(keeper)
         engine = setup.shelf.engine
         limited_by = self.worker.limits_memory_by if group or (engine and self.trial.memory_mib) else ""

@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from django.db import connection
 
 from experiments.conduct import conduct
 from experiments.launch import LocalWorker
@@ -222,3 +224,53 @@ def test_the_process_receives_the_values_that_are_shown(
         assert params == trial.params
         assert [type(value) for value in params.values()] == [type(value) for value in trial.params.values()]
         assert argv[1] == repr(trial.params["lr"]) and argv[2] == trial.params["text"]
+
+
+KILLS_ITS_KEEPER = """
+case ${who} in
+killer)
+  before=$(wc -l < diary)
+  until [ $(wc -l < here) -gt $before ]; do sleep 0.05; done
+  echo $$ >> diary
+  kill -9 $PPID
+  sleep 60 ;;
+neighbour)
+  echo $$ >> here
+  until [ $(wc -l < diary) = 2 ] && ! kill -0 $(tail -n 1 diary) 2> nothing; do sleep 0.05; done ;;
+esac
+echo '{"value": 1, "final": true}' >> $TRIALDECK_METRICS
+"""
+
+
+def test_a_trial_that_kills_its_keeper_takes_its_neighbour_along_once(
+    draft: Callable[..., Experiment], local: LocalWorker, alice: User, tmp_path: Path
+) -> None:
+    """TD-X5: who was lost runs on below a keeper of its own; the killer's next attempt harms nobody else."""
+    for name in ("diary", "here"):
+        (tmp_path / name).touch()
+    space = {"who": {"_type": "choice", "_value": ["killer", "neighbour"]}}
+    experiment = draft(
+        command=KILLS_ITS_KEEPER,
+        directory=str(tmp_path),
+        space_document=space,
+        algorithm="GridSearch",
+        max_trials=2,
+        concurrency=2,
+        retries=1,
+    )
+    experiment.enqueue(by=alice)
+    conduct(experiment.pk)
+    slots = [Thread(target=_slot, args=[local]) for _ in range(2)]
+    for slot in slots:
+        slot.start()
+    for slot in slots:
+        slot.join()
+    ended = {who: [] for who in ("killer", "neighbour")}
+    for trial in experiment.trials.order_by("number"):
+        ended[trial.params["who"]].append(trial.failure or trial.state)
+    assert ended == {"killer": ["worker_lost", "worker_lost"], "neighbour": ["worker_lost", "succeeded"]}
+
+
+def _slot(worker: LocalWorker) -> None:
+    worker.work()
+    connection.close()
