@@ -213,7 +213,7 @@ def _reason(failed: ToolFailed) -> str:
     """What git said, and what to do. ssh says the reason itself, before git says that there was one."""
     told, said = failed.told, one_line(failed.told) or str(failed)
     if "could not read Username" in told or "Authentication failed" in told:
-        return f"it needs a password, and the worker has none. Give its user a credential helper or a .netrc ({said})"
+        return "it needs a password, and the worker has none. Give its user a credential helper or a .netrc."
     if "does not exist" in told or "does not appear to be a git repository" in told:
         return "there is no git repository. (A folder is looked up on the worker's machine.)"
     if "Permission denied (" in told:
