@@ -129,7 +129,7 @@ def _in_store(destination: str, name: str, asked: Asked) -> Place:
         return Place(address=store.signed(name, for_s=SIGNED_FOR_S, method=asked.method))
     except (DestinationError, StoreError) as error:
         raise Refused(
-            f"{error} Its credentials must be in the environment of the web process, too."
+            f"{str(error).rstrip('.')}. Its credentials must be in the environment of the web process, too."
         ) from error
 
 

@@ -114,7 +114,7 @@ def _range(parameter: Parameter) -> str:
     if isinstance(parameter, Normal):
         around = f"searched around {parameter.mu:g} ± {parameter.sigma:g}"
         return f"{around}, in the logarithm" if parameter.log else around
-    low, high = f"{parameter.low:.10g}", f"{parameter.high:.10g}"
+    low, high = (f"{bound:.10g}".replace("e-0", "e-") for bound in (parameter.low, parameter.high))
     return f"searched from {low} to {high}"
 
 
@@ -141,6 +141,7 @@ def add(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
         experiment,
         form,
         back=back,
+        is_wide=True,
         has_best=experiment.best_number is not None,
         heading="Add a trial",
         act="Add trial",

@@ -168,7 +168,7 @@ def _draw(
         "back": back,
         "action": request.get_full_path(),
         "is_danger": form.is_danger,
-        "is_wide": True,
+        "is_wide": not form.is_danger,
         "problem": problem,
         "theirs": theirs or [],
     }

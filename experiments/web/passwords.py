@@ -153,6 +153,10 @@ class LetterForm(PasswordResetForm):
     """The letter goes out beside the answer, so that neither its time nor a broken mail server tells whether there
     is such an account."""
 
+    def __init__(self, *given: object, **named: object) -> None:
+        super().__init__(*given, **named)
+        self.fields["email"].label = "E-mail"
+
     def send_mail(self, *given: object, **named: object) -> None:
         Thread(target=super().send_mail, args=given, kwargs=named, daemon=True).start()
 

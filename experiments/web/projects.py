@@ -224,7 +224,8 @@ def delete(request: HttpRequest, workspace: str, project: int) -> HttpResponse:
         "action": request.path,
         "back": reverse("projects", args=[room.slug]),
         "is_danger": True,
-        "held": found.holds(),
+        "held": (held := found.holds()),
+        "is_impossible": bool(held),
     }
     if request.method != "POST":
         return render(request, "projects/delete.html", context)

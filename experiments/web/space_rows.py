@@ -122,9 +122,14 @@ def text_of(values: list) -> str:
     if len(values) == 1 and isinstance(values[0], list):
         return json.dumps(values, ensure_ascii=False)  # else it would read as the list of values
     return ", ".join(
-        value if isinstance(value, str) and _is_bare(value) else json.dumps(value, ensure_ascii=False)
-        for value in values
+        value if isinstance(value, str) and _is_bare(value) else _written(value) for value in values
     )
+
+
+def _written(value: object) -> str:
+    """As JSON, but 1e-5 for 1e-05."""
+    said = json.dumps(value, ensure_ascii=False)
+    return said.replace("e-0", "e-") if isinstance(value, float) else said
 
 
 def _next(text: str, at: int) -> tuple[object, int]:

@@ -55,7 +55,7 @@ def test_review_opens_create_filled_and_makes_nothing_yet(running, bob):
     fields = filled(page)
     assert page.status_code == 200 and "of which it becomes a clone" in page.content.decode()
     assert (fields["name"], fields["description"], fields["new_project"]) == ("reviewed", "why", "Vision")
-    assert fields["space-0-values"] == "1e-05, 0.1" and fields["max_trial_duration_s"] == "1d 1h 1m 1s"
+    assert fields["space-0-values"] == "1e-5, 0.1" and fields["max_trial_duration_s"] == "1d 1h 1m 1s"
     assert Experiment.objects.count() == 1 and Project.objects.count() == 1
 
 

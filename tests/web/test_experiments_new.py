@@ -484,7 +484,7 @@ def test_turning_to_json_finds_the_rows_there_and_back(send):
     text = page.context["form"].space_text
     page = send("preview", headers=headers, space_as="json", space_document=text)
     assert [(row.name, row.type, row.values) for row in page.context["form"].rows] == [
-        ("lr", "loguniform", "1e-05, 0.1"),
+        ("lr", "loguniform", "1e-5, 0.1"),
         ("layers", "choice", "1, 2, 3"),
     ]
 
