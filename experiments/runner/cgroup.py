@@ -177,7 +177,7 @@ def _move_to_leaf(group: Group) -> None:
     if not is_given and os.geteuid() == 0 and group.path.suffix in (".service", ".scope", ".slice"):
         raise CgroupError(f"systemd has not given {group.path.name} to the worker (Delegate=yes)")
     main.mkdir(exist_ok=True)
-    for _ in range(100):  # what forks meanwhile is seen at the next look
+    for _ in range(20):  # what forks meanwhile is seen at the next look
         pids = group.pids()
         if not pids:
             return
