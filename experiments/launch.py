@@ -85,7 +85,7 @@ class LocalWorker:
         self.trials_folder = data / "trials"
         self.outbox = self.folder / "outbox"
         engine = Engine(container, installation=self.installation, default_image=image) if container else None
-        self.shelf = Shelf.below(data, engine=engine)
+        self.shelf = Shelf.below(data, installation=self.installation, engine=engine)
         self.ending = threading.Event()
         self.collector = Collector(trials_folder=self.trials_folder, row=lambda: self.row, ending=self.ending)
         self.runs: dict[int, Run] = {}

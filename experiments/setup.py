@@ -21,6 +21,7 @@ from experiments.runner.container import Engine, Job
 from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.folder import Escapes, TrialFolder, inside, package_folder, read_regular
 from experiments.runner.packages import Environments, PackagesError, activated
+from experiments.runner.process import marks
 from experiments.runner.tool import Cancelled, is_disk_full, locked
 
 MOST_TOLD = 1 << 20  # bytes of a list of packages
@@ -44,8 +45,12 @@ class Shelf:
     engine: Engine | None = None
 
     @classmethod
-    def below(cls, data: Path, *, engine: Engine | None = None) -> Shelf:
-        return cls(Sources(data / "sources"), Environments(data / "environments"), ModelFiles(data), engine)
+    def below(cls, data: Path, *, installation: str, engine: Engine | None = None) -> Shelf:
+        """What git and uv start for it is found by the `sweep` of its installation."""
+        told = marks(installation)
+        sources = Sources(data / "sources", marks=told)
+        environments = Environments(data / "environments", marks=told)
+        return cls(sources, environments, ModelFiles(data), engine)
 
 
 class ModelFiles:

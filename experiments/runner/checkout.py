@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from experiments.runner.folder import Escapes, inside
 from experiments.runner.source import PROTOCOLS, check_reference, check_repository
@@ -34,10 +35,13 @@ class SourceError(Exception):
 
 
 class Sources:
-    """The repositories that this machine has seen, below `root`. Safe among threads and processes."""
+    """The repositories that this machine has seen, below `root`. Safe among threads and processes.
 
-    def __init__(self, root: Path) -> None:
-        self.mirrors, self.trees = root / "mirrors", root / "trees"
+    `marks` are variables that git gets, too.
+    """
+
+    def __init__(self, root: Path, *, marks: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.mirrors, self.trees, self.marks = root / "mirrors", root / "trees", marks
 
     def resolve(self, repository: str, kind: str, reference: str, *, is_cancelled: Check) -> str:
         """The commit (its whole hash) that a branch, tag or commit means now. Raises `SourceError`."""
@@ -63,6 +67,8 @@ class Sources:
                 self._fetch(mirror, repository, is_cancelled)
             if not self._has(mirror, commit, is_cancelled):
                 raise SourceError(f"The commit {commit[:12]} is not in {repository} any more.")
+            for left in tree.parent.glob(".*"):
+                left.unlink() if left.is_file() else shutil.rmtree(left, ignore_errors=True)
             fresh = tree.with_name(f".{uuid.uuid4().hex}")
             fresh.mkdir(parents=True)
             try:
@@ -125,7 +131,8 @@ class Sources:
 
     def _fetch(self, mirror: Path, repository: str, is_cancelled: Check) -> None:
         address = str(Path(repository).expanduser()) if repository.startswith("~") else repository
-        fresh = mirror.with_name(f".{uuid.uuid4().hex}")  # a clone that is broken off must not look whole
+        fresh = mirror.with_name(f".{mirror.stem}-{uuid.uuid4().hex}")  # broken off, it must not look whole
+        self._tidy(mirror)
         try:
             if mirror.is_dir():
                 refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
@@ -142,6 +149,14 @@ class Sources:
             ) from failed
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+
+    def _tidy(self, mirror: Path) -> None:
+        """Removes what was left here by git when it was killed (the machine lost power, say). Nobody else is at
+        work on this mirror: its lock is ours."""
+        for left in self.mirrors.glob(f".{mirror.stem}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        for left in mirror.rglob("*.lock"):  # each would make every fetch fail from now on
+            left.unlink(missing_ok=True)
 
     def _commit(self, mirror: Path, repository: str, kind: str, reference: str, is_cancelled: Check) -> str:
         name = {
@@ -191,6 +206,7 @@ class Sources:
         }
         safe = {
             **kept,
+            **self.marks,
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ALLOW_PROTOCOL": ":".join(PROTOCOLS),
             "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),

@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from experiments.runner.tool import ToolFailed, locked, one_line, run
@@ -35,11 +36,14 @@ class PackagesError(Exception):
 class Environments:
     """The environments of this machine, below `root`. Safe among threads and processes.
 
-    `limit` is in bytes: beyond it, the longest unused are removed, never one that a trial holds.
+    `limit` is in bytes: beyond it, the longest unused are removed, never one that a trial holds. `marks` are
+    variables that uv gets, too.
     """
 
-    def __init__(self, root: Path, *, limit: int = DEFAULT_LIMIT) -> None:
-        self.root, self.limit = root, limit
+    def __init__(
+        self, root: Path, *, limit: int = DEFAULT_LIMIT, marks: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.root, self.limit, self.marks = root, limit, marks
 
     def resolve(self, requirements: str | Path, *, python: str, is_cancelled: Check) -> str:
         """The whole list, every version pinned, in the order of names, after the options (where to look) that the
@@ -146,7 +150,7 @@ class Environments:
     ) -> str:
         return run(
             [_uv(), *arguments],
-            env=_environment(),
+            env={**_environment(), **self.marks},
             cwd=self._folder(),
             stdin=stdin,
             limit_s=limit_s,

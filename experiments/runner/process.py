@@ -252,8 +252,19 @@ class Keeper:
         process._ended.set()
 
 
+def marks(installation: str) -> dict[str, str]:
+    """Variables for what this process starts itself, without a keeper: by them `sweep` knows it when this process
+    has died before it."""
+    mark = f"{os.getpid()}-{keeper.stat(os.getpid()).ticks}-0"
+    outer = os.environ.get(keeper.LAUNCH_MARK)
+    return {
+        keeper.INSTALLATION_MARK: installation,
+        keeper.LAUNCH_MARK: f"{outer}/{mark}" if outer else mark,
+    }
+
+
 def sweep(*, installation: str) -> list[int]:
-    """Kill what dead keepers of this installation left on this machine; the pids, verified gone.
+    """Kill what dead keepers (and workers) of this installation left on this machine; the pids, verified gone.
 
     Processes of keepers that still live (another worker on this machine) are not touched.
     """

@@ -240,7 +240,9 @@ def test_a_trial_runs_in_its_container_and_takes_it_along(draft, contained, alic
 
 def test_without_an_image_it_says_what_to_do(draft, contained, alice):
     """CML-D1"""
-    contained.shelf = Shelf.below(contained.folder, engine=Engine("docker", installation="x"))
+    contained.shelf = Shelf.below(
+        contained.folder, installation="x", engine=Engine("docker", installation="x")
+    )
     experiment = draft(max_trials=1)
     experiment.enqueue(by=alice)
     live(experiment, contained)

@@ -90,6 +90,23 @@ def test_a_tree_holds_the_commit_and_copies_do_not_touch_it(repository, sources,
     assert (tree / "train.py").read_text() == 'print("first")\n'
 
 
+def test_what_a_killed_git_left_behind_does_not_hinder_the_next(repository, sources):
+    """CML-S1: the machine lost power during a fetch, a clone and a checkout; git itself would refuse for ever."""
+    git(repository, "branch", "old")
+    sources.resolve(str(repository), "branch", "main", is_cancelled=never)
+    (mirror,) = sources.mirrors.glob("*.git")
+    for name in ("packed-refs.lock", "refs/heads/main.lock"):
+        (mirror / name).touch()
+    half = [sources.mirrors / f".{mirror.stem}-1f", sources.trees / mirror.stem / ".2f"]
+    for folder in half:
+        folder.mkdir(parents=True)
+    git(repository, "branch", "-D", "old")
+    second = commit(repository, 'print("second")\n')
+    assert sources.resolve(str(repository), "branch", "main", is_cancelled=never) == second
+    sources.tree(str(repository), second, is_cancelled=never)
+    assert not any(folder.exists() for folder in half)
+
+
 def test_many_at_once_make_one_tree(repository, sources):
     """CML-S1: two slots, or two workers of one machine, start with the same commit."""
     first = git(repository, "rev-parse", "HEAD")

@@ -394,6 +394,28 @@ def test_when_the_keeper_is_killed_its_processes_are_lost_and_swept(tmp_path, to
         assert sweep(installation=f"tests-{token}") == []
 
 
+FETCHES = """
+import sys
+from pathlib import Path
+from experiments.runner.checkout import Sources
+from experiments.runner.process import marks
+sources = Sources(Path(sys.argv[1]), marks=marks(sys.argv[2]))
+sources.resolve("git@example.org:repository", "branch", "", is_cancelled=lambda: False)
+"""
+
+
+def test_what_a_killed_worker_was_fetching_is_swept(tmp_path, token):
+    """PAI-X2: git, and what git started, has no keeper; it would wait for its server, and write, for ever."""
+    env = {**os.environ, "GIT_SSH_COMMAND": f"sleep {token} #"}
+    worker = subprocess.Popen([sys.executable, "-c", FETCHES, tmp_path, f"tests-{token}"], env=env)
+    eventually(lambda: sleepers(token), what="a fetch that hangs")
+    assert sweep(installation=f"tests-{token}") == []  # its worker lives
+    worker.kill()
+    worker.wait()
+    assert set(sleepers(token)) <= set(sweep(installation=f"tests-{token}"))
+    assert sleepers(token) == []
+
+
 def test_a_sweep_of_another_installation_touches_nothing(tmp_path, token):
     keeper = Keeper(installation=f"ours-{token}")
     run(keeper, tmp_path, f"setsid sleep {token} & wait")
