@@ -171,13 +171,14 @@ def needs(seen: ExperimentQuerySet, compute: Compute, now: datetime) -> tuple[li
 def _silent(late: list[Worker], compute: Compute, now: datetime) -> Need:
     held = plural(sum(_busy(one, compute) for one in late), "trial")
     last = words.heard(max(late, key=lambda one: one.heard_at), now).removeprefix("late, ")
-    heading, name = "A worker is silent", late[0].name
+    heading, name, url = "A worker is silent", late[0].name, reverse("worker", args=[late[0].name])
     if len(late) > 1:
-        heading, name = f"{len(late):,} workers are silent", "Workers"
+        heading, name, url = f"{len(late):,} workers are silent", "Workers", reverse("workers")
     detail = (
         f"{held} in {'its' if len(late) == 1 else 'their'} hands, {'last ' if len(late) > 1 else ''}{last}"
     )
-    return Need("silent", "warning", "paused", heading, name, reverse("workers"), detail, "Look at workers")
+    act = "Look at it" if len(late) == 1 else "Look at workers"
+    return Need("silent", "warning", "paused", heading, name, url, detail, act)
 
 
 def _need(experiment: Experiment, compute: Compute) -> Need:
