@@ -164,6 +164,7 @@ def of_trial(trial: Trial, now: datetime, held: Hold | None = None) -> list[Fact
             "name": "Worker",
             "value": worker_link(trial.worker),
             "note": f"pid {trial.pid}" if trial.pid else "",
+            "title": trial.worker.name,
         }
         told.append(worker)
         if alive:
