@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.test import Client
 
 from experiments.conduct import conduct
 from experiments.models import (
@@ -45,6 +46,19 @@ def carol(db: None) -> User:
 @pytest.fixture
 def dave(db: None) -> User:
     return User.objects.create_user("dave", password="dave-knows")
+
+
+@pytest.fixture
+def root(db: None) -> User:
+    """An administrator."""
+    return User.objects.create_superuser("root", password="root-knows")
+
+
+def as_(user: User) -> Client:
+    """A browser in which this person is signed in."""
+    client = Client()
+    client.force_login(user)
+    return client
 
 
 @pytest.fixture

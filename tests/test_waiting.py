@@ -14,11 +14,6 @@ from tests.cast import look_at
 
 
 @pytest.fixture
-def root(db: None) -> User:
-    return User.objects.create_superuser("root", password="root-knows")
-
-
-@pytest.fixture
 def pending(draft: Callable[..., Experiment], alice: User) -> Callable[..., Experiment]:
     def make(name: str = "first", **changes: object) -> Experiment:
         experiment = draft(name, **changes)

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 from django.utils import timezone
 
-from experiments.models import Queue, User, Worker, Workspace
+from experiments.models import Queue, Worker, Workspace
 from tests.api.test_base import error_of
-
-
-@pytest.fixture
-def root(db) -> User:
-    return User.objects.create_superuser("root", password="root-knows")
 
 
 def test_a_queue_tells_who_waits_and_who_serves_it(api, in_state, bob, worker):

@@ -24,11 +24,6 @@ from tests.cast import end_all, look_at, told
 
 
 @pytest.fixture
-def root(db: None) -> User:
-    return User.objects.create_superuser("root", password="root-knows")
-
-
-@pytest.fixture
 def gpu(lab: Workspace, root: User) -> Queue:
     """A queue that `lab` may use."""
     return Queue.create("gpu", by=root, workspaces=[lab])

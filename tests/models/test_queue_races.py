@@ -15,11 +15,6 @@ from tests.support.valkey import Valkey
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def root(db: None) -> User:
-    return User.objects.create_superuser("root", password="root-knows")
-
-
 def fresh(experiment: Experiment) -> Experiment:
     return Experiment.objects.get(pk=experiment.pk)
 

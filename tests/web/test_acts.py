@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from experiments.models import Event, Experiment, Queue, Role, Worker, Workspace, status
 from experiments.web.questions import VERBS
+from tests.cast import as_
 from tests.models.test_matrix import MATRIX as MODEL_MATRIX
 from tests.models.test_matrix import STATES, _between_two_others
 
@@ -22,12 +23,6 @@ def url_of(experiment: Experiment, verb: str = "") -> str:
     """Details, or one of the acts."""
     args = [experiment.workspace.slug, experiment.public_id]
     return reverse("experiment-act", args=[*args, verb]) if verb else reverse("experiment", args=args)
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def answer(experiment: Experiment, verb: str) -> dict[str, object]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.messages import get_messages
-from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Event, Experiment, Failure, Outcome, Trial
-from tests.cast import end_all, look_at
+from tests.cast import as_, end_all, look_at
 from tests.models.test_matrix import STATES
 
 MIXED = {
@@ -17,12 +16,6 @@ MIXED = {
     "layers": {"_type": "choice", "_value": [1, True, "two", [3, 4]]},
     "csrfmiddlewaretoken": {"_type": "normal", "_value": [0, 1]},
 }
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def url_of(experiment: Experiment) -> str:

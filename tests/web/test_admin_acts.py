@@ -19,11 +19,6 @@ pytestmark = pytest.mark.once
 
 
 @pytest.fixture
-def root(db: None) -> User:
-    return User.objects.create_superuser("root", password="root-knows")
-
-
-@pytest.fixture
 def door(root: User) -> Client:
     """A browser in which the administrator is signed in."""
     client = Client()

@@ -6,20 +6,14 @@ from html import unescape
 
 import pytest
 from django.contrib.messages import get_messages
-from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Experiment, Failure, Outcome, Trial, Workspace
 from experiments.web.bulk import MOST_TOLD
+from tests.cast import as_
 from tests.models.test_matrix import STATES
 
 FAILED = Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="ValueError: no")
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def said(response) -> str:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Experiment, Project, Workspace
+from tests.cast import as_
 from tests.web.filled import filled
 from tests.web.test_edit import ODD
 
 NEW = "/w/lab/experiments/new/"
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def url_of(experiment: Experiment, verb: str = "") -> str:

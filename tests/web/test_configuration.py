@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import re
 
-from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Experiment, Outcome, Trial
 from experiments.web.changes import changes
 from experiments.web.drawing import edits_of
-from tests.cast import end_all, told
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
+from tests.cast import as_, end_all, told
 
 
 def url_of(experiment: Experiment, page: str = "experiment-configuration") -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Experiment
 from experiments.search.space import parse
 from experiments.web import space_rows
 from experiments.web.declared import Offer
+from tests.cast import as_
 from tests.web.filled import filled
 
 DECLARED = {
@@ -22,12 +22,6 @@ DECLARED = {
         "opt": {"value": "sgd", "type": "str"},
     },
 }
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def offered(page) -> list[str]:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from experiments.models import Event, Experiment, Outcome, Queue, Settings, Trial, status
 from experiments.models.settings import LOCKED
 from experiments.web.edit import WHY_LOCKED
-from tests.cast import end_all, look_at, told
+from tests.cast import as_, end_all, look_at, told
 from tests.web.filled import filled
 
 # Everything that is hard to show and read back.
@@ -40,12 +40,6 @@ ODD = {
         "mode": {"_type": "choice", "_value": ["a, b", "1", 1.5, "x\ny", True, None, ' "q"']},
     },
 }
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def url_of(experiment: Experiment, query: str = "") -> str:

@@ -6,13 +6,13 @@ import re
 from html import unescape
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Experiment, Queue, Worker
 from experiments.models.status import EXPERIMENT_STATES
 from experiments.web import texts
 from experiments.web.execution import BLOCKS
+from tests.cast import as_
 
 pytestmark = pytest.mark.once
 
@@ -35,12 +35,6 @@ SOURCE = {
     "directory": " src ",
     "binary": " python3.12 ",
 }
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def url_of(experiment: Experiment, block: str = "") -> str:

@@ -11,16 +11,10 @@ from django.utils import timezone
 
 from experiments.models import Experiment, Failure, Outcome, Point, Queue, Trial, Worker
 from experiments.web.drawing import best_steps
-from tests.cast import end_all, look_at
+from tests.cast import as_, end_all, look_at
 from tests.web.test_trials import many
 
 pytestmark = pytest.mark.once
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def url_of(experiment: Experiment) -> str:

@@ -10,21 +10,14 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Experiment, Outcome, Trial
 from experiments.web import exports
-from tests.cast import end_all
+from tests.cast import as_, end_all
 from tests.web.test_trials import many
 
 DOCS = (Path(__file__).parents[2] / "docs" / "exports.md").read_text()
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def text(user, page: str, args: list, query: str = "") -> str:

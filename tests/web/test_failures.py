@@ -6,20 +6,14 @@ import random
 from html import unescape
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.models import Experiment, Failure, Outcome, Trial
 from experiments.web import failures
+from tests.cast import as_
 from tests.web.test_trials import many, numbers
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def overview(user, experiment: Experiment) -> str:

@@ -5,19 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from experiments.models import Experiment, Project, Queue, User, Worker, Workspace
+from tests.cast import as_
 
 HOME = "/w/lab/"
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def names(page) -> list[str]:

@@ -11,11 +11,6 @@ from experiments.models import Member, Refused, Role, User, Workspace
 from experiments.web import members as rules
 
 
-@pytest.fixture
-def root(db) -> User:
-    return User.objects.create_superuser("root", password="root-knows")
-
-
 def url(name: str, *args: str) -> str:
     return reverse(name, args=["lab", *args])
 

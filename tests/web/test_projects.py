@@ -7,21 +7,14 @@ from importlib import import_module
 
 import pytest
 from django.apps import apps
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from experiments.models import Experiment, Model, Outcome, Project, Workspace
 from experiments.web.projects import cards
-from tests.cast import end_all
+from tests.cast import as_, end_all
 
 PAGE = "/w/lab/projects/"
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture

@@ -13,24 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from experiments.models import Experiment, Queue, Trial, Usage, User, Worker, Workspace
-from tests.cast import look_at, told
+from tests.cast import as_, look_at, told
 
 pytestmark = pytest.mark.once
-
-
-@pytest.fixture
-def root(db: None) -> User:
-    return User.objects.create_superuser("root", password="root-knows")
-
-
-@pytest.fixture
-def as_() -> Callable[[User], Client]:
-    def sign_in(user: User) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return sign_in
 
 
 @pytest.fixture
@@ -67,7 +52,7 @@ def order() -> str:
 # --- what is seen ----------------------------------------------------------------------------------------------
 
 
-def test_the_list_tells_workers_slots_line_and_wait(as_, line, worker, carol, gpu_of_attic):
+def test_the_list_tells_workers_slots_line_and_wait(line, worker, carol, gpu_of_attic):
     """CML-Q3: each queue with who serves it, what runs, what waits; a queue of others does not exist here."""
     first, _ = line("first", "second")
     look_at(first)
@@ -85,7 +70,7 @@ def gpu_of_attic(attic: Workspace, root: User) -> Queue:
     return Queue.create("gpu-of-attic", by=root, workspaces=[attic])
 
 
-def test_what_i_may_not_see_is_named_by_what_it_is(as_, line, attic, alice, bob, dave, carol):
+def test_what_i_may_not_see_is_named_by_what_it_is(line, attic, alice, bob, dave, carol):
     """product.md §1: "another workspace", "private"; neither name nor ID nor creator of it is on the page."""
     mine, secret = line("mine", "hush-hush")
     secret.describe(by=alice, visibility="private")
@@ -100,7 +85,7 @@ def test_what_i_may_not_see_is_named_by_what_it_is(as_, line, attic, alice, bob,
     assert "up-there" in seen and seen.count(">another workspace<") == 2
 
 
-def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(as_, line, bob, root, worker):
+def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(line, bob, root, worker):
     """style.md 35: the command, with the queue's name in it; draining ones are told apart."""
     line("first")
     worker.drain(by=root)
@@ -111,7 +96,7 @@ def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(as_, line, bob
     assert "nobody serves the queue default" in html, "and each experiment says why it waits"
 
 
-def test_it_tells_the_last_day_and_what_waits_longest(as_, line, worker, attic, dave, bob, carol, root):
+def test_it_tells_the_last_day_and_what_waits_longest(line, worker, attic, dave, bob, carol, root):
     """CML-Q3, TD-X4: busy slots as a chart and in numbers, waits of the queues that I may use, and why each waits."""
     first, second = line("first", "second")
     theirs = Experiment.draft(attic, by=dave, name="up-there", settings=told())
@@ -144,11 +129,11 @@ def test_it_tells_the_last_day_and_what_waits_longest(as_, line, worker, attic, 
     assert "Slots there" in table and ">2.0<" in table and ">8.0<" in table
 
 
-def test_an_empty_queue_says_how_to_get_into_it(as_, carol):
+def test_an_empty_queue_says_how_to_get_into_it(carol):
     assert "Nobody stands in line" in page(as_(carol))
 
 
-def test_a_line_has_a_fixed_number_of_queries(as_, line, attic, dave, bob, worker, root):
+def test_a_line_has_a_fixed_number_of_queries(line, attic, dave, bob, worker, root):
     """style.md 22: whatever the number of experiments, workspaces, workers."""
 
     client = as_(bob)
@@ -172,7 +157,7 @@ def test_a_line_has_a_fixed_number_of_queries(as_, line, attic, dave, bob, worke
     assert max(few) <= 13
 
 
-def test_a_fragment_is_not_drawn_again_unless_the_line_changed(as_, line, bob):
+def test_a_fragment_is_not_drawn_again_unless_the_line_changed(line, bob):
     """architecture.md: an unchanged poll is answered with 304; a move is news."""
     first, second = line("first", "second")
     client, url = as_(bob), reverse("queue", args=["default"])
@@ -191,7 +176,7 @@ def test_a_fragment_is_not_drawn_again_unless_the_line_changed(as_, line, bob):
 # --- moves -----------------------------------------------------------------------------------------------------
 
 
-def test_an_operator_moves_what_they_may_operate(as_, line, bob, carol, dave):
+def test_an_operator_moves_what_they_may_operate(line, bob, carol, dave):
     """CML-Q3: by the buttons of the queue's page, and back to it."""
     a, b, c = line("a", "b", "c")
     client, there = as_(bob), reverse("queue", args=["default"])
@@ -211,7 +196,7 @@ def test_an_operator_moves_what_they_may_operate(as_, line, bob, carol, dave):
     assert order() == "ba"
 
 
-def test_the_question_before_whom_tells_no_names_of_others(as_, line, attic, dave, bob):
+def test_the_question_before_whom_tells_no_names_of_others(line, attic, dave, bob):
     """product.md §1: the choice is by place; what I may not see is told as on the page."""
     (mine,) = line("mine")
     theirs = Experiment.draft(attic, by=dave, name="up-there", settings=told())
@@ -222,7 +207,7 @@ def test_the_question_before_whom_tells_no_names_of_others(as_, line, attic, dav
     assert wrong.status_code == 422 and "does not stand in this queue any more" in wrong.content.decode()
 
 
-def test_an_experiment_moves_to_a_queue_that_its_workspace_may_use(as_, line, bob, root, lab, gpu_of_attic):
+def test_an_experiment_moves_to_a_queue_that_its_workspace_may_use(line, bob, root, lab, gpu_of_attic):
     """CML-Q3: only granted ones are offered and accepted."""
     (mine,) = line("mine")
     gpu = Queue.create("gpu", by=root, workspaces=[lab])
@@ -239,7 +224,7 @@ def test_an_experiment_moves_to_a_queue_that_its_workspace_may_use(as_, line, bo
 # --- managed ---------------------------------------------------------------------------------------------------
 
 
-def test_an_administrator_makes_and_changes_a_queue(as_, root, lab):
+def test_an_administrator_makes_and_changes_a_queue(root, lab):
     """CML-Q3: name, grants, fair share by one form; what is refused changes nothing."""
     client = as_(root)
     form = {"name": "gpu", "granted": "listed", "workspaces": [lab.pk], "slots_per_person": "4"}
@@ -267,7 +252,7 @@ def test_an_administrator_makes_and_changes_a_queue(as_, root, lab):
     assert Queue.default().limits == "3 per person" and Queue.default().is_open
 
 
-def test_an_administrator_pauses_and_deletes(as_, root, alice, draft):
+def test_an_administrator_pauses_and_deletes(root, alice, draft):
     """CML-Q3: a pause is undone by a click; a delete asks, and is refused with the reason while something runs."""
     client, gpu = as_(root), Queue.create("gpu", by=root, is_open=True)
     waiting = draft("waiting")
@@ -288,7 +273,7 @@ def test_an_administrator_pauses_and_deletes(as_, root, alice, draft):
     assert client.get(reverse("queue-act", args=["default", "explode"])).status_code == 404
 
 
-def test_the_enqueue_question_tells_workers_and_length(as_, line, worker, bob, draft, root):
+def test_the_enqueue_question_tells_workers_and_length(line, worker, bob, draft, root):
     """CML-Q1: each queue with its workers, free slots and line; a warning where nobody serves it."""
     line("a", "b")
     Queue.create("gpu", by=root, is_open=True)

@@ -6,19 +6,12 @@ from collections.abc import Callable
 from urllib.parse import urlencode
 
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
 
 from experiments.models import Experiment, Outcome, User, WarmResults, Workspace
 from tests.api.caller import Caller
-from tests.cast import end_all
+from tests.cast import as_, end_all
 
 PAGE = "/w/lab/experiments/results/new/"
-
-
-def as_(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def test_a_file_is_read_shown_and_leads_to_create(

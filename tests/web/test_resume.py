@@ -5,19 +5,12 @@ from __future__ import annotations
 from html import unescape
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Experiment, Failure, Outcome
-from tests.cast import end_all
+from tests.cast import as_, end_all
 
 FAILED = Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="boom")
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def url_of(experiment: Experiment, verb: str) -> str:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Model, Project, Workspace
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
+from tests.cast import as_
 
 
 def found(user, q: str) -> dict[str, list[str]]:

@@ -7,19 +7,13 @@ from html import unescape
 
 import pytest
 from django.contrib.messages import get_messages
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from experiments.models import Event, Experiment, Workspace
+from tests.cast import as_
 
 TRASH = reverse("trash", args=["lab"])
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def restore_url(experiment: Experiment, workspace: str = "lab") -> str:

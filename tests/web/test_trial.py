@@ -14,17 +14,11 @@ from django.urls import reverse
 from experiments.models import Event, Experiment, Failure, LogPiece, Outcome, Point, Queue, Settings, Trial
 from experiments.models.log import HEAD_BYTES, PIECE_BYTES, TAIL_BYTES
 from experiments.web import logs
-from tests.cast import end_all
+from tests.cast import as_, end_all
 from tests.models.test_matrix import STATES
 from tests.web.test_trials import many
 
 pytestmark = pytest.mark.once
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def url_of(trial: Trial, page: str = "trial") -> str:

@@ -12,13 +12,7 @@ from django.utils import timezone
 
 from experiments.models import Experiment, Failure, Outcome, Trial, TrialParameter
 from experiments.models.trial import digest
-from tests.cast import end_all, look_at
-
-
-def as_(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
+from tests.cast import as_, end_all, look_at
 
 
 def table(user, experiment: Experiment, query: str = ""):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -13,21 +12,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from experiments.models import Experiment, Outcome, Trial, User, Worker, Workspace
-from tests.cast import look_at, told
+from tests.cast import as_, look_at, told
 
 pytestmark = pytest.mark.once
 
 WALL = "/w/lab/wall/"
-
-
-@pytest.fixture
-def as_() -> Callable[[User], Client]:
-    def sign_in(user: User) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return sign_in
 
 
 def page(client: Client) -> str:
@@ -47,7 +36,7 @@ def end(experiment: Experiment, *values: float, took: float = 3600) -> None:
         look_at(experiment)
 
 
-def test_it_tells_what_runs_how_well_and_until_when(as_, running, worker, draft, alice, carol):
+def test_it_tells_what_runs_how_well_and_until_when(running, worker, draft, alice, carol):
     """TD-X4: progress, best and last improvement, end as a range; capacity; what is best; no navigation."""
     experiment = running("resnet", max_trials=10, concurrency=2)
     end(experiment, 0.5, 0.75)
@@ -73,7 +62,7 @@ def test_it_tells_what_runs_how_well_and_until_when(as_, running, worker, draft,
     assert f'href="{WALL}"' in as_(carol).get("/w/lab/").content.decode(), "the way there"
 
 
-def test_a_private_experiment_is_not_on_it_whoever_looks(as_, running, worker, alice, bob, carol, attic_one):
+def test_a_private_experiment_is_not_on_it_whoever_looks(running, worker, alice, bob, carol, attic_one):
     """PAI-L2, product.md §1: nobody knows who walks by. What is of other workspaces is not there either."""
     hidden = running("hush-hush", taken=1, concurrency=1)
     end(hidden, 0.5)
@@ -94,7 +83,7 @@ def attic_one(dave: User) -> Experiment:
     return experiment
 
 
-def test_it_tells_what_needs_somebody_and_who_is_silent(as_, in_state, worker, carol):
+def test_it_tells_what_needs_somebody_and_who_is_silent(in_state, worker, carol):
     stuck = in_state("paused", name="stuck")
     Experiment.objects.filter(pk=stuck.pk).update(reason="5 trials in a row failed alike")
     Worker.register("a", host="h", pid=1, queues=["default"], slots=40, lease_s=15)
@@ -106,7 +95,7 @@ def test_it_tells_what_needs_somebody_and_who_is_silent(as_, in_state, worker, c
     assert html.index('title="w1"') < html.index('title="a"'), "who is silent stands first"
 
 
-def test_it_asks_the_same_few_questions_whatever_there_is(as_, running, draft, alice, carol):
+def test_it_asks_the_same_few_questions_whatever_there_is(running, draft, alice, carol):
     """style.md 22; an unchanged poll draws nothing."""
     client = as_(carol)
 
@@ -133,7 +122,7 @@ def test_it_asks_the_same_few_questions_whatever_there_is(as_, running, draft, a
     assert (again.status_code, news.status_code) == (304, 200)
 
 
-def test_without_automl_there_is_none(as_, lab, alice):
+def test_without_automl_there_is_none(lab, alice):
     """PAI-P1: nor is it offered."""
     lab.has_automl = False
     lab.save(update_fields=["has_automl"])

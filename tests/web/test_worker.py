@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -14,24 +13,9 @@ from django.utils import timezone
 
 from experiments.launch import LocalWorker
 from experiments.models import Experiment, Outcome, Queue, Trial, Usage, User, Worker, Workspace
-from tests.cast import look_at, told
+from tests.cast import as_, look_at, told
 
 pytestmark = pytest.mark.once
-
-
-@pytest.fixture
-def root(db: None) -> User:
-    return User.objects.create_superuser("root", password="root-knows")
-
-
-@pytest.fixture
-def as_() -> Callable[[User], Client]:
-    def sign_in(user: User) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return sign_in
 
 
 @pytest.fixture
@@ -55,7 +39,7 @@ def page(client: Client, **query: str) -> str:
     return response.content.decode()
 
 
-def test_it_tells_what_runs_what_ended_and_how_its_machine_does(as_, running, worker, carol):
+def test_it_tells_what_runs_what_ended_and_how_its_machine_does(running, worker, carol):
     """Slots with links, pid, elapsed; outcome and cause of what ended; GPUs, CPU and memory; the last day."""
     experiment = running(taken=4, concurrency=4)
     runs, good, bad, lost = experiment.trials.filter(state="running").order_by("number")
@@ -85,7 +69,7 @@ def test_it_tells_what_runs_what_ended_and_how_its_machine_does(as_, running, wo
     assert "Slots there" in page(as_(carol), show="data")
 
 
-def test_what_i_may_not_see_is_named_by_what_it_is(as_, others, bob, dave, worker, root):
+def test_what_i_may_not_see_is_named_by_what_it_is(others, bob, dave, worker, root):
     """product.md §1: neither name nor ID, of what runs and of what ended; a queue that I may not use is counted."""
 
     def told_to(user: User) -> str:
@@ -105,7 +89,7 @@ def test_what_i_may_not_see_is_named_by_what_it_is(as_, others, bob, dave, worke
     assert "gpu-of-attic" in seen and "up-there" in seen and "hush-hush" not in seen
 
 
-def test_it_says_why_it_takes_nothing(as_, running, worker, bob, root):
+def test_it_says_why_it_takes_nothing(running, worker, bob, root):
     """TD-X5: drained by whom, silent and since when, what cannot be killed and holds a slot, gone."""
     running(taken=1, concurrency=1)
     assert "Nothing runs" not in page(as_(bob)) and "callout" not in page(as_(bob))
@@ -145,7 +129,7 @@ def test_a_worker_tells_what_it_could_not_kill(tmp_path):
     assert worker._machine["stuck"] == [{"trial": 7, "pids": [77]}] and worker.out_of_service == 1
 
 
-def test_it_asks_the_same_few_questions_whatever_ran_there(as_, running, worker, carol):
+def test_it_asks_the_same_few_questions_whatever_ran_there(running, worker, carol):
     """style.md 22; an unchanged poll draws nothing."""
     client, url = as_(carol), reverse("worker", args=["w1"])
 

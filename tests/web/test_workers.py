@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -12,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from experiments.models import Experiment, Queue, Trial, User, Worker, Workspace
-from tests.cast import look_at, told
+from experiments.models import Experiment, Queue, Trial, Worker, Workspace
+from tests.cast import as_, look_at, told
 
 pytestmark = pytest.mark.once
 
@@ -27,28 +26,13 @@ MACHINE = {
 }
 
 
-@pytest.fixture
-def root(db: None) -> User:
-    return User.objects.create_superuser("root", password="root-knows")
-
-
-@pytest.fixture
-def as_() -> Callable[[User], Client]:
-    def sign_in(user: User) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return sign_in
-
-
 def page(client: Client) -> str:
     response = client.get(reverse("workers"))
     assert response.status_code == 200
     return response.content.decode()
 
 
-def test_a_worker_tells_what_it_runs_and_how_its_machine_does(as_, running, worker, carol):
+def test_a_worker_tells_what_it_runs_and_how_its_machine_does(running, worker, carol):
     """CML-Q3: machine, queues, slots, running trials as links, CPU, memory, GPU, heartbeat age."""
     experiment = running(taken=2)
     assert worker.heartbeat(MACHINE)
@@ -68,7 +52,7 @@ def test_a_worker_tells_what_it_runs_and_how_its_machine_does(as_, running, work
     assert "disk full, 4.1 kB of 50.0 GB left" in page(as_(carol))
 
 
-def test_what_i_may_not_see_is_counted_and_not_named(as_, running, worker, lab, alice, bob, dave, root):
+def test_what_i_may_not_see_is_counted_and_not_named(running, worker, lab, alice, bob, dave, root):
     """product.md §1: on this page, too; a queue that I may not use is not named either."""
     hidden = running("hush-hush", taken=1, concurrency=1)
     hidden.describe(by=alice, visibility="private")
@@ -86,7 +70,7 @@ def test_what_i_may_not_see_is_counted_and_not_named(as_, running, worker, lab, 
     assert "gpu-of-attic" in page(as_(dave)) and "up-there" in page(as_(dave))
 
 
-def test_an_administrator_drains_releases_and_forgets(as_, running, worker, root):
+def test_an_administrator_drains_releases_and_forgets(running, worker, root):
     """CML-Q3: drain and undrain at once; release asks; a gone worker is marked, and can be forgotten."""
     running(taken=1)
     client = as_(root)
@@ -113,7 +97,7 @@ def test_an_administrator_drains_releases_and_forgets(as_, running, worker, root
     assert client.get(reverse("worker-act", args=["w1", "explode"])).status_code == 404
 
 
-def test_it_has_a_fixed_number_of_queries(as_, running, worker, bob):
+def test_it_has_a_fixed_number_of_queries(running, worker, bob):
     """style.md 22: whatever the number of workers, trials, workspaces."""
 
     client = as_(bob)

@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from experiments.models import Queue, Role, User, Workspace
+from experiments.models import Queue, Role, Workspace
 
 pytestmark = pytest.mark.once
 
@@ -12,11 +12,6 @@ pytestmark = pytest.mark.once
 def room(alice) -> Workspace:
     """A second workspace, which bob does not know."""
     return Workspace.open("speech", name="Speech group", owner=alice)
-
-
-@pytest.fixture
-def root(db) -> User:
-    return User.objects.create_superuser("root", password="root-knows")
 
 
 def test_the_page_lists_mine_with_my_role_and_counts(client, lab, room, alice, bob, draft, running):
