@@ -37,7 +37,8 @@ from . import space_rows
 from .changes import Change, changes, label_of, text_of
 from .details import find, refused, url_of
 from .experiments import try_it
-from .forms import ExperimentForm, QueueField, arguments_of, described, typed
+from .fields import QueueField
+from .forms import ExperimentForm, arguments_of, described, typed
 from .live import Live
 from .space_rows import SHAPES, Row
 

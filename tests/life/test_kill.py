@@ -243,7 +243,9 @@ def test_after_a_stop_and_after_kill_9_of_everything_numbers_and_history_go_on(
     assert ended(experiment).reason == "max trials reached"
 
     trials = list(experiment.trials.order_by("number"))
-    assert [trial.number for trial in trials] == list(range(1, len(trials) + 1))
+    numbers = [trial.number for trial in trials]
+    # One may have waited at the stop: it was dropped, and its number is never used again.
+    assert numbers == sorted(set(numbers)) and numbers[-1] <= len(numbers) + 1
     proposals = [trial for trial in trials if trial.source == "proposal"]
     assert len(proposals) == experiment.proposed_count == 10
     victim.refresh_from_db()
