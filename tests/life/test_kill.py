@@ -251,7 +251,7 @@ def test_after_a_stop_and_after_kill_9_of_everything_numbers_and_history_go_on(
     victim.refresh_from_db()
     assert victim.failure == "worker_lost" and victim.reruns.get().state == "succeeded"
     for trial in proposals:
-        assert trial.params == _proposed(experiment, trial.ordinal, trials[: trial.number - 1]), trial
+        assert trial.params == _proposed(experiment, trial.ordinal, trials[: numbers.index(trial.number)])
     last = proposals[-1]
     assert last.params != _proposed(experiment, last.ordinal, [])
 
