@@ -50,11 +50,19 @@ class QueueForm(forms.Form):
 
     def __init__(self, data: object = None, *, queue: Queue | None = None) -> None:
         super().__init__(data, initial=_initial(queue) if queue else {}, label_suffix="")
+        self.is_new = queue is None
         self.fields["workspaces"].queryset = Workspace.objects.order_by("name")
         if queue and queue.is_default:
             self.fields["name"].disabled = self.fields["granted"].disabled = True
             self.fields["name"].help_text = "Every workspace may rely on this queue: it keeps its name."
             del self.fields["workspaces"]
+
+    def clean(self) -> dict[str, object]:
+        """A new queue is for somebody; later, none ticked lets nobody new in."""
+        given = self.cleaned_data
+        if self.is_new and given.get("granted") == LISTED and not given.get("workspaces"):
+            self.add_error("granted", "Nobody could use it: tick a workspace, or choose all workspaces.")
+        return given
 
     def grant(self) -> dict[str, object]:
         """The arguments of `Queue.grant`."""

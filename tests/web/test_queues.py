@@ -227,6 +227,8 @@ def test_an_experiment_moves_to_a_queue_that_its_workspace_may_use(line, bob, ro
 def test_an_administrator_makes_and_changes_a_queue(root, lab):
     """CML-Q3: name, grants, fair share by one form; what is refused changes nothing."""
     client = as_(root)
+    nobodys = client.post(reverse("queue-new"), {"name": "gpu", "granted": "listed"})
+    assert nobodys.status_code == 422 and "Nobody could use it" in nobodys.content.decode()
     form = {"name": "gpu", "granted": "listed", "workspaces": [lab.pk], "slots_per_person": "4"}
     assert client.post(reverse("queue-new"), form).status_code == 302
     queue = Queue.objects.get(name="gpu")
