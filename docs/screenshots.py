@@ -22,9 +22,10 @@ from tests.support.processes import Console, manage
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDE, TALL = {"width": 1280, "height": 860}, {"width": 1280, "height": 1180}
+WIDE, TALL, LOW = ({"width": 1280, "height": height} for height in (860, 1180, 640))
 PHONE = {"width": 390, "height": 844}
 DEMO, TRIALS = "handwritten digits", 20
+DRAFT, FILES = "digits on the GPU machines", "nearest point, by TPE"
 
 # Small real searches, so that the list has something to show.
 OTHERS = """
@@ -38,11 +39,26 @@ def make(name, tags, **told):
     return Experiment.draft(room, by=owner, name=name, tags=tags, settings=Settings.checked({
         "command": "python sdk.py", "directory": str(Path.cwd() / "examples" / "first"), "environment": {"PATH": path},
         "space_document": space, "metric": "loss", "direction": "minimize", "concurrency": 2, **told}))
-make("nearest point, by TPE", ["first"], max_trials=40).enqueue(by=owner)
+keeps = 'cp "$TRIALDECK_PARAMETERS" "$TRIALDECK_OUTPUT_DIR/point.json"'
+make("nearest point, by TPE", ["first"], max_trials=40, command=f"python sdk.py\\n{keeps}").enqueue(by=owner)
 make("nearest point, at random", ["first", "baseline"], max_trials=30, algorithm="Random").enqueue(by=owner)
-make("nearest point, from a shell that forgot its file", ["first"], command="python no_such_file.py", max_trials=40,
+make("nearest point, from a shell that forgot its file", ["first"], command="sh no_such_file.sh", max_trials=40,
      breaker=5).enqueue(by=owner)
 make("nearest point, finer", ["first"], max_trials=200)
+change = '''--- a/train.py
++++ b/train.py
+@@ -12,3 +12,4 @@
+ net = Net(layers=args.layers)
+-loss = nn.CrossEntropyLoss()
++loss = nn.CrossEntropyLoss(label_smoothing=0.1)
++print("with label smoothing")
+ train(net, loss)
+'''
+make("digits on the GPU machines", ["next"], command="", directory="", script="train.py", binary="python3.12",
+     repository="https://git.example.org/vision/digits.git", reference="label-smoothing", diff=change, max_trials=100,
+     packages_from="list", packages="torch==2.4.1\\ntorchvision==0.19.1\\nnumpy<2", gpus=1, cores=8,
+     image="pytorch/pytorch:2.4.1-cuda12.4-cudnn9-runtime", image_arguments="--ipc=host",
+     destination="s3://storage.example.org:9000/vision")
 """
 
 
@@ -83,7 +99,7 @@ def enter(browser: Browser, entrance: str) -> dict:
     page = browser.new_page()
     page.goto(entrance)
     page.click("form button[type=submit]")
-    page.wait_for_url("**/experiments/")
+    page.wait_for_url(lambda address: "/enter/" not in address)
     return page.context.storage_state()
 
 
@@ -93,6 +109,10 @@ def photograph(browser: Browser, state: dict, home: str, data: Path, images: Pat
     )
     listed = f"{home}/w/demo/experiments/"
     one = f"{listed}{public_id}/"
+    draft, files = (
+        ask(data, "SELECT public_id FROM experiments_experiment WHERE name = ?", name)[0]
+        for name in (DRAFT, FILES)
+    )
 
     def shoot(
         name: str, address: str, *, scheme: str = "light", size: dict | None = None, fill: bool = False
@@ -119,6 +139,9 @@ def photograph(browser: Browser, state: dict, home: str, data: Path, images: Pat
     shoot("trials", f"{one}trials/")
     shoot("trial", f"{one}trials/{best}/")
     shoot("create", f"{listed}new/", size=TALL, fill=True)
+    shoot("home", f"{home}/w/demo/")
+    shoot("execution", f"{listed}{draft}/execution/")
+    shoot("artifacts", f"{listed}{files}/artifacts/", scheme="dark", size=LOW)
 
 
 def create(page: Page) -> None:

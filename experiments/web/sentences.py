@@ -20,3 +20,13 @@ def say() -> None:
     validators.MaxLengthValidator.message = (
         "This is %(show_value)s characters long; at most %(limit_value)s are possible."
     )
+
+    # Only now: its fields are made when it is imported.
+    from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, SetPasswordForm
+
+    AuthenticationForm.error_messages["invalid_login"] = (
+        "This username and this password do not belong together. Check both; capitals count."
+    )
+    PasswordChangeForm.error_messages["password_incorrect"] = "This is not your password. Type it again."
+    for form in (SetPasswordForm, PasswordChangeForm):
+        form.error_messages["password_mismatch"] = "The two differ. Type the new password again in both."

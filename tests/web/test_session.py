@@ -39,7 +39,7 @@ def test_next_never_leads_to_another_site(client, bob, elsewhere):
 def test_a_wrong_password_says_so_and_keeps_the_name(client, bob):
     answer = client.post(reverse("sign-in"), {"username": "bob", "password": "wrong"})
     assert answer.status_code == 200 and who(client) is None
-    assert b'value="bob"' in answer.content and b"correct username and password" in answer.content
+    assert b'value="bob"' in answer.content and b"do not belong together" in answer.content
 
 
 def test_whoever_is_signed_in_goes_on(client, bob):
