@@ -169,8 +169,8 @@ LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
 
 # Browsers share cookies between the ports of a host: two consoles on one machine must not sign each other
-# out.
-_mark = hashlib.sha256(b"cookie:" + SECRET_KEY.encode()).hexdigest()[:8]
+# out. A new secret key does not sign anybody out either, while the oldest one is still named.
+_mark = hashlib.sha256(b"cookie:" + [SECRET_KEY, *SECRET_KEY_FALLBACKS][-1].encode()).hexdigest()[:8]
 SESSION_COOKIE_NAME = f"trialdeck_session_{_mark}"
 CSRF_COOKIE_NAME = f"trialdeck_csrf_{_mark}"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"

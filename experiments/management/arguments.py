@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 
 from experiments import broker
 
@@ -57,11 +58,17 @@ def check_one_machine() -> None:
 
 
 def check_database() -> None:
-    """Refuses when the database does not answer or lacks migrations."""
+    """Refuses when the database does not answer, is nobody's yet, or lacks migrations."""
     try:
-        is_old = is_behind()
+        is_old, is_empty = is_behind(), not MigrationRecorder(connection).applied_migrations()
     except DatabaseError as error:
         refuse(f"The database does not answer: {first_line(error)}. Check DATABASE_URL and the server.")
+    if is_empty:
+        of = f"the data folder {settings.DATA}" if connection.vendor == "sqlite" else "DATABASE_URL"
+        refuse(
+            f"The database of {of} is empty. If the console has another one, name it (TRIALDECK_DATA or --data, "
+            "or DATABASE_URL). If not, run: manage.py migrate"
+        )
     if is_old:
         refuse("The database is older than this version of Trialdeck. Run: manage.py migrate")
 

@@ -24,6 +24,13 @@ def settings_with(env, *names):
     return json.loads(done.stdout)
 
 
+def test_a_new_secret_key_signs_nobody_out_while_the_old_one_is_named(fresh):
+    names = ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME")
+    before = settings_with({**fresh, "TRIALDECK_SECRET_KEY": "first"}, *names)
+    keys = {"TRIALDECK_SECRET_KEY": "third", "TRIALDECK_FORMER_SECRET_KEYS": "second,first"}
+    assert settings_with({**fresh, **keys}, *names) == before
+
+
 def test_cookies_stay_on_http_without_a_proxy_and_on_https_behind_one(fresh):
     names = ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_PROXY_SSL_HEADER", "ALLOWED_HOSTS")
     plain = settings_with(fresh, *names)

@@ -28,10 +28,12 @@ def test_a_wrong_option_gets_one_sentence(fresh, options, says):
 
 
 @pytest.mark.parametrize("command", ["worker", "control", "demo"])
-def test_it_does_not_start_on_a_database_that_was_never_migrated(fresh, command):
+def test_it_does_not_start_on_an_empty_database_and_says_whose_it_is(fresh, command):
+    """Who forgets --data is in another folder than the console."""
     done = manage(command, env=fresh)
     assert done.returncode != 0
-    assert "Run: manage.py migrate" in done.stderr
+    of = "DATABASE_URL" if "DATABASE_URL" in fresh else f"the data folder {fresh['TRIALDECK_DATA']}"
+    assert f"The database of {of} is empty" in done.stderr and "manage.py migrate" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
