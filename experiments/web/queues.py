@@ -155,7 +155,7 @@ def show(request: HttpRequest, queue: str) -> HttpResponse:
         ]
         context["more_workers"] = max(0, len(workers) - MOST_WORKERS)
     if not live.fragment and is_administrator(request.user):
-        context["events"] = list(found.events.select_related("by")[:EVENTS])
+        context["events"] = words.lines_of_compute(found.events.select_related("by")[:EVENTS])
     return live.draw("queues/show.html", context)
 
 

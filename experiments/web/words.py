@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils import timezone
 
 from experiments import waiting
-from experiments.models import Amount, Event, Experiment, Failure, Queue, Trial, TrialState, Worker, status
+from experiments.models import (
+    Amount,
+    ComputeEvent,
+    Event,
+    Experiment,
+    Failure,
+    Queue,
+    Trial,
+    TrialState,
+    Worker,
+    status,
+)
 from experiments.templatetags.deck import duration, plural, value
 from experiments.waiting import Compute, Hold, Kind
 
@@ -119,7 +130,7 @@ def reason_of(trial: Trial) -> str:
 class Line:
     """One line of the feed: a mark, the words before and after the link to the trial, a smaller second line."""
 
-    event: Event
+    event: Event | ComputeEvent
     role: str
     before: str
     after: str
@@ -186,6 +197,31 @@ def _of_experiment(event: Event) -> Line:
     if state and event.verb == state.word:
         return Line(event, state.role, f"It is {state.label.lower()}", "", small=event.why, glyph=state.glyph)
     return Line(event, "", f"{event.who}: {event.verb}", "", small=event.why, icon="tag")
+
+
+COMPUTE_VERBS: dict[str, tuple[str, str]] = {
+    "create": ("plus", "made it"),
+    "rename": ("edit", "renamed it"),
+    "grant": ("people", "changed who may enqueue"),
+    "share": ("queue", "changed the fair share"),
+    "pause": ("pause", "paused it"),
+    "unpause": ("play", "unpaused it"),
+    "drain": ("pause", "drains it"),
+    "undrain": ("play", "gives it work again"),
+    "release": ("stop", "took its trials away"),
+    "forget": ("trash", "forgot it"),
+}
+
+
+def lines_of_compute(events: Iterable[ComputeEvent]) -> list[Line]:
+    """Events of a queue or a worker in words, in the order given."""
+    return [_of_compute(event) for event in events]
+
+
+def _of_compute(event: ComputeEvent) -> Line:
+    icon, words = COMPUTE_VERBS.get(event.verb, ("tag", event.verb))
+    changed = " → ".join(filter(None, (event.before, event.after)))
+    return Line(event, "", f"{event.who} {words}", "", small=changed or event.why, icon=icon)
 
 
 def _of_trial(event: Event) -> Line:

@@ -83,7 +83,7 @@ def show(request: HttpRequest, worker: str) -> HttpResponse:
         "queues": _queues(found, Queue.objects.visible_to(user).values_list("name", flat=True)),
         "lately": _lately(latest),
         "ended": _ended(latest, sight),
-        "events": events if is_administrator(user) else [],
+        "events": words.lines_of_compute(events) if is_administrator(user) else [],
         "every": EVERY_S,
     }
     return live.draw("workers/show.html", context)

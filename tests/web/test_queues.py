@@ -248,7 +248,7 @@ def test_an_administrator_makes_and_changes_a_queue(root, lab):
     queue.refresh_from_db()
     assert (queue.name, queue.is_open, queue.limits) == ("big", True, "2 per experiment")
     html = page(client, "big")
-    assert "root: rename" in html and "gpu → big" in html
+    assert "root renamed it" in html and "gpu → big" in html
     default = reverse("queue-edit", args=["default"])
     assert client.post(default, {"slots_per_person": "3"}).status_code == 302, "its name and grants are fixed"
     assert Queue.default().limits == "3 per person" and Queue.default().is_open
