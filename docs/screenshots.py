@@ -139,7 +139,7 @@ def photograph(browser: Browser, state: dict, home: str, data: Path, images: Pat
     shoot("trials", f"{one}trials/")
     shoot("trial", f"{one}trials/{best}/")
     shoot("create", f"{listed}new/", size=TALL, fill=True)
-    shoot("home", f"{home}/w/demo/")
+    shoot("home", f"{home}/w/demo/", size={"width": 1360, "height": 860})
     shoot("execution", f"{listed}{draft}/execution/")
     shoot("artifacts", f"{listed}{files}/artifacts/", scheme="dark", size=LOW)
 
