@@ -20,6 +20,7 @@ from pathlib import Path
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, transaction
+from django.db.models import F
 
 from experiments import nudge
 from experiments.collect import Collector
@@ -33,12 +34,14 @@ from experiments.models import (
     Point,
     Refused,
     Trial,
+    TrialState,
     Worker,
     status,
 )
-from experiments.run import SHUTDOWN_GRACE_S, Run
+from experiments.run import SHUTDOWN_GRACE_S, Run, clear
 from experiments.runner import cgroup
 from experiments.runner.container import Engine
+from experiments.runner.folder import TrialFolder
 from experiments.runner.machine import Machine
 from experiments.runner.process import Keeper, LaunchError, is_alive, sweep
 from experiments.runner.tool import is_disk_full
@@ -129,6 +132,7 @@ class LocalWorker:
         self._deliver_outbox()
         if host := Worker.lives_elsewhere(self.name, host=socket.gethostname()):
             raise Taken(f"A worker named {self.name} runs on {host}. Give this one another --name.")
+        self._clear_up()
         self.row = self._register()
         self._take_back_claims()
         self.last_heard = time.monotonic()
@@ -158,6 +162,13 @@ class LocalWorker:
         except DatabaseError as error:
             logger.warning("Could not say goodbye: %s", error)
         self._file.close()  # and with it the lock
+
+    def _clear_up(self) -> None:
+        """What trials of a former self that was killed left of code and secrets. Before its boot is forgotten."""
+        its = Trial.everything.filter(worker__name=self.name, boot=F("worker__boot"))
+        its = its.exclude(state=TrialState.SUCCEEDED).select_related("experiment", "revision")
+        for trial in its.iterator(chunk_size=100):
+            clear(trial, TrialFolder(self.trials_folder, trial.experiment.public_id, trial.number))
 
     def _collect(self) -> None:
         self.collector.run(lambda: [run.trial for run in list(self.runs.values()) if run.process])

@@ -113,19 +113,7 @@ class Run:
             return Outcome(failure=Failure.SETUP, detail=self.worker.blamed(str(failed), told))
         finally:
             self.ruin = setup.ruin
-            shutil.rmtree(setup.code, ignore_errors=True)
-            self._forget_secrets()
-
-    def _forget_secrets(self) -> None:
-        """What is kept encrypted does not stay behind on this machine."""
-        if secret.hidden(self.settings.hyperparameters) == self.settings.hyperparameters:
-            return
-        try:
-            self.folder.configuration.unlink(missing_ok=True)
-            if self._spoken:
-                clearml.forget(self._spoken)
-        except OSError as error:
-            logger.error("Trial %s: its configuration cannot be removed: %s", self.trial, error)
+            clear(self.trial, self.folder)
 
     def _make_folder(self) -> None:
         try:
@@ -525,6 +513,19 @@ class Batch:
         if mine and self.run.is_judged:
             Experiment.objects.filter(pk=trial.experiment_id).update(wake=F("wake") + 1)
             nudge.experiment(trial.experiment_id)
+
+
+def clear(trial: Trial, folder: TrialFolder) -> None:
+    """Removes what shall not outlast a trial's process: its copy of the code, and what is kept encrypted."""
+    shutil.rmtree(folder.code, ignore_errors=True)
+    hyperparameters = trial.revision.settings.hyperparameters
+    if secret.hidden(hyperparameters) == hyperparameters:
+        return
+    try:
+        folder.configuration.unlink(missing_ok=True)
+        clearml.forget(folder, trial.public_id)
+    except OSError as error:
+        logger.error("Trial %s: its configuration cannot be removed: %s", trial, error)
 
 
 def _piece(trial: Trial, data: bytes) -> LogPiece:

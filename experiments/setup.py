@@ -156,7 +156,7 @@ class Setup:
     @property
     def code(self) -> Path:
         """The trial's own copy of its code."""
-        return self.folder.path / "code"
+        return self.folder.code
 
     # --- code ------------------------------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class TrialFolder:
         self.output = self.path / "output"
         self.parameters = self.path / "parameters.json"
         self.configuration = self.path / "configuration.json"
+        self.code = self.path / "code"
         self.metrics = self.path / "metrics.jsonl"
         self.progress = self.path / "progress"  # these two are of trials in containers only
         self.packages = self.path / "packages.txt"

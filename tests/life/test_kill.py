@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.models import Experiment, Trial, User
+from experiments.models import Experiment, Trial, User, secret
 from experiments.search import engine
 from experiments.search.engine import Past, Problem
 from tests.support.crew import Crew
@@ -102,10 +102,12 @@ def test_a_killed_trial_fails_by_its_signal_and_the_search_goes_on(
 def test_a_killed_worker_comes_back_and_its_trials_are_retried(
     crew: Crew, search: Callable[..., Experiment], tmp_path: Path
 ) -> None:
-    """TD-X5: a restarted worker gives up its former self's claims at once; no trial process survives it."""
+    """TD-X5: a restarted worker gives up its former self's claims at once; no process of a trial survives it, no
+    copy of code and no secret."""
     crew.control()
     worker = crew.worker()
-    experiment = search(trials=8, seconds=0.5)
+    secrets = {"Args": {"token": {"secret": secret.seal("only-for-trials")}}}
+    experiment = search(trials=8, seconds=0.5, hyperparameters=secrets, diff="print('a script')\n")
     victims = running(experiment, 2)
     crew.kill(worker)
     eventually(lambda: not any(_lives(victim.pid) for victim in victims), within=10, what="the trials' end")
@@ -116,6 +118,8 @@ def test_a_killed_worker_comes_back_and_its_trials_are_retried(
         victim.refresh_from_db()
         assert (victim.state, victim.failure) == ("failed", "worker_lost")
         assert victim.reruns.get().params == victim.params
+    left = [path for path in (crew.data / "trials").rglob("*") if path.is_file()]
+    assert [path for path in left if "code" in path.parts or b"only-for-trials" in path.read_bytes()] == []
 
 
 def test_a_worker_that_never_comes_back_loses_its_lease(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
 from experiments.runner.dialects.told import Told
-from experiments.runner.folder import Escapes, inside, read_regular
+from experiments.runner.folder import Escapes, TrialFolder, inside, read_regular
 from experiments.runner.report import MAX_SERIES, Report
 
 PLAIN = (
@@ -96,9 +96,9 @@ def task_of(
     }
 
 
-def forget(told: Told) -> None:
+def forget(folder: TrialFolder, trial_id: str) -> None:
     """Removes the task: it may name secrets."""
-    (_session(told) / "task.json").unlink(missing_ok=True)
+    (_session_below(folder, trial_id) / "task.json").unlink(missing_ok=True)
 
 
 def listen(told: Told) -> "ScalarReader":
@@ -235,7 +235,11 @@ def _room(told: Told) -> Path:
 
 
 def _session(told: Told) -> Path:
-    return _room(told) / "offline" / told.trial_id
+    return _session_below(told.folder, told.trial_id)
+
+
+def _session_below(folder: TrialFolder, trial_id: str) -> Path:
+    return folder.path / "clearml" / "offline" / trial_id
 
 
 def _overrides(
