@@ -24,14 +24,14 @@ def ended(experiment: Experiment, within: float) -> Experiment:
 @pytest.mark.timeout(150)
 def test_its_trials_read_handwriting(crew: Crew, draft: Callable[..., Experiment]) -> None:
     """TD-X8: four of its trials: accuracies of a real classifier, one point an epoch, losses beside them."""
-    crew.control()
-    crew.worker()
     experiment = demo.start()
     by = experiment.creator
     experiment.dequeue(by=by)
     few = Settings.checked({**experiment.settings.document(), "max_trials": 4})
     experiment.edit(few, by=by, seen=1)
     experiment.enqueue(by=by)
+    crew.control()
+    crew.worker()
     ended(experiment, within=120)
     assert (experiment.state, experiment.succeeded_count) == ("completed", 4)
     assert 0.5 < experiment.best_value <= 1
