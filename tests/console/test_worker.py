@@ -66,8 +66,9 @@ def test_up_refuses_a_lease_that_is_none_before_it_starts_anything(fresh):
 
 @pytest.mark.parametrize("command", [["worker", "--slots", "2", "--name", "w1"], ["control"]])
 def test_it_outlives_its_broker_and_ends_at_once_when_told(fresh, command):
-    """TD-X8: a broker that was killed is found again."""
+    """TD-X8: a broker that was killed is found again, also when a message was in hand."""
     from celery import Celery
+    from kombu import pools
 
     manage("migrate", "-v0", env=fresh)
     data = Path(fresh["TRIALDECK_DATA"])
@@ -84,9 +85,15 @@ def test_it_outlives_its_broker_and_ends_at_once_when_told(fresh, command):
         )
     try:
         eventually(ready.exists, within=60, what="the worker's readiness")
+        with Celery(broker=valkey.url, set_as_current=False) as asker:
+            lines = eventually(asker.control.inspect(timeout=0.5).active_queues, within=30, what="its lines")
+            line = next(iter(lines.values()))[0]["name"]
+            asker.send_task("conduct", [0], queue=line, countdown=3600)
+            eventually(lambda: asker.control.inspect(timeout=0.5).scheduled(), what="its taking the message")
         valkey.kill()
         valkey.start()
-        with Celery(broker=valkey.url) as asker:
+        pools.reset()  # the test's own connection has died as well
+        with Celery(broker=valkey.url, set_as_current=False) as asker:
             eventually(
                 lambda: asker.control.ping(timeout=0.5, limit=1), within=30, what="the worker's answer"
             )

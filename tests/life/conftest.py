@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,17 +31,18 @@ def crew(broker: Valkey, data: Path, transactional_db: None) -> Iterator[Crew]:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineOfTests]:
+def engine() -> Iterator[EngineOfTests]:
     """A container engine with `IMAGE`, for this process and all that it starts. Nothing is left in it."""
-    engine = EngineOfTests(tmp_path_factory.mktemp("engine"))
-    engine.load()
-    with pytest.MonkeyPatch.context() as patch:
+    # pytest's own folders are too long for the sockets of podman, which then waits 20 s for the end of each container.
+    with tempfile.TemporaryDirectory(prefix="engine-") as folder, pytest.MonkeyPatch.context() as patch:
+        engine = EngineOfTests(Path(folder))
+        engine.load()
         for name, value in engine.env.items():
             patch.setenv(name, value)
         yield engine
         left = engine.containers()
         engine.end()
-    assert not left, f"containers are left: {left}"
+        assert not left, f"containers are left: {left}"
 
 
 @pytest.fixture

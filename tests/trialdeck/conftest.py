@@ -121,6 +121,8 @@ def interrupted(home: Path, port: int) -> Interrupted:
             stdout=out,
             stderr=subprocess.PIPE,
             text=True,
+            # What runs in the background of a shell script, tests too, is deaf to Ctrl-C, and so is all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     def is_running() -> bool:

@@ -202,8 +202,13 @@ def start_worker(
 
 def serve(node: str, *, lines: list[str], threads: int) -> None:
     """Runs Celery's worker `node` on these lines in this process; ends the process with its exit code."""
+    from kombu.transport.redis import Channel
+
     from console.celery import app
 
+    # A message is a nudge, and a lost one costs a second. Where the broker dies while a message is in hand, kombu (5.6)
+    # would give it back through the connection that it has just closed, and the AttributeError ends the process.
+    Channel.do_restore = False
     worker = app.Worker(
         hostname=node,
         pool_cls="threads",
