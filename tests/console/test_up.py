@@ -167,7 +167,7 @@ until [ -e {go} ]; do sleep 0.05; done
 echo '{{"name": "accuracy", "final": true, "value": 0.5}}' >> $TRIALDECK_METRICS"""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.once), signal.SIGKILL])
 def test_what_runs_ends_with_the_console_and_is_retried_by_the_next(fresh, number):
     """PAI-X2, TD-X8: Ctrl-C, or kill -9 of the supervisor: nothing is left, nothing is lost, the next start goes on
     where it was."""
