@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from experiments.conduct import conduct
@@ -116,6 +118,14 @@ def running(draft: Callable[..., Experiment], worker: Worker, alice: User) -> Ca
         return experiment
 
     return make
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """What is done within is taken back, so that one experiment in its state serves many tries. Read its row anew."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 def look_at(experiment: Experiment) -> Experiment:

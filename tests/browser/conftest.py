@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,14 +24,20 @@ REPORTS_CSP = """addEventListener("securitypolicyviolation",
     (event) => console.error("CSP", event.effectiveDirective, event.blockedURI, event.sourceFile))"""
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
+@contextmanager
+def launched(chromium: str) -> Iterator[Browser]:
     # Playwright keeps an event loop in this thread, beside which the ORM is used, never within.
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="package")
+def browser(chromium: str) -> Iterator[Browser]:
+    with launched(chromium) as browser:
+        yield browser
 
 
 @pytest.fixture

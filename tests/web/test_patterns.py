@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from django.test import Client
+from playwright.sync_api import Browser
 
 from experiments.models import status
-from tests.browser.conftest import DESK, PHONE, browser, is_wider_than_its_window, open_as  # noqa: F401
+from tests.browser.conftest import DESK, PHONE, is_wider_than_its_window, launched, open_as  # noqa: F401
 
 pytestmark = pytest.mark.once
 
@@ -24,6 +25,12 @@ OF_THE_FRAME = {*re.findall(r'"components/(_\w+\.html)"', BASE), "_styles.html",
     "_toasts.html"
 }
 BY_A_TAG = {"_sort.html": "{% sort_head"}
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with launched(chromium) as browser:
+        yield browser
 
 
 def test_it_is_there_in_debug_only(settings, db):
