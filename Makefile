@@ -14,13 +14,14 @@ JOBS   ?= 3
 
 UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOTS)) $(if $(filter 0,$(DEMO)),--no-demo)
 
-.PHONY: help compile up test lint soak lock clean
+.PHONY: help compile up test lint types soak lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make up     start the console  (PORT=8000 DATA=var SLOTS=<cores> DEMO=0)"
 	@echo "make test   the whole suite, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=3)"
 	@echo "make lint   ruff and the import contracts"
+	@echo "make types  mypy"
 	@echo "make soak   the tests that take minutes"
 	@echo "make lock   write requirements.lock anew from pyproject.toml"
 	@echo "make clean  remove $(VENV) and caches; never the data folder"
@@ -46,6 +47,10 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@PYTHONPATH=. $(BIN)/lint-imports
 
+# The plugin loads Django's settings, and those want a data folder.
+types: $(STAMP)
+	@TRIALDECK_DATA=.mypy_cache/data $(BIN)/mypy
+
 soak: compile
 	@$(BIN)/python -m pytest -m soak --timeout=1800 $(ARGS)
 
@@ -58,7 +63,7 @@ lock: $(STAMP)
 	done
 
 clean:
-	rm -rf $(VENV) staticfiles .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) staticfiles .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 
 # uv installs in seconds what pip takes half a minute for; where it cannot be had, pip does it.
 $(STAMP): requirements.lock
