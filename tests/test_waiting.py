@@ -73,7 +73,7 @@ def test_cores_and_memory_are_given_like_devices(pending: Callable[..., Experime
 def test_each_thing_that_can_hold_it_is_named(
     pending: Callable[..., Experiment], alice: User, root: User, worker: Worker
 ) -> None:
-    """Issue 5 §3: the first in this order: queue, its workers, the shares, the slots, the line."""
+    """The first in this order: queue, its workers, the shares, the slots, the line."""
     queue, experiment = Queue.default(), pending(concurrency=3)
     assert held(experiment) == (Kind.SOON, "a worker is about to take it")
     queue.pause(by=root)
@@ -102,7 +102,7 @@ def test_each_thing_that_can_hold_it_is_named(
 def test_a_share_that_is_used_up_is_named(
     pending: Callable[..., Experiment], root: User, worker: Worker
 ) -> None:
-    """Issue 5 §3: of the experiment, of its creator; who has used a share up stands in nobody's way."""
+    """Of the experiment, of its creator; who has used a share up stands in nobody's way."""
     first, second = pending("first", concurrency=4), pending("second", concurrency=4)
     Queue.default().share(by=root, per_experiment=1, per_person=None)
     assert held(second) == (Kind.LINE, "before it in the queue default: 1 experiment")
@@ -118,7 +118,7 @@ def test_a_share_that_is_used_up_is_named(
 def test_a_trial_waits_for_what_its_experiment_waits_for_or_for_those_before_it(
     pending: Callable[..., Experiment], root: User, worker: Worker
 ) -> None:
-    """Issue 5 §3: a waiting trial names the one thing, too; one that runs waits for nothing."""
+    """A waiting trial names the one thing, too; one that runs waits for nothing."""
     experiment = pending(concurrency=3, max_trials=3)
     trials = [experiment.trials.select_related("experiment__queue").get(number=n) for n in (1, 2, 3)]
     told = [hold_of_trial(trial) for trial in trials]
@@ -134,7 +134,7 @@ def test_a_trial_waits_for_what_its_experiment_waits_for_or_for_those_before_it(
 def test_it_asks_the_same_whatever_there_is(
     pending: Callable[..., Experiment], root: User, worker: Worker
 ) -> None:
-    """style.md 22: three queries for one experiment in a short line, and for all of a long one."""
+    """Three queries for one experiment in a short line, and for all of a long one."""
     Worker.objects.update(slots=1)
     Queue.default().share(by=root, per_experiment=5, per_person=50)
     made = [pending(f"n{number}") for number in range(6)]

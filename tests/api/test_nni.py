@@ -354,7 +354,7 @@ def test_the_same_rights_as_everywhere(told, nni, api, dave, carol, bob, lab):
 
 
 def test_a_fixed_number_of_queries(told, draft, nni, carol, django_assert_num_queries):
-    """architecture.md "Storage": however many trials, points and experiments there are."""
+    """However many trials, points and experiments there are."""
     client = nni(carol, told)
     client.get("check-status")  # which notes the token's use
     few = {}

@@ -10,7 +10,7 @@ ROOM = "/workspaces/lab/projects"
 
 
 def test_a_program_makes_reads_changes_and_deletes_one(api, draft, lab, alice, bob, carol):
-    """Issue 5 §1: the same verbs as the pages; what is left out stays; only an empty one goes."""
+    """The same verbs as the pages; what is left out stays; only an empty one goes."""
     caller = api(bob)
     made = caller.post(ROOM, {"name": " Vision  lab ", "destination": "s3://minio.example:9000/deep"})
     told = made.json()

@@ -56,7 +56,7 @@ def test_a_worker_tells_where_it_is_and_that_it_lives(api, running, bob, worker)
 
 
 def test_administrators_pause_queues_and_drain_workers(api, alice, root, worker):
-    """product.md §1; a token of one workspace may not, whoever made it."""
+    """docs/behaviors.md, Terms; a token of one workspace may not, whoever made it."""
     for path in (
         "/queues/default/pause",
         "/queues/default/unpause",

@@ -141,7 +141,7 @@ def operations() -> set[str]:
 
 
 def test_each_address_lets_in_whom_it_should(api, elsewhere, samples, alice, bob, carol, dave):
-    """architecture.md "Who may": what does not exist for you is 404, what you may not do is 403."""
+    """What does not exist for you is 404, what you may not do is 403."""
     assert operations() == TOLD.keys(), "tell TOLD what each of PEOPLE gets there"
     callers = {
         "nobody": Caller(),

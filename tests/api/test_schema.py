@@ -134,7 +134,7 @@ def fuzz(app: WSGIHandler, ids: list[str], secret: str, *, count: int) -> tuple[
 
 
 def test_every_address_answers_as_documented(app, ids, secret, settings):
-    """Issue 4 §1: no 500, no undocumented status, bodies as the schema says."""
+    """No 500, no undocumented status, bodies as the schema says."""
     settings.API_RATE = "0"
     statuses, wrong = fuzz(app, ids, secret, count=IN_THE_SUITE)
     assert not wrong, "\n\n".join(wrong)

@@ -49,7 +49,7 @@ def test_a_right_click_opens_the_menu_of_the_row_where_the_pointer_is(open_as, a
 
 
 def test_slash_leads_to_search_where_the_page_has_no_box(open_as, alice, lab, draft):
-    """Issue 5 §1: search over everything; on Home the box is there."""
+    """Search over everything; on Home the box is there."""
     draft("resnet sweep")
     Project.create(lab, name="resnets")
     page = open_as(alice, "/queues/")

@@ -20,7 +20,7 @@ def focused(page: Page) -> str:
 
 
 def test_j_and_k_go_through_the_rows_and_enter_opens_one(open_as, bob, draft):
-    """Issue 3.5: j, k, Enter."""
+    """j, k, Enter."""
     for name in ("third", "second", "first"):
         draft(name)
     page = open_as(bob, LIST)
@@ -34,7 +34,7 @@ def test_j_and_k_go_through_the_rows_and_enter_opens_one(open_as, bob, draft):
 
 
 def test_an_act_is_that_of_the_row_and_asks_first(open_as, bob, running):
-    """Issue 3.5: s and c act on the row one is in; what a click does at once, a key asks."""
+    """s and c act on the row one is in; what a click does at once, a key asks."""
     experiment = running("the run", taken=2)
     page = open_as(bob, f"{LIST}{experiment.public_id}/trials/?sort=number")
     page.keyboard.press("j")
@@ -88,7 +88,7 @@ def test_x_selects_the_row(open_as, bob, running):
 
 
 def test_help_opens_closes_and_gives_the_focus_back(open_as, bob, draft):
-    """Issue 3.5: ?, a native dialog, closed with Esc."""
+    """?, a native dialog, closed with Esc."""
     draft("one")
     page = open_as(bob, LIST)
     page.keyboard.press("j")

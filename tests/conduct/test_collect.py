@@ -39,7 +39,7 @@ def rows() -> dict[str, str]:
 
 
 def test_only_plain_files_within_the_folder_are_seen(collector, trial, output, tmp_path):
-    """CML-O1, issue 5: a pipe, a socket, links to nowhere, to a file and to a folder are left out, and said so."""
+    """CML-O1: a pipe, a socket, links to nowhere, to a file and to a folder are left out, and said so."""
     (output / "model.pt").write_bytes(b"weights")
     os.mkfifo(output / "pipe")
     (tmp_path / "secret").mkdir()
@@ -64,7 +64,7 @@ def test_only_plain_files_within_the_folder_are_seen(collector, trial, output, t
 
 
 def test_what_still_grows_is_stored_when_it_is_quiet(collector, trial, output, tmp_path):
-    """CML-O1, issue 5: a checkpoint that is being written is neither stored by halves nor tried without a pause."""
+    """CML-O1: a checkpoint that is being written is neither stored by halves nor tried without a pause."""
     file = output / "growing.bin"
     file.write_bytes(b"begun")
     collector.see(trial, quiet_s=QUIET_S)
@@ -86,7 +86,7 @@ def test_what_still_grows_is_stored_when_it_is_quiet(collector, trial, output, t
 def test_what_goes_or_turns_into_something_else_before_it_is_stored_is_not_followed(
     collector, trial, output, tmp_path
 ):
-    """CML-O1, issue 5: nobody waits at a pipe, and a link brings nothing away that the trial did not leave."""
+    """CML-O1: nobody waits at a pipe, and a link brings nothing away that the trial did not leave."""
     names = ("deleted", "link", "pipe", "sub/x", "whole")
     (output / "sub").mkdir()
     for name in names:

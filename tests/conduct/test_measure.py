@@ -114,7 +114,7 @@ def test_the_beat_measures_once_a_minute_and_forgets_after_a_week(worker, monkey
 
 
 def test_it_asks_the_same_few_questions_whatever_there_is(since_noon, held):
-    """style.md 22, TD-X7: nothing is read twice, and only what ended since the last look."""
+    """TD-X7: nothing is read twice, and only what ended since the last look."""
 
     def queries(now: datetime) -> int:
         with CaptureQueriesContext(connection) as asked:

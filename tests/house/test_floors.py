@@ -15,7 +15,7 @@ NEWER_THAN_3_8 = {"removeprefix", "removesuffix", "cache", "pairwise", "TypeAlia
 
 
 def test_imports_keep_the_contracts() -> None:
-    """architecture.md: imports only ever go down; only search/engine/study.py imports Optuna."""
+    """Imports only ever go down; only search/engine/study.py imports Optuna."""
     program = Path(sys.executable).parent / "lint-imports"
     done = subprocess.run(
         [program, "--no-cache"],
@@ -31,7 +31,7 @@ def test_imports_keep_the_contracts() -> None:
 
 @pytest.mark.parametrize("path", USERS_PACKAGE, ids=name_of)
 def test_the_users_package_imports_the_standard_library_only(path: Path) -> None:
-    """architecture.md: trialdeck is standard library only, never Django."""
+    """Trialdeck is standard library only, never Django."""
     tree = ast.parse(path.read_text())
     imported = set()
     for node in ast.walk(tree):

@@ -55,7 +55,7 @@ def test_two_gigabytes_are_stored_and_downloaded(
     tmp_path: Path,
     s3: str,  # noqa: F811
 ) -> None:
-    """CML-O1, TD-X10, issue 5: in constant memory, with its size and hash; the page gives it while other pages
+    """CML-O1, TD-X10: in constant memory, with its size and hash; the page gives it while other pages
     answer, and a download that broke off goes on."""
     script = tmp_path / "leaves.py"
     script.write_text(LEAVES)

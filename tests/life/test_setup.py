@@ -118,7 +118,7 @@ def test_a_script_without_a_repository(draft, local, alice):  # noqa: F811
 
 
 def test_a_repository_that_cannot_be_had_fails_the_experiment(draft, local, alice, tmp_path):  # noqa: F811
-    """product.md §2: the search itself cannot go on, and says why."""
+    """docs/behaviors.md, States: the search itself cannot go on, and says why."""
     experiment = draft(repository=str(tmp_path / "nothing"), command="", script="train.py", concurrency=2)
     experiment.enqueue(by=alice)
     assert live(experiment, local).state == "failed"
@@ -136,7 +136,7 @@ def test_a_script_that_is_not_in_the_repository_fails_in_setup(draft, local, ali
 
 
 def test_a_full_disk_is_the_workers_fault(draft, local, alice, monkeypatch, tmp_path):  # noqa: F811
-    """product.md §2: the trial's detail names the worker and what to do; here while the code is fetched."""
+    """docs/behaviors.md, Failures: the trial's detail names the worker and the next step, here during the fetch."""
     ssh = tmp_path / "ssh"
     ssh.write_text("#!/bin/sh\necho 'fatal: write error: No space left on device' >&2\nexit 1\n")
     ssh.chmod(0o755)

@@ -21,7 +21,7 @@ DRAFT, PENDING, RUNNING, PAUSED, STOPPING, STOPPED, COMPLETED, FAILED, PUBLISHED
     "published",
 )
 
-# product.md §2, written down a second time: o offered, = already so, space refused.
+# Actions by state in docs/behaviors.md, written down a second time: o offered, = already so, space refused.
 MATRIX = {
     #                 d p r a s t c f p
     "edit":        "o        ",

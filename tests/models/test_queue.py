@@ -101,7 +101,7 @@ def test_an_experiment_cannot_stand_before_what_is_not_there(
 def test_an_experiment_gets_no_more_than_its_share(
     line: Callable[..., list[Experiment]], root: User, worker: Worker
 ) -> None:
-    """Issue 5 §3: at most N slots per experiment; the next in line goes on, and a freed slot counts at once."""
+    """At most N slots per experiment; the next in line goes on, and a freed slot counts at once."""
     Queue.default().share(by=root, per_experiment=2, per_person=None)
     greedy, modest = line("greedy", "modest", concurrency=4, max_trials=9)
     look_at(greedy), look_at(modest)
@@ -115,7 +115,7 @@ def test_an_experiment_gets_no_more_than_its_share(
 def test_a_person_gets_no_more_than_their_share(
     line: Callable[..., list[Experiment]], lab: Workspace, root: User, bob: User, worker: Worker
 ) -> None:
-    """Issue 5 §3: at most N slots per person, over all their experiments in this queue, and in no other."""
+    """At most N slots per person, over all their experiments in this queue, and in no other."""
     Queue.default().share(by=root, per_experiment=None, per_person=3)
     first, second = line("first", "second", concurrency=2, max_trials=9)  # alice's
     theirs = Experiment.draft(lab, by=bob, name="theirs", settings=told(concurrency=2))

@@ -61,7 +61,7 @@ def test_a_place_squeezed_in_while_others_move_is_the_one_asked_for(
 def test_slots_that_claim_at_once_keep_to_a_persons_share(
     draft: Callable[..., Experiment], alice: User, root: User, worker: Worker, broker: Valkey
 ) -> None:
-    """Issue 5 §3: claims of different experiments do not share a turn; the share holds all the same."""
+    """Claims of different experiments do not share a turn; the share holds all the same."""
     Queue.default().share(by=root, per_experiment=None, per_person=3)
     for name in "abcd":
         experiment = draft(name, concurrency=2)

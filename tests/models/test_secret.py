@@ -16,7 +16,7 @@ def groups(text: str) -> dict:
 
 
 def test_what_is_sealed_is_opened_with_the_key_and_with_former_keys(settings):
-    """Issue 5 §2: rotation."""
+    """Rotation."""
     sealed = secret.sealed(groups(TEXT), kept={})
     assert TEXT not in json.dumps(sealed) and sealed["General"]["lr"] == {"value": "0.1"}
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another", [settings.SECRET_KEY]
@@ -43,7 +43,7 @@ def test_what_cannot_be_kept_is_refused(text):
 
 
 def test_it_stands_in_no_event_and_not_in_the_administration(draft, alice, rf):
-    """Issue 5 §2: never shown again, whoever asks."""
+    """Never shown again, whoever asks."""
     sealed = secret.sealed(groups(TEXT), kept={})
     experiment = draft(hyperparameters=sealed)
     other = told(hyperparameters=secret.sealed(groups("other"), kept={}), max_trials=9)

@@ -109,7 +109,7 @@ def test_what_its_client_would_read_takes_another_name(engine):
     ],
 )
 def test_why_it_did_not_begin(told, said):
-    """product.md §2: one line, the engine's or the setup's own."""
+    """docs/behaviors.md, Failures: one line, the engine's or the setup's own."""
     assert reason(told) == said
 
 

@@ -319,13 +319,13 @@ def test_it_predicts_from_the_start_step_on_at_every_gap():
     ],
 )
 def test_a_wrong_choice_is_named(name, arguments, path, word):
-    """TD-F F7: early stopping and its arguments are checked with a sentence each."""
+    """TD-F7: early stopping and its arguments are checked with a sentence each."""
     (fault,) = check_early_stopping(name, arguments)
     assert fault.path == path and word in fault.sentence
 
 
 def test_right_choices_pass():
-    """TD-F F7: the defaults and NNI's argument are fine."""
+    """TD-F7: the defaults and NNI's argument are fine."""
     assert check_early_stopping("none", {}) == []
     assert check_early_stopping("Medianstop", {"start_step": 9999}) == []
     assert check_early_stopping("Threshold", {"upper": 10, "lower": None}) == []

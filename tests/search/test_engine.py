@@ -132,7 +132,7 @@ def test_a_batch_is_what_one_by_one_would_be(name):
 
 
 def test_random_proposes_what_the_page_showed():
-    """TD-F F4: the first draws on the page are the first trials of a random search."""
+    """TD-F4: the first draws on the page are the first trials of a random search."""
     asked = problem(BOWL, "Random", seed=77)
     shown = [proposal.shown for proposal in propose(asked, [], [1, 2, 3, 4, 5])]
     assert shown == asked.space.draws(5, seed=77)
@@ -457,7 +457,7 @@ def test_it_proposes_after_a_thousand_trials():
     ],
 )
 def test_a_wrong_choice_of_algorithm_is_named(name, arguments, path, word):
-    """TD-F F5: the algorithm and its arguments are checked with a sentence each."""
+    """TD-F5: the algorithm and its arguments are checked with a sentence each."""
     (fault,) = check_algorithm(name, arguments, parse(BOWL | {"x": choice(1)}))
     assert fault.path == path and word in fault.sentence
 
@@ -465,7 +465,7 @@ def test_a_wrong_choice_of_algorithm_is_named(name, arguments, path, word):
 @pytest.mark.filterwarnings("ignore:Argument ``group`` is an experimental feature")
 @pytest.mark.parametrize("name", [name for name in NAMES if ALGORITHMS[name].arguments])
 def test_every_argument_reaches_the_sampler(name):
-    """TD-F F5: each default, and each argument at its bounds, is accepted by the table and by Optuna."""
+    """TD-F5: each default, and each argument at its bounds, is accepted by the table and by Optuna."""
     past = random_past(parse(BOWL), 12)
     for argument in ALGORITHMS[name].arguments:
         for value in (

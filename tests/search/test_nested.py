@@ -142,7 +142,7 @@ def test_objects_may_share_a_column():
 
 
 def test_a_command_gets_the_value_as_json():
-    """TD-F F2: ${layer} is one word, as are the arguments."""
+    """TD-F2: ${layer} is one word, as are the arguments."""
     value = {"_name": "Conv", "kernel_size": 3}
     assert render("run ${layer}", {"layer": value}) == """run '{"_name": "Conv", "kernel_size": 3}'"""
     assert json.loads(arguments({"layer": value})[1]) == value

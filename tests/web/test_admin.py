@@ -362,7 +362,7 @@ def test_only_administrators_come_in(lab: Workspace, alice: User) -> None:
 def test_it_works_under_our_csp(
     chromium: str, live_server: object, filled: Callable[..., Experiment], root: User, lab: Workspace
 ) -> None:
-    """architecture.md: the CSP has no unsafe-*, for the stock admin too."""
+    """The CSP has no unsafe-*, for the stock admin too."""
     filled()
     paths = ["/admin/", address("user", "add"), address("queue", "add"), address("workspace", "add")]
     paths += [address(name, "changelist") for name in ALL]

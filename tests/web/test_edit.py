@@ -318,7 +318,7 @@ def test_a_draft_enqueued_meanwhile_does_not_lose_a_locked_change_silently(draft
 
 
 def test_an_earlier_revision_is_restored_by_an_update(running, bob):
-    """TD-X1, §4: prefilled, nothing before the submit, then a new revision with the old values."""
+    """TD-X1: prefilled, nothing before the submit, then a new revision with the old values."""
     experiment = running(**ODD)
     client = as_(bob)
     submit(client, experiment, concurrency="5", environment="A=1", command="python train.py ${lr}")

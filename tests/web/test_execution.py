@@ -102,7 +102,7 @@ def test_saving_what_is_there_makes_no_revision(draft, bob):
     ],
 )
 def test_what_cannot_be_is_refused_at_its_field_with_what_was_typed(draft, bob, block, typed, said):
-    """Issue 5, bad input."""
+    """Bad input."""
     experiment = draft()
     response = save(bob, experiment, block, **typed)
     html = response.content.decode()

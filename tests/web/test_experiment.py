@@ -261,7 +261,7 @@ def test_an_experiment_that_has_ended_asks_no_more(in_state, bob):
 
 
 def test_an_unchanged_poll_is_a_handful_of_reads(running, bob, django_assert_max_num_queries):
-    """architecture.md: session, right, version."""
+    """Session, right, version."""
     experiment, client = running(taken=2), as_(bob)
     tag = fragment(client, experiment, "history")["ETag"]
     with django_assert_max_num_queries(5):  # session, user, experiment, role, what runs

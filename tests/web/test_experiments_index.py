@@ -381,7 +381,7 @@ def queries(ask, **query) -> int:
 
 
 def test_it_has_a_fixed_number_of_queries(ask, draft, lab, bob):
-    """style.md 22: with one row and with two hundred."""
+    """A fixed number of queries: with one row and with two hundred."""
     draft("only").enqueue(by=bob)
     Worker.register("w8", host="here", pid=1, queues=["default"], slots=1, lease_s=15)
     one = queries(ask, size=100)
@@ -393,7 +393,7 @@ def test_it_has_a_fixed_number_of_queries(ask, draft, lab, bob):
 
 
 def test_an_unchanged_poll_reads_little_and_draws_nothing(client, ask, running, monkeypatch):
-    """architecture.md: an unchanged poll costs a few indexed reads, however long the list is."""
+    """An unchanged poll costs a few indexed reads, however long the list is."""
     monkeypatch.setattr(experiments.time, "time", lambda: 1_800_000_000.0)  # elapsed minutes are in the tag
     running()
     ask()
@@ -443,7 +443,7 @@ def test_a_list_in_which_nothing_moves_asks_rarely(client, ask, draft):
 
 
 def test_only_the_fragments_of_the_page_are_served(client, ask, draft):
-    """style.md 26: the view's list, never the request's word."""
+    """The view's list, never the request's word."""
     draft()
     ask()
     page = client.get(LIST, headers={"HX-Request": "true", "HX-Target": "../secret"})

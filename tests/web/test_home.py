@@ -72,7 +72,7 @@ def test_it_shows_capacity_and_lines(lab, bob, in_state):
 def test_the_number_of_queries_does_not_depend_on_how_much_there_is(
     lab, alice, in_state, draft, django_assert_num_queries
 ):
-    """style.md 22; an unchanged poll draws nothing."""
+    """A fixed number of queries; an unchanged poll draws nothing."""
     in_state("failed", name="broken")
     client = as_(alice)
     # session, person, workspace, role; workers, busy, lines; queues; sums, projects; served, needs (2); recent (2)

@@ -29,7 +29,7 @@ def test_there_is_something_to_judge():
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=names(TEMPLATES))
 def test_a_template_needs_no_exception_from_the_csp(path):
-    """architecture.md: the CSP has no unsafe-*."""
+    """The CSP has no unsafe-*."""
     text = path.read_text()
     tags = re.findall(r"<[a-zA-Z][^<>]*>", re.sub(r"{%.*?%}|{{.*?}}|{#.*?#}", "", text, flags=re.S))
     for tag in tags:
@@ -70,7 +70,7 @@ def test_every_state_has_a_glyph_and_a_colour(state):
 
 
 def test_states_of_one_list_have_glyphs_of_different_shape():
-    """style.md: colour never speaks alone."""
+    """Color never speaks alone."""
     drawn = {symbol.attrib["id"]: ET.tostring(symbol).split(b">", 1)[1] for symbol in sprite()}
     for states in (EXPERIMENT_STATES, TRIAL_STATES):
         shapes = [drawn[f"g-{state.glyph}"] for state in states.values()]

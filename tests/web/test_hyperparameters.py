@@ -226,7 +226,7 @@ def test_rows_are_added_and_removed_without_script(draft, bob):
 
 
 def test_a_secret_is_typed_kept_replaced_and_removed_and_never_shown(draft, alice, bob):
-    """CML-H1, issue 5 §2."""
+    """CML-H1."""
     experiment = draft()
     save(bob, experiment, "group/", {"group": "General", **rows(("token", "hush-4711", "", "on"))})
 
@@ -332,7 +332,7 @@ def test_a_viewer_may_not_and_a_stranger_knows_nothing(draft, carol, dave):
 
 
 def test_a_thousand_rows_and_a_million_characters_can_be_saved(draft, bob):
-    """Issue 5 §2: as much as the gatekeeper takes."""
+    """As much as the gatekeeper takes."""
     experiment = draft(hyperparameters={"General": {f"k{n}": {"value": str(n)} for n in range(1000)}})
     told = drawn(ask(bob, experiment, "group/", name="General"))
     told["row-7-value"] = "changed"

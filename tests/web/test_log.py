@@ -47,7 +47,7 @@ def test_colours_are_classes_and_nothing_in_a_log_is_html(taken, bob):
 
 
 def test_a_search_begins_at_the_last_line_and_goes_back_by_links(taken, bob):
-    """Issue 3.6: count, next and previous, without a script."""
+    """Count, next and previous, without a script."""
     printed(taken, b"".join(b"line %d%s\n" % (n, b" WARN: slow" if n % 10 == 3 else b"") for n in range(100)))
     html = search(bob, taken, "?q=warn")
     assert status(html) == "10 of 10 lines" and here(html) == "line 93 WARN: slow"
@@ -98,7 +98,7 @@ def test_it_searches_what_is_shown_not_what_was_overwritten(taken, bob):
     + [f"?q=a&at={at}" for at in ("0", "-1", "x", "²", "9" * 18, "9" * 40)],
 )
 def test_whatever_is_searched_gives_a_page(taken, bob, query):
-    """Issue 3, bad input: % and _ and quotes are letters."""
+    """Bad input: % and _ and quotes are letters."""
     printed(taken, b"100% _ ' \" ( \\ a\n")
     html = search(bob, taken, query)
     if query in ("?q=%00", "?q=+"):

@@ -71,7 +71,7 @@ def test_compute_time_is_kept_when_a_trial_ends_and_outlives_a_reset(running, al
 def test_the_number_of_queries_does_not_depend_on_how_many_there_are(
     lab, alice, draft, django_assert_num_queries
 ):
-    """style.md 22."""
+    """A fixed number of queries."""
     for number in range(3):
         draft().describe(by=alice, project=Project.create(lab, name=f"p{number}"))
     client = as_(alice)
@@ -86,7 +86,7 @@ def test_the_number_of_queries_does_not_depend_on_how_many_there_are(
 
 
 def test_an_operator_makes_changes_and_deletes_one(lab, bob, draft, alice):
-    """Issue 5 §1: create, rename, describe, default output destination, delete when empty."""
+    """Create, rename, describe, default output destination, delete when empty."""
     client = as_(bob)
     sent = {"name": " Vision  lab ", "description": "why", "destination": "s3://minio.example:9000/deep"}
     assert client.post(PAGE + "new/", sent)["Location"] == PAGE

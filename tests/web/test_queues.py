@@ -1,4 +1,4 @@
-"""Queues in the browser: the list, one line, moves, and what administrators do (CML-Q1 … Q3)."""
+"""Queues in the browser: the list, one line, moves, and what administrators do (CML-Q1, CML-Q2, CML-Q3)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def gpu_of_attic(attic: Workspace, root: User) -> Queue:
 
 
 def test_what_i_may_not_see_is_named_by_what_it_is(line, attic, alice, bob, dave, carol):
-    """product.md §1: "another workspace", "private"; neither name nor ID nor creator of it is on the page."""
+    """docs/behaviors.md, Terms: "another workspace", "private"; its name, ID and creator are not on the page."""
     mine, secret = line("mine", "hush-hush")
     secret.describe(by=alice, visibility="private")
     theirs = Experiment.draft(attic, by=dave, name="up-there", settings=told())
@@ -86,7 +86,7 @@ def test_what_i_may_not_see_is_named_by_what_it_is(line, attic, alice, bob, dave
 
 
 def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(line, bob, root, worker):
-    """style.md 35: the command, with the queue's name in it; draining ones are told apart."""
+    """The command, with the queue's name in it; draining ones are told apart."""
     line("first")
     worker.drain(by=root)
     assert "All workers of default are draining" in page(as_(bob))
@@ -134,7 +134,7 @@ def test_an_empty_queue_says_how_to_get_into_it(carol):
 
 
 def test_a_line_has_a_fixed_number_of_queries(line, attic, dave, bob, worker, root):
-    """style.md 22: whatever the number of experiments, workspaces, workers."""
+    """A fixed number of queries: whatever the number of experiments, workspaces, workers."""
 
     client = as_(bob)
 
@@ -158,7 +158,7 @@ def test_a_line_has_a_fixed_number_of_queries(line, attic, dave, bob, worker, ro
 
 
 def test_a_fragment_is_not_drawn_again_unless_the_line_changed(line, bob):
-    """architecture.md: an unchanged poll is answered with 304; a move is news."""
+    """An unchanged poll is answered with 304; a move is news."""
     first, second = line("first", "second")
     client, url = as_(bob), reverse("queue", args=["default"])
     asked = {"HX-Request": "true", "HX-Target": "line"}
@@ -197,7 +197,7 @@ def test_an_operator_moves_what_they_may_operate(line, bob, carol, dave):
 
 
 def test_the_question_before_whom_tells_no_names_of_others(line, attic, dave, bob):
-    """product.md §1: the choice is by place; what I may not see is told as on the page."""
+    """docs/behaviors.md, Terms: the choice is by place; what I may not see is told as on the page."""
     (mine,) = line("mine")
     theirs = Experiment.draft(attic, by=dave, name="up-there", settings=told())
     theirs.enqueue(by=dave)

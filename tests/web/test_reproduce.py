@@ -33,7 +33,7 @@ def trial(running) -> Trial:
 
 
 def test_its_page_shows_the_command_as_it_was_run_and_masks_secrets(trial, carol):
-    """Issue 3.6: command as rendered, environment with secrets masked."""
+    """Command as rendered, environment with secrets masked."""
     html = page_of(carol, trial)
     shown = unescape(re.search(r'aria-label="the command">(.*?)</pre>', html, re.S)[1])
     assert shown.splitlines() == [

@@ -193,14 +193,14 @@ def sample(running, bob, alice) -> dict[str, object]:
 
 
 def test_each_address_lets_in_whom_it_should(browser, sample):
-    """PAI-P1, architecture.md "Who may": what does not exist for you is 404, what you may not do is 403."""
+    """PAI-P1: what does not exist for you is 404, what you may not do is 403."""
     assert addresses().keys() == TOLD.keys(), "tell TOLD what each of PEOPLE gets there"
 
     assert walk(browser, sample, PEOPLE) == []
 
 
 def test_an_administrator_is_let_in_like_an_owner(browser, sample):
-    """product.md §1: without being a member of anything. (The one-time link is somebody else's.)"""
+    """docs/behaviors.md, Terms: without being a member of anything. (The one-time link is somebody else's.)"""
     assert walk(browser, sample, ("nobody", "root")) == []
 
 

@@ -21,7 +21,7 @@ def found(user, q: str) -> dict[str, list[str]]:
 
 
 def test_each_kind_is_found_by_what_people_know_of_it(lab, bob, alice, running):
-    """Issue 5 §1: experiments by name or ID, trials by their ID, projects, models; letters fold alike everywhere."""
+    """Experiments by name or ID, trials by their ID, projects, models; letters fold alike everywhere."""
     experiment = running("Straßen-Detektor", taken=2)
     detektor = Project.create(lab, name="DETEKTOREN Ä")
     model = Model.register(detektor, by=alice, name="detektor-weights", address="s3://bucket/weights.pt")
@@ -62,7 +62,7 @@ def test_what_does_not_exist_for_me_is_not_found(lab, alice, bob, dave, running,
 
 @pytest.mark.once
 def test_it_is_limited_and_its_queries_do_not_grow(lab, alice, draft, django_assert_num_queries):
-    """style.md 22."""
+    """A fixed number of queries."""
     client = as_(alice)
     draft("sweep")
     # session, person; workspaces; experiments; names of projects (none fits), models

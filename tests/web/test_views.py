@@ -28,7 +28,7 @@ def look(client, lab, bob):
 
 
 def test_mine_are_those_that_i_created(look, draft, bob):
-    """Issue 3.5, PAI-F1."""
+    """PAI-F1."""
     theirs, _ = draft("of bob"), draft("of alice")
     Experiment.objects.filter(pk=theirs.pk).update(creator=bob)
     names, current, html = look()

@@ -63,7 +63,7 @@ def test_it_tells_what_runs_how_well_and_until_when(running, worker, draft, alic
 
 
 def test_a_private_experiment_is_not_on_it_whoever_looks(running, worker, alice, bob, carol, attic_one):
-    """PAI-L2, product.md §1: nobody knows who walks by. What is of other workspaces is not there either."""
+    """PAI-L2, docs/behaviors.md, Terms: nobody knows who walks by. What is of other workspaces is not there either."""
     hidden = running("hush-hush", taken=1, concurrency=1)
     end(hidden, 0.5)
     hidden.describe(by=alice, visibility="private")
@@ -96,7 +96,7 @@ def test_it_tells_what_needs_somebody_and_who_is_silent(in_state, worker, carol)
 
 
 def test_it_asks_the_same_few_questions_whatever_there_is(running, draft, alice, carol):
-    """style.md 22; an unchanged poll draws nothing."""
+    """A fixed number of queries; an unchanged poll draws nothing."""
     client = as_(carol)
 
     def queries() -> int:

@@ -70,7 +70,7 @@ def test_it_tells_what_runs_what_ended_and_how_its_machine_does(running, worker,
 
 
 def test_what_i_may_not_see_is_named_by_what_it_is(others, bob, dave, worker, root):
-    """product.md §1: neither name nor ID, of what runs and of what ended; a queue that I may not use is counted."""
+    """docs/behaviors.md, Terms: neither name nor ID, running or ended; queues that I may not use are counted."""
 
     def told_to(user: User) -> str:
         html = page(as_(user))
@@ -130,7 +130,7 @@ def test_a_worker_tells_what_it_could_not_kill(tmp_path):
 
 
 def test_it_asks_the_same_few_questions_whatever_ran_there(running, worker, carol):
-    """style.md 22; an unchanged poll draws nothing."""
+    """A fixed number of queries; an unchanged poll draws nothing."""
     client, url = as_(carol), reverse("worker", args=["w1"])
 
     def queries() -> int:

@@ -53,7 +53,7 @@ def test_a_worker_tells_what_it_runs_and_how_its_machine_does(running, worker, c
 
 
 def test_what_i_may_not_see_is_counted_and_not_named(running, worker, lab, alice, bob, dave, root):
-    """product.md §1: on this page, too; a queue that I may not use is not named either."""
+    """docs/behaviors.md, Terms: on this page, too; a queue that I may not use is not named either."""
     hidden = running("hush-hush", taken=1, concurrency=1)
     hidden.describe(by=alice, visibility="private")
     attic = Workspace.open("attic", owner=dave)
@@ -98,7 +98,7 @@ def test_an_administrator_drains_releases_and_forgets(running, worker, root):
 
 
 def test_it_has_a_fixed_number_of_queries(running, worker, bob):
-    """style.md 22: whatever the number of workers, trials, workspaces."""
+    """A fixed number of queries: whatever the number of workers, trials, workspaces."""
 
     client = as_(bob)
 
