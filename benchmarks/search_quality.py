@@ -188,8 +188,8 @@ def prepare() -> None:
 
 def ours_of(case: Case, seed: int) -> list[float]:
     """Values of all trials, in the order of their ends."""
-    from experiments.conduct import conduct
     from experiments.models import Experiment, Outcome, Settings, Trial, User, Worker, Workspace
+    from experiments.scheduler.conductor import conduct
 
     user, worker = User.objects.get(), Worker.objects.get()
     told = {
@@ -228,10 +228,10 @@ def ours_of(case: Case, seed: int) -> list[float]:
 
 def forget() -> None:
     """As a control worker that starts anew."""
-    from experiments import conduct
+    from experiments.scheduler import conductor
     from experiments.search import engine
 
-    conduct._memories.clear()
+    conductor._memories.clear()
     engine.forget()
 
 

@@ -30,7 +30,8 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from console import database, provider, secret
+from console import database, secret_key
+from console.auth import provider
 from experiments import broker
 
 
@@ -49,7 +50,7 @@ DEBUG = os.environ.get("TRIALDECK_DEBUG") == "1"
 
 try:
     DATA.mkdir(mode=0o700, parents=True, exist_ok=True)
-    SECRET_KEY = os.environ.get("TRIALDECK_SECRET_KEY") or secret.read_or_make(DATA / "secret")
+    SECRET_KEY = os.environ.get("TRIALDECK_SECRET_KEY") or secret_key.read_or_make(DATA / "secret")
 except OSError as error:
     raise ImproperlyConfigured(
         f"The data folder {DATA} cannot be used: {error.strerror}. Choose another one with TRIALDECK_DATA."
@@ -110,12 +111,13 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "experiments.web.middleware.Refusals",
+    "experiments.web.ui.middleware.Refusals",
     "experiments.api.middleware.InJson",
 ]
 if REMOTE_USER_HEADER:
     MIDDLEWARE.insert(
-        MIDDLEWARE.index("django.contrib.messages.middleware.MessageMiddleware"), "console.remote.Vouching"
+        MIDDLEWARE.index("django.contrib.messages.middleware.MessageMiddleware"),
+        "console.auth.remote_user.Vouching",
     )
 ROOT_URLCONF = "console.urls"
 WSGI_APPLICATION = "console.wsgi.application"
@@ -152,10 +154,10 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 AUTHENTICATION_BACKENDS = [
-    "experiments.web.passwords.Patience",
+    "experiments.web.account.passwords.Patience",
     "django.contrib.auth.backends.ModelBackend",
-    *(["console.remote.Vouched"] if REMOTE_USER_HEADER else []),
-    *(["console.openid.ByProvider"] if OPENID else []),
+    *(["console.auth.remote_user.Vouched"] if REMOTE_USER_HEADER else []),
+    *(["console.auth.openid.ByProvider"] if OPENID else []),
 ]
 # Counts wrong passwords, in each process by itself.
 CACHES = {
@@ -232,7 +234,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "console.statics.Storage"
+        else "console.static_files.Storage"
     },
 }
 WHITENOISE_USE_FINDERS = DEBUG

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.decorators.cache import never_cache
 
-from experiments.api import docs
+from experiments.api import openapi
 
 
 @never_cache
@@ -21,18 +21,18 @@ def healthz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-handler500 = "experiments.web.broken.broken"
+handler500 = "experiments.web.ui.error_pages.broken"
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("admin/", admin.site.urls),
-    path("api/v1/openapi.json", docs.openapi, name="api-schema"),
-    path("api/v1/docs/", docs.show, name="api-docs"),
-    path("api/v1/", include("experiments.api.door")),
+    path("api/v1/openapi.json", openapi.openapi, name="api-schema"),
+    path("api/v1/docs/", openapi.show, name="api-docs"),
+    path("api/v1/", include("experiments.api.api")),
     path("", include("experiments.web.urls")),
 ]
 
 if settings.OPENID:
-    from console import openid  # and with it the library, which nobody else needs
+    from console.auth import openid  # and with it the library, which nobody else needs
 
     urlpatterns += openid.urlpatterns

@@ -7,6 +7,6 @@ class ExperimentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from experiments.web import sentences  # forms need Django's settings
+        from experiments.web.ui import form_messages  # forms need Django's settings
 
-        sentences.say()
+        form_messages.say()

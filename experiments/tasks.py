@@ -7,8 +7,8 @@ import threading
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from experiments import conduct as conductor
-from experiments.launch import LocalWorker
+from experiments.scheduler import conductor
+from experiments.worker.worker import LocalWorker
 
 _worker: LocalWorker | None = None
 _beat_ending = threading.Event()

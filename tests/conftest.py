@@ -16,7 +16,7 @@ from tests.support.engine import find_engine
 from tests.support.postgres import Postgres
 from tests.support.valkey import Valkey
 
-DATABASE_FREE = ("charts", "house", "runner", "search", "trialdeck")
+DATABASE_FREE = ("charts", "repository_rules", "runner", "search", "trialdeck")
 FOREIGN = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "TZ")
 
 _data = Path(tempfile.mkdtemp(prefix="trialdeck-tests-")).resolve()
@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.STATIC_ROOT.mkdir()
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     django.setup()
-    for plugin in ("tests.cast", "tests.api.caller"):  # after Django's settings are what tests need
+    for plugin in ("tests.people", "tests.api.caller"):  # after Django's settings are what tests need
         config.pluginmanager.import_plugin(plugin)
 
 

@@ -20,7 +20,8 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from experiments import nudge
+from experiments import dispatch
+from experiments.messages import duration
 from experiments.models import (
     Answer,
     Artifact,
@@ -48,11 +49,10 @@ from experiments.models import (
     secret,
     status,
 )
-from experiments.models.exact import ExactJSONField
+from experiments.models.fields import ExactJSONField
 from experiments.runner.log import plain
-from experiments.templatetags.deck import duration
 
-from .acts import ON_EXPERIMENTS, ON_TRIALS, ON_WORKERS, Acting
+from .actions import ON_EXPERIMENTS, ON_TRIALS, ON_WORKERS, Acting
 
 MOST_COUNTED = 10_000
 
@@ -388,7 +388,7 @@ class Queues(Door):
         ComputeEvent.note(
             verb, queue=obj, by=request.user, why=", ".join(form.changed_data) if change else ""
         )
-        nudge.queue(obj.line)
+        dispatch.queue(obj.line)
 
     def delete_model(self, request: HttpRequest, obj: Queue) -> None:
         obj.delete_for_good(by=request.user)

@@ -11,15 +11,15 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from experiments import download
+from experiments import downloads
 from experiments.models import Artifact, Experiment
 
 from . import schemas
+from .error_response import problem
 from .experiments import find
-from .paging import USUAL, Cursor, Key, LimitOfSmall, page
-from .problems import problem
+from .pagination import USUAL, Cursor, Key, LimitOfSmall, page
+from .serialization import Problem, says, time_of
 from .trials import find_trial
-from .wire import Problem, says, time_of
 
 router = Router(tags=["Artifacts and models"])
 
@@ -126,7 +126,7 @@ def download_artifact(request: HttpRequest, public_id: str, artifact: int) -> Ht
     if one is None:
         raise Http404
     one.experiment = experiment
-    return given(lambda: download.of_artifact(one, download.Asked.by(request)))
+    return given(lambda: downloads.of_artifact(one, downloads.Asked.by(request)))
 
 
 def given(give: Callable[[], HttpResponse]) -> HttpResponse:
@@ -134,11 +134,11 @@ def given(give: Callable[[], HttpResponse]) -> HttpResponse:
     `Refused`."""
     try:
         return give()
-    except download.OutOfRange as beyond:
+    except downloads.OutOfRange as beyond:
         response = problem(416, str(beyond))
         response["Content-Range"] = beyond.content_range
         return response
-    except download.Busy as busy:
+    except downloads.Busy as busy:
         response = problem(503, str(busy))
-        response["Retry-After"] = str(download.RETRY_AFTER_S)
+        response["Retry-After"] = str(downloads.RETRY_AFTER_S)
         return response

@@ -9,8 +9,8 @@ from ninja.security.base import AuthBase
 
 from experiments.models import Forbidden, Token, User
 
-from . import rate
-from .problems import Unauthorized
+from . import rate_limit
+from .error_response import Unauthorized
 
 HOW = "Send a token: Authorization: Bearer td_… (make one on your account page, or with manage.py token)."
 
@@ -34,7 +34,7 @@ class Bearer(AuthBase):
             raise Unauthorized("This token is wrong: there is none like it. " + HOW)
         if said := token.why_not(now):
             raise Unauthorized(said)
-        rate.count(f"token:{token.pk}")
+        rate_limit.count(f"token:{token.pk}")
         token.note_use(now)
         request.user = token.bearer()
         return request.user
@@ -55,7 +55,7 @@ class Session(AuthBase):
         check.process_request(request)
         if check.process_view(request, lambda: None, (), {}):
             raise Forbidden("With a session, what acts needs the header X-CSRFToken. Or use a token.")
-        rate.count(f"user:{request.user.pk}")
+        rate_limit.count(f"user:{request.user.pk}")
         return request.user
 
 

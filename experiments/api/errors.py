@@ -10,11 +10,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from experiments.messages import DATABASE_FULL, database_away
 from experiments.models import Forbidden, Invalid, Overtaken, Refused
-from experiments.telling import DATABASE_FULL, database_away
 
 from .auth import HOW
-from .problems import BadRequest, TooMany, Unauthorized, problem
+from .error_response import BadRequest, TooMany, Unauthorized, problem
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from experiments.models import Event
 
 from . import schemas
 from .experiments import find
-from .paging import USUAL, Cursor, Key, Limit, page
-from .wire import says, time_of
+from .pagination import USUAL, Cursor, Key, Limit, page
+from .serialization import says, time_of
 
 router = Router(tags=["Experiments"])
 

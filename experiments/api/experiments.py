@@ -10,9 +10,8 @@ from django.utils import timezone
 from ninja import Query, Router
 from ninja.responses import Status
 
-from experiments import finding
-from experiments.access import may, require
-from experiments.foresee import Estimate, foresee
+from experiments import filters
+from experiments.messages import consequences
 from experiments.models import (
     Experiment,
     ExperimentState,
@@ -26,20 +25,21 @@ from experiments.models import (
     status,
 )
 from experiments.models.execution import faults_of_values
-from experiments.models.experiment import ExperimentQuerySet
+from experiments.models.experiment.model import ExperimentQuerySet
+from experiments.permissions import may, require
 from experiments.runner.reproduce import is_secret
-from experiments.telling import consequences
+from experiments.scheduler.impact import Estimate, foresee
 
 from . import schemas, workspaces
-from .paging import USUAL, Cursor, Key, Limit, page
-from .wire import says, time_of, url_of
+from .pagination import USUAL, Cursor, Key, Limit, page
+from .serialization import says, time_of, url_of
 
 router = Router(tags=["Experiments"])
 
 ONE = "/experiments/{slug:public_id}"
 IN_ROOM = "/workspaces/{slug:workspace}/experiments"
 HIDDEN = "••••"
-Sort = Literal[tuple(sign + name for name in finding.SORTS for sign in ("", "-"))]
+Sort = Literal[tuple(sign + name for name in filters.SORTS for sign in ("", "-"))]
 
 
 def find(request: HttpRequest, public_id: str) -> Experiment:
@@ -72,7 +72,7 @@ def index(
     project: str = Query("", max_length=100),
     tag: str = Query("", max_length=50),
     needs_attention: bool = False,
-    sort: Sort = finding.NEWEST,
+    sort: Sort = filters.NEWEST,
     cursor: Cursor = None,
     limit: Limit = USUAL,
 ) -> dict:
@@ -82,11 +82,11 @@ def index(
     plain = {"q": q, "creator": creator, "project": project, "tag": tag}
     told = {name: text.replace("\0", "").strip() for name, text in plain.items()}
     mine = Experiment.objects.visible_to(request.user).filter(workspace=room)
-    rows = finding.among(mine, **told, needs_attention=needs_attention)
+    rows = filters.among(mine, **told, needs_attention=needs_attention)
     if status:
         rows = rows.filter(state=status)
     name = sort.removeprefix("-")
-    key = Key(finding.key_of(name), falls=sort.startswith("-"), may_lack=name in finding.MAY_LACK)
+    key = Key(filters.key_of(name), falls=sort.startswith("-"), may_lack=name in filters.MAY_LACK)
     return page(
         related(rows).select_related("revision").defer("revision__document", "trace"),
         key,

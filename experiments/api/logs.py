@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field
 from experiments.models import LogPiece, Trial
 from experiments.models.log import PIECE_BYTES
 
+from .serialization import says
 from .trials import find_trial
-from .wire import says
 
 router = Router(tags=["Trials"], by_alias=True)
 

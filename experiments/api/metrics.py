@@ -13,9 +13,9 @@ from experiments.models import Point
 
 from . import schemas
 from .experiments import find
-from .paging import MOST_SMALL, Cursor, Key, LimitOfSmall, page
+from .pagination import MOST_SMALL, Cursor, Key, LimitOfSmall, page
+from .serialization import says
 from .trials import find_trial
-from .wire import says
 
 router = Router(tags=["Trials"])
 

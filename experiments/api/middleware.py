@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from .problems import problem
+from .error_response import problem
 
 NNI = re.compile(r"/api/v1/experiments/[^/]+/nni/")
 

@@ -15,7 +15,6 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
 
-from experiments.access import require
 from experiments.models import (
     Experiment,
     ExperimentState,
@@ -29,10 +28,11 @@ from experiments.models import (
     TrialState,
     status,
 )
+from experiments.permissions import require
 
 from . import nni_shapes as shapes
-from .problems import BadRequest
-from .wire import url_of
+from .error_response import BadRequest
+from .serialization import url_of
 
 router = Router(tags=["NNI"])
 ROOT = "/experiments/{slug:public_id}/nni"

@@ -8,12 +8,12 @@ from django.http import Http404, HttpRequest
 from ninja import Router
 from ninja.responses import Status
 
-from experiments.access import require
 from experiments.models import Project, Workspace
+from experiments.permissions import require
 
 from . import schemas, workspaces
-from .paging import USUAL, Cursor, Key, Limit, page
-from .wire import says
+from .pagination import USUAL, Cursor, Key, Limit, page
+from .serialization import says
 
 router = Router(tags=["Workspaces"])
 

@@ -10,12 +10,12 @@ from django.http import Http404, HttpRequest
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from experiments.access import require_administrator
 from experiments.models import Experiment, ExperimentState, Queue, Worker
+from experiments.permissions import require_administrator
 
 from . import schemas
-from .paging import USUAL, Cursor, Key, Limit, page
-from .wire import says
+from .pagination import USUAL, Cursor, Key, Limit, page
+from .serialization import says
 
 router = Router(tags=["Queues and workers"])
 

@@ -10,13 +10,13 @@ from django.http import Http404, HttpRequest
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from experiments.access import require
 from experiments.models import Experiment, Revision, Settings, User
+from experiments.permissions import require
 
 from . import schemas
 from .experiments import find, settings_for
-from .paging import USUAL, Cursor, Key, Limit, page
-from .wire import Told, says, time_of
+from .pagination import USUAL, Cursor, Key, Limit, page
+from .serialization import Told, says, time_of
 
 router = Router(tags=["Experiments"], by_alias=True)
 

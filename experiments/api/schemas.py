@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from experiments.models import Role
 from experiments.models.status import EXPERIMENT_STATES
 
-from .wire import Told
+from .serialization import Told
 
 RoleWord = Literal[tuple(Role.values)]
 StateWord = Literal[tuple(EXPERIMENT_STATES)]

@@ -11,14 +11,14 @@ from ninja import Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field
 
-from experiments.access import require
 from experiments.models import Experiment, Trial
-from experiments.models.trial import MOST_REPLICAS
+from experiments.models.trial.model import MOST_REPLICAS
+from experiments.permissions import require
 
 from . import schemas
 from .experiments import find
-from .paging import USUAL, Cursor, Key, LimitOfSmall, page
-from .wire import Told, says, time_of, url_of
+from .pagination import USUAL, Cursor, Key, LimitOfSmall, page
+from .serialization import Told, says, time_of, url_of
 
 router = Router(tags=["Trials"])
 

@@ -11,12 +11,12 @@ from django.utils import timezone
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from experiments.access import require_administrator
 from experiments.models import Trial, Worker, status
+from experiments.permissions import require_administrator
 
 from . import schemas
-from .paging import USUAL, Cursor, Key, Limit, page
-from .wire import says, time_of
+from .pagination import USUAL, Cursor, Key, Limit, page
+from .serialization import says, time_of
 
 router = Router(tags=["Queues and workers"])
 

@@ -6,12 +6,12 @@ from django.http import Http404, HttpRequest
 from ninja import Router
 
 from experiments import __version__
-from experiments.access import role_in
 from experiments.models import Member, Role, User, Workspace
+from experiments.permissions import role_in
 
 from . import schemas
-from .paging import USUAL, Cursor, Key, Limit, page
-from .wire import says, time_of
+from .pagination import USUAL, Cursor, Key, Limit, page
+from .serialization import says, time_of
 
 router = Router(tags=["Workspaces"])
 

@@ -5,8 +5,8 @@ import django.contrib.auth.validators
 import django.db.models.deletion
 import django.db.models.manager
 import django.utils.timezone
-import experiments.models.exact
-import experiments.models.experiment
+import experiments.models.fields
+import experiments.models.experiment.model
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -105,12 +105,12 @@ class Migration(migrations.Migration):
             name='Experiment',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.CharField(default=experiments.models.experiment.new_public_id, editable=False, max_length=8, unique=True)),
+                ('public_id', models.CharField(default=experiments.models.experiment.model.new_public_id, editable=False, max_length=8, unique=True)),
                 ('name', models.CharField(max_length=200)),
                 ('folded_name', models.CharField(editable=False, max_length=600)),
                 ('description', models.TextField(blank=True)),
                 ('tags', models.JSONField(default=list)),
-                ('properties', experiments.models.exact.ExactJSONField(default=dict)),
+                ('properties', experiments.models.fields.ExactJSONField(default=dict)),
                 ('visibility', models.CharField(choices=[('workspace', 'Everybody in the workspace'), ('private', "Its creator and the workspace's owners")], default='workspace', max_length=9)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
                 ('last_ordinal', models.IntegerField(default=0)),
                 ('best_value', models.FloatField(null=True)),
                 ('best_number', models.IntegerField(null=True)),
-                ('trace', experiments.models.exact.ExactJSONField(default=list)),
+                ('trace', experiments.models.fields.ExactJSONField(default=list)),
                 ('wake', models.BigIntegerField(default=0)),
                 ('version', models.BigIntegerField(default=0)),
                 ('creator', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='experiments', to=settings.AUTH_USER_MODEL)),
@@ -174,7 +174,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('number', models.PositiveIntegerField()),
-                ('document', experiments.models.exact.ExactJSONField()),
+                ('document', experiments.models.fields.ExactJSONField()),
                 ('at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('note', models.CharField(blank=True, max_length=200)),
                 ('by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
@@ -204,9 +204,9 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('ordinal', models.IntegerField()),
-                ('params', experiments.models.exact.ExactJSONField()),
-                ('raw', experiments.models.exact.ExactJSONField()),
-                ('attrs', experiments.models.exact.ExactJSONField(default=dict)),
+                ('params', experiments.models.fields.ExactJSONField()),
+                ('raw', experiments.models.fields.ExactJSONField()),
+                ('attrs', experiments.models.fields.ExactJSONField(default=dict)),
                 ('experiment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='suggestions', to='experiments.experiment')),
                 ('revision', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='experiments.revision')),
             ],
@@ -224,9 +224,9 @@ class Migration(migrations.Migration):
                 ('attempt', models.IntegerField(default=1)),
                 ('retries', models.IntegerField(default=0)),
                 ('keeps_revision', models.BooleanField(default=False)),
-                ('params', experiments.models.exact.ExactJSONField()),
-                ('raw', experiments.models.exact.ExactJSONField(null=True)),
-                ('sampler_attrs', experiments.models.exact.ExactJSONField(default=dict)),
+                ('params', experiments.models.fields.ExactJSONField()),
+                ('raw', experiments.models.fields.ExactJSONField(null=True)),
+                ('sampler_attrs', experiments.models.fields.ExactJSONField(default=dict)),
                 ('values_digest', models.CharField(max_length=40)),
                 ('state', models.CharField(default='waiting', max_length=13)),
                 ('failure', models.CharField(blank=True, choices=[('exit_code', 'Exit code'), ('signal', 'Ended by a signal'), ('timeout', 'Time limit'), ('out_of_memory', 'Out of memory'), ('no_metric', 'No metric'), ('bad_metric', 'Metric is not a number'), ('worker_lost', 'Worker lost'), ('setup', 'Setup')], max_length=13)),
@@ -304,7 +304,7 @@ class Migration(migrations.Migration):
                 ('before', models.CharField(blank=True, max_length=16)),
                 ('after', models.CharField(blank=True, max_length=16)),
                 ('why', models.TextField(blank=True)),
-                ('details', experiments.models.exact.ExactJSONField(default=dict)),
+                ('details', experiments.models.fields.ExactJSONField(default=dict)),
                 ('by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='events', to=settings.AUTH_USER_MODEL)),
                 ('experiment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='experiments.experiment')),
                 ('trial', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='experiments.trial')),

@@ -2,8 +2,8 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import experiments.models.exact
-import experiments.models.experiment
+import experiments.models.fields
+import experiments.models.experiment.model
 from django.conf import settings
 from django.db import migrations, models
 
@@ -51,13 +51,13 @@ class Migration(migrations.Migration):
             name='Model',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.CharField(default=experiments.models.experiment.new_public_id, editable=False, max_length=8, unique=True)),
+                ('public_id', models.CharField(default=experiments.models.experiment.model.new_public_id, editable=False, max_length=8, unique=True)),
                 ('name', models.CharField(max_length=200)),
                 ('folded_name', models.CharField(editable=False, max_length=600)),
                 ('description', models.TextField(blank=True)),
                 ('framework', models.CharField(blank=True, max_length=64)),
                 ('network', models.TextField(blank=True)),
-                ('labels', experiments.models.exact.ExactJSONField(default=dict)),
+                ('labels', experiments.models.fields.ExactJSONField(default=dict)),
                 ('address', models.CharField(blank=True, max_length=1500)),
                 ('is_published', models.BooleanField(default=False)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),

@@ -2,8 +2,8 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import experiments.models.exact
-import experiments.models.experiment
+import experiments.models.fields
+import experiments.models.experiment.model
 from django.conf import settings
 from django.db import migrations, models
 
@@ -19,9 +19,9 @@ class Migration(migrations.Migration):
             name='WarmResults',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.CharField(default=experiments.models.experiment.new_public_id, editable=False, max_length=8, unique=True)),
+                ('public_id', models.CharField(default=experiments.models.experiment.model.new_public_id, editable=False, max_length=8, unique=True)),
                 ('name', models.CharField(max_length=200)),
-                ('rows', experiments.models.exact.ExactJSONField()),
+                ('rows', experiments.models.fields.ExactJSONField()),
                 ('count', models.PositiveIntegerField()),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('creator', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='warm_results', to=settings.AUTH_USER_MODEL)),

@@ -1,25 +1,28 @@
 """Floor 2: rows, their verbs and their rules."""
 
-from .answer import Answer
+from experiments.models.experiment.model import Experiment
+from experiments.models.trial.model import Source, Suggestion, Trial, TrialParameter
+from experiments.models.trial.outcome import Failure, Outcome
+
 from .artifact import Artifact, Keeping
 from .event import ComputeEvent, Event
-from .experiment import Experiment
+from .idempotency import Answer
 from .lease import Lease
 from .log import LogPiece
 from .metric import Point
-from .needs import Amount, Free
-from .people import Member, Role, SignInLink, User, Workspace
 from .project import Project
 from .queue import Queue
-from .registry import Model
+from .registered_model import Model
+from .resources import Amount, Free
 from .revision import Revision
 from .settings import Invalid, Settings
 from .status import ExperimentState, Forbidden, Overtaken, Refused, SwitchedOff, TrialState
 from .token import Token
-from .trial import Failure, Outcome, Source, Suggestion, Trial, TrialParameter
-from .usage import Usage
-from .warm_results import WarmResults
+from .uploaded_results import WarmResults
+from .user import SignInLink, User
+from .utilization import Usage
 from .worker import Worker
+from .workspace import Member, Role, Workspace
 
 __all__ = [
     "Amount",

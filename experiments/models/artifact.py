@@ -8,8 +8,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from .experiment import Experiment
-from .trial import Trial
+from experiments.models.experiment.model import Experiment
+from experiments.models.trial.model import Trial
+
 from .worker import Worker
 
 MOST_ARTIFACTS = 1000  # of one trial

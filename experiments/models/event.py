@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils import timezone
 
-from .exact import ExactJSONField
-from .people import User
+from .fields import ExactJSONField
+from .user import User
 
 if TYPE_CHECKING:
-    from .experiment import Experiment
+    from experiments.models.experiment.model import Experiment
+    from experiments.models.trial.model import Trial
+
     from .queue import Queue
-    from .trial import Trial
     from .worker import Worker
 
 

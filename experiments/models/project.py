@@ -7,9 +7,9 @@ from django.utils import timezone
 
 from experiments.runner import destination as destinations
 
-from .people import Workspace
 from .settings import Invalid
 from .status import Refused
+from .workspace import Workspace
 
 DEFAULT = "Default"
 MAX_DESCRIPTION = 10_000

@@ -12,14 +12,15 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
 
-from experiments import nudge
+from experiments import dispatch
 
 from . import status
 from .event import ComputeEvent
-from .people import User, Workspace
 from .settings import Invalid
 from .status import ExperimentState, Refused
+from .user import User
 from .worker import Worker
+from .workspace import Workspace
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 RESERVED = ("new",)  # an address
@@ -212,7 +213,7 @@ class Queue(models.Model):
                 return False
             self.is_paused = wanted
             ComputeEvent.note(verb, queue=self, by=by)
-            nudge.queue(self.line)
+            dispatch.queue(self.line)
         return True
 
     def grant(self, *, by: User, is_open: bool, workspaces: Collection[Workspace] = ()) -> bool:
@@ -248,7 +249,7 @@ class Queue(models.Model):
                 return False
             Queue.objects.filter(pk=self.pk).update(**wanted)
             ComputeEvent.note("share", queue=self, by=by, before=before, after=after)
-            nudge.queue(self.line)
+            dispatch.queue(self.line)
         return True
 
     def delete_for_good(self, *, by: User) -> int:

@@ -8,10 +8,10 @@ from functools import cached_property
 from django.db import models, transaction
 from django.utils import timezone
 
-from .exact import ExactJSONField
-from .people import User
+from .fields import ExactJSONField
 from .settings import LOCKED, Settings
 from .status import ExperimentState
+from .user import User
 
 # Which settings a finding depends on.
 _CODE = ("repository", "reference_kind", "reference")

@@ -11,14 +11,15 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from experiments.runner import command as commands
-from experiments.runner import pattern as patterns
-from experiments.search import early, engine
-from experiments.search.constrained import constrained
-from experiments.search.points import narrowed
+from experiments.runner import metric_pattern as patterns
+from experiments.search import early_stopping as early_stopping_rules
+from experiments.search import engine
+from experiments.search.constrained_space import constrained
 from experiments.search.space import Space, SpaceError, parse
+from experiments.search.starting_points import narrowed
 
 from .execution import LITERAL, Execution, ExecutionChecks
-from .given import Given, GivenChecks
+from .search_inputs import Given, GivenChecks
 
 DAY_S = 86_400
 MAX_TRIALS = 1_000_000
@@ -158,7 +159,7 @@ class Checker(GivenChecks, ExecutionChecks):
             "stop_grace_s": self.number("stop_grace_s", default=10, low=0, high=3600),
             "retries": self.whole("retries", default=2, low=0, high=100),
             "breaker": self.whole("breaker", default=10, low=0, high=MAX_TRIALS),
-            "early_stopping": early.canonical(
+            "early_stopping": early_stopping_rules.canonical(
                 self.text("early_stopping", default="none", limit=64, line=True)
             ),
             "early_stopping_arguments": self.mapping("early_stopping_arguments"),
@@ -171,7 +172,9 @@ class Checker(GivenChecks, ExecutionChecks):
             searched, rule = narrowed(space, values["fixed"]), values["early_stopping"]
             for fault in engine.check_algorithm(called, given, searched, early_stopping=rule):
                 self.fault(_field_of(fault.path, "algorithm"), fault.sentence)
-        for fault in early.check_early_stopping(values["early_stopping"], values["early_stopping_arguments"]):
+        for fault in early_stopping_rules.check_early_stopping(
+            values["early_stopping"], values["early_stopping_arguments"]
+        ):
             self.fault(_field_of(fault.path, "early_stopping"), fault.sentence)
         if values["source"] == "stdout" and "pattern" not in self.errors:
             said = patterns.check(values["pattern"]) if values["pattern"] else "Give a regular expression."

@@ -11,7 +11,8 @@ from django.db import OperationalError, models
 from django.db.models import Q
 from django.utils import timezone
 
-from .people import Role, User, Workspace
+from .user import User
+from .workspace import Role, Workspace
 
 PREFIX = "td_"
 SHOWN = 9  # letters of the secret that lists show, so that people know which one it is

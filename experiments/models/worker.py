@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from . import status
 from .event import ComputeEvent, Event
-from .needs import Amount
-from .people import User
+from .resources import Amount
 from .status import Refused
+from .user import User
 
 
 class WorkerQuerySet(models.QuerySet["Worker"]):

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from experiments.runner.folder import Escapes, inside
 from experiments.runner.source import PROTOCOLS, check_reference, check_repository
-from experiments.runner.tool import ToolFailed, locked, one_line, run
+from experiments.runner.tool_process import ToolFailed, locked, one_line, run
 
 _SAFE = (
     "-c", "core.hooksPath=/dev/null",

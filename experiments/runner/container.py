@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.runner.keeper import INSTALLATION_MARK, LAUNCH_MARK
-from experiments.runner.tool import ToolFailed, one_line, run
+from experiments.runner.tool_process import ToolFailed, one_line, run
 
 ENGINES = ("docker", "podman")
 REMOVE_S = 60.0

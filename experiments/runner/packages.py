@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from urllib.parse import unquote
 
-from experiments.runner.tool import ToolFailed, locked, one_line, run
+from experiments.runner.tool_process import ToolFailed, locked, one_line, run
 
 GIB = 1 << 30
 DEFAULT_LIMIT = 20 * GIB

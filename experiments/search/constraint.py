@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from .calculate import CALCULATE, COMPARE, LARGEST, OPEN, Nonsense, number_of, power, truth_of
-from .checks import nearest
+from .constraint_functions import CALCULATE, COMPARE, LARGEST, OPEN, Nonsense, number_of, power, truth_of
+from .validation import nearest
 
 MAX_LENGTH = 500
 MAX_DEPTH = 30

@@ -12,10 +12,10 @@ from copy import deepcopy
 from functools import cached_property
 from random import Random
 
-from .checks import Fault
-from .kinds import MAX_PARAMETERS, read_parameters
-from .nested import Group, Nested, Parameter
+from .nested_choice import Group, Nested, Parameter
+from .parameter_types import MAX_PARAMETERS, read_parameters
 from .parameters import identity
+from .validation import Fault
 
 MAX_LEAVES = 1000  # parameters of all objects of nested choices together
 MAX_COLUMN = 200  # characters of layer/block/kernel_size, as tables call it

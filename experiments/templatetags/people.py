@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import template
 from django.template import Context
 
-from experiments.access import may
+from experiments.permissions import may
 
 register = template.Library()
 

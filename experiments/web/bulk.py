@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
-from experiments.access import missing, require
+from experiments.messages import plural
 from experiments.models import (
     Experiment,
     ExperimentState,
@@ -25,12 +25,12 @@ from experiments.models import (
     Workspace,
     status,
 )
-from experiments.templatetags.deck import plural
+from experiments.permissions import missing, require
+from experiments.web.experiment.actions import VERBS, trials_of
+from experiments.web.experiment.page import back_from, find, refused, url_of
+from experiments.web.workspace.index import find as find_room
 
-from . import failures, reruns
-from .details import back_from, find, refused, url_of
-from .questions import VERBS, trials_of
-from .workspaces import find as find_room
+from .trial import failures, reruns
 
 MOST = 500  # rows at a time
 MOST_TOLD = 8  # reasons in one message

@@ -19,11 +19,12 @@ from django.views.decorators.http import require_safe
 
 from experiments.models import Experiment, Trial, status
 from experiments.runner.command import text_of
-from experiments.search.nested import flat
+from experiments.search.nested_choice import flat
+from experiments.web.experiment.page import find as find_experiment
+from experiments.web.workspace.index import find as find_room
 
-from . import columns, listing, trials
-from .details import find as find_experiment
-from .workspaces import find as find_room
+from .experiment import index_table
+from .trial import columns, table
 
 AT_ONCE = 500  # rows read, and told, at a time
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would calculate
@@ -37,7 +38,7 @@ def experiments(request: HttpRequest, workspace: str, kind: str) -> StreamingHtt
     """TD-X6: the list of experiments as it is filtered and sorted."""
     room = find_room(request, workspace)
     room.require_automl()
-    asked = listing.Asked.of(request.GET)
+    asked = index_table.Asked.of(request.GET)
     mine = Experiment.objects.visible_to(request.user).filter(workspace=room)
     rows = asked.ordered(asked.matching(mine)).select_related("project", "creator", "queue", "parent")
     now = timezone.now()
@@ -50,7 +51,7 @@ def of_trials(request: HttpRequest, workspace: str, public_id: str, kind: str) -
     """TD-X6: the Trials tab as it is filtered and sorted."""
     experiment = find_experiment(request, workspace, public_id)
     metrics = columns.metrics_asked(request.GET)
-    rows = columns.with_metrics(trials.asked(request.GET, experiment).trials, metrics)
+    rows = columns.with_metrics(table.asked(request.GET, experiment).trials, metrics)
     rows = rows.select_related("worker", "rerun_of", "revision")
     rows = rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
     name = f"{public_id}-trials"

@@ -13,9 +13,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from experiments import finding
+from experiments import filters
 from experiments.models import Experiment, Model, Project, Trial, User, Workspace
-from experiments.models.experiment import fold
+from experiments.models.experiment.model import fold
 
 MOST = 10  # of each kind
 LONGEST = 200
@@ -62,9 +62,9 @@ def find(q: str, user: User) -> Found:
     is_it = Case(When(Q(public_id=text), then=0), default=1, output_field=IntegerField())
     found.take(
         "experiments",
-        finding.among(seen, q=q)
+        filters.among(seen, q=q)
         .defer("description", "properties", "trace")
-        .order_by(is_it, *finding.lately())[: MOST + 1],
+        .order_by(is_it, *filters.lately())[: MOST + 1],
     )
     if match := TRIAL_ID.fullmatch(text):
         of = seen.filter(public_id=match[1])

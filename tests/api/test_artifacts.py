@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from experiments import download
+from experiments import downloads
 from experiments.models import Artifact, Experiment, Keeping, Model, Workspace
 from tests.api.caller import api  # noqa: F401  the fixture
+from tests.web.experiment.test_artifacts import given_up
 from tests.web.files import leave
-from tests.web.test_artifacts import given_up
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_file_is_downloaded_or_said_where_it_lies(api, left, carol):  # noqa: 
     caller, here = api(carol), Artifact.objects.get(trial__number=1, name="b.pt")
     far = leave(left.trials.get(number=1), "far.bin", None)
     path = f"/experiments/{left.public_id}/artifacts"
-    under_way = [caller.get(f"{path}/{here.pk}/download") for _ in range(download.AT_ONCE)]
+    under_way = [caller.get(f"{path}/{here.pk}/download") for _ in range(downloads.AT_ONCE)]
     busy = caller.get(f"{path}/{here.pk}/download")
     assert busy.status_code == 503 and busy["Retry-After"] == "10" and busy.json()["error"] == "unavailable"
     given_up(under_way.pop())

@@ -6,7 +6,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from experiments.models import Experiment, Outcome, Project, Queue, Settings, Workspace, secret
-from tests.cast import SPACE, end_all
+from tests.people import SPACE, end_all
 
 SETTINGS = {"command": "python train.py --lr ${lr}", "space_document": SPACE, "metric": "accuracy"}
 ROOM = "/workspaces/lab/experiments"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from experiments.api import logs
 from experiments.models import LogPiece, Trial
 from experiments.models.log import HEAD_BYTES, PIECE_BYTES
-from tests.web.test_trial import printed
+from tests.web.trial.test_page import printed
 
 pytestmark = pytest.mark.once
 

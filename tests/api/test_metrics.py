@@ -7,8 +7,8 @@ import pytest
 from experiments.models import Event, Experiment, Point
 from tests.api.test_base import error_of
 from tests.api.test_trials import path_of, walk
-from tests.cast import told
-from tests.web.test_trials import many
+from tests.people import told
+from tests.web.trial.test_table import many
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from experiments.models import Experiment, Failure, LogPiece, Outcome, Point, Trial, User
 from tests.api.caller import Caller
-from tests.cast import SPACE, end_all, look_at
+from tests.people import SPACE, end_all, look_at
 
 pytestmark = pytest.mark.django_db
 

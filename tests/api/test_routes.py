@@ -15,7 +15,7 @@ from django.http import HttpResponse
 
 from experiments.models import Artifact, Experiment, Model, Project, Token, WarmResults, Workspace
 from tests.api.caller import ROOT, Caller
-from tests.cast import told
+from tests.people import told
 from tests.web.files import leave
 
 SETTINGS = told().document()
@@ -134,7 +134,7 @@ def elsewhere(dave) -> Workspace:
 
 def operations() -> set[str]:
     """`GET /me` and all the others."""
-    from experiments.api.door import api
+    from experiments.api.api import api
 
     paths = api.get_openapi_schema()["paths"]
     return {f"{verb.upper()} {path.removeprefix(ROOT)}" for path, verbs in paths.items() for verb in verbs}

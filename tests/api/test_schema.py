@@ -27,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from experiments.models import Artifact, Failure, Keeping, LogPiece, Model, Outcome, Point, Role, Token, User
-from tests.cast import look_at, told
+from tests.people import look_at, told
 from tests.web.files import leave
 
 CHECKS = [
@@ -82,7 +82,7 @@ def app() -> Iterator[WSGIHandler]:
 
 def operations(app: WSGIHandler) -> Iterator[APIOperation]:
     """Every address with every method, on the application itself."""
-    from experiments.api.door import api
+    from experiments.api.api import api
 
     schema = schemathesis.openapi.from_dict(api.get_openapi_schema())
     schema.app = app

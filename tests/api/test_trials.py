@@ -6,9 +6,9 @@ import pytest
 
 from experiments.models import Event, Experiment, Failure, Outcome, Trial
 from tests.api.test_base import error_of
-from tests.cast import end_all
 from tests.models.test_matrix import MATRIX, STATES
-from tests.web.test_trials import many
+from tests.people import end_all
+from tests.web.trial.test_table import many
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from experiments.models import Experiment, Failure, Outcome
 from tests.browser.conftest import PHONE, is_wider_than_its_window
-from tests.web.test_trials import many
+from tests.web.trial.test_table import many
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from experiments.models import Experiment, Outcome, Queue, Trial, User
 from tests.support.waiting import eventually
-from tests.web.test_trials import many
+from tests.web.trial.test_table import many
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from experiments.models import Experiment, Outcome, Trial
 from tests.browser.conftest import PHONE, is_wider_than_its_window
-from tests.cast import look_at, told
+from tests.people import look_at, told
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from experiments.models import Failure, Outcome
-from tests.cast import end_all
+from tests.people import end_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from experiments.models import Experiment, Queue, Worker
 from tests.browser.conftest import PHONE, is_wider_than_its_window
-from tests.cast import end_all
+from tests.people import end_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

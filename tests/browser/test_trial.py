@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from experiments.models import Failure, LogPiece, Outcome, Point, Trial
 from tests.browser.test_details import visit  # noqa: F401
-from tests.cast import end_all
+from tests.people import end_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

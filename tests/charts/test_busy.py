@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.charts.busy import Bar, busy, share
+from experiments.charts.utilization import Bar, busy, share
 from tests.charts.reading import having_class, read_chart, texts
 
 END = datetime(2026, 11, 21, 13, 48, tzinfo=UTC)

@@ -11,7 +11,7 @@ import redis
 from kombu import Connection
 
 from experiments import broker
-from tests.house.repository import ROOT
+from tests.repository_rules.repository import ROOT
 from tests.support.valkey import Valkey
 from tests.support.waiting import eventually
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from experiments.launch import LocalWorker
 from experiments.models import Artifact, Keeping, Model
+from experiments.worker.worker import LocalWorker
 from tests.life.test_setup import log_of
 from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
 from tests.runner.test_destination import s3  # noqa: F401  the fixture

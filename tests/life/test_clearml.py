@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.conduct import conduct
-from experiments.launch import LocalWorker
 from experiments.models import Artifact, Experiment, LogPiece, User
 from experiments.runner.dialects import clearml
 from experiments.runner.dialects.told import Told
 from experiments.runner.folder import TrialFolder
-from experiments.web.reproduce import script_of
+from experiments.scheduler.conductor import conduct
+from experiments.web.trial.reproduce import script_of
+from experiments.worker.worker import LocalWorker
 from tests.life.test_nni import to_the_end, working
 from tests.life.test_without_celery import local  # noqa: F401  the fixture
 from tests.support.foreign import python_with

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from experiments.conduct import conduct
-from experiments.launch import LocalWorker
 from experiments.models import LogPiece, Queue, Worker
+from experiments.scheduler.conductor import conduct
+from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import live
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]

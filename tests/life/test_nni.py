@@ -14,9 +14,9 @@ from threading import Event
 import pytest
 from django.db import connection
 
-from experiments.conduct import conduct
-from experiments.launch import LocalWorker
 from experiments.models import Experiment, LogPiece, User
+from experiments.scheduler.conductor import conduct
+from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import local  # noqa: F401  the fixture
 from tests.support.crew import Crew
 from tests.support.foreign import python_with

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.conduct import conduct
-from experiments.launch import LocalWorker
 from experiments.models import Experiment, Token, User
+from experiments.scheduler.conductor import conduct
+from experiments.worker.worker import LocalWorker
 from tests.life.test_nni import nni_python, working  # noqa: F401  the fixture
 from tests.life.test_without_celery import local  # noqa: F401  the fixture
 from tests.support.waiting import eventually

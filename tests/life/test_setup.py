@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from experiments.conduct import conduct
-from experiments.launch import LocalWorker, Taken
 from experiments.management.commands.worker import cores_of, devices, memory_of
 from experiments.models import LogPiece, Outcome, Queue, Trial, Worker, secret
 from experiments.runner.container import Engine
-from experiments.setup import Shelf
+from experiments.scheduler.conductor import conduct
+from experiments.worker.environment import Shelf
+from experiments.worker.worker import LocalWorker, Taken
 from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
 from tests.runner.test_checkout import DIFF, commit, git, repository  # noqa: F401  the fixture
 from tests.runner.test_packages import shelf  # noqa: F401  the fixture

@@ -12,9 +12,9 @@ from threading import Thread
 import pytest
 from django.db import connection
 
-from experiments.conduct import conduct
-from experiments.launch import LocalWorker
 from experiments.models import Experiment, LogPiece, Outcome, Queue, User
+from experiments.scheduler.conductor import conduct
+from experiments.worker.worker import LocalWorker
 from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.django_db(transaction=True)

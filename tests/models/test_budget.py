@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Experiment, Failure, Invalid, Outcome, Refused, Trial, User, Worker
-from tests.cast import end_all, look_at, told
+from tests.people import end_all, look_at, told
 
 FAILED = Outcome(failure=Failure.EXIT_CODE, detail="ValueError: no", exit_code=1)
 

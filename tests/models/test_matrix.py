@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Event, Experiment, Failure, Outcome, Queue, Refused, Trial, User, status
-from tests.cast import SPACE, end_all, look_at, told, undone
+from tests.people import SPACE, end_all, look_at, told, undone
 
 DRAFT, PENDING, RUNNING, PAUSED, STOPPING, STOPPED, COMPLETED, FAILED, PUBLISHED = STATES = (
     "draft",

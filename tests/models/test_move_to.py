@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Event, Experiment, Queue, Refused, Trial, User, Worker, Workspace
-from tests.cast import end_all
+from tests.people import end_all
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from django.db import connection, transaction
 
 from experiments.models import Experiment, Invalid, Model, Project, Refused, User, Workspace
-from tests.cast import told
-from tests.conduct.test_conduct import Thread
+from tests.people import told
+from tests.scheduler.test_conductor import Thread
 from tests.support.valkey import Valkey
 from tests.support.waiting import eventually
 

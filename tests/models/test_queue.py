@@ -20,7 +20,7 @@ from experiments.models import (
     Worker,
     Workspace,
 )
-from tests.cast import end_all, look_at, told
+from tests.people import end_all, look_at, told
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 
 from experiments.models import Experiment, Queue, Refused, Trial, User, Worker
-from tests.cast import look_at
-from tests.conduct.test_conduct import Thread
+from tests.people import look_at
+from tests.scheduler.test_conductor import Thread
 from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.django_db(transaction=True)

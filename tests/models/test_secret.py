@@ -6,7 +6,7 @@ import pytest
 from django.contrib.admin.sites import site
 
 from experiments.models import Event, Invalid, Revision, secret
-from tests.cast import told
+from tests.people import told
 
 TEXT = "hush-4711 ü"
 

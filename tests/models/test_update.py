@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Experiment, Invalid, Outcome, Trial, User, Worker
-from tests.cast import SPACE, end_all, look_at, told
+from tests.people import SPACE, end_all, look_at, told
 
 
 def changed(experiment: Experiment, by: User, **changes: object) -> Experiment:

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from experiments.runner.checkout import SourceError, Sources
-from experiments.runner.tool import Cancelled
+from experiments.runner.tool_process import Cancelled
 
 pytestmark = pytest.mark.once
 

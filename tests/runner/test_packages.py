@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from experiments.runner.packages import Environments, PackagesError, activated, installed
-from experiments.runner.tool import Cancelled
+from experiments.runner.tool_process import Cancelled
 
 pytestmark = pytest.mark.once
 

@@ -5,19 +5,19 @@ from statistics import median
 
 import pytest
 
-from experiments.search.checks import filled
 from experiments.search.engine import (
     ALGORITHMS,
     Past,
     Problem,
     canonical,
     check_algorithm,
-    choose,
     forget,
     propose,
+    selection,
 )
 from experiments.search.engine.problem import inherited
 from experiments.search.space import parse
+from experiments.search.validation import filled
 
 from .test_engine import BOWL, NAMES, bowl, choice, nested, past_of, problem, random_past, run, uniform
 
@@ -263,10 +263,10 @@ def test_what_an_algorithm_cannot_search_is_refused_with_a_way_out():
 
 def test_gp_says_what_it_needs(monkeypatch):
     """NNI-S2: PyTorch is not among what the console installs."""
-    monkeypatch.setattr(choose, "find_spec", lambda name: None)
+    monkeypatch.setattr(selection, "find_spec", lambda name: None)
     (fault,) = check_algorithm("GP", {}, parse(BOWL))
     assert "PyTorch" in fault.sentence and "Install torch" in fault.sentence
-    monkeypatch.setattr(choose, "find_spec", lambda name: name)
+    monkeypatch.setattr(selection, "find_spec", lambda name: name)
     assert check_algorithm("GP", {}, parse(BOWL)) == []
 
 

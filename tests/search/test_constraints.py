@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.search import constrained as module
-from experiments.search.constrained import check_constraints, completed, constrained
+from experiments.search import constrained_space as module
+from experiments.search.constrained_space import check_constraints, completed, constrained
 from experiments.search.constraint import ConstraintError, read
 from experiments.search.engine import ALGORITHMS, Exhausted, Past, Problem, forget, propose
-from experiments.search.points import propose as propose_points
 from experiments.search.space import parse
+from experiments.search.starting_points import propose as propose_points
 
 pytestmark = pytest.mark.once
 

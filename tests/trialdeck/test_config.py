@@ -12,7 +12,7 @@ import pytest
 
 import trialdeck
 from experiments.models import Settings
-from tests.cast import told
+from tests.people import told
 from trialdeck import AlgorithmConfig, Error, ExperimentConfig, Invalid, LocalConfig
 
 SPACE = {"lr": {"_type": "loguniform", "_value": [0.0001, 0.1]}}

@@ -60,7 +60,7 @@ def test_what_is_not_there_is_an_attribute_error():
 
 @pytest.mark.parametrize("python", [sys.executable, *map(str, OLD)])
 def test_it_runs_on_this_python_and_on_3_8(python, tmp_path):
-    """On 3.8 where there is one; its syntax and its names are checked anyway, by tests/house/test_floors.py."""
+    """On 3.8 where there is one; its syntax and its names are checked anyway: tests/repository_rules/test_layers.py."""
     env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "TRIALDECK_HOME": str(tmp_path)}
     done = subprocess.run([python, "-c", TOUR], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.stderr == (

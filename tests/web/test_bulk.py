@@ -10,8 +10,8 @@ from django.urls import reverse
 
 from experiments.models import Experiment, Failure, Outcome, Trial, Workspace
 from experiments.web.bulk import MOST_TOLD
-from tests.cast import as_
 from tests.models.test_matrix import STATES
+from tests.people import as_
 
 FAILED = Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="ValueError: no")
 

@@ -14,8 +14,8 @@ from django.urls import reverse
 
 from experiments.models import Experiment, Outcome, Trial
 from experiments.web import exports
-from tests.cast import as_, end_all
-from tests.web.test_trials import many
+from tests.people import as_, end_all
+from tests.web.trial.test_table import many
 
 DOCS = (Path(__file__).parents[2] / "docs" / "exports.md").read_text()
 

@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from experiments.models import Model, Project, Workspace
-from tests.cast import as_
+from tests.people import as_
 
 
 def found(user, q: str) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from experiments.management.arguments import check_database
 from experiments.models import Experiment, Queue, Settings, Workspace
-from experiments.models.people import ensure_owner
+from experiments.models.user import ensure_owner
 
 SPACE = {
     "learning_rate": {"_type": "loguniform", "_value": [1e-4, 1e-1]},

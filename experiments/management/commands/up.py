@@ -16,7 +16,7 @@ from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connections
 
-from console import note, statics
+from console import connection_file, static_files
 from console.supervisor import Failed, Service, Stopped, Supervisor
 from experiments import broker
 from experiments.management.arguments import (
@@ -80,7 +80,7 @@ class Command(BaseCommand):
             problem = str(error)
         finally:
             if left:
-                note.remove(left)
+                connection_file.remove(left)
             supervisor.end(END_ORDER)
             lock.truncate(0)
             lock.close()
@@ -114,7 +114,7 @@ def bring_up(
 
     is_first, token = prepare_database()
     say(f"  {'database':9} ready            {settings.DATABASES['default']['NAME']}")
-    statics.collect()
+    static_files.collect()
     if is_first and wants_demo and "demo" in get_commands():
         call_command("demo")
     if workspace:
@@ -143,7 +143,7 @@ def welcome(port: int, enter: str) -> None:
 def leave_note(port: int, enter: str) -> Path | None:
     """For the Python package on this machine. A console without it is as good, from elsewhere."""
     try:
-        return note.write(url=f"http://{HOST}:{port}", port=port, data=settings.DATA, enter=enter)
+        return connection_file.write(url=f"http://{HOST}:{port}", port=port, data=settings.DATA, enter=enter)
     except (OSError, DatabaseError) as error:
         say(
             f"Programs on this machine will need a token, because no note could be left: {first_line(error)}."
@@ -155,7 +155,7 @@ def leave_note(port: int, enter: str) -> Path | None:
 
 def make_workspace(slug: str) -> None:
     from experiments.models import Workspace
-    from experiments.models.people import ensure_owner
+    from experiments.models.user import ensure_owner
 
     if not Workspace.objects.filter(slug=slug).exists():
         Workspace.open(slug, name=slug.capitalize(), owner=ensure_owner()[0])
@@ -213,7 +213,7 @@ def check_outside_broker() -> None:
 def prepare_database() -> tuple[bool, str | None]:
     """Migrates; whether this is the first start; a sign-in token as long as the owner has never entered."""
     from experiments.models import SignInLink
-    from experiments.models.people import ensure_owner
+    from experiments.models.user import ensure_owner
 
     try:
         if is_behind():

@@ -179,7 +179,7 @@ def start_worker(
 ) -> None:
     """Makes this process the trial worker `name`. Refuses when another process is it already."""
     from experiments import tasks
-    from experiments.launch import LocalWorker, Taken
+    from experiments.worker.worker import LocalWorker, Taken
 
     try:
         tasks.serve(

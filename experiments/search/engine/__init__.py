@@ -8,8 +8,8 @@ are kept with the rows. A new algorithm is a function and an entry in ALGORITHMS
 
 from .algorithms import ALGORITHMS, Algorithm
 from .ask import forget, informs, learns, outside, propose
-from .choose import canonical, check_algorithm
 from .problem import Exhausted, Past, Problem, Proposal, inherited
+from .selection import canonical, check_algorithm
 
 __all__ = [
     "ALGORITHMS",

@@ -8,10 +8,11 @@ GridSearch and Batch need none.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ..checks import Argument
-from . import cma, evolve, plain, study
+from experiments.search.validation import Argument
+
+from . import cma, evolution, model_free, optuna_study
+from .history import Seen
 from .problem import Problem
-from .seen import Seen
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ _IN_BRACKETS = "The brackets are the early stopping rule's: give its arguments t
 ALGORITHMS: dict[str, Algorithm] = {
     "TPE": Algorithm(
         "Learns from the results where good values lie; a sound choice for most experiments.",
-        study.by_tpe,
+        optuna_study.by_tpe,
         _TPE,
         start_up=lambda arguments: arguments["n_startup_trials"],
         takes_parts=True,
@@ -74,23 +75,23 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "Random": Algorithm(
         "Draws every trial at random, whatever the results.",
-        plain.at_random,
+        model_free.at_random,
         is_light=True,
     ),
     "GridSearch": Algorithm(
         "Tries every combination in order; endless ranges from the middle outwards, in ever finer steps.",
-        plain.next_of_grid,
+        model_free.next_of_grid,
         is_light=True,
         aliases=("Grid",),
     ),
     "Batch": Algorithm(
         "Tries the values of a single choice, in the order in which they are listed.",
-        plain.next_of_grid,
+        model_free.next_of_grid,
         is_light=True,
     ),
     "Evolution": Algorithm(
         "Copies the better of two good trials and draws one of its values anew; for hundreds of short trials.",
-        evolve.by_evolution,
+        evolution.by_evolution,
         (
             Argument(
                 "population_size", int, 32, "Trials at random at first, and the best that are kept.", 2, 10000
@@ -120,7 +121,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "NSGA-II": Algorithm(
         "Crosses and changes the best of each generation of trials (Optuna's sampler); for many trials.",
-        study.by_nsga,
+        optuna_study.by_nsga,
         (
             Argument("population_size", int, 50, "Trials of a generation.", 2, 10000),
             Argument("crossover_prob", float, 0.9, "How often two parents are crossed.", 0.0, 1.0),
@@ -142,7 +143,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "Anneal": Algorithm(
         "Draws around the best trials, ever nearer to them.",
-        evolve.by_annealing,
+        evolution.by_annealing,
         (
             Argument(
                 "avg_best_idx", float, 2.0, "How far down the ranking it looks, on average.", 1.0, 1000.0
@@ -160,7 +161,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "QMC": Algorithm(
         "Spreads the trials more evenly than chance would, whatever the results.",
-        plain.by_qmc,
+        model_free.by_qmc,
         (
             Argument(
                 "sequence",
@@ -176,7 +177,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "GP": Algorithm(
         "Learns with a Gaussian process; for few, long trials. Needs PyTorch.",
-        study.by_gp,
+        optuna_study.by_gp,
         (
             Argument(
                 "n_startup_trials", int, 10, "Results to collect at random before it learns.", 1, 100000
@@ -192,14 +193,14 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "Hyperband": Algorithm(
         "Random, with the early stopping Hyperband, which gives most of the time to the promising trials.",
-        plain.at_random,
+        model_free.at_random,
         is_light=True,
         early_stopping="Hyperband",
         refused=dict.fromkeys(("R", "eta", "exec_mode"), _IN_BRACKETS),
     ),
     "BOHB": Algorithm(
         "TPE, with the early stopping Hyperband, which gives most of the time to the promising trials.",
-        study.by_tpe,
+        optuna_study.by_tpe,
         _TPE,
         start_up=lambda arguments: arguments["n_startup_trials"],
         takes_parts=True,

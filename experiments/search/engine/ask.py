@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from ..checks import filled
-from ..space import seed_of
-from . import cma, seen
+from experiments.search.space import seed_of
+from experiments.search.validation import filled
+
+from . import cma, history
 from .algorithms import ALGORITHMS, Algorithm
+from .history import Kept, Seen, kept_of, shuffled
 from .problem import Exhausted, Past, Problem, Proposal
-from .seen import Kept, Seen, kept_of, shuffled
 
 
 def propose(
@@ -80,7 +81,7 @@ def outside(problem: Problem, past: Sequence[Past]) -> int:
 
 def forget() -> None:
     """Forget what this process made of the past of any experiment, as a new one would begin."""
-    seen.forget()
+    history.forget()
     cma.forget()
 
 

@@ -13,11 +13,12 @@ from random import Random
 from threading import Lock
 from typing import Any
 
-from ..nested import Parameter, Path
-from ..parameters import Choice
-from ..space import Space, seed_of
+from experiments.search.nested_choice import Parameter, Path
+from experiments.search.parameters import Choice
+from experiments.search.space import Space, seed_of
+
+from .history import Kept, Seen
 from .problem import Problem
-from .seen import Kept, Seen
 
 # Searches as they stood after a generation, by all that led there; the longest unused go first.
 _MOST_STATES = 128

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..space import Space
+from experiments.search.space import Space
 
 # Under which names algorithms keep something with their proposals.
 KEPT_BY_ALGORITHMS = ("cma", "grid", "nsga", "qmc")

@@ -1,0 +1,50 @@
+"""The note that a console leaves for programs of its user on this machine: where it is, and a token for it.
+
+The Python package reads it (trialdeck/where.py), so that nobody has to copy tokens about on their own machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from trialdeck import where
+
+TOKEN = "This machine"  # the name of its token
+
+
+def write(*, url: str, port: int, data: Path, enter: str) -> Path:
+    """Makes a token that takes the place of the former one, and writes the note, whole or not at all. Its path."""
+    from experiments.models import Role, Token
+    from experiments.models.user import ensure_owner
+
+    owner, _ = ensure_owner()
+    for former in Token.objects.filter(name=TOKEN, workspace=None, revoked_at=None):
+        former.revoke()
+    _, secret = Token.make(TOKEN, user=owner, workspace=None, role=Role.OWNER)
+    pid = os.getpid()
+    note = {
+        "url": url,
+        "port": port,
+        "pid": pid,
+        "started": where.started_ticks(pid),
+        "data": str(data),
+        "token": secret,
+        "enter": enter,
+    }
+    path = where.home() / "consoles" / f"{port}.json"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{port}.{pid}")
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
+        json.dump(note, file)
+    fresh.replace(path)
+    return path
+
+
+def remove(path: Path) -> None:
+    """Takes the note away, unless it is another console's by now."""
+    note = where.note_of(int(path.stem))
+    if note is None or note["pid"] == os.getpid():
+        path.unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""The verbs of the matrix TD-A on an experiment: POST /experiments/{id}/{verb}. Each answers whether it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import transaction
+from django.http import Http404, HttpRequest
+from ninja import Router
+from ninja.responses import Status
+
+from experiments.models import Experiment
+from experiments.permissions import require
+
+from . import schemas
+from .experiments import ONE, checked, find, project_of, queue_of, related, whole
+from .serialization import says
+
+router = Router(tags=["Acts"])
+
+ACTED = says(schemas.Acted, acts=True)
+
+# Verbs that take nothing but who acts, with what they are told as.
+SIMPLE = {
+    "dequeue": "TD-A6: back to the state before it was enqueued.",
+    "pause": "TD-A7: nothing new starts; running trials go on.",
+    "unpause": "TD-A7: it goes on.",
+    "stop": "TD-A8: running trials end, then it is stopped. Answers at once, while it is stopping.",
+    "kill": "TD-A8: while stopping, ends the grace.",
+    "reset": "TD-A10: a draft again; its trials go to the trash.",
+    "publish": "TD-A11: read-only for good.",
+}
+
+
+def _simple(verb: str) -> Callable[[HttpRequest, str], dict]:
+    def act(request: HttpRequest, public_id: str) -> dict:
+        experiment = find(request, public_id)
+        require(request.user, verb, experiment)
+        return acted(getattr(experiment, verb)(by=request.user), experiment, request)
+
+    act.__name__, act.__doc__ = verb, SIMPLE[verb]
+    return act
+
+
+for _verb in SIMPLE:
+    router.post(f"{ONE}/{_verb}", response=ACTED, summary=_verb.capitalize())(_simple(_verb))
+
+
+@router.post(f"{ONE}/enqueue", response=ACTED, summary="Enqueue")
+def enqueue(request: HttpRequest, public_id: str, told: schemas.Enqueue = schemas.Enqueue()) -> dict:  # noqa: B008
+    """TD-A5: to the end of a queue."""
+    experiment = find(request, public_id)
+    require(request.user, "enqueue", experiment)
+    queue = queue_of(experiment.workspace, told.queue)
+    return acted(experiment.enqueue(by=request.user, queue=queue), experiment, request)
+
+
+@router.post(f"{ONE}/resume", response=ACTED, summary="Resume")
+def resume(request: HttpRequest, public_id: str, told: schemas.Resume = schemas.Resume()) -> dict:  # noqa: B008
+    """TD-A9: back into a queue with its history."""
+    experiment = find(request, public_id)
+    require(request.user, "resume", experiment)
+    budget = told.model_dump(include={"max_trials", "max_duration_s", "goal"}, exclude_unset=True)
+    done = experiment.resume(
+        by=request.user,
+        queue=queue_of(experiment.workspace, told.queue),
+        rerun_failed=told.rerun_failed,
+        **budget,
+    )
+    return acted(done, experiment, request)
+
+
+@router.post(f"{ONE}/clone", response=says(schemas.Experiment, 201, acts=True), summary="Clone")
+def clone(request: HttpRequest, public_id: str, told: schemas.Clone = schemas.Clone()) -> Status:  # noqa: B008
+    """TD-A12: an equal experiment with a new ID, but for what is told; a draft, unless `start`."""
+    source, by = find(request, public_id), request.user
+    require(by, "clone", source)
+    queue = queue_of(source.workspace, told.queue)
+    settings = told.settings and checked(told.settings, over=source.revision.as_it_ran)
+    with transaction.atomic():
+        made = source.clone(
+            by=by,
+            name=told.name or "",
+            project=project_of(source.workspace, told.project),
+            description=told.description,
+            settings=settings or None,
+            queue=queue,
+        )
+        if told.start:
+            made.enqueue(by=by, queue=queue)
+    return Status(201, whole(made, request))
+
+
+@router.post(f"{ONE}/restore", response=ACTED, summary="Restore")
+def restore(request: HttpRequest, public_id: str) -> dict:
+    """PAI-D2: back from the trash, as it was."""
+    rows = Experiment.everything.visible_to(request.user).filter(public_id=public_id)
+    experiment = related(rows).select_related("revision").first()
+    if experiment is None:
+        raise Http404
+    experiment.workspace.require_automl()
+    require(request.user, "restore", experiment)
+    return acted(experiment.restore(by=request.user), experiment, request)
+
+
+def acted(done: bool, experiment: Experiment, request: HttpRequest) -> dict[str, Any]:
+    return {"changed": done, "experiment": whole(experiment, request)}

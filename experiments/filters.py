@@ -1,0 +1,101 @@
+"""Floor 3: which experiments a list shows, and in which order: the same filters for the pages and for the API."""
+
+from __future__ import annotations
+
+from django.db import connection
+from django.db.models import BooleanField, Case, Expression, F, Func, IntegerField, Q, Value, When
+from django.db.models.functions import Coalesce, Collate
+
+from experiments.models import ExperimentState, Worker, status
+from experiments.models.experiment.model import ExperimentQuerySet, fold
+
+SORTS = ("name", "state", "created", "updated", "best")
+MAY_LACK = ("best",)  # sorts by what not every experiment has: such ones come last, whichever way
+NEWEST = "-created"
+LONGEST_NAME = 600  # folded; nothing longer can be part of one
+
+
+def among(
+    experiments: ExperimentQuerySet,
+    *,
+    q: str = "",
+    creator: str = "",
+    project: str = "",
+    tag: str = "",
+    needs_attention: bool = False,
+) -> ExperimentQuerySet:
+    """PAI-F1: those that match everything asked for. `q` is part of an ID or a name; `creator` a username or its
+    number; `project` and `tag` whole names."""
+    if q:
+        text = fold(q)
+        if len(text) > LONGEST_NAME:
+            return experiments.none()
+        experiments = experiments.filter(Q(folded_name__contains=text) | Q(public_id__contains=text))
+    if creator:
+        experiments = experiments.filter(Q(creator__username__iexact=creator) | Q(creator=whole(creator)))
+    if project:
+        experiments = experiments.filter(project__name=project)
+    if tag:
+        experiments = experiments.filter(HasTag("tags", Value(tag)))
+    return experiments.filter(in_need()) if needs_attention else experiments
+
+
+def key_of(sort: str) -> Expression:
+    """What a sort of `SORTS` compares. Best values may be missing."""
+    if sort == "name":
+        # By code point on both: what the server's language would make of it differs between machines.
+        return Collate("folded_name", "C" if connection.vendor == "postgresql" else "BINARY")
+    if sort == "state":  # in the order of their life
+        places = (When(state=state, then=place) for place, state in enumerate(status.EXPERIMENT_STATES))
+        return Case(*places, output_field=IntegerField())
+    return F("best_value" if sort == "best" else f"{sort}_at")
+
+
+def in_need() -> Q:
+    """The search cannot go on, it paused itself, or it waits for a queue from which nobody takes anything."""
+    is_stuck = Q(queue=None) | Q(queue__is_paused=True) | ~Q(queue__name__in=served_queues())
+    return (
+        Q(state=ExperimentState.FAILED)
+        | Q(state=ExperimentState.PAUSED) & ~Q(reason="")
+        | Q(state=ExperimentState.PENDING) & is_stuck
+    )
+
+
+def touched_at() -> Expression:
+    """When somebody or its end last changed it. What its trials do meanwhile does not count: in a list of what is
+    recent rows would change places all the time."""
+    is_active = Q(state__in=status.ACTIVE)
+    return Case(When(is_active, then=Coalesce("enqueued_at", "updated_at")), default=F("updated_at"))
+
+
+def lately() -> tuple[Expression, ...]:
+    """The order of what is recent: what is active, then what was touched last."""
+    is_over = Case(When(state__in=status.ACTIVE, then=0), default=1, output_field=IntegerField())
+    return is_over.asc(), touched_at().desc(), F("pk").desc()
+
+
+def served_queues() -> set[str]:
+    """The names of the queues that some worker takes trials from."""
+    return {name for names in Worker.objects.serving().values_list("queues", flat=True) for name in names}
+
+
+class HasTag(Func):
+    """Is this one of the tags? The same on both databases."""
+
+    output_field = BooleanField()
+    template = "EXISTS (SELECT 1 FROM %(function)s(%(expressions)s)"
+
+    def as_sqlite(self, compiler: object, connection: object, **context: object) -> tuple:
+        return self.as_sql(
+            compiler, connection, function="json_each", arg_joiner=") WHERE value = ", **context
+        )
+
+    def as_postgresql(self, compiler: object, connection: object, **context: object) -> tuple:
+        joiner = ") AS one(value) WHERE value = "
+        name = "jsonb_array_elements_text"
+        return self.as_sql(compiler, connection, function=name, arg_joiner=joiner, **context)
+
+
+def whole(text: str) -> int:
+    """A whole number that a database can hold, else 0."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0

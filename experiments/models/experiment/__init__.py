@@ -1,0 +1,1 @@
+"""The experiment: its model, and its verbs by subject."""

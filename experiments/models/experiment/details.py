@@ -1,0 +1,215 @@
+"""How an experiment is made and described, cloned and tried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from experiments.models import execution
+from experiments.models.event import Event
+from experiments.models.project import Project
+from experiments.models.queue import Queue
+from experiments.models.references import require_model
+from experiments.models.revision import Revision
+from experiments.models.settings import Invalid, Settings
+from experiments.models.user import User
+from experiments.models.warm_start import warmed
+from experiments.models.workspace import Workspace
+
+if TYPE_CHECKING:
+    from .model import Experiment
+
+# A try of a draft: one trial, judged by nothing but its own end.
+TRY = "try"
+ONLY_TRIED = {
+    "max_trials": 1,
+    "concurrency": 1,
+    "breaker": 0,
+    "goal": None,
+    "early_stopping": "none",
+    "early_stopping_arguments": {},
+}
+
+
+class Visibility(models.TextChoices):
+    WORKSPACE = "workspace", "Everybody in the workspace"
+    PRIVATE = "private", "Its creator and the workspace's owners"
+
+
+class Described:
+    """The verbs with which an experiment comes to be, and by which it is told from others."""
+
+    @classmethod
+    def draft(
+        cls,
+        workspace: Workspace,
+        *,
+        by: User,
+        name: str,
+        settings: Settings,
+        project: Project | None = None,
+        description: str = "",
+        tags: list[str] | None = None,
+        visibility: str = Visibility.WORKSPACE,
+        parent: Experiment | None = None,
+        queue: Queue | None = None,
+    ) -> Experiment:
+        """Makes a draft with its first revision."""
+        workspace.require_automl()
+        described = _description(name=name, description=description, tags=tags or [], visibility=visibility)
+        with transaction.atomic():
+            if project:
+                project.hold()
+            experiment = cls(
+                workspace=workspace,
+                project=project or workspace.projects.get(name="Default"),
+                creator=by,
+                parent=parent,
+                queue=queue,
+                **described,
+            )
+            before = parent.settings if parent else None
+            require_model(workspace, settings, before=before)
+            settings = warmed(experiment, settings, by=by, before=before)
+            experiment._mirror(settings)
+            experiment.save(force_insert=True)
+            experiment._revise(settings, by=by)
+            experiment.save(update_fields=["revision"])
+            why = f"cloned from {parent.public_id}" if parent else ""
+            Event.note("create", experiment, by=by, after=experiment.state, why=why)
+        return experiment
+
+    def describe(self, *, by: User, **changes: Any) -> None:
+        """TD-A3: name, description, tags, visibility, project. Takes effect at once."""
+        with self.turn():
+            self.allows("describe")
+            project = changes.pop("project", self.project)
+            if project.workspace_id != self.workspace_id:
+                raise Invalid({"project": ["This project belongs to another workspace."]})
+            current = {
+                "name": self.name,
+                "description": self.description,
+                "tags": self.tags,
+                "visibility": self.visibility,
+            }
+            wanted = _description(**{**current, **changes})
+            differing = sorted(name for name in current if current[name] != wanted[name])
+            if project != self.project:
+                project.hold()
+                differing.append("project")
+            if not differing:
+                return
+            for name, value in wanted.items():
+                setattr(self, name, value)
+            self.project, self.updated_at = project, timezone.now()
+            self.save(update_fields=["name", "description", "tags", "visibility", "project"])
+            Event.note("describe", self, by=by, why=", ".join(differing))
+
+    def annotate(self, *, by: User, properties: dict[str, str]) -> bool:
+        """TD-A4: user properties, key-value. False when nothing differs."""
+        with self.turn():
+            self.allows("annotate")
+            if faults := execution.faults_of_texts(properties):
+                raise Invalid({"properties": faults})
+            if properties == self.properties:
+                return False
+            self.properties, self.updated_at = properties, timezone.now()
+            self.save(update_fields=["properties"])
+            Event.note("annotate", self, by=by, why=f"{len(properties)} properties")
+            return True
+
+    def clone(
+        self,
+        *,
+        by: User,
+        name: str = "",
+        project: Project | None = None,
+        description: str | None = None,
+        settings: Settings | None = None,
+        queue: Queue | None = None,
+    ) -> Experiment:
+        """TD-A12: an equal experiment as a draft, with a new ID, but for what is given. This one is untouched."""
+        return self.draft(
+            project.workspace if project else self.workspace,
+            by=by,
+            name=name or f"Clone of {self.name}"[:200],
+            settings=settings or self.revision.as_it_ran,
+            project=project or self.project,
+            description=self.description if description is None else description,
+            tags=self.tags,
+            visibility=self.visibility,
+            parent=self,
+            queue=queue or self.queue,
+        )
+
+    def declared(self) -> dict[str, dict[str, dict[str, str]]]:
+        """The parameters that its script was seen to declare beside those that it was given, {group: {name: {value,
+        type, description}}}: by its own trials, else by those of a try, a clone, or what it was cloned from."""
+        mine = self.revision
+        if "declared" in mine.resolved:
+            return mine.resolved["declared"]
+        near = (
+            Q(experiment__parent=self) | Q(experiment=self.parent_id)
+            if self.parent_id
+            else Q(experiment__parent=self)
+        )
+        for one in Revision.objects.filter(near).exclude(resolved={}).order_by("-pk")[:10]:
+            if found := mine.inherits(one).get("declared"):
+                return found
+        return {}
+
+    def try_it(self, params: dict, *, by: User) -> Experiment:
+        """TD-F2: one trial of a draft with these values, as an experiment of its own that is enqueued at once: what is
+        only tried neither spends the budget nor informs the search. While such a try is under way, that one."""
+        with self.turn():
+            self.allows("try_it")
+            settings = Settings.checked({**self.settings.document(), **ONLY_TRIED})
+            for one in self.clones.active().select_related("revision"):
+                if TRY in one.tags and one.settings == settings:
+                    return one
+            tried = self.draft(
+                self.workspace,
+                by=by,
+                name=f"Try of {self.name}"[:200],
+                settings=settings,
+                project=self.project,
+                description=self.description,
+                tags=[TRY, *(tag for tag in self.tags[:19] if tag != TRY)],
+                visibility=self.visibility,
+                parent=self,
+                queue=self.queue,
+            )
+            with tried.turn():
+                tried.enqueue(by=by)
+                tried.suggestions.create(
+                    revision=tried.revision, ordinal=1, params=params, raw=settings.space.to_raw(params)
+                )
+                tried.last_ordinal = 1
+                tried.line_up()
+            return tried
+
+
+def _description(*, name: str, description: str, tags: list[str], visibility: str) -> dict[str, Any]:
+    """Checks what describes an experiment. Raises `Invalid`."""
+    errors: dict[str, list[str]] = {}
+    name = " ".join(name.split())
+    if not name:
+        errors["name"] = ["Give the experiment a name."]
+    elif len(name) > 200:
+        errors["name"] = [f"The name is {len(name):,} characters long; at most 200 are possible."]
+    if len(description) > 100_000:
+        errors["description"] = ["The description is too long; at most 100,000 characters are possible."]
+    for field, text in (("name", name), ("description", description)):
+        if "\0" in text:
+            errors[field] = ["This must not contain a NUL character."]
+    tags = list(dict.fromkeys(" ".join(tag.split()) for tag in tags if tag.strip()))
+    if len(tags) > 20 or any(len(tag) > 50 or "\0" in tag or "," in tag for tag in tags):
+        errors["tags"] = ["At most 20 tags of at most 50 characters each, without commas."]
+    if visibility not in Visibility.values:
+        errors["visibility"] = [f"This must be one of: {', '.join(Visibility.values)}."]
+    if errors:
+        raise Invalid(errors)
+    return {"name": name, "description": description, "tags": tags, "visibility": visibility}

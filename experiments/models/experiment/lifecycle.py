@@ -1,0 +1,199 @@
+"""The life of an experiment: into a queue and out of it, paused, stopped, resumed, published, deleted (TD-A)."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from experiments import dispatch
+from experiments.models import status
+from experiments.models.event import Event
+from experiments.models.queue import Queue
+from experiments.models.settings import Invalid, Settings
+from experiments.models.status import ExperimentState, Overtaken, Refused, TrialState
+from experiments.models.user import User
+
+
+class Life:
+    """The verbs that lead from state to state; `move` writes it."""
+
+    def enqueue(self, *, by: User, queue: Queue | None = None) -> bool:
+        """TD-A5: at the end of `queue` (by default its own, else `default`)."""
+        with self.turn():
+            queue = queue or self.queue or Queue.default()
+            if not self.allows("enqueue"):
+                if queue != self.queue:
+                    raise Refused(f"It is already pending in the queue {self.queue}. Dequeue it first.")
+                return False
+            self._join(queue)
+            self.move(ExperimentState.PENDING, by=by, verb="enqueue", because=f"queue {queue}")
+            return True
+
+    def _join(self, queue: Queue) -> None:
+        self.workspace.require_automl()
+        self._stand_in(queue)
+        self.enqueued_from, self.enqueued_at = self.state, timezone.now()
+
+    def _stand_in(self, queue: Queue) -> None:
+        """At the end of `queue`, if the workspace may use it."""
+        if not Queue.objects.granted_to(self.workspace).filter(pk=queue.pk).exists():
+            raise Refused(f"The queue {queue} is not granted to the workspace {self.workspace}.")
+        self.queue, self.position = queue, queue.next_position()
+
+    def move_to(self, queue: Queue, *, by: User) -> bool:
+        """TD-U8: to the end of another queue. Trials that run end where they are; the waiting ones, and all that
+        are proposed from now on, start with the workers of `queue`. False: it stands there already."""
+        with self.turn():
+            self.allows("move_to")
+            before = self.queue
+            if queue == before:
+                return False
+            self._stand_in(queue)
+            self.updated_at = timezone.now()
+            Event.note("move_to", self, by=by, why=f"{before or 'no queue'} → {queue}", queue=queue.name)
+            self.announce()
+            if before:
+                dispatch.queue(before.line)  # what stands behind it there may be next
+            return True
+
+    def dequeue(self, *, by: User | None, because: str = "") -> bool:
+        """TD-A6: back to the state before; proposals that no worker has taken are dropped."""
+        with self.turn():
+            self.allows("dequeue")
+            self.drop_proposals()
+            self._stop_waiting(by=by, because="dequeued")
+            self.move(self.enqueued_from, by=by, verb="dequeue", because=because)
+            return True
+
+    def pause(self, *, by: User | None, because: str = "") -> bool:
+        """TD-A7: starts nothing new; running trials go on."""
+        with self.turn():
+            return self.allows("pause") and self.move(
+                ExperimentState.PAUSED, by=by, verb="pause", because=because
+            )
+
+    def unpause(self, *, by: User) -> bool:
+        """TD-A7: goes on."""
+        with self.turn():
+            if not self.allows("unpause"):
+                return False
+            self.move(ExperimentState.RUNNING, by=by, verb="unpause")
+            self.line_up()
+            return True
+
+    # --- ends ------------------------------------------------------------------------------------------------
+
+    def stop(self, *, by: User | None, because: str = "", target: str = ExperimentState.STOPPED) -> bool:
+        """TD-A8: nothing new starts, every running trial ends, then the experiment is stopped.
+
+        The conductor makes the last step when the last trial is gone. `target` is `failed` when the search
+        itself cannot go on.
+        """
+        with self.turn():
+            if not self.allows("stop"):
+                return False
+            self.stop_target = target
+            self.move(ExperimentState.STOPPING, by=by, verb="stop", because=because)
+            self.drop_proposals()
+            self._stop_waiting(by=by, because="stopped with its experiment")
+            for trial in self.trials.filter(state=TrialState.RUNNING).order_by("number"):
+                trial.begin_stop(TrialState.STOPPED, by=by, because="stopped with its experiment")
+            return True
+
+    def kill(self, *, by: User) -> bool:
+        """While stopping: ends the grace of every trial that is still there."""
+        with self.turn():
+            self.allows("kill")
+            changed = self.trials.filter(state=TrialState.STOPPING, stop_grace_s__gt=0).update(stop_grace_s=0)
+            if changed:
+                Event.note("kill", self, by=by, why=f"{changed} trials")
+            return bool(changed)
+
+    def finish(self, to: str, *, because: str) -> bool:
+        """The conductor's last step: completed, stopped or failed. Only when no trial is active."""
+        with self.turn():
+            if self.active_count:
+                raise Overtaken(f"{self} has active trials.")
+            self.suggestions.all().delete()
+            return self.move(to, because=because)
+
+    def resume(
+        self, *, by: User, queue: Queue | None = None, rerun_failed: bool = False, **budget: float | None
+    ) -> bool:
+        """TD-A9: back into a queue with its history. `budget` may enlarge `max_trials`, `max_duration_s`,
+        or change `goal`; a spent budget must be enlarged."""
+        with self.turn():
+            self.allows("resume")
+            unknown = budget.keys() - {"max_trials", "max_duration_s", "goal"}
+            if unknown:
+                raise Invalid({name: ["Resume cannot change this."] for name in unknown})
+            if budget:
+                self._accept(Settings.checked({**self.settings.document(), **budget}), by=by, verb="update")
+            failed = self._failed_to_rerun() if rerun_failed else []
+            if not failed:
+                self._check_budget()
+            self._join(queue or self.queue or Queue.default())
+            self.move(ExperimentState.PENDING, by=by, verb="resume", because=f"queue {self.queue}")
+            for trial in failed:
+                trial.copy(source="rerun", by=by, revision=trial.revision, keeps_revision=True)
+            return True
+
+    def _check_budget(self) -> None:
+        spent = {
+            "max trials reached": f"The budget is spent: {self.proposed_count} of {self.max_trials} trials were "
+            "proposed. Give a larger number of trials.",
+            "max duration reached": "The maximum duration is reached. Give a longer one.",
+            "goal reached": "The goal is reached. Give another one.",
+        }
+        if why := self.why_no_more():
+            raise Refused(spent[why])
+
+    def has_reached(self, goal: float | None) -> bool:
+        """Is the best value at least as good as `goal`?"""
+        if goal is None or self.best_value is None:
+            return False
+        return not self.is_better(goal, self.best_value)
+
+    def _failed_to_rerun(self) -> list:
+        failed = self.trials.filter(state=TrialState.FAILED).order_by("number")
+        return [trial for trial in failed if trial.has_no_equal()]
+
+    def reset(self, *, by: User) -> bool:
+        """TD-A10: a draft again; its trials go to the trash, their numbers are not used again."""
+        with self.turn():
+            if not self.allows("reset"):
+                return False
+            gone = self.trials.update(trashed_at=timezone.now())
+            for state in status.TRIAL_STATES:
+                setattr(self, f"{state}_count", 0)
+            self.epoch += 1
+            self.revision.forget()
+            self.proposed_count, self.trace, self.best_value, self.best_number = 0, [], None, None
+            self.ran_s, self.started_at, self.ended_at = 0, None, None
+            return self.move(
+                ExperimentState.DRAFT, by=by, verb="reset", because=f"{gone} trials to the trash"
+            )
+
+    def publish(self, *, by: User) -> bool:
+        """TD-A11: read-only for good."""
+        with self.turn():
+            return self.allows("publish") and self.move(ExperimentState.PUBLISHED, by=by, verb="publish")
+
+    def delete_to_trash(self, *, by: User) -> bool:
+        """TD-A13: gone from everywhere but the trash, where an owner finds it for 30 days."""
+        with self.turn():
+            self.allows("delete")
+            self.trashed_at = timezone.now()
+            Event.note("delete", self, by=by, before=self.state, after=self.state)
+            return True
+
+    def restore(self, *, by: User) -> bool:
+        """Back from the trash, as it was."""
+        with transaction.atomic():
+            changed = (
+                type(self).everything.filter(pk=self.pk).exclude(trashed_at=None).update(trashed_at=None)
+            )
+            if changed:
+                self.trashed_at = None
+                Event.note("restore", self, by=by, before=self.state, after=self.state)
+            return bool(changed)

@@ -1,0 +1,356 @@
+"""An experiment: what to run, what to search, what counts, how much. Its verbs and its rules."""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from django.db import models, transaction
+from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from experiments import dispatch
+from experiments.models import status
+from experiments.models.event import Event
+from experiments.models.fields import ExactJSONField
+from experiments.models.project import Project
+from experiments.models.queue import Queue
+from experiments.models.resources import Amount
+from experiments.models.revision import Revision
+from experiments.models.settings import Settings
+from experiments.models.status import ExperimentState, Overtaken, Refused
+from experiments.models.user import User
+from experiments.models.workspace import Member, Role, Workspace
+
+from .details import Described, Visibility
+from .lifecycle import Life
+from .proposals import Proposing
+from .queueing import InLine
+from .settings import Configured
+
+ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/i/l: an ID is read out loud
+
+
+def fold(text: str) -> str:
+    """The form in which names are searched and sorted, the same on every database."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def new_public_id() -> str:
+    return "".join(secrets.choice(ID_LETTERS) for _ in range(8))
+
+
+class ExperimentQuerySet(models.QuerySet["Experiment"]):
+    def visible_to(self, user: User) -> ExperimentQuerySet:
+        """The experiments that exist for this person: their workspaces', and of the private ones their own."""
+        if not user.is_authenticated:
+            return self.none()
+        rows, open_to_me = self, Q(visibility=Visibility.WORKSPACE) | Q(creator=user)
+        if user.token and user.token.workspace_id:
+            rows = rows.filter(workspace=user.token.workspace_id)
+        acts_as_owner = user.token is None or user.token.role == Role.OWNER
+        if user.is_superuser:
+            return rows if acts_as_owner else rows.filter(open_to_me)
+        mine = Member.objects.filter(user=user)
+        if acts_as_owner:
+            open_to_me |= Q(workspace__in=mine.filter(role=Role.OWNER).values("workspace"))
+        return rows.filter(open_to_me, workspace__in=mine.values("workspace"))
+
+    def active(self) -> ExperimentQuerySet:
+        """Those that the conductor looks after."""
+        return self.filter(state__in=status.ACTIVE)
+
+    def claimable(self, *, free: Amount | None = None) -> ExperimentQuerySet:
+        """Those of which a worker may take a waiting trial now, in the order of their queue.
+
+        `free`: what it can give to a trial; None: whatever an experiment needs.
+        """
+        alive = F("running_count") + F("stopping_count")
+        line = Experiment.everything.filter(state__in=status.ACTIVE, queue=OuterRef("queue"))
+        theirs = line.filter(creator=OuterRef("creator")).order_by().values("creator")
+        used = Coalesce(Subquery(theirs.annotate(used=Sum(alive)).values("used")), 0)
+        needs = free._asdict().items() if free else ()
+        fitting = [Q(**{name: None}) | Q(**{f"{name}__lte": most}) for name, most in needs]
+        return self.filter(
+            *fitting,
+            Q(queue__slots_per_experiment=None) | Q(queue__slots_per_experiment__gt=alive),
+            Q(queue__slots_per_person=None) | Q(queue__slots_per_person__gt=used),
+            state__in=(ExperimentState.PENDING, ExperimentState.RUNNING),
+            waiting_count__gt=0,
+            concurrency__gt=alive,
+            queue__is_paused=False,
+        ).order_by("position", "pk")
+
+
+class KeptManager(models.Manager.from_queryset(ExperimentQuerySet)):
+    """Experiments that are not in the trash."""
+
+    def get_queryset(self) -> ExperimentQuerySet:
+        return super().get_queryset().filter(trashed_at=None)
+
+
+class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
+    """See product.md §1. All that changes this row goes through `turn`, one at a time."""
+
+    public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="experiments")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="experiments")
+    name = models.CharField(max_length=200)
+    folded_name = models.CharField(max_length=600, editable=False)
+    description = models.TextField(blank=True)
+    tags = models.JSONField(default=list)
+    properties = ExactJSONField(default=dict)
+    visibility = models.CharField(max_length=9, choices=Visibility.choices, default=Visibility.WORKSPACE)
+    creator = models.ForeignKey(User, models.PROTECT, related_name="experiments")
+    parent = models.ForeignKey("self", models.SET_NULL, null=True, related_name="clones")
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    trashed_at = models.DateTimeField(null=True, db_index=True)
+
+    state = models.CharField(max_length=9, default=ExperimentState.DRAFT)
+    reason = models.TextField(blank=True)  # why it is in this state
+    stop_target = models.CharField(max_length=9, blank=True)
+    enqueued_from = models.CharField(max_length=9, blank=True)
+    queue = models.ForeignKey(Queue, models.SET_NULL, null=True, related_name="experiments")
+    position = models.BigIntegerField(default=0)
+    enqueued_at = models.DateTimeField(null=True)  # the last time
+    started_at = models.DateTimeField(null=True)  # first start
+    ended_at = models.DateTimeField(null=True)
+    ran_s = models.FloatField(default=0)  # time spent running before `ticking_since`
+    ticking_since = models.DateTimeField(null=True)
+    compute_s = models.FloatField(
+        default=0
+    )  # of all its trials that ended; never falls, not by a reset either
+
+    # Hot copies of the current revision's settings.
+    revision = models.ForeignKey(Revision, models.PROTECT, null=True, related_name="+")
+    metric = models.CharField(max_length=100)
+    direction = models.CharField(max_length=8)
+    algorithm = models.CharField(max_length=64)
+    max_trials = models.IntegerField(null=True)
+    concurrency = models.IntegerField()
+    max_trial_duration_s = models.FloatField(null=True)
+    gpus = models.IntegerField(null=True)
+    cores = models.IntegerField(null=True)
+    memory_mib = models.IntegerField(null=True)
+
+    # Kept up to date on write, so that no page counts trials.
+    waiting_count = models.IntegerField(default=0)
+    running_count = models.IntegerField(default=0)
+    stopping_count = models.IntegerField(default=0)
+    succeeded_count = models.IntegerField(default=0)
+    stopped_count = models.IntegerField(default=0)
+    early_stopped_count = models.IntegerField(default=0)
+    failed_count = models.IntegerField(default=0)
+    proposed_count = models.IntegerField(default=0)  # what max_trials limits
+    epoch = models.IntegerField(default=0)  # rises with every reset
+    settled_count = models.IntegerField(default=0)  # ranks settled trials; never falls
+    last_number = models.IntegerField(default=0)
+    last_ordinal = models.IntegerField(default=0)
+    best_value = models.FloatField(null=True)
+    best_number = models.IntegerField(null=True)
+    trace = ExactJSONField(default=list)  # [[number, best value so far], …], thinned
+    wake = models.BigIntegerField(default=0)  # rises with whatever the conductor should look at
+    version = models.BigIntegerField(default=0)  # rises with whatever a page shows
+
+    objects = KeptManager()
+    everything = ExperimentQuerySet.as_manager()
+
+    class Meta:
+        base_manager_name = "everything"
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=list(status.EXPERIMENT_STATES)), name="experiment_state"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "state"], name="experiment_by_state"),
+            models.Index(fields=["workspace", "-created_at"], name="experiment_by_created"),
+            models.Index(fields=["queue", "state", "position"], name="experiment_in_queue"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+    def save(self, **kwargs: Any) -> None:
+        self.folded_name = fold(self.name)[:600]  # one letter may fold into eighteen
+        if kwargs.get("update_fields") and "name" in kwargs["update_fields"]:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "folded_name"}
+        super().save(**kwargs)
+
+    # --- questions -----------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        return self.revision.settings
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in status.ACTIVE
+
+    @property
+    def alive_count(self) -> int:
+        """Trials whose process a worker holds."""
+        return self.running_count + self.stopping_count
+
+    @property
+    def active_count(self) -> int:
+        return self.waiting_count + self.alive_count
+
+    @property
+    def budget_left(self) -> int | None:
+        """Proposals that may still be made; None: no limit."""
+        return None if self.max_trials is None else max(0, self.max_trials - self.proposed_count)
+
+    def why_no_more(self) -> str:
+        """The reason why nothing new is proposed, or nothing."""
+        settings = self.settings
+        if self.has_reached(settings.goal):
+            return "goal reached"
+        if settings.max_duration_s is not None and self.elapsed_s() >= settings.max_duration_s:
+            return "max duration reached"
+        if self.budget_left == 0:
+            return "max trials reached"
+        return ""
+
+    def count(self, state: str) -> int:
+        """How many trials are in `state`."""
+        return getattr(self, f"{state}_count")
+
+    def elapsed_s(self, now: datetime | None = None) -> float:
+        """Seconds spent running since the first start, pauses excluded."""
+        if self.ticking_since is None:
+            return self.ran_s
+        return self.ran_s + max(0.0, ((now or timezone.now()) - self.ticking_since).total_seconds())
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        if than is None:
+            return True
+        return value > than if self.direction == "maximize" else value < than
+
+    def allows(self, act: str) -> bool:
+        """True: go on. False: it is already so. Raises `Refused` where the matrix TD-A has a blank."""
+        if status.is_offered(act, self.state):
+            return True
+        if status.is_already_so(act, self.state):
+            return False
+        raise Refused(self._refusal(act))
+
+    def _refusal(self, act: str) -> str:
+        last = self.events.exclude(by=None).select_related("by").first()
+        by = f" ({last.by.username}: {last.verb})" if last and last.after == self.state else ""
+        return status.refusal(act, self.state).replace(self.state, f"{self.state}{by}", 1)
+
+    # --- one at a time -------------------------------------------------------------------------------
+
+    @contextmanager
+    def turn(self) -> Iterator[Experiment]:
+        """My turn: this row is locked, fresh, and written once at the end; then the conductor is nudged.
+
+        Whoever changes an experiment or its trials takes this lock first, so that nothing deadlocks, nothing
+        slips in after a stop, and budget and concurrency hold at every instant. On SQLite the transaction
+        itself (IMMEDIATE) is the lock.
+        """
+        if getattr(self, "_is_my_turn", False):
+            yield self
+            return
+        with transaction.atomic():
+            try:
+                self.refresh_from_db(from_queryset=Experiment.objects.select_for_update(no_key=True))
+            except Experiment.DoesNotExist:
+                raise Refused("This experiment is in the trash. Restore it first.") from None
+            self._is_my_turn = True
+            try:
+                yield self
+            finally:
+                self._is_my_turn = False
+            self.wake += 1
+            self.version += 1
+            self.save(update_fields=TURN_FIELDS)
+            dispatch.experiment(self.pk)
+
+    def move(self, to: str, *, by: User | None = None, because: str = "", verb: str = "") -> bool:
+        """The only writer of `state`: a compare-and-set, the event and the nudge in one transaction.
+
+        False when already there. Raises `Refused` when the table does not lead there, `Overtaken` when
+        somebody was faster.
+        """
+        with self.turn():
+            before = self.state
+            if before == to:
+                return False
+            status.check_transition(status.EXPERIMENT_MAY_BECOME, before, to)
+            goes_back = before == ExperimentState.PENDING and to in status.ENQUEUED_FROM
+            if goes_back and to not in (self.enqueued_from, ExperimentState.FAILED):
+                raise Refused(f"It was enqueued from {self.enqueued_from}, so it cannot become {to}.")
+            changed = Experiment.objects.filter(pk=self.pk, state=before).update(state=to, reason=because)
+            if not changed:
+                raise Overtaken(f"{self} is no longer {before}.")
+            self.state, self.reason = to, because
+            now = timezone.now()
+            self._keep_time(before, to, now)
+            self.updated_at = now
+            Event.note(verb or to, self, by=by, before=before, after=to, why=because)
+            return True
+
+    def _keep_time(self, before: str, to: str, now: datetime) -> None:
+        if before == ExperimentState.RUNNING:
+            self.ran_s, self.ticking_since = self.elapsed_s(now), None
+        if to == ExperimentState.RUNNING:
+            self.ticking_since = now
+            self.started_at = self.started_at or now
+            self.ended_at = None
+        if to in status.ENDED and before != ExperimentState.PENDING:
+            self.ended_at = now
+        if to not in status.ACTIVE:
+            self.stop_target = ""
+
+
+# Written once at the end of a turn. `state` and `reason` are not among them: `move` alone writes those.
+TURN_FIELDS = [
+    "updated_at",
+    "trashed_at",
+    "stop_target",
+    "enqueued_from",
+    "queue",
+    "position",
+    "enqueued_at",
+    "started_at",
+    "ended_at",
+    "ran_s",
+    "ticking_since",
+    "compute_s",
+    "revision",
+    "metric",
+    "direction",
+    "algorithm",
+    "max_trials",
+    "concurrency",
+    "max_trial_duration_s",
+    "gpus",
+    "cores",
+    "memory_mib",
+    "waiting_count",
+    "running_count",
+    "stopping_count",
+    "succeeded_count",
+    "stopped_count",
+    "early_stopped_count",
+    "failed_count",
+    "proposed_count",
+    "epoch",
+    "settled_count",
+    "last_number",
+    "last_ordinal",
+    "best_value",
+    "best_number",
+    "trace",
+    "wake",
+    "version",
+]

@@ -1,0 +1,61 @@
+"""From suggestions to waiting trials, and what was learnt from ended ones: within an experiment's turn."""
+
+from __future__ import annotations
+
+from experiments import dispatch
+from experiments.models.status import ExperimentState, TrialState
+from experiments.models.user import User
+
+TRACE_LENGTH = 200
+
+
+class Proposing:
+    """What the conductor, a settling trial and a stop do with proposals."""
+
+    def line_up(self) -> int:
+        """Turns suggestions into waiting trials while budget and concurrency have room. Returns how many."""
+        if self.state not in (ExperimentState.PENDING, ExperimentState.RUNNING) or self.why_no_more():
+            return 0
+        room = self.concurrency - self.active_count
+        if self.budget_left is not None:
+            room = min(room, self.budget_left)
+        if room <= 0:
+            return 0
+        from experiments.models.trial.model import Trial
+
+        suggestions = list(self.suggestions.filter(revision=self.revision).order_by("ordinal")[:room])
+        for suggestion in suggestions:
+            Trial.line_up(self, suggestion)
+        if suggestions:
+            self.suggestions.filter(pk__in=[one.pk for one in suggestions]).delete()
+        self.announce()
+        return len(suggestions)
+
+    def announce(self) -> None:
+        """Tells the workers of the queue, if a waiting trial may start now."""
+        if self.queue and self.waiting_count and self.alive_count < self.concurrency:
+            dispatch.queue(self.queue.line)
+
+    def drop_proposals(self, *, at_most: int | None = None) -> int:
+        """Drops suggestions and proposals that no worker has taken; their numbers are not used again."""
+        self.suggestions.all().delete()
+        waiting = self.trials.filter(state=TrialState.WAITING, source="proposal").order_by("-number")
+        keys = list(waiting.values_list("pk", flat=True)[:at_most])
+        if keys:
+            self.trials.filter(pk__in=keys, state=TrialState.WAITING).delete()
+            self.waiting_count -= len(keys)
+            self.proposed_count -= len(keys)
+        return len(keys)
+
+    def _stop_waiting(self, *, by: User | None, because: str) -> None:
+        for trial in self.trials.filter(state=TrialState.WAITING).order_by("number"):
+            trial.move(TrialState.STOPPED, by=by, because=because)
+
+    def learn(self, number: int, value: float) -> None:
+        """A trial that informs the search ended with `value`: keeps best and trace."""
+        if not self.is_better(value, self.best_value):
+            return
+        self.best_value, self.best_number = value, number
+        self.trace = [*self.trace, [number, value]]
+        if len(self.trace) > TRACE_LENGTH:
+            self.trace = [*self.trace[:-1:2], self.trace[-1]]

@@ -1,0 +1,146 @@
+"""How an experiment's settings change: every accepted change is a revision."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from experiments.models import secret
+from experiments.models.event import Event
+from experiments.models.references import require_model
+from experiments.models.revision import Revision
+from experiments.models.settings import LOCKED, Invalid, Settings
+from experiments.models.status import Refused, TrialState
+from experiments.models.user import User
+from experiments.models.warm_start import warmed
+
+# What an Update changes only for trials that are started afterwards (TD-U5, U6): proposals are made anew.
+PROPOSAL_FIELDS = {
+    "space_document", "constraints", "algorithm_arguments", "seed", "fixed", "starting_points", "warm_start",
+}  # fmt: skip
+
+
+class Configured:
+    """The verbs that change settings."""
+
+    def edit(self, settings: Settings, *, by: User, seen: int, note: str = "") -> bool:
+        """TD-A1: all settings of a draft. `seen` is the revision number that the person looked at, `note` the
+        reason in their words.
+
+        Returns False, and makes no revision, when nothing differs.
+        """
+        with self.turn():
+            self.allows("edit")
+            self.check_seen(seen)
+            require_model(self.workspace, settings, before=self.settings)
+            settings = warmed(self, settings, by=by, before=self.settings)
+            return self._accept(settings, by=by, verb="edit", note=note)
+
+    def update(
+        self,
+        settings: Settings,
+        *,
+        by: User,
+        seen: int,
+        note: str = "",
+        stops_surplus: bool = False,
+        judges_running: bool = False,
+    ) -> bool:
+        """TD-A2: settings under way (TD-U1…U9). Makes one revision; later trials obey it.
+
+        `stops_surplus` stops the newest running trials when the concurrency falls below what runs.
+        `judges_running` lets the new early stopping judge the running trials from now on, by all that they have
+        reported; else the rule of their own revision goes on judging them.
+        """
+        with self.turn():
+            self.allows("update")
+            self.check_seen(seen)
+            before = self.settings
+            require_model(self.workspace, settings, before=before)
+            settings = warmed(self, settings, by=by, before=before)
+            differing = before.differences(settings)
+            locked = {name: [reason] for name, reason in LOCKED.items() if name in differing}
+            if locked:
+                raise Invalid(locked)
+            if not self._accept(settings, by=by, verb="update", note=note):
+                return False
+            if PROPOSAL_FIELDS & differing.keys():
+                self.drop_proposals()
+            else:
+                self.suggestions.update(revision=self.revision)
+                self.trials.filter(state=TrialState.WAITING, keeps_revision=False).update(
+                    revision=self.revision
+                )
+            if judges_running:
+                running = self.trials.filter(state=TrialState.RUNNING)
+                running.update(judged_by=self.revision.number, judged_step=None)
+            if self.max_trials is not None and self.proposed_count > self.max_trials:
+                self.drop_proposals(at_most=self.proposed_count - self.max_trials)
+            if stops_surplus:
+                surplus = self.trials.filter(state=TrialState.RUNNING).order_by("-number")
+                for trial in surplus[: max(0, self.alive_count - self.concurrency)]:
+                    trial.begin_stop(TrialState.STOPPED, by=by, because="concurrency lowered")
+            self.line_up()
+            return True
+
+    def check_seen(self, seen: int) -> None:
+        """Raises `Refused` when there is another revision than the one that the person looked at."""
+        if seen > self.revision.number or seen < 1:
+            raise Refused(
+                f"There is no revision {seen} of this experiment: the newest is {self.revision.number}. Look at it and "
+                "submit again."
+            )
+        if seen != self.revision.number:
+            by = self.revision.by.username if self.revision.by else "Trialdeck"
+            raise Refused(
+                f"{by} changed this experiment meanwhile (revision {self.revision.number}; you looked at "
+                f"revision {seen}). Look at the new values and submit again."
+            )
+
+    def _accept(self, settings: Settings, *, by: User, verb: str, note: str = "") -> bool:
+        differing = self.settings.differences(settings)
+        if not differing:
+            return False
+        before = self.revision.number
+        self._mirror(settings)
+        self._revise(settings, by=by, note=note)
+        self.updated_at = timezone.now()
+        Event.note(
+            verb,
+            self,
+            by=by,
+            before=str(before),
+            after=str(self.revision.number),
+            why=", ".join(sorted(differing)) + (f": {note}" if note else ""),
+            changes={
+                name: [secret.hidden(one) if name == "hyperparameters" else one for one in pair]
+                for name, pair in differing.items()
+            },
+        )
+        return True
+
+    def _mirror(self, settings: Settings) -> None:
+        for name in (
+            "metric",
+            "direction",
+            "algorithm",
+            "max_trials",
+            "concurrency",
+            "max_trial_duration_s",
+            "gpus",
+            "cores",
+            "memory_mib",
+        ):
+            setattr(self, name, getattr(settings, name))
+
+    def _revise(self, settings: Settings, *, by: User | None, note: str = "") -> None:
+        before = self.revision
+        self.revision = Revision(
+            experiment=self,
+            number=before.number + 1 if before else 1,
+            document=settings.document(),
+            by=by,
+            note=note[:200],
+        )
+        if before:
+            self.revision.resolved = self.revision.inherits(before)
+        self.revision.save(force_insert=True)

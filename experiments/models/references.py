@@ -1,0 +1,89 @@
+"""What settings name: the model that trials start from, the uploaded results that a search starts from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
+from .settings import Invalid, Settings
+from .status import ExperimentState, Refused
+from .user import User
+from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from experiments.models.experiment.model import Experiment, ExperimentQuerySet
+
+MOST_NAMED = 3  # in one sentence
+
+
+def require_model(workspace: Workspace, settings: Settings, *, before: Settings | None) -> None:
+    """Raises `Invalid` where the input model is none of this workspace's. What stood there `before` was accepted then:
+    a model that is gone keeps nobody from changing something else."""
+    from .registered_model import Model
+
+    asked = settings.input_model
+    if not asked or (before and before.input_model == asked):
+        return
+    if not Model.objects.filter(workspace=workspace, public_id=asked).exists():
+        raise Invalid({"input_model": [f"There is no model {asked!r} in this workspace that you may see."]})
+
+
+def gone(experiment: Experiment) -> list[str]:
+    """What its settings name and nobody has any more, as sentences with what follows."""
+    from .registered_model import Model
+    from .uploaded_results import WarmResults
+
+    room, settings = experiment.workspace_id, experiment.settings
+    model, results = settings.input_model, settings.warm_start
+    said = []
+    if model and not Model.objects.filter(workspace=room, public_id=model).exists():
+        said.append(f"There is no model {model} in this workspace any more: every trial would fail in setup.")
+    if results.startswith("file:"):
+        kept = WarmResults.objects.filter(workspace=room, public_id=results.removeprefix("file:"))
+        if not kept.exists():
+            said.append(f"The results {results} were deleted: the search would start without them.")
+    return said
+
+
+def naming(
+    rows: ExperimentQuerySet, setting: str, word: str, *, at_most: int | None = None
+) -> list[Experiment]:
+    """Those of these experiments in whose settings `word` stands at `setting`, the newest first."""
+    rows = rows.annotate(told=Cast("revision__document", TextField())).select_related("revision")
+    found = rows.filter(told__contains=f'"{setting}": "{word}"').order_by("-created_at")[:at_most]
+    # A text that only looks like it, somewhere in the settings, does not count.
+    return [one for one in found if getattr(one.settings, setting) == word]
+
+
+def drafts_only(workspace: Workspace, setting: str, word: str, *, by: User, what: str) -> list[Experiment]:
+    """The drafts that name it, for whoever deletes it. Raises `Refused` while other experiments do: `what` begins the
+    sentence ("Good weights is the input model of"). What lies in the trash does not count."""
+    from experiments.models.experiment.model import Experiment
+
+    users = naming(Experiment.objects.filter(workspace=workspace), setting, word)
+    ran = [one for one in users if one.state != ExperimentState.DRAFT]
+    if ran:
+        keys = (
+            Experiment.objects.visible_to(by)
+            .filter(pk__in=[one.pk for one in ran])
+            .values_list("pk", flat=True)
+        )
+        seen = set(keys)
+        raise Refused(
+            f"{what} {_listed([str(one) for one in ran if one.pk in seen], len(ran))}. Without it they could not be "
+            "resumed or repeated: delete them first."
+        )
+    return users
+
+
+def _listed(names: list[str], total: int) -> str:
+    """`a (k2m9p3qr), b (w7x8y9za) and 3 more`; what one may not see is only counted."""
+    shown = names[:MOST_NAMED]
+    rest = total - len(shown)
+    if not shown:
+        return f"{total:,} {'experiment' if total == 1 else 'experiments'} that you cannot see"
+    if not rest:
+        return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+    return f"{', '.join(shown)} and {rest:,} more"

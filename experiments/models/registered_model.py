@@ -1,0 +1,253 @@
+"""Models: weights with a name, from a trial's output or from elsewhere, that experiments may start from."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from experiments.models.experiment.model import Experiment, fold, new_public_id
+
+from .artifact import Artifact
+from .event import Event
+from .fields import ExactJSONField
+from .project import Project
+from .references import drafts_only
+from .settings import Invalid
+from .status import Refused
+from .user import User
+from .workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+MOST_LABELS = 10_000
+MAX_NETWORK = 1_000_000
+HEAVY = (
+    "trial__params",
+    "trial__raw",
+    "trial__sampler_attrs",
+    "experiment__description",
+    "experiment__properties",
+    "experiment__trace",
+)
+
+
+class ModelQuerySet(models.QuerySet["Model"]):
+    def visible_to(self, user: User) -> ModelQuerySet:
+        """The models of workspaces that exist for this person."""
+        return self.filter(workspace__in=Workspace.objects.visible_to(user))
+
+    def among(self, *, q: str = "", project: str = "", is_published: bool | None = None) -> ModelQuerySet:
+        """Those with `q` in the name or as the ID, of a project by its name, published or not."""
+        rows = self
+        if q:
+            rows = rows.filter(Q(folded_name__contains=fold(q)) | Q(public_id=q.lower()))
+        if project:
+            rows = rows.filter(project__name=project)
+        return rows if is_published is None else rows.filter(is_published=is_published)
+
+    def light(self) -> ModelQuerySet:
+        """For lists: without the long texts, with what a row tells of other rows."""
+        related = ("project", "creator", "artifact__trial", "artifact__experiment")
+        heavy = [f"artifact__{one}" for one in HEAVY]
+        return self.select_related(*related).defer("network", "labels", "description", *heavy)
+
+
+class Model(models.Model):
+    """`network` is its configuration as text, `labels` what its outputs mean: {label: number}.
+
+    The file is an `artifact`, or stands at `address`: a destination's object that Trialdeck did not put there.
+    """
+
+    public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="models")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="models")
+    name = models.CharField(max_length=200)
+    folded_name = models.CharField(max_length=600, editable=False)
+    description = models.TextField(blank=True)
+    framework = models.CharField(max_length=64, blank=True)
+    network = models.TextField(blank=True)
+    labels = ExactJSONField(default=dict)
+    artifact = models.ForeignKey(Artifact, models.SET_NULL, null=True, related_name="models")
+    address = models.CharField(max_length=1500, blank=True)
+    is_published = models.BooleanField(default=False)
+    creator = models.ForeignKey(User, models.PROTECT, related_name="models")
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    objects = ModelQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        indexes = [models.Index(fields=["workspace", "-created_at"], name="model_by_created")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, **kwargs: Any) -> None:
+        self.folded_name = fold(self.name)[:600]
+        if kwargs.get("update_fields") and "name" in kwargs["update_fields"]:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "folded_name"}
+        super().save(**kwargs)
+
+    @classmethod
+    def register(
+        cls,
+        project: Project,
+        *,
+        by: User,
+        name: str,
+        artifact: Artifact | None = None,
+        address: str = "",
+        **described: Any,
+    ) -> Model:
+        """A new model, from a file of a trial or from an address. Raises `Invalid`."""
+        told = checked({"name": name, **described})
+        if (artifact is None) == (not address):
+            raise Invalid({"address": ["Give a file of a trial, or an address."]})
+        if artifact is not None and artifact.experiment.workspace_id != project.workspace_id:
+            raise Invalid({"artifact": ["This file belongs to another workspace."]})
+        with transaction.atomic():
+            project.hold()
+            model = cls.objects.create(
+                workspace=project.workspace,
+                project=project,
+                creator=by,
+                artifact=artifact,
+                address=address,
+                **told,
+            )
+            if artifact is not None:
+                Event.note("register", artifact.experiment, by=by, why=model.told)
+        return model
+
+    @property
+    def told(self) -> str:
+        """Its name and ID, and the file it was made of: `Good weights (k2m9p3qr), #7 model.pt`."""
+        of = f", #{self.artifact.trial.number} {self.artifact.name}" if self.artifact else ""
+        return f"{self} ({self.public_id}){of}"
+
+    def change(self, *, seen: datetime | None = None, project: Project | None = None, **changes: Any) -> bool:
+        """Name, description, framework, network, labels, project of its workspace.
+
+        `seen` is the `updated_at` that the person looked at. Raises `Invalid`; `Refused` when it is published, or was
+        changed since.
+        """
+        with transaction.atomic():
+            row = self._open()
+            if seen is not None and row.updated_at != seen:
+                raise Refused("Somebody changed this model meanwhile. Look at it again, then change it.")
+            told = checked({name: getattr(row, name) for name in FIELDS} | changes)
+            differing = [name for name in FIELDS if told[name] != getattr(row, name)]
+            for name in differing:
+                setattr(row, name, told[name])
+            if project is not None and project.pk != row.project_id:
+                if project.workspace_id != row.workspace_id:
+                    raise Invalid({"project": ["This project belongs to another workspace."]})
+                project.hold()
+                row.project = project
+                differing.append("project")
+            if differing:
+                row.updated_at = timezone.now()
+                row.save(update_fields=[*differing, "updated_at"])
+        for name in (*FIELDS, "project", "updated_at"):
+            setattr(self, name, getattr(row, name))
+        return bool(differing)
+
+    def label(self, label: str, number: int, *, was: str | None = None) -> bool:
+        """A new label with its number, or another name and number for the label `was`. Raises `Invalid`, `Refused`."""
+        with transaction.atomic():
+            labels = self._open().labels
+            if was is not None and was not in labels:
+                raise Refused(f"The label “{was[:64]}” is not there any more.")
+            if label != was and label in labels:
+                raise Invalid({"label": [f"There is a label “{label[:64]}” already: {labels[label]}."]})
+            labels.pop(was, None)
+            return self.change(labels={**labels, label: number})
+
+    def unlabel(self, label: str) -> bool:
+        """Deletes a label. False when it is not there."""
+        with transaction.atomic():
+            labels = self._open().labels
+            if label not in labels:
+                return False
+            return self.change(labels={name: number for name, number in labels.items() if name != label})
+
+    def _open(self) -> Model:
+        """The row, fresh and locked. Raises `Refused` when it is published, or gone."""
+        row = Model.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
+        if row is None:
+            raise Refused(f"The model {self} was deleted a moment ago.")
+        if row.is_published:
+            raise Refused("This model is published, which is for good. It cannot be changed any more.")
+        return row
+
+    def drafts(self, *, by: User) -> list[Experiment]:
+        """The drafts that start from it. Raises `Refused` while experiments that are none do, but for the trash."""
+        what = f"The model {self} is the input model of"
+        return drafts_only(self.workspace, "input_model", self.public_id, by=by, what=what)
+
+    def delete_unused(self, *, by: User) -> bool:
+        """TD-X10: gone for good; its file stays where it is. False when it is gone already. Raises `Refused` while
+        experiments that are no drafts start from it."""
+        with transaction.atomic():
+            row = Model.objects.select_for_update().filter(pk=self.pk).first()
+            if row is None:
+                return False
+            concerned = row.drafts(by=by)
+            if row.artifact:
+                concerned.append(row.artifact.experiment)
+            for experiment in concerned:
+                Event.note("delete_model", experiment, by=by, why=row.told)
+            row.delete()
+        logger.info("%s deleted the model %s in %s", by, row.told, row.workspace)
+        return True
+
+    def publish(self) -> bool:
+        """Read-only for good. False when it is already. Raises `Refused` when it is gone."""
+        changed = Model.objects.filter(pk=self.pk, is_published=False).update(
+            is_published=True, updated_at=timezone.now()
+        )
+        if not changed and not Model.objects.filter(pk=self.pk).exists():
+            raise Refused(f"The model {self} was deleted a moment ago.")
+        self.is_published = True
+        return bool(changed)
+
+
+FIELDS = ("name", "description", "framework", "network", "labels")
+
+
+def checked(given: dict[str, Any]) -> dict[str, Any]:
+    """What describes a model. Raises `Invalid`."""
+    errors: dict[str, list[str]] = {}
+    told = {name: given.get(name, {} if name == "labels" else "") for name in FIELDS}
+    for name, most in (("name", 200), ("description", 100_000), ("framework", 64), ("network", MAX_NETWORK)):
+        text = told[name]
+        if not isinstance(text, str) or "\0" in text:
+            errors[name] = ["This must be a text without NUL characters."]
+        elif len(text) > most:
+            errors[name] = [f"This is {len(text):,} characters long; at most {most:,} are possible."]
+    if "name" not in errors:
+        told["name"] = " ".join(told["name"].split())
+        if not told["name"]:
+            errors["name"] = ["Give the model a name."]
+    if said := _label_faults(told["labels"]):
+        errors["labels"] = said
+    if errors:
+        raise Invalid(errors)
+    return told
+
+
+def _label_faults(labels: object) -> list[str]:
+    if not isinstance(labels, dict) or len(labels) > MOST_LABELS:
+        return [f"Labels are pairs of a name and a number, at most {MOST_LABELS:,}."]
+    for label, number in labels.items():
+        if not isinstance(label, str) or not label.strip() or len(label) > 200 or "\0" in label:
+            return ["Every label needs a name of at most 200 characters."]
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**53:
+            return [f"“{label[:64]}”: its number must be whole, 0 or more."]
+    return []

@@ -1,0 +1,126 @@
+"""What a person gives to the search: values to hold, constraints, points to try first, results to start from."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+
+from experiments.search.constrained_space import check_constraints, completed, constrained
+from experiments.search.space import Space
+from experiments.search.starting_points import MAX_POINTS, check_values, narrowed
+
+_SOURCE = re.compile(r"[a-z0-9]{8}(@[1-9][0-9]{0,8})?|file:[a-z0-9]{8}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """`fixed` holds parameters at a value, without taking them out of the search space; `constraints` are conditions
+    that all proposals meet, such as `batch * accumulate <= 4096`; `starting_points` are sets of values, whole or
+    partial, that are tried before the algorithm's own proposals; `warm_start` is the ID of an experiment whose results
+    inform the search, with @ and how many of its ended trials, once it was accepted; or of uploaded results, such as
+    file:abcd2345."""
+
+    fixed: dict[str, object] = field(default_factory=dict)
+    constraints: list[str] = field(default_factory=list)
+    starting_points: list[dict[str, object]] = field(default_factory=list)
+    warm_start: str = ""
+
+
+class GivenChecks:
+    """The part of the settings' checker that reads `Given`."""
+
+    def given(self, space: Space | None) -> dict[str, object]:
+        fixed, points = self.mapping("fixed"), self._points()
+        rest = {"constraints": self._constraints(), "warm_start": self._warm_start()}
+        if space is None or self.errors.keys() & {"fixed", "starting_points"}:
+            return {"fixed": fixed, "starting_points": points, **rest}
+        points, fixed = self._starting(space, fixed, points), self._fixed(space, fixed)
+        if not self.errors.keys() & {"fixed", "constraints"}:
+            self._check_constraints(narrowed(space, fixed), rest["constraints"], points)
+        return {"fixed": fixed, "starting_points": points, **rest}
+
+    def _constraints(self) -> list[str]:
+        texts = self.document.get("constraints", [])
+        if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
+            self.fault(
+                "constraints", 'This must be a list of conditions, such as ["batch * accumulate <= 4096"].'
+            )
+            return []
+        if any("\0" in one for one in texts):
+            self.fault("constraints", "This must not contain a NUL character.")
+            return []
+        return [stripped for one in texts if (stripped := one.strip())]
+
+    def _check_constraints(self, held: Space, constraints: list[str], points: list[dict]) -> None:
+        """On the space with the fixed values: neither it nor a starting point may be left without anything."""
+        faults = check_constraints(held, constraints)
+        for sentence in faults[:5]:
+            self.fault("constraints", sentence)
+        if faults or not constraints or "starting_points" in self.errors:
+            return
+        searched = constrained(held, constraints)
+        for number, point in enumerate(points, start=1):
+            if completed(searched, point, seed=0) is None:
+                why = "nothing that it leaves open was found to meet the constraints with it."
+                if broken := searched.broken(point):
+                    why = f"it breaks the constraint {broken[0]}."
+                self.fault("starting_points", f"Point {number}: {why}")
+
+    def _warm_start(self) -> str:
+        asked = self.text("warm_start", limit=100, line=True).lower()
+        if asked and not _SOURCE.fullmatch(asked):
+            self.fault(
+                "warm_start",
+                "Give the ID of an experiment, eight letters and digits such as abcd2345, or of uploaded results, "
+                "such as file:abcd2345.",
+            )
+        return asked
+
+    def _fixed(self, space: Space, fixed: dict) -> dict:
+        known, faults = check_values(space, fixed)
+        for fault in faults:
+            self.fault("fixed", str(fault))
+        for name, value in known.items():
+            if isinstance(value, dict):
+                self.fault(
+                    "fixed",
+                    f"{name}: A nested choice cannot be held; leave the others out of the search space.",
+                )
+        return known
+
+    def _starting(self, space: Space, fixed: dict, points: list[dict]) -> list[dict]:
+        held = narrowed(space, fixed) if "fixed" not in self.errors else space
+        kept, seen = [], set()
+        for number, point in enumerate(points, start=1):
+            known, faults = check_values(space, point)
+            for fault in faults[:5]:
+                self.fault("starting_points", f"Point {number}, {fault}")
+            for fault in [] if faults else check_values(held, known)[1]:
+                self.fault("starting_points", f"Point {number}, {fault.path}: It is held at another value.")
+            text = json.dumps(known, sort_keys=True)
+            if text not in seen:
+                kept.append(known)
+            seen.add(text)
+        return kept
+
+    def _points(self) -> list[dict]:
+        points = self.document.get("starting_points", [])
+        if not isinstance(points, list) or not all(isinstance(one, dict) and one for one in points):
+            self.fault(
+                "starting_points", 'This must be a list of objects with values, such as [{"lr": 0.01}].'
+            )
+            return []
+        if len(points) > MAX_POINTS:
+            self.fault(
+                "starting_points", f"These are {len(points):,} points; at most {MAX_POINTS:,} are possible."
+            )
+            return []
+        try:
+            text = json.dumps(points, allow_nan=False)
+        except (TypeError, ValueError):
+            text = "\\u0000"
+        if len(text) > 1_000_000 or "\\u0000" in text:
+            self.fault("starting_points", "This is too long, or no plain JSON, or contains a NUL character.")
+            return []
+        return points

@@ -1,0 +1,1 @@
+"""The trial: its model, and how a trial's process ended."""

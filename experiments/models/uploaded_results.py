@@ -1,0 +1,114 @@
+"""Results of elsewhere that people uploaded, for warm starts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from experiments.models.experiment.model import Experiment, new_public_id
+from experiments.search.imported_results import MOST_RESULTS, Result
+
+from .event import Event
+from .fields import ExactJSONField
+from .references import drafts_only
+from .settings import Invalid
+from .user import User
+from .workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+MOST_CHARACTERS = 20_000_000  # of all results as JSON
+MOST_OBJECTS = 100  # in the parameters of one, so that walking into them has an end
+TOO_DEEP = "a parameter is no finite number, or nested too deeply."
+
+
+class WarmResults(models.Model):
+    """`rows` are [parameters, value], as they stood in the file `name`. They never change."""
+
+    public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="warm_results")
+    name = models.CharField(max_length=200)
+    rows = ExactJSONField()
+    count = models.PositiveIntegerField()
+    creator = models.ForeignKey(User, models.PROTECT, related_name="warm_results")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name_plural = "warm results"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def mark(self) -> str:
+        """What stands in an experiment's warm start: `file:abcd2345`."""
+        return f"file:{self.public_id}"
+
+    @classmethod
+    def upload(cls, workspace: Workspace, *, by: User, name: str, results: Sequence[Result]) -> WarmResults:
+        """Keeps 1 to 10,000 results of elsewhere. Raises `Invalid`."""
+        name = " ".join(name.split())
+        if not name or len(name) > 200 or not _is_plain(name):
+            raise Invalid({"name": ["Give a name, of at most 200 characters."]})
+        if not 1 <= len(results) <= MOST_RESULTS:
+            raise Invalid({"rows": [f"Give 1 to {MOST_RESULTS:,} results; these are {len(results):,}."]})
+        size = 0
+        for number, (params, value) in enumerate(results, start=1):
+            if why := _why_not(params, value):
+                raise Invalid({"rows": [f"Result {number:,}: {why}"]})
+            size += len(json.dumps(params))
+            if size > MOST_CHARACTERS:
+                raise Invalid(
+                    {"rows": [f"These are more than {MOST_CHARACTERS // 1_000_000} MB of results."]}
+                )
+        kept = [[params, float(value)] for params, value in results]
+        return cls.objects.create(workspace=workspace, creator=by, name=name, rows=kept, count=len(kept))
+
+    def drafts(self, *, by: User) -> list[Experiment]:
+        """The drafts that start from them. Raises `Refused` while experiments that are none do, but for the trash."""
+        what = f"The results {self} are the warm start of"
+        return drafts_only(self.workspace, "warm_start", self.mark, by=by, what=what)
+
+    def delete_unused(self, *, by: User) -> bool:
+        """NNI-S2: gone for good. False when they are gone already. Raises `Refused` while experiments that are no
+        drafts start from them."""
+        with transaction.atomic():
+            row = WarmResults.objects.select_for_update().filter(pk=self.pk).first()
+            if row is None:
+                return False
+            told = f"{row} ({row.mark})"
+            for experiment in row.drafts(by=by):
+                Event.note("delete_results", experiment, by=by, why=told)
+            row.delete()
+        logger.info("%s deleted the uploaded results %s in %s", by, told, row.workspace)
+        return True
+
+
+def _why_not(params: dict, value: float) -> str:
+    """Why this result cannot be kept; empty: it can."""
+    if not math.isfinite(value):
+        return "value is not a finite number."
+    if not params:
+        return "it has no parameters."
+    try:
+        text = json.dumps(params, allow_nan=False, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return TOO_DEEP
+    if text.count("{") > MOST_OBJECTS:
+        return TOO_DEEP
+    return "" if _is_plain(text) else "a parameter holds characters that no database keeps."
+
+
+def _is_plain(text: str) -> bool:
+    """No NUL, which PostgreSQL does not take, and no half of a character, which UTF-8 does not know."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text and "\\u0000" not in text

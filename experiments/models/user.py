@@ -1,0 +1,91 @@
+"""Users and one-time sign-in links."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models, transaction
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from .token import Token
+
+
+class User(AbstractUser):
+    """A person. An administrator is a superuser: creates accounts and workspaces, manages queues and workers."""
+
+    openid = models.CharField(
+        "OpenID identity",
+        max_length=500,
+        null=True,
+        blank=True,
+        unique=True,
+        help_text="Issuer and subject of who signs in to this account by OpenID. Emptied, the next who fits is bound.",
+    )
+
+    # The token with which a program acts for this person now: it lessens all rights. Not a column.
+    token: Token | None = None
+
+
+class SignInLink(models.Model):
+    """A one-time door for one person. Only the token's hash is kept."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="sign_in_links")
+    digest = models.CharField(max_length=64, unique=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"link for {self.user}, until {self.expires_at:%F %R}"
+
+    @classmethod
+    def issue(cls, user: User, valid_for: timedelta = timedelta(hours=24)) -> str:
+        """Returns a fresh token, which is shown once; `/enter/<token>/` opens with it, once."""
+        token = secrets.token_urlsafe(24)
+        cls.objects.create(user=user, digest=_digest(token), expires_at=timezone.now() + valid_for)
+        return token
+
+    @classmethod
+    def find(cls, token: str) -> SignInLink | None:
+        """The link of a token that can still be used, or None. Does not use it up."""
+        return (
+            cls.objects.filter(
+                digest=_digest(token),
+                used_at=None,
+                expires_at__gt=timezone.now(),
+                user__is_active=True,
+            )
+            .select_related("user")
+            .first()
+        )
+
+    def use(self) -> bool:
+        """Burns the link. True for the one caller who may enter with it."""
+        return bool(SignInLink.objects.filter(pk=self.pk, used_at=None).update(used_at=timezone.now()))
+
+
+def ensure_owner() -> tuple[User, bool]:
+    """The installation's first administrator, and whether it was made just now (without a password)."""
+    with transaction.atomic():
+        user = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+        if user:
+            return user, False
+        user = User(username=_free_name("owner"), is_superuser=True, is_staff=True)
+        user.set_unusable_password()
+        user.save()
+        return user, True
+
+
+def _free_name(wanted: str) -> str:
+    taken = set(User.objects.filter(username__startswith=wanted).values_list("username", flat=True))
+    return next(
+        name for name in (wanted, *(f"{wanted}{n}" for n in range(2, len(taken) + 3))) if name not in taken
+    )
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,97 @@
+"""Warm start: what another experiment has found out, or a file tells, informs the search from the first proposal on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from experiments.search.imported_results import adapted, columns
+from experiments.search.space import Space
+
+from . import status
+from .settings import Invalid, Settings
+from .user import User
+
+if TYPE_CHECKING:
+    from experiments.models.experiment.model import Experiment
+
+FILE = "file:"
+MOST_RESULTS = 10_000
+
+
+def warmed(experiment: Experiment, settings: Settings, *, by: User, before: Settings | None) -> Settings:
+    """These settings for this experiment, with the results that they start from marked: `abcd2345` becomes
+    `abcd2345@120`, the results among the first 120 trials that ended there, so that they never change again.
+
+    What stood there `before` was accepted then. Raises `Invalid` for an experiment that this person does not see in
+    the workspace, or whose results would tell nothing; likewise for uploaded results, which stay `file:abcd2345`.
+    """
+    asked = settings.warm_start
+    if not asked or (before and before.warm_start == asked):
+        return settings
+    if asked.startswith(FILE):
+        _require_telling(experiment, settings)
+        return settings
+    public_id, _, first = asked.partition("@")
+    visible = type(experiment).objects.visible_to(by).filter(workspace=experiment.workspace)
+    source = visible.filter(public_id=public_id).first()
+    if source is None:
+        raise _invalid(f"There is no experiment {public_id} in this workspace that you may see.")
+    if source.pk == experiment.pk:
+        raise _invalid("That is this experiment: it learns from its own results anyway.")
+    if source.direction != settings.direction:
+        raise _invalid(f"{source.name} was to {source.direction}; its good values are bad ones here.")
+    mark = f"{public_id}@{min(int(first or source.settled_count), source.settled_count)}"
+    found = results(mark, settings.space)
+    if not found:
+        raise _invalid(f"{source.name} has no results yet.")
+    if not any(settings.searched.to_raw(params) is not None for params, _ in found):
+        raise _invalid(f"No result of {source.name} (of {len(found):,}) fits this search space.")
+    return dataclasses.replace(settings, warm_start=mark)
+
+
+def _require_telling(experiment: Experiment, settings: Settings) -> None:
+    """Raises `Invalid` where the workspace has no such uploaded results, or none of them fits."""
+    from .uploaded_results import WarmResults
+
+    asked, space = settings.warm_start, settings.searched
+    file = WarmResults.objects.filter(
+        workspace=experiment.workspace, public_id=asked.removeprefix(FILE)
+    ).first()
+    if file is None:
+        raise _invalid(f"There are no uploaded results {asked} in this workspace.")
+    if any(space.to_raw(params) is not None for params, _ in results(asked, space)):
+        return
+    theirs, ours = columns(file.rows), space.columns()
+    why = ""
+    if lacking := [name for name in ours if name not in theirs]:
+        why = f" The file does not have {_listed(lacking)}."
+    elif unknown := [name for name in theirs if name not in ours]:
+        why = f" The search space does not have {_listed(unknown)}."
+    raise _invalid(f"No result of {file.name} (of {file.count:,}) fits this search space.{why}")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(name[:60] for name in names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def results(mark: str, space: Space) -> list[tuple[dict, float]]:
+    """(values, result) of the trials that a mark such as `abcd2345@120` stands for, in the order in which they
+    ended; the latest 10,000. Reset or in the trash, they still count; deleted for good, they are gone.
+
+    Of `file:abcd2345` the uploaded results, in the file's order and as this space would have their values."""
+    from experiments.models.trial.model import Trial
+
+    from .uploaded_results import WarmResults
+
+    if mark.startswith(FILE):
+        file = WarmResults.objects.filter(public_id=mark.removeprefix(FILE)).first()
+        return [(adapted(space, params), value) for params, value in file.rows] if file else []
+    public_id, _, first = mark.partition("@")
+    ended = Trial.everything.filter(experiment__public_id=public_id, settled_rank__lte=int(first))
+    trials = ended.filter(state__in=status.TRIAL_INFORMS, value__isnull=False)
+    return list(trials.order_by("-settled_rank").values_list("params", "value")[:MOST_RESULTS])[::-1]
+
+
+def _invalid(sentence: str) -> Invalid:
+    return Invalid({"warm_start": [sentence]})

@@ -1,0 +1,102 @@
+"""Workspaces, and their members with roles."""
+
+from __future__ import annotations
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from .status import SwitchedOff
+from .user import User
+
+
+class Role(models.TextChoices):
+    """What a member may do: each role may do all that the one before may."""
+
+    VIEWER = "viewer", "Viewer"
+    OPERATOR = "operator", "Operator"
+    OWNER = "owner", "Owner"
+
+    @property
+    def rank(self) -> int:
+        return list(Role).index(self)
+
+
+class WorkspaceQuerySet(models.QuerySet["Workspace"]):
+    def visible_to(self, user: User) -> WorkspaceQuerySet:
+        """The workspaces that exist for this person."""
+        if not user.is_authenticated:
+            return self.none()
+        mine = self if user.is_superuser else self.filter(members__user=user)
+        return (
+            mine
+            if user.token is None or not user.token.workspace_id
+            else mine.filter(pk=user.token.workspace_id)
+        )
+
+
+class Workspace(models.Model):
+    """A team's room."""
+
+    slug = models.SlugField(max_length=64, unique=True)
+    name = models.CharField(max_length=100)
+    description = models.TextField(blank=True)
+    has_automl = models.BooleanField(default=True)
+    destination = models.CharField(max_length=1000, blank=True)  # of artifacts, where a project names none
+    created_at = models.DateTimeField(default=timezone.now)
+    people = models.ManyToManyField(User, through="Member", related_name="workspaces")
+
+    objects = WorkspaceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def open(cls, slug: str, *, name: str = "", owner: User | None = None) -> Workspace:
+        """Makes a workspace with its project `Default` and, if given, its first owner."""
+        with transaction.atomic():
+            workspace = cls.objects.create(slug=slug, name=name or slug)
+            workspace.projects.create(name="Default")
+            if owner:
+                workspace.admit(owner, Role.OWNER)
+        return workspace
+
+    def admit(self, user: User, role: str) -> Member:
+        """Makes `user` a member with `role`, or changes the role of a member."""
+        member, _ = Member.objects.update_or_create(workspace=self, user=user, defaults={"role": Role(role)})
+        return member
+
+    def require_automl(self) -> None:
+        """PAI-P1: raises `SwitchedOff` where AutoML is off."""
+        if not self.has_automl:
+            raise SwitchedOff(self)
+
+    def role_of(self, user: User) -> Role | None:
+        """The role of a person here; an administrator counts as an owner; None for a stranger."""
+        if not user.is_authenticated or not user.is_active or (user.token and not user.token.opens(self)):
+            return None
+        role = Role.OWNER if user.is_superuser else None
+        if role is None:
+            role = Member.objects.filter(workspace=self, user=user).values_list("role", flat=True).first()
+        if role is None:
+            return None
+        return user.token.capped(Role(role)) if user.token else Role(role)
+
+
+class Member(models.Model):
+    """A person in a workspace."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=8, choices=Role.choices)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "user"], name="member_once"),
+            models.CheckConstraint(condition=models.Q(role__in=Role.values), name="member_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.workspace}: {self.role}"

@@ -1,0 +1,432 @@
+"""Floor 3: the conductor. `conduct(experiment)` takes whatever step the experiment is owed; `tick` is the beat.
+
+Who reads this file has read the life of an experiment. Every step is safe to take twice, by two conductors at
+once: what it writes is guarded by the experiment's turn and by unique ordinals. Single-flight, within a process,
+only saves work.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.db import Error as DatabaseError
+from django.db import IntegrityError, close_old_connections
+
+from experiments import dispatch
+from experiments.models import (
+    Experiment,
+    ExperimentState,
+    Failure,
+    Lease,
+    Outcome,
+    Overtaken,
+    Queue,
+    Refused,
+    Suggestion,
+    Trial,
+    TrialState,
+    Worker,
+    status,
+)
+from experiments.models.warm_start import results as warm_results
+from experiments.scheduler.early_stopping import Known, judge
+from experiments.scheduler.retention import purge
+from experiments.scheduler.utilization import measure
+from experiments.search import engine, starting_points
+from experiments.search.engine import Exhausted, Past, Problem
+from experiments.search.space import Space
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 2.0
+PURGE_EVERY_S = 3600.0
+MEASURE_EVERY_S = 60.0
+BY_STATE = ("state", "number")  # by number alone, SQLite would walk through all trials to find the few
+
+
+def conduct(pk: int) -> None:
+    """Brings one experiment forward until nothing is owed, and until it has seen the latest wake."""
+    with _one_at_a_time(pk) as is_mine:
+        while is_mine:
+            experiment = Experiment.objects.filter(pk=pk).select_related("revision", "queue").first()
+            if experiment is None or not experiment.is_active:
+                _memories.pop(pk, None)
+                return
+            seen = experiment.wake
+            try:
+                _step(experiment)
+            except (Overtaken, Refused, IntegrityError) as lost:
+                logger.info("Looking at %s again: %s", experiment, lost)
+            if Experiment.everything.filter(pk=pk, wake=seen).exists():
+                return
+
+
+def _step(experiment: Experiment) -> None:
+    lose_trials(experiment)
+    if experiment.state == ExperimentState.STOPPING:
+        if not experiment.active_count:
+            experiment.finish(experiment.stop_target or ExperimentState.STOPPED, because=experiment.reason)
+        return
+    judge(experiment, _memory(experiment).judging)
+    break_off(experiment)
+    ending = experiment.why_no_more()
+    if ending:
+        wind_down(experiment, because=ending)
+        return
+    try:
+        propose(experiment)
+    except Exhausted:
+        wind_down(experiment, because="search space exhausted")
+    except (Overtaken, Refused, IntegrityError, DatabaseError):
+        raise
+    except Exception as error:  # the search itself is broken: say so on the row, do not try for ever
+        logger.exception("The search of %s cannot go on", experiment)
+        experiment.stop(
+            by=None,
+            target=ExperimentState.FAILED,
+            because=f"The search cannot go on: {type(error).__name__}: {error}"[:1000],
+        )
+
+
+# --- the steps ---------------------------------------------------------------------------------------------
+
+
+def lose_trials(experiment: Experiment) -> None:
+    """Trials whose worker is gone, or whose worker has started anew since, are lost; they are retried."""
+    held = experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by(*BY_STATE).select_related("worker")
+    for trial in held:
+        worker = trial.worker
+        if worker is None or worker.gone_at or worker.boot != trial.boot:
+            name = worker.name if worker else "that was removed"
+            trial.settle(Outcome.lost(f"The worker {name} was lost."), claim=trial.claim)
+
+
+def break_off(experiment: Experiment) -> None:
+    """The breaker: as many failures alike, one after the other, as the settings say, and it pauses."""
+    limit = experiment.settings.breaker
+    if not limit or experiment.failed_count < limit or experiment.state != ExperimentState.RUNNING:
+        return
+    last = experiment.trials.exclude(settled_rank=None).exclude(state=TrialState.STOPPED)
+    # Failures from before somebody unpaused it, resumed it, or changed it, have been looked at.
+    looked = experiment.events.filter(verb__in=("unpause", "resume", "update")).first()
+    if looked:
+        last = last.filter(ended_at__gt=looked.at)
+    last = list(last.order_by("-settled_rank").values_list("state", "failure", "detail")[:limit])
+    if len(last) == limit and len(set(last)) == 1 and last[0][0] == TrialState.FAILED:
+        _, failure, detail = last[0]
+        word = Failure(failure).label.lower()
+        experiment.pause(by=None, because=f"{limit} trials in a row failed alike ({word}): {detail}")
+
+
+def wind_down(experiment: Experiment, *, because: str) -> None:
+    """Nothing new starts; when the last trial has ended, the experiment completes."""
+    # Not `waiting_count`: a rerun waits as well, and is kept. A turn is news, so one for nothing would go on for ever.
+    waiting = experiment.trials.filter(state=TrialState.WAITING, source="proposal")
+    if because != "max trials reached" and (experiment.suggestions.exists() or waiting.exists()):
+        with experiment.turn():
+            experiment.drop_proposals()
+    if experiment.active_count:
+        return
+    if experiment.state == ExperimentState.PENDING:
+        experiment.dequeue(by=None, because=f"nothing to do: {because}")
+    else:
+        experiment.finish(ExperimentState.COMPLETED, because=because)
+
+
+def propose(experiment: Experiment) -> None:
+    """Keeps waiting trials and, beyond one at a time, suggestions ready.
+
+    Raises `Exhausted` when the space has nothing left and no trial is active.
+    """
+    if experiment.state == ExperimentState.PAUSED:
+        return
+    ready = experiment.suggestions.filter(revision=experiment.revision).count()
+    ahead = _ahead(experiment)
+    wanted = max(0, experiment.concurrency - experiment.active_count) + ahead - ready
+    if experiment.budget_left is not None:
+        wanted = min(wanted, experiment.budget_left - ready)
+    proposals = []
+    if wanted > 0:
+        ordinals = range(experiment.last_ordinal + 1, experiment.last_ordinal + 1 + wanted)
+        try:
+            proposals = _ask(experiment, list(ordinals))
+        except Exhausted:
+            if not ready and not experiment.active_count:
+                raise
+    if not proposals and not (ready and experiment.active_count < experiment.concurrency):
+        return
+    revision, last_ordinal = experiment.revision, experiment.last_ordinal
+    with experiment.turn():
+        if proposals and (experiment.revision_id, experiment.last_ordinal) != (revision.pk, last_ordinal):
+            raise Overtaken("somebody proposed, or changed the settings, meanwhile")
+        if experiment.state not in (ExperimentState.PENDING, ExperimentState.RUNNING):
+            raise Overtaken(f"it is {experiment.state} meanwhile")
+        Suggestion.objects.bulk_create(
+            Suggestion(
+                experiment=experiment,
+                revision=revision,
+                ordinal=proposal.ordinal,
+                params=proposal.shown,
+                raw=proposal.raw,
+                attrs=proposal.attrs,
+            )
+            for proposal in proposals
+        )
+        if proposals:
+            experiment.last_ordinal = proposals[-1].ordinal
+        experiment.line_up()
+
+
+def _ahead(experiment: Experiment) -> int:
+    """How many suggestions to keep ready, so that no slot waits for the algorithm.
+
+    One that learns does so from results, and what is suggested early knows fewer of them: so as few as the trials
+    that ended since the last look, at least one. That is one as long as looks keep up, which costs the search
+    nothing; as many as the concurrency, always, makes it measurably worse (benchmarks/search_quality.py).
+    """
+    if experiment.concurrency == 1:
+        return 0
+    if not engine.learns(experiment.settings.algorithm):
+        return experiment.concurrency
+    memory = _memory(experiment)
+    before, memory.ended = memory.ended, experiment.settled_count
+    ended = 0 if before is None else experiment.settled_count - before
+    return min(max(ended, 1), experiment.concurrency)
+
+
+def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
+    settings = experiment.settings
+    problem = Problem(
+        space=settings.searched,
+        algorithm=settings.algorithm,
+        arguments=settings.algorithm_arguments,
+        seed=settings.seed,
+        direction=settings.direction,
+    )
+    return starting_points.propose(
+        problem,
+        past(experiment),
+        ordinals,
+        points=settings.starting_points,
+        cache_key=f"{experiment.public_id}.{experiment.revision.number}",
+    )
+
+
+def past(experiment: Experiment) -> list[Past]:
+    """What was tried, in number order: settled, active and suggested. Settled trials are read once a process."""
+    memory = _memory(experiment)
+    space = experiment.settings.space
+    # In the order of life: who moves on between two looks is seen twice, and never missed.
+    suggestions = list(experiment.suggestions.filter(revision=experiment.revision))
+    active = list(experiment.trials.filter(state__in=status.TRIAL_ACTIVE).order_by(*BY_STATE))
+    settled = experiment.trials.filter(settled_rank__gt=memory.last_rank).order_by("settled_rank")
+    for trial in settled.iterator(chunk_size=2000):
+        memory.settled[trial.number] = _past_of(trial, space)
+        memory.last_rank = trial.settled_rank
+    tried = {trial.number: _past_of(trial, space) for trial in active} | memory.settled
+    lined_up = {one.ordinal for one in tried.values()}
+    suggested = [
+        Past(
+            ordinal=one.ordinal,
+            number=starting_points.SUGGESTED + one.ordinal,
+            raw=one.raw,
+            key=space.key(one.params),
+            state="running",
+            value=None,
+            attrs=one.attrs,
+        )
+        for one in suggestions
+        if one.ordinal not in lined_up
+    ]
+    return [*_warm(experiment, memory), *(tried[number] for number in sorted(tried)), *suggested]
+
+
+def _warm(experiment: Experiment, memory: Memory) -> list[Past]:
+    """The results that a warm start gave it: before the first trial, and not trials of this experiment."""
+    mark, space = experiment.settings.warm_start, experiment.settings.space
+    if mark and (mark, space) not in memory.warm:
+        found = warm_results(mark, space)
+        memory.warm[mark, space] = [
+            Past(ordinal=None, number=number, raw={}, key=space.key(params), state="done", value=value)
+            for number, (params, value) in enumerate(found, start=-len(found))
+        ]
+    return memory.warm.get((mark, space), [])
+
+
+def _past_of(trial: Trial, space: object) -> Past:
+    state = "done" if trial.informs else "void" if trial.is_settled else "running"
+    return Past(
+        ordinal=trial.ordinal,
+        number=trial.number,
+        raw=trial.raw or {},
+        key=space.key(trial.params),
+        state=state,
+        value=trial.value if state == "done" else None,
+        attrs=trial.sampler_attrs,
+    )
+
+
+# --- what a conductor's process remembers (all of it can be read again) --------------------------------------
+
+
+@dataclass
+class Memory:
+    """Of one experiment: rows that never change again."""
+
+    of: tuple[str, int]  # the experiment's ID and epoch
+    settled: dict[int, Past] = field(default_factory=dict)
+    last_rank: int = 0
+    ended: int | None = None  # trials, at the last look
+    warm: dict[tuple[str, Space], list[Past]] = field(default_factory=dict)
+    judging: Known = field(default_factory=Known)
+
+
+_memories: OrderedDict[int, Memory] = OrderedDict()
+_memories_lock = threading.Lock()  # control has several threads, and one may forget for another
+MEMORIES = 64
+
+
+def _memory(experiment: Experiment) -> Memory:
+    with _memories_lock:
+        of = (experiment.public_id, experiment.epoch)
+        memory = _memories.setdefault(experiment.pk, Memory(of))
+        if memory.of != of:  # its trials went to the trash
+            memory = _memories[experiment.pk] = Memory(of)
+        _memories.move_to_end(experiment.pk)
+        while len(_memories) > MEMORIES:
+            _memories.popitem(last=False)
+        return memory
+
+
+@dataclass
+class _Flight:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    waiting: int = 0
+
+
+_flights: dict[int, _Flight] = defaultdict(_Flight)
+_flights_lock = threading.Lock()
+
+
+@contextmanager
+def _one_at_a_time(pk: int) -> Iterator[bool]:
+    """False, at once, when another thread waits for its turn already: it will see all that I would see."""
+    with _flights_lock:
+        flight = _flights[pk]
+        if flight.waiting > 1:
+            yield_now = True
+        else:
+            yield_now = False
+            flight.waiting += 1
+    if yield_now:
+        yield False
+        return
+    try:
+        with flight.lock:
+            yield True
+    finally:
+        with _flights_lock:
+            flight.waiting -= 1
+            if not flight.waiting:
+                del _flights[pk]
+
+
+# --- the beat ------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """Counts unchanged heartbeat counters against this process's own monotonic clock.
+
+    A clock that jumps, or a database that was away, must not declare everybody lost: a counter is first seen
+    with a full lease, and after an error everybody has one again.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[object, int, float]] = {}
+
+    def lost(self, now: float) -> list[tuple[Worker, int]]:
+        """Workers whose counter did not change for their lease, with the counter. `now` is monotonic seconds."""
+        present = {worker.pk: worker for worker in Worker.objects.present()}
+        self._seen = {pk: seen for pk, seen in self._seen.items() if pk in present}
+        lost = []
+        for pk, worker in present.items():
+            boot, beat, since = self._seen.get(pk, (None, -1, now))
+            if (boot, beat) != (worker.boot, worker.beat):
+                self._seen[pk] = (worker.boot, worker.beat, now)
+            elif now - since > worker.lease_s:
+                lost.append((worker, beat))
+        return lost
+
+    def forgive(self) -> None:
+        """Everybody has a fresh grace."""
+        self._seen.clear()
+
+
+class Beat:
+    """Looks at everything every few seconds. Many may run: each tick holds a lease in the database."""
+
+    def __init__(self) -> None:
+        self.holder = uuid.uuid4().hex
+        self.watch = Watch()
+        self.purge_at = self.measure_at = 0.0  # of the monotonic clock
+
+    def run(self, ending: threading.Event) -> None:
+        """Ticks until `ending` is set."""
+        while not ending.is_set():
+            try:
+                self.tick()
+            except DatabaseError as error:
+                logger.warning("The database is away: %s", error)
+                self.watch.forgive()
+                close_old_connections()
+            except Exception:  # a beat that dies of a bug would leave lost workers unnoticed, for ever
+                logger.exception("The beat stumbled")
+            ending.wait(TICK_S)
+
+    def tick(self) -> bool:
+        """One look. False when another beat holds the lease."""
+        if not Lease.hold("beat", self.holder, for_=timedelta(seconds=5 * TICK_S)):
+            self.watch.forgive()
+            return False
+        for worker, beat in self.watch.lost(time.monotonic()):
+            if worker.declare_gone(beat=beat):
+                logger.warning("The worker %s is lost: no heartbeat for %s s", worker, worker.lease_s)
+        for pk in Experiment.objects.active().values_list("pk", flat=True):
+            dispatch.experiment(pk)
+        claimable = Experiment.objects.claimable().order_by().values("queue")
+        for queue in Queue.objects.filter(pk__in=claimable):
+            dispatch.queue(queue.line)
+        self.measure(time.monotonic())
+        self.empty_the_trash(time.monotonic())
+        return True
+
+    def measure(self, now: float) -> None:
+        """Once a minute: how busy the workers were. `now` is monotonic seconds. It waits for no page, and nothing
+        waits for it: whatever goes wrong there must not keep the beat from the experiments that run."""
+        if now < self.measure_at:
+            return
+        self.measure_at = now + MEASURE_EVERY_S
+        try:
+            measure()
+        except Exception:
+            logger.exception("How busy the workers are could not be measured")
+
+    def empty_the_trash(self, now: float) -> None:
+        """Once an hour, and then a little with each tick until nothing is left to delete. `now` is monotonic
+        seconds. Whatever goes wrong there must not keep the beat from the experiments that run."""
+        if now < self.purge_at:
+            return
+        try:
+            has_more = purge()
+        except Exception:
+            logger.exception("The trash could not be emptied")
+            has_more = False
+        self.purge_at = 0.0 if has_more else now + PURGE_EVERY_S

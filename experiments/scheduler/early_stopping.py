@@ -1,0 +1,125 @@
+"""Floor 3: early stopping. `judge(experiment, known)` asks the rule about every running trial with news."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from experiments.models import Experiment, Point, Trial, TrialState, status
+from experiments.search import early_stopping
+
+
+@dataclass
+class Known:
+    """What a conductor's process remembers of one experiment: rows that never change again.
+
+    `rules` are those of revisions, by ("pk", key) or ("number", number); `finished` the trials that succeeded or
+    were stopped early, up to `last_rank`.
+    """
+
+    rules: dict[tuple[str, int], tuple[str, dict]] = field(default_factory=dict)
+    finished: dict[int, early_stopping.Rival] = field(default_factory=dict)
+    last_rank: int = 0
+
+
+def judge(experiment: Experiment, known: Known) -> None:
+    """Early stopping: asks the rule about every running trial that got further since it was last judged.
+
+    The rule is that of the trial's revision, or of the one that an Update applied to running trials. Up to which
+    step a trial was judged stands on its row, so that a restart judges nothing twice.
+    """
+    further = Q(judged_step=None) | Q(last_step__gt=F("judged_step"))
+    running = experiment.trials.filter(further, state=TrialState.RUNNING).exclude(last_step=None)
+    judged, rivals = [], Rivals(experiment, known)
+    for trial in running.order_by("state", "number"):
+        name, arguments = _rule(trial, experiment, known)
+        if name == "none":
+            continue
+        curve = early_stopping.Curve(_points(trial.pk, experiment.metric))
+        case = early_stopping.Case(
+            key=experiment.public_id,
+            number=trial.number,
+            direction=experiment.direction,
+            curve=curve,
+            judged=trial.judged_step,
+            rivals=rivals.of(trial, early_stopping.EARLY_STOPPING[name].rivals),
+        )
+        if not curve:  # its points went, or are not there yet
+            continue
+        if why := early_stopping.judge(name, arguments, case):
+            trial.stop_early(because=why)
+        trial.judged_step = curve.last_step
+        judged.append(trial)
+    if not judged:
+        return
+    with transaction.atomic():
+        for trial in judged:  # unless an Update came between: then it is to be judged anew
+            same_rule = Trial.objects.filter(pk=trial.pk, judged_by=trial.judged_by)
+            same_rule.update(judged_step=trial.judged_step)
+
+
+def _rule(trial: Trial, experiment: Experiment, known: Known) -> tuple[str, dict]:
+    """The early-stopping rule that judges this trial, and its arguments."""
+    which = ("pk", trial.revision_id) if trial.judged_by is None else ("number", trial.judged_by)
+    if which not in known.rules:
+        settings = experiment.revisions.get(**dict([which])).settings
+        known.rules[which] = (settings.early_stopping, settings.early_stopping_arguments)
+    return known.rules[which]
+
+
+class Rivals:
+    """The trials that others are compared with, read when a rule wants to see them, and once in a look."""
+
+    def __init__(self, experiment: Experiment, known: Known) -> None:
+        self.experiment = experiment
+        self.known = known
+
+    def of(self, trial: Trial, wanted: str) -> list[early_stopping.Rival]:
+        """`wanted` is a rule's word: "" none, "succeeded", or "all" (but failed and stopped ones)."""
+        if not wanted:
+            return []
+        if wanted == "succeeded":
+            return self.succeeded
+        return [*self.finished, *(one for one in self.running if one.number != trial.number)]
+
+    @cached_property
+    def finished(self) -> list[early_stopping.Rival]:
+        experiment, known = self.experiment, self.known
+        new = experiment.trials.filter(settled_rank__gt=known.last_rank).order_by("settled_rank")
+        for trial in new.only("number", "settled_rank", "state", "value").iterator(chunk_size=2000):
+            if trial.state in status.TRIAL_INFORMS:
+                known.finished[trial.pk] = early_stopping.Rival(
+                    trial.number,
+                    early_stopping.Curve(_points(trial.pk, experiment.metric)),
+                    has_succeeded=trial.state == TrialState.SUCCEEDED,
+                    value=trial.value,
+                )
+            known.last_rank = trial.settled_rank
+        return list(known.finished.values())
+
+    @cached_property
+    def succeeded(self) -> list[early_stopping.Rival]:
+        return [one for one in self.finished if one.has_succeeded]
+
+    @cached_property
+    def running(self) -> list[early_stopping.Rival]:
+        alive = Q(state=TrialState.RUNNING) | Q(
+            state=TrialState.STOPPING, stop_target=TrialState.EARLY_STOPPED
+        )
+        numbers = dict(self.experiment.trials.filter(alive).values_list("pk", "number"))
+        points = Point.objects.filter(trial__in=numbers, name=self.experiment.metric)
+        by_trial: dict[int, list] = defaultdict(list)
+        for pk, step, value in points.order_by("trial", "step").values_list("trial", "step", "value"):
+            by_trial[pk].append((step, value))
+        return [
+            early_stopping.Rival(numbers[pk], early_stopping.Curve(curve)) for pk, curve in by_trial.items()
+        ]
+
+
+def _points(trial_pk: int, metric: str) -> list[tuple[int, float | None]]:
+    points = Point.objects.filter(trial=trial_pk, name=metric).order_by("step")
+    return list(points.values_list("step", "value"))

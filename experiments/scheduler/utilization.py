@@ -1,0 +1,96 @@
+"""Floor 3: how busy the workers are, measured from rows: which trial held a slot from when to when. Once a minute, by
+the beat, so that no page has to look at the trials of a day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+
+from django.db.models import Max, Q
+from django.utils import timezone
+
+from experiments.models import Trial, Usage, Worker, status
+from experiments.models.utilization import KEPT_FOR, QUARTER
+
+BACK = timedelta(hours=24)  # after a beat that was away, or before the first one
+COLUMNS = ("until_at", "slot_s", "busy_s", "looks", "cpu", "memory")
+
+Window = tuple[datetime, datetime]
+
+
+def measure(now: datetime | None = None) -> None:
+    """Brings the table of usage up to `now`.
+
+    Each worker is measured from where its last row ends, so that nothing is counted twice, and a beat that was away
+    catches up. Of a worker that was restarted, the time between the last look and its end is lost: at most a minute.
+    """
+    now = now or timezone.now()
+    windows = _windows(now)
+    if not windows:
+        return
+    first = min(start for start, _ in windows.values())
+    rows = {(row.worker_id, row.at): row for row in Usage.objects.since(first).filter(worker__in=windows)}
+    workers = Worker.objects.in_bulk(windows)
+    touched: dict[tuple[int, datetime], Usage] = {}
+
+    def row(worker: int, at: datetime) -> Usage:
+        key = (worker, at)
+        touched[key] = rows.setdefault(key, Usage(worker_id=worker, at=at, until_at=at))
+        return touched[key]
+
+    for pk, (start, end) in windows.items():
+        for at, seconds in quarters(start, end):
+            one = row(pk, at)
+            one.slot_s += seconds * workers[pk].slots
+            one.until_at = min(end, at + QUARTER)
+        if workers[pk].gone_at is None:
+            row(pk, quarter(end)).look(workers[pk].machine)
+    for pk, began, ended in _held(windows, first):
+        start, end = windows[pk]
+        for at, seconds in quarters(max(began, start), min(ended or end, end)):
+            row(pk, at).busy_s += seconds
+    for one in touched.values():
+        one.pk = None  # what is there already is found by worker and quarter: one statement for all
+    Usage.objects.bulk_create(
+        touched.values(), update_conflicts=True, unique_fields=["worker", "at"], update_fields=COLUMNS
+    )
+    Usage.objects.filter(at__lt=now - KEPT_FOR).delete()
+
+
+def _windows(now: datetime) -> dict[int, Window]:
+    """What has not been measured yet of each worker."""
+    back = now - BACK
+    measured = dict(Usage.objects.since(back).order_by().values_list("worker").annotate(Max("until_at")))
+    windows = {}
+    for worker in Worker.objects.filter(Q(gone_at=None) | Q(gone_at__gt=back)):
+        start = max(measured.get(worker.pk, back), worker.started_at, back)
+        end = min(worker.gone_at or now, now)
+        if start < end:
+            windows[worker.pk] = (start, end)
+    return windows
+
+
+def _held(windows: dict[int, Window], since: datetime) -> Iterator[tuple[int, datetime, datetime | None]]:
+    """(worker, from, to) of the trials that held a slot of theirs after `since`; no end: they still do."""
+    trials = Trial.everything.filter(worker__in=windows).exclude(started_at=None).order_by()
+    columns = ("pk", "worker", "started_at", "ended_at")
+    # In the order of life: who ends between the two looks is seen twice, and never missed.
+    alive = {row[0]: row for row in trials.filter(state__in=status.TRIAL_ALIVE).values_list(*columns)}
+    ended = trials.filter(ended_at__gt=since).values_list(*columns).iterator(chunk_size=2000)
+    for _, *held in chain(alive.values(), (row for row in ended if row[0] not in alive)):
+        yield tuple(held)
+
+
+def quarters(start: datetime, end: datetime) -> Iterator[tuple[datetime, float]]:
+    """The quarters of an hour that lie in a span of time, and how many seconds of it lie in each."""
+    at = quarter(start)
+    while max(at, start) < end:
+        yield at, (min(end, at + QUARTER) - max(start, at)).total_seconds()
+        at += QUARTER
+
+
+def quarter(moment: datetime) -> datetime:
+    """When the quarter of an hour began in which `moment` lies."""
+    seconds = QUARTER.total_seconds()
+    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)

@@ -1,0 +1,219 @@
+"""The door with a password: how often one may be wrong, and a new password by e-mail."""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import ip_address
+from threading import Thread
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.forms import AuthenticationForm, PasswordResetForm
+from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.contrib.auth.views import PasswordResetConfirmView, PasswordResetDoneView, PasswordResetView
+from django.core.cache import cache
+from django.core.exceptions import PermissionDenied
+from django.dispatch import receiver
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse_lazy
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+
+from experiments.messages import plural
+
+from .profile import with_help
+from .sign_in import SignIn as AnySignIn
+
+WINDOW_S = 15 * 60  # from the first failure; each web process counts by itself
+FAILURES_OF_ONE_NAME = 10  # from one address
+FAILURES_OF_ONE_ADDRESS = 100  # whatever the names
+LETTERS_TO_ONE = 3
+LETTERS_FROM_ONE_ADDRESS = 10
+
+TOO_MANY = (
+    f"Too many failed attempts from your address. Try again in {plural(WINDOW_S // 60, 'minute')}, "
+    "or ask an administrator for a one-time link."
+)
+
+
+# --- counting ----------------------------------------------------------------------------------------------------
+
+
+def address_of(request: HttpRequest) -> str:
+    """Where a request comes from. Behind trusted proxies: what the last of them was asked by."""
+    address = request.META.get("REMOTE_ADDR", "")
+    if is_trusted(address):
+        for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+            if not hop.strip() or not is_trusted(address):
+                break
+            address = hop.strip()
+    return address[:64]
+
+
+def is_trusted(address: str) -> bool:
+    """Is it one of TRIALDECK_TRUSTED_PROXIES?"""
+    try:
+        at = ip_address(address)
+    except ValueError:
+        return False
+    at = getattr(at, "ipv4_mapped", None) or at
+    return any(at in network for network in settings.TRUSTED_PROXIES)
+
+
+def _key(*parts: str) -> str:
+    return "tries:" + hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()
+
+
+def _count(*parts: str) -> int:
+    """One more; returns how many there are within the window."""
+    key = _key(*parts)
+    cache.add(key, 0, WINDOW_S)
+    try:
+        return cache.incr(key)
+    except ValueError:  # the window ended between the two
+        return 1
+
+
+def _counted(*parts: str) -> int:
+    return cache.get(_key(*parts), 0)
+
+
+def _name(username: object) -> str:
+    return str(username or "").strip().casefold()[:150]
+
+
+def has_failed_too_often(request: HttpRequest, username: object) -> bool:
+    at = address_of(request)
+    return (
+        _counted("name", at, _name(username)) >= FAILURES_OF_ONE_NAME
+        or _counted("address", at) >= FAILURES_OF_ONE_ADDRESS
+    )
+
+
+class Patience:
+    """The first of the authentication backends, so that no door with a password forgets to ask: knows nobody,
+    and sends away who failed too often, before the password is looked at."""
+
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None
+    ) -> None:
+        if request is not None and username is not None and has_failed_too_often(request, username):
+            raise PermissionDenied
+
+
+@receiver(user_login_failed)
+def count_failure(sender: object, credentials: dict, request: HttpRequest | None = None, **_: object) -> None:
+    if request is not None and credentials.get("username") is not None:
+        at = address_of(request)
+        _count("name", at, _name(credentials["username"]))
+        _count("address", at)
+
+
+@receiver(user_logged_in)
+def forget_failures(sender: object, request: HttpRequest | None, user: object, **_: object) -> None:
+    """Whoever got in mistyped. What their address tried with other names stays counted."""
+    if request is not None:
+        cache.delete(_key("name", address_of(request), _name(user.get_username())))
+
+
+class SignInForm(AuthenticationForm):
+    def clean(self) -> dict:
+        if has_failed_too_often(self.request, self.cleaned_data.get("username")):
+            raise forms.ValidationError(TOO_MANY, code="too_many")
+        return super().clean()
+
+
+class SignIn(AnySignIn):
+    """With a limit, and the way to a new password."""
+
+    authentication_form = SignInForm
+
+    def get_context_data(self, **kwargs: object) -> dict:
+        return super().get_context_data(**kwargs) | {"has_email": has_email(), "openid": settings.OPENID}
+
+    def form_invalid(self, form: SignInForm) -> HttpResponse:
+        response = super().form_invalid(form)
+        if form.has_error("__all__", "too_many"):
+            response.status_code = 429
+            response["Retry-After"] = str(WINDOW_S)
+        return response
+
+
+# --- a new password by e-mail --------------------------------------------------------------------------------------
+
+
+def has_email() -> bool:
+    """Can Trialdeck send letters?"""
+    return bool(settings.EMAIL_HOST)
+
+
+class LetterForm(PasswordResetForm):
+    """The letter goes out beside the answer, so that neither its time nor a broken mail server tells whether there
+    is such an account."""
+
+    def __init__(self, *given: object, **named: object) -> None:
+        super().__init__(*given, **named)
+        self.fields["email"].label = "E-mail"
+
+    def send_mail(self, *given: object, **named: object) -> None:
+        Thread(target=super().send_mail, args=given, kwargs=named, daemon=True).start()
+
+
+class WithEmail:
+    """Without an e-mail server there is no such page."""
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        if not has_email():
+            raise Http404
+        return super().dispatch(request, *args, **kwargs)
+
+
+class Reset(WithEmail, PasswordResetView):
+    """Asks for the e-mail address. The answer is the same whether or not somebody has it."""
+
+    template_name = "registration/reset.html"
+    email_template_name = "registration/reset_letter.txt"
+    subject_template_name = "registration/reset_subject.txt"
+    form_class = LetterForm
+    success_url = reverse_lazy("password-reset-sent")
+
+    def get_form_kwargs(self) -> dict:
+        return {**super().get_form_kwargs(), "label_suffix": ""}
+
+    def form_valid(self, form: LetterForm) -> HttpResponse:
+        if _count("letters from", address_of(self.request)) > LETTERS_FROM_ONE_ADDRESS:
+            form.add_error(None, TOO_MANY.replace("failed attempts", "letters were asked for"))
+            return self.render_to_response(self.get_context_data(form=form), status=429)
+        if _count("letters to", _name(form.cleaned_data["email"])) > LETTERS_TO_ONE:
+            return redirect(self.get_success_url())  # nobody's box is flooded, and nobody learns of it
+        return super().form_valid(form)
+
+    def form_invalid(self, form: LetterForm) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(form=form), status=422)
+
+
+class ResetSent(WithEmail, PasswordResetDoneView):
+    template_name = "registration/reset_sent.html"
+
+
+@method_decorator(never_cache, name="dispatch")
+class ResetConfirm(WithEmail, PasswordResetConfirmView):
+    """The link of the letter. It works until the password is changed, or Django's PASSWORD_RESET_TIMEOUT is over."""
+
+    template_name = "registration/reset_confirm.html"
+    success_url = reverse_lazy("sign-in")
+
+    def get_form_kwargs(self) -> dict:
+        return {**super().get_form_kwargs(), "label_suffix": ""}
+
+    def get_form(self, form_class: type[forms.Form] | None = None) -> forms.Form:
+        return with_help(super().get_form(form_class))
+
+    def form_valid(self, form: forms.Form) -> HttpResponse:
+        messages.success(self.request, "Your password is changed. Sign in with it.")
+        return super().form_valid(form)
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(form=form), status=422)

@@ -1,0 +1,109 @@
+"""Experiments on pages of the installation (queues, workers), where not everybody may see all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from experiments.models import Experiment, Queue, User, status
+from experiments.permissions import learn_roles, may
+from experiments.scheduler.wait_reasons import Compute
+from experiments.web.experiment.action_buttons import Button, button
+from experiments.web.ui import descriptions
+
+MOST_SHOWN = 200  # of one line
+FEW = 4  # of all lines
+
+
+class Sight:
+    """What one person sees of these experiments. Two queries, whatever their number. Give them with their
+    workspaces."""
+
+    def __init__(self, user: User, experiments: Iterable[Experiment]) -> None:
+        shown = {experiment.pk: experiment for experiment in experiments}
+        self._user = user
+        self._seen = set(
+            Experiment.objects.visible_to(user).filter(pk__in=shown).values_list("pk", flat=True)
+        )
+        learn_roles(user, {experiment.workspace for experiment in shown.values()})
+
+    def sees(self, experiment: Experiment) -> bool:
+        return self.has(experiment.pk)
+
+    def has(self, pk: int) -> bool:
+        """The same, by its key."""
+        return pk in self._seen
+
+    def may_operate(self, experiment: Experiment) -> bool:
+        return self.sees(experiment) and may(self._user, "front", experiment)
+
+    def label(self, experiment: Experiment) -> str:
+        """Its name; where it does not exist for this person, what it is to them (product.md §1)."""
+        if self.sees(experiment):
+            return experiment.name
+        return "private" if may(self._user, "view", experiment.workspace) else "another workspace"
+
+
+@dataclass
+class Standing:
+    """One experiment in a line, as one person sees it."""
+
+    place: int
+    experiment: Experiment
+    label: str
+    is_seen: bool
+    likely: list[Button] = field(default_factory=list)
+    more: list[Button] = field(default_factory=list)
+    waits: str = ""
+
+
+def line(queue: Queue | None, user: User) -> list[Standing]:
+    """The line of a queue in its order, as this person sees it: three queries."""
+    if queue is None:
+        return []
+    found = queue.in_line().select_related("workspace", "creator", "queue").defer("description", "trace")
+    experiments = list(found[:MOST_SHOWN])
+    sight = Sight(user, experiments)
+    rows = []
+    for place, experiment in enumerate(experiments, start=1):
+        row = Standing(place, experiment, sight.label(experiment), sight.sees(experiment))
+        if sight.may_operate(experiment):
+            row.likely, row.more = _acts(
+                experiment, user, is_first=place == 1, is_alone=len(experiments) == 1
+            )
+        rows.append(row)
+    return rows
+
+
+def waiting(queues: Iterable[Queue], compute: Compute, user: User) -> list[Standing]:
+    """What waits in these lines, the longest first, with the button that moves it to the front."""
+    places = {place.pk: at for queue in queues for at, place in enumerate(compute.lines.get(queue.pk, []), 1)}
+    waits = {place.pk for line in compute.lines.values() for place in line if place.waiting}
+    found = Experiment.objects.filter(pk__in=waits & places.keys()).order_by("enqueued_at", "pk")
+    experiments = list(
+        found.select_related("workspace", "creator", "queue").defer("description", "trace")[:FEW]
+    )
+    sight = Sight(user, experiments)
+    rows = []
+    for experiment in experiments:
+        at = places[experiment.pk]
+        row = Standing(at, experiment, sight.label(experiment), sight.sees(experiment))
+        row.waits = descriptions.said_of(compute.hold(experiment), experiment)
+        if at > 1 and sight.may_operate(experiment):
+            row.likely, _ = _acts(experiment, user, is_first=False, is_alone=False)
+        rows.append(row)
+    return rows
+
+
+def _acts(
+    experiment: Experiment, user: User, *, is_first: bool, is_alone: bool
+) -> tuple[list[Button], list[Button]]:
+    if not status.is_offered("front", experiment.state):  # it is stopping
+        return [], []
+    moves = [] if is_alone else ["before", "back"]
+    verbs = [*moves, "move_to", *(["dequeue"] if status.is_offered("dequeue", experiment.state) else [])]
+    more = [button(experiment, verb, user) for verb in verbs]
+    if is_first:
+        return [], more
+    front = button(experiment, "front", user)
+    return [replace(front, label="To front", icon="")], [front, *more]  # on a phone the menu alone is there

@@ -1,0 +1,88 @@
+"""Which acts a page offers, from the matrix of `models/status.py`: the likely ones as buttons, the rest in a menu."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from experiments.models import Experiment, ExperimentState, User, status
+from experiments.permissions import missing
+
+ICONS = {
+    "enqueue": "queue",
+    "dequeue": "dequeue",
+    "edit": "edit",
+    "update": "edit",
+    "pause": "pause",
+    "unpause": "play",
+    "stop": "stop",
+    "kill": "stop",
+    "resume": "play",
+    "reset": "reset",
+    "publish": "lock",
+    "clone": "clone",
+    "delete": "trash",
+}
+IN_LINE = {"front": "up", "before": "up", "back": "down", "move_to": "queue"}  # offered on a queue's page
+LIKELY = ("enqueue", "dequeue", "edit", "update", "unpause", "pause", "resume", "stop", "kill", "clone")
+REST = ("move_to", "reset", "publish", "delete")
+EDITS = {"edit", "update"}  # one page for both: a draft's settings, or those under way
+AT_ONCE = {"dequeue", "pause", "unpause", "front", "back"}  # can be taken back, so nobody is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """One act as `components/_act.html` draws it."""
+
+    label: str
+    url: str
+    icon: str = ""
+    is_post: bool = False
+    is_question: bool = False
+    is_danger: bool = False
+    is_primary: bool = False
+    why_not: str = ""
+    title: str = ""
+
+
+def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:
+    """(likely, more): what stands at the upper right of details, and what stands behind "…".
+
+    What the person may not do is shown with what is missing; what the state does not allow stays in the menu
+    with the way out, as long as the way out is near.
+    """
+    likely = [button(experiment, verb, user) for verb in LIKELY if status.is_offered(verb, experiment.state)]
+    more = [button(experiment, verb, user) for verb in REST if _is_listed(experiment, verb)]
+    return likely, more
+
+
+def button(experiment: Experiment, verb: str, user: User) -> Button:
+    """One act on this experiment, for this person, in its present state."""
+    label = "Edit" if verb in EDITS else status.ACTS[verb].label
+    where = [experiment.workspace.slug, experiment.public_id]
+    url = (
+        reverse("experiment-edit", args=where)
+        if verb in EDITS
+        else reverse("experiment-act", args=[*where, verb])
+    )
+    why_not = missing(user, verb, experiment)
+    if not why_not and not status.is_offered(verb, experiment.state):
+        state = status.EXPERIMENT_STATES[experiment.state].label
+        why_not = f"{state}. {status.WAY_OUT[experiment.state]}"
+    return Button(
+        label=label,
+        url=url,
+        icon=(ICONS | IN_LINE)[verb],
+        is_post=verb in AT_ONCE,
+        is_question=verb not in AT_ONCE | EDITS,
+        is_danger=verb == "delete",
+        is_primary=verb == "enqueue",
+        why_not=why_not,
+    )
+
+
+def _is_listed(experiment: Experiment, verb: str) -> bool:
+    if status.is_offered(verb, experiment.state) or verb == "delete":
+        return True
+    return experiment.is_active and experiment.state != ExperimentState.PENDING

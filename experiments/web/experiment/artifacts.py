@@ -1,0 +1,305 @@
+"""The Artifacts tab: the input model, and the files that trials left: where they are, downloaded, made into models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import PurePosixPath
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from experiments import downloads
+from experiments.messages import plural
+from experiments.models import (
+    Artifact,
+    Experiment,
+    Invalid,
+    Keeping,
+    Model,
+    Project,
+    Refused,
+    User,
+    Workspace,
+)
+from experiments.permissions import may, require
+from experiments.web.ui.fragments import Live
+
+from . import input_model
+from .page import find, frame, refused, url_of
+
+SIZE = 50
+MOST_OF_TRIAL = 20  # on the trial's own page
+
+FRAMEWORKS = {
+    "PyTorch": (".pt", ".pth", ".ckpt"),
+    "Keras": (".h5", ".keras"),
+    "TensorFlow": (".pb", ".tflite"),
+    "ONNX": (".onnx",),
+    "scikit-learn": (".joblib", ".pkl"),
+    "XGBoost": (".ubj",),
+}
+
+
+@login_required
+@require_safe
+def index(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+    """CML-O1, CML-M1: a fixed number of queries, with one file or with 10,000. `?trial=` shows one trial's only."""
+    experiment = find(request, workspace, public_id)
+    number = request.GET.get("trial", "")
+    number = int(number) if number.isdecimal() and len(number) < 10 else None
+    files = Artifact.objects.of(experiment)
+    if number is not None:
+        files = files.filter(trial__number=number)
+    totals = totals_of(files)
+    live = Live(
+        request,
+        fragments={"head", "rows"},
+        version=(experiment.version, totals, may(request.user, "register", experiment)),
+    )
+    if live.is_unchanged:
+        return live.not_modified()
+    context = frame(request, experiment, tab="experiment-artifacts")
+    if live.fragment in ("", "rows"):
+        shown, places = _page(files, experiment, request)
+        context |= {
+            "rows": rows_of(shown, experiment, request.user),
+            "totals": totals,
+            "pager": {"said": _said(totals), **places},
+            "number": number,
+        }
+    if not live.fragment:
+        context |= input_model.context(request, experiment)
+    return live.draw("experiment/artifacts.html", context)
+
+
+def totals_of(files: QuerySet[Artifact]) -> dict[str, object]:
+    """Counts and bytes. One query."""
+    waiting = Q(keeping=Keeping.WAITING)
+    return files.order_by().aggregate(
+        files=Count("pk"),
+        bytes=Sum("size"),
+        stored=Sum("size", filter=Q(keeping=Keeping.STORED)),
+        waiting=Count("pk", filter=waiting),
+        faults=Count("pk", filter=waiting & ~Q(fault="")),
+        latest=Max("seen_at"),
+        hashed=Count("pk", filter=~Q(sha256="")),
+    )
+
+
+def _said(totals: dict[str, object]) -> str:
+    return plural(totals["files"], "file")
+
+
+def _page(
+    files: QuerySet[Artifact], experiment: Experiment, request: HttpRequest
+) -> tuple[list[Artifact], dict[str, str | None]]:
+    """(the files of the page, the addresses around it). The best trial's come first, then by number and name; a page
+    begins behind the file that `?after=` names, or ends before that of `?before=`."""
+    best = {"trial__number": experiment.best_number}
+    parts = [files.filter(**best), files.exclude(**best)] if experiment.best_number else [files]
+    goes_back = "before" in request.GET
+    mark = _mark(files, request.GET.get("before" if goes_back else "after", ""))
+    if mark is None:
+        goes_back = False
+    found: list[Artifact] = []
+    for part in reversed(parts) if goes_back else parts:
+        found += _beyond(part, parts, mark, experiment, goes_back)[: SIZE + 1 - len(found)]
+    has_more, shown = len(found) > SIZE, found[:SIZE]
+    if goes_back:
+        shown.reverse()
+    if not shown:
+        return [], {}
+    has_before = has_more if goes_back else mark is not None
+    has_after = goes_back or has_more
+
+    def url(**place: int) -> str:
+        query = request.GET.copy()
+        for name in ("after", "before"):
+            query.pop(name, None)
+        query.update({name: str(key) for name, key in place.items()})
+        return f"?{query.urlencode()}"
+
+    return shown, {
+        "start": url() if has_before else None,
+        "previous": url(before=shown[0].pk) if has_before else None,
+        "next": url(after=shown[-1].pk) if has_after else None,
+    }
+
+
+def _mark(files: QuerySet[Artifact], key: str) -> Artifact | None:
+    if not key.isdecimal() or len(key) > 18:
+        return None
+    return files.select_related("trial").only("name", "trial__number").filter(pk=int(key)).first()
+
+
+def _beyond(
+    part: QuerySet[Artifact],
+    parts: list[QuerySet[Artifact]],
+    mark: Artifact | None,
+    experiment: Experiment,
+    goes_back: bool,
+) -> QuerySet[Artifact]:
+    """What of this part lies beyond the mark; nothing, all of it, or what follows the mark in it."""
+    order = (
+        ("-trial", "-name") if goes_back else ("trial", "name")
+    )  # trials are numbered in the order of their keys
+    rows = part.select_related("trial", "worker").defer("trial__params", "trial__raw", "trial__sampler_attrs")
+    rows = rows.order_by(*order)
+    if mark is None:
+        return rows
+    marked = 0 if len(parts) == 1 or mark.trial.number == experiment.best_number else 1
+    here = parts.index(part)
+    if here == marked:
+        side = "lt" if goes_back else "gt"
+        beyond = Q(**{f"trial__{side}": mark.trial_id}) | Q(
+            trial=mark.trial_id, **{f"name__{side}": mark.name}
+        )
+        return rows.filter(beyond)
+    return rows if (here < marked) == goes_back else rows.none()
+
+
+def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[dict[str, object]]:
+    """The files as the table shows them. One query, for the models that were made of them."""
+    models: dict[int, list[Model]] = {}
+    for model in Model.objects.filter(artifact__in=shown).only("public_id", "name", "artifact"):
+        models.setdefault(model.artifact_id, []).append(model)
+    may_register = may(user, "register", experiment)
+    for one in shown:
+        one.experiment = experiment
+    return [
+        {
+            "file": one,
+            "is_best": one.trial.number == experiment.best_number,
+            "models": models.get(one.pk, []),
+            "may_register": may_register,
+        }
+        for one in shown
+    ]
+
+
+def of_trial(trial: object, user: User) -> dict[str, object]:
+    """What a trial's page shows of its files. Two queries."""
+    files = Artifact.objects.kept().filter(trial=trial).select_related("worker").order_by("name")
+    shown = list(files[: MOST_OF_TRIAL + 1])
+    for one in shown:
+        one.trial = trial
+    return {
+        "files": rows_of(shown[:MOST_OF_TRIAL], trial.experiment, user),
+        "has_more_files": len(shown) > MOST_OF_TRIAL,
+        "files_url": f"{url_of(trial.experiment, 'experiment-artifacts')}?trial={trial.number}",
+    }
+
+
+# --- downloaded ------------------------------------------------------------------------------------------------
+
+
+@login_required
+@require_safe
+def fetch(request: HttpRequest, workspace: str, public_id: str, artifact: int) -> HttpResponse:
+    """The file itself, or the asked range of it; or where it lies when it cannot be had from here (409)."""
+    experiment = find(request, workspace, public_id)
+    one = find_file(experiment, artifact)
+    give = partial(downloads.of_artifact, one, downloads.Asked.by(request))
+    return given(request, give, room=experiment.workspace, nav="experiments", back=_back(one))
+
+
+def find_file(experiment: Experiment, key: int) -> Artifact:
+    """A file of this experiment, else 404."""
+    rows = Artifact.objects.filter(experiment=experiment, trial__trashed_at=None)
+    one = rows.select_related("trial", "worker").filter(pk=key).first() if key < 2**63 else None
+    if one is None:
+        raise Http404
+    one.experiment = experiment
+    return one
+
+
+def _back(one: Artifact) -> str:
+    return f"{url_of(one.experiment, 'experiment-artifacts')}?trial={one.trial.number}"
+
+
+def given(
+    request: HttpRequest, give: Callable[[], HttpResponse], *, room: Workspace, nav: str, back: str
+) -> HttpResponse:
+    """The file, or a page that says why not."""
+    page = {"workspace": room, "nav": nav, "back": back}
+    try:
+        return give()
+    except Refused as refusal:
+        said = {**page, "reason": str(refusal), "heading": "It cannot be downloaded here"}
+        return render(request, "409.html", said, status=409)
+    except downloads.OutOfRange as beyond:
+        said = {**page, "reason": str(beyond), "number": 416, "heading": "That part is not there"}
+        response = render(request, "409.html", said, status=416)
+        response["Content-Range"] = beyond.content_range
+        return response
+    except downloads.Busy as busy:
+        said = {**page, "reason": str(busy), "number": 503, "heading": "Not now"}
+        response = render(request, "409.html", said, status=503)
+        response["Retry-After"] = str(downloads.RETRY_AFTER_S)
+        return response
+
+
+# --- made into a model -----------------------------------------------------------------------------------------
+
+
+class RegisterForm(forms.Form):
+    """What describes the new model."""
+
+    name = forms.CharField(max_length=200, error_messages={"required": "Give the model a name."})
+    project = forms.ModelChoiceField(Project.objects.none(), empty_label=None)
+    framework = forms.CharField(max_length=64, required=False, help_text="For example PyTorch.")
+    description = forms.CharField(
+        required=False,
+        max_length=100_000,
+        widget=forms.Textarea(attrs={"rows": 3, "class": "is-prose"}),
+    )
+
+    def __init__(self, data: object = None, *, file: Artifact) -> None:
+        base = PurePosixPath(file.name)
+        initial = {
+            "name": f"{file.experiment.name[:120]} #{file.trial.number} {base.name}"[:200],
+            "project": file.experiment.project_id,
+            "framework": next((name for name, ends in FRAMEWORKS.items() if base.suffix.lower() in ends), ""),
+        }
+        super().__init__(data, initial=initial, label_suffix="")
+        self.fields["project"].queryset = file.experiment.workspace.projects.all()
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def register(request: HttpRequest, workspace: str, public_id: str, artifact: int) -> HttpResponse:
+    """CML-M1, TD-X10: makes a model of a file."""
+    experiment = find(request, workspace, public_id)
+    require(request.user, "register", experiment)
+    one = find_file(experiment, artifact)
+    if one.keeping == Keeping.DROPPED:
+        reason = one.fault or f"{one.name} was not kept: its trial is not among the best."
+        return refused(request, experiment, reason, back=_back(one))
+    form = RegisterForm(request.POST if request.method == "POST" else None, file=one)
+    if request.method == "POST" and form.is_valid():
+        said = dict(form.cleaned_data)
+        try:
+            model = Model.register(said.pop("project"), by=request.user, artifact=one, **said)
+        except Invalid as invalid:
+            for field, sentences in invalid.errors.items():
+                form.add_error(field if field in form.fields else None, sentences)
+        else:
+            messages.success(request, f"{one.name} is the model {model}.")
+            return redirect("model", experiment.workspace.slug, model.public_id)
+    context = {
+        "experiment": experiment,
+        "workspace": experiment.workspace,
+        "nav": "experiments",
+        "file": one,
+        "form": form,
+        "is_local": one.keeping != Keeping.STORED,
+        "action": request.path,
+        "back": _back(one),
+    }
+    return render(request, "experiment/register.html", context, status=422 if form.errors else 200)

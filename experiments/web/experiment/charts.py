@@ -1,0 +1,155 @@
+"""Rows as charts: which rows a drawing needs, at most as many as it can show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db.models import OuterRef, Subquery
+
+from experiments.charts.curve import MOST_SIBLINGS, Series, curve
+from experiments.charts.history import Edit, Point, history
+from experiments.charts.svg import Chart, Svg, element, px
+from experiments.messages import value as said
+from experiments.models import Experiment, Failure, Trial, status
+
+from . import metric_series
+
+MOST_TRIALS = 1000  # of the history
+MOST_EDITS = 20
+SPARK_WIDTH, SPARK_HEIGHT = 72, 18
+
+
+def address(url: str) -> Callable[[int], str]:
+    """Trials' addresses by number, from that of their list."""
+    return lambda number: f"{url}{number}/"
+
+
+def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
+    """The values by trial number, and whether all trials are in it. Beyond 1000 evenly spaced ones are."""
+    numbers, is_all = _numbers(experiment)
+    rows = experiment.trials.filter(number__in=numbers).values_list(
+        "number", "value", "last_value", "state", "failure"
+    )
+    points = [
+        Point(
+            number=number,
+            value=value if value is not None or state not in status.TRIAL_ALIVE else last,
+            state=state,
+            note=Failure(failure).label if failure else "",
+        )
+        for number, value, last, state, failure in rows
+    ]
+    left = experiment.budget_left or 0 if experiment.is_active else 0
+    chart = history(
+        points,
+        direction=experiment.direction,
+        metric=experiment.metric,
+        best_steps=best_steps(experiment),
+        best_text=said(experiment.best_value) if experiment.best_value is not None else "",
+        left=left,
+        edits=edits_of(experiment, url=url),
+        href=address(url),
+    )
+    return chart, is_all
+
+
+def edits_of(experiment: Experiment, *, url: str) -> list[Edit]:
+    """TD-X1: the latest edits under way, each after the trial that had started last before it."""
+    started = experiment.trials.filter(started_at__lte=OuterRef("at")).order_by("-started_at")
+    revisions = experiment.revisions.filter(number__gt=1).annotate(
+        after=Subquery(started.values("number")[:1])
+    )
+    shown = revisions.select_related("by").defer("document").order_by("-number")[:MOST_EDITS]
+    return [
+        Edit(
+            after=one.after,
+            revision=one.number,
+            by=one.by.username if one.by else "Trialdeck",
+            note=one.note,
+            href=f"{url.removesuffix('trials/')}configuration/#revision-{one.number}",
+        )
+        for one in reversed(shown)
+        if one.after is not None
+    ]
+
+
+def best_steps(experiment: Experiment) -> list[tuple[int, float]]:
+    """Where the best value improved, by trial number; the trace is in the order in which trials ended."""
+    steps: list[tuple[int, float]] = []
+    for number, value in sorted(experiment.trace):
+        if experiment.is_better(value, steps[-1][1] if steps else None):
+            steps.append((number, value))
+    return steps
+
+
+def _numbers(experiment: Experiment) -> tuple[list[int], bool]:
+    last = experiment.last_number
+    first = 1
+    if experiment.epoch:  # those before the reset are in the trash
+        first = experiment.trials.order_by("number").values_list("number", flat=True).first() or last
+    if last - first < MOST_TRIALS:
+        return list(range(first, last + 1)), True
+    step = (last - first) / (MOST_TRIALS - 1)
+    numbers = {first + round(step * place) for place in range(MOST_TRIALS)}
+    return sorted(numbers | {number for number, _ in experiment.trace}), False
+
+
+def curve_of(trial: Trial, metric: str, *, url: str) -> tuple[Chart, bool, int]:
+    """One trial's metric by step; whether all its points are in it; how many siblings stand behind it.
+
+    Of the objective, up to 20 siblings and the best trial; of another metric the trial alone.
+    """
+    experiment = trial.experiment
+    own, is_all = metric_series.whole(trial, metric)
+    others: list[Trial] = []
+    if metric == experiment.metric:
+        others = _siblings(trial)
+    points = metric_series.of_many(others, metric)
+    shown = {other.number: Series(other.number, points[other.pk]) for other in others if other.pk in points}
+    best = shown.pop(experiment.best_number, None)
+    mine = Series(trial.number, own, is_live=trial.state in status.TRIAL_ALIVE)
+    chart = curve(
+        mine,
+        direction=experiment.direction,
+        metric=metric,
+        siblings=list(shown.values()),
+        best=mine if trial.number == experiment.best_number else best,
+        href=address(url),
+    )
+    return chart, is_all, len(shown)
+
+
+def _siblings(trial: Trial) -> list[Trial]:
+    """The best trial and those that came before and after, which ran with about the same knowledge."""
+    experiment = trial.experiment
+    told = experiment.trials.exclude(last_step=None).exclude(pk=trial.pk)
+    told = told.only("pk", "number", "last_step", "last_value", "state", "experiment")
+    before = told.filter(number__lt=trial.number).order_by("-number")[:MOST_SIBLINGS]
+    after = told.filter(number__gt=trial.number).order_by("number")[:MOST_SIBLINGS]
+    near = sorted([*before, *after], key=lambda one: abs(one.number - trial.number))[:MOST_SIBLINGS]
+    best = told.filter(number=experiment.best_number)
+    return list({one.number: one for one in (*near, *best)}.values())
+
+
+def small_curve(points: metric_series.Points) -> Svg:
+    """A trial's curve in the size of a word; the last value stands beside it."""
+    told = [(step, value) for step, value in points if value is not None]
+    if len(told) < 2:
+        return Svg()
+    first, last = told[0][0], told[-1][0]
+    low, high = min(value for _, value in told), max(value for _, value in told)
+    wide, tall = (last - first) or 1, (high / 2 - low / 2) or 1
+
+    def at(step: int, value: float) -> str:
+        x = (step - first) / wide * SPARK_WIDTH
+        y = SPARK_HEIGHT - 2 - (value / 2 - low / 2) / tall * (SPARK_HEIGHT - 4)
+        return f"{px(x)},{px(y)}"
+
+    return element(
+        "svg",
+        element("path", d="M" + " ".join(at(*point) for point in told)),
+        element("path", class_="end", d=f"M{at(*told[-1])}h0"),
+        class_="spark",
+        viewBox=f"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}",
+        aria_hidden="true",
+    )

@@ -1,0 +1,98 @@
+"""Configuration: the settings as they hold now, and every revision with what it changed."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from experiments.models import Experiment, Revision, status
+from experiments.permissions import may
+from experiments.web.ui import highlight, key_value_rows
+from experiments.web.ui.pagination import page_of
+
+from . import hyperparameters, settings_diff
+from .action_buttons import EDITS
+from .page import find, frame, url_of
+
+
+@login_required
+@require_safe
+def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+    """TD-X1, PAI-C2: what holds now, what differs from the parent, and the revisions, the newest first."""
+    experiment = find(request, workspace, public_id)
+    settings = experiment.settings
+    context = frame(request, experiment, tab="experiment-configuration")
+    revisions, pager = _revisions(request, experiment)
+    parent = context["parent"]
+    context |= {
+        "settings": settings,
+        "environment": settings_diff.environment(settings),
+        "space": settings_diff.space(settings),
+        "sections": settings_diff.sections(settings),
+        **_configured(request, experiment),
+        "from_parent": settings_diff.changes(parent.settings, settings) if parent else [],
+        "revisions": revisions,
+        "pager": pager,
+        "may_restore": may(request.user, "update", experiment)
+        and any(status.is_offered(verb, experiment.state) for verb in EDITS),
+        "edit_url": url_of(experiment, "experiment-edit"),
+        "every": None,  # settings change by people, who see what they do
+    }
+    return render(request, "experiment/configuration.html", context)
+
+
+def _configured(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
+    """CML-H1, CML-H2, CML-G1: groups, properties, objects, and whether this person may change them now.
+
+    `?q=` searches the groups; with `?in=` the object of that name, which is shown then."""
+    settings, query = experiment.settings, request.GET.get("q", "")
+    names = sorted(settings.objects, key=key_value_rows.naturally)
+    asked = request.GET.get("in")
+    first = next((name for name in names if settings.objects[name]), names[0] if names else "")
+    name = asked if asked in settings.objects else first
+    is_in_object = asked is not None
+    groups = hyperparameters.groups_of(settings, query="" if is_in_object else query)
+    told = experiment.properties
+    return {
+        "groups": groups,
+        "group_query": "" if is_in_object else query,
+        "group_found": sum(len(rows) for _, rows, _, _ in groups),
+        "has_groups": bool(settings.hyperparameters),
+        "properties": [(name, told[name]) for name in sorted(told, key=key_value_rows.naturally)],
+        "objects": names,
+        "shown": highlight.read(
+            settings.objects[name],
+            name=name,
+            query=query if is_in_object else "",
+            is_whole="whole" in request.GET,
+        )
+        if names
+        else None,
+        "may_edit": may(request.user, "edit", experiment) and status.is_offered("edit", experiment.state),
+        "may_annotate": may(request.user, "annotate", experiment)
+        and status.is_offered("annotate", experiment.state),
+        "url": url_of(experiment, "experiment-configuration"),
+    }
+
+
+def _revisions(request: HttpRequest, experiment: Experiment) -> tuple[list[dict], dict[str, object]]:
+    """A page of revisions, each with what it changed, and what restoring it would change."""
+    rows = experiment.revisions.select_related("by").order_by("-number")
+    shown, pager = page_of(request, rows, total=experiment.revision.number)
+    settings = {one.number: one.settings for one in shown}
+    oldest = shown[-1].number if shown else 1
+    settings |= {one.number: one.settings for one in experiment.revisions.filter(number=oldest - 1)}
+    now = experiment.settings
+    return [_told(one, settings.get(one.number - 1), now) for one in shown], pager
+
+
+def _told(revision: Revision, before: object, now: object) -> dict[str, object]:
+    return {
+        "revision": revision,
+        "by": revision.by.username if revision.by else "Trialdeck",
+        "changes": settings_diff.changes(before, revision.settings) if before else [],
+        "is_first": before is None,
+        "to_restore": settings_diff.changes(now, revision.settings),
+    }

@@ -1,0 +1,357 @@
+"""Execution: from what a trial runs, block by block; what names in it were found to mean; edited in drafts."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from experiments.models import Experiment, Settings, Worker, status
+from experiments.models.execution import LITERAL, PACKAGES_FROM
+from experiments.permissions import may
+from experiments.web.ui import highlight
+from experiments.web.ui.key_value_rows import kept
+
+from .forms import ExperimentForm, typed
+from .page import find, frame, url_of
+from .setting_blocks import BlockForm, change
+from .settings_diff import label_of, text_of
+
+REFERENCES = [("branch", "Last commit in a branch"), ("tag", "Tag"), ("commit", "Commit ID")]
+
+
+def _line(label: str, placeholder: str = "", help_text: str = "") -> forms.CharField:
+    attrs = {"class": "mono", "placeholder": placeholder, "autocomplete": "off", "spellcheck": "false"}
+    return forms.CharField(
+        required=False, label=label, help_text=help_text, widget=forms.TextInput(attrs=attrs)
+    )
+
+
+def _text(label: str, rows: int, placeholder: str = "", help_text: str = "") -> forms.CharField:
+    attrs = {"rows": rows, "placeholder": placeholder, "spellcheck": "false"}
+    widget = forms.Textarea(attrs=attrs)
+    return forms.CharField(required=False, strip=False, label=label, help_text=help_text, widget=widget)
+
+
+class SourceForm(BlockForm):
+    """CML-S1."""
+
+    heading = "Source code"
+    reads = ("repository", "reference_kind", "reference", "script", "directory", "binary")
+
+    repository = _line(
+        "Repository", "https://example.org/team/code.git", "Fetched by the worker, with its credentials."
+    )
+    reference_kind = forms.ChoiceField(choices=REFERENCES, widget=forms.RadioSelect, label="Version")
+    reference = _line("Branch, tag or commit", "main", "An empty branch is the repository's default branch.")
+    script = _line("Script", "train.py", "Relative to the working directory; or -m and a module.")
+    directory = _line(
+        "Working directory", "", "Within the repository; without one, the whole path on the worker's machine."
+    )
+    binary = _line("Binary", "python3.12", "What runs the script. Empty: python.")
+    runs_script = forms.BooleanField(required=False, label="Run the script instead of the command")
+
+    def prepare(self) -> None:
+        if not self.current.command:
+            del self.fields["runs_script"]
+            return
+        first = self.current.command.strip().splitlines()[0][:60]
+        self.fields["runs_script"].help_text = f"Else a trial runs the command, which begins with: {first}"
+
+    def changed(self) -> dict[str, object]:
+        without = {"command": ""} if self.cleaned_data.get("runs_script") else {}
+        return {**super().changed(), **without}
+
+
+class ClearSource(BlockForm):
+    heading = "Clear the source code?"
+    button = "Clear source code"
+    reads = SourceForm.reads
+    is_danger = True
+
+    @property
+    def said(self) -> list[str]:
+        kept = (
+            "The command stays."
+            if self.current.command
+            else "Without a command there is nothing to run then."
+        )
+        return ["Repository, version, script, working directory and binary become empty.", kept]
+
+    def changed(self) -> dict[str, object]:
+        return {**dict.fromkeys(self.reads, ""), "reference_kind": "branch"}
+
+
+class PackagesForm(BlockForm):
+    """CML-S2: four meanings, never mixed up."""
+
+    heading = "Python packages"
+    reads = ("packages_from", "packages")
+
+    packages_from = forms.ChoiceField(
+        choices=list(PACKAGES_FROM.items()), widget=forms.RadioSelect, label="Installed are"
+    )
+    packages = _text(
+        "Packages",
+        12,
+        "numpy==2.3.4\ntorch>=2.9",
+        "One on each line, as in a requirements.txt. Counts for the list only.",
+    )
+
+    def changed(self) -> dict[str, object]:
+        chosen = self.cleaned_data["packages_from"]
+        return {
+            "packages_from": chosen,
+            "packages": self.cleaned_data["packages"] if chosen == "list" else "",
+        }
+
+
+class ClearPackages(BlockForm):
+    heading = "Clear the package list?"
+    button = "Clear packages"
+    reads = ("packages_from", "packages")
+    is_danger = True
+
+    packages_from = forms.ChoiceField(widget=forms.RadioSelect, label="Then a worker")
+
+    def filled(self) -> dict[str, object]:
+        return {"packages_from": "none"}
+
+    def prepare(self) -> None:
+        choices = [("none", "installs no packages"), ("worker", "uses what its machine has")]
+        if self.current.repository:
+            choices.insert(1, ("repository", "installs the repository's requirements.txt"))
+        self.fields["packages_from"].choices = choices
+
+    def changed(self) -> dict[str, object]:
+        return {"packages_from": self.cleaned_data["packages_from"], "packages": ""}
+
+
+class ResetPackages(BlockForm):
+    """CML-S2: back to what had been specified before a run resolved it."""
+
+    heading = "Reset to the original packages?"
+    button = "Reset to original"
+    reads = ("packages_from", "packages", "original_packages")
+
+    @property
+    def said(self) -> list[str]:
+        if self.current.original_packages is None:
+            return ["There are no original packages: nothing was resolved before. This changes nothing."]
+        lines = self.current.original_packages.splitlines()
+        if not lines:
+            return ["The repository's requirements.txt is installed again, as it was specified at first."]
+        return [f"The list becomes what was specified before a run resolved it: {', '.join(lines[:8])}."]
+
+    def changed(self) -> dict[str, object]:
+        original = self.current.original_packages
+        if original is None:
+            return {}
+        chosen = "list" if original else "repository"
+        return {"packages_from": chosen, "packages": original, "original_packages": None}
+
+
+class ChangesForm(BlockForm):
+    """CML-S3."""
+
+    heading = "Uncommitted changes"
+    reads = ("diff",)
+    is_full = True
+
+    diff = _text("Diff", 24, "", "")
+
+    def prepare(self) -> None:
+        self.fields["diff"].help_text = (
+            "As git diff writes it. A trial fails in its setup when it does not apply."
+            if self.current.repository
+            else f"Without a repository this is a script of its own, run as {LITERAL}."
+        )
+
+    def changed(self) -> dict[str, object]:
+        return {"diff": kept(self.cleaned_data["diff"], stored=self.current.diff)}
+
+
+class DiscardChanges(BlockForm):
+    heading = "Discard the uncommitted changes?"
+    button = "Discard changes"
+    reads = ("diff",)
+    is_danger = True
+
+    @property
+    def said(self) -> list[str]:
+        lines = len(self.current.diff.splitlines())
+        return [f"{lines:,} lines go. An earlier revision keeps them, and can be restored."]
+
+    def changed(self) -> dict[str, object]:
+        return {"diff": ""}
+
+
+class ContainerForm(BlockForm):
+    """CML-D1."""
+
+    heading = "Container"
+    reads = ("image", "image_arguments", "setup_script")
+
+    image = _line("Image", "registry.example.org/torch:2.9", "Used by workers that run trials in containers.")
+    image_arguments = _line("Arguments", "--ipc=host --shm-size=16g", "Of docker run, or podman run.")
+    setup_script = _text(
+        "Setup script", 5, "apt-get install -y libturbojpeg0", "Run in the container before the trial."
+    )
+
+
+class ClearContainer(BlockForm):
+    heading = "Clear the container?"
+    button = "Clear container"
+    reads = ContainerForm.reads
+    is_danger = True
+    said = ["Image, arguments and setup script become empty. Workers in container mode use their own image."]
+
+    def changed(self) -> dict[str, object]:
+        return dict.fromkeys(self.reads, "")
+
+
+class ResourcesForm(BlockForm):
+    """TD-F8."""
+
+    heading = "Own resources"
+    reads = ("gpus", "cores", "memory_mib")
+
+    gpus, cores, memory_mib = (ExperimentForm.base_fields[name] for name in reads)
+
+    def filled(self) -> dict[str, object]:
+        return {name: typed(self.current)[name] for name in self.reads}
+
+
+class OutputForm(BlockForm):
+    """CML-O1."""
+
+    heading = "Output"
+    reads = ("destination", "keeps_best")
+
+    destination = _line(
+        "Destination",
+        "s3://bucket/folder",
+        "/mnt/share/folder, s3://bucket/folder, gs://bucket/folder, azure://account.blob.core.windows.net/container/"
+        "folder; an S3-like service such as MinIO with its port: s3://host:9000/bucket. Without the port, host and "
+        "bucket look alike. Empty: the project's, else the workspace's, else the installation's.",
+    )
+    keeps_best = forms.IntegerField(
+        required=False,
+        min_value=1,
+        label="Keep artifacts of the best",
+        widget=forms.TextInput(attrs={"class": "is-num", "inputmode": "numeric", "autocomplete": "off"}),
+        help_text="Trials. Of the others they are removed. Empty: of all.",
+    )
+
+
+class ClearOutput(BlockForm):
+    heading = "Clear the output destination?"
+    button = "Clear destination"
+    reads = ("destination",)
+    is_danger = True
+    said = ["Artifacts then go where the project, the workspace or the installation says."]
+
+    def changed(self) -> dict[str, object]:
+        return {"destination": ""}
+
+
+BLOCKS: dict[str, type[BlockForm]] = {
+    "source": SourceForm,
+    "source/clear": ClearSource,
+    "packages": PackagesForm,
+    "packages/clear": ClearPackages,
+    "packages/reset": ResetPackages,
+    "changes": ChangesForm,
+    "changes/discard": DiscardChanges,
+    "container": ContainerForm,
+    "container/clear": ClearContainer,
+    "resources": ResourcesForm,
+    "output": OutputForm,
+    "output/clear": ClearOutput,
+}
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit(request: HttpRequest, workspace: str, public_id: str, block: str, act: str = "") -> HttpResponse:
+    """CML-E0: one block of a draft is edited, cleared, discarded or reset."""
+    kind = BLOCKS.get(f"{block}/{act}" if act else block)
+    if kind is None:
+        raise Http404
+    experiment = find(request, workspace, public_id)
+    return change(request, experiment, kind, back=f"{url_of(experiment, 'experiment-execution')}#{block}")
+
+
+@login_required
+@require_safe
+def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+    """CML-S1 to CML-O1: every block as it holds now, in every state."""
+    experiment = find(request, workspace, public_id)
+    settings, resolved = experiment.settings, experiment.revision.resolved
+    query, is_whole = request.GET.get("q", ""), "whole" in request.GET
+    context = frame(request, experiment, tab="experiment-execution")
+    context |= {
+        "settings": settings,
+        "may_edit": may(request.user, "edit", experiment) and status.is_offered("edit", experiment.state),
+        "url": url_of(experiment, "experiment-execution"),
+        "source": _source(settings, resolved),
+        "packages_are": PACKAGES_FROM[settings.packages_from],
+        "resolved_packages": resolved.get("packages"),
+        "original": _original(settings),
+        "diff": highlight.read(
+            settings.diff, query=query, is_diff=bool(settings.repository), is_whole=is_whole
+        ),
+        "counts": highlight.counts(settings.diff) if settings.diff and settings.repository else None,
+        "resources": [
+            (label_of(name), text_of(name, getattr(settings, name))) for name in ResourcesForm.reads
+        ],
+        "serving": _serving(experiment),
+        "destinations": _destinations(experiment, settings),
+        "destination": resolved.get("destination"),
+        "every": None,
+    }
+    return render(request, "execution/show.html", context)
+
+
+def _source(settings: Settings, resolved: dict) -> dict[str, object]:
+    """Which commit, in words, and what is run by which words."""
+    name = settings.reference
+    version = {
+        "branch": f"last commit in {name}" if name else "last commit in the default branch",
+        "tag": f"tag {name}",
+        "commit": f"commit {name}",
+    }[settings.reference_kind]
+    return {
+        "version": version if settings.repository else "",
+        "commit": resolved.get("commit", ""),
+        "runs": settings.run_command,
+        "is_command": bool(settings.command),
+    }
+
+
+def _original(settings: Settings) -> str | None:
+    if settings.original_packages is None:
+        return None
+    return settings.original_packages or "The repository's requirements.txt"
+
+
+def _serving(experiment: Experiment) -> list[tuple[str, str]]:
+    """(name, what it runs trials in) of the workers of its queue."""
+    if experiment.queue is None:
+        return []
+    rows = Worker.objects.serving().values_list("name", "container", "queues")
+    return [(name, container) for name, container, queues in rows if experiment.queue.name in queues]
+
+
+def _destinations(experiment: Experiment, settings: Settings) -> list[tuple[str, str, bool]]:
+    """(whose, where, whether it counts): the nearest that is given wins."""
+    project = experiment.project
+    levels = [
+        ("This experiment", settings.destination),
+        (f"Project {project.name}", project.destination),
+        (f"Workspace {experiment.workspace.name}", experiment.workspace.destination),
+    ]
+    nearest = next((whose for whose, where in levels if where), None)
+    return [(whose, where, whose == nearest) for whose, where in levels]

@@ -1,0 +1,407 @@
+"""Configuration as edited one by one: hyperparameter groups, user properties, configuration objects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.forms.utils import ErrorDict
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.http import require_http_methods
+
+from experiments.messages import plural
+from experiments.models import Experiment, Settings, secret
+from experiments.models.execution import fault_of_value
+from experiments.web.ui import key_value_rows
+from experiments.web.ui.key_value_rows import Pair
+
+from .page import find, url_of
+from .setting_blocks import BlockForm, change
+
+GROUPS = ("Args", "Environment", "General", "TF_DEFINE")  # offered; any other name is as good
+TYPES = ("int", "float", "bool", "str", "list", "dict")  # likewise
+
+
+class RowsForm(BlockForm):
+    """Rows of name and value. Without script they are added and removed here."""
+
+    has_secrets: ClassVar[bool] = False
+    is_rows = True
+
+    def __init__(self, data: Mapping | None = None, **given: object) -> None:
+        super().__init__(data, **given)
+        if data is None:
+            self.rows = [*self.stored(), *(Pair() for _ in range(key_value_rows.BLANK_ROWS))]
+        else:
+            self.rows = key_value_rows.typed(data, kept=[row.name for row in self.stored() if row.is_kept])
+        self.blank = Pair()
+        self.is_checked = data is None or not {"add_row", "drop_row"} & data.keys()
+        if data is not None and "add_row" in data:
+            self.rows.append(Pair())
+
+    def stored(self) -> list[Pair]:
+        """The rows as they are."""
+        raise NotImplementedError
+
+    def checked(self) -> list[Pair]:
+        """The rows that say something; what is wrong with one is noted on it."""
+        return key_value_rows.check(self.rows)
+
+    def full_clean(self) -> None:
+        """Whoever asks for another row wants no judgement yet."""
+        if self.is_checked:
+            super().full_clean()
+        else:
+            self._errors, self.cleaned_data = ErrorDict(), {}
+
+    def is_valid(self) -> bool:
+        return self.is_checked and super().is_valid()
+
+    def clean(self) -> dict[str, object]:
+        self.given = self.checked()
+        faulty = sum(bool(row.errors) for row in self.rows)
+        if faulty:
+            self.add_error(None, f"Nothing was saved: {plural(faulty, 'row needs,rows need')} you.")
+        return super().clean()
+
+
+class GroupForm(RowsForm):
+    """CML-H1: one group as a whole. Without rows it is gone."""
+
+    reads = ("hyperparameters",)
+    has_secrets = True
+    is_full = True
+    types = TYPES
+
+    group = forms.CharField(
+        max_length=200,
+        label="Group",
+        widget=forms.TextInput(attrs={"class": "mono", "autocomplete": "off", "list": "groups"}),
+        error_messages={"required": "Give the group a name."},
+    )
+
+    def __init__(self, data: Mapping | None = None, *, experiment: Experiment, name: str) -> None:
+        self.name = name
+        super().__init__(data, experiment=experiment)
+
+    @property
+    def heading(self) -> str:
+        return f"Hyperparameters: {self.name}" if self.name else "Add hyperparameters"
+
+    @property
+    def said(self) -> list[str]:
+        if self.name == "Environment":
+            return ["Environment variables of a trial. The experiment's own environment comes first."]
+        if self.name == "Args" and self.current.passes_arguments:
+            return ["Added to the command as --name value; an empty value adds the name alone."]
+        return []
+
+    def filled(self) -> dict[str, object]:
+        return {}
+
+    def prepare(self) -> None:
+        if self.name:
+            del self.fields["group"]
+
+    @property
+    def suggested(self) -> list[str]:
+        return [name for name in GROUPS if name not in self.current.hyperparameters]
+
+    def of(self, settings: Settings) -> object:
+        return settings.hyperparameters.get(self.name)
+
+    def stored(self) -> list[Pair]:
+        named = self.current.hyperparameters.get(self.name, {})
+        return [
+            Pair(
+                name,
+                key_value_rows.plain(named[name].get("value", "")),
+                was=name,
+                is_secret="secret" in named[name],
+                is_kept="secret" in named[name],
+                type=key_value_rows.plain(named[name].get("type", "")),
+                description=key_value_rows.plain(named[name].get("description", "")),
+            )
+            for name in sorted(named, key=key_value_rows.naturally)
+        ]
+
+    def checked(self) -> list[Pair]:
+        rows, stored = super().checked(), {row.name: row for row in self.stored()}
+        for row in rows:
+            was = stored.get(row.was, Pair())
+            kind = was.type if row.type is None else row.type
+            if (kind, row.value) == (was.type, was.value) or not (
+                fault := fault_of_value(kind or "", row.value)
+            ):
+                continue
+            row.fault("value", f"This secret is no {kind}." if row.is_secret else fault)
+        return rows
+
+    def clean(self) -> dict[str, object]:
+        cleaned = super().clean()
+        if cleaned.get("group") in self.current.hyperparameters:
+            self.add_error("group", "There is a group of this name: edit that one.")
+        if cleaned.get("group") and not self.given:
+            self.add_error(None, "Give it at least one name with a value.")
+        return cleaned
+
+    def changed(self) -> dict[str, object]:
+        groups = dict(self.experiment.settings.hyperparameters)
+        name = self.name or self.cleaned_data["group"]
+        before = groups.pop(name, {})
+        names = {key_value_rows.plain(one): one for one in before}
+        kept = {names.get(row.name, row.name): self._traits(row, before, names) for row in self.given}
+        return {"hyperparameters": {**groups, name: kept} if kept else groups}
+
+    def _traits(self, row: Pair, before: dict, names: dict[str, str]) -> dict[str, str]:
+        """What is stored of a row: what nobody touched stays as it is, to the character."""
+        was = before.get(names.get(row.was, ""), {})
+        rest = {}
+        for trait in ("type", "description"):
+            text, stored = getattr(row, trait), was.get(trait, "")
+            if kept := stored if text in (None, key_value_rows.plain(stored)) else text.strip():
+                rest[trait] = kept
+        if row.is_secret:
+            return {**rest, "secret": was["secret"] if row.is_kept and not row.value else _sealed(row.value)}
+        return {**rest, "value": key_value_rows.kept(row.value, stored=was.get("value"))}
+
+
+class RemoveGroup(BlockForm):
+    """CML-H1."""
+
+    button = "Remove group"
+    reads = ("hyperparameters",)
+    is_danger = True
+
+    def __init__(self, data: Mapping | None = None, *, experiment: Experiment, name: str) -> None:
+        self.name = name
+        super().__init__(data, experiment=experiment)
+
+    @property
+    def heading(self) -> str:
+        return f"Remove the group {self.name}?"
+
+    @property
+    def said(self) -> list[str]:
+        count = len(self.current.hyperparameters.get(self.name, {}))
+        return [f"{plural(count, 'hyperparameter goes,hyperparameters go')}. An earlier revision keeps them."]
+
+    def of(self, settings: Settings) -> object:
+        return settings.hyperparameters.get(self.name)
+
+    def changed(self) -> dict[str, object]:
+        groups = dict(self.experiment.settings.hyperparameters)
+        groups.pop(self.name, None)
+        return {"hyperparameters": groups}
+
+
+class PropertiesForm(RowsForm):
+    """CML-H2: in every state but published; they are no settings."""
+
+    heading = "User properties"
+    verb = "annotate"
+    saved = "Saved."
+
+    def mark(self) -> str:
+        told = json.dumps(self.experiment.properties, sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    def stored(self) -> list[Pair]:
+        told = self.experiment.properties
+        return [
+            Pair(name, key_value_rows.plain(str(told[name])), was=name)
+            for name in sorted(told, key=key_value_rows.naturally)
+        ]
+
+    def theirs(self) -> Settings | None:
+        return self.current if self.cleaned_data["seen"] != self.mark() else None
+
+    def changes(self) -> dict[str, str]:
+        before = self.experiment.properties
+        names = {key_value_rows.plain(one): one for one in before}
+        told = {}
+        for row in self.given:
+            name = names.get(row.name, row.name)
+            told[name] = key_value_rows.kept(row.value, stored=before.get(name))
+        return told
+
+    def write(self, experiment: Experiment, *, by: object) -> bool:
+        return experiment.annotate(by=by, properties=self.changes())
+
+
+class ObjectForm(BlockForm):
+    """CML-G1: one configuration object."""
+
+    reads = ("objects",)
+    is_full = True
+
+    object = forms.CharField(
+        max_length=200,
+        label="Name",
+        widget=forms.TextInput(
+            attrs={"class": "mono", "placeholder": "model.yaml", "autocomplete": "off"},
+        ),
+        error_messages={"required": "Give the object a name."},
+    )
+    text = forms.CharField(
+        required=False,
+        strip=False,
+        label="Text",
+        widget=forms.Textarea(attrs={"rows": 22, "spellcheck": "false"}),
+        help_text="A trial reads it with trialdeck.get_configuration(name), or from the file TRIALDECK_CONFIGURATION.",
+    )
+
+    def __init__(self, data: Mapping | None = None, *, experiment: Experiment, name: str) -> None:
+        self.name = name
+        super().__init__(data, experiment=experiment)
+
+    @property
+    def heading(self) -> str:
+        return f"Configuration object: {self.name}" if self.name else "Add a configuration object"
+
+    def filled(self) -> dict[str, object]:
+        return {"text": self.current.objects.get(self.name, "")}
+
+    def prepare(self) -> None:
+        if self.name:
+            del self.fields["object"]
+
+    def of(self, settings: Settings) -> object:
+        return settings.objects.get(self.name)
+
+    def clean(self) -> dict[str, object]:
+        cleaned = super().clean()
+        if cleaned.get("object") in self.current.objects:
+            self.add_error("object", "There is an object of this name: edit that one.")
+        return cleaned
+
+    def changed(self) -> dict[str, object]:
+        now = self.experiment.settings.objects
+        name = self.name or self.cleaned_data["object"]
+        return {
+            "objects": {**now, name: key_value_rows.kept(self.cleaned_data["text"], stored=now.get(name))}
+        }
+
+
+class ClearObject(BlockForm):
+    """CML-G1: it stays, empty."""
+
+    button = "Clear"
+    reads = ("objects",)
+    is_danger = True
+    question = "Clear {}?"
+
+    def __init__(self, data: Mapping | None = None, *, experiment: Experiment, name: str) -> None:
+        self.name = name
+        super().__init__(data, experiment=experiment)
+
+    @property
+    def heading(self) -> str:
+        return self.question.format(self.name)
+
+    @property
+    def said(self) -> list[str]:
+        lines = len(self.current.objects.get(self.name, "").splitlines())
+        return [f"{plural(lines, 'line goes,lines go')}. An earlier revision keeps them."]
+
+    def of(self, settings: Settings) -> object:
+        return settings.objects.get(self.name)
+
+    def changed(self) -> dict[str, object]:
+        return {"objects": {**self.experiment.settings.objects, self.name: ""}}
+
+
+class DeleteObject(ClearObject):
+    button = "Delete"
+    question = "Delete {}?"
+
+    def changed(self) -> dict[str, object]:
+        now = self.experiment.settings.objects
+        return {"objects": {name: text for name, text in now.items() if name != self.name}}
+
+
+def _sealed(text: str) -> str:
+    return secret.seal(text) if 0 < len(text) <= secret.LONGEST else ""
+
+
+# --- the pages that ask ----------------------------------------------------------------------------------------
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def group(request: HttpRequest, workspace: str, public_id: str, act: str = "") -> HttpResponse:
+    """CML-H1: `?name=` is edited, or removed; without a name one is added."""
+    kinds: dict[str, type[BlockForm]] = {"": GroupForm, "remove": RemoveGroup}
+    experiment, kind = find(request, workspace, public_id), kinds.get(act)
+    name = request.GET.get("name", "")
+    if kind is None or (name or act) and name not in experiment.settings.hyperparameters:
+        raise Http404
+    return change(request, experiment, kind, back=_back(experiment, "hyperparameters"), name=name)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def configuration_object(request: HttpRequest, workspace: str, public_id: str, act: str = "") -> HttpResponse:
+    """CML-G1: `?name=` is edited, cleared or deleted; without a name one is added."""
+    kinds: dict[str, type[BlockForm]] = {"": ObjectForm, "clear": ClearObject, "delete": DeleteObject}
+    experiment, kind = find(request, workspace, public_id), kinds.get(act)
+    name = request.GET.get("name", "")
+    if kind is None or (name or act) and name not in experiment.settings.objects:
+        raise Http404
+    return change(request, experiment, kind, back=_back(experiment, "objects"), name=name)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def properties(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+    """CML-H2, TD-A4."""
+    experiment = find(request, workspace, public_id)
+    return change(request, experiment, PropertiesForm, back=_back(experiment, "properties"))
+
+
+def _back(experiment: Experiment, part: str) -> str:
+    return f"{url_of(experiment, 'experiment-configuration')}#{part}"
+
+
+# --- what the tab shows ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One hyperparameter in a table."""
+
+    name: str
+    value: str
+    title: str
+    is_secret: bool
+    is_searched: bool
+
+
+def groups_of(settings: Settings, *, query: str = "") -> list[tuple[str, list[Shown], int, str]]:
+    """(group, its rows that have `query` in them, how many it has, its text to copy), by name."""
+    wanted, found = query.casefold(), []
+    searched = {parameter.name for parameter in settings.space.parameters}
+    for group in sorted(settings.hyperparameters, key=str.casefold):
+        named = settings.hyperparameters[group]
+        rows = [
+            _shown(name, named[name], is_searched=bool({name, f"{group}/{name}"} & searched))
+            for name in sorted(named, key=key_value_rows.naturally)
+        ]
+        kept = [row for row in rows if wanted in row.name.casefold() or wanted in row.value.casefold()]
+        text = "\n".join(f"{row.name}={named[row.name]['value']}" for row in rows if not row.is_secret)
+        found.append((group, kept, len(rows), text))
+    return [one for one in found if one[1]]
+
+
+def _shown(name: str, traits: dict[str, str], *, is_searched: bool) -> Shown:
+    said = [f"Type: {traits['type']}"] if traits.get("type") else []
+    if traits.get("description"):
+        said.append(traits["description"])
+    is_secret = "secret" in traits
+    value = secret.HIDDEN if is_secret else traits["value"]
+    return Shown(name, value, ". ".join(said), is_secret, is_searched)

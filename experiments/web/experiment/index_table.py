@@ -1,0 +1,257 @@
+"""What the list of experiments shows: filters and order from the address, one page of rows, their acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from django.db.models import Count, Max, Sum
+from django.http import QueryDict
+from django.utils.safestring import SafeString
+
+from experiments import filters
+from experiments.charts.outcome import outcome
+from experiments.charts.sparkline import sparkline
+from experiments.filters import NEWEST, SORTS, whole
+from experiments.models import Experiment, ExperimentState, User, status
+from experiments.models.experiment.model import ExperimentQuerySet
+from experiments.permissions import missing
+from experiments.scheduler.wait_reasons import Compute, Kind
+from experiments.web.ui import descriptions
+
+from .action_buttons import ICONS, Button, button
+
+SIZES = (25, 50, 100)
+ATTENTION = "attention"
+EXACT_TO = 10_000
+PAGES_AROUND = 2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the address asks for. What makes no sense there counts as not asked; nothing is an error."""
+
+    q: str = ""
+    creator: str = ""
+    project: str = ""
+    tag: str = ""
+    status: str = ""
+    needs: str = ""
+    sort: str = NEWEST
+    size: int = 50
+    page: int = 1
+
+    @classmethod
+    def of(cls, query: QueryDict) -> Asked:
+        said = {name: query.get(name, "").replace("\0", "").strip() for name in cls.__dataclass_fields__}
+        size = whole(said["size"])
+        return cls(
+            q=said["q"],
+            creator=said["creator"],
+            project=said["project"],
+            tag=said["tag"],
+            status=said["status"] if said["status"] in status.EXPERIMENT_STATES else "",
+            needs=said["needs"] if said["needs"] == ATTENTION else "",
+            sort=said["sort"] if said["sort"].removeprefix("-") in SORTS else NEWEST,
+            size=size if size in SIZES else cls.size,
+            page=max(1, whole(said["page"])),
+        )
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.q or self.creator or self.project or self.tag or self.status or self.needs)
+
+    def url(self, **changes: object) -> str:
+        """The address of this view with some of it changed; without a page number it begins at the first."""
+        wanted, plain = replace(self, **{"page": 1, **changes}), Asked()
+        said = {
+            name: getattr(wanted, name)
+            for name in self.__dataclass_fields__
+            if getattr(wanted, name) != getattr(plain, name)
+        }
+        return "?" + urlencode(said)
+
+    def among(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
+        """Those that match everything asked for but the state, which the chips count."""
+        return filters.among(
+            experiments,
+            q=self.q,
+            creator=self.creator,
+            project=self.project,
+            tag=self.tag,
+            needs_attention=bool(self.needs),
+        )
+
+    def matching(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
+        """Those that match everything asked for."""
+        among = self.among(experiments)
+        return among.filter(state=self.status) if self.status else among
+
+    def ordered(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
+        name, falls = self.sort.removeprefix("-"), self.sort.startswith("-")
+        key, last = filters.key_of(name), {"nulls_last": True} if name in filters.MAY_LACK else {}
+        order = key.desc(**last) if falls else key.asc(**last)
+        return experiments.order_by(order, "-pk")
+
+
+def views(asked: Asked, user: User) -> list[dict[str, object]]:
+    """What people look for most, as components/_tabs.html wants it. All that a view is stands in its address."""
+    mine = Asked(creator=user.username)
+    is_mine = asked.creator.casefold() == user.username.casefold()
+    return [
+        {"label": "All", "url": "?", "is_current": not (is_mine or asked.needs)},
+        {"label": "Mine", "url": mine.url(), "is_current": is_mine and not asked.needs},
+        {
+            "label": "Needs attention",
+            "url": Asked(needs=ATTENTION).url(),
+            "is_current": bool(asked.needs),
+        },
+    ]
+
+
+def version(experiments: ExperimentQuerySet) -> str:
+    """Changes with whatever the list could show of these experiments. One query."""
+    marks = experiments.aggregate(
+        count=Count("pk"), pks=Sum("pk"), versions=Sum("version"), latest=Max("updated_at")
+    )
+    return " ".join(map(str, marks.values()))
+
+
+# What stands in the row itself, by state.
+LIKELY = {
+    ExperimentState.DRAFT: "enqueue",
+    ExperimentState.PENDING: "dequeue",
+    ExperimentState.RUNNING: "stop",
+    ExperimentState.PAUSED: "unpause",
+    ExperimentState.STOPPED: "resume",
+    ExperimentState.COMPLETED: "clone",
+    ExperimentState.FAILED: "resume",
+    ExperimentState.PUBLISHED: "clone",
+}
+
+
+@dataclass
+class Row:
+    """One experiment in the list."""
+
+    experiment: Experiment
+    bar: SafeString
+    spark: SafeString
+    tried: int
+    likely: list[Button]
+    more: list[Button]
+    waits: str = ""  # why nothing (more) starts
+
+
+@dataclass
+class Chip:
+    """One state of the filter, as components/_chips.html wants it."""
+
+    state: str
+    label: str
+    count: int
+    url: str
+    is_current: bool
+
+
+class Page:
+    """One page of the list for one person: chips, rows, pager. Five queries, whatever the number of rows."""
+
+    def __init__(self, asked: Asked, experiments: ExperimentQuerySet, *, user: User) -> None:
+        matching = asked.among(experiments)
+        self.counts = dict(matching.order_by().values_list("state").annotate(Count("pk")))
+        self.total = self.counts.get(asked.status, 0) if asked.status else sum(self.counts.values())
+        self.last = max(1, -(-self.total // asked.size))
+        self.asked = replace(asked, page=min(asked.page, self.last))
+        if asked.status:
+            matching = matching.filter(state=asked.status)
+        self.offset = (self.asked.page - 1) * asked.size
+        found = asked.ordered(matching).select_related("workspace", "project", "creator", "queue")
+        shown = list(found.defer("description", "properties")[self.offset : self.offset + asked.size])
+        compute = Compute({one.queue_id for one in shown if one.is_active and one.queue_id})
+        self.rows = [row(experiment, user=user, compute=compute) for experiment in shown]
+
+    @property
+    def is_active(self) -> bool:
+        """Does anything on this page move by itself?"""
+        return any(row.experiment.is_active for row in self.rows)
+
+    @property
+    def chips(self) -> list[Chip]:
+        everything = Chip(
+            "", "All", sum(self.counts.values()), self.asked.url(status=""), not self.asked.status
+        )
+        return [everything] + [
+            Chip(
+                word,
+                state.label,
+                self.counts.get(word, 0),
+                self.asked.url(status=word),
+                word == self.asked.status,
+            )
+            for word, state in status.EXPERIMENT_STATES.items()
+            if self.counts.get(word) or word == self.asked.status
+        ]
+
+    @property
+    def said(self) -> str:
+        """`1 to 50 of 317`; the total is exact to 10,000."""
+        total = f"{self.total:,}" if self.total <= EXACT_TO else "10k+"
+        return f"{self.offset + 1:,} to {self.offset + len(self.rows):,} of {total}" if self.rows else ""
+
+    @property
+    def pages(self) -> list[tuple[int, str, bool]]:
+        at = self.asked.page
+        near = range(max(1, at - PAGES_AROUND), min(self.last, at + PAGES_AROUND) + 1)
+        return [(n, self.asked.url(page=n), n == at) for n in near] if self.last > 1 else []
+
+    @property
+    def previous(self) -> str | None:
+        return self.asked.url(page=self.asked.page - 1) if self.asked.page > 1 else None
+
+    @property
+    def next(self) -> str | None:
+        return self.asked.url(page=self.asked.page + 1) if self.asked.page < self.last else None
+
+    @property
+    def start(self) -> str | None:
+        return self.asked.url() if self.asked.page > 1 + PAGES_AROUND else None
+
+    @property
+    def end(self) -> str | None:
+        return self.asked.url(page=self.last) if self.asked.page < self.last - PAGES_AROUND else None
+
+
+def row(experiment: Experiment, *, user: User, compute: Compute) -> Row:
+    """Give the experiment with its workspace, project, creator and queue."""
+    counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
+    likely, more = _acts(experiment, user)
+    return Row(
+        experiment,
+        bar=outcome(counts, left=experiment.budget_left or 0),
+        spark=sparkline(experiment.trace, last=experiment.last_number),
+        tried=max(0, experiment.proposed_count - experiment.active_count),  # what the budget counts
+        likely=likely,
+        more=more,
+        waits=_waits(experiment, compute),
+    )
+
+
+def _waits(experiment: Experiment, compute: Compute) -> str:
+    held = compute.hold(experiment)
+    if held and held.kind in (Kind.SOON, Kind.PROPOSING):
+        return f"in the queue {experiment.queue}"
+    return descriptions.said_of(held, experiment)
+
+
+def _acts(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:
+    """What stands in the row, and what stands in its menu. A viewer has none."""
+    if missing(user, "stop", experiment):
+        return [], []
+    likely = LIKELY.get(experiment.state)
+    listed = [verb for verb in ICONS if status.is_offered(verb, experiment.state)]
+    if "delete" not in listed:
+        listed.append("delete")  # people look for it: the menu says why not
+    # The word alone stands in the row, where there is room for it; the menu has all.
+    first = [replace(button(experiment, likely, user), icon="", is_primary=False)] if likely else []
+    return first, [button(experiment, verb, user) for verb in listed]

@@ -1,0 +1,93 @@
+"""The input model of an experiment: chosen, changed, removed, in a draft only."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from experiments.filters import whole
+from experiments.models import Experiment, ExperimentState, Invalid, Model, Refused, Settings
+from experiments.permissions import may, require
+
+from .page import find, refused, url_of
+
+MOST = 30  # offered at once; the search finds the others
+
+
+def context(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
+    """What the Artifacts tab shows of it. At most one query."""
+    chosen = experiment.settings.input_model
+    is_draft = experiment.state == ExperimentState.DRAFT
+    return {
+        "input_id": chosen,
+        "input": _of(experiment).light().filter(public_id=chosen).first() if chosen else None,
+        "may_choose": is_draft and may(request.user, "edit", experiment),
+        "is_draft": is_draft,
+        "seen": experiment.revision.number,
+    }
+
+
+def _of(experiment: Experiment) -> Model:
+    return Model.objects.filter(workspace=experiment.workspace)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def choose(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+    """CML-M1: any model of the workspace, found by name, ID and project. A model of another workspace is 404."""
+    experiment = find(request, workspace, public_id)
+    require(request.user, "edit", experiment)
+    back = url_of(experiment, "experiment-artifacts")
+    try:
+        experiment.allows("edit")
+        if request.method == "POST" and request.POST.get("model"):
+            model = get_object_or_404(_of(experiment), public_id=request.POST["model"])
+            return _keep(request, experiment, model.public_id, f"{model} is the input model.")
+    except Refused as blank:
+        return refused(request, experiment, str(blank), back=back)
+    asked = {name: request.GET.get(name, "").replace("\0", "").strip()[:200] for name in ("q", "project")}
+    found = list(_of(experiment).light().among(**asked).order_by("-created_at", "-pk")[: MOST + 1])
+    told = {
+        "experiment": experiment,
+        "workspace": experiment.workspace,
+        "nav": "experiments",
+        "models": found[:MOST],
+        "has_more": len(found) > MOST,
+        "asked": asked,
+        "projects": experiment.workspace.projects.values_list("name", flat=True),
+        "chosen": experiment.settings.input_model,
+        "seen": experiment.revision.number,
+        "problem": "Choose a model first." if request.method == "POST" else "",
+        "action": request.path,
+        "back": back,
+        "is_wide": True,
+    }
+    return render(request, "experiment/input.html", told, status=422 if request.method == "POST" else 200)
+
+
+@login_required
+@require_POST
+def remove(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+    """CML-M1: no input model. It can be chosen again, so nobody is asked."""
+    experiment = find(request, workspace, public_id)
+    require(request.user, "edit", experiment)
+    try:
+        experiment.allows("edit")
+        return _keep(request, experiment, "", "There is no input model any more.")
+    except Refused as blank:
+        return refused(request, experiment, str(blank), back=url_of(experiment, "experiment-artifacts"))
+
+
+def _keep(request: HttpRequest, experiment: Experiment, model: str, said: str) -> HttpResponse:
+    """Raises `Refused`."""
+    seen = whole(request.POST.get("seen", "")) or experiment.revision.number
+    try:
+        settings = Settings.checked({**experiment.settings.document(), "input_model": model})
+        changed = experiment.edit(settings, by=request.user, seen=seen)
+    except Invalid as invalid:
+        raise Refused(str(invalid)) from invalid
+    messages.success(request, said if changed else "It is so already. Nothing was changed.")
+    return redirect(url_of(experiment, "experiment-artifacts"))

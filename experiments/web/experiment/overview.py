@@ -1,0 +1,251 @@
+"""Experiment details: the overview, and the acts by their verbs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from experiments.charts.outcome import outcome
+from experiments.models import Experiment, Invalid, Refused, Trial, TrialState, status
+from experiments.permissions import may, require
+from experiments.scheduler import wait_reasons
+from experiments.scheduler.wait_reasons import Compute, Hold
+from experiments.web.trial import failures
+from experiments.web.ui import descriptions, facts
+from experiments.web.ui.fragments import Live
+
+from . import charts, metric_series
+from .actions import VERBS, Verb
+from .page import back_from, find, frame, refused, url_of
+
+MOST_SHOWN = 12  # of what runs now
+LINES = 15  # of the activity
+
+
+@login_required
+@require_safe
+def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+    """PAI-N3, PAI-S2, TD-X5: the overview. Its queries and its work do not grow with the number of trials."""
+    experiment, now = find(request, workspace, public_id), timezone.now()
+    held = wait_reasons.hold(experiment)
+    alive = _running_now(experiment)
+    live = Live(
+        request,
+        fragments={"head", "history", "running"},
+        version=(
+            experiment.version,
+            held,
+            int(experiment.elapsed_s(now)) // 10,
+            may(request.user, "stop", experiment),
+            [(trial.version, descriptions.lateness(trial.worker, now)) for trial in alive],
+        ),
+    )
+    if live.is_unchanged:
+        return live.not_modified()
+    context = frame(request, experiment, tab="experiment") | {
+        "trials_url": url_of(experiment, "experiment-trials")
+    }
+    if live.fragment in ("", "head", "history"):
+        context |= _best_context(experiment)
+    if live.fragment in ("", "head"):
+        context |= _head_context(experiment, context, held)
+    if live.fragment in ("", "history"):
+        context |= _history_context(request, experiment, context["trials_url"])
+        context |= failures.context(request, experiment, trials_url=context["trials_url"])
+    if live.fragment in ("", "running"):
+        context |= _running_context(request, experiment, alive, now)
+    return live.draw("experiment/show.html", context)
+
+
+def _running_now(experiment: Experiment) -> list[Trial]:
+    if not experiment.alive_count:
+        return []
+    alive = experiment.trials.filter(state__in=status.TRIAL_ALIVE).select_related("worker")
+    return list(alive.defer("raw", "params", "sampler_attrs").order_by("state", "number")[:MOST_SHOWN])
+
+
+def _best_context(experiment: Experiment) -> dict[str, object]:
+    best = experiment.trials.filter(number=experiment.best_number).select_related("worker").first()
+    if best is None:
+        return {"best": None}
+    return {"best": best, "best_params": facts.parameters(best.params, experiment.settings.space)}
+
+
+def _head_context(experiment: Experiment, context: dict, held: Hold | None) -> dict[str, object]:
+    url = context["trials_url"]
+    counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
+    callout = facts.callout(experiment, held, url=url)
+    said = "" if callout else descriptions.said_of(held, experiment)
+    left = experiment.budget_left or 0
+    return {
+        "facts": facts.of_experiment(experiment, context["best"], said, url=url),
+        "callout": callout,
+        "bar": outcome(counts, left=left, is_big=True),
+        "has_bar": any(counts.values()),
+        "legend": [
+            {"state": state, "count": number, "url": f"{url}?state={state}"}
+            for state, number in counts.items()
+            if number
+        ],
+        "rest": f"{left:,} not started" if left else "",
+    }
+
+
+def _history_context(request: HttpRequest, experiment: Experiment, url: str) -> dict[str, object]:
+    settings = experiment.settings
+    if not experiment.last_number or not any(experiment.count(state) for state in status.TRIAL_STATES):
+        return {"chart": None, "settings": settings, "space": _space(experiment)}
+    chart, is_all = charts.history_of(experiment, url=url)
+    return {
+        "chart": chart,
+        "is_all": is_all,
+        "shows_data": request.GET.get("show") == "data",
+        "settings": settings,
+    }
+
+
+def _space(experiment: Experiment) -> list[dict[str, object]]:
+    return [
+        {"name": name, "type": one["_type"], "values": ", ".join(_said(each) for each in one["_value"])}
+        for name, one in experiment.settings.space_document.items()
+    ]
+
+
+def _said(value: object) -> str:
+    """A bound or a choice in few letters: 1e-5; of a nested choice its name."""
+    if isinstance(value, dict):
+        return str(value.get("_name", value))
+    return str(value).replace("e-0", "e-") if isinstance(value, float) else str(value)
+
+
+def _running_context(
+    request: HttpRequest, experiment: Experiment, alive: list[Trial], now: datetime
+) -> dict[str, object]:
+    points = metric_series.of_many(alive, experiment.metric)
+    may_stop = may(request.user, "stop_trial", experiment) and status.is_offered(
+        "stop_trial", experiment.state
+    )
+    rows = [
+        {
+            "trial": trial,
+            "heard": descriptions.heard(trial.worker, now),
+            "is_late": descriptions.is_late(trial.worker, now),
+            "curve": charts.small_curve(points.get(trial.pk, [])),
+            "may_stop": may_stop and trial.state == TrialState.RUNNING,
+        }
+        for trial in alive
+    ]
+    events = experiment.events.select_related("by", "trial").defer("details")[:LINES]
+    return {
+        "rows": rows,
+        "hidden": experiment.alive_count - len(rows),
+        "activity": descriptions.lines(list(events)),
+    }
+
+
+# --- acts ------------------------------------------------------------------------------------------------------
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def act(request: HttpRequest, workspace: str, public_id: str, verb: str) -> HttpResponse:
+    """TD-A: GET asks, with the consequences; POST does it. Viewers 403, blanks of the matrix 409."""
+    if verb not in VERBS:
+        raise Http404
+    experiment = find(request, workspace, public_id)
+    require(request.user, verb, experiment)
+    try:
+        if not experiment.allows(verb) and request.method != "POST":
+            return _already_so(request, experiment)
+        if request.method == "POST":
+            return _do(request, experiment, VERBS[verb], verb)
+    except Refused as blank:
+        return refused(request, experiment, str(blank), back=back_from(request, url_of(experiment)))
+    form = VERBS[verb].form
+    return _ask(
+        request, experiment, VERBS[verb], form(experiment=experiment, user=request.user) if form else None
+    )
+
+
+def _do(request: HttpRequest, experiment: Experiment, verb: Verb, word: str) -> HttpResponse:
+    form = verb.form(request.POST, experiment=experiment, user=request.user) if verb.form else None
+    if form and not form.is_valid():
+        return _ask(request, experiment, verb, form, status_code=422)
+    try:
+        done = verb.do(experiment, request.user, form.answer() if form else {})
+    except Invalid as invalid:
+        for field, sentences in invalid.errors.items():
+            form.add_error(field if field in form.fields else None, sentences)
+        return _ask(request, experiment, verb, form, status_code=422)
+    except Refused as blank:
+        if form and status.is_offered(
+            word, experiment.state
+        ):  # the answer was refused, not the act: ask again
+            return _ask(request, experiment, verb, form, status_code=409, problem=str(blank))
+        raise
+    if not done:
+        return _already_so(request, experiment, verb.already)
+    messages.success(request, verb.said(experiment))
+    if isinstance(done, Experiment):
+        return redirect(url_of(done))
+    home = url_of(experiment)
+    back = back_from(request, home)
+    if experiment.trashed_at and back.startswith(home):
+        return redirect("experiments", experiment.workspace.slug)
+    return redirect(back)
+
+
+def _already_so(request: HttpRequest, experiment: Experiment, so: str = "") -> HttpResponse:
+    so = so or f"is {status.EXPERIMENT_STATES[experiment.state].label.lower()}"
+    messages.info(request, f"{experiment.name} {so} already. Nothing was changed.")
+    return redirect(back_from(request, url_of(experiment)))
+
+
+def _ask(
+    request: HttpRequest,
+    experiment: Experiment,
+    verb: Verb,
+    form: forms.Form | None,
+    *,
+    status_code: int = 200,
+    problem: str = "",
+) -> HttpResponse:
+    question = verb.ask(experiment)
+    context = {
+        "experiment": experiment,
+        "workspace": experiment.workspace,
+        "nav": "experiments",
+        "question": question,
+        "is_danger": question.is_danger,
+        "form": form,
+        "problem": problem,
+        "action": request.path,
+        "back": back_from(request, url_of(experiment)),
+        "queues": _queues(form) if form and "queue" in form.fields else [],
+    }
+    return render(request, "experiment/act.html", context, status=status_code)
+
+
+def _queues(form: forms.Form) -> list[dict[str, object]]:
+    """CML-Q1: the queues to choose from, each with who serves it and what is before it."""
+    bound = form["queue"].value()
+    chosen = str(bound or form.fields["queue"].initial)
+    compute = Compute()
+    return [
+        {
+            "pk": queue.pk,
+            "name": queue.name,
+            "is_chosen": str(queue.pk) == chosen,
+            "said": descriptions.of_queue(queue, compute)
+            + descriptions.ignores_image(queue, compute, form.experiment)
+            + descriptions.cannot_fit(queue, compute, form.experiment),
+        }
+        for queue in form.fields["queue"].queryset
+    ]

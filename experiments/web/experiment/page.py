@@ -1,0 +1,139 @@
+"""What the pages of one experiment share: finding it, its head and tabs, its refusals, the way back."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import Resolver404, resolve, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from experiments.models import Experiment, ExperimentState, Trial, User, status
+
+from .action_buttons import buttons
+
+ASKING = {  # pages that ask: nobody wants to come back to them
+    "configuration-group",
+    "configuration-group-act",
+    "configuration-object",
+    "configuration-object-act",
+    "configuration-properties",
+    "execution-act",
+    "execution-edit",
+    "artifact-register",
+    "experiment-act",
+    "experiment-add",
+    "experiment-edit",
+    "experiment-input",
+    "experiments-bulk",
+    "model-clear",
+    "model-publish",
+    "queue-act",
+    "queue-edit",
+    "queue-new",
+    "worker-act",
+    "project-new",
+    "project-edit",
+    "project-delete",
+    "trial-stop",
+    "trial-rerun",
+    "trial-replicate",
+    "trials-bulk",
+}
+
+# A word for why it is in this state stands beside these; elsewhere the reason is said where it matters.
+SAYS_WHY = (ExperimentState.COMPLETED, ExperimentState.STOPPED, ExperimentState.STOPPING)
+
+
+def find(request: HttpRequest, workspace: str, public_id: str) -> Experiment:
+    """The experiment as far as it exists for this person. Raises 404; `SwitchedOff` where AutoML is off."""
+    experiment = (
+        Experiment.objects.visible_to(request.user)
+        .filter(workspace__slug=workspace, public_id=public_id)
+        .select_related("workspace", "project", "queue")
+        .first()
+    )
+    if experiment is None:
+        raise Http404
+    experiment.workspace.require_automl()
+    return experiment
+
+
+def find_trial(request: HttpRequest, workspace: str, public_id: str, number: int) -> Trial:
+    """One trial of an experiment that exists for this person, else 404."""
+    experiment = find(request, workspace, public_id)
+    trial = experiment.trials.filter(number=number).select_related("worker", "rerun_of").first()
+    if trial is None:
+        raise Http404
+    trial.experiment = experiment
+    return trial
+
+
+def url_of(experiment: Experiment, page: str = "experiment") -> str:
+    """The address of one of the experiment's pages."""
+    return reverse(page, args=[experiment.workspace.slug, experiment.public_id])
+
+
+def url_of_trial(trial: Trial, page: str = "trial") -> str:
+    """The address of one of the trial's pages."""
+    experiment = trial.experiment
+    return reverse(page, args=[experiment.workspace.slug, experiment.public_id, trial.number])
+
+
+def frame(request: HttpRequest, experiment: Experiment, *, tab: str) -> dict[str, object]:
+    """What the head of an experiment's pages shows: name, state, acts, tabs."""
+    likely, more = buttons(experiment, request.user)
+    total = sum(experiment.count(state) for state in status.TRIAL_STATES)
+    pages = (
+        ("Overview", "experiment", None),
+        ("Trials", "experiment-trials", total),
+        ("Configuration", "experiment-configuration", None),
+        ("Execution", "experiment-execution", None),
+        ("Artifacts", "experiment-artifacts", None),
+    )
+    return {
+        "experiment": experiment,
+        "workspace": experiment.workspace,
+        "nav": "experiments",
+        "likely": likely,
+        "more": more,
+        "parent": parent_of(experiment, request.user),
+        "why": experiment.reason if experiment.state in SAYS_WHY else "",
+        "every": 2 if experiment.is_active else None,
+        "tabs": [
+            {"label": label, "url": url_of(experiment, page), "count": count, "is_current": page == tab}
+            for label, page, count in pages
+        ],
+    }
+
+
+def parent_of(experiment: Experiment, user: User) -> Experiment | None:
+    """PAI-C2: what it was cloned from, as far as that exists for this person."""
+    if experiment.parent_id is None:
+        return None
+    visible = Experiment.objects.visible_to(user).select_related("workspace", "revision")
+    return visible.filter(pk=experiment.parent_id).first()
+
+
+def refused(request: HttpRequest, experiment: Experiment, reason: str, *, back: str = "") -> HttpResponse:
+    """409: what stands in the way and the way out, with the way back to the thing."""
+    said = {"reason": reason, "back": back or url_of(experiment), "workspace": experiment.workspace}
+    return render(request, "409.html", said, status=409)
+
+
+def back_from(request: HttpRequest, default: str) -> str:
+    """Where the person acted from, if that is a page of ours that does not ask; else `default`."""
+    referer = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(
+        referer, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    ):
+        return default
+    parts = urlsplit(referer)
+    try:
+        page = resolve(parts.path)
+    except Resolver404:
+        return default
+    if page.url_name in ASKING:
+        return default
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path

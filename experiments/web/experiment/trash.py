@@ -1,0 +1,79 @@
+"""A workspace's trash: what was deleted, by whom, how long it is still there; owners restore."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db.models import CharField, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from experiments.messages import plural
+from experiments.models import Event, Experiment, Workspace
+from experiments.permissions import require
+from experiments.scheduler.retention import KEPT_FOR
+from experiments.web.workspace.index import find
+
+from .actions import trials_of
+
+MOST = 200  # the newest; the search of the list is for what is not in the trash
+
+
+@login_required
+@require_safe
+def index(request: HttpRequest, workspace: str) -> HttpResponse:
+    """PAI-D2: an owner finds what was deleted for 30 days."""
+    room = find(request, workspace)
+    room.require_automl()
+    require(request.user, "restore", room)
+    rows = list(_trash_of(room)[: MOST + 1])
+    now = timezone.now()
+    context = {
+        "workspace": room,
+        "nav": "trash",
+        "days": KEPT_FOR.days,
+        "hidden": len(rows) > MOST,
+        "rows": [
+            {
+                "experiment": one,
+                "by": one.trashed_by or "Trialdeck",
+                "trials": trials_of(one),
+                "left": _left(one.trashed_at + KEPT_FOR - now),
+            }
+            for one in rows[:MOST]
+        ],
+    }
+    return render(request, "trash/index.html", context)
+
+
+def _trash_of(room: Workspace) -> QuerySet[Experiment]:
+    deleted = Event.objects.filter(experiment=OuterRef("pk"), verb="delete").order_by("-pk")
+    by = Subquery(deleted.values("by__username")[:1], output_field=CharField())
+    gone = Experiment.everything.filter(workspace=room).exclude(trashed_at=None)
+    return gone.annotate(trashed_by=by).select_related("creator").order_by("-trashed_at", "-pk")
+
+
+def _left(span: timedelta) -> str:
+    days = math.ceil(span / timedelta(days=1))
+    return plural(days, "day") if days > 0 else "soon"
+
+
+@login_required
+@require_POST
+def restore(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+    """PAI-D2: back as it was. Can be taken back by deleting it, so nobody is asked."""
+    room = find(request, workspace)
+    room.require_automl()
+    require(request.user, "restore", room)
+    experiment = get_object_or_404(Experiment.everything, workspace=room, public_id=public_id)
+    if experiment.restore(by=request.user):
+        messages.success(request, f"{experiment.name} is back, {experiment.state} as before.")
+        return redirect("experiment", room.slug, experiment.public_id)
+    messages.info(request, f"{experiment.name} is not in the trash any more. Nothing was changed.")
+    return redirect(reverse("trash", args=[room.slug]))

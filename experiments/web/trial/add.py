@@ -1,0 +1,259 @@
+"""Trials that nobody proposed: one with values typed by hand, and replicas of a good one."""
+
+from __future__ import annotations
+
+import json
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from experiments.messages import plural
+from experiments.models import (
+    Experiment,
+    ExperimentState,
+    Invalid,
+    Refused,
+    Source,
+    Trial,
+    TrialState,
+    status,
+)
+from experiments.models.trial.model import MOST_REPLICAS, digest
+from experiments.permissions import require
+from experiments.search.manual_values import LARGEST_COUNTED
+from experiments.search.nested_choice import Nested, Parameter
+from experiments.search.parameters import Choice, Normal, Randint
+from experiments.web.experiment.page import back_from, find, find_trial, refused, url_of, url_of_trial
+from experiments.web.ui import descriptions
+
+
+class ValuesForm(forms.Form):
+    """One field for each parameter of the current search space. Numbers may lie outside of it."""
+
+    def __init__(self, data: object = None, *, experiment: Experiment) -> None:
+        super().__init__(data, prefix="v")  # a parameter may be called csrfmiddlewaretoken
+        space = experiment.settings.space
+        filled = experiment.settings.searched.draws(1, seed=experiment.settings.seed)[0] | _best_values(
+            experiment
+        )
+        for parameter in space.parameters:
+            self.fields[parameter.name] = _field(parameter, filled[parameter.name])
+
+    @property
+    def params(self) -> dict:
+        """The values as a trial gets them."""
+        return dict(self.cleaned_data)
+
+
+def _best_values(experiment: Experiment) -> dict:
+    best = experiment.trials.filter(number=experiment.best_number).first()
+    return best.params if best else {}
+
+
+class NestedField(forms.CharField):
+    """A value of a nested choice, as JSON; which names and parameters it must have, `Trial.add` says."""
+
+    def to_python(self, value: object) -> object:
+        text = super().to_python(value)
+        try:
+            return json.loads(text, parse_constant=_refuse) if text else None
+        except (ValueError, RecursionError):
+            raise forms.ValidationError(
+                'Write it as JSON, for example {"_name": "conv", "size": 3}.'
+            ) from None
+
+    def run_validators(self, value: object) -> None:
+        super().run_validators(json.dumps(value))
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
+def _field(parameter: Parameter, filled: object) -> forms.Field:
+    if isinstance(parameter, Nested):
+        fits = parameter.branch_of(filled) is not None
+        names = ", ".join(branch.name for branch in parameter.branches)
+        return NestedField(
+            max_length=10_000,
+            initial=json.dumps(filled, ensure_ascii=False) if fits else "",
+            label=parameter.name,
+            help_text=f"as JSON; _name is one of {names}",
+        )
+    if isinstance(parameter, Choice):
+        choices = [(str(at), _said(parameter.at(at))) for at in range(parameter.count)]
+        chosen = parameter.index(filled) if parameter.fits(filled) else 0
+        return forms.TypedChoiceField(
+            choices=choices,
+            coerce=lambda at: parameter.at(int(at)),
+            initial=str(chosen),
+            label=parameter.name,
+        )
+    is_number = isinstance(filled, int | float) and not isinstance(filled, bool)
+    given = {
+        "label": parameter.name,
+        "help_text": _range(parameter),
+        "initial": filled if is_number else None,
+    }
+    if isinstance(parameter, Randint):
+        return forms.IntegerField(min_value=-LARGEST_COUNTED, max_value=LARGEST_COUNTED, **given)
+    return forms.FloatField(**given)
+
+
+def _said(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _range(parameter: Parameter) -> str:
+    """Where the search looks: a hint, not a limit."""
+    if isinstance(parameter, Normal):
+        around = f"searched around {parameter.mu:g} ± {parameter.sigma:g}"
+        return f"{around}, in the logarithm" if parameter.log else around
+    low, high = (f"{bound:.10g}".replace("e-0", "e-") for bound in (parameter.low, parameter.high))
+    return f"searched from {low} to {high}"
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def add(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+    """TD-A16: asks for the values, filled with the best trial's; the POST makes the trial."""
+    experiment = find(request, workspace, public_id)
+    require(request.user, "add_trial", experiment)
+    back = back_from(request, url_of(experiment, "experiment-trials"))
+    form = ValuesForm(request.POST if request.method == "POST" else None, experiment=experiment)
+    try:
+        experiment.allows("add_trial")
+        if request.method == "POST" and form.is_valid():
+            return _add(request, experiment, form)
+    except Refused as blank:
+        return refused(request, experiment, str(blank), back=back)
+    except Invalid as invalid:  # the search space was changed meanwhile: the form is made anew
+        for sentence in sum(invalid.errors.values(), []):
+            form.add_error(None, sentence)
+    return _ask(
+        request,
+        "experiment/add.html",
+        experiment,
+        form,
+        back=back,
+        is_wide=True,
+        has_best=experiment.best_number is not None,
+        heading="Add a trial",
+        act="Add trial",
+    )
+
+
+def _add(request: HttpRequest, experiment: Experiment, form: ValuesForm) -> HttpResponse:
+    with experiment.turn():
+        trial = _under_way(experiment, form.params)
+        is_new = trial is None
+        trial = trial or Trial.add(experiment, form.params, by=request.user)
+    if not is_new:  # the second of a double click
+        messages.info(request, f"#{trial.number} tries these values already. Nothing was added.")
+    elif trial.raw is None:
+        messages.warning(
+            request,
+            f"#{trial.number} will try these values. They lie outside of the search space: what comes out is "
+            "kept and compared, but does not inform the search.",
+        )
+    elif broken := experiment.settings.searched.broken(trial.params):
+        messages.warning(
+            request,
+            f"#{trial.number} will try these values. They break the constraint {broken[0]}, which holds for proposals "
+            "only: what comes out informs the search.",
+        )
+    else:
+        messages.success(request, f"#{trial.number} will try these values.")
+    return redirect(url_of_trial(trial))
+
+
+def _under_way(experiment: Experiment, params: dict) -> Trial | None:
+    same = digest(params, experiment.settings.run_command)
+    added = experiment.trials.filter(values_digest=same, source=Source.ADDED)
+    trial = added.filter(state__in=status.TRIAL_ACTIVE).order_by("number").first()
+    if trial:
+        trial.experiment = experiment
+    return trial
+
+
+class ReplicateForm(forms.Form):
+    count = forms.IntegerField(min_value=1, max_value=MOST_REPLICAS, initial=3, label="How many")
+    seen = forms.IntegerField(widget=forms.HiddenInput)  # replicas that there were when it was asked
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def replicate(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+    """Asks how many; the POST makes so many trials with the same values."""
+    trial = find_trial(request, workspace, public_id, number)
+    experiment = trial.experiment
+    require(request.user, "add_trial", experiment)
+    back = back_from(request, url_of_trial(trial))
+    initial = {"seen": _replicas(trial)}
+    form = ReplicateForm(request.POST if request.method == "POST" else None, initial=initial)
+    try:
+        experiment.allows("add_trial")
+        if trial.state != TrialState.SUCCEEDED:
+            state = status.TRIAL_STATES[trial.state].label.lower()
+            raise Refused(f"Only a succeeded trial can be replicated; #{trial.number} is {state}.")
+        if request.method == "POST" and form.is_valid():
+            return _replicate(request, trial, **form.cleaned_data)
+    except Refused as blank:
+        return refused(request, experiment, str(blank), back=back)
+    return _ask(
+        request,
+        "experiment/replicate.html",
+        experiment,
+        form,
+        back=back,
+        trial=trial,
+        took=trial.duration_s,
+        heading=f"Replicate trial {trial.number}",
+        act="Replicate",
+    )
+
+
+def _replicate(request: HttpRequest, trial: Trial, *, count: int, seen: int) -> HttpResponse:
+    with trial.turn():
+        before = _replicas(trial)
+        made = trial.replicate(by=request.user, count=count) if before == seen else []
+    if not made:  # the second of a double click, or somebody else had the same idea
+        said = f"#{trial.number} has {plural(before, 'replica')} already. Nothing was added: look, and ask again."
+        messages.info(request, said)
+    else:
+        numbers = ", ".join(f"#{one.number}" for one in made[:10]) + (", …" if len(made) > 10 else "")
+        said = f"{plural(len(made), 'replica')} of #{trial.number} will run: {numbers}."
+        messages.success(request, said)
+    return redirect(url_of_trial(trial))
+
+
+def _replicas(trial: Trial) -> int:
+    return trial.experiment.trials.filter(rerun_of=trial, source=Source.REPLICA).count()
+
+
+def _ask(
+    request: HttpRequest,
+    template: str,
+    experiment: Experiment,
+    form: forms.Form,
+    *,
+    back: str,
+    **context: object,
+) -> HttpResponse:
+    shown = {
+        "experiment": experiment,
+        "workspace": experiment.workspace,
+        "nav": "experiments",
+        "form": form,
+        "back": back,
+        "action": request.path,
+        "is_paused": experiment.state == ExperimentState.PAUSED,
+        "waits": descriptions.waits(experiment),
+        "trials_url": url_of(experiment, "experiment-trials"),
+        **context,
+    }
+    return render(request, template, shown, status=422 if form.errors else 200)

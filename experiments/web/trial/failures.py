@@ -1,0 +1,168 @@
+"""Failures by their cause: which failed alike, and which parameter tells them from those that did not fail."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Exists, OuterRef
+from django.http import HttpRequest
+from django.urls import reverse
+
+from experiments.messages import value
+from experiments.models import Experiment, Trial, TrialState, status
+from experiments.permissions import may
+from experiments.search.nested_choice import flat
+from experiments.search.parameters import identity
+from experiments.web.ui import descriptions
+
+LOOKED_AT = 500  # of the trials that ended last: a page reads no more, however many there are
+MOST_GROUPS = 5
+LIKELY_BY_CHANCE = 0.01  # a condition is not said when chance alone would show one as often as this
+MOST_EXCEPTIONS = 0.1  # of those that did not fail
+
+_FOLDED = re.compile(
+    r"(?P<path>(?:~|\.{1,2})?(?:/[\w.@+~%=-]+){2,}/?)"
+    r"|0x[0-9a-f]+|\b(?=[0-9a-f-]*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b"
+    r"|\d+(?:[.,]\d+)*(?:e[+-]?\d+)?",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Group:
+    """Trials that failed alike. `trials` are the newest first; `condition` a sentence, or nothing."""
+
+    key: str
+    trials: list[Trial] = field(default_factory=list)
+    condition: str = ""
+
+    @property
+    def cause(self) -> str:
+        return descriptions.cause_of(self.trials[0])
+
+    @property
+    def detail(self) -> str:
+        """One of the details, as it was said."""
+        detail = self.trials[0].detail
+        return "" if detail.casefold() == self.cause.casefold() else detail
+
+    @property
+    def numbers(self) -> list[int]:
+        return [trial.number for trial in self.trials]
+
+
+def groups_of(experiment: Experiment) -> tuple[list[Group], list[Trial]]:
+    """(all groups, the biggest first; the trials that did not fail) of the last `LOOKED_AT` that ended. Of a chain
+    of attempts only the last counts: what was tried again has been looked at. One query."""
+    if not experiment.failed_count:
+        return [], []
+    ended = experiment.trials.exclude(settled_rank=None).order_by("-settled_rank")
+    again = Exists(Trial.objects.filter(rerun_of=OuterRef("pk")))
+    shown = ("experiment", "number", "state", "failure", "detail", "exit_code", "signal", "params")
+    last = list(ended.annotate(was_tried_again=again).only(*shown)[:LOOKED_AT])
+    groups: dict[str, Group] = {}
+    for trial in last:
+        if trial.state == TrialState.FAILED and not trial.was_tried_again:
+            key = key_of(trial)
+            groups.setdefault(key, Group(key)).trials.append(trial)
+    in_order = sorted(groups.values(), key=lambda group: (-len(group.trials), -group.trials[0].number))
+    return in_order, [trial for trial in last if trial.state in status.TRIAL_INFORMS]
+
+
+def group_of(experiment: Experiment, key: str) -> Group | None:
+    """The group of that key; None when there is none (any more)."""
+    return next((group for group in groups_of(experiment)[0] if group.key == key), None)
+
+
+def context(request: HttpRequest, experiment: Experiment, *, trials_url: str) -> dict[str, object]:
+    """TD-X3: what the overview shows."""
+    groups, others = groups_of(experiment)
+    shown = groups[:MOST_GROUPS]
+    for group in shown:
+        group.condition = separating(
+            [flat(trial.params) for trial in group.trials], [flat(one.params) for one in others]
+        )
+    may_rerun = may(request.user, "rerun", experiment) and status.is_offered("rerun", experiment.state)
+    rerun_url = reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, "rerun"])
+    return {
+        "failures": [
+            {
+                "group": group,
+                "url": f"{trials_url}?failure={group.key}",
+                "rerun_url": f"{rerun_url}?failure={group.key}" if may_rerun else "",
+            }
+            for group in shown
+        ],
+        "failures_more": len(groups) - len(shown),
+        "failures_all": experiment.settled_count <= LOOKED_AT,
+        "failures_looked_at": LOOKED_AT,
+    }
+
+
+def key_of(trial: Trial) -> str:
+    """Equal for trials that failed alike: numbers, paths and addresses in the detail do not count."""
+    text = " ".join(_FOLDED.sub(_fold, trial.detail).casefold().split())
+    said = f"{trial.failure} {trial.exit_code} {trial.signal} {text}"
+    return hashlib.sha1(said.encode(), usedforsecurity=False).hexdigest()[:12]
+
+
+def _fold(match: re.Match[str]) -> str:
+    return "/…" if match["path"] else "#"
+
+
+# --- what tells them apart -----------------------------------------------------------------------------------------
+
+
+def separating(failed: Sequence[dict], others: Sequence[dict]) -> str:
+    """The one condition on a parameter that all of `failed` meet and (almost) none of `others`, as a sentence; empty
+    when none separates them well.
+
+    How likely chance alone would do it: of n + k trials in any order the k failed ones lie among the k + m that
+    meet the condition, C(k+m, k) / C(k+n, k), times the number of conditions that were tried (Bonferroni).
+    """
+    candidates = [one for name in _common(failed) for one in _candidates(name, failed, others)]
+    if not candidates:
+        return ""
+    exceptions, condition = min(candidates, key=lambda one: one[0])
+    k, n = len(failed), len(others)
+    chance = len(candidates) * math.comb(k + exceptions, k) / math.comb(k + n, k)
+    if chance > LIKELY_BY_CHANCE or exceptions > n * MOST_EXCEPTIONS:
+        return ""
+    rest = (
+        f"{exceptions:,} of the {n:,} that did not fail"
+        if exceptions
+        else f"none of the {n:,} that did not fail"
+    )
+    return f"All have {condition}, and {rest}."
+
+
+def _common(failed: Sequence[dict]) -> list[str]:
+    return [name for name in failed[0] if all(name in params for params in failed)] if failed else []
+
+
+def _candidates(name: str, failed: Sequence[dict], others: Sequence[dict]) -> list[tuple[int, str]]:
+    """(how many of the others meet it too, the condition), the more exact ones first."""
+    mine = [params[name] for params in failed]
+    theirs = [params[name] for params in others if name in params]
+    found = []
+    if len({identity(one) for one in mine}) == 1:
+        same = identity(mine[0])
+        found.append((sum(identity(one) == same for one in theirs), f"{name} = {_said(mine[0])}"))
+    if all(_is_number(one) for one in mine):
+        low, high = min(mine), max(mine)
+        numbers = [one for one in theirs if _is_number(one)]
+        found.append((sum(one >= low for one in numbers), f"{name} ≥ {_said(low)}"))
+        found.append((sum(one <= high for one in numbers), f"{name} ≤ {_said(high)}"))
+    return found
+
+
+def _is_number(one: object) -> bool:
+    return isinstance(one, int | float) and not isinstance(one, bool)
+
+
+def _said(one: object) -> str:
+    return value(one) if not isinstance(one, bool | list | None) else identity(one)

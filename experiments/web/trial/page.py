@@ -1,0 +1,279 @@
+"""One trial: what it is doing, what it printed, how it ended; stop and rerun."""
+
+from __future__ import annotations
+
+import json
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from experiments.models import ExperimentState, Point, Refused, Trial, TrialState, status
+from experiments.permissions import may, require
+from experiments.scheduler import wait_reasons
+from experiments.web.experiment import artifacts, charts
+from experiments.web.experiment.action_buttons import Button
+from experiments.web.experiment.page import back_from, find_trial, refused, url_of, url_of_trial
+from experiments.web.ui import descriptions, facts
+from experiments.web.ui.fragments import Live
+
+from . import logs, reproduce, reruns
+
+MOST_METRICS = 30
+MOST_ATTEMPTS = 20
+MOST_EVENTS = 30
+
+
+@login_required
+@require_safe
+def show(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+    """TD-X5, PAI-S1, PAI-S2: everything about one trial."""
+    trial, now = find_trial(request, workspace, public_id, number), timezone.now()
+    held = wait_reasons.hold_of_trial(trial)
+    live = Live(
+        request,
+        fragments={"head", "curve", "log", "files", "side"},
+        version=(
+            trial.version,
+            held,
+            trial.pid,
+            trial.experiment.version,
+            may(request.user, "stop_trial", trial.experiment),
+            descriptions.lateness(trial.worker, now) if trial.state in status.TRIAL_ALIVE else 0,
+            int((now - trial.created_at).total_seconds()) // 10 if not trial.is_settled else 0,
+        ),
+    )
+    if live.is_unchanged:
+        return live.not_modified()
+    context = _context(trial)
+    if live.fragment in ("", "head"):
+        context |= _head(request, trial) | {
+            "facts": facts.of_trial(trial, now, held),
+            "callout": facts.stuck(held, trial.experiment),
+        }
+    if live.fragment in ("", "curve"):
+        context |= _curve(request, trial, context["trials_url"])
+    if live.fragment in ("", "log"):
+        context |= {"log": logs.window(trial)}
+    if live.fragment in ("", "side"):
+        context |= _side(trial)
+    if live.fragment in ("", "files"):
+        context |= artifacts.of_trial(trial, request.user)
+    if not live.fragment:
+        context |= reproduce.context(trial)
+    return live.draw("trial/show.html", context)
+
+
+def _context(trial: Trial) -> dict[str, object]:
+    return {
+        "trial": trial,
+        "experiment": trial.experiment,
+        "workspace": trial.experiment.workspace,
+        "nav": "experiments",
+        "trials_url": url_of(trial.experiment, "experiment-trials"),
+        "every": 2 if facts.is_under_way(trial) else None,
+    }
+
+
+def _head(request: HttpRequest, trial: Trial) -> dict[str, object]:
+    others = trial.experiment.trials
+    return {
+        "acts": _acts(request, trial),
+        "reason": descriptions.reason_of(trial),
+        "previous": others.filter(number__lt=trial.number)
+        .order_by("-number")
+        .values_list("number", flat=True)
+        .first(),
+        "next": others.filter(number__gt=trial.number)
+        .order_by("number")
+        .values_list("number", flat=True)
+        .first(),
+    }
+
+
+def _acts(request: HttpRequest, trial: Trial) -> list[Button]:
+    experiment, user = trial.experiment, request.user
+    if trial.state in (TrialState.WAITING, TrialState.RUNNING):
+        if not (status.is_offered("stop_trial", experiment.state) and may(user, "stop_trial", experiment)):
+            return []
+        return [Button("Stop", url_of_trial(trial, "trial-stop"), icon="stop", is_post=True)]
+    if trial.state == TrialState.FAILED and may(user, "rerun", experiment):
+        reason = reruns.why_not([trial], experiment)[trial.number]
+        url = url_of_trial(trial, "trial-rerun")
+        return [Button("Rerun", url, icon="rerun", is_question=True, why_not=reason)]
+    may_add = may(user, "add_trial", experiment) and status.is_offered("add_trial", experiment.state)
+    if trial.state == TrialState.SUCCEEDED and may_add:
+        url = url_of_trial(trial, "trial-replicate")
+        return [Button("Replicate", url, icon="clone", is_question=True)]
+    return []
+
+
+def _curve(request: HttpRequest, trial: Trial, url: str) -> dict[str, object]:
+    names = list(
+        Point.objects.filter(trial=trial)
+        .order_by("name")
+        .values_list("name", flat=True)
+        .distinct()[:MOST_METRICS]
+    )
+    objective, asked = trial.experiment.metric, request.GET.get("metric", "")
+    if len(names) == MOST_METRICS:  # these two are among them, however late in the alphabet
+        wanted = Point.objects.filter(trial=trial, name__in=[objective, asked.replace("\0", "")])
+        names = list({*names, *wanted.values_list("name", flat=True).distinct()})
+    names.sort(key=lambda name: (name != objective, name))
+    metric = asked if asked in names else (names[0] if names else objective)
+    if not names:
+        return {"metrics": [], "metric": metric, "chart": None}
+    chart, is_all, siblings = charts.curve_of(trial, metric, url=url)
+    return {
+        "chart": chart,
+        "is_all": is_all,
+        "siblings": siblings,
+        "metric": metric,
+        "metrics": names,
+        "shows_data": request.GET.get("show") == "data",
+    }
+
+
+def _side(trial: Trial) -> dict[str, object]:
+    chain = trial.experiment.trials.filter(
+        Q(pk=trial.pk) | Q(pk=trial.rerun_of_id) | Q(rerun_of=trial) | Q(values_digest=trial.values_digest)
+    )
+    attempts = list(chain.select_related("worker").order_by("number")[:MOST_ATTEMPTS])
+    events = trial.events.select_related("by").defer("details")[:MOST_EVENTS]
+    told = list(events)
+    for event in told:
+        event.trial = trial
+    return {
+        "params": facts.parameters(trial.params, trial.experiment.settings.space),
+        "params_json": json.dumps(trial.params, ensure_ascii=False, indent=2),
+        "attempts": [{"trial": one, "reason": descriptions.reason_of(one)} for one in attempts]
+        if len(attempts) > 1
+        else [],
+        "process": facts.process_of(trial),
+        "activity": descriptions.lines(told),
+    }
+
+
+# --- its log ---------------------------------------------------------------------------------------------------
+
+
+@login_required
+@require_safe
+def log(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponseBase:
+    """The log by pages from its end (`?until=` a byte), searched (`?q=`, `?at=` one of the lines), or whole
+    (`?download`)."""
+    trial = find_trial(request, workspace, public_id, number)
+    if "download" in request.GET:
+        response = StreamingHttpResponse(logs.whole(trial), content_type="text/plain; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="{trial}.log"'
+        return response
+    query = logs.query_of(request.GET.get("q", ""))
+    if query:
+        shown = logs.search(trial, query, at=_whole(request.GET.get("at", "")))
+    else:
+        shown = logs.window(trial, until=_whole(request.GET.get("until", "")))
+    context = _context(trial) | {"log": shown}
+    return render(request, "trial/log.html", context)
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+# --- acts ------------------------------------------------------------------------------------------------------
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def stop(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+    """PAI-T1, PAI-T2: stops it at once. Without JavaScript a link leads to the question (GET)."""
+    trial = find_trial(request, workspace, public_id, number)
+    require(request.user, "stop_trial", trial.experiment)
+    back = back_from(request, url_of_trial(trial))
+    try:
+        if request.method != "POST" and trial.state in (TrialState.WAITING, TrialState.RUNNING):
+            trial.experiment.allows("stop_trial")
+            return _ask(request, trial, "trial/stop.html", is_danger=True)
+        if request.method == "POST" and trial.stop(by=request.user):
+            messages.success(request, _said_stop(trial))
+            return redirect(back)
+    except Refused as blank:
+        return refused(request, trial.experiment, str(blank), back=back)
+    messages.info(request, _said_too_late(trial))
+    return redirect(back)
+
+
+def _said_stop(trial: Trial) -> str:
+    if trial.state == TrialState.STOPPED:
+        return f"#{trial.number} is stopped. It had not started."
+    return f"Stopping #{trial.number}."
+
+
+def _said_too_late(trial: Trial) -> str:
+    if trial.state == TrialState.STOPPING:
+        return f"#{trial.number} is stopping already."
+    return f"#{trial.number} had already ended: {status.TRIAL_STATES[trial.state].label.lower()}."
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def rerun(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+    """PAI-R1 … R4: asks first; the confirmed POST makes a new trial with the same values."""
+    trial = find_trial(request, workspace, public_id, number)
+    require(request.user, "rerun", trial.experiment)
+    back = back_from(request, url_of_trial(trial))
+    try:
+        if request.method == "POST":
+            again = trial.rerun(by=request.user, current=request.POST.get("command") == "current")
+            messages.success(request, f"#{again.number} will try the values of #{trial.number} again.")
+            return redirect(url_of_trial(again))
+        trial.experiment.allows("rerun")
+        if reason := _why_not(trial):
+            raise Refused(reason)
+    except Refused as blank:
+        # Looked up after the refusal: the first of a double click may have been accepted a moment ago.
+        if request.method == "POST" and (again := _rerun_under_way(trial)):
+            messages.info(request, f"#{again.number} tries the values of #{trial.number} again already.")
+            return redirect(url_of_trial(again))
+        return refused(request, trial.experiment, str(blank), back=back)
+    return _ask(request, trial, "trial/rerun.html", **_consequences(trial))
+
+
+def _rerun_under_way(trial: Trial) -> Trial | None:
+    if trial.state != TrialState.FAILED:
+        return None
+    again = trial.reruns.filter(state__in=status.TRIAL_ACTIVE, trashed_at=None).order_by("-number").first()
+    if again:
+        again.experiment = trial.experiment
+    return again
+
+
+def _why_not(trial: Trial) -> str:
+    if trial.state != TrialState.FAILED:
+        state = status.TRIAL_STATES[trial.state].label.lower()
+        return f"Only a failed trial can be rerun; #{trial.number} is {state}."
+    return reruns.why_not([trial], trial.experiment)[trial.number]
+
+
+def _consequences(trial: Trial) -> dict[str, object]:
+    experiment = trial.experiment
+    revision, current = trial.revision, experiment.revision
+    return {
+        "reason": descriptions.reason_of(trial),
+        "is_paused": experiment.state == ExperimentState.PAUSED,
+        "waits": descriptions.waits(experiment),
+        "took": trial.duration_s,
+        "revision": revision,
+        "current": current,
+        "has_changed": revision.settings.run_command != current.settings.run_command
+        or revision.pk != current.pk,
+    }
+
+
+def _ask(request: HttpRequest, trial: Trial, template: str, **context: object) -> HttpResponse:
+    shown = {"action": request.path, "back": back_from(request, url_of_trial(trial)), **context}
+    return render(request, template, _context(trial) | shown)

@@ -1,0 +1,115 @@
+"""Taking a trial away: its command as it was run, a script that runs it by hand, its parameters as a file."""
+
+from __future__ import annotations
+
+import json
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from experiments.models import Trial
+from experiments.models.execution import LITERAL
+from experiments.runner import reproduce as scripts
+from experiments.runner.reproduce_code import Code
+from experiments.web.experiment.page import find_trial, refused, url_of_trial
+
+MASKED = "••••••••"
+
+
+@login_required
+@require_safe
+def script(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+    """TD-X10: a shell script that runs this trial by hand, without its secrets."""
+    trial = find_trial(request, workspace, public_id, number)
+    try:
+        text = script_of(trial)
+    except ValueError as error:
+        reason = f"There is no script for #{number}: {error}"
+        return refused(request, trial.experiment, reason, back=url_of_trial(trial))
+    return _file(text, "text/x-shellscript; charset=utf-8", f"{trial}-reproduce.sh")
+
+
+@login_required
+@require_safe
+def parameters(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+    """TD-X10: its parameters, exactly as the process received them."""
+    trial = find_trial(request, workspace, public_id, number)
+    text = json.dumps(trial.params, ensure_ascii=False, indent=2) + "\n"
+    return _file(text, "application/json", f"{trial}-parameters.json")
+
+
+def command_of(trial: Trial) -> str:
+    """The command as it is rendered for this trial. Raises ValueError with a sentence."""
+    settings = trial.revision.settings
+    return scripts.command_of(
+        settings.run_command,
+        trial.params,
+        trial_id=trial.public_id,
+        experiment_id=trial.experiment.public_id,
+        as_arguments=settings.passes_arguments,
+        groups=settings.hyperparameters,
+    )
+
+
+def script_of(trial: Trial) -> str:
+    """The script. Raises ValueError with a sentence."""
+    settings, experiment = trial.revision.settings, trial.experiment
+    return scripts.script(
+        command=command_of(trial),
+        params=trial.params,
+        environment=settings.environment,
+        directory=settings.directory,
+        experiment_id=experiment.public_id,
+        number=trial.number,
+        metric=settings.metric,
+        title=experiment.name,
+        needs_package=settings.source == "sdk",
+        code=code_of(trial),
+        hyperparameters=settings.hyperparameters,
+        objects=settings.objects,
+    )
+
+
+def code_of(trial: Trial) -> Code:
+    """What it ran from: the commit and the packages that were found, or else what was asked for."""
+    settings, resolved = trial.revision.settings, trial.revision.resolved
+    asked = {"branch": f"origin/{settings.reference}", "tag": f"refs/tags/{settings.reference}"}
+    version = asked.get(settings.reference_kind, settings.reference) if settings.reference else ""
+    listed = None if settings.packages_from == "repository" else settings.packages
+    is_script = bool(settings.diff and not settings.repository and not settings.command)
+    return Code(
+        repository=settings.repository,
+        version=resolved.get("commit", version),
+        diff=settings.diff,
+        literal=LITERAL if is_script else "",
+        packages_from=settings.packages_from,
+        packages=resolved.get("packages", listed),
+        python=settings.binary,
+        image=settings.image,
+        image_arguments=settings.image_arguments,
+    )
+
+
+def context(trial: Trial) -> dict[str, object]:
+    """What the trial's page shows of it."""
+    settings = trial.revision.settings
+    try:
+        command, fault = command_of(trial), ""
+    except ValueError as error:
+        command, fault = "", str(error)
+    return {
+        "command": command,
+        "command_fault": fault,
+        "directory": settings.directory,
+        "environment": [
+            (name, MASKED if scripts.is_secret(name, value) else value)
+            for name, value in settings.environment.items()
+        ],
+    }
+
+
+def _file(text: str, content_type: str, name: str) -> HttpResponse:
+    response = HttpResponse(text, content_type=content_type)
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

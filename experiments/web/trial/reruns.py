@@ -1,0 +1,58 @@
+"""May a failed trial be rerun? For one with its reason, for many of them in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.models import Experiment, Refused, Revision, Trial, TrialState, status
+from experiments.models.trial.model import digest
+
+
+def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
+    """PAI-R1: for each failed trial by its number, why it cannot be rerun; an empty text: it can."""
+    failed = [trial for trial in trials if trial.state == TrialState.FAILED]
+    if not failed:
+        return {}
+    try:
+        experiment.allows("rerun")
+    except Refused as blank:
+        return {trial.number: str(blank) for trial in failed}
+    digests = _digests(failed)
+    equals = (
+        experiment.trials.filter(values_digest__in=set(digests.values()))
+        .exclude(state__in=(TrialState.FAILED, TrialState.STOPPED))
+        .values_list("values_digest", "number", "state")
+    )
+    taken = {found: (number, state) for found, number, state in equals}
+    return {number: _said(taken.get(found)) for number, found in digests.items()}
+
+
+def why_not_together(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
+    """PAI-R4: the same for several that are to be rerun at once: of equal ones the first is enough."""
+    refusals = {
+        trial.number: not_failed(trial) for trial in trials if trial.state != TrialState.FAILED
+    } | why_not(trials, experiment)
+    first: dict[str, int] = {}
+    for number, found in _digests([trial for trial in trials if not refusals[trial.number]]).items():
+        if (earlier := first.setdefault(found, number)) != number:
+            refusals[number] = f"#{earlier} has the same values: one rerun is enough."
+    return refusals
+
+
+def not_failed(trial: Trial) -> str:
+    """The reason of one that has not failed, in words that fit several; empty for one that has."""
+    if trial.state == TrialState.FAILED:
+        return ""
+    return f"{status.TRIAL_STATES[trial.state].label}: only failed trials can be rerun."
+
+
+def _digests(trials: Sequence[Trial]) -> dict[int, str]:
+    revisions = Revision.objects.in_bulk({trial.revision_id for trial in trials})
+    return {
+        trial.number: digest(trial.params, revisions[trial.revision_id].settings.run_command)
+        for trial in trials
+    }
+
+
+def _said(equal: tuple[int, str] | None) -> str:
+    return f"#{equal[0]} has the same values and is {equal[1]}: nothing to rerun." if equal else ""

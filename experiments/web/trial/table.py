@@ -1,0 +1,261 @@
+"""The Trials tab: every trial with its values, filtered by state, sorted by any column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import F, FilteredRelation, OrderBy, Q, QuerySet, Sum
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from experiments.models import Experiment, Trial, TrialState, User, status
+from experiments.permissions import may
+from experiments.search.nested_choice import flat
+from experiments.web.experiment.actions import trials_of
+from experiments.web.experiment.page import find, frame, url_of
+from experiments.web.ui import descriptions
+from experiments.web.ui.fragments import Live
+from experiments.web.ui.pagination import page_of
+
+from . import columns, failures, reruns
+from .columns import PARAMETER, Column
+
+SORTS = {
+    "number": "number",
+    "value": "value",
+    "state": "state",
+    "duration": "duration_s",
+    "started": "started_at",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A trial as the table shows it."""
+
+    trial: Trial
+    cells: list[tuple[Column, object]]  # the value, where it is a metric's or a parameter's
+    is_best: bool
+    reason: str
+    may_stop: bool
+    may_rerun: bool
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The trials of a view, in its order; the state and the sort as understood."""
+
+    trials: QuerySet[Trial]
+    state: str
+    sort: str
+    failure: str = ""  # the key of a group of failures
+    group: failures.Group | None = None
+
+
+@login_required
+@require_safe
+def index(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+    """PAI-N3, PAI-S1, PAI-S2: the table. A page is a fixed number of queries, with one trial or with 10,000."""
+    experiment = find(request, workspace, public_id)
+    reported = (
+        experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by("state", "number")
+        if experiment.alive_count
+        else None
+    )
+    live = Live(
+        request,
+        fragments={"head", "rows"},
+        version=(
+            experiment.version,
+            may(request.user, "stop_trial", experiment),
+            reported.aggregate(Sum("version")) if reported else None,
+        ),
+    )
+    if live.is_unchanged:
+        return live.not_modified()
+    context = frame(request, experiment, tab="experiment-trials")
+    if live.fragment in ("", "rows"):
+        context |= _table(request, experiment)
+    return live.draw("experiment/trials.html", context)
+
+
+def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
+    wanted = asked(request.GET, experiment)
+    metrics = columns.metrics_asked(request.GET)
+    trials = columns.with_metrics(wanted.trials, metrics)
+    trials = trials.select_related("worker", "rerun_of", "revision").defer(
+        "raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw"
+    )
+    total = _total(wanted, experiment)
+    shown, pager = page_of(request, trials, total=total)
+    offered = columns.offered(experiment, metrics=_metrics_of(shown, also=metrics))
+    chosen = _drawn(columns.chosen(request.GET, offered), shown, metrics)
+    return {
+        "rows": _rows(shown, experiment, chosen, metrics, request.user),
+        "columns": chosen,
+        "chooser": _chooser(request.GET, offered, chosen),
+        "sort": wanted.sort,
+        "chips": _chips(request.GET, experiment, wanted.state),
+        "state": wanted.state,
+        "failure": wanted.failure,
+        "group": wanted.group,
+        "total": total,
+        "pager": pager,
+        "csv": _file_url(request, experiment, "trials-csv"),
+        "json": _file_url(request, experiment, "trials-json"),
+        "every": 2 if experiment.is_active else None,
+        "may_add": may(request.user, "add_trial", experiment)
+        and status.is_offered("add_trial", experiment.state),
+        "bulk": bulk_acts(request.user, experiment),
+    }
+
+
+def _metrics_of(shown: list[Trial], *, also: list[str]) -> list[str]:
+    """The metrics to choose from: what one trial of the page has reported, and those that are in the address."""
+    told = next((trial.pk for trial in shown if trial.last_step is not None), None)
+    return sorted({*columns.metric_names(told), *also})
+
+
+def _drawn(chosen: list[Column], shown: list[Trial], metrics: list[str]) -> list[Column]:
+    """Columns as this page draws them: numbers to the right and alike, and a line before each kind."""
+    found, kind, cells = [], "", [_values(trial, metrics) for trial in shown]
+    for column in chosen:
+        before, kind = kind, "p" if column.is_parameter else "r" if column in columns.OTHERS else "v"
+        values = [one.get(column.key) for one in cells]
+        found.append(
+            replace(
+                column,
+                is_num=columns.is_numeric(values) if column.is_parameter else column.is_num,
+                places=columns.places(values),
+                css=f"rule {column.css}".strip() if before != kind else column.css,
+            )
+        )
+    return found
+
+
+def _values(trial: Trial, metrics: list[str]) -> dict[str, object]:
+    """What a trial has in the columns of the objective, the parameters and the further metrics."""
+    value = trial.last_value if trial.value is None else trial.value
+    told = columns.with_prefix(columns.METRIC, columns.metrics_of(trial, metrics))
+    return {"value": value} | columns.with_prefix(PARAMETER, flat(trial.params)) | told
+
+
+def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> dict[str, object]:
+    """What the form that chooses columns shows and carries along."""
+    keys = {column.key for column in chosen}
+    kept = [(key, value) for key, value in query.items() if key not in (columns.ASKED, "page") and value]
+    return {
+        "columns": [(column, column.key in keys) for column in offered],
+        "shown": len(chosen) + len(columns.FIXED),
+        "total": len(offered) + len(columns.FIXED),
+        "most": columns.MOST if len(offered) > columns.MOST else None,
+        "kept": kept,
+        "is_asked": columns.ASKED in query,
+    }
+
+
+def bulk_acts(user: User, experiment: Experiment) -> list[dict[str, str]]:
+    """What can be done with several of its trials at once; nothing: their rows have no boxes."""
+    acts = (("stop", "stop_trial", "Stop", "stop"), ("rerun", "rerun", "Rerun failed", "rerun"))
+    return [
+        {
+            "label": label,
+            "icon": icon,
+            "url": reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, verb]),
+        }
+        for verb, act, label, icon in acts
+        if may(user, act, experiment) and status.is_offered(act, experiment.state)
+    ]
+
+
+def asked(query: QueryDict, experiment: Experiment) -> Asked:
+    """What the address asks for. What makes no sense there counts as not asked."""
+    names = experiment.settings.space.columns()
+    state = query.get("state", "")
+    state = state if state in status.TRIAL_STATES else ""
+    trials = experiment.trials.filter(state=state) if state else experiment.trials.all()
+    trials, sort = in_order(trials, query.get("sort", ""), names)
+    failure = query.get("failure", "")
+    if not failure:
+        return Asked(trials, state=state, sort=sort)
+    group = failures.group_of(experiment, failure)
+    trials = trials.filter(number__in=group.numbers if group else [])
+    return Asked(trials, state=state, sort=sort, failure=failure, group=group)
+
+
+def _total(wanted: Asked, experiment: Experiment) -> int:
+    if wanted.failure:
+        return wanted.trials.order_by().count()
+    return experiment.count(wanted.state) if wanted.state else trials_of(experiment)
+
+
+def _file_url(request: HttpRequest, experiment: Experiment, page: str) -> str:
+    """The address of this table as a file: the same filters and order, all pages."""
+    query = request.GET.copy()
+    query.pop("page", None)
+    return f"{url_of(experiment, page)}?{query.urlencode()}".rstrip("?")
+
+
+def in_order(trials: QuerySet[Trial], sort: str, names: list[str]) -> tuple[QuerySet[Trial], str]:
+    """Sorted by a column or a parameter, what has no value last; and the sort as understood. Default: newest first."""
+    falls, key = sort.startswith("-"), sort.removeprefix("-")
+    if key in SORTS:
+        orders = [_order(SORTS[key], falls=falls)]
+    elif key.startswith(PARAMETER) and key.removeprefix(PARAMETER) in names:
+        same = Q(parameters__name=key.removeprefix(PARAMETER))
+        trials = trials.annotate(sorted_by=FilteredRelation("parameters", condition=same))
+        orders = [_order("sorted_by__number", falls=falls), _order("sorted_by__text", falls=falls)]
+    else:
+        return trials.order_by("-number"), "-number"
+    if key == "number":
+        return trials.order_by("-number" if falls else "number"), sort
+    return trials.order_by(*orders, "-number"), sort
+
+
+def _order(column: str, *, falls: bool) -> OrderBy:
+    return F(column).desc(nulls_last=True) if falls else F(column).asc(nulls_last=True)
+
+
+def _rows(
+    trials: list[Trial], experiment: Experiment, chosen: list[Column], metrics: list[str], user: User
+) -> list[Row]:
+    may_stop = may(user, "stop_trial", experiment) and status.is_offered("stop_trial", experiment.state)
+    may_rerun = may(user, "rerun", experiment)
+    refusals = reruns.why_not(trials, experiment) if may_rerun else {}
+    return [
+        Row(
+            trial=trial,
+            cells=[(column, values.get(column.key)) for column in chosen],
+            is_best=trial.number == experiment.best_number,
+            reason=descriptions.reason_of(trial),
+            may_stop=may_stop and trial.state in (TrialState.WAITING, TrialState.RUNNING),
+            may_rerun=may_rerun and refusals.get(trial.number, "-") == "",
+            why_not=refusals.get(trial.number, ""),
+        )
+        for trial, values in ((trial, _values(trial, metrics)) for trial in trials)
+    ]
+
+
+def _chips(query: QueryDict, experiment: Experiment, current: str) -> list[dict[str, object]]:
+    """All states with trials, in their order; and the chosen one even without. Order and columns stay."""
+
+    def url(state: str) -> str:
+        kept = query.copy()
+        for name in ("page", "failure", "state"):
+            kept.pop(name, None)
+        if state:
+            kept["state"] = state
+        return f"{url_of(experiment, 'experiment-trials')}?{kept.urlencode()}".rstrip("?")
+
+    chips = [("", "All", trials_of(experiment))]
+    for state, known in status.TRIAL_STATES.items():
+        count = experiment.count(state)
+        if count or state == current:
+            chips.append((state, known.label, count))
+    return [
+        {"state": state, "label": label, "count": count, "url": url(state), "is_current": state == current}
+        for state, label, count in chips
+    ]

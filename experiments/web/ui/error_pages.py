@@ -1,0 +1,21 @@
+"""The page for what nobody expected, and the one for a database that is away."""
+
+from __future__ import annotations
+
+import sys
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.template import loader
+from django.views.defaults import server_error
+
+from experiments.messages import database_away
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """500, or 503 with the reason. Asks nothing of the database: that may be what is broken."""
+    error = sys.exc_info()[1]
+    if not isinstance(error, OperationalError | InterfaceError):
+        return server_error(request)
+    text = loader.get_template("503.html").render({"reason": database_away(error)})
+    return HttpResponse(text, status=503, headers={"Retry-After": "2"})

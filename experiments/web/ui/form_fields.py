@@ -1,0 +1,149 @@
+"""Fields of our forms: durations, sizes, lines of pairs, and lists, as people type them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from django import forms
+
+from experiments.models import Queue
+from experiments.runner.size import mebibytes
+from experiments.web.experiment import space_rows
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+_SPAN = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([smhd]?)", re.IGNORECASE)
+
+
+class SpanField(forms.CharField):
+    """A duration: `90`, `10m`, `2h`, `1d 4h`, in seconds when cleaned; None when left empty."""
+
+    def to_python(self, value: object) -> float | None:
+        text = super().to_python(value)
+        if not text:
+            return None
+        parts = [_SPAN.fullmatch(part) for part in re.sub(r"([smhdSMHD])(?=[0-9])", r"\1 ", text).split()]
+        if not all(parts) or (len(parts) > 1 and not all(part[2] for part in parts)):
+            raise forms.ValidationError("Write a duration such as 90s, 10m, 2h or 1d 4h.")
+        seconds = sum(float(part[1]) * UNITS_S[part[2].lower() or "s"] for part in parts)
+        return int(seconds) if seconds.is_integer() else seconds
+
+
+class MemoryField(forms.CharField):
+    """A size of memory: `4 GiB`, `512 MiB`, `4` (GiB), in MiB when cleaned; None when left empty."""
+
+    def to_python(self, value: object) -> int | None:
+        text = super().to_python(value)
+        if not text:
+            return None
+        try:
+            return mebibytes(text)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+class PairsField(forms.CharField):
+    """Lines of NAME=VALUE; a dict of texts when cleaned. Blank lines and lines beginning with # are skipped."""
+
+    widget = forms.Textarea
+
+    def to_python(self, value: object) -> dict:
+        pairs: dict[str, object] = {}
+        for number, line in enumerate(re.split(r"\r\n|\r|\n", value or ""), start=1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            name, equals, text = line.partition("=")
+            name = name.strip()
+            if not equals or not name:
+                raise forms.ValidationError(f"Line {number}: write NAME=VALUE.")
+            if name in pairs:
+                raise forms.ValidationError(f"Line {number}: {name[:64]} is already given above; keep one.")
+            pairs[name] = self.value_of(text)
+        return pairs
+
+    def value_of(self, text: str) -> object:
+        return text
+
+    def validate(self, value: dict) -> None:
+        if self.required and not value:
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+
+    def run_validators(self, value: dict) -> None:
+        super().run_validators(json.dumps(value, ensure_ascii=False))
+
+
+class ArgumentsField(PairsField):
+    """Lines of name=value whose values are numbers, true and false where they look like it."""
+
+    def value_of(self, text: str) -> object:
+        found = space_rows.items(text)
+        return found[0] if len(found) == 1 else text.strip()
+
+
+class PointsField(forms.CharField):
+    """Sets of values, one JSON object on each line; a list of dicts when cleaned."""
+
+    def to_python(self, value: object) -> list[dict]:
+        points = []
+        for number, line in enumerate(re.split(r"\r\n|\r|\n", super().to_python(value) or ""), start=1):
+            if not line.strip():
+                continue
+            try:
+                point = json.loads(line)
+            except (ValueError, RecursionError):
+                point = None
+            if not isinstance(point, dict):
+                raise forms.ValidationError(f'Line {number}: write a JSON object, such as {{"lr": 0.01}}.')
+            points.append(point)
+        return points
+
+    def run_validators(self, value: list[dict]) -> None:
+        super().run_validators(json.dumps(value, ensure_ascii=False))
+
+
+class LinesField(forms.CharField):
+    """One text on each line; a list when cleaned."""
+
+    def to_python(self, value: object) -> list[str]:
+        return [line for line in re.split(r"\r\n|\r|\n", super().to_python(value) or "") if line.strip()]
+
+    def run_validators(self, value: list[str]) -> None:
+        super().run_validators("\n".join(value))
+
+
+class TagsField(forms.CharField):
+    """Words separated by commas."""
+
+    def to_python(self, value: object) -> list[str]:
+        return [tag for tag in (super().to_python(value) or "").split(",") if tag.strip()]
+
+    def run_validators(self, value: list[str]) -> None:
+        super().run_validators(",".join(value))
+
+
+class QueueField(forms.ModelChoiceField):
+    """The queues granted to the workspace; says of which nobody takes anything."""
+
+    default_error_messages = {
+        "invalid_choice": "This queue is not granted to the workspace. Choose another one."
+    }
+
+    def label_from_instance(self, queue: Queue) -> str:
+        if queue.is_paused:
+            return f"{queue.name} (paused)"
+        return queue.name if queue.name in self.served else f"{queue.name} (nobody serves it)"
+
+
+def span_of(seconds: float | None) -> str:
+    """Seconds as `SpanField` reads them: `1d 4h`, `90.5s`; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds != int(seconds):
+        return f"{seconds}s"
+    rest, parts = int(seconds), []
+    for unit, length in reversed(UNITS_S.items()):
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts) or "0s"

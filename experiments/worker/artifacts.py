@@ -1,0 +1,258 @@
+"""Floor 3: what trials leave in their output folders: seen, hashed, brought to the output destination.
+
+A thread of the worker does it, apart from the slots: a trial is settled before its files are away, and a destination
+that does not answer holds up no trial. What could not be stored stays where it is, and is tried again, also after the
+worker has started anew: the rows say what is to be done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+from django.db.models import Q
+from django.utils import timezone
+
+from experiments.models import Artifact, Experiment, Keeping, Trial, Worker, status
+from experiments.models.artifact import LONGEST_NAME, MOST_ARTIFACTS
+from experiments.runner.destination import DestinationError, Store, StoreError
+from experiments.runner.folder import Escapes, TrialFolder, inside, plain, seen_as
+from experiments.scheduler.retention import KEPT_FOR
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 5.0
+QUIET_S = 2.0  # since the last change of a file that a running trial may still be writing
+SWEEP_S = 3600.0
+ABANDONED_S = 86_400.0
+ODD = "Links and other things that are no files were left out."
+MOST_DELETED = 1000  # stored files, in one sweep
+
+Found = dict[str, tuple[int, datetime]]
+
+
+class Collector:
+    """Of one worker. `row` gives the worker's row, which a new boot replaces."""
+
+    def __init__(self, *, trials_folder: Path, row: Callable[[], Worker], ending: threading.Event) -> None:
+        self.trials_folder, self.row, self.ending = trials_folder, row, ending
+        self._news = threading.Event()
+        self._to_thin: dict[int, Trial] = {}  # by experiment: one of its trials was settled
+        self._sweep_at = 0.0
+
+    def run(self, running: Callable[[], list[Trial]]) -> None:
+        """Until the worker ends."""
+        while not self.ending.is_set():
+            self._news.clear()
+            try:
+                for trial in running():
+                    self.see(trial, quiet_s=QUIET_S)
+                self.store_all()
+                for pk in list(self._to_thin):
+                    trial = self._to_thin.pop(pk)
+                    self.keep_best(trial.experiment, trial.revision.settings.keeps_best)
+                self.tidy(time.monotonic())
+            except DatabaseError as error:
+                logger.warning("Artifacts wait: %s", error)
+                close_old_connections()
+            except Exception:  # a collector that dies of a bug would leave everything where it is, unnoticed
+                logger.exception("The collector stumbled")
+            self._news.wait(LOOK_S)
+
+    def settled(self, trial: Trial) -> None:
+        """A trial of this worker has ended: what it left may go to its destination now."""
+        if trial.revision.settings.keeps_best:
+            self._to_thin[trial.experiment_id] = trial
+        self._news.set()
+
+    def wake(self) -> None:
+        """There is something to do, or the end."""
+        self._news.set()
+
+    # --- seen ------------------------------------------------------------------------------------------------
+
+    def see(self, trial: Trial, *, quiet_s: float = 0) -> list[str]:
+        """Writes down what is in the trial's output folder. Returns what was odd, as sentences."""
+        found, odd = files_in(self._output(trial), quiet_s=quiet_s)
+        if found:
+            Artifact.see(trial, self.row(), found, to=destination_of(trial))
+        return odd
+
+    def _output(self, trial: Trial) -> Path:
+        return TrialFolder(self.trials_folder, trial.experiment.public_id, trial.number).output
+
+    # --- stored ----------------------------------------------------------------------------------------------
+
+    def store_all(self) -> None:
+        """Everything that is due, one file after the other."""
+        rows = Artifact.objects.select_related("trial", "experiment")
+        while not self.ending.is_set():
+            one = rows.due(self.row(), timezone.now()).first()
+            if one is None:
+                break
+            self._store(one)
+        unread = rows.filter(worker=self.row(), keeping=Keeping.LOCAL, sha256="", fault="")
+        for one in unread.filter(trial__state__in=status.TRIAL_SETTLED)[:100]:
+            if file := self._there(one):
+                with file:
+                    one.hashed(digest_of(file))
+
+    def _store(self, one: Artifact) -> None:
+        file = self._there(one)
+        if file is None:
+            return
+        try:
+            with file:
+                sha256 = digest_of(file)
+                file.seek(0)
+                Store(one.destination).put(file, one.key)
+                is_same = seen_as(os.fstat(file.fileno())) == (one.size, one.changed_at)
+        except (StoreError, OSError) as error:
+            logger.warning("%s of %s could not be stored: %s", one.name, one.trial, error)
+            one.failed(str(error))
+            return
+        if is_same:
+            one.stored(sha256=sha256, size=one.size)
+        else:
+            self._look_again(one)
+
+    def _there(self, one: Artifact) -> BinaryIO | None:
+        """The file, opened, if it is still as it was seen. What took its place (a link, a pipe) is not read."""
+        try:
+            file = plain(self._output(one.trial), one.name)
+        except PermissionError as error:
+            one.failed(f"It cannot be read: {error.strerror}.")
+            return None
+        except (OSError, Escapes):
+            one.lost("The file is not there any more.")
+            return None
+        if seen_as(os.fstat(file.fileno())) == (one.size, one.changed_at):
+            return file
+        file.close()
+        self._look_again(one)
+        return None
+
+    def _look_again(self, one: Artifact) -> None:
+        """It was written to meanwhile: what is there now comes next; while its trial still runs, when it is quiet."""
+        self.see(one.trial)
+        if not one.trial.is_settled:
+            one.later(LOOK_S)
+
+    # --- removed ---------------------------------------------------------------------------------------------
+
+    def tidy(self, now: float) -> None:
+        """Once an hour: folders of experiments that were deleted for good, and stored files whose time in the trash is
+        over. `now` is monotonic seconds."""
+        if now < self._sweep_at:
+            return
+        self._sweep_at = now + SWEEP_S
+        self.empty_trash(timezone.now())
+        folders = {path.name: path for path in self.trials_folder.glob("[a-z0-9]*") if path.is_dir()}
+        there = Experiment.everything.filter(public_id__in=list(folders))
+        for name in folders.keys() - set(there.values_list("public_id", flat=True)):
+            if time.time() - folders[name].stat().st_mtime > ABANDONED_S:
+                logger.info("Removing what the trials of %s left: it was deleted for good", name)
+                shutil.rmtree(folders[name], ignore_errors=True)
+
+    def empty_trash(self, now: datetime) -> int:
+        """Deletes from their destinations what trials left that lay in the trash for its time, unless it is a model.
+        Returns how many files went. Any worker does it: the one that stored them may be gone."""
+        before = now - KEPT_FOR
+        expired = Q(experiment__trashed_at__lt=before) | Q(trial__trashed_at__lt=before)
+        rows = Artifact.objects.filter(expired, keeping=Keeping.STORED, models=None)
+        silent: set[str] = set()  # destinations that do not answer: one try an hour
+        deleted = 0
+        for one in rows.select_related("trial", "experiment").order_by("pk")[:MOST_DELETED]:
+            if one.destination in silent or self.ending.is_set():
+                continue
+            try:
+                Store(one.destination).delete(one.key)
+            except (StoreError, DestinationError) as error:
+                logger.warning("%s could not be deleted: %s", one.address, error)
+                silent.add(one.destination)
+                continue
+            one.lost("It was deleted after 30 days in the trash.")
+            deleted += 1
+        return deleted
+
+    def keep_best(self, experiment: Experiment, count: int) -> int:
+        """Drops the artifacts of all settled trials but the `count` best. Returns how many files went."""
+        order = "-value" if experiment.direction == "maximize" else "value"
+        best = experiment.trials.exclude(value=None).order_by(order, "number").values_list("pk", flat=True)
+        others = Artifact.objects.filter(experiment=experiment, trial__state__in=status.TRIAL_SETTLED).kept()
+        others = others.exclude(trial__in=list(best[:count])).exclude(models__isnull=False)
+        dropped = 0
+        for one in others.select_related("trial", "experiment"):
+            is_here = one.worker_id == self.row().pk
+            if not (is_here or one.keeping == Keeping.STORED):
+                continue  # its own worker does it
+            try:
+                if one.keeping == Keeping.STORED:
+                    Store(one.destination).delete(one.key)
+                if is_here:
+                    inside(self._output(one.trial), *one.name.split("/")).unlink(missing_ok=True)
+            except (StoreError, OSError, Escapes) as error:
+                logger.warning("%s of %s could not be removed: %s", one.name, one.trial, error)
+                continue
+            one.dropped()
+            dropped += 1
+        return dropped
+
+
+def destination_of(trial: Trial) -> str:
+    """Where this trial's artifacts go; empty: nowhere. The nearest wins: experiment, project, workspace,
+    installation. Looked up once for a revision, so that all of it is in one place."""
+    revision = trial.revision
+    if "destination" not in revision.resolved:
+        project = trial.experiment.project
+        nearest = revision.settings.destination or project.destination or project.workspace.destination
+        revision.resolve(destination=nearest or os.environ.get("TRIALDECK_DESTINATION", ""))
+    return revision.resolved["destination"]
+
+
+def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[Found, list[str]]:
+    """Regular files below `folder`, by name, that nobody has changed for `quiet_s` seconds; and what was odd.
+
+    Links are not followed: they could lead anywhere.
+    """
+    found: Found = {}
+    odd: set[str] = set()
+    for root, folders, names in os.walk(folder):
+        if any(Path(root, name).is_symlink() for name in folders):
+            odd.add(ODD)
+        for name in sorted(names):
+            path = Path(root, name)
+            told = path.relative_to(folder).as_posix()
+            try:
+                told.encode()
+                facts = path.lstat()
+            except (OSError, UnicodeEncodeError):
+                odd.add("Files whose name is no text were left out.")
+                continue
+            if not stat.S_ISREG(facts.st_mode):
+                odd.add(ODD)
+            elif len(told) > LONGEST_NAME or not told.isprintable():
+                odd.add(
+                    f"Files with a name beyond {LONGEST_NAME} characters, or with odd ones, were left out."
+                )
+            elif len(found) >= MOST_ARTIFACTS:
+                odd.add(f"It left more than {MOST_ARTIFACTS:,} files: the first ones were taken.")
+            elif time.time() - facts.st_mtime >= quiet_s:
+                found[told] = seen_as(facts)
+    return found, sorted(odd)
+
+
+def digest_of(file: BinaryIO) -> str:
+    """SHA-256 of the rest of an open file, as hexadecimal digits. In constant memory, whatever its size."""
+    return hashlib.file_digest(file, "sha256").hexdigest()

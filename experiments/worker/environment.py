@@ -1,0 +1,337 @@
+"""Floor 3: what must be there before a trial's process can start: its code, its packages, its container.
+
+What a name means (a branch, a list of packages) is found out once for a revision, by whoever comes first, and kept
+on it, so that all its trials run the same, on whatever machine.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from experiments.models import Keeping, Model, Settings, Trial
+from experiments.models.execution import LITERAL
+from experiments.runner import packages
+from experiments.runner.checkout import SourceError, Sources
+from experiments.runner.container import Engine, Job
+from experiments.runner.destination import DestinationError, Store, StoreError
+from experiments.runner.folder import Escapes, TrialFolder, inside, package_folder, read_regular
+from experiments.runner.packages import Environments, PackagesError, activated
+from experiments.runner.process import marks
+from experiments.runner.tool_process import Cancelled, is_disk_full, locked
+
+MOST_TOLD = 1 << 20  # bytes of a list of packages
+
+
+class SetupFailed(Exception):
+    """The trial could not be prepared. The text is one line for its row; `told` all that a tool said."""
+
+    def __init__(self, sentence: str, told: str = "") -> None:
+        super().__init__(sentence)
+        self.told = told
+
+
+@dataclass
+class Shelf:
+    """What this worker's machine keeps for all its trials."""
+
+    sources: Sources
+    environments: Environments
+    models: ModelFiles
+    engine: Engine | None = None
+
+    @classmethod
+    def below(cls, data: Path, *, installation: str, engine: Engine | None = None) -> Shelf:
+        """What git and uv start for it is found by the `sweep` of its installation."""
+        told = marks(installation)
+        sources = Sources(data / "sources", marks=told)
+        environments = Environments(data / "environments", marks=told)
+        return cls(sources, environments, ModelFiles(data), engine)
+
+
+class ModelFiles:
+    """The files of models on this machine. Raises `SetupFailed` where one cannot be had."""
+
+    def __init__(self, data: Path) -> None:
+        self.folder, self.trials = data / "models", data / "trials"
+
+    def get(self, model: Model, *, is_cancelled: Callable[[], bool]) -> Path:
+        """The file; one that a trial of this machine left is used where it lies."""
+        one = model.artifact
+        store, name = self._kept(model)
+        if one is not None and not store:
+            path = TrialFolder(self.trials, one.experiment.public_id, one.trial.number).output / one.name
+            if not path.is_file():
+                raise SetupFailed(
+                    f"The model {model} lies on the machine of the worker {one.worker or 'that was removed'} only. "
+                    "Give the experiment that made it an output destination, and store it there."
+                )
+            return path
+        path = inside(self.folder, model.public_id, Path(name).name)
+        with locked(self.folder / f"{model.public_id}.lock", is_cancelled=is_cancelled):
+            if not path.exists():
+                self._fetch(store, name, path, is_cancelled)
+        return path
+
+    def _kept(self, model: Model) -> tuple[str, str]:
+        """(destination, name there); an empty destination: it is in no store."""
+        one = model.artifact
+        if one is None:
+            destination, _, name = model.address.rpartition("/")
+            return destination, name
+        return (one.destination, one.key) if one.keeping == Keeping.STORED else ("", "")
+
+    def _fetch(self, destination: str, name: str, path: Path, is_cancelled: Callable[[], bool]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{uuid.uuid4().hex}")
+        try:
+            with fresh.open("wb") as file:
+                for piece in Store(destination).read(name):
+                    if is_cancelled():
+                        raise Cancelled
+                    file.write(piece)
+            fresh.rename(path)
+        except (StoreError, DestinationError) as failed:
+            raise SetupFailed(f"The input model cannot be fetched: {failed}") from failed
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+@dataclass
+class Place:
+    """Where a trial runs: `cwd`, and the Python environment (None: the worker's own)."""
+
+    cwd: Path
+    environment: Path | None = None
+    model: Path | None = None  # the weights to start from
+    requirements: Path | None = None  # to be installed within the container
+
+    def activated(self, env: dict[str, str]) -> dict[str, str]:
+        return activated(env, self.environment) if self.environment else env
+
+    def installed(self, folder: TrialFolder) -> str | None:
+        """CML-S2: the packages that were there after they had been installed within a container."""
+        if self.requirements is None:
+            return None
+        try:
+            told = read_regular(folder.packages, most=MOST_TOLD)
+            return packages.installed(told, specified=self.requirements.read_text("utf-8", "replace"))
+        except (OSError, ValueError):
+            return None
+
+
+@dataclass
+class Setup:
+    """Prepares one trial. `is_cancelled` is asked while git and uv work."""
+
+    trial: Trial
+    settings: Settings
+    folder: TrialFolder
+    shelf: Shelf
+    is_cancelled: Callable[[], bool]
+    worker: str = ""
+    ruin: str = ""  # why no trial of this experiment can ever be prepared
+    _held: ExitStack = field(default_factory=ExitStack)
+
+    @contextmanager
+    def ready(self) -> Iterator[Place]:
+        """The place, kept while the block runs; the code's copy goes at its end. Raises `SetupFailed`."""
+        with self._held:
+            try:
+                tree = self._tree()
+                place = Place(self._directory(tree))
+                self._script(place, tree)
+                self._packages(place, tree)
+                place.model = self._model()
+            except (SourceError, PackagesError) as failed:
+                raise SetupFailed(str(failed), getattr(failed.__cause__, "told", "")) from failed
+            except OSError as error:
+                raise SetupFailed(f"The code cannot be laid out: {error.strerror or error}.") from error
+            yield place
+
+    @property
+    def code(self) -> Path:
+        """The trial's own copy of its code."""
+        return self.folder.code
+
+    # --- code ------------------------------------------------------------------------------------------------
+
+    def _tree(self) -> Path | None:
+        settings, sources = self.settings, self.shelf.sources
+        if not settings.repository and not (settings.diff and not settings.command):
+            return None
+        tree = None
+        if settings.repository:
+            commit = self.trial.revision.resolved.get("commit") or self._resolve_commit()
+            tree = sources.tree(settings.repository, commit, is_cancelled=self.is_cancelled)
+        sources.copy(
+            self.code, tree=tree, diff=settings.diff, literal=LITERAL, is_cancelled=self.is_cancelled
+        )
+        return self.code
+
+    def _resolve_commit(self) -> str:
+        settings = self.settings
+        try:
+            commit = self.shelf.sources.resolve(
+                settings.repository,
+                settings.reference_kind,
+                settings.reference,
+                is_cancelled=self.is_cancelled,
+            )
+        except SourceError as failed:
+            # Nothing has run by this revision yet, and nothing can: the experiment itself cannot go on.
+            if not is_disk_full(getattr(failed.__cause__, "told", "")):  # that is this worker's matter alone
+                said = str(failed).removesuffix(".")
+                self.ruin = f"{said}. Resume it to try again, or reset it to change its source code."
+            raise
+        return self.trial.revision.resolve(commit=commit)["commit"]
+
+    def _directory(self, tree: Path | None) -> Path:
+        said = self.settings.directory
+        if tree is not None:
+            try:
+                cwd = inside(tree, said) if said.strip("./") else tree
+            except Escapes as error:
+                raise SetupFailed(str(error)) from None
+            if not cwd.is_dir():
+                raise SetupFailed(f"There is no folder {said} in the repository at this commit.")
+            return cwd
+        try:
+            cwd = Path(said).expanduser() if said else self.folder.path
+        except RuntimeError:
+            raise SetupFailed(
+                f"The working directory {said} names a user whom the worker {self.worker} does not know. Write the "
+                "whole path."
+            ) from None
+        if not cwd.is_absolute():
+            raise SetupFailed(f"The working directory {cwd} must be an absolute path.")
+        if not cwd.is_dir():
+            raise SetupFailed(f"The working directory {cwd} does not exist on the worker {self.worker}.")
+        return cwd
+
+    def _script(self, place: Place, tree: Path | None) -> None:
+        """Of a repository, it is there; else whoever runs it would say so in the words of its language."""
+        settings = self.settings
+        if tree is None or settings.command or settings.script.startswith("-m ") or not settings.script:
+            return
+        if not (place.cwd / settings.script).exists():
+            where = (
+                f"the folder {settings.directory} of the repository"
+                if settings.directory
+                else "the repository"
+            )
+            raise SetupFailed(f"There is no {settings.script} in {where} at this commit.")
+
+    # --- packages --------------------------------------------------------------------------------------------
+
+    def _packages(self, place: Place, tree: Path | None) -> None:
+        chosen = self.settings.packages_from
+        if chosen == "worker":
+            return
+        if chosen == "repository" and tree is not None and not (tree / "requirements.txt").is_file():
+            raise SetupFailed("There is no requirements.txt in the repository at this commit.")
+        if self.shelf.engine:
+            place.requirements = self._for_pip(tree) if chosen != "none" else None
+            return
+        python = self._python()
+        resolved = "" if chosen == "none" else self._resolved(tree, python)
+        place.environment = self._held.enter_context(
+            self.shelf.environments.held(resolved, python=python, is_cancelled=self.is_cancelled)
+        )
+
+    def _resolved(self, tree: Path | None, python: str) -> str:
+        known = self.trial.revision.resolved.get("packages")
+        if known is not None:
+            return known
+        resolved = self.shelf.environments.resolve(
+            self._listed(tree), python=python, is_cancelled=self.is_cancelled
+        )
+        return self.trial.revision.resolve(packages=resolved)["packages"]
+
+    def _for_pip(self, tree: Path | None) -> Path:
+        """What pip shall install within the container: as an earlier trial found it, if one did."""
+        known = self.trial.revision.resolved.get("packages")
+        if known is None:
+            return self._listed(tree)
+        file = self.folder.path / "requirements.txt"
+        file.write_text(known + "\n", "utf-8")
+        return file
+
+    def _listed(self, tree: Path | None) -> Path:
+        if self.settings.packages_from == "repository" and tree is not None:
+            return tree / "requirements.txt"
+        file = self.folder.path / "requirements.txt"
+        file.write_text(self.settings.packages + "\n", "utf-8")
+        return file
+
+    def _python(self) -> str:
+        """The Python that the settings name, such as python3.12; else the worker's own."""
+        name = Path(self.settings.binary).name
+        return self.settings.binary if name.startswith("python") and name != "python" else sys.executable
+
+    # --- input model -----------------------------------------------------------------------------------------
+
+    def _model(self) -> Path | None:
+        """CML-M1: the input model's file on this machine, fetched once."""
+        public_id = self.settings.input_model
+        if not public_id:
+            return None
+        found = Model.objects.select_related("artifact__trial", "artifact__experiment", "artifact__worker")
+        model = found.filter(workspace=self.trial.experiment.workspace_id, public_id=public_id).first()
+        if model is None:
+            raise SetupFailed(
+                f"There is no model {public_id} in this workspace any more. Choose another one."
+            )
+        if model.artifact is None and not model.address:
+            raise SetupFailed(f"The file of the model {model} was deleted. Choose another one.")
+        return self.shelf.models.get(model, is_cancelled=self.is_cancelled)
+
+    # --- container -------------------------------------------------------------------------------------------
+
+    def contained(self, script: str, place: Place, env: dict[str, str], *, previous: Path | None) -> Job:
+        """The job for the engine. Raises `SetupFailed`."""
+        settings, folder = self.settings, self.folder
+        image = settings.image or self.shelf.engine.default_image
+        if not image:
+            raise SetupFailed(
+                f"The worker {self.worker} runs trials in containers, and neither this experiment names an image nor "
+                "the worker has one of its own (--image)."
+            )
+        package = Path(package_folder(folder.root))
+        mounts = {folder.path: True, package: False, (package / "trialdeck").resolve(): False}
+        if not place.cwd.is_relative_to(folder.path):
+            mounts[place.cwd] = True
+        for path in (previous, place.model):
+            if path:
+                mounts[path] = False
+        setup = [settings.setup_script]
+        for file in (folder.progress, folder.packages):
+            file.touch()
+            file.chmod(0o666)  # whoever the container's user is
+        if place.requirements:
+            told = None if "packages" in self.trial.revision.resolved else folder.packages
+            setup.append(packages.script(place.requirements, told=told, python=settings.binary))
+        return Job(
+            name=self.container,
+            trial=self.trial.public_id,
+            image=image,
+            script=script,
+            cwd=place.cwd,
+            env=env,
+            progress=folder.progress,
+            mounts=mounts,
+            arguments=settings.image_arguments,
+            setup="\n".join(setup),
+            gpus=self.trial.gpus,
+            cores=self.trial.cores,
+            memory_mib=self.trial.memory_mib,
+        )
+
+    @property
+    def container(self) -> str:
+        """The name of this trial's container: another claim is another container."""
+        return f"trialdeck-{self.trial.public_id}-{self.trial.claim}"

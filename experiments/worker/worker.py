@@ -1,0 +1,488 @@
+"""Floor 3: a worker's life on its machine, and its trials from claim to settled.
+
+`LocalWorker` owns a keeper (which owns the processes), a heartbeat thread and a writer thread. Each slot is a
+Celery task in a thread that calls `work`: claim, run, settle, claim again, until there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, transaction
+from django.db.models import F
+
+from experiments import dispatch
+from experiments.models import (
+    Experiment,
+    ExperimentState,
+    Failure,
+    Free,
+    LogPiece,
+    Outcome,
+    Point,
+    Refused,
+    Trial,
+    TrialState,
+    Worker,
+    status,
+)
+from experiments.runner import cgroup
+from experiments.runner.container import Engine
+from experiments.runner.folder import TrialFolder
+from experiments.runner.machine import Machine
+from experiments.runner.process import Keeper, LaunchError, is_alive, sweep
+from experiments.runner.tool_process import is_disk_full
+from experiments.worker.artifacts import Collector
+from experiments.worker.environment import Shelf
+from experiments.worker.trial_run import SHUTDOWN_GRACE_S, Run, clear
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 0.5
+FLUSH_S = 0.5
+LATE_DELIVERY_S = 1.0
+MACHINE_S = 5.0  # between two looks at the machine
+
+
+class Taken(Exception):
+    """Another process uses this worker's folder. The text is a sentence for people."""
+
+
+class LocalWorker:
+    """One worker process: `slots` trials at a time from `queues`, in their order."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        queues: list[str],
+        slots: int,
+        data: Path,
+        lease_s: float = 15,
+        container: str = "",
+        image: str = "",
+        gpus: Sequence[int] = (),
+        cores: Sequence[int] | None = None,
+        memory_mib: int | None = None,
+    ) -> None:
+        """`gpus`, `cores` and memory are given to trials that ask for some; None: all that this process may use."""
+        self.name, self.queues, self.slots, self.lease_s = name, queues, slots, lease_s
+        self.gpus = list(gpus)
+        self.cores = sorted(os.sched_getaffinity(0)) if cores is None else list(cores)
+        self.memory_mib = cgroup.memory_mib() if memory_mib is None else memory_mib
+        self._holding: dict[int, Trial] = {}  # who has devices, cores, memory
+        self._taking = threading.Lock()  # two slots must not give the same device away
+        self.home: cgroup.Home | None = None  # where memory is limited
+        self.folder = data / "workers" / _file_name(name)
+        self.trials_folder = data / "trials"
+        self.outbox = self.folder / "outbox"
+        engine = Engine(container, installation=self.installation, default_image=image) if container else None
+        self.shelf = Shelf.below(data, installation=self.installation, engine=engine)
+        self.ending = threading.Event()
+        self.collector = Collector(trials_folder=self.trials_folder, row=lambda: self.row, ending=self.ending)
+        self.runs: dict[int, Run] = {}
+        self.busy = 0
+        self.stuck: list[dict] = []  # what cannot be killed, each with a slot of its own: trial, pids
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._keeper: Keeper | None = None
+        self._own_keepers: list[Keeper] = []  # each of one trial
+        self._threads: list[threading.Thread] = []
+        self._file = None
+        self._machine: dict | None = None  # how it does, not told yet
+        self.row: Worker
+
+    @property
+    def installation(self) -> str:
+        return str(self.folder)
+
+    @property
+    def out_of_service(self) -> int:
+        """Slots with a process that cannot be killed."""
+        return len(self.stuck)
+
+    # --- life --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Takes over from a former self: delivers what it could not, ends what it left. Raises `Taken`."""
+        self.outbox.mkdir(parents=True, exist_ok=True)
+        self._file = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Taken(
+                f"A worker named {self.name} runs already on this data folder. Give this one another --name."
+            ) from None
+        swept = sweep(installation=self.installation)
+        if swept:
+            logger.warning("Ended %s processes that the former worker left: %s", len(swept), swept)
+        self._sweep_containers()
+        self._settle_cgroup()
+        self._deliver_outbox()
+        if host := Worker.lives_elsewhere(self.name, host=socket.gethostname()):
+            raise Taken(f"A worker named {self.name} runs on {host}. Give this one another --name.")
+        self._clear_up()
+        self.row = self._register()
+        self._take_back_claims()
+        self.last_heard = time.monotonic()
+        for target, name in (
+            (self._beat, "heartbeat"),
+            (self._watch_heartbeat, "watch"),
+            (self._write, "writer"),
+            (self._watch_machine, "machine"),
+            (self._collect, "collector"),
+        ):
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def end(self) -> None:
+        """An orderly shutdown: ends every trial, gives the claims up. Trials are retried elsewhere, or later."""
+        self.ending.set()
+        self.collector.wake()
+        self._close_keepers()
+        deadline = time.monotonic() + LATE_DELIVERY_S + 1
+        while self.busy and time.monotonic() < deadline:
+            time.sleep(0.02)  # the slots settle their trials now
+        for thread in self._threads:
+            thread.join(1)
+        try:
+            self.row.leave()
+        except DatabaseError as error:
+            logger.warning("Could not say goodbye: %s", error)
+        self._file.close()  # and with it the lock
+
+    def _clear_up(self) -> None:
+        """What trials of a former self that was killed left of code and secrets. Before its boot is forgotten."""
+        its = Trial.everything.filter(worker__name=self.name, boot=F("worker__boot"))
+        its = its.exclude(state=TrialState.SUCCEEDED).select_related("experiment", "revision")
+        for trial in its.iterator(chunk_size=100):
+            clear(trial, TrialFolder(self.trials_folder, trial.experiment.public_id, trial.number))
+
+    def _collect(self) -> None:
+        self.collector.run(lambda: [run.trial for run in list(self.runs.values()) if run.process])
+
+    def _sweep_containers(self) -> None:
+        """Raises `Taken` when the engine cannot be used: every trial would fail by it."""
+        if not self.shelf.engine:
+            return
+        if said := self.shelf.engine.check():
+            raise Taken(said)
+        if left := self.shelf.engine.sweep():
+            logger.warning("Removed %s containers that the former worker left", len(left))
+
+    def _settle_cgroup(self) -> None:
+        """In containers the engine limits memory."""
+        if self.shelf.engine:
+            return
+        try:
+            self.home = cgroup.Home.settle(self.installation)
+        except cgroup.CgroupError as why:
+            logger.info("Memory is not limited here, only reserved: %s", why)
+            return
+        if left := self.home.sweep(is_alive=is_alive):
+            logger.warning("Removed %s control groups that the former worker left", len(left))
+
+    @property
+    def limits_memory_by(self) -> str:
+        """What ends a trial that uses more than its memory, in words; empty: nothing does."""
+        return self.shelf.engine.program if self.shelf.engine else self.home.said if self.home else ""
+
+    def _register(self) -> Worker:
+        return Worker.register(
+            self.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            queues=self.queues,
+            slots=self.slots,
+            lease_s=self.lease_s,
+            container=self.shelf.engine.program if self.shelf.engine else "",
+            gpus=self.gpus,
+            cores=self.cores,
+            memory_mib=self.memory_mib,
+            limits_memory_by=self.limits_memory_by,
+        )
+
+    def _take_back_claims(self) -> None:
+        """The conductor sees that the boot has changed; wake it now instead of at the next beat."""
+        held = Trial.objects.filter(worker=self.row, state__in=status.TRIAL_ALIVE)
+        for pk in set(held.values_list("experiment", flat=True)):
+            dispatch.experiment(pk)
+
+    @contextmanager
+    def keeper(self, trial: Trial) -> Iterator[Keeper]:
+        """Who runs its process: the worker's keeper, or one of its own when it was lost before.
+
+        Perhaps it is what ended the keeper, perhaps a neighbour did. Alone it takes nobody along, and nobody it.
+        """
+        if not trial.retries:
+            yield self._shared_keeper()
+            return
+        with self._lock:
+            self._refuse_when_ending()
+            own = Keeper(installation=self.installation)
+            own.start()
+            self._own_keepers.append(own)
+        try:
+            yield own
+        finally:
+            own.close()
+            self._own_keepers.remove(own)
+
+    def _shared_keeper(self) -> Keeper:
+        """The living keeper; a new one after the last has died and what it left was ended."""
+        with self._lock:
+            self._refuse_when_ending()
+            if self._keeper is None or not self._keeper.alive:
+                if self._keeper is not None:
+                    sweep(installation=self.installation)
+                    if self.home:
+                        self.home.sweep(is_alive=is_alive)
+                self._keeper = Keeper(installation=self.installation)
+                self._keeper.start()
+            return self._keeper
+
+    def _refuse_when_ending(self) -> None:
+        if self.ending.is_set():
+            raise LaunchError("The worker is shutting down.")
+
+    def _close_keepers(self) -> None:
+        """All at once: each ends its trials within the grace."""
+        with self._lock:
+            keepers = [*([self._keeper] if self._keeper else []), *self._own_keepers]
+        closing = [
+            threading.Thread(target=keeper.close, kwargs={"grace_s": SHUTDOWN_GRACE_S}) for keeper in keepers
+        ]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
+
+    # --- a slot ------------------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """One slot: runs trials until there is nothing to claim."""
+        with self._slot() as is_free:
+            while is_free and not self.ending.is_set():
+                trial = self._take()
+                if trial is None:
+                    return
+                self.run(trial)
+                is_free = self.busy + self.out_of_service <= self.slots
+
+    def _take(self) -> Trial | None:
+        """The next trial, with what is its own."""
+        with self._taking:
+            trial = Trial.take(self.row, self.queues, free=self._free())
+            if trial:
+                self._holding[trial.pk] = trial
+            return trial
+
+    def _free(self) -> Free:
+        holding = list(self._holding.values())
+        gpus = {gpu for trial in holding for gpu in trial.gpus}
+        cores = {core for trial in holding for core in trial.cores}
+        return Free(
+            gpus=[gpu for gpu in self.gpus if gpu not in gpus],
+            cores=[core for core in self.cores if core not in cores],
+            memory_mib=self.memory_mib - sum(trial.memory_mib or 0 for trial in holding),
+        )
+
+    @contextmanager
+    def _slot(self) -> Iterator[bool]:
+        with self._lock:
+            is_free = self.busy + self.out_of_service < self.slots
+            self.busy += is_free
+        try:
+            yield is_free
+        finally:
+            with self._lock:
+                self.busy -= is_free
+
+    def run(self, trial: Trial) -> None:
+        """From claim to settled."""
+        run = Run(trial, self)
+        self.runs[trial.pk] = run
+        try:
+            outcome = run.execute()
+        except Exception as error:  # whatever it is, the trial must not hang: the row says what happened
+            logger.exception("Trial %s could not be run", trial)
+            outcome = Outcome(failure=Failure.SETUP, detail=self.blamed(f"{type(error).__name__}: {error}"))
+        finally:
+            del self.runs[trial.pk]
+        if outcome.survivors:
+            self.stuck.append({"trial": trial.pk, "pids": list(outcome.survivors)})
+            logger.error("Trial %s left processes that cannot be killed: %s", trial, outcome.survivors)
+        else:
+            self._holding.pop(trial.pk, None)  # what cannot be killed keeps its devices
+        self._deliver(trial, outcome)
+        self.collector.settled(trial)
+        if run.ruin:
+            run.retrying(
+                lambda: trial.experiment.stop(by=None, target=ExperimentState.FAILED, because=run.ruin)
+            )
+
+    def blamed(self, said: str, told: str = "") -> str:
+        """Why a trial could not be prepared; what a full disk brings about is not the trial's fault. `told`: what a
+        tool printed."""
+        if not is_disk_full(said + told):
+            return said
+        return f"The disk of the worker {self.name} is full: make room there, then rerun. ({said})"
+
+    # --- delivery ----------------------------------------------------------------------------------------
+
+    def _deliver(self, trial: Trial, outcome: Outcome) -> None:
+        """Settles the trial; while the database is away the outcome waits in a file, and survives this process."""
+        letter = self.outbox / f"{trial.pk}.json"
+        for attempt in range(10**9):
+            try:
+                trial.settle(outcome, claim=trial.claim)
+                letter.unlink(missing_ok=True)
+                return
+            except DatabaseError as error:
+                logger.warning("Cannot settle %s yet: %s", trial, error)
+                close_old_connections()
+                if attempt == 0:
+                    _write_whole(letter, json.dumps({"claim": trial.claim, **asdict(outcome)}))
+                if self.ending.wait(LATE_DELIVERY_S):
+                    return  # the next start delivers it
+
+    def _deliver_outbox(self) -> None:
+        for letter in sorted(self.outbox.glob("*.json")):
+            content = json.loads(letter.read_text())
+            claim = content.pop("claim")
+            content["survivors"] = tuple(content["survivors"])
+            trial = Trial.objects.filter(pk=letter.stem).select_related("experiment").first()
+            try:
+                if trial and trial.settle(Outcome(**content), claim=claim):
+                    logger.info("Delivered how %s ended before this worker started", trial)
+            except Refused as refused:  # its experiment is in the trash: nobody waits for this any more
+                logger.warning("How %s ended is not needed any more: %s", trial, refused)
+            letter.unlink()
+
+    # --- heartbeat ---------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        while not self.ending.wait(BEAT_S):
+            asked = time.monotonic()
+            try:
+                self._beat_once()
+                self.last_heard = asked
+            except DatabaseError as error:
+                logger.warning("No heartbeat: %s", error)
+                close_old_connections()
+            except Exception:  # a heartbeat that dies of a bug would lose every trial of this worker
+                logger.exception("The heartbeat stumbled")
+
+    def _beat_once(self) -> None:
+        machine, self._machine = self._machine, None
+        if not self.row.heartbeat(machine):
+            logger.error("This worker was declared gone: its trials are ended, and it starts anew")
+            for run in list(self.runs.values()):
+                run.lose("its worker was declared gone")
+            self.row = self._register()
+        self._learn_queues()
+        runs = list(
+            self.runs.items()
+        )  # before the look: a trial that is claimed after it is not missing there
+        held = {row["pk"]: row for row in self._held()}
+        for pk, run in runs:
+            run.obey(held.get(pk))
+        if self.busy + self.out_of_service < self.slots and self._sees_work():
+            dispatch.worker(worker_line(self.name))
+
+    def _learn_queues(self) -> None:
+        """A queue that was renamed is served on: its line at the broker is the same, its name is in my row."""
+        mine = (
+            Worker.objects.filter(pk=self.row.pk, boot=self.row.boot).values_list("queues", flat=True).first()
+        )
+        self.queues = mine or self.queues
+
+    def _held(self) -> list[dict]:
+        return Trial.objects.filter(worker=self.row, state__in=status.TRIAL_ALIVE).values(
+            "pk", "state", "stop_grace_s", "judged_by", "experiment__max_trial_duration_s"
+        )
+
+    def _sees_work(self) -> bool:
+        return (
+            Experiment.objects.claimable(free=self._free().amount)
+            .filter(queue__name__in=self.queues)
+            .exists()
+        )
+
+    def _watch_heartbeat(self) -> None:
+        """At three quarters of the lease without a heartbeat: others may soon run these trials, so they end
+        here. A thread of its own, because a heartbeat may hang for minutes in a dead connection."""
+        while not self.ending.wait(BEAT_S):
+            away_s = time.monotonic() - self.last_heard
+            if away_s > 0.75 * self.lease_s:
+                for run in list(self.runs.values()):
+                    run.lose(f"its worker could not reach the database for {away_s:.0f} s")
+
+    def _watch_machine(self) -> None:
+        """A thread of its own: nvidia-smi may take seconds, and the heartbeat must not wait for it."""
+        machine = Machine(folder=self.folder)
+        while True:
+            try:
+                self._machine = machine.look() | ({"stuck": list(self.stuck)} if self.stuck else {})
+            except Exception:  # whatever is odd about the machine, trials run
+                logger.exception("The machine could not be looked at")
+            if self.ending.wait(MACHINE_S):
+                return
+
+    # --- writer ------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        while not self.ending.wait(FLUSH_S):
+            try:
+                self.flush(list(self.runs.values()))
+            except DatabaseError as error:
+                logger.warning("Metrics and logs wait: %s", error)
+                close_old_connections()
+            except Exception:  # a writer that dies of a bug would silence every trial of this worker
+                logger.exception("The writer stumbled")
+
+    def flush(self, runs: list[Run]) -> None:
+        """Stores what these trials reported and printed since, in one transaction. One flush at a time: the
+        pieces of a log grow, and an older state of one must not overwrite a newer."""
+        with self._flushing:
+            batches = [batch for run in runs if (batch := run.collect())]
+            if not batches:
+                return
+            with transaction.atomic():
+                Point.keep([point for batch in batches for point in batch.points])
+                LogPiece.keep([piece for batch in batches for piece in batch.pieces])
+                for batch in batches:
+                    batch.store_summary()
+            for batch in batches:
+                batch.run.stored()
+
+
+def worker_line(name: str) -> str:
+    """The broker's name of the line that only this worker reads."""
+    return f"worker.{name}"
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """All or nothing."""
+    draft = path.with_suffix(".draft")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)

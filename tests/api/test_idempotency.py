@@ -1,0 +1,75 @@
+"""An Idempotency-Key makes a POST act once."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from experiments.models import Answer, Experiment
+from experiments.scheduler.retention import purge
+from tests.people import told
+
+ROOM = "/workspaces/lab/experiments"
+BODY = {"name": "once", "settings": told().document()}
+
+
+def test_the_same_request_gets_the_same_answer_and_acts_once(api, bob, lab):
+    caller = api(bob)
+    first = caller.post(ROOM, BODY, Idempotency_Key="k1")
+    again = caller.post(ROOM, BODY, Idempotency_Key="k1")
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content and again["Idempotent-Replay"] == "true"
+    assert "Idempotent-Replay" not in first
+    assert Experiment.objects.count() == 1
+    assert (
+        api(bob).post(ROOM, BODY, Idempotency_Key="k1").json()["id"] != first.json()["id"]
+    )  # another token's key
+
+
+def test_a_key_of_another_request_is_refused_and_what_failed_may_be_sent_again(api, bob, lab):
+    caller = api(bob)
+    assert caller.post(ROOM, {**BODY, "name": ""}, Idempotency_Key="k").status_code == 422
+    assert not Answer.objects.exists()
+    assert caller.post(ROOM, BODY, Idempotency_Key="k").status_code == 201
+    other = caller.post(ROOM, {**BODY, "name": "two"}, Idempotency_Key="k")
+    assert other.status_code == 409 and "another request" in other.json()["detail"]
+    assert caller.post(ROOM, BODY, Idempotency_Key="x" * 256).status_code == 400
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_at_the_same_moment_make_one(api, bob, lab):
+    """The second waits for the first's transaction, and repeats its answer."""
+    caller, answers = api(bob), []
+    together = threading.Barrier(4)
+
+    def send():
+        try:
+            together.wait()
+            answers.append(caller.post(ROOM, BODY, Idempotency_Key="k"))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [201] * 4
+    assert len({answer.json()["id"] for answer in answers}) == Experiment.objects.count() == 1
+    assert sum("Idempotent-Replay" in answer for answer in answers) == 3
+
+
+def test_an_answer_is_kept_for_a_day(api, bob, lab):
+    caller = api(bob)
+    caller.post(ROOM, BODY, Idempotency_Key="k")
+    assert purge() is False and Answer.objects.exists()
+    Answer.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    assert caller.post(ROOM, BODY, Idempotency_Key="k").status_code == 201
+    assert Experiment.objects.count() == 2
+    Answer.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    purge()
+    assert not Answer.objects.exists()

@@ -1,0 +1,73 @@
+"""What must be true of the repository as a whole."""
+
+import re
+import tomllib
+
+import pytest
+from django.core.management import call_command
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.repository_rules.repository import ROOT, files, name_of, text_of
+
+# Written in parts, or this file would find itself.
+REGISTRIES = [
+    "pypi" + ".org",
+    "pythonhosted" + ".org",
+    "npmjs" + ".org",
+    "index" + "-url",
+    "extra" + "-index",
+]
+MACHINE_PATHS = ["/work" + "/", "/tmp/" + "brief", "/root" + "/"]
+# What keeps addresses out of the lock, and what keeps the options of a list of packages.
+MAY_NAME_AN_OPTION = {"Makefile", "experiments/runner/packages.py"}
+
+
+@pytest.mark.parametrize("word", [*REGISTRIES, *MACHINE_PATHS])
+def test_it_names_no_registry_and_nobodys_machine(word: str) -> None:
+    found = [name_of(path) for path in files() if word in text_of(path)]
+    assert [name for name in found if name not in MAY_NAME_AN_OPTION] == []
+
+
+def test_scripts_and_styles_are_our_own() -> None:
+    """No vendored JavaScript or CSS: nothing minified, nothing with another's licence, nothing from elsewhere."""
+    for path in files(".js", ".css"):
+        text = text_of(path)
+        assert ".min." not in path.name
+        assert max(map(len, text.splitlines()), default=0) <= 400, f"{name_of(path)} looks minified"
+        assert not re.search(r"@license|licensed under|\(c\) \d{4}|copyright", text, re.I), name_of(path)
+        assert not re.search(r"""(from|import|url)\s*\(?\s*["']?(https?:)?//""", text), name_of(path)
+
+
+def requirements() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = project["project"]["dependencies"] + project["dependency-groups"]["test"]
+    return [Requirement(line) for line in lines]
+
+
+def locked() -> dict[str, tuple[str, int]]:
+    """Version and number of hashes of each package in the lock."""
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+    found = {}
+    for line in text.splitlines():
+        if match := re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", line):
+            found[canonicalize_name(match[1])] = (match[2], line.count("--hash=sha256:"))
+    return found
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_the_lock_is_in_step_with_what_is_asked_for(requirement: Requirement) -> None:
+    """make lock writes it anew."""
+    version, _ = locked()[canonicalize_name(requirement.name)]
+    assert requirement.specifier.contains(version, prereleases=True)
+
+
+def test_every_locked_package_is_pinned_by_hash() -> None:
+    assert len(locked()) > 30
+    assert [name for name, (_, hashes) in locked().items() if not hashes] == []
+
+
+@pytest.mark.django_db
+def test_migrations_are_complete() -> None:
+    """`makemigrations --check` ends with an error when a model differs from its migrations."""
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)

@@ -1,0 +1,567 @@
+"""The conductor and the beat: idempotent, single-flight, nothing slips in after a stop, clocks do not kill."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connection, connections
+from django.utils import timezone
+
+from experiments.models import (
+    Experiment,
+    ExperimentState,
+    Invalid,
+    Lease,
+    Outcome,
+    Settings,
+    Suggestion,
+    Trial,
+    User,
+    Worker,
+)
+from experiments.scheduler import conductor as conductor
+from experiments.scheduler.conductor import Beat, Watch, conduct
+from experiments.scheduler.impact import foresee
+from experiments.search import engine
+from tests.people import end_all, look_at, told
+from tests.support.valkey import Valkey
+
+
+def test_looking_twice_changes_nothing(running: Callable[..., Experiment]) -> None:
+    """TD-X8: a doubled message costs nothing."""
+    experiment = running(taken=1)
+
+    def rows() -> list:
+        return [
+            list(experiment.trials.values_list("number", "state")),
+            list(experiment.suggestions.values_list("ordinal", flat=True)),
+            experiment.events.count(),
+            experiment.last_ordinal,
+        ]
+
+    before = rows()
+    for _ in range(3):
+        look_at(experiment)
+    assert rows() == before
+
+
+def test_a_reached_goal_with_a_rerun_that_waits_does_not_keep_the_conductor_busy(
+    running: Callable[..., Experiment], worker: Worker, alice: User
+) -> None:
+    """TD-X8 TD-A14: the rerun is no proposal and keeps its place; to look at it is no news to look at again."""
+    experiment = running(taken=2, concurrency=2, goal=0.9)
+    bad, good = experiment.trials.filter(state="running")
+    bad.settle(Outcome(failure="exit_code", exit_code=1, detail="no"), claim=bad.claim)
+    bad.rerun(by=alice)
+    good.settle(Outcome(value=0.95), claim=good.claim)
+    look_at(experiment)
+    assert (experiment.state, experiment.waiting_count) == ("running", 1)
+    seen = experiment.wake
+    look_at(experiment)
+    assert experiment.wake == seen
+    Trial.take(worker, ["default"])
+    assert end_all(experiment).state == "completed"
+
+
+def test_an_experiment_in_the_trash_or_ended_is_left_alone(in_state: Callable[..., Experiment]) -> None:
+    """PAI-D2: a late nudge does nothing."""
+    for state in ("draft", "stopped", "completed", "published"):
+        experiment = in_state(state)
+        events = experiment.events.count()
+        conduct(experiment.pk)
+        assert experiment.events.count() == events
+    conduct(999_999)
+
+
+def test_a_broken_search_fails_the_experiment_and_says_why(
+    running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-A8: running trials end first; then it is failed, with the reason; nothing is tried for ever."""
+    experiment = running(taken=1, concurrency=1)
+    revision = experiment.revision
+    revision.document = {**revision.document, "algorithm": "NoSuchThing"}
+    revision.save()
+    trial = experiment.trials.get()
+    trial.settle(Outcome(value=0.5), claim=trial.claim)
+    look_at(experiment)
+    assert experiment.state == ExperimentState.FAILED
+    assert experiment.reason.startswith("The search cannot go on: ")
+
+
+def test_what_learns_suggests_no_further_ahead_than_slots_need(running: Callable[..., Experiment]) -> None:
+    """NNI-S2: a suggestion knows the results that there were, so it is made late; as many as ended between two looks,
+    so that slots which end together find work together; at least one. Random has nothing to learn."""
+
+    def ready_after(ended: int) -> int:
+        for trial in experiment.trials.filter(state="running").order_by("number")[:ended]:
+            trial.settle(Outcome(value=0.5), claim=trial.claim)
+        look_at(experiment)
+        while Trial.take(worker, ["default"]):
+            pass
+        return experiment.suggestions.count()
+
+    experiment = running("random", taken=4, concurrency=4, algorithm="Random", max_trials=40)
+    assert experiment.suggestions.count() == 4
+    end_all(experiment).stop(by=experiment.creator)
+    experiment = running("learns", taken=4, concurrency=4, algorithm="TPE", max_trials=40)
+    worker = Worker.objects.get()
+    assert experiment.suggestions.count() == 1
+    assert [ready_after(ended) for ended in (1, 3, 4)] == [1, 3, 4]
+    conductor._memories.clear()
+    engine.forget()
+    assert [ready_after(ended) for ended in (1, 1, 1, 1)] == [3, 2, 1, 1]
+
+
+@pytest.mark.parametrize("algorithm", ["Random", "TPE"])
+def test_the_seed_decides_what_is_proposed(
+    algorithm: str, running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-F5: one at a time, the same seed and the same results give the same search."""
+
+    def search(seed: int) -> list[dict]:
+        experiment = running(
+            f"seed {seed}", taken=1, concurrency=1, algorithm=algorithm, seed=seed, max_trials=15
+        )
+        for _ in range(15):
+            for trial in experiment.trials.filter(state="running"):
+                trial.settle(Outcome(value=trial.params["lr"]), claim=trial.claim)
+            look_at(experiment)
+            Trial.take(worker, ["default"])
+        return list(experiment.trials.values_list("params", flat=True))
+
+    first = search(3)
+    assert len(first) == 15
+    assert search(3) == first
+    assert search(4) != first
+
+
+def test_a_conductor_that_starts_anew_proposes_the_same(
+    running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-X8: what it remembers can be read again: a restart in the middle changes nothing."""
+
+    def search(forgets: bool) -> list[dict]:
+        experiment = running(taken=1, concurrency=1, algorithm="TPE", seed=5, max_trials=14)
+        for _ in range(14):
+            for trial in experiment.trials.filter(state="running"):
+                trial.settle(Outcome(value=trial.params["lr"]), claim=trial.claim)
+            if forgets:
+                conductor._memories.clear()
+                engine.forget()
+            look_at(experiment)
+            Trial.take(worker, ["default"])
+        return list(experiment.trials.values_list("params", flat=True))
+
+    assert search(forgets=True) == search(forgets=False)
+
+
+def test_starting_points_come_first_and_fixed_values_hold_over_restarts_and_updates(
+    running: Callable[..., Experiment], worker: Worker, alice: User
+) -> None:
+    """NNI-S2 TD-U5: tried once each, whoever asks; new ones of an Update next; what was held is free again after."""
+    points = [{"lr": 0.05, "layers": 1}, {"lr": 0.02}]
+    experiment = running(
+        taken=1, concurrency=2, max_trials=9, algorithm="TPE", fixed={"layers": 1}, starting_points=points
+    )
+
+    def go_on(rounds: int) -> list[dict]:
+        for _ in range(rounds):
+            conductor._memories.clear()
+            end_all(experiment)
+            Trial.take(worker, ["default"])
+        return list(experiment.trials.order_by("number").values_list("params", flat=True))
+
+    first = go_on(3)
+    assert first[0] == points[0] and first[1] == {"lr": 0.02, "layers": 1}
+    assert {one["layers"] for one in first} == {1} and len({one["lr"] for one in first}) == len(first)
+    new = {"fixed": {}, "starting_points": [*points, {"layers": 3}]}
+    settings = told(**{**experiment.settings.document(), **new})
+    experiment.update(settings, by=alice, seen=1)
+    look_at(experiment)
+    Trial.take(worker, ["default"])
+    later = go_on(4)[len(first) - 1 :]
+    assert [one["layers"] for one in later if one["layers"] == 3][:1] == [3]
+    assert not [one for one in later if one["lr"] in (0.05, 0.02)]
+
+
+def test_constraints_hold_over_restarts_and_end_a_finite_search(
+    running: Callable[..., Experiment], worker: Worker, alice: User
+) -> None:
+    """NNI-S2 TD-U5: none breaks them; an Update draws what waits anew; values by hand may break them, and what is left
+    is tried to the end."""
+    space = {name: {"_type": "choice", "_value": [1, 2, 3, 4]} for name in ("lr", "layers")}
+    experiment = running(
+        taken=1, concurrency=2, max_trials=99, space_document=space, constraints=["lr * layers <= 8"]
+    )
+    assert {one.params["lr"] * one.params["layers"] <= 8 for one in experiment.trials.all()} == {True}
+    Trial.add(experiment, {"lr": 4, "layers": 3}, by=alice)
+    changed = {**experiment.settings.document(), "constraints": ["lr + layers == 5 or lr == 4"]}
+    assert foresee(experiment, told(**changed)).redrawn == 1
+    before = set(experiment.trials.exclude(state="waiting").values_list("number", flat=True))
+    assert experiment.update(told(**changed), by=alice, seen=1)
+    for _ in range(20):
+        conductor._memories.clear()
+        end_all(look_at(experiment))
+        while Trial.take(worker, ["default"]):
+            pass
+    assert (experiment.state, experiment.reason) == ("completed", "search space exhausted")
+    tried = {
+        (one.params["lr"], one.params["layers"]): one.number for one in experiment.trials.order_by("-number")
+    }
+    assert {(1, 4), (2, 3), (3, 2), (4, 1), (4, 2), (4, 3), (4, 4)} <= tried.keys()
+    assert all(lr + n == 5 or lr == 4 for (lr, n), number in tried.items() if number not in before)
+
+
+def test_early_stopping_ends_who_is_behind(running: Callable[..., Experiment], worker: Worker) -> None:
+    """TD-F7 NNI-S2: Medianstop; the trial keeps its last value, which informs the search."""
+    experiment = running(
+        taken=1, concurrency=1, early_stopping="Medianstop", early_stopping_arguments={"start_step": 2}
+    )
+    for value in (0.8, 0.9):
+        trial = experiment.trials.get(state="running")
+        report(trial, [value] * 5)
+        trial.settle(Outcome(value=value), claim=trial.claim)
+        look_at(experiment)
+        Trial.take(worker, ["default"])
+    trial = experiment.trials.get(state="running")
+    report(trial, [0.1])
+    look_at(experiment)
+    trial.refresh_from_db()
+    assert trial.state == "running"
+    report(trial, [0.1, 0.2, 0.3])
+    look_at(experiment)
+    trial.refresh_from_db()
+    assert (trial.state, trial.stop_target) == ("stopping", "early_stopped")
+    trial.settle(Outcome(so_far=0.3, signal=15), claim=trial.claim)
+    trial.refresh_from_db()
+    assert (trial.state, trial.value, trial.informs) == ("early_stopped", 0.3, True)
+    assert trial.detail == "behind the median at step 2"
+
+
+def report(trial: Trial, values: list[float]) -> None:
+    from experiments.models import Point
+
+    Point.keep([Point(trial=trial, name="accuracy", step=n, value=value) for n, value in enumerate(values)])
+    Trial.objects.filter(pk=trial.pk).update(last_step=len(values) - 1, last_value=values[-1])
+
+
+# --- leases --------------------------------------------------------------------------------------------
+
+
+def test_a_silent_worker_is_lost_after_its_lease_and_not_before(worker: Worker) -> None:
+    """TD-X5: counted on the watcher's own clock."""
+    watch = Watch()
+    assert watch.lost(now=1000.0) == []
+    assert watch.lost(now=1000.0 + worker.lease_s - 1) == []
+    (lost,) = watch.lost(now=1000.0 + worker.lease_s + 1)
+    assert lost == (worker, worker.beat)
+
+
+def test_a_beat_prolongs_the_lease(worker: Worker) -> None:
+    """TD-X5"""
+    watch = Watch()
+    watch.lost(now=0)
+    worker.heartbeat()
+    assert watch.lost(now=14) == []
+    assert watch.lost(now=28) == []
+    assert len(watch.lost(now=30)) == 1
+
+
+def test_after_an_outage_everybody_has_a_fresh_grace(worker: Worker) -> None:
+    """TD-X5: a database that was away must not kill everybody."""
+    watch = Watch()
+    watch.lost(now=0)
+    watch.forgive()
+    assert watch.lost(now=1000) == []
+
+
+def test_who_beat_meanwhile_is_not_declared_gone(worker: Worker) -> None:
+    """TD-X5: the last look is a compare-and-set."""
+    seen = worker.beat
+    worker.heartbeat()
+    assert worker.declare_gone(beat=seen) is False
+    assert worker.declare_gone(beat=seen + 1) is True
+    assert worker.heartbeat() is False
+
+
+def test_a_restarted_worker_gives_its_claims_up_at_once(
+    running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-X5: another boot of the same name: its former trials are lost and retried."""
+    experiment = running(taken=2)
+    Worker.register("w1", host="here", pid=2, queues=["default"], slots=8, lease_s=15)
+    look_at(experiment)
+    assert experiment.trials.filter(failure="worker_lost").count() == 2
+    assert experiment.trials.filter(source="retry", state="waiting").count() == 2
+    assert Trial.take(worker, ["default"]) is None, "the former boot claims nothing any more"
+
+
+def test_a_worker_takes_only_from_its_queues_in_their_order(
+    draft: Callable[..., Experiment], alice: User, worker: Worker
+) -> None:
+    """CML-Q2 CML-Q3: strict order of queues, then queue position; a paused queue and a drained worker give nothing."""
+    from experiments.models import Queue
+
+    gpu = Queue.objects.create(name="gpu", is_open=True)
+    first, second, third = draft("first"), draft("second"), draft("third")
+    first.enqueue(by=alice)
+    third.enqueue(by=alice)
+    second.enqueue(by=alice, queue=gpu)
+    for experiment in (first, second, third):
+        look_at(experiment)
+    assert Trial.take(worker, ["other"]) is None
+    assert Trial.take(worker, ["gpu", "default"]).experiment == second
+    assert Trial.take(worker, ["default"]).experiment == first
+    Queue.objects.filter(name="default").update(is_paused=True)
+    assert Trial.take(worker, ["default"]) is None
+    Queue.objects.filter(name="default").update(is_paused=False)
+    Worker.objects.update(is_draining=True)
+    assert Trial.take(worker, ["default"]) is None
+
+
+def test_one_beat_at_a_time_and_another_takes_over(db: None) -> None:
+    """TD-X8: the tick holds a lease in the database."""
+    mine, other = uuid.uuid4().hex, uuid.uuid4().hex
+    assert Lease.hold("beat", mine, for_=timedelta(seconds=10))
+    assert not Lease.hold("beat", other, for_=timedelta(seconds=10))
+    assert Lease.hold("beat", mine, for_=timedelta(seconds=10))
+    Lease.objects.update(until=timezone.now() - timedelta(seconds=1))
+    assert Lease.hold("beat", other, for_=timedelta(seconds=10))
+    Lease.objects.update(until=timezone.now() + timedelta(days=3))
+    assert Lease.hold("beat", mine, for_=timedelta(seconds=10)), (
+        "a clock that jumped must not hold it for ever"
+    )
+
+
+def test_a_tick_declares_the_lost_and_nudges(
+    running: Callable[..., Experiment], worker: Worker, broker: Valkey
+) -> None:
+    """TD-X8: the beat looks at every active experiment."""
+    running(taken=1)
+    beat = Beat()
+    assert beat.tick() is True
+    assert Beat().tick() is False
+
+
+def test_a_beat_that_stumbles_goes_on(db: None) -> None:
+    """TD-X8: whatever one look runs into, the next one comes: without a beat no lost worker is ever noticed."""
+
+    class Stumbling(Beat):
+        looks = 0
+
+        def tick(self) -> bool:
+            self.looks += 1
+            if self.looks == 1:
+                raise RuntimeError("a bug, or a broker that says something unheard of")
+            ending.set()
+            return True
+
+    ending = threading.Event()
+    beat = Stumbling()
+    beat.run(ending)
+    assert beat.looks == 2
+
+
+# --- two at once -------------------------------------------------------------------------------------------
+
+
+class Thread(threading.Thread):
+    """A thread with a database connection of its own, whose error is the test's error."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self.act, self.result, self.error = act, None, None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = self.act()
+        except Exception as error:  # noqa: BLE001  told to the test
+            self.error = error
+        finally:
+            connections.close_all()
+
+    def outcome(self) -> object:
+        self.join(60)
+        assert not self.is_alive(), "it hangs"
+        if self.error:
+            raise self.error
+        return self.result
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_slips_in_after_a_stop(
+    running: Callable[..., Experiment], alice: User, broker: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PAI-X1: a conductor that has asked for proposals while Stop is accepted inserts nothing, on two connections."""
+    experiment = running(taken=0, concurrency=2)
+    Suggestion.objects.all().delete()
+    experiment.trials.all().delete()
+    Experiment.objects.filter(pk=experiment.pk).update(waiting_count=0, proposed_count=0)
+    asked, may_go_on = threading.Event(), threading.Event()
+    ask = conductor._ask
+
+    def slow(*args: object) -> list:
+        proposals = ask(*args)
+        asked.set()
+        assert may_go_on.wait(30)
+        return proposals
+
+    monkeypatch.setattr(conductor, "_ask", slow)
+    conducting = Thread(lambda: conduct(experiment.pk))
+    assert asked.wait(30)
+    assert Experiment.objects.get(pk=experiment.pk).stop(by=alice)
+    may_go_on.set()
+    conducting.outcome()
+    experiment.refresh_from_db()
+    assert experiment.state == "stopped"
+    assert not experiment.trials.exists() and not experiment.suggestions.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_waits_for_the_turn_and_then_finds_the_stop(
+    running: Callable[..., Experiment], alice: User, worker: Worker, broker: Valkey
+) -> None:
+    """PAI-X1: while Stop holds the experiment's turn, a slot that claims waits, and then gets nothing."""
+    experiment = running(taken=0)
+    assert experiment.waiting_count == 2
+    with experiment.turn():
+        experiment.stop(by=alice)
+        claiming = Thread(lambda: Trial.take(worker, ["default"]))
+    assert claiming.outcome() is None
+    assert not Trial.objects.filter(state="running").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_slots_never_take_the_same_trial(
+    running: Callable[..., Experiment], worker: Worker, broker: Valkey
+) -> None:
+    """TD-X8: eight slots race for the same waiting trials; each is taken once, never more than the concurrency."""
+    experiment = running(taken=0, concurrency=6, max_trials=50)
+    threads = [Thread(lambda: Trial.take(worker, ["default"])) for _ in range(8)]
+    taken = [trial for thread in threads if (trial := thread.outcome())]
+    assert len({trial.pk for trial in taken}) == len(taken) == 6
+    experiment.refresh_from_db()
+    assert experiment.running_count == 6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_conductors_at_once_propose_once(
+    running: Callable[..., Experiment], worker: Worker, broker: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-X8: two processes look at the same moment; ordinals are unique, budget and suggestions are exact."""
+    experiment = running(taken=2, max_trials=20)
+    end_all(experiment)
+    Suggestion.objects.all().delete()
+    monkeypatch.setattr(conductor, "_one_at_a_time", _no_single_flight)
+    threads = [Thread(lambda: conduct(experiment.pk)) for _ in range(4)]
+    for thread in threads:
+        thread.outcome()
+    experiment.refresh_from_db()
+    ordinals = list(experiment.suggestions.values_list("ordinal", flat=True))
+    assert len(ordinals) == len(set(ordinals)) == 2
+    assert experiment.active_count == 2
+
+
+class _no_single_flight:  # noqa: N801  stands in for a context manager function
+    def __init__(self, pk: int) -> None:
+        pass
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def test_more_experiments_than_memories_do_not_trip_over_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TD-X8: control's threads forget for each other; an experiment must not fail of that."""
+    monkeypatch.setattr(conductor, "MEMORIES", 1)
+    monkeypatch.setattr(conductor, "_memories", type(conductor._memories)())
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        rounds = [
+            Thread(
+                lambda pk=pk: [
+                    conductor._memory(Experiment(pk=pk, public_id="a", epoch=0)).of for _ in range(3000)
+                ]
+            )
+            for pk in range(4)
+        ]
+        for one in rounds:
+            assert one.outcome() == [("a", 0)] * 3000
+    finally:
+        sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_who_moves_on_while_the_conductor_reads_is_seen_once(
+    at: int, running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-F5: before its look number `at` a suggestion becomes a trial and trials end. Whom it missed would be
+    forgotten by this proposal, and a finite space could be tried twice."""
+    experiment = running(taken=2, concurrency=2, max_trials=20)
+    held = list(experiment.trials.filter(state="running"))
+    tried = {*experiment.trials.values_list("ordinal", flat=True)}
+    tried |= {*experiment.suggestions.values_list("ordinal", flat=True)}
+    assert len(tried) == 4
+    looks = 0
+
+    def move_on(execute: Callable, *query: object) -> object:
+        nonlocal looks
+        looks += 1
+        if looks == at:
+            for trial in held:
+                trial.settle(Outcome(value=0.5), claim=trial.claim)
+        return execute(*query)
+
+    conductor._memories.pop(experiment.pk, None)
+    with connection.execute_wrapper(move_on):
+        past = conductor.past(experiment)
+    assert looks >= at
+    assert sorted(one.ordinal for one in past) == sorted(tried)
+
+
+def test_settings_round_trip(draft: Callable[..., Experiment]) -> None:
+    """PAI-C1: what is stored is what was accepted, to the last digit and in the same order."""
+    space = {
+        "b": {"_type": "uniform", "_value": [1e-300, 1e16]},
+        "a": {"_type": "choice", "_value": [1, 1.0, True]},
+    }
+    experiment = draft(space_document=space, command="run ${a} ${b}")
+    stored = Experiment.objects.get(pk=experiment.pk).settings
+    assert stored == experiment.settings and isinstance(stored, Settings)
+    assert list(stored.space_document) == ["b", "a"]
+    assert [type(value) for value in stored.space_document["a"]["_value"]] == [int, float, bool]
+
+
+def test_a_name_that_lives_on_another_machine_is_not_taken_over(worker: Worker) -> None:
+    """TD-X8: as long as it was heard within its lease; a gone one, or this machine's own, may come back."""
+    assert Worker.lives_elsewhere("w1", host="there") == "here"
+    assert Worker.lives_elsewhere("w1", host="here") == ""
+    Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=worker.lease_s + 1))
+    assert Worker.lives_elsewhere("w1", host="there") == ""
+    assert Worker.lives_elsewhere("w9", host="there") == ""
+
+
+def test_early_stopping_needs_the_metric_that_it_judges(draft: Callable[..., Experiment]) -> None:
+    """TD-F7: with weights that leave the metric out it would silently never stop anything."""
+    with pytest.raises(Invalid, match="which the weights leave out"):
+        draft(early_stopping="Medianstop", weights={"loss": -1.0})
+    assert draft(early_stopping="Medianstop", weights={"accuracy": 1.0, "loss": -1.0})
+
+
+def test_a_choice_that_changes_its_kind_is_a_change(draft: Callable[..., Experiment], alice: User) -> None:
+    """TD-A1: 1, 1.0 and true are different choices."""
+    space = {"lr": {"_type": "choice", "_value": [1]}}
+    experiment = draft(space_document=space)
+    other = told(space_document={"lr": {"_type": "choice", "_value": [1.0]}})
+    assert "space_document" in told(space_document=space).differences(other)
+    assert not told(space_document=space).differences(told(space_document=space))
+    assert experiment.edit(other, by=alice, seen=1)

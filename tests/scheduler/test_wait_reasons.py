@@ -1,0 +1,149 @@
+"""Why something waits: each names the one thing that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from experiments.models import Experiment, Free, Queue, Trial, User, Worker
+from experiments.scheduler.wait_reasons import Compute, Kind, hold, hold_of_trial
+from tests.people import look_at
+
+
+@pytest.fixture
+def pending(draft: Callable[..., Experiment], alice: User) -> Callable[..., Experiment]:
+    def make(name: str = "first", **changes: object) -> Experiment:
+        experiment = draft(name, **changes)
+        experiment.enqueue(by=alice)
+        return look_at(experiment)
+
+    return make
+
+
+def fresh(experiment: Experiment) -> Experiment:
+    return Experiment.objects.select_related("queue").get(pk=experiment.pk)
+
+
+def held(experiment: Experiment) -> tuple[str, str]:
+    found = hold(fresh(experiment))
+    return (found.kind, found.said) if found else ("", "")
+
+
+def test_devices_that_nobody_has_or_that_others_use_are_named(
+    pending: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-F8: a trial that needs two GPUs; those that need none go before it."""
+    experiment = pending(concurrency=2, gpus=2)
+    said = "no worker of the queue default has 2 GPUs (--gpus)"
+    assert held(experiment) == (Kind.NO_DEVICES, said)
+    Worker.objects.update(gpus=[0, 1, 3], slots=8)
+    first = Trial.take(worker, ["default"], free=Free(gpus=[0, 1, 3]))
+    assert first.gpus == [0, 1]
+    assert Trial.take(worker, ["default"], free=Free(gpus=[3])) is None
+    assert held(experiment) == (Kind.DEVICES, "its trials need 2 GPUs, and others use them")
+    other = pending("second")
+    assert Trial.take(worker, ["default"], free=Free(gpus=[3])).experiment == other
+
+
+def test_cores_and_memory_are_given_like_devices(pending: Callable[..., Experiment], worker: Worker) -> None:
+    """TD-F8: distinct cores for two trials at once; what has not enough memory free waits, and others go before it."""
+    experiment = pending(concurrency=3, cores=2, memory_mib=4096)
+    said = "no worker of the queue default has 2 cores and 4 GiB of memory (--cores, --memory)"
+    assert held(experiment) == (Kind.NO_DEVICES, said)
+    Worker.objects.update(cores=[0, 2, 4, 6, 8], memory_mib=10_000, slots=8)
+    first = Trial.take(worker, ["default"], free=Free(cores=[0, 2, 4, 6, 8], memory_mib=10_000))
+    second = Trial.take(worker, ["default"], free=Free(cores=[4, 6, 8], memory_mib=5904))
+    assert [(trial.cores, trial.memory_mib) for trial in (first, second)] == [([0, 2], 4096), ([4, 6], 4096)]
+    rest = Free(cores=[8], memory_mib=1808)
+    assert Trial.take(worker, ["default"], free=rest) is None
+    said = "its trials need 2 cores and 4 GiB of memory, and others use them"
+    assert held(experiment) == (Kind.DEVICES, said)
+    other = pending("second", memory_mib=1024)
+    third = Trial.take(worker, ["default"], free=rest)
+    assert third.experiment == other and (third.cores, third.memory_mib) == ([], 1024)
+    Worker.register("w2", host="there", pid=2, queues=["default"], slots=1, lease_s=15, gpus=[0])
+    needs_all = pending("third", gpus=1, cores=1)
+    said = "no worker of the queue default has 1 GPU and 1 core together"
+    assert held(needs_all) == (Kind.NO_DEVICES, said)
+
+
+def test_each_thing_that_can_hold_it_is_named(
+    pending: Callable[..., Experiment], alice: User, root: User, worker: Worker
+) -> None:
+    """The first in this order: queue, its workers, the shares, the slots, the line."""
+    queue, experiment = Queue.default(), pending(concurrency=3)
+    assert held(experiment) == (Kind.SOON, "a worker is about to take it")
+    queue.pause(by=root)
+    assert held(experiment) == (Kind.QUEUE_PAUSED, "the queue default is paused")
+    queue.unpause(by=root)
+    worker.drain(by=root)
+    assert held(experiment) == (Kind.DRAINING, "the only worker of the queue default, w1, is draining")
+    Worker.register("w2", host="h", pid=1, queues=["default"], slots=1, lease_s=15).drain(by=root)
+    assert held(experiment) == (Kind.DRAINING, "all 2 workers of the queue default are draining")
+    Worker.objects.update(queues=["other"])
+    assert held(experiment) == (Kind.UNSERVED, "nobody serves the queue default")
+    Worker.objects.update(queues=["default"], slots=1)
+    worker.undrain(by=root)
+    assert Trial.take(worker, ["default"])
+    assert held(experiment) == (Kind.BUSY, "the only slot of the queue default is busy")
+    experiment.refresh_from_db()
+    experiment.pause(by=alice)
+    assert held(experiment) == (Kind.UNPAUSE, "it is paused")
+    experiment.unpause(by=alice)
+    Experiment.objects.filter(pk=experiment.pk).update(concurrency=1)
+    assert held(experiment) == (Kind.CONCURRENCY, "concurrency is used up")
+    Experiment.objects.filter(pk=experiment.pk).update(concurrency=3, queue=None)
+    assert held(experiment) == (Kind.NO_QUEUE, "its queue was removed")
+
+
+def test_a_share_that_is_used_up_is_named(
+    pending: Callable[..., Experiment], root: User, worker: Worker
+) -> None:
+    """Of the experiment, of its creator; who has used a share up stands in nobody's way."""
+    first, second = pending("first", concurrency=4), pending("second", concurrency=4)
+    Queue.default().share(by=root, per_experiment=1, per_person=None)
+    assert held(second) == (Kind.LINE, "before it in the queue default: 1 experiment")
+    assert Trial.take(worker, ["default"])
+    said = "share of the queue default is used up: 1 slot per"
+    assert held(first) == (Kind.SHARE, f"its {said} experiment")
+    assert held(second) == (Kind.SOON, "a worker is about to take it")
+    Queue.default().share(by=root, per_experiment=None, per_person=1)
+    assert held(second) == (Kind.SHARE, f"its creator's {said} person")
+    assert Trial.take(worker, ["default"]) is None, "what is told is what the claim obeys"
+
+
+def test_a_trial_waits_for_what_its_experiment_waits_for_or_for_those_before_it(
+    pending: Callable[..., Experiment], root: User, worker: Worker
+) -> None:
+    """A waiting trial names the one thing, too; one that runs waits for nothing."""
+    experiment = pending(concurrency=3, max_trials=3)
+    trials = [experiment.trials.select_related("experiment__queue").get(number=n) for n in (1, 2, 3)]
+    told = [hold_of_trial(trial) for trial in trials]
+    assert [one.kind for one in told] == [Kind.SOON, Kind.LINE, Kind.LINE]
+    assert told[2].said == "before it: 2 trials of the same experiment"
+    Queue.default().pause(by=root)
+    third = experiment.trials.select_related("experiment__queue").get(number=3)
+    assert hold_of_trial(third).kind == Kind.QUEUE_PAUSED
+    Queue.default().unpause(by=root)
+    assert hold_of_trial(Trial.take(worker, ["default"])) is None
+
+
+def test_it_asks_the_same_whatever_there_is(
+    pending: Callable[..., Experiment], root: User, worker: Worker
+) -> None:
+    """Three queries for one experiment in a short line, and for all of a long one."""
+    Worker.objects.update(slots=1)
+    Queue.default().share(by=root, per_experiment=5, per_person=50)
+    made = [pending(f"n{number}") for number in range(6)]
+    assert Trial.take(worker, ["default"])
+    shown = [fresh(experiment) for experiment in made]
+    with CaptureQueriesContext(connection) as asked:
+        compute = Compute()
+        told = [compute.hold(experiment) for experiment in shown]
+    assert len(asked) == 3
+    assert [one.said for one in told][
+        -1
+    ] == "the only slot of the queue default is busy, and 5 experiments before it"

@@ -1,0 +1,180 @@
+"""Results of elsewhere: what files may look like, what is said of bad ones, and how a search space takes them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from experiments.search.imported_results import MOST_BYTES, ResultsError, adapted, columns, read
+from experiments.search.space import parse
+
+OPTUNA = """,number,value,datetime_start,duration,params_layers,params_lr,params_opt,user_attrs_note,state
+0,0,0.5,2026-11-21 10:00:00.1,0 days 00:00:01,2.0,0.01,adam,x,COMPLETE
+1,1,,2026-11-21 10:00:01.1,0 days 00:00:01,3.0,0.02,sgd,,FAIL
+2,2,0.9,2026-11-21 10:00:02.1,0 days 00:00:01,,1e-05,sgd,,PRUNED
+3,3,0.75,2026-11-21 10:00:03.1,0 days 00:00:01,,1e-05,sgd,,COMPLETE
+"""
+OURS = """number,id,state,value,last_value,p.lr,p.-x,p.layer,p.layer/kernel_size\r
+1,abcd2345-1,succeeded,0.5,0.5,0.01,'=a,Conv,3\r
+2,abcd2345-2,failed,,0.1,0.02,b,Pool,\r
+3,abcd2345-3,early_stopped,0.25,0.25,0.03,'text,Pool,\r
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "results", "skipped"),
+    [
+        (
+            "lr,value,batch\n0.1,0.5,16\n0.2,7e-1,32\n",
+            [({"lr": 0.1, "batch": 16}, 0.5), ({"lr": 0.2, "batch": 32}, 0.7)],
+            0,
+        ),
+        (
+            "\ufefflr;value\r\n0.1;0.5\r\n\r\n;1\r\n1;nan\r\n1;\r\n1;inf\r\n",
+            [({"lr": 0.1}, 0.5), ({}, 1.0)],
+            3,
+        ),
+        (
+            'opt,flag,n,shape,value\n"a,\n""b""",True,-3,"[1, 2]",1\n',
+            [({"opt": 'a,\n"b"', "flag": True, "n": -3, "shape": [1, 2]}, 1.0)],
+            0,
+        ),
+        ("state,value\non,1\n1_0,2\n", [({"state": "on"}, 1.0), ({"state": "1_0"}, 2.0)], 0),
+        (OPTUNA, [({"layers": 2.0, "lr": 0.01, "opt": "adam"}, 0.5), ({"lr": 1e-5, "opt": "sgd"}, 0.75)], 2),
+        (
+            OURS,
+            [
+                ({"lr": 0.01, "-x": "=a", "layer": "Conv", "layer/kernel_size": 3}, 0.5),
+                ({"lr": 0.03, "-x": "'text", "layer": "Pool"}, 0.25),
+            ],
+            1,
+        ),
+        (
+            '[{"params": {"lr": 1}, "value": 0.5}, {"params": {"lr": 2}, "value": null}]',
+            [({"lr": 1}, 0.5)],
+            1,
+        ),
+        (
+            '[{"parameter": {"lr": 1}, "value": "0.5", "trialJobId": "Xy"},'
+            ' {"parameter": {"lr": 2}, "value": "{\\"default\\": 3}"}]',
+            [({"lr": 1}, 0.5), ({"lr": 2}, 3.0)],
+            0,
+        ),
+        (
+            '[{"number": 1, "state": "failed", "value": 1, "parameters": {"lr": 1}},'
+            ' {"state": "succeeded", "value": 2, "p.lr": 2}]',
+            [({"lr": 2}, 2.0)],
+            1,
+        ),
+    ],
+    ids=["csv", "semicolons", "quoted", "any name", "optuna", "ours", "json", "nni", "our json"],
+)
+def test_it_reads_what_people_have(text: str, results: list, skipped: int) -> None:
+    """NNI-S2: CSV, JSON, our exports, NNI's, Optuna's; what has no finite result is left out and counted."""
+    found = read(text.encode())
+    assert (found.results, found.skipped) == (results, skipped)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            "lr,value\n1,2\n3,good\n\n4,5,6\n",
+            ["Line 3: value is not a number (good).", "Line 5: 3 instead of 2 cells."],
+        ),
+        ("lr,acc\n1,2\n", ["Line 1: there is no column value; call the one of the results so."]),
+        (
+            "params_lr,values_0\n1,2\n",
+            ["Line 1: there is no column value; call the one of the results so, and keep one objective."],
+        ),
+        ("lr,lr,value\n", ["Line 1: the column lr stands there twice; keep one."]),
+        (",value\n0,1\n", ["Line 1: there is no column of a parameter beside value."]),
+        (
+            "lr,value\n1,\n",
+            ["There are no results in the file: none of its 1 rows ended well with a number as value."],
+        ),
+        ("lr,value\n", ["There are no results in the file."]),
+        ('lr,value\n1,"2\n', ["Line 2: this cannot be read as CSV (unexpected end of data)."]),
+        (
+            "lr,value\n" + "1,x\n" * 7,
+            [
+                *(f"Line {n}: value is not a number (x)." for n in range(2, 7)),
+                "There are 2 more such faults.",
+            ],
+        ),
+        ("lr,value\n" + "1,2\n" * 10_001, ["There are more than 10,000 results; keep those that matter."]),
+        (
+            "x" * 201 + ",value\n1,2\n",
+            ["Line 1: at most 1,000 parameters, with names of at most 200 characters."],
+        ),
+        (" \n", ["The file is empty."]),
+        ("lr\0,value", ["The file contains NUL characters; save it as CSV UTF-8, or as JSON."]),
+        (
+            "möhre,value\n".encode("latin-1"),
+            ["The file is not text in UTF-8; save it as CSV UTF-8, or as JSON."],
+        ),
+        (b"x" * (MOST_BYTES + 1), ["The file has more than 5 MB."]),
+        (
+            '[{"params": {"lr": 1}, "value": true}, 3, {"params": {}, "value": 1}]',
+            [
+                "Result 1: value is not a number (True).",
+                *(
+                    f'Result {n}: it must be an object such as {{"params": {{"lr": 0.1}}, "value": 0.9}}.'
+                    for n in (2, 3)
+                ),
+            ],
+        ),
+        ("[1,\n]", ["Line 2, column 1: this is not valid JSON (Expecting value)."]),
+        ('{"lr": 1}', ['This must be a list of results: [{"params": {"lr": 0.1}, "value": 0.9}, …].']),
+        ("[" * 100_000, ["This JSON is nested too deeply, or holds a number with too many digits."]),
+    ],
+)
+def test_it_says_what_is_wrong_and_where(data: str | bytes, said: list[str]) -> None:
+    """NNI-S2: with the line, or the number of the result."""
+    with pytest.raises(ResultsError) as refused:
+        read(data if isinstance(data, bytes) else data.encode())
+    assert refused.value.faults == said
+
+
+def test_a_search_space_takes_values_as_its_own() -> None:
+    """NNI-S2: 16.0 and 16 are the choice "16"; nested columns go into their object; null may be left out."""
+    conv = {"_name": "Conv", "kernel_size": {"_type": "choice", "_value": ["3", "5"]}}
+    space = parse(
+        {
+            "lr": {"_type": "loguniform", "_value": [1e-5, 1]},
+            "batch": {"_type": "choice", "_value": ["16", "32"]},
+            "layers": {"_type": "randint", "_value": [1, 5]},
+            "flag": {"_type": "choice", "_value": [1, "true", None]},
+            "layer": {"_type": "choice", "_value": [conv, {"_name": "7"}]},
+        }
+    )
+    rows = read(
+        b"layer,layer/kernel_size,flag,batch,lr,layers,value\n"
+        b"Conv,5,True,16.0,1,3.0,1\n7,,1.0,32,0.1,4,2\n7,,,32,1e-05,1,3\n"
+        b"Conv,4,1,16,1,1,4\n7,3,1,16,1,1,5\nConv,,1,16,1,1,6\n7,,0,16,1,1,7\n"
+    ).results
+    fitting = [space.to_raw(adapted(space, params)) for params, _ in rows]
+    assert [space.shown(raw) for raw in fitting if raw] == [
+        {
+            "lr": 1.0,
+            "batch": "16",
+            "layers": 3,
+            "flag": "true",
+            "layer": {"_name": "Conv", "kernel_size": "5"},
+        },
+        {"lr": 0.1, "batch": "32", "layers": 4, "flag": 1, "layer": {"_name": "7"}},
+        {"lr": 1e-5, "batch": "32", "layers": 1, "flag": None, "layer": {"_name": "7"}},
+    ]
+    assert fitting[3:] == [None] * 4, "a value, a column of another object, a lack of one, a choice"
+    shown = space.shown(fitting[0])
+    assert adapted(space, shown) == shown == adapted(space, json.loads(json.dumps(shown)))
+    assert columns([({"b": 1}, 0), (shown, 0)]) == [
+        "b",
+        "lr",
+        "batch",
+        "layers",
+        "flag",
+        "layer",
+        "layer/kernel_size",
+    ]

@@ -1,0 +1,164 @@
+"""The columns of the trials table: chosen in the address, kept by every link, obeyed by the files."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from experiments.models import Experiment, Point, Trial
+from experiments.web.trial import columns
+from tests.web.trial.test_table import as_, many, row, table
+
+USUAL = ["value", "p.lr", "p.layers", "duration_s", "started_at", "worker", "revision"]
+
+
+@pytest.fixture
+def hundred(draft) -> Experiment:
+    """120 settled trials, every tenth failed, all of which reported two metrics beside the objective."""
+    experiment = draft()
+    many(experiment, 120)
+    trials = list(experiment.trials.all())
+    for trial in trials:
+        trial.last_step, trial.last_value = 1, trial.number / 10_000
+    Trial.objects.bulk_update(trials, ["last_step", "last_value"])
+    Point.objects.bulk_create(
+        Point(trial=trial, name=name, step=step, value=None if name == "odd" else trial.number + step / 4)
+        for trial in trials
+        for name in ("accuracy", "loss/train", "odd")
+        for step in (0, 1)
+    )
+    return experiment
+
+
+def query(*keys: str, rest: str = "") -> str:
+    return "?" + "&".join(f"columns={key}" for key in keys) + rest
+
+
+def keys(response) -> list[str]:
+    """The columns of the table, as the view gave them."""
+    return [column.key for column in response.context["columns"]]
+
+
+def ticked(response) -> list[str]:
+    return re.findall(r'name="columns" value="([^"]+)" checked', response.content.decode())
+
+
+def links(response) -> list[str]:
+    return [html.unescape(url) for url in re.findall(r'href="([^"]*\?[^"]*)"', response.content.decode())]
+
+
+def test_without_a_wish_the_usual_ones_are_there(hundred, bob):
+    page = table(bob, hundred)
+    assert keys(page) == ticked(page) == USUAL
+    assert "9 of 14</span>" in page.content.decode()
+
+
+def test_the_address_chooses_in_the_order_of_the_table_and_what_is_unknown_is_ignored(hundred, bob):
+    """TD-X6: every view is a URL; a bad one gives a page."""
+    page = table(
+        bob, hundred, query("cpu_s", "p.lr", "p.nothing", "state", "value__x", "<b>", "m.", "m.%00", "")
+    )
+    assert keys(page) == ticked(page) == ["p.lr", "cpu_s"]
+    heads = page.content.decode().split("<thead")[1].split("</thead>")[0]
+    assert "CPU time" in heads and "sort=p.layers" not in heads and "sort=-value" not in heads
+    assert keys(table(bob, hundred, query("number"))) == [], (
+        "number and state stay; nothing else was asked for"
+    )
+    assert keys(table(bob, hundred, "?columns=")) == []
+
+
+def test_a_metric_beside_the_objective_can_be_a_column(hundred, bob):
+    """Its last value; one that never was a number, and one that nobody reports, are dashes."""
+    assert 'value="m.loss/train"' in table(bob, hundred).content.decode()
+    page = table(bob, hundred, query("m.loss/train", "m.odd", "m.later"))
+    assert keys(page) == ["m.later", "m.loss/train", "m.odd"]
+    assert [cell for _, cell in page.context["rows"][0].cells] == [None, 120.25, None]
+    assert ">120.25" in row(page, 120) and row(page, 120).count("—</td>") == 2
+    assert keys(table(bob, hundred, query(*(f"m.{n}" for n in range(50))))) == [
+        f"m.{n}" for n in sorted(map(str, range(columns.MOST_METRICS)))
+    ]
+
+
+def test_sorting_filtering_and_paging_keep_the_columns(hundred, bob):
+    """TD-X6: and choosing columns keeps the sort and the filter, not the page."""
+    asked = query("value", "p.lr", rest="&sort=-value&state=succeeded&page=2")
+    page = table(bob, hundred, asked)
+    kept = "columns=value&columns=p.lr"
+    usual = "?sort=-value&state=succeeded"
+    to_rows = [url for url in links(page) if url != usual and re.search(r"sort=|page=|state=|\.csv", url)]
+    assert len(to_rows) > 8 and all(kept in url for url in to_rows)
+    assert any(url.endswith(f"?{kept}&sort=-value&state=failed") for url in to_rows), "a chip"
+    form = page.content.decode().split('id="columns"')[1].split("</form>")[0]
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form)
+    assert hidden == [("sort", "-value"), ("state", "succeeded"), ("columns", "number")]
+    assert f'href="{html.escape(usual)}">Show the usual ones' in form
+
+
+def test_the_form_sends_what_the_address_means(hundred, bob):
+    """What a browser without script would send of it gives the same table."""
+    page = table(bob, hundred, query("value", "p.layers"))
+    again = table(bob, hundred, query("number", *ticked(page)))
+    assert keys(again) == keys(page) == ["value", "p.layers"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_files_have_the_columns_of_the_table(hundred, carol, kind):
+    """TD-X6: as shown."""
+    asked = query("p.layers", "m.loss/train", "value", "no", rest="&sort=number&state=succeeded")
+    url = reverse(f"trials-{kind}", args=["lab", hundred.public_id])
+    said = b"".join(as_(carol).get(url + asked).streaming_content).decode()
+    rows = list(csv.DictReader(io.StringIO(said))) if kind == "csv" else json.loads(said)
+    assert list(rows[0]) == ["number", "state", "value", "m.loss/train", "p.layers"] and len(rows) == 108
+    told = [1, "succeeded", 0.0001, 1.25, hundred.trials.get(number=1).params["layers"]]
+    assert list(rows[0].values()) == ([str(one) for one in told] if kind == "csv" else told)
+
+
+def test_of_very_many_parameters_a_table_shows_some(draft, bob):
+    """A page stays a page; the others can be chosen."""
+    names = [f"x{n:02}" for n in range(90)]
+    experiment = draft(
+        space_document={name: {"_type": "uniform", "_value": [0, 1]} for name in names}, command="x ${params}"
+    )
+    many(experiment, 1)
+    usual = table(bob, experiment)
+    assert len(keys(usual)) == columns.MOST and "at most 60" in usual.content.decode()
+    assert "p.x89" not in keys(usual) and keys(table(bob, experiment, query("p.x89"))) == ["p.x89"]
+    assert len(keys(table(bob, experiment, query(*(f"p.{name}" for name in names))))) == columns.MOST
+    assert f"sort=p.{names[0]}" in usual.content.decode()
+
+
+@pytest.mark.parametrize("asked", ["", query("m.loss/train", "m.odd", "p.lr", "worker")])
+def test_a_page_takes_as_many_queries_with_one_trial_as_with_many(
+    hundred, draft, bob, asked, django_assert_max_num_queries
+):
+    """TD-X7: further metrics come with the rows."""
+    small, counts = draft("small"), []
+    many(small, 20)
+    for experiment in (small, hundred):
+        client = as_(bob)
+        with django_assert_max_num_queries(20) as seen:
+            client.get(reverse("experiment-trials", args=["lab", experiment.public_id]) + asked)
+        counts.append(len(seen))
+    assert counts[0] == counts[1]
+
+
+def test_the_names_of_metrics_are_found_without_reading_the_points(hundred, django_assert_num_queries):
+    trial = hundred.trials.get(number=7)
+    with django_assert_num_queries(1):
+        assert columns.metric_names(trial.pk) == ["accuracy", "loss/train", "odd"]
+    assert columns.metric_names(None) == []
+
+
+def test_a_stranger_learns_no_columns(hundred, dave):
+    assert table(dave, hundred, query("p.lr")).status_code == 404
+    assert (
+        Client().get(reverse("trials-csv", args=["lab", hundred.public_id]) + query("p.lr")).status_code
+        == 302
+    )

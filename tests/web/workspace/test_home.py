@@ -1,0 +1,123 @@
+"""Home: of one workspace and of all of mine."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from experiments.models import Experiment, Project, Queue, User, Worker, Workspace
+from tests.people import as_
+
+HOME = "/w/lab/"
+
+
+def names(page) -> list[str]:
+    return [row.experiment.name for row in page.context["rows"]]
+
+
+def test_it_shows_what_was_touched_last_and_its_projects(lab, alice, bob, draft, in_state):
+    """CML-N1: recent experiments and recent project cards, each with VIEW ALL; what is active comes first."""
+    vision = Project.create(lab, name="vision")
+    done = in_state("completed", name="done")
+    runs = in_state("running", name="runs")
+    secret = draft("secret")
+    secret.describe(by=alice, visibility="private")
+    draft("idle").describe(by=alice, project=vision)
+    page = as_(bob).get(HOME)
+    assert names(page) == ["runs", "idle", "done"]
+    text = page.content.decode()
+    for experiment in (runs, done):
+        assert f'href="{reverse("experiment", args=["lab", experiment.public_id])}"' in text
+    assert [card.project.name for card in page.context["cards"]] == ["vision", "Default"]
+    assert f'href="{reverse("projects", args=["lab"])}">View all' in text
+    assert f'href="{reverse("experiments", args=["lab"])}">View all' in text
+    assert "secret" not in text
+
+
+def test_it_says_what_needs_somebody_and_why(lab, alice, bob, in_state, draft, worker):
+    """CML-N1: what failed, what paused itself, what nobody takes; a worker that is silent."""
+    in_state("failed", name="broken")
+    in_state("paused", name="by itself")
+    Experiment.objects.filter(name="by itself").update(reason="10 failures alike: exit code 1")
+    in_state("paused", name="by alice")
+    draft("waits").enqueue(by=alice, queue=Queue.objects.create(name="gpu", is_open=True))
+    draft("fine")
+    Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=12))
+    page = as_(bob).get(HOME)
+    told = {need.name: need.detail for need in page.context["needs"]}
+    assert told.pop("w1").startswith("2 trials in its hands, heard 12 s ago")
+    assert told == {
+        "broken": "the search cannot go on",
+        "by itself": "10 failures alike: exit code 1",
+        "waits": "nobody serves the queue gpu",
+    }
+
+
+def test_it_shows_capacity_and_lines(lab, bob, in_state):
+    """CML-N1: workers, slots in use, queues waiting."""
+    in_state("running")
+    hidden = Queue.objects.create(name="not-ours")
+    page = as_(bob).get(HOME)
+    assert [(one["worker"].name, one["busy"], one["worker"].slots) for one in page.context["workers"]] == [
+        ("w1", 1, 8)
+    ]
+    assert [(one["queue"].name, one["in_line"]) for one in page.context["queues"]] == [("default", 1)]
+    assert "1 of 8" in page.content.decode() and hidden.name not in page.content.decode()
+
+
+@pytest.mark.once
+def test_the_number_of_queries_does_not_depend_on_how_much_there_is(
+    lab, alice, in_state, draft, django_assert_num_queries
+):
+    """A fixed number of queries; an unchanged poll draws nothing."""
+    in_state("failed", name="broken")
+    client = as_(alice)
+    # session, person, workspace, role; workers, busy, lines; queues; sums, projects; served, needs (2); recent (2)
+    with django_assert_num_queries(15):
+        client.get(HOME)
+    for number in range(12):
+        in_state("failed", name=f"broken {number}").describe(
+            by=alice, project=Project.create(lab, name=f"p{number}")
+        )
+        Queue.objects.create(name=f"q{number}", is_open=True)
+        Worker.register(f"more-{number}", host="h", pid=number, queues=["q1"], slots=2, lease_s=15)
+    with django_assert_num_queries(15):
+        page = client.get(HOME)
+    assert len(page.context["rows"]) == 8 and page.context["more_needs"] == 8
+    Workspace.open("other", owner=alice)
+    with django_assert_num_queries(15):
+        everywhere = client.get("/")
+    assert names(everywhere) == names(page)
+    asked = {"HX-Request": "true", "HX-Target": "home"}
+    part = client.get(HOME, headers=asked)
+    assert b"<html" not in part.content and b'id="home"' in part.content
+    assert client.get(HOME, headers={**asked, "If-None-Match": part["ETag"]}).status_code == 304
+
+
+def test_whoever_has_one_workspace_is_led_there_and_who_has_more_sees_all(lab, alice, bob, draft):
+    other = Workspace.open("other", name="Other room", owner=alice)
+    draft("in the lab").clone(by=alice, name="over there", project=other.projects.get())
+    assert as_(bob).get("/")["Location"] == HOME
+    page = as_(alice).get("/")
+    assert set(names(page)) == {"in the lab", "over there"} and "Other room" in page.content.decode()
+    other.has_automl = False
+    other.save()
+    assert names(as_(alice).get("/")) == ["in the lab"]
+
+
+def test_empty_it_teaches_the_first_step(lab, alice, carol, dave):
+    first = as_(alice).get(HOME).content.decode()
+    assert "No experiments yet" in first and reverse("experiment-new", args=["lab"]) in first
+    assert "No worker runs" in first and "manage.py worker --queue default" in first
+    assert reverse("experiment-new", args=["lab"]) not in as_(carol).get(HOME).content.decode()
+    assert "Ask an owner of a workspace to add you" in as_(dave).get("/").content.decode()
+
+
+def test_an_administrator_without_workspaces_is_not_told_to_ask_an_administrator(db):
+    """What `make up DEMO=0` shows first."""
+    page = as_(User.objects.create_superuser("owner")).get("/").content.decode()
+    assert "Make the first one" in page and "Ask an owner" not in page
+    assert f'href="{reverse("workspaces")}"' in page
