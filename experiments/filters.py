@@ -24,7 +24,7 @@ def among(
     tag: str = "",
     needs_attention: bool = False,
 ) -> ExperimentQuerySet:
-    """PAI-F1: those that match everything asked for. `q` is part of an ID or a name; `creator` a username or its
+    """Return those that match every filter. `q` is part of an ID or a name; `creator` a username or its
     number; `project` and `tag` whole names."""
     if q:
         text = fold(q)

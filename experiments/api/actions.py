@@ -1,4 +1,4 @@
-"""The verbs of the matrix TD-A on an experiment: POST /experiments/{id}/{verb}. Each answers whether it changed."""
+"""The actions on an experiment: POST /experiments/{id}/{verb}. Each answers whether anything changed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ACTED = says(schemas.Acted, acts=True)
 
 # Verbs that take nothing but who acts, with what they are told as.
 SIMPLE = {
-    "dequeue": "TD-A6: back to the state before it was enqueued.",
-    "pause": "TD-A7: nothing new starts; running trials go on.",
-    "unpause": "TD-A7: it goes on.",
-    "stop": "TD-A8: running trials end, then it is stopped. Answers at once, while it is stopping.",
-    "kill": "TD-A8: while stopping, ends the grace.",
-    "reset": "TD-A10: a draft again; its trials go to the trash.",
-    "publish": "TD-A11: read-only for good.",
+    "dequeue": "Take the experiment out of its queue and restore the state it was enqueued from.",
+    "pause": "Start no new trials. Running trials go on.",
+    "unpause": "Start new trials again.",
+    "stop": "End the running trials, then stop the experiment. Answers at once, while it is stopping.",
+    "kill": "End the grace period of an experiment that is stopping.",
+    "reset": "Make the experiment a draft again. Its trials go to the trash.",
+    "publish": "Make the experiment read-only for good.",
 }
 
 
@@ -49,7 +49,7 @@ for _verb in SIMPLE:
 
 @router.post(f"{ONE}/enqueue", response=ACTED, summary="Enqueue")
 def enqueue(request: HttpRequest, public_id: str, told: schemas.Enqueue = schemas.Enqueue()) -> dict:  # noqa: B008
-    """TD-A5: to the end of a queue."""
+    """Put the experiment at the end of a queue."""
     experiment = find(request, public_id)
     require(request.user, "enqueue", experiment)
     queue = queue_of(experiment.workspace, told.queue)
@@ -58,7 +58,7 @@ def enqueue(request: HttpRequest, public_id: str, told: schemas.Enqueue = schema
 
 @router.post(f"{ONE}/resume", response=ACTED, summary="Resume")
 def resume(request: HttpRequest, public_id: str, told: schemas.Resume = schemas.Resume()) -> dict:  # noqa: B008
-    """TD-A9: back into a queue with its history."""
+    """Put the experiment back into a queue, with its history."""
     experiment = find(request, public_id)
     require(request.user, "resume", experiment)
     budget = told.model_dump(include={"max_trials", "max_duration_s", "goal"}, exclude_unset=True)
@@ -73,7 +73,7 @@ def resume(request: HttpRequest, public_id: str, told: schemas.Resume = schemas.
 
 @router.post(f"{ONE}/clone", response=says(schemas.Experiment, 201, acts=True), summary="Clone")
 def clone(request: HttpRequest, public_id: str, told: schemas.Clone = schemas.Clone()) -> Status:  # noqa: B008
-    """TD-A12: an equal experiment with a new ID, but for what is told; a draft, unless `start`."""
+    """Create an equal experiment with a new ID, except for what the body sets. A draft, unless `start`."""
     source, by = find(request, public_id), request.user
     require(by, "clone", source)
     queue = queue_of(source.workspace, told.queue)
@@ -94,7 +94,7 @@ def clone(request: HttpRequest, public_id: str, told: schemas.Clone = schemas.Cl
 
 @router.post(f"{ONE}/restore", response=ACTED, summary="Restore")
 def restore(request: HttpRequest, public_id: str) -> dict:
-    """PAI-D2: back from the trash, as it was."""
+    """Take the experiment out of the trash, as it was."""
     rows = Experiment.everything.visible_to(request.user).filter(public_id=public_id)
     experiment = related(rows).select_related("revision").first()
     if experiment is None:

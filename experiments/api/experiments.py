@@ -76,7 +76,7 @@ def index(
     cursor: Cursor = None,
     limit: Limit = USUAL,
 ) -> dict:
-    """PAI-F1: the filters and orders of the page."""
+    """Filter and sort as the page does."""
     room = workspaces.find(request, workspace)
     room.require_automl()
     plain = {"q": q, "creator": creator, "project": project, "tag": tag}
@@ -141,9 +141,9 @@ def change(
     told: schemas.Changes,
     dry_run: bool = Query(False, description="Only tell what it would do."),
 ) -> dict:
-    """TD-A1 to TD-A4, TD-U: all or nothing. A draft's settings are edited, those under way updated: later trials
-    obey them. With `dry_run` it answers with the differences, the consequences and an estimate, or with why it would
-    be refused; nothing is changed."""
+    """Change all of it or nothing. The settings of a draft are edited; those of a running or paused experiment are
+    updated, and later trials obey them. With `dry_run` nothing changes: the answer has the differences, the impact and
+    an estimate, or the reason why the change would be refused."""
     experiment = find(request, public_id)
     require(request.user, "update", experiment)
     coming = foreseen(experiment, told, by=request.user) if dry_run else {}
@@ -159,7 +159,7 @@ def change(
 
 @router.delete(ONE, response=says(None, 204, acts=True), summary="Delete an experiment")
 def delete(request: HttpRequest, public_id: str) -> Status:
-    """PAI-D1: to the trash, from which an owner can restore it for 30 days."""
+    """Move the experiment to the trash, from which an owner can restore it for 30 days."""
     experiment = find(request, public_id)
     require(request.user, "delete", experiment)
     experiment.delete_to_trash(by=request.user)
@@ -213,7 +213,7 @@ def checked(told: dict[str, Any], *, over: Settings | None = None) -> Settings:
 
 
 def foreseen(experiment: Experiment, told: schemas.Changes, *, by: User) -> dict[str, Any]:
-    """TD-X1: what the change would do, as the page says it."""
+    """Return the impact of the change, as the page shows it."""
     settings = _changed(experiment, told.settings or {})
     queue = queue_of(experiment.workspace, told.queue)
     queue = None if queue == experiment.queue else queue

@@ -1,4 +1,4 @@
-"""What a trial runs from: source, packages, container, output, configuration (product.md §6)."""
+"""What a trial runs from: source, packages, container, output, configuration."""
 
 from __future__ import annotations
 

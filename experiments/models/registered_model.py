@@ -192,7 +192,7 @@ class Model(models.Model):
         return drafts_only(self.workspace, "input_model", self.public_id, by=by, what=what)
 
     def delete_unused(self, *, by: User) -> bool:
-        """TD-X10: gone for good; its file stays where it is. False when it is gone already. Raises `Refused` while
+        """Delete it for good; its file stays where it is. False when it is gone already. Raises `Refused` while
         experiments that are no drafts start from it."""
         with transaction.atomic():
             row = Model.objects.select_for_update().filter(pk=self.pk).first()

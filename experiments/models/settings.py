@@ -112,7 +112,7 @@ class Settings(Given, Execution):
         return {name: (mine[name], theirs[name]) for name in mine if _text(mine[name]) != _text(theirs[name])}
 
 
-# What an Update under way may not change (TD-U9), with the reason.
+# What an Update under way may not change, with the reason.
 LOCKED = {
     "metric": "The results so far measure another metric. Clone the experiment to change it.",
     "direction": "The results so far were ranked the other way. Clone the experiment to change it.",

@@ -1,6 +1,6 @@
 """The two closed lists of states, what may follow what, and which act is offered in which state.
 
-This file is the table of product.md §2. Database constraints repeat the lists; nothing else does.
+Database constraints repeat the lists; nothing else does.
 """
 
 from dataclasses import dataclass
@@ -136,39 +136,38 @@ TRIAL_INFORMS = (T.SUCCEEDED, T.EARLY_STOPPED)
 
 @dataclass(frozen=True)
 class Act:
-    """One row of the matrix TD-A: where it is offered, where it is already so."""
+    """An action: the states in which it is offered, and those in which the experiment is already so."""
 
-    id: str
     label: str
     offered: tuple[str, ...]
     already: tuple[str, ...] = ()
 
 
-# TD-A of product.md: every act on an experiment (and on its trials), by its one word.
+# Every action on an experiment (and on its trials), by its name in addresses, API and events.
 ACTS: dict[str, Act] = {
-    "edit": Act("TD-A1", "Edit all settings", (E.DRAFT,)),
-    "update": Act("TD-A2", "Edit", UNDER_WAY),
-    "describe": Act("TD-A3", "Change name and description", UNPUBLISHED),
-    "annotate": Act("TD-A4", "Change user properties", UNPUBLISHED),
-    "enqueue": Act("TD-A5", "Enqueue", (E.DRAFT,), (E.PENDING,)),
-    "dequeue": Act("TD-A6", "Dequeue", (E.PENDING,)),
-    "try_it": Act("TD-F2", "Try one trial", (E.DRAFT,)),
-    "move_to": Act("TD-U8", "Move to another queue", (E.DRAFT, E.PENDING, *UNDER_WAY)),
-    "front": Act("CML-Q3", "Move to the front", (E.PENDING, *UNDER_WAY)),
-    "back": Act("CML-Q3", "Move to the back", (E.PENDING, *UNDER_WAY)),
-    "before": Act("CML-Q3", "Move before another", (E.PENDING, *UNDER_WAY)),
-    "pause": Act("TD-A7", "Pause", (E.RUNNING,), (E.PAUSED,)),
-    "unpause": Act("TD-A7", "Unpause", (E.PAUSED,), (E.RUNNING,)),
-    "stop": Act("TD-A8", "Stop", (E.PENDING, E.RUNNING, E.PAUSED), (E.STOPPING, E.STOPPED)),
-    "resume": Act("TD-A9", "Resume", ENDED),
-    "reset": Act("TD-A10", "Reset to draft", ENDED, (E.DRAFT,)),
-    "publish": Act("TD-A11", "Publish", ENDED, (E.PUBLISHED,)),
-    "clone": Act("TD-A12", "Clone", tuple(EXPERIMENT_STATES)),
-    "delete": Act("TD-A13", "Delete", (E.DRAFT, *ENDED, E.PUBLISHED)),
-    "rerun": Act("TD-A14", "Rerun", UNDER_WAY),
-    "stop_trial": Act("TD-A15", "Stop trial", UNDER_WAY),
-    "add_trial": Act("TD-A16", "Add trial", UNDER_WAY),
-    "kill": Act("TD-A8", "Kill now", (E.STOPPING,)),
+    "edit": Act("Edit all settings", (E.DRAFT,)),
+    "update": Act("Edit", UNDER_WAY),
+    "describe": Act("Change name and description", UNPUBLISHED),
+    "annotate": Act("Change user properties", UNPUBLISHED),
+    "enqueue": Act("Enqueue", (E.DRAFT,), (E.PENDING,)),
+    "dequeue": Act("Dequeue", (E.PENDING,)),
+    "try_it": Act("Try one trial", (E.DRAFT,)),
+    "move_to": Act("Move to another queue", (E.DRAFT, E.PENDING, *UNDER_WAY)),
+    "front": Act("Move to the front", (E.PENDING, *UNDER_WAY)),
+    "back": Act("Move to the back", (E.PENDING, *UNDER_WAY)),
+    "before": Act("Move before another", (E.PENDING, *UNDER_WAY)),
+    "pause": Act("Pause", (E.RUNNING,), (E.PAUSED,)),
+    "unpause": Act("Unpause", (E.PAUSED,), (E.RUNNING,)),
+    "stop": Act("Stop", (E.PENDING, E.RUNNING, E.PAUSED), (E.STOPPING, E.STOPPED)),
+    "resume": Act("Resume", ENDED),
+    "reset": Act("Reset to draft", ENDED, (E.DRAFT,)),
+    "publish": Act("Publish", ENDED, (E.PUBLISHED,)),
+    "clone": Act("Clone", tuple(EXPERIMENT_STATES)),
+    "delete": Act("Delete", (E.DRAFT, *ENDED, E.PUBLISHED)),
+    "rerun": Act("Rerun", UNDER_WAY),
+    "stop_trial": Act("Stop trial", UNDER_WAY),
+    "add_trial": Act("Add trial", UNDER_WAY),
+    "kill": Act("Kill now", (E.STOPPING,)),
 }
 
 # The way out that a refusal names, by state.

@@ -76,7 +76,7 @@ class WarmResults(models.Model):
         return drafts_only(self.workspace, "warm_start", self.mark, by=by, what=what)
 
     def delete_unused(self, *, by: User) -> bool:
-        """NNI-S2: gone for good. False when they are gone already. Raises `Refused` while experiments that are no
+        """Delete them for good. False when they are gone already. Raises `Refused` while experiments that are no
         drafts start from them."""
         with transaction.atomic():
             row = WarmResults.objects.select_for_update().filter(pk=self.pk).first()

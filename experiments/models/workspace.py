@@ -69,7 +69,7 @@ class Workspace(models.Model):
         return member
 
     def require_automl(self) -> None:
-        """PAI-P1: raises `SwitchedOff` where AutoML is off."""
+        """Raise `SwitchedOff` where AutoML is off."""
         if not self.has_automl:
             raise SwitchedOff(self)
 

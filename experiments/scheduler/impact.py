@@ -1,4 +1,4 @@
-"""Floor 3: what an Update would do, told before it is accepted (TD-U, TD-X4). Only reads, and reads a bounded number
+"""Floor 3: what an Update would do, told before it is accepted. Only reads, and reads a bounded number
 of rows."""
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def _by_reason(rows: Sequence[Chosen]) -> list[Chosen]:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def trials(request: HttpRequest, workspace: str, public_id: str, verb: str) -> HttpResponse:
-    """PAI-R4, TD-A14, TD-A15: stop or rerun several trials: `?trial=3&trial=4`, or a group, `?failure=`."""
+    """Stop or rerun several trials: `?trial=3&trial=4`, or a group, `?failure=`."""
     if verb not in ("stop", "rerun"):
         raise Http404
     experiment = find(request, workspace, public_id)
@@ -217,7 +217,7 @@ TOGETHER: dict[str, tuple[Callable[[list[Experiment]], str], str]] = {
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def experiments(request: HttpRequest, workspace: str, verb: str) -> HttpResponse:
-    """TD-A5, A7, A8, A13 on several experiments (`?pick=7f3k2m9q`)."""
+    """Enqueue, pause, unpause, stop or delete several experiments (`?pick=7f3k2m9q`)."""
     if verb not in TOGETHER:
         raise Http404
     room = find_room(request, workspace)

@@ -35,7 +35,7 @@ Record = dict[str, object]
 @login_required
 @require_safe
 def experiments(request: HttpRequest, workspace: str, kind: str) -> StreamingHttpResponse:
-    """TD-X6: the list of experiments as it is filtered and sorted."""
+    """Send the list of experiments as it is filtered and sorted."""
     room = find_room(request, workspace)
     room.require_automl()
     asked = index_table.Asked.of(request.GET)
@@ -48,7 +48,7 @@ def experiments(request: HttpRequest, workspace: str, kind: str) -> StreamingHtt
 @login_required
 @require_safe
 def of_trials(request: HttpRequest, workspace: str, public_id: str, kind: str) -> StreamingHttpResponse:
-    """TD-X6: the Trials tab as it is filtered and sorted."""
+    """Send the table of trials as it is filtered and sorted."""
     experiment = find_experiment(request, workspace, public_id)
     metrics = columns.metrics_asked(request.GET)
     rows = columns.with_metrics(table.asked(request.GET, experiment).trials, metrics)

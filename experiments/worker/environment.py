@@ -114,7 +114,7 @@ class Place:
         return activated(env, self.environment) if self.environment else env
 
     def installed(self, folder: TrialFolder) -> str | None:
-        """CML-S2: the packages that were there after they had been installed within a container."""
+        """Return the packages that were there after the installation within a container."""
         if self.requirements is None:
             return None
         try:
@@ -276,7 +276,7 @@ class Setup:
     # --- input model -----------------------------------------------------------------------------------------
 
     def _model(self) -> Path | None:
-        """CML-M1: the input model's file on this machine, fetched once."""
+        """Return the input model's file on this machine, fetched once."""
         public_id = self.settings.input_model
         if not public_id:
             return None

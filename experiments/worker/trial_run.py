@@ -266,7 +266,7 @@ class Run:
             raise SetupFailed(str(unreadable)) from None
 
     def previous_output(self) -> Path | None:
-        """TD-X2: the output folder of the nearest earlier attempt that left something in it on this machine, so
+        """Return the output folder of the nearest earlier attempt that left something in it on this machine, so
         that a rerun or a retry can go on from its checkpoint. An attempt that died before it saved anything does
         not hide what the one before it had saved."""
         trial = self.trial

@@ -75,7 +75,7 @@ def test_only_tests_and_the_page_cite_ids() -> None:
     places = {
         name_of(path): citations
         for path in files()
-        if name_of(path) != PAGE and not name_of(path).startswith(("tests/", "experiments/"))
+        if name_of(path) != PAGE and not name_of(path).startswith("tests/")
         if (citations := ID_OR_GROUP.findall(text_of(path)))
     }
     assert places == {}
@@ -83,12 +83,7 @@ def test_only_tests_and_the_page_cite_ids() -> None:
 
 def test_no_file_names_a_specification_elsewhere() -> None:
     """The specification is in this repository, so that every clone has it."""
-    places = {
-        name_of(path): mentions
-        for path in files()
-        if not name_of(path).startswith("experiments/")
-        if (mentions := ELSEWHERE.findall(text_of(path)))
-    }
+    places = {name_of(path): mentions for path in files() if (mentions := ELSEWHERE.findall(text_of(path)))}
     assert places == {}
 
 

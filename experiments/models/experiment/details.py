@@ -83,7 +83,7 @@ class Described:
         return experiment
 
     def describe(self, *, by: User, **changes: Any) -> None:
-        """TD-A3: name, description, tags, visibility, project. Takes effect at once."""
+        """Change name, description, tags, visibility or project. Takes effect at once."""
         with self.turn():
             self.allows("describe")
             project = changes.pop("project", self.project)
@@ -109,7 +109,7 @@ class Described:
             Event.note("describe", self, by=by, why=", ".join(differing))
 
     def annotate(self, *, by: User, properties: dict[str, str]) -> bool:
-        """TD-A4: user properties, key-value. False when nothing differs."""
+        """Set the user properties. Return False when nothing differs."""
         with self.turn():
             self.allows("annotate")
             if faults := execution.faults_of_texts(properties):
@@ -131,7 +131,7 @@ class Described:
         settings: Settings | None = None,
         queue: Queue | None = None,
     ) -> Experiment:
-        """TD-A12: an equal experiment as a draft, with a new ID, but for what is given. This one is untouched."""
+        """Return an equal experiment as a draft with a new ID, except for the arguments. This one is untouched."""
         return self.draft(
             project.workspace if project else self.workspace,
             by=by,
@@ -162,7 +162,7 @@ class Described:
         return {}
 
     def try_it(self, params: dict, *, by: User) -> Experiment:
-        """TD-F2: one trial of a draft with these values, as an experiment of its own that is enqueued at once: what is
+        """Run one trial of a draft with these values, as an experiment of its own that is enqueued at once: what is
         only tried neither spends the budget nor informs the search. While such a try is under way, that one."""
         with self.turn():
             self.allows("try_it")

@@ -1,4 +1,4 @@
-"""The life of an experiment: into a queue and out of it, paused, stopped, resumed, published, deleted (TD-A)."""
+"""The life of an experiment: into a queue and out of it, paused, stopped, resumed, published, deleted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Life:
     """The verbs that lead from state to state; `move` writes it."""
 
     def enqueue(self, *, by: User, queue: Queue | None = None) -> bool:
-        """TD-A5: at the end of `queue` (by default its own, else `default`)."""
+        """Put it at the end of `queue` (by default its own, else `default`)."""
         with self.turn():
             queue = queue or self.queue or Queue.default()
             if not self.allows("enqueue"):
@@ -41,7 +41,7 @@ class Life:
         self.queue, self.position = queue, queue.next_position()
 
     def move_to(self, queue: Queue, *, by: User) -> bool:
-        """TD-U8: to the end of another queue. Trials that run end where they are; the waiting ones, and all that
+        """Move it to the end of another queue. Trials that run end where they are; the waiting ones, and all that
         are proposed from now on, start with the workers of `queue`. False: it stands there already."""
         with self.turn():
             self.allows("move_to")
@@ -57,7 +57,7 @@ class Life:
             return True
 
     def dequeue(self, *, by: User | None, because: str = "") -> bool:
-        """TD-A6: back to the state before; proposals that no worker has taken are dropped."""
+        """Restore the state before it was enqueued; proposals that no worker has taken are dropped."""
         with self.turn():
             self.allows("dequeue")
             self.drop_proposals()
@@ -66,14 +66,14 @@ class Life:
             return True
 
     def pause(self, *, by: User | None, because: str = "") -> bool:
-        """TD-A7: starts nothing new; running trials go on."""
+        """Start no new trials; running trials go on."""
         with self.turn():
             return self.allows("pause") and self.move(
                 ExperimentState.PAUSED, by=by, verb="pause", because=because
             )
 
     def unpause(self, *, by: User) -> bool:
-        """TD-A7: goes on."""
+        """Start new trials again."""
         with self.turn():
             if not self.allows("unpause"):
                 return False
@@ -84,7 +84,7 @@ class Life:
     # --- ends ------------------------------------------------------------------------------------------------
 
     def stop(self, *, by: User | None, because: str = "", target: str = ExperimentState.STOPPED) -> bool:
-        """TD-A8: nothing new starts, every running trial ends, then the experiment is stopped.
+        """Start nothing new, end every running trial, then stop the experiment.
 
         The conductor makes the last step when the last trial is gone. `target` is `failed` when the search
         itself cannot go on.
@@ -120,7 +120,7 @@ class Life:
     def resume(
         self, *, by: User, queue: Queue | None = None, rerun_failed: bool = False, **budget: float | None
     ) -> bool:
-        """TD-A9: back into a queue with its history. `budget` may enlarge `max_trials`, `max_duration_s`,
+        """Put it back into a queue with its history. `budget` may enlarge `max_trials`, `max_duration_s`,
         or change `goal`; a spent budget must be enlarged."""
         with self.turn():
             self.allows("resume")
@@ -159,7 +159,7 @@ class Life:
         return [trial for trial in failed if trial.has_no_equal()]
 
     def reset(self, *, by: User) -> bool:
-        """TD-A10: a draft again; its trials go to the trash, their numbers are not used again."""
+        """Make it a draft again. Its trials go to the trash, and their numbers are not used again."""
         with self.turn():
             if not self.allows("reset"):
                 return False
@@ -175,12 +175,12 @@ class Life:
             )
 
     def publish(self, *, by: User) -> bool:
-        """TD-A11: read-only for good."""
+        """Make the experiment read-only for good."""
         with self.turn():
             return self.allows("publish") and self.move(ExperimentState.PUBLISHED, by=by, verb="publish")
 
     def delete_to_trash(self, *, by: User) -> bool:
-        """TD-A13: gone from everywhere but the trash, where an owner finds it for 30 days."""
+        """Move it to the trash, the only place where it is found, by an owner and for 30 days."""
         with self.turn():
             self.allows("delete")
             self.trashed_at = timezone.now()

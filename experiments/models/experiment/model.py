@@ -95,7 +95,7 @@ class KeptManager(models.Manager.from_queryset(ExperimentQuerySet)):
 
 
 class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
-    """See product.md §1. All that changes this row goes through `turn`, one at a time."""
+    """A command, a search space and a budget. All that changes this row goes through `turn`, one at a time."""
 
     public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="experiments")
@@ -235,7 +235,7 @@ class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
         return value > than if self.direction == "maximize" else value < than
 
     def allows(self, act: str) -> bool:
-        """True: go on. False: it is already so. Raises `Refused` where the matrix TD-A has a blank."""
+        """True: go on. False: it is already so. Raises `Refused` where the table of actions has a blank."""
         if status.is_offered(act, self.state):
             return True
         if status.is_already_so(act, self.state):

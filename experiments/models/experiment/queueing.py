@@ -1,4 +1,4 @@
-"""An experiment's place in the line of its queue (CML-Q3)."""
+"""An experiment's place in the line of its queue."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from experiments.models.status import Refused, TrialState
 from experiments.models.user import User
 from experiments.models.warm_start import warmed
 
-# What an Update changes only for trials that are started afterwards (TD-U5, U6): proposals are made anew.
+# What an Update changes only for trials that are started afterwards: proposals are made anew.
 PROPOSAL_FIELDS = {
     "space_document", "constraints", "algorithm_arguments", "seed", "fixed", "starting_points", "warm_start",
 }  # fmt: skip
@@ -23,7 +23,7 @@ class Configured:
     """The verbs that change settings."""
 
     def edit(self, settings: Settings, *, by: User, seen: int, note: str = "") -> bool:
-        """TD-A1: all settings of a draft. `seen` is the revision number that the person looked at, `note` the
+        """Edit all settings of a draft. `seen` is the revision number that the person looked at, `note` the
         reason in their words.
 
         Returns False, and makes no revision, when nothing differs.
@@ -45,7 +45,7 @@ class Configured:
         stops_surplus: bool = False,
         judges_running: bool = False,
     ) -> bool:
-        """TD-A2: settings under way (TD-U1…U9). Makes one revision; later trials obey it.
+        """Update the settings while running or paused. Makes one revision; later trials obey it.
 
         `stops_surplus` stops the newest running trials when the concurrency falls below what runs.
         `judges_running` lets the new early stopping judge the running trials from now on, by all that they have

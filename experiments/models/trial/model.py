@@ -52,7 +52,7 @@ class KeptManager(models.Manager):
 
 
 class Trial(models.Model):
-    """See product.md §1, §2. All that changes this row goes through the experiment's `turn`, and through `move`."""
+    """All that changes this row goes through the experiment's `turn`, and through `move`."""
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="trials")
     revision = models.ForeignKey(Revision, models.PROTECT, related_name="trials")
@@ -349,7 +349,7 @@ class Trial(models.Model):
     # --- stopped -----------------------------------------------------------------------------------------
 
     def stop(self, *, by: User | None) -> bool:
-        """TD-A15, PAI-T1: ends its whole process tree; the experiment goes on. False when it has ended, or is
+        """End its whole process tree; the experiment goes on. False when it has ended, or is
         stopping, already."""
         with self.turn():
             if self.is_settled or self.state == TrialState.STOPPING:
@@ -450,7 +450,7 @@ class Trial(models.Model):
     # --- again -------------------------------------------------------------------------------------------
 
     def rerun(self, *, by: User, current: bool = False) -> Trial:
-        """PAI-R3, TD-A14: a new trial with the same values, free of budget. With the original command, or,
+        """Return a new trial with the same values, free of budget. With the original command, or,
         if `current`, with the experiment's current one. Raises `Refused` with the reason."""
         with self.turn():
             self.experiment.allows("rerun")
@@ -486,7 +486,7 @@ class Trial(models.Model):
 
     @classmethod
     def add(cls, experiment: Experiment, params: dict, *, by: User) -> Trial:
-        """TD-A16: a trial with values given by hand. Free of budget; its result informs the search if they lie in
+        """Return a new trial with values given by hand. Free of budget; its result informs the search if they lie in
         the search space: numbers may lie outside of it. Raises `Refused`, `Invalid` with a sentence for each fault.
         """
         with experiment.turn():

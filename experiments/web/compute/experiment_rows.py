@@ -38,7 +38,7 @@ class Sight:
         return self.sees(experiment) and may(self._user, "front", experiment)
 
     def label(self, experiment: Experiment) -> str:
-        """Its name; where it does not exist for this person, what it is to them (product.md §1)."""
+        """Its name; where it does not exist for this person, what it is to them."""
         if self.sees(experiment):
             return experiment.name
         return "private" if may(self._user, "view", experiment.workspace) else "another workspace"

@@ -1,4 +1,4 @@
-"""Queues: who waits where, who serves it, and what administrators do with it (CML-Q3)."""
+"""Queues: who waits where, who serves it, and what administrators do with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One worker: its machine, what runs in its slots, its last day, what ended there lately (CML-Q3, TD-X5)."""
+"""One worker: its machine, what runs in its slots, its last day, what ended there lately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers: which machines there are, what they run, how they do, and what administrators do with them (CML-Q3)."""
+"""Workers: which machines there are, what they run, how they do, and what administrators do with them."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ def _ask_enqueue(experiment: Experiment) -> Question:
 
 
 def _lacks_code(settings: Settings) -> list[str]:
-    """CML-Q1: a script that nobody brings to where it is looked for."""
+    """Warn of a script that no source brings to the trial's working directory."""
     if settings.command or settings.repository or settings.directory or settings.diff:
         return []
     return [

@@ -49,7 +49,7 @@ FRAMEWORKS = {
 @login_required
 @require_safe
 def index(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """CML-O1, CML-M1: a fixed number of queries, with one file or with 10,000. `?trial=` shows one trial's only."""
+    """List the files of the trials, in a fixed number of queries. `?trial=` shows only those of one trial."""
     experiment = find(request, workspace, public_id)
     number = request.GET.get("trial", "")
     number = int(number) if number.isdecimal() and len(number) < 10 else None
@@ -274,7 +274,7 @@ class RegisterForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def register(request: HttpRequest, workspace: str, public_id: str, artifact: int) -> HttpResponse:
-    """CML-M1, TD-X10: makes a model of a file."""
+    """Register a file as a model."""
     experiment = find(request, workspace, public_id)
     require(request.user, "register", experiment)
     one = find_file(experiment, artifact)

@@ -54,7 +54,7 @@ def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
 
 
 def edits_of(experiment: Experiment, *, url: str) -> list[Edit]:
-    """TD-X1: the latest edits under way, each after the trial that had started last before it."""
+    """Return the latest edits of the running experiment, each after the trial that had started last before it."""
     started = experiment.trials.filter(started_at__lte=OuterRef("at")).order_by("-started_at")
     revisions = experiment.revisions.filter(number__gt=1).annotate(
         after=Subquery(started.values("number")[:1])

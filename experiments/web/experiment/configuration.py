@@ -20,7 +20,7 @@ from .page import find, frame, url_of
 @login_required
 @require_safe
 def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """TD-X1, PAI-C2: what holds now, what differs from the parent, and the revisions, the newest first."""
+    """Show the settings, the differences from the parent, and the revisions, the newest first."""
     experiment = find(request, workspace, public_id)
     settings = experiment.settings
     context = frame(request, experiment, tab="experiment-configuration")
@@ -44,7 +44,7 @@ def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
 
 
 def _configured(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
-    """CML-H1, CML-H2, CML-G1: groups, properties, objects, and whether this person may change them now.
+    """Return groups, properties, objects, and whether this person may change them now.
 
     `?q=` searches the groups; with `?in=` the object of that name, which is shown then."""
     settings, query = experiment.settings, request.GET.get("q", "")

@@ -207,7 +207,7 @@ def _told_rows(rows: list[Row]) -> list[tuple[str, str, str]]:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """PAI-M1 to M3, TD-A1, TD-A2: GET is filled with what is; POST shows the consequences, or submits."""
+    """GET is filled with the current values; POST shows the impact, or submits."""
     experiment = find(request, workspace, public_id)
     require(request.user, "update", experiment)
     restored = _restored(request, experiment)
@@ -311,7 +311,7 @@ def _tell(request: HttpRequest, experiment: Experiment, done: tuple[bool, bool, 
 
 
 def _clash(request: HttpRequest, form: EditExperiment, restored: Revision | None) -> HttpResponse:
-    """Two people at once: who changed what, with what was typed still in the form (PAI-M3)."""
+    """Two people at once: who changed what, with what was typed still in the form."""
     experiment = form.experiment
     if form.is_as_it_is:  # a double click, or the same in two tabs
         messages.info(request, f"That is so already, by revision {experiment.revision.number}.")
@@ -408,7 +408,7 @@ def _offers(known: Mapping, only: str | None) -> list[tuple]:
 
 
 def _locked(form: EditExperiment) -> list[tuple[str, str, str]]:
-    """TD-U9: (name, value, why it cannot be changed)."""
+    """Return (name, value, why it cannot be changed) of each locked field."""
     if not form.is_under_way:
         return []
     return [(label_of(name), text_of(name, getattr(form.current, name)), WHY_LOCKED[name]) for name in LOCKED]

@@ -36,7 +36,7 @@ def _text(label: str, rows: int, placeholder: str = "", help_text: str = "") -> 
 
 
 class SourceForm(BlockForm):
-    """CML-S1."""
+    """Repository, commit, script, working directory and binary."""
 
     heading = "Source code"
     reads = ("repository", "reference_kind", "reference", "script", "directory", "binary")
@@ -85,7 +85,7 @@ class ClearSource(BlockForm):
 
 
 class PackagesForm(BlockForm):
-    """CML-S2: four meanings, never mixed up."""
+    """Packages; the meanings of an empty list are kept apart."""
 
     heading = "Python packages"
     reads = ("packages_from", "packages")
@@ -130,7 +130,7 @@ class ClearPackages(BlockForm):
 
 
 class ResetPackages(BlockForm):
-    """CML-S2: back to what had been specified before a run resolved it."""
+    """Return to the packages that had been specified before a run resolved them."""
 
     heading = "Reset to the original packages?"
     button = "Reset to original"
@@ -154,7 +154,7 @@ class ResetPackages(BlockForm):
 
 
 class ChangesForm(BlockForm):
-    """CML-S3."""
+    """Uncommitted changes, as a diff."""
 
     heading = "Uncommitted changes"
     reads = ("diff",)
@@ -189,7 +189,7 @@ class DiscardChanges(BlockForm):
 
 
 class ContainerForm(BlockForm):
-    """CML-D1."""
+    """Container image, arguments and setup script."""
 
     heading = "Container"
     reads = ("image", "image_arguments", "setup_script")
@@ -213,7 +213,7 @@ class ClearContainer(BlockForm):
 
 
 class ResourcesForm(BlockForm):
-    """TD-F8."""
+    """GPUs, cores and memory of each trial."""
 
     heading = "Own resources"
     reads = ("gpus", "cores", "memory_mib")
@@ -225,7 +225,7 @@ class ResourcesForm(BlockForm):
 
 
 class OutputForm(BlockForm):
-    """CML-O1."""
+    """Output destination of the artifacts."""
 
     heading = "Output"
     reads = ("destination", "keeps_best")
@@ -276,7 +276,7 @@ BLOCKS: dict[str, type[BlockForm]] = {
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit(request: HttpRequest, workspace: str, public_id: str, block: str, act: str = "") -> HttpResponse:
-    """CML-E0: one block of a draft is edited, cleared, discarded or reset."""
+    """Edit, clear, discard or reset one block of a draft."""
     kind = BLOCKS.get(f"{block}/{act}" if act else block)
     if kind is None:
         raise Http404
@@ -287,7 +287,7 @@ def edit(request: HttpRequest, workspace: str, public_id: str, block: str, act: 
 @login_required
 @require_safe
 def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """CML-S1 to CML-O1: every block as it holds now, in every state."""
+    """Show the current value of every block, in every state."""
     experiment = find(request, workspace, public_id)
     settings, resolved = experiment.settings, experiment.revision.resolved
     query, is_whole = request.GET.get("q", ""), "whole" in request.GET

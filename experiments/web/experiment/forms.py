@@ -66,7 +66,7 @@ def _area(rows: int, placeholder: str = "", css: str = "") -> forms.Textarea:
 
 
 class ExperimentForm(forms.Form):
-    """TD-F1 to F7: what describes an experiment and all its settings, for whoever makes or edits one.
+    """The description and all settings of an experiment, to create or to edit one.
 
     `settings` is there when the form is valid, `space` when at least the search space is.
     """
@@ -447,7 +447,7 @@ class ExperimentForm(forms.Form):
 
 
 class NewExperiment(ExperimentForm):
-    """TD-F1 to F8: Create experiment; with a `parent`, filled with what that one is."""
+    """Create experiment; with a `parent`, filled with its values."""
 
     queue = QueueField(None, empty_label=None)
     made_as = forms.UUIDField(widget=forms.HiddenInput, required=False)

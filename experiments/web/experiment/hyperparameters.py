@@ -71,7 +71,7 @@ class RowsForm(BlockForm):
 
 
 class GroupForm(RowsForm):
-    """CML-H1: one group as a whole. Without rows it is gone."""
+    """One group of hyperparameters as a whole. A group without rows is removed."""
 
     reads = ("hyperparameters",)
     has_secrets = True
@@ -172,7 +172,7 @@ class GroupForm(RowsForm):
 
 
 class RemoveGroup(BlockForm):
-    """CML-H1."""
+    """Remove a group of hyperparameters."""
 
     button = "Remove group"
     reads = ("hyperparameters",)
@@ -201,7 +201,7 @@ class RemoveGroup(BlockForm):
 
 
 class PropertiesForm(RowsForm):
-    """CML-H2: in every state but published; they are no settings."""
+    """User properties: not settings, so they can be edited in every state but published."""
 
     heading = "User properties"
     verb = "annotate"
@@ -235,7 +235,7 @@ class PropertiesForm(RowsForm):
 
 
 class ObjectForm(BlockForm):
-    """CML-G1: one configuration object."""
+    """One configuration object."""
 
     reads = ("objects",)
     is_full = True
@@ -289,7 +289,7 @@ class ObjectForm(BlockForm):
 
 
 class ClearObject(BlockForm):
-    """CML-G1: it stays, empty."""
+    """Empty a configuration object without deleting it."""
 
     button = "Clear"
     reads = ("objects",)
@@ -335,7 +335,7 @@ def _sealed(text: str) -> str:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def group(request: HttpRequest, workspace: str, public_id: str, act: str = "") -> HttpResponse:
-    """CML-H1: `?name=` is edited, or removed; without a name one is added."""
+    """Edit or remove the group `?name=`; without a name, add one."""
     kinds: dict[str, type[BlockForm]] = {"": GroupForm, "remove": RemoveGroup}
     experiment, kind = find(request, workspace, public_id), kinds.get(act)
     name = request.GET.get("name", "")
@@ -347,7 +347,7 @@ def group(request: HttpRequest, workspace: str, public_id: str, act: str = "") -
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def configuration_object(request: HttpRequest, workspace: str, public_id: str, act: str = "") -> HttpResponse:
-    """CML-G1: `?name=` is edited, cleared or deleted; without a name one is added."""
+    """Edit, clear or delete the object `?name=`; without a name, add one."""
     kinds: dict[str, type[BlockForm]] = {"": ObjectForm, "clear": ClearObject, "delete": DeleteObject}
     experiment, kind = find(request, workspace, public_id), kinds.get(act)
     name = request.GET.get("name", "")
@@ -359,7 +359,7 @@ def configuration_object(request: HttpRequest, workspace: str, public_id: str, a
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def properties(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """CML-H2, TD-A4."""
+    """Edit the user properties."""
     experiment = find(request, workspace, public_id)
     return change(request, experiment, PropertiesForm, back=_back(experiment, "properties"))
 

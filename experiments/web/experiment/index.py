@@ -47,7 +47,7 @@ BULK = (
 @login_required
 @require_safe
 def index(request: HttpRequest, workspace: str) -> HttpResponse:
-    """PAI-N2, PAI-F1, PAI-L1: the list."""
+    """Show the list of experiments, filtered and sorted."""
     room = find(request, workspace)
     room.require_automl()
     experiments = Experiment.objects.visible_to(request.user).filter(workspace=room)
@@ -102,7 +102,7 @@ def _tags(experiments: object) -> list[str]:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest, workspace: str) -> HttpResponse:
-    """TD-F: Create experiment. Asked for a preview or for another row, it only draws itself again."""
+    """Create experiment. Asked for a preview or for another row, it only draws itself again."""
     room = find(request, workspace)
     room.require_automl()
     permissions.require(request.user, "create", room)
@@ -135,7 +135,7 @@ def new(request: HttpRequest, workspace: str) -> HttpResponse:
 
 
 def _parent(request: HttpRequest, room: Workspace) -> Experiment | None:
-    """PAI-C1: the experiment of this workspace whose clone is to be made, by `?from=`; 404 when there is none."""
+    """Return the experiment of this workspace that `?from=` names as the source of a clone; 404 when there is none."""
     public_id = request.GET.get("from", "").replace("\0", "?")  # PostgreSQL would choke on a NUL
     if not public_id:
         return None
@@ -166,7 +166,7 @@ def _make_once(request: HttpRequest, form: NewExperiment) -> Experiment:
 
 
 def try_it(request: HttpRequest, experiment: Experiment, form: ExperimentForm) -> Experiment:
-    """TD-F2: the draft as it is saved now, tried with the first values of the preview. Raises `Refused`."""
+    """Run one trial of the saved draft, with the first values of the preview. Raises `Refused`."""
     tried = experiment.try_it(first_draw(form), by=request.user)
     messages.success(
         request,

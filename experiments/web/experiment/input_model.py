@@ -37,7 +37,7 @@ def _of(experiment: Experiment) -> Model:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def choose(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """CML-M1: any model of the workspace, found by name, ID and project. A model of another workspace is 404."""
+    """Choose any model of the workspace, by name, ID and project. A model of another workspace is 404."""
     experiment = find(request, workspace, public_id)
     require(request.user, "edit", experiment)
     back = url_of(experiment, "experiment-artifacts")
@@ -71,7 +71,7 @@ def choose(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse
 @login_required
 @require_POST
 def remove(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """CML-M1: no input model. It can be chosen again, so nobody is asked."""
+    """Remove the input model, without a question: it can be chosen again."""
     experiment = find(request, workspace, public_id)
     require(request.user, "edit", experiment)
     try:

@@ -32,7 +32,7 @@ LINES = 15  # of the activity
 @login_required
 @require_safe
 def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """PAI-N3, PAI-S2, TD-X5: the overview. Its queries and its work do not grow with the number of trials."""
+    """Show the overview. Its queries and its work do not grow with the number of trials."""
     experiment, now = find(request, workspace, public_id), timezone.now()
     held = wait_reasons.hold(experiment)
     alive = _running_now(experiment)
@@ -156,7 +156,7 @@ def _running_context(
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def act(request: HttpRequest, workspace: str, public_id: str, verb: str) -> HttpResponse:
-    """TD-A: GET asks, with the consequences; POST does it. Viewers 403, blanks of the matrix 409."""
+    """GET asks, with the consequences; POST acts. 403 for viewers, 409 where the state does not allow it."""
     if verb not in VERBS:
         raise Http404
     experiment = find(request, workspace, public_id)
@@ -234,7 +234,7 @@ def _ask(
 
 
 def _queues(form: forms.Form) -> list[dict[str, object]]:
-    """CML-Q1: the queues to choose from, each with who serves it and what is before it."""
+    """Return the queues to choose from, each with its workers and its length."""
     bound = form["queue"].value()
     chosen = str(bound or form.fields["queue"].initial)
     compute = Compute()

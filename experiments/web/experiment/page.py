@@ -109,7 +109,7 @@ def frame(request: HttpRequest, experiment: Experiment, *, tab: str) -> dict[str
 
 
 def parent_of(experiment: Experiment, user: User) -> Experiment | None:
-    """PAI-C2: what it was cloned from, as far as that exists for this person."""
+    """Return the experiment that this one was cloned from, if this person can see it."""
     if experiment.parent_id is None:
         return None
     visible = Experiment.objects.visible_to(user).select_related("workspace", "revision")

@@ -111,7 +111,7 @@ def change(
     template: str = "execution/block.html",
     **given: object,
 ) -> HttpResponse:
-    """CML-E0: GET asks, POST keeps. 403 for viewers; 409 in every state but draft, with what was typed."""
+    """GET shows the form, POST saves it. 403 for viewers; 409 in every state but draft, with what was typed."""
     require(request.user, kind.verb, experiment)
     if request.method != "POST":
         try:

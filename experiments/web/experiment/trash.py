@@ -28,7 +28,7 @@ MOST = 200  # the newest; the search of the list is for what is not in the trash
 @login_required
 @require_safe
 def index(request: HttpRequest, workspace: str) -> HttpResponse:
-    """PAI-D2: an owner finds what was deleted for 30 days."""
+    """List what was deleted in the last 30 days, for owners."""
     room = find(request, workspace)
     room.require_automl()
     require(request.user, "restore", room)
@@ -67,7 +67,7 @@ def _left(span: timedelta) -> str:
 @login_required
 @require_POST
 def restore(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """PAI-D2: back as it was. Can be taken back by deleting it, so nobody is asked."""
+    """Restore an experiment as it was, without a question: deleting it takes that back."""
     room = find(request, workspace)
     room.require_automl()
     require(request.user, "restore", room)

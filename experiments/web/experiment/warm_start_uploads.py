@@ -46,7 +46,7 @@ class UploadForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest, workspace: str) -> HttpResponse:
-    """NNI-S2: an operator uploads a file; the page that follows has the word for the field Warm start."""
+    """Upload a file of results (operators); the next page has the text for the field Warm start."""
     room = find(request, workspace)
     room.require_automl()
     permissions.require(request.user, "create", room)
@@ -96,7 +96,7 @@ def show(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
-    """NNI-S2: gone for good, so it asks. 409 while experiments start from them."""
+    """Delete uploaded results for good, after a question. 409 while experiments start from them."""
     room, kept = _found(request, workspace, results)
     permissions.require(request.user, "delete", room)
     context = {

@@ -120,7 +120,7 @@ def _range(parameter: Parameter) -> str:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def add(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """TD-A16: asks for the values, filled with the best trial's; the POST makes the trial."""
+    """Ask for the values, filled with the best trial's; the POST creates the trial."""
     experiment = find(request, workspace, public_id)
     require(request.user, "add_trial", experiment)
     back = back_from(request, url_of(experiment, "experiment-trials"))

@@ -79,7 +79,7 @@ def group_of(experiment: Experiment, key: str) -> Group | None:
 
 
 def context(request: HttpRequest, experiment: Experiment, *, trials_url: str) -> dict[str, object]:
-    """TD-X3: what the overview shows."""
+    """Return the groups of failures that the overview shows."""
     groups, others = groups_of(experiment)
     shown = groups[:MOST_GROUPS]
     for group in shown:

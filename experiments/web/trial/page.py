@@ -31,7 +31,7 @@ MOST_EVENTS = 30
 @login_required
 @require_safe
 def show(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
-    """TD-X5, PAI-S1, PAI-S2: everything about one trial."""
+    """Show everything about one trial."""
     trial, now = find_trial(request, workspace, public_id, number), timezone.now()
     held = wait_reasons.hold_of_trial(trial)
     live = Live(
@@ -190,7 +190,7 @@ def _whole(text: str) -> int | None:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def stop(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
-    """PAI-T1, PAI-T2: stops it at once. Without JavaScript a link leads to the question (GET)."""
+    """Stop it at once. Without JavaScript a link leads to the question (GET)."""
     trial = find_trial(request, workspace, public_id, number)
     require(request.user, "stop_trial", trial.experiment)
     back = back_from(request, url_of_trial(trial))
@@ -222,7 +222,7 @@ def _said_too_late(trial: Trial) -> str:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def rerun(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
-    """PAI-R1 … R4: asks first; the confirmed POST makes a new trial with the same values."""
+    """Ask first; the confirmed POST creates a new trial with the same values."""
     trial = find_trial(request, workspace, public_id, number)
     require(request.user, "rerun", trial.experiment)
     back = back_from(request, url_of_trial(trial))

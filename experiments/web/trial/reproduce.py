@@ -20,7 +20,7 @@ MASKED = "••••••••"
 @login_required
 @require_safe
 def script(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
-    """TD-X10: a shell script that runs this trial by hand, without its secrets."""
+    """Send a shell script that runs this trial by hand, without its secrets."""
     trial = find_trial(request, workspace, public_id, number)
     try:
         text = script_of(trial)
@@ -33,7 +33,7 @@ def script(request: HttpRequest, workspace: str, public_id: str, number: int) ->
 @login_required
 @require_safe
 def parameters(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
-    """TD-X10: its parameters, exactly as the process received them."""
+    """Send its parameters, exactly as the process received them."""
     trial = find_trial(request, workspace, public_id, number)
     text = json.dumps(trial.params, ensure_ascii=False, indent=2) + "\n"
     return _file(text, "application/json", f"{trial}-parameters.json")

@@ -9,7 +9,7 @@ from experiments.models.trial.model import digest
 
 
 def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
-    """PAI-R1: for each failed trial by its number, why it cannot be rerun; an empty text: it can."""
+    """Return, by the number of each failed trial, why it cannot be rerun; an empty text if it can."""
     failed = [trial for trial in trials if trial.state == TrialState.FAILED]
     if not failed:
         return {}
@@ -28,7 +28,7 @@ def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
 
 
 def why_not_together(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
-    """PAI-R4: the same for several that are to be rerun at once: of equal ones the first is enough."""
+    """Return the same for several that are to be rerun at once: of equal ones only the first is rerun."""
     refusals = {
         trial.number: not_failed(trial) for trial in trials if trial.state != TrialState.FAILED
     } | why_not(trials, experiment)

@@ -58,7 +58,7 @@ class Asked:
 @login_required
 @require_safe
 def index(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
-    """PAI-N3, PAI-S1, PAI-S2: the table. A page is a fixed number of queries, with one trial or with 10,000."""
+    """Show the table of trials. A page is a fixed number of queries, with one trial or with 10,000."""
     experiment = find(request, workspace, public_id)
     reported = (
         experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by("state", "number")

@@ -45,7 +45,7 @@ def said_of(held: Hold | None, experiment: Experiment) -> str:
 
 
 def of_queue(queue: Queue, compute: Compute) -> str:
-    """CML-Q1: `2 workers, 3 of 8 slots free, 1 experiment in line`."""
+    """Return `2 workers, 3 of 8 slots free, 1 experiment in line`."""
     line = len(compute.lines.get(queue.pk, []))
     stands = plural(line, "experiment in line,experiments in line") if line else "nobody in line"
     serving = compute.serving(queue)
@@ -58,7 +58,7 @@ def of_queue(queue: Queue, compute: Compute) -> str:
 
 
 def ignores_image(queue: Queue, compute: Compute, experiment: Experiment) -> str:
-    """CML-D1: `; none of them runs containers: the image is ignored`, where that is so."""
+    """Return `; none of them runs containers: the image is ignored`, where that is so."""
     serving = compute.serving(queue)
     if not experiment.settings.image or not serving or any(worker.container for worker in serving):
         return ""
@@ -66,7 +66,7 @@ def ignores_image(queue: Queue, compute: Compute, experiment: Experiment) -> str
 
 
 def cannot_fit(queue: Queue, compute: Compute, experiment: Experiment) -> str:
-    """TD-F8: `; no worker of it has 2 GPUs (--gpus), so it will wait`, where that is so."""
+    """Return `; no worker of it has 2 GPUs (--gpus), so it will wait`, where that is so."""
     lacking = compute.cannot_fit(Amount.needed_by(experiment), queue)
     return f"; no worker of it has {lacking}, so it will wait" if lacking else ""
 

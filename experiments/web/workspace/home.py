@@ -1,4 +1,4 @@
-"""Home: what is going on, what needs somebody, what there is to go on with (CML-N1)."""
+"""Home: what is going on, what needs somebody, what there is to go on with."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def find(request: HttpRequest, slug: str) -> Workspace:
 @login_required
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """PAI-N1: the workspaces that I may see."""
+    """List the workspaces that this person may see."""
     user = request.user
     roles = dict(user.memberships.values_list("workspace", "role"))
     mine = Experiment.objects.visible_to(user).order_by().values("workspace")

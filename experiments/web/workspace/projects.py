@@ -1,4 +1,4 @@
-"""Projects: a card for each, and what operators do with them (CML-N1)."""
+"""Projects: a card for each, and what operators do with them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _acts(project: Project, user: User) -> list[Button]:
 @login_required
 @require_safe
 def index(request: HttpRequest, workspace: str) -> HttpResponse:
-    """CML-N1: All experiments, and a card for each project of this workspace."""
+    """Show All experiments, and a card for each project of this workspace."""
     room = find(request, workspace)
     room.require_automl()
     found = cards(request.user, [room])

@@ -35,7 +35,7 @@ MOST_USERS = 20
 @login_required
 @require_safe
 def index(request: HttpRequest, workspace: str) -> HttpResponse:
-    """CML-M1: the models of a workspace, the newest first. A fixed number of queries."""
+    """List the models of a workspace, the newest first, in a fixed number of queries."""
     room = find_room(request, workspace)
     room.require_automl()
     asked = {name: request.GET.get(name, "").replace("\0", "").strip()[:200] for name in ("q", "project")}
@@ -147,7 +147,7 @@ class GeneralForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """CML-M1: what it is, where it comes from, what uses it; POST changes its description."""
+    """Show a model, its source and its uses; POST changes its description."""
     one = find(request, workspace, model)
     if request.method != "POST":
         return _general(request, one)
@@ -195,7 +195,7 @@ def used_by(model: Model, user: User) -> list[Experiment]:
 @login_required
 @require_safe
 def fetch(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """TD-X10: its file, or where it lies when it cannot be had from here (409)."""
+    """Send the model's file, or say where it is when it cannot be read from here (409)."""
     one = find(request, workspace, model)
     give = partial(downloads.of_model, one, downloads.Asked.by(request))
     return given(request, give, room=one.workspace, nav="models", back=url_of(one))
@@ -204,7 +204,7 @@ def fetch(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def publish(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """CML-P1: read-only for good, so it asks."""
+    """Make a model read-only for good, after a question."""
     one = find(request, workspace, model)
     require(request.user, "register", one.workspace)
     if request.method == "POST" or one.is_published:
@@ -231,7 +231,7 @@ def _ask(request: HttpRequest, model: Model, template: str, *, back: str, **told
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """TD-X10: gone for good, so it asks; a published one needs an owner. 409 while experiments start from it."""
+    """Delete a model for good, after a question; a published one needs an owner. 409 while experiments use it."""
     one = find(request, workspace, model)
     require(request.user, "delete", one)
     try:
@@ -251,7 +251,7 @@ def delete(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def network(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """CML-M1: its configuration as text; `?edit` draws the editor, `?q=` marks what was searched, POST stores."""
+    """Show a model's configuration text; `?edit` draws the editor, `?q=` marks what was searched, POST stores."""
     one = find(request, workspace, model)
     if request.method == "POST":
         typed = request.POST.get("network", "").replace("\r\n", "\n")
@@ -281,7 +281,7 @@ def network(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def clear(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """CML-M1: the text is gone for good, so it asks."""
+    """Clear a model's configuration text for good, after a question."""
     one = find(request, workspace, model)
     back = url_of(one, "model-network")
     try:
@@ -301,7 +301,7 @@ def clear(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def labels(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """CML-M1: what its outputs mean. POST adds one, changes the one that `was`, or deletes it (`act=delete`)."""
+    """Show a model's labels. POST adds one, changes the one that `was`, or deletes it (`act=delete`)."""
     one = find(request, workspace, model)
     if request.method != "POST":
         return _labels(request, one)

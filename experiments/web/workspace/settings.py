@@ -113,7 +113,7 @@ def show(request: HttpRequest, workspace: str) -> HttpResponse:
 @login_required
 @require_POST
 def destination(request: HttpRequest, workspace: str) -> HttpResponse:
-    """CML-O1: where artifacts go when neither experiment nor project says it. Empty: as the installation says."""
+    """Set where artifacts go if neither experiment nor project says so. Empty: as the installation says."""
     room = find(request, workspace)
     require(request.user, "manage", room)
     form = Destined(request.POST, label_suffix="")
@@ -128,7 +128,7 @@ def destination(request: HttpRequest, workspace: str) -> HttpResponse:
 @login_required
 @require_POST
 def automl(request: HttpRequest, workspace: str) -> HttpResponse:
-    """PAI-P1: switches AutoML on (`wanted=on`) or off (`wanted=off`)."""
+    """Switch AutoML on (`wanted=on`) or off (`wanted=off`)."""
     room = find(request, workspace)
     require(request.user, "manage", room)
     wanted = request.POST.get("wanted")
