@@ -1,9 +1,10 @@
 # Trialdeck. `make help` says what there is.
 
-PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+PYTHON  ?= python3
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+COMMAND := $(BIN)/trialdeck
 
 PORT   ?= 8000
 DATA   ?=
@@ -14,24 +15,39 @@ JOBS   ?= 3
 
 UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOTS)) $(if $(filter 0,$(DEMO)),--no-demo)
 
-.PHONY: help compile up test lint types soak lock clean
+.PHONY: help install compile up dev shell test lint types format soak lock clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make up     start the console  (PORT=8000 DATA=var SLOTS=<cores> DEMO=0)"
-	@echo "make test   the whole suite, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=3)"
-	@echo "make lint   ruff and the import contracts"
-	@echo "make types  mypy"
-	@echo "make soak   the tests that take minutes"
-	@echo "make lock   write requirements.lock anew from pyproject.toml"
-	@echo "make clean  remove $(VENV) and caches; never the data folder"
+	@echo "make up       start the console  (PORT=8000 DATA=var SLOTS=<cores> DEMO=0)"
+	@echo "make dev      the same for development: debug pages, /patterns, a web server that reloads"
+	@echo "make shell    a Python shell with the models  (DATA=var)"
+	@echo "make install  $(VENV) with everything in it, $(VENV)/bin/trialdeck included"
+	@echo "make test     the whole suite, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=3)"
+	@echo "make lint     ruff and the import contracts"
+	@echo "make types    mypy"
+	@echo "make format   format Python and templates"
+	@echo "make soak     the tests that take minutes"
+	@echo "make lock     write requirements.lock anew from pyproject.toml"
+	@echo "make clean    remove $(VENV) and caches; never the data folder"
+
+install: $(COMMAND)
+	@:
 
 # Also where PYTHONDONTWRITEBYTECODE is set: a worker that compiles everything anew needs seconds to start.
-compile: $(STAMP)
+compile: install
 	@$(BIN)/python -m compileall -q console experiments trialdeck manage.py
 
 up: compile
 	@exec $(BIN)/python manage.py up $(UP)
+
+dev: export TRIALDECK_DEBUG = 1
+dev: compile
+	@exec $(BIN)/python manage.py up $(UP) --reload
+
+shell: $(if $(DATA),export TRIALDECK_DATA = $(DATA))
+shell: install
+	@$(BIN)/python manage.py shell
 
 # Both databases are always tried; the status is that of the worse one. Tests compiled once are not compiled for the
 # second database and for each process anew, also where PYTHONDONTWRITEBYTECODE is set.
@@ -42,19 +58,24 @@ test: compile
 	echo "== On PostgreSQL"; $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak" --pg $(ARGS) || status=1; \
 	exit $$status
 
-lint: $(STAMP)
+lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@PYTHONPATH=. $(BIN)/lint-imports
 
 # The plugin loads Django's settings, and those want a data folder.
-types: $(STAMP)
+types: install
 	@TRIALDECK_DATA=.mypy_cache/data $(BIN)/mypy
+
+format: install
+	@$(BIN)/ruff check --select I --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/djlint templates --reformat --quiet --warn
 
 soak: compile
 	@$(BIN)/python -m pytest -m soak --timeout=1800 $(ARGS)
 
-lock: $(STAMP)
+lock: install
 	@$(BIN)/uv pip compile -q pyproject.toml --group test --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url -o requirements.lock
 	@for each in nni clearml clearml1; do \
@@ -73,5 +94,14 @@ $(STAMP): requirements.lock
 		$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock; \
 	else \
 		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock; \
+	fi
+	@touch $@
+
+# The checkout itself, editable: nothing is fetched for it.
+$(COMMAND): $(STAMP) pyproject.toml trialdeck/__init__.py hatch_build.py
+	@if test -x $(BIN)/uv; then \
+		$(BIN)/uv pip install -q --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .; \
+	else \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
 	fi
 	@touch $@

@@ -1,6 +1,7 @@
 """Celery's app. Its settings are the CELERY_ ones in console/settings.py."""
 
 import os
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -21,7 +22,11 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 
 SHUTDOWN_S = 3.8  # a trial gets 3 s of grace at shutdown, then its result is written; `up` is gone after 5 s
 
+# Celery puts the working directory first where there are Django's settings, but a package there may have the name of
+# one of ours: whoever starts this process has seen to it that ours are found.
+_path = sys.path[:]
 app = Celery("trialdeck")
+sys.path[:] = _path
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["experiments"])
 

@@ -1,6 +1,6 @@
 """Django's settings. What an installation may choose comes from the environment:
 
-TRIALDECK_DATA        the data folder (default: var, beside manage.py)
+TRIALDECK_DATA        the data folder (default: var beside manage.py; for an installed console ~/.trialdeck/data)
 DATABASE_URL          PostgreSQL instead of SQLite in the data folder
 REDIS_URL             a broker of your own instead of the embedded Valkey
 TRIALDECK_SECRET_KEY  instead of the one generated into the data folder
@@ -13,7 +13,8 @@ TRIALDECK_REMOTE_USER_HEADER  believe this header of a proxy about who is signed
 TRIALDECK_TRUSTED_PROXIES     the addresses of proxies in front, separated by commas
 TRIALDECK_OIDC_ISSUER  the OpenID provider that knows your people; with it _CLIENT_ID, _CLIENT_SECRET and, if need be,
                       _NAME, _SCOPES, _ALGORITHM, _KNOWS_BY, _ADMITS; see docs/people.md
-TRIALDECK_STATIC      where collected static files lie (default: staticfiles, beside manage.py)
+TRIALDECK_STATIC      where collected static files lie (default: staticfiles beside manage.py; for an installed
+                      console in the data folder)
 TRIALDECK_DEBUG       1 for development: error pages with tracebacks, static files without a manifest
 TRIALDECK_API_RATE    requests that a token or a person may send to the API: 600/min by default, 0 for no limit
 TRIALDECK_LEASE_S     seconds of silence after which a worker counts as lost (default: 15; 120 with REDIS_URL)
@@ -44,8 +45,20 @@ def _chosen(name: str) -> str:
     return os.environ.get(name, "").strip()
 
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("TRIALDECK_DATA") or ROOT / "var").expanduser().absolute()
+def _default_data() -> Path:
+    """Beside manage.py in a checkout; else where the Python client keeps the data of a console that it starts."""
+    if not IS_INSTALLED:
+        return ROOT / "var"
+    from trialdeck import where  # late: a checkout starts without what this imports
+
+    return where.home() / "data"
+
+
+PACKAGE = Path(__file__).resolve().parent
+IS_INSTALLED = (PACKAGE / "templates").is_dir()  # by its wheel, which carries them inside the package
+ROOT = PACKAGE if IS_INSTALLED else PACKAGE.parent  # where templates, static files and examples are
+DEFAULT_DATA = _default_data()
+DATA = Path(os.environ.get("TRIALDECK_DATA") or DEFAULT_DATA).expanduser().absolute()
 DEBUG = os.environ.get("TRIALDECK_DEBUG") == "1"
 
 try:
@@ -227,7 +240,8 @@ USE_TZ = True
 TIME_ZONE = os.environ.get("TZ", "").removeprefix(":") or "UTC"
 
 STATIC_URL = "static/"
-STATIC_ROOT = Path(os.environ.get("TRIALDECK_STATIC") or ROOT / "staticfiles").expanduser().absolute()
+STATIC_ROOT = Path(os.environ.get("TRIALDECK_STATIC") or (DATA if IS_INSTALLED else ROOT) / "staticfiles")
+STATIC_ROOT = STATIC_ROOT.expanduser().absolute()
 STATICFILES_DIRS = [ROOT / "static"] if (ROOT / "static").is_dir() else []
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -1,3 +1,5 @@
 """The app of Trialdeck: see docs and the floors in pyproject.toml."""
 
-__version__ = "0.1.0"
+from trialdeck import __version__
+
+__all__ = ["__version__"]

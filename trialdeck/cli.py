@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 
-from trialdeck import __version__, bridge, commands, errors
+from trialdeck import __version__, bridge, commands, errors, server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; its exit status."""
-    args = parser().parse_args(_command_first(sys.argv[1:] if argv is None else argv))
+    words = _command_first(sys.argv[1:] if argv is None else argv)
     try:
+        if words and words[0] in server.COMMANDS:
+            server.run(words)
+        args = parser().parse_args(words)
         status = args.act(args) or 0
         sys.stdout.flush()
     except errors.Error as error:
@@ -139,14 +142,24 @@ def _changing(found: Any, where: argparse.ArgumentParser) -> None:
 
 
 def _console(found: Any) -> None:
-    one = _add(
-        found, "up", commands.up, "Start the console on this machine; it goes on until `trialdeck down`."
+    one = _add(found, "up", commands.up, "Run the console on this machine, until Ctrl-C.")
+    one.add_argument("-d", "--detach", action="store_true", help="in the background, until `trialdeck down`")
+    one.add_argument("--port", help="where it listens (default: 8000; with --detach: 8080)")
+    one.add_argument("--host", help="the address on which it listens (default: 127.0.0.1)")
+    one.add_argument(
+        "--data",
+        help="the data folder (default: TRIALDECK_DATA; else ~/.trialdeck/data, and for a console "
+        "that runs from its sources in the foreground their folder var)",
     )
-    one.add_argument("--port", type=int, default=8080)
+    one.add_argument("--slots", help="trials in parallel (default: one per core)")
+    one.add_argument("--workspace", help="create this workspace (a slug) if it does not exist")
+    one.add_argument("--no-demo", action="store_true", help="no demo workspace at the first start")
     one = _add(
         found, "down", commands.down, "End the console that runs on this machine, with what runs on it."
     )
     one.add_argument("--port", type=int, help="which one, if there are several")
+    for name, text in server.COMMANDS.items():  # for the list of commands: `main` passes them on
+        _add(found, name, None, text)
 
 
 def _experiment(one: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from trialdeck import bridge, embedded, errors, finding, where
+from trialdeck import bridge, embedded, errors, finding, server, where
 from trialdeck.config import ExperimentConfig, seconds
 from trialdeck.console import Console
 from trialdeck.data import RunMode
@@ -206,7 +206,11 @@ def update(args: argparse.Namespace) -> None:
 
 
 def up(args: argparse.Namespace) -> None:
-    console, started = embedded.console_on(args.port)
+    if not args.detach:
+        server.run(["up", *_options(args, "port", "host", "data", "slots", "workspace", "no_demo")])
+    data = Path(args.data).expanduser().absolute() if args.data else None
+    options = _options(args, "host", "slots", "workspace")
+    console, started = embedded.console_on(args.port or 8080, data=data, options=options)
     if started:
         started.is_detached = True
     print(f"Trialdeck is at {console.url}/")
@@ -238,6 +242,13 @@ def nni_bridge(args: argparse.Namespace) -> int:
     """Here --port is the bridge's own."""
     console = where.find(args.url, args.token or None)
     return bridge.run(console, args.experiment, port=args.port)
+
+
+def _options(args: argparse.Namespace, *names: str) -> list[str]:
+    """Return those of these options that were given, as words of a command line."""
+    values = {"--" + name.replace("_", "-"): getattr(args, name) for name in names}
+    flags = [option for option, value in values.items() if value is True]
+    return flags + [f"{option}={value}" for option, value in values.items() if isinstance(value, str)]
 
 
 def _console(args: argparse.Namespace) -> Console:

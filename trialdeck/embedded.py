@@ -3,19 +3,18 @@
 from __future__ import annotations  # for Python 3.8
 
 import atexit
-import importlib.util
 import os
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from trialdeck import errors, finding, where
+from trialdeck import errors, finding, server, where
 from trialdeck.console import Console
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 READY_WITHIN_S = 180.0
@@ -66,21 +65,24 @@ class Embedded:
         self.end()
 
 
-def console_on(port: int | str) -> tuple[Console, Embedded | None]:
+def console_on(
+    port: int | str, *, data: Path | None = None, options: Sequence[str] = ()
+) -> tuple[Console, Embedded | None]:
     """The console to start experiments on: TRIALDECK_URL's, the one that runs on this port, else the embedded one,
-    started now. Says in one line which it is, when that is a surprise."""
+    started now, in the folder `data` and with further `options` of `up`. Says in one line which it is, when that is a
+    surprise."""
     if os.environ.get("TRIALDECK_URL"):
         return where.find(), None
     number = where.as_port(port)
     if number is None or where.note_of(number):
         return where.find(port), None
-    data = data_folder()
+    data = data or data_folder()
     if _running_in(data):
         return _join(data), None
     if _is_taken(number):
         return _stranger(number), None
     try:
-        started = start(number, data)
+        started = start(number, data, options)
     except _JustStarted:
         return _join(data), None
     return started.console, started
@@ -110,9 +112,9 @@ def data_folder() -> Path:
     return Path(os.environ.get("TRIALDECK_DATA") or where.home() / "data").expanduser().absolute()
 
 
-def start(port: int, data: Path) -> Embedded:
+def start(port: int, data: Path, options: Sequence[str] = ()) -> Embedded:
     """Starts the console as `make up` does, and waits until it can be used. Raises NotStarted with the reason."""
-    folder, python = installation()
+    program = server.program()
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = (data / "up.log").open("wb")
@@ -121,11 +123,11 @@ def start(port: int, data: Path) -> Embedded:
             f"The data folder {data} cannot be used: {error.strerror}. Choose another one with TRIALDECK_DATA."
         ) from None
     print(f"Starting Trialdeck on http://127.0.0.1:{port} (data in {data}) …", flush=True)
-    argv = [python, "manage.py", "up", "--port", str(port), "--data", str(data), "--no-demo"]
+    argv = [*program, "up", "--port", str(port), "--data", str(data), "--no-demo", "--workspace", "local"]
     with log:
         process = subprocess.Popen(
-            [*argv, "--workspace", "local"],
-            cwd=str(folder),
+            [*argv, *options],
+            cwd=str(data),
             env={name: value for name, value in os.environ.items() if name not in NOT_OURS},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -142,27 +144,6 @@ def start(port: int, data: Path) -> Embedded:
     if note.get("enter"):
         print(f"Sign in there, once: {note['enter']}", flush=True)
     return Embedded(Console(note["url"], note["token"]), process)
-
-
-def installation() -> tuple[Path, str]:
-    """Where the console is installed, and the Python that runs it. Raises NotStarted, and says where it looked."""
-    named = os.environ.get("TRIALDECK_CONSOLE")
-    folder = Path(named).expanduser().absolute() if named else Path(__file__).resolve().parents[1]
-    if not ((folder / "manage.py").is_file() and (folder / "console" / "settings.py").is_file()):
-        said = "the folder that TRIALDECK_CONSOLE names" if named else "beside this package"
-        raise errors.NotStarted(
-            f"No console is installed in {folder} ({said}), so none can be started. Set TRIALDECK_CONSOLE to the "
-            "folder of Trialdeck's sources, or TRIALDECK_URL to the address of a console that runs."
-        )
-    own = folder / ".venv" / "bin" / "python"
-    if own.exists():
-        return folder, str(own)
-    if sys.version_info >= (3, 11) and importlib.util.find_spec("django"):
-        return folder, sys.executable
-    raise errors.NotStarted(
-        f"The console in {folder} is not installed yet: neither {own} nor Django in {sys.executable} is there. "
-        "Run `make up` there once."
-    )
 
 
 def _wait_until_ready(port: int, process: subprocess.Popen, log: Path) -> dict[str, Any]:

@@ -24,8 +24,9 @@ def refuse(sentence: str) -> NoReturn:
 
 
 def add_data_argument(parser: CommandParser) -> None:
-    """--data; manage.py has already obeyed it, because the settings need it first."""
-    parser.add_argument("--data", help="the data folder (default: TRIALDECK_DATA, else var)")
+    """Add --data. console/__main__.py has already obeyed it, because the settings need it first."""
+    default = str(settings.DEFAULT_DATA).replace("%", "%%")
+    parser.add_argument("--data", help=f"the data folder (default: TRIALDECK_DATA, else {default})")
 
 
 def whole_number(text: str | int, *, name: str, low: int, high: int) -> int:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.waiting import eventually
@@ -39,14 +40,20 @@ def processes_of(data: str) -> dict[int, str]:
 
 
 class Console:
-    """`manage.py up` in the installation of `env` (see the fixture `fresh`)."""
+    """`manage.py up` in the installation of `env` (see the fixture `fresh`); or the `up` of another program."""
 
-    def __init__(self, env: dict[str, str], *options: str) -> None:
+    def __init__(
+        self,
+        env: dict[str, str],
+        *options: str,
+        program: Sequence[str] = (sys.executable, "manage.py"),
+        cwd: Path = ROOT,
+    ) -> None:
         self.data = env["TRIALDECK_DATA"]
         self.port = free_port()
-        argv = [sys.executable, "manage.py", "up", "--port", str(self.port), "--slots", "2", *options]
+        argv = [*program, "up", "--port", str(self.port), "--slots", "2", *options]
         self.process = subprocess.Popen(
-            argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            argv, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -163,6 +163,6 @@ def test_it_ends_quietly_when_nobody_reads_on(deck):
 
 def test_up_says_where_the_console_is_that_runs_already(deck, run):
     assert (
-        run("up", "--port", str(free_port())).splitlines()[-1]
+        run("up", "--detach", "--port", str(free_port())).splitlines()[-1]
         == f"Trialdeck is at http://127.0.0.1:{deck.port}/"
     )

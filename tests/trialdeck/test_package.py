@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,7 +14,6 @@ from pathlib import Path
 import pytest
 
 import trialdeck
-from trialdeck import packing
 
 ROOT = Path(__file__).parents[2]
 OLD = sorted(Path.home().glob(".pyenv/versions/3.8.*/bin/python3.8"))
@@ -71,20 +72,19 @@ def test_it_runs_on_this_python_and_on_3_8(python, tmp_path):
 
 def test_its_wheel_is_built_and_installed_without_a_network(tmp_path):
     """`pip install ./trialdeck`: a package and a command, nothing else; the same bytes each time."""
-    command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "--no-cache-dir"]
-    env = {"PATH": os.environ["PATH"], "PIP_NO_INDEX": "1", "HOME": str(tmp_path)}
     target = tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "--no-cache-dir"]
     done = subprocess.run(
-        [*command, "install", "--no-deps", "--target", target, ROOT / "trialdeck"],
-        env=env,
+        [*pip, "install", "--no-deps", "--no-build-isolation", "--target", target, ROOT / "trialdeck"],
+        env={"PATH": os.environ["PATH"], "PIP_NO_INDEX": "1", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    info = f"trialdeck-{trialdeck.__version__}.dist-info"
+    assert {path.name for path in target.iterdir()} == {"bin", "trialdeck", info}
     installed = {path.name for path in (target / "trialdeck").iterdir()} - {"__pycache__"}
-    assert installed == {path.name for path in (ROOT / "trialdeck").glob("*.py")} - {"packing.py"} | {
-        "py.typed"
-    }
+    assert installed == {path.name for path in (ROOT / "trialdeck").glob("*.py")} | {"py.typed"}
     said = subprocess.run(
         [sys.executable, target / "bin" / "trialdeck", "--version"],
         env={"PYTHONPATH": str(target)},
@@ -94,12 +94,29 @@ def test_its_wheel_is_built_and_installed_without_a_network(tmp_path):
     assert said.stdout == f"trialdeck {trialdeck.__version__}\n", said.stderr
 
     for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        packing.build_wheel(str(tmp_path / name))
+        build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / name]
+        subprocess.run(build, cwd=ROOT / "trialdeck", check=True, capture_output=True)
     one, two = (next((tmp_path / name).iterdir()) for name in ("one", "two"))
     assert one.name == f"trialdeck-{trialdeck.__version__}-py3-none-any.whl"
     assert one.read_bytes() == two.read_bytes()
     assert zipfile.ZipFile(one).testzip() is None
+
+
+def test_the_client_alone_has_no_console_to_start(tmp_path):
+    """Without the console beside it, `up` and the console's other commands say where there could be one."""
+    shutil.copytree(ROOT / "trialdeck", tmp_path / "alone" / "trialdeck")
+    for words in (["up"], ["up", "--detach"], ["worker", "--queue", "gpu"], ["manage", "migrate"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "trialdeck", *words],
+            cwd=tmp_path / "alone",
+            env={"PATH": os.environ["PATH"], "TRIALDECK_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.fullmatch(
+            f"trialdeck: No console is installed in {tmp_path}/alone .*Set TRIALDECK_CONSOLE.*\n", done.stderr
+        )
 
 
 REFERENCE = """

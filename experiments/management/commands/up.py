@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import http.client
+import ipaddress
 import os
 import re
 import socket
@@ -40,26 +41,42 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", default=8000, help="where the console listens (default: 8000)")
         parser.add_argument(
-            "--port", default=8000, help="where the console listens on 127.0.0.1 (default: 8000)"
+            "--host",
+            default=HOST,
+            help="the address on which it listens (default: 127.0.0.1; name others in TRIALDECK_HOSTS)",
         )
         parser.add_argument("--slots", default=default_slots(), help="trials at once (default: one per core)")
         parser.add_argument("--no-demo", action="store_true", help="the first start makes no demo workspace")
+        parser.add_argument(
+            "--reload", action="store_true", help="for development: pages follow changes of the code"
+        )
         parser.add_argument("--workspace", help="makes this workspace (a slug) if it is not there")
         add_data_argument(parser)
 
     def handle(
-        self, *, port: str | int, slots: str | int, no_demo: bool, workspace: str | None, **_: object
+        self,
+        *,
+        port: str | int,
+        host: str,
+        slots: str | int,
+        no_demo: bool,
+        reload: bool,
+        workspace: str | None,
+        **_: object,
     ) -> None:
         port = whole_number(port, name="--port", low=1, high=65535)
+        check_host(host)
         slots = whole_number(slots, name="--slots", low=1, high=512)
         if workspace and not re.fullmatch("[a-z0-9][a-z0-9-]{0,49}", workspace):
             refuse(f"--workspace must be small letters, digits and -, not {workspace!r}.")
         lease_s()  # else its worker would be refused, again and again
         check_one_machine()
-        lock = take(settings.DATA, address=f"http://{HOST}:{port}/")
+        url = f"http://{here(host)}:{port}"
+        lock = take(settings.DATA, address=f"{url}/")
         supervisor = Supervisor(
-            folder=settings.ROOT,
+            folder=settings.DATA if settings.IS_INSTALLED else settings.ROOT,
             env={**os.environ, "TRIALDECK_DATA": str(settings.DATA), "PYTHONUNBUFFERED": "1"},
             installation="up-" + hashlib.sha256(os.fsencode(settings.DATA)).hexdigest()[:16],
             say=say,
@@ -68,10 +85,17 @@ class Command(BaseCommand):
         left = None
         try:
             supervisor.sweep()
-            check_port(port)
-            enter = bring_up(supervisor, port=port, slots=slots, wants_demo=not no_demo, workspace=workspace)
-            left = leave_note(port, enter)
-            welcome(port, enter)
+            check_port(host, port)
+            enter = bring_up(
+                supervisor,
+                (web_with_reload if reload else web)(host, port, settings.DATA / "log"),
+                url=url,
+                slots=slots,
+                wants_demo=not no_demo,
+                workspace=workspace,
+            )
+            left = leave_note(url, port, enter)
+            welcome(url, enter)
             supervisor.watch()
         except Stopped:
             say("\nStopping: web, worker, control, broker.")
@@ -90,7 +114,7 @@ class Command(BaseCommand):
 
 
 def bring_up(
-    supervisor: Supervisor, *, port: int, slots: int, wants_demo: bool, workspace: str | None
+    supervisor: Supervisor, web: Service, *, url: str, slots: int, wants_demo: bool, workspace: str | None
 ) -> str:
     """Starts everything in order, saying so; returns when the console can be used.
 
@@ -121,29 +145,29 @@ def bring_up(
         make_workspace(workspace)
     connections.close_all()
 
-    services = [web(port, logs), worker(slots, data, logs), control(data, logs)]
+    services = [web, worker(slots, data, logs), control(data, logs)]
     supervisor.start(*services)
     for service in services:
         supervisor.wait_until_ready(service)
         extra = f"{slots} slot{'s' * (slots > 1)}" if service.name == "worker" else ""
         say(f"  {service.name:9} ready {extra:10} {service.log}")
 
-    return f"http://{HOST}:{port}/enter/{token}/" if token else ""
+    return f"{url}/enter/{token}/" if token else ""
 
 
-def welcome(port: int, enter: str) -> None:
-    say(f"\nTrialdeck is at http://{HOST}:{port}/ (Ctrl-C ends it)")
+def welcome(url: str, enter: str) -> None:
+    say(f"\nTrialdeck is at {url}/ (Ctrl-C ends it)")
     if enter:
         say(
             f"Sign in as the owner, once, within 24 hours: {enter}\n"
-            "(manage.py changepassword sets a password for later)"
+            "(trialdeck manage changepassword owner sets a password for later)"
         )
 
 
-def leave_note(port: int, enter: str) -> Path | None:
+def leave_note(url: str, port: int, enter: str) -> Path | None:
     """For the Python package on this machine. A console without it is as good, from elsewhere."""
     try:
-        return connection_file.write(url=f"http://{HOST}:{port}", port=port, data=settings.DATA, enter=enter)
+        return connection_file.write(url=url, port=port, data=settings.DATA, enter=enter)
     except (OSError, DatabaseError) as error:
         say(
             f"Programs on this machine will need a token, because no note could be left: {first_line(error)}."
@@ -179,14 +203,27 @@ def take(data: Path, *, address: str) -> TextIO:
     return lock
 
 
-def check_port(port: int) -> None:
+def check_host(host: str) -> None:
+    """Refuse what is not an IPv4 address; 0.0.0.0 stands for all addresses of this machine."""
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        refuse(f"--host must be an address such as 127.0.0.1 or 0.0.0.0, not {host!r}.")
+
+
+def here(host: str) -> str:
+    """Return the address at which this machine reaches what listens on `host`."""
+    return HOST if host == "0.0.0.0" else host
+
+
+def check_port(host: str, port: int) -> None:
     """Raises Failed when somebody listens there already, or it is not ours to use."""
     with socket.socket() as probe:
         probe.setsockopt(
             socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
         )  # what granian does: TIME_WAIT is no obstacle
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except PermissionError:
             raise Failed(
                 f"Port {port} needs rights that you do not have. Use PORT=8000 (--port 8000)."
@@ -226,30 +263,40 @@ def prepare_database() -> tuple[bool, str | None]:
     return is_first, None
 
 
-def web(port: int, logs: Path) -> Service:
-    argv = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(port)]
+def web(host: str, port: int, logs: Path) -> Service:
+    argv = [*python(), "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)]
     argv += ["--workers", "1", "--blocking-threads", "4", "--no-ws", "--workers-kill-timeout", "1"]
     argv += ["console.wsgi:application"]
-    return Service("web", argv, logs / "web.log", lambda: is_serving(port), grace_s=1.5)
+    return Service("web", argv, logs / "web.log", lambda: is_serving(here(host), port), grace_s=1.5)
+
+
+def web_with_reload(host: str, port: int, logs: Path) -> Service:
+    """Django's own server, which starts anew when a file changes."""
+    argv = [*manage(), "runserver", f"{host}:{port}"]
+    return Service("web", argv, logs / "web.log", lambda: is_serving(here(host), port), grace_s=1.5)
 
 
 def worker(slots: int, data: Path, logs: Path) -> Service:
-    argv = [
-        sys.executable,
-        "manage.py",
-        "worker",
-        "--queue",
-        "default",
-        "--slots",
-        str(slots),
-        "--name",
-        "local",
-    ]
+    argv = [*manage(), "worker", "--queue", "default", "--slots", str(slots), "--name", "local"]
     return _celery("worker", argv, data=data, logs=logs, grace_s=4.0)
 
 
 def control(data: Path, logs: Path) -> Service:
-    return _celery("control", [sys.executable, "manage.py", "control"], data=data, logs=logs, grace_s=2.0)
+    return _celery("control", [*manage(), "control"], data=data, logs=logs, grace_s=2.0)
+
+
+def manage() -> list[str]:
+    """Return the start of a command line that runs a management command."""
+    return [*python(), *(["-m", "console"] if settings.IS_INSTALLED else ["manage.py"])]
+
+
+def python() -> list[str]:
+    """Return the start of a command line that runs Python.
+
+    An installed console is imported from where it is installed, and not from the working directory or PYTHONPATH,
+    where a package may be named as one of its own.
+    """
+    return [sys.executable, "-EPu"] if settings.IS_INSTALLED else [sys.executable]
 
 
 def _celery(name: str, argv: list[str], *, data: Path, logs: Path, grace_s: float) -> Service:
@@ -260,11 +307,11 @@ def _celery(name: str, argv: list[str], *, data: Path, logs: Path, grace_s: floa
     )
 
 
-def is_serving(port: int) -> bool:
+def is_serving(address: str, port: int) -> bool:
     """Whether the console answers on this port, its database included."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    connection = http.client.HTTPConnection(address, port, timeout=2)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", "/healthz", headers={"Host": HOST})
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False

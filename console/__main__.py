@@ -1,0 +1,56 @@
+"""`python -m console COMMAND …`: the management commands of an installed Trialdeck, as manage.py in a checkout."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# With a name of its own on the command line of `trialdeck`; any other command is `trialdeck manage NAME`.
+OWN = ("up", "worker", "control", "demo", "token")
+
+
+def main(argv: list[str]) -> None:
+    """Run one management command; `argv` as in sys.argv. Errors that a user can mend are one sentence."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
+    data_by = "--data" if obey_data_option(argv) else "TRIALDECK_DATA"
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+    from django.db import OperationalError, ProgrammingError
+
+    try:
+        execute_from_command_line(argv)
+    except ImproperlyConfigured as error:
+        sys.exit(str(error).replace("TRIALDECK_DATA", data_by))
+    except (OperationalError, ProgrammingError) as error:  # another folder's database, or none yet
+        from django.conf import settings
+
+        if settings.DEBUG:
+            raise
+        message = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        sys.exit(
+            f"The database does not answer this: {message}. It belongs to the data folder {settings.DATA}; name "
+            f"another one with {data_by} (or DATABASE_URL), or make what is missing: trialdeck manage migrate"
+        )
+
+
+def obey_data_option(argv: list[str]) -> bool:
+    """Set TRIALDECK_DATA from --data of `up`, `worker` and `control`, before the settings read it.
+
+    Return whether the option was given.
+    """
+    if argv[1:2] not in (["up"], ["worker"], ["control"]):
+        return False
+    data = None
+    for option, value in zip(argv, [*argv[1:], ""], strict=True):
+        if option == "--data" and value:
+            data = value
+        elif option.startswith("--data="):
+            data = option.removeprefix("--data=")
+    if data is not None:
+        os.environ["TRIALDECK_DATA"] = data
+    return data is not None
+
+
+if __name__ == "__main__":
+    program = "trialdeck" if sys.argv[1:2] and sys.argv[1] in OWN else "trialdeck manage"
+    main([program, *sys.argv[1:]])

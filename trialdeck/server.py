@@ -1,0 +1,63 @@
+"""The console's own program on this machine: where it is installed, and how its commands are run."""
+
+from __future__ import annotations  # for Python 3.8
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from trialdeck import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+# Commands that are the console's own, with the lines of `trialdeck --help`.
+COMMANDS = {
+    "worker": "Run trials from one or more queues.",
+    "control": "Schedule experiments, where the console runs on several machines.",
+    "demo": "Start the demo experiment.",
+    "token": "Create, list and revoke API tokens.",
+    "manage": "Run any other management command, such as migrate; `manage help` lists them.",
+}
+
+
+def run(words: Sequence[str]) -> NoReturn:
+    """Run a command of the console in place of this process. Raise NotStarted where none is installed."""
+    argv = [*program(), *words[words[0] == "manage" :]]
+    sys.stdout.flush()
+    os.execv(argv[0], argv)
+
+
+def program() -> list[str]:
+    """Return the command line that runs a management command when the command's name is appended.
+
+    The console is the one in the folder of sources that TRIALDECK_CONSOLE names, else the one that this package was
+    installed with. Raise NotStarted, and say where it was looked for.
+    """
+    named = os.environ.get("TRIALDECK_CONSOLE")
+    folder = Path(named).expanduser().absolute() if named else Path(__file__).resolve().parents[1]
+    if (folder / "manage.py").is_file() and (folder / "console" / "settings.py").is_file():
+        return [_python(folder, folder / ".venv" / "bin" / "python"), "-u", str(folder / "manage.py")]
+    if not named and (folder / "console" / "templates").is_dir():
+        # Neither the working directory nor PYTHONPATH: a package there may be named as one of the console's.
+        return [_python(folder, folder.parents[2] / "bin" / folder.parent.name), "-EPu", "-m", "console"]
+    place = "the folder that TRIALDECK_CONSOLE names" if named else "with this package"
+    raise errors.NotStarted(
+        f"No console is installed in {folder} ({place}), so none can be started. Set TRIALDECK_CONSOLE to the "
+        "folder of Trialdeck's sources, or TRIALDECK_URL to the address of a console that runs."
+    )
+
+
+def _python(folder: Path, own: Path) -> str:
+    """Return the Python of the console's own environment, else this one if it has what the console needs."""
+    if own.exists():
+        return str(own)
+    if sys.version_info >= (3, 11) and importlib.util.find_spec("django"):
+        return sys.executable
+    raise errors.NotStarted(
+        f"The console in {folder} is not installed yet: neither {own} nor Django in {sys.executable} is there. "
+        "Run `make up` there once."
+    )
