@@ -175,8 +175,8 @@ def consequences(
     coming: Consequences,
     *,
     moves_to: Queue | None = None,
-    stops_surplus: bool = False,
-    judges_running: bool = False,
+    stop_surplus: bool = False,
+    apply_to_running: bool = False,
 ) -> list[Said]:
     """What `settings`, and a move to another queue, would do to an experiment under way."""
     old = experiment.settings
@@ -191,7 +191,7 @@ def consequences(
     if coming.judged:
         said.append(_of_finished(coming))
     if coming.running and is_revised:
-        asked = {"stops_surplus": stops_surplus, "judges_running": judges_running}
+        asked = {"stop_surplus": stop_surplus, "apply_to_running": apply_to_running}
         said.append(_of_running(old, settings, coming, **asked))
     if moves_to:
         said.append(_of_queue(experiment, coming, moves_to))
@@ -221,16 +221,16 @@ def _of_finished(coming: Consequences) -> Said:
 
 
 def _of_running(
-    old: Settings, new: Settings, coming: Consequences, *, stops_surplus: bool, judges_running: bool
+    old: Settings, new: Settings, coming: Consequences, *, stop_surplus: bool, apply_to_running: bool
 ) -> Said:
     rest = " trial keeps its revision." if coming.running == 1 else " trials keep their revision."
     if coming.surplus:
         rest += f" {count(coming.surplus)} more than may run at once: "
-        if stops_surplus:
+        if stop_surplus:
             rest += f"the newest {'one is' if coming.surplus == 1 else 'ones are'} stopped now."
         else:
             rest += "they finish, and nothing starts until then."
-    if judges_running:
+    if apply_to_running:
         rest += " They are judged by the new early stopping from now on, by all that they have reported."
     elif {"early_stopping", "early_stopping_arguments"} & old.differences(new).keys():
         rest += " The early stopping of their own revision goes on judging them."

@@ -172,7 +172,7 @@ def _ask_requeue(rows: Sequence[Trial]) -> list[str]:
 def requeue(trial: Trial, by: User) -> str | None:
     """Takes a trial from a worker that is stuck: it is lost, and its values are tried again. Returns what else the
     person should know. Raises `Refused` when no worker holds it."""
-    with trial.turn():
+    with trial.locked():
         if trial.state not in status.TRIAL_ALIVE:
             raise Refused(f"It is {trial.state}. Only a running trial can be requeued.")
         Event.note("requeue", trial.experiment, trial=trial, by=by, why=f"held by {trial.worker}")

@@ -148,7 +148,7 @@ def change(
     require(request.user, "update", experiment)
     coming = foreseen(experiment, told, by=request.user) if dry_run else {}
     try:
-        with transaction.atomic(), experiment.turn():
+        with transaction.atomic(), experiment.locked():
             _apply(experiment, told, by=request.user)
             if dry_run:
                 raise _Undo
@@ -178,7 +178,7 @@ def _apply(experiment: Experiment, told: schemas.Changes, *, by: User) -> None:
         if experiment.state == ExperimentState.DRAFT:
             experiment.edit(settings, **more)
         else:
-            experiment.update(settings, **more, stops_surplus=told.stop_surplus)
+            experiment.update(settings, **more, stop_surplus=told.stop_surplus)
     elif told.revision is not None:
         experiment.check_seen(told.revision)
     described = {
@@ -226,7 +226,7 @@ def foreseen(experiment: Experiment, told: schemas.Changes, *, by: User) -> dict
     }
     if experiment.state in status.UNDER_WAY:
         coming = foresee(experiment, settings, queue=queue)
-        said = consequences(experiment, settings, coming, moves_to=queue, stops_surplus=told.stop_surplus)
+        said = consequences(experiment, settings, coming, moves_to=queue, stop_surplus=told.stop_surplus)
         answer["consequences"] = [lead + rest for lead, rest in said] if differing or queue else []
         answer["estimate"] = _estimate(coming.after)
     return answer

@@ -263,7 +263,7 @@ class Queue(models.Model):
         sent_back = 0
         for experiment in self.experiments.filter(state=ExperimentState.PENDING):
             try:
-                with experiment.turn():
+                with experiment.locked():
                     if experiment.queue_id == self.pk and experiment.state == ExperimentState.PENDING:
                         experiment.dequeue(by=by, because=f"the queue {self} was deleted")
                         sent_back += 1

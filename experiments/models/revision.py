@@ -90,7 +90,7 @@ class Revision(models.Model):
         `seen` is the number of the revision that the person looked at. False when nothing differs. Raises `Refused`,
         `Invalid`.
         """
-        with self.experiment.turn() as experiment:
+        with self.experiment.locked() as experiment:
             told = {"by": by, "seen": seen, "note": f"revision {self.number} again"}
             if experiment.state == ExperimentState.DRAFT:
                 return experiment.edit(self.settings, **told)

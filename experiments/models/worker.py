@@ -172,7 +172,7 @@ class Worker(models.Model):
         held = self.trials.filter(state__in=status.TRIAL_ALIVE).select_related("experiment")
         for experiment in {trial.experiment for trial in held}:
             with (
-                experiment.turn()
+                experiment.locked()
             ):  # whoever ends the turn nudges the conductor, which declares the trials lost
                 Event.note("release", experiment, by=by, why=f"worker {self}")
         return True

@@ -131,7 +131,7 @@ def wind_down(experiment: Experiment, *, because: str) -> None:
     # Not `waiting_count`: a rerun waits as well, and is kept. A turn is news, so one for nothing would go on for ever.
     waiting = experiment.trials.filter(state=TrialState.WAITING, source="proposal")
     if because != "max trials reached" and (experiment.suggestions.exists() or waiting.exists()):
-        with experiment.turn():
+        with experiment.locked():
             experiment.drop_proposals()
     if experiment.active_count:
         return
@@ -164,7 +164,7 @@ def propose(experiment: Experiment) -> None:
     if not proposals and not (ready and experiment.active_count < experiment.concurrency):
         return
     revision, last_ordinal = experiment.revision, experiment.last_ordinal
-    with experiment.turn():
+    with experiment.locked():
         if proposals and (experiment.revision_id, experiment.last_ordinal) != (revision.pk, last_ordinal):
             raise Overtaken("somebody proposed, or changed the settings, meanwhile")
         if experiment.state not in (ExperimentState.PENDING, ExperimentState.RUNNING):
@@ -182,7 +182,7 @@ def propose(experiment: Experiment) -> None:
         )
         if proposals:
             experiment.last_ordinal = proposals[-1].ordinal
-        experiment.line_up()
+        experiment.enqueue_trials()
 
 
 def _ahead(experiment: Experiment) -> int:

@@ -161,7 +161,7 @@ def _act_on_trials(
     """All in one turn: whoever looks sees all of them done."""
     done, rows = [], []
     current = request.POST.get("command") == "current"
-    with experiment.turn():
+    with experiment.locked():
         for trial in picked:
             why_not = ""
             try:

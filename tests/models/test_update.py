@@ -85,7 +85,7 @@ def test_a_checkbox_stops_the_newest_surplus(
     """TD-U3"""
     experiment = running(taken=4, concurrency=4, max_trials=20)
     settings = told(**{**experiment.settings.document(), "concurrency": 1})
-    experiment.update(settings, by=alice, seen=1, stops_surplus=True)
+    experiment.update(settings, by=alice, seen=1, stop_surplus=True)
     states = list(experiment.trials.order_by("number").values_list("state", flat=True)[:4])
     assert states == ["running", "stopping", "stopping", "stopping"]
 

@@ -430,7 +430,7 @@ def test_a_claim_waits_for_the_turn_and_then_finds_the_stop(
     """PAI-X1: while Stop holds the experiment's turn, a slot that claims waits, and then gets nothing."""
     experiment = running(taken=0)
     assert experiment.waiting_count == 2
-    with experiment.turn():
+    with experiment.locked():
         experiment.stop(by=alice)
         claiming = Thread(lambda: Trial.take(worker, ["default"]))
     assert claiming.outcome() is None

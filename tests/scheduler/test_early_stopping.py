@@ -24,11 +24,11 @@ def report(trial: Trial, *values: float | None, first: int = 0) -> None:
     Trial.objects.filter(pk=trial.pk).update(last_step=first + len(values) - 1, last_value=values[-1])
 
 
-def update(experiment: Experiment, by: User, *, judges_running: bool = False, **changes: object) -> None:
+def update(experiment: Experiment, by: User, *, apply_to_running: bool = False, **changes: object) -> None:
     experiment.refresh_from_db()
     settings = told(**{**experiment.settings.document(), **changes})
     seen = experiment.revision.number
-    assert experiment.update(settings, by=by, seen=seen, judges_running=judges_running)
+    assert experiment.update(settings, by=by, seen=seen, apply_to_running=apply_to_running)
 
 
 def states(experiment: Experiment) -> dict[int, str]:
@@ -51,7 +51,7 @@ def test_running_trials_are_judged_by_the_rule_of_their_own_revision(
     assert states(experiment) == {1: "running", 2: "running"}
     report(two, 0.1, first=1)
     assert states(experiment) == {1: "running", 2: "stopping"}
-    update(experiment, alice, max_trials=20, judges_running=True)
+    update(experiment, alice, max_trials=20, apply_to_running=True)
     update(experiment, alice, early_stopping="none", early_stopping_arguments={})
     conductor._memories.clear()
     assert states(experiment) == {1: "stopping", 2: "stopping"}
@@ -68,7 +68,7 @@ def test_a_rule_that_is_taken_away_spares_running_trials_only_when_asked(
     update(experiment, alice, early_stopping="none", early_stopping_arguments={})
     report(one, 0.1)
     assert states(experiment) == {1: "stopping", 2: "running"}
-    update(experiment, alice, retries=1, judges_running=True)
+    update(experiment, alice, retries=1, apply_to_running=True)
     report(two, 0.1)
     assert states(experiment) == {1: "stopping", 2: "running"}
 

@@ -84,7 +84,7 @@ class Described:
 
     def describe(self, *, by: User, **changes: Any) -> None:
         """Change name, description, tags, visibility or project. Takes effect at once."""
-        with self.turn():
+        with self.locked():
             self.allows("describe")
             project = changes.pop("project", self.project)
             if project.workspace_id != self.workspace_id:
@@ -110,7 +110,7 @@ class Described:
 
     def annotate(self, *, by: User, properties: dict[str, str]) -> bool:
         """Set the user properties. Return False when nothing differs."""
-        with self.turn():
+        with self.locked():
             self.allows("annotate")
             if faults := execution.faults_of_texts(properties):
                 raise Invalid({"properties": faults})
@@ -164,7 +164,7 @@ class Described:
     def try_it(self, params: dict, *, by: User) -> Experiment:
         """Run one trial of a draft with these values, as an experiment of its own that is enqueued at once: what is
         only tried neither spends the budget nor informs the search. While such a try is under way, that one."""
-        with self.turn():
+        with self.locked():
             self.allows("try_it")
             settings = Settings.checked({**self.settings.document(), **ONLY_TRIED})
             for one in self.clones.active().select_related("revision"):
@@ -182,13 +182,13 @@ class Described:
                 parent=self,
                 queue=self.queue,
             )
-            with tried.turn():
+            with tried.locked():
                 tried.enqueue(by=by)
                 tried.suggestions.create(
                     revision=tried.revision, ordinal=1, params=params, raw=settings.space.to_raw(params)
                 )
                 tried.last_ordinal = 1
-                tried.line_up()
+                tried.enqueue_trials()
             return tried
 
 

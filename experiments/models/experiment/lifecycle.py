@@ -19,7 +19,7 @@ class Life:
 
     def enqueue(self, *, by: User, queue: Queue | None = None) -> bool:
         """Put it at the end of `queue` (by default its own, else `default`)."""
-        with self.turn():
+        with self.locked():
             queue = queue or self.queue or Queue.default()
             if not self.allows("enqueue"):
                 if queue != self.queue:
@@ -43,7 +43,7 @@ class Life:
     def move_to(self, queue: Queue, *, by: User) -> bool:
         """Move it to the end of another queue. Trials that run end where they are; the waiting ones, and all that
         are proposed from now on, start with the workers of `queue`. False: it stands there already."""
-        with self.turn():
+        with self.locked():
             self.allows("move_to")
             before = self.queue
             if queue == before:
@@ -58,7 +58,7 @@ class Life:
 
     def dequeue(self, *, by: User | None, because: str = "") -> bool:
         """Restore the state before it was enqueued; proposals that no worker has taken are dropped."""
-        with self.turn():
+        with self.locked():
             self.allows("dequeue")
             self.drop_proposals()
             self._stop_waiting(by=by, because="dequeued")
@@ -67,18 +67,18 @@ class Life:
 
     def pause(self, *, by: User | None, because: str = "") -> bool:
         """Start no new trials; running trials go on."""
-        with self.turn():
+        with self.locked():
             return self.allows("pause") and self.move(
                 ExperimentState.PAUSED, by=by, verb="pause", because=because
             )
 
     def unpause(self, *, by: User) -> bool:
         """Start new trials again."""
-        with self.turn():
+        with self.locked():
             if not self.allows("unpause"):
                 return False
             self.move(ExperimentState.RUNNING, by=by, verb="unpause")
-            self.line_up()
+            self.enqueue_trials()
             return True
 
     # --- ends ------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ class Life:
         The conductor makes the last step when the last trial is gone. `target` is `failed` when the search
         itself cannot go on.
         """
-        with self.turn():
+        with self.locked():
             if not self.allows("stop"):
                 return False
             self.stop_target = target
@@ -102,7 +102,7 @@ class Life:
 
     def kill(self, *, by: User) -> bool:
         """While stopping: ends the grace of every trial that is still there."""
-        with self.turn():
+        with self.locked():
             self.allows("kill")
             changed = self.trials.filter(state=TrialState.STOPPING, stop_grace_s__gt=0).update(stop_grace_s=0)
             if changed:
@@ -111,7 +111,7 @@ class Life:
 
     def finish(self, to: str, *, because: str) -> bool:
         """The conductor's last step: completed, stopped or failed. Only when no trial is active."""
-        with self.turn():
+        with self.locked():
             if self.active_count:
                 raise Overtaken(f"{self} has active trials.")
             self.suggestions.all().delete()
@@ -122,7 +122,7 @@ class Life:
     ) -> bool:
         """Put it back into a queue with its history. `budget` may enlarge `max_trials`, `max_duration_s`,
         or change `goal`; a spent budget must be enlarged."""
-        with self.turn():
+        with self.locked():
             self.allows("resume")
             unknown = budget.keys() - {"max_trials", "max_duration_s", "goal"}
             if unknown:
@@ -160,7 +160,7 @@ class Life:
 
     def reset(self, *, by: User) -> bool:
         """Make it a draft again. Its trials go to the trash, and their numbers are not used again."""
-        with self.turn():
+        with self.locked():
             if not self.allows("reset"):
                 return False
             gone = self.trials.update(trashed_at=timezone.now())
@@ -176,12 +176,12 @@ class Life:
 
     def publish(self, *, by: User) -> bool:
         """Make the experiment read-only for good."""
-        with self.turn():
+        with self.locked():
             return self.allows("publish") and self.move(ExperimentState.PUBLISHED, by=by, verb="publish")
 
     def delete_to_trash(self, *, by: User) -> bool:
         """Move it to the trash, the only place where it is found, by an owner and for 30 days."""
-        with self.turn():
+        with self.locked():
             self.allows("delete")
             self.trashed_at = timezone.now()
             Event.note("delete", self, by=by, before=self.state, after=self.state)

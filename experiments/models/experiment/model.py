@@ -250,7 +250,7 @@ class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
     # --- one at a time -------------------------------------------------------------------------------
 
     @contextmanager
-    def turn(self) -> Iterator[Experiment]:
+    def locked(self) -> Iterator[Experiment]:
         """My turn: this row is locked, fresh, and written once at the end; then the conductor is nudged.
 
         Whoever changes an experiment or its trials takes this lock first, so that nothing deadlocks, nothing
@@ -281,7 +281,7 @@ class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
         False when already there. Raises `Refused` when the table does not lead there, `Overtaken` when
         somebody was faster.
         """
-        with self.turn():
+        with self.locked():
             before = self.state
             if before == to:
                 return False

@@ -12,7 +12,7 @@ TRACE_LENGTH = 200
 class Proposing:
     """What the conductor, a settling trial and a stop do with proposals."""
 
-    def line_up(self) -> int:
+    def enqueue_trials(self) -> int:
         """Turns suggestions into waiting trials while budget and concurrency have room. Returns how many."""
         if self.state not in (ExperimentState.PENDING, ExperimentState.RUNNING) or self.why_no_more():
             return 0
@@ -25,7 +25,7 @@ class Proposing:
 
         suggestions = list(self.suggestions.filter(revision=self.revision).order_by("ordinal")[:room])
         for suggestion in suggestions:
-            Trial.line_up(self, suggestion)
+            Trial.enqueue(self, suggestion)
         if suggestions:
             self.suggestions.filter(pk__in=[one.pk for one in suggestions]).delete()
         self.announce()

@@ -21,7 +21,7 @@ class InLine:
 
     def front(self, *, by: User) -> bool:
         """To the front of its queue. False: it stands there."""
-        with self.turn():
+        with self.locked():
             self.allows("front")
             queue = self._own_queue()
             line = list(queue.in_line().values_list("pk", "position")[:1])
@@ -31,7 +31,7 @@ class InLine:
 
     def back(self, *, by: User) -> bool:
         """To the back of its queue. False: it stands there."""
-        with self.turn():
+        with self.locked():
             self.allows("back")
             queue = self._own_queue()
             if queue.in_line().values_list("pk", flat=True).last() == self.pk:
@@ -47,7 +47,7 @@ class InLine:
             return self._stand_before(other, by=by)
 
     def _stand_before(self, other: Experiment, *, by: User) -> bool:
-        with self.turn():
+        with self.locked():
             self.allows("before")
             line = list(self._own_queue().in_line().values_list("pk", "position"))
             order = [pk for pk, _ in line]

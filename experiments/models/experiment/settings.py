@@ -28,7 +28,7 @@ class Configured:
 
         Returns False, and makes no revision, when nothing differs.
         """
-        with self.turn():
+        with self.locked():
             self.allows("edit")
             self.check_seen(seen)
             require_model(self.workspace, settings, before=self.settings)
@@ -42,16 +42,16 @@ class Configured:
         by: User,
         seen: int,
         note: str = "",
-        stops_surplus: bool = False,
-        judges_running: bool = False,
+        stop_surplus: bool = False,
+        apply_to_running: bool = False,
     ) -> bool:
         """Update the settings while running or paused. Makes one revision; later trials obey it.
 
-        `stops_surplus` stops the newest running trials when the concurrency falls below what runs.
-        `judges_running` lets the new early stopping judge the running trials from now on, by all that they have
+        `stop_surplus` stops the newest running trials when the concurrency falls below what runs.
+        `apply_to_running` lets the new early stopping judge the running trials from now on, by all that they have
         reported; else the rule of their own revision goes on judging them.
         """
-        with self.turn():
+        with self.locked():
             self.allows("update")
             self.check_seen(seen)
             before = self.settings
@@ -70,16 +70,16 @@ class Configured:
                 self.trials.filter(state=TrialState.WAITING, keeps_revision=False).update(
                     revision=self.revision
                 )
-            if judges_running:
+            if apply_to_running:
                 running = self.trials.filter(state=TrialState.RUNNING)
                 running.update(judged_by=self.revision.number, judged_step=None)
             if self.max_trials is not None and self.proposed_count > self.max_trials:
                 self.drop_proposals(at_most=self.proposed_count - self.max_trials)
-            if stops_surplus:
+            if stop_surplus:
                 surplus = self.trials.filter(state=TrialState.RUNNING).order_by("-number")
                 for trial in surplus[: max(0, self.alive_count - self.concurrency)]:
                     trial.begin_stop(TrialState.STOPPED, by=by, because="concurrency lowered")
-            self.line_up()
+            self.enqueue_trials()
             return True
 
     def check_seen(self, seen: int) -> None:

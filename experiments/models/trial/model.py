@@ -149,10 +149,10 @@ class Trial(models.Model):
     # --- one at a time ---------------------------------------------------------------------------------
 
     @contextmanager
-    def turn(self) -> Iterator[Trial]:
+    def locked(self) -> Iterator[Trial]:
         """The experiment's turn (its row is locked first, always), with this row fresh in it."""
         experiment = self.experiment
-        with experiment.turn():
+        with experiment.locked():
             try:
                 self.refresh_from_db()
             except Trial.DoesNotExist:  # a proposal that no worker had taken: see Experiment.drop_proposals
@@ -177,7 +177,7 @@ class Trial(models.Model):
         `changes` are further columns to write. False when already there. Raises `Refused` where the table
         does not lead, `Overtaken` when somebody was faster.
         """
-        with self.experiment.turn() as experiment:
+        with self.experiment.locked() as experiment:
             before = self.state
             if before == to:
                 return False
@@ -220,7 +220,7 @@ class Trial(models.Model):
     # --- lined up (inside a turn) ------------------------------------------------------------------------
 
     @classmethod
-    def line_up(cls, experiment: Experiment, suggestion: Suggestion) -> Trial:
+    def enqueue(cls, experiment: Experiment, suggestion: Suggestion) -> Trial:
         """A waiting trial from a suggestion: from now on it counts as proposed."""
         experiment.proposed_count += 1
         return cls._wait(
@@ -303,7 +303,7 @@ class Trial(models.Model):
     def _take_from(cls, experiment: Experiment, worker: Worker, queue_name: str, free: Free) -> Trial | None:
         queue = experiment.queue
         try:
-            with experiment.turn():
+            with experiment.locked():
                 if queue.slots_per_person is not None:
                     queue.locked()  # another experiment of this person may be taken from at this moment
                 still = (
@@ -351,13 +351,13 @@ class Trial(models.Model):
     def stop(self, *, by: User | None) -> bool:
         """End its whole process tree; the experiment goes on. False when it has ended, or is
         stopping, already."""
-        with self.turn():
+        with self.locked():
             if self.is_settled or self.state == TrialState.STOPPING:
                 return False
             self.experiment.allows("stop_trial")
             if self.state == TrialState.WAITING:
                 self.move(TrialState.STOPPED, by=by, verb="stop", because="before it started")
-                self.experiment.line_up()
+                self.experiment.enqueue_trials()
             else:
                 self.begin_stop(TrialState.STOPPED, by=by)
             return True
@@ -376,7 +376,7 @@ class Trial(models.Model):
 
     def stop_early(self, *, because: str) -> bool:
         """The early-stopping rule's word."""
-        with self.turn():
+        with self.locked():
             if self.state != TrialState.RUNNING:
                 return False
             self.begin_stop(TrialState.EARLY_STOPPED, by=None, because=because)
@@ -384,7 +384,7 @@ class Trial(models.Model):
 
     def time_out(self, *, limit_s: float) -> bool:
         """It ran longer than `limit_s` seconds."""
-        with self.turn():
+        with self.locked():
             if self.state != TrialState.RUNNING:
                 return False
             self.begin_stop(TrialState.FAILED, by=None, because=f"ran longer than {limit_s:g} s")
@@ -398,7 +398,7 @@ class Trial(models.Model):
         In the same transaction the counts, the best value, a retry after a lost worker, and the next waiting
         trial, so that the slot finds work at once.
         """
-        with self.turn():
+        with self.locked():
             if self.claim != claim or self.state not in status.TRIAL_ALIVE:
                 return False
             to, failure, detail = self._verdict(outcome)
@@ -422,7 +422,7 @@ class Trial(models.Model):
                 self.experiment.learn(self.number, self.value)
             if failure == Failure.WORKER_LOST:
                 self._retry()
-            self.experiment.line_up()
+            self.experiment.enqueue_trials()
             self.experiment.announce()
             return True
 
@@ -452,7 +452,7 @@ class Trial(models.Model):
     def rerun(self, *, by: User, current: bool = False) -> Trial:
         """Return a new trial with the same values, free of budget. With the original command, or,
         if `current`, with the experiment's current one. Raises `Refused` with the reason."""
-        with self.turn():
+        with self.locked():
             self.experiment.allows("rerun")
             if self.state != TrialState.FAILED:
                 raise Refused(f"Only a failed trial can be rerun; #{self.number} is {self.state}.")
@@ -466,7 +466,7 @@ class Trial(models.Model):
         """`count` new trials with the values and the settings of this succeeded one, free of budget. Each has a
         number of its own, from which its script takes its seed; their results inform the search. Raises `Refused`
         with the reason, `Invalid` for a count that is not possible."""
-        with self.turn():
+        with self.locked():
             self.experiment.allows("add_trial")
             if self.state != TrialState.SUCCEEDED:
                 raise Refused(f"Only a succeeded trial can be replicated; #{self.number} is {self.state}.")
@@ -489,7 +489,7 @@ class Trial(models.Model):
         """Return a new trial with values given by hand. Free of budget; its result informs the search if they lie in
         the search space: numbers may lie outside of it. Raises `Refused`, `Invalid` with a sentence for each fault.
         """
-        with experiment.turn():
+        with experiment.locked():
             experiment.allows("add_trial")
             space = experiment.settings.space
             if faults := faults_by_hand(params, space):

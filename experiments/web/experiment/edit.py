@@ -59,12 +59,12 @@ class EditExperiment(ExperimentForm):
     """
 
     queue = QueueField(None, required=False)
-    stops_surplus = forms.BooleanField(
+    stop_surplus = forms.BooleanField(
         required=False,
         label="Stop the surplus now",
         help_text="If fewer may run than run now, the newest end. Else they finish.",
     )
-    judges_running = forms.BooleanField(
+    apply_to_running = forms.BooleanField(
         required=False,
         label="Apply to running trials",
         help_text="Else the rule of their own revision goes on judging them.",
@@ -97,7 +97,7 @@ class EditExperiment(ExperimentForm):
             "seen_words": words_of(experiment),
         }
         super().__init__(data, room=experiment.workspace, initial=initial)
-        for name in LOCKED if self.is_under_way else ("stops_surplus", "judges_running"):
+        for name in LOCKED if self.is_under_way else ("stop_surplus", "apply_to_running"):
             self.fields.pop(name, None)
         self._offer_queues()
         self._mark_changes()
@@ -279,7 +279,7 @@ def _submit(request: HttpRequest, form: EditExperiment) -> tuple[bool, bool, boo
     """All or nothing: (a revision was made, what describes it changed, it moved to another queue). Raises `Invalid`,
     `Refused`."""
     experiment, by, said = form.experiment, request.user, form.cleaned_data
-    with transaction.atomic(), experiment.turn():
+    with transaction.atomic(), experiment.locked():
         if form.is_stale:
             raise Refused(
                 "Somebody changed this experiment meanwhile. Look at the new values and submit again."
@@ -288,7 +288,7 @@ def _submit(request: HttpRequest, form: EditExperiment) -> tuple[bool, bool, boo
         if _verb(experiment) == "edit":
             is_revised = experiment.edit(form.settings, **told)
         else:
-            asked = {name: said[name] for name in ("stops_surplus", "judges_running")}
+            asked = {name: said[name] for name in ("stop_surplus", "apply_to_running")}
             is_revised = experiment.update(form.settings, **told, **asked)
         before = words_of(experiment)
         experiment.describe(by=by, **form.describes())
@@ -449,8 +449,8 @@ def _consequences(form: EditExperiment) -> dict[str, object]:
                 settings,
                 coming,
                 moves_to=queue,
-                stops_surplus=bool(form["stops_surplus"].value()),
-                judges_running=bool(form["judges_running"].value()),
+                stop_surplus=bool(form["stop_surplus"].value()),
+                apply_to_running=bool(form["apply_to_running"].value()),
             ),
         }
     return told

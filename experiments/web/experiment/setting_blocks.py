@@ -67,7 +67,7 @@ class BlockForm(forms.Form):
 
     def keep(self, *, by: object) -> bool:
         """One revision. False when nothing differs. Raises `Refused`, `Invalid`."""
-        with self.experiment.turn() as experiment:
+        with self.experiment.locked() as experiment:
             experiment.allows(self.verb)
             if self.theirs():
                 raise Refused("Somebody changed this meanwhile. Look at what it is now, and save again.")

@@ -148,7 +148,7 @@ def add(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
 
 
 def _add(request: HttpRequest, experiment: Experiment, form: ValuesForm) -> HttpResponse:
-    with experiment.turn():
+    with experiment.locked():
         trial = _under_way(experiment, form.params)
         is_new = trial is None
         trial = trial or Trial.add(experiment, form.params, by=request.user)
@@ -218,7 +218,7 @@ def replicate(request: HttpRequest, workspace: str, public_id: str, number: int)
 
 
 def _replicate(request: HttpRequest, trial: Trial, *, count: int, seen: int) -> HttpResponse:
-    with trial.turn():
+    with trial.locked():
         before = _replicas(trial)
         made = trial.replicate(by=request.user, count=count) if before == seen else []
     if not made:  # the second of a double click, or somebody else had the same idea

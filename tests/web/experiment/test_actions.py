@@ -106,7 +106,7 @@ def test_an_operator_may_not_delete_what_is_published(in_state, bob):
 
 def test_an_unknown_verb_is_404(draft, alice):
     experiment = draft()
-    for verb in ("explode", "line_up", "finish", "update"):
+    for verb in ("explode", "enqueue_trials", "finish", "update"):
         assert as_(alice).post(url_of(experiment, verb)).status_code == 404
 
 

@@ -177,7 +177,7 @@ def test_what_describes_it_changes_at_once_and_makes_no_revision(running, bob):
 def test_the_surplus_is_stopped_when_asked(running, bob):
     """TD-U3: the newest."""
     experiment = running(taken=3, concurrency=3)
-    submit(as_(bob), experiment, concurrency="1", stops_surplus="on")
+    submit(as_(bob), experiment, concurrency="1", stop_surplus="on")
     states = dict(experiment.trials.values_list("number", "state"))
     assert (states[1], states[2], states[3]) == ("running", "stopping", "stopping")
 
@@ -190,10 +190,10 @@ def test_early_stopping_is_applied_to_running_trials_when_asked(running, bob):
     text = preview(as_(bob), experiment, **rule, max_trial_duration_s="1m")
     assert "The early stopping of their own revision goes on judging them." in text
     assert "The new time limit holds for them, too: 2 trials run longer already and are ended at once" in text
-    text = preview(as_(bob), experiment, **rule, judges_running="on", max_trial_duration_s="1h")
+    text = preview(as_(bob), experiment, **rule, apply_to_running="on", max_trial_duration_s="1h")
     assert "They are judged by the new early stopping from now on, by all that they have reported." in text
     assert "The new time limit holds for them, too." in text
-    submit(as_(bob), experiment, **rule, judges_running="on")
+    submit(as_(bob), experiment, **rule, apply_to_running="on")
     assert fresh(experiment).settings.early_stopping_arguments == {"upper": 2.5, "lower": None}
     assert list(experiment.trials.values_list("judged_by", flat=True)) == [2, 2]
     assert "Nothing differs" in said(submit(as_(bob), experiment))

@@ -437,7 +437,7 @@ def test_only_a_failed_trial_can_be_rerun(failed, bob, state, method):
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_an_equal_that_succeeded_waits_or_runs_stands_in_the_way(failed, bob, equal, method):
     """PAI-R1, PAI-R4: refused with the reason."""
-    with failed.turn():
+    with failed.locked():
         other = failed.copy(source="added", by=bob, revision=failed.revision)
     Trial.objects.filter(pk=other.pk).update(state=equal, rerun_of=None)
     response = getattr(as_(bob), method)(url_of(failed, "trial-rerun"))

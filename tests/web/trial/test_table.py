@@ -58,7 +58,7 @@ def many(experiment: Experiment, count: int, *, last: int = 0) -> None:
     Trial.objects.bulk_create(trials, batch_size=500)
     rows = [TrialParameter.of(trial, *pair) for trial in trials for pair in trial.params.items()]
     TrialParameter.objects.bulk_create(rows, batch_size=2000)
-    with experiment.turn():
+    with experiment.locked():
         failed = sum(trial.state == "failed" for trial in trials)
         experiment.failed_count += failed
         experiment.succeeded_count += count - failed
