@@ -45,9 +45,8 @@ dev: export TRIALDECK_DEBUG = 1
 dev: compile
 	@exec $(BIN)/python manage.py up $(UP) --reload
 
-shell: $(if $(DATA),export TRIALDECK_DATA = $(DATA))
 shell: install
-	@$(BIN)/python manage.py shell
+	@$(if $(DATA),TRIALDECK_DATA="$(DATA)") $(BIN)/python manage.py shell
 
 # Both databases are always tried; the status is that of the worse one. Tests compiled once are not compiled for the
 # second database and for each process anew, also where PYTHONDONTWRITEBYTECODE is set.

@@ -132,6 +132,29 @@ def test_a_port_that_is_none_is_refused_with_one_sentence(fresh, port):
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("host", ["localhost", "::1", "256.0.0.1", ""])
+def test_a_host_that_is_no_address_is_refused_with_one_sentence(fresh, host):
+    done = manage("up", f"--host={host}", env=fresh)
+    assert done.returncode != 0
+    assert done.stderr.strip() == f"--host must be an address such as 127.0.0.1 or 0.0.0.0, not {host!r}."
+
+
+@pytest.mark.once
+def test_a_console_for_development_reloads_and_ends_like_any_other(fresh):
+    """`make dev`; on all addresses, as in a container."""
+    env = {**fresh, "TRIALDECK_DEBUG": "1"}
+    with processes.Console(env, "--no-demo", "--reload", "--host", "0.0.0.0") as console:
+        console.says(READY)
+        assert console.get("/patterns/").status == 200
+        assert console.get("/static/css/base.css").status == 200
+        log = (Path(console.data) / "log" / "web.log").read_text()
+        assert "Watching for file changes" in log and "http://0.0.0.0:" in log
+        assert where.find(console.port).get("me")["user"] == "owner"
+        assert console.end(signal.SIGINT) == 0
+    assert not processes_of(console.data)
+
+
+@pytest.mark.once
 @pytest.mark.parametrize("given", [["--data", "/proc/x"], ["--data=/proc/x"]])
 def test_a_data_folder_that_cannot_be_names_the_option_that_chose_it(fresh, given):
     done = manage("up", *given, env=fresh)

@@ -145,3 +145,20 @@ def test_its_data_are_in_the_home_of_the_user(installed: Path, tmp_path: Path) -
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.stdout.startswith("usage: trialdeck worker "), done.stderr
     assert f"{tmp_path}/.trialdeck/data" in re.sub(r"\s+", "", done.stdout)
+
+
+def test_a_container_image_is_built_from_all_that_the_wheel_needs(wheel: Path, tmp_path: Path) -> None:
+    """What .dockerignore lets through gives the same wheel."""
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    let_through = tuple(line[1:] for line in ignored if line.startswith("!"))
+    assert "*" in ignored and all((ROOT / name).exists() for name in let_through)
+    for path in files():
+        name = name_of(path)
+        if name in let_through or name.startswith(tuple(f"{folder}/" for folder in let_through)):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(path.read_bytes())
+    assert (tmp_path / "requirements.lock").exists()
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "dist"]
+    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True)
+    with zipfile.ZipFile(next((tmp_path / "dist").iterdir())) as built, zipfile.ZipFile(wheel) as expected:
+        assert sorted(built.namelist()) == sorted(expected.namelist())

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
+from django.core.management.base import CommandParser
 
+from experiments.management.commands import up
 from experiments.web import exports
-from tests.support.processes import free_port
-from tests.trialdeck.conftest import REPORT, SPACE
+from tests.support.processes import ROOT, free_port
+from tests.trialdeck.conftest import OLDEST, REPORT, SPACE
 from trialdeck import cli, tables
 
 Run = Callable[..., str]
@@ -166,3 +169,37 @@ def test_up_says_where_the_console_is_that_runs_already(deck, run):
         run("up", "--detach", "--port", str(free_port())).splitlines()[-1]
         == f"Trialdeck is at http://127.0.0.1:{deck.port}/"
     )
+
+
+def test_up_has_the_options_of_the_console():
+    """In the foreground they are passed on; --reload is for those who have the sources."""
+    ours, theirs = cli.parser(), CommandParser()
+    up.Command().add_arguments(theirs)
+    (commands,) = (action for action in ours._actions if action.dest == "command")
+    options = {option for action in commands.choices["up"]._actions for option in action.option_strings}
+    wanted = {option for action in theirs._actions for option in action.option_strings}
+    assert options - {"-d", "--detach"} == wanted - {"--reload"}
+
+
+@pytest.mark.parametrize(
+    ("words", "passed_on"),
+    [
+        (["up", "--port", "8001", "--no-demo"], ["up", "--no-demo", "--port=8001"]),
+        (["worker", "--queue", "gpu", "--help"], ["worker", "--queue", "gpu", "--help"]),
+        (["manage", "migrate", "--plan"], ["migrate", "--plan"]),
+    ],
+)
+def test_commands_of_the_console_are_passed_on(tmp_path, words, passed_on):
+    """To manage.py of the sources that TRIALDECK_CONSOLE names, run by their own Python, whatever runs the client."""
+    (tmp_path / "console").mkdir()
+    (tmp_path / "console" / "settings.py").touch()
+    (tmp_path / "manage.py").write_text("import sys; print(sys.executable, sys.argv[1:])")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    done = subprocess.run(
+        [OLDEST, "-m", "trialdeck", *words],
+        env={"PYTHONPATH": str(ROOT), "TRIALDECK_CONSOLE": str(tmp_path), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"{tmp_path}/.venv/bin/python {passed_on}\n", done.stderr
