@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import pytest
 from django.db import transaction
-from django.test import Client
 
 from experiments.models import (
     Experiment,
@@ -23,6 +22,7 @@ from experiments.models import (
     Workspace,
 )
 from experiments.scheduler.conductor import conduct
+from tests.support.markup import PageClient
 
 SPACE = {
     "lr": {"_type": "loguniform", "_value": [1e-4, 1e-1]},
@@ -56,9 +56,15 @@ def root(db: None) -> User:
     return User.objects.create_superuser("root", password="root-knows")
 
 
-def as_(user: User) -> Client:
+@pytest.fixture
+def client() -> PageClient:
+    """A browser in which nobody is signed in."""
+    return PageClient()
+
+
+def as_(user: User) -> PageClient:
     """A browser in which this person is signed in."""
-    client = Client()
+    client = PageClient()
     client.force_login(user)
     return client
 

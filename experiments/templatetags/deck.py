@@ -13,7 +13,7 @@ from django.http import QueryDict
 from django.template import Context
 from django.templatetags.static import static
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from experiments.messages import (
     STATES,
@@ -38,6 +38,12 @@ PLACE_IN_LIST = ("page", "after", "before")  # what a new order or filter makes 
 
 
 # Marks
+
+
+@register.simple_block_tag
+def prose(content: SafeString) -> SafeString:
+    """A text over several lines as one line, for a component: `{% prose as explanation %} ... {% endprose %}`."""
+    return mark_safe(" ".join(content.split()))  # noqa: S308 - the template has escaped its variables
 
 
 @register.simple_tag

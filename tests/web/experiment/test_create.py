@@ -312,7 +312,7 @@ def test_a_fault_is_a_sentence_at_its_field_and_nothing_is_made(send, changes, f
     assert list(said) == [field] and sentence in " ".join(said[field])
     html = page.content.decode()
     assert "Nothing was made yet: 1 field needs you." in html
-    assert html.index('class="errors"') < html.index("<form class=") and f'href="#id_{field}"' in html
+    assert html.index('class="errors"') < html.index("data-preview=") and f'href="#id_{field}"' in html
     assert f'id="id_{field}"' in html
     assert Experiment.everything.count() == Event.objects.count() == 0
 

@@ -287,7 +287,7 @@ def test_a_row_says_what_it_is_and_how_far_it_is(ask, running, alice):
     assert re.search(r'data-status="running">.*?g-running.*?</svg>Running</span>', html)
     assert f'href="{reverse("experiment", args=["lab", experiment.public_id])}">the run</a>' in html
     assert 'aria-label="2 succeeded, 2 waiting, 2 left"' in html
-    assert '>2<span class="muted"> / 6</span>' in html
+    assert '>2 <span class="muted">/ 6</span>' in html
     assert ">0.5000<" in html and "accuracy" in html and "↓" in html
     assert '<svg class="spark"' in html and html.count('<path class="end"') == 1
     assert 'title="a, b, c, d">+2</span>' in html
