@@ -25,7 +25,7 @@ Asks = Callable[[Sequence], list[str]]
 class Acting:
     """For a ModelAdmin with acts: they are for administrators alone, whatever rights others were given."""
 
-    def has_act_permission(self, request: HttpRequest) -> bool:
+    def has_action_permission(self, request: HttpRequest) -> bool:
         return request.user.is_active and request.user.is_superuser
 
     def response_action(self, request: HttpRequest, queryset: models.QuerySet) -> HttpResponse | None:
@@ -36,14 +36,14 @@ class Acting:
         return super().response_action(request, queryset)
 
 
-def act(verb: str, *, label: str, done: str, do: Do, asks: Asks | None = None) -> Callable:
+def action(verb: str, *, label: str, done: str, do: Do, asks: Asks | None = None) -> Callable:
     """An action of the administration: `do(row, by)` with each chosen row, and one message for each answer.
 
     `do` returns False when it was already so, or a sentence that the person should know; what it refuses is told with
     its reason. `asks` gives the consequences, which are shown on a page before anything is done.
     """
 
-    @admin.action(description=label, permissions=["act"])
+    @admin.action(description=label, permissions=["action"])
     def run(
         modeladmin: admin.ModelAdmin, request: HttpRequest, queryset: models.QuerySet
     ) -> TemplateResponse | None:
@@ -83,7 +83,7 @@ def _question(
         "rows": rows,
         "said": said,
     }
-    return TemplateResponse(request, "admin/experiments/act.html", context)
+    return TemplateResponse(request, "admin/experiments/action.html", context)
 
 
 def _answers(
@@ -139,10 +139,10 @@ def _ask_delete(rows: Sequence[Experiment]) -> list[str]:
 
 
 ON_EXPERIMENTS = (
-    act("stop", label="Stop", done="Stopping", asks=_ask_stop, do=lambda e, by: e.stop(by=by)),
-    act("pause", label="Pause", done="Paused", do=lambda e, by: e.pause(by=by)),
-    act("dequeue", label="Dequeue", done="Out of its queue", do=lambda e, by: e.dequeue(by=by)),
-    act(
+    action("stop", label="Stop", done="Stopping", asks=_ask_stop, do=lambda e, by: e.stop(by=by)),
+    action("pause", label="Pause", done="Paused", do=lambda e, by: e.pause(by=by)),
+    action("dequeue", label="Dequeue", done="Out of its queue", do=lambda e, by: e.dequeue(by=by)),
+    action(
         "delete",
         label="Move to the trash",
         done="In the trash",
@@ -185,11 +185,13 @@ def requeue(trial: Trial, by: User) -> str | None:
 
 
 ON_TRIALS = (
-    act("stop", label="Stop", done="Stopping", do=lambda t, by: t.stop(by=by)),
-    act(
+    action("stop", label="Stop", done="Stopping", do=lambda t, by: t.stop(by=by)),
+    action(
         "rerun", label="Rerun", done="Lined up again", asks=_ask_rerun, do=lambda t, by: bool(t.rerun(by=by))
     ),
-    act("requeue", label="Requeue (its worker is stuck)", done="Taken back", asks=_ask_requeue, do=requeue),
+    action(
+        "requeue", label="Requeue (its worker is stuck)", done="Taken back", asks=_ask_requeue, do=requeue
+    ),
 )
 
 
@@ -213,9 +215,9 @@ def _ask_release(rows: Sequence[Worker]) -> list[str]:
 
 
 ON_WORKERS = (
-    act("drain", label="Drain", done="Taking no new trials", do=lambda w, by: w.drain(by=by)),
-    act("undrain", label="Undrain", done="Taking new trials again", do=lambda w, by: w.undrain(by=by)),
-    act(
+    action("drain", label="Drain", done="Taking no new trials", do=lambda w, by: w.drain(by=by)),
+    action("undrain", label="Undrain", done="Taking new trials again", do=lambda w, by: w.undrain(by=by)),
+    action(
         "release",
         label="Release the lease",
         done="Declared gone",

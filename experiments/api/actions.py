@@ -19,7 +19,7 @@ from .serialization import says
 
 router = Router(tags=["Acts"])
 
-ACTED = says(schemas.Acted, acts=True)
+ACTED = says(schemas.Acted, actions=True)
 
 # Verbs that take nothing but who acts, with what they are told as.
 SIMPLE = {
@@ -34,13 +34,13 @@ SIMPLE = {
 
 
 def _simple(verb: str) -> Callable[[HttpRequest, str], dict]:
-    def act(request: HttpRequest, public_id: str) -> dict:
+    def action(request: HttpRequest, public_id: str) -> dict:
         experiment = find(request, public_id)
         require(request.user, verb, experiment)
         return acted(getattr(experiment, verb)(by=request.user), experiment, request)
 
-    act.__name__, act.__doc__ = verb, SIMPLE[verb]
-    return act
+    action.__name__, action.__doc__ = verb, SIMPLE[verb]
+    return action
 
 
 for _verb in SIMPLE:
@@ -71,7 +71,7 @@ def resume(request: HttpRequest, public_id: str, told: schemas.Resume = schemas.
     return acted(done, experiment, request)
 
 
-@router.post(f"{ONE}/clone", response=says(schemas.Experiment, 201, acts=True), summary="Clone")
+@router.post(f"{ONE}/clone", response=says(schemas.Experiment, 201, actions=True), summary="Clone")
 def clone(request: HttpRequest, public_id: str, told: schemas.Clone = schemas.Clone()) -> Status:  # noqa: B008
     """Create an equal experiment with a new ID, except for what the body sets. A draft, unless `start`."""
     source, by = find(request, public_id), request.user

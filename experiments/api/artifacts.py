@@ -35,7 +35,7 @@ FILE = {
 }
 
 
-GIVES = {status: told for status, told in {**says(None, acts=True), 416: Problem}.items() if status != 200}
+GIVES = {status: told for status, told in {**says(None, actions=True), 416: Problem}.items() if status != 200}
 
 
 class ArtifactOut(BaseModel):
@@ -71,7 +71,7 @@ def told_of(one: Artifact) -> dict[str, Any]:
 
 @router.get(
     "/experiments/{slug:public_id}/artifacts",
-    response=says(schemas.Listed[ArtifactOut], acts=True),
+    response=says(schemas.Listed[ArtifactOut], actions=True),
     summary="List the files that its trials left",
 )
 def artifacts(
@@ -86,7 +86,7 @@ def artifacts(
 
 @router.get(
     "/experiments/{slug:public_id}/trials/{int:number}/artifacts",
-    response=says(schemas.Listed[ArtifactOut], acts=True),
+    response=says(schemas.Listed[ArtifactOut], actions=True),
     summary="List the files that a trial left",
 )
 def artifacts_of_trial(

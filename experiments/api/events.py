@@ -36,7 +36,7 @@ class EventOut(BaseModel):
 
 @router.get(
     "/experiments/{slug:public_id}/events",
-    response=says(schemas.Listed[EventOut], acts=True),
+    response=says(schemas.Listed[EventOut], actions=True),
     summary="List its events",
 )
 def events(

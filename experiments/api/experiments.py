@@ -62,7 +62,7 @@ def related(rows: ExperimentQuerySet) -> ExperimentQuerySet:
 # --- lists -----------------------------------------------------------------------------------------------------
 
 
-@router.get(IN_ROOM, response=says(schemas.Listed[schemas.Summary], acts=True), summary="List experiments")
+@router.get(IN_ROOM, response=says(schemas.Listed[schemas.Summary], actions=True), summary="List experiments")
 def index(
     request: HttpRequest,
     workspace: str,
@@ -101,7 +101,7 @@ def index(
 # --- one -------------------------------------------------------------------------------------------------------
 
 
-@router.post(IN_ROOM, response=says(schemas.Experiment, 201, acts=True), summary="Create an experiment")
+@router.post(IN_ROOM, response=says(schemas.Experiment, 201, actions=True), summary="Create an experiment")
 def create(request: HttpRequest, workspace: str, told: schemas.NewExperiment) -> Status:
     """A draft; with `start` it goes into its queue at once."""
     room, by = workspaces.find(request, workspace), request.user
@@ -127,13 +127,13 @@ def create(request: HttpRequest, workspace: str, told: schemas.NewExperiment) ->
     return Status(201, whole(experiment, request))
 
 
-@router.get(ONE, response=says(schemas.Experiment, acts=True), summary="Read an experiment")
+@router.get(ONE, response=says(schemas.Experiment, actions=True), summary="Read an experiment")
 def show(request: HttpRequest, public_id: str) -> dict:
     return whole(find(request, public_id), request)
 
 
 @router.patch(
-    ONE, response=says(schemas.Experiment | schemas.Foreseen, acts=True), summary="Change an experiment"
+    ONE, response=says(schemas.Experiment | schemas.Foreseen, actions=True), summary="Change an experiment"
 )
 def change(
     request: HttpRequest,
@@ -157,7 +157,7 @@ def change(
     return whole(experiment, request)
 
 
-@router.delete(ONE, response=says(None, 204, acts=True), summary="Delete an experiment")
+@router.delete(ONE, response=says(None, 204, actions=True), summary="Delete an experiment")
 def delete(request: HttpRequest, public_id: str) -> Status:
     """Move the experiment to the trash, from which an owner can restore it for 30 days."""
     experiment = find(request, public_id)

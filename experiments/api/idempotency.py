@@ -48,7 +48,7 @@ def _rendered(result: Any) -> HttpResponse:
     return render(result)
 
 
-def _once(request: HttpRequest, key: str, act: Callable[[], HttpResponse]) -> HttpResponse:
+def _once(request: HttpRequest, key: str, action: Callable[[], HttpResponse]) -> HttpResponse:
     """Acts and stores the answer in one transaction. Of two at once the second waits for the first's row, and then
     repeats its answer. What failed stored nothing, changed nothing, and may be sent again."""
     if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
@@ -58,7 +58,7 @@ def _once(request: HttpRequest, key: str, act: Callable[[], HttpResponse]) -> Ht
     try:
         with transaction.atomic():
             row = Answer.objects.create(holder=holder, key=key, digest=digest)
-            answer = act()
+            answer = action()
             row.status, row.body = answer.status_code, answer.content.decode()
             row.save(update_fields=["status", "body"])
             return answer

@@ -47,7 +47,7 @@ class LogOut(BaseModel):
 
 @router.get(
     "/experiments/{slug:public_id}/trials/{int:number}/log",
-    response=says(LogOut, acts=True),
+    response=says(LogOut, actions=True),
     summary="Read a trial's log",
 )
 def log(

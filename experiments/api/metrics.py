@@ -35,7 +35,7 @@ class PointOut(BaseModel):
 
 @router.get(
     "/experiments/{slug:public_id}/trials/{int:number}/metrics",
-    response=says(schemas.Listed[PointOut], acts=True),
+    response=says(schemas.Listed[PointOut], actions=True),
     summary="Read a trial's metrics",
 )
 def of_trial(
@@ -53,7 +53,7 @@ def of_trial(
 
 @router.get(
     "/experiments/{slug:public_id}/metrics",
-    response=says(schemas.Listed[PointOut], acts=True),
+    response=says(schemas.Listed[PointOut], actions=True),
     summary="Read the metrics of all trials",
 )
 def of_experiment(

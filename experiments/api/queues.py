@@ -49,7 +49,7 @@ def read_queue(request: HttpRequest, queue: str) -> dict[str, Any]:
     return _teller()(_find(request, queue))
 
 
-@router.post("/queues/{slug:queue}/pause", response=says(QueueChanged, acts=True), summary="Pause a queue")
+@router.post("/queues/{slug:queue}/pause", response=says(QueueChanged, actions=True), summary="Pause a queue")
 def pause_queue(request: HttpRequest, queue: str) -> dict[str, Any]:
     """Its workers take nothing more from it; what runs goes on. For administrators."""
     row = _find(request, queue)
@@ -59,7 +59,7 @@ def pause_queue(request: HttpRequest, queue: str) -> dict[str, Any]:
 
 
 @router.post(
-    "/queues/{slug:queue}/unpause", response=says(QueueChanged, acts=True), summary="Unpause a queue"
+    "/queues/{slug:queue}/unpause", response=says(QueueChanged, actions=True), summary="Unpause a queue"
 )
 def unpause_queue(request: HttpRequest, queue: str) -> dict[str, Any]:
     """Its workers take trials from it again. For administrators."""

@@ -69,7 +69,7 @@ def _summary(request: HttpRequest, model: Model, room: str) -> dict[str, Any]:
     }
 
 
-@router.get(IN_ROOM, response=says(schemas.Listed[ModelSummary], acts=True), summary="List models")
+@router.get(IN_ROOM, response=says(schemas.Listed[ModelSummary], actions=True), summary="List models")
 def models(
     request: HttpRequest,
     workspace: str,
@@ -95,7 +95,7 @@ def models(
     )
 
 
-@router.get(ONE, response=says(ModelOut, acts=True), summary="Read a model")
+@router.get(ONE, response=says(ModelOut, actions=True), summary="Read a model")
 def read_model(request: HttpRequest, workspace: str, model: str) -> dict[str, Any]:
     found = _find(request, workspace, model)
     file = found.artifact
@@ -121,7 +121,7 @@ def download_model(request: HttpRequest, workspace: str, model: str) -> HttpResp
     return given(lambda: downloads.of_model(found, downloads.Asked.by(request)))
 
 
-@router.delete(ONE, response=says(None, 204, acts=True), summary="Delete a model")
+@router.delete(ONE, response=says(None, 204, actions=True), summary="Delete a model")
 def delete_model(request: HttpRequest, workspace: str, model: str) -> Status:
     """Its file stays where it is. A published one needs an owner. 409 while experiments that are no drafts start from
     it."""

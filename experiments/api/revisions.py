@@ -47,7 +47,7 @@ class Restored(BaseModel):
 
 @router.get(
     "/experiments/{slug:public_id}/revisions",
-    response=says(schemas.Listed[RevisionOut], acts=True),
+    response=says(schemas.Listed[RevisionOut], actions=True),
     summary="List its revisions",
 )
 def revisions(
@@ -67,7 +67,7 @@ def revisions(
 
 @router.get(
     "/experiments/{slug:public_id}/revisions/{int:number}",
-    response=says(RevisionOut, acts=True),
+    response=says(RevisionOut, actions=True),
     summary="Read a revision",
 )
 def revision(request: HttpRequest, public_id: str, number: int) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def revision(request: HttpRequest, public_id: str, number: int) -> dict[str, Any
 
 @router.post(
     "/experiments/{slug:public_id}/revisions/{int:number}/restore",
-    response=says(Restored, acts=True),
+    response=says(Restored, actions=True),
     summary="Restore a revision",
 )
 def restore_revision(

@@ -35,12 +35,12 @@ class Told(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-def says(model: Any, status: int = 200, *, acts: bool = False) -> dict[int, Any]:
+def says(model: Any, status: int = 200, *, actions: bool = False) -> dict[int, Any]:
     """The answers of an address, for its documentation: its own, and the errors that it can give.
 
     `acts`: it changes something, so it may be refused (409).
     """
-    errors = [400, 401, 403, 404, *([409] if acts else []), 422, 429, 503]
+    errors = [400, 401, 403, 404, *([409] if actions else []), 422, 429, 503]
     return {status: model, **dict.fromkeys(errors, Problem)}
 
 

@@ -137,7 +137,7 @@ def told_of(request: HttpRequest, trial: Trial) -> dict[str, Any]:
 
 @router.get(
     "/experiments/{slug:public_id}/trials",
-    response=says(schemas.Listed[TrialOut], acts=True),
+    response=says(schemas.Listed[TrialOut], actions=True),
     summary="List its trials",
 )
 def trials(
@@ -189,7 +189,7 @@ def find_trial(request: HttpRequest, public_id: str, number: int) -> Trial:
 
 @router.get(
     "/experiments/{slug:public_id}/trials/{int:number}",
-    response=says(TrialOut, acts=True),
+    response=says(TrialOut, actions=True),
     summary="Read a trial",
 )
 def read_trial(request: HttpRequest, public_id: str, number: int) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def read_trial(request: HttpRequest, public_id: str, number: int) -> dict[str, A
 
 
 @router.post(
-    "/experiments/{slug:public_id}/trials", response=says(TrialOut, 201, acts=True), summary="Add a trial"
+    "/experiments/{slug:public_id}/trials", response=says(TrialOut, 201, actions=True), summary="Add a trial"
 )
 def add_trial(request: HttpRequest, public_id: str, body: Values) -> Status:
     """Tries values given by hand, while the experiment is running or paused. Costs no search budget."""
@@ -209,7 +209,7 @@ def add_trial(request: HttpRequest, public_id: str, body: Values) -> Status:
 
 @router.post(
     "/experiments/{slug:public_id}/trials/{int:number}/stop",
-    response=says(Stopped, acts=True),
+    response=says(Stopped, actions=True),
     summary="Stop a trial",
 )
 def stop_trial(request: HttpRequest, public_id: str, number: int) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def stop_trial(request: HttpRequest, public_id: str, number: int) -> dict[str, A
 
 @router.post(
     "/experiments/{slug:public_id}/trials/{int:number}/rerun",
-    response=says(TrialOut, 201, acts=True),
+    response=says(TrialOut, 201, actions=True),
     summary="Rerun a failed trial",
 )
 def rerun_trial(request: HttpRequest, public_id: str, number: int, body: Rerun | None = None) -> Status:
@@ -236,7 +236,7 @@ def rerun_trial(request: HttpRequest, public_id: str, number: int, body: Rerun |
 
 @router.post(
     "/experiments/{slug:public_id}/trials/{int:number}/replicate",
-    response=says(Made, 201, acts=True),
+    response=says(Made, 201, actions=True),
     summary="Replicate a succeeded trial",
 )
 def replicate_trial(

@@ -17,7 +17,7 @@ router = Router(tags=["Workspaces"])
 IN_ROOM = "/workspaces/{slug:workspace}/results"
 
 
-@router.post(IN_ROOM, response=says(schemas.Results, 201, acts=True), summary="Upload results")
+@router.post(IN_ROOM, response=says(schemas.Results, 201, actions=True), summary="Upload results")
 def upload_results(request: HttpRequest, workspace: str, told: schemas.NewResults) -> Status:
     """Of elsewhere, for warm starts: the ID goes into the setting `warm_start`."""
     room = workspaces.find(request, workspace)
@@ -28,7 +28,9 @@ def upload_results(request: HttpRequest, workspace: str, told: schemas.NewResult
     return Status(201, {"id": kept.mark, "count": kept.count})
 
 
-@router.delete(IN_ROOM + "/{results}", response=says(None, 204, acts=True), summary="Delete uploaded results")
+@router.delete(
+    IN_ROOM + "/{results}", response=says(None, 204, actions=True), summary="Delete uploaded results"
+)
 def delete_results(request: HttpRequest, workspace: str, results: str) -> Status:
     """By the ID, such as `file:abcd2345`. 409 while experiments that are no drafts start from them."""
     room = workspaces.find(request, workspace)

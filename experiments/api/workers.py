@@ -63,7 +63,7 @@ def read_worker(request: HttpRequest, worker: str) -> dict[str, Any]:
     return _told(_find(worker), _held())
 
 
-@router.post("/workers/{worker}/drain", response=says(WorkerChanged, acts=True), summary="Drain a worker")
+@router.post("/workers/{worker}/drain", response=says(WorkerChanged, actions=True), summary="Drain a worker")
 def drain(request: HttpRequest, worker: str) -> dict[str, Any]:
     """It takes nothing new; what runs goes on to its end. For administrators."""
     row = _find(worker)
@@ -72,7 +72,9 @@ def drain(request: HttpRequest, worker: str) -> dict[str, Any]:
     return {"changed": changed, "worker": _told(row, _held())}
 
 
-@router.post("/workers/{worker}/undrain", response=says(WorkerChanged, acts=True), summary="Undrain a worker")
+@router.post(
+    "/workers/{worker}/undrain", response=says(WorkerChanged, actions=True), summary="Undrain a worker"
+)
 def undrain(request: HttpRequest, worker: str) -> dict[str, Any]:
     """It takes trials again. For administrators."""
     row = _find(worker)

@@ -135,7 +135,7 @@ TRIAL_INFORMS = (T.SUCCEEDED, T.EARLY_STOPPED)
 
 
 @dataclass(frozen=True)
-class Act:
+class Action:
     """An action: the states in which it is offered, and those in which the experiment is already so."""
 
     label: str
@@ -144,30 +144,30 @@ class Act:
 
 
 # Every action on an experiment (and on its trials), by its name in addresses, API and events.
-ACTS: dict[str, Act] = {
-    "edit": Act("Edit all settings", (E.DRAFT,)),
-    "update": Act("Edit", UNDER_WAY),
-    "describe": Act("Change name and description", UNPUBLISHED),
-    "annotate": Act("Change user properties", UNPUBLISHED),
-    "enqueue": Act("Enqueue", (E.DRAFT,), (E.PENDING,)),
-    "dequeue": Act("Dequeue", (E.PENDING,)),
-    "try_it": Act("Try one trial", (E.DRAFT,)),
-    "move_to": Act("Move to another queue", (E.DRAFT, E.PENDING, *UNDER_WAY)),
-    "front": Act("Move to the front", (E.PENDING, *UNDER_WAY)),
-    "back": Act("Move to the back", (E.PENDING, *UNDER_WAY)),
-    "before": Act("Move before another", (E.PENDING, *UNDER_WAY)),
-    "pause": Act("Pause", (E.RUNNING,), (E.PAUSED,)),
-    "unpause": Act("Unpause", (E.PAUSED,), (E.RUNNING,)),
-    "stop": Act("Stop", (E.PENDING, E.RUNNING, E.PAUSED), (E.STOPPING, E.STOPPED)),
-    "resume": Act("Resume", ENDED),
-    "reset": Act("Reset to draft", ENDED, (E.DRAFT,)),
-    "publish": Act("Publish", ENDED, (E.PUBLISHED,)),
-    "clone": Act("Clone", tuple(EXPERIMENT_STATES)),
-    "delete": Act("Delete", (E.DRAFT, *ENDED, E.PUBLISHED)),
-    "rerun": Act("Rerun", UNDER_WAY),
-    "stop_trial": Act("Stop trial", UNDER_WAY),
-    "add_trial": Act("Add trial", UNDER_WAY),
-    "kill": Act("Kill now", (E.STOPPING,)),
+ACTIONS: dict[str, Action] = {
+    "edit": Action("Edit all settings", (E.DRAFT,)),
+    "update": Action("Edit", UNDER_WAY),
+    "describe": Action("Change name and description", UNPUBLISHED),
+    "annotate": Action("Change user properties", UNPUBLISHED),
+    "enqueue": Action("Enqueue", (E.DRAFT,), (E.PENDING,)),
+    "dequeue": Action("Dequeue", (E.PENDING,)),
+    "try_it": Action("Try one trial", (E.DRAFT,)),
+    "move_to": Action("Move to another queue", (E.DRAFT, E.PENDING, *UNDER_WAY)),
+    "front": Action("Move to the front", (E.PENDING, *UNDER_WAY)),
+    "back": Action("Move to the back", (E.PENDING, *UNDER_WAY)),
+    "before": Action("Move before another", (E.PENDING, *UNDER_WAY)),
+    "pause": Action("Pause", (E.RUNNING,), (E.PAUSED,)),
+    "unpause": Action("Unpause", (E.PAUSED,), (E.RUNNING,)),
+    "stop": Action("Stop", (E.PENDING, E.RUNNING, E.PAUSED), (E.STOPPING, E.STOPPED)),
+    "resume": Action("Resume", ENDED),
+    "reset": Action("Reset to draft", ENDED, (E.DRAFT,)),
+    "publish": Action("Publish", ENDED, (E.PUBLISHED,)),
+    "clone": Action("Clone", tuple(EXPERIMENT_STATES)),
+    "delete": Action("Delete", (E.DRAFT, *ENDED, E.PUBLISHED)),
+    "rerun": Action("Rerun", UNDER_WAY),
+    "stop_trial": Action("Stop trial", UNDER_WAY),
+    "add_trial": Action("Add trial", UNDER_WAY),
+    "kill": Action("Kill now", (E.STOPPING,)),
 }
 
 # The way out that a refusal names, by state.
@@ -184,23 +184,23 @@ WAY_OUT: dict[str, str] = {
 }
 
 
-def is_offered(act: str, state: str) -> bool:
+def is_offered(action: str, state: str) -> bool:
     """Is the control for `act` shown for an experiment in `state`?"""
-    return state in ACTS[act].offered
+    return state in ACTIONS[action].offered
 
 
-def is_already_so(act: str, state: str) -> bool:
+def is_already_so(action: str, state: str) -> bool:
     """Is the experiment already where `act` would bring it?"""
-    return state in ACTS[act].already
+    return state in ACTIONS[action].already
 
 
-def refusal(act: str, state: str) -> str:
+def refusal(action: str, state: str) -> str:
     """The sentence of a 409: the act, the state, the way out.
 
     >>> refusal("delete", "running")
     'Delete is not possible while the experiment is running. Stop it first.'
     """
-    return f"{ACTS[act].label} is not possible while the experiment is {state}. {WAY_OUT[state]}"
+    return f"{ACTIONS[action].label} is not possible while the experiment is {state}. {WAY_OUT[state]}"
 
 
 def check_transition(table: dict[str, tuple[str, ...]], before: str, after: str) -> None:

@@ -53,7 +53,7 @@ class Asked:
 
     heading: str
     said: list[str]
-    act: str
+    action: str
     rows: list[Chosen]
     field: str
     is_danger: bool = False
@@ -90,16 +90,16 @@ def trials(request: HttpRequest, workspace: str, public_id: str, verb: str) -> H
     if verb not in ("stop", "rerun"):
         raise Http404
     experiment = find(request, workspace, public_id)
-    act = "stop_trial" if verb == "stop" else "rerun"
-    require(request.user, act, experiment)
+    action = "stop_trial" if verb == "stop" else "rerun"
+    require(request.user, action, experiment)
     back = _back(request, url_of(experiment, "experiment-trials"))
     picked = _picked_trials(request, experiment)
     if not picked:
         return _nothing(request, back)
     try:
-        experiment.allows(act)
+        experiment.allows(action)
         if request.method == "POST":
-            return _answer(request, _act_on_trials(request, experiment, picked, verb), back)
+            return _answer(request, _action_on_trials(request, experiment, picked, verb), back)
     except Refused as blank:
         return refused(request, experiment, str(blank), back=back)
     return _ask(
@@ -155,7 +155,7 @@ def _why_not_stop(trial: Trial) -> str:
     return "It is stopping already." if trial.state == "stopping" else ""
 
 
-def _act_on_trials(
+def _action_on_trials(
     request: HttpRequest, experiment: Experiment, picked: Sequence[Trial], verb: str
 ) -> tuple[str, list[Chosen]]:
     """All in one turn: whoever looks sees all of them done."""
@@ -230,7 +230,7 @@ def experiments(request: HttpRequest, workspace: str, verb: str) -> HttpResponse
     if not picked:
         return _nothing(request, back)
     if request.method == "POST":
-        rows = [_act_on(one, request, verb) for one in picked]
+        rows = [_action_on(one, request, verb) for one in picked]
         count = sum(not row.why_not for row in rows)
         return _answer(request, (f"{TOGETHER[verb][1]} {plural(count, 'experiment')}", rows), back)
     return _ask(request, _question_on(picked, request, verb), back, room=room)
@@ -253,7 +253,7 @@ def _why_not(experiment: Experiment, request: HttpRequest, verb: str) -> str:
         return str(blank)
 
 
-def _act_on(experiment: Experiment, request: HttpRequest, verb: str) -> Chosen:
+def _action_on(experiment: Experiment, request: HttpRequest, verb: str) -> Chosen:
     name = _name(experiment)
     try:
         require(request.user, verb, experiment)
@@ -294,7 +294,7 @@ def _ask(
         "experiment": experiment,
         "nav": "experiments",
         "back": back,
-        "action": request.path,
+        "form_action": request.path,
         "trials_url": url_of(experiment, "experiment-trials") if experiment else "",
     }
     return render(request, "experiment/bulk.html", context)

@@ -474,11 +474,11 @@ class Run:
             said.append(f"{dropped:,} points were not kept: a series has at most {MAX_POINTS:,}.")
         return said + self._odd + [note for reader in self._readers for note in reader.notes()]
 
-    def retrying(self, act: Callable) -> object:
+    def retrying(self, action: Callable) -> object:
         """Does it as soon as the database is there. None when the worker ends before that."""
         while True:
             try:
-                return act()
+                return action()
             except DatabaseError as error:
                 logger.warning("Trial %s waits for the database: %s", self.trial, error)
                 close_old_connections()

@@ -6,7 +6,7 @@ document.addEventListener("contextmenu", (event) => {
   const selected = getSelection();
   if (!selected.isCollapsed && selected.containsNode(event.target, true)) return;
   if (event.target.closest?.("input, textarea, select, .menu")) return;
-  const button = event.target.closest?.("tbody tr, .card")?.querySelector(".row-acts [popovertarget]");
+  const button = event.target.closest?.("tbody tr, .card")?.querySelector(".row-actions [popovertarget]");
   if (!button?.checkVisibility()) return;
   event.preventDefault();
   const isByKey = event.button !== 2;

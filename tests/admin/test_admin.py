@@ -98,8 +98,8 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
     return make
 
 
-def address(name: str, act: str, *args: object) -> str:
-    return reverse(f"admin:experiments_{name}_{act}", args=args)
+def address(name: str, action: str, *args: object) -> str:
+    return reverse(f"admin:experiments_{name}_{action}", args=args)
 
 
 def model(name: str) -> type:

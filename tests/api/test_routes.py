@@ -26,7 +26,7 @@ PEOPLE = ("nobody", "dave", "carol", "bob", "alice")  # in this order: whoever m
 
 SEES = "401 404 200 200 200"
 GONE = "401 404 409 409 409"  # not on this machine
-ACTS = "401 404 403 200 200"
+ACTIONS = "401 404 403 200 200"
 MAKES = "401 404 403 201 201"
 GOES = "401 404 403 204 404"  # it is gone then
 ANYBODY = "401 200 200 200 200"
@@ -52,7 +52,7 @@ TOLD = {
         "401 404 403 201 422", {"name": "new"}
     ),  # the name is taken then
     "GET /workspaces/{workspace}/projects/{project}": Route(SEES),
-    "PATCH /workspaces/{workspace}/projects/{project}": Route(ACTS, {"description": "x"}),
+    "PATCH /workspaces/{workspace}/projects/{project}": Route(ACTIONS, {"description": "x"}),
     "DELETE /workspaces/{workspace}/projects/{project}": Route("401 404 403 409 409"),  # it is Default
     "POST /workspaces/{workspace}/results": Route(
         MAKES, {"name": "r", "rows": [{"params": {"lr": 0.1}, "value": 1}]}
@@ -61,7 +61,7 @@ TOLD = {
     "GET /experiments/{public_id}/trials": Route(SEES),
     "POST /experiments/{public_id}/trials": Route(MAKES, {"params": {"lr": 0.01, "layers": 1}}),
     "GET /experiments/{public_id}/trials/{number}": Route(SEES),
-    "POST /experiments/{public_id}/trials/{number}/stop": Route(ACTS),
+    "POST /experiments/{public_id}/trials/{number}/stop": Route(ACTIONS),
     "POST /experiments/{public_id}/trials/{number}/rerun": Route("401 404 403 409 409"),  # it has not failed
     "POST /experiments/{public_id}/trials/{number}/replicate": Route("401 404 403 409 409"),
     "GET /experiments/{public_id}/trials/{number}/metrics": Route(SEES),
@@ -77,7 +77,7 @@ TOLD = {
     "GET /experiments/{public_id}/events": Route(SEES),
     "GET /experiments/{public_id}/revisions": Route(SEES),
     "GET /experiments/{public_id}/revisions/{number}": Route(SEES),
-    "POST /experiments/{public_id}/revisions/{number}/restore": Route(ACTS),
+    "POST /experiments/{public_id}/revisions/{number}/restore": Route(ACTIONS),
     "GET /queues": Route(ANYBODY),
     "GET /queues/{queue}": Route(ANYBODY),  # `default` is open to all
     "POST /queues/{queue}/pause": Route(MANAGES),
@@ -89,17 +89,17 @@ TOLD = {
     "GET /workspaces/{workspace}/experiments": Route(SEES),
     "POST /workspaces/{workspace}/experiments": Route(MAKES, {"name": "new", "settings": SETTINGS}),
     "GET /experiments/{public_id}": Route(SEES),
-    "PATCH /experiments/{public_id}": Route(ACTS, {"description": "x"}),
+    "PATCH /experiments/{public_id}": Route(ACTIONS, {"description": "x"}),
     "DELETE /experiments/{public_id}": Route(GOES, about="superfluous"),
-    "POST /experiments/{public_id}/enqueue": Route(ACTS, about="draft"),
+    "POST /experiments/{public_id}/enqueue": Route(ACTIONS, about="draft"),
     "POST /experiments/{public_id}/dequeue": Route("401 404 403 200 409", about="draft"),
-    "POST /experiments/{public_id}/pause": Route(ACTS),
-    "POST /experiments/{public_id}/unpause": Route(ACTS),
-    "POST /experiments/{public_id}/stop": Route(ACTS, about="doomed"),
-    "POST /experiments/{public_id}/kill": Route(ACTS, about="doomed"),
+    "POST /experiments/{public_id}/pause": Route(ACTIONS),
+    "POST /experiments/{public_id}/unpause": Route(ACTIONS),
+    "POST /experiments/{public_id}/stop": Route(ACTIONS, about="doomed"),
+    "POST /experiments/{public_id}/kill": Route(ACTIONS, about="doomed"),
     "POST /experiments/{public_id}/resume": Route("401 404 403 200 409", about="stopped"),
-    "POST /experiments/{public_id}/reset": Route(ACTS, about="failed"),
-    "POST /experiments/{public_id}/publish": Route(ACTS, about="completed"),
+    "POST /experiments/{public_id}/reset": Route(ACTIONS, about="failed"),
+    "POST /experiments/{public_id}/publish": Route(ACTIONS, about="completed"),
     "POST /experiments/{public_id}/clone": Route(MAKES),
     "POST /experiments/{public_id}/restore": Route("401 404 403 403 200", about="trashed"),
 }

@@ -60,7 +60,7 @@ def test_a_change_arrives_and_nobody_loses_their_place(visit, running, bob):
     experiment = running()
     page = visit(bob, url_of(experiment))
     page.get_by_role("button", name="More actions").click()
-    menu = page.locator("#experiment-acts")
+    menu = page.locator("#experiment-actions")
     expect(menu).to_be_visible()
     link = page.locator('#running a[href$="/trials/1/"]').first
     link.focus()

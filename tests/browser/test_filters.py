@@ -20,7 +20,7 @@ def test_a_right_click_opens_the_menu_of_the_row_where_the_pointer_is(open_as, a
     """CML-C1, CML-Q1: the same menu as behind its button, by the context menu key too; the browser's own with Shift."""
     experiment, other = running("the run"), draft("a draft")
     page = open_as(alice, LIST)
-    menu = page.locator(f"#acts-{experiment.public_id}")
+    menu = page.locator(f"#actions-{experiment.public_id}")
     name = page.get_by_role("link", name="the run", exact=True)
     name.click(button="right")
     expect(menu).to_be_visible()
@@ -35,7 +35,7 @@ def test_a_right_click_opens_the_menu_of_the_row_where_the_pointer_is(open_as, a
     assert abs(now["x"] + now["width"] - opened["x"] - opened["width"]) < 1, "it stays at the pointer"
     page.locator("tr", has_text="a draft").locator("td").nth(3).click(button="right")
     expect(menu).to_be_hidden()
-    theirs = page.locator(f"#acts-{other.public_id}")
+    theirs = page.locator(f"#actions-{other.public_id}")
     expect(theirs).to_be_visible()
     page.keyboard.press("Escape")
     expect(theirs).to_be_hidden()

@@ -33,7 +33,7 @@ def test_j_and_k_go_through_the_rows_and_enter_opens_one(open_as, bob, draft):
     expect(page.get_by_role("heading", level=1)).to_have_text("second")
 
 
-def test_an_act_is_that_of_the_row_and_asks_first(open_as, bob, running):
+def test_an_action_is_that_of_the_row_and_asks_first(open_as, bob, running):
     """s and c act on the row one is in; what a click does at once, a key asks."""
     experiment = running("the run", taken=2)
     page = open_as(bob, f"{LIST}{experiment.public_id}/trials/?sort=number")
@@ -52,7 +52,7 @@ def test_an_act_is_that_of_the_row_and_asks_first(open_as, bob, running):
     expect(page.locator("tr", has_text="#2").locator(".status")).to_have_text("Stopping")
 
 
-def test_an_act_is_that_of_the_page_when_one_is_in_no_row(open_as, bob, running):
+def test_an_action_is_that_of_the_page_when_one_is_in_no_row(open_as, bob, running):
     experiment = end_all(running(concurrency=1), Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="no"))
     page = open_as(bob, f"{LIST}{experiment.public_id}/trials/1/")
     page.keyboard.press("r")
@@ -65,7 +65,7 @@ def test_an_act_is_that_of_the_page_when_one_is_in_no_row(open_as, bob, running)
     expect(page.get_by_role("heading", name=re.compile("Clone"))).to_be_visible()
 
 
-def test_a_viewer_has_no_acts_on_keys_either(open_as, carol, running):
+def test_a_viewer_has_no_actions_on_keys_either(open_as, carol, running):
     experiment = running()
     page = open_as(carol, LIST)
     page.keyboard.press("j")

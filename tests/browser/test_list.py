@@ -69,13 +69,13 @@ def test_a_row_changes_while_one_looks_and_an_open_menu_stays(open_as, alice, ru
     page.get_by_role("searchbox").fill("half a wo")
     menu = page.get_by_role("button", name="Actions for a draft")
     menu.click()
-    expect(page.locator(f"#acts-{other.public_id}")).to_be_visible()
+    expect(page.locator(f"#actions-{other.public_id}")).to_be_visible()
     experiment.stop(by=alice)
     expect(row.locator(".status")).to_have_text("Stopping")
     end_all(experiment)
     expect(row.locator(".status")).to_have_text("Stopped")
     expect(page.locator(".chips")).to_contain_text("Stopped1")
-    expect(page.locator(f"#acts-{other.public_id}")).to_be_visible()
+    expect(page.locator(f"#actions-{other.public_id}")).to_be_visible()
     expect(page.get_by_role("searchbox")).to_have_value("half a wo")
 
 
@@ -133,8 +133,8 @@ def test_on_a_phone_rows_are_cards_with_their_menu(open_as, alice, running):
     card = page.locator("tbody tr")
     assert card.bounding_box()["width"] < 390
     page.get_by_role("button", name="Actions for the run").click()
-    for act in ("Stop", "Clone"):
-        expect(page.get_by_role("link", name=act, exact=True)).to_be_visible()
+    for action in ("Stop", "Clone"):
+        expect(page.get_by_role("link", name=action, exact=True)).to_be_visible()
 
 
 def test_everything_works_without_script(open_as, alice, draft):

@@ -262,16 +262,16 @@ def test_the_breaker_pauses_a_hopeless_experiment_and_says_why(
     assert experiment.state == "running"
 
 
-def test_an_act_on_a_proposal_that_was_dropped_meanwhile_is_refused(
+def test_an_action_on_a_proposal_that_was_dropped_meanwhile_is_refused(
     running: Callable[..., Experiment], alice: User
 ) -> None:
     """PAI-T1 TD-A14: one person stops the experiment while another acts on a trial that waits."""
     experiment = running(taken=1, concurrency=2)
     waiting = experiment.trials.get(state="waiting")
     experiment.stop(by=alice)
-    for act in (waiting.stop, waiting.rerun):
+    for action in (waiting.stop, waiting.rerun):
         with pytest.raises(Refused, match=f"#{waiting.number} was dropped before it started"):
-            act(by=alice)
+            action(by=alice)
 
 
 def test_who_resumes_after_the_breaker_has_as_many_tries_again(

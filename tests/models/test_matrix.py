@@ -49,7 +49,7 @@ MATRIX = {
 }  # fmt: skip
 
 
-def act(verb: str, experiment: Experiment, by: User) -> object:
+def action(verb: str, experiment: Experiment, by: User) -> object:
     """Does the act as a person would."""
     settings = experiment.settings
     changed = told(**{**settings.document(), "max_trials": 50})
@@ -117,7 +117,7 @@ def _with_a_failed_trial(experiment: Experiment) -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_every_act_in_every_state(state: str, in_state: Callable[..., Experiment], alice: User) -> None:
+def test_every_action_in_every_state(state: str, in_state: Callable[..., Experiment], alice: User) -> None:
     """TD-A1 TD-A2 TD-A3 TD-A4 TD-A5 TD-A6 TD-A7 TD-A8 TD-A9 TD-A10 TD-A11 TD-A12 TD-A13 TD-A14 TD-A15 TD-A16"""
     made = in_state(state)
     for verb, cells in MATRIX.items():
@@ -134,17 +134,17 @@ def _try(verb: str, wanted: str, experiment: Experiment, *, by: User) -> None:
     events = Event.objects.count()
     if wanted == " ":
         with pytest.raises(Refused) as refused:
-            act(verb, experiment, by)
+            action(verb, experiment, by)
         assert state in str(refused.value), verb
         assert status.WAY_OUT[state] in str(refused.value), verb
         experiment.refresh_from_db()
         assert experiment.state == state, verb
         assert Event.objects.count() == events, verb
     elif wanted == "=":
-        assert act(verb, experiment, by) is False, verb
+        assert action(verb, experiment, by) is False, verb
         assert Event.objects.count() == events, verb
     else:
-        assert act(verb, experiment, by) is not False, verb
+        assert action(verb, experiment, by) is not False, verb
         assert Event.objects.count() > events, verb
 
 

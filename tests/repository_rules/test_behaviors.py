@@ -140,5 +140,5 @@ def test_the_page_lists_every_action_in_every_state() -> None:
             {state for state, mark in zip(states, marks, strict=True) if mark == "="},
         )
     assert listed == {
-        name: (set(action.offered), set(action.already)) for name, action in status.ACTS.items()
+        name: (set(action.offered), set(action.already)) for name, action in status.ACTIONS.items()
     }

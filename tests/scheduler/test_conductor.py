@@ -373,14 +373,14 @@ def test_a_beat_that_stumbles_goes_on(db: None) -> None:
 class Thread(threading.Thread):
     """A thread with a database connection of its own, whose error is the test's error."""
 
-    def __init__(self, act: Callable[[], object]) -> None:
+    def __init__(self, action: Callable[[], object]) -> None:
         super().__init__(daemon=True)
-        self.act, self.result, self.error = act, None, None
+        self.action, self.result, self.error = action, None, None
         self.start()
 
     def run(self) -> None:
         try:
-            self.result = self.act()
+            self.result = self.action()
         except Exception as error:  # noqa: BLE001  told to the test
             self.error = error
         finally:

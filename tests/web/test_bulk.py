@@ -108,7 +108,7 @@ def test_stop_of_many_stops_what_runs_or_waits(mixed, bob):
 
 @pytest.mark.parametrize("verb", ["stop", "rerun"])
 @pytest.mark.parametrize("state", STATES)
-def test_boxes_and_acts_are_there_exactly_while_the_matrix_offers_them(in_state, bob, state, verb):
+def test_boxes_and_actions_are_there_exactly_while_the_matrix_offers_them(in_state, bob, state, verb):
     """TD-A14, TD-A15."""
     experiment = in_state(state)
     number = experiment.trials.values_list("number", flat=True).first() or 1
@@ -184,7 +184,7 @@ MATRIX = {
 
 
 @pytest.mark.parametrize("verb", MATRIX)
-def test_an_act_on_experiments_in_every_state_reaches_those_of_the_matrix(in_state, bob, verb):
+def test_an_action_on_experiments_in_every_state_reaches_those_of_the_matrix(in_state, bob, verb):
     """TD-A: each row does what it would do alone; the others keep their state, with the reason told."""
     in_turn = sorted(STATES, key=lambda state: state == "pending")  # last: its trial is free for any worker
     every = {state: in_state(state, name=state, concurrency=1) for state in in_turn}

@@ -43,7 +43,7 @@ SEES = "302 404 200 200 200"  # members of the workspace; the signed-out are sen
 ONLY_LOOKS = "302 405 405 405 405"
 MINE = "302 200 200 200 200"
 ONLY_POSTS = ONLY_LOOKS
-ACTS = "302 404 403 200 200"
+ACTIONS = "302 404 403 200 200"
 LOCKED = "302 404 403 409 409"  # of an experiment that runs
 OWNS = "302 404 403 403 200"
 ADMINISTERS = "302 403 403 403 403"
@@ -66,10 +66,10 @@ TOLD = {
     "experiments-csv": Route(get=SEES, post=ONLY_LOOKS),
     "experiments-json": Route(get=SEES, post=ONLY_LOOKS),
     "experiments-bulk": Route(get=ACTED, post=ACTED),  # nothing is ticked: back, with a message
-    "experiment-new": Route(get=ACTS, post=ACTS),  # an empty form is drawn again
-    "results-new": Route(get=ACTS, post="302 404 403 422 422"),  # no file is chosen
+    "experiment-new": Route(get=ACTIONS, post=ACTIONS),  # an empty form is drawn again
+    "results-new": Route(get=ACTIONS, post="302 404 403 422 422"),  # no file is chosen
     "results": Route(get=SEES, post=ONLY_LOOKS),
-    "results-delete": Route(get=ACTS, post="302 404 403 302 404", root="200 302"),  # it is gone then
+    "results-delete": Route(get=ACTIONS, post="302 404 403 302 404", root="200 302"),  # it is gone then
     "experiment": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-trials": Route(get=SEES, post=ONLY_LOOKS),
     "trials-csv": Route(get=SEES, post=ONLY_LOOKS),
@@ -77,42 +77,42 @@ TOLD = {
     "trials-bulk": Route(get=ACTED, post=ACTED, verb="rerun"),
     "experiment-configuration": Route(get=SEES, post=ONLY_LOOKS),
     "configuration-group": Route(get=LOCKED, post=LOCKED),
-    "configuration-group-act": Route(get="302 404 404 404 404", post="302 404 404 404 404", verb="remove"),
+    "configuration-group-action": Route(get="302 404 404 404 404", post="302 404 404 404 404", verb="remove"),
     "configuration-object": Route(get=LOCKED, post=LOCKED),
-    "configuration-object-act": Route(get="302 404 404 404 404", post="302 404 404 404 404", verb="clear"),
-    "configuration-properties": Route(get=ACTS, post="302 404 403 422 422"),
+    "configuration-object-action": Route(get="302 404 404 404 404", post="302 404 404 404 404", verb="clear"),
+    "configuration-properties": Route(get=ACTIONS, post="302 404 403 422 422"),
     "experiment-execution": Route(get=SEES, post=ONLY_LOOKS),
     "execution-edit": Route(get=LOCKED, post=LOCKED, block="source"),
-    "execution-act": Route(get=LOCKED, post=LOCKED, block="packages", verb="clear"),
+    "execution-action": Route(get=LOCKED, post=LOCKED, block="packages", verb="clear"),
     "experiment-artifacts": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-input": Route(get="302 404 403 409 409", post="302 404 403 409 409"),  # it is no draft
     "experiment-input-remove": Route(get=ONLY_POSTS, post="302 404 403 409 409"),
     "artifact-download": Route(get=REFUSES, post=ONLY_LOOKS),  # it is not on this machine
-    "artifact-register": Route(get=ACTS, post="302 404 403 422 422"),  # an empty form is drawn again
+    "artifact-register": Route(get=ACTIONS, post="302 404 403 422 422"),  # an empty form is drawn again
     "models": Route(get=SEES, post=ONLY_LOOKS),
     "model": Route(get=SEES, post="302 404 403 422 422"),  # an empty form is drawn again
     "model-network": Route(get=SEES, post=ACTED),
-    "model-clear": Route(get=ACTS, post=ACTED),
+    "model-clear": Route(get=ACTIONS, post=ACTED),
     "model-labels": Route(get=SEES, post="302 404 403 422 422"),
-    "model-publish": Route(get=ACTS, post=ACTED),
+    "model-publish": Route(get=ACTIONS, post=ACTED),
     "model-delete": Route(get=OWNS, post="302 404 403 403 302"),  # it is published by now
     "model-download": Route(get=REFUSES, post=ONLY_LOOKS),  # nor is this
-    "experiment-edit": Route(get=ACTS, post=ACTS),  # without a button it only shows the consequences
-    "experiment-add": Route(get=ACTS, post="302 404 403 422 422"),  # an empty form is drawn again
-    "experiment-act": Route(get=ACTS, post=ACTED),
+    "experiment-edit": Route(get=ACTIONS, post=ACTIONS),  # without a button it only shows the consequences
+    "experiment-add": Route(get=ACTIONS, post="302 404 403 422 422"),  # an empty form is drawn again
+    "experiment-action": Route(get=ACTIONS, post=ACTED),
     "trial": Route(get=SEES, post=ONLY_LOOKS),
     "trial-log": Route(get=SEES, post=ONLY_LOOKS),
-    "trial-stop": Route(get=ACTS, post=ACTED, number=2),
-    "trial-rerun": Route(get=ACTS, post=ACTED),
+    "trial-stop": Route(get=ACTIONS, post=ACTED, number=2),
+    "trial-rerun": Route(get=ACTIONS, post=ACTED),
     "trial-script": Route(get=SEES, post=ONLY_LOOKS),
     "trial-parameters": Route(get=SEES, post=ONLY_LOOKS),
-    "trial-replicate": Route(get=ACTS, post="302 404 403 422 422", number=3),
+    "trial-replicate": Route(get=ACTIONS, post="302 404 403 422 422", number=3),
     "search": Route(get=MINE, post=ONLY_LOOKS),
     "projects": Route(get=SEES, post=ONLY_LOOKS),
     "projects-everywhere": Route(get=MINE, post=ONLY_LOOKS),
-    "project-new": Route(get=ACTS, post="302 404 403 422 422"),
-    "project-edit": Route(get=ACTS, post=ACTED),
-    "project-delete": Route(get=ACTS, post="302 404 403 409 409"),  # it is Default
+    "project-new": Route(get=ACTIONS, post="302 404 403 422 422"),
+    "project-edit": Route(get=ACTIONS, post=ACTED),
+    "project-delete": Route(get=ACTIONS, post="302 404 403 409 409"),  # it is Default
     "workspace-settings": Route(get=OWNS, post="302 404 403 403 422"),  # an empty form is drawn again
     "workspace-destination": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
     "workspace-automl": Route(get=ONLY_POSTS, post="302 404 403 403 422"),
@@ -123,10 +123,10 @@ TOLD = {
     "queue": Route(get=MINE, post=ONLY_LOOKS),
     "queue-new": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 422"),
     "queue-edit": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302"),
-    "queue-act": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302"),
+    "queue-action": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302"),
     "workers": Route(get=MINE, post=ONLY_LOOKS),
     "worker": Route(get=MINE, post=ONLY_LOOKS),
-    "worker-act": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302", verb="drain"),
+    "worker-action": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302", verb="drain"),
     "account": Route(get=MINE, post="302"),
     "account-password": Route(get=MINE, post="302 422 422 422 422"),
     "tokens": Route(get=MINE, post="302 422 422 422 422"),
@@ -209,7 +209,7 @@ def walk(browser: Callable[[str], Client], sample: dict[str, object], people: tu
     wrong = []
     for name, pattern in addresses().items():
         route = TOLD[name]
-        given = {**sample, "verb": route.verb, "act": route.verb, "block": route.block}
+        given = {**sample, "verb": route.verb, "action": route.verb, "block": route.block}
         kwargs = {key: given.get(key, route.number) for key in pattern.pattern.converters}
         url = reverse(name, kwargs=kwargs)
         for method in ("get", "post"):

@@ -234,18 +234,18 @@ class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
             return True
         return value > than if self.direction == "maximize" else value < than
 
-    def allows(self, act: str) -> bool:
+    def allows(self, action: str) -> bool:
         """True: go on. False: it is already so. Raises `Refused` where the table of actions has a blank."""
-        if status.is_offered(act, self.state):
+        if status.is_offered(action, self.state):
             return True
-        if status.is_already_so(act, self.state):
+        if status.is_already_so(action, self.state):
             return False
-        raise Refused(self._refusal(act))
+        raise Refused(self._refusal(action))
 
-    def _refusal(self, act: str) -> str:
+    def _refusal(self, action: str) -> str:
         last = self.events.exclude(by=None).select_related("by").first()
         by = f" ({last.by.username}: {last.verb})" if last and last.after == self.state else ""
-        return status.refusal(act, self.state).replace(self.state, f"{self.state}{by}", 1)
+        return status.refusal(action, self.state).replace(self.state, f"{self.state}{by}", 1)
 
     # --- one at a time -------------------------------------------------------------------------------
 

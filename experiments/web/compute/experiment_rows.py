@@ -68,7 +68,7 @@ def line(queue: Queue | None, user: User) -> list[Standing]:
     for place, experiment in enumerate(experiments, start=1):
         row = Standing(place, experiment, sight.label(experiment), sight.sees(experiment))
         if sight.may_operate(experiment):
-            row.likely, row.more = _acts(
+            row.likely, row.more = _actions(
                 experiment, user, is_first=place == 1, is_alone=len(experiments) == 1
             )
         rows.append(row)
@@ -90,12 +90,12 @@ def waiting(queues: Iterable[Queue], compute: Compute, user: User) -> list[Stand
         row = Standing(at, experiment, sight.label(experiment), sight.sees(experiment))
         row.waits = descriptions.said_of(compute.hold(experiment), experiment)
         if at > 1 and sight.may_operate(experiment):
-            row.likely, _ = _acts(experiment, user, is_first=False, is_alone=False)
+            row.likely, _ = _actions(experiment, user, is_first=False, is_alone=False)
         rows.append(row)
     return rows
 
 
-def _acts(
+def _actions(
     experiment: Experiment, user: User, *, is_first: bool, is_alone: bool
 ) -> tuple[list[Button], list[Button]]:
     if not status.is_offered("front", experiment.state):  # it is stopping

@@ -102,13 +102,13 @@ def _row(queue: Queue, compute: Compute, user: User) -> dict[str, object]:
         "running": sum(place.alive > 0 for place in places),
         "alive": sum(place.alive for place in places),
     }
-    likely, more = _acts(queue) if is_administrator(user) else ([], [])
+    likely, more = _actions(queue) if is_administrator(user) else ([], [])
     return {"queue": queue, "facts": facts, **facts, "likely": likely, "more": more}
 
 
-def _acts(queue: Queue) -> tuple[list[Button], list[Button]]:
+def _actions(queue: Queue) -> tuple[list[Button], list[Button]]:
     def url(verb: str) -> str:
-        return reverse("queue-act", args=[queue.name, verb])
+        return reverse("queue-action", args=[queue.name, verb])
 
     paused = (
         Button("Unpause", url("unpause"), icon="play", is_post=True)
@@ -161,7 +161,7 @@ def show(request: HttpRequest, queue: str) -> HttpResponse:
 
 
 def _head(request: HttpRequest, queue: Queue, compute: Compute) -> dict[str, object]:
-    likely, more = _acts(queue) if is_administrator(request.user) else ([], [])
+    likely, more = _actions(queue) if is_administrator(request.user) else ([], [])
     likely, more = more[:1], more[1:]  # here there is room for the icon, and always for the button
     serving, places = compute.serving(queue), compute.lines.get(queue.pk, [])
     busy, slots = compute.slots(serving)
@@ -228,21 +228,21 @@ def find(request: HttpRequest, name: str) -> Queue:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def act(request: HttpRequest, queue: str, act: str) -> HttpResponse:
+def action(request: HttpRequest, queue: str, action: str) -> HttpResponse:
     """Pause, unpause, delete: GET asks, POST does it."""
-    if act not in ("pause", "unpause", "delete"):
+    if action not in ("pause", "unpause", "delete"):
         raise Http404
     found = find(request, queue)
     require_administrator(request.user)
     back = back_from(request, reverse("queue", args=[found.name]))
-    if act == "delete":
+    if action == "delete":
         return _delete(request, found, back=back)
     if request.method != "POST":
-        return _ask(request, found, act, back=back)
-    if getattr(found, act)(by=request.user):
-        messages.success(request, SAID[act].format(found))
+        return _ask(request, found, action, back=back)
+    if getattr(found, action)(by=request.user):
+        messages.success(request, SAID[action].format(found))
     else:
-        messages.info(request, f"{found} is {'paused' if act == 'pause' else 'not paused'} already.")
+        messages.info(request, f"{found} is {'paused' if action == 'pause' else 'not paused'} already.")
     return redirect(back)
 
 
@@ -259,17 +259,17 @@ def _delete(request: HttpRequest, queue: Queue, *, back: str) -> HttpResponse:
 
 
 def _ask(
-    request: HttpRequest, queue: Queue, act: str, *, back: str, problem: str = "", status: int = 200
+    request: HttpRequest, queue: Queue, action: str, *, back: str, problem: str = "", status: int = 200
 ) -> HttpResponse:
     line = Experiment.objects.active().filter(queue=queue)
     context = {
         "nav": "queues",
         "queue": queue,
-        "act": act,
-        "action": request.path,
+        "action": action,
+        "form_action": request.path,
         "back": back,
         "problem": problem,
-        "is_danger": act == "delete",
+        "is_danger": action == "delete",
         "in_line": line.count(),
     }
-    return render(request, "queues/act.html", context, status=status)
+    return render(request, "queues/action.html", context, status=status)

@@ -25,7 +25,7 @@ from experiments.web.ui.fragments import Live
 
 from . import utilization
 from .experiment_rows import Sight
-from .workers import EVERY_S, SHOWN, acts, given_to, gpu_in_words, has_full_disk, state_of
+from .workers import EVERY_S, SHOWN, actions, given_to, gpu_in_words, has_full_disk, state_of
 
 LOOKED_AT = 500  # the latest trials that ended there
 SHOWN_ENDED = 20
@@ -64,7 +64,7 @@ def show(request: HttpRequest, worker: str) -> HttpResponse:
             *experiments.select_related("workspace").only(*SHOWN),
         ],
     )
-    more = acts(found, is_late=_is_late(found, now))[1] if is_administrator(user) else []
+    more = actions(found, is_late=_is_late(found, now))[1] if is_administrator(user) else []
     events = list(found.events.select_related("by")[:EVENTS])
     context = {
         "nav": "workers",

@@ -112,7 +112,7 @@ def index(request: HttpRequest) -> HttpResponse:
     rows = [row_of(worker, trials, sight, visible, now=now) for worker in workers]
     if is_administrator(request.user):
         for row in rows:
-            row.likely, row.more = acts(row.worker, is_late=row.is_late)
+            row.likely, row.more = actions(row.worker, is_late=row.is_late)
     present = [row for row in rows if row.worker.gone_at is None]
     context = {
         "nav": "workers",
@@ -224,11 +224,11 @@ def _facts(present: list[Row]) -> list[dict[str, object]]:
     ]
 
 
-def acts(worker: Worker, *, is_late: bool) -> tuple[list[Button], list[Button]]:
+def actions(worker: Worker, *, is_late: bool) -> tuple[list[Button], list[Button]]:
     """What administrators do with it: (the likely one, all of them)."""
 
     def url(verb: str) -> str:
-        return reverse("worker-act", args=[worker.name, verb])
+        return reverse("worker-action", args=[worker.name, verb])
 
     if worker.gone_at:
         return _with_menu(Button("Forget", url("forget"), icon="trash", is_post=True))
@@ -248,9 +248,9 @@ def _with_menu(likely: Button, *more: Button) -> tuple[list[Button], list[Button
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def act(request: HttpRequest, worker: str, act: str) -> HttpResponse:
+def action(request: HttpRequest, worker: str, action: str) -> HttpResponse:
     """Drain, undrain, release, forget: GET asks, POST does it."""
-    if act not in SAID:
+    if action not in SAID:
         raise Http404
     require_administrator(request.user)
     found = get_object_or_404(Worker.objects.known(), name=worker)
@@ -260,16 +260,16 @@ def act(request: HttpRequest, worker: str, act: str) -> HttpResponse:
         context = {
             "nav": "workers",
             "worker": found,
-            "act": act,
-            "action": request.path,
+            "action": action,
+            "form_action": request.path,
             "back": back,
             "held": plural(held, "running trial"),
             "heard": descriptions.heard(found),
-            "is_danger": act == "release",
+            "is_danger": action == "release",
         }
-        return render(request, "workers/act.html", context)
-    if getattr(found, act)(by=request.user):
-        messages.success(request, SAID[act].format(found))
+        return render(request, "workers/action.html", context)
+    if getattr(found, action)(by=request.user):
+        messages.success(request, SAID[action].format(found))
     else:
-        messages.info(request, f"{found} {ALREADY[act]}. Nothing was changed.")
+        messages.info(request, f"{found} {ALREADY[action]}. Nothing was changed.")
     return redirect(back)

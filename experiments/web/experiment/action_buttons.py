@@ -33,7 +33,7 @@ AT_ONCE = {"dequeue", "pause", "unpause", "front", "back"}  # can be taken back,
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """One act as `components/_act.html` draws it."""
+    """One act as `components/_action.html` draws it."""
 
     label: str
     url: str
@@ -59,12 +59,12 @@ def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Butt
 
 def button(experiment: Experiment, verb: str, user: User) -> Button:
     """One act on this experiment, for this person, in its present state."""
-    label = "Edit" if verb in EDITS else status.ACTS[verb].label
+    label = "Edit" if verb in EDITS else status.ACTIONS[verb].label
     where = [experiment.workspace.slug, experiment.public_id]
     url = (
         reverse("experiment-edit", args=where)
         if verb in EDITS
-        else reverse("experiment-act", args=[*where, verb])
+        else reverse("experiment-action", args=[*where, verb])
     )
     why_not = missing(user, verb, experiment)
     if not why_not and not status.is_offered(verb, experiment.state):

@@ -21,7 +21,7 @@ class Question:
 
     heading: str
     said: list[str]
-    act: str
+    action: str
     out: str = "Cancel"
     is_danger: bool = False
     review_url: str = ""  # where the answer can be looked at, and changed, before it is given
@@ -38,7 +38,7 @@ class Verb:
     already: str = ""  # what is said when it was already so, where that is not the experiment's state
 
 
-class ActForm(forms.Form):
+class ActionForm(forms.Form):
     """A form that knows its experiment, and who fills it in."""
 
     def __init__(self, data: object = None, *, experiment: Experiment, user: User) -> None:
@@ -68,14 +68,14 @@ class QueueField(forms.ModelChoiceField):
         self.initial = experiment.queue_id or Queue.default().pk
 
 
-class EnqueueForm(ActForm):
+class EnqueueForm(ActionForm):
     queue = QueueField()
 
     def prepare(self) -> None:
         self.fields["queue"].prepare(self.experiment)
 
 
-class MoveToForm(ActForm):
+class MoveToForm(ActionForm):
     """Another queue than its own."""
 
     queue = QueueField()
@@ -88,7 +88,7 @@ class MoveToForm(ActForm):
         field.error_messages["required"] = "Choose a queue."
 
 
-class BeforeForm(ActForm):
+class BeforeForm(ActionForm):
     """Another experiment of the same line, by its place."""
 
     other = forms.TypedChoiceField(
@@ -111,7 +111,7 @@ class BeforeForm(ActForm):
         return {"other": Experiment(pk=self.cleaned_data["other"])}
 
 
-class CloneForm(ActForm):
+class CloneForm(ActionForm):
     name = forms.CharField(max_length=200, label="Name")
     project = forms.ModelChoiceField(
         Project.objects.none(),
@@ -139,7 +139,7 @@ class CloneForm(ActForm):
         return {"name": said["name"], "project": project, "description": said["description"]}
 
 
-class ResumeForm(ActForm):
+class ResumeForm(ActionForm):
     """Asks for what is spent; what is not spent may be left as it is."""
 
     max_trials = forms.IntegerField(required=False, min_value=1, label="Max trials")
@@ -200,11 +200,11 @@ class ResumeForm(ActForm):
 
 
 def _simple(
-    heading: str, *said: str, act: str = "", out: str = "Cancel", is_danger: bool = False
+    heading: str, *said: str, action: str = "", out: str = "Cancel", is_danger: bool = False
 ) -> Callable[[Experiment], Question]:
     def ask(experiment: Experiment) -> Question:
         return Question(
-            heading.format(name=experiment.name), list(said), act or heading.split()[0], out, is_danger
+            heading.format(name=experiment.name), list(said), action or heading.split()[0], out, is_danger
         )
 
     return ask
@@ -354,13 +354,13 @@ VERBS: dict[str, Verb] = {
         said=lambda e: f"{e.name} is out of the queue, and {e.state} again.",
     ),
     "front": Verb(
-        ask=_simple("Move {name} to the front?", "It gets the next free slots of its queue.", act="Move"),
+        ask=_simple("Move {name} to the front?", "It gets the next free slots of its queue.", action="Move"),
         do=lambda e, by, _: e.front(by=by),
         said=lambda e: f"{e.name} stands at the front of {e.queue}.",
         already="stands at the front",
     ),
     "back": Verb(
-        ask=_simple("Move {name} to the back?", "All others of its queue come before it.", act="Move"),
+        ask=_simple("Move {name} to the back?", "All others of its queue come before it.", action="Move"),
         do=lambda e, by, _: e.back(by=by),
         said=lambda e: f"{e.name} stands at the back of {e.queue}.",
         already="stands at the back",

@@ -299,7 +299,7 @@ def register(request: HttpRequest, workspace: str, public_id: str, artifact: int
         "file": one,
         "form": form,
         "is_local": one.keeping != Keeping.STORED,
-        "action": request.path,
+        "form_action": request.path,
         "back": _back(one),
     }
     return render(request, "experiment/register.html", context, status=422 if form.errors else 200)

@@ -275,9 +275,9 @@ BLOCKS: dict[str, type[BlockForm]] = {
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def edit(request: HttpRequest, workspace: str, public_id: str, block: str, act: str = "") -> HttpResponse:
+def edit(request: HttpRequest, workspace: str, public_id: str, block: str, action: str = "") -> HttpResponse:
     """Edit, clear, discard or reset one block of a draft."""
-    kind = BLOCKS.get(f"{block}/{act}" if act else block)
+    kind = BLOCKS.get(f"{block}/{action}" if action else block)
     if kind is None:
         raise Http404
     experiment = find(request, workspace, public_id)

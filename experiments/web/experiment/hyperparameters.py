@@ -334,24 +334,26 @@ def _sealed(text: str) -> str:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def group(request: HttpRequest, workspace: str, public_id: str, act: str = "") -> HttpResponse:
+def group(request: HttpRequest, workspace: str, public_id: str, action: str = "") -> HttpResponse:
     """Edit or remove the group `?name=`; without a name, add one."""
     kinds: dict[str, type[BlockForm]] = {"": GroupForm, "remove": RemoveGroup}
-    experiment, kind = find(request, workspace, public_id), kinds.get(act)
+    experiment, kind = find(request, workspace, public_id), kinds.get(action)
     name = request.GET.get("name", "")
-    if kind is None or (name or act) and name not in experiment.settings.hyperparameters:
+    if kind is None or (name or action) and name not in experiment.settings.hyperparameters:
         raise Http404
     return change(request, experiment, kind, back=_back(experiment, "hyperparameters"), name=name)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def configuration_object(request: HttpRequest, workspace: str, public_id: str, act: str = "") -> HttpResponse:
+def configuration_object(
+    request: HttpRequest, workspace: str, public_id: str, action: str = ""
+) -> HttpResponse:
     """Edit, clear or delete the object `?name=`; without a name, add one."""
     kinds: dict[str, type[BlockForm]] = {"": ObjectForm, "clear": ClearObject, "delete": DeleteObject}
-    experiment, kind = find(request, workspace, public_id), kinds.get(act)
+    experiment, kind = find(request, workspace, public_id), kinds.get(action)
     name = request.GET.get("name", "")
-    if kind is None or (name or act) and name not in experiment.settings.objects:
+    if kind is None or (name or action) and name not in experiment.settings.objects:
         raise Http404
     return change(request, experiment, kind, back=_back(experiment, "objects"), name=name)
 

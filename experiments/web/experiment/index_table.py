@@ -225,7 +225,7 @@ class Page:
 def row(experiment: Experiment, *, user: User, compute: Compute) -> Row:
     """Give the experiment with its workspace, project, creator and queue."""
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
-    likely, more = _acts(experiment, user)
+    likely, more = _actions(experiment, user)
     return Row(
         experiment,
         bar=outcome(counts, left=experiment.budget_left or 0),
@@ -244,7 +244,7 @@ def _waits(experiment: Experiment, compute: Compute) -> str:
     return descriptions.said_of(held, experiment)
 
 
-def _acts(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:
+def _actions(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:
     """What stands in the row, and what stands in its menu. A viewer has none."""
     if missing(user, "stop", experiment):
         return [], []

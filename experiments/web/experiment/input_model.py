@@ -61,7 +61,7 @@ def choose(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse
         "chosen": experiment.settings.input_model,
         "seen": experiment.revision.number,
         "problem": "Choose a model first." if request.method == "POST" else "",
-        "action": request.path,
+        "form_action": request.path,
         "back": back,
         "is_wide": True,
     }

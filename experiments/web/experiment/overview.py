@@ -155,7 +155,7 @@ def _running_context(
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def act(request: HttpRequest, workspace: str, public_id: str, verb: str) -> HttpResponse:
+def action(request: HttpRequest, workspace: str, public_id: str, verb: str) -> HttpResponse:
     """GET asks, with the consequences; POST acts. 403 for viewers, 409 where the state does not allow it."""
     if verb not in VERBS:
         raise Http404
@@ -226,11 +226,11 @@ def _ask(
         "is_danger": question.is_danger,
         "form": form,
         "problem": problem,
-        "action": request.path,
+        "form_action": request.path,
         "back": back_from(request, url_of(experiment)),
         "queues": _queues(form) if form and "queue" in form.fields else [],
     }
-    return render(request, "experiment/act.html", context, status=status_code)
+    return render(request, "experiment/action.html", context, status=status_code)
 
 
 def _queues(form: forms.Form) -> list[dict[str, object]]:

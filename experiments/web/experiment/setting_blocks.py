@@ -166,7 +166,7 @@ def _draw(
         "experiment": experiment,
         "form": form,
         "back": back,
-        "action": request.get_full_path(),
+        "form_action": request.get_full_path(),
         "is_danger": form.is_danger,
         "is_wide": not form.is_danger,
         "problem": problem,

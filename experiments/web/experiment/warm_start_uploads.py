@@ -107,7 +107,7 @@ def delete(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
     try:
         if request.method != "POST":
             drafts = len(kept.drafts(by=request.user))
-            context |= {"results": kept, "drafts": drafts, "action": request.path, "is_danger": True}
+            context |= {"results": kept, "drafts": drafts, "form_action": request.path, "is_danger": True}
             return render(request, "results/delete.html", context)
         kept.delete_unused(by=request.user)
     except Refused as refusal:

@@ -143,7 +143,7 @@ def add(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
         is_wide=True,
         has_best=experiment.best_number is not None,
         heading="Add a trial",
-        act="Add trial",
+        action="Add trial",
     )
 
 
@@ -213,7 +213,7 @@ def replicate(request: HttpRequest, workspace: str, public_id: str, number: int)
         trial=trial,
         took=trial.duration_s,
         heading=f"Replicate trial {trial.number}",
-        act="Replicate",
+        action="Replicate",
     )
 
 
@@ -250,7 +250,7 @@ def _ask(
         "nav": "experiments",
         "form": form,
         "back": back,
-        "action": request.path,
+        "form_action": request.path,
         "is_paused": experiment.state == ExperimentState.PAUSED,
         "waits": descriptions.waits(experiment),
         "trials_url": url_of(experiment, "experiment-trials"),

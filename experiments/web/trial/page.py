@@ -82,7 +82,7 @@ def _context(trial: Trial) -> dict[str, object]:
 def _head(request: HttpRequest, trial: Trial) -> dict[str, object]:
     others = trial.experiment.trials
     return {
-        "acts": _acts(request, trial),
+        "actions": _actions(request, trial),
         "reason": descriptions.reason_of(trial),
         "previous": others.filter(number__lt=trial.number)
         .order_by("-number")
@@ -95,7 +95,7 @@ def _head(request: HttpRequest, trial: Trial) -> dict[str, object]:
     }
 
 
-def _acts(request: HttpRequest, trial: Trial) -> list[Button]:
+def _actions(request: HttpRequest, trial: Trial) -> list[Button]:
     experiment, user = trial.experiment, request.user
     if trial.state in (TrialState.WAITING, TrialState.RUNNING):
         if not (status.is_offered("stop_trial", experiment.state) and may(user, "stop_trial", experiment)):
@@ -275,5 +275,5 @@ def _consequences(trial: Trial) -> dict[str, object]:
 
 
 def _ask(request: HttpRequest, trial: Trial, template: str, **context: object) -> HttpResponse:
-    shown = {"action": request.path, "back": back_from(request, url_of_trial(trial)), **context}
+    shown = {"form_action": request.path, "back": back_from(request, url_of_trial(trial)), **context}
     return render(request, template, _context(trial) | shown)

@@ -109,7 +109,7 @@ def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
         "every": 2 if experiment.is_active else None,
         "may_add": may(request.user, "add_trial", experiment)
         and status.is_offered("add_trial", experiment.state),
-        "bulk": bulk_acts(request.user, experiment),
+        "bulk": bulk_actions(request.user, experiment),
     }
 
 
@@ -157,17 +157,17 @@ def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> d
     }
 
 
-def bulk_acts(user: User, experiment: Experiment) -> list[dict[str, str]]:
+def bulk_actions(user: User, experiment: Experiment) -> list[dict[str, str]]:
     """What can be done with several of its trials at once; nothing: their rows have no boxes."""
-    acts = (("stop", "stop_trial", "Stop", "stop"), ("rerun", "rerun", "Rerun failed", "rerun"))
+    actions = (("stop", "stop_trial", "Stop", "stop"), ("rerun", "rerun", "Rerun failed", "rerun"))
     return [
         {
             "label": label,
             "icon": icon,
             "url": reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, verb]),
         }
-        for verb, act, label, icon in acts
-        if may(user, act, experiment) and status.is_offered(act, experiment.state)
+        for verb, action, label, icon in actions
+        if may(user, action, experiment) and status.is_offered(action, experiment.state)
     ]
 
 

@@ -86,7 +86,7 @@ def _column(theme: str) -> dict[str, object]:
         "experiment_states": list(status.EXPERIMENT_STATES),
         "trial_states": list(status.TRIAL_STATES),
         "icons": _icons(),
-        "acts": _acts(),
+        "actions": _actions(),
         "menu": [
             Button("Clone", ADDRESS, icon="clone"),
             Button("Reset to draft", ADDRESS, icon="reset", why_not="Running. Stop it first."),
@@ -174,7 +174,7 @@ def _icons() -> list[str]:
     return re.findall(r'id="i-([\w-]+)"', Path(found).read_text()) if found else []
 
 
-def _acts() -> list[Button]:
+def _actions() -> list[Button]:
     return [
         Button("New experiment", ADDRESS, icon="plus", is_primary=True),
         Button("Pause", ADDRESS, icon="pause"),
@@ -207,15 +207,15 @@ def _bars() -> list[Drawn]:
 
 
 def _cards() -> list[Card]:
-    acts = [Button("Edit", ADDRESS, icon="edit")]
+    actions = [Button("Edit", ADDRESS, icon="edit")]
     utilization = Sums(total=12_345, running=123, completed=77, compute_s=9_876_543)
     told = Project(pk=1, name="vision", description=LONG)
     sends = Project(pk=2, name="speech", destination="s3://artifacts.example:9000/bucket/" + WORD)
     return [
         Card(None, ADDRESS, Sums()),
-        Card(told, ADDRESS, Sums(total=3, running=1, completed=1, compute_s=700), acts),
-        Card(sends, ADDRESS, Sums(total=1), acts),
-        Card(Project(pk=3, name=WORD), ADDRESS, utilization, acts),
+        Card(told, ADDRESS, Sums(total=3, running=1, completed=1, compute_s=700), actions),
+        Card(sends, ADDRESS, Sums(total=1), actions),
+        Card(Project(pk=3, name=WORD), ADDRESS, utilization, actions),
     ]
 
 

@@ -114,7 +114,9 @@ def callout(experiment: Experiment, held: Hold | None, *, url: str) -> dict[str,
         }
     if experiment.state == ExperimentState.PAUSED and experiment.reason:
         failed = (
-            {"url": f"{url}?state=failed", "act": "Show the failed trials"} if experiment.failed_count else {}
+            {"url": f"{url}?state=failed", "action": "Show the failed trials"}
+            if experiment.failed_count
+            else {}
         )
         return {
             "heading": "It paused itself",

@@ -158,7 +158,7 @@ class Need:
     name: str
     url: str
     detail: str
-    act: str
+    action: str
 
 
 def needs(seen: ExperimentQuerySet, compute: Compute, now: datetime) -> tuple[list[Need], int]:
@@ -178,13 +178,13 @@ def _silent(late: list[Worker], compute: Compute, now: datetime) -> Need:
     detail = (
         f"{held} in {'its' if len(late) == 1 else 'their'} hands, {'last ' if len(late) > 1 else ''}{last}"
     )
-    act = "Look at it" if len(late) == 1 else "Look at workers"
-    return Need("silent", "warning", "paused", heading, name, url, detail, act)
+    action = "Look at it" if len(late) == 1 else "Look at workers"
+    return Need("silent", "warning", "paused", heading, name, url, detail, action)
 
 
 def _need(experiment: Experiment, compute: Compute) -> Need:
     glyph = status.EXPERIMENT_STATES[experiment.state].glyph
-    heading, detail, act = {
+    heading, detail, action = {
         ExperimentState.FAILED: ("The search could not go on", experiment.reason, "See the cause"),
         ExperimentState.PAUSED: ("It paused itself", experiment.reason, "See the cause"),
     }.get(experiment.state) or (
@@ -200,5 +200,5 @@ def _need(experiment: Experiment, compute: Compute) -> Need:
         experiment.name,
         url_of(experiment),
         detail,
-        act,
+        action,
     )

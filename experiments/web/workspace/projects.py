@@ -61,7 +61,7 @@ class Card:
     project: Project | None
     url: str
     sums: Sums
-    acts: list[Button] = field(default_factory=list)
+    actions: list[Button] = field(default_factory=list)
 
 
 def cards(user: User, rooms: Collection[Workspace]) -> list[Card]:
@@ -89,11 +89,11 @@ def cards(user: User, rooms: Collection[Workspace]) -> list[Card]:
         url = (
             f"{reverse('experiments', args=[project.workspace.slug])}?{urlencode({'project': project.name})}"
         )
-        found.append(Card(project, url, sums.get(project.pk, Sums()), _acts(project, user)))
+        found.append(Card(project, url, sums.get(project.pk, Sums()), _actions(project, user)))
     return found
 
 
-def _acts(project: Project, user: User) -> list[Button]:
+def _actions(project: Project, user: User) -> list[Button]:
     if not may(user, "create", project.workspace):
         return []
     where = [project.workspace.slug, project.pk]
@@ -221,7 +221,7 @@ def delete(request: HttpRequest, workspace: str, project: int) -> HttpResponse:
         "workspace": room,
         "nav": "projects",
         "project": found,
-        "action": request.path,
+        "form_action": request.path,
         "back": reverse("projects", args=[room.slug]),
         "is_danger": True,
         "held": (held := found.holds()),

@@ -220,7 +220,7 @@ def _ask(request: HttpRequest, model: Model, template: str, *, back: str, **told
         "model": model,
         "workspace": model.workspace,
         "nav": "models",
-        "action": request.path,
+        "form_action": request.path,
         "back": back,
         "is_danger": template != "models/publish.html",
         **told,
@@ -309,7 +309,7 @@ def labels(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
     was = request.POST.get("was")
     try:
         _must_be_open(request, one)
-        if request.POST.get("act") == "delete" and was is not None:
+        if request.POST.get("action") == "delete" and was is not None:
             said = f"{was} is gone." if one.unlabel(was) else f"{was} was gone already."
         else:
             number = whole(typed["number"])

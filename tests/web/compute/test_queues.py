@@ -41,8 +41,8 @@ def page(client: Client, name: str = "default") -> str:
     return response.content.decode()
 
 
-def act(experiment: Experiment, verb: str) -> str:
-    return reverse("experiment-act", args=[experiment.workspace.slug, experiment.public_id, verb])
+def action(experiment: Experiment, verb: str) -> str:
+    return reverse("experiment-action", args=[experiment.workspace.slug, experiment.public_id, verb])
 
 
 def order() -> str:
@@ -122,8 +122,8 @@ def test_it_tells_the_last_day_and_what_waits_longest(line, worker, attic, dave,
         assert said in html, said
     assert html.count("the queue default is paused") == 2, "of what I may not see only the place is told"
     assert "another workspace" in html and "place 3" in html and "up-there" not in html
-    front = f'"{act(second, "front")}"'
-    assert front in html and f'"{act(first, "front")}"' not in html, "it stands there"
+    front = f'"{action(second, "front")}"'
+    assert front in html and f'"{action(first, "front")}"' not in html, "it stands there"
     assert front not in as_(carol).get(reverse("queues")).content.decode()
     table = as_(bob).get(reverse("queues"), {"show": "data"}).content.decode()
     assert "Slots there" in table and ">2.0<" in table and ">8.0<" in table
@@ -182,17 +182,17 @@ def test_an_operator_moves_what_they_may_operate(line, bob, carol, dave):
     client, there = as_(bob), reverse("queue", args=["default"])
     html = page(client)
     for experiment, verb in ((b, "front"), (a, "back"), (a, "before"), (a, "move_to"), (a, "dequeue")):
-        assert f'"{act(experiment, verb)}"' in html
-    assert act(a, "front") not in html, "it stands there"
-    assert act(b, "front") not in page(as_(carol)), "a viewer only looks"
-    response = client.post(act(c, "front"), headers={"Referer": f"http://testserver{there}"}, follow=True)
+        assert f'"{action(experiment, verb)}"' in html
+    assert action(a, "front") not in html, "it stands there"
+    assert action(b, "front") not in page(as_(carol)), "a viewer only looks"
+    response = client.post(action(c, "front"), headers={"Referer": f"http://testserver{there}"}, follow=True)
     assert response.redirect_chain == [(there, 302)] and order() == "cab"
     assert "c stands at the front of default." in response.content.decode()
-    assert "stands at the front already" in client.post(act(c, "front"), follow=True).content.decode()
-    assert client.post(act(b, "before"), {"other": a.pk}).status_code == 302 and order() == "cba"
-    assert client.post(act(c, "dequeue")).status_code == 302 and order() == "ba"
-    assert as_(carol).post(act(a, "front")).status_code == 403
-    assert as_(dave).post(act(a, "front")).status_code == 404
+    assert "stands at the front already" in client.post(action(c, "front"), follow=True).content.decode()
+    assert client.post(action(b, "before"), {"other": a.pk}).status_code == 302 and order() == "cba"
+    assert client.post(action(c, "dequeue")).status_code == 302 and order() == "ba"
+    assert as_(carol).post(action(a, "front")).status_code == 403
+    assert as_(dave).post(action(a, "front")).status_code == 404
     assert order() == "ba"
 
 
@@ -201,9 +201,9 @@ def test_the_question_before_whom_tells_no_names_of_others(line, attic, dave, bo
     (mine,) = line("mine")
     theirs = Experiment.draft(attic, by=dave, name="up-there", settings=told())
     theirs.enqueue(by=dave)
-    html = as_(bob).get(act(mine, "before")).content.decode()
+    html = as_(bob).get(action(mine, "before")).content.decode()
     assert "2. another workspace" in html and "up-there" not in html
-    wrong = as_(bob).post(act(mine, "before"), {"other": 10**9})
+    wrong = as_(bob).post(action(mine, "before"), {"other": 10**9})
     assert wrong.status_code == 422 and "does not stand in this queue any more" in wrong.content.decode()
 
 
@@ -211,12 +211,12 @@ def test_an_experiment_moves_to_a_queue_that_its_workspace_may_use(line, bob, ro
     """CML-Q3: only granted ones are offered and accepted."""
     (mine,) = line("mine")
     gpu = Queue.create("gpu", by=root, workspaces=[lab])
-    html = as_(bob).get(act(mine, "move_to")).content.decode()
+    html = as_(bob).get(action(mine, "move_to")).content.decode()
     assert ">gpu <" in html and "gpu-of-attic" not in html and ">default <" not in html
     assert "nobody serves it" in html and "nobody in line" in html
-    assert as_(bob).post(act(mine, "move_to"), {"queue": gpu_of_attic.pk}).status_code == 422
-    assert as_(bob).post(act(mine, "move_to"), {}).status_code == 422
-    assert as_(bob).post(act(mine, "move_to"), {"queue": gpu.pk}).status_code == 302
+    assert as_(bob).post(action(mine, "move_to"), {"queue": gpu_of_attic.pk}).status_code == 422
+    assert as_(bob).post(action(mine, "move_to"), {}).status_code == 422
+    assert as_(bob).post(action(mine, "move_to"), {"queue": gpu.pk}).status_code == 302
     mine.refresh_from_db()
     assert (mine.queue, mine.state) == (gpu, "pending")
 
@@ -259,7 +259,7 @@ def test_an_administrator_pauses_and_deletes(root, alice, draft):
     client, gpu = as_(root), Queue.create("gpu", by=root, is_open=True)
     waiting = draft("waiting")
     waiting.enqueue(by=alice, queue=gpu)
-    verbs = {verb: reverse("queue-act", args=["gpu", verb]) for verb in ("pause", "unpause", "delete")}
+    verbs = {verb: reverse("queue-action", args=["gpu", verb]) for verb in ("pause", "unpause", "delete")}
     assert client.post(verbs["pause"]).status_code == 302
     assert "This queue is paused" in page(client, "gpu") and verbs["unpause"] in page(client, "gpu")
     assert "already" in client.post(verbs["pause"], follow=True).content.decode()
@@ -272,13 +272,13 @@ def test_an_administrator_pauses_and_deletes(root, alice, draft):
     assert client.post(verbs["delete"]).status_code == 302
     waiting.refresh_from_db()
     assert (waiting.state, waiting.queue) == ("draft", None)
-    assert client.get(reverse("queue-act", args=["default", "explode"])).status_code == 404
+    assert client.get(reverse("queue-action", args=["default", "explode"])).status_code == 404
 
 
 def test_the_enqueue_question_tells_workers_and_length(line, worker, bob, draft, root):
     """CML-Q1: each queue with its workers, free slots and line; a warning where nobody serves it."""
     line("a", "b")
     Queue.create("gpu", by=root, is_open=True)
-    html = as_(bob).get(act(draft("new"), "enqueue")).content.decode()
+    html = as_(bob).get(action(draft("new"), "enqueue")).content.decode()
     assert "1 worker, 8 of 8 slots free, 2 experiments in line" in html
     assert "nobody serves it: it will wait until a worker does; nobody in line" in html

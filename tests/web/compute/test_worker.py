@@ -98,8 +98,8 @@ def test_it_says_why_it_takes_nothing(running, worker, bob, root):
     worker.drain(by=root)
     html = page(as_(bob))
     assert "root drains it since" in html and "1 trial on it may end first" in html
-    assert reverse("worker-act", args=["w1", "undrain"]) not in html
-    assert reverse("worker-act", args=["w1", "undrain"]) in page(as_(root))
+    assert reverse("worker-action", args=["w1", "undrain"]) not in html
+    assert reverse("worker-action", args=["w1", "undrain"]) in page(as_(root))
     worker.undrain(by=root)
     trial = Trial.objects.get(state="running")
     trial.settle(Outcome(survivors=(77, 78)), claim=trial.claim)

@@ -76,7 +76,7 @@ def test_an_administrator_drains_releases_and_forgets(running, worker, root):
     client = as_(root)
 
     def verb(name: str) -> str:
-        return reverse("worker-act", args=["w1", name])
+        return reverse("worker-action", args=["w1", name])
 
     assert client.post(verb("drain")).status_code == 302
     assert "Draining" in page(client) and verb("undrain") in page(client)
@@ -94,7 +94,7 @@ def test_an_administrator_drains_releases_and_forgets(running, worker, root):
     assert client.post(verb("forget")).status_code == 302
     assert "No worker runs" in page(client) and "manage.py worker --queue default" in page(client)
     assert client.post(verb("forget")).status_code == 404
-    assert client.get(reverse("worker-act", args=["w1", "explode"])).status_code == 404
+    assert client.get(reverse("worker-action", args=["w1", "explode"])).status_code == 404
 
 
 def test_it_has_a_fixed_number_of_queries(running, worker, bob):

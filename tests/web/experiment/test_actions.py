@@ -21,7 +21,7 @@ MATRIX = {verb: cells for verb, cells in MODEL_MATRIX.items() if verb in VERBS} 
 def url_of(experiment: Experiment, verb: str = "") -> str:
     """Details, or one of the acts."""
     args = [experiment.workspace.slug, experiment.public_id]
-    return reverse("experiment-act", args=[*args, verb]) if verb else reverse("experiment", args=args)
+    return reverse("experiment-action", args=[*args, verb]) if verb else reverse("experiment", args=args)
 
 
 def answer(experiment: Experiment, verb: str) -> dict[str, object]:
@@ -44,7 +44,7 @@ def test_the_matrix_has_every_verb_of_the_door():
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_an_act_does_what_the_matrix_says(state, in_state, bob, alice):
+def test_an_action_does_what_the_matrix_says(state, in_state, bob, alice):
     """TD-A: offered is done, already so changes nothing, a blank is refused with the state and the way out."""
     made = in_state(state)
     for verb, cells in MATRIX.items():
@@ -114,7 +114,7 @@ def test_an_experiment_of_another_workspace_is_404(draft, alice):
     """PAI-P1: also for somebody who is a member of both."""
     experiment = draft()
     other = Workspace.open("other", owner=alice)
-    url = reverse("experiment-act", args=[other.slug, experiment.public_id, "enqueue"])
+    url = reverse("experiment-action", args=[other.slug, experiment.public_id, "enqueue"])
     assert as_(alice).post(url).status_code == 404
     assert as_(alice).get(reverse("experiment", args=[other.slug, experiment.public_id])).status_code == 404
 
@@ -258,7 +258,7 @@ def test_delete_asks_in_a_note_and_leads_to_the_list(in_state, bob, alice):
     assert Experiment.everything.get(pk=experiment.pk).trashed_at
 
 
-def test_an_act_leads_back_to_where_it_was_done(running, bob):
+def test_an_action_leads_back_to_where_it_was_done(running, bob):
     """The state of the view is in the address: nobody loses a filter by pausing."""
     experiment = running()
     page = reverse("experiment-trials", args=["lab", experiment.public_id]) + "?state=failed&sort=-value"
@@ -269,7 +269,7 @@ def test_an_act_leads_back_to_where_it_was_done(running, bob):
 @pytest.mark.parametrize(
     "referer", ["https://evil.example/w/lab/", "http://testserver/no/such/page/", "nonsense"]
 )
-def test_an_act_never_leads_away(running, bob, referer):
+def test_an_action_never_leads_away(running, bob, referer):
     experiment = running()
     response = as_(bob).post(url_of(experiment, "pause"), headers={"referer": referer})
     assert response["Location"] == url_of(experiment)
@@ -311,7 +311,7 @@ def test_details_offer_exactly_what_is_possible(state, in_state, bob):
         assert reason in page
 
 
-def test_a_viewer_sees_the_acts_with_what_is_missing(running, carol):
+def test_a_viewer_sees_the_actions_with_what_is_missing(running, carol):
     experiment = running()
     page = as_(carol).get(url_of(experiment)).content.decode()
     assert not any(f'"{url_of(experiment, verb)}"' in page for verb in VERBS)
@@ -319,7 +319,7 @@ def test_a_viewer_sees_the_acts_with_what_is_missing(running, carol):
     assert "trial-stop" not in page and "/trials/1/stop/" not in page
 
 
-def test_a_member_who_becomes_operator_sees_the_acts_at_once(running, carol, lab):
+def test_a_member_who_becomes_operator_sees_the_actions_at_once(running, carol, lab):
     experiment = running()
     lab.admit(carol, Role.OPERATOR)
     assert f'"{url_of(experiment, "stop")}"' in as_(carol).get(url_of(experiment)).content.decode()

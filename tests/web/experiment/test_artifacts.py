@@ -369,7 +369,7 @@ def test_who_is_too_late_is_told_so(draft, model, alice, bob):
 def test_a_chosen_model_that_is_gone_is_named(draft, model, alice, bob, carol):
     """CML-M1: on the tab, and where the draft is enqueued."""
     experiment = draft(input_model=model.public_id)
-    enqueue = reverse("experiment-act", args=["lab", experiment.public_id, "enqueue"])
+    enqueue = reverse("experiment-action", args=["lab", experiment.public_id, "enqueue"])
     said = f"no model {model.public_id} in this workspace"
     assert said not in words(as_(bob).get(enqueue).content.decode())
     model.delete_unused(by=alice)

@@ -15,7 +15,7 @@ NEW = "/w/lab/experiments/new/"
 
 def url_of(experiment: Experiment, verb: str = "") -> str:
     args = ["lab", experiment.public_id]
-    return reverse("experiment-act", args=[*args, verb]) if verb else reverse("experiment", args=args)
+    return reverse("experiment-action", args=[*args, verb]) if verb else reverse("experiment", args=args)
 
 
 def test_the_page_says_what_it_copies_and_offers_two_ways(running, bob):

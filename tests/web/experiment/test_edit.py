@@ -233,7 +233,7 @@ def test_locked_fields_are_text_with_the_reason_and_a_crafted_one_is_refused(run
     page = client.get(url_of(experiment))
     assert name not in filled(page) and "Clone to change these" in page.content.decode()
     assert WHY_LOCKED[name] in page.content.decode() and WHY_LOCKED.keys() == LOCKED.keys()
-    assert reverse("experiment-act", args=["lab", experiment.public_id, "clone"]) in page.content.decode()
+    assert reverse("experiment-action", args=["lab", experiment.public_id, "clone"]) in page.content.decode()
     answer = submit(client, experiment, concurrency="5", **{name: value})
     assert answer.status_code == 422 and "Clone the experiment to change it." in answer.content.decode()
     assert fresh(experiment).revision.number == 1

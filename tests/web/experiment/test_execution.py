@@ -317,7 +317,7 @@ def test_enqueue_warns_of_what_will_not_run(draft, bob, worker):
     client = as_(bob)
 
     def asked(experiment: Experiment) -> str:
-        url = reverse("experiment-act", args=["lab", experiment.public_id, "enqueue"])
+        url = reverse("experiment-action", args=["lab", experiment.public_id, "enqueue"])
         return words(client.get(url).content.decode())
 
     plain = asked(draft(image=""))

@@ -321,11 +321,11 @@ def test_a_row_offers_what_its_state_allows_and_says_why_it_cannot_be_deleted(as
     experiment = in_state(state)
     page = ask(bob)
     row = page.context["page"].rows[0]
-    verbs = {act.url.rstrip("/").rsplit("/", 1)[1]: act for act in (*row.likely, *row.more)}
-    assert [act.url.rstrip("/").rsplit("/", 1)[1] for act in row.likely] == [LIKELY[state]] * bool(
+    verbs = {action.url.rstrip("/").rsplit("/", 1)[1]: action for action in (*row.likely, *row.more)}
+    assert [action.url.rstrip("/").rsplit("/", 1)[1] for action in row.likely] == [LIKELY[state]] * bool(
         LIKELY[state]
     )
-    possible = {verb for verb, act in verbs.items() if not act.why_not}
+    possible = {verb for verb, action in verbs.items() if not action.why_not}
     may_edit = states.is_offered("edit", state) or states.is_offered("update", state)
     assert ("edit" in possible) is may_edit, "PAI-M1"
     possible.discard("edit")
@@ -349,7 +349,7 @@ def test_a_row_offers_what_its_state_allows_and_says_why_it_cannot_be_deleted(as
     assert verbs["delete"].why_not or "delete" in offered
     html = page.content.decode()
     for verb in offered:
-        assert reverse("experiment-act", args=["lab", experiment.public_id, verb]) in html
+        assert reverse("experiment-action", args=["lab", experiment.public_id, verb]) in html
     if state == "running":
         assert "Stop it first" in verbs["delete"].why_not
 

@@ -14,7 +14,7 @@ FAILED = Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="boom")
 
 
 def url_of(experiment: Experiment, verb: str) -> str:
-    return reverse("experiment-act", args=["lab", experiment.public_id, verb])
+    return reverse("experiment-action", args=["lab", experiment.public_id, verb])
 
 
 def asked(user, experiment: Experiment, verb: str = "resume"):

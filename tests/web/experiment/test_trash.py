@@ -37,7 +37,7 @@ def test_a_deleted_experiment_is_nowhere_but_in_the_trash(gone, alice):
     for page in ("trial", "trial-log", "trial-stop", "trial-rerun", "trial-replicate"):
         assert client.get(reverse(page, args=[*args, 1])).status_code == 404, page
     for verb in ("clone", "resume", "delete"):
-        assert client.post(reverse("experiment-act", args=[*args, verb])).status_code == 404, verb
+        assert client.post(reverse("experiment-action", args=[*args, verb])).status_code == 404, verb
     for query in ("", "?q=old", f"?q={gone.public_id}", "?status=completed"):
         page = client.get(reverse("experiments", args=["lab"]) + query).content.decode()
         assert "old search" not in page and reverse("experiment", args=args) not in page, query

@@ -210,7 +210,7 @@ def test_a_running_row_shows_its_value_so_far_and_can_be_stopped(running, bob):
         assert f'<form method="post" action="{url}">' in row(page, number)
 
 
-def test_a_viewer_sees_no_acts_in_the_rows(running, carol):
+def test_a_viewer_sees_no_actions_in_the_rows(running, carol):
     assert "<form" not in row(table(carol, running()), 1)
 
 

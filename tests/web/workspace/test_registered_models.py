@@ -150,7 +150,7 @@ def test_labels_are_added_changed_and_deleted(model, bob, carol):
         assert answer.status_code == 422 and said in words(answer.content.decode())
     assert client.post(address, {"was": "cat", "label": "cat", "number": "7"}).status_code == 302
     assert client.post(address, {"was": 'do"g <b>', "label": "dog", "number": "1"}).status_code == 302
-    assert client.post(address, {"was": "ü 😀", "act": "delete"}).status_code == 302
+    assert client.post(address, {"was": "ü 😀", "action": "delete"}).status_code == 302
     assert client.post(address, {"was": "gone", "label": "x", "number": "1"}).status_code == 409
     model.refresh_from_db()
     assert model.labels == {"cat": 7, "dog": 1}
@@ -169,7 +169,9 @@ def test_labels_of_any_characters_come_back(model, bob):
     assert all(f'value="{label}"' in html for label in ODD)
     for label in ODD:
         assert (
-            client.post(address, {"was": label, "label": label, "number": "0", "act": "delete"}).status_code
+            client.post(
+                address, {"was": label, "label": label, "number": "0", "action": "delete"}
+            ).status_code
             == 302
         )
     model.refresh_from_db()
@@ -195,7 +197,7 @@ def test_published_is_read_only_everywhere(model, bob, alice):
         ("model-network", {"network": "other"}),
         ("model-clear", {}),
         ("model-labels", {"label": "dog", "number": "1"}),
-        ("model-labels", {"was": "cat", "act": "delete"}),
+        ("model-labels", {"was": "cat", "action": "delete"}),
     ):
         assert as_(alice).post(url(page, model), given).status_code == 409, page
     assert client.get(url("model-network", model) + "?edit").status_code == 409
