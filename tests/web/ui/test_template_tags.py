@@ -8,7 +8,7 @@ from django.template import Context, Template
 from django.test import RequestFactory
 from django.utils import timezone
 
-from experiments.templatetags import deck
+from experiments.templatetags import ui
 
 pytestmark = pytest.mark.once
 
@@ -30,9 +30,9 @@ pytestmark = pytest.mark.once
     ],
 )
 def test_a_duration_is_said_in_its_two_largest_units(seconds, said):
-    assert deck.duration(seconds) == said
+    assert ui.duration(seconds) == said
     if seconds is not None:
-        assert deck.duration(timedelta(seconds=seconds)) == said
+        assert ui.duration(timedelta(seconds=seconds)) == said
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_a_duration_is_said_in_its_two_largest_units(seconds, said):
     ],
 )
 def test_a_value_alone_has_four_places_or_none_and_never_loses_a_small_one(number, said):
-    assert deck.value(number) == said
+    assert ui.value(number) == said
 
 
 def test_a_column_has_one_precision():
-    assert [deck.value(one, 4) for one in (1.0, 0.5, 0.0, 3, 1e-9)] == [
+    assert [ui.value(one, 4) for one in (1.0, 0.5, 0.0, 3, 1e-9)] == [
         "1.0000",
         "0.5000",
         "0.0000",
@@ -75,40 +75,40 @@ def test_a_column_has_one_precision():
     [(None, "—"), (0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (999_600, "1.0 MB"), (2.1e9, "2.1 GB")],
 )
 def test_a_size_is_said_in_powers_of_1000(size, said):
-    assert deck.bytes_(size) == said
+    assert ui.bytes_(size) == said
 
 
 def test_a_number_comes_with_the_right_word():
-    assert deck.plural(1, "trial") == "1 trial"
-    assert deck.plural(0, "trial") == "0 trials"
-    assert deck.plural(2914, "entry,entries") == "2,914 entries"
+    assert ui.plural(1, "trial") == "1 trial"
+    assert ui.plural(0, "trial") == "0 trials"
+    assert ui.plural(2914, "entry,entries") == "2,914 entries"
 
 
 def test_times_are_short_in_sight_and_whole_in_the_title(settings):
     settings.TIME_ZONE = "UTC"
     now = timezone.now()
-    assert ">41 m ago</time>" in deck.ago(now - timedelta(minutes=41))
-    assert ">now</time>" in deck.ago(now + timedelta(seconds=1)), "another machine's clock"
-    long_ago = deck.clock(datetime(2020, 2, 3, 4, 5, tzinfo=UTC))
+    assert ">41 m ago</time>" in ui.ago(now - timedelta(minutes=41))
+    assert ">now</time>" in ui.ago(now + timedelta(seconds=1)), "another machine's clock"
+    long_ago = ui.clock(datetime(2020, 2, 3, 4, 5, tzinfo=UTC))
     assert ">3 Feb 2020</time>" in long_ago and 'title="2020-02-03 04:05:00 UTC"' in long_ago
 
 
 def test_a_state_is_a_word_with_its_glyph():
     """PAI-S2: the word stands beside the glyph, in the words of the product."""
-    said = deck.status("early_stopped")
+    said = ui.status("early_stopped")
     assert 'data-status="early_stopped"' in said
     assert "glyphs.svg#g-early_stopped" in said
     assert said.endswith("</svg>Stopped early</span>")
 
 
 def test_nothing_that_a_user_wrote_becomes_html():
-    assert "<script>" not in deck.status("<script>", "<script>")
-    assert "<script>" not in deck.meter(1, 2, "<script>")
+    assert "<script>" not in ui.status("<script>", "<script>")
+    assert "<script>" not in ui.meter(1, 2, "<script>")
 
 
 def sort(query: str, **context: object) -> str:
     request = RequestFactory().get("/list" + query)
-    template = Template('{% load deck %}{% sort_head "Best" "best" num=True first="-" %}')
+    template = Template('{% load ui %}{% sort_head "Best" "best" num=True first="-" %}')
     return template.render(Context({"request": request, **context}))
 
 

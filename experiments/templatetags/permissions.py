@@ -1,4 +1,4 @@
-"""What the navigation must know of the person who looks."""
+"""What the signed-in user may do, for templates."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def may_manage(context: Context) -> bool:
-    """May whoever looks manage the page's workspace? The role is read once per request."""
+    """Return whether the user may manage the page's workspace. The role is read once per request."""
     return may(context["user"], "manage", context["workspace"])
