@@ -25,14 +25,14 @@ def work() -> None:
 
 
 def serve(worker: LocalWorker) -> None:
-    """Makes this process the trial worker: `manage.py worker` says so before Celery starts."""
+    """Makes this process the trial worker: `trialdeck worker` says so before Celery starts."""
     global _worker
     _worker = worker
     worker.start()
 
 
 def keep_beat() -> None:
-    """Makes this process keep the beat: `manage.py control` says so before Celery starts."""
+    """Makes this process keep the beat: `trialdeck control` says so before Celery starts."""
     threading.Thread(target=conductor.Beat().run, args=[_beat_ending], name="beat", daemon=True).start()
 
 

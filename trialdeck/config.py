@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PLATFORM = (
     "The training service {0!r} is not needed here: a worker on that machine does its part. Start one there "
-    "(manage.py worker --queue NAME), and let the experiment use its queue: ExperimentConfig('local', queue='NAME')."
+    "(trialdeck worker --queue NAME), and let the experiment use its queue: ExperimentConfig('local', queue='NAME')."
 )
 # Fields whose settings are called otherwise, and fields that are settings by the same name.
 _SAME = {

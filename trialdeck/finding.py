@@ -41,7 +41,7 @@ def check_served(console: Console, queue: str | None) -> None:
     if found is not None and not found["is_served"]:
         raise errors.Refused(
             f"No worker serves the queue {name} on {console.url}, so nothing was started. Start one: "
-            f"manage.py worker --queue {name}",
+            f"trialdeck worker --queue {name}",
             status=409,
         )
 

@@ -1,6 +1,6 @@
 """Where the console is: an address, a port, TRIALDECK_URL, or one that runs on this machine for this user.
 
-`manage.py up` leaves a note of itself, readable by its user only: `<home>/consoles/<port>.json`.
+`trialdeck up` leaves a note of itself, readable by its user only: `<home>/consoles/<port>.json`.
 """
 
 from __future__ import annotations  # for Python 3.8

@@ -12,7 +12,7 @@ from experiments.models import Forbidden, Token, User
 from . import rate_limit
 from .error_response import Unauthorized
 
-HOW = "Send a token: Authorization: Bearer td_… (make one on your account page, or with manage.py token)."
+HOW = "Send a token: Authorization: Bearer td_… (make one on your account page, or with trialdeck token)."
 
 
 class Bearer(AuthBase):

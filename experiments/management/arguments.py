@@ -68,10 +68,10 @@ def check_database() -> None:
         of = f"the data folder {settings.DATA}" if connection.vendor == "sqlite" else "DATABASE_URL"
         refuse(
             f"The database of {of} is empty. If the console has another one, name it (TRIALDECK_DATA or --data, "
-            "or DATABASE_URL). If not, run: manage.py migrate"
+            "or DATABASE_URL). If not, run: trialdeck manage migrate"
         )
     if is_old:
-        refuse("The database is older than this version of Trialdeck. Run: manage.py migrate")
+        refuse("The database is older than this version of Trialdeck. Run: trialdeck manage migrate")
 
 
 def is_behind() -> bool:

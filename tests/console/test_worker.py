@@ -1,4 +1,4 @@
-"""`manage.py worker` and `manage.py control`: what they refuse, and that they outlive their broker."""
+"""`trialdeck worker` and `trialdeck control`: what they refuse, and that they outlive their broker."""
 
 import signal
 import subprocess
@@ -33,7 +33,7 @@ def test_it_does_not_start_on_an_empty_database_and_says_whose_it_is(fresh, comm
     done = manage(command, env=fresh)
     assert done.returncode != 0
     of = "DATABASE_URL" if "DATABASE_URL" in fresh else f"the data folder {fresh['TRIALDECK_DATA']}"
-    assert f"The database of {of} is empty" in done.stderr and "manage.py migrate" in done.stderr
+    assert f"The database of {of} is empty" in done.stderr and "trialdeck manage migrate" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -92,7 +92,7 @@ def test_operations_names_every_variable_that_the_code_reads() -> None:
     assert [name for name in sorted(ours) if f"`{name}`" not in told] == []
 
 
-def test_every_command_of_manage_py_is_told() -> None:
+def test_every_command_of_the_console_is_told() -> None:
     told = "".join(text_of(page) for page in PAGES)
     for path in (ROOT / "experiments" / "management" / "commands").glob("[a-z]*.py"):
-        assert f"manage.py {path.stem}" in told
+        assert f"trialdeck {path.stem}" in told

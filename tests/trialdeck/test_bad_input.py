@@ -75,7 +75,7 @@ def test_no_worker_serves_the_queue(deck, expired):
     """NNI-E3: nothing is started, and nothing is left of it."""
     lonely = configured("lonely", queue="lonely")
     with pytest.raises(
-        errors.Refused, match="No worker serves the queue lonely.*manage.py worker --queue lonely"
+        errors.Refused, match="No worker serves the queue lonely.*trialdeck worker --queue lonely"
     ) as error:
         lonely.start(deck.port)
     assert error.value.status == 409

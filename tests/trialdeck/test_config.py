@@ -185,7 +185,7 @@ def test_another_training_service_names_our_way(platform):
         lambda: ExperimentConfig(platform),
         lambda: ExperimentConfig(training_service={"platform": platform}),
     ):
-        with pytest.raises(Invalid, match="manage.py worker --queue NAME") as error:
+        with pytest.raises(Invalid, match="trialdeck worker --queue NAME") as error:
             make()
         assert repr(platform) in str(error.value)
     assert ExperimentConfig(["local"]).training_service.platform == "local"

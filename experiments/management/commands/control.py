@@ -1,4 +1,4 @@
-"""`manage.py control`: conducts experiments and keeps the beat. Several may run; the beat holds a lease."""
+"""`trialdeck control`: conducts experiments and keeps the beat. Several may run; the beat holds a lease."""
 
 import socket
 

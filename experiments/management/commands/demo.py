@@ -1,4 +1,4 @@
-"""`manage.py demo`: a workspace `demo` with a real search on real data, started."""
+"""`trialdeck demo`: a workspace `demo` with a real search on real data, started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py token`: makes, lists and revokes tokens of the API."""
+"""`trialdeck token`: makes, lists and revokes tokens of the API."""
 
 from datetime import timedelta
 

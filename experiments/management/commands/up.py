@@ -1,4 +1,4 @@
-"""`manage.py up`: the whole console on one machine, in the foreground, until Ctrl-C."""
+"""`trialdeck up`: the whole console on one machine, in the foreground, until Ctrl-C."""
 
 import fcntl
 import hashlib

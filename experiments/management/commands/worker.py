@@ -1,4 +1,4 @@
-"""`manage.py worker`: runs trials from queues, in this process, until SIGTERM or Ctrl-C."""
+"""`trialdeck worker`: runs trials from queues, in this process, until SIGTERM or Ctrl-C."""
 
 import os
 import re

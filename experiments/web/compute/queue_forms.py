@@ -19,7 +19,7 @@ class QueueForm(forms.Form):
             attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
         ),
         error_messages={"required": "Give the queue a name."},
-        help_text="Workers serve it by this name: manage.py worker --queue NAME.",
+        help_text="Workers serve it by this name: trialdeck worker --queue NAME.",
     )
     granted = forms.ChoiceField(
         label="Who may enqueue",

@@ -132,7 +132,7 @@ def callout(experiment: Experiment, held: Hold | None, *, url: str) -> dict[str,
 WAY_OUT = {
     Kind.NO_QUEUE: "Dequeue it and choose another queue.",
     Kind.QUEUE_PAUSED: "Nothing is lost: it keeps its place. An administrator can unpause the queue.",
-    Kind.UNSERVED: "Its trials start as soon as a worker serves this queue: manage.py worker --queue {queue}. "
+    Kind.UNSERVED: "Its trials start as soon as a worker serves this queue: trialdeck worker --queue {queue}. "
     "Or move it to another queue.",
     Kind.DRAINING: "Its trials start as soon as another worker serves this queue, or an administrator undrains one. "
     "Or move it to another queue.",

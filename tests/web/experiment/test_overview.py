@@ -109,7 +109,7 @@ def test_nobody_serves_the_queue(in_state, bob):
     Worker.objects.all().delete()
     html = overview(bob, experiment)
     assert "Nobody serves the queue default" in html
-    assert "manage.py worker --queue default" in html
+    assert "trialdeck worker --queue default" in html
 
 
 def test_the_queue_is_paused(in_state, bob, worker):
