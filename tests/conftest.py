@@ -7,10 +7,12 @@ import gc
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import pytest_django
 
 from tests.support.engine import find_engine
 from tests.support.postgres import Postgres
@@ -144,6 +146,23 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings_xdist_suffix() -> None:
     """Side by side (-n), each process has a data folder and a server of its own: no suffix is needed."""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
+) -> Iterator[None]:
+    """As pytest-django has it; at the end, whatever still uses the test database on PostgreSQL is named and ended."""
+    yield
+    if _postgres is None:
+        return
+    from django.db import connections
+
+    with django_db_blocker.unblock():
+        name = str(connections["default"].settings_dict["NAME"])
+        connections.close_all()
+        if left := _postgres.end_sessions(name):
+            warnings.warn(f"Left connected to the test database: {left}", stacklevel=1)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # a conftest is read before Django is set up
 
     from experiments.models import User
 
+# In view as a whole: a font's width rounds a fraction of a pixel away, whichever fonts the machine has.
+WHOLE = 0.98
 DESK, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
 
 # A refused form is answered with 4xx, which Chromium reports as if something were missing.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from experiments.models import Model
-from tests.browser.conftest import PHONE, is_wider_than_its_window
+from tests.browser.conftest import PHONE, WHOLE, is_wider_than_its_window
 
 
 def test_a_model_is_searched_and_selected_in_the_dialog(open_as, draft, lab, alice, bob):
@@ -30,7 +30,7 @@ def test_a_model_is_searched_and_selected_in_the_dialog(open_as, draft, lab, ali
 
 def test_a_phone_shows_the_last_tab_and_keeps_a_long_fault_in_its_box(open_as, draft, alice):
     page = open_as(alice, f"/w/lab/experiments/{draft().public_id}/artifacts/", PHONE)
-    expect(page.get_by_role("link", name="Artifacts", exact=True)).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("link", name="Artifacts", exact=True)).to_be_in_viewport(ratio=WHOLE)
     page.goto("/w/lab/settings/")
     page.get_by_label("Output destination").fill("ftp://nowhere")
     page.get_by_role("button", name="Save destination").click()

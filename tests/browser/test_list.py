@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from experiments.models import Experiment, Queue, Worker
-from tests.browser.conftest import PHONE, is_wider_than_its_window
+from tests.browser.conftest import PHONE, WHOLE, is_wider_than_its_window
 from tests.people import end_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -156,7 +156,7 @@ def test_the_queues_fold_into_cards_on_a_phone(open_as, alice, lab):
     name = "gpu-02-with-a-rather-long-name.cluster.example.org"
     Worker.register(name, host="gpu-02", pid=1, queues=["default"], slots=4, lease_s=15)
     page = open_as(alice, "/queues/", PHONE)
-    expect(page.get_by_role("link", name="default", exact=True)).to_be_in_viewport(ratio=1)
-    expect(page.get_by_role("region", name="Queues").get_by_text("0 of 4")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("link", name="default", exact=True)).to_be_in_viewport(ratio=WHOLE)
+    expect(page.get_by_role("region", name="Queues").get_by_text("0 of 4")).to_be_in_viewport(ratio=WHOLE)
     expect(page.get_by_text(name)).to_be_hidden()
     assert not is_wider_than_its_window(page)

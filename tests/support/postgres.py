@@ -5,6 +5,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import psycopg
+
+from tests.support.waiting import eventually
+
 
 class Postgres:
     """An embedded PostgreSQL server in a temporary folder, without durability: tests need none."""
@@ -32,7 +36,32 @@ class Postgres:
         self.server.psql(f'CREATE DATABASE "{name}";')
         return self.url(name)
 
+    def end_sessions(self, name: str, *, within_s: float = 10) -> list[str]:
+        """End what is still connected to the database `name`, and return what it was.
+
+        Backends of processes that were killed need a moment to notice; what is connected after `within_s` seconds
+        was left open by a test.
+        """
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            try:
+                eventually(lambda: not _sessions(connection, name), within=within_s)
+            except AssertionError:
+                left = _sessions(connection, name)
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+                )
+                return left
+            return []
+
     def stop(self) -> None:
         self.server.cleanup()
         atexit.unregister(self.server._cleanup)  # it would make the folder again, for its lock
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _sessions(connection: psycopg.Connection, name: str) -> list[str]:
+    """The sessions on the database `name`, each by what it did last."""
+    rows = connection.execute(
+        "SELECT application_name, state, left(query, 100) FROM pg_stat_activity WHERE datname = %s", [name]
+    )
+    return [" | ".join(filter(None, row)) for row in rows]
