@@ -92,7 +92,7 @@ def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(line, bob, roo
     assert "All workers of default are draining" in page(as_(bob))
     worker.leave()
     html = page(as_(bob))
-    assert "No worker serves default" in html and "manage.py worker --queue default --slots 4" in html
+    assert "No worker serves default" in html and "trialdeck worker --queue default --slots 4" in html
     assert "nobody serves the queue default" in html, "and each experiment says why it waits"
 
 

@@ -92,7 +92,7 @@ def test_an_administrator_drains_releases_and_forgets(running, worker, root):
     assert client.post(verb("release")).status_code == 302
     assert ">Gone<" in page(client)
     assert client.post(verb("forget")).status_code == 302
-    assert "No worker runs" in page(client) and "manage.py worker --queue default" in page(client)
+    assert "No worker runs" in page(client) and "trialdeck worker --queue default" in page(client)
     assert client.post(verb("forget")).status_code == 404
     assert client.get(reverse("worker-action", args=["w1", "explode"])).status_code == 404
 

@@ -111,7 +111,7 @@ def test_whoever_has_one_workspace_is_led_there_and_who_has_more_sees_all(lab, a
 def test_empty_it_teaches_the_first_step(lab, alice, carol, dave):
     first = as_(alice).get(HOME).content.decode()
     assert "No experiments yet" in first and reverse("experiment-new", args=["lab"]) in first
-    assert "No worker runs" in first and "manage.py worker --queue default" in first
+    assert "No worker runs" in first and "trialdeck worker --queue default" in first
     assert reverse("experiment-new", args=["lab"]) not in as_(carol).get(HOME).content.decode()
     assert "Ask an owner of a workspace to add you" in as_(dave).get("/").content.decode()
 
