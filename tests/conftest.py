@@ -107,7 +107,7 @@ def pytest_collection_finish() -> None:
 
 
 def _is_the_same_on_any_database(item: pytest.Item) -> bool:
-    """Pure floors, house rules and what the browser does with a page: proved once, by the run on SQLite."""
+    """Pure layers, repository rules and what the browser does with a page: proved once, by the run on SQLite."""
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
     return folder in DATABASE_FREE or any(item.get_closest_marker(mark) for mark in ("browser", "once"))
 

@@ -1,4 +1,4 @@
-"""The cast: alice owns, bob operates, carol views, dave is a stranger. And experiments in every state."""
+"""People in tests: alice owns, bob operates, carol views, dave is a stranger. And experiments in every state."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def lab(alice: User, bob: User, carol: User) -> Workspace:
     return workspace
 
 
-def told(**changes: object) -> Settings:
+def make_settings(**changes: object) -> Settings:
     """Settings that are good enough for most tests."""
     return Settings.checked(
         {
@@ -98,7 +98,7 @@ def draft(lab: Workspace, alice: User) -> Callable[..., Experiment]:
     """Makes drafts: `draft(name="…", max_trials=3)`."""
 
     def make(name: str = "first", **changes: object) -> Experiment:
-        return Experiment.draft(lab, by=alice, name=name, settings=told(**changes))
+        return Experiment.draft(lab, by=alice, name=name, settings=make_settings(**changes))
 
     return make
 

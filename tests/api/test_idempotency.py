@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from experiments.models import Answer, Experiment
 from experiments.scheduler.retention import purge
-from tests.people import told
+from tests.people import make_settings
 
 ROOM = "/workspaces/lab/experiments"
-BODY = {"name": "once", "settings": told().document()}
+BODY = {"name": "once", "settings": make_settings().document()}
 
 
 def test_the_same_request_gets_the_same_answer_and_acts_once(api, bob, lab):

@@ -7,7 +7,7 @@ import pytest
 from experiments.models import Event, Experiment, Point
 from tests.api.test_base import error_of
 from tests.api.test_trials import path_of, walk
-from tests.people import told
+from tests.people import make_settings
 from tests.web.trial.test_table import many
 
 
@@ -82,7 +82,7 @@ def test_events_tell_who_did_what_with_which_token(api, running, bob):
 def test_revisions_tell_what_differs_and_are_restored(api, running, bob, carol):
     """TD-X1."""
     experiment = running()
-    experiment.update(told(max_trials=9, goal=0.5), by=bob, seen=1, note="more")
+    experiment.update(make_settings(max_trials=9, goal=0.5), by=bob, seen=1, note="more")
     path = f"/experiments/{experiment.public_id}/revisions"
     second, first = walk(api(carol), path, limit=1)
     assert (first["number"], first["differences"], first["settings"]["max_trials"]) == (1, {}, 6)
@@ -103,7 +103,7 @@ def test_what_looks_like_a_secret_is_hidden_from_viewers_in_every_revision(api, 
     """TD-X1: as on the Configuration page; that it changed is told."""
     experiment = running(environment={"API_TOKEN": "s3cret", "CUDA": "0"})
     environment = {"API_TOKEN": "s4cret", "CUDA": "1"}
-    experiment.update(told(environment=environment), by=bob, seen=1)
+    experiment.update(make_settings(environment=environment), by=bob, seen=1)
     path = f"/experiments/{experiment.public_id}/revisions/2"
     assert api(bob).get(path).json()["differences"]["environment"]["to"] == environment
     shown = api(carol).get(path)
@@ -120,7 +120,7 @@ def test_a_page_of_events_or_revisions_is_a_fixed_number_of_queries(
         for rounds in (1, 20):
             for count in range(rounds):
                 experiment.update(
-                    told(max_trials=10 + rounds + count), by=bob, seen=experiment.revision.number
+                    make_settings(max_trials=10 + rounds + count), by=bob, seen=experiment.revision.number
                 )
             with django_assert_max_num_queries(9):
                 api(bob).get(f"/experiments/{experiment.public_id}/{path}", limit=200)

@@ -15,10 +15,10 @@ from django.http import HttpResponse
 
 from experiments.models import Artifact, Experiment, Model, Project, Token, WarmResults, Workspace
 from tests.api.caller import ROOT, Caller
-from tests.people import told
+from tests.people import make_settings
 from tests.web.files import leave
 
-SETTINGS = told().document()
+SETTINGS = make_settings().document()
 
 pytestmark = pytest.mark.once
 

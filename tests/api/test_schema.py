@@ -27,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from experiments.models import Artifact, Failure, Keeping, LogPiece, Model, Outcome, Point, Role, Token, User
-from tests.people import look_at, told
+from tests.people import look_at, make_settings
 from tests.web.files import leave
 
 CHECKS = [
@@ -58,7 +58,7 @@ def ids(running, in_state, alice, bob) -> list[str]:
     one, two, three = busy.trials.filter(state="running")
     one.settle(Outcome(value=0.5, exit_code=0, peak_memory=2**40, cpu_s=0.1), claim=one.claim)
     two.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="ValueError: ü"), claim=two.claim)
-    busy.update(told(max_trials=20, concurrency=5), by=bob, seen=1, note="more")
+    busy.update(make_settings(max_trials=20, concurrency=5), by=bob, seen=1, note="more")
     steps = [Point(trial=one, name=name, step=step, value=step / 7) for name in "ab" for step in range(5)]
     Point.keep([*steps, Point(trial=three, name="a", step=0, value=None, text="nan")])
     LogPiece.keep([LogPiece(trial=one, offset=at, size=8, data="möhre\n".encode()[:8]) for at in (0, 100)])

@@ -1,4 +1,4 @@
-"""A real Chromium, a real server, one of the cast. What the browser complains about fails the test."""
+"""A real Chromium, a real server, one of the people. What the browser complains about fails the test."""
 
 from __future__ import annotations
 

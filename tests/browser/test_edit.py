@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from experiments.models import Experiment, Outcome, Trial
 from tests.browser.conftest import PHONE, is_wider_than_its_window
-from tests.people import look_at, told
+from tests.people import look_at, make_settings
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -66,7 +66,7 @@ def test_two_people_at_once_lose_nothing(open_as, alice, bob, searched):
     """PAI-M3: 409 in the page, what was typed stays, a second submit holds."""
     page = open_as(bob, url_of(searched))
     page.get_by_label("At once").fill("4")
-    settings = told(**{**searched.settings.document(), "max_trials": 99})
+    settings = make_settings(**{**searched.settings.document(), "max_trials": 99})
     Experiment.objects.get().update(settings, by=alice, seen=1)
     page.get_by_role("button", name="Submit as revision 2").click()
     expect(page.get_by_role("alert")).to_contain_text("alice made revision 2 meanwhile")
@@ -124,7 +124,7 @@ def test_no_page_scrolls_sideways(open_as, alice, bob, searched, viewport):
     long = "python train.py " + "--a-very-long-option ${lr} " * 20
     changes = {"max_trials": 99, "command": f"set -e\n{long}", "environment": {"A" * 60: "x" * 300}}
     searched.update(
-        told(**{**searched.settings.document(), **changes}), by=alice, seen=1, note="because " * 20
+        make_settings(**{**searched.settings.document(), **changes}), by=alice, seen=1, note="because " * 20
     )
     page = open_as(bob, url_of(searched), viewport)
     row(page, 0).get_by_label("Values").fill("0.001, 0.1")

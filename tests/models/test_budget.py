@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Experiment, Failure, Invalid, Outcome, Refused, Trial, User, Worker
-from tests.people import end_all, look_at, told
+from tests.people import end_all, look_at, make_settings
 
 FAILED = Outcome(failure=Failure.EXIT_CODE, detail="ValueError: no", exit_code=1)
 
@@ -346,5 +346,7 @@ def test_a_paused_experiment_starts_nothing(
 def test_settings_of_a_draft_can_be_edited_whole(draft: Callable[..., Experiment], alice: User) -> None:
     """TD-A1: objective and algorithm too."""
     experiment = draft()
-    assert experiment.edit(told(metric="loss", direction="minimize", algorithm="TPE"), by=alice, seen=1)
+    assert experiment.edit(
+        make_settings(metric="loss", direction="minimize", algorithm="TPE"), by=alice, seen=1
+    )
     assert (experiment.metric, experiment.direction, experiment.algorithm) == ("loss", "minimize", "TPE")

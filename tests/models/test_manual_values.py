@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments.models import Invalid, Refused, Trial
-from tests.people import told
+from tests.people import make_settings
 
 KINDS = {
     "lr": {"_type": "loguniform", "_value": [1e-4, 1e-1]},
@@ -71,7 +71,7 @@ def test_all_that_is_wrong_is_told_at_once(running, bob):
 def test_a_revision_is_restored_as_one_more_revision(running, bob):
     """TD-X1: an Update like any other."""
     experiment = running()
-    experiment.update(told(max_trials=9), by=bob, seen=1)
+    experiment.update(make_settings(max_trials=9), by=bob, seen=1)
     first = experiment.revisions.get(number=1)
     with pytest.raises(Refused, match="bob changed this experiment meanwhile"):
         first.restore(by=bob, seen=1)
@@ -85,7 +85,7 @@ def test_a_revision_is_restored_as_one_more_revision(running, bob):
 def test_what_is_locked_under_way_stays(draft, running, bob, alice, worker):
     """TD-U9: the objective of a draft's first revision does not come back while it runs."""
     experiment = draft(metric="loss", direction="minimize")
-    experiment.edit(told(max_trials=9), by=bob, seen=1)
+    experiment.edit(make_settings(max_trials=9), by=bob, seen=1)
     first = experiment.revisions.get(number=1)
     experiment.enqueue(by=alice)
     with pytest.raises(Refused, match="while the experiment is pending"):
@@ -95,7 +95,7 @@ def test_what_is_locked_under_way_stays(draft, running, bob, alice, worker):
     experiment.refresh_from_db()
     assert (experiment.metric, experiment.max_trials) == ("loss", 6)
     other = running("other")
-    other.update(told(max_trials=9), by=bob, seen=1)
+    other.update(make_settings(max_trials=9), by=bob, seen=1)
     kept = other.revisions.get(number=1)
     type(kept).objects.filter(pk=kept.pk).update(document={**kept.document, "metric": "loss"})
     kept = other.revisions.get(number=1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Event, Experiment, Failure, Outcome, Queue, Refused, Trial, User, status
-from tests.people import SPACE, end_all, look_at, told, undone
+from tests.people import SPACE, end_all, look_at, make_settings, undone
 
 DRAFT, PENDING, RUNNING, PAUSED, STOPPING, STOPPED, COMPLETED, FAILED, PUBLISHED = STATES = (
     "draft",
@@ -52,7 +52,7 @@ MATRIX = {
 def action(verb: str, experiment: Experiment, by: User) -> object:
     """Does the act as a person would."""
     settings = experiment.settings
-    changed = told(**{**settings.document(), "max_trials": 50})
+    changed = make_settings(**{**settings.document(), "max_trials": 50})
     seen = experiment.revision.number
     trial = experiment.trials.filter(state="running").first()
     failed = experiment.trials.filter(state="failed").first()
@@ -261,14 +261,14 @@ def test_two_people_at_once_one_wins_and_the_other_learns_who(
 def test_a_stale_page_does_not_overwrite(in_state: Callable[..., Experiment], alice: User, bob: User) -> None:
     """PAI-M3: a stale page is refused; the sentence names who was faster."""
     experiment = in_state(RUNNING)
-    experiment.update(told(max_trials=7), by=bob, seen=1)
+    experiment.update(make_settings(max_trials=7), by=bob, seen=1)
     with pytest.raises(Refused, match="bob changed this experiment meanwhile"):
-        experiment.update(told(max_trials=8), by=alice, seen=1)
+        experiment.update(make_settings(max_trials=8), by=alice, seen=1)
     assert experiment.settings.max_trials == 7
 
 
 def test_space_is_what_the_cast_says() -> None:
-    assert told().space.document == SPACE
+    assert make_settings().space.document == SPACE
 
 
 def test_completed_says_why(in_state: Callable[..., Experiment]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from experiments.models import Experiment, Invalid, Model, Project, Refused, User, Workspace
-from tests.people import told
+from tests.people import make_settings
 from tests.scheduler.test_conductor import Thread
 from tests.support.valkey import Valkey
 from tests.support.waiting import eventually
@@ -26,7 +26,7 @@ def test_who_comes_too_late_is_told_so_whoever_it_is(
     experiment, stale = draft(), Project.objects.get(pk=vision.pk)
     model = Model.register(lab.projects.get(name="Default"), by=alice, name="m", address="s3://bucket/m")
     puts: list[Callable[[], object]] = [
-        lambda: Experiment.draft(lab, by=alice, name="new", settings=told(), project=stale),
+        lambda: Experiment.draft(lab, by=alice, name="new", settings=make_settings(), project=stale),
         lambda: Experiment.objects.get(pk=experiment.pk).describe(by=alice, project=stale),
         lambda: Model.register(stale, by=alice, name="n", address="s3://bucket/n"),
         lambda: Model.objects.get(pk=model.pk).change(project=stale),
@@ -48,7 +48,7 @@ def test_what_was_put_into_it_first_keeps_it(lab: Workspace, alice: User, broker
     """CML-N1: the other order: the deletion waits, looks, and refuses."""
     vision = Project.create(lab, name="vision")
     with transaction.atomic():
-        Experiment.draft(lab, by=alice, name="new", settings=told(), project=vision)
+        Experiment.draft(lab, by=alice, name="new", settings=make_settings(), project=vision)
         deletes = Thread(lambda: Project.objects.get(pk=vision.pk).delete_empty())
         eventually(lambda: deletes.is_alive() and waiting() >= 1, what="it waits")
     with pytest.raises(Refused, match="1 experiment is in it"):

@@ -20,7 +20,7 @@ from experiments.models import (
     Worker,
     Workspace,
 )
-from tests.people import end_all, look_at, told
+from tests.people import end_all, look_at, make_settings
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_person_gets_no_more_than_their_share(
     """At most N slots per person, over all their experiments in this queue, and in no other."""
     Queue.default().share(by=root, per_experiment=None, per_person=3)
     first, second = line("first", "second", concurrency=2, max_trials=9)  # alice's
-    theirs = Experiment.draft(lab, by=bob, name="theirs", settings=told(concurrency=2))
+    theirs = Experiment.draft(lab, by=bob, name="theirs", settings=make_settings(concurrency=2))
     theirs.enqueue(by=bob)
     for experiment in (first, second, theirs):
         look_at(experiment)

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.admin.sites import site
 
 from experiments.models import Event, Invalid, Revision, secret
-from tests.people import told
+from tests.people import make_settings
 
 TEXT = "hush-4711 ü"
 
@@ -38,7 +38,7 @@ def test_dots_stand_for_the_secret_that_is_kept():
 def test_what_cannot_be_kept_is_refused(text):
     sent = secret.sealed(groups(text), kept={})
     with pytest.raises(Invalid) as refused:
-        told(hyperparameters=sent)
+        make_settings(hyperparameters=sent)
     assert "General/token" in str(refused.value)
 
 
@@ -46,7 +46,7 @@ def test_it_stands_in_no_event_and_not_in_the_administration(draft, alice, rf):
     """Never shown again, whoever asks."""
     sealed = secret.sealed(groups(TEXT), kept={})
     experiment = draft(hyperparameters=sealed)
-    other = told(hyperparameters=secret.sealed(groups("other"), kept={}), max_trials=9)
+    other = make_settings(hyperparameters=secret.sealed(groups("other"), kept={}), max_trials=9)
     assert experiment.edit(other, by=alice, seen=1)
     details = json.dumps(Event.objects.get(experiment=experiment, verb="edit").details, ensure_ascii=False)
     assert "sealed:" not in details and secret.HIDDEN in details

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Experiment, Invalid, Outcome, Trial, User, Worker
-from tests.people import SPACE, end_all, look_at, told
+from tests.people import SPACE, end_all, look_at, make_settings
 
 
 def changed(experiment: Experiment, by: User, **changes: object) -> Experiment:
     """One Update by a person who looked at the latest revision; then the conductor looks."""
-    settings = told(**{**experiment.settings.document(), **changes})
+    settings = make_settings(**{**experiment.settings.document(), **changes})
     experiment.update(settings, by=by, seen=experiment.revision.number)
     return look_at(experiment)
 
@@ -84,7 +84,7 @@ def test_a_checkbox_stops_the_newest_surplus(
 ) -> None:
     """TD-U3"""
     experiment = running(taken=4, concurrency=4, max_trials=20)
-    settings = told(**{**experiment.settings.document(), "concurrency": 1})
+    settings = make_settings(**{**experiment.settings.document(), "concurrency": 1})
     experiment.update(settings, by=alice, seen=1, stop_surplus=True)
     states = list(experiment.trials.order_by("number").values_list("state", flat=True)[:4])
     assert states == ["running", "stopping", "stopping", "stopping"]

@@ -28,7 +28,7 @@ from experiments.scheduler import conductor as conductor
 from experiments.scheduler.conductor import Beat, Watch, conduct
 from experiments.scheduler.impact import foresee
 from experiments.search import engine
-from tests.people import end_all, look_at, told
+from tests.people import end_all, look_at, make_settings
 from tests.support.valkey import Valkey
 
 
@@ -180,7 +180,7 @@ def test_starting_points_come_first_and_fixed_values_hold_over_restarts_and_upda
     assert first[0] == points[0] and first[1] == {"lr": 0.02, "layers": 1}
     assert {one["layers"] for one in first} == {1} and len({one["lr"] for one in first}) == len(first)
     new = {"fixed": {}, "starting_points": [*points, {"layers": 3}]}
-    settings = told(**{**experiment.settings.document(), **new})
+    settings = make_settings(**{**experiment.settings.document(), **new})
     experiment.update(settings, by=alice, seen=1)
     look_at(experiment)
     Trial.take(worker, ["default"])
@@ -201,9 +201,9 @@ def test_constraints_hold_over_restarts_and_end_a_finite_search(
     assert {one.params["lr"] * one.params["layers"] <= 8 for one in experiment.trials.all()} == {True}
     Trial.add(experiment, {"lr": 4, "layers": 3}, by=alice)
     changed = {**experiment.settings.document(), "constraints": ["lr + layers == 5 or lr == 4"]}
-    assert foresee(experiment, told(**changed)).redrawn == 1
+    assert foresee(experiment, make_settings(**changed)).redrawn == 1
     before = set(experiment.trials.exclude(state="waiting").values_list("number", flat=True))
-    assert experiment.update(told(**changed), by=alice, seen=1)
+    assert experiment.update(make_settings(**changed), by=alice, seen=1)
     for _ in range(20):
         conductor._memories.clear()
         end_all(look_at(experiment))
@@ -561,7 +561,7 @@ def test_a_choice_that_changes_its_kind_is_a_change(draft: Callable[..., Experim
     """TD-A1: 1, 1.0 and true are different choices."""
     space = {"lr": {"_type": "choice", "_value": [1]}}
     experiment = draft(space_document=space)
-    other = told(space_document={"lr": {"_type": "choice", "_value": [1.0]}})
-    assert "space_document" in told(space_document=space).differences(other)
-    assert not told(space_document=space).differences(told(space_document=space))
+    other = make_settings(space_document={"lr": {"_type": "choice", "_value": [1.0]}})
+    assert "space_document" in make_settings(space_document=space).differences(other)
+    assert not make_settings(space_document=space).differences(make_settings(space_document=space))
     assert experiment.edit(other, by=alice, seen=1)

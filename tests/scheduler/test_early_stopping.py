@@ -8,7 +8,7 @@ import pytest
 
 from experiments.models import Experiment, Outcome, Point, Trial, User, Worker
 from experiments.scheduler import conductor as conductor
-from tests.people import look_at, told
+from tests.people import look_at, make_settings
 
 STRICT = {"early_stopping": "Threshold", "early_stopping_arguments": {"lower": 0.5}}
 
@@ -26,7 +26,7 @@ def report(trial: Trial, *values: float | None, first: int = 0) -> None:
 
 def update(experiment: Experiment, by: User, *, apply_to_running: bool = False, **changes: object) -> None:
     experiment.refresh_from_db()
-    settings = told(**{**experiment.settings.document(), **changes})
+    settings = make_settings(**{**experiment.settings.document(), **changes})
     seen = experiment.revision.number
     assert experiment.update(settings, by=by, seen=seen, apply_to_running=apply_to_running)
 

@@ -8,14 +8,14 @@ from django.utils import timezone
 from experiments.models import Experiment, Outcome, Queue, Trial
 from experiments.scheduler import impact as module
 from experiments.scheduler.impact import estimates, foresee
-from tests.people import look_at, told
+from tests.people import look_at, make_settings
 
 LAYERS = {"layers": {"_type": "choice", "_value": [1, 2, 3]}}
 
 
 def changed(experiment: Experiment, **changes):
     experiment.refresh_from_db()
-    return foresee(experiment, told(**{**experiment.settings.document(), **changes}))
+    return foresee(experiment, make_settings(**{**experiment.settings.document(), **changes}))
 
 
 def took(experiment: Experiment, *seconds: float) -> None:
@@ -79,7 +79,7 @@ def test_it_says_why_it_will_end(running):
     assert changed(experiment, goal=0.6).ending == ""
     assert changed(experiment, max_duration_s=50).ending == "max duration reached"
     assert changed(experiment, max_trials=2).ending == "max trials reached"
-    settings = told(**{**experiment.settings.document(), "max_trials": 2})
+    settings = make_settings(**{**experiment.settings.document(), "max_trials": 2})
     experiment.update(settings, by=None, seen=1)
     assert experiment.why_no_more() == "max trials reached", "as foreseen"
 
@@ -156,7 +156,7 @@ def test_it_only_looks(running, django_assert_max_num_queries):
         fresh = Experiment.objects.select_related("queue", "revision").get(pk=experiment.pk)
         at, version = timezone.now(), fresh.version
         with django_assert_max_num_queries(8) as seen:
-            foresee(fresh, told(space_document=LAYERS, command="run ${layers}"))
+            foresee(fresh, make_settings(space_document=LAYERS, command="run ${layers}"))
         costs.append(len(seen))
         assert all(one["sql"].startswith("SELECT") for one in seen.captured_queries)
         assert not experiment.events.filter(at__gt=at).exists()

@@ -9,7 +9,7 @@ import pytest
 from experiments.models import Experiment, Invalid, Outcome, Trial, User, WarmResults, Worker, Workspace
 from experiments.scheduler import conductor as conductor
 from experiments.search import engine
-from tests.people import end_all, look_at, told
+from tests.people import end_all, look_at, make_settings
 
 FINITE = {"layers": {"_type": "choice", "_value": [1, 2, 3]}}
 
@@ -67,7 +67,7 @@ def test_what_would_tell_nothing_is_refused(
 
     def why(by: User = bob, **changes: object) -> str:
         with pytest.raises(Invalid) as refused:
-            settings = told(**{"warm_start": source.public_id, **changes})
+            settings = make_settings(**{"warm_start": source.public_id, **changes})
             Experiment.draft(lab, by=by, name="second", settings=settings)
         return refused.value.errors["warm_start"][0]
 
@@ -82,7 +82,7 @@ def test_what_would_tell_nothing_is_refused(
     source.stop(by=alice)
     end_all(source)
     second = running("second", taken=1)
-    settings = told(**{**second.settings.document(), "warm_start": source.public_id.upper()})
+    settings = make_settings(**{**second.settings.document(), "warm_start": source.public_id.upper()})
     assert second.update(settings, by=alice, seen=1)
     assert second.settings.warm_start == f"{source.public_id}@1" and end_all(second).state == "running"
 
@@ -101,11 +101,11 @@ def test_uploaded_results_inform_as_those_of_an_experiment(
     assert first.settings.warm_start == f"file:{file.public_id}"
     assert first.trials.get().params == second.trials.get().params
     other = {**FINITE, "momentum": {"_type": "uniform", "_value": [0, 1]}}
-    assert first.update(told(**{**first.settings.document(), "concurrency": 2}), by=bob, seen=1)
+    assert first.update(make_settings(**{**first.settings.document(), "concurrency": 2}), by=bob, seen=1)
 
     def why(room: Workspace, mark: str, **changes: object) -> str:
         with pytest.raises(Invalid) as refused:
-            Experiment.draft(room, by=alice, name="x", settings=told(warm_start=mark, **changes))
+            Experiment.draft(room, by=alice, name="x", settings=make_settings(warm_start=mark, **changes))
         return refused.value.errors["warm_start"][0]
 
     elsewhere = Workspace.open("elsewhere", owner=alice)

@@ -12,7 +12,7 @@ import pytest
 
 import trialdeck
 from experiments.models import Settings
-from tests.people import told
+from tests.people import make_settings
 from trialdeck import AlgorithmConfig, Error, ExperimentConfig, Invalid, LocalConfig
 
 SPACE = {"lr": {"_type": "loguniform", "_value": [0.0001, 0.1]}}
@@ -117,7 +117,7 @@ def test_it_becomes_the_settings_of_the_console(tmp_path, monkeypatch):
 
 def test_every_setting_of_the_console_can_be_given_and_comes_back():
     """NNI-E1: also those that came after this package was written."""
-    given = told(
+    given = make_settings(
         environment={"A": "1"},
         goal=0.9,
         max_duration_s=60,

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from experiments.models import Experiment, Queue, Trial, Usage, User, Worker, Workspace
-from tests.people import as_, look_at, told
+from tests.people import as_, look_at, make_settings
 
 pytestmark = pytest.mark.once
 
@@ -74,7 +74,7 @@ def test_what_i_may_not_see_is_named_by_what_it_is(line, attic, alice, bob, dave
     """docs/behaviors.md, Terms: "another workspace", "private"; its name, ID and creator are not on the page."""
     mine, secret = line("mine", "hush-hush")
     secret.describe(by=alice, visibility="private")
-    theirs = Experiment.draft(attic, by=dave, name="up-there", settings=told())
+    theirs = Experiment.draft(attic, by=dave, name="up-there", settings=make_settings())
     theirs.enqueue(by=dave)
     for reader in (bob, carol):
         html = page(as_(reader))
@@ -99,7 +99,7 @@ def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(line, bob, roo
 def test_it_tells_the_last_day_and_what_waits_longest(line, worker, attic, dave, bob, carol, root):
     """CML-Q3, TD-X4: busy slots as a chart and in numbers, waits of the queues that I may use, and why each waits."""
     first, second = line("first", "second")
-    theirs = Experiment.draft(attic, by=dave, name="up-there", settings=told())
+    theirs = Experiment.draft(attic, by=dave, name="up-there", settings=make_settings())
     theirs.enqueue(by=dave)
     for experiment in (first, second, theirs):
         look_at(experiment)
@@ -145,14 +145,14 @@ def test_a_line_has_a_fixed_number_of_queries(line, attic, dave, bob, worker, ro
 
     paths = (reverse("queue", args=["default"]), reverse("queues"))
     line("first", "second")
-    Experiment.draft(attic, by=dave, name="x", settings=told()).enqueue(by=dave)
+    Experiment.draft(attic, by=dave, name="x", settings=make_settings()).enqueue(by=dave)
     few = [queries(path) for path in paths]
     line(*(f"n{number}" for number in range(10)))
     for number in range(5):
         Worker.register(f"w2{number}", host="h", pid=1, queues=["default"], slots=1, lease_s=15)
         Queue.create(f"q{number}", by=root, is_open=True)
         room = Workspace.open(f"room{number}", owner=dave)
-        Experiment.draft(room, by=dave, name="x", settings=told()).enqueue(by=dave)
+        Experiment.draft(room, by=dave, name="x", settings=make_settings()).enqueue(by=dave)
     assert [queries(path) for path in paths] == few
     assert max(few) <= 13
 
@@ -199,7 +199,7 @@ def test_an_operator_moves_what_they_may_operate(line, bob, carol, dave):
 def test_the_question_before_whom_tells_no_names_of_others(line, attic, dave, bob):
     """docs/behaviors.md, Terms: the choice is by place; what I may not see is told as on the page."""
     (mine,) = line("mine")
-    theirs = Experiment.draft(attic, by=dave, name="up-there", settings=told())
+    theirs = Experiment.draft(attic, by=dave, name="up-there", settings=make_settings())
     theirs.enqueue(by=dave)
     html = as_(bob).get(action(mine, "before")).content.decode()
     assert "2. another workspace" in html and "up-there" not in html

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from experiments.models import Experiment, Outcome, Queue, Trial, Usage, User, Worker, Workspace
 from experiments.worker.worker import LocalWorker
-from tests.people import as_, look_at, told
+from tests.people import as_, look_at, make_settings
 
 pytestmark = pytest.mark.once
 
@@ -24,7 +24,7 @@ def others(running, worker, alice, dave, root) -> list[Experiment]:
     hidden = running("hush-hush", taken=1, concurrency=1)
     hidden.describe(by=alice, visibility="private")
     attic = Workspace.open("attic", owner=dave)
-    theirs = Experiment.draft(attic, by=dave, name="up-there", settings=told(concurrency=1))
+    theirs = Experiment.draft(attic, by=dave, name="up-there", settings=make_settings(concurrency=1))
     theirs.enqueue(by=dave)
     look_at(theirs)
     assert Trial.take(worker, ["default"]).experiment == theirs

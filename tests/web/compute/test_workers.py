@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from experiments.models import Experiment, Queue, Trial, Worker, Workspace
-from tests.people import as_, look_at, told
+from tests.people import as_, look_at, make_settings
 
 pytestmark = pytest.mark.once
 
@@ -57,7 +57,7 @@ def test_what_i_may_not_see_is_counted_and_not_named(running, worker, lab, alice
     hidden = running("hush-hush", taken=1, concurrency=1)
     hidden.describe(by=alice, visibility="private")
     attic = Workspace.open("attic", owner=dave)
-    theirs = Experiment.draft(attic, by=dave, name="up-there", settings=told())
+    theirs = Experiment.draft(attic, by=dave, name="up-there", settings=make_settings())
     theirs.enqueue(by=dave)
     look_at(theirs)
     Trial.take(worker, ["default"]), Trial.take(worker, ["default"])

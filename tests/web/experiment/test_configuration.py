@@ -9,7 +9,7 @@ from django.urls import reverse
 from experiments.models import Experiment, Outcome, Trial
 from experiments.web.experiment.charts import edits_of
 from experiments.web.experiment.settings_diff import changes
-from tests.people import as_, end_all, told
+from tests.people import as_, end_all, make_settings
 
 
 def url_of(experiment: Experiment, page: str = "experiment-configuration") -> str:
@@ -29,7 +29,7 @@ def words(html: str) -> str:
 def update(experiment: Experiment, by, note: str = "", **changed) -> None:
     experiment.refresh_from_db()
     document = {**experiment.settings.document(), **changed}
-    experiment.update(told(**document), by=by, seen=experiment.revision.number, note=note)
+    experiment.update(make_settings(**document), by=by, seen=experiment.revision.number, note=note)
 
 
 def test_what_holds_now_is_readable_in_sections(running, carol):
@@ -82,8 +82,8 @@ def test_a_viewer_and_an_ended_experiment_have_no_restore(running, alice, carol)
 
 
 def test_a_command_of_several_lines_differs_line_by_line(running):
-    before = told(command="set -e\npython train.py --lr ${lr}\necho done")
-    (change,) = changes(before, told(command="set -e\npython other.py --lr ${lr}\necho done"))
+    before = make_settings(command="set -e\npython train.py --lr ${lr}\necho done")
+    (change,) = changes(before, make_settings(command="set -e\npython other.py --lr ${lr}\necho done"))
     assert change.lines == (
         ("", "set -e"),
         ("del", "python train.py --lr ${lr}"),
@@ -93,15 +93,15 @@ def test_a_command_of_several_lines_differs_line_by_line(running):
 
 
 def test_what_is_rounded_in_words_is_told_whole_when_it_differs():
-    (change,) = changes(told(max_trial_duration_s=90.01), told(max_trial_duration_s=90.02))
+    (change,) = changes(make_settings(max_trial_duration_s=90.01), make_settings(max_trial_duration_s=90.02))
     assert (change.before, change.after) == ("90.01", "90.02")
 
 
 def test_a_parameter_that_came_or_went_is_told_as_such():
     lr = {"lr": {"_type": "uniform", "_value": [0, 1]}}
     both = {**lr, "momentum": {"_type": "uniform", "_value": [0, 1]}}
-    (came,) = changes(told(space_document=lr), told(space_document=both))
-    (went,) = changes(told(space_document=both), told(space_document=lr))
+    (came,) = changes(make_settings(space_document=lr), make_settings(space_document=both))
+    (went,) = changes(make_settings(space_document=both), make_settings(space_document=lr))
     assert (came.label, came.before, came.after) == ("momentum", "", "uniform 0, 1")
     assert (went.before, went.after) == ("uniform 0, 1", "")
 
@@ -145,5 +145,5 @@ def test_edits_are_marked_on_the_history_after_the_trial_they_came_after(running
 
 def test_an_edit_of_a_draft_is_no_mark(draft, alice):
     experiment = draft()
-    experiment.edit(told(max_trials=9), by=alice, seen=1)
+    experiment.edit(make_settings(max_trials=9), by=alice, seen=1)
     assert edits_of(experiment, url="/x/trials/") == []

@@ -14,7 +14,7 @@ from django.utils import timezone
 from experiments.models import Event, Experiment, Outcome, Queue, Settings, Trial, status
 from experiments.models.settings import LOCKED
 from experiments.web.experiment.edit import WHY_LOCKED
-from tests.people import as_, end_all, look_at, told
+from tests.people import as_, end_all, look_at, make_settings
 from tests.web.filled import filled
 
 # Everything that is hard to show and read back.
@@ -334,7 +334,7 @@ def test_an_earlier_revision_is_restored_by_an_update(running, bob):
 def test_a_revision_with_another_objective_restores_the_rest_and_says_so(draft, worker, bob, alice):
     """TD-U9: the locked differences are explained, and stay away."""
     experiment = draft(metric="loss", direction="minimize", max_trials=9)
-    experiment.edit(told(metric="accuracy", max_trials=20), by=alice, seen=1)
+    experiment.edit(make_settings(metric="accuracy", max_trials=20), by=alice, seen=1)
     experiment.enqueue(by=alice)
     look_at(experiment)
     Trial.take(worker, ["default"])

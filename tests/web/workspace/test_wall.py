@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from experiments.models import Experiment, Outcome, Trial, User, Worker, Workspace
-from tests.people import as_, look_at, told
+from tests.people import as_, look_at, make_settings
 
 pytestmark = pytest.mark.once
 
@@ -77,7 +77,7 @@ def test_a_private_experiment_is_not_on_it_whoever_looks(running, worker, alice,
 def attic_one(dave: User) -> Experiment:
     """dave's, which waits where nobody serves: it needs attention, but not here."""
     experiment = Experiment.draft(
-        Workspace.open("attic", owner=dave), by=dave, name="up-there", settings=told()
+        Workspace.open("attic", owner=dave), by=dave, name="up-there", settings=make_settings()
     )
     experiment.enqueue(by=dave)
     return experiment
