@@ -125,7 +125,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "experiments.web.ui.middleware.Refusals",
-    "experiments.api.middleware.InJson",
+    "experiments.api.middleware.JsonErrorMiddleware",
 ]
 if REMOTE_USER_HEADER:
     MIDDLEWARE.insert(

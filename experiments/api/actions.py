@@ -1,4 +1,4 @@
-"""The actions on an experiment: POST /experiments/{id}/{verb}. Each answers whether anything changed."""
+"""Actions on an experiment: POST /experiments/{id}/{action}. Each response says whether anything changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
-from django.http import Http404, HttpRequest
+from django.http import Http404
 from ninja import Router
 from ninja.responses import Status
 
@@ -14,95 +14,118 @@ from experiments.models import Experiment
 from experiments.permissions import require
 
 from . import schemas
-from .experiments import ONE, checked, find, project_of, queue_of, related, whole
-from .serialization import says
+from .auth import ApiRequest
+from .experiments import EXPERIMENT_PATH, checked, detail, find, project_of, queue_of, with_related
+from .serialization import responses
 
-router = Router(tags=["Acts"])
+router = Router(tags=["Actions"])
 
-ACTED = says(schemas.Acted, actions=True)
+RESPONSES = responses(schemas.ActionResult, may_conflict=True)
 
-# Verbs that take nothing but who acts, with what they are told as.
-SIMPLE = {
-    "dequeue": "Take the experiment out of its queue and restore the state it was enqueued from.",
-    "pause": "Start no new trials. Running trials go on.",
+# Actions without a request body, with their descriptions.
+SIMPLE_ACTIONS = {
+    "dequeue": "Take the experiment out of its queue and restore its previous state.",
+    "pause": "Start no new trials. Running trials continue.",
     "unpause": "Start new trials again.",
-    "stop": "End the running trials, then stop the experiment. Answers at once, while it is stopping.",
+    "stop": "Stop the running trials, then the experiment. Returns immediately, while the experiment is stopping.",
     "kill": "End the grace period of an experiment that is stopping.",
-    "reset": "Make the experiment a draft again. Its trials go to the trash.",
-    "publish": "Make the experiment read-only for good.",
+    "reset": "Make the experiment a draft again and move its trials to the trash.",
+    "publish": "Make the experiment permanently read-only.",
 }
 
 
-def _simple(verb: str) -> Callable[[HttpRequest, str], dict]:
-    def action(request: HttpRequest, public_id: str) -> dict:
+def _simple_action(name: str) -> Callable[[ApiRequest, str], dict[str, Any]]:
+    def view(request: ApiRequest, public_id: str) -> dict[str, Any]:
         experiment = find(request, public_id)
-        require(request.user, verb, experiment)
-        return acted(getattr(experiment, verb)(by=request.user), experiment, request)
+        require(request.user, name, experiment)
+        return action_result(getattr(experiment, name)(by=request.user), experiment, request)
 
-    action.__name__, action.__doc__ = verb, SIMPLE[verb]
-    return action
-
-
-for _verb in SIMPLE:
-    router.post(f"{ONE}/{_verb}", response=ACTED, summary=_verb.capitalize())(_simple(_verb))
+    view.__name__, view.__doc__ = name, SIMPLE_ACTIONS[name]
+    return view
 
 
-@router.post(f"{ONE}/enqueue", response=ACTED, summary="Enqueue")
-def enqueue(request: HttpRequest, public_id: str, told: schemas.Enqueue = schemas.Enqueue()) -> dict:  # noqa: B008
+for _name in SIMPLE_ACTIONS:
+    router.post(f"{EXPERIMENT_PATH}/{_name}", response=RESPONSES, summary=_name.capitalize())(
+        _simple_action(_name)
+    )
+
+
+@router.post(f"{EXPERIMENT_PATH}/enqueue", response=RESPONSES, summary="Enqueue")
+def enqueue(
+    request: ApiRequest,
+    public_id: str,
+    request_body: schemas.Enqueue = schemas.Enqueue(),  # noqa: B008
+) -> dict[str, Any]:
     """Put the experiment at the end of a queue."""
     experiment = find(request, public_id)
     require(request.user, "enqueue", experiment)
-    queue = queue_of(experiment.workspace, told.queue)
-    return acted(experiment.enqueue(by=request.user, queue=queue), experiment, request)
+    queue = queue_of(experiment.workspace, request_body.queue)
+    return action_result(experiment.enqueue(by=request.user, queue=queue), experiment, request)
 
 
-@router.post(f"{ONE}/resume", response=ACTED, summary="Resume")
-def resume(request: HttpRequest, public_id: str, told: schemas.Resume = schemas.Resume()) -> dict:  # noqa: B008
+@router.post(f"{EXPERIMENT_PATH}/resume", response=RESPONSES, summary="Resume")
+def resume(
+    request: ApiRequest,
+    public_id: str,
+    request_body: schemas.Resume = schemas.Resume(),  # noqa: B008
+) -> dict[str, Any]:
     """Put the experiment back into a queue, with its history."""
     experiment = find(request, public_id)
     require(request.user, "resume", experiment)
-    budget = told.model_dump(include={"max_trials", "max_duration_s", "goal"}, exclude_unset=True)
-    done = experiment.resume(
+    budget = request_body.model_dump(include={"max_trials", "max_duration_s", "goal"}, exclude_unset=True)
+    changed = experiment.resume(
         by=request.user,
-        queue=queue_of(experiment.workspace, told.queue),
-        rerun_failed=told.rerun_failed,
+        queue=queue_of(experiment.workspace, request_body.queue),
+        rerun_failed=request_body.rerun_failed,
         **budget,
     )
-    return acted(done, experiment, request)
+    return action_result(changed, experiment, request)
 
 
-@router.post(f"{ONE}/clone", response=says(schemas.Experiment, 201, actions=True), summary="Clone")
-def clone(request: HttpRequest, public_id: str, told: schemas.Clone = schemas.Clone()) -> Status:  # noqa: B008
-    """Create an equal experiment with a new ID, except for what the body sets. A draft, unless `start`."""
+@router.post(
+    f"{EXPERIMENT_PATH}/clone",
+    response=responses(schemas.Experiment, 201, may_conflict=True),
+    summary="Clone",
+)
+def clone(
+    request: ApiRequest,
+    public_id: str,
+    request_body: schemas.Clone = schemas.Clone(),  # noqa: B008
+) -> Status:
+    """Create a copy of the experiment with a new ID and the differences in the body. The copy is a draft, unless
+    `start` is set."""
     source, by = find(request, public_id), request.user
     require(by, "clone", source)
-    queue = queue_of(source.workspace, told.queue)
-    settings = told.settings and checked(told.settings, over=source.revision.as_it_ran)
+    queue = queue_of(source.workspace, request_body.queue)
+    settings = None
+    if request_body.settings:
+        settings = checked(request_body.settings, over=source.revision.as_it_ran)
     with transaction.atomic():
-        made = source.clone(
+        copy = source.clone(
             by=by,
-            name=told.name or "",
-            project=project_of(source.workspace, told.project),
-            description=told.description,
-            settings=settings or None,
+            name=request_body.name or "",
+            project=project_of(source.workspace, request_body.project),
+            description=request_body.description,
+            settings=settings,
             queue=queue,
         )
-        if told.start:
-            made.enqueue(by=by, queue=queue)
-    return Status(201, whole(made, request))
+        if request_body.start:
+            copy.enqueue(by=by, queue=queue)
+    return Status(201, detail(copy, request))
 
 
-@router.post(f"{ONE}/restore", response=ACTED, summary="Restore")
-def restore(request: HttpRequest, public_id: str) -> dict:
-    """Take the experiment out of the trash, as it was."""
+@router.post(f"{EXPERIMENT_PATH}/restore", response=RESPONSES, summary="Restore")
+def restore(request: ApiRequest, public_id: str) -> dict[str, Any]:
+    """Restore the experiment from the trash, in its previous state."""
     rows = Experiment.everything.visible_to(request.user).filter(public_id=public_id)
-    experiment = related(rows).select_related("revision").first()
+    experiment = with_related(rows).select_related("revision").first()
     if experiment is None:
         raise Http404
     experiment.workspace.require_automl()
     require(request.user, "restore", experiment)
-    return acted(experiment.restore(by=request.user), experiment, request)
+    return action_result(experiment.restore(by=request.user), experiment, request)
 
 
-def acted(done: bool, experiment: Experiment, request: HttpRequest) -> dict[str, Any]:
-    return {"changed": done, "experiment": whole(experiment, request)}
+def action_result(changed: bool, experiment: Experiment, request: ApiRequest) -> dict[str, Any]:
+    """Return the response body of an action: `schemas.ActionResult`."""
+    return {"changed": changed, "experiment": detail(experiment, request)}

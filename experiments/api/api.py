@@ -1,4 +1,4 @@
-"""The API as a whole: its rooms, its locks, its errors. django-ninja is heavy: only the web process imports this."""
+"""The API: its routers, authentication and errors. django-ninja is heavy; only the web process imports this."""
 
 from __future__ import annotations
 
@@ -28,27 +28,26 @@ from . import (
     workspaces,
 )
 from .auth import Bearer, Session
-from .error_response import problem
-from .idempotency import told
+from .idempotency import json_view
 
-ABOUT = (
-    "The same verbs, rights and sentences as the pages. Times are ISO 8601 in UTC, durations are seconds. "
-    'Every error is {"error": word, "detail": sentence, "fields": {name: [sentence]}}. A POST with an '
-    "Idempotency-Key acts once: the same request again gives the same answer for 24 hours."
+DESCRIPTION = (
+    "The API follows the same rules and permissions as the pages. Times are ISO 8601 in UTC; durations are in "
+    'seconds. Every error is {"error": word, "detail": sentence, "fields": {name: [sentence]}}. A POST with an '
+    "Idempotency-Key runs once: repeating the request returns the same response for 24 hours."
 )
 
 api = NinjaAPI(
     title="Trialdeck",
     version=__version__,
-    description=ABOUT,
+    description=DESCRIPTION,
     urls_namespace="api",
     auth=[Bearer(), Session()],
     openapi_url=None,
     docs_url=None,
 )
-api.add_decorator(told)
-errors.tell_in(api)
-for noun in (
+api.add_decorator(json_view)
+errors.register_handlers(api)
+for module in (
     workspaces,
     projects,
     uploaded_results,
@@ -65,14 +64,14 @@ for noun in (
     registered_models,
     nni,
 ):
-    api.add_router("", noun.router)
+    api.add_router("", module.router)
 
 
-@csrf_exempt  # else a POST to nowhere would be told of cookies
+@csrf_exempt  # otherwise a POST to an unknown address would be answered with a CSRF error
 def unknown(request: HttpRequest) -> HttpResponse:
-    """Any other address."""
-    return problem(404)
+    """Answer any other address with 404."""
+    return errors.error_response(404)
 
 
-urlpatterns = api.urls[0] + [re_path("", unknown, name="unknown")]
+urlpatterns = [*api.urls[0], re_path("", unknown, name="unknown")]
 app_name = "api"

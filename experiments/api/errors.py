@@ -1,30 +1,57 @@
-"""What went wrong, told in one shape (problems.py). Nothing shows a traceback; what nobody expected is logged."""
+"""Errors of the API: the exceptions, their one JSON shape, and the handlers that turn the first into the second.
+
+Every error response is {"error": word, "detail": sentence, "fields": {name: [sentence]}}. No response contains a
+traceback; unexpected exceptions are logged.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
+from typing import TypeVar, cast
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from experiments.messages import DATABASE_FULL, database_away
 from experiments.models import Forbidden, Invalid, Overtaken, Refused
 
-from .auth import HOW
-from .error_response import BadRequest, TooMany, Unauthorized, problem
-
 log = logging.getLogger(__name__)
 
-# Pydantic's kinds of faults as our sentences; {} takes what its context says.
-SENTENCES = {
-    "missing": "This is missing.",
-    "extra_forbidden": "There is no such field.",
-    "string_type": "This must be a text.",
-    "string_too_long": "At most {max_length} characters are possible.",
-    "string_too_short": "This is missing.",
+AnyError = TypeVar("AnyError", bound=Exception)
+
+ERROR_WORDS = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "refused",
+    416: "out_of_range",
+    422: "invalid",
+    429: "too_many_requests",
+    500: "internal_error",
+    503: "unavailable",
+}
+DEFAULT_DETAILS = {
+    400: "Bad request.",
+    401: "Send a token: Authorization: Bearer td_… (create one on your account page, or with `trialdeck token`).",
+    404: "Not found, or not visible to you. Check the address.",
+    405: "Method not allowed.",
+    500: "Internal server error. Nothing was changed; see the server log for details.",
+    503: "Database unavailable. Try again in a moment.",
+}
+
+# Pydantic's error types as sentences for users; the placeholders are filled from the error's context.
+VALIDATION_MESSAGES = {
+    "missing": "This field is required.",
+    "extra_forbidden": "Unknown field.",
+    "string_type": "This must be a string.",
+    "string_too_long": "This must have at most {max_length} characters.",
+    "string_too_short": "This field is required.",
     "int_type": "This must be a whole number.",
     "int_parsing": "This must be a whole number.",
     "int_parsing_size": "This number is too large.",
@@ -43,83 +70,123 @@ SENTENCES = {
     "literal_error": "This must be {expected}.",
     "none_required": "This must be null.",
 }
-OVERTAKEN = "Somebody was faster: it changed while you looked. Look again, then decide."
+CONFLICT = "Someone else changed this first. Load it again, then retry."
 
 
-def tell_in(api: NinjaAPI) -> None:
-    """Gives `api` one handler for each kind of error."""
-    plain = {
+class BadRequest(Exception):
+    """The request cannot be understood (400)."""
+
+
+class Unauthorized(Exception):
+    """The request carries no session and no valid token (401)."""
+
+
+class TooManyRequests(Exception):
+    """The caller has reached the rate limit (429)."""
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+def error_response(
+    status: int, detail: str = "", fields: Mapping[str, list[str]] | None = None
+) -> JsonResponse:
+    """Return an error in the API's shape; without `detail`, with the default sentence of the status."""
+    word = ERROR_WORDS.get(status, "bad_request" if status < 500 else "internal_error")
+    detail = detail or DEFAULT_DETAILS.get(status, DEFAULT_DETAILS[400])
+    return JsonResponse({"error": word, "detail": detail, "fields": dict(fields or {})}, status=status)
+
+
+def register_handlers(api: NinjaAPI) -> None:
+    """Give `api` one handler for each kind of exception."""
+    by_status: dict[type[Exception], int] = {
         BadRequest: 400,
         SuspiciousOperation: 400,
         Unauthorized: 401,
         Forbidden: 403,
+        Http404: 404,
         Refused: 409,
     }
-    for kind, status in plain.items():
-        api.add_exception_handler(kind, lambda request, error, status=status: problem(status, str(error)))
-    api.add_exception_handler(RequestDataTooBig, _too_big)
-    api.add_exception_handler(AuthenticationError, lambda request, error: problem(401, HOW))
-    api.add_exception_handler(Http404, lambda request, error: problem(404, str(error)))
-    api.add_exception_handler(Overtaken, lambda request, error: problem(409, OVERTAKEN))
-    api.add_exception_handler(Invalid, _invalid)
-    api.add_exception_handler(ValidationError, _not_valid)
-    api.add_exception_handler(HttpError, _unreadable)
-    api.add_exception_handler(TooMany, _too_many)
-    api.add_exception_handler(OperationalError, _away)
-    api.add_exception_handler(InterfaceError, _away)
-    api.add_exception_handler(Exception, _unexpected)
+    for kind, status in by_status.items():
+        _register(api, kind, _with_status(status))
+    _register(api, AuthenticationError, lambda request, error: error_response(401))
+    _register(api, Overtaken, lambda request, error: error_response(409, CONFLICT))
+    _register(api, RequestDataTooBig, _body_too_large)
+    _register(api, Invalid, _model_invalid)
+    _register(api, ValidationError, _request_invalid)
+    _register(api, HttpError, _unreadable)
+    _register(api, TooManyRequests, _too_many_requests)
+    _register(api, OperationalError, _database_unavailable)
+    _register(api, InterfaceError, _database_unavailable)
+    _register(api, Exception, _unexpected)
 
 
-def _invalid(request: HttpRequest, error: Invalid) -> HttpResponse:
-    return _faults(error.errors)
+def _register(
+    api: NinjaAPI, kind: type[AnyError], handler: Callable[[HttpRequest, AnyError], HttpResponse]
+) -> None:
+    # django-ninja's annotation admits the class too; it passes instances only.
+    api.add_exception_handler(
+        kind, cast("Callable[[HttpRequest, AnyError | type[AnyError]], HttpResponse]", handler)
+    )
 
 
-def _not_valid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    """What django-ninja found: a place is (source, the function's argument, field, …)."""
+def _with_status(status: int) -> Callable[[HttpRequest, Exception], HttpResponse]:
+    return lambda request, error: error_response(status, str(error))
+
+
+def _model_invalid(request: HttpRequest, error: Invalid) -> HttpResponse:
+    return _validation_error(error.errors)
+
+
+def _request_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """django-ninja's own validation. A location is (source, the view's parameter, field, …)."""
     fields: dict[str, list[str]] = {}
     for fault in error.errors:
-        place = [part for part in fault["loc"] if isinstance(part, str)]
-        is_of_body = place[:1] == ["body"] and len(place) > 2
-        name = ".".join(map(str, fault["loc"][2 if is_of_body else 1 :])) if len(fault["loc"]) > 1 else "body"
-        if place[:1] == ["body"] and not is_of_body:
-            name = "body"
-        sentence = SENTENCES.get(fault["type"])
-        told = sentence.format(**fault.get("ctx", {})) if sentence else f"{fault['msg']}."
-        fields.setdefault(name[:200], []).append(told)
-    return _faults(fields)
+        location = fault["loc"]
+        source = location[0] if location else ""
+        if source == "body":
+            name = ".".join(map(str, location[2:])) or "body"
+        else:
+            name = ".".join(map(str, location[1:])) or "body"
+        template = VALIDATION_MESSAGES.get(fault["type"])
+        message = template.format(**fault.get("ctx", {})) if template else f"{fault['msg']}."
+        fields.setdefault(name[:200], []).append(message)
+    return _validation_error(fields)
 
 
-def _faults(fields: dict[str, list[str]]) -> HttpResponse:
-    first = next(((name, said[0]) for name, said in fields.items() if said), ("", "This cannot be accepted."))
-    rest = len(fields) - 1
-    detail = f"{first[0]}: {first[1]}" + (f" (And {rest} more.)" if rest > 0 else "")
-    return problem(422, detail, fields)
+def _validation_error(fields: Mapping[str, list[str]]) -> HttpResponse:
+    name, message = next(
+        ((name, messages[0]) for name, messages in fields.items() if messages), ("", "Invalid input.")
+    )
+    more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
+    return error_response(422, f"{name}: {message}{more}", fields)
 
 
 def _unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
-    """django-ninja itself says this only of a body that is not JSON."""
-    said = "The body is not JSON." if error.status_code == 400 else str(error)
-    return problem(error.status_code, said)
+    """django-ninja itself raises a 400 only for a body that is not JSON."""
+    detail = "The request body is not valid JSON." if error.status_code == 400 else str(error)
+    return error_response(error.status_code, detail)
 
 
-def _too_big(request: HttpRequest, error: Exception) -> HttpResponse:
-    return problem(400, "The body is too large; at most 16 MB are possible.")
+def _body_too_large(request: HttpRequest, error: Exception) -> HttpResponse:
+    return error_response(400, "The request body is too large. The limit is 16 MB.")
 
 
-def _too_many(request: HttpRequest, error: TooMany) -> HttpResponse:
-    answer = problem(429, str(error))
-    answer["Retry-After"] = str(error.wait_s)
-    return answer
+def _too_many_requests(request: HttpRequest, error: TooManyRequests) -> HttpResponse:
+    response = error_response(429, str(error))
+    response["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
-def _away(request: HttpRequest, error: Exception) -> HttpResponse:
+def _database_unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
     log.warning("%s %s: %s", request.method, request.path, error)
-    said = database_away(error)
-    answer = problem(503, said if said == DATABASE_FULL else "")
-    answer["Retry-After"] = "2"
-    return answer
+    reason = database_away(error)
+    response = error_response(503, reason if reason == DATABASE_FULL else "")
+    response["Retry-After"] = "2"
+    return response
 
 
 def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
     log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return problem(500)
+    return error_response(500)

@@ -6,29 +6,29 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import F
-from django.http import HttpRequest
 from ninja import Router
 from pydantic import BaseModel, Field
 
 from experiments.models import Event
 
 from . import schemas
+from .auth import ApiRequest
 from .experiments import find
-from .pagination import USUAL, Cursor, Key, Limit, page
-from .serialization import says, time_of
+from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .serialization import responses, time_of
 
 router = Router(tags=["Experiments"])
 
 
 class EventOut(BaseModel):
-    """One line of history, never changed. `by` null: Trialdeck itself; `token` names the one that a program used;
-    `before` and `after` are states, or numbers of revisions."""
+    """One immutable entry of the activity log. `by` null: Trialdeck itself; `token`: the API token that was used;
+    `before` and `after` are states, or revision numbers."""
 
     at: datetime
     verb: str
     by: str | None
     token: str | None
-    trial: int | None = Field(description="The number of the trial that it is about.")
+    trial: int | None = Field(description="Number of the trial concerned.")
     before: str | None
     after: str | None
     why: str | None
@@ -36,26 +36,33 @@ class EventOut(BaseModel):
 
 @router.get(
     "/experiments/{slug:public_id}/events",
-    response=says(schemas.Listed[EventOut], actions=True),
-    summary="List its events",
+    response=responses(schemas.Page[EventOut], may_conflict=True),
+    summary="List events of an experiment",
 )
 def events(
-    request: HttpRequest, public_id: str, cursor: Cursor = None, limit: Limit = USUAL
-) -> dict[str, Any]:
-    """The newest first."""
+    request: ApiRequest, public_id: str, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+) -> PageData:
+    """Newest first."""
     rows = find(request, public_id).events.select_related("by").defer("details")
-    rows = rows.annotate(number=F("trial__number"))
-    what = f"events of {public_id}"
-    return page(rows, Key("pk", falls=True), what=what, cursor=cursor, limit=limit, tell=_told)
+    rows = rows.annotate(trial_number=F("trial__number"))
+    return page(
+        rows,
+        Key("pk", descending=True),
+        list_name=f"events of {public_id}",
+        cursor=cursor,
+        limit=limit,
+        serialize=serialize,
+    )
 
 
-def _told(event: Event) -> dict[str, Any]:
+def serialize(event: Event) -> dict[str, Any]:
+    """Return an event, annotated with `trial_number`, as `EventOut`."""
     return {
         "at": time_of(event.at),
         "verb": event.verb,
         "by": event.by.username if event.by else None,
         "token": event.token or None,
-        "trial": event.number,
+        "trial": getattr(event, "trial_number"),  # noqa: B009  an annotation
         "before": event.before or None,
         "after": event.after or None,
         "why": event.why or None,

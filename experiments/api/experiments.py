@@ -1,11 +1,11 @@
-"""Experiments: listed, made, read, changed, deleted. What acts by a verb is in acts.py."""
+"""Experiments: list, create, read, change, delete. Actions such as stop are in actions.py."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from django.db import transaction
-from django.http import Http404, HttpRequest
+from django.http import Http404
 from django.utils import timezone
 from ninja import Query, Router
 from ninja.responses import Status
@@ -31,29 +31,32 @@ from experiments.runner.reproduce import is_secret
 from experiments.scheduler.impact import Estimate, foresee
 
 from . import schemas, workspaces
-from .pagination import USUAL, Cursor, Key, Limit, page
-from .serialization import says, time_of, url_of
+from .auth import ApiRequest
+from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .serialization import responses, time_of, url_of
 
 router = Router(tags=["Experiments"])
 
-ONE = "/experiments/{slug:public_id}"
-IN_ROOM = "/workspaces/{slug:workspace}/experiments"
+EXPERIMENT_PATH = "/experiments/{slug:public_id}"
+IN_WORKSPACE = "/workspaces/{slug:workspace}/experiments"
 HIDDEN = "••••"
-Sort = Literal[tuple(sign + name for name in filters.SORTS for sign in ("", "-"))]
+Sort = Literal[
+    "name", "-name", "state", "-state", "created", "-created", "updated", "-updated", "best", "-best"
+]
 
 
-def find(request: HttpRequest, public_id: str) -> Experiment:
-    """The experiment, as far as it exists for whoever asks: else 404. `Refused` where AutoML is off."""
+def find(request: ApiRequest, public_id: str) -> Experiment:
+    """Return the experiment; 404 if the caller cannot see it. Raise `Refused` in a workspace without AutoML."""
     rows = Experiment.objects.visible_to(request.user).filter(public_id=public_id)
-    experiment = related(rows).select_related("revision").first()
+    experiment = with_related(rows).select_related("revision").first()
     if experiment is None:
         raise Http404
     experiment.workspace.require_automl()
     return experiment
 
 
-def related(rows: ExperimentQuerySet) -> ExperimentQuerySet:
-    """With what a summary tells of other rows."""
+def with_related(rows: ExperimentQuerySet) -> ExperimentQuerySet:
+    """Join the rows that a summary needs."""
     return rows.select_related("workspace", "project", "creator", "queue", "parent").defer(
         "parent__description", "parent__properties", "parent__trace", "project__description"
     )
@@ -62,174 +65,195 @@ def related(rows: ExperimentQuerySet) -> ExperimentQuerySet:
 # --- lists -----------------------------------------------------------------------------------------------------
 
 
-@router.get(IN_ROOM, response=says(schemas.Listed[schemas.Summary], actions=True), summary="List experiments")
+@router.get(
+    IN_WORKSPACE,
+    response=responses(schemas.Page[schemas.Summary], may_conflict=True),
+    summary="List experiments",
+)
 def index(
-    request: HttpRequest,
+    request: ApiRequest,
     workspace: str,
-    q: str = Query("", max_length=600, description="Part or all of an ID or a name."),
-    creator: str = Query("", max_length=150, description="A username, or its number."),
+    q: str = Query("", max_length=600, description="ID or name, or a part of one."),
+    creator: str = Query("", max_length=150, description="Username or user ID."),
     status: schemas.StateWord | None = None,
     project: str = Query("", max_length=100),
     tag: str = Query("", max_length=50),
     needs_attention: bool = False,
-    sort: Sort = filters.NEWEST,
+    sort: Sort = "-created",
     cursor: Cursor = None,
-    limit: Limit = USUAL,
-) -> dict:
-    """Filter and sort as the page does."""
-    room = workspaces.find(request, workspace)
-    room.require_automl()
-    plain = {"q": q, "creator": creator, "project": project, "tag": tag}
-    told = {name: text.replace("\0", "").strip() for name, text in plain.items()}
-    mine = Experiment.objects.visible_to(request.user).filter(workspace=room)
-    rows = filters.among(mine, **told, needs_attention=needs_attention)
+    limit: Limit = DEFAULT_LIMIT,
+) -> PageData:
+    """Filters and sorts are those of the experiments page."""
+    workspace_row = workspaces.find(request, workspace)
+    workspace_row.require_automl()
+    visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace_row)
+    rows = filters.among(
+        visible,
+        q=clean(q),
+        creator=clean(creator),
+        project=clean(project),
+        tag=clean(tag),
+        needs_attention=needs_attention,
+    )
     if status:
         rows = rows.filter(state=status)
     name = sort.removeprefix("-")
-    key = Key(filters.key_of(name), falls=sort.startswith("-"), may_lack=name in filters.MAY_LACK)
+    key = Key(filters.key_of(name), descending=sort.startswith("-"), nullable=name in filters.MAY_LACK)
     return page(
-        related(rows).select_related("revision").defer("revision__document", "trace"),
+        with_related(rows).select_related("revision").defer("revision__document", "trace"),
         key,
-        Key("pk", falls=True),
-        what=f"experiments of {room.slug} by {sort}",
+        Key("pk", descending=True),
+        list_name=f"experiments of {workspace_row.slug} by {sort}",
         cursor=cursor,
         limit=limit,
-        tell=lambda row: summary(row, request),
+        serialize=lambda row: summary(row, request),
     )
 
 
-# --- one -------------------------------------------------------------------------------------------------------
+def clean(text: str) -> str:
+    """Return a filter's text without what a database cannot store, and without surrounding space."""
+    return text.replace("\0", "").strip()
 
 
-@router.post(IN_ROOM, response=says(schemas.Experiment, 201, actions=True), summary="Create an experiment")
-def create(request: HttpRequest, workspace: str, told: schemas.NewExperiment) -> Status:
-    """A draft; with `start` it goes into its queue at once."""
-    room, by = workspaces.find(request, workspace), request.user
-    require(by, "create", room)
-    room.require_automl()
-    queue = queue_of(room, told.queue)
+# --- one experiment --------------------------------------------------------------------------------------------
+
+
+@router.post(
+    IN_WORKSPACE,
+    response=responses(schemas.Experiment, 201, may_conflict=True),
+    summary="Create an experiment",
+)
+def create(request: ApiRequest, workspace: str, request_body: schemas.NewExperiment) -> Status:
+    """Create a draft. With `start` it is also enqueued."""
+    workspace_row, by = workspaces.find(request, workspace), request.user
+    require(by, "create", workspace_row)
+    workspace_row.require_automl()
+    queue = queue_of(workspace_row, request_body.queue)
     with transaction.atomic():
         experiment = Experiment.draft(
-            room,
+            workspace_row,
             by=by,
-            name=told.name,
-            settings=checked(told.settings),
-            project=project_of(room, told.project),
-            description=told.description,
-            tags=told.tags,
-            visibility=told.visibility,
+            name=request_body.name,
+            settings=checked(request_body.settings),
+            project=project_of(workspace_row, request_body.project),
+            description=request_body.description,
+            tags=request_body.tags,
+            visibility=request_body.visibility,
             queue=queue,
         )
-        if told.properties:
-            experiment.annotate(by=by, properties=told.properties)
-        if told.start:
+        if request_body.properties:
+            experiment.annotate(by=by, properties=request_body.properties)
+        if request_body.start:
             experiment.enqueue(by=by, queue=queue)
-    return Status(201, whole(experiment, request))
+    return Status(201, detail(experiment, request))
 
 
-@router.get(ONE, response=says(schemas.Experiment, actions=True), summary="Read an experiment")
-def show(request: HttpRequest, public_id: str) -> dict:
-    return whole(find(request, public_id), request)
+@router.get(
+    EXPERIMENT_PATH, response=responses(schemas.Experiment, may_conflict=True), summary="Read an experiment"
+)
+def show(request: ApiRequest, public_id: str) -> dict[str, Any]:
+    return detail(find(request, public_id), request)
 
 
 @router.patch(
-    ONE, response=says(schemas.Experiment | schemas.Foreseen, actions=True), summary="Change an experiment"
+    EXPERIMENT_PATH,
+    response=responses(schemas.Experiment | schemas.ChangePreview, may_conflict=True),
+    summary="Change an experiment",
 )
 def change(
-    request: HttpRequest,
+    request: ApiRequest,
     public_id: str,
-    told: schemas.Changes,
-    dry_run: bool = Query(False, description="Only tell what it would do."),
-) -> dict:
-    """Change all of it or nothing. The settings of a draft are edited; those of a running or paused experiment are
-    updated, and later trials obey them. With `dry_run` nothing changes: the answer has the differences, the impact and
-    an estimate, or the reason why the change would be refused."""
+    request_body: schemas.Changes,
+    dry_run: bool = Query(False, description="Preview the change without making it."),
+) -> dict[str, Any]:
+    """Apply all changes, or none. Settings of a draft are edited; settings of a running or paused experiment are
+    updated and apply to new trials. With `dry_run` nothing changes: the response has the differences, the
+    consequences and an estimate, or the reason why the change would be refused."""
     experiment = find(request, public_id)
     require(request.user, "update", experiment)
-    coming = foreseen(experiment, told, by=request.user) if dry_run else {}
+    preview = change_preview(experiment, request_body, by=request.user) if dry_run else {}
     try:
         with transaction.atomic(), experiment.locked():
-            _apply(experiment, told, by=request.user)
+            _apply(experiment, request_body, by=request.user)
             if dry_run:
-                raise _Undo
-    except _Undo:
-        return coming
-    return whole(experiment, request)
+                raise _RollBack
+    except _RollBack:
+        return preview
+    return detail(experiment, request)
 
 
-@router.delete(ONE, response=says(None, 204, actions=True), summary="Delete an experiment")
-def delete(request: HttpRequest, public_id: str) -> Status:
-    """Move the experiment to the trash, from which an owner can restore it for 30 days."""
+@router.delete(
+    EXPERIMENT_PATH, response=responses(None, 204, may_conflict=True), summary="Delete an experiment"
+)
+def delete(request: ApiRequest, public_id: str) -> Status:
+    """Move the experiment to the trash. An owner can restore it for 30 days."""
     experiment = find(request, public_id)
     require(request.user, "delete", experiment)
     experiment.delete_to_trash(by=request.user)
     return Status(204, None)
 
 
-class _Undo(Exception):
-    """Nothing of it is kept."""
+class _RollBack(Exception):
+    """Ends the transaction of a preview without keeping anything."""
 
 
-def _apply(experiment: Experiment, told: schemas.Changes, *, by: User) -> None:
-    if told.settings is not None:
-        settings = _changed(experiment, told.settings)
-        seen = experiment.revision.number if told.revision is None else told.revision
-        more = {"by": by, "seen": seen, "note": told.note or ""}
+def _apply(experiment: Experiment, changes: schemas.Changes, *, by: User) -> None:
+    if changes.settings is not None:
+        settings = checked(changes.settings, over=experiment.settings)
+        seen = experiment.revision.number if changes.revision is None else changes.revision
+        note = changes.note or ""
         if experiment.state == ExperimentState.DRAFT:
-            experiment.edit(settings, **more)
+            experiment.edit(settings, by=by, seen=seen, note=note)
         else:
-            experiment.update(settings, **more, stop_surplus=told.stop_surplus)
-    elif told.revision is not None:
-        experiment.check_seen(told.revision)
+            experiment.update(settings, by=by, seen=seen, note=note, stop_surplus=changes.stop_surplus)
+    elif changes.revision is not None:
+        experiment.check_seen(changes.revision)
     described = {
-        name: getattr(told, name)
+        name: getattr(changes, name)
         for name in ("name", "description", "tags", "visibility")
-        if getattr(told, name) is not None
+        if getattr(changes, name) is not None
     }
-    if told.project is not None:
-        described["project"] = project_of(experiment.workspace, told.project)
+    if changes.project is not None:
+        described["project"] = project_of(experiment.workspace, changes.project)
     if described:
         experiment.describe(by=by, **described)
-    if told.properties is not None:
-        experiment.annotate(by=by, properties=told.properties)
-    if told.queue is not None:
-        experiment.move_to(queue_of(experiment.workspace, told.queue), by=by)
+    if changes.properties is not None:
+        experiment.annotate(by=by, properties=changes.properties)
+    if queue := queue_of(experiment.workspace, changes.queue):
+        experiment.move_to(queue, by=by)
 
 
-def _changed(experiment: Experiment, changed: dict[str, Any]) -> Settings:
-    return checked(changed, over=experiment.settings)
-
-
-def checked(told: dict[str, Any], *, over: Settings | None = None) -> Settings:
-    """What is told, over the settings that there are; secrets among the hyperparameters are encrypted. Raises
-    `Invalid`."""
-    kept = over.hyperparameters if over else {}
-    if "hyperparameters" in told:
-        told = {**told, "hyperparameters": secret.sealed(told["hyperparameters"], kept=kept)}
-    settings = Settings.checked({**(over.document() if over else {}), **told})
-    if faults := faults_of_values(settings.hyperparameters, before=kept):
+def checked(changes: dict[str, Any], *, over: Settings | None = None) -> Settings:
+    """Return the settings `over` with `changes`; secrets among the hyperparameters are encrypted. Raise `Invalid`."""
+    previous = over.hyperparameters if over else {}
+    if "hyperparameters" in changes:
+        changes = {**changes, "hyperparameters": secret.sealed(changes["hyperparameters"], kept=previous)}
+    settings = Settings.checked({**(over.document() if over else {}), **changes})
+    if faults := faults_of_values(settings.hyperparameters, before=previous):
         raise Invalid({"hyperparameters": faults})
     return settings
 
 
-def foreseen(experiment: Experiment, told: schemas.Changes, *, by: User) -> dict[str, Any]:
-    """Return the impact of the change, as the page shows it."""
-    settings = _changed(experiment, told.settings or {})
-    queue = queue_of(experiment.workspace, told.queue)
+def change_preview(experiment: Experiment, changes: schemas.Changes, *, by: User) -> dict[str, Any]:
+    """Return the impact of the change, as the page shows it: `schemas.ChangePreview`."""
+    settings = checked(changes.settings or {}, over=experiment.settings)
+    queue = queue_of(experiment.workspace, changes.queue)
     queue = None if queue == experiment.queue else queue
-    differing = experiment.settings.differences(settings)
-    before, after = (settings_for(by, experiment, one) for one in (experiment.settings, settings))
-    answer: dict[str, Any] = {
-        "differences": {name: {"from": before[name], "to": after[name]} for name in differing},
+    changed = experiment.settings.differences(settings)
+    before, after = (settings_for(by, experiment, version) for version in (experiment.settings, settings))
+    preview: dict[str, Any] = {
+        "differences": {name: {"from": before[name], "to": after[name]} for name in changed},
         "consequences": [],
         "estimate": None,
     }
     if experiment.state in status.UNDER_WAY:
-        coming = foresee(experiment, settings, queue=queue)
-        said = consequences(experiment, settings, coming, moves_to=queue, stop_surplus=told.stop_surplus)
-        answer["consequences"] = [lead + rest for lead, rest in said] if differing or queue else []
-        answer["estimate"] = _estimate(coming.after)
-    return answer
+        impact = foresee(experiment, settings, queue=queue)
+        sentences = consequences(
+            experiment, settings, impact, moves_to=queue, stop_surplus=changes.stop_surplus
+        )
+        preview["consequences"] = [lead + rest for lead, rest in sentences] if changed or queue else []
+        preview["estimate"] = _estimate(impact.after)
+    return preview
 
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:
@@ -245,36 +269,38 @@ def _estimate(estimate: Estimate) -> dict[str, Any]:
 
 
 def queue_of(workspace: Workspace, name: str | None) -> Queue | None:
-    """The queue of this name, if the workspace may use it. Raises `Invalid`."""
+    """Return the queue with this name. Raise `Invalid` if the workspace may not use it."""
     if name is None:
         return None
     Queue.default()
     queue = Queue.objects.granted_to(workspace).filter(name=name.replace("\0", "")).first()
     if queue is None:
-        raise Invalid({"queue": [f"There is no queue {name[:64]!r} that the workspace {workspace} may use."]})
+        raise Invalid({"queue": [f"No queue {name[:64]!r} is available to the workspace {workspace}."]})
     return queue
 
 
 def project_of(workspace: Workspace, name: str | None) -> Project | None:
-    """The project of this name. Raises `Invalid`."""
+    """Return the project with this name. Raise `Invalid`."""
     if name is None:
         return None
     project = workspace.projects.filter(name=name.replace("\0", "")).first()
     if project is None:
-        raise Invalid({"project": [f"There is no project {name[:100]!r} in {workspace}. Make it first."]})
+        raise Invalid(
+            {"project": [f"The workspace {workspace} has no project {name[:100]!r}. Create it first."]}
+        )
     return project
 
 
-# --- on the wire -----------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------
 
 
-def summary(experiment: Experiment, request: HttpRequest) -> dict[str, Any]:
-    """As lists show it: `schemas.Summary`."""
-    room, best = experiment.workspace.slug, experiment.best_number
+def summary(experiment: Experiment, request: ApiRequest) -> dict[str, Any]:
+    """Return the experiment as lists show it: `schemas.Summary`."""
+    slug, best = experiment.workspace.slug, experiment.best_number
     return {
         "id": experiment.public_id,
-        "url": url_of(request, "experiment", room, experiment.public_id),
-        "workspace": room,
+        "url": url_of(request, "experiment", slug, experiment.public_id),
+        "workspace": slug,
         "project": experiment.project.name,
         "name": experiment.name,
         "description": experiment.description,
@@ -299,14 +325,14 @@ def summary(experiment: Experiment, request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def whole(experiment: Experiment, request: HttpRequest) -> dict[str, Any]:
-    """`schemas.Experiment`."""
-    told = settings_for(request.user, experiment, experiment.settings)
-    return {**summary(experiment, request), "settings": told}
+def detail(experiment: Experiment, request: ApiRequest) -> dict[str, Any]:
+    """Return the experiment with its settings: `schemas.Experiment`."""
+    settings = settings_for(request.user, experiment, experiment.settings)
+    return {**summary(experiment, request), "settings": settings}
 
 
 def settings_for(user: User, experiment: Experiment, settings: Settings) -> dict[str, Any]:
-    """The document of `settings`, now or of a revision; secrets in the environment only for those who may edit."""
+    """Return the document of `settings`; secrets in the environment only for users who may edit the experiment."""
     document = settings.document()
     document["hyperparameters"] = secret.hidden(document["hyperparameters"])
     if not may(user, "update", experiment):

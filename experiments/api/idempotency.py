@@ -1,4 +1,4 @@
-"""Every address goes through here: what a function returns becomes JSON, and an Idempotency-Key makes it act once."""
+"""The decorator of every view: return values become JSON, and a POST with an Idempotency-Key runs once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from ninja.responses import Status
@@ -16,65 +16,65 @@ from ninja.responses import Status
 from experiments.models import Answer, Refused
 from experiments.models.idempotency import KEPT_FOR
 
-from .auth import holder_of
-from .error_response import BadRequest
+from .auth import ApiRequest, holder_of
+from .errors import BadRequest
 from .serialization import render
 
 LONGEST_KEY = 255
 
 
-def told(view: Callable[..., Any]) -> Callable[..., HttpResponse]:
-    """Functions return plain data, `Status(201, data)`, or an answer of their own."""
+def json_view(view: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
+    """Let a view return plain data, `Status(201, data)`, or a response of its own."""
 
     @wraps(view)
-    def answer(request: HttpRequest, *given: Any, **named: Any) -> HttpResponse:
+    def wrapped(request: ApiRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
         if key is None:
-            return _rendered(view(request, *given, **named))
-        return _once(request, key, lambda: _rendered(view(request, *given, **named)))
+            return _response(view(request, *args, **kwargs))
+        return _run_once(request, key, lambda: _response(view(request, *args, **kwargs)))
 
-    return answer
+    return wrapped
 
 
-def _rendered(result: Any) -> HttpResponse:
-    if isinstance(result, HttpResponseBase):  # a file, too
+def _response(result: Any) -> HttpResponseBase:
+    if isinstance(result, HttpResponseBase):  # files too
         return result
-    if isinstance(result, Status):
-        return (
-            HttpResponse(status=204)
-            if result.status_code == 204
-            else render(result.value, result.status_code)
-        )
-    return render(result)
+    if not isinstance(result, Status):
+        return render(result)
+    return HttpResponse(status=204) if result.status_code == 204 else render(result.value, result.status_code)
 
 
-def _once(request: HttpRequest, key: str, action: Callable[[], HttpResponse]) -> HttpResponse:
-    """Acts and stores the answer in one transaction. Of two at once the second waits for the first's row, and then
-    repeats its answer. What failed stored nothing, changed nothing, and may be sent again."""
+def _run_once(request: ApiRequest, key: str, run: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+    """Run the view and store its response in one transaction.
+
+    Of two concurrent requests, the second waits for the first one's row and then repeats its response. A failed
+    request stores and changes nothing, and may be sent again.
+    """
     if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
-        raise BadRequest(f"An Idempotency-Key has 1 to {LONGEST_KEY} printable characters.")
+        raise BadRequest(f"An Idempotency-Key must have 1 to {LONGEST_KEY} printable characters.")
     holder, digest = holder_of(request.user), _digest(request)
     Answer.objects.filter(holder=holder, key=key, created_at__lt=timezone.now() - KEPT_FOR).delete()
     try:
         with transaction.atomic():
             row = Answer.objects.create(holder=holder, key=key, digest=digest)
-            answer = action()
-            row.status, row.body = answer.status_code, answer.content.decode()
+            response = run()
+            if not isinstance(response, HttpResponse):
+                raise TypeError("The response of a POST must not be streamed: it is stored.")
+            row.status, row.body = response.status_code, response.content.decode()
             row.save(update_fields=["status", "body"])
-            return answer
+            return response
     except IntegrityError:
-        row = Answer.objects.filter(holder=holder, key=key).first()
-        if row is None:  # it was the act's own
+        stored = Answer.objects.filter(holder=holder, key=key).first()
+        if stored is None:  # the view itself raised it
             raise
-    if row.digest != digest:
-        raise Refused(
-            f"The Idempotency-Key {key} was used for another request. Give each request its own key."
-        )
-    answer = HttpResponse(row.body, status=row.status, content_type="application/json")
-    answer["Idempotent-Replay"] = "true"
-    return answer
+    if stored.digest != digest:
+        raise Refused(f"The Idempotency-Key {key} was used for another request. Use a new key per request.")
+    replay = HttpResponse(stored.body, status=stored.status, content_type="application/json")
+    replay["Idempotent-Replay"] = "true"
+    return replay
 
 
-def _digest(request: HttpRequest) -> str:
-    asked = "\n".join([request.method, request.get_full_path(), hashlib.sha256(request.body).hexdigest()])
-    return hashlib.sha256(asked.encode()).hexdigest()
+def _digest(request: ApiRequest) -> str:
+    body_digest = hashlib.sha256(request.body).hexdigest()
+    text = "\n".join([request.method or "", request.get_full_path(), body_digest])
+    return hashlib.sha256(text.encode()).hexdigest()

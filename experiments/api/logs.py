@@ -1,4 +1,4 @@
-"""What a trial printed, forward by ranges of bytes: to follow it while it runs, and to fetch it whole."""
+"""A trial's log, read forward in byte ranges: to follow it while the trial runs, and to download it."""
 
 from __future__ import annotations
 
@@ -7,69 +7,73 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import BaseModel, Field
 
 from experiments.models import LogPiece, Trial
 from experiments.models.log import PIECE_BYTES
 
-from .serialization import says
+from .auth import ApiRequest
+from .serialization import responses
 from .trials import find_trial
 
 router = Router(tags=["Trials"], by_alias=True)
 
 LONGEST_CHARACTER = 4  # bytes, in UTF-8
-MOST_BYTES = 1024 * 1024
-USUAL_BYTES = 64 * 1024
+MAX_BYTES = 1024 * 1024
+DEFAULT_BYTES = 64 * 1024
 
-From = Annotated[int, Query(alias="from", description="A byte; a negative one counts from the end.")]
-Count = Annotated[int, Query(alias="bytes", ge=LONGEST_CHARACTER, le=MOST_BYTES)]
+From = Annotated[int, Query(alias="from", description="Byte offset; a negative offset counts from the end.")]
+Count = Annotated[int, Query(alias="bytes", ge=LONGEST_CHARACTER, le=MAX_BYTES)]
 
 
 class Gap(BaseModel):
-    """What was cut out just before this text: of a long log the first and the last 8 MiB are kept."""
+    """The part of the log that was dropped just before this text. Long logs keep their first and last 8 MiB."""
 
     start: int = Field(alias="from")
     bytes: int
 
 
 class LogOut(BaseModel):
-    """Some of a log. Ask again from `next` to read on; `is_whole` says that nothing more will come."""
+    """A range of the log. Continue from `next`; `is_whole` is true when nothing more will follow."""
 
     text: str
-    start: int = Field(alias="from", description="The byte with which the text begins.")
-    next: int = Field(description="The byte with which the next range begins.")
-    size: int = Field(description="Bytes that were printed so far.")
-    is_whole: bool = Field(description="The trial has ended, and this range reaches to the end of its log.")
+    start: int = Field(alias="from", description="Byte offset of the text.")
+    next: int = Field(description="Byte offset of the next range.")
+    size: int = Field(description="Bytes written so far.")
+    is_whole: bool = Field(
+        description="Whether the trial has ended and this range reaches the end of its log."
+    )
     gap: Gap | None
 
 
 @router.get(
     "/experiments/{slug:public_id}/trials/{int:number}/log",
-    response=says(LogOut, actions=True),
+    response=responses(LogOut, may_conflict=True),
     summary="Read a trial's log",
 )
 def log(
-    request: HttpRequest, public_id: str, number: int, start: From = 0, count: Count = USUAL_BYTES
+    request: ApiRequest, public_id: str, number: int, start: From = 0, count: Count = DEFAULT_BYTES
 ) -> dict[str, Any]:
-    """As it was printed, colours and carriage returns included; bytes that are no UTF-8 become U+FFFD. A range holds
+    """The log as written, with color codes and carriage returns. Bytes that are not UTF-8 become U+FFFD. A range holds
     whole characters only."""
     trial = find_trial(request, public_id, number)
-    found = read(trial, start=start, count=count)
+    log_range = read(trial, start=start, count=count)
     return {
-        "text": found.text,
-        "from": found.start,
-        "next": found.stop,
-        "size": found.total,
-        "is_whole": trial.is_settled and found.stop >= found.total,
-        "gap": {"from": found.start - found.missing, "bytes": found.missing} if found.missing else None,
+        "text": log_range.text,
+        "from": log_range.start,
+        "next": log_range.stop,
+        "size": log_range.total,
+        "is_whole": trial.is_settled and log_range.stop >= log_range.total,
+        "gap": {"from": log_range.start - log_range.missing, "bytes": log_range.missing}
+        if log_range.missing
+        else None,
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Some of a log as text: its bytes from `start` to `stop`, of `total`; `missing` bytes before it were cut."""
+    """A range of a log as text: bytes `start` to `stop` of `total`; `missing` bytes before it were dropped."""
 
     text: str
     start: int
@@ -79,25 +83,25 @@ class Range:
 
 
 def read(trial: Trial, *, start: int, count: int) -> Range:
-    """The next `count` bytes, or fewer, from byte `start`; a negative one counts from the end.
+    """Return up to `count` bytes (at least 4) from byte `start`; a negative `start` counts from the end.
 
-    Holds whole characters only: one that is not complete yet is left for the next range. Never reaches over what
-    was cut: a range ends before it, and one that starts in it begins behind it. Bytes that are no UTF-8 become
-    U+FFFD. `count` is at least 4.
+    A range holds whole characters only: an incomplete character is left for the next range. A range never spans a
+    dropped part: it ends before it, and a range that starts within it begins after it. Bytes that are not UTF-8 become
+    U+FFFD.
     """
     total = trial.log_bytes
-    asked = start = max(0, total + start) if start < 0 else min(start, total)
+    requested = start = max(0, total + start) if start < 0 else min(start, total)
     data, before = _bytes(trial, start, count)
-    if not data and (later := _next(trial, start)):
+    if not data and (later := _next_offset(trial, start)):
         start = later
         data, before = _bytes(trial, start, count)
     if not data:
-        return Range("", total, total, total, missing=total - asked)
-    missing, is_full = start - asked, len(data) == count
+        return Range("", total, total, total, missing=total - requested)
+    missing, is_full = start - requested, len(data) == count
     inside = 0 if missing else _rest_of_character(before, data)
     data, start = data[inside:], start + inside
     stop = start + len(data)
-    total = max(total, stop)  # it grew since the row was read
+    total = max(total, stop)  # the log grew after the row was read
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(data)
     if is_full or (stop == total and not trial.is_settled):
@@ -107,14 +111,14 @@ def read(trial: Trial, *, start: int, count: int) -> Range:
     return Range(text, start, stop, total, missing=missing)
 
 
-def _next(trial: Trial, start: int) -> int | None:
-    """Where what is kept goes on, behind what was cut at `start`."""
+def _next_offset(trial: Trial, start: int) -> int | None:
+    """Return where the log continues after the part that was dropped at `start`."""
     kept = LogPiece.objects.filter(trial=trial, offset__gte=start).order_by("offset")
     return kept.values_list("offset", flat=True).first()
 
 
 def _bytes(trial: Trial, start: int, count: int) -> tuple[bytes, bytes]:
-    """(at most `count` bytes that follow each other from `start`, those just before them)."""
+    """Return up to `count` consecutive bytes from `start`, and the few bytes just before them."""
     peek = max(0, start - LONGEST_CHARACTER + 1)
     near = LogPiece.objects.filter(trial=trial, offset__gt=peek - PIECE_BYTES, offset__lt=start + count)
     return _joined(near.order_by("offset"), peek, start, start + count)
@@ -128,7 +132,7 @@ def _joined(pieces: Iterable[LogPiece], peek: int, start: int, stop: int) -> tup
             continue
         if begin is None or piece.offset != begin + len(data):
             if begin is not None and begin + len(data) > start:
-                break  # here something was cut
+                break  # a part was dropped here
             begin = piece.offset
             data.clear()
         data += own
@@ -138,12 +142,12 @@ def _joined(pieces: Iterable[LogPiece], peek: int, start: int, stop: int) -> tup
 
 
 def _rest_of_character(before: bytes, data: bytes) -> int:
-    """How many bytes of a character that began in `before` stand at the beginning of `data`."""
+    """Return how many bytes at the beginning of `data` belong to a character that began in `before`."""
     for back, byte in enumerate(reversed(before), 1):
         if byte < 0x80:
             return 0
         if byte >= 0xC0:
             length = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2
             rest = data[: max(0, length - back)]
-            return len(rest) if all(0x80 <= one < 0xC0 for one in rest) else 0
+            return len(rest) if all(0x80 <= continuation < 0xC0 for continuation in rest) else 0
     return 0

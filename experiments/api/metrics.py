@@ -1,32 +1,32 @@
-"""Metrics: the points of one trial, or of all trials of an experiment."""
+"""Metrics: the intermediate results of one trial, or of all trials of an experiment."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models import F, QuerySet
 from ninja import Query, Router
 from pydantic import BaseModel, Field
 
 from experiments.models import Point
 
 from . import schemas
+from .auth import ApiRequest
 from .experiments import find
-from .pagination import MOST_SMALL, Cursor, Key, LimitOfSmall, page
-from .serialization import says
+from .pagination import LARGEST_LIMIT, Cursor, Key, LargeLimit, PageData, page
+from .serialization import responses
 from .trials import find_trial
 
 router = Router(tags=["Trials"])
 
-Name = Annotated[str | None, Query(max_length=200, description="Of this metric only.")]
+Name = Annotated[str | None, Query(max_length=200, description="Name of the metric; default: all metrics.")]
 
 
 class PointOut(BaseModel):
-    """One intermediate result. `value` is null where the trial reported something that is no finite number; `text`
-    then says what it was."""
+    """One intermediate result. If the trial reported something other than a finite number, `value` is null and `text`
+    holds the reported text."""
 
-    trial: int = Field(description="Its number.")
+    trial: int = Field(description="Number of the trial.")
     name: str
     step: int
     value: float | None
@@ -35,53 +35,55 @@ class PointOut(BaseModel):
 
 @router.get(
     "/experiments/{slug:public_id}/trials/{int:number}/metrics",
-    response=says(schemas.Listed[PointOut], actions=True),
+    response=responses(schemas.Page[PointOut], may_conflict=True),
     summary="Read a trial's metrics",
 )
 def of_trial(
-    request: HttpRequest,
+    request: ApiRequest,
     public_id: str,
     number: int,
     name: Name = None,
     cursor: Cursor = None,
-    limit: LimitOfSmall = MOST_SMALL,
-) -> dict[str, Any]:
-    """In the order of name and step."""
+    limit: LargeLimit = LARGEST_LIMIT,
+) -> PageData:
+    """Ordered by name and step."""
     trial = find_trial(request, public_id, number)
     return _page(Point.objects.filter(trial=trial), f"{public_id}-{number}", name, cursor, limit)
 
 
 @router.get(
     "/experiments/{slug:public_id}/metrics",
-    response=says(schemas.Listed[PointOut], actions=True),
+    response=responses(schemas.Page[PointOut], may_conflict=True),
     summary="Read the metrics of all trials",
 )
 def of_experiment(
-    request: HttpRequest,
+    request: ApiRequest,
     public_id: str,
     name: Name = None,
     cursor: Cursor = None,
-    limit: LimitOfSmall = MOST_SMALL,
-) -> dict[str, Any]:
-    """In the order of trial, name and step."""
+    limit: LargeLimit = LARGEST_LIMIT,
+) -> PageData:
+    """Ordered by trial, name and step."""
     experiment = find(request, public_id)
     points = Point.objects.filter(trial__experiment=experiment, trial__trashed_at=None)
     return _page(points, public_id, name, cursor, limit)
 
 
 def _page(
-    points: QuerySet[Point], of: str, name: str | None, cursor: str | None, limit: int
-) -> dict[str, Any]:
+    points: QuerySet[Point], owner_id: str, name: str | None, cursor: str | None, limit: int
+) -> PageData:
     if name is not None:
         points = points.filter(name=name)
-    keys = (Key("trial__number"), Key("name"), Key("step"))
-    what = f"points of {of} {name or ''}"
-    return page(points, *keys, what=what, cursor=cursor, limit=limit, tell=_told)
+    keys = (Key("trial_number"), Key("name"), Key("step"))
+    points = points.annotate(trial_number=F("trial__number"))
+    list_name = f"points of {owner_id} {name or ''}"
+    return page(points, *keys, list_name=list_name, cursor=cursor, limit=limit, serialize=serialize)
 
 
-def _told(point: Point) -> dict[str, Any]:
+def serialize(point: Point) -> dict[str, Any]:
+    """Return a point, annotated with `trial_number`, as `PointOut`."""
     return {
-        "trial": point.key_0,
+        "trial": getattr(point, "trial_number"),  # noqa: B009  an annotation
         "name": point.name,
         "step": point.step,
         "value": point.value,

@@ -1,4 +1,4 @@
-"""Whatever answers under /api/ answers in JSON: unknown addresses and methods, too."""
+"""Makes every error response below /api/ JSON, including those for unknown addresses and methods."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from .error_response import problem
+from .errors import error_response
 
-NNI = re.compile(r"/api/v1/experiments/[^/]+/nni/")
+NNI_PATH = re.compile(r"/api/v1/experiments/[^/]+/nni/")
 
 
-class InJson:
-    """Puts Django's own error pages into the API's shape, and below nni/ all errors into NNI's."""
+class JsonErrorMiddleware:
+    """Converts Django's own error pages to the API's error shape, and errors below nni/ to NNI's."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        answer = self._answer(request)
-        if answer.status_code < 400 or not NNI.match(request.path_info):
-            return answer
-        answer.content = json.dumps({"error": json.loads(answer.content)["detail"]})
-        return answer
+        response = self.get_response(request)
+        if not request.path_info.startswith("/api/") or response.status_code < 400:
+            return response
+        if not response.headers["Content-Type"].startswith("application/json"):
+            response = _as_json(response)
+        if NNI_PATH.match(request.path_info):
+            response.content = json.dumps({"error": json.loads(response.content)["detail"]}).encode()
+        return response
 
-    def _answer(self, request: HttpRequest) -> HttpResponse:
-        answer = self.get_response(request)
-        if not request.path_info.startswith("/api/"):
-            return answer
-        if answer.status_code < 400 or answer.headers["Content-Type"].startswith("application/json"):
-            return answer
-        told = problem(answer.status_code)
-        if "Allow" in answer:
-            told["Allow"] = answer["Allow"]
-            told.content = problem(405, f"Here only {answer['Allow']} can be used.").content
-        return told
+
+def _as_json(response: HttpResponse) -> HttpResponse:
+    allowed = response.headers.get("Allow")
+    if allowed is None:
+        return error_response(response.status_code)
+    converted = error_response(405, f"Method not allowed. Allowed here: {allowed}.")
+    converted.status_code = response.status_code
+    converted["Allow"] = allowed
+    return converted

@@ -1,4 +1,4 @@
-"""Rows as NNI 3.0 tells them: its words, its strings within strings, times in ms since 1970."""
+"""Rows in the shapes of NNI 3.0: its status words, its JSON strings within JSON, times in ms since 1970."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from typing import Any
 from experiments.models import Experiment, ExperimentState, Failure, TrialState
 from trialdeck.data import EXPERIMENT_WORDS, SOURCES, TRIAL_WORDS
 
-VERSION = "3.0.0"  # the one that this speaks
-FIELDS = (
+VERSION = "3.0.0"  # the version of NNI's API
+TRIAL_FIELDS = (
     "pk", "number", "state", "failure", "detail", "source", "params", "value", "last_value", "last_step",
     "created_at", "started_at", "ended_at",
 )  # fmt: skip
-NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
+NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 DURATION = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([smhd]?)\s*", re.ASCII)
 UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
-Row = dict[str, Any]  # of FIELDS
+Row = dict[str, Any]  # values of TRIAL_FIELDS
+PointRow = tuple[str, int, float | None, str]  # name, step, value, text
 
 
 # --- the experiment --------------------------------------------------------------------------------------------
 
 
 def word(experiment: Experiment) -> str:
-    """NO_MORE_TRIAL: the budget is spent, the last trials run."""
+    """Return NNI's status. NO_MORE_TRIAL: the budget is spent and the last trials are running."""
     if experiment.state == ExperimentState.RUNNING and experiment.why_no_more():
         return "NO_MORE_TRIAL"
     return EXPERIMENT_WORDS[experiment.state]
 
 
 def profile(experiment: Experiment, *, url: str) -> dict[str, Any]:
-    """What does not exist is left out, as in NNI."""
+    """Return NNI's experiment profile; missing values are omitted, as in NNI."""
     settings = experiment.settings
     params = {
         "experimentName": experiment.name,
@@ -58,7 +59,7 @@ def profile(experiment: Experiment, *, url: str) -> dict[str, Any]:
         "assessor": _assessor(experiment),
         "trainingService": {"platform": "local"},
     }
-    told = {
+    status = {
         "id": experiment.public_id,
         "execDuration": int(experiment.elapsed_s()),
         "logDir": url,
@@ -67,7 +68,7 @@ def profile(experiment: Experiment, *, url: str) -> dict[str, Any]:
         "nextSequenceId": experiment.last_number,
         "revision": experiment.revision.number,
     }
-    return {"params": _without_none(params), **_without_none(told)}
+    return {"params": _without_none(params), **_without_none(status)}
 
 
 def _assessor(experiment: Experiment) -> dict[str, Any] | None:
@@ -78,7 +79,7 @@ def _assessor(experiment: Experiment) -> dict[str, Any] | None:
 
 
 def metadata(experiment: Experiment, *, url: str) -> dict[str, Any]:
-    """`pid` and `port` are the bridge's: the process that answers here is nobody's to wait for."""
+    """Return NNI's experiment metadata. `pid` and `port` are filled in by the bridge."""
     return {
         "id": experiment.public_id,
         "port": None,
@@ -96,61 +97,67 @@ def metadata(experiment: Experiment, *, url: str) -> dict[str, Any]:
 
 
 def statistics(experiment: Experiment, *, lost: int) -> list[dict[str, Any]]:
-    """Only words that occur. `lost` of the failed ones were lost with their workers."""
+    """Return the trials per status, for each status that occurs. `lost`: failed trials whose worker was lost."""
     counts: dict[str, int] = {}
-    for state, said in TRIAL_WORDS.items():
-        counts[said] = counts.get(said, 0) + experiment.count(state)
+    for state, trial_status in TRIAL_WORDS.items():
+        counts[trial_status] = counts.get(trial_status, 0) + experiment.count(state)
     counts["FAILED"] -= lost
     counts["SYS_CANCELED"] = lost
-    return [{"trialJobStatus": said, "trialJobNumber": count} for said, count in counts.items() if count > 0]
+    return [{"trialJobStatus": name, "trialJobNumber": count} for name, count in counts.items() if count > 0]
 
 
 # --- trials ----------------------------------------------------------------------------------------------------
 
 
-def rows(experiment: Experiment, **only: object) -> Iterator[Row]:
-    """Trials by number. One query."""
-    return experiment.trials.filter(**only).order_by("number").values(*FIELDS).iterator(chunk_size=5000)
+def rows(experiment: Experiment, **conditions: Any) -> Iterator[Row]:
+    """Yield the trials that match the conditions, by number. One query."""
+    return (
+        experiment.trials.filter(**conditions)
+        .order_by("number")
+        .values(*TRIAL_FIELDS)
+        .iterator(chunk_size=5000)
+    )
 
 
-def states(said: str) -> dict[str, object] | None:
-    """The trials that NNI's word means, as conditions; None: it is no such word."""
-    if said == "SYS_CANCELED":
+def states(nni_status: str) -> dict[str, object] | None:
+    """Return the conditions for trials with this NNI status; None for an unknown status."""
+    if nni_status == "SYS_CANCELED":
         return {"state": TrialState.FAILED, "failure": Failure.WORKER_LOST}
-    if said == "FAILED":
+    if nni_status == "FAILED":
         return {
             "state": TrialState.FAILED,
-            "failure__in": [one for one in Failure.values if one != Failure.WORKER_LOST],
+            "failure__in": [failure for failure in Failure.values if failure != Failure.WORKER_LOST],
         }
-    mine = [state for state, other in TRIAL_WORDS.items() if other == said]
-    return {"state__in": mine} if mine or said == "UNKNOWN" else None
+    matching = [state for state, word in TRIAL_WORDS.items() if word == nni_status]
+    return {"state__in": matching} if matching or nni_status == "UNKNOWN" else None
 
 
 def trial_word(row: Row) -> str:
+    """Return NNI's status of a trial."""
     is_lost = row["state"] == TrialState.FAILED and row["failure"] == Failure.WORKER_LOST
     return "SYS_CANCELED" if is_lost else TRIAL_WORDS[row["state"]]
 
 
-def job(experiment: Experiment, row: Row, *, pages: str) -> dict[str, Any]:
-    """`pages` is the address below which its trials have theirs."""
+def job(experiment: Experiment, row: Row, *, trials_url: str) -> dict[str, Any]:
+    """Return NNI's trial job. `trials_url` is the address below which each trial has its page."""
     parameters = {
         "parameter_id": row["number"] - 1,
         "parameter_source": SOURCES.get(row["source"], "resumed"),
         "parameters": row["params"],
         "parameter_index": 0,
     }
-    told = {
+    trial_job = {
         "trialJobId": trial_id(experiment, row),
         "status": trial_word(row),
         "hyperParameters": [json.dumps(parameters)],
         "startTime": ms(row["started_at"] or row["created_at"]),
         "endTime": ms(row["ended_at"]),
-        "logPath": f"{pages}{row['number']}/",
+        "logPath": f"{trials_url}{row['number']}/",
         "sequenceId": row["number"] - 1,
         "message": row["detail"] or None,
         "finalMetricData": [final(experiment, row)] if _has_result(row) else None,
     }
-    return _without_none(told)
+    return _without_none(trial_job)
 
 
 def result(experiment: Experiment, row: Row) -> dict[str, Any]:
@@ -165,10 +172,10 @@ def trial_id(experiment: Experiment, row: Row) -> str:
     return f"{experiment.public_id}-{row['number']}"
 
 
-def number_of(experiment: Experiment, said: str) -> int | None:
-    """The trial's number in its ID; None for an ID of no trial of this experiment."""
-    found = re.fullmatch(rf"{experiment.public_id}-([1-9][0-9]{{0,8}})", said)
-    return int(found[1]) if found else None
+def number_of(experiment: Experiment, trial_id: str) -> int | None:
+    """Return the trial's number from its ID; None for an ID that is not of this experiment."""
+    match = re.fullmatch(rf"{experiment.public_id}-([1-9][0-9]{{0,8}})", trial_id)
+    return int(match[1]) if match else None
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------
@@ -182,14 +189,11 @@ def latest(experiment: Experiment, row: Row) -> dict[str, Any]:
     return _metric(experiment, row, "PERIODICAL", row["last_step"], row["last_value"])
 
 
-def periodical(
-    experiment: Experiment, row: Row, points: Iterable[tuple[str, int, float | None, str]]
-) -> Iterator[dict[str, Any]]:
-    """One record a step of (name, step, value, text), which come in the order of steps; where several metrics came at
-    one, a dict of them."""
+def periodical(experiment: Experiment, row: Row, points: Iterable[PointRow]) -> Iterator[dict[str, Any]]:
+    """Yield one record per step; `points` are ordered by step. The value of a step with several metrics is a dict."""
     for step, group in groupby(points, key=lambda point: point[1]):
         values = {
-            "default" if name == experiment.metric else name: _said(value, text)
+            "default" if name == experiment.metric else name: _number(value, text)
             for name, _, value, text in group
         }
         yield _metric(
@@ -200,7 +204,7 @@ def periodical(
 def _metric(
     experiment: Experiment, row: Row, kind: str, sequence: int, value: object, *, at: datetime | None = None
 ) -> dict[str, Any]:
-    """When a point came is not kept: its time is the trial's start."""
+    """Return NNI's metric record. Points have no time of their own: theirs is the start of the trial."""
     return {
         "timestamp": ms(at or row["started_at"] or row["created_at"]),
         "trialJobId": trial_id(experiment, row),
@@ -211,9 +215,9 @@ def _metric(
     }
 
 
-def _said(value: float | None, text: str) -> float | str | None:
-    """NaN and infinities as such: within the string they are what NNI's client reads."""
-    if value is None and text in NO_NUMBERS:
+def _number(value: float | None, text: str) -> float | str | None:
+    """Return NaN and infinities as floats: within the JSON string, NNI's client reads them."""
+    if value is None and text in NOT_FINITE:
         return float(text)
     return value if value is not None else text or None
 
@@ -222,24 +226,25 @@ def _has_result(row: Row) -> bool:
     return row["state"] == TrialState.SUCCEEDED and row["value"] is not None
 
 
-# --- small things ----------------------------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------------------------
 
 
-def seconds(said: object) -> float | None:
-    """Of `"90s"`, `"10m"`, `"2h"`, `"1d"`, `90`; None: it is none of these."""
-    if isinstance(said, str) and (found := DURATION.fullmatch(said)):
-        said = float(found[1]) * UNITS_S[found[2]]
-    if isinstance(said, bool) or not isinstance(said, int | float):
+def seconds(duration: object) -> float | None:
+    """Return the seconds of `"90s"`, `"10m"`, `"2h"`, `"1d"` or `90`; None for anything else."""
+    if isinstance(duration, str) and (match := DURATION.fullmatch(duration)):
+        duration = float(match[1]) * UNITS_S[match[2]]
+    if isinstance(duration, bool) or not isinstance(duration, int | float):
         return None
     try:
-        return float(said) if math.isfinite(said) else None
+        return float(duration) if math.isfinite(duration) else None
     except OverflowError:
         return None
 
 
 def ms(moment: datetime | None) -> int | None:
+    """Return milliseconds since 1970."""
     return None if moment is None else int(moment.timestamp() * 1000)
 
 
-def _without_none(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if value is not None}
+def _without_none(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if value is not None}

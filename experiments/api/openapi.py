@@ -1,4 +1,4 @@
-"""The API's description: as OpenAPI for programs, and drawn from it as a page for people."""
+"""The API's description: the OpenAPI document, and a page made from it."""
 
 from __future__ import annotations
 
@@ -12,36 +12,35 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-PRODUCT_ID = re.compile(r"^(?:(?:PAI|TD|NNI|CML)-[A-Z]\d+(?:,| to)? ?)+:? ?")
 REF = "#/components/schemas/"
 PROBLEM = "Problem"
-LISTED = "Listed_"  # of something: {"items", "next"}
+PAGE = "Page_"  # prefix of the names of lists: {"items", "next"}
 
 
 @cache
 def schema() -> dict[str, Any]:
-    """The OpenAPI document. Functions' texts name the product's rows; users do not know those."""
+    """Return the OpenAPI document, with descriptions on one line."""
     from .api import api
 
     document = json.loads(json.dumps(api.get_openapi_schema()))
     for verbs in document["paths"].values():
         for operation in verbs.values():
-            operation["description"] = _plain(operation.get("description", ""))
+            operation["description"] = _one_line(operation.get("description", ""))
     for model in document["components"]["schemas"].values():
-        model["description"] = _plain(model.get("description", ""))
+        model["description"] = _one_line(model.get("description", ""))
     return document
 
 
 @require_safe
 def openapi(request: HttpRequest) -> HttpResponse:
-    """No secret: whoever can reach the console may read how it is spoken to."""
+    """Serve the OpenAPI document. The document is public."""
     return HttpResponse(json.dumps(schema()), content_type="application/json")
 
 
 @login_required
 @require_safe
 def show(request: HttpRequest) -> HttpResponse:
-    """The page. Works without JavaScript, as it is only read."""
+    """Serve the documentation page."""
     document = schema()
     groups: dict[str, list[dict[str, Any]]] = {}
     for path, verbs in document["paths"].items():
@@ -49,7 +48,7 @@ def show(request: HttpRequest) -> HttpResponse:
             tag = operation.get("tags", ["Other"])[0]
             groups.setdefault(tag, []).append(_operation(method, path, operation))
     shapes = sorted(document["components"]["schemas"].items())
-    models = [_model(name, one) for name, one in shapes if not name.startswith(LISTED)]
+    models = [_model(name, model) for name, model in shapes if not name.startswith(PAGE)]
     context = {
         "nav": "account",
         "groups": list(groups.items()),
@@ -61,8 +60,8 @@ def show(request: HttpRequest) -> HttpResponse:
     return render(request, "api/docs.html", context)
 
 
-def _plain(text: str) -> str:
-    return " ".join(PRODUCT_ID.sub("", text.strip()).split())
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> dict[str, Any]:
@@ -75,69 +74,70 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> dict[str, A
         "text": operation["description"],
         "parameters": [
             {
-                "name": one["name"],
-                "type": type_of(one["schema"]),
-                "text": one.get("description", ""),
-                "is_required": one["required"],
-                "where": one["in"],
+                "name": parameter["name"],
+                "type": type_of(parameter["schema"]),
+                "text": parameter.get("description", ""),
+                "is_required": parameter["required"],
+                "where": parameter["in"],
             }
-            for one in operation["parameters"]
+            for parameter in operation["parameters"]
         ],
         "body": _refs(body) if body else [],
-        "answers": [
+        "responses": [
             {
                 "status": status,
-                "refs": _refs(one.get("content", {})),
-                "is_list": LISTED in json.dumps(one.get("content", {})),
+                "refs": _refs(response.get("content", {})),
+                "is_list": PAGE in json.dumps(response.get("content", {})),
             }
-            for status, one in operation["responses"].items()
+            for status, response in operation["responses"].items()
             if status.startswith("2")
         ],
         "errors": [status for status in operation["responses"] if not status.startswith("2")],
     }
 
 
-def _model(name: str, model: dict[str, Any]) -> dict[str, Any]:
+def _model(model_name: str, model: dict[str, Any]) -> dict[str, Any]:
     required = set(model.get("required", []))
     fields = [
         {
-            "name": field,
-            "type": type_of(one),
-            "refs": _refs(one),
-            "text": one.get("description", ""),
-            "is_required": field in required,
+            "name": name,
+            "type": type_of(field),
+            "refs": _refs(field),
+            "text": field.get("description", ""),
+            "is_required": name in required,
         }
-        for field, one in model.get("properties", {}).items()
+        for name, field in model.get("properties", {}).items()
     ]
-    return {"name": name, "text": model["description"], "fields": fields}
+    return {"name": model_name, "text": model["description"], "fields": fields}
 
 
 def _refs(schema: Any) -> list[str]:
-    """The names of the models within, each once."""
-    found = re.findall(f'"{REF}([^"]+)"', json.dumps(schema))
-    names = (name.removeprefix(LISTED).rstrip("_") for name in found if name != PROBLEM)
+    """Return the names of the models within, each once."""
+    matches = re.findall(f'"{REF}([^"]+)"', json.dumps(schema))
+    names = (name.removeprefix(PAGE).rstrip("_") for name in matches if name != PROBLEM)
     return list(dict.fromkeys(names))
 
 
 def type_of(schema: dict[str, Any]) -> str:
-    """A type in a few words: `text or null`, `list of Counts`.
+    """Return a type in a few words: `string or null`, `list of Counts`.
 
     >>> type_of({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]})
-    'list of text or null'
+    'list of string or null'
     """
     if "$ref" in schema:
         return schema["$ref"].removeprefix(REF)
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(map(type_of, schema["anyOf"])))
     if "enum" in schema:
-        return ", ".join(str(one) for one in schema["enum"])
+        return ", ".join(map(str, schema["enum"]))
     if "const" in schema:
         return str(schema["const"])
     kind = schema.get("type")
     if kind == "array":
         return f"list of {type_of(schema.get('items', {}))}"
     if kind == "object":
-        of = schema.get("additionalProperties")
-        return f"object of {type_of(of)}" if isinstance(of, dict) and of else "object"
-    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
-    return words.get(kind, kind or "anything")
+        values = schema.get("additionalProperties")
+        return f"object of {type_of(values)}" if isinstance(values, dict) and values else "object"
+    if kind is None:
+        return "any"
+    return {"integer": "integer", "boolean": "true or false"}.get(kind, str(kind))

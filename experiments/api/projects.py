@@ -1,10 +1,10 @@
-"""Projects: listed, made, read, changed, deleted when empty."""
+"""Projects: list, create, read, change, delete when empty."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.http import Http404, HttpRequest
+from django.http import Http404
 from ninja import Router
 from ninja.responses import Status
 
@@ -12,74 +12,89 @@ from experiments.models import Project, Workspace
 from experiments.permissions import require
 
 from . import schemas, workspaces
-from .pagination import USUAL, Cursor, Key, Limit, page
-from .serialization import says
+from .auth import ApiRequest
+from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .serialization import responses
 
 router = Router(tags=["Workspaces"])
 
-IN_ROOM = "/workspaces/{slug:workspace}/projects"
-ONE = IN_ROOM + "/{int:project}"
+IN_WORKSPACE = "/workspaces/{slug:workspace}/projects"
+PROJECT_PATH = IN_WORKSPACE + "/{int:project}"
 
 
-@router.get(IN_ROOM, response=says(schemas.Listed[schemas.Project], actions=True), summary="List projects")
+@router.get(
+    IN_WORKSPACE,
+    response=responses(schemas.Page[schemas.Project], may_conflict=True),
+    summary="List projects",
+)
 def projects(
-    request: HttpRequest, workspace: str, cursor: Cursor = None, limit: Limit = USUAL
-) -> dict[str, Any]:
+    request: ApiRequest, workspace: str, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+) -> PageData:
     """By name."""
-    rows = _room(request, workspace).projects.all()
-    return page(rows, Key("name"), what="projects", cursor=cursor, limit=limit, tell=_told)
+    rows = _readable(request, workspace).projects.all()
+    return page(rows, Key("name"), list_name="projects", cursor=cursor, limit=limit, serialize=serialize)
 
 
-@router.post(IN_ROOM, response=says(schemas.Project, 201, actions=True), summary="Make a project")
-def make_project(request: HttpRequest, workspace: str, told: schemas.NewProject) -> Status:
-    """Its name must be new in the workspace."""
-    room = _room(request, workspace, actions=True)
-    return Status(201, _told(Project.create(room, **told.model_dump())))
+@router.post(
+    IN_WORKSPACE, response=responses(schemas.Project, 201, may_conflict=True), summary="Create a project"
+)
+def make_project(request: ApiRequest, workspace: str, request_body: schemas.NewProject) -> Status:
+    """The name must be unique in the workspace."""
+    row = _writable(request, workspace)
+    return Status(201, serialize(Project.create(row, **request_body.model_dump())))
 
 
-@router.get(ONE, response=says(schemas.Project, actions=True), summary="Read a project")
-def read_project(request: HttpRequest, workspace: str, project: int) -> dict[str, Any]:
-    return _told(_find(_room(request, workspace), project))
+@router.get(PROJECT_PATH, response=responses(schemas.Project, may_conflict=True), summary="Read a project")
+def read_project(request: ApiRequest, workspace: str, project: int) -> dict[str, Any]:
+    return serialize(_find(_readable(request, workspace), project))
 
 
-@router.patch(ONE, response=says(schemas.Project, actions=True), summary="Change a project")
+@router.patch(
+    PROJECT_PATH, response=responses(schemas.Project, may_conflict=True), summary="Change a project"
+)
 def change_project(
-    request: HttpRequest, workspace: str, project: int, told: schemas.ProjectChanges
+    request: ApiRequest, workspace: str, project: int, request_body: schemas.ProjectChanges
 ) -> dict[str, Any]:
-    """What is left out stays. `Default` keeps its name."""
-    found = _find(_room(request, workspace, actions=True), project)
-    changes = {name: value for name, value in told.model_dump().items() if value is not None}
-    found.change(**{**_said(found), **changes})
-    return _told(found)
+    """Omitted fields keep their values. The project `Default` can't be renamed."""
+    row = _find(_writable(request, workspace), project)
+    changes = {name: value for name, value in request_body.model_dump().items() if value is not None}
+    row.change(**{**_fields(row), **changes})
+    return serialize(row)
 
 
-@router.delete(ONE, response=says(None, 204, actions=True), summary="Delete a project")
-def delete_project(request: HttpRequest, workspace: str, project: int) -> Status:
-    """Only an empty one, and not `Default`: 409 says what is in it. Experiments of it in the trash would be restored
-    into `Default`."""
-    _find(_room(request, workspace, actions=True), project).delete_empty()
+@router.delete(PROJECT_PATH, response=responses(None, 204, may_conflict=True), summary="Delete a project")
+def delete_project(request: ApiRequest, workspace: str, project: int) -> Status:
+    """Only empty projects can be deleted, and never `Default`; the 409 response lists the contents. Experiments of
+    the project in the trash are restored into `Default`."""
+    _find(_writable(request, workspace), project).delete_empty()
     return Status(204, None)
 
 
-def _room(request: HttpRequest, slug: str, *, actions: bool = False) -> Workspace:
-    """Raises `Forbidden` for whoever acts and may only look."""
-    room = workspaces.find(request, slug)
-    if actions:
-        require(request.user, "create", room)
-    room.require_automl()
-    return room
+def _readable(request: ApiRequest, slug: str) -> Workspace:
+    row = workspaces.find(request, slug)
+    row.require_automl()
+    return row
 
 
-def _find(room: Workspace, key: int) -> Project:
-    found = room.projects.filter(pk=key).first() if key < 2**63 else None
-    if found is None:
+def _writable(request: ApiRequest, slug: str) -> Workspace:
+    """Return the workspace. Raise `Forbidden` for viewers."""
+    row = workspaces.find(request, slug)
+    require(request.user, "create", row)
+    row.require_automl()
+    return row
+
+
+def _find(workspace: Workspace, key: int) -> Project:
+    project = workspace.projects.filter(pk=key).first() if key < 2**63 else None
+    if project is None:
         raise Http404
-    return found
+    return project
 
 
-def _said(one: Project) -> dict[str, str]:
-    return {"name": one.name, "description": one.description, "destination": one.destination}
+def _fields(project: Project) -> dict[str, str]:
+    return {"name": project.name, "description": project.description, "destination": project.destination}
 
 
-def _told(one: Project) -> dict[str, Any]:
-    return {"id": one.pk, **_said(one)}
+def serialize(project: Project) -> dict[str, Any]:
+    """Return a project as `schemas.Project`."""
+    return {"id": project.pk, **_fields(project)}

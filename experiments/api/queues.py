@@ -1,4 +1,4 @@
-"""Queues: lines of experiments. They belong to the installation; administrators manage them."""
+"""Queues of experiments. They belong to the installation; administrators manage them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Count
-from django.http import Http404, HttpRequest
+from django.http import Http404
 from ninja import Router
 from pydantic import BaseModel, Field
 
@@ -14,82 +14,89 @@ from experiments.models import Experiment, ExperimentState, Queue, Worker
 from experiments.permissions import require_administrator
 
 from . import schemas
-from .pagination import USUAL, Cursor, Key, Limit, page
-from .serialization import says
+from .auth import ApiRequest
+from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .serialization import responses
 
 router = Router(tags=["Queues and workers"])
 
 
 class QueueOut(BaseModel):
-    """A line of experiments."""
+    """A queue of experiments."""
 
     name: str
     is_paused: bool
-    is_served: bool = Field(description="Does a worker that is there, and not draining, take trials from it?")
-    waiting: int = Field(description="Experiments in it that no worker has taken a trial of yet.")
-    workers: list[str] = Field(description="Names of the workers that are there and serve it.")
+    is_served: bool = Field(
+        description="Whether a live worker that is not draining takes trials from the queue."
+    )
+    waiting: int = Field(description="Queued experiments that have not started.")
+    workers: list[str] = Field(description="Names of the live workers that serve the queue.")
 
 
 class QueueChanged(BaseModel):
-    """What a verb did. `changed` false: it was so already."""
+    """The queue after an action. `changed` is false if the queue already was in that state."""
 
     changed: bool
     queue: QueueOut
 
 
-@router.get("/queues", response=says(schemas.Listed[QueueOut]), summary="List queues")
-def queues(request: HttpRequest, cursor: Cursor = None, limit: Limit = USUAL) -> dict[str, Any]:
-    """Those that one of your workspaces may use."""
-    rows, tell = Queue.objects.visible_to(request.user), _teller()
-    return page(rows, Key("name"), what="queues", cursor=cursor, limit=limit, tell=tell)
+@router.get("/queues", response=responses(schemas.Page[QueueOut]), summary="List queues")
+def queues(request: ApiRequest, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> PageData:
+    """Queues that at least one of the caller's workspaces may use."""
+    rows = Queue.objects.visible_to(request.user)
+    return page(rows, Key("name"), list_name="queues", cursor=cursor, limit=limit, serialize=_serializer())
 
 
-@router.get("/queues/{slug:queue}", response=says(QueueOut), summary="Read a queue")
-def read_queue(request: HttpRequest, queue: str) -> dict[str, Any]:
-    return _teller()(_find(request, queue))
-
-
-@router.post("/queues/{slug:queue}/pause", response=says(QueueChanged, actions=True), summary="Pause a queue")
-def pause_queue(request: HttpRequest, queue: str) -> dict[str, Any]:
-    """Its workers take nothing more from it; what runs goes on. For administrators."""
-    row = _find(request, queue)
-    require_administrator(request.user)
-    changed = row.pause(by=request.user)
-    return {"changed": changed, "queue": _teller()(row)}
+@router.get("/queues/{slug:queue}", response=responses(QueueOut), summary="Read a queue")
+def read_queue(request: ApiRequest, queue: str) -> dict[str, Any]:
+    return _serializer()(_find(request, queue))
 
 
 @router.post(
-    "/queues/{slug:queue}/unpause", response=says(QueueChanged, actions=True), summary="Unpause a queue"
+    "/queues/{slug:queue}/pause", response=responses(QueueChanged, may_conflict=True), summary="Pause a queue"
 )
-def unpause_queue(request: HttpRequest, queue: str) -> dict[str, Any]:
-    """Its workers take trials from it again. For administrators."""
+def pause_queue(request: ApiRequest, queue: str) -> dict[str, Any]:
+    """Workers take no new trials from the queue; running trials continue. Administrators only."""
+    row = _find(request, queue)
+    require_administrator(request.user)
+    changed = row.pause(by=request.user)
+    return {"changed": changed, "queue": _serializer()(row)}
+
+
+@router.post(
+    "/queues/{slug:queue}/unpause",
+    response=responses(QueueChanged, may_conflict=True),
+    summary="Unpause a queue",
+)
+def unpause_queue(request: ApiRequest, queue: str) -> dict[str, Any]:
+    """Workers take trials from the queue again. Administrators only."""
     row = _find(request, queue)
     require_administrator(request.user)
     changed = row.unpause(by=request.user)
-    return {"changed": changed, "queue": _teller()(row)}
+    return {"changed": changed, "queue": _serializer()(row)}
 
 
-def _find(request: HttpRequest, name: str) -> Queue:
+def _find(request: ApiRequest, name: str) -> Queue:
     row = Queue.objects.visible_to(request.user).filter(name=name).first()
     if row is None:
         raise Http404
     return row
 
 
-def _teller() -> Callable[[Queue], dict[str, Any]]:
-    """Two queries for however many queues."""
+def _serializer() -> Callable[[Queue], dict[str, Any]]:
+    """Return a function that makes a `QueueOut` of a queue: two queries, however many queues there are."""
     pending = Experiment.objects.filter(state=ExperimentState.PENDING)
     waiting = dict(pending.order_by().values_list("queue").annotate(Count("pk")))
-    crew = list(Worker.objects.present())
+    live_workers = list(Worker.objects.present())
 
-    def tell(row: Queue) -> dict[str, Any]:
-        serving = [worker for worker in crew if row.name in worker.queues]
+    def serialize(queue: Queue) -> dict[str, Any]:
+        serving = [worker for worker in live_workers if queue.name in worker.queues]
         return {
-            "name": row.name,
-            "is_paused": row.is_paused,
+            "name": queue.name,
+            "is_paused": queue.is_paused,
             "is_served": any(not worker.is_draining for worker in serving),
-            "waiting": waiting.get(row.pk, 0),
+            "waiting": waiting.get(queue.pk, 0),
             "workers": [worker.name for worker in serving],
         }
 
-    return tell
+    return serialize

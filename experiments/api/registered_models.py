@@ -1,11 +1,12 @@
-"""Models: listed, read, downloaded, deleted."""
+"""Registered models: list, read, download, delete."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404
+from django.http.response import HttpResponseBase
 from ninja import Query, Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field
@@ -15,48 +16,51 @@ from experiments.models import Experiment, Model, User
 from experiments.permissions import require
 
 from . import schemas, workspaces
-from .artifacts import FILE, GIVES, given
-from .pagination import USUAL, Cursor, Key, Limit, page
-from .serialization import says, time_of, url_of
+from .artifacts import DOWNLOAD_OPENAPI, DOWNLOAD_RESPONSES, download_response
+from .auth import ApiRequest
+from .experiments import clean
+from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .serialization import responses, time_of, url_of
 
 router = Router(tags=["Artifacts and models"])
 
-IN_ROOM = "/workspaces/{slug:workspace}/models"
-ONE = IN_ROOM + "/{slug:model}"
+IN_WORKSPACE = "/workspaces/{slug:workspace}/models"
+MODEL_PATH = IN_WORKSPACE + "/{slug:model}"
 
 
 class ModelSummary(BaseModel):
-    """A file with a name, from which experiments may start: their setting `input_model` is its `id`."""
+    """A registered model file. Experiments can start from it: set `input_model` to its `id`."""
 
     id: str
-    url: str = Field(description="Its page for people.")
+    url: str = Field(description="Address of its page in the console.")
     project: str
     name: str
     framework: str
-    is_published: bool = Field(description="Read-only for good.")
+    is_published: bool = Field(description="Whether the model is permanently read-only.")
     creator: str
     created_at: datetime
     updated_at: datetime
-    size: int | None = Field(description="Bytes; null where its file is not a trial's any more.")
+    size: int | None = Field(description="Size in bytes; null if the file no longer belongs to a trial.")
     sha256: str | None
 
 
 class ModelOut(ModelSummary):
-    """A model. `experiment` and `trial` made it, as far as you can see them."""
+    """A registered model. `experiment` and `trial` are its source, if they are visible to you."""
 
     description: str
-    network: str = Field(description="Its configuration, a text.")
-    labels: dict[str, int] = Field(description="What its outputs mean.")
-    address: str | None = Field(description="Where its file is, in an output destination.")
+    network: str = Field(description="Network configuration, as text.")
+    labels: dict[str, int] = Field(description="Output index by label.")
+    address: str | None = Field(description="Address of the file in an output destination.")
     experiment: str | None
     trial: int | None
 
 
-def _summary(request: HttpRequest, model: Model, room: str) -> dict[str, Any]:
+def summary(request: ApiRequest, model: Model, slug: str) -> dict[str, Any]:
+    """Return a model as `ModelSummary`."""
     file = model.artifact
     return {
         "id": model.public_id,
-        "url": url_of(request, "model", room, model.public_id),
+        "url": url_of(request, "model", slug, model.public_id),
         "project": model.project.name,
         "name": model.name,
         "framework": model.framework,
@@ -69,76 +73,84 @@ def _summary(request: HttpRequest, model: Model, room: str) -> dict[str, Any]:
     }
 
 
-@router.get(IN_ROOM, response=says(schemas.Listed[ModelSummary], actions=True), summary="List models")
+@router.get(
+    IN_WORKSPACE, response=responses(schemas.Page[ModelSummary], may_conflict=True), summary="List models"
+)
 def models(
-    request: HttpRequest,
+    request: ApiRequest,
     workspace: str,
-    q: str = Query("", max_length=200, description="Part of a name, or an ID."),
+    q: str = Query("", max_length=200, description="ID, or a part of the name."),
     project: str = Query("", max_length=100),
     is_published: bool | None = None,
     cursor: Cursor = None,
-    limit: Limit = USUAL,
-) -> dict[str, Any]:
-    """The newest first."""
-    room = workspaces.find(request, workspace)
-    room.require_automl()
-    asked = {"q": q.replace("\0", "").strip(), "project": project.replace("\0", "")}
-    rows = room.models.among(**asked, is_published=is_published).light()
+    limit: Limit = DEFAULT_LIMIT,
+) -> PageData:
+    """Newest first."""
+    workspace_row = workspaces.find(request, workspace)
+    workspace_row.require_automl()
+    rows = workspace_row.models.among(
+        q=clean(q), project=project.replace("\0", ""), is_published=is_published
+    ).light()
     return page(
         rows,
-        Key("created_at", falls=True),
-        Key("pk", falls=True),
-        what=f"models of {workspace}",
+        Key("created_at", descending=True),
+        Key("pk", descending=True),
+        list_name=f"models of {workspace}",
         cursor=cursor,
         limit=limit,
-        tell=lambda row: _summary(request, row, room.slug),
+        serialize=lambda row: summary(request, row, workspace_row.slug),
     )
 
 
-@router.get(ONE, response=says(ModelOut, actions=True), summary="Read a model")
-def read_model(request: HttpRequest, workspace: str, model: str) -> dict[str, Any]:
-    found = _find(request, workspace, model)
-    file = found.artifact
-    is_seen = file is not None and not file.trial.trashed_at and _is_visible(file.experiment, request.user)
+@router.get(MODEL_PATH, response=responses(ModelOut, may_conflict=True), summary="Read a model")
+def read_model(request: ApiRequest, workspace: str, model: str) -> dict[str, Any]:
+    row = _find(request, workspace, model)
+    file = row.artifact
+    source = file.trial if file and not file.trial.trashed_at else None
+    if file and source and not _is_visible(file.experiment, request.user):
+        source = None
     return {
-        **_summary(request, found, workspace),
-        "description": found.description,
-        "network": found.network,
-        "labels": found.labels,
-        "address": (file.address if file else found.address) or None,
-        "experiment": file.experiment.public_id if is_seen else None,
-        "trial": file.trial.number if is_seen else None,
+        **summary(request, row, workspace),
+        "description": row.description,
+        "network": row.network,
+        "labels": row.labels,
+        "address": (file.address if file else row.address) or None,
+        "experiment": file.experiment.public_id if file and source else None,
+        "trial": source.number if source else None,
     }
 
 
-@router.api_operation(["HEAD"], ONE + "/download", include_in_schema=False)
+@router.api_operation(["HEAD"], MODEL_PATH + "/download", include_in_schema=False)
 @router.get(
-    ONE + "/download", response=GIVES, openapi_extra={"responses": FILE}, summary="Download a model's file"
+    MODEL_PATH + "/download",
+    response=DOWNLOAD_RESPONSES,
+    openapi_extra={"responses": DOWNLOAD_OPENAPI},
+    summary="Download the file of a model",
 )
-def download_model(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """As a file of a trial is downloaded."""
-    found = _find(request, workspace, model)
-    return given(lambda: downloads.of_model(found, downloads.Asked.by(request)))
+def download_model(request: ApiRequest, workspace: str, model: str) -> HttpResponseBase:
+    """Downloads work as for artifacts."""
+    row = _find(request, workspace, model)
+    return download_response(lambda: downloads.of_model(row, downloads.Asked.by(request)))
 
 
-@router.delete(ONE, response=says(None, 204, actions=True), summary="Delete a model")
-def delete_model(request: HttpRequest, workspace: str, model: str) -> Status:
-    """Its file stays where it is. A published one needs an owner. 409 while experiments that are no drafts start from
-    it."""
-    found = _find(request, workspace, model)
-    require(request.user, "delete", found)
-    found.delete_unused(by=request.user)
+@router.delete(MODEL_PATH, response=responses(None, 204, may_conflict=True), summary="Delete a model")
+def delete_model(request: ApiRequest, workspace: str, model: str) -> Status:
+    """Deletes the registration; the file stays in place. A published model needs an owner. 409 while experiments other
+    than drafts use the model."""
+    row = _find(request, workspace, model)
+    require(request.user, "delete", row)
+    row.delete_unused(by=request.user)
     return Status(204, None)
 
 
-def _find(request: HttpRequest, workspace: str, public_id: str) -> Model:
-    room = workspaces.find(request, workspace)
-    room.require_automl()
+def _find(request: ApiRequest, workspace: str, public_id: str) -> Model:
+    workspace_row = workspaces.find(request, workspace)
+    workspace_row.require_automl()
     related = ("project", "creator", "artifact__trial", "artifact__experiment", "artifact__worker")
-    model = room.models.select_related(*related).filter(public_id=public_id).first()
-    if model is None:
+    row = workspace_row.models.select_related(*related).filter(public_id=public_id).first()
+    if row is None:
         raise Http404
-    return model
+    return row
 
 
 def _is_visible(experiment: Experiment, user: User) -> bool:

@@ -1,4 +1,4 @@
-"""Revisions: the settings that held, and what each of them changed."""
+"""Revisions: earlier and current settings of an experiment, and what each revision changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import Http404, HttpRequest
+from django.http import Http404
 from ninja import Router
 from pydantic import BaseModel, Field
 
@@ -14,32 +14,33 @@ from experiments.models import Experiment, Revision, Settings, User
 from experiments.permissions import require
 
 from . import schemas
+from .auth import ApiRequest
 from .experiments import find, settings_for
-from .pagination import USUAL, Cursor, Key, Limit, page
-from .serialization import Told, says, time_of
+from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .serialization import RequestBody, responses, time_of
 
 router = Router(tags=["Experiments"], by_alias=True)
 
 
 class RevisionOut(BaseModel):
-    """Settings as they were accepted, and what differs from the revision before."""
+    """One revision of the settings, and its differences from the revision before."""
 
     number: int
     at: datetime
     by: str | None
-    why: str | None = Field(description="The reason, in the words of who made it.")
+    why: str | None = Field(description="The reason given by its author.")
     settings: dict[str, Any]
     differences: dict[str, schemas.Difference]
 
 
-class Restore(Told):
-    """The number of the revision that you looked at: if another one holds meanwhile, it is refused."""
+class Restore(RequestBody):
+    """The number of the current revision you read. The request is refused if there is a newer one."""
 
     revision: int | None = None
 
 
 class Restored(BaseModel):
-    """`revision` is the one that holds now. `changed` false: its settings held already, so it is the one before."""
+    """`revision` is the current revision. `changed` is false if it already had these settings."""
 
     changed: bool
     revision: RevisionOut
@@ -47,76 +48,81 @@ class Restored(BaseModel):
 
 @router.get(
     "/experiments/{slug:public_id}/revisions",
-    response=says(schemas.Listed[RevisionOut], actions=True),
-    summary="List its revisions",
+    response=responses(schemas.Page[RevisionOut], may_conflict=True),
+    summary="List revisions of an experiment",
 )
 def revisions(
-    request: HttpRequest, public_id: str, cursor: Cursor = None, limit: Limit = USUAL
-) -> dict[str, Any]:
-    """The newest first."""
+    request: ApiRequest, public_id: str, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+) -> PageData:
+    """Newest first."""
     experiment = find(request, public_id)
     return page(
-        _read(experiment),
-        Key("number", falls=True),
-        what=f"revisions of {public_id}",
+        _revisions_of(experiment),
+        Key("number", descending=True),
+        list_name=f"revisions of {public_id}",
         cursor=cursor,
         limit=limit,
-        tell=lambda row: _told(row, experiment, request.user),
+        serialize=lambda row: serialize(row, experiment, request.user),
     )
 
 
 @router.get(
     "/experiments/{slug:public_id}/revisions/{int:number}",
-    response=says(RevisionOut, actions=True),
+    response=responses(RevisionOut, may_conflict=True),
     summary="Read a revision",
 )
-def revision(request: HttpRequest, public_id: str, number: int) -> dict[str, Any]:
-    """Its settings, and what it changed."""
+def revision(request: ApiRequest, public_id: str, number: int) -> dict[str, Any]:
+    """The settings of a revision, and what it changed."""
     experiment = find(request, public_id)
-    return _told(_find(experiment, number), experiment, request.user)
+    return serialize(_find(experiment, number), experiment, request.user)
 
 
 @router.post(
     "/experiments/{slug:public_id}/revisions/{int:number}/restore",
-    response=says(Restored, actions=True),
+    response=responses(Restored, may_conflict=True),
     summary="Restore a revision",
 )
 def restore_revision(
-    request: HttpRequest, public_id: str, number: int, told: Restore | None = None
+    request: ApiRequest, public_id: str, number: int, request_body: Restore | None = None
 ) -> dict[str, Any]:
-    """Makes these settings hold again: an edit of a draft, or an update under way, where what is locked stays."""
+    """Make these settings current again: an edit of a draft, or an update of an active experiment. Locked settings
+    keep their values."""
     experiment = find(request, public_id)
     row = _find(experiment, number)
     row.experiment = experiment
     require(request.user, "update", experiment)
-    seen = experiment.revision.number if told is None or told.revision is None else told.revision
-    changed = row.restore(by=request.user, seen=seen)
-    holds = _find(experiment, experiment.revision.number)
-    return {"changed": changed, "revision": _told(holds, experiment, request.user)}
+    seen = request_body.revision if request_body else None
+    changed = row.restore(by=request.user, seen=experiment.revision.number if seen is None else seen)
+    current = _find(experiment, experiment.revision.number)
+    return {"changed": changed, "revision": serialize(current, experiment, request.user)}
 
 
-def _read(experiment: Experiment) -> QuerySet[Revision]:
-    earlier = Revision.objects.filter(experiment=experiment, number=OuterRef("number") - 1)
-    return experiment.revisions.select_related("by").annotate(earlier=Subquery(earlier.values("document")))
+def _revisions_of(experiment: Experiment) -> QuerySet[Revision]:
+    previous = Revision.objects.filter(experiment=experiment, number=OuterRef("number") - 1)
+    return experiment.revisions.select_related("by").annotate(
+        previous_document=Subquery(previous.values("document"))
+    )
 
 
 def _find(experiment: Experiment, number: int) -> Revision:
-    row = _read(experiment).filter(number=number).first() if number < 2**31 else None
+    row = _revisions_of(experiment).filter(number=number).first() if number < 2**31 else None
     if row is None:
         raise Http404
     return row
 
 
-def _told(row: Revision, experiment: Experiment, user: User) -> dict[str, Any]:
-    earlier = Settings.stored(row.earlier) if row.earlier else row.settings
-    before, now = (settings_for(user, experiment, settings) for settings in (earlier, row.settings))
+def serialize(row: Revision, experiment: Experiment, user: User) -> dict[str, Any]:
+    """Return a revision, annotated with `previous_document`, as `RevisionOut`."""
+    previous_document = getattr(row, "previous_document")  # noqa: B009  an annotation
+    previous = Settings.stored(previous_document) if previous_document else row.settings
+    before, after = (settings_for(user, experiment, settings) for settings in (previous, row.settings))
     return {
         "number": row.number,
         "at": time_of(row.at),
         "by": row.by.username if row.by else None,
         "why": row.note or None,
-        "settings": now,
+        "settings": after,
         "differences": {
-            name: {"from": before[name], "to": now[name]} for name in earlier.differences(row.settings)
+            name: {"from": before[name], "to": after[name]} for name in previous.differences(row.settings)
         },
     }

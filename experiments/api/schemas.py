@@ -1,4 +1,4 @@
-"""What requests and answers look like, for the documentation and for what is checked on the way in."""
+"""Shapes of requests and responses: what is documented, and what is validated on the way in."""
 
 from __future__ import annotations
 
@@ -6,31 +6,30 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from experiments.models import Role
-from experiments.models.status import EXPERIMENT_STATES
+from .serialization import RequestBody
 
-from .serialization import Told
-
-RoleWord = Literal[tuple(Role.values)]
-StateWord = Literal[tuple(EXPERIMENT_STATES)]
-Visible = Literal["workspace", "private"]
+RoleWord = Literal["viewer", "operator", "owner"]
+StateWord = Literal[
+    "draft", "pending", "running", "paused", "stopping", "stopped", "completed", "failed", "published"
+]
+Visibility = Literal["workspace", "private"]
 
 
 Item = TypeVar("Item")
 
 
-class Listed(BaseModel, Generic[Item]):
-    """One page of a list; `next` is the cursor of the next one."""
+class Page(BaseModel, Generic[Item]):
+    """One page of a list; `next` is the cursor of the next page."""
 
     items: list[Item]
     next: str | None
 
 
-# --- who and where ---------------------------------------------------------------------------------------------
+# --- users, workspaces, projects ---------------------------------------------------------------------------------
 
 
 class MyToken(BaseModel):
-    """The token in use. `workspace` null: all workspaces of its person. `expires_at` null: it does not expire."""
+    """The token in use. `workspace` null: all workspaces of its user. `expires_at` null: no expiry."""
 
     name: str
     role: RoleWord
@@ -39,7 +38,7 @@ class MyToken(BaseModel):
 
 
 class Me(BaseModel):
-    """Who asks, and which Trialdeck answers. `token` is null for a session."""
+    """The caller, and the version of Trialdeck. `token` is null for a session."""
 
     user: str
     token: MyToken | None
@@ -47,7 +46,7 @@ class Me(BaseModel):
 
 
 class Workspace(BaseModel):
-    """A team's room. `role` is what you may be in it, with this token."""
+    """A team's workspace. `role` is yours there, limited by the token in use."""
 
     slug: str
     name: str
@@ -56,8 +55,8 @@ class Workspace(BaseModel):
 
 
 class Project(BaseModel):
-    """A folder of experiments. `destination` is where the artifacts of its trials go, unless an experiment names
-    another; empty: the workspace's."""
+    """A folder of experiments. `destination` is where artifacts of its trials are stored, unless an experiment sets
+    another one; blank: the workspace's."""
 
     id: int
     name: str
@@ -65,38 +64,38 @@ class Project(BaseModel):
     destination: str
 
 
-class NewProject(Told):
-    """A project to be made."""
+class NewProject(RequestBody):
+    """A project to create."""
 
     name: str = Field(max_length=100)
     description: str = Field("", max_length=10_000)
     destination: str = Field("", max_length=1000)
 
 
-class ProjectChanges(Told):
-    """What shall be different; what is left out stays."""
+class ProjectChanges(RequestBody):
+    """Fields to change; omitted fields keep their values."""
 
     name: str | None = Field(None, max_length=100)
     description: str | None = Field(None, max_length=10_000)
     destination: str | None = Field(None, max_length=1000)
 
 
-class Result(Told):
-    """What one set of values came to."""
+class Result(RequestBody):
+    """One set of parameter values and its objective value."""
 
     params: dict[str, Any]
     value: float = Field(allow_inf_nan=False)
 
 
-class NewResults(Told):
-    """1 to 10,000 results of elsewhere; `name` says where they come from."""
+class NewResults(RequestBody):
+    """1 to 10,000 external results; `name` describes their source."""
 
     name: str = Field(max_length=200)
     rows: list[Result]
 
 
 class Results(BaseModel):
-    """What the setting `warm_start` calls them: `file:abcd2345`."""
+    """Uploaded results. `id` goes into the setting `warm_start`: `file:abcd2345`."""
 
     id: str
     count: int
@@ -125,8 +124,9 @@ class Best(BaseModel):
 
 
 class Summary(BaseModel):
-    """An experiment as lists show it. `url` is its page; `revision` the number of its settings; `proposed` what
-    max trials counts; `elapsed_s` the time it ran, pauses excluded; `version` rises with every change."""
+    """An experiment as lists show it. `url` is its page; `revision` the number of its current settings; `proposed`
+    the trials that count toward max trials; `elapsed_s` its run time, pauses excluded; `version` increases with every
+    change."""
 
     id: str
     url: str
@@ -136,7 +136,7 @@ class Summary(BaseModel):
     description: str
     tags: list[str]
     properties: dict[str, str]
-    visibility: Visible
+    visibility: Visibility
     creator: str
     parent: str | None
     state: StateWord
@@ -155,53 +155,60 @@ class Summary(BaseModel):
 
 
 class Experiment(Summary):
-    """An experiment, with its settings. What looks like a secret in `environment` is hidden from viewers."""
+    """An experiment with its settings. Values in `environment` that look like secrets are hidden from viewers."""
 
     settings: dict[str, Any]
 
 
-class Acted(BaseModel):
-    """`changed` is false where it was so already: nothing was done."""
+class ActionResult(BaseModel):
+    """The experiment after an action. `changed` is false if the experiment already was in that state."""
 
     changed: bool
     experiment: Experiment
 
 
-class NewExperiment(Told):
-    """An experiment to be made. `settings` are those of the page Create experiment: at least `command` and
-    `space_document`. With `start` it is enqueued at once, all or nothing."""
+class NewExperiment(RequestBody):
+    """An experiment to create. `settings` are those of the page Create experiment: at least `command` and
+    `space_document`. With `start` the experiment is also enqueued; if that fails, nothing is created."""
 
     name: str
     settings: dict[str, Any]
     description: str = ""
-    project: str | None = Field(None, description="The name of a project that is there; else Default.")
+    project: str | None = Field(None, description="Name of an existing project; default: Default.")
     tags: list[str] = []
-    visibility: Visible = "workspace"
+    visibility: Visibility = "workspace"
     properties: dict[str, str] = {}
-    queue: str | None = Field(None, description="Where it will run; else `default`.")
+    queue: str | None = Field(None, description="Queue to run in; default: `default`.")
     start: bool = False
 
 
-class Changes(Told):
-    """What shall be different; what is left out stays. `settings` holds the changed ones only, each as a whole."""
+class Changes(RequestBody):
+    """Fields to change; omitted fields keep their values. `settings` holds changed settings only, each with its
+    complete new value."""
 
     name: str | None = None
     description: str | None = None
     tags: list[str] | None = None
-    visibility: Visible | None = None
+    visibility: Visibility | None = None
     project: str | None = None
     properties: dict[str, str] | None = None
     queue: str | None = None
     settings: dict[str, Any] | None = None
     revision: int | None = Field(
-        None, description="The revision that was read: refused (409) if there is a later one."
+        None, description="The revision you read. The request is refused (409) if there is a newer one."
     )
-    note: str | None = Field(None, max_length=200, description="The reason: it stands beside the revision.")
-    stop_surplus: bool = Field(False, description="If fewer may run than run now, the newest end.")
+    note: str | None = Field(
+        None, max_length=200, description="Reason for the change, shown with the revision."
+    )
+    stop_surplus: bool = Field(
+        False,
+        description="If the new concurrency is below the number of running trials, stop the newest ones now. "
+        "Otherwise they finish.",
+    )
 
 
 class Difference(BaseModel):
-    """One setting; `from` before, `to` after."""
+    """The change of one setting: `from` the old value, `to` the new one."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -210,7 +217,7 @@ class Difference(BaseModel):
 
 
 class Estimate(BaseModel):
-    """Seconds from now, as [at least, at most]; null where nobody can say, and `unknown` says why."""
+    """Seconds from now, as [minimum, maximum]; null if unknown, and `unknown` gives the reason."""
 
     end_s: list[float] | None
     compute_s: list[float] | None
@@ -218,22 +225,22 @@ class Estimate(BaseModel):
     unknown: str
 
 
-class Foreseen(BaseModel):
-    """What a change would do. `estimate` is null for what is not under way."""
+class ChangePreview(BaseModel):
+    """The effect of a change. `estimate` is null for an experiment that is not active."""
 
     differences: dict[str, Difference]
     consequences: list[str]
     estimate: Estimate | None
 
 
-class Enqueue(Told):
-    """By default its own queue, else `default`."""
+class Enqueue(RequestBody):
+    """The queue; by default the experiment's own, or `default`."""
 
     queue: str | None = None
 
 
-class Resume(Told):
-    """A spent budget must be enlarged. null lifts a limit."""
+class Resume(RequestBody):
+    """A larger budget, if the current one is spent. null removes a limit."""
 
     queue: str | None = None
     rerun_failed: bool = False
@@ -242,8 +249,8 @@ class Resume(Told):
     goal: float | None = None
 
 
-class Clone(Told):
-    """What shall differ from the source."""
+class Clone(RequestBody):
+    """Differences from the source experiment."""
 
     name: str | None = None
     project: str | None = None

@@ -1,4 +1,4 @@
-"""Trials: listed, read, stopped, run again, added by hand."""
+"""Trials: list, read, stop, rerun, replicate, add."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest
+from django.http import Http404
 from ninja import Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field
@@ -16,9 +16,10 @@ from experiments.models.trial.model import MOST_REPLICAS
 from experiments.permissions import require
 
 from . import schemas
+from .auth import ApiRequest
 from .experiments import find
-from .pagination import USUAL, Cursor, Key, LimitOfSmall, page
-from .serialization import Told, says, time_of, url_of
+from .pagination import DEFAULT_LIMIT, Cursor, Key, LargeLimit, PageData, page
+from .serialization import RequestBody, responses, time_of, url_of
 
 router = Router(tags=["Trials"])
 
@@ -29,24 +30,24 @@ Sort = Literal["number", "-number", "value", "-value", "duration", "-duration", 
 
 
 class TrialOut(BaseModel):
-    """One trial. What it does not have (yet) is null."""
+    """One trial. Missing values are null."""
 
     id: str
     number: int
-    experiment: str = Field(description="The ID of its experiment.")
-    url: str = Field(description="Its page for people.")
+    experiment: str = Field(description="ID of the experiment.")
+    url: str = Field(description="Address of its page in the console.")
     state: State
     source: Literal["proposal", "rerun", "retry", "added", "replica"] = Field(
-        description="Where its values come from."
+        description="Origin of the parameter values."
     )
-    rerun_of: int | None = Field(description="The number of the trial whose values it tries again.")
+    rerun_of: int | None = Field(description="Number of the trial that this one reruns.")
     attempt: int
     params: dict[str, Any]
-    value: float | None = Field(description="The objective's value that counts.")
-    last_value: float | None = Field(description="Of the objective, so far.")
+    value: float | None = Field(description="Final objective value.")
+    last_value: float | None = Field(description="Latest intermediate objective value.")
     last_step: int | None
-    failure: str | None = Field(description="Why it failed, one word.")
-    detail: str | None = Field(description="One line more.")
+    failure: str | None = Field(description="Cause of failure, as one word.")
+    detail: str | None = Field(description="Cause of failure, as one line.")
     revision: int
     worker: str | None
     pid: int | None
@@ -56,45 +57,59 @@ class TrialOut(BaseModel):
     duration_s: float | None
     exit_code: int | None
     signal: int | None
-    gpus: list[int] = Field(description="The devices of its own, by number.")
-    cores: list[int] = Field(description="The cores of its own; empty: all of its worker's.")
-    memory_mib: int | None = Field(description="MiB reserved for it.")
-    memory_limited_by: str | None = Field(
-        description="What ends it when it uses more, such as `cgroup v2`; null: nothing does."
+    gpus: list[int] = Field(description="Indices of the reserved GPUs.")
+    cores: list[int] = Field(
+        description="Indices of the reserved CPU cores; empty list: all cores of the worker."
     )
-    peak_memory: int | None = Field(description="Bytes.")
+    memory_mib: int | None = Field(description="Reserved memory, in MiB.")
+    memory_limited_by: str | None = Field(
+        description="How the memory limit is enforced, such as `cgroup v2`; null: not enforced."
+    )
+    peak_memory: int | None = Field(description="Peak memory, in bytes.")
     cpu_s: float | None
-    gone_after_s: float | None = Field(description="From the stop until its whole process tree was gone.")
+    gone_after_s: float | None = Field(
+        description="Seconds from the stop request until the last process of the trial ended."
+    )
     log_bytes: int
-    version: int = Field(description="Rises with every change.")
+    version: int = Field(description="Increases with every change.")
 
 
-class Stopped(BaseModel):
-    changed: bool = Field(description="False: it had ended, or was stopping, already.")
+class TrialStopped(BaseModel):
+    """The trial after a stop request."""
+
+    changed: bool = Field(description="False if the trial had already ended or was stopping.")
     trial: TrialOut
 
 
-class Values(Told):
+class NewTrial(RequestBody):
+    """A trial to add."""
+
     params: dict[str, Any] = Field(
-        description="A value for every parameter. Numbers may lie outside of the search space: such a trial is "
-        "tried and compared, but does not inform the search."
+        description="A value for every parameter. Numbers may lie outside the search space: such a trial is run and "
+        "compared, but does not inform the search."
     )
 
 
-class Rerun(Told):
+class Rerun(RequestBody):
+    """The command of the rerun: that of the trial's own revision, or the current one."""
+
     command: Literal["original", "current"] = "original"
 
 
-class Replicas(Told):
+class Replicas(RequestBody):
+    """The number of copies to run."""
+
     count: int = Field(1, ge=1, le=MOST_REPLICAS)
 
 
-class Made(BaseModel):
+class NewTrials(BaseModel):
+    """The created trials."""
+
     items: list[TrialOut]
 
 
-def told_of(request: HttpRequest, trial: Trial) -> dict[str, Any]:
-    """A trial as `TrialOut`."""
+def serialize(request: ApiRequest, trial: Trial) -> dict[str, Any]:
+    """Return a trial as `TrialOut`."""
     experiment = trial.experiment
     return {
         "id": trial.public_id,
@@ -132,118 +147,123 @@ def told_of(request: HttpRequest, trial: Trial) -> dict[str, Any]:
     }
 
 
-# --- listed --------------------------------------------------------------------------------------------------
+# --- lists ---------------------------------------------------------------------------------------------------
 
 
 @router.get(
     "/experiments/{slug:public_id}/trials",
-    response=says(schemas.Listed[TrialOut], actions=True),
-    summary="List its trials",
+    response=responses(schemas.Page[TrialOut], may_conflict=True),
+    summary="List trials of an experiment",
 )
 def trials(
-    request: HttpRequest,
+    request: ApiRequest,
     public_id: str,
     state: State | None = None,
     sort: Sort = "number",
     cursor: Cursor = None,
-    limit: LimitOfSmall = USUAL,
-) -> dict[str, Any]:
-    """By number, or sorted: what has no value comes last, of equals the lower number first. A `-` before a sort
-    turns it around."""
+    limit: LargeLimit = DEFAULT_LIMIT,
+) -> PageData:
+    """By number, or sorted. Trials without a value come last; trials with equal values are ordered by number. A `-`
+    before a sort reverses it."""
     experiment = find(request, public_id)
-    rows = _read(experiment)
+    rows = _with_related(experiment)
     if state:
         rows = rows.filter(state=state)
-    column, falls = SORTS[sort.removeprefix("-")], sort.startswith("-")
+    column, descending = SORTS[sort.removeprefix("-")], sort.startswith("-")
     keys = (
-        [Key(column, falls=falls)]
+        [Key(column, descending=descending)]
         if column == "number"
-        else [Key(column, falls=falls, may_lack=True), NUMBER]
+        else [Key(column, descending=descending, nullable=True), NUMBER]
     )
 
-    def tell(row: Trial) -> dict[str, Any]:
+    def serialize_row(row: Trial) -> dict[str, Any]:
         row.experiment = experiment
-        return told_of(request, row)
+        return serialize(request, row)
 
-    what = f"trials of {public_id} {state or ''} {sort}"
-    return page(rows, *keys, what=what, cursor=cursor, limit=limit, tell=tell)
+    list_name = f"trials of {public_id} {state or ''} {sort}"
+    return page(rows, *keys, list_name=list_name, cursor=cursor, limit=limit, serialize=serialize_row)
 
 
-def _read(experiment: Experiment) -> QuerySet[Trial]:
+def _with_related(experiment: Experiment) -> QuerySet[Trial]:
     rows = experiment.trials.select_related("worker", "rerun_of", "revision")
     return rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
 
 
-# --- one -----------------------------------------------------------------------------------------------------
+# --- one trial ------------------------------------------------------------------------------------------------
 
 
-def find_trial(request: HttpRequest, public_id: str, number: int) -> Trial:
-    """One trial of an experiment that exists for this person, else 404."""
+def find_trial(request: ApiRequest, public_id: str, number: int) -> Trial:
+    """Return a trial; 404 if the caller cannot see its experiment."""
     experiment = find(request, public_id)
-    trial = _read(experiment).filter(number=number).first() if number < 2**31 else None
+    trial = _with_related(experiment).filter(number=number).first() if number < 2**31 else None
     if trial is None:
-        raise Http404(f"There is no trial {number} in the experiment {public_id}.")
+        raise Http404(f"The experiment {public_id} has no trial {number}.")
     trial.experiment = experiment
     return trial
 
 
 @router.get(
     "/experiments/{slug:public_id}/trials/{int:number}",
-    response=says(TrialOut, actions=True),
+    response=responses(TrialOut, may_conflict=True),
     summary="Read a trial",
 )
-def read_trial(request: HttpRequest, public_id: str, number: int) -> dict[str, Any]:
-    return told_of(request, find_trial(request, public_id, number))
+def read_trial(request: ApiRequest, public_id: str, number: int) -> dict[str, Any]:
+    return serialize(request, find_trial(request, public_id, number))
 
 
 @router.post(
-    "/experiments/{slug:public_id}/trials", response=says(TrialOut, 201, actions=True), summary="Add a trial"
+    "/experiments/{slug:public_id}/trials",
+    response=responses(TrialOut, 201, may_conflict=True),
+    summary="Add a trial",
 )
-def add_trial(request: HttpRequest, public_id: str, body: Values) -> Status:
-    """Tries values given by hand, while the experiment is running or paused. Costs no search budget."""
+def add_trial(request: ApiRequest, public_id: str, request_body: NewTrial) -> Status:
+    """Run a trial with the given values, while the experiment is running or paused. The trial does not count toward
+    the budget."""
     experiment = find(request, public_id)
     require(request.user, "add_trial", experiment)
-    trial = Trial.add(experiment, body.params, by=request.user)
-    return Status(201, told_of(request, trial))
+    trial = Trial.add(experiment, request_body.params, by=request.user)
+    return Status(201, serialize(request, trial))
 
 
 @router.post(
     "/experiments/{slug:public_id}/trials/{int:number}/stop",
-    response=says(Stopped, actions=True),
+    response=responses(TrialStopped, may_conflict=True),
     summary="Stop a trial",
 )
-def stop_trial(request: HttpRequest, public_id: str, number: int) -> dict[str, Any]:
+def stop_trial(request: ApiRequest, public_id: str, number: int) -> dict[str, Any]:
     """Ends its whole process tree; the experiment goes on. Harmless when it has ended already."""
     trial = find_trial(request, public_id, number)
     require(request.user, "stop_trial", trial.experiment)
     changed = trial.stop(by=request.user)
-    return {"changed": changed, "trial": told_of(request, trial)}
+    return {"changed": changed, "trial": serialize(request, trial)}
 
 
 @router.post(
     "/experiments/{slug:public_id}/trials/{int:number}/rerun",
-    response=says(TrialOut, 201, actions=True),
+    response=responses(TrialOut, 201, may_conflict=True),
     summary="Rerun a failed trial",
 )
-def rerun_trial(request: HttpRequest, public_id: str, number: int, body: Rerun | None = None) -> Status:
-    """A new trial with the same values, while the experiment is running or paused; free of budget. With the command
-    of its own revision, or with the `current` one."""
+def rerun_trial(
+    request: ApiRequest, public_id: str, number: int, request_body: Rerun | None = None
+) -> Status:
+    """Create a new trial with the same values, while the experiment is running or paused. The rerun uses the command of
+    the trial's own revision, or the `current` one, and does not count toward the budget."""
     trial = find_trial(request, public_id, number)
     require(request.user, "rerun", trial.experiment)
-    again = trial.rerun(by=request.user, current=body is not None and body.command == "current")
-    return Status(201, told_of(request, again))
+    is_current = request_body is not None and request_body.command == "current"
+    return Status(201, serialize(request, trial.rerun(by=request.user, current=is_current)))
 
 
 @router.post(
     "/experiments/{slug:public_id}/trials/{int:number}/replicate",
-    response=says(Made, 201, actions=True),
+    response=responses(NewTrials, 201, may_conflict=True),
     summary="Replicate a succeeded trial",
 )
 def replicate_trial(
-    request: HttpRequest, public_id: str, number: int, body: Replicas | None = None
+    request: ApiRequest, public_id: str, number: int, request_body: Replicas | None = None
 ) -> Status:
-    """New trials with the same values, each with a number of its own, from which a script may take its seed."""
+    """Create new trials with the same values. Each has its own number, which a script may use as its seed."""
     trial = find_trial(request, public_id, number)
     require(request.user, "add_trial", trial.experiment)
-    made = trial.replicate(by=request.user, count=body.count if body else 1)
-    return Status(201, {"items": [told_of(request, one) for one in made]})
+    replicas = trial.replicate(by=request.user, count=request_body.count if request_body else 1)
+    return Status(201, {"items": [serialize(request, replica) for replica in replicas]})

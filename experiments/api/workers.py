@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Count
-from django.http import Http404, HttpRequest
+from django.http import Http404
 from django.utils import timezone
 from ninja import Router
 from pydantic import BaseModel, Field
@@ -15,72 +15,82 @@ from experiments.models import Trial, Worker, status
 from experiments.permissions import require_administrator
 
 from . import schemas
-from .pagination import USUAL, Cursor, Key, Limit, page
-from .serialization import says, time_of
+from .auth import ApiRequest
+from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .serialization import responses, time_of
 
 router = Router(tags=["Queues and workers"])
 
 
 class WorkerOut(BaseModel):
-    """A process that runs trials. `gone_at`: when it was declared gone, or said goodbye."""
+    """A process that runs trials. `gone_at`: when the worker stopped or was declared lost."""
 
     name: str
     host: str
-    queues: list[str] = Field(description="In the order in which it looks through them.")
+    queues: list[str] = Field(description="Queues in the order in which the worker checks them.")
     slots: int
     running: int = Field(description="Slots in use.")
-    gpus: list[int] = Field(description="The devices that it gives to trials, by number.")
-    cores: list[int] = Field(description="The cores that it gives to trials, by number.")
-    memory_mib: int = Field(description="MiB that it gives to trials.")
+    gpus: list[int] = Field(description="Indices of the GPUs allocatable to trials.")
+    cores: list[int] = Field(description="Indices of the CPU cores allocatable to trials.")
+    memory_mib: int = Field(description="Memory allocatable to trials, in MiB.")
     limits_memory_by: str | None = Field(
-        description="What ends a trial that uses more than its memory, such as `cgroup v2`; null: nothing does."
+        description="How memory limits of trials are enforced, such as `cgroup v2`; null: not enforced."
     )
-    is_draining: bool = Field(description="It takes no new trials.")
+    is_draining: bool = Field(description="Whether the worker takes no new trials.")
     heard_at: datetime
-    age_s: float = Field(description="Since its last heartbeat.")
+    age_s: float = Field(description="Seconds since the last heartbeat.")
     gone_at: datetime | None
 
 
 class WorkerChanged(BaseModel):
-    """What a verb did. `changed` false: it was so already."""
+    """The worker after an action. `changed` is false if the worker already was in that state."""
 
     changed: bool
     worker: WorkerOut
 
 
-@router.get("/workers", response=says(schemas.Listed[WorkerOut]), summary="List workers")
-def workers(request: HttpRequest, cursor: Cursor = None, limit: Limit = USUAL) -> dict[str, Any]:
-    """By name; those that are gone, too."""
-    held = _held()
+@router.get("/workers", response=responses(schemas.Page[WorkerOut]), summary="List workers")
+def workers(request: ApiRequest, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> PageData:
+    """By name, including workers that are gone."""
+    running = _running_counts()
     rows = Worker.objects.known()
     return page(
-        rows, Key("name"), what="workers", cursor=cursor, limit=limit, tell=lambda row: _told(row, held)
+        rows,
+        Key("name"),
+        list_name="workers",
+        cursor=cursor,
+        limit=limit,
+        serialize=lambda row: serialize(row, running),
     )
 
 
-@router.get("/workers/{worker}", response=says(WorkerOut), summary="Read a worker")
-def read_worker(request: HttpRequest, worker: str) -> dict[str, Any]:
-    return _told(_find(worker), _held())
-
-
-@router.post("/workers/{worker}/drain", response=says(WorkerChanged, actions=True), summary="Drain a worker")
-def drain(request: HttpRequest, worker: str) -> dict[str, Any]:
-    """It takes nothing new; what runs goes on to its end. For administrators."""
-    row = _find(worker)
-    require_administrator(request.user)
-    changed = row.drain(by=request.user)
-    return {"changed": changed, "worker": _told(row, _held())}
+@router.get("/workers/{worker}", response=responses(WorkerOut), summary="Read a worker")
+def read_worker(request: ApiRequest, worker: str) -> dict[str, Any]:
+    return serialize(_find(worker), _running_counts())
 
 
 @router.post(
-    "/workers/{worker}/undrain", response=says(WorkerChanged, actions=True), summary="Undrain a worker"
+    "/workers/{worker}/drain", response=responses(WorkerChanged, may_conflict=True), summary="Drain a worker"
 )
-def undrain(request: HttpRequest, worker: str) -> dict[str, Any]:
-    """It takes trials again. For administrators."""
+def drain(request: ApiRequest, worker: str) -> dict[str, Any]:
+    """The worker takes no new trials; running trials finish. Administrators only."""
+    row = _find(worker)
+    require_administrator(request.user)
+    changed = row.drain(by=request.user)
+    return {"changed": changed, "worker": serialize(row, _running_counts())}
+
+
+@router.post(
+    "/workers/{worker}/undrain",
+    response=responses(WorkerChanged, may_conflict=True),
+    summary="Undrain a worker",
+)
+def undrain(request: ApiRequest, worker: str) -> dict[str, Any]:
+    """The worker takes trials again. Administrators only."""
     row = _find(worker)
     require_administrator(request.user)
     changed = row.undrain(by=request.user)
-    return {"changed": changed, "worker": _told(row, _held())}
+    return {"changed": changed, "worker": serialize(row, _running_counts())}
 
 
 def _find(name: str) -> Worker:
@@ -90,19 +100,20 @@ def _find(name: str) -> Worker:
     return row
 
 
-def _held() -> dict[int, int]:
-    """How many trials each worker holds. By way of the active experiments: a worker may have run 100,000 trials."""
+def _running_counts() -> dict[int | None, int]:
+    """Return the running trials per worker. Starts from active experiments: a worker may have run 100,000 trials."""
     alive = Trial.objects.filter(experiment__state__in=status.ACTIVE, state__in=status.TRIAL_ALIVE)
     return dict(alive.order_by().values_list("worker").annotate(Count("pk")))
 
 
-def _told(row: Worker, held: dict[int, int]) -> dict[str, Any]:
+def serialize(row: Worker, running: dict[int | None, int]) -> dict[str, Any]:
+    """Return a worker as `WorkerOut`."""
     return {
         "name": row.name,
         "host": row.host,
         "queues": row.queues,
         "slots": row.slots,
-        "running": held.get(row.pk, 0),
+        "running": running.get(row.pk, 0),
         "gpus": row.gpus,
         "cores": row.cores,
         "memory_mib": row.memory_mib,

@@ -1,8 +1,10 @@
-"""Me and my workspaces."""
+"""The caller and their workspaces."""
 
 from __future__ import annotations
 
-from django.http import Http404, HttpRequest
+from typing import Any
+
+from django.http import Http404
 from ninja import Router
 
 from experiments import __version__
@@ -10,55 +12,68 @@ from experiments.models import Member, Role, User, Workspace
 from experiments.permissions import role_in
 
 from . import schemas
-from .pagination import USUAL, Cursor, Key, Limit, page
-from .serialization import says, time_of
+from .auth import ApiRequest
+from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .serialization import responses, time_of
 
 router = Router(tags=["Workspaces"])
 
 
-def find(request: HttpRequest, slug: str) -> Workspace:
-    """The workspace of an address, if it exists for whoever asks; else 404."""
+def find(request: ApiRequest, slug: str) -> Workspace:
+    """Return the workspace with this slug; 404 if the caller cannot see it."""
     workspace = Workspace.objects.visible_to(request.user).filter(slug=slug).first()
     if workspace is None:
         raise Http404
     return workspace
 
 
-@router.get("/me", response=says(schemas.Me), summary="Who am I")
-def me(request: HttpRequest) -> dict:
-    """The person, and the token if one is used."""
+@router.get("/me", response=responses(schemas.Me), summary="Who am I")
+def me(request: ApiRequest) -> dict[str, Any]:
+    """The user, and the token in use."""
     token = request.user.token
-    told = token and {
+    token_data = token and {
         "name": token.name,
         "role": token.role,
         "workspace": token.workspace.slug if token.workspace else None,
         "expires_at": time_of(token.expires_at),
     }
-    return {"user": request.user.username, "token": told, "version": __version__}
+    return {"user": request.user.username, "token": token_data, "version": __version__}
 
 
-@router.get("/workspaces", response=says(schemas.Listed[schemas.Workspace]), summary="List workspaces")
-def workspaces(request: HttpRequest, cursor: Cursor = None, limit: Limit = USUAL) -> dict:
-    """Mine; with a token, its one."""
-    mine = Workspace.objects.visible_to(request.user)
+@router.get("/workspaces", response=responses(schemas.Page[schemas.Workspace]), summary="List workspaces")
+def workspaces(request: ApiRequest, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> PageData:
+    """The caller's workspaces, or the one workspace of the token."""
+    visible = Workspace.objects.visible_to(request.user)
     roles = dict(Member.objects.filter(user=request.user).values_list("workspace", "role"))
 
-    def tell(one: Workspace) -> dict:
-        return _workspace(one, _capped(request.user, roles.get(one.pk)))
+    def serialize_row(workspace: Workspace) -> dict[str, Any]:
+        return serialize(workspace, _capped(request.user, roles.get(workspace.pk)))
 
-    return page(mine, Key("slug"), what="workspaces", cursor=cursor, limit=limit, tell=tell)
-
-
-@router.get("/workspaces/{slug:workspace}", response=says(schemas.Workspace), summary="Read a workspace")
-def workspace(request: HttpRequest, workspace: str) -> dict:
-    room = find(request, workspace)
-    return _workspace(room, role_in(request.user, room))
+    return page(
+        visible, Key("slug"), list_name="workspaces", cursor=cursor, limit=limit, serialize=serialize_row
+    )
 
 
-def _capped(user: User, role: str | None) -> Role:
-    mine = Role.OWNER if user.is_superuser else Role(role)
-    return user.token.capped(mine) if user.token else mine
+@router.get("/workspaces/{slug:workspace}", response=responses(schemas.Workspace), summary="Read a workspace")
+def workspace(request: ApiRequest, workspace: str) -> dict[str, Any]:
+    row = find(request, workspace)
+    role = role_in(request.user, row)
+    if role is None:  # the membership was removed a moment ago
+        raise Http404
+    return serialize(row, role)
 
 
-def _workspace(one: Workspace, role: Role) -> dict:
-    return {"slug": one.slug, "name": one.name, "role": role.value, "has_automl": one.has_automl}
+def _capped(user: User, member_role: str | None) -> Role:
+    """Return the user's role, limited by the role of the token in use."""
+    role = Role.OWNER if user.is_superuser else Role(member_role or Role.VIEWER)
+    return user.token.capped(role) if user.token else role
+
+
+def serialize(workspace: Workspace, role: Role) -> dict[str, Any]:
+    """Return a workspace as `schemas.Workspace`."""
+    return {
+        "slug": workspace.slug,
+        "name": workspace.name,
+        "role": role.value,
+        "has_automl": workspace.has_automl,
+    }

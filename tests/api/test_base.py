@@ -50,7 +50,7 @@ def test_a_session_opens_it_too_and_must_not_act_without_the_csrf_header(bob, la
 def test_it_says_why_nobody_is_let_in(api, alice, bob, lab):
     """Wrong, revoked, expired, switched off, no longer a member: each in its own words, and at once."""
     assert "Authorization: Bearer" in error_of(Caller().get("/me"), 401)["detail"]
-    assert "wrong" in error_of(Caller("td_nobody").get("/me"), 401)["detail"]
+    assert "Invalid token" in error_of(Caller("td_nobody").get("/me"), 401)["detail"]
     token, secret = Token.make(
         "nightly", user=bob, workspace=lab, role="operator", valid_for=timedelta(days=1)
     )
@@ -132,17 +132,17 @@ def test_only_a_digest_of_the_secret_is_kept(bob, lab):
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "word", "said"),
     [
-        ("GET", "/nothing", None, 404, "not_found", "nothing here"),
-        ("POST", "/nothing", None, 404, "not_found", "nothing here"),
-        ("GET", "/workspaces/nowhere", None, 404, "not_found", "nothing here"),
+        ("GET", "/nothing", None, 404, "not_found", "Check the address"),
+        ("POST", "/nothing", None, 404, "not_found", "Check the address"),
+        ("GET", "/workspaces/nowhere", None, 404, "not_found", "Check the address"),
         ("PUT", "/me", None, 405, "method_not_allowed", "GET"),
-        ("POST", "/workspaces/lab/projects", b"{", 400, "bad_request", "not JSON"),
+        ("POST", "/workspaces/lab/projects", b"{", 400, "bad_request", "not valid JSON"),
         ("POST", "/workspaces/lab/projects", [1], 422, "invalid", "JSON object"),
-        ("POST", "/workspaces/lab/projects", {"name": 1}, 422, "invalid", "must be a text"),
-        ("POST", "/workspaces/lab/projects", {"nmae": "x"}, 422, "invalid", "missing"),
+        ("POST", "/workspaces/lab/projects", {"name": 1}, 422, "invalid", "must be a string"),
+        ("POST", "/workspaces/lab/projects", {"nmae": "x"}, 422, "invalid", "required"),
         ("POST", "/workspaces/lab/projects", {"name": "Default"}, 422, "invalid", "already"),
         ("GET", "/workspaces?limit=0", None, 422, "invalid", "at least 1"),
-        ("GET", "/workspaces?limit=x", None, 422, "invalid", "whole number"),
+        ("GET", "/workspaces?limit=x", None, 422, "invalid", "must be a whole number"),
         ("GET", "/workspaces?cursor=x", None, 400, "bad_request", "cursor"),
     ],
 )

@@ -68,12 +68,12 @@ def test_what_was_cut_is_told_and_left_out(taken):
     total = HEAD_BYTES + 10 * PIECE_BYTES
     data = bytes(range(97, 107)) * (total // 10 + 1)
     printed(taken, data[:total], but=(HEAD_BYTES, HEAD_BYTES + 8 * PIECE_BYTES))
-    before = logs.read(taken, start=HEAD_BYTES - 5, count=logs.MOST_BYTES)
+    before = logs.read(taken, start=HEAD_BYTES - 5, count=logs.MAX_BYTES)
     assert before.text.encode() == data[HEAD_BYTES - 5 : HEAD_BYTES] and before.missing == 0
     behind = logs.read(taken, start=before.stop, count=10)
     assert (behind.missing, behind.start) == (8 * PIECE_BYTES, HEAD_BYTES + 8 * PIECE_BYTES)
     assert behind.text.encode() == data[behind.start : behind.start + 10]
-    text, missing, end = followed(taken, count=logs.MOST_BYTES)
+    text, missing, end = followed(taken, count=logs.MAX_BYTES)
     assert (len(text), missing, end) == (total - 8 * PIECE_BYTES, 8 * PIECE_BYTES, total)
     inside = logs.read(taken, start=HEAD_BYTES + 8 * PIECE_BYTES - 3, count=10)
     assert (inside.missing, inside.start) == (3, HEAD_BYTES + 8 * PIECE_BYTES)

@@ -243,10 +243,18 @@ BAD = [
     ("TRIAL_CONCURRENCY", {"trialConcurrency": 0}, "trialConcurrency: This must be at least 1."),
     ("TRIAL_CONCURRENCY", {"trialConcurrency": -1}, "trialConcurrency: This must be at least 1."),
     ("TRIAL_CONCURRENCY", {"trialConcurrency": "two"}, "trialConcurrency: This must be a whole number."),
-    ("TRIAL_CONCURRENCY", {}, "params.trialConcurrency: This is missing."),
+    ("TRIAL_CONCURRENCY", {}, "params.trialConcurrency: This field is required."),
     ("MAX_TRIAL_NUM", {"maxTrialNumber": True}, "maxTrialNumber: This must be a whole number."),
-    ("MAX_EXEC_DURATION", {"maxExperimentDuration": "soon"}, "maxExperimentDuration: Give seconds, or text"),
-    ("MAX_EXEC_DURATION", {"maxExperimentDuration": 10**400}, "maxExperimentDuration: Give seconds, or text"),
+    (
+        "MAX_EXEC_DURATION",
+        {"maxExperimentDuration": "soon"},
+        "maxExperimentDuration: This must be a number of seconds, or text",
+    ),
+    (
+        "MAX_EXEC_DURATION",
+        {"maxExperimentDuration": 10**400},
+        "maxExperimentDuration: This must be a number of seconds, or text",
+    ),
     (
         "MAX_EXEC_DURATION",
         {"maxExperimentDuration": "0s"},
@@ -267,7 +275,7 @@ def test_what_nni_lets_through_is_refused_with_a_sentence(told, nni, bob):
         400, "PUT", "experiment", {}, update_type="NAME"
     )
     for body in (b"{", b"\xff", b'{"params": NaN}', b"[" * 100_000, b'{"x": "\\ud800"}', b'{"x": 1e999}'):
-        assert client.fails(400, "POST", "trial-jobs", body) == "The body is not JSON."
+        assert client.fails(400, "POST", "trial-jobs", body) == "The request body is not valid JSON."
     assert "JSON object" in client.fails(422, "POST", "trial-jobs", [1])
     for space in ([], "x", 5, None, {"x": []}, {"x": {"_type": ["uniform"], "_value": {}}}, {"\0": 1}):
         client.fails(422, "PUT", "experiment", {"params": {"searchSpace": space}}, update_type="SEARCH_SPACE")

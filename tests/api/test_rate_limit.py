@@ -10,10 +10,10 @@ from experiments.api import rate_limit
 @pytest.fixture(autouse=True)
 def three_an_hour(settings):
     settings.API_RATE = "3/h"
-    rate_limit._away_until = 0.0
+    rate_limit._broker_paused_until = 0.0
     yield
-    rate_limit._away_until = 0.0
-    rate_limit.own.clear()
+    rate_limit._broker_paused_until = 0.0
+    rate_limit.process_cache.clear()
     rate_limit._client.cache_clear()
 
 

@@ -246,9 +246,9 @@ def test_the_bridge_answers_programs_of_this_machine_only(
 @pytest.mark.parametrize(
     ("experiment_id", "changes", "sentence"),
     [
-        ("zzzzzzzz", {}, "There is nothing here that you can see. Check the address."),
+        ("zzzzzzzz", {}, "Not found, or not visible to you. Check the address."),
         ("../../me", {}, "'../../me' is not the ID of an experiment."),
-        (None, {"TRIALDECK_TOKEN": "td_wrong"}, "This token is wrong"),
+        (None, {"TRIALDECK_TOKEN": "td_wrong"}, "Invalid token"),
         (
             None,
             {"TRIALDECK_URL": "http://127.0.0.1:1"},

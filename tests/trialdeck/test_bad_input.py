@@ -43,7 +43,7 @@ def test_an_unknown_trial(deck):
             with pytest.raises(errors.NotFound) as error:
                 ask(trial)
             assert error.value.status == 404
-    with pytest.raises(errors.NotFound, match=f"There is no trial 999 in the experiment {deck.first.id}"):
+    with pytest.raises(errors.NotFound, match=f"The experiment {deck.first.id} has no trial 999"):
         deck.first.get_trial_job(999)
 
 
@@ -65,7 +65,7 @@ def expired(_deck: Deck) -> str:
 
 
 def test_a_wrong_or_expired_token(deck, expired):
-    for token, said in (("td_wrong", "wrong"), (expired, "expired")):
+    for token, said in (("td_wrong", "Invalid token"), (expired, "expired")):
         with pytest.raises(errors.Unauthorized, match=said) as error:
             Experiment.connect(deck.port, deck.first.id, token=token)
         assert error.value.status == 401

@@ -133,7 +133,7 @@ def test_one_is_created_steered_and_ended(deck, run, tmp_path):
         (["update", "searchspace", "gone.json", "first"], "gone.json cannot be read: No such file"),
         (["ls", "--url", "deck.example.org"], "is not the address of a console"),
         (["ls", "--port", "1"], "Nobody answers at http://127.0.0.1:1"),
-        (["show", "first", "--token", "td_wrong"], "This token is wrong"),
+        (["show", "first", "--token", "td_wrong"], "Invalid token"),
         (["down", "--port", "1"], "None runs here for you"),
         (["export", "first", "--csv", "-o", "/gone/away.csv"], "/gone/away.csv: No such file"),
     ],
