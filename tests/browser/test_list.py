@@ -74,7 +74,7 @@ def test_a_row_changes_while_one_looks_and_an_open_menu_stays(open_as, alice, ru
     expect(row.locator(".status")).to_have_text("Stopping")
     end_all(experiment)
     expect(row.locator(".status")).to_have_text("Stopped")
-    expect(page.locator(".chips")).to_contain_text("Stopped1")
+    expect(page.locator(".chips")).to_contain_text("Stopped 1")
     expect(page.locator(f"#actions-{other.public_id}")).to_be_visible()
     expect(page.get_by_role("searchbox")).to_have_value("half a wo")
 

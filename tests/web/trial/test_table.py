@@ -170,7 +170,7 @@ def test_a_state_filters_with_its_count_and_survives_sorting_and_paging(hundred,
     assert numbers(page) == list(range(10, 121, 10))
     assert "1 to 12 of 12" in html
     assert re.search(r'aria-current="true"><svg.*?g-failed.*?Failed <span class="count">12</span>', html)
-    assert re.search(r'data-status="succeeded".*?Succeeded<span class="count">108</span>', html)
+    assert re.search(r'data-status="succeeded".*?Succeeded <span class="count">108</span>', html)
     assert 'href="?state=failed&amp;sort=-value"' in html
     assert 'aria-sort="ascending"' in html
 

@@ -24,7 +24,7 @@ BASE = (Path(__file__).parents[3] / "templates/base.html").read_text()
 OF_THE_FRAME = {*re.findall(r'"components/(_\w+\.html)"', BASE), "_styles.html", "_crumb.html"} - {
     "_toasts.html"
 }
-BY_A_TAG = {"_sort.html": "{% sort_head"}
+BY_A_TAG = {"_sort.html": "{% sort_head", "_field_errors.html": '{% include "components/_field.html"'}
 
 
 @pytest.fixture(scope="module")
