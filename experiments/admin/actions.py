@@ -1,196 +1,229 @@
-"""What an administrator may do with chosen rows: the verbs of the models, and what each of them answers per row."""
+"""Actions on selected rows: methods of the models, and one message per result."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from experiments.messages import duration, plural
 from experiments.models import Event, Experiment, Outcome, Overtaken, Refused, Trial, User, Worker, status
 
-AT_ONCE = 200  # rows; each is a transaction of its own
-NAMED = 10  # rows that a message names
+from .base import user_of
 
-Do = Callable[[models.Model, User], object]
-Asks = Callable[[Sequence], list[str]]
+MAX_ROWS = 200  # each row is a transaction of its own
+MAX_NAMED = 10  # rows that a message names
+
+Row = TypeVar("Row", bound=models.Model)
+
+if TYPE_CHECKING:
+    _Base = admin.ModelAdmin
+else:
+    _Base = object
 
 
-class Acting:
-    """For a ModelAdmin with acts: they are for administrators alone, whatever rights others were given."""
+class ActionsMixin(_Base):
+    """For a ModelAdmin with actions. They are for administrators only, whatever permissions others have."""
 
     def has_action_permission(self, request: HttpRequest) -> bool:
-        return request.user.is_active and request.user.is_superuser
+        return request.user.is_active and user_of(request).is_superuser
 
-    def response_action(self, request: HttpRequest, queryset: models.QuerySet) -> HttpResponse | None:
-        chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        if not all(key.isascii() and key.isdigit() and len(key) < 19 for key in chosen):
-            self.message_user(request, "Choose rows of this list.", messages.WARNING)
-            return None
+    def response_action(self, request: HttpRequest, queryset: models.QuerySet) -> HttpResponseBase:
+        selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(key.isascii() and key.isdigit() and len(key) < 19 for key in selected):
+            self.message_user(request, "Select rows of this list.", messages.WARNING)
+            return HttpResponseRedirect(request.get_full_path())
         return super().response_action(request, queryset)
 
 
-def action(verb: str, *, label: str, done: str, do: Do, asks: Asks | None = None) -> Callable:
-    """An action of the administration: `do(row, by)` with each chosen row, and one message for each answer.
+def row_action(
+    verb: str,
+    *,
+    label: str,
+    done: str,
+    run: Callable[[Row, User], object],
+    confirm: Callable[[Sequence[Row]], list[str]] | None = None,
+) -> Callable[..., TemplateResponse | None]:
+    """Return an admin action that calls `run(row, by)` for each selected row, and shows one message per result.
 
-    `do` returns False when it was already so, or a sentence that the person should know; what it refuses is told with
-    its reason. `asks` gives the consequences, which are shown on a page before anything is done.
+    `run` returns False if the row already was in that state, or a warning to show; a `Refused` is shown with its
+    reason. `confirm` returns the consequences, which are shown on a page before anything is done.
     """
 
     @admin.action(description=label, permissions=["action"])
-    def run(
-        modeladmin: admin.ModelAdmin, request: HttpRequest, queryset: models.QuerySet
+    def action(
+        modeladmin: admin.ModelAdmin, request: HttpRequest, queryset: models.QuerySet[Row]
     ) -> TemplateResponse | None:
-        rows = list(queryset.order_by("pk")[: AT_ONCE + 1])
+        rows = list(queryset.order_by("pk")[: MAX_ROWS + 1])
         if not rows:
-            said = "None of the chosen rows is in this list any more. Look again."
-            modeladmin.message_user(request, said, messages.WARNING)
+            text = "The selected rows are no longer in this list. Reload it and select again."
+            modeladmin.message_user(request, text, messages.WARNING)
             return None
-        if len(rows) > AT_ONCE:
-            said = f"At most {AT_ONCE} rows at once. Choose fewer, with the search or a filter. Nothing was changed."
-            modeladmin.message_user(request, said, messages.ERROR)
+        if len(rows) > MAX_ROWS:
+            text = f"Nothing was changed: select at most {MAX_ROWS} rows, with the search or a filter."
+            modeladmin.message_user(request, text, messages.ERROR)
             return None
-        if asks and "yes" not in request.POST:
-            return _question(modeladmin, request, verb, label, rows, asks(rows))
-        for level, said in _answers(modeladmin, request, rows, do, done):
-            modeladmin.message_user(request, said, level)
+        if confirm and "yes" not in request.POST:
+            return _confirmation_page(modeladmin, request, verb, label, rows, confirm(rows))
+        for level, text in _run_all(modeladmin, request, rows, run, done):
+            modeladmin.message_user(request, text, level)
         return None
 
-    run.__name__ = verb
-    return run
+    action.__name__ = verb
+    return action
 
 
-def _question(
+def _confirmation_page(
     modeladmin: admin.ModelAdmin,
     request: HttpRequest,
     verb: str,
     label: str,
     rows: Sequence[models.Model],
-    said: list[str],
+    consequences: list[str],
 ) -> TemplateResponse:
     context = {
         **modeladmin.admin_site.each_context(request),
-        "title": f"{label}: {plural(len(rows), modeladmin.opts.verbose_name)}?",
+        "title": f"{label}: {plural(len(rows), str(modeladmin.opts.verbose_name))}?",
         "opts": modeladmin.opts,
         "verb": verb,
         "label": label,
         "rows": rows,
-        "said": said,
+        "consequences": consequences,
     }
     return TemplateResponse(request, "admin/experiments/action.html", context)
 
 
-def _answers(
-    modeladmin: admin.ModelAdmin, request: HttpRequest, rows: Sequence[models.Model], do: Do, done: str
+def _run_all(
+    modeladmin: admin.ModelAdmin,
+    request: HttpRequest,
+    rows: Sequence[Row],
+    run: Callable[[Row, User], object],
+    done: str,
 ) -> list[tuple[int, str]]:
-    changed, already = [], []
-    refused, noted = defaultdict(list), defaultdict(list)
+    changed: list[Row] = []
+    unchanged: list[Row] = []
+    refused: dict[str, list[Row]] = defaultdict(list)
+    warned: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         try:
-            answer = do(row, request.user)
+            result = run(row, user_of(request))
         except Overtaken:
-            refused["Somebody was faster: it changed meanwhile. Look again."].append(row)
+            refused["Someone else changed this first. Reload the page and try again."].append(row)
         except Refused as reason:
             refused[str(reason)].append(row)
         else:
-            if answer is False:
-                already.append(row)
+            if result is False:
+                unchanged.append(row)
                 continue
             changed.append(row)
             modeladmin.log_change(request, row, f"{done}.")
-            if isinstance(answer, str):
-                noted[answer].append(row)
-    told = [(messages.SUCCESS, f"{done}: {_names(changed)}.")] if changed else []
-    if already:
-        told.append((messages.INFO, f"Already so, nothing changed: {_names(already)}."))
-    told += [(messages.WARNING, f"{_names(some)}: {reason}") for reason, some in noted.items()]
-    told += [(messages.ERROR, f"{_names(some)}: {reason}") for reason, some in refused.items()]
-    return told
+            if isinstance(result, str):
+                warned[result].append(row)
+    texts = [(messages.SUCCESS, f"{done}: {_names(changed)}.")] if changed else []
+    if unchanged:
+        texts.append((messages.INFO, f"Already done, nothing changed: {_names(unchanged)}."))
+    texts += [(messages.WARNING, f"{_names(some)}: {reason}") for reason, some in warned.items()]
+    texts += [(messages.ERROR, f"{_names(some)}: {reason}") for reason, some in refused.items()]
+    return texts
 
 
 def _names(rows: Sequence[models.Model]) -> str:
-    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
-    return ", ".join(str(row) for row in rows[:NAMED]) + more
+    more = f" and {len(rows) - MAX_NAMED} more" if len(rows) > MAX_NAMED else ""
+    return ", ".join(str(row) for row in rows[:MAX_NAMED]) + more
 
 
 # --- experiments --------------------------------------------------------------------------------------------------
 
 
-def _ask_stop(rows: Sequence[Experiment]) -> list[str]:
-    alive, waiting = sum(row.alive_count for row in rows), sum(row.waiting_count for row in rows)
+def _confirm_stop(rows: Sequence[Experiment]) -> list[str]:
+    running = plural(sum(row.alive_count for row in rows), "running trial")
+    waiting = plural(sum(row.waiting_count for row in rows), "waiting trial")
     return [
-        f"{plural(alive, 'running trial')} will end, and {plural(waiting, 'waiting one')} will not start. "
-        "Results so far are kept, and an experiment that was stopped can be resumed."
+        f"{running} will be stopped and {waiting} will not start. Results so far are kept. A stopped experiment can "
+        "be resumed."
     ]
 
 
-def _ask_delete(rows: Sequence[Experiment]) -> list[str]:
+def _confirm_delete(rows: Sequence[Experiment]) -> list[str]:
     trials = sum(row.count(state) for row in rows for state in status.TRIAL_STATES)
     return [
-        f"With {plural(trials, 'trial')}, their values and logs, nobody will be able to view or find them. They stay "
-        "in their workspace's trash, from where they can be restored. What is active is refused: stop it first."
+        f"The experiments move to the trash of their workspace with {plural(trials, 'trial')}, including values and "
+        "logs, and can be restored from there. Active experiments are refused: stop them first."
     ]
 
 
-ON_EXPERIMENTS = (
-    action("stop", label="Stop", done="Stopping", asks=_ask_stop, do=lambda e, by: e.stop(by=by)),
-    action("pause", label="Pause", done="Paused", do=lambda e, by: e.pause(by=by)),
-    action("dequeue", label="Dequeue", done="Out of its queue", do=lambda e, by: e.dequeue(by=by)),
-    action(
-        "delete",
-        label="Move to the trash",
-        done="In the trash",
-        asks=_ask_delete,
-        do=lambda e, by: e.delete_to_trash(by=by),
-    ),
+def _stop(row: Experiment | Trial, by: User) -> bool:
+    return row.stop(by=by)
+
+
+def _pause(experiment: Experiment, by: User) -> bool:
+    return experiment.pause(by=by)
+
+
+def _dequeue(experiment: Experiment, by: User) -> bool:
+    return experiment.dequeue(by=by)
+
+
+def _delete(experiment: Experiment, by: User) -> object:
+    return experiment.delete_to_trash(by=by)
+
+
+EXPERIMENT_ACTIONS = (
+    row_action("stop", label="Stop", done="Stopping", confirm=_confirm_stop, run=_stop),
+    row_action("pause", label="Pause", done="Paused", run=_pause),
+    row_action("dequeue", label="Dequeue", done="Dequeued", run=_dequeue),
+    row_action("delete", label="Move to trash", done="Moved to trash", confirm=_confirm_delete, run=_delete),
 )
 
 
 # --- trials -------------------------------------------------------------------------------------------------------
 
 
-def _ask_rerun(rows: Sequence[Trial]) -> list[str]:
+def _confirm_rerun(rows: Sequence[Trial]) -> list[str]:
     return [
-        f"{plural(len(rows), 'job starts,jobs start')}, and resources are used: a new trial with the same values and "
-        "the original command, free of the budget. What cannot be rerun is refused with the reason."
+        f"{plural(len(rows), 'new trial')} will run, with the same values and the original command. Reruns do not "
+        "count toward the budget. Trials that can't be rerun are refused with the reason."
     ]
 
 
-def _ask_requeue(rows: Sequence[Trial]) -> list[str]:
+def _confirm_requeue(rows: Sequence[Trial]) -> list[str]:
     return [
-        "For a running trial whose worker is stuck. It fails as “worker lost” and is tried again from the start, as "
-        "long as its experiment's retries last. A worker that lives ends the process, and its results are lost."
+        "Use this for a running trial whose worker is stuck. The trial fails as “worker lost” and is retried from the "
+        "start while its experiment has retries left. A worker that is still alive ends the process; the results of "
+        "this attempt are lost."
     ]
+
+
+def _rerun(trial: Trial, by: User) -> bool:
+    return bool(trial.rerun(by=by))
 
 
 def requeue(trial: Trial, by: User) -> str | None:
-    """Takes a trial from a worker that is stuck: it is lost, and its values are tried again. Returns what else the
-    person should know. Raises `Refused` when no worker holds it."""
+    """Mark a trial of a stuck worker as lost, so that its values are retried. Return a warning, if there is one.
+    Raise `Refused` if the trial is not running."""
     with trial.locked():
         if trial.state not in status.TRIAL_ALIVE:
-            raise Refused(f"It is {trial.state}. Only a running trial can be requeued.")
+            raise Refused(f"The trial is {trial.state}. Only a running trial can be requeued.")
         Event.note("requeue", trial.experiment, trial=trial, by=by, why=f"held by {trial.worker}")
-        trial.settle(Outcome.lost(f"{by.username} requeued it."), claim=trial.claim)
+        trial.settle(Outcome.lost(f"{by.username} requeued this trial."), claim=trial.claim)
         if trial.reruns.exists():
             return None
-        return (
-            f"It is {trial.state}, but not tried again: its experiment is stopping, or its retries are spent."
-        )
+        return f"The trial is {trial.state} and will not be retried: its experiment is stopping or has no retries left."
 
 
-ON_TRIALS = (
-    action("stop", label="Stop", done="Stopping", do=lambda t, by: t.stop(by=by)),
-    action(
-        "rerun", label="Rerun", done="Lined up again", asks=_ask_rerun, do=lambda t, by: bool(t.rerun(by=by))
-    ),
-    action(
-        "requeue", label="Requeue (its worker is stuck)", done="Taken back", asks=_ask_requeue, do=requeue
+TRIAL_ACTIONS = (
+    row_action("stop", label="Stop", done="Stopping", run=_stop),
+    row_action("rerun", label="Rerun", done="Rerun queued", confirm=_confirm_rerun, run=_rerun),
+    row_action(
+        "requeue", label="Requeue (worker is stuck)", done="Requeued", confirm=_confirm_requeue, run=requeue
     ),
 )
 
@@ -198,30 +231,38 @@ ON_TRIALS = (
 # --- workers ------------------------------------------------------------------------------------------------------
 
 
-def _ask_release(rows: Sequence[Worker]) -> list[str]:
-    held = Trial.objects.filter(worker__in=rows, state__in=status.TRIAL_ALIVE).count()
-    said = [
-        f"{plural(held, 'running trial')} will be lost, and tried again from the start elsewhere, as long as their "
-        "experiments' retries last."
+def _confirm_release(rows: Sequence[Worker]) -> list[str]:
+    running = Trial.objects.filter(worker__in=rows, state__in=status.TRIAL_ALIVE).count()
+    texts = [
+        f"{plural(running, 'running trial')} will be marked as lost, and retried from the start on other workers while "
+        "the experiments have retries left."
     ]
     for worker in rows:
         if worker.gone_at is None:
             age = duration(timezone.now() - worker.heard_at)
-            said.append(
-                f"{worker} was heard {age} ago. If it lives, it ends its processes and starts anew; to let them end "
-                "first, drain it instead."
+            texts.append(
+                f"Last heartbeat of {worker}: {age} ago. If the worker is still alive, it ends its processes and "
+                "starts over. To let them finish first, drain the worker instead."
             )
-    return said
+    return texts
 
 
-ON_WORKERS = (
-    action("drain", label="Drain", done="Taking no new trials", do=lambda w, by: w.drain(by=by)),
-    action("undrain", label="Undrain", done="Taking new trials again", do=lambda w, by: w.undrain(by=by)),
-    action(
-        "release",
-        label="Release the lease",
-        done="Declared gone",
-        asks=_ask_release,
-        do=lambda w, by: w.release(by=by),
+def _drain(worker: Worker, by: User) -> bool:
+    return worker.drain(by=by)
+
+
+def _undrain(worker: Worker, by: User) -> bool:
+    return worker.undrain(by=by)
+
+
+def _release(worker: Worker, by: User) -> Any:
+    return worker.release(by=by)
+
+
+WORKER_ACTIONS = (
+    row_action("drain", label="Drain", done="Draining", run=_drain),
+    row_action("undrain", label="Undrain", done="Taking trials again", run=_undrain),
+    row_action(
+        "release", label="Release lease", done="Declared lost", confirm=_confirm_release, run=_release
     ),
 )

@@ -47,7 +47,7 @@ def test_it_stops_experiments_and_says_who(door: Client, running: Callable[..., 
     first.refresh_from_db()
     assert first.state == "stopping"
     assert first.events.get(verb="stop", trial=None).by.username == "root"
-    assert send(door, "experiment", "stop", first) == [f"Already so, nothing changed: {first}."]
+    assert send(door, "experiment", "stop", first) == [f"Already done, nothing changed: {first}."]
 
 
 def test_it_asks_before_it_stops_and_nothing_happens_until_then(
@@ -56,7 +56,7 @@ def test_it_asks_before_it_stops_and_nothing_happens_until_then(
     experiment = running(taken=2)
     answer = door.post(listed("experiment"), {"action": "stop", "_selected_action": [experiment.pk]})
     page = answer.content.decode()
-    assert "2 running trials will end" in page and str(experiment) in page
+    assert "2 running trials will be stopped" in page and str(experiment) in page
     experiment.refresh_from_db()
     assert experiment.state == "running"
 
@@ -65,9 +65,9 @@ def test_it_pauses_dequeues_and_deletes(door: Client, in_state: Callable[..., Ex
     """TD-A6, TD-A7, TD-A13."""
     ended, active, pending = (in_state(state) for state in ("completed", "running", "pending"))
     assert send(door, "experiment", "pause", active) == [f"Paused: {active}."]
-    assert send(door, "experiment", "dequeue", pending) == [f"Out of its queue: {pending}."]
+    assert send(door, "experiment", "dequeue", pending) == [f"Dequeued: {pending}."]
     said = send(door, "experiment", "delete", ended, active)
-    assert f"In the trash: {ended}." in said
+    assert f"Moved to trash: {ended}." in said
     assert any("Delete is not possible while the experiment is paused" in one for one in said)
     for row, verb in ((active, "pause"), (pending, "dequeue"), (ended, "delete")):
         assert Experiment.everything.get(pk=row.pk).events.get(verb=verb).by.username == "root"
@@ -82,11 +82,11 @@ def test_it_stops_and_reruns_trials(door: Client, running: Callable[..., Experim
     experiment = running(taken=2)
     one, two = experiment.trials.filter(state="running")
     one.settle(Outcome(failure="exit_code", exit_code=1), claim=one.claim)
-    assert send(door, "trial", "rerun", one) == [f"Lined up again: {one}."]
+    assert send(door, "trial", "rerun", one) == [f"Rerun queued: {one}."]
     assert one.reruns.get().events.get(verb="rerun").by.username == "root"
     assert "has the same values" in send(door, "trial", "rerun", one)[0], "a second click makes no second one"
     said = send(door, "trial", "stop", two, one)
-    assert said == [f"Stopping: {two}.", f"Already so, nothing changed: {one}."]
+    assert said == [f"Stopping: {two}.", f"Already done, nothing changed: {one}."]
     two.refresh_from_db()
     assert two.state == "stopping"
 
@@ -95,9 +95,9 @@ def test_a_requeued_trial_is_lost_and_tried_again(door: Client, running: Callabl
     experiment = running()
     stuck = experiment.trials.get(state="running")
     claim = stuck.claim
-    assert send(door, "trial", "requeue", stuck) == [f"Taken back: {stuck}."]
+    assert send(door, "trial", "requeue", stuck) == [f"Requeued: {stuck}."]
     stuck.refresh_from_db()
-    assert (stuck.state, stuck.failure, stuck.detail) == ("failed", "worker_lost", "root requeued it.")
+    assert (stuck.state, stuck.failure, stuck.detail) == ("failed", "worker_lost", "root requeued this trial.")
     event = stuck.events.get(verb="requeue")
     assert event.by.username == "root" and descriptions.line(event).before == "root requeued"
     again = stuck.reruns.get()
@@ -111,19 +111,19 @@ def test_a_requeued_trial_without_retries_left_is_told_so(
 ) -> None:
     stuck = running(retries=0).trials.get(state="running")
     said = send(door, "trial", "requeue", stuck)
-    assert "not tried again" in said[1]
+    assert "will not be retried" in said[1]
     assert not stuck.reruns.exists()
 
 
 def test_it_drains_a_worker_and_lets_it_serve_again(door: Client, worker: Worker) -> None:
     """CML-Q3."""
-    assert send(door, "worker", "drain", worker) == ["Taking no new trials: w1."]
+    assert send(door, "worker", "drain", worker) == ["Draining: w1."]
     assert not Worker.objects.serving().exists()
-    assert send(door, "worker", "drain", worker) == ["Already so, nothing changed: w1."]
-    assert send(door, "worker", "undrain", worker) == ["Taking new trials again: w1."]
+    assert send(door, "worker", "drain", worker) == ["Already done, nothing changed: w1."]
+    assert send(door, "worker", "undrain", worker) == ["Taking trials again: w1."]
     assert Worker.objects.serving().exists()
     history = door.get(reverse("admin:experiments_worker_history", args=[worker.pk])).content.decode()
-    assert "Taking no new trials." in history and "root" in history
+    assert "Draining." in history and "root" in history
 
 
 def test_a_released_worker_loses_its_trials_and_they_are_tried_again(
@@ -132,16 +132,16 @@ def test_a_released_worker_loses_its_trials_and_they_are_tried_again(
     """TD-X5: the administrator need not wait for the lease to run out."""
     experiment = running(taken=2)
     ask = {"action": "release", "_selected_action": [worker.pk]}
-    assert "2 running trials will be lost" in door.post(listed("worker"), ask).content.decode()
+    assert "2 running trials will be marked as lost" in door.post(listed("worker"), ask).content.decode()
     worker.refresh_from_db()
     assert worker.gone_at is None
-    assert send(door, "worker", "release", worker) == ["Declared gone: w1."]
+    assert send(door, "worker", "release", worker) == ["Declared lost: w1."]
     event = experiment.events.get(verb="release")
     assert descriptions.line(event).before == "root took a worker's trials away" and event.why == "worker w1"
     look_at(experiment)
     lost = experiment.trials.filter(failure="worker_lost")
     assert [trial.reruns.get().source for trial in lost] == ["retry", "retry"]
-    assert send(door, "worker", "release", worker) == ["Already so, nothing changed: w1."]
+    assert send(door, "worker", "release", worker) == ["Already done, nothing changed: w1."]
 
 
 def test_a_worker_that_beats_meanwhile_keeps_its_lease(worker: Worker, root: User) -> None:
@@ -182,10 +182,10 @@ def test_a_crafted_choice_is_answered_with_a_sentence(
     running()
     for wrong in ("x", "1; drop", "9" * 40, "²"):
         answer = door.post(listed("trial"), {"action": "stop", "_selected_action": [wrong]}, follow=True)
-        assert [str(one) for one in answer.context["messages"]] == ["Choose rows of this list."]
+        assert [str(one) for one in answer.context["messages"]] == ["Select rows of this list."]
     answer = door.post(listed("trial"), {"action": "stop", "_selected_action": [987654]}, follow=True)
     [said] = [str(one) for one in answer.context["messages"]]
-    assert said == "None of the chosen rows is in this list any more. Look again."
+    assert said == "The selected rows are no longer in this list. Reload it and select again."
 
 
 def test_twenty_thousand_trials_are_listed_with_a_few_bounded_queries_and_not_acted_on_at_once(
@@ -206,9 +206,7 @@ def test_twenty_thousand_trials_are_listed_with_a_few_bounded_queries_and_not_ac
             assert door.get(listed("trial") + query).status_code == 200
         assert len(more) <= len(asked)
     said = send(door, "trial", "stop", experiment.trials.first(), select_across="1")
-    assert said == [
-        "At most 200 rows at once. Choose fewer, with the search or a filter. Nothing was changed."
-    ]
+    assert said == ["Nothing was changed: select at most 200 rows, with the search or a filter."]
     assert not Trial.objects.filter(state="stopping").exists()
 
 

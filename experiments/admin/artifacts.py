@@ -1,0 +1,44 @@
+"""Artifacts, uploaded results and registered models."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+
+from experiments.models import Artifact, Model, WarmResults
+
+from .base import ReadOnlyAdmin
+
+
+@admin.register(Artifact)
+class ArtifactAdmin(ReadOnlyAdmin):
+    """Output files of trials."""
+
+    list_display = ("name", "trial", "size", "keeping", "worker")
+    list_filter = ("keeping",)
+    related = ("trial__experiment", "worker")
+    trial_path = "trial"
+
+
+@admin.register(WarmResults)
+class UploadedResultsAdmin(ReadOnlyAdmin):
+    """External results for warm starts. The list does not read their rows."""
+
+    list_display = ("name", "public_id", "workspace", "count", "creator", "created_at")
+    related = ("workspace", "creator")
+    hidden_fields = ("rows",)
+    experiment_path = ""
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[WarmResults]:
+        return super().get_queryset(request).defer("rows")
+
+
+@admin.register(Model)
+class RegisteredModelAdmin(ReadOnlyAdmin):
+    """Registered models. They are edited in the console."""
+
+    list_display = ("name", "workspace", "project", "is_published", "creator", "created_at")
+    list_filter = ("is_published",)
+    related = ("workspace", "project", "creator")
+    experiment_path = ""

@@ -1,0 +1,33 @@
+"""What happened: revisions, events, and stored responses of idempotent requests."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from experiments.models import Answer, Event, Revision
+
+from .base import ReadOnlyAdmin
+from .experiments import SEARCH_BY_EXPERIMENT, SEARCH_BY_TRIAL
+
+
+@admin.register(Revision)
+class RevisionAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "experiment", "by", "at", "note")
+    related = ("experiment", "by")
+    search_help_text = SEARCH_BY_EXPERIMENT
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = ("at", "by", "verb", "experiment", "trial", "before", "after", "why")
+    related = ("experiment", "trial__experiment", "by")
+    trial_path = "trial"
+    search_help_text = SEARCH_BY_TRIAL
+
+
+@admin.register(Answer)
+class AnswerAdmin(ReadOnlyAdmin):
+    """Stored responses of API requests with an Idempotency-Key."""
+
+    list_display = ("holder", "key", "status", "created_at")
+    experiment_path = ""

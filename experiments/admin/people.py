@@ -1,0 +1,98 @@
+"""Accounts, sign-in links and API tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db import models
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
+
+from experiments.models import Event, Experiment, Revision, SignInLink, Token, User
+
+from .base import ReadOnlyAdmin
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin):
+    """Accounts. A user who appears in a history is deactivated, not deleted."""
+
+    list_display = ("username", "first_name", "last_name", "email", "is_superuser", "is_active", "last_login")
+    list_filter = ("is_superuser", "is_active")
+    readonly_fields = ("last_login", "date_joined")
+    filter_horizontal = ()
+    actions = ("make_sign_in_link",)
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email", "openid")}),
+        (
+            "Permissions",
+            {
+                "fields": ("is_active", "is_superuser"),
+                "description": "A superuser is an administrator: creates accounts and workspaces, and manages queues "
+                "and workers. All other permissions come from roles in workspaces.",
+            },
+        ),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        obj.is_staff = obj.is_superuser  # only administrators may use this site
+        super().save_model(request, obj, form, change)
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        is_allowed = super().has_delete_permission(request, obj)
+        return is_allowed and isinstance(obj, User) and not _has_history(obj)
+
+    @admin.action(description="Create a one-time sign-in link", permissions=["change"])
+    def make_sign_in_link(self, request: HttpRequest, queryset: models.QuerySet[User]) -> TemplateResponse:
+        """Create links and show them. They cannot be shown again."""
+        links = []
+        for user in queryset.filter(is_active=True):
+            address = reverse("enter", args=[SignInLink.issue(user)])
+            links.append((user.username, request.build_absolute_uri(address)))
+            self.log_change(request, user, "Created a one-time sign-in link.")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "One-time sign-in links",
+            "opts": self.opts,
+            "links": links,
+            "inactive": [user.username for user in queryset.filter(is_active=False)],
+        }
+        response = TemplateResponse(request, "admin/experiments/user/sign_in_links.html", context)
+        add_never_cache_headers(response)
+        return response
+
+
+def _has_history(user: User) -> bool:
+    return (
+        Experiment.everything.filter(creator=user).exists()
+        or Event.objects.filter(by=user).exists()
+        or Revision.objects.filter(by=user).exists()
+    )
+
+
+class CredentialAdmin(ReadOnlyAdmin):
+    """Credentials: administrators see who has one, and can revoke it. The secret itself is not stored."""
+
+    related: tuple[str, ...] = ("user",)
+    hidden_fields = ("digest",)
+    experiment_path = ""
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
+
+
+@admin.register(SignInLink)
+class SignInLinkAdmin(CredentialAdmin):
+    list_display = ("__str__", "user", "expires_at", "used_at")
+
+
+@admin.register(Token)
+class TokenAdmin(CredentialAdmin):
+    list_display = ("name", "user", "workspace", "role", "expires_at", "last_used_at")
+    related = ("user", "workspace")
