@@ -232,7 +232,7 @@ def forget() -> None:
     from experiments.search import engine
 
     conductor._memories.clear()
-    engine.forget()
+    engine.clear_caches()
 
 
 # --- Optuna's ----------------------------------------------------------------------------------------------

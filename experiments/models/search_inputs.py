@@ -6,9 +6,9 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from experiments.search.constrained_space import check_constraints, completed, constrained
+from experiments.search.constrained_space import check_constraints, complete_point, constrain
 from experiments.search.space import Space
-from experiments.search.starting_points import MAX_POINTS, check_values, narrowed
+from experiments.search.starting_points import MAX_POINTS, check_values, fix_parameters
 
 _SOURCE = re.compile(r"[a-z0-9]{8}(@[1-9][0-9]{0,8})?|file:[a-z0-9]{8}")
 
@@ -37,7 +37,7 @@ class GivenChecks:
             return {"fixed": fixed, "starting_points": points, **rest}
         points, fixed = self._starting(space, fixed, points), self._fixed(space, fixed)
         if not self.errors.keys() & {"fixed", "constraints"}:
-            self._check_constraints(narrowed(space, fixed), rest["constraints"], points)
+            self._check_constraints(fix_parameters(space, fixed), rest["constraints"], points)
         return {"fixed": fixed, "starting_points": points, **rest}
 
     def _constraints(self) -> list[str]:
@@ -59,11 +59,11 @@ class GivenChecks:
             self.fault("constraints", sentence)
         if faults or not constraints or "starting_points" in self.errors:
             return
-        searched = constrained(held, constraints)
+        searched = constrain(held, constraints)
         for number, point in enumerate(points, start=1):
-            if completed(searched, point, seed=0) is None:
+            if complete_point(searched, point, seed=0) is None:
                 why = "nothing that it leaves open was found to meet the constraints with it."
-                if broken := searched.broken(point):
+                if broken := searched.violated(point):
                     why = f"it breaks the constraint {broken[0]}."
                 self.fault("starting_points", f"Point {number}: {why}")
 
@@ -90,7 +90,7 @@ class GivenChecks:
         return known
 
     def _starting(self, space: Space, fixed: dict, points: list[dict]) -> list[dict]:
-        held = narrowed(space, fixed) if "fixed" not in self.errors else space
+        held = fix_parameters(space, fixed) if "fixed" not in self.errors else space
         kept, seen = [], set()
         for number, point in enumerate(points, start=1):
             known, faults = check_values(space, point)

@@ -14,9 +14,9 @@ from experiments.runner import command as commands
 from experiments.runner import metric_pattern as patterns
 from experiments.search import early_stopping as early_stopping_rules
 from experiments.search import engine
-from experiments.search.constrained_space import constrained
+from experiments.search.constrained_space import constrain
 from experiments.search.space import Space, SpaceError, parse
-from experiments.search.starting_points import narrowed
+from experiments.search.starting_points import fix_parameters
 
 from .execution import LITERAL, Execution, ExecutionChecks
 from .search_inputs import Given, GivenChecks
@@ -75,7 +75,7 @@ class Settings(Given, Execution):
     @cached_property
     def searched(self) -> Space:
         """The search space with the fixed parameters held at their values, and with the constraints."""
-        return constrained(narrowed(self.space, self.fixed), self.constraints)
+        return constrain(fix_parameters(self.space, self.fixed), self.constraints)
 
     @property
     def run_command(self) -> str:
@@ -169,13 +169,13 @@ class Checker(GivenChecks, ExecutionChecks):
         if space and not self.errors.keys() & {"algorithm", "algorithm_arguments", "fixed"}:
             called, given = engine.canonical(values["algorithm"], values["algorithm_arguments"])
             values |= {"algorithm": called, "algorithm_arguments": given}
-            searched, rule = narrowed(space, values["fixed"]), values["early_stopping"]
+            searched, rule = fix_parameters(space, values["fixed"]), values["early_stopping"]
             for fault in engine.check_algorithm(called, given, searched, early_stopping=rule):
-                self.fault(_field_of(fault.path, "algorithm"), fault.sentence)
+                self.fault(_field_of(fault.path, "algorithm"), fault.message)
         for fault in early_stopping_rules.check_early_stopping(
             values["early_stopping"], values["early_stopping_arguments"]
         ):
-            self.fault(_field_of(fault.path, "early_stopping"), fault.sentence)
+            self.fault(_field_of(fault.path, "early_stopping"), fault.message)
         if values["source"] == "stdout" and "pattern" not in self.errors:
             said = patterns.check(values["pattern"]) if values["pattern"] else "Give a regular expression."
             if said:
@@ -213,7 +213,7 @@ class Checker(GivenChecks, ExecutionChecks):
         except SpaceError as error:
             for fault in error.faults:
                 self.fault(
-                    "space_document", f"{fault.path}: {fault.sentence}" if fault.path else fault.sentence
+                    "space_document", f"{fault.path}: {fault.message}" if fault.path else fault.message
                 )
             return None
 
@@ -225,7 +225,7 @@ class Checker(GivenChecks, ExecutionChecks):
             names = [parameter.name for parameter in space.parameters] if space else []
             as_arguments = self.document.get("passes_arguments") is True
             for fault in commands.check(command, names, as_arguments=as_arguments):
-                self.fault("command", f"Line {fault.line}: {fault.sentence}")
+                self.fault("command", f"Line {fault.line}: {fault.message}")
         return command
 
     def text(self, name: str, *, default: str = "", limit: int, line: bool = False) -> str:

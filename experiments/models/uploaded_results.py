@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from experiments.models.experiment.model import Experiment, new_public_id
-from experiments.search.imported_results import MOST_RESULTS, Result
+from experiments.search.imported_results import MAX_RESULTS, Result
 
 from .event import Event
 from .fields import ExactJSONField
@@ -56,8 +56,8 @@ class WarmResults(models.Model):
         name = " ".join(name.split())
         if not name or len(name) > 200 or not _is_plain(name):
             raise Invalid({"name": ["Give a name, of at most 200 characters."]})
-        if not 1 <= len(results) <= MOST_RESULTS:
-            raise Invalid({"rows": [f"Give 1 to {MOST_RESULTS:,} results; these are {len(results):,}."]})
+        if not 1 <= len(results) <= MAX_RESULTS:
+            raise Invalid({"rows": [f"Give 1 to {MAX_RESULTS:,} results; these are {len(results):,}."]})
         size = 0
         for number, (params, value) in enumerate(results, start=1):
             if why := _why_not(params, value):

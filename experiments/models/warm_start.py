@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from experiments.search.imported_results import adapted, columns
+from experiments.search.imported_results import adapt_params, parameter_names
 from experiments.search.space import Space
 
 from . import status
@@ -62,7 +62,7 @@ def _require_telling(experiment: Experiment, settings: Settings) -> None:
         raise _invalid(f"There are no uploaded results {asked} in this workspace.")
     if any(space.to_raw(params) is not None for params, _ in results(asked, space)):
         return
-    theirs, ours = columns(file.rows), space.columns()
+    theirs, ours = parameter_names(file.rows), space.columns()
     why = ""
     if lacking := [name for name in ours if name not in theirs]:
         why = f" The file does not have {_listed(lacking)}."
@@ -86,7 +86,7 @@ def results(mark: str, space: Space) -> list[tuple[dict, float]]:
 
     if mark.startswith(FILE):
         file = WarmResults.objects.filter(public_id=mark.removeprefix(FILE)).first()
-        return [(adapted(space, params), value) for params, value in file.rows] if file else []
+        return [(adapt_params(space, params), value) for params, value in file.rows] if file else []
     public_id, _, first = mark.partition("@")
     ended = Trial.everything.filter(experiment__public_id=public_id, settled_rank__lte=int(first))
     trials = ended.filter(state__in=status.TRIAL_INFORMS, value__isnull=False)

@@ -25,7 +25,7 @@ class Fault:
     """What is wrong, on which line of the command (from 1)."""
 
     line: int
-    sentence: str
+    message: str
 
 
 @dataclass
@@ -33,7 +33,7 @@ class _Script:
     """The command as the shell will read it. A place is (start, end, name) within the text."""
 
     places: list[tuple[int, int, str]] = field(default_factory=list)
-    faults: list[tuple[int, str]] = field(default_factory=list)  # (offset, sentence)
+    faults: list[tuple[int, str]] = field(default_factory=list)  # (offset, message)
     end: int = 0  # of the last line's code, without what is only space or comment
     ends_in_heredoc: bool = False
 
@@ -44,23 +44,23 @@ def check(command: str, names: Collection[str], *, as_arguments: bool = False) -
     `as_arguments`: the parameters will be appended to the last line, which must bear it.
     """
     script = _read(command, {*names, *WORDS})
-    faults = [Fault(command.count("\n", 0, at) + 1, sentence) for at, sentence in script.faults]
+    faults = [Fault(command.count("\n", 0, at) + 1, message) for at, message in script.faults]
     last = command[: script.end]
     if not last:
         return [Fault(1, "The command is empty: say what a trial runs, for example python train.py.")]
     if as_arguments and (script.ends_in_heredoc or _OPEN_ENDS.search(last)):
         line = last.rstrip().count("\n") + 1
-        sentence = (
+        message = (
             "Arguments are appended to the last line, and this one cannot take any: end with the program."
         )
-        faults.append(Fault(line, sentence))
+        faults.append(Fault(line, message))
     return faults
 
 
 def render(command: str, values: Mapping[str, object], *, append: Sequence[str] = ()) -> str:
     """The script with each placeholder replaced, and `append` (see `arguments`) added to its last line.
 
-    `values` are the parameters and the `WORDS`. Raises ValueError with a sentence where `check` has a fault.
+    `values` are the parameters and the `WORDS`. Raises ValueError with a message where `check` has a fault.
     """
     script = _read(command, values.keys())
     if script.faults:
@@ -174,8 +174,8 @@ def _note(script: _Script, at: int, end: int, name: str, names: Collection[str],
     elif where == "backticks":
         script.faults.append((at, f"${{{name}}} stands in backticks: use $(…) instead of them."))
     elif where:
-        sentence = f"${{{name}}} stands in quotes: write it outside, its value is quoted already."
-        script.faults.append((at, sentence))
+        message = f"${{{name}}} stands in quotes: write it outside, its value is quoted already."
+        script.faults.append((at, message))
     else:
         script.places.append((at, end, name))
 

@@ -41,7 +41,7 @@ from experiments.scheduler.early_stopping import Known, judge
 from experiments.scheduler.retention import purge
 from experiments.scheduler.utilization import measure
 from experiments.search import engine, starting_points
-from experiments.search.engine import Exhausted, Past, Problem
+from experiments.search.engine import Exhausted, PastTrial, Problem
 from experiments.search.space import Space
 
 logger = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ def _ahead(experiment: Experiment) -> int:
     """
     if experiment.concurrency == 1:
         return 0
-    if not engine.learns(experiment.settings.algorithm):
+    if not engine.learns_from_results(experiment.settings.algorithm):
         return experiment.concurrency
     memory = _memory(experiment)
     before, memory.ended = memory.ended, experiment.settled_count
@@ -220,7 +220,7 @@ def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
     )
 
 
-def past(experiment: Experiment) -> list[Past]:
+def past(experiment: Experiment) -> list[PastTrial]:
     """What was tried, in number order: settled, active and suggested. Settled trials are read once a process."""
     memory = _memory(experiment)
     space = experiment.settings.space
@@ -234,9 +234,9 @@ def past(experiment: Experiment) -> list[Past]:
     tried = {trial.number: _past_of(trial, space) for trial in active} | memory.settled
     lined_up = {one.ordinal for one in tried.values()}
     suggested = [
-        Past(
+        PastTrial(
             ordinal=one.ordinal,
-            number=starting_points.SUGGESTED + one.ordinal,
+            number=starting_points.UNNUMBERED + one.ordinal,
             raw=one.raw,
             key=space.key(one.params),
             state="running",
@@ -249,21 +249,21 @@ def past(experiment: Experiment) -> list[Past]:
     return [*_warm(experiment, memory), *(tried[number] for number in sorted(tried)), *suggested]
 
 
-def _warm(experiment: Experiment, memory: Memory) -> list[Past]:
+def _warm(experiment: Experiment, memory: Memory) -> list[PastTrial]:
     """The results that a warm start gave it: before the first trial, and not trials of this experiment."""
     mark, space = experiment.settings.warm_start, experiment.settings.space
     if mark and (mark, space) not in memory.warm:
         found = warm_results(mark, space)
         memory.warm[mark, space] = [
-            Past(ordinal=None, number=number, raw={}, key=space.key(params), state="done", value=value)
+            PastTrial(ordinal=None, number=number, raw={}, key=space.key(params), state="done", value=value)
             for number, (params, value) in enumerate(found, start=-len(found))
         ]
     return memory.warm.get((mark, space), [])
 
 
-def _past_of(trial: Trial, space: object) -> Past:
+def _past_of(trial: Trial, space: object) -> PastTrial:
     state = "done" if trial.informs else "void" if trial.is_settled else "running"
-    return Past(
+    return PastTrial(
         ordinal=trial.ordinal,
         number=trial.number,
         raw=trial.raw or {},
@@ -282,10 +282,10 @@ class Memory:
     """Of one experiment: rows that never change again."""
 
     of: tuple[str, int]  # the experiment's ID and epoch
-    settled: dict[int, Past] = field(default_factory=dict)
+    settled: dict[int, PastTrial] = field(default_factory=dict)
     last_rank: int = 0
     ended: int | None = None  # trials, at the last look
-    warm: dict[tuple[str, Space], list[Past]] = field(default_factory=dict)
+    warm: dict[tuple[str, Space], list[PastTrial]] = field(default_factory=dict)
     judging: Known = field(default_factory=Known)
 
 

@@ -22,7 +22,7 @@ class Known:
     """
 
     rules: dict[tuple[str, int], tuple[str, dict]] = field(default_factory=dict)
-    finished: dict[int, early_stopping.Rival] = field(default_factory=dict)
+    finished: dict[int, early_stopping.Peer] = field(default_factory=dict)
     last_rank: int = 0
 
 
@@ -40,17 +40,17 @@ def judge(experiment: Experiment, known: Known) -> None:
         if name == "none":
             continue
         curve = early_stopping.Curve(_points(trial.pk, experiment.metric))
-        case = early_stopping.Case(
+        case = early_stopping.RunningTrial(
             key=experiment.public_id,
             number=trial.number,
             direction=experiment.direction,
             curve=curve,
-            judged=trial.judged_step,
-            rivals=rivals.of(trial, early_stopping.EARLY_STOPPING[name].rivals),
+            checked_step=trial.judged_step,
+            peers=rivals.of(trial, early_stopping.EARLY_STOPPING[name].peers),
         )
         if not curve:  # its points went, or are not there yet
             continue
-        if why := early_stopping.judge(name, arguments, case):
+        if why := early_stopping.reason_to_stop(name, arguments, case):
             trial.stop_early(because=why)
         trial.judged_step = curve.last_step
         judged.append(trial)
@@ -78,7 +78,7 @@ class Rivals:
         self.experiment = experiment
         self.known = known
 
-    def of(self, trial: Trial, wanted: str) -> list[early_stopping.Rival]:
+    def of(self, trial: Trial, wanted: str) -> list[early_stopping.Peer]:
         """`wanted` is a rule's word: "" none, "succeeded", or "all" (but failed and stopped ones)."""
         if not wanted:
             return []
@@ -87,12 +87,12 @@ class Rivals:
         return [*self.finished, *(one for one in self.running if one.number != trial.number)]
 
     @cached_property
-    def finished(self) -> list[early_stopping.Rival]:
+    def finished(self) -> list[early_stopping.Peer]:
         experiment, known = self.experiment, self.known
         new = experiment.trials.filter(settled_rank__gt=known.last_rank).order_by("settled_rank")
         for trial in new.only("number", "settled_rank", "state", "value").iterator(chunk_size=2000):
             if trial.state in status.TRIAL_INFORMS:
-                known.finished[trial.pk] = early_stopping.Rival(
+                known.finished[trial.pk] = early_stopping.Peer(
                     trial.number,
                     early_stopping.Curve(_points(trial.pk, experiment.metric)),
                     has_succeeded=trial.state == TrialState.SUCCEEDED,
@@ -102,11 +102,11 @@ class Rivals:
         return list(known.finished.values())
 
     @cached_property
-    def succeeded(self) -> list[early_stopping.Rival]:
+    def succeeded(self) -> list[early_stopping.Peer]:
         return [one for one in self.finished if one.has_succeeded]
 
     @cached_property
-    def running(self) -> list[early_stopping.Rival]:
+    def running(self) -> list[early_stopping.Peer]:
         alive = Q(state=TrialState.RUNNING) | Q(
             state=TrialState.STOPPING, stop_target=TrialState.EARLY_STOPPED
         )
@@ -116,7 +116,7 @@ class Rivals:
         for pk, step, value in points.order_by("trial", "step").values_list("trial", "step", "value"):
             by_trial[pk].append((step, value))
         return [
-            early_stopping.Rival(numbers[pk], early_stopping.Curve(curve)) for pk, curve in by_trial.items()
+            early_stopping.Peer(numbers[pk], early_stopping.Curve(curve)) for pk, curve in by_trial.items()
         ]
 
 

@@ -17,8 +17,8 @@ from django.utils import timezone
 from experiments.models import Amount, Experiment, Queue, Settings, Trial, TrialState, Worker, status
 from experiments.models.experiment.settings import PROPOSAL_FIELDS
 from experiments.search import engine
-from experiments.search.engine import Past, Problem
-from experiments.search.validation import filled
+from experiments.search.engine import PastTrial, Problem
+from experiments.search.validation import with_defaults
 
 MOST_JUDGED = 10_000  # finished trials whose values are compared with a new search space
 MOST_DURATIONS = 200  # the latest finished trials, from which the estimate is made
@@ -76,7 +76,7 @@ def foresee(experiment: Experiment, settings: Settings, *, queue: Queue | None =
     old = experiment.settings
     is_new_space = settings.searched != old.searched
     judged = _finished(experiment) if is_new_space else []
-    outside = engine.outside(_problem(settings), judged[:MOST_JUDGED])
+    outside = engine.count_outside(_problem(settings), judged[:MOST_JUDGED])
     durations = _durations(experiment)
     serving_now = _serving(experiment.queue)
     serving = _serving(queue) if queue else serving_now
@@ -128,7 +128,7 @@ def estimates(
 # --- the search ------------------------------------------------------------------------------------------------
 
 
-def _finished(experiment: Experiment) -> list[Past]:
+def _finished(experiment: Experiment) -> list[PastTrial]:
     """The latest finished trials with a value: one more than is judged, to know whether these are all."""
     rows = (
         experiment.trials.exclude(settled_rank=None)
@@ -138,7 +138,7 @@ def _finished(experiment: Experiment) -> list[Past]:
     )
     space = experiment.settings.space
     return [
-        Past(ordinal, number, raw or {}, space.key(params), "done", value)
+        PastTrial(ordinal, number, raw or {}, space.key(params), "done", value)
         for number, ordinal, raw, params, value in rows[: MOST_JUDGED + 1]
     ]
 
@@ -153,7 +153,7 @@ def _needed(settings: Settings) -> int | None:
     algorithm = engine.ALGORITHMS[settings.algorithm]
     if algorithm.start_up is None:
         return None
-    return algorithm.start_up(filled(settings.algorithm_arguments, algorithm.arguments))
+    return algorithm.start_up(with_defaults(settings.algorithm_arguments, algorithm.arguments))
 
 
 # --- the end ---------------------------------------------------------------------------------------------------

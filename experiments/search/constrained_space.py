@@ -1,7 +1,8 @@
-"""A search space of which only those points count that meet its constraints.
+"""A search space restricted to the points that meet its constraints.
 
-A finite one is counted and enumerated by the parameters that stand in constraints; the others are free. Beyond
-`MOST_COUNTED` combinations of those it is looked through as it comes: `size` is then an upper bound.
+A finite space is counted and enumerated over the parameters that occur in constraints; the others are free. With more
+than `MAX_COUNTED` combinations of the constrained parameters the points are checked one by one instead, and `size` is
+an upper bound.
 """
 
 from __future__ import annotations
@@ -14,61 +15,63 @@ from copy import deepcopy
 from functools import cached_property, lru_cache
 from itertools import product
 from random import Random
+from typing import Any, cast
 
-from .constraint import Constraint, ConstraintError, read
-from .nested_choice import Group, flat
+from .constraint import Constraint, ConstraintError, parse_constraint
+from .nested_choice import Group, Parameter, finite_count, flat
 from .parameters import identity
 from .space import Space
 
 MAX_CONSTRAINTS = 50
-MOST_COUNTED = 50_000
-DRAWS = 2_000  # to find out whether anything meets the constraints
-REDRAWS = 20_000  # at random, until one is proposed that is known to
+MAX_COUNTED = 50_000
+DRAWS = 2_000  # random draws to find out whether any point meets the constraints
+REDRAWS = 20_000  # random draws before a point that is known to be allowed is returned
 
 
-class Constrained(Space):
-    """A space with constraints, from `constrained`; equal when both are."""
+class ConstrainedSpace(Space):
+    """A space with constraints, made by `constrain`; equal when both space and constraints are."""
 
     def __init__(self, space: Space, constraints: Sequence[Constraint]) -> None:
         super().__init__(space.document, space.parameters)
         self.constraints = tuple(constraints)
-        self._text = identity([space.document, [one.text for one in constraints]])
-        names = set().union(*(one.names for one in constraints))
-        named, free = [], []
+        self._text = identity([space.document, [constraint.text for constraint in constraints]])
+        names = set().union(*(constraint.names for constraint in constraints))
+        bound: list[Parameter] = []
+        free: list[Parameter] = []
         for parameter in space.parameters:
-            (named if names & set(Group((parameter,)).columns()) else free).append(parameter)
-        self.named, self.free = Group(tuple(named)), Group(tuple(free))
+            (bound if names & set(Group((parameter,)).columns()) else free).append(parameter)
+        # `bound` parameters occur in constraints, `free` ones do not.
+        self.bound, self.free = Group(tuple(bound)), Group(tuple(free))
 
     def allows(self, shown: Mapping) -> bool:
-        """Do these values, as trials get them, meet all constraints?"""
         values = flat(shown) if self.is_nested else shown
-        return all(one.is_met(values) for one in self.constraints)
+        return all(constraint.is_met(values) for constraint in self.constraints)
 
-    def broken(self, shown: Mapping) -> list[str]:
+    def violated(self, shown: Mapping) -> list[str]:
         values = flat(shown)
-        return [one.text for one in self.constraints if not one.is_met(values)]
+        return [constraint.text for constraint in self.constraints if not constraint.is_met(values)]
 
     @property
     def is_counted(self) -> bool:
-        return self.named.size is not None and self.named.size <= MOST_COUNTED
+        return self.bound.size is not None and self.bound.size <= MAX_COUNTED
 
     @cached_property
     def size(self) -> int | None:
-        if self.named.size is None or self.free.size is None:
+        if self.bound.size is None or self.free.size is None:
             return None
-        return (len(_allowed(self)) if self.is_counted else self.named.size) * self.free.size
+        return (len(_allowed(self)) if self.is_counted else self.bound.size) * self.free.size
 
     def point(self, index: int) -> dict:
-        rank, rest = divmod(index, self.free.size)
-        place = _allowed(self)[rank] if self.is_counted else rank
-        values = self.named.point(place) | self.free.point(rest)
+        rank, rest = divmod(index, self.free.finite_size)
+        bound_index = _allowed(self)[rank] if self.is_counted else rank
+        values = self.bound.point(bound_index) | self.free.point(rest)
         return {parameter.name: values[parameter.name] for parameter in self.parameters}
 
     def index(self, raw: Mapping) -> int:
-        """Of values that are allowed."""
-        place = self.named.index(raw)
-        rank = bisect_left(_allowed(self), place) if self.is_counted else place
-        return rank * self.free.size + self.free.index(raw)
+        """Return the index of the point of these raw values, which must be allowed."""
+        bound_index = self.bound.index(raw)
+        rank = bisect_left(_allowed(self), bound_index) if self.is_counted else bound_index
+        return rank * self.free.finite_size + self.free.index(raw)
 
     def draw(self, rng: Random) -> dict:
         """Draw raw values at random until they are allowed. Never fails where `witness` is not None."""
@@ -78,83 +81,90 @@ class Constrained(Space):
                 return raw
         if self.size is not None and self.is_counted:
             return self.point(rng.randrange(self.size))
+        if self.witness is None:
+            raise ValueError("No point of the search space is known to meet the constraints.")
         return deepcopy(self.witness)
 
     @property
     def witness(self) -> dict | None:
-        """Raw values that are allowed, always the same; None when none were found."""
+        """Raw values of one allowed point, the same each time; None when none was found."""
         return _witness(self)
 
     def why_none(self) -> str:
-        """Say which constraints kept the draws from being allowed."""
-        broken = Counter()
+        """Return an error message that names the constraints which no draw met."""
+        violations: Counter[str] = Counter()
         for shown in (self.shown(raw) for raw in _draws(self)):
-            broken.update(self.broken(shown))
-        never = [text for text, times in broken.items() if times == DRAWS]
-        said = f"None of {DRAWS:,} draws from the search space meets "
-        return f"{said}{never[0]}; loosen it." if never else f"{said}all of them at once; loosen one."
+            violations.update(self.violated(shown))
+        never_met = next((text for text, count in violations.items() if count == DRAWS), None)
+        if never_met is not None:
+            return f"None of {DRAWS:,} random draws meets {never_met}; relax this constraint."
+        return f"None of {DRAWS:,} random draws meets all constraints; relax one of them."
 
 
-def constrained(space: Space, texts: Sequence[str]) -> Space:
-    """This space with these constraints, which were accepted: `check_constraints` finds what is wrong."""
+def constrain(space: Space, texts: Sequence[str]) -> Space:
+    """Return this space with these constraints, which `check_constraints` must have accepted."""
     if not texts:
         return space
-    known = space.columns()
-    return Constrained(space, [read(text, known) for text in texts])
+    names = space.columns()
+    return ConstrainedSpace(space, [parse_constraint(text, names) for text in texts])
 
 
 def check_constraints(space: Space, texts: Sequence[str]) -> list[str]:
-    """Say what is wrong with constraints on this space, with the place of each fault."""
+    """Return error messages for constraints on this space, each with its position."""
     if len(texts) > MAX_CONSTRAINTS:
-        return [f"These are {len(texts):,} constraints; at most {MAX_CONSTRAINTS} are possible."]
-    said, known = [], space.columns()
+        return [f"{len(texts):,} constraints exceed the maximum of {MAX_CONSTRAINTS}."]
+    errors, names = [], space.columns()
     for number, text in enumerate(texts, start=1):
         try:
-            read(text, known)
+            parse_constraint(text, names)
         except ConstraintError as error:
-            said.append(f"Constraint {number}, {str(error)[0].lower()}{str(error)[1:]}")
-    if said or not texts:
-        return said
-    held = Constrained(space, [read(text, known) for text in texts])
-    if held.size == 0:
-        return ["No combination of the search space meets them all; loosen one."]
-    return [] if held.witness is not None else [held.why_none()]
+            errors.append(f"Constraint {number}, {str(error)[0].lower()}{str(error)[1:]}")
+    if errors or not texts:
+        return errors
+    constrained = ConstrainedSpace(space, [parse_constraint(text, names) for text in texts])
+    if constrained.size == 0:
+        return ["No combination in the search space meets all constraints; relax one of them."]
+    return [] if constrained.witness is not None else [constrained.why_none()]
 
 
-def completed(space: Space, point: Mapping[str, object], *, seed: int) -> dict | None:
-    """Shown values that have those of this point and are allowed; None when no draw of the others was."""
+def complete_point(space: Space, point: Mapping[str, object], *, seed: int) -> dict | None:
+    """Return allowed shown values that contain this point; None when no draw of the other parameters was allowed."""
     rng = Random(seed)
-    if not isinstance(space, Constrained):
-        return space.shown(space.draw(rng)) | point
-    if space.broken(point):
+    if not isinstance(space, ConstrainedSpace):
+        return {**space.shown(space.draw(rng)), **point}
+    if space.violated(point):
         return None
     for _ in range(DRAWS):
-        shown = space.shown(Group.draw(space, rng)) | point
+        shown = {**space.shown(Group.draw(space, rng)), **point}
         if space.allows(shown):
             return shown
     return None
 
 
 @lru_cache(maxsize=32)
-def _allowed(space: Constrained) -> array:
-    """Which points of the named parameters are allowed, in order."""
-    parameters = space.named.in_order
-    columns = [[parameter.shown(parameter.at(i)) for i in range(parameter.count)] for parameter in parameters]
+def _allowed(space: ConstrainedSpace) -> array:
+    """Return the sorted indexes of the allowed points of the bound parameters."""
+    parameters = space.bound.in_order
+    columns = [_shown_values(parameter) for parameter in parameters]
     names = [parameter.name for parameter in parameters]
-    found = array("L")
-    for place, values in enumerate(product(*columns)):
+    allowed = array("L")
+    for index, values in enumerate(product(*columns)):
         if space.allows(dict(zip(names, values, strict=True))):
-            found.append(place)
-    return found
+            allowed.append(index)
+    return allowed
+
+
+def _shown_values(parameter: Parameter) -> list[Any]:
+    return [parameter.shown(cast(Any, parameter.at(index))) for index in range(finite_count(parameter))]
 
 
 @lru_cache(maxsize=256)
-def _witness(space: Constrained) -> dict | None:
+def _witness(space: ConstrainedSpace) -> dict | None:
     if space.size is not None and space.is_counted:
         return space.point(0) if space.size else None
     return next((raw for raw in _draws(space) if space.allows(space.shown(raw))), None)
 
 
-def _draws(space: Constrained) -> Iterator[dict]:
+def _draws(space: ConstrainedSpace) -> Iterator[dict]:
     rng = Random(0)
     return (Group.draw(space, rng) for _ in range(DRAWS))

@@ -1,9 +1,10 @@
-"""A condition on the values of a trial, as a person writes it: `batch * layers <= 256`, `dropout > 0 or layers < 3`.
+"""Parser of constraints, the conditions on a trial's values: `batch * layers <= 256`, `dropout > 0 or layers < 3`.
 
-Numbers, "texts", true, false, null, names of parameters (`names/that.need-it` between backticks), + - * / // % **,
-comparisons (chained, too), and, or, not, parentheses: nothing else, and nothing that could run for long. A parameter
-that a draw of a nested choice does not have leaves a comparison open, and only what is false is a violation. What
-cannot be calculated (a text times a number, a division by 0, a number beyond 1e300) is a violation.
+The language: numbers, "texts", true, false, null, parameter names (in backticks where they contain other characters:
+`layer/size`), + - * / // % **, comparisons (chained too), and, or, not, parentheses. Evaluation time is bounded.
+A comparison with a parameter that a draw of a nested choice does not have is unknown, and only a false constraint is
+a violation. An expression that cannot be calculated (a text times a number, a division by 0, a number above 1e300)
+is a violation.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from .constraint_functions import CALCULATE, COMPARE, LARGEST, OPEN, Nonsense, number_of, power, truth_of
+from .constraint_functions import (
+    CALCULATE,
+    COMPARE,
+    MAX_NUMBER,
+    UNKNOWN,
+    Incalculable,
+    number_of,
+    power,
+    truth_of,
+)
 from .validation import nearest
 
 MAX_LENGTH = 500
@@ -28,85 +38,92 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _WORDS = {"and", "or", "not"}
-_CONSTANTS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
+_CONSTANTS: dict[str, bool | None] = {
+    "true": True,
+    "True": True,
+    "false": False,
+    "False": False,
+    "null": None,
+    "None": None,
+}
 _INSTEAD = {"=": "==", "&&": "and", "||": "or", "!": "not"}
 
 
 class ConstraintError(ValueError):
-    """A constraint that cannot be read: at which column, counted from 1, and what to do."""
+    """A syntax or type error in a constraint, with its column, counted from 1."""
 
-    def __init__(self, column: int, sentence: str) -> None:
-        super().__init__(f"Column {column}: {sentence}")
+    def __init__(self, column: int, message: str) -> None:
+        super().__init__(f"Column {column}: {message}")
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """A condition that was read; `names` are the parameters that stand in it."""
+    """A parsed constraint; `names` are the parameters in it."""
 
     text: str
     names: frozenset[str]
     calculate: Calculate
 
     def is_met(self, values: Values) -> bool:
-        """By these values, a trial's, by the names of tables? Never raises."""
+        """Tell whether the values (a trial's, by column name) meet the constraint. Never raises."""
         try:
-            found = self.calculate(values)
-        except (Nonsense, OverflowError):  # a choice may list whole numbers of any length
+            result = self.calculate(values)
+        except (Incalculable, OverflowError):  # a choice may list integers of any length
             return False
-        return found is True or found is OPEN
+        return result is True or result is UNKNOWN
 
 
-def read(text: str, known: Collection[str]) -> Constraint:
-    """Read a constraint on these parameters. Raises ConstraintError."""
+def parse_constraint(text: str, parameters: Collection[str]) -> Constraint:
+    """Parse a constraint on these parameters. Raise ConstraintError when it is invalid."""
     if len(text) > MAX_LENGTH:
-        sentence = f"This is {len(text):,} characters long; at most {MAX_LENGTH} are possible. Make it two."
-        raise ConstraintError(MAX_LENGTH + 1, sentence)
-    reader = _Reader(text, known)
-    node = reader.truth(reader.either)
-    reader.end()
-    if not reader.names:
-        raise ConstraintError(1, "No parameter stands in this, so it holds always or never.")
-    return Constraint(text, frozenset(reader.names), node.calculate)
+        message = f"The constraint has {len(text):,} characters; the maximum is {MAX_LENGTH}. Split it."
+        raise ConstraintError(MAX_LENGTH + 1, message)
+    parser = _Parser(text, parameters)
+    node = parser.truth(parser.disjunction)
+    parser.end()
+    if not parser.names:
+        raise ConstraintError(1, "The constraint contains no parameter.")
+    return Constraint(text, frozenset(parser.names), node.calculate)
 
 
 @dataclass(frozen=True)
 class _Node:
-    kind: str  # number, text, truth, or any: whatever the parameter is
+    kind: str  # "number", "text", "truth", or "any" (a parameter)
     calculate: Calculate
     column: int
 
 
-class _Reader:
-    """Reads by precedence, loosest first, as Python has it. What is written in a row is folded in a loop, so that
-    only parentheses, `not`, signs and powers nest."""
+class _Parser:
+    """A recursive-descent parser with Python's precedence, loosest first. Chains of one operator are parsed in a
+    loop, so that only parentheses, `not`, signs and powers recurse."""
 
-    def __init__(self, text: str, known: Collection[str]) -> None:
-        self.known = known
+    def __init__(self, text: str, parameters: Collection[str]) -> None:
+        self.parameters = parameters
         self.names: set[str] = set()
         self.depth = 0
         self.tokens = _tokens(text)
-        self.place = 0
+        self.position = 0
 
-    # --- what is next ------------------------------------------------------------------------------------
+    # --- the next token ----------------------------------------------------------------------------------
 
     @property
     def kind(self) -> str:
-        return self.tokens[self.place][0]
+        return self.tokens[self.position][0]
 
     @property
     def word(self) -> str:
-        return self.tokens[self.place][1]
+        return self.tokens[self.position][1]
 
     @property
     def column(self) -> int:
-        return self.tokens[self.place][2]
+        return self.tokens[self.position][2]
 
     def take(self, *signs: str) -> str | None:
-        """The next word, when it is one of these."""
+        """Consume and return the next token when it is one of these operators, else return None."""
         if self.kind not in ("sign", "word") or self.word not in signs:
             return None
-        self.place += 1
-        return self.tokens[self.place - 1][1]
+        self.position += 1
+        return self.tokens[self.position - 1][1]
 
     def end(self) -> None:
         if self.kind != "end":
@@ -114,101 +131,102 @@ class _Reader:
 
     def unexpected(self) -> ConstraintError:
         if self.kind == "end":
-            return ConstraintError(self.column, "Something is missing here, at the end.")
+            return ConstraintError(self.column, "The constraint is incomplete.")
         if self.word in _INSTEAD:
             return ConstraintError(self.column, f"Write {_INSTEAD[self.word]} instead of {self.word}.")
-        return ConstraintError(self.column, f"{self.word[:40]} was not expected here.")
+        return ConstraintError(self.column, f"Unexpected {self.word[:40]}.")
 
-    # --- truth -------------------------------------------------------------------------------------------
+    # --- logic -------------------------------------------------------------------------------------------
 
-    def either(self) -> _Node:
-        return self.joined(self.both, "or", True)
+    def disjunction(self) -> _Node:
+        return self.chained(self.conjunction, "or", True)
 
-    def both(self) -> _Node:
-        return self.joined(self.negated, "and", False)
+    def conjunction(self) -> _Node:
+        return self.chained(self.negation, "and", False)
 
-    def joined(self, part: Callable[[], _Node], sign: str, settles: bool) -> _Node:
-        first = part()
+    def chained(self, operand: Callable[[], _Node], sign: str, decisive: bool) -> _Node:
+        """Parse operands joined by `and` or `or`; one that evaluates to `decisive` decides the result."""
+        first = operand()
         if self.word != sign or self.kind != "word":
             return first
-        parts = [self.must_be(first, "truth")]
+        operands = [self.must_be(first, "truth")]
         while self.take(sign):
-            parts.append(self.truth(part))
-        calculates = [one.calculate for one in parts]
+            operands.append(self.truth(operand))
+        calculations = [node.calculate for node in operands]
 
         def calculate(values: Values) -> object:
-            found: object = not settles
-            for one in calculates:
-                value = truth_of(one(values))
-                if value is settles:
-                    return settles
-                if value is OPEN:
-                    found = OPEN
-            return found
+            result: object = not decisive
+            for calculation in calculations:
+                value = truth_of(calculation(values))
+                if value is decisive:
+                    return decisive
+                if value is UNKNOWN:
+                    result = UNKNOWN
+            return result
 
         return _Node("truth", calculate, first.column)
 
-    def negated(self) -> _Node:
+    def negation(self) -> _Node:
         column = self.column
         if not self.take("not"):
             return self.comparison()
-        inner = self.deeper(lambda: self.truth(self.negated)).calculate
+        inner = self.deeper(lambda: self.truth(self.negation)).calculate
 
         def calculate(values: Values) -> object:
             value = truth_of(inner(values))
-            return value if value is OPEN else not value
+            return value if value is UNKNOWN else not value
 
         return _Node("truth", calculate, column)
 
     def comparison(self) -> _Node:
         first = self.sum()
-        sides, steps = [first], []
+        sides, comparisons = [first], []
         while sign := self.take(*COMPARE):
             sides.append(self.sum())
             if sign not in ("==", "!="):
                 self.must_be(sides[-2], "number")
                 self.must_be(sides[-1], "number")
-            steps.append(COMPARE[sign])
-        if not steps:
+            comparisons.append(COMPARE[sign])
+        if not comparisons:
             return first
-        calculates = [one.calculate for one in sides]
+        calculations = [node.calculate for node in sides]
 
         def calculate(values: Values) -> object:
-            found: object = True
-            left = calculates[0](values)
-            for step, one in zip(steps, calculates[1:], strict=True):
-                right = one(values)
-                if left is OPEN or right is OPEN:
-                    found = OPEN
-                elif not step(left, right):
+            result: object = True
+            left = calculations[0](values)
+            for compare, calculation in zip(comparisons, calculations[1:], strict=True):
+                right = calculation(values)
+                if left is UNKNOWN or right is UNKNOWN:
+                    result = UNKNOWN
+                elif not compare(left, right):
                     return False
                 left = right
-            return found
+            return result
 
         return _Node("truth", calculate, first.column)
 
-    # --- numbers -----------------------------------------------------------------------------------------
+    # --- arithmetic --------------------------------------------------------------------------------------
 
     def sum(self) -> _Node:
-        return self.folded(self.product, "+", "-")
+        return self.left_associative(self.product, "+", "-")
 
     def product(self) -> _Node:
-        return self.folded(self.signed, "*", "/", "//", "%")
+        return self.left_associative(self.signed, "*", "/", "//", "%")
 
-    def folded(self, part: Callable[[], _Node], *signs: str) -> _Node:
-        first = part()
+    def left_associative(self, operand: Callable[[], _Node], *signs: str) -> _Node:
+        first = operand()
         rest: list[tuple[Callable, Calculate]] = []
         while sign := self.take(*signs):
             self.must_be(first, "number")
-            rest.append((CALCULATE[sign], self.must_be(part(), "number").calculate))
+            rest.append((CALCULATE[sign], self.must_be(operand(), "number").calculate))
         if not rest:
             return first
 
         def calculate(values: Values) -> object:
-            found = first.calculate(values)
-            for step, one in rest:
-                found = number_of(step, found, one(values))
-            return found
+            result = first.calculate(values)
+            for operator, calculation in rest:
+                result = number_of(operator, result, calculation(values))
+            return result
 
         return _Node("number", calculate, first.column)
 
@@ -218,98 +236,104 @@ class _Reader:
         if not sign:
             return self.power()
         inner = self.must_be(self.deeper(self.signed), "number").calculate
-        step = CALCULATE[sign]
-        return _Node("number", lambda values: number_of(step, 0, inner(values)), column)
+        operator = CALCULATE[sign]
+        return _Node("number", lambda values: number_of(operator, 0, inner(values)), column)
 
     def power(self) -> _Node:
         base = self.atom()
         if not self.take("**"):
             return base
-        raised = self.must_be(self.deeper(self.signed), "number").calculate
-        based = self.must_be(base, "number").calculate
-        return _Node("number", lambda values: number_of(power, based(values), raised(values)), base.column)
+        exponent_of = self.must_be(self.deeper(self.signed), "number").calculate
+        base_of = self.must_be(base, "number").calculate
+        return _Node(
+            "number", lambda values: number_of(power, base_of(values), exponent_of(values)), base.column
+        )
 
     def atom(self) -> _Node:
-        kind, word, column = self.tokens[self.place]
+        kind, word, column = self.tokens[self.position]
         if self.take("("):
-            inner = self.deeper(self.either)
+            inner = self.deeper(self.disjunction)
             if not self.take(")"):
-                raise ConstraintError(self.column, f"The parenthesis of column {column} is not closed here.")
+                raise ConstraintError(
+                    self.column, f"The parenthesis opened at column {column} is not closed."
+                )
             return _Node(inner.kind, inner.calculate, column)
         if kind in ("end", "sign", "word"):
             raise self.unexpected()
-        self.place += 1
+        self.position += 1
         if kind == "number":
             return self.constant("number", _literal(word, column), column)
         if kind == "text":
             return self.constant("text", word[1:-1], column)
-        if kind == "name" and word in _CONSTANTS and word not in self.known:
+        if kind == "name" and word in _CONSTANTS and word not in self.parameters:
             value = _CONSTANTS[word]
             return self.constant("text" if value is None else "truth", value, column)
         name = word[1:-1] if kind == "quoted" else word
-        if name not in self.known:
-            written = [one if one.isidentifier() else f"`{one}`" for one in self.known]
-            hint = nearest(name, written) or f" There are {', '.join(written)}."
-            raise ConstraintError(column, f"There is no parameter {name[:64]}.{hint[:300]}")
+        if name not in self.parameters:
+            names = [other if other.isidentifier() else f"`{other}`" for other in self.parameters]
+            hint = nearest(name, names) or f" The parameters are {', '.join(names)}."
+            raise ConstraintError(column, f"Unknown parameter {name[:64]}.{hint[:300]}")
         self.names.add(name)
-        return _Node("any", lambda values: values.get(name, OPEN), column)
+        return _Node("any", lambda values: values.get(name, UNKNOWN), column)
 
     def constant(self, kind: str, value: object, column: int) -> _Node:
         return _Node(kind, lambda values: value, column)
 
     # --- checks ------------------------------------------------------------------------------------------
 
-    def deeper(self, part: Callable[[], _Node]) -> _Node:
+    def deeper(self, operand: Callable[[], _Node]) -> _Node:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise ConstraintError(self.column, f"This is nested more than {MAX_DEPTH} deep. Make it two.")
-        node = part()
+            raise ConstraintError(
+                self.column, f"The constraint is nested more than {MAX_DEPTH} levels deep. Split it."
+            )
+        node = operand()
         self.depth -= 1
         return node
 
-    def truth(self, part: Callable[[], _Node]) -> _Node:
-        return self.must_be(part(), "truth")
+    def truth(self, operand: Callable[[], _Node]) -> _Node:
+        return self.must_be(operand(), "truth")
 
     def must_be(self, node: _Node, kind: str) -> _Node:
         if node.kind not in (kind, "any"):
-            raise ConstraintError(node.column, _MISFIT[kind])
+            raise ConstraintError(node.column, _TYPE_ERRORS[kind])
         return node
 
 
-_MISFIT = {
-    "truth": "This is a value, no condition: compare it with something, such as batch <= 64.",
-    "number": "Only numbers can be calculated with, and have an order.",
+_TYPE_ERRORS = {
+    "truth": "Expected a condition but got a value; compare it with something, such as batch <= 64.",
+    "number": "Arithmetic and ordering require numbers.",
 }
 
 
 def _tokens(text: str) -> list[tuple[str, str, int]]:
-    """(kind, word, column) of each, and of the end."""
-    found, place, end = [], 0, len(text.rstrip())
-    while place < end:
-        match = _TOKEN.match(text, place)
+    """Return (kind, word, column) of each token, with a last one of kind "end"."""
+    tokens, position, end = [], 0, len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
         if match is None:
-            column = place + len(text[place:]) - len(text[place:].lstrip()) + 1
-            raise ConstraintError(column, _stranger(text[column - 1]))
+            column = position + len(text[position:]) - len(text[position:].lstrip()) + 1
+            raise ConstraintError(column, _invalid_character(text[column - 1]))
         kind, word = match.lastgroup or "", match[match.lastgroup or 0]
         if kind == "name" and word in _WORDS:
             kind = "word"
-        found.append((kind, word, match.start(kind if kind != "word" else "name") + 1))
-        place = match.end()
-    return [*found, ("end", "", end + 1)]
+        tokens.append((kind, word, match.start(kind if kind != "word" else "name") + 1))
+        position = match.end()
+    return [*tokens, ("end", "", end + 1)]
 
 
-def _stranger(character: str) -> str:
+def _invalid_character(character: str) -> str:
     if character in "`\"'":
-        return f"What begins with {character} here does not end."
+        return f"The closing {character} is missing."
     if character == "^":
         return "Write ** for a power."
     if character in ".[]":
-        return "A name that contains more than letters, digits and _ stands between backticks: `layer/size`."
-    return f"{character} has no meaning here."
+        return "Put names with other characters than letters, digits and _ in backticks: `layer/size`."
+    return f"Unexpected character {character}."
 
 
 def _literal(word: str, column: int) -> int | float:
     value = float(word)
-    if value > LARGEST:
+    if value > MAX_NUMBER:
         raise ConstraintError(column, "This number is too large.")
     return int(word) if word.isdigit() else value

@@ -1,57 +1,58 @@
-"""What signs and words of a constraint do with values: bounded, and strict about what is a number."""
+"""The operators of constraints: bounded in size, strict about types, with three-valued logic."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Callable
+from typing import TypeGuard
 
-LARGEST = 1e300
-
-
-class Nonsense(Exception):
-    """Something that cannot be calculated with these values."""
+MAX_NUMBER = 1e300
 
 
-class Open:
-    """What depends on a parameter that is not there."""
+class Incalculable(Exception):
+    """An expression that cannot be calculated with these values, such as a text times a number."""
 
 
-OPEN = Open()
+class Unknown:
+    """The value of an expression that depends on a parameter which the trial does not have."""
+
+
+UNKNOWN = Unknown()
 
 
 def truth_of(value: object) -> object:
-    if value is not OPEN and not isinstance(value, bool):
-        raise Nonsense
+    if value is not UNKNOWN and not isinstance(value, bool):
+        raise Incalculable
     return value
 
 
 def number_of(step: Callable, left: object, right: object) -> object:
-    if left is OPEN or right is OPEN:
-        return OPEN
+    if left is UNKNOWN or right is UNKNOWN:
+        return UNKNOWN
     if not (_is_number(left) and _is_number(right)):
-        raise Nonsense
+        raise Incalculable
     try:
         value = step(left, right)
     except ArithmeticError:
-        raise Nonsense from None
-    if not abs(value) <= LARGEST:  # NaN is not
-        raise Nonsense
+        raise Incalculable from None
+    if not abs(value) <= MAX_NUMBER:  # also true for NaN
+        raise Incalculable
     return value
 
 
 def power(base: float, exponent: float) -> float:
-    """Bounded before it is calculated: 9**9**9 has 370 million digits."""
+    """Return base ** exponent, after a check of its magnitude as a float: 9**9**9 has 370 million digits."""
     try:
         approximate = math.pow(base, exponent)
-    except ValueError:  # of a negative number a root, of 0 the inverse
-        raise Nonsense from None
-    is_whole = isinstance(base, int) and isinstance(exponent, int) and exponent >= 0
-    return base**exponent if is_whole else approximate
+    except ValueError:  # the root of a negative number, or the inverse of 0
+        raise Incalculable from None
+    is_integer = isinstance(base, int) and isinstance(exponent, int) and exponent >= 0
+    return base**exponent if is_integer else approximate
 
 
 def is_same(left: object, right: object) -> bool:
-    """1 and 1.0 are the same, true is neither; floats are when a billionth lies between them: 0.1 * 3 is 0.3."""
+    """Compare values: 1 equals 1.0, but not true; floats are equal up to a relative 1e-9 (0.1 * 3 == 0.3)."""
     if _is_number(left) and _is_number(right):
         if isinstance(left, int) and isinstance(right, int):
             return left == right
@@ -59,17 +60,17 @@ def is_same(left: object, right: object) -> bool:
     return type(left) is type(right) and left == right
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _ordered(compare: Callable, *, or_same: bool) -> Callable:
-    def is_so(left: object, right: object) -> bool:
+    def holds(left: object, right: object) -> bool:
         if not (_is_number(left) and _is_number(right)):
-            raise Nonsense
+            raise Incalculable
         return or_same if is_same(left, right) else compare(left, right)
 
-    return is_so
+    return holds
 
 
 COMPARE: dict[str, Callable] = {

@@ -1,44 +1,45 @@
-"""Values that a person gives: numbers may lie outside of the space, but a trial must be able to try them."""
+"""Check the values of a trial added by hand. Numbers may lie outside the search space; other values must be in it."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from .nested_choice import Group, Nested, Parameter, without_name
-from .parameters import NOTHING, Normal, Randint, Uniform
+from .parameters import NOT_IN_SPACE, Normal, Randint, Uniform
 
-LARGEST = 1e300  # beyond, a database or a language may not keep the number
-LARGEST_COUNTED = 2**53  # beyond, a whole number is not exact in every language
+MAX_NUMBER = 1e300  # larger numbers may not survive a database or another language
+MAX_EXACT_INTEGER = 2**53  # larger integers are not exact in every language
 
 
-def faults_by_hand(params: Mapping, group: Group, before: str = "") -> list[str]:
-    """Say what is wrong with values given by hand, as sentences; those of nested choices by their path."""
-    known = {parameter.name: parameter for parameter in group.parameters}
-    said = [f"The parameter {before}{name} is missing." for name in known if name not in params]
-    said += [f"There is no parameter {before}{str(name)[:64]}." for name in params if name not in known]
+def check_manual_values(params: Mapping, group: Group, before: str = "") -> list[str]:
+    """Return error messages for values entered by hand; parameters of nested choices are named by their path."""
+    parameters = {parameter.name: parameter for parameter in group.parameters}
+    errors = [f"Parameter {before}{name} is missing." for name in parameters if name not in params]
+    errors += [f"Unknown parameter {before}{str(name)[:64]}." for name in params if name not in parameters]
     for name, value in params.items():
-        if name in known and known[name].to_raw(value) is NOTHING:
-            said += _misfit(known[name], value, f"{before}{name}")
-    return said
+        if name in parameters and parameters[name].to_raw(value) is NOT_IN_SPACE:
+            errors += _value_errors(parameters[name], value, f"{before}{name}")
+    return errors
 
 
-def _misfit(parameter: Parameter, value: object, called: str) -> list[str]:
-    """Why a trial cannot try this value, which the search would not propose; nothing: it can."""
+def _value_errors(parameter: Parameter, value: Any, name: str) -> list[str]:
+    """Return why a trial cannot use this value, which is not in the search space; [] when it can."""
     if isinstance(parameter, Nested):
         branch = parameter.branch_of(value)
         if branch is not None:
-            return faults_by_hand(without_name(value), branch, f"{called}/")
-        names = ", ".join(json.dumps(one.name, ensure_ascii=False) for one in parameter.branches)
-        return [f'{called} must be an object whose "_name" is one of {names}.']
+            return check_manual_values(without_name(value), branch, f"{name}/")
+        names = ", ".join(json.dumps(branch.name, ensure_ascii=False) for branch in parameter.branches)
+        return [f'{name} must be an object whose "_name" is one of {names}.']
     if not isinstance(parameter, Randint | Uniform | Normal):
-        return [f"{called}: this is none of its choices."]
+        return [f"{name} must be one of the choices of the search space."]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or value != value or abs(value) == math.inf:
-        return [f"{called} must be a finite number."]
-    if abs(value) > LARGEST:
-        return [f"{called} is too large: numbers from -{LARGEST:g} to {LARGEST:g} can be kept."]
-    if isinstance(parameter, Randint) and (value != int(value) or abs(value) > LARGEST_COUNTED):
-        return [f"{called} must be a whole number, between -2**53 and 2**53."]
+        return [f"{name} must be a finite number."]
+    if abs(value) > MAX_NUMBER:
+        return [f"{name} must be between -{MAX_NUMBER:g} and {MAX_NUMBER:g}."]
+    if isinstance(parameter, Randint) and (value != int(value) or abs(value) > MAX_EXACT_INTEGER):
+        return [f"{name} must be a whole number between -2**53 and 2**53."]
     return []

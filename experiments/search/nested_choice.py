@@ -1,9 +1,8 @@
-"""Nested choices: a choice among named objects, each with parameters of its own, to any depth.
+"""Nested choices: a choice among named objects (branches), each with its own parameters, to any depth.
 
-A value is `{"_name": "Conv", "kernel_size": 3}`: the name of the chosen object, and values for its parameters.
-A *leaf* is what is decided one by one: a parameter's value, or which object of a nested choice is taken (its
-position). A leaf's path goes through the names of the objects, so that no two leaves share one:
-`("layer",)`, `("layer", "Conv", "kernel_size")`.
+A value is `{"_name": "Conv", "kernel_size": 3}`: the name of the chosen branch, and the values of its parameters.
+A *leaf* is one decision of the search: the value of a parameter, or the position of the chosen branch. The path of a
+leaf contains the branch names, so that each path is unique: `("layer",)`, `("layer", "Conv", "kernel_size")`.
 """
 
 from __future__ import annotations
@@ -13,72 +12,80 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
+from typing import Any, TypeGuard
 
-from .parameters import NOTHING, Choice, Normal, Randint, Uniform
+from .parameters import NOT_IN_SPACE, Choice, Normal, Randint, Uniform
 
 Path = tuple[str, ...]
-Pick = Callable[[Path, "Parameter"], object]
+Pick = Callable[[Path, "Parameter"], Any]
 
 
 class Group:
-    """Parameters that are drawn together: those of a space, or of one object of a nested choice."""
+    """Parameters that are drawn together: those of a space, or of one branch of a nested choice."""
 
     def __init__(self, parameters: tuple[Parameter, ...]) -> None:
         self.parameters = parameters
-        # A database may give the document's keys back in another order: what is drawn must not depend on it.
+        # A database may return the document's keys in another order; draws must not depend on it.
         self.in_order = sorted(parameters, key=lambda parameter: parameter.name)
 
     @cached_property
     def size(self) -> int | None:
-        """The number of distinct points (shown values), or None when there is no end of them."""
+        """The number of distinct points (shown values), or None when it is infinite."""
         counts = [parameter.count for parameter in self.parameters]
-        return None if None in counts else math.prod(counts)
+        return math.prod(counts) if _all_finite(counts) else None
 
-    def fits(self, raw: object) -> bool:
-        """Tell whether these raw values are of these parameters, all of them, and each valid."""
+    @property
+    def finite_size(self) -> int:
+        """The size of a finite group. Raise ValueError when it is infinite."""
+        if self.size is None:
+            raise ValueError("The points of an infinite search space cannot be enumerated.")
+        return self.size
+
+    def fits(self, raw: Any) -> bool:
+        """Tell whether these are valid raw values of exactly these parameters."""
         if not isinstance(raw, Mapping) or len(raw) != len(self.parameters):
             return False
         return all(p.name in raw and p.fits(raw[p.name]) for p in self.parameters)
 
     def shown(self, raw: Mapping) -> dict:
-        """Return what a trial gets for raw values that fit."""
+        """Return the shown values (those that a trial gets) of raw values that fit."""
         return {parameter.name: parameter.shown(raw[parameter.name]) for parameter in self.parameters}
 
-    def to_raw(self, shown: object) -> dict | None:
-        """Return raw values for a full set of shown ones, or None when they do not fit. Never raises."""
+    def to_raw(self, shown: Any) -> dict | None:
+        """Return the raw values of a full set of shown values, or None when they do not fit. Never raises."""
         if not isinstance(shown, Mapping) or len(shown) != len(self.parameters):
             return None
         raw = {p.name: p.to_raw(shown[p.name]) for p in self.parameters if p.name in shown}
-        if len(raw) != len(self.parameters) or any(value is NOTHING for value in raw.values()):
+        if len(raw) != len(self.parameters) or any(value is NOT_IN_SPACE for value in raw.values()):
             return None
         return raw
 
     def assemble(self, pick: Pick, path: Path = ()) -> dict:
-        """Return raw values of which each leaf that is reached was picked, in an order of its own."""
-        made = {}
+        """Return raw values by calling `pick(path, parameter)` for each leaf that is reached, in name order."""
+        raw = {}
         for parameter in self.in_order:
             leaf = pick((*path, parameter.name), parameter)
             if isinstance(parameter, Nested):
                 leaf = parameter.branches[leaf].assemble(pick, (*path, parameter.name))
-            made[parameter.name] = leaf
-        return {parameter.name: made[parameter.name] for parameter in self.parameters}
+            raw[parameter.name] = leaf
+        return {parameter.name: raw[parameter.name] for parameter in self.parameters}
 
-    def leaves(self, raw: Mapping, path: Path = ()) -> dict[Path, object]:
-        """Return the leaves that were picked for raw values which fit; `raw` may lack some parameters."""
-        found: dict[Path, object] = {}
+    def leaves(self, raw: Mapping, path: Path = ()) -> dict[Path, Any]:
+        """Return the leaves of raw values that fit; `raw` may lack some parameters."""
+        leaves: dict[Path, Any] = {}
         for parameter in self.in_order:
             if parameter.name not in raw:
                 continue
-            where, value = (*path, parameter.name), raw[parameter.name]
+            leaf_path, value = (*path, parameter.name), raw[parameter.name]
             if isinstance(parameter, Nested):
-                found[where] = position = parameter.position(value)
-                found |= parameter.branches[position].leaves(value, where)
+                leaves[leaf_path] = position = parameter.position(value)
+                leaves |= parameter.branches[position].leaves(value, leaf_path)
             else:
-                found[where] = value
-        return found
+                leaves[leaf_path] = value
+        return leaves
 
     def every_leaf(self, path: Path = ()) -> Iterator[tuple[Path, Parameter]]:
-        """Walk through the leaves of all objects, taken or not, in the order in which they are picked."""
+        """Yield the leaves of all branches, in the order in which they are picked."""
         for parameter in self.in_order:
             yield (*path, parameter.name), parameter
             if isinstance(parameter, Nested):
@@ -86,37 +93,37 @@ class Group:
                     yield from branch.every_leaf((*path, parameter.name))
 
     def draw(self, rng: Random) -> dict:
-        """Draw raw values at random, each parameter by its own distribution."""
+        """Draw raw values at random, each parameter from its own distribution."""
         return self.assemble(lambda path, parameter: parameter.draw(rng))
 
     def point(self, index: int) -> dict:
-        """Return raw values of one point of a finite group, 0 <= index < size; no two points are alike."""
+        """Return the raw values of one point of a finite group, 0 <= index < size; all points are distinct."""
         digits = {}
         for parameter in reversed(self.in_order):
-            index, digit = divmod(index, parameter.count)
+            index, digit = divmod(index, finite_count(parameter))
             digits[parameter.name] = digit
         return {p.name: p.at(digits[p.name]) for p in self.parameters}
 
     def index(self, raw: Mapping) -> int:
-        """Return which point of a finite group these raw values, which fit, are shown as: undoes `point`."""
+        """Return the index of the point as which these fitting raw values are shown: the inverse of `point`."""
         index = 0
         for parameter in self.in_order:
-            index = index * parameter.count + parameter.index(raw[parameter.name])
+            index = index * finite_count(parameter) + parameter.index(raw[parameter.name])
         return index
 
     def columns(self) -> list[str]:
-        """Return the names under which tables show the values: those that `flat` gives, of all objects."""
-        found: dict[str, None] = {}
+        """Return the column names of the values in tables: the keys that `flat` gives, of all branches."""
+        names: dict[str, None] = {}
         for parameter in self.parameters:
-            found[parameter.name] = None
+            names[parameter.name] = None
             if isinstance(parameter, Nested):
                 inner = (name for branch in parameter.branches for name in branch.columns())
-                found |= dict.fromkeys(f"{parameter.name}/{name}" for name in inner)
-        return list(found)
+                names |= dict.fromkeys(f"{parameter.name}/{name}" for name in inner)
+        return list(names)
 
 
 class Branch(Group):
-    """One object of a nested choice: its name, and its parameters."""
+    """One named object of a nested choice, with its parameters."""
 
     def __init__(self, name: str, parameters: tuple[Parameter, ...]) -> None:
         super().__init__(parameters)
@@ -125,7 +132,7 @@ class Branch(Group):
     def assemble(self, pick: Pick, path: Path = ()) -> dict:
         return {"_name": self.name, **super().assemble(pick, (*path, self.name))}
 
-    def leaves(self, raw: Mapping, path: Path = ()) -> dict[Path, object]:
+    def leaves(self, raw: Mapping, path: Path = ()) -> dict[Path, Any]:
         return super().leaves(raw, (*path, self.name))
 
     def every_leaf(self, path: Path = ()) -> Iterator[tuple[Path, Parameter]]:
@@ -134,7 +141,7 @@ class Branch(Group):
 
 @dataclass(frozen=True)
 class Nested:
-    """A choice among named objects, each as likely. As a leaf it is the position of the object."""
+    """A choice among branches with equal probability. As a leaf it is the position of the branch."""
 
     name: str
     type: str
@@ -142,8 +149,8 @@ class Nested:
 
     @property
     def count(self) -> int | None:
-        counts = [branch.size for branch in self.branches]
-        return None if None in counts else sum(counts)
+        sizes = [branch.size for branch in self.branches]
+        return sum(sizes) if _all_finite(sizes) else None
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -163,17 +170,17 @@ class Nested:
 
     def index(self, raw: Mapping) -> int:
         position = self.position(raw)
-        before = sum(branch.size for branch in self.branches[:position])
+        before = sum(branch.finite_size for branch in self.branches[:position])
         return before + self.branches[position].index(without_name(raw))
 
     def at(self, index: int) -> dict:
         for branch in self.branches:
-            if index < branch.size:
+            if index < branch.finite_size:
                 return {"_name": branch.name, **branch.point(index)}
-            index -= branch.size
+            index -= branch.finite_size
         raise IndexError(index)
 
-    def fits(self, raw: object) -> bool:
+    def fits(self, raw: Any) -> bool:
         branch = self.branch_of(raw)
         return branch is not None and branch.fits(without_name(raw))
 
@@ -181,12 +188,13 @@ class Nested:
         branch = self.branches[self.position(raw)]
         return {"_name": branch.name, **branch.shown(raw)}
 
-    def to_raw(self, shown: object) -> object:
+    def to_raw(self, shown: Any) -> Any:
         branch = self.branch_of(shown)
-        raw = branch.to_raw(without_name(shown)) if branch is not None else None
-        return NOTHING if raw is None else {"_name": branch.name, **raw}
+        if branch is None or (raw := branch.to_raw(without_name(shown))) is None:
+            return NOT_IN_SPACE
+        return {"_name": branch.name, **raw}
 
-    def branch_of(self, value: object) -> Branch | None:
+    def branch_of(self, value: Any) -> Branch | None:
         name = value.get("_name") if isinstance(value, Mapping) else None
         position = self._positions.get(name) if isinstance(name, str) else None
         return None if position is None else self.branches[position]
@@ -195,18 +203,29 @@ class Nested:
 Parameter = Choice | Randint | Uniform | Normal | Nested
 
 
-def flat(shown: Mapping) -> dict[str, object]:
+def flat(shown: Mapping) -> dict[str, Any]:
     """Return shown values by the names of `Group.columns`: `layer` is Conv, `layer/kernel_size` is 3."""
-    found: dict[str, object] = {}
+    columns: dict[str, Any] = {}
     for name, value in shown.items():
         if isinstance(value, Mapping) and "_name" in value:
-            found[name] = value["_name"]
-            found |= {f"{name}/{inner}": one for inner, one in flat(without_name(value)).items()}
+            columns[name] = value["_name"]
+            columns |= {f"{name}/{inner}": cell for inner, cell in flat(without_name(value)).items()}
         else:
-            found[name] = value
-    return found
+            columns[name] = value
+    return columns
 
 
 def without_name(value: Mapping) -> dict:
     """Return the values of a nested value's parameters."""
-    return {key: one for key, one in value.items() if key != "_name"}
+    return {key: item for key, item in value.items() if key != "_name"}
+
+
+def finite_count(parameter: Parameter) -> int:
+    """Return the number of values of a finite parameter. Raise ValueError when it is infinite."""
+    if (count := parameter.count) is None:
+        raise ValueError(f"The values of {parameter.name} cannot be enumerated.")
+    return count
+
+
+def _all_finite(counts: list[int | None]) -> TypeGuard[list[int]]:
+    return None not in counts

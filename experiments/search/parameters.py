@@ -1,11 +1,11 @@
-"""The kinds of parameter in NNI's search space, with NNI's exact sampling meaning.
+"""The parameter types of NNI's search space, with NNI's exact sampling semantics.
 
-Each kind knows two forms of a value. *Raw* is what the search works on: the number before any rounding, or
-the chosen value itself; it means the same in another space, so that a space may change under way. *Shown* is
-what the trial gets. Meaning as in NNI 3.0's `nni/common/hpo_utils/formatting.py`.
+Each value has two forms. The *raw* value is what the search works on: the number before any rounding, or the chosen
+value itself; it keeps its meaning in another space, so that a space may be edited during an experiment. The *shown*
+value is what the trial gets. Semantics as in NNI 3.0's `nni/common/hpo_utils/formatting.py`.
 
-`quantile(u)` is the raw value below which a share u of the draws lies (0 <= u <= 1), `share(raw)` undoes it; for
-values that are counted it is the middle of their step.
+`quantile(u)` is the inverse of the cumulative distribution function (0 <= u <= 1), and `share(raw)` is that function;
+for discrete values it is the middle of their step.
 """
 
 import json
@@ -15,23 +15,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 from statistics import NormalDist
+from typing import Any
 
-# Normals are drawn between these two quantiles (mu ± 4.75 sigma). What lies further out is never proposed,
-# and would only pile up at the edge of the search's scale.
+# Normals are drawn between the quantiles EDGE and 1 - EDGE (mu ± 4.75 sigma). Values further out would only pile up
+# at the edges of the scale on which the algorithms work.
 EDGE = 1e-6
 
 
-def identity(value: object) -> str:
-    """Return the canonical JSON of a value: 1, 1.0 and true differ, and it survives a database's JSON.
+def identity(value: Any) -> str:
+    """Return the canonical JSON of a value. 1, 1.0 and true differ; a round trip through a database changes nothing.
 
-    PostgreSQL stores JSON numbers as decimals: it gives 1e16 back as an integer and -0.0 as 0.0.
+    PostgreSQL stores JSON numbers as decimals: it returns 1e16 as an integer and -0.0 as 0.0.
     """
     return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a list of JSON values, each as likely; raw is the value, so that choices may come and go."""
+    """One of a list of JSON values with equal probability. The raw value is the value itself, not its position, so
+    that choices can be added and removed."""
 
     name: str
     type: str
@@ -45,37 +47,37 @@ class Choice:
     def _positions(self) -> dict[str, int]:
         return {identity(value): position for position, value in enumerate(self.values)}
 
-    def index(self, raw: object) -> int:
+    def index(self, raw: Any) -> int:
         return self._positions[identity(raw)]
 
-    def at(self, index: int) -> object:
+    def at(self, index: int) -> Any:
         return deepcopy(self.values[index])
 
-    def draw(self, rng: Random) -> object:
+    def draw(self, rng: Random) -> Any:
         return self.at(rng.randrange(self.count))
 
-    def quantile(self, u: float) -> object:
+    def quantile(self, u: float) -> Any:
         return self.at(_step(u, self.count))
 
-    def share(self, raw: object) -> float:
+    def share(self, raw: Any) -> float:
         return (self.index(raw) + 0.5) / self.count
 
-    def fits(self, raw: object) -> bool:
-        return self.to_raw(raw) is not NOTHING
+    def fits(self, raw: Any) -> bool:
+        return self.to_raw(raw) is not NOT_IN_SPACE
 
-    def shown(self, raw: object) -> object:
+    def shown(self, raw: Any) -> Any:
         return self.at(self.index(raw))
 
-    def to_raw(self, shown: object) -> object:
+    def to_raw(self, shown: Any) -> Any:
         try:
             return self.at(self.index(shown))
         except (KeyError, TypeError, ValueError, RecursionError):
-            return NOTHING
+            return NOT_IN_SPACE
 
 
 @dataclass(frozen=True)
 class Randint:
-    """A whole number from low to high, each as likely. Both are included: NNI's high is high + 1 here."""
+    """An integer from low to high, both inclusive (NNI's upper bound is high + 1), with equal probability."""
 
     name: str
     type: str
@@ -86,7 +88,7 @@ class Randint:
     def count(self) -> int:
         return self.high - self.low + 1
 
-    def index(self, raw: object) -> int:
+    def index(self, raw: Any) -> int:
         return int(raw) - self.low
 
     def at(self, index: int) -> int:
@@ -98,27 +100,27 @@ class Randint:
     def quantile(self, u: float) -> int:
         return self.at(_step(u, self.count))
 
-    def share(self, raw: object) -> float:
+    def share(self, raw: Any) -> float:
         return (self.index(raw) + 0.5) / self.count
 
-    def fits(self, raw: object) -> bool:
-        return self.to_raw(raw) is not NOTHING
+    def fits(self, raw: Any) -> bool:
+        return self.to_raw(raw) is not NOT_IN_SPACE
 
-    def shown(self, raw: object) -> int:
+    def shown(self, raw: Any) -> int:
         return int(raw)
 
-    def to_raw(self, shown: object) -> object:
+    def to_raw(self, shown: Any) -> Any:
         if not _is_number(shown) or not self.low <= shown <= self.high or shown != int(shown):
-            return NOTHING
+            return NOT_IN_SPACE
         return int(shown)
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """A float between low and high, even or (`log`) even in its logarithm.
+    """A float between low and high, uniform or (`log`) log-uniform.
 
-    With q it is shown as round(x / q) * q, halves to even, clipped to the bounds, which need not be
-    multiples of q.
+    With q, the shown value is round(x / q) * q, halves to even, clipped to the bounds, which need not be multiples
+    of q.
     """
 
     name: str
@@ -134,7 +136,7 @@ class Uniform:
             return round(self.high / self.q) - round(self.low / self.q) + 1
         return 1 if self.low == self.high else None
 
-    def index(self, raw: object) -> int:
+    def index(self, raw: Any) -> int:
         return 0 if self.q is None else round(raw / self.q) - round(self.low / self.q)
 
     def at(self, index: int) -> float:
@@ -157,15 +159,15 @@ class Uniform:
     def _ends(self) -> tuple[float, float]:
         return (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
 
-    def fits(self, raw: object) -> bool:
+    def fits(self, raw: Any) -> bool:
         return _is_number(raw) and self.low <= raw <= self.high
 
-    def shown(self, raw: object) -> float:
+    def shown(self, raw: Any) -> float:
         return float(raw) if self.q is None else self.clip(round(raw / self.q) * self.q)
 
-    def to_raw(self, shown: object) -> object:
+    def to_raw(self, shown: Any) -> Any:
         if self.q is None:
-            return float(shown) if self.fits(shown) else NOTHING
+            return float(shown) if self.fits(shown) else NOT_IN_SPACE
         return _unrounded(self, shown, self.q)
 
     def clip(self, x: float) -> float:
@@ -174,7 +176,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Normal:
-    """A normal draw, or (`log`) its exponential; with q shown as round(x / q) * q, never clipped."""
+    """A normal or (`log`) log-normal draw. With q, the shown value is round(x / q) * q, never clipped."""
 
     name: str
     type: str
@@ -182,7 +184,17 @@ class Normal:
     sigma: float
     q: float | None
     log: bool
-    count = None
+
+    @property
+    def count(self) -> None:
+        """Infinite, with q too."""
+        return None
+
+    def index(self, raw: Any) -> int:
+        raise ValueError("The values of a normal distribution cannot be enumerated.")
+
+    def at(self, index: int) -> float:
+        raise ValueError("The values of a normal distribution cannot be enumerated.")
 
     @cached_property
     def low(self) -> float:
@@ -207,46 +219,46 @@ class Normal:
     def draw(self, rng: Random) -> float:
         return self.clip(self.quantile(rng.uniform(EDGE, 1 - EDGE)))
 
-    def fits(self, raw: object) -> bool:
+    def fits(self, raw: Any) -> bool:
         return _is_number(raw) and self.low <= raw <= self.high
 
-    def shown(self, raw: object) -> float:
+    def shown(self, raw: Any) -> float:
         return float(raw) if self.q is None else round(raw / self.q) * self.q
 
-    def to_raw(self, shown: object) -> object:
+    def to_raw(self, shown: Any) -> Any:
         if self.q is None:
-            return float(shown) if self.fits(shown) else NOTHING
+            return float(shown) if self.fits(shown) else NOT_IN_SPACE
         return _unrounded(self, shown, self.q)
 
     def clip(self, x: float) -> float:
         return min(max(x, self.low), self.high)
 
 
-# None is a value that a choice may have, so "does not fit" needs a mark of its own.
-NOTHING = object()
+# The result of `to_raw` for a value that does not fit; None is a valid value of a choice.
+NOT_IN_SPACE = object()
 
 
-def _unrounded(parameter: Uniform | Normal, shown: object, q: float) -> object:
-    """Return a raw value that is shown as this one; a person may write 0.30000000000000004 as 0.3."""
+def _unrounded(parameter: Uniform | Normal, shown: Any, q: float) -> Any:
+    """Return a raw value for this shown value. Users write 0.30000000000000004 as 0.3, so allow a tolerance."""
     if not _is_number(shown) or abs(shown) > 2 * max(abs(parameter.low), abs(parameter.high), q):
-        return NOTHING
+        return NOT_IN_SPACE
     raw = parameter.clip(float(shown))
     tolerance = min(q / 4, 1e-9 * max(q, abs(raw)))
-    return raw if abs(parameter.shown(raw) - shown) <= tolerance else NOTHING
+    return raw if abs(parameter.shown(raw) - shown) <= tolerance else NOT_IN_SPACE
 
 
 def _step(u: float, count: int) -> int:
-    """Return which of `count` equal steps of 0 to 1 this is in."""
+    """Return in which of `count` equal steps of the interval from 0 to 1 `u` lies."""
     return min(int(u * count), count - 1)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return isinstance(value, int) or math.isfinite(value)
 
 
-def _canonical(value: object) -> object:
+def _canonical(value: Any) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return int(value) if abs(value) >= 1e16 else value + 0.0  # -0.0 + 0.0 is 0.0
     if isinstance(value, list):

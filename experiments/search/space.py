@@ -1,7 +1,7 @@
 """NNI's search space: `{"lr": {"_type": "loguniform", "_value": [1e-4, 1e-1]}, ...}`, checked strictly.
 
-`parse` collects every fault at once, each with its path. A `Space` draws values, counts and enumerates its
-points, and tells whether values fit. What each type draws is written in `parameters`.
+`parse` collects all faults at once, each with its path. A `Space` draws values, counts and enumerates its points, and
+tells whether values fit. See `parameters` for the distribution of each type.
 """
 
 import hashlib
@@ -13,16 +13,16 @@ from functools import cached_property
 from random import Random
 
 from .nested_choice import Group, Nested, Parameter
-from .parameter_types import MAX_PARAMETERS, read_parameters
+from .parameter_parser import MAX_PARAMETERS, parse_parameters
 from .parameters import identity
 from .validation import Fault
 
-MAX_LEAVES = 1000  # parameters of all objects of nested choices together
-MAX_COLUMN = 200  # characters of layer/block/kernel_size, as tables call it
+MAX_LEAVES = 1000  # parameters of all branches of nested choices together
+MAX_COLUMN = 200  # characters of a column name, such as layer/block/kernel_size
 
 
 class SpaceError(ValueError):
-    """A search space that cannot be used; `faults` says everything that is wrong with it."""
+    """An invalid search space, with all its `faults`."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults: tuple[Fault, ...] = tuple(faults)
@@ -30,7 +30,8 @@ class SpaceError(ValueError):
 
 
 class Space(Group):
-    """A checked search space, from `parse` or `parse_text`; equal when the documents are, in any order."""
+    """A valid search space, made by `parse` or `parse_text`. Spaces are equal when their documents are, in any key
+    order."""
 
     def __init__(self, document: dict, parameters: tuple[Parameter, ...]) -> None:
         super().__init__(parameters)
@@ -43,14 +44,17 @@ class Space(Group):
     def __hash__(self) -> int:
         return hash(self._text)
 
-    is_counted = True  # is `size`, of a finite space, exact?
-
-    def allows(self, shown: Mapping) -> bool:
-        """Do shown values, which fit, meet the constraints? Here there are none: `constrained` has some."""
+    @property
+    def is_counted(self) -> bool:
+        """Whether the size of a finite space is exact. With constraints it may be an upper bound."""
         return True
 
-    def broken(self, shown: Mapping) -> list[str]:
-        """Return the constraints that these values, full or not, do not meet whatever the others are."""
+    def allows(self, shown: Mapping) -> bool:
+        """Tell whether shown values that fit meet the constraints. A plain space has none; see `constrain`."""
+        return True
+
+    def violated(self, shown: Mapping) -> list[str]:
+        """Return the constraints that these values, all or some of them, violate whatever the others are."""
         return []
 
     @cached_property
@@ -59,59 +63,59 @@ class Space(Group):
 
     @cached_property
     def digest(self) -> str:
-        """Twelve letters and digits that stand for this space, wherever they were written down."""
+        """Twelve hexadecimal digits that identify this space in stored attrs."""
         return hashlib.sha256(self._text.encode()).hexdigest()[:12]
 
     def draws(self, count: int, *, seed: int) -> list[dict]:
-        """Return shown values of the first draws from this seed: those of Random's proposals 1, 2, 3, …"""
+        """Return the shown values of the first draws with this seed: those of Random's proposals 1, 2, 3, …"""
         return [self.shown(self.draw(Random(seed_of(seed, n)))) for n in range(1, count + 1)]
 
     def key(self, shown: Mapping) -> str:
-        """Return canonical JSON of shown values, equal exactly when they are: 1, 1.0 and true differ."""
+        """Return the canonical JSON of shown values, equal exactly when the values are: 1, 1.0 and true differ."""
         return identity(dict(shown))
 
 
 def seed_of(seed: int, ordinal: int) -> int:
-    """Return the seed, 32 bits, of one proposal of an experiment."""
+    """Return the 32-bit seed of one proposal of an experiment."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{ordinal}".encode()).digest()[:4])
 
 
 def parse_text(text: str) -> Space:
-    """Read a space from JSON text. Raises SpaceError, with line and column where it is not JSON."""
-    twice: list[str] = []
+    """Parse a space from JSON text. Raise SpaceError, with line and column when the text is not JSON."""
+    duplicates: list[str] = []
 
-    def once(pairs: list[tuple[str, object]]) -> dict:
-        counted = Counter(name for name, _ in pairs)
-        twice.extend(name for name, count in counted.items() if count > 1)
+    def collect_duplicates(pairs: list[tuple[str, object]]) -> dict:
+        counts = Counter(name for name, _ in pairs)
+        duplicates.extend(name for name, count in counts.items() if count > 1)
         return dict(pairs)
 
     try:
-        document = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=once)
+        document = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=collect_duplicates)
     except json.JSONDecodeError as error:
-        where = f"Line {error.lineno}, column {error.colno}"
-        raise SpaceError([Fault("", f"{where}: this is not valid JSON ({error.msg}).")]) from None
+        message = f"Line {error.lineno}, column {error.colno}: invalid JSON ({error.msg})."
+        raise SpaceError([Fault("", message)]) from None
     except RecursionError:
         raise SpaceError([Fault("", "The JSON is nested too deeply for a search space.")]) from None
     except ValueError:
-        raise SpaceError([Fault("", "The JSON holds a whole number with too many digits.")]) from None
-    if twice:
-        sentence = "This key stands twice in the same object; keep one."
-        raise SpaceError([Fault(name[:100], sentence) for name in twice])
+        raise SpaceError([Fault("", "The JSON contains a whole number with too many digits.")]) from None
+    if duplicates:
+        message = "This key occurs twice in the same object; remove one."
+        raise SpaceError([Fault(name[:100], message) for name in duplicates])
     return parse(document)
 
 
 def parse(document: object) -> Space:
-    """Check a search space. Raises SpaceError with all its faults, each with a path: `lr._value[1]`."""
+    """Check a search-space document. Raise SpaceError with all its faults, each with a path such as `lr._value[1]`."""
     if not isinstance(document, Mapping):
-        shape = 'A search space is an object of parameters: {"lr": {"_type": …, "_value": …}}.'
+        shape = 'The search space must be an object of parameters: {"lr": {"_type": …, "_value": …}}.'
         raise SpaceError([Fault("", shape)])
     if not document:
-        raise SpaceError([Fault("", "The search space is empty; give at least one parameter.")])
+        raise SpaceError([Fault("", "The search space is empty; add at least one parameter.")])
     if len(document) > MAX_PARAMETERS:
-        counted = f"There are {len(document)} parameters; at most {MAX_PARAMETERS} are possible."
-        raise SpaceError([Fault("", counted)])
+        message = f"{len(document)} parameters exceed the maximum of {MAX_PARAMETERS}."
+        raise SpaceError([Fault("", message)])
     faults: list[Fault] = []
-    parameters = read_parameters(document, "", faults)
+    parameters = parse_parameters(document, "", faults)
     if faults:
         raise SpaceError(faults)
     copied = {p.name: {"_type": p.type, "_value": deepcopy(document[p.name]["_value"])} for p in parameters}
@@ -122,28 +126,31 @@ def parse(document: object) -> Space:
 
 
 def _clashes(space: Space) -> list[Fault]:
-    """Say what nested parameters, each fine by itself, cannot be together."""
+    """Return the faults of nested parameters that are valid on their own but not together."""
     if not space.is_nested:
         return []
     if (count := sum(1 for _ in space.every_leaf())) > MAX_LEAVES:
-        return [Fault("", f"There are {count} parameters in all; at most {MAX_LEAVES} are possible.")]
+        return [Fault("", f"{count} parameters in all branches exceed the maximum of {MAX_LEAVES}.")]
     faults = []
     for name in space.columns():
         if len(name) > MAX_COLUMN:
-            sentence = f"The names down to this parameter have {len(name)} characters; at most {MAX_COLUMN}."
-            faults.append(Fault(name, sentence))
+            message = (
+                f"The full name of this parameter has {len(name)} characters; the maximum is {MAX_COLUMN}."
+            )
+            faults.append(Fault(name, message))
     return faults + _shared_columns(space, "")
 
 
 def _shared_columns(group: Group, before: str) -> list[Fault]:
-    """Find two parameters of one draw that tables would give the same column."""
-    faults, taken = [], set()
+    """Return a fault for each pair of parameters of one draw that would get the same column in tables."""
+    faults: list[Fault] = []
+    taken: set[str] = set()
     for parameter in group.parameters:
-        mine = set(Group((parameter,)).columns())
-        for name in sorted(taken & mine):
-            sentence = "Two parameters would have this name in tables and files; rename one of them."
-            faults.append(Fault(f"{before}{name}", sentence))
-        taken |= mine
+        names = set(Group((parameter,)).columns())
+        for name in sorted(taken & names):
+            message = "Two parameters would have this name in tables and files; rename one of them."
+            faults.append(Fault(f"{before}{name}", message))
+        taken |= names
         for branch in parameter.branches if isinstance(parameter, Nested) else ():
             faults += _shared_columns(branch, f"{before}{parameter.name}/")
     return faults

@@ -1,95 +1,104 @@
-"""Points that a person gives: values to hold, and sets of values to try before the algorithm's own proposals."""
+"""Points that users provide: fixed parameter values, and starting points to try before the algorithm's proposals."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-from .constrained_space import completed
-from .engine import Exhausted, Past, Problem, Proposal
-from .engine import propose as ask
+from .constrained_space import complete_point
+from .engine import Exhausted, PastTrial, Problem, Proposal
+from .engine import propose as propose_by_algorithm
 from .parameters import identity
 from .space import Space, parse, seed_of
 from .validation import Fault, nearest
 
 MAX_POINTS = 200
-SUGGESTED = 10**9  # the place of what has no number yet in number order: after every trial
+UNNUMBERED = 10**9  # the order of proposals that have no trial number yet: after every trial
 
 
-def narrowed(space: Space, fixed: Mapping[str, object]) -> Space:
-    """The space with these parameters held at a value; with its constraints that is what is searched, counted and
-    exhausted."""
+def fix_parameters(space: Space, fixed: Mapping[str, object]) -> Space:
+    """Return the space with these parameters fixed: the space that, with its constraints, is searched and counted."""
     if not fixed:
         return space
-    held = {name: {"_type": "choice", "_value": [value]} for name, value in fixed.items()}
-    return parse({**space.document, **{name: held[name] for name in space.document if name in held}})
+    choices = {name: {"_type": "choice", "_value": [value]} for name, value in fixed.items()}
+    return parse({**space.document, **{name: choices[name] for name in space.document if name in choices}})
 
 
-def check_values(space: Space, given: Mapping[str, object]) -> tuple[dict, list[Fault]]:
-    """Some parameters' values as trials would get them (3 becomes 3.0 where floats are drawn), and what is wrong
-    with them; each fault's path is the parameter."""
-    documents, known, faults = space.document, {}, []
-    for name, value in given.items():
+def check_values(space: Space, values: Mapping[str, object]) -> tuple[dict, list[Fault]]:
+    """Return the values of some parameters as trials would get them (3 becomes 3.0 where floats are drawn), and their
+    faults; each fault's path is the parameter's name."""
+    documents = space.document
+    shown: dict[str, object] = {}
+    faults: list[Fault] = []
+    for name, value in values.items():
         if name not in documents:
-            hint = nearest(name, documents) or f" The search space has {', '.join(documents)}."
-            faults.append(Fault(str(name)[:64], f"There is no such parameter.{hint}"))
+            hint = nearest(name, documents) or f" The parameters are {', '.join(documents)}."
+            faults.append(Fault(str(name)[:64], f"Unknown parameter.{hint}"))
             continue
-        alone = parse({name: documents[name]})
-        if (raw := alone.to_raw({name: value})) is None:
-            meant = f"{documents[name]['_type']} {_short(documents[name]['_value'])}"
-            faults.append(Fault(name, f"{_short(value)} lies outside the search space: {meant}."))
+        space_of_one = parse({name: documents[name]})
+        if (raw := space_of_one.to_raw({name: value})) is None:
+            definition = f"{documents[name]['_type']} {_short(documents[name]['_value'])}"
+            faults.append(Fault(name, f"{_short(value)} is outside the search space: {definition}."))
         else:
-            known[name] = alone.shown(raw)[name]
-    return known, faults
+            shown[name] = space_of_one.shown(raw)[name]
+    return shown, faults
 
 
 def propose(
     problem: Problem,
-    past: Sequence[Past],
+    past: Sequence[PastTrial],
     ordinals: Sequence[int],
     *,
     points: Sequence[Mapping[str, object]],
     cache_key: str | None = None,
 ) -> list[Proposal]:
-    """As the engine's `propose`; but `points` that no past trial has tried come first, in their order.
+    """Like the engine's `propose`, but return the `points` that no past trial has tried first, in their order.
 
-    A point may give some of the parameters: the algorithm proposes the others. It counts as tried when a trial has
-    all its values, whoever proposed it and whatever became of it. Points that do not fit the space, or that its
-    constraints do not allow, are left out.
+    A point may contain some of the parameters; the algorithm proposes the others. A point counts as tried when a trial
+    has all its values, whatever its origin and outcome. Points that do not fit the space or its constraints are
+    skipped.
     """
-    space, seen, made = problem.space, list(past), []
+    space, trials = problem.space, list(past)
+    proposals: list[Proposal] = []
     for point in _untried(points, space, past):
-        if len(made) == len(ordinals):
+        if len(proposals) == len(ordinals):
             break
-        if any(_has(one.key, point) for one in seen[len(past) :]):  # a fuller point has just brought it along
+        if any(
+            _has(trial.key, point) for trial in trials[len(past) :]
+        ):  # contained in a point proposed just now
             continue
-        ordinal, shown = ordinals[len(made)], dict(point)
+        ordinal = ordinals[len(proposals)]
+        shown = dict(point)
         if len(point) < len(space.parameters):
             try:
-                shown = ask(problem, seen, [ordinal], cache_key=cache_key)[0].shown | point
+                proposal = propose_by_algorithm(problem, trials, [ordinal], cache_key=cache_key)[0]
             except Exhausted:
                 break
+            shown = {**proposal.shown, **point}
         if not space.allows(shown):
-            shown = completed(space, point, seed=seed_of(problem.seed, ordinal))
-            if shown is None:
+            completed = complete_point(space, point, seed=seed_of(problem.seed, ordinal))
+            if completed is None:
                 continue
-        raw = space.to_raw(shown)
-        made.append(Proposal(ordinal, raw, space.shown(raw), {}))
-        seen.append(Past(ordinal, SUGGESTED + ordinal, raw, space.key(made[-1].shown), "running", None))
-    rest = list(ordinals[len(made) :])
+            shown = completed
+        if (raw := space.to_raw(shown)) is None:
+            continue
+        proposals.append(Proposal(ordinal, raw, space.shown(raw), {}))
+        key = space.key(proposals[-1].shown)
+        trials.append(PastTrial(ordinal, UNNUMBERED + ordinal, raw, key, "running", None))
+    rest = list(ordinals[len(proposals) :])
     if not rest:
-        return made
+        return proposals
     try:
-        return made + ask(problem, seen, rest, cache_key=cache_key)
+        return proposals + propose_by_algorithm(problem, trials, rest, cache_key=cache_key)
     except Exhausted:
-        if made:
-            return made
+        if proposals:
+            return proposals
         raise
 
 
-def _untried(points: Sequence[Mapping], space: Space, past: Sequence[Past]) -> Iterator[Mapping]:
+def _untried(points: Sequence[Mapping], space: Space, past: Sequence[PastTrial]) -> Iterator[Mapping]:
     if not points:
         return
-    keys = {one.key: None for one in past if one.number >= 0}  # what is tried first is found first
+    keys = {trial.key: None for trial in past if trial.number >= 0}  # a dict, to search the oldest first
     for point in points:
         is_whole = len(point) == len(space.parameters)
         if space.key(point) in keys or not _fits(space, identity(dict(point))):
@@ -104,11 +113,11 @@ def _fits(space: Space, point: str) -> bool:
 
 
 def _has(key: str, point: Mapping[str, object]) -> bool:
-    """Does a trial with this key have these values? To look for the text first is a hundred times as fast."""
+    """Tell whether a trial with this key has these values. The text search first is a hundred times faster."""
     if not all(identity({name: value})[1:-1] in key for name, value in point.items()):
         return False
-    ran = json.loads(key)
-    return all(name in ran and identity(ran[name]) == identity(value) for name, value in point.items())
+    values = json.loads(key)
+    return all(name in values and identity(values[name]) == identity(value) for name, value in point.items())
 
 
 def _short(value: object) -> str:

@@ -229,9 +229,9 @@ def test_values_by_hand_keep_their_kind_and_faults_are_told_together(api, runnin
     told = error_of(api(bob).post(path_of(experiment), {"params": {"layers": 4, "x": 1}}), 422)
     assert told["fields"] == {
         "params": [
-            "The parameter lr is missing.",
-            "There is no parameter x.",
-            "layers: this is none of its choices.",
+            "Parameter lr is missing.",
+            "Unknown parameter x.",
+            "layers must be one of the choices of the search space.",
         ]
     }
     for body in (

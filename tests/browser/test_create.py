@@ -145,7 +145,7 @@ def test_a_refused_form_says_where_and_keeps_what_was_typed(open_as, bob, lab):
     expect(page.get_by_label("At once")).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_label("Environment")).to_have_value("A=1\nB")
     expect(page.get_by_label("Regular expression", exact=True)).to_be_visible()
-    expect(page.locator("[data-space-row]").nth(2)).to_contain_text("swap them")
+    expect(page.locator("[data-space-row]").nth(2)).to_contain_text("greater than the upper bound")
     expect(page.get_by_label("Command", exact=True)).to_have_value(
         "python train.py --lr ${lr} --units ${units}"
     )

@@ -13,7 +13,7 @@ import pytest
 
 from experiments.models import Experiment, Trial, User, secret
 from experiments.search import engine
-from experiments.search.engine import Past, Problem
+from experiments.search.engine import PastTrial, Problem
 from tests.support.crew import Crew
 from tests.support.valkey import Valkey
 from tests.support.waiting import eventually
@@ -415,7 +415,7 @@ def _proposed(experiment: Experiment, ordinal: int, before: list[Trial]) -> dict
         direction=settings.direction,
     )
     past = [
-        Past(
+        PastTrial(
             ordinal=trial.ordinal,
             number=trial.number,
             raw=trial.raw,

@@ -62,7 +62,7 @@ def test_a_good_command_has_no_faults(command):
 def test_a_fault_has_its_line_and_its_sentence(command, line, words):
     faults = check(command, NAMES)
     assert [fault.line for fault in faults] == [line]
-    assert re.search(words, faults[0].sentence), faults[0].sentence
+    assert re.search(words, faults[0].message), faults[0].message
 
 
 def test_what_check_refuses_is_not_rendered():

@@ -113,7 +113,7 @@ def test_what_learns_suggests_no_further_ahead_than_slots_need(running: Callable
     assert experiment.suggestions.count() == 1
     assert [ready_after(ended) for ended in (1, 3, 4)] == [1, 3, 4]
     conductor._memories.clear()
-    engine.forget()
+    engine.clear_caches()
     assert [ready_after(ended) for ended in (1, 1, 1, 1)] == [3, 2, 1, 1]
 
 
@@ -152,7 +152,7 @@ def test_a_conductor_that_starts_anew_proposes_the_same(
                 trial.settle(Outcome(value=trial.params["lr"]), claim=trial.claim)
             if forgets:
                 conductor._memories.clear()
-                engine.forget()
+                engine.clear_caches()
             look_at(experiment)
             Trial.take(worker, ["default"])
         return list(experiment.trials.values_list("params", flat=True))

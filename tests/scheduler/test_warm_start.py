@@ -37,7 +37,7 @@ def test_it_learns_from_the_first_proposal_on_and_after_restarts(
     informed = [one for one in conductor.past(first) if one.state == "done"]
     assert [one.number for one in informed] == list(range(-12, 0))
     problem = conductor.Problem(first.settings.searched, "TPE", {}, 7, "maximize")
-    assert engine.informs(problem, informed) == 12
+    assert engine.count_informing(problem, informed) == 12
     cold = running("cold", taken=1, concurrency=1, algorithm="TPE", seed=7)
     params = first.trials.get().params
     assert params != cold.trials.get().params

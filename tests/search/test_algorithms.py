@@ -7,17 +7,17 @@ import pytest
 
 from experiments.search.engine import (
     ALGORITHMS,
-    Past,
+    PastTrial,
     Problem,
+    algorithm_choice,
     canonical,
     check_algorithm,
-    forget,
+    clear_caches,
     propose,
-    selection,
 )
-from experiments.search.engine.problem import inherited
+from experiments.search.engine.problem import inherited_attrs
 from experiments.search.space import parse
-from experiments.search.validation import filled
+from experiments.search.validation import with_defaults
 
 from .test_engine import BOWL, NAMES, bowl, choice, nested, past_of, problem, random_past, run, uniform
 
@@ -149,16 +149,16 @@ def test_cma_es_judges_a_generation_once():
     made = [
         past_of(asked.space, one.raw, one.ordinal, value=sphere(one.shown), attrs=one.attrs) for one in batch
     ]
-    late = Past(1, 1, made[0].raw, made[0].key, "running", None, made[0].attrs)
+    late = PastTrial(1, 1, made[0].raw, made[0].key, "running", None, made[0].attrs)
     (sixth,) = propose(asked, [late, *made[1:]], [6])
     assert sixth.attrs["cma"]["generation"] == 1 and sixth.attrs["cma"]["judged"] == [2, 3, 4, 5]
     running = past_of(asked.space, sixth.raw, 6, state="running", attrs=sixth.attrs)
     waiting = propose(asked, [late, *made[1:], running], [7])
     assert propose(asked, [*made, running], [7]) == waiting
     failed = [
-        Past(n, n, one.raw, one.key, "void", None, one.attrs) for n, one in enumerate(made[:1], start=1)
+        PastTrial(n, n, one.raw, one.key, "void", None, one.attrs) for n, one in enumerate(made[:1], start=1)
     ]
-    again = Past(None, 8, made[0].raw, made[0].key, "done", 1.0, inherited(made[0].attrs))
+    again = PastTrial(None, 8, made[0].raw, made[0].key, "done", 1.0, inherited_attrs(made[0].attrs))
     (after,) = propose(asked, [*failed, *made[1:4], again], [9])
     assert after.attrs["cma"]["judged"] == [2, 3, 4, 8]
 
@@ -182,14 +182,14 @@ def test_a_new_process_at_every_proposal_changes_nothing(name):
     spaces = [parse(BOWL), parse(BOWL | {"x": uniform(-1, 6)})]
     few = {"population_size": 5, "n_startup_trials": 6}
     arguments = {one.name: few[one.name] for one in ALGORITHMS[name].arguments if one.name in few}
-    arguments = filled(arguments, ALGORITHMS[name].arguments)
+    arguments = with_defaults(arguments, ALGORITHMS[name].arguments)
 
     def live(forgets):
         past, told = [], []
         for n in range(1, 46):
             space = spaces[n > 25]
             if forgets:
-                forget()
+                clear_caches()
             key = None if forgets else f"{name} {space.digest}"
             (one,) = propose(Problem(space, name, arguments, 4, "minimize"), past, [n], cache_key=key)
             told.append(one)
@@ -198,7 +198,7 @@ def test_a_new_process_at_every_proposal_changes_nothing(name):
                 old = past[-4]
                 state = "void" if n % 7 == 0 else "done"
                 value = bowl(space.shown(old.raw)) if state == "done" else None
-                past[-4] = Past(old.ordinal, old.number, old.raw, old.key, state, value, old.attrs)
+                past[-4] = PastTrial(old.ordinal, old.number, old.raw, old.key, state, value, old.attrs)
         return told
 
     assert live(True) == live(False)
@@ -253,20 +253,20 @@ def test_an_argument_given_by_both_names_is_not_lost():
 def test_what_an_algorithm_cannot_search_is_refused_with_a_way_out():
     """NNI-S2: nothing runs that would only pretend."""
     said = {
-        name: [fault.sentence for fault in check_algorithm(name, {}, parse(NESTED | NUMBERS))]
+        name: [fault.message for fault in check_algorithm(name, {}, parse(NESTED | NUMBERS))]
         for name in ("CMA-ES", "NSGA-II")
     }
-    assert all("These can: TPE, Random, GridSearch" in sentences[0] for sentences in said.values())
+    assert all("These do: TPE, Random, GridSearch" in sentences[0] for sentences in said.values())
     (fault,) = check_algorithm("CMA-ES", {}, parse({"c": choice(1, 2)}))
-    assert "searches numbers" in fault.sentence
+    assert "searches numbers" in fault.message
 
 
 def test_gp_says_what_it_needs(monkeypatch):
     """NNI-S2: PyTorch is not among what the console installs."""
-    monkeypatch.setattr(selection, "find_spec", lambda name: None)
+    monkeypatch.setattr(algorithm_choice, "find_spec", lambda name: None)
     (fault,) = check_algorithm("GP", {}, parse(BOWL))
-    assert "PyTorch" in fault.sentence and "Install torch" in fault.sentence
-    monkeypatch.setattr(selection, "find_spec", lambda name: name)
+    assert "PyTorch" in fault.message and "Install torch" in fault.message
+    monkeypatch.setattr(algorithm_choice, "find_spec", lambda name: name)
     assert check_algorithm("GP", {}, parse(BOWL)) == []
 
 
@@ -274,9 +274,7 @@ def test_gp_says_what_it_needs(monkeypatch):
 def test_hyperband_and_bohb_are_a_search_and_a_rule(name, base):
     """NNI-S2: without the rule they would be no more than the search, so it is asked for."""
     (fault,) = check_algorithm(name, {}, parse(BOWL))
-    assert (
-        fault.path == "algorithm" and base in fault.sentence and "early stopping Hyperband" in fault.sentence
-    )
+    assert fault.path == "algorithm" and base in fault.message and "early stopping Hyperband" in fault.message
     assert check_algorithm(name, {}, parse(BOWL), early_stopping="Hyperband") == []
     past = random_past(parse(BOWL), 20)
     assert propose(problem(BOWL, name), past, [21]) == propose(problem(BOWL, base), past, [21])

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.search import constrained_space as module
-from experiments.search.constrained_space import check_constraints, completed, constrained
-from experiments.search.constraint import ConstraintError, read
-from experiments.search.engine import ALGORITHMS, Exhausted, Past, Problem, forget, propose
+from experiments.search.constrained_space import check_constraints, complete_point, constrain
+from experiments.search.constraint import ConstraintError, parse_constraint
+from experiments.search.engine import ALGORITHMS, Exhausted, PastTrial, Problem, clear_caches, propose
 from experiments.search.space import parse
 from experiments.search.starting_points import propose as propose_points
 
@@ -80,40 +80,40 @@ KNOWN = [*VALUES, "gone"]
 )
 def test_a_constraint_means_what_it_says(text, is_met):
     """NNI-S2: Python's precedence; numbers, texts, truth; open where a nested parameter is not there."""
-    assert read(text, KNOWN).is_met(VALUES) is is_met
+    assert parse_constraint(text, KNOWN).is_met(VALUES) is is_met
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "Column 1: Something is missing"),
-        ("a <", "Column 4: Something is missing"),
+        ("", "Column 1: The constraint is incomplete."),
+        ("a <", "Column 4: The constraint is incomplete."),
         ("a = 1", "Column 3: Write == instead of =."),
         ("a < 1 && b < 1", "Column 7: Write and instead of &&."),
-        ("(a < 1", "Column 7: The parenthesis of column 1"),
+        ("(a < 1", "Column 7: The parenthesis opened at column 1"),
         ("a ^ 2 < 1", "Column 3: Write ** for a power."),
-        ("a < 1 a", "Column 7: a was not expected"),
-        ("aa < 1 or adn < 1", "Column 1: There is no parameter aa."),
-        ("k.x < 1", "Column 2: A name that contains more"),
-        ("a + 1", "Column 1: This is a value, no condition"),
-        ("a < 1 or 3", "Column 10: This is a value"),
-        ("a < 'x'", "Column 5: Only numbers"),
-        ("true + a < 1", "Column 1: Only numbers"),
-        ("1 < 2", "Column 1: No parameter stands in this"),
+        ("a < 1 a", "Column 7: Unexpected a."),
+        ("aa < 1 or adn < 1", "Column 1: Unknown parameter aa."),
+        ("k.x < 1", "Column 2: Put names with other characters"),
+        ("a + 1", "Column 1: Expected a condition but got a value"),
+        ("a < 1 or 3", "Column 10: Expected a condition"),
+        ("a < 'x'", "Column 5: Arithmetic and ordering require numbers"),
+        ("true + a < 1", "Column 1: Arithmetic and ordering require numbers"),
+        ("1 < 2", "Column 1: The constraint contains no parameter"),
         ("a < 1e999", "Column 5: This number is too large."),
-        ("t == 'adam", "Column 6: What begins with ' here does not end."),
-        ("abs(a) < 1", "There is no parameter abs"),
-        ("a(1) < 1", "Column 2: ( was not expected"),
-        ("a[0] < 1", "Column 2: A name"),
-        ("(" * 200 + "a", "nested more than 30 deep"),
-        ("not " * 100 + "a", "nested more than 30 deep"),
-        ("2 ** " * 90 + "a < 1", "nested more than 30 deep"),
-        ("a < 1 or " * 100 + "a", "901 characters long; at most 500"),
+        ("t == 'adam", "Column 6: The closing ' is missing."),
+        ("abs(a) < 1", "Unknown parameter abs"),
+        ("a(1) < 1", "Column 2: Unexpected (."),
+        ("a[0] < 1", "Column 2: Put names"),
+        ("(" * 200 + "a", "nested more than 30 levels deep"),
+        ("not " * 100 + "a", "nested more than 30 levels deep"),
+        ("2 ** " * 90 + "a < 1", "nested more than 30 levels deep"),
+        ("a < 1 or " * 100 + "a", "901 characters; the maximum is 500"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_place(text, sentence):
     with pytest.raises(ConstraintError) as refused:
-        read(text, KNOWN)
+        parse_constraint(text, KNOWN)
     assert sentence in str(refused.value)
 
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_read_is_told_with_its_place(text, sentence):
 @given(st.text("ab12.`'\"()<>=!+-*/% \teort\0é", max_size=40) | st.text(max_size=20))
 def test_no_text_breaks_the_reader(text):
     try:
-        found = read(text, KNOWN)
+        found = parse_constraint(text, KNOWN)
     except ConstraintError:
         return
     assert found.is_met(VALUES) in (True, False)
@@ -138,7 +138,7 @@ def test_it_calculates_as_python_does(text):
         expected = eval(text, {"a": 7, "b": -2})  # noqa: S307
     except ArithmeticError:
         expected = None
-    found = read(f"{text} - v == 0 or v == a - 8", ["a", "b", "v"])
+    found = parse_constraint(f"{text} - v == 0 or v == a - 8", ["a", "b", "v"])
     assert found.is_met({"a": 7, "b": -2, "v": math.inf if expected is None else expected}) is (
         expected is not None
     )
@@ -156,7 +156,7 @@ def search(space, algorithm, *, rounds, at_once=1, points=()):
         for one in made:
             value = one.shown.get("x", one.shown.get("batch", 0))
             past.append(
-                Past(one.ordinal, one.ordinal, one.raw, space.key(one.shown), "done", value, one.attrs)
+                PastTrial(one.ordinal, one.ordinal, one.raw, space.key(one.shown), "done", value, one.attrs)
             )
             assert space.allows(one.shown) and space.shown(one.raw) == one.shown
     return past
@@ -168,10 +168,10 @@ ABLE = [name for name in ALGORITHMS if name not in ("GP", "Batch", "BOHB", "Hype
 @pytest.mark.parametrize("algorithm", ABLE)
 def test_every_proposal_obeys_and_is_the_same_after_a_restart(algorithm):
     """NNI-S2: though the best values lie beyond; the same rows give the same proposal, whatever a process remembers."""
-    space = constrained(ENDLESS, ["x + y <= 0.6", "mode == 'a' or layers > 2"])
+    space = constrain(ENDLESS, ["x + y <= 0.6", "mode == 'a' or layers > 2"])
     past = search(space, algorithm, rounds=7, at_once=2)
     assert len({one.key for one in past}) == len(past) == 14
-    forget()
+    clear_caches()
     problem = Problem(space, algorithm, {}, 3, "maximize")
     assert propose(problem, past[:12], [13])[0].raw == past[12].raw
 
@@ -179,11 +179,11 @@ def test_every_proposal_obeys_and_is_the_same_after_a_restart(algorithm):
 @pytest.mark.parametrize("algorithm", ABLE)
 def test_a_finite_space_ends_when_all_that_is_allowed_was_tried(algorithm):
     """NNI-S2: each once; what was tried by hand beyond the constraints does not count."""
-    space = constrained(FINITE, ["batch * accumulate <= 64", "mode == 'a' or accumulate == 1"])
+    space = constrain(FINITE, ["batch * accumulate <= 64", "mode == 'a' or accumulate == 1"])
     past = search(space, algorithm, rounds=60)
     assert space.size == len(past) == len({one.key for one in past}) == 10
     by_hand = {"batch": 64, "accumulate": 4, "mode": "b"}
-    beyond = Past(None, 99, FINITE.to_raw(by_hand), FINITE.key(by_hand), "done", 1.0)
+    beyond = PastTrial(None, 99, FINITE.to_raw(by_hand), FINITE.key(by_hand), "done", 1.0)
     problem = Problem(space, algorithm, {}, 3, "maximize")
     last = propose(problem, [*past[:-1], beyond], [100, 101])
     assert [space.key(one.shown) for one in last] == [past[-1].key]
@@ -191,8 +191,8 @@ def test_a_finite_space_ends_when_all_that_is_allowed_was_tried(algorithm):
 
 def test_points_of_a_constrained_space_are_numbered_without_gaps():
     for space in (
-        constrained(FINITE, ["batch * accumulate <= 64"]),
-        constrained(NESTED, ["`layer/k` > n or layer == 'none'"]),
+        constrain(FINITE, ["batch * accumulate <= 64"]),
+        constrain(NESTED, ["`layer/k` > n or layer == 'none'"]),
     ):
         points = [space.point(index) for index in range(space.size)]
         assert [space.index(raw) for raw in points] == list(range(space.size))
@@ -204,26 +204,26 @@ def test_points_of_a_constrained_space_are_numbered_without_gaps():
 @pytest.mark.parametrize("algorithm", ["Random", "GridSearch", "TPE"])
 def test_a_space_too_large_to_count_is_looked_through(algorithm, monkeypatch):
     """NNI-S2: each allowed point once, then the end."""
-    monkeypatch.setattr(module, "MOST_COUNTED", 5)
-    space = constrained(FINITE, ["batch * accumulate <= 32"])
+    monkeypatch.setattr(module, "MAX_COUNTED", 5)
+    space = constrain(FINITE, ["batch * accumulate <= 32"])
     assert not space.is_counted and space.size == 24
     assert len({one.key for one in search(space, algorithm, rounds=30)}) == 6
 
 
 def test_constraints_make_another_space():
     """TD-U5: what was counted and learnt under the ones is not under the others; none are as if there was nothing."""
-    one, same, other = (constrained(FINITE, [text]) for text in ("batch < 64", "batch < 64", "batch < 32"))
+    one, same, other = (constrain(FINITE, [text]) for text in ("batch < 64", "batch < 64", "batch < 32"))
     assert one == same and one.digest == same.digest and one != other and one != FINITE
-    assert constrained(FINITE, []) is FINITE and FINITE.allows({})
+    assert constrain(FINITE, []) is FINITE and FINITE.allows({})
 
 
 def test_what_nothing_meets_is_refused_with_the_one_that_is_to_blame():
     assert check_constraints(ENDLESS, ["x < 0.5", "x + y < 0.0001"]) == [
-        "None of 2,000 draws from the search space meets x + y < 0.0001; loosen it."
+        "None of 2,000 random draws meets x + y < 0.0001; relax this constraint."
     ]
-    assert "all of them at once" in check_constraints(ENDLESS, ["x < 0.5", "x > 0.5"])[0]
+    assert "meets all constraints" in check_constraints(ENDLESS, ["x < 0.5", "x > 0.5"])[0]
     assert check_constraints(FINITE, ["batch == 17"])[0].startswith("No combination")
-    assert check_constraints(FINITE, ["batch == 16"] * 51)[0].endswith("at most 50 are possible.")
+    assert check_constraints(FINITE, ["batch == 16"] * 51)[0].endswith("exceed the maximum of 50.")
     assert check_constraints(FINITE, ["batch == 16", "bach == 16"])[0].startswith(
         "Constraint 2, column 1: There"
     )
@@ -231,9 +231,9 @@ def test_what_nothing_meets_is_refused_with_the_one_that_is_to_blame():
 
 def test_partial_starting_points_are_completed_within_the_constraints():
     """NNI-S2: what a point leaves open is drawn until it is allowed."""
-    space = constrained(ENDLESS, ["x + y <= 0.3", "x > 0.25 or layers == 1"])
+    space = constrain(ENDLESS, ["x + y <= 0.3", "x > 0.25 or layers == 1"])
     points = [{"x": 0.28}, {"x": 0.1}, {"x": 0.9}, {"mode": "b", "layers": 2}]
     past = search(space, "TPE", rounds=3, points=points)
     assert [one.raw["x"] for one in past[:2]] == [0.28, 0.1]
     assert ("b", 2) in [(one.raw["mode"], one.raw["layers"]) for one in past]
-    assert completed(space, {"x": 0.9}, seed=1) is None
+    assert complete_point(space, {"x": 0.9}, seed=1) is None

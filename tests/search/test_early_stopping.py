@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from experiments.search.early_stopping import (
     EARLY_STOPPING,
-    Case,
     Curve,
-    Rival,
+    Peer,
+    RunningTrial,
     canonical,
     check_early_stopping,
-    judge,
+    reason_to_stop,
 )
 from experiments.search.early_stopping.curve_fitting import predict
 
@@ -25,7 +25,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 def finished(*curves):
     """Succeeded trials 1, 2, … that reported these values at steps 0, 1, 2, …, and ended with the last."""
     return [
-        Rival(n, Curve(enumerate(values)), has_succeeded=True, value=values[-1])
+        Peer(n, Curve(enumerate(values)), has_succeeded=True, value=values[-1])
         for n, values in enumerate(curves, start=1)
     ]
 
@@ -33,8 +33,8 @@ def finished(*curves):
 def says(name, arguments=None, *, mine, others=(), direction="maximize", judged=None, number=99):
     """The judgement of a trial that reported `mine`: values, or (step, value) pairs."""
     points = mine if mine and isinstance(mine[0], tuple) else enumerate(mine)
-    case = Case("exp", number, direction, Curve(points), judged, others)
-    return judge(name, arguments or {}, case)
+    case = RunningTrial("exp", number, direction, Curve(points), judged, others)
+    return reason_to_stop(name, arguments or {}, case)
 
 
 def test_it_ends_a_trial_whose_best_is_below_the_median_of_averages():
@@ -77,7 +77,7 @@ def test_only_trials_that_got_as_far_count():
 
 def test_trials_are_compared_at_the_same_step():
     """NNI-S2: a trial that reports every tenth step is compared at step 20, not at its third result."""
-    others = [Rival(1, Curve([(0, 0.0), (10, 1.0), (20, 2.0), (30, 9.0)]), has_succeeded=True)]
+    others = [Peer(1, Curve([(0, 0.0), (10, 1.0), (20, 2.0), (30, 9.0)]), has_succeeded=True)]
     assert not says("Medianstop", mine=[(19, 0.5)], others=others)
     assert says("Medianstop", mine=[(20, 0.99)], others=others)
     assert not says("Percentile", {"n_startup_trials": 1}, mine=[(19, 1.0)], others=others)
@@ -170,7 +170,7 @@ def test_it_ends_the_trials_that_optunas_pruner_ends(name, data, courses, direct
     if name == "Percentile":  # where one of the others has NaN, ours takes its value before
         courses = [[0.0 if math.isnan(value) else value for value in values] for values in courses]
     ours, theirs = [], []
-    rivals: list[Rival] = []
+    peers: list[Peer] = []
     pruner = {"Patience": "Patient"}.get(name, name)
     given = {"wrapped_pruner": None, **arguments} if name == "Patience" else arguments
     with warnings.catch_warnings():
@@ -183,8 +183,8 @@ def test_it_ends_the_trials_that_optunas_pruner_ends(name, data, courses, direct
             for step, value in enumerate(values):
                 trial.report(value, step)
                 reported.append((step, value))
-                wanted = EARLY_STOPPING[name].rivals
-                seen = [one for one in rivals if one.has_succeeded or wanted == "all"]
+                wanted = EARLY_STOPPING[name].peers
+                seen = [one for one in peers if one.has_succeeded or wanted == "all"]
                 judged = step - 1 if step else None
                 ended = says(
                     name,
@@ -202,13 +202,13 @@ def test_it_ends_the_trials_that_optunas_pruner_ends(name, data, courses, direct
             value = reported[-1][1]
             is_done = not ended and not math.isnan(value)
             study.tell(trial, value if is_done else None, state=_told(optuna, is_done, bool(ended)))
-            rivals.append(
-                Rival(number, Curve(reported), has_succeeded=is_done, value=value if is_done else None)
+            peers.append(
+                Peer(number, Curve(reported), has_succeeded=is_done, value=value if is_done else None)
             )
             if (
                 not is_done and not ended
             ):  # failed: does not count, here; a rung that it reached does in Optuna
-                rivals.pop()
+                peers.pop()
                 if wanted == "all":
                     break
     assert ours == theirs
@@ -239,7 +239,7 @@ def test_a_result_beyond_a_bound_ends_a_trial_even_when_later_ones_came_with_it(
     """NNI-S2: Threshold sees every result since it was last judged; results come in batches."""
     assert says("Threshold", {"upper": 1}, mine=[0, 7, 0.5], judged=0) == "7 at step 1 is above 1"
     assert not says("Threshold", {"upper": 1}, mine=[0, 7, 0.5], judged=1)
-    assert says("Threshold", {"lower": 0}, mine=[0, None, 0.5]) == "no number at step 1"
+    assert says("Threshold", {"lower": 0}, mine=[0, None, 0.5]) == "not a number at step 1"
 
 
 # --- Curvefitting ---------------------------------------------------------------------------------------------
@@ -307,21 +307,21 @@ def test_it_predicts_from_the_start_step_on_at_every_gap():
         ("Medianstop", {"start_step": 1.5}, "start_step", "whole number"),
         ("Medianstop", {"start_step": True}, "start_step", "whole number"),
         ("Curvefitting", {"threshold": 1.5}, "threshold", "between 0 and 1"),
-        ("Curvefitting", {"threshold": "x"}, "threshold", "This must be a number between 0 and 1."),
-        ("Curvefitting", {"start_step": 20}, "start_step", "nothing left"),
+        ("Curvefitting", {"threshold": "x"}, "threshold", "Must be a number between 0 and 1."),
+        ("Curvefitting", {"start_step": 20}, "start_step", "must be less than epoch_num (20)"),
         ("Patience", {"min_delta": -1}, "min_delta", "at or above 0"),
         ("Patience", {"min_delta": math.inf}, "min_delta", "a number at or above 0"),
         ("Threshold", {}, "arguments", "lower, upper, or both"),
-        ("Threshold", {"lower": 2, "upper": 1}, "lower", "swap them"),
+        ("Threshold", {"lower": 2, "upper": 1}, "lower", "must not be greater than upper"),
         ("Hyperband", {"min_resource": 9, "max_resource": 3}, "max_resource", "at least min_resource"),
-        ("none", {"start_step": 1}, "start_step", "takes no arguments"),
-        ("none", [], "arguments", "as an object"),
+        ("none", {"start_step": 1}, "start_step", "No arguments are supported"),
+        ("none", [], "arguments", "must be an object"),
     ],
 )
 def test_a_wrong_choice_is_named(name, arguments, path, word):
     """TD-F7: early stopping and its arguments are checked with a sentence each."""
     (fault,) = check_early_stopping(name, arguments)
-    assert fault.path == path and word in fault.sentence
+    assert fault.path == path and word in fault.message
 
 
 def test_right_choices_pass():

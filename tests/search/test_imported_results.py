@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from experiments.search.imported_results import MOST_BYTES, ResultsError, adapted, columns, read
+from experiments.search.imported_results import (
+    MAX_BYTES,
+    ResultsError,
+    adapt_params,
+    parameter_names,
+    read_results,
+)
 from experiments.search.space import parse
 
 OPTUNA = """,number,value,datetime_start,duration,params_layers,params_lr,params_opt,user_attrs_note,state
@@ -72,7 +78,7 @@ OURS = """number,id,state,value,last_value,p.lr,p.-x,p.layer,p.layer/kernel_size
 )
 def test_it_reads_what_people_have(text: str, results: list, skipped: int) -> None:
     """NNI-S2: CSV, JSON, our exports, NNI's, Optuna's; what has no finite result is left out and counted."""
-    found = read(text.encode())
+    found = read_results(text.encode())
     assert (found.results, found.skipped) == (results, skipped)
 
 
@@ -81,59 +87,59 @@ def test_it_reads_what_people_have(text: str, results: list, skipped: int) -> No
     [
         (
             "lr,value\n1,2\n3,good\n\n4,5,6\n",
-            ["Line 3: value is not a number (good).", "Line 5: 3 instead of 2 cells."],
+            ["Line 3: value is not a number (good).", "Line 5: 3 cells instead of 2."],
         ),
-        ("lr,acc\n1,2\n", ["Line 1: there is no column value; call the one of the results so."]),
+        ("lr,acc\n1,2\n", ["Line 1: the column value is missing; name the results column value."]),
         (
             "params_lr,values_0\n1,2\n",
-            ["Line 1: there is no column value; call the one of the results so, and keep one objective."],
+            ["Line 1: the column value is missing; name the results column value and keep one objective."],
         ),
-        ("lr,lr,value\n", ["Line 1: the column lr stands there twice; keep one."]),
-        (",value\n0,1\n", ["Line 1: there is no column of a parameter beside value."]),
+        ("lr,lr,value\n", ["Line 1: the column lr occurs twice; remove one."]),
+        (",value\n0,1\n", ["Line 1: there is no parameter column besides value."]),
         (
             "lr,value\n1,\n",
-            ["There are no results in the file: none of its 1 rows ended well with a number as value."],
+            ["The file contains no results: none of its 1 rows is a finished trial with a number as value."],
         ),
-        ("lr,value\n", ["There are no results in the file."]),
-        ('lr,value\n1,"2\n', ["Line 2: this cannot be read as CSV (unexpected end of data)."]),
+        ("lr,value\n", ["The file contains no results."]),
+        ('lr,value\n1,"2\n', ["Line 2: invalid CSV (unexpected end of data)."]),
         (
             "lr,value\n" + "1,x\n" * 7,
             [
                 *(f"Line {n}: value is not a number (x)." for n in range(2, 7)),
-                "There are 2 more such faults.",
+                "2 more errors like these.",
             ],
         ),
-        ("lr,value\n" + "1,2\n" * 10_001, ["There are more than 10,000 results; keep those that matter."]),
+        ("lr,value\n" + "1,2\n" * 10_001, ["The file has more than 10,000 results; remove some."]),
         (
             "x" * 201 + ",value\n1,2\n",
-            ["Line 1: at most 1,000 parameters, with names of at most 200 characters."],
+            ["Line 1: the maximum is 1,000 parameters with names of 200 characters."],
         ),
         (" \n", ["The file is empty."]),
-        ("lr\0,value", ["The file contains NUL characters; save it as CSV UTF-8, or as JSON."]),
+        ("lr\0,value", ["The file contains NUL characters; save it as CSV UTF-8 or JSON."]),
         (
             "möhre,value\n".encode("latin-1"),
-            ["The file is not text in UTF-8; save it as CSV UTF-8, or as JSON."],
+            ["The file is not UTF-8 text; save it as CSV UTF-8 or JSON."],
         ),
-        (b"x" * (MOST_BYTES + 1), ["The file has more than 5 MB."]),
+        (b"x" * (MAX_BYTES + 1), ["The file is larger than 5 MB."]),
         (
             '[{"params": {"lr": 1}, "value": true}, 3, {"params": {}, "value": 1}]',
             [
                 "Result 1: value is not a number (True).",
                 *(
-                    f'Result {n}: it must be an object such as {{"params": {{"lr": 0.1}}, "value": 0.9}}.'
+                    f'Result {n}: must be an object such as {{"params": {{"lr": 0.1}}, "value": 0.9}}.'
                     for n in (2, 3)
                 ),
             ],
         ),
-        ("[1,\n]", ["Line 2, column 1: this is not valid JSON (Expecting value)."]),
-        ('{"lr": 1}', ['This must be a list of results: [{"params": {"lr": 0.1}, "value": 0.9}, …].']),
-        ("[" * 100_000, ["This JSON is nested too deeply, or holds a number with too many digits."]),
+        ("[1,\n]", ["Line 2, column 1: invalid JSON (Expecting value)."]),
+        ('{"lr": 1}', ['The JSON must be a list of results: [{"params": {"lr": 0.1}, "value": 0.9}, …].']),
+        ("[" * 100_000, ["The JSON is nested too deeply or contains a number with too many digits."]),
     ],
 )
 def test_it_says_what_is_wrong_and_where(data: str | bytes, said: list[str]) -> None:
     """NNI-S2: with the line, or the number of the result."""
     with pytest.raises(ResultsError) as refused:
-        read(data if isinstance(data, bytes) else data.encode())
+        read_results(data if isinstance(data, bytes) else data.encode())
     assert refused.value.faults == said
 
 
@@ -149,12 +155,12 @@ def test_a_search_space_takes_values_as_its_own() -> None:
             "layer": {"_type": "choice", "_value": [conv, {"_name": "7"}]},
         }
     )
-    rows = read(
+    rows = read_results(
         b"layer,layer/kernel_size,flag,batch,lr,layers,value\n"
         b"Conv,5,True,16.0,1,3.0,1\n7,,1.0,32,0.1,4,2\n7,,,32,1e-05,1,3\n"
         b"Conv,4,1,16,1,1,4\n7,3,1,16,1,1,5\nConv,,1,16,1,1,6\n7,,0,16,1,1,7\n"
     ).results
-    fitting = [space.to_raw(adapted(space, params)) for params, _ in rows]
+    fitting = [space.to_raw(adapt_params(space, params)) for params, _ in rows]
     assert [space.shown(raw) for raw in fitting if raw] == [
         {
             "lr": 1.0,
@@ -168,8 +174,8 @@ def test_a_search_space_takes_values_as_its_own() -> None:
     ]
     assert fitting[3:] == [None] * 4, "a value, a column of another object, a lack of one, a choice"
     shown = space.shown(fitting[0])
-    assert adapted(space, shown) == shown == adapted(space, json.loads(json.dumps(shown)))
-    assert columns([({"b": 1}, 0), (shown, 0)]) == [
+    assert adapt_params(space, shown) == shown == adapt_params(space, json.loads(json.dumps(shown)))
+    assert parameter_names([({"b": 1}, 0), (shown, 0)]) == [
         "b",
         "lr",
         "batch",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.runner.command import arguments, render
-from experiments.search.manual_values import faults_by_hand
+from experiments.search.manual_values import check_manual_values
 from experiments.search.nested_choice import flat
 from experiments.search.space import parse
 
@@ -118,7 +118,7 @@ def test_leaves_put_a_draw_together_again(document, seed):
     assert space.assemble(lambda path, parameter: leaves[path]) == raw
     assert leaves.keys() <= {path for path, _ in space.every_leaf()}
     assert set(flat(space.shown(raw))) <= set(space.columns())
-    assert faults_by_hand(space.shown(raw), space) == []
+    assert check_manual_values(space.shown(raw), space) == []
     for path, parameter in space.every_leaf():
         for u in (0.0, 0.3, 1.0):
             leaf = parameter.quantile(u)
@@ -152,11 +152,11 @@ def test_what_is_missing_or_unknown_is_said_with_its_path():
     """TD-A16: values by hand need the right names; numbers may lie outside."""
     space = parse(DOCUMENT)
     layer = {"_name": "Conv", "kernel": 3, "after": {"_name": "leaky", "slope": 7}}
-    assert faults_by_hand({"layer": layer, "batch": 9}, space) == [
-        "The parameter layer/kernel_size is missing.",
-        "There is no parameter layer/kernel.",
+    assert check_manual_values({"layer": layer, "batch": 9}, space) == [
+        "Parameter layer/kernel_size is missing.",
+        "Unknown parameter layer/kernel.",
     ]
-    assert faults_by_hand({"layer": "Conv"}, space) == [
-        "The parameter batch is missing.",
+    assert check_manual_values({"layer": "Conv"}, space) == [
+        "Parameter batch is missing.",
         'layer must be an object whose "_name" is one of "Empty", "Conv".',
     ]

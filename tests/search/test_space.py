@@ -37,7 +37,7 @@ def about(expected, count=8000):
 def faults_of(document):
     with pytest.raises(SpaceError) as caught:
         parse(document)
-    return {fault.path: fault.sentence for fault in caught.value.faults}
+    return {fault.path: fault.message for fault in caught.value.faults}
 
 
 def numeric(kind, *value):
@@ -64,58 +64,62 @@ DEEP = json.loads("[" * 12 + "]" * 12)
         (None, "", "object of parameters"),
         ([1], "", "object of parameters"),
         ({}, "", "empty"),
-        ({f"p{n}": {"_type": "uniform", "_value": [0, 1]} for n in range(101)}, "", "at most 100"),
+        ({f"p{n}": {"_type": "uniform", "_value": [0, 1]} for n in range(101)}, "", "the maximum of 100"),
         ({"lr": 3}, "lr", "_type"),
-        ({"lr": {"_value": [0, 1]}}, "lr._type", "no type here"),
+        ({"lr": {"_value": [0, 1]}}, "lr._type", "The type is missing"),
         ({"lr": {"_type": "loguniformm", "_value": [0, 1]}}, "lr._type", "Did you mean loguniform?"),
         ({"lr": {"_type": ["choice"], "_value": [0, 1]}}, "lr._type", "Use one of choice"),
         ({"lr": {"_type": "uniform"}}, "lr._value", "[low, high]"),
         ({"lr": {"_type": "uniform", "_value": {"low": 0}}}, "lr._value", "[low, high]"),
         ({"lr": {"_type": "uniform", "_value": [0, 1], "_values": 1}}, "lr._values", "Did you mean _value?"),
-        ({"a b": {"_type": "uniform", "_value": [0, 1]}}, "a b", "not a name"),
-        ({"$HOME": {"_type": "uniform", "_value": [0, 1]}}, "$HOME", "not a name"),
-        ({"lr\n": {"_type": "uniform", "_value": [0, 1]}}, "lr\n", "not a name"),
-        ({"x" * 65: {"_type": "uniform", "_value": [0, 1]}}, "x" * 65, "not a name"),
-        ({7: {"_type": "uniform", "_value": [0, 1]}}, "7", "not a name"),
-        (numeric("uniform", 0), "x._value", "takes 2 numbers, [low, high]; here are 1"),
-        (numeric("quniform", 0, 1), "x._value", "takes 3 numbers"),
-        (numeric("normal", 0, 1, 1), "x._value", "takes 2 numbers"),
+        ({"a b": {"_type": "uniform", "_value": [0, 1]}}, "a b", "Invalid parameter name"),
+        ({"$HOME": {"_type": "uniform", "_value": [0, 1]}}, "$HOME", "Invalid parameter name"),
+        ({"lr\n": {"_type": "uniform", "_value": [0, 1]}}, "lr\n", "Invalid parameter name"),
+        ({"x" * 65: {"_type": "uniform", "_value": [0, 1]}}, "x" * 65, "Invalid parameter name"),
+        ({7: {"_type": "uniform", "_value": [0, 1]}}, "7", "Invalid parameter name"),
+        (numeric("uniform", 0), "x._value", "requires 2 numbers, [low, high]; the list has 1"),
+        (numeric("quniform", 0, 1), "x._value", "requires 3 numbers"),
+        (numeric("normal", 0, 1, 1), "x._value", "requires 2 numbers"),
         (numeric("uniform", True, 1), "x._value[0]", "without quotes"),
         (numeric("uniform", 0, "1"), "x._value[1]", "without quotes"),
         (numeric("uniform", 0, None), "x._value[1]", "number"),
         (numeric("uniform", 0, math.nan), "x._value[1]", "finite"),
         (numeric("uniform", 0, math.inf), "x._value[1]", "finite"),
         (numeric("uniform", 0, 10**400), "x._value[1]", "finite"),
-        (numeric("uniform", 2, 1), "x._value", "swap"),
-        (numeric("quniform", 2, 1, 1), "x._value", "swap"),
-        (numeric("randint", 2, 1), "x._value", "swap"),
+        (numeric("uniform", 2, 1), "x._value", "The lower bound 2 is greater than the upper bound 1."),
+        (numeric("quniform", 2, 1, 1), "x._value", "The lower bound 2 is greater than the upper bound 1."),
+        (numeric("randint", 2, 1), "x._value", "The lower bound 2 is greater than the upper bound 1."),
         (numeric("randint", 0.2, 0.9), "x._value", "no whole number"),
-        (numeric("randint", 3, 3), "x._value", "high itself is never drawn"),
+        (numeric("randint", 3, 3), "x._value", "the upper bound is exclusive"),
         (numeric("randint", 0, 2**60), "x._value", "2**53"),
         (numeric("loguniform", 0, 1), "x._value[0]", "greater than 0"),
         (numeric("qloguniform", -2, 1, 1), "x._value[0]", "greater than 0"),
         (numeric("quniform", 0, 1, 0), "x._value[2]", "greater than 0"),
         (numeric("quniform", 0, 1, -1), "x._value[2]", "greater than 0"),
         (numeric("qnormal", 0, 1, 0), "x._value[2]", "greater than 0"),
-        (numeric("quniform", 0, 1, 1e-20), "x._value[2]", "so small"),
-        (numeric("qnormal", 0, 1, 1e-20), "x._value[2]", "so small"),
+        (numeric("quniform", 0, 1, 1e-20), "x._value[2]", "too small"),
+        (numeric("qnormal", 0, 1, 1e-20), "x._value[2]", "too small"),
         (numeric("normal", 0, 0), "x._value[1]", "sigma"),
         (numeric("qlognormal", 0, -1, 1), "x._value[1]", "sigma"),
-        (numeric("lognormal", 0, 200), "x._value", "further than a number"),
-        (numeric("choice"), "x._value", "nothing to choose"),
-        (numeric("choice", *range(1001)), "x._value", "at most 1000"),
-        (numeric("choice", "a", "b", "a"), "x._value[2]", "already listed, at _value[0]"),
+        (numeric("lognormal", 0, 200), "x._value", "can overflow"),
+        (numeric("choice"), "x._value", "list of choices is empty"),
+        (numeric("choice", *range(1001)), "x._value", "the maximum of 1000"),
+        (numeric("choice", "a", "b", "a"), "x._value[2]", "already listed at _value[0]"),
         (numeric("choice", 0.0, -0.0), "x._value[1]", "already listed"),
         (numeric("choice", [1, 2], [1, 2]), "x._value[1]", "already listed"),
-        (numeric("choice", [{"_name": "conv"}]), "x._value[0]", "object cannot be chosen"),
+        (numeric("choice", [{"_name": "conv"}]), "x._value[0]", "only at the top level, with a _name"),
         (numeric("choice", {"_name": "conv"}, "dense"), "x._value[1]", "named objects only"),
         (numeric("choice", {"_name": "conv"}, {"k": 1}), "x._value[1]", "named objects only"),
         (numeric("choice", {"_name": 7}), "x._value[0]._name", "a text of 1 to 100"),
         (numeric("choice", {"_name": " "}), "x._value[0]._name", "a text of 1 to 100"),
         (numeric("choice", {"_name": "a\x00"}), "x._value[0]._name", "NUL"),
-        (numeric("choice", {"_name": "a"}, {"_name": "a"}), "x._value[1]._name", "that of _value[0]"),
+        (numeric("choice", {"_name": "a"}, {"_name": "a"}), "x._value[1]._name", "already used by _value[0]"),
         (numeric("choice", {"_name": "a", "k": 3}), "x._value[0].k", "_type"),
-        (numeric("choice", {"_name": "a", "k": {"_type": "kind"}}), "x._value[0].k._type", "no type 'kind'"),
+        (
+            numeric("choice", {"_name": "a", "k": {"_type": "kind"}}),
+            "x._value[0].k._type",
+            "Unknown type 'kind'",
+        ),
         (
             numeric("choice", {"_name": "a", "a b": {"_type": "uniform", "_value": [0, 1]}}),
             "x._value[0].a b",
@@ -132,15 +136,15 @@ DEEP = json.loads("[" * 12 + "]" * 12)
             "Two parameters would have this name",
         ),
         (numeric("choice", TOWER), "x" + 10 * "._value[0].deeper" + "._value", "at most 10 levels"),
-        ({"x" * 60: LONG}, "x" * 60 + 2 * ("/" + "y" * 60) + "/" + "z" * 60, "at most 200"),
-        ({"_name": UNIT}, "_name", "marks the values of a nested choice"),
-        (numeric("choice", {"a": 1}), "x._value[0]", "object cannot be chosen"),
+        ({"x" * 60: LONG}, "x" * 60 + 2 * ("/" + "y" * 60) + "/" + "z" * 60, "the maximum is 200"),
+        ({"_name": UNIT}, "_name", "reserved for nested choices"),
+        (numeric("choice", {"a": 1}), "x._value[0]", "only at the top level, with a _name"),
         (numeric("choice", math.nan), "x._value[0]", "NaN"),
         (numeric("choice", [math.inf]), "x._value[0]", "NaN"),
         (numeric("choice", (1, 2)), "x._value[0]", "not a JSON value"),
         (numeric("choice", "a\x00"), "x._value[0]", "NUL"),
-        (numeric("choice", "\ud800"), "x._value[0]", "half a character"),
-        (numeric("choice", DEEP), "x._value[0]", "too deeply"),
+        (numeric("choice", "\ud800"), "x._value[0]", "an unpaired surrogate"),
+        (numeric("choice", DEEP), "x._value[0]", "at most 10 levels"),
         (numeric("choice", 10**2000), "x._value[0]", "too many digits"),
     ],
 )
@@ -180,7 +184,7 @@ def test_anything_at_all_is_read_or_refused_with_faults(value):
         try:
             parse(document)
         except SpaceError as error:
-            assert error.faults and all(fault.sentence in str(error) for fault in error.faults)
+            assert error.faults and all(fault.message in str(error) for fault in error.faults)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +200,7 @@ def test_broken_text_is_refused_where_it_breaks(text, word):
     """NNI-S1: JSON faults come with line and column."""
     with pytest.raises(SpaceError) as caught:
         parse_text(text)
-    assert [word in fault.sentence for fault in caught.value.faults] == [True]
+    assert [word in fault.message for fault in caught.value.faults] == [True]
 
 
 def test_a_key_that_stands_twice_is_refused():

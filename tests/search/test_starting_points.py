@@ -2,9 +2,9 @@
 
 import pytest
 
-from experiments.search.engine import ALGORITHMS, Exhausted, Past, Problem
+from experiments.search.engine import ALGORITHMS, Exhausted, PastTrial, Problem
 from experiments.search.space import parse
-from experiments.search.starting_points import check_values, narrowed, propose
+from experiments.search.starting_points import check_values, fix_parameters, propose
 
 SPACE = parse(
     {
@@ -28,7 +28,7 @@ def search(space, points, *, rounds, algorithm="Random", at_once=1, state="done"
         except Exhausted:
             break
         for one in made:
-            past.append(Past(one.ordinal, one.ordinal, one.raw, space.key(one.shown), state, 0.5))
+            past.append(PastTrial(one.ordinal, one.ordinal, one.raw, space.key(one.shown), state, 0.5))
             shown.append(one.shown)
     return shown
 
@@ -67,12 +67,12 @@ def test_a_point_outside_a_space_that_was_changed_is_left_out():
 
 def test_fixed_values_hold_and_count():
     """NNI-S2: what is held makes a space smaller; the types stay."""
-    held = narrowed(SPACE, {"lr": 0.5, "mode": "b"})
+    held = fix_parameters(SPACE, {"lr": 0.5, "mode": "b"})
     assert held.size == 3
     tried = search(held, [{"layers": 2}], rounds=9)
     assert {(one["lr"], one["mode"]) for one in tried} == {(0.5, "b")}
     assert [tried[0]["layers"], *sorted(one["layers"] for one in tried)] == [2, 1, 2, 3]
-    assert narrowed(SPACE, {}) is SPACE
+    assert fix_parameters(SPACE, {}) is SPACE
 
 
 def test_values_are_taken_as_trials_get_them_or_refused_with_the_path():
@@ -81,7 +81,7 @@ def test_values_are_taken_as_trials_get_them_or_refused_with_the_path():
     assert (repr(known), faults) == ("{'lr': 1.0, 'layers': 2}", [])
     _, faults = check_values(SPACE, {"lr": 2, "layers": True, "moed": "a"})
     assert [str(fault) for fault in faults] == [
-        "lr: 2 lies outside the search space: uniform [0, 1].",
-        "layers: true lies outside the search space: choice [1, 2, 3].",
-        "moed: There is no such parameter. Did you mean mode?",
+        "lr: 2 is outside the search space: uniform [0, 1].",
+        "layers: true is outside the search space: choice [1, 2, 3].",
+        "moed: Unknown parameter. Did you mean mode?",
     ]

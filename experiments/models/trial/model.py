@@ -23,8 +23,8 @@ from experiments.models.settings import Invalid
 from experiments.models.status import ExperimentState, Overtaken, Refused, TrialState
 from experiments.models.user import User
 from experiments.models.worker import Worker
-from experiments.search.engine import inherited
-from experiments.search.manual_values import faults_by_hand
+from experiments.search.engine import inherited_attrs
+from experiments.search.manual_values import check_manual_values
 from experiments.search.nested_choice import flat
 from experiments.search.space import MAX_COLUMN
 
@@ -264,7 +264,7 @@ class Trial(models.Model):
             params=self.params,
             raw=self.raw if self.raw is not None and space.fits(self.raw) else space.to_raw(self.params),
             source=source,
-            sampler_attrs={} if source == Source.REPLICA else inherited(self.sampler_attrs),
+            sampler_attrs={} if source == Source.REPLICA else inherited_attrs(self.sampler_attrs),
             rerun_of=self,
             attempt=1 if source == Source.REPLICA else self.attempt + 1,
             retries=self.retries + 1 if lost else 0,
@@ -492,7 +492,7 @@ class Trial(models.Model):
         with experiment.locked():
             experiment.allows("add_trial")
             space = experiment.settings.space
-            if faults := faults_by_hand(params, space):
+            if faults := check_manual_values(params, space):
                 raise Invalid({"params": faults})
             trial = cls._wait(
                 experiment,

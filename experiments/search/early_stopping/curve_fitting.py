@@ -1,45 +1,45 @@
-"""Curvefitting: a trial whose predicted final result falls short of the best one so far."""
+"""Curvefitting: stop a trial whose predicted final result falls short of the best result so far."""
 
 from bisect import bisect_right
 from functools import lru_cache
 from typing import Any
 
-from .curve import Case, Curve
+from .learning_curve import Curve, RunningTrial
 
 
-def curve_stop(case: Case, *, epoch_num: int, start_step: int, threshold: float, gap: int) -> str:
-    """Will fall short: what the trial is predicted to report as its `epoch_num`-th result is not better than
-    `threshold` times the best last result of the succeeded trials. (When minimising, and for values below zero:
-    worse than the best by (1 - `threshold`) of its size.)
+def curve_stop(trial: RunningTrial, *, epoch_num: int, start_step: int, threshold: float, gap: int) -> str:
+    """Stop when the predicted `epoch_num`-th result is not better than `threshold` times the best last result of the
+    succeeded trials. (When minimizing, and for values below zero: when it is worse than the best by
+    (1 - `threshold`) of its magnitude.)
 
-    Judged when it has `start_step` results, and after every `gap` more.
+    Checked when the trial has `start_step` results, and after every `gap` more.
 
-    NNI's Curvefitting assessor, which only maximises, weighs its curves by a random walk; here the weights are
-    the curves' likelihoods, so that the same results give the same judgement.
+    NNI's Curvefitting assessor, which only maximizes, weighs its curves by a random walk; here the weights are
+    the curves' likelihoods, so that the same results always give the same decision.
     """
-    curve = case.curve.finite
-    known = 0 if case.judged is None else bisect_right(curve.steps, case.judged)
+    curve = trial.curve.finite
+    checked = 0 if trial.checked_step is None else bisect_right(curve.steps, trial.checked_step)
     checks = (len(curve) - start_step) // gap
-    if len(curve) < start_step or known >= start_step + checks * gap or curve.last_step >= epoch_num - 1:
+    if len(curve) < start_step or checked >= start_step + checks * gap or curve.last_step >= epoch_num - 1:
         return ""
-    lasts = [rival.curve.finite.values[-1] for rival in case.rivals if rival.curve.finite]
+    lasts = [peer.curve.finite.values[-1] for peer in trial.peers if peer.curve.finite]
     if not lasts:
         return ""
-    best = max(lasts) if case.direction == "maximize" else min(lasts)
+    best = max(lasts) if trial.direction == "maximize" else min(lasts)
     allowance = (1 - threshold) * abs(best)
-    bar = best - allowance if case.direction == "maximize" else best + allowance
+    bar = best - allowance if trial.direction == "maximize" else best + allowance
     expected = predict(curve, at=epoch_num - 1)
-    if expected != bar and not case.is_worse(expected, bar):
+    if expected != bar and not trial.is_worse(expected, bar):
         return ""
     return f"predicted to end at {expected:.6g}, the best ended at {best:.6g}"
 
 
 def predict(curve: Curve, *, at: int) -> float:
-    """The value expected at a later step, from a finite curve with at least one point.
+    """Return the value expected at a later step, from a finite curve with at least one point.
 
-    Curves of the form limit + gain · shape(x), for many shapes that fade with x = step + 1 (powers, exponentials
-    and Weibull, Hill, logarithmic ones), are fitted by least squares, and their predictions averaged, each with
-    its likelihood as the weight.
+    Curves of the form limit + gain · shape(x), for many shapes that decay with x = step + 1 (powers, exponentials
+    and Weibull, Hill, logarithmic ones), are fitted by least squares, and their predictions averaged, weighted by
+    likelihood.
 
     Source: the families of Domhan, Springenberg, Hutter, "Speeding up Automatic Hyperparameter Optimization of
     Deep Neural Networks by Extrapolation of Learning Curves" (IJCAI 2015).
@@ -52,20 +52,20 @@ def predict(curve: Curve, *, at: int) -> float:
         return float(y[-1])
     x = np.array(curve.steps, dtype=float) + 1
     shapes = _shapes(np.append(x, at + 1.0), at + 1.0)
-    known, coming = shapes[:, :-1], shapes[:, -1]
-    centred = known - known.mean(axis=1, keepdims=True)
-    size = (centred**2).sum(axis=1)
-    is_shape = size > 1e-12  # the others are level where there are results
-    gain = centred[is_shape] @ y / size[is_shape]
-    limit = y.mean() - gain * known[is_shape].mean(axis=1)
-    rest = ((y - limit[:, None] - gain[:, None] * known[is_shape]) ** 2).sum(axis=1)
-    log_likelihood = -len(y) / 2 * np.log(rest / spread**2 + 1e-9)
+    observed, predicted = shapes[:, :-1], shapes[:, -1]
+    centered = observed - observed.mean(axis=1, keepdims=True)
+    norm = (centered**2).sum(axis=1)
+    is_varying = norm > 1e-12  # the other shapes are constant over the observed steps
+    gain = centered[is_varying] @ y / norm[is_varying]
+    limit = y.mean() - gain * observed[is_varying].mean(axis=1)
+    residual = ((y - limit[:, None] - gain[:, None] * observed[is_varying]) ** 2).sum(axis=1)
+    log_likelihood = -len(y) / 2 * np.log(residual / spread**2 + 1e-9)
     weights = np.exp(log_likelihood - log_likelihood.max())
-    return float(weights @ (limit + gain * coming[is_shape]) / weights.sum())
+    return float(weights @ (limit + gain * predicted[is_varying]) / weights.sum())
 
 
 def _shapes(x: Any, horizon: float) -> Any:
-    """One row for each shape, with its values at `x`; `horizon` is the scale of time."""
+    """Return an array of shape (shapes, len(x)): each row one shape at `x`; `horizon` is the time scale."""
     import numpy as np
 
     rows = [x**-power for power in _grid(0.1, 3, 24)]
@@ -78,5 +78,5 @@ def _shapes(x: Any, horizon: float) -> Any:
 
 @lru_cache
 def _grid(low: float, high: float, count: int) -> tuple[float, ...]:
-    """Numbers from low to high, each greater than the one before by the same factor."""
-    return tuple(low * (high / low) ** (place / (count - 1)) for place in range(count))
+    """Return `count` numbers from low to high, evenly spaced on a log scale."""
+    return tuple(low * (high / low) ** (index / (count - 1)) for index in range(count))

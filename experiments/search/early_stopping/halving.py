@@ -1,35 +1,36 @@
-"""Rules of rungs: asynchronous successive halving, and Hyperband, which runs several of them side by side."""
+"""Asynchronous successive halving, and Hyperband, which runs several halvings in parallel brackets."""
 
 from binascii import crc32
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, isnan
 
-from .curve import Case, Rival
+from .learning_curve import Peer, RunningTrial
 
 
 def halving_stop(
-    case: Case,
+    trial: RunningTrial,
     *,
     min_resource: int,
     reduction_factor: int,
     min_early_stopping_rate: int,
     bootstrap_count: int,
 ) -> str:
-    """Not promoted: at each rung (a step) only the best 1 of `reduction_factor` of the trials that got there go
-    on. The rungs are at the steps min_resource · reduction_factor^(min_early_stopping_rate + 0, 1, 2, …).
+    """Stop a trial that is not promoted: at each rung (a step) only the best 1 in `reduction_factor` of the trials
+    that reached it continues. The rungs are the steps
+    min_resource · reduction_factor^(min_early_stopping_rate + 0, 1, 2, …).
 
-    A trial is judged once at each rung, when it gets there, by its first value from that step on, among those
-    that are there already, running and early-stopped ones included. While they are fewer than
-    `reduction_factor`, only the best goes on; while they are not more than `bootstrap_count`, nobody does.
+    A trial is checked once per rung, when it reaches it, by its first value from that step on, among all trials that
+    reached the rung, running and early-stopped ones included. While those are fewer than `reduction_factor`, only the
+    best continues; while they are at most `bootstrap_count`, none does.
 
     Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (MLSys 2020), the stopping variant;
     `optuna.pruners.SuccessiveHalvingPruner`.
     """
     step = min_resource * reduction_factor**min_early_stopping_rate
-    while step <= case.curve.last_step:
-        if case.is_new(step) and (
-            why := _at_rung(case, case.rivals, step, reduction_factor, bootstrap_count)
+    while step <= trial.curve.last_step:
+        if trial.is_new(step) and (
+            why := _at_rung(trial, trial.peers, step, reduction_factor, bootstrap_count)
         ):
             return why
         step *= reduction_factor
@@ -37,46 +38,48 @@ def halving_stop(
 
 
 def hyperband_stop(
-    case: Case, *, min_resource: int, max_resource: int, reduction_factor: int, bootstrap_count: int
+    trial: RunningTrial, *, min_resource: int, max_resource: int, reduction_factor: int, bootstrap_count: int
 ) -> str:
-    """As `halving_stop`, in brackets: bracket b begins at the b-th rung, and trials compete within a bracket.
+    """Like `halving_stop`, in brackets: bracket b starts at the b-th rung, and trials compete within a bracket.
 
-    A trial's bracket follows from its experiment and number, in shares as in the paper.
+    A trial's bracket is a hash of its experiment and number, in the proportions of the paper.
 
     Source: Li et al., "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization" (JMLR 2018);
     `optuna.pruners.HyperbandPruner`.
     """
     shares = _shares(min_resource, max_resource, reduction_factor)
-    bracket = _bracket(case.key, case.number, shares)
+    bracket = _bracket(trial.key, trial.number, shares)
     step = min_resource * reduction_factor**bracket
-    rivals = None
-    while step <= case.curve.last_step:
-        if case.is_new(step):
-            if rivals is None:
-                rivals = [one for one in case.rivals if _bracket(case.key, one.number, shares) == bracket]
-            if why := _at_rung(case, rivals, step, reduction_factor, bootstrap_count):
+    peers = None
+    while step <= trial.curve.last_step:
+        if trial.is_new(step):
+            if peers is None:
+                peers = [peer for peer in trial.peers if _bracket(trial.key, peer.number, shares) == bracket]
+            if why := _at_rung(trial, peers, step, reduction_factor, bootstrap_count):
                 return f"{why}, bracket {bracket + 1} of {len(shares)}"
         step *= reduction_factor
     return ""
 
 
-def _at_rung(case: Case, rivals: Sequence[Rival], step: int, factor: int, bootstrap: int) -> str:
-    mine = case.curve.from_step(step)
-    if isnan(mine):
-        return f"no number at step {step}"
-    there = [value for rival in rivals if (value := rival.curve.from_step(step)) is not None]
-    there = [mine, *(value for value in there if not isnan(value))]
-    if len(there) <= bootstrap:
-        return f"among the first {bootstrap} at step {step}"
-    there.sort(reverse=case.direction == "maximize")
-    if not case.is_worse(mine, there[max(0, len(there) // factor - 1)]):
+def _at_rung(trial: RunningTrial, peers: Sequence[Peer], step: int, factor: int, bootstrap: int) -> str:
+    value = trial.curve.from_step(step)
+    if value is None:  # the trial has not reached the rung
         return ""
-    return f"not in the best 1 of {factor} at step {step}, of {len(there)} trials"
+    if isnan(value):
+        return f"not a number at step {step}"
+    others = [other for peer in peers if (other := peer.curve.from_step(step)) is not None]
+    ranking = [value, *(other for other in others if not isnan(other))]
+    if len(ranking) <= bootstrap:
+        return f"among the first {bootstrap} at step {step}"
+    ranking.sort(reverse=trial.direction == "maximize")
+    if not trial.is_worse(value, ranking[max(0, len(ranking) // factor - 1)]):
+        return ""
+    return f"not in the best 1 of {factor} at step {step}, of {len(ranking)} trials"
 
 
 @lru_cache(maxsize=32)
 def _shares(min_resource: int, max_resource: int, factor: int) -> tuple[int, ...]:
-    """How many trials each bracket gets, in proportion."""
+    """Return the relative number of trials of each bracket."""
     count = 1
     while min_resource * factor**count <= max_resource:
         count += 1
@@ -84,9 +87,9 @@ def _shares(min_resource: int, max_resource: int, factor: int) -> tuple[int, ...
 
 
 def _bracket(key: str, number: int, shares: tuple[int, ...]) -> int:
-    place = crc32(f"{key}_{number}".encode()) % sum(shares)
+    ticket = crc32(f"{key}_{number}".encode()) % sum(shares)
     for bracket, share in enumerate(shares):
-        place -= share
-        if place < 0:
+        ticket -= share
+        if ticket < 0:
             return bracket
-    raise AssertionError("the shares make up the whole")
+    raise AssertionError("the ticket is less than the sum of the shares")

@@ -1,36 +1,36 @@
-"""Rules that compare a trial with the finished ones at the same step: Medianstop and Percentile."""
+"""Rules that compare a trial with the finished trials at the same step: Medianstop and Percentile."""
 
 from math import ceil, floor
 from statistics import median_high, median_low
 
-from .curve import Case
+from .learning_curve import RunningTrial
 
 
-def median_stop(case: Case, *, start_step: int) -> str:
-    """Behind the median: the best value so far is strictly worse than the median, over the succeeded trials
-    that got as far as its latest step, of the mean of their values up to that step.
+def median_stop(trial: RunningTrial, *, start_step: int) -> str:
+    """Stop when the best value so far is strictly worse than the median, over the succeeded trials that reached the
+    trial's latest step, of the mean of their values up to that step.
 
-    With an even number of them the milder of the two middle means counts. A trial with fewer than `start_step`
-    results, and any trial while nothing comparable has succeeded, goes on. Over trials that report steps
+    With an even number of trials the more lenient of the two middle means counts. A trial with fewer than `start_step`
+    results continues, and so does any trial while no comparable trial has succeeded. For trials that report steps
     0, 1, 2, … this is NNI's Medianstop; where steps have gaps, trials are compared at the same step, not at the
-    same count of results. Values that are no finite numbers do not count.
+    same count of results. Values that are not finite are ignored.
 
     Source: Golovin et al., "Google Vizier: A Service for Black-Box Optimization" (KDD 2017), section 3.2.2;
     NNI 3.0, `nni/algorithms/hpo/medianstop_assessor.py`.
     """
-    curve = case.curve.finite
+    curve = trial.curve.finite
     if not curve or len(curve) < start_step:
         return ""
     step = curve.last_step
-    means = [mean for rival in case.rivals if (mean := rival.curve.finite.mean_at(step)) is not None]
+    means = [mean for peer in trial.peers if (mean := peer.curve.finite.mean_at(step)) is not None]
     if not means:
         return ""
-    median = median_low(means) if case.direction == "maximize" else median_high(means)
-    return f"behind the median at step {step}" if case.is_worse(curve.best(case.direction), median) else ""
+    median = median_low(means) if trial.direction == "maximize" else median_high(means)
+    return f"behind the median at step {step}" if trial.is_worse(curve.best(trial.direction), median) else ""
 
 
 def percentile_stop(
-    case: Case,
+    trial: RunningTrial,
     *,
     percentile: float,
     n_startup_trials: int,
@@ -38,35 +38,35 @@ def percentile_stop(
     interval_steps: int,
     n_min_trials: int,
 ) -> str:
-    """Not in the best `percentile` percent: the best value so far is strictly worse than that percentile of the
-    values that the succeeded trials had at the same step (the latest up to it, where they left it out).
+    """Stop when the best value so far is strictly worse than the given percentile of the values that the succeeded
+    trials had at the same step (their latest value up to it, where they skipped it).
 
     Source: `optuna.pruners.PercentilePruner`.
     """
-    step = case.curve.last_step
-    if len(case.rivals) < max(1, n_startup_trials) or not _is_due(case, n_warmup_steps, interval_steps):
+    step = trial.curve.last_step
+    if len(trial.peers) < max(1, n_startup_trials) or not _is_due(trial, n_warmup_steps, interval_steps):
         return ""
-    mine = case.curve.finite
-    if not mine:
-        return f"no number among its results up to step {step}"
-    theirs = [value for rival in case.rivals if (value := rival.curve.finite.at(step)) is not None]
-    if len(theirs) < max(1, n_min_trials):
+    curve = trial.curve.finite
+    if not curve:
+        return f"no finite result up to step {step}"
+    values = [value for peer in trial.peers if (value := peer.curve.finite.at(step)) is not None]
+    if len(values) < max(1, n_min_trials):
         return ""
-    share = 100 - percentile if case.direction == "maximize" else percentile
-    if not case.is_worse(mine.best(case.direction), _percentile(theirs, share)):
+    rank = 100 - percentile if trial.direction == "maximize" else percentile
+    if not trial.is_worse(curve.best(trial.direction), _percentile(values, rank)):
         return ""
     return f"not in the best {percentile:g} % at step {step}"
 
 
-def _is_due(case: Case, first: int, every: int) -> bool:
-    """Was one of the steps first, first + every, first + 2 · every, … reached since it was last judged?"""
-    step = case.curve.last_step
-    return step >= first and case.is_new((step - first) // every * every + first)
+def _is_due(trial: RunningTrial, first: int, every: int) -> bool:
+    """Tell whether one of the steps first, first + every, first + 2 · every, … was reached since the last check."""
+    step = trial.curve.last_step
+    return step >= first and trial.is_new((step - first) // every * every + first)
 
 
-def _percentile(values: list[float], share: float) -> float:
-    """Linear between the two nearest ranks, as NumPy does by default."""
+def _percentile(values: list[float], percent: float) -> float:
+    """Interpolate linearly between the two nearest ranks, as NumPy does by default."""
     ordered = sorted(values)
-    place = share / 100 * (len(ordered) - 1)
-    low, high = ordered[floor(place)], ordered[ceil(place)]
-    return low + (high - low) * (place - floor(place))
+    rank = percent / 100 * (len(ordered) - 1)
+    low, high = ordered[floor(rank)], ordered[ceil(rank)]
+    return low + (high - low) * (rank - floor(rank))

@@ -1,29 +1,29 @@
-"""Ask for the next trials, with the algorithm of the experiment.
+"""Propose parameter values for the next trials with the experiment's algorithm.
 
-The rows of an experiment are the truth: a proposal depends on the past trials, as they are seen under the current
-search space, on the seed, and on nothing that a process remembers. So the same rows give the same proposals, whoever
-asks. What an algorithm must know of its own proposals (CMA-ES: their generation) it writes into their `attrs`, which
-are kept with the rows. A new algorithm is a function and an entry in ALGORITHMS.
+Proposals are a pure function of stored rows: they depend on the past trials, as they fit the current search space, and
+on the seed, never on the memory of a process. The same rows give the same proposals in every process. An algorithm
+that must remember something about its own proposals (CMA-ES: their generation) stores it in their `attrs`, which are
+saved with the rows. To add an algorithm, write a function and add an entry to ALGORITHMS.
 """
 
+from .algorithm_choice import canonical, check_algorithm
 from .algorithms import ALGORITHMS, Algorithm
-from .ask import forget, informs, learns, outside, propose
-from .problem import Exhausted, Past, Problem, Proposal, inherited
-from .selection import canonical, check_algorithm
+from .problem import Exhausted, PastTrial, Problem, Proposal, inherited_attrs
+from .proposals import clear_caches, count_informing, count_outside, learns_from_results, propose
 
 __all__ = [
     "ALGORITHMS",
     "Algorithm",
     "Exhausted",
-    "Past",
+    "PastTrial",
     "Problem",
     "Proposal",
     "canonical",
     "check_algorithm",
-    "forget",
-    "informs",
-    "inherited",
-    "learns",
-    "outside",
+    "clear_caches",
+    "count_informing",
+    "count_outside",
+    "inherited_attrs",
+    "learns_from_results",
     "propose",
 ]

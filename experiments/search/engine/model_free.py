@@ -1,4 +1,4 @@
-"""Algorithms that look at no results: Random, GridSearch, Batch, QMC."""
+"""Algorithms that use no results: Random, GridSearch, Batch, QMC."""
 
 import math
 import warnings
@@ -6,58 +6,59 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import count
 from random import Random
+from typing import Any
 
-from experiments.search.constrained_space import Constrained
+from experiments.search.constrained_space import ConstrainedSpace
 from experiments.search.nested_choice import Group, Nested, Parameter, Path, Pick
 from experiments.search.space import Space, seed_of
 
-from .history import Seen
-from .problem import Problem
+from .history import History
+from .problem import Problem, Suggestion
 
-_MOST_ALIKE = (
-    1000  # points of an endless grid that look like earlier ones (rounding) before one is taken anyway
-)
-_MOST_BROKEN = 20_000  # points of a grid that break the constraints before one is drawn at random
+# Duplicates (by rounding) to skip in an infinite grid before one is proposed anyway.
+_MAX_DUPLICATES = 1000
+# Points of a grid that break the constraints before one is drawn at random.
+_MAX_VIOLATIONS = 20_000
 _BLOCK = 64
 
 
-def at_random(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
+def at_random(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
     return problem.space.draw(Random(seed_of(problem.seed, ordinal))), {}
 
 
-def next_of_grid(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
-    """Take the next point in order. A grid over endless values is refined by halving, and never ends.
+def next_of_grid(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
+    """Return the next point in order. The grid of an infinite space is refined by halving and never ends.
 
-    Level 0 has the middle of each endless parameter's range (of its draws: normals and logarithms included),
-    level 1 the quarters as well, and so on; each level takes all combinations that the one before did not have.
-    As NNI's GridSearch, but for whole steps (q), which are all listed at once.
+    Level 0 has the median of each infinite parameter's distribution (normal and logarithmic ones included), level 1
+    the quartiles as well, and so on; each level adds all combinations that the level before did not have. Like NNI's
+    GridSearch, except that the values of a step width (q) are all listed at once.
     """
     space = problem.space
     if space.size is not None:
-        return space.point(seen.next_untried(lambda step: step, most=_MOST_BROKEN)), {}
-    mine = (one.past.attrs.get("grid", ("", 0)) for one in seen.kept)
-    taken = {step for digest, step in mine if digest == space.digest}
-    keys = {one.past.key for one in seen.kept if one.past.number >= 0}
-    alike = broken = 0
+        return space.point(history.next_untried(lambda step: step, max_violations=_MAX_VIOLATIONS)), {}
+    positions = (trial.past.attrs.get("grid", ("", 0)) for trial in history.trials)
+    taken = {step for digest, step in positions if digest == space.digest}
+    keys = {trial.past.key for trial in history.trials if trial.past.number >= 0}
+    duplicates = violations = 0
     for step, raw in _grid(space):
         if step in taken:
             continue
         if not space.allows(space.shown(raw)):
-            broken += 1
-            if broken == _MOST_BROKEN:
+            violations += 1
+            if violations == _MAX_VIOLATIONS:
                 return space.draw(Random(seed_of(problem.seed, ordinal))), {}
             continue
-        if alike < _MOST_ALIKE and space.key(space.shown(raw)) in keys:
-            alike += 1
+        if duplicates < _MAX_DUPLICATES and space.key(space.shown(raw)) in keys:
+            duplicates += 1
             continue
         return raw, {"grid": [space.digest, step]}
-    raise AssertionError("an endless grid has ended")
+    raise AssertionError("an infinite grid has ended")
 
 
-def by_qmc(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
-    """Take point number `ordinal` of a sequence that fills the unit cube evenly, one axis for each leaf.
+def by_qmc(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
+    """Return point number `ordinal` of a low-discrepancy sequence, with one dimension per leaf.
 
-    Under constraints: the next point of the sequence that meets them.
+    With constraints, return the next point of the sequence that meets them.
     """
     space, seed = problem.space, seed_of(problem.seed, 0)
     axes = {path: axis for axis, (path, _) in enumerate(space.every_leaf())}
@@ -65,11 +66,11 @@ def by_qmc(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple
     def point(u: tuple[float, ...]) -> dict:
         return space.assemble(lambda path, parameter: parameter.quantile(float(u[axes[path]])))
 
-    if not isinstance(space, Constrained):
+    if not isinstance(space, ConstrainedSpace):
         return point(_sequence(len(axes), max(ordinal - 1, 0), 1, seed, **arguments)[0]), {}
-    mine = (one.past.attrs.get("qmc", ("", -1)) for one in seen.kept)
-    first = max((step for digest, step in mine if digest == space.digest), default=-1) + 1
-    for step in range(first, first + _MOST_BROKEN):
+    positions = (trial.past.attrs.get("qmc", ("", -1)) for trial in history.trials)
+    first = max((step for digest, step in positions if digest == space.digest), default=-1) + 1
+    for step in range(first, first + _MAX_VIOLATIONS):
         block = _sequence(len(axes), step - step % _BLOCK, _BLOCK, seed, **arguments)
         raw = point(block[step % _BLOCK])
         if space.allows(space.shown(raw)):
@@ -78,18 +79,18 @@ def by_qmc(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple
 
 
 def _grid(space: Space) -> Iterator[tuple[int, dict]]:
-    """Walk through the grid of an endless space: (step, raw values), without end."""
+    """Yield (step, raw values) of the grid of an infinite space, without end."""
     step = 0
     for level in count():
         for index in range(_width(space, level)):
             digits, is_new = _digits(space, level, index)
             if is_new or level == 0:
-                yield step, space.assemble(_picking(digits))
+                yield step, space.assemble(_pick_from(digits))
                 step += 1
 
 
 def _width(group: Group, level: int) -> int:
-    """Return how many points a group of parameters has at this level."""
+    """Return the number of grid points of a group of parameters at this level."""
     return math.prod(_count(parameter, level) for parameter in group.parameters)
 
 
@@ -99,9 +100,9 @@ def _count(parameter: Parameter, level: int) -> int:
     return 2 ** (level + 1) - 1 if parameter.count is None else parameter.count
 
 
-def _digits(space: Space, level: int, index: int) -> tuple[dict[Path, object], bool]:
-    """Return the leaves of one point of a level, and whether the level before lacked it."""
-    leaves: dict[Path, object] = {}
+def _digits(space: Space, level: int, index: int) -> tuple[dict[Path, Any], bool]:
+    """Return the leaves of one grid point of a level, and whether the level before lacked it."""
+    leaves: dict[Path, Any] = {}
     is_new = False
 
     def walk(group: Group, index: int, path: Path) -> None:
@@ -126,7 +127,7 @@ def _digits(space: Space, level: int, index: int) -> tuple[dict[Path, object], b
     return leaves, is_new
 
 
-def _picking(leaves: dict[Path, object]) -> Pick:
+def _pick_from(leaves: dict[Path, Any]) -> Pick:
     return lambda path, parameter: leaves[path]
 
 
@@ -140,14 +141,13 @@ def _halving(index: int) -> float:
 def _sequence(
     dimensions: int, index: int, length: int, seed: int, *, sequence: str, scramble: bool
 ) -> tuple[tuple[float, ...], ...]:
-    """Return `length` points from number `index` on."""
+    """Return points number `index` to `index + length - 1` of a sequence."""
     from scipy.stats import qmc
 
     made = {"sobol": qmc.Sobol, "halton": qmc.Halton}[sequence](dimensions, scramble=scramble, rng=seed)
     if index:
         made.fast_forward(index)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # Sobol: "balance properties need a power of 2"; we take one at a time
+        # Sobol warns that its balance needs a power of 2 points; we take one at a time.
+        warnings.simplefilter("ignore")
         return tuple(map(tuple, made.random(length)))

@@ -1,8 +1,8 @@
-"""Algorithms that are Optuna's: the only file that imports it.
+"""The algorithms that use Optuna's samplers. This is the only file that imports Optuna.
 
-An in-memory study is rebuilt from the trials that inform, in number order, running ones included, for every
-proposal. Each sampler gets a seed of its own for each proposal: it is new each time, and would else draw the same
-numbers again. Parameters are asked for one by one, those of a nested choice only when their object was taken.
+For every proposal an in-memory study is rebuilt from the informing trials in number order, running ones included.
+Each proposal gets a sampler with its own seed; otherwise the new sampler would draw the same numbers again. Parameters
+are suggested one by one, those of a nested choice only when their branch was chosen.
 """
 
 import warnings
@@ -13,83 +13,83 @@ from experiments.search.nested_choice import Nested, Parameter, Path
 from experiments.search.parameters import EDGE, Choice, Normal, Randint
 from experiments.search.space import Space, seed_of
 
-from .history import Kept, Seen
-from .problem import Problem
+from .history import FittedTrial, History
+from .problem import Problem, Suggestion
 
-_GENERATION = "NSGAIISampler:generation"  # Optuna's name for it among a trial's system attributes
+_GENERATION = "NSGAIISampler:generation"  # the key in Optuna's system attributes
 
 
-def by_tpe(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
+def by_tpe(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
     sampler = _optuna().samplers.TPESampler(**arguments, seed=seed_of(problem.seed, ordinal))
-    raw, _ = _ask(problem, seen, sampler)
+    raw, _ = _ask(problem, history, sampler)
     return raw, {}
 
 
-def by_nsga(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
+def by_nsga(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
     sampler = _optuna().samplers.NSGAIISampler(**arguments, seed=seed_of(problem.seed, ordinal))
-    raw, system = _ask(problem, seen, sampler)
-    return raw, {"nsga": system[_GENERATION]} if _GENERATION in system else {}
+    raw, system_attrs = _ask(problem, history, sampler)
+    return raw, {"nsga": system_attrs[_GENERATION]} if _GENERATION in system_attrs else {}
 
 
-def by_gp(problem: Problem, seen: Seen, ordinal: int, arguments: dict) -> tuple[dict, dict]:
+def by_gp(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
     sampler = _optuna().samplers.GPSampler(**arguments, seed=seed_of(problem.seed, ordinal))
-    raw, _ = _ask(problem, seen, sampler)
+    raw, _ = _ask(problem, history, sampler)
     return raw, {}
 
 
-def _ask(problem: Problem, seen: Seen, sampler: Any) -> tuple[dict, dict]:
-    """Return raw values for a new trial, and what Optuna noted with it."""
+def _ask(problem: Problem, history: History, sampler: Any) -> Suggestion:
+    """Return raw values for a new trial, and Optuna's system attributes of it."""
     optuna = _optuna()
     storage = optuna.storages.InMemoryStorage()
     study = optuna.create_study(storage=storage, sampler=sampler, direction=problem.direction)
     study_id = storage.get_study_id_from_name(study.study_name)
-    for one in seen.informing:
-        storage.create_new_trial(study_id, template_trial=_trial_of(one))
+    for informing in history.informing:
+        storage.create_new_trial(study_id, template_trial=_frozen_trial(informing))
     trial = study.ask()
 
     def pick(path: Path, parameter: Parameter) -> Any:
-        return _suggested(trial, _called(path), parameter)
+        return _suggest(trial, _name(path), parameter)
 
     raw = problem.space.assemble(pick)
     return raw, storage.get_trial(trial._trial_id).system_attrs
 
 
-def _suggested(trial: Any, name: str, parameter: Parameter) -> Any:
+def _suggest(trial: Any, name: str, parameter: Parameter) -> Any:
     if isinstance(parameter, Nested):
         return trial.suggest_categorical(name, range(len(parameter.branches)))
-    if isinstance(parameter, Choice):  # of positions: 1, 1.0 and True would collide
+    if isinstance(parameter, Choice):  # by position, because 1, 1.0 and True would collide
         return parameter.at(trial.suggest_categorical(name, range(parameter.count)))
     if isinstance(parameter, Randint):
         return trial.suggest_int(name, parameter.low, parameter.high)
-    if isinstance(parameter, Normal):  # no normals in Optuna: the share of draws below the value
+    if isinstance(parameter, Normal):  # Optuna has no normal distribution: suggest the cumulative probability
         return parameter.clip(parameter.quantile(trial.suggest_float(name, EDGE, 1 - EDGE)))
-    # Optuna's step is not NNI's q (it moves the upper bound): it sees the value before rounding.
+    # Optuna's step moves the upper bound, NNI's q does not: suggest the value before rounding.
     return parameter.clip(trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log))
 
 
-def _trial_of(kept: Kept) -> Any:
-    """A past trial as Optuna's, with the leaves that fit."""
-    if kept.as_optuna is None:
+def _frozen_trial(trial: FittedTrial) -> Any:
+    """Return a past trial as an Optuna trial, with the leaves that fit."""
+    if trial.as_optuna is None:
         states = _optuna().trial.TrialState
-        known = _distributions(kept.space)
-        generation = kept.past.attrs.get("nsga")
-        kept.as_optuna = _template()(
+        leaves = _distributions(trial.space)
+        generation = trial.past.attrs.get("nsga")
+        trial.as_optuna = _frozen_trial_class()(
             number=0,
             trial_id=0,
-            state=states.COMPLETE if kept.is_done else states.RUNNING,
-            value=float(kept.past.value) if kept.is_done else None,
+            state=states.COMPLETE if trial.is_done else states.RUNNING,
+            value=float(trial.value) if trial.is_done else None,
             datetime_start=None,
             datetime_complete=None,
-            params={_called(path): _to_optuna(known[path][0], leaf) for path, leaf in kept.leaves.items()},
-            distributions={_called(path): known[path][1] for path in kept.leaves},
+            params={_name(path): _to_optuna(leaves[path][0], leaf) for path, leaf in trial.leaves.items()},
+            distributions={_name(path): leaves[path][1] for path in trial.leaves},
             user_attrs={},
             system_attrs={} if generation is None else {_GENERATION: generation},
             intermediate_values={},
         )
-    return kept.as_optuna
+    return trial.as_optuna
 
 
-def _called(path: Path) -> str:
+def _name(path: Path) -> str:
     return "\0".join(path)
 
 
@@ -131,13 +131,17 @@ def _optuna() -> Any:
 
 
 @cache
-def _template() -> type:
-    class Template(_optuna().trial.FrozenTrial):
-        """A trial that is cheap to add: a storage copies it deeply, though it never changes the parts."""
+def _frozen_trial_class() -> type:
+    """Return a subclass of Optuna's FrozenTrial that is cheap to add to a storage.
 
-        def __deepcopy__(self, memo: dict) -> "Template":
+    A storage copies its template trials deeply, although it never changes their attributes; a shallow copy will do.
+    """
+    from optuna.trial import FrozenTrial
+
+    class CheapFrozenTrial(FrozenTrial):
+        def __deepcopy__(self, memo: dict[int, Any]) -> "CheapFrozenTrial":
             copied = object.__new__(type(self))
             copied.__dict__.update(self.__dict__)
             return copied
 
-    return Template
+    return CheapFrozenTrial

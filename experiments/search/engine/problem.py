@@ -1,58 +1,64 @@
-"""What goes into a search and what comes out."""
+"""The inputs and outputs of an algorithm: problem, past trials, proposals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from experiments.search.space import Space
 
-# Under which names algorithms keep something with their proposals.
-KEPT_BY_ALGORITHMS = ("cma", "grid", "nsga", "qmc")
+# The keys that algorithms use in the `attrs` of their proposals.
+ALGORITHM_ATTRS = ("cma", "grid", "nsga", "qmc")
+
+
+Suggestion = tuple[dict[str, Any], dict[str, Any]]  # raw values, and the attrs to store with them
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is searched and how. `direction` is "minimize" or "maximize"; `arguments` are the algorithm's."""
+    """The search space, algorithm and objective. `direction` is "minimize" or "maximize"; `arguments` are the
+    algorithm's."""
 
     space: Space
     algorithm: str
-    arguments: dict
+    arguments: dict[str, Any]
     seed: int
     direction: str
 
 
 @dataclass(frozen=True)
-class Past:
-    """A trial, or a proposal that is to become one, as the search sees it.
+class PastTrial:
+    """A trial, or a proposal that will become one, as the algorithm sees it.
 
-    `state` is "running" (proposed, waiting or running), "done" (its value informs) or "void" (tried, but does
-    not inform). `number` gives the order, below zero for results of other experiments, which inform and count as
-    tried for no point; `key` is `Space.key` of what was shown, by the space of that time.
-    Trials that no algorithm proposed (reruns, values by hand) have no ordinal. `attrs` are its proposal's.
+    `state` is "running" (proposed, queued or running), "done" (its value informs the search) or "void" (tried, but
+    does not inform). `number` gives the order; it is negative for results of other experiments, which inform the
+    search but do not mark a point as tried. `key` is `Space.key` of the trial's parameters under the space of its
+    time. `ordinal` is None for trials that no algorithm proposed (reruns, manual values). `attrs` are those of its
+    proposal.
     """
 
     ordinal: int | None
     number: int
-    raw: dict
+    raw: dict[str, Any]
     key: str
     state: str
     value: float | None
-    attrs: dict = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Values for one new trial: raw to keep, shown to run with, attrs for what a sampler must remember."""
+    """Values for one new trial: `raw` to store, `shown` to run with, `attrs` for the algorithm's own state."""
 
     ordinal: int
-    raw: dict
-    shown: dict
-    attrs: dict
+    raw: dict[str, Any]
+    shown: dict[str, Any]
+    attrs: dict[str, Any]
 
 
 class Exhausted(Exception):
     """Every point of a finite search space that meets the constraints has been tried."""
 
 
-def inherited(attrs: Mapping) -> dict:
-    """Return what a trial that takes another's place (its rerun) has from it: the place in the search."""
-    return {name: value for name, value in attrs.items() if name in KEPT_BY_ALGORITHMS}
+def inherited_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attrs that a rerun takes over from the trial that it replaces in the search."""
+    return {name: value for name, value in attrs.items() if name in ALGORITHM_ATTRS}

@@ -187,7 +187,7 @@ def _is_bare(text: str) -> bool:
 def _note(row: Row | None, fault: Fault, faults: list[Fault]) -> None:
     faults.append(fault)
     if row:
-        row.errors.append(fault.sentence)
+        row.errors.append(fault.message)
 
 
 def _is_about(path: str, name: str) -> bool:

@@ -16,7 +16,14 @@ from experiments import permissions
 from experiments.messages import plural, value
 from experiments.models import Invalid, Refused, WarmResults, Workspace
 from experiments.runner.command import text_of
-from experiments.search.imported_results import MOST_BYTES, MOST_RESULTS, Read, ResultsError, columns, read
+from experiments.search.imported_results import (
+    MAX_BYTES,
+    MAX_RESULTS,
+    ImportedResults,
+    ResultsError,
+    parameter_names,
+    read_results,
+)
 from experiments.search.nested_choice import flat
 from experiments.web.workspace.index import find
 
@@ -28,16 +35,16 @@ class UploadForm(forms.Form):
 
     file = forms.FileField(
         widget=forms.FileInput(attrs={"accept": ".csv,.json,.tsv,.txt,text/csv,application/json"}),
-        help_text=f"CSV or JSON, at most {MOST_BYTES // 1_000_000} MB and {MOST_RESULTS:,} results.",
+        help_text=f"CSV or JSON, at most {MAX_BYTES // 1_000_000} MB and {MAX_RESULTS:,} results.",
         error_messages={"required": "Choose a file.", "empty": "The file is empty."},
     )
 
-    found: Read
+    found: ImportedResults
 
     def clean_file(self) -> object:
         file = self.cleaned_data["file"]
         try:
-            self.found = read(file.read(MOST_BYTES + 1))
+            self.found = read_results(file.read(MAX_BYTES + 1))
         except ResultsError as error:
             raise forms.ValidationError(error.faults) from None
         return file
@@ -72,7 +79,7 @@ def show(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
     """What was read: how many, the parameters, the lowest and the highest."""
     room, kept = _found(request, workspace, results)
     low, high = (best(kept.rows, key=lambda one: one[1]) for best in (min, max))
-    names = columns(kept.rows)
+    names = parameter_names(kept.rows)
     sides = [flat(params) for params, _ in (low, high)]
     context = {
         "workspace": room,

@@ -24,7 +24,7 @@ from experiments.models import (
 )
 from experiments.models.trial.model import MOST_REPLICAS, digest
 from experiments.permissions import require
-from experiments.search.manual_values import LARGEST_COUNTED
+from experiments.search.manual_values import MAX_EXACT_INTEGER
 from experiments.search.nested_choice import Nested, Parameter
 from experiments.search.parameters import Choice, Normal, Randint
 from experiments.web.experiment.page import back_from, find, find_trial, refused, url_of, url_of_trial
@@ -100,7 +100,7 @@ def _field(parameter: Parameter, filled: object) -> forms.Field:
         "initial": filled if is_number else None,
     }
     if isinstance(parameter, Randint):
-        return forms.IntegerField(min_value=-LARGEST_COUNTED, max_value=LARGEST_COUNTED, **given)
+        return forms.IntegerField(min_value=-MAX_EXACT_INTEGER, max_value=MAX_EXACT_INTEGER, **given)
     return forms.FloatField(**given)
 
 
@@ -160,7 +160,7 @@ def _add(request: HttpRequest, experiment: Experiment, form: ValuesForm) -> Http
             f"#{trial.number} will try these values. They lie outside of the search space: what comes out is "
             "kept and compared, but does not inform the search.",
         )
-    elif broken := experiment.settings.searched.broken(trial.params):
+    elif broken := experiment.settings.searched.violated(trial.params):
         messages.warning(
             request,
             f"#{trial.number} will try these values. They break the constraint {broken[0]}, which holds for proposals "

@@ -267,14 +267,14 @@ FAULTS = [
     ({"algorithm": "Magic"}, "algorithm", "cannot be chosen"),
     ({"algorithm": "Batch", "algorithm_arguments": ""}, "algorithm", "a single parameter"),
     ({"algorithm_arguments": "n_startup=1"}, "algorithm_arguments", "Did you mean n_startup_trials"),
-    ({"fixed": "lr=5"}, "fixed", "lr: 5 lies outside the search space: loguniform [1e-05, 0.1]."),
-    ({"constraints": "lr < 1\n\nlr * layer < 1"}, "constraints", "Constraint 2, column 6: There is no parameter"),
-    ({"constraints": "lr * layers"}, "constraints", "column 1: This is a value, no condition"),
-    ({"constraints": "lr > 1"}, "constraints", "None of 2,000 draws from the search space meets lr > 1; loosen it."),
+    ({"fixed": "lr=5"}, "fixed", "lr: 5 is outside the search space: loguniform [1e-05, 0.1]."),
+    ({"constraints": "lr < 1\n\nlr * layer < 1"}, "constraints", "Constraint 2, column 6: Unknown parameter"),
+    ({"constraints": "lr * layers"}, "constraints", "column 1: Expected a condition but got a value"),
+    ({"constraints": "lr > 1"}, "constraints", "None of 2,000 random draws meets lr > 1; relax this constraint."),
     ({"constraints": "layers < 3", "starting_points": '{"layers": 3}'}, "starting_points", "Point 1: it breaks the"),
     ({"fixed": "layers=3", "starting_points": '{"layers": 2}'}, "starting_points", "layers: It is held at another"),
     ({"starting_points": '{"lr": 0.01}\n[1]'}, "starting_points", "Line 2: write a JSON object"),
-    ({"starting_points": '{"lr": 9}'}, "starting_points", "Point 1, lr: 9 lies outside the search space"),
+    ({"starting_points": '{"lr": 9}'}, "starting_points", "Point 1, lr: 9 is outside the search space"),
     ({"starting_points": '{"rl": 0.01}'}, "starting_points", "Did you mean lr?"),
     ({"warm_start": "abcd"}, "warm_start", "such as abcd2345"),
     ({"warm_start": "abcd2345"}, "warm_start", "no experiment abcd2345 in this workspace"),
@@ -290,9 +290,9 @@ FAULTS = [
     ({"stop_grace_s": "2h"}, "stop_grace_s", "at most 3,600"),
     ({"project": "0"}, "project", "cannot be chosen"),
     ({"queue": "0"}, "queue", "not granted"),
-    ({"space-0-values": "1, 0"}, "space_document", "lr._value: low (1) is greater than high (0)"),
+    ({"space-0-values": "1, 0"}, "space_document", "lr._value: The lower bound 1 is greater than the upper bound 0"),
     ({"space-1-name": "lr"}, "space_document", "two rows"),
-    ({"space-1-type": "nope"}, "space_document", "no type 'nope'"),
+    ({"space-1-type": "nope"}, "space_document", "Unknown type 'nope'"),
     ({"space_as": "json", "space_document": ""}, "space_document", "empty"),
     ({"space_as": "json", "space_document": '{"lr":\n]'}, "space_document", "Line 2, column 1"),
     ({"space_as": "json", "space_document": "[" * 50_000}, "space_document", "nested too deeply"),
@@ -467,7 +467,7 @@ def test_the_preview_tells_faults_from_what_is_not_filled_yet(send):
     assert re.search(r"Still to fill: .*name.*command|Still to fill: .*command.*name", html)
     assert "Five draws" in html, "what can be shown is shown"
     html = send("preview", headers=FRAGMENT, **{"space-0-values": "1, 0"}).content.decode()
-    assert "swap them" in html and "As soon as the search space is complete" in html
+    assert "greater than the upper bound" in html and "As soon as the search space is complete" in html
 
 
 def test_without_script_the_preview_is_the_whole_page_with_its_faults(send):

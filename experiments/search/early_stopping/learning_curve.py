@@ -1,4 +1,4 @@
-"""What a trial reported so far, and what a rule may look at."""
+"""Learning curves, and the view of trials that early-stopping rules get."""
 
 import math
 from array import array
@@ -12,10 +12,10 @@ Point = tuple[int, float | None]
 
 
 class Curve:
-    """Values by step, in the order of the steps; NaN where what was reported is no finite number.
+    """Values by step, in step order; NaN where the reported value is not finite.
 
-    Made of (step, value) in any order; where a step comes twice, the later value stands. Sixteen bytes a point:
-    a process remembers the curves of thousands of finished trials.
+    Built from (step, value) pairs in any order; when a step occurs twice, the later value wins. Stored in arrays
+    (16 bytes per point) because a process caches the curves of thousands of finished trials.
     """
 
     __slots__ = ("__dict__", "steps", "values")
@@ -34,43 +34,43 @@ class Curve:
 
     @cached_property
     def finite(self) -> "Curve":
-        """The points that are finite numbers."""
+        """Return the curve of the finite points only."""
         if all(map(math.isfinite, self.values)):
             return self
         return Curve(pair for pair in zip(self.steps, self.values, strict=True) if math.isfinite(pair[1]))
 
     def best(self, direction: str) -> float:
-        """The best value. The curve must be finite and have one."""
+        """Return the best value. The curve must be finite and not empty."""
         return max(self.values) if direction == "maximize" else min(self.values)
 
     def at(self, step: int) -> float | None:
-        """The latest value up to this step; None where the trial did not get so far."""
-        place = self._place(step)
-        return None if place is None else self.values[place]
+        """Return the latest value up to this step, or None when the trial did not reach it."""
+        index = self._index(step)
+        return None if index is None else self.values[index]
 
     def mean_at(self, step: int) -> float | None:
-        """The mean of all values up to this step; None where the trial did not get so far."""
-        place = self._place(step)
-        return None if place is None else self._sums[place] / (place + 1)
+        """Return the mean of all values up to this step, or None when the trial did not reach it."""
+        index = self._index(step)
+        return None if index is None else self._sums[index] / (index + 1)
 
     def from_step(self, step: int) -> float | None:
-        """The first value from this step on; None where the trial did not get so far."""
-        place = bisect_left(self.steps, step)
-        return self.values[place] if place < len(self) else None
+        """Return the first value from this step on, or None when the trial did not reach it."""
+        index = bisect_left(self.steps, step)
+        return self.values[index] if index < len(self) else None
 
     @cached_property
     def _sums(self) -> array:
         return array("d", accumulate(self.values))
 
-    def _place(self, step: int) -> int | None:
+    def _index(self, step: int) -> int | None:
         if not self.steps or self.steps[-1] < step:
             return None
         return bisect_right(self.steps, step) - 1 if self.steps[0] <= step else None
 
 
 @dataclass(frozen=True)
-class Rival:
-    """Another trial of the same experiment: what it reported and, when it has succeeded, its final value."""
+class Peer:
+    """Another trial of the same experiment: its curve and, when it has succeeded, its final value."""
 
     number: int
     curve: Curve
@@ -79,23 +79,23 @@ class Rival:
 
 
 @dataclass(frozen=True)
-class Case:
-    """A running trial that reported something new, for a rule to judge.
+class RunningTrial:
+    """A running trial with new results, as a rule sees it.
 
-    `key` stands for the experiment. `direction` is "minimize" or "maximize". `judged` is the last step that was
-    judged before; None: none was. `rivals` are the trials that the rule wants to see, never the trial itself.
+    `key` identifies the experiment. `direction` is "minimize" or "maximize". `checked_step` is the last step that was
+    checked before, None at the first check. `peers` are the trials that the rule compares with, never the trial itself.
     """
 
     key: str
     number: int
     direction: str
     curve: Curve
-    judged: int | None = None
-    rivals: Sequence[Rival] = ()
+    checked_step: int | None = None
+    peers: Sequence[Peer] = ()
 
     def is_new(self, step: int) -> bool:
-        """Was this step reached since it was last judged?"""
-        return self.curve.last_step >= step and (self.judged is None or self.judged < step)
+        """Tell whether the trial reached this step since the last check."""
+        return self.curve.last_step >= step and (self.checked_step is None or self.checked_step < step)
 
     def is_worse(self, value: float, than: float) -> bool:
         return value < than if self.direction == "maximize" else value > than

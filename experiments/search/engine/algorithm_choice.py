@@ -1,0 +1,119 @@
+"""Resolve and check the choice of an algorithm: aliases, arguments, suitability, and why some are not supported."""
+
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from experiments.search.space import Space
+from experiments.search.validation import Fault, check_arguments, nearest
+
+from . import cma
+from .algorithms import ALGORITHMS, Algorithm
+
+
+def canonical(name: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the canonical names of an algorithm and its arguments; unknown names are returned unchanged.
+
+    Accepts the spellings of NNI, PAI and Optuna (tpe, TPESampler, Grid_Search, NSGAII).
+    """
+    algorithm = _CANONICAL_NAMES.get(_folded(name))
+    values = dict(arguments)
+    if algorithm is None:
+        return name, values
+    renamed = ALGORITHMS[algorithm].renamed
+    if isinstance(values.get("tpe_args"), Mapping):
+        values |= values.pop("tpe_args")
+    if algorithm in ("TPE", "BOHB") and values.get("constant_liar_type", "") in ("worst", None):
+        values["constant_liar"] = values.pop("constant_liar_type") == "worst"
+    # When both names are used, NNI's stays, so that the check reports it as unknown.
+    return algorithm, {
+        key if renamed.get(key, key) in values else renamed[key]: value for key, value in values.items()
+    }
+
+
+def check_algorithm(name: str, arguments: dict, space: Space, *, early_stopping: str = "none") -> list[Fault]:
+    """Return the faults of this choice of algorithm for this space. Names and arguments are `canonical`."""
+    if name not in ALGORITHMS:
+        return [Fault("algorithm", _unknown(name))]
+    algorithm = ALGORITHMS[name]
+    faults = _argument_faults(algorithm, arguments)
+    if (
+        not faults
+        and name in ("TPE", "BOHB")
+        and arguments.get("group")
+        and arguments.get("multivariate") is False
+    ):
+        faults.append(Fault("group", "group requires multivariate; set multivariate to true."))
+    if space.is_nested and not algorithm.for_nested:
+        supported = ", ".join(other for other in ALGORITHMS if ALGORITHMS[other].for_nested)
+        faults.append(Fault("algorithm", f"{name} does not support nested choices. These do: {supported}."))
+    elif reason := _unsuited(name, space):
+        faults.append(Fault("algorithm", reason))
+    if algorithm.early_stopping and early_stopping != algorithm.early_stopping:
+        base, rule = "TPE" if name == "BOHB" else "Random", algorithm.early_stopping
+        message = f"{name} is {base} with early stopping {rule}; select that rule as well."
+        faults.append(Fault("algorithm", message))
+    return faults
+
+
+def _argument_faults(algorithm: Algorithm, arguments: dict) -> list[Fault]:
+    faults = check_arguments(arguments, algorithm.arguments)
+    refused = {**_REFUSED_ANYWHERE, **algorithm.refused}
+    return [
+        Fault(fault.path, refused[fault.path])
+        if fault.path in refused and fault.path not in {argument.name for argument in algorithm.arguments}
+        else fault
+        for fault in faults
+    ]
+
+
+def _unsuited(name: str, space: Space) -> str | None:
+    if name == "CMA-ES" and not cma.axes_of(space):
+        return "CMA-ES searches numbers, but the search space has none. Choose TPE or Random."
+    if name == "GP" and find_spec("torch") is None:
+        return "GP requires PyTorch, which is not installed. Install torch, or choose TPE."
+    if name == "Batch" and not (
+        len(space.parameters) == 1 and space.parameters[0].type == "choice" and space.size
+    ):
+        return (
+            "Batch tries the values of one choice in order: the search space must have a single parameter, "
+            "a finite choice. For several parameters, choose GridSearch."
+        )
+    return None
+
+
+def _unknown(name: str) -> str:
+    folded = _folded(name)
+    if folded in _REFUSED:
+        return _REFUSED[folded]
+    hint = nearest(name, ALGORITHMS) or f" Use one of {', '.join(ALGORITHMS)}."
+    return f"Unknown algorithm {str(name)[:40]!r}.{hint}"
+
+
+def _folded(name: object) -> str:
+    """Return a name without case, - _ and spaces, and without Tuner, Sampler, Advisor or Search at the end."""
+    plain_name = re.sub(r"[^a-z0-9]", "", str(name)[:100].casefold())
+    return re.sub(r"(tuner|sampler|advisor|search)+$", "", plain_name) or plain_name
+
+
+_REFUSED_ANYWHERE = {
+    "optimize_mode": "Set the direction in the objective instead, and remove this argument.",
+    "seed": "Set the seed in the experiment's settings instead, and remove this argument.",
+}
+_NAS = "searches network architectures, which is not supported; describe the layers as nested choices."
+_FORESTS = "is not supported. TPE is the closest alternative: it learns from the results too."
+_REFUSED: dict[str, str] = {
+    "pbt": "PBT changes the values of running trials, which is not supported. Choose Evolution, or TPE "
+    "with early stopping.",
+    "smac": f"SMAC {_FORESTS}",
+    "metis": f"Metis {_FORESTS}",
+    "dngo": f"DNGO {_FORESTS}",
+    **{
+        _folded(name): f"{name} {_NAS}"
+        for name in ("NetworkMorphism", "RegularizedEvolution", "PPO", "ENAS", "DARTS")
+    },
+}
+_CANONICAL_NAMES: dict[str, str] = {
+    _folded(alias): name for name, algorithm in ALGORITHMS.items() for alias in (name, *algorithm.aliases)
+}

@@ -1,0 +1,101 @@
+"""Propose values for new trials; count the trials that inform the proposals."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from experiments.search.space import seed_of
+from experiments.search.validation import with_defaults
+
+from . import cma
+from . import history as history_cache
+from .algorithms import ALGORITHMS, Algorithm
+from .history import FittedTrial, History, fit_past, permutation
+from .problem import Exhausted, PastTrial, Problem, Proposal, Suggestion
+
+
+def propose(
+    problem: Problem, past: Sequence[PastTrial], ordinals: Sequence[int], *, cache_key: str | None = None
+) -> list[Proposal]:
+    """Return proposals for one new trial per ordinal, in order; the same inputs give the same proposals.
+
+    All proposals meet the constraints, and no point of a finite space that a past trial has tried is proposed again.
+    Return fewer proposals when the points run out; raise Exhausted when none is left. `cache_key` (experiment and
+    revision) lets the process cache the fitted past; it never changes the proposals. Thread-safe.
+    """
+    algorithm = ALGORITHMS[problem.algorithm]
+    arguments = with_defaults(problem.arguments, algorithm.arguments)
+    space = problem.space
+    history = _history(problem, fit_past(space, past, cache_key))
+    proposals: list[Proposal] = []
+    for ordinal in ordinals:
+        if history.is_exhausted:
+            break
+        raw, attrs = _allowed_suggestion(algorithm, problem, history, ordinal, arguments)
+        if space.size is not None and history.has_tried(raw):
+            try:
+                raw = space.point(history.next_untried(permutation(space.size, problem.seed)))
+            except Exhausted:
+                break
+        shown = space.shown(raw)
+        history.add(PastTrial(ordinal, 0, raw, space.key(shown), "running", None, attrs))
+        proposals.append(Proposal(ordinal, raw, shown, attrs))
+    if ordinals and not proposals:
+        all_tried = f"All {space.size} points of the search space have been tried."
+        raise Exhausted(
+            all_tried if history.is_exhausted else "No untried point that meets the constraints was found."
+        )
+    return proposals
+
+
+def _allowed_suggestion(
+    algorithm: Algorithm, problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]
+) -> Suggestion:
+    """Return the algorithm's suggestion (raw values, attrs) that meets the constraints.
+
+    Retry with another seed each time; after the last attempt draw the values at random, but keep the attrs of the
+    last suggestion, so that the algorithm still counts it.
+    """
+    space = problem.space
+    attrs: dict[str, Any] = {}
+    for attempt in range(algorithm.redraws):
+        retry = (
+            replace(problem, seed=seed_of(seed_of(problem.seed, ordinal), attempt)) if attempt else problem
+        )
+        try:
+            raw, attrs = algorithm.suggest(retry, history, ordinal, arguments)
+        except Exhausted:  # a grid that gave up after many points that break the constraints
+            break
+        if space.allows(space.shown(raw)):
+            return raw, attrs
+    return space.draw(Random(seed_of(problem.seed, ordinal))), attrs
+
+
+def learns_from_results(algorithm: str) -> bool:
+    """Tell whether this algorithm uses results. False for unknown algorithms, which `propose` refuses."""
+    return algorithm in ALGORITHMS and ALGORITHMS[algorithm].start_up is not None
+
+
+def count_informing(problem: Problem, past: Sequence[PastTrial]) -> int:
+    """Return how many finished trials inform the next proposal: 0 for an algorithm that does not learn."""
+    return len(_history(problem, fit_past(problem.space, past, None)).best_first())
+
+
+def count_outside(problem: Problem, past: Sequence[PastTrial]) -> int:
+    """Return how many finished trials do not fit the search space completely."""
+    return sum(trial.is_done and not trial.is_whole for trial in fit_past(problem.space, past, None))
+
+
+def clear_caches() -> None:
+    """Drop the caches of this process, so that it is in the state of a new one."""
+    history_cache.clear_cache()
+    cma.clear_cache()
+
+
+def _history(problem: Problem, trials: list[FittedTrial]) -> History:
+    algorithm = ALGORITHMS[problem.algorithm]
+    start_up = None
+    if algorithm.start_up is not None:
+        start_up = algorithm.start_up(with_defaults(problem.arguments, algorithm.arguments))
+    return History(problem, trials, start_up=start_up, takes_parts=algorithm.takes_parts)
