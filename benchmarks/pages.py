@@ -210,7 +210,6 @@ def made_trial(
         state=state,
         value=None if state in ("failed", "running") else round(rng.betavariate(8, 2), 6),
         started_at=began,
-        claim=1,
         settled_rank=None if is_last else number,
         log_bytes=60_000,
         last_value=0.5,

@@ -215,7 +215,7 @@ def ours_of(case: Case, seed: int) -> list[float]:
             running.append(trial)
         trial = running.pop(chance.randrange(len(running)))
         values.append(case.function.of(trial.params))
-        assert trial.settle(Outcome(value=values[-1], exit_code=0), claim=trial.claim)
+        assert trial.settle(Outcome(value=values[-1], exit_code=0))
         if case.is_edited and len(values) == case.trials // 2:
             experiment.refresh_from_db()
             changed = Settings.checked({**told, "space_document": case.function.space})

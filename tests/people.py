@@ -144,7 +144,7 @@ def look_at(experiment: Experiment) -> Experiment:
 def end_all(experiment: Experiment, outcome: Outcome | None = None) -> Experiment:
     """Every running trial ends, and the conductor looks."""
     for trial in experiment.trials.filter(state__in=("running", "stopping")):
-        trial.settle(outcome or Outcome(value=0.5, exit_code=0), claim=trial.claim)
+        trial.settle(outcome or Outcome(value=0.5, exit_code=0))
     return look_at(experiment)
 
 

@@ -213,7 +213,7 @@ def requeue(trial: Trial, by: User) -> str | None:
         if trial.state not in status.TRIAL_ALIVE:
             raise Refused(f"The trial is {trial.state}. Only a running trial can be requeued.")
         Event.note("requeue", trial.experiment, trial=trial, by=by, why=f"held by {trial.worker}")
-        trial.settle(Outcome.lost(f"{by.username} requeued this trial."), claim=trial.claim)
+        trial.settle(Outcome.lost(f"{by.username} requeued this trial."))
         if trial.reruns.exists():
             return None
         return f"The trial is {trial.state} and will not be retried: its experiment is stopping or has no retries left."

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from math import ceil
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
@@ -80,6 +80,13 @@ class Queue(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, **kwargs: Any) -> None:
+        """Write all columns but those that verbs change under the lock: here they may be outdated."""
+        if not self._state.adding and not kwargs.get("update_fields"):
+            names = {field.name for field in self._meta.concrete_fields if not field.primary_key}
+            kwargs["update_fields"] = names - {"waits", "last_position"}
+        super().save(**kwargs)
 
     def clean(self) -> None:
         """For the administrator's site."""

@@ -106,7 +106,7 @@ def lose_trials(experiment: Experiment) -> None:
         worker = trial.worker
         if worker is None or worker.gone_at or worker.boot != trial.boot:
             name = worker.name if worker else "that was removed"
-            trial.settle(Outcome.lost(f"The worker {name} was lost."), claim=trial.claim)
+            trial.settle(Outcome.lost(f"The worker {name} was lost."))
 
 
 def break_off(experiment: Experiment) -> None:

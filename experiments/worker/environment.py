@@ -333,5 +333,5 @@ class Setup:
 
     @property
     def container(self) -> str:
-        """The name of this trial's container: another claim is another container."""
-        return f"trialdeck-{self.trial.public_id}-{self.trial.claim}"
+        """The name of this trial's container."""
+        return f"trialdeck-{self.trial.public_id}"

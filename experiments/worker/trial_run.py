@@ -161,7 +161,7 @@ class Run:
         if not limit or home is None:
             return None
         try:
-            return home.make(f"{keeper.mark}-{self.trial}-{self.trial.claim}", memory_mib=limit)
+            return home.make(f"{keeper.mark}-{self.trial}", memory_mib=limit)
         except cgroup.CgroupError as why:
             self._odd.append(_sentence(f"its memory was not limited: {why}"))
             return None
@@ -379,7 +379,7 @@ class Run:
     # --- told what to do (heartbeat thread) --------------------------------------------------------------
 
     def obey(self, row: dict | None) -> None:
-        """Follows what the trial's row says now; `row` is None when the claim does not stand any more."""
+        """Follows what the trial's row says now; `row` is None when this worker does not hold it any more."""
         if row is None:
             self.stop(0)
             return
@@ -508,7 +508,7 @@ class Batch:
             LogPiece.trim(trial.pk, total=self.log_bytes)
         if self.notes:
             changes["notes"] = self.notes
-        held = Trial.objects.filter(pk=trial.pk, claim=trial.claim, state__in=status.TRIAL_ALIVE)
+        held = Trial.objects.filter(pk=trial.pk, state__in=status.TRIAL_ALIVE)
         held.update(**changes)  # a worker that lost it has no more to say
         if mine and self.run.is_judged:
             Experiment.objects.filter(pk=trial.experiment_id).update(wake=F("wake") + 1)

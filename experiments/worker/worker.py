@@ -347,25 +347,25 @@ class LocalWorker:
         letter = self.outbox / f"{trial.pk}.json"
         for attempt in range(10**9):
             try:
-                trial.settle(outcome, claim=trial.claim)
+                trial.settle(outcome)
                 letter.unlink(missing_ok=True)
                 return
             except DatabaseError as error:
                 logger.warning("Cannot settle %s yet: %s", trial, error)
                 close_old_connections()
                 if attempt == 0:
-                    _write_whole(letter, json.dumps({"claim": trial.claim, **asdict(outcome)}))
+                    _write_whole(letter, json.dumps(asdict(outcome)))
                 if self.ending.wait(LATE_DELIVERY_S):
                     return  # the next start delivers it
 
     def _deliver_outbox(self) -> None:
         for letter in sorted(self.outbox.glob("*.json")):
             content = json.loads(letter.read_text())
-            claim = content.pop("claim")
+            content.pop("claim", None)  # of an earlier version
             content["survivors"] = tuple(content["survivors"])
             trial = Trial.objects.filter(pk=letter.stem).select_related("experiment").first()
             try:
-                if trial and trial.settle(Outcome(**content), claim=claim):
+                if trial and trial.settle(Outcome(**content)):
                     logger.info("Delivered how %s ended before this worker started", trial)
             except Refused as refused:  # its experiment is in the trash: nobody waits for this any more
                 logger.warning("How %s ended is not needed any more: %s", trial, refused)

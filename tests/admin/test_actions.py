@@ -81,7 +81,7 @@ def test_it_stops_and_reruns_trials(door: Client, running: Callable[..., Experim
     """PAI-T1, PAI-R3, PAI-T2."""
     experiment = running(taken=2)
     one, two = experiment.trials.filter(state="running")
-    one.settle(Outcome(failure="exit_code", exit_code=1), claim=one.claim)
+    one.settle(Outcome(failure="exit_code", exit_code=1))
     assert send(door, "trial", "rerun", one) == [f"Rerun queued: {one}."]
     assert one.reruns.get().events.get(verb="rerun").by.username == "root"
     assert "has the same values" in send(door, "trial", "rerun", one)[0], "a second click makes no second one"
@@ -94,7 +94,6 @@ def test_it_stops_and_reruns_trials(door: Client, running: Callable[..., Experim
 def test_a_requeued_trial_is_lost_and_tried_again(door: Client, running: Callable[..., Experiment]) -> None:
     experiment = running()
     stuck = experiment.trials.get(state="running")
-    claim = stuck.claim
     assert send(door, "trial", "requeue", stuck) == [f"Requeued: {stuck}."]
     stuck.refresh_from_db()
     assert (stuck.state, stuck.failure, stuck.detail) == ("failed", "worker_lost", "root requeued this trial.")
@@ -102,7 +101,7 @@ def test_a_requeued_trial_is_lost_and_tried_again(door: Client, running: Callabl
     assert event.by.username == "root" and descriptions.line(event).before == "root requeued"
     again = stuck.reruns.get()
     assert (again.state, again.source, again.params) == ("waiting", "retry", stuck.params)
-    assert not stuck.settle(Outcome(value=0.9, exit_code=0), claim=claim), "what the worker says is void"
+    assert not stuck.settle(Outcome(value=0.9, exit_code=0)), "what the worker says is void"
     assert "Only a running trial can be requeued" in send(door, "trial", "requeue", stuck)[0]
 
 

@@ -63,11 +63,11 @@ def told(running: Callable[..., Experiment], alice: User) -> Experiment:
     )
     Trial.objects.filter(pk=three.pk).update(last_step=0, last_value=0.5)
     LogPiece.keep([LogPiece(trial=one, offset=0, size=6, data=b"hello\xff")])
-    one.settle(Outcome(value=0.25, exit_code=0), claim=one.claim)
+    one.settle(Outcome(value=0.25, exit_code=0))
     Experiment.objects.filter(pk=experiment.pk).update(proposed_count=6)  # nothing is proposed in its place
     experiment.refresh_from_db()
     two.experiment.refresh_from_db()
-    two.settle(Outcome(failure=Failure.WORKER_LOST, detail="The worker was lost."), claim=two.claim)
+    two.settle(Outcome(failure=Failure.WORKER_LOST, detail="The worker was lost."))
     experiment.refresh_from_db()
     Trial.add(experiment, {"lr": 0.01, "layers": 2}, by=alice)
     experiment.refresh_from_db()

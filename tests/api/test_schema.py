@@ -56,8 +56,8 @@ def ids(running, in_state, alice, bob) -> list[str]:
     ]
     busy = running("busy", taken=3, concurrency=5, max_trials=9, goal=0.9, max_duration_s=3600.5)
     one, two, three = busy.trials.filter(state="running")
-    one.settle(Outcome(value=0.5, exit_code=0, peak_memory=2**40, cpu_s=0.1), claim=one.claim)
-    two.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="ValueError: ü"), claim=two.claim)
+    one.settle(Outcome(value=0.5, exit_code=0, peak_memory=2**40, cpu_s=0.1))
+    two.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="ValueError: ü"))
     busy.update(make_settings(max_trials=20, concurrency=5), by=bob, seen=1, note="more")
     steps = [Point(trial=one, name=name, step=step, value=step / 7) for name in "ab" for step in range(5)]
     Point.keep([*steps, Point(trial=three, name="a", step=0, value=None, text="nan")])

@@ -25,7 +25,7 @@ def failing(running: Callable[..., Experiment], broker: object) -> Experiment:
     experiment = running(taken=3, concurrency=3, max_trials=3)
     for trial in experiment.trials.filter(number__lte=2):
         outcome = Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="KeyError: 'label'")
-        trial.settle(outcome, claim=trial.claim)
+        trial.settle(outcome)
     return experiment
 
 
@@ -55,7 +55,7 @@ def test_ticks_survive_what_arrives_live(open_as, failing, bob):
     page = open_as(bob, url_of(failing))
     tick(page, 2)
     trial = failing.trials.get(number=3)
-    trial.settle(Outcome(exit_code=0, value=0.8125), claim=trial.claim)
+    trial.settle(Outcome(exit_code=0, value=0.8125))
     expect(page.locator("tr[data-key=trial-3]")).to_contain_text("0.8125")
     expect(page.get_by_label("Select trial 2", exact=True)).to_be_checked()
     expect(page.get_by_role("region", name="Selection")).to_be_visible()

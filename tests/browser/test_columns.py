@@ -29,7 +29,7 @@ def test_columns_are_chosen_by_keyboard_while_rows_arrive(open_as, running, bob,
     menu.get_by_label("CPU time").focus()
     page.keyboard.press("Space")
     trial = experiment.trials.get(number=1)
-    trial.settle(Outcome(exit_code=0, value=0.8125, cpu_s=7.5), claim=trial.claim)
+    trial.settle(Outcome(exit_code=0, value=0.8125, cpu_s=7.5))
     expect(page.locator("tr[data-key=trial-1]")).to_contain_text("0.8125")
     expect(menu.get_by_label("layers")).not_to_be_checked()
     expect(menu.get_by_label("CPU time")).to_be_checked()

@@ -86,7 +86,7 @@ def test_a_row_changes_under_the_reader(visit, running, bob):
     page.evaluate("globalThis.sameDocument = true")
     scrolled = region.evaluate("element => element.scrollLeft")
     trial = experiment.trials.get(number=1)
-    trial.settle(Outcome(value=0.8, exit_code=0), claim=trial.claim)
+    trial.settle(Outcome(value=0.8, exit_code=0))
     expect(row).to_contain_text("Succeeded", timeout=10_000)
     expect(row).to_contain_text("0.8000")
     assert region.evaluate("element => element.scrollLeft") == scrolled

@@ -63,7 +63,7 @@ def test_stop_ends_it_and_its_page_says_when_it_is_gone(visit, running, bob):  #
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#head .page-head")).to_contain_text("Stopping")
     trial.refresh_from_db()
-    trial.settle(Outcome(signal=15, gone_after_s=1.8), claim=trial.claim)
+    trial.settle(Outcome(signal=15, gone_after_s=1.8))
     expect(page.locator("#head")).to_contain_text("gone after 1.8 s", timeout=10_000)
     expect(page.locator("[data-live-state]")).to_be_hidden()  # what has ended asks no more
 
@@ -86,7 +86,7 @@ def test_rerun_asks_in_a_dialog_and_a_double_click_makes_one(visit, running, bob
 def test_nothing_scrolls_sideways_on_a_phone(visit, running, bob):  # noqa: F811
     name = "a_name_without_any_space_in_it_that_is_longer_than_a_phone_is_wide_and_goes_on"
     trial = running(name).trials.get(number=1)
-    trial.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail=name * 3), claim=trial.claim)
+    trial.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail=name * 3))
     prints(trial, 3)
     Trial.objects.filter(pk=trial.pk).update(
         params={f"{name[:50]}_{n}": name for n in range(30)}, notes=[name * 2]

@@ -99,7 +99,7 @@ def test_a_trial_lives_and_ends_in_its_container(crew, started, engine, alice, d
     deaf = started("deaf", command=DEAF, max_trials=1, stop_grace_s=1)
 
     trials = [begun(saves, data), begun(deaf, data), begun(good, data, "metrics.jsonl")]
-    names = {f"trialdeck-{trial.public_id}-{trial.claim}" for trial in trials}
+    names = {f"trialdeck-{trial.public_id}" for trial in trials}
     assert set(engine.containers()) == names
     eventually(lambda: trials[2].points.exists(), what="the point, while it runs")
     for trial in trials[:2]:
@@ -125,14 +125,14 @@ def test_a_worker_that_was_killed_leaves_no_container(crew, started, engine, dat
     words = ("--container", PROGRAM, "--image", IMAGE)
     first = crew.worker(*words)
     deaf = started("deaf", command=DEAF, max_trials=1, retries=1)
-    name = f"trialdeck-{begun(deaf, data).public_id}-1"
+    name = f"trialdeck-{begun(deaf, data).public_id}"
     for pid, number in ((first.pid, signal.SIGSTOP), (keeper_of(first), signal.SIGKILL)):
         os.kill(pid, number)  # stopped, so that it does nothing about its keeper's end
     crew.kill(first)
     assert engine.containers() == [name]
     second = crew.worker(*words)
     again = begun(deaf, data, number=2)
-    assert engine.containers() == [f"trialdeck-{again.public_id}-1"]
+    assert engine.containers() == [f"trialdeck-{again.public_id}"]
     assert (deaf.trials.get(number=1).failure, again.source) == ("worker_lost", "retry")
     crew.kill(second)
     eventually(lambda: not engine.containers(), within=30, what="its container being removed by the keeper")

@@ -234,7 +234,7 @@ def test_a_trial_runs_in_its_container_and_takes_it_along(draft, contained, alic
     assert "prepared" in log_of(trial)
     said = docker.read_text()
     assert "base:1" in said and "--shm-size=1g" in said and "s3cret" not in said
-    assert f'["rm", "--force", "--volumes", "trialdeck-{experiment.public_id}-1-1"]' in said
+    assert f'["rm", "--force", "--volumes", "trialdeck-{experiment.public_id}-1"]' in said
     assert Worker.objects.get(name="boxes").container == "docker"
 
 

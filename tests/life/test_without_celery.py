@@ -137,14 +137,14 @@ def test_a_late_letter_about_an_experiment_in_the_trash_does_not_keep_a_worker_f
     """TD-X8 PAI-D2: the worker could not deliver how its trial ended, was lost, and the experiment was deleted."""
     experiment = running(taken=1, max_trials=1)
     trial = experiment.trials.get()
-    trial.settle(Outcome.lost("The worker w1 was lost."), claim=trial.claim)
+    trial.settle(Outcome.lost("The worker w1 was lost."))
     experiment.refresh_from_db()
     experiment.stop(by=alice)
     conduct(experiment.pk)
     experiment.delete_to_trash(by=alice)
     outbox = data / "workers" / "w1" / "outbox"
     outbox.mkdir(parents=True, exist_ok=True)
-    late = {"claim": trial.claim, **asdict(Outcome(value=0.5, exit_code=0))}
+    late = asdict(Outcome(value=0.5, exit_code=0))
     (outbox / f"{trial.pk}.json").write_text(json.dumps(late))
     assert trial.worker.declare_gone(beat=trial.worker.beat)
     worker = LocalWorker(name="w1", queues=["default"], slots=1, data=data)

@@ -13,7 +13,7 @@ FAILED = Outcome(failure=Failure.EXIT_CODE, detail="ValueError: no", exit_code=1
 
 
 def fail(trial: Trial) -> Trial:
-    trial.settle(FAILED, claim=trial.claim)
+    trial.settle(FAILED)
     trial.refresh_from_db()
     return trial
 
@@ -44,7 +44,7 @@ def test_concurrency_and_budget_hold_at_every_instant(
         trial = experiment.trials.filter(state="running").order_by("?").first()
         if trial is None:
             break
-        trial.settle(Outcome(value=0.1), claim=trial.claim)
+        trial.settle(Outcome(value=0.1))
         assert experiment.trials.filter(state__in=("running", "stopping")).count() <= 3
         look_at(experiment)
     assert experiment.state == "completed" and experiment.succeeded_count == 10
@@ -54,7 +54,7 @@ def test_a_slot_finds_work_when_a_trial_settles(running: Callable[..., Experimen
     """TD-X5: the next suggestion becomes a waiting trial in the same transaction, without the conductor."""
     experiment = running(taken=2, concurrency=2)
     trial = experiment.trials.first()
-    trial.settle(Outcome(value=1.0), claim=trial.claim)
+    trial.settle(Outcome(value=1.0))
     assert Trial.take(worker, ["default"]).number == 3
 
 
@@ -92,10 +92,10 @@ def test_a_rerun_is_refused_while_an_equal_waits_runs_or_has_succeeded(
             failed.rerun(by=alice)
         if word == "waiting":
             while (taken := Trial.take(worker, ["default"])) and taken.pk != rerun.pk:
-                taken.settle(Outcome(value=0.1), claim=taken.claim)
+                taken.settle(Outcome(value=0.1))
         elif word == "running":
             rerun.refresh_from_db()
-            rerun.settle(Outcome(value=0.7), claim=rerun.claim)
+            rerun.settle(Outcome(value=0.7))
     with pytest.raises(Refused, match="Only a failed trial"):
         rerun.rerun(by=alice)
 
@@ -107,7 +107,7 @@ def test_a_lost_worker_costs_nothing_and_is_retried_so_often(
     experiment = running(taken=1, retries=2, max_trials=1, concurrency=1)
     for _ in range(3):
         trial = experiment.trials.get(state="running")
-        trial.settle(Outcome.lost("The worker w1 was lost."), claim=trial.claim)
+        trial.settle(Outcome.lost("The worker w1 was lost."))
         look_at(experiment)
         Trial.take(worker, ["default"])
     trials = list(experiment.trials.all())
@@ -119,10 +119,10 @@ def test_a_lost_worker_costs_nothing_and_is_retried_so_often(
 
 
 def test_a_late_result_of_a_lost_claim_changes_nothing(running: Callable[..., Experiment]) -> None:
-    """TD-X5: settling is fenced by trial and claim."""
+    """TD-X5: settling is fenced by the state of the trial."""
     trial = running(taken=1).trials.get(number=1)
-    assert trial.settle(Outcome.lost("gone"), claim=trial.claim)
-    assert trial.settle(Outcome(value=0.99), claim=trial.claim) is False
+    assert trial.settle(Outcome.lost("gone"))
+    assert trial.settle(Outcome(value=0.99)) is False
     trial.refresh_from_db()
     assert (trial.state, trial.value) == ("failed", None)
 
@@ -132,7 +132,7 @@ def test_a_result_that_comes_while_stopping_is_kept(running: Callable[..., Exper
     experiment = running(taken=1)
     trial = experiment.trials.get(number=1)
     trial.stop(by=alice)
-    trial.settle(Outcome(value=0.99, exit_code=0), claim=trial.claim)
+    trial.settle(Outcome(value=0.99, exit_code=0))
     trial.refresh_from_db()
     experiment.refresh_from_db()
     assert (trial.state, trial.value, trial.informs) == ("stopped", 0.99, False)
@@ -143,7 +143,7 @@ def test_stopping_a_trial_that_ended_is_harmless(running: Callable[..., Experime
     """PAI-T2"""
     experiment = running(taken=1)
     trial = experiment.trials.get(number=1)
-    trial.settle(Outcome(value=0.5), claim=trial.claim)
+    trial.settle(Outcome(value=0.5))
     events = experiment.events.count()
     assert trial.stop(by=alice) is False
     assert (trial.state, experiment.events.count()) == ("succeeded", events)
@@ -156,10 +156,10 @@ def test_a_stopped_trial_frees_its_place(
     experiment = running(taken=2, concurrency=2, max_trials=20)
     first = experiment.trials.get(number=1)
     first.stop(by=alice)
-    first.settle(Outcome(signal=15, gone_after_s=0.1), claim=first.claim)
+    first.settle(Outcome(signal=15, gone_after_s=0.1))
     assert Trial.take(worker, ["default"]).number == 3
     third = experiment.trials.get(number=3)
-    third.settle(Outcome(value=1.0), claim=third.claim)
+    third.settle(Outcome(value=1.0))
     waiting = experiment.trials.get(state="waiting")
     assert waiting.stop(by=alice)
     assert (waiting.state, waiting.started_at) == ("stopped", None)
@@ -256,7 +256,7 @@ def test_the_breaker_pauses_a_hopeless_experiment_and_says_why(
     assert experiment.state == "paused"
     assert experiment.reason == "3 trials in a row failed alike (exit code): ValueError: no"
     for trial in experiment.trials.filter(state="running"):
-        trial.settle(Outcome(value=0.1), claim=trial.claim)
+        trial.settle(Outcome(value=0.1))
     experiment.unpause(by=alice)
     look_at(experiment)
     assert experiment.state == "running"

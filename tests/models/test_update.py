@@ -71,11 +71,11 @@ def test_concurrency_down_lets_running_trials_finish(
     changed(experiment, alice, concurrency=2)
     assert experiment.running_count == 4
     for trial in experiment.trials.filter(state="running")[:2]:
-        trial.settle(Outcome(value=1.0), claim=trial.claim)
+        trial.settle(Outcome(value=1.0))
     assert take_all(worker) == []
     look_at(experiment)
     trial = experiment.trials.filter(state="running").first()
-    trial.settle(Outcome(value=1.0), claim=trial.claim)
+    trial.settle(Outcome(value=1.0))
     assert len(take_all(worker)) == 1
 
 
@@ -94,7 +94,7 @@ def test_a_goal_that_is_reached_already_ends_it(running: Callable[..., Experimen
     """TD-U4: nothing new starts, the running trial ends by itself, then it completes."""
     experiment = running(taken=2, max_trials=20)
     first = experiment.trials.first()
-    first.settle(Outcome(value=0.9), claim=first.claim)
+    first.settle(Outcome(value=0.9))
     changed(experiment, alice, goal=0.8)
     assert experiment.state == "running" and experiment.waiting_count == 0
     end_all(experiment)

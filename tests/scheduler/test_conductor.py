@@ -56,9 +56,9 @@ def test_a_reached_goal_with_a_rerun_that_waits_does_not_keep_the_conductor_busy
     """TD-X8 TD-A14: the rerun is no proposal and keeps its place; to look at it is no news to look at again."""
     experiment = running(taken=2, concurrency=2, goal=0.9)
     bad, good = experiment.trials.filter(state="running")
-    bad.settle(Outcome(failure="exit_code", exit_code=1, detail="no"), claim=bad.claim)
+    bad.settle(Outcome(failure="exit_code", exit_code=1, detail="no"))
     bad.rerun(by=alice)
-    good.settle(Outcome(value=0.95), claim=good.claim)
+    good.settle(Outcome(value=0.95))
     look_at(experiment)
     assert (experiment.state, experiment.waiting_count) == ("running", 1)
     seen = experiment.wake
@@ -87,7 +87,7 @@ def test_a_broken_search_fails_the_experiment_and_says_why(
     revision.document = {**revision.document, "algorithm": "NoSuchThing"}
     revision.save()
     trial = experiment.trials.get()
-    trial.settle(Outcome(value=0.5), claim=trial.claim)
+    trial.settle(Outcome(value=0.5))
     look_at(experiment)
     assert experiment.state == ExperimentState.FAILED
     assert experiment.reason.startswith("The search cannot go on: ")
@@ -99,7 +99,7 @@ def test_what_learns_suggests_no_further_ahead_than_slots_need(running: Callable
 
     def ready_after(ended: int) -> int:
         for trial in experiment.trials.filter(state="running").order_by("number")[:ended]:
-            trial.settle(Outcome(value=0.5), claim=trial.claim)
+            trial.settle(Outcome(value=0.5))
         look_at(experiment)
         while Trial.take(worker, ["default"]):
             pass
@@ -129,7 +129,7 @@ def test_the_seed_decides_what_is_proposed(
         )
         for _ in range(15):
             for trial in experiment.trials.filter(state="running"):
-                trial.settle(Outcome(value=trial.params["lr"]), claim=trial.claim)
+                trial.settle(Outcome(value=trial.params["lr"]))
             look_at(experiment)
             Trial.take(worker, ["default"])
         return list(experiment.trials.values_list("params", flat=True))
@@ -149,7 +149,7 @@ def test_a_conductor_that_starts_anew_proposes_the_same(
         experiment = running(taken=1, concurrency=1, algorithm="TPE", seed=5, max_trials=14)
         for _ in range(14):
             for trial in experiment.trials.filter(state="running"):
-                trial.settle(Outcome(value=trial.params["lr"]), claim=trial.claim)
+                trial.settle(Outcome(value=trial.params["lr"]))
             if forgets:
                 conductor._memories.clear()
                 engine.clear_caches()
@@ -225,7 +225,7 @@ def test_early_stopping_ends_who_is_behind(running: Callable[..., Experiment], w
     for value in (0.8, 0.9):
         trial = experiment.trials.get(state="running")
         report(trial, [value] * 5)
-        trial.settle(Outcome(value=value), claim=trial.claim)
+        trial.settle(Outcome(value=value))
         look_at(experiment)
         Trial.take(worker, ["default"])
     trial = experiment.trials.get(state="running")
@@ -237,7 +237,7 @@ def test_early_stopping_ends_who_is_behind(running: Callable[..., Experiment], w
     look_at(experiment)
     trial.refresh_from_db()
     assert (trial.state, trial.stop_target) == ("stopping", "early_stopped")
-    trial.settle(Outcome(so_far=0.3, signal=15), claim=trial.claim)
+    trial.settle(Outcome(so_far=0.3, signal=15))
     trial.refresh_from_db()
     assert (trial.state, trial.value, trial.informs) == ("early_stopped", 0.3, True)
     assert trial.detail == "behind the median at step 2"
@@ -518,7 +518,7 @@ def test_who_moves_on_while_the_conductor_reads_is_seen_once(
         looks += 1
         if looks == at:
             for trial in held:
-                trial.settle(Outcome(value=0.5), claim=trial.claim)
+                trial.settle(Outcome(value=0.5))
         return execute(*query)
 
     conductor._memories.pop(experiment.pk, None)

@@ -113,7 +113,7 @@ def test_a_restart_between_judgements_changes_nothing(
                 step = -1 if trial.last_step is None else trial.last_step
                 if trial.state == "stopping" or step >= 6:
                     ended.append((trial.number, trial.last_step, trial.detail))
-                    trial.settle(Outcome(value=trial.last_value or 0.0, so_far=0.0), claim=trial.claim)
+                    trial.settle(Outcome(value=trial.last_value or 0.0, so_far=0.0))
                 elif (turn + trial.number) % 3:  # not everybody has news at every look
                     step += 1 if (step * 7 + trial.number) % 5 else 2
                     report(trial, course(trial.number, step), first=step)

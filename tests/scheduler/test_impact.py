@@ -22,7 +22,7 @@ def took(experiment: Experiment, *seconds: float) -> None:
     """So many finished trials, which took so long."""
     for span in seconds:
         trial = experiment.trials.filter(state="running").order_by("number").first()
-        trial.settle(Outcome(value=0.5), claim=trial.claim)
+        trial.settle(Outcome(value=0.5))
         Trial.objects.filter(pk=trial.pk).update(duration_s=span)
         look_at(experiment)
         assert Trial.take(trial.worker, ["default"])

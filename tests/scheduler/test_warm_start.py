@@ -20,7 +20,7 @@ def searched(running: Callable[..., Experiment], worker: Worker, name: str, **ch
     while experiment.state == "running":
         for trial in experiment.trials.filter(state="running"):
             value = 1 - abs(trial.params.get("lr", 0.05) - 0.05)
-            trial.settle(Outcome(value=value), claim=trial.claim)
+            trial.settle(Outcome(value=value))
         look_at(experiment)
         Trial.take(worker, ["default"])
     return experiment

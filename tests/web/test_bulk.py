@@ -40,7 +40,7 @@ def mixed(running) -> Experiment:
     experiment = running(taken=5, concurrency=6, max_trials=6)
     for number, outcome in ((1, FAILED), (2, FAILED), (3, Outcome(value=0.5, exit_code=0))):
         trial = experiment.trials.get(number=number)
-        trial.settle(outcome, claim=trial.claim)
+        trial.settle(outcome)
     return experiment
 
 

@@ -170,9 +170,9 @@ def sample(running, bob, alice) -> dict[str, object]:
     """What the addresses are about, by the names in their patterns."""
     experiment = running(taken=3, concurrency=3)
     good = experiment.trials.get(number=3)
-    good.settle(Outcome(value=0.5, exit_code=0), claim=good.claim)
+    good.settle(Outcome(value=0.5, exit_code=0))
     failed = experiment.trials.get(number=1)
-    failed.settle(Outcome(failure="exit_code", detail="boom", exit_code=1), claim=failed.claim)
+    failed.settle(Outcome(failure="exit_code", detail="boom", exit_code=1))
     erin = User.objects.create_user("erin")
     experiment.workspace.admit(erin, Role.VIEWER)
     model = Model.register(experiment.project, by=alice, name="m", address="/nowhere/m.pt")

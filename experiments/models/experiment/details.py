@@ -77,7 +77,7 @@ class Described:
             experiment._mirror(settings)
             experiment.save(force_insert=True)
             experiment._revise(settings, by=by)
-            experiment.save(update_fields=["revision"])
+            cls.everything.filter(pk=experiment.pk).update(revision=experiment.revision)
             why = f"cloned from {parent.public_id}" if parent else ""
             Event.note("create", experiment, by=by, after=experiment.state, why=why)
         return experiment

@@ -39,6 +39,7 @@ class Life:
         if not Queue.objects.granted_to(self.workspace).filter(pk=queue.pk).exists():
             raise Refused(f"The queue {queue} is not granted to the workspace {self.workspace}.")
         self.queue, self.position = queue, queue.next_position()
+        self.save(update_fields=["queue", "position"])  # the next look at the queue must find it there
 
     def move_to(self, queue: Queue, *, by: User) -> bool:
         """Move it to the end of another queue. Trials that run end where they are; the waiting ones, and all that

@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from experiments import dispatch
-from experiments.models import status
+from experiments.models import row_locks, status
 from experiments.models.event import Event
 from experiments.models.fields import ExactJSONField
 from experiments.models.project import Project
@@ -95,7 +95,7 @@ class KeptManager(models.Manager.from_queryset(ExperimentQuerySet)):
 
 
 class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
-    """A command, a search space and a budget. All that changes this row goes through `turn`, one at a time."""
+    """A command, a search space and a budget. All that changes this row goes through `locked`, one at a time."""
 
     public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="experiments")
@@ -179,6 +179,11 @@ class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
         return f"{self.name} ({self.public_id})"
 
     def save(self, **kwargs: Any) -> None:
+        """Insert the row, or write columns of it within `locked()`: elsewhere they may be outdated."""
+        if not self._state.adding and row_locks.holder_of(self) is not self:
+            raise RuntimeError(
+                f"Change {self} within `with experiment.locked()`: elsewhere its columns may be outdated."
+            )
         self.folded_name = fold(self.name)[:600]  # one letter may fold into eighteen
         if kwargs.get("update_fields") and "name" in kwargs["update_fields"]:
             kwargs["update_fields"] = {*kwargs["update_fields"], "folded_name"}
@@ -251,32 +256,46 @@ class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
 
     @contextmanager
     def locked(self) -> Iterator[Experiment]:
-        """My turn: this row is locked, fresh, and written once at the end; then the conductor is nudged.
+        """Lock the row, read it anew, write it once at the end of the block, and dispatch a look of the conductor.
 
         Whoever changes an experiment or its trials takes this lock first, so that nothing deadlocks, nothing
         slips in after a stop, and budget and concurrency hold at every instant. On SQLite the transaction
         itself (IMMEDIATE) is the lock.
+
+        Blocks may be nested. Another object of the same row takes over from the one that holds the lock: it starts
+        with what that one has changed so far, and hands the row back with its own changes, or without them when an
+        error ends its block.
         """
-        if getattr(self, "_is_my_turn", False):
+        holder = row_locks.holder_of(self)
+        if holder is self:
             yield self
             return
-        with transaction.atomic():
-            try:
-                self.refresh_from_db(from_queryset=Experiment.objects.select_for_update(no_key=True))
-            except Experiment.DoesNotExist:
-                raise Refused("This experiment is in the trash. Restore it first.") from None
-            self._is_my_turn = True
-            try:
-                yield self
-            finally:
-                self._is_my_turn = False
-            self.wake += 1
-            self.version += 1
-            self.save(update_fields=TURN_FIELDS)
-            dispatch.experiment(self.pk)
+        if isinstance(holder, Experiment):
+            holder._write_locked_fields()
+        try:
+            with transaction.atomic():
+                self._read_locked()
+                with row_locks.held_by(self):
+                    yield self
+                    self.wake += 1
+                    self.version += 1
+                    self._write_locked_fields()
+                dispatch.experiment(self.pk)
+        finally:
+            if isinstance(holder, Experiment) and not transaction.get_connection().needs_rollback:
+                holder.refresh_from_db()
+
+    def _read_locked(self) -> None:
+        try:
+            self.refresh_from_db(from_queryset=Experiment.objects.select_for_update(no_key=True))
+        except Experiment.DoesNotExist:
+            raise Refused("This experiment is in the trash. Restore it first.") from None
+
+    def _write_locked_fields(self) -> None:
+        super().save(update_fields=LOCKED_FIELDS)
 
     def move(self, to: str, *, by: User | None = None, because: str = "", verb: str = "") -> bool:
-        """The only writer of `state`: a compare-and-set, the event and the nudge in one transaction.
+        """The only writer of `state`: a compare-and-set, the event and the dispatch in one transaction.
 
         False when already there. Raises `Refused` when the table does not lead there, `Overtaken` when
         somebody was faster.
@@ -312,8 +331,8 @@ class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
             self.stop_target = ""
 
 
-# Written once at the end of a turn. `state` and `reason` are not among them: `move` alone writes those.
-TURN_FIELDS = [
+# Written once, at the end of `locked()`. `state` and `reason` are not among them: `move` alone writes those.
+LOCKED_FIELDS = [
     "updated_at",
     "trashed_at",
     "stop_target",

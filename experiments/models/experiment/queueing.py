@@ -73,6 +73,9 @@ class InLine:
 
     def _stand_at(self, position: int, *, by: User, verb: str, why: str = "") -> bool:
         self.position = position
+        self.save(
+            update_fields=["position"]
+        )  # the next look at the queue, in this transaction, must find it there
         Event.note(verb, self, by=by, why=why or f"queue {self.queue}")
         return True
 

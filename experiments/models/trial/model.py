@@ -77,7 +77,6 @@ class Trial(models.Model):
 
     worker = models.ForeignKey(Worker, models.SET_NULL, null=True, related_name="trials")
     boot = models.UUIDField(null=True)  # of the worker that claimed it
-    claim = models.IntegerField(default=0)
     pid = models.IntegerField(null=True)
     gpus = models.JSONField(default=list)  # the devices that are its own
     cores = models.JSONField(default=list)  # likewise
@@ -133,6 +132,12 @@ class Trial(models.Model):
     def __str__(self) -> str:
         return f"{self.experiment.public_id}-{self.number}"
 
+    def save(self, **kwargs: Any) -> None:
+        """Insert the row. `move` and the narrow updates below change it: other columns may be outdated here."""
+        if not self._state.adding:
+            raise RuntimeError(f"Change {self} by move() or by an update of the columns that are meant.")
+        super().save(**kwargs)
+
     @property
     def public_id(self) -> str:
         return str(self)
@@ -184,7 +189,7 @@ class Trial(models.Model):
             status.check_transition(status.TRIAL_MAY_BECOME, before, to)
             now = timezone.now()
             told = "" if to == TrialState.RUNNING else _line(because)  # who took it is a column of its own
-            changes.update(state=to, detail=told, failure=failure, version=self.version + 1)
+            changes.update(state=to, detail=told, failure=failure)
             if to == TrialState.RUNNING:
                 changes.update(started_at=now)
             if to in status.TRIAL_SETTLED:
@@ -197,9 +202,12 @@ class Trial(models.Model):
                     settled_rank=experiment.settled_count,
                     stop_target="",
                 )
-            changed = Trial.objects.filter(pk=self.pk, state=before, claim=self.claim).update(**changes)
-            if not changed:
+            rows = Trial.objects.filter(pk=self.pk, state=before)
+            if not rows.update(
+                **changes, version=F("version") + 1
+            ):  # its worker counts the version up as well
                 raise Overtaken(f"Trial {self} is no longer {before}.")
+            self.version += 1
             for name, value in changes.items():
                 setattr(self, name, value)
             _count(experiment, before, -1)
@@ -325,7 +333,6 @@ class Trial(models.Model):
                     because=f"worker {worker}",
                     worker=worker,
                     boot=worker.boot,
-                    claim=trial.claim + 1,
                     gpus=list(free.gpus[: needed.gpus]),
                     cores=list(free.cores[: needed.cores]),
                     memory_mib=needed.memory_mib or None,
@@ -336,13 +343,13 @@ class Trial(models.Model):
 
     def begun(self, *, pid: int, memory_limited_by: str = "") -> None:
         """The worker started its process."""
-        Trial.objects.filter(pk=self.pk, claim=self.claim, state__in=status.TRIAL_ALIVE).update(
+        Trial.objects.filter(pk=self.pk, state__in=status.TRIAL_ALIVE).update(
             pid=pid, memory_limited_by=memory_limited_by, version=F("version") + 1
         )
 
     def logged(self, size: int) -> None:
         """Its log has so many bytes by now."""
-        Trial.objects.filter(pk=self.pk, claim=self.claim, state__in=status.TRIAL_ALIVE).update(
+        Trial.objects.filter(pk=self.pk, state__in=status.TRIAL_ALIVE).update(
             log_bytes=size, version=F("version") + 1
         )
 
@@ -392,14 +399,15 @@ class Trial(models.Model):
 
     # --- settled -----------------------------------------------------------------------------------------
 
-    def settle(self, outcome: Outcome, *, claim: int) -> bool:
-        """Writes how it ended, once. False when the claim does not stand any more: then nothing changes.
+    def settle(self, outcome: Outcome) -> bool:
+        """Write how it ended, once. False when it has ended already: then nothing changes. A trial is taken by one
+        worker in its life, a retry is another trial: so its state is the fence against a late result.
 
         In the same transaction the counts, the best value, a retry after a lost worker, and the next waiting
         trial, so that the slot finds work at once.
         """
         with self.locked():
-            if self.claim != claim or self.state not in status.TRIAL_ALIVE:
+            if self.state not in status.TRIAL_ALIVE:
                 return False
             to, failure, detail = self._verdict(outcome)
             value = outcome.value

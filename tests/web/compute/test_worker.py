@@ -44,11 +44,11 @@ def test_it_tells_what_runs_what_ended_and_how_its_machine_does(running, worker,
     experiment = running(taken=4, concurrency=4)
     runs, good, bad, lost = experiment.trials.filter(state="running").order_by("number")
     runs.begun(pid=4711)
-    good.settle(Outcome(value=0.5, exit_code=0, peak_memory=2_100_000_000), claim=good.claim)
-    bad.settle(Outcome(failure="exit_code", exit_code=3, detail="KeyError: 'x'"), claim=bad.claim)
-    lost.settle(Outcome.lost("The worker w1 was lost."), claim=lost.claim)
+    good.settle(Outcome(value=0.5, exit_code=0, peak_memory=2_100_000_000))
+    bad.settle(Outcome(failure="exit_code", exit_code=3, detail="KeyError: 'x'"))
+    lost.settle(Outcome.lost("The worker w1 was lost."))
     again = Trial.take(worker, ["default"])
-    again.settle(Outcome(value=0.4), claim=again.claim)
+    again.settle(Outcome(value=0.4))
     gpu = {"name": "NVIDIA A100", "use": 0.92, "memory_used": 4e10, "memory": 8e10}
     machine = {"cores": 8, "cpu": 0.425, "load": 3.1, "memory_used": 8e9, "memory": 64e9, "gpus": [gpu]}
     assert worker.heartbeat(machine)
@@ -80,7 +80,7 @@ def test_what_i_may_not_see_is_named_by_what_it_is(others, bob, dave, worker, ro
     html = told_to(bob)
     assert ">private<" in html and ">another workspace<" in html and "1 other" in html
     for trial in Trial.objects.filter(state="running"):
-        trial.settle(Outcome(failure="exit_code", detail="secret words"), claim=trial.claim)
+        trial.settle(Outcome(failure="exit_code", detail="secret words"))
     after = told_to(bob)
     assert "Nothing that you may see" in after and "2 failed" in after
     for name in ("hush-hush", "up-there", *(one.public_id for one in others), "gpu-of-attic", "secret words"):
@@ -102,7 +102,7 @@ def test_it_says_why_it_takes_nothing(running, worker, bob, root):
     assert reverse("worker-action", args=["w1", "undrain"]) in page(as_(root))
     worker.undrain(by=root)
     trial = Trial.objects.get(state="running")
-    trial.settle(Outcome(survivors=(77, 78)), claim=trial.claim)
+    trial.settle(Outcome(survivors=(77, 78)))
     assert worker.heartbeat({"stuck": [{"trial": trial.pk, "pids": [77, 78]}]})
     html = page(as_(bob))
     assert "1 slot is out of service" in html and "2 processes could not be killed: pid 77, 78" in html
@@ -140,12 +140,12 @@ def test_it_asks_the_same_few_questions_whatever_ran_there(running, worker, caro
 
     running("a", taken=2, concurrency=2)
     first = Trial.objects.first()
-    first.settle(Outcome(value=0.5), claim=first.claim)
+    first.settle(Outcome(value=0.5))
     few = queries()
     for name in ("b", "c"):
         experiment = running(name, taken=3, concurrency=3)
         for trial in experiment.trials.filter(state="running")[:2]:
-            trial.settle(Outcome(value=0.5), claim=trial.claim)
+            trial.settle(Outcome(value=0.5))
     assert queries() == few <= 17
     asked = {"HX-Request": "true", "HX-Target": "worker"}
     answer = client.get(url, headers=asked)

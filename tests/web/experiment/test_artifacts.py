@@ -41,7 +41,7 @@ def left(running):
     """An experiment with three trials that left a file each; the second is the best."""
     experiment = running(taken=3, concurrency=3)
     for trial, value in zip(experiment.trials.order_by("number"), (0.5, 0.9, 0.7), strict=True):
-        trial.settle(Outcome(value=value, exit_code=0), claim=trial.claim)
+        trial.settle(Outcome(value=value, exit_code=0))
         leave(trial, f"of {trial.number} ü.pt", b"weights of %d" % trial.number)
     experiment.refresh_from_db()
     return experiment

@@ -135,7 +135,7 @@ def test_edits_are_marked_on_the_history_after_the_trial_they_came_after(running
     last = experiment.trials.exclude(started_at=None).order_by("-number").first().number
     update(experiment, alice, max_trials=20, note="enough")
     while trial := experiment.trials.filter(state="running").first():
-        trial.settle(Outcome(value=0.7), claim=trial.claim)
+        trial.settle(Outcome(value=0.7))
     (edit,) = edits_of(experiment, url="/x/trials/")
     assert (edit.after, edit.revision, edit.by, edit.note) == (last, 2, "alice", "enough")
     assert edit.href == "/x/configuration/#revision-2"

@@ -361,7 +361,7 @@ def test_the_consequences_are_told_before_it_is_accepted(running, worker, bob):
     experiment = running(taken=2, algorithm="TPE", algorithm_arguments={"n_startup_trials": 1})
     for trial, value in zip(experiment.trials.filter(state="running"), (0.5, 0.9), strict=True):
         Trial.objects.filter(pk=trial.pk).update(params={"lr": value / 10, "layers": 1}, raw=None)
-        trial.settle(Outcome(value=value), claim=trial.claim)
+        trial.settle(Outcome(value=value))
     look_at(experiment)  # what learns is asked for no more than slots need
     while Trial.take(worker, ["default"]):
         pass

@@ -69,7 +69,7 @@ def test_a_draft_shows_what_it_would_run(draft, bob):
 def test_the_facts_tell_best_trials_running_and_search(running, bob):
     experiment = running(early_stopping="Medianstop")
     trial = experiment.trials.get(number=1)
-    trial.settle(Outcome(value=0.8147, exit_code=0), claim=trial.claim)
+    trial.settle(Outcome(value=0.8147, exit_code=0))
     html = overview(bob, experiment)
     assert "Best accuracy" in html and "0.8147" in html and 'trials/1/">#1</a>' in html
     assert '3 <span class="of">of 6</span>' in html, "the next one was lined up"
@@ -92,7 +92,7 @@ def test_an_experiment_that_paused_itself_says_why_and_leads_to_the_failures(run
     experiment = running(breaker=2, max_trials=9)
     for _ in range(2):
         for trial in experiment.trials.filter(state="running"):
-            trial.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="no GPU"), claim=trial.claim)
+            trial.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="no GPU"))
         Trial.take(Worker.objects.get(), ["default"])
     look_at(experiment)
     assert experiment.state == "paused"
@@ -133,7 +133,7 @@ def test_a_draining_worker_does_not_count(in_state, bob, worker):
 def test_a_rerun_waits_for_the_concurrency(running, bob):
     experiment = running(taken=2)
     trial = experiment.trials.get(number=1)
-    trial.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE), claim=trial.claim)
+    trial.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE))
     Trial.take(Worker.objects.get(), ["default"])
     trial.rerun(by=bob)
     assert "1 trial waits: concurrency is used up" in overview(bob, experiment)
@@ -206,7 +206,7 @@ def test_activity_says_who_did_what_in_words(running, alice, bob):
     experiment = running()
     trial = experiment.trials.get(number=1)
     trial.stop(by=bob)
-    trial.settle(Outcome(signal=15), claim=trial.claim)
+    trial.settle(Outcome(signal=15))
     experiment.pause(by=bob)
     html = " ".join(overview(alice, experiment).split())
     for words in ("bob paused it", "bob stopped <a", "has stopped", "alice enqueued it", "alice created it"):

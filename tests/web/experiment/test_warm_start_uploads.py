@@ -66,7 +66,7 @@ def test_our_own_exports_are_read(running: Callable[..., Experiment], lab: Works
     """NNI-S2, TD-X6: both files of a table of trials, only what ended well."""
     experiment = running(taken=2)
     one = experiment.trials.get(number=1)
-    one.settle(Outcome(failure="exit_code", detail="boom", exit_code=1), claim=one.claim)
+    one.settle(Outcome(failure="exit_code", detail="boom", exit_code=1))
     end_all(experiment, Outcome(value=0.25, exit_code=0))
     params = experiment.trials.get(number=2).params
     browser = as_(bob)

@@ -168,7 +168,7 @@ def test_a_replicas_result_informs_the_search(running, bob, worker):
     (replica,) = good.replicate(by=bob, count=1)
     taken = Trial.take(worker, ["default"])
     assert taken == replica
-    taken.settle(Outcome(value=0.9, exit_code=0), claim=taken.claim)
+    taken.settle(Outcome(value=0.9, exit_code=0))
     look_at(experiment)
     assert (experiment.best_number, experiment.best_value) == (replica.number, 0.9)
     taken.refresh_from_db()

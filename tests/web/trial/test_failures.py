@@ -47,7 +47,7 @@ def mixed(running) -> Experiment:
         layers = 3 if trial.number <= 6 else 1 + trial.number % 2
         Trial.objects.filter(pk=trial.pk).update(params=trial.params | {"layers": layers})
         outcome = out_of_memory(trial.number) if trial.number <= 6 else BROKEN if trial.number == 7 else GOOD
-        trial.settle(outcome, claim=trial.claim)
+        trial.settle(outcome)
     experiment.refresh_from_db()
     return experiment
 
@@ -116,7 +116,7 @@ def test_at_most_five_groups_and_how_many_more(running, bob):
     for trial in experiment.trials.all():
         word = "abcdefgh"[trial.number - 1] * 3
         outcome = Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail=f"Error: {word}")
-        trial.settle(outcome, claim=trial.claim)
+        trial.settle(outcome)
     page = overview(bob, experiment)
     assert page.count('data-key="failure-') == 5 and "and 3 other causes" in page
 
@@ -142,7 +142,7 @@ def test_details_are_shown_as_text(running, bob):
     experiment = running(taken=1)
     trial = experiment.trials.get(number=1)
     outcome = Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="<script>alert(1)</script>")
-    trial.settle(outcome, claim=trial.claim)
+    trial.settle(outcome)
     url = reverse("experiment", args=["lab", experiment.public_id])
     assert b"<script>alert" not in as_(bob).get(url).content
 

@@ -67,7 +67,7 @@ def test_a_running_trial_proves_that_it_lives(taken, bob):
 def test_a_stopped_trial_proves_that_its_processes_are_gone(taken, bob):
     """TD-X5: "process tree gone after 1.8 s", peak memory, CPU time."""
     taken.stop(by=bob)
-    taken.settle(Outcome(signal=15, gone_after_s=1.8, peak_memory=2_100_000_000, cpu_s=61), claim=taken.claim)
+    taken.settle(Outcome(signal=15, gone_after_s=1.8, peak_memory=2_100_000_000, cpu_s=61))
     html = page_of(bob, taken)
     assert "gone after 1.8 s" in html and "SIGTERM (signal 15)" in html
     assert "2.1 GB" in html and "1 m 01 s" in html
@@ -86,7 +86,7 @@ def test_its_own_cores_and_what_holds_it_to_its_memory_are_told(taken, bob):
 
 def test_what_could_not_be_killed_is_named(taken, bob):
     taken.stop(by=bob)
-    taken.settle(Outcome(survivors=(77, 78)), claim=taken.claim)
+    taken.settle(Outcome(survivors=(77, 78)))
     assert "could not be killed: pid 77, 78" in page_of(bob, taken)
 
 
@@ -112,7 +112,7 @@ def test_what_could_not_be_killed_is_named(taken, bob):
 )
 def test_a_failed_trial_tells_its_cause(taken, bob, outcome, words):
     """PAI-S1: with its cause and one line of detail."""
-    taken.settle(outcome, claim=taken.claim)
+    taken.settle(outcome)
     html = page_of(bob, taken)
     assert words in html and 'data-status="failed"' in html
 
@@ -222,7 +222,7 @@ def test_a_long_curve_keeps_its_extremes_and_its_end(taken, bob):
 
 def test_a_trial_without_results_says_so(taken, in_state, bob):
     assert "No results yet" in page_of(bob, taken)
-    taken.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE), claim=taken.claim)
+    taken.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE))
     assert "It reported no intermediate results." in page_of(bob, taken)
 
 
@@ -361,7 +361,7 @@ def test_without_script_a_link_asks_first(taken, bob):
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_stopping_a_trial_that_just_ended_is_harmless_and_says_so(taken, bob, method):
     """PAI-T2."""
-    taken.settle(Outcome(value=0.5, exit_code=0), claim=taken.claim)
+    taken.settle(Outcome(value=0.5, exit_code=0))
     events = Event.objects.count()
     response = getattr(as_(bob), method)(url_of(taken, "trial-stop"))
     assert response.status_code == 302 and said(response) == "#1 had already ended: succeeded."
