@@ -14,5 +14,5 @@ document.addEventListener("scroll", ({ target }) => {
   if (target.scrollHeight - target.scrollTop - target.clientHeight < END) reading.delete(target);
   else reading.add(target);
 }, { capture: true, passive: true });
-document.addEventListener("live:changed", follow);
+document.addEventListener("htmx:afterSwap", follow);
 follow();

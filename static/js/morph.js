@@ -1,13 +1,20 @@
-// Changes an element into what the server sent, touching only what differs. Elements with the same id or data-key stay the
-// same element, so that focus, selection, scroll, open menus and details, ticks and typed text survive.
+// hx-swap="morph": what differs moves into the target, the rest stays the same elements. Focus, scroll positions, typed
+// text, ticked boxes, open menus and open details survive. The answer is the target itself, found by its id; children with
+// an id or data-key keep their identity when they move. `open` of <details> belongs to the browser.
 
-/** Makes `from` look like `to`. Both must be elements of the same name. */
-export function morph(from, to) {
-  const focused = document.activeElement;
-  morphNode(from, to);
-  // Without moveBefore a moved row loses the focus.
-  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
-}
+htmx.defineExtension("morph", {
+  isInlineSwap: (style) => style === "morph",
+  handleSwap(style, target, fragment) {
+    if (style !== "morph") return false;
+    const sent = fragment.querySelector(`#${CSS.escape(target.id)}`);
+    if (sent?.nodeName !== target.nodeName) return [];
+    const focused = document.activeElement;
+    morphNode(target, sent);
+    // Without moveBefore a moved row loses the focus.
+    if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+    return [target];
+  },
+});
 
 function morphNode(from, to) {
   if (from.isEqualNode(to)) return;

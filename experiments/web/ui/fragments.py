@@ -20,7 +20,7 @@ class Live:
 
     def __init__(self, request: HttpRequest, *, fragments: Collection[str], version: object) -> None:
         self.request = request
-        wanted = request.headers.get("HX-Target", "") if request.headers.get("HX-Request") else ""
+        wanted = request.htmx.target if request.htmx else None
         self.fragment = wanted if wanted in fragments else ""
         text = f"{request.get_full_path()} {self.fragment} {request.user.pk} {version}"
         self.tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:20]}"'
@@ -41,6 +41,6 @@ class Live:
     def _tagged(self, response: HttpResponse) -> HttpResponse:
         if self.fragment:
             response["ETag"] = self.tag
-            response["Cache-Control"] = "no-cache, private"
+            response["Cache-Control"] = "no-store, private"
         patch_vary_headers(response, ("HX-Request", "HX-Target", "Cookie"))
         return response

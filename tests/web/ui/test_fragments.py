@@ -9,25 +9,30 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from django.contrib.staticfiles import finders
+from django.template.loader import render_to_string
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]
 
-STATIC = Path(__file__).parents[3] / "static"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 CSP = "default-src 'self'; object-src 'none'"
 
 PAGE = """<!doctype html><html lang="en"><head><title>t</title>
 <link rel="stylesheet" href="/static/css/tokens.css"><link rel="stylesheet" href="/static/css/base.css">
 <script src="/static/js/theme.js"></script>
+{htmx}
 <script type="module" src="/static/js/live.js"></script>
 <script type="module" src="/static/js/dialog.js"></script>
-<script type="module" src="/static/js/keys.js"></script></head><body>
+<script type="module" src="/static/js/keys.js"></script></head><body hx-ext="morph">
 <div data-live-banner hidden><b></b><span data-live-lost></span><button data-live-retry>Try now</button></div>
 <span data-live-state><span data-live-word></span><span data-live-age></span></span>
 {fragment}</body></html>"""
+
+
+HTMX = render_to_string("components/_htmx.html").replace('src="js/', 'src="/static/js/')
 
 
 class Stage:
@@ -60,7 +65,7 @@ class Stage:
             f"<details><summary>more {n}</summary>detail</details></td></tr>"
             for n in self.rows
         )
-        live = ' data-live="0.1" data-live-url="/page"' if self.is_live else ""
+        live = ' data-live="0.1" hx-get="/page" hx-trigger="tick" hx-swap="morph"' if self.is_live else ""
         return (
             f'<section id="trials"{live}><p class="count">{len(self.rows)} trials, {self.state}</p>'
             f'<input aria-label="note" value="{self.state}"><table><tbody>\n{rows}\n</tbody></table></section>'
@@ -78,20 +83,20 @@ def handler_for(stage: Stage) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             if self.path.startswith("/static/"):
-                path = STATIC / self.path.removeprefix("/static/")
+                path = Path(finders.find(self.path.removeprefix("/static/")))
                 self.send(200, path.read_bytes(), TYPES[path.suffix])
             elif self.path == "/question":
                 self.send(200, QUESTION.encode())
             elif self.headers.get("HX-Request"):
                 self.answer()
             elif self.path.startswith("/page"):
-                self.send(200, PAGE.format(fragment=stage.fragment).encode())
+                self.send(200, PAGE.format(htmx=HTMX, fragment=stage.fragment).encode())
             else:
                 self.send(204, b"")
 
         def do_POST(self) -> None:
             stage.posted.append(self.path)
-            self.send(200, PAGE.format(fragment="done").encode())
+            self.send(200, PAGE.format(htmx=HTMX, fragment="done").encode())
 
         def answer(self) -> None:
             with stage.lock:
