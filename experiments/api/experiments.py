@@ -14,7 +14,6 @@ from experiments import filters
 from experiments.messages import consequences
 from experiments.models import (
     Experiment,
-    ExperimentState,
     Invalid,
     Project,
     Queue,
@@ -174,7 +173,7 @@ def change(
     preview = change_preview(experiment, request_body, by=request.user) if dry_run else {}
     try:
         with transaction.atomic(), experiment.locked():
-            _apply(experiment, request_body, by=request.user)
+            _change(experiment, request_body, by=request.user)
             if dry_run:
                 raise _RollBack
     except _RollBack:
@@ -197,30 +196,26 @@ class _RollBack(Exception):
     """Ends the transaction of a preview without keeping anything."""
 
 
-def _apply(experiment: Experiment, changes: schemas.Changes, *, by: User) -> None:
-    if changes.settings is not None:
-        settings = checked(changes.settings, over=experiment.settings)
-        seen = experiment.revision.number if changes.revision is None else changes.revision
-        note = changes.note or ""
-        if experiment.state == ExperimentState.DRAFT:
-            experiment.edit(settings, by=by, seen=seen, note=note)
-        else:
-            experiment.update(settings, by=by, seen=seen, note=note, stop_surplus=changes.stop_surplus)
-    elif changes.revision is not None:
-        experiment.check_seen(changes.revision)
-    described = {
+def _change(experiment: Experiment, changes: schemas.Changes, *, by: User) -> None:
+    """Called within the lock, so that the changed settings complete the current ones."""
+    description = {
         name: getattr(changes, name)
         for name in ("name", "description", "tags", "visibility")
         if getattr(changes, name) is not None
     }
     if changes.project is not None:
-        described["project"] = project_of(experiment.workspace, changes.project)
-    if described:
-        experiment.describe(by=by, **described)
-    if changes.properties is not None:
-        experiment.annotate(by=by, properties=changes.properties)
-    if queue := queue_of(experiment.workspace, changes.queue):
-        experiment.move_to(queue, by=by)
+        description["project"] = project_of(experiment.workspace, changes.project)
+    experiment.change(
+        by=by,
+        settings=None if changes.settings is None else checked(changes.settings, over=experiment.settings),
+        seen=changes.revision,
+        note=changes.note or "",
+        stop_surplus=changes.stop_surplus,
+        apply_to_running=changes.apply_to_running,
+        description=description,
+        properties=changes.properties,
+        queue=queue_of(experiment.workspace, changes.queue),
+    )
 
 
 def checked(changes: dict[str, Any], *, over: Settings | None = None) -> Settings:
@@ -249,7 +244,12 @@ def change_preview(experiment: Experiment, changes: schemas.Changes, *, by: User
     if experiment.state in status.UNDER_WAY:
         impact = foresee(experiment, settings, queue=queue)
         sentences = consequences(
-            experiment, settings, impact, moves_to=queue, stop_surplus=changes.stop_surplus
+            experiment,
+            settings,
+            impact,
+            moves_to=queue,
+            stop_surplus=changes.stop_surplus,
+            apply_to_running=changes.apply_to_running,
         )
         preview["consequences"] = [lead + rest for lead, rest in sentences] if changed or queue else []
         preview["estimate"] = _estimate(impact.after)

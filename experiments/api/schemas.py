@@ -205,6 +205,11 @@ class Changes(RequestBody):
         description="If the new concurrency is below the number of running trials, stop the newest ones now. "
         "Otherwise they finish.",
     )
+    apply_to_running: bool = Field(
+        False,
+        description="Apply the new early stopping to running trials too. Otherwise they keep that of their own "
+        "revision.",
+    )
 
 
 class Difference(BaseModel):

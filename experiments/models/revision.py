@@ -91,9 +91,10 @@ class Revision(models.Model):
         `Invalid`.
         """
         with self.experiment.locked() as experiment:
-            told = {"by": by, "seen": seen, "note": f"revision {self.number} again"}
-            if experiment.state == ExperimentState.DRAFT:
-                return experiment.edit(self.settings, **told)
-            kept = {name: getattr(experiment.settings, name) for name in LOCKED}
-            experiment.allows("update")
-            return experiment.update(Settings.checked({**self.settings.document(), **kept}), **told)
+            settings = self.settings
+            if experiment.state != ExperimentState.DRAFT:
+                experiment.allows("update")
+                kept = {name: getattr(experiment.settings, name) for name in LOCKED}
+                settings = Settings.checked({**settings.document(), **kept})
+            note = f"revision {self.number} again"
+            return experiment.change(by=by, settings=settings, seen=seen, note=note).is_revised

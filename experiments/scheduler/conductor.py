@@ -391,12 +391,13 @@ class Beat:
                 logger.exception("The beat stumbled")
             ending.wait(TICK_S)
 
-    def tick(self) -> bool:
-        """One look. False when another beat holds the lease."""
+    def tick(self, now: float | None = None) -> bool:
+        """One look at `now`, seconds of the monotonic clock. False when another beat holds the lease."""
+        now = time.monotonic() if now is None else now
         if not Lease.hold("beat", self.holder, for_=timedelta(seconds=5 * TICK_S)):
             self.watch.forgive()
             return False
-        for worker, beat in self.watch.lost(time.monotonic()):
+        for worker, beat in self.watch.lost(now):
             if worker.declare_gone(beat=beat):
                 logger.warning("The worker %s is lost: no heartbeat for %s s", worker, worker.lease_s)
         for pk in Experiment.objects.active().values_list("pk", flat=True):
@@ -404,8 +405,8 @@ class Beat:
         claimable = Experiment.objects.claimable().order_by().values("queue")
         for queue in Queue.objects.filter(pk__in=claimable):
             dispatch.queue(queue.line)
-        self.measure(time.monotonic())
-        self.empty_the_trash(time.monotonic())
+        self.measure(now)
+        self.empty_the_trash(now)
         return True
 
     def measure(self, now: float) -> None:

@@ -50,16 +50,15 @@ def judge(experiment: Experiment, known: Known) -> None:
         )
         if not curve:  # its points went, or are not there yet
             continue
+        judged_by = trial.judged_by
         if why := early_stopping.reason_to_stop(name, arguments, case):
-            trial.stop_early(because=why)
-        trial.judged_step = curve.last_step
-        judged.append(trial)
+            trial.stop_early(because=why, judged_by=judged_by)
+        judged.append((trial.pk, judged_by, curve.last_step))
     if not judged:
         return
     with transaction.atomic():
-        for trial in judged:  # unless an Update came between: then it is to be judged anew
-            same_rule = Trial.objects.filter(pk=trial.pk, judged_by=trial.judged_by)
-            same_rule.update(judged_step=trial.judged_step)
+        for pk, judged_by, step in judged:  # unless an Update came between: then it is to be judged anew
+            Trial.objects.filter(pk=pk, judged_by=judged_by).update(judged_step=step)
 
 
 def _rule(trial: Trial, experiment: Experiment, known: Known) -> tuple[str, dict]:

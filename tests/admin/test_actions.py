@@ -96,7 +96,11 @@ def test_a_requeued_trial_is_lost_and_tried_again(door: Client, running: Callabl
     stuck = experiment.trials.get(state="running")
     assert send(door, "trial", "requeue", stuck) == [f"Requeued: {stuck}."]
     stuck.refresh_from_db()
-    assert (stuck.state, stuck.failure, stuck.detail) == ("failed", "worker_lost", "root requeued this trial.")
+    assert (stuck.state, stuck.failure, stuck.detail) == (
+        "failed",
+        "worker_lost",
+        "root requeued this trial.",
+    )
     event = stuck.events.get(verb="requeue")
     assert event.by.username == "root" and descriptions.line(event).before == "root requeued"
     again = stuck.reruns.get()

@@ -178,6 +178,22 @@ def test_a_dry_run_tells_the_consequences_and_changes_nothing(api, bob, running)
     assert caller.patch(path, {"settings": {"seed": 1}, "revision": 7}, dry_run="true").status_code == 409
 
 
+def test_a_new_early_stopping_is_applied_to_running_trials_where_that_is_asked(api, bob, running):
+    """TD-A2: as on the page; the dry run says so."""
+    one = running(taken=1)
+    path, rule = f"/experiments/{one.public_id}", {"settings": {"early_stopping": "Medianstop"}}
+    without, with_ = (
+        api(bob).patch(path, {**rule, "apply_to_running": applies}, dry_run="true").json()["consequences"]
+        for applies in (False, True)
+    )
+    assert without != with_
+    assert api(bob).patch(path, {**rule, "apply_to_running": True}).status_code == 200
+    assert one.trials.get(number=1).judged_by == 2
+    later = {"settings": {"early_stopping": "none"}, "revision": 2}
+    assert api(bob).patch(path, later).status_code == 200
+    assert one.trials.get(number=1).judged_by == 2, "the running trial keeps its rule"
+
+
 def test_a_clone_differs_only_in_what_is_told(api, bob, in_state):
     """PAI-C1, PAI-C2."""
     source = in_state("completed")

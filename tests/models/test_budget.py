@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.models import Experiment, Failure, Invalid, Outcome, Refused, Trial, User, Worker
+from experiments.models import Experiment, Failure, Invalid, Outcome, Queue, Refused, Trial, User, Worker
 from tests.people import end_all, look_at, make_settings
 
 FAILED = Outcome(failure=Failure.EXIT_CODE, detail="ValueError: no", exit_code=1)
@@ -350,3 +350,69 @@ def test_settings_of_a_draft_can_be_edited_whole(draft: Callable[..., Experiment
         make_settings(metric="loss", direction="minimize", algorithm="TPE"), by=alice, seen=1
     )
     assert (experiment.metric, experiment.direction, experiment.algorithm) == ("loss", "minimize", "TPE")
+
+
+def test_a_clone_of_a_private_experiment_stays_private(
+    draft: Callable[..., Experiment], alice: User, bob: User
+) -> None:
+    """PAI-C1: it does not show to others what its source hid; tags and description come along, too."""
+    source = draft()
+    source.describe(by=alice, visibility="private", tags=["secret", "vision"], description="why")
+    clone = source.clone(by=alice)
+    assert (clone.visibility, clone.tags, clone.description) == ("private", ["secret", "vision"], "why")
+    assert not Experiment.objects.visible_to(bob).filter(pk=clone.pk).exists()
+
+
+def test_a_clone_keeps_its_tags_queue_and_project(draft: Callable[..., Experiment], alice: User) -> None:
+    """PAI-C1: what is given to the clone differs, nothing else."""
+    source = draft()
+    gpu = Queue.objects.create(name="gpu", is_open=True)
+    project = source.workspace.projects.create(name="Vision")
+    source.describe(by=alice, tags=["vision"], project=project)
+    source.move_to(gpu, by=alice)
+    clone = source.clone(by=alice, name="other", description="")
+    assert (clone.name, clone.description, clone.tags) == ("other", "", ["vision"])
+    assert (clone.queue, clone.project, clone.visibility) == (gpu, project, "workspace")
+
+
+def test_a_retry_keeps_the_revision_that_its_trial_was_pinned_to(
+    running: Callable[..., Experiment], alice: User, worker: Worker
+) -> None:
+    """TD-F6: a rerun of the original command that loses its worker is tried again with that command; another trial with
+    the current one."""
+    experiment = running(taken=2, concurrency=2, max_trials=20)
+    failed = fail(experiment.trials.get(number=1))
+    rerun = failed.rerun(by=alice)
+    settings = make_settings(**{**experiment.settings.document(), "command": "python other.py --lr ${lr}"})
+    experiment.refresh_from_db()
+    experiment.update(settings, by=alice, seen=1)
+    while (taken := Trial.take(worker, ["default"])) and taken.pk != rerun.pk:
+        taken.settle(Outcome(value=0.1))
+    for lost in (rerun, experiment.trials.get(number=2)):
+        lost.settle(Outcome.lost("The worker w1 was lost."))
+    pinned, other = rerun.reruns.get(), experiment.trials.get(number=2).reruns.get()
+    assert (pinned.revision.number, pinned.keeps_revision, pinned.source) == (1, True, "retry")
+    assert (other.revision.number, other.keeps_revision, other.source) == (2, False, "retry")
+    experiment.refresh_from_db()
+    experiment.update(make_settings(**{**settings.document(), "retries": 5}), by=alice, seen=2)
+    revisions = {trial.number: trial.revision.number for trial in experiment.trials.filter(state="waiting")}
+    assert (revisions[pinned.number], revisions[other.number]) == (1, 3)
+
+
+def test_a_stop_drops_suggestions_and_proposals(running: Callable[..., Experiment], alice: User) -> None:
+    """TD-A8: at once, and not only when the last trial has ended; what waits without being a proposal is stopped."""
+    experiment = running(taken=2, concurrency=4, max_trials=20)
+    failed = fail(experiment.trials.get(number=1))
+    rerun = failed.rerun(by=alice)
+    look_at(experiment)
+    assert experiment.suggestions.exists()
+    assert experiment.trials.filter(state="waiting", source="proposal").exists()
+    proposed = experiment.proposed_count
+    dropped = experiment.trials.filter(state="waiting", source="proposal").count()
+    experiment.stop(by=alice)
+    assert not experiment.suggestions.exists()
+    assert not experiment.trials.filter(source="proposal", state="waiting").exists()
+    row = Experiment.objects.get(pk=experiment.pk)
+    assert (row.waiting_count, row.stopping_count, row.proposed_count) == (0, 1, proposed - dropped)
+    rerun.refresh_from_db()
+    assert rerun.state == "stopped"

@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 
 from experiments.models import Experiment, Queue, Refused, Trial, User, Worker, Workspace
-from tests.people import look_at, told
+from tests.people import look_at, make_settings
 from tests.scheduler.test_conductor import Thread
 from tests.support.valkey import Valkey
 
@@ -193,7 +193,9 @@ def test_a_place_is_squeezed_in_within_a_lock(draft: Callable[..., Experiment], 
 def test_two_connections_wait_for_each_other_and_lose_nothing(
     lab: Workspace, alice: User, worker: Worker, broker: Valkey
 ) -> None:
-    experiment = Experiment.draft(lab, by=alice, name="first", settings=told(concurrency=8, max_trials=20))
+    experiment = Experiment.draft(
+        lab, by=alice, name="first", settings=make_settings(concurrency=8, max_trials=20)
+    )
     experiment.enqueue(by=alice)
     look_at(experiment)
     trials = [Trial.take(worker, ["default"]) for _ in range(8)]

@@ -207,3 +207,26 @@ def test_names_change_at_once(running: Callable[..., Experiment], alice: User) -
 
 def test_the_space_of_the_cast_is_untouched() -> None:
     assert set(SPACE) == {"lr", "layers"}
+
+
+def test_more_at_once_and_fewer_in_all_queue_no_more_than_the_budget(
+    running: Callable[..., Experiment], alice: User, worker: Worker
+) -> None:
+    """TD-U2, TD-U3: both in one Update."""
+    experiment = running(taken=2, concurrency=2, max_trials=20)
+    changed(experiment, alice, concurrency=6, max_trials=4)
+    assert (experiment.running_count, experiment.waiting_count, experiment.proposed_count) == (2, 2, 4)
+    assert len(take_all(worker)) == 2
+    changed(experiment, alice, concurrency=8, max_trials=3)
+    assert (experiment.waiting_count, experiment.proposed_count) == (0, 4)
+
+
+def test_what_stops_already_is_no_surplus(running: Callable[..., Experiment], alice: User) -> None:
+    """TD-U3: as many go on as may run, whatever is ending beside them."""
+    experiment = running(taken=4, concurrency=4, max_trials=20)
+    experiment.trials.get(number=1).stop(by=alice)
+    experiment.refresh_from_db()
+    settings = make_settings(**{**experiment.settings.document(), "concurrency": 2})
+    experiment.update(settings, by=alice, seen=1, stop_surplus=True)
+    states = list(experiment.trials.order_by("number").values_list("state", flat=True)[:4])
+    assert states == ["stopping", "running", "running", "stopping"]

@@ -565,3 +565,20 @@ def test_a_choice_that_changes_its_kind_is_a_change(draft: Callable[..., Experim
     assert "space_document" in make_settings(space_document=space).differences(other)
     assert not make_settings(space_document=space).differences(make_settings(space_document=space))
     assert experiment.edit(other, by=alice, seen=1)
+
+
+def test_after_another_beat_held_the_lease_everybody_has_a_fresh_grace(
+    worker: Worker, broker: Valkey
+) -> None:
+    """TD-X8: what this beat remembers is old by then, and must not declare anybody lost."""
+    beat = Beat()
+    assert beat.tick(now=1000) is True
+    Lease.objects.update(holder="another")
+    assert beat.tick(now=1002) is False
+    Lease.objects.all().delete()
+    assert beat.tick(now=2000) is True
+    worker.refresh_from_db()
+    assert worker.gone_at is None
+    assert beat.tick(now=2000 + worker.lease_s + 1) is True
+    worker.refresh_from_db()
+    assert worker.gone_at is not None, "silent for a whole lease since"

@@ -8,6 +8,8 @@ import pytest
 
 from experiments.models import Experiment, Outcome, Point, Trial, User, Worker
 from experiments.scheduler import conductor as conductor
+from experiments.scheduler import early_stopping as early_stopping_of_rows
+from experiments.search import early_stopping
 from tests.people import look_at, make_settings
 
 STRICT = {"early_stopping": "Threshold", "early_stopping_arguments": {"lower": 0.5}}
@@ -137,3 +139,30 @@ def course(number: int, step: int) -> float | None:
         return None
     limit, speed = (number * 37 % 11) / 11, 1 + number % 3
     return limit * (1 - 2.0 ** -((step + 1) / speed)) - 0.04 * ((step * number) % 3)
+
+
+def test_what_was_judged_by_a_rule_that_an_update_replaced_meanwhile_is_not_stored(
+    running: Callable[..., Experiment], alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-U6: the Update comes between the look at the results and the write: the trial is neither stopped by the old
+    rule, nor does the new one miss what was reported before."""
+    experiment = running(taken=1, **STRICT)
+    trial = experiment.trials.get(state="running")
+    report(trial, 0.1)
+    judge = early_stopping.reason_to_stop
+
+    def updated_meanwhile(*arguments: object) -> str:
+        monkeypatch.setattr(early_stopping, "reason_to_stop", judge)
+        lower = {"early_stopping_arguments": {"lower": 0.05}}
+        update(Experiment.objects.get(pk=experiment.pk), alice, apply_to_running=True, **lower)
+        return judge(*arguments)
+
+    monkeypatch.setattr(early_stopping, "reason_to_stop", updated_meanwhile)
+    early_stopping_of_rows.judge(Experiment.objects.get(pk=experiment.pk), early_stopping_of_rows.Known())
+    trial.refresh_from_db()
+    assert (trial.state, trial.judged_by, trial.judged_step) == ("running", 2, None)
+    assert states(experiment)[1] == "running"
+    trial.refresh_from_db()
+    assert trial.judged_step == 0, "judged by the new rule"
+    report(trial, 0.01, first=1)
+    assert states(experiment)[1] == "stopping"

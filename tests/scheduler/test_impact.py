@@ -174,3 +174,12 @@ def test_several_are_estimated_at_once_as_each_alone(running, worker, django_ass
     assert found == {one.pk: changed(one).before for one in experiments}
     assert found[experiments[0].pk].end_s and found[experiments[1].pk].unknown
     assert estimates([], serving={}) == {}
+
+
+def test_what_waits_or_stops_is_no_surplus(running, alice):
+    """TD-U3: what the preview says is what the Update stops."""
+    experiment = running(taken=2, concurrency=5, max_trials=20)
+    assert experiment.waiting_count == 3
+    assert [changed(experiment, concurrency=n).surplus for n in (1, 2, 3)] == [1, 0, 0]
+    experiment.trials.get(number=1).stop(by=alice)
+    assert changed(experiment, concurrency=1).surplus == 0

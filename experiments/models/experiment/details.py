@@ -82,8 +82,8 @@ class Described:
             Event.note("create", experiment, by=by, after=experiment.state, why=why)
         return experiment
 
-    def describe(self, *, by: User, **changes: Any) -> None:
-        """Change name, description, tags, visibility or project. Takes effect at once."""
+    def describe(self, *, by: User, **changes: Any) -> bool:
+        """Change name, description, tags, visibility or project. Takes effect at once. False when nothing differs."""
         with self.locked():
             self.allows("describe")
             project = changes.pop("project", self.project)
@@ -101,12 +101,13 @@ class Described:
                 project.hold()
                 differing.append("project")
             if not differing:
-                return
+                return False
             for name, value in wanted.items():
                 setattr(self, name, value)
             self.project, self.updated_at = project, timezone.now()
             self.save(update_fields=["name", "description", "tags", "visibility", "project"])
             Event.note("describe", self, by=by, why=", ".join(differing))
+            return True
 
     def annotate(self, *, by: User, properties: dict[str, str]) -> bool:
         """Set the user properties. Return False when nothing differs."""

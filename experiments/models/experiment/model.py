@@ -27,6 +27,7 @@ from experiments.models.status import ExperimentState, Overtaken, Refused
 from experiments.models.user import User
 from experiments.models.workspace import Member, Role, Workspace
 
+from .change import Changing
 from .details import Described, Visibility
 from .lifecycle import Life
 from .proposals import Proposing
@@ -94,7 +95,7 @@ class KeptManager(models.Manager.from_queryset(ExperimentQuerySet)):
         return super().get_queryset().filter(trashed_at=None)
 
 
-class Experiment(Described, Configured, Life, InLine, Proposing, models.Model):
+class Experiment(Changing, Described, Configured, Life, InLine, Proposing, models.Model):
     """A command, a search space and a budget. All that changes this row goes through `locked`, one at a time."""
 
     public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)

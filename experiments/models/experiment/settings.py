@@ -77,7 +77,7 @@ class Configured:
                 self.drop_proposals(at_most=self.proposed_count - self.max_trials)
             if stop_surplus:
                 surplus = self.trials.filter(state=TrialState.RUNNING).order_by("-number")
-                for trial in surplus[: max(0, self.alive_count - self.concurrency)]:
+                for trial in surplus[: max(0, self.running_count - self.concurrency)]:
                     trial.begin_stop(TrialState.STOPPED, by=by, because="concurrency lowered")
             self.enqueue_trials()
             return True

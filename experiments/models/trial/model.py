@@ -381,10 +381,11 @@ class Trial(models.Model):
             stop_grace_s=self.experiment.settings.stop_grace_s,
         )
 
-    def stop_early(self, *, because: str) -> bool:
-        """The early-stopping rule's word."""
+    def stop_early(self, *, because: str, judged_by: int | None) -> bool:
+        """Stop it as its early-stopping rule says. False when it does not run any more, or when an Update has put
+        another rule in place of that of the revision `judged_by` (None: the trial's own)."""
         with self.locked():
-            if self.state != TrialState.RUNNING:
+            if self.state != TrialState.RUNNING or self.judged_by != judged_by:
                 return False
             self.begin_stop(TrialState.EARLY_STOPPED, by=None, because=because)
             return True

@@ -28,6 +28,7 @@ from experiments.models import (
     Settings,
     status,
 )
+from experiments.models.experiment.change import ChangeResult
 from experiments.models.settings import LOCKED
 from experiments.permissions import require
 from experiments.scheduler.impact import Estimate, foresee
@@ -275,38 +276,36 @@ def _blank(experiment: Experiment) -> str:
     return ""
 
 
-def _submit(request: HttpRequest, form: EditExperiment) -> tuple[bool, bool, bool]:
-    """All or nothing: (a revision was made, what describes it changed, it moved to another queue). Raises `Invalid`,
-    `Refused`."""
-    experiment, by, said = form.experiment, request.user, form.cleaned_data
+def _submit(request: HttpRequest, form: EditExperiment) -> ChangeResult:
+    """All or nothing. Raises `Invalid`, `Refused`."""
+    experiment, values = form.experiment, form.cleaned_data
     with transaction.atomic(), experiment.locked():
         if form.is_stale:
             raise Refused(
                 "Somebody changed this experiment meanwhile. Look at the new values and submit again."
             )
-        told = {"by": by, "seen": said["seen"], "note": said["note"]}
-        if _verb(experiment) == "edit":
-            is_revised = experiment.edit(form.settings, **told)
-        else:
-            asked = {name: said[name] for name in ("stop_surplus", "apply_to_running")}
-            is_revised = experiment.update(form.settings, **told, **asked)
-        before = words_of(experiment)
-        experiment.describe(by=by, **form.describes())
-        is_moved = bool(form.moves_to) and experiment.move_to(form.moves_to, by=by)
-        return is_revised, words_of(experiment) != before, is_moved
+        return experiment.change(
+            by=request.user,
+            settings=form.settings,
+            seen=values["seen"],
+            note=values["note"],
+            stop_surplus=values.get("stop_surplus", False),
+            apply_to_running=values.get("apply_to_running", False),
+            description=form.describes(),
+            queue=form.moves_to,
+        )
 
 
-def _tell(request: HttpRequest, experiment: Experiment, done: tuple[bool, bool, bool]) -> None:
-    is_revised, is_described, is_moved = done
-    if is_moved:
+def _tell(request: HttpRequest, experiment: Experiment, done: ChangeResult) -> None:
+    if done.is_moved:
         messages.success(request, f"It is in the queue {experiment.queue} now.")
-    if is_revised:
+    if done.is_revised:
         messages.success(
             request, f"Revision {experiment.revision.number} holds for all trials that start from now on."
         )
-    elif is_described:
+    elif done.is_described:
         messages.success(request, "Changed. The settings are as they were.")
-    elif not is_moved:
+    elif not done.is_moved:
         messages.info(request, "Nothing differs, so nothing was changed and no revision was made.")
 
 

@@ -1,0 +1,86 @@
+"""A change of an experiment as a whole: settings, description, user properties and queue in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.models.queue import Queue
+from experiments.models.settings import Settings
+from experiments.models.status import ExperimentState
+from experiments.models.user import User
+
+
+@dataclass(frozen=True)
+class ChangeResult:
+    """What differed: the settings (a revision was made), the description, the user properties, the queue."""
+
+    is_revised: bool = False
+    is_described: bool = False
+    is_annotated: bool = False
+    is_moved: bool = False
+
+
+class Changing:
+    """The verb behind the page Edit and the request PATCH."""
+
+    def change(
+        self,
+        *,
+        by: User,
+        settings: Settings | None = None,
+        seen: int | None = None,
+        note: str = "",
+        stop_surplus: bool = False,
+        apply_to_running: bool = False,
+        description: dict[str, Any] | None = None,
+        properties: dict[str, str] | None = None,
+        queue: Queue | None = None,
+    ) -> ChangeResult:
+        """Change all that is given, or nothing. What is None stays.
+
+        `settings` edit a draft and update what is under way: see `edit` and `update`, also for `seen`, `note`,
+        `stop_surplus` and `apply_to_running`. Without `seen` it is the current revision that was looked at.
+        `description` holds arguments of `describe`. Raises `Invalid`, `Refused`.
+        """
+        with self.locked():
+            is_revised = self._change_settings(
+                settings,
+                by=by,
+                seen=seen,
+                note=note,
+                stop_surplus=stop_surplus,
+                apply_to_running=apply_to_running,
+            )
+            return ChangeResult(
+                is_revised=is_revised,
+                is_described=bool(description) and self.describe(by=by, **description),
+                is_annotated=properties is not None and self.annotate(by=by, properties=properties),
+                is_moved=queue is not None and self.move_to(queue, by=by),
+            )
+
+    def _change_settings(
+        self,
+        settings: Settings | None,
+        *,
+        by: User,
+        seen: int | None,
+        note: str,
+        stop_surplus: bool,
+        apply_to_running: bool,
+    ) -> bool:
+        if seen is None:
+            seen = self.revision.number
+        if settings is None:
+            self.check_seen(seen)
+            return False
+        if self.state == ExperimentState.DRAFT:
+            return self.edit(settings, by=by, seen=seen, note=note)
+        return self.update(
+            settings,
+            by=by,
+            seen=seen,
+            note=note,
+            stop_surplus=stop_surplus,
+            apply_to_running=apply_to_running,
+        )
