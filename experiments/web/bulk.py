@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -27,8 +27,9 @@ from experiments.models import (
 )
 from experiments.permissions import missing, require
 from experiments.web.experiment.actions import VERBS, trials_of
-from experiments.web.experiment.page import back_from, find, refused, url_of
-from experiments.web.workspace.index import find as find_room
+from experiments.web.experiment.page import back_from, get_experiment, refused, url_of
+from experiments.web.ui.requests import SignedInRequest
+from experiments.web.workspace.index import find as get_workspace
 
 from .trial import failures, reruns
 
@@ -85,11 +86,11 @@ def _by_reason(rows: Sequence[Chosen]) -> list[Chosen]:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def trials(request: HttpRequest, workspace: str, public_id: str, verb: str) -> HttpResponse:
+def trials(request: SignedInRequest, workspace_slug: str, public_id: str, verb: str) -> HttpResponse:
     """Stop or rerun several trials: `?trial=3&trial=4`, or a group, `?failure=`."""
     if verb not in ("stop", "rerun"):
         raise Http404
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     action = "stop_trial" if verb == "stop" else "rerun"
     require(request.user, action, experiment)
     back = _back(request, url_of(experiment, "experiment-trials"))
@@ -106,12 +107,12 @@ def trials(request: HttpRequest, workspace: str, public_id: str, verb: str) -> H
         request,
         _question_on_trials(experiment, picked, verb),
         back,
-        room=experiment.workspace,
+        workspace=experiment.workspace,
         experiment=experiment,
     )
 
 
-def _picked_trials(request: HttpRequest, experiment: Experiment) -> list[Trial]:
+def _picked_trials(request: SignedInRequest, experiment: Experiment) -> list[Trial]:
     typed = (request.POST if request.method == "POST" else request.GET).getlist("trial")
     numbers = {int(one) for one in typed if one.isascii() and one.isdecimal() and len(one) < 10}
     group = failures.group_of(experiment, request.GET.get("failure", "")) if not typed else None
@@ -156,7 +157,7 @@ def _why_not_stop(trial: Trial) -> str:
 
 
 def _action_on_trials(
-    request: HttpRequest, experiment: Experiment, picked: Sequence[Trial], verb: str
+    request: SignedInRequest, experiment: Experiment, picked: Sequence[Trial], verb: str
 ) -> tuple[str, list[Chosen]]:
     """All in one turn: whoever looks sees all of them done."""
     done, rows = [], []
@@ -216,16 +217,16 @@ TOGETHER: dict[str, tuple[Callable[[list[Experiment]], str], str]] = {
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def experiments(request: HttpRequest, workspace: str, verb: str) -> HttpResponse:
+def experiments(request: SignedInRequest, workspace_slug: str, verb: str) -> HttpResponse:
     """Enqueue, pause, unpause, stop or delete several experiments (`?pick=7f3k2m9q`)."""
     if verb not in TOGETHER:
         raise Http404
-    room = find_room(request, workspace)
-    room.require_automl()
-    require(request.user, verb, room)
-    back = _back(request, reverse("experiments", args=[room.slug]))
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    require(request.user, verb, workspace)
+    back = _back(request, reverse("experiments", args=[workspace.slug]))
     ids = (request.POST if request.method == "POST" else request.GET).getlist("pick")
-    found = Experiment.objects.visible_to(request.user).filter(workspace=room, public_id__in=ids[:MOST])
+    found = Experiment.objects.visible_to(request.user).filter(workspace=workspace, public_id__in=ids[:MOST])
     picked = list(found.select_related("workspace", "queue").order_by("folded_name", "pk"))
     if not picked:
         return _nothing(request, back)
@@ -233,10 +234,10 @@ def experiments(request: HttpRequest, workspace: str, verb: str) -> HttpResponse
         rows = [_action_on(one, request, verb) for one in picked]
         count = sum(not row.why_not for row in rows)
         return _answer(request, (f"{TOGETHER[verb][1]} {plural(count, 'experiment')}", rows), back)
-    return _ask(request, _question_on(picked, request, verb), back, room=room)
+    return _ask(request, _question_on(picked, request, verb), back, workspace=workspace)
 
 
-def _question_on(picked: list[Experiment], request: HttpRequest, verb: str) -> Asked:
+def _question_on(picked: list[Experiment], request: SignedInRequest, verb: str) -> Asked:
     rows = [Chosen(one.public_id, _name(one), _why_not(one, request, verb)) for one in picked]
     reached = [one for one, row in zip(picked, rows, strict=True) if not row.why_not]
     words = f"{status.ACTS[verb].label} {plural(len(reached), 'experiment')}"
@@ -244,7 +245,7 @@ def _question_on(picked: list[Experiment], request: HttpRequest, verb: str) -> A
     return Asked(f"{words}?", [TOGETHER[verb][0](reached)], words, rows, "pick", is_danger=danger)
 
 
-def _why_not(experiment: Experiment, request: HttpRequest, verb: str) -> str:
+def _why_not(experiment: Experiment, request: SignedInRequest, verb: str) -> str:
     if lacks := missing(request.user, verb, experiment):
         return lacks
     try:
@@ -253,7 +254,7 @@ def _why_not(experiment: Experiment, request: HttpRequest, verb: str) -> str:
         return str(blank)
 
 
-def _action_on(experiment: Experiment, request: HttpRequest, verb: str) -> Chosen:
+def _action_on(experiment: Experiment, request: SignedInRequest, verb: str) -> Chosen:
     name = _name(experiment)
     try:
         require(request.user, verb, experiment)
@@ -278,11 +279,11 @@ def _name(experiment: Experiment) -> str:
 
 
 def _ask(
-    request: HttpRequest,
+    request: SignedInRequest,
     asked: Asked,
     back: str,
     *,
-    room: Workspace,
+    workspace: Workspace,
     experiment: Experiment | None = None,
 ) -> HttpResponse:
     if not asked.applies:
@@ -290,7 +291,7 @@ def _ask(
     context = {
         "asked": asked,
         "is_danger": asked.is_danger,
-        "workspace": room,
+        "workspace": workspace,
         "experiment": experiment,
         "nav": "experiments",
         "back": back,
@@ -300,7 +301,7 @@ def _ask(
     return render(request, "experiment/bulk.html", context)
 
 
-def _answer(request: HttpRequest, told: tuple[str, list[Chosen]], back: str) -> HttpResponse:
+def _answer(request: SignedInRequest, told: tuple[str, list[Chosen]], back: str) -> HttpResponse:
     """One message: what was done, and what was not, with the reason of each."""
     done, rows = told
     left_out = [f"{row.name}: {row.why_not}" for row in _by_reason(rows)]
@@ -314,12 +315,12 @@ def _answer(request: HttpRequest, told: tuple[str, list[Chosen]], back: str) -> 
     return redirect(back)
 
 
-def _nothing(request: HttpRequest, back: str) -> HttpResponse:
+def _nothing(request: SignedInRequest, back: str) -> HttpResponse:
     messages.info(request, "Nothing was selected, or it is gone. Tick the rows first.")
     return redirect(back)
 
 
-def _back(request: HttpRequest, default: str) -> str:
+def _back(request: SignedInRequest, default: str) -> str:
     """The view that the rows were ticked in, with its filters; the question's form carries it along."""
     asked = request.POST.get("back", "")
     if asked.startswith(default) and url_has_allowed_host_and_scheme(asked, allowed_hosts=None):

@@ -13,15 +13,16 @@ from datetime import datetime
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from experiments.models import Experiment, Trial, status
 from experiments.runner.command import text_of
 from experiments.search.nested_choice import flat
-from experiments.web.experiment.page import find as find_experiment
-from experiments.web.workspace.index import find as find_room
+from experiments.web.experiment.page import get_experiment
+from experiments.web.ui.requests import SignedInRequest
+from experiments.web.workspace.index import find as get_workspace
 
 from .experiment import index_table
 from .trial import columns, table
@@ -34,22 +35,24 @@ Record = dict[str, object]
 
 @login_required
 @require_safe
-def experiments(request: HttpRequest, workspace: str, kind: str) -> StreamingHttpResponse:
+def experiments(request: SignedInRequest, workspace_slug: str, kind: str) -> StreamingHttpResponse:
     """Send the list of experiments as it is filtered and sorted."""
-    room = find_room(request, workspace)
-    room.require_automl()
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
     asked = index_table.Asked.of(request.GET)
-    mine = Experiment.objects.visible_to(request.user).filter(workspace=room)
+    mine = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
     rows = asked.ordered(asked.matching(mine)).select_related("project", "creator", "queue", "parent")
     now = timezone.now()
-    return _answer(rows, lambda row: of_experiment(row, now), EXPERIMENT, kind=kind, name=room.slug)
+    return _answer(rows, lambda row: of_experiment(row, now), EXPERIMENT, kind=kind, name=workspace.slug)
 
 
 @login_required
 @require_safe
-def of_trials(request: HttpRequest, workspace: str, public_id: str, kind: str) -> StreamingHttpResponse:
+def of_trials(
+    request: SignedInRequest, workspace_slug: str, public_id: str, kind: str
+) -> StreamingHttpResponse:
     """Send the table of trials as it is filtered and sorted."""
-    experiment = find_experiment(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     metrics = columns.metrics_asked(request.GET)
     rows = columns.with_metrics(table.asked(request.GET, experiment).trials, metrics)
     rows = rows.select_related("worker", "rerun_of", "revision")

@@ -1,32 +1,16 @@
 """People's addresses. One word: the last part of an address is the view, the verb and the event."""
 
 from django.contrib.auth.views import LogoutView
-from django.urls import path
+from django.urls import include, path
 
-from . import bulk, exports, search
+from . import search
 from .account import passwords, profile, sign_in, tokens
 from .compute import queue_edit, queues, worker, workers
-from .experiment import (
-    artifacts,
-    configuration,
-    edit,
-    execution,
-    hyperparameters,
-    index,
-    input_model,
-    overview,
-    trash,
-    warm_start_uploads,
-)
-from .trial import add, page, reproduce, table
 from .ui import component_gallery
 from .workspace import home, members, projects, registered_models, settings, wall
 from .workspace import index as workspace_index
 
 W = "w/<slug:workspace>/"
-E = W + "experiments/"
-ONE = E + "<slug:public_id>/"
-TRIAL = ONE + "trials/<int:number>/"
 MODEL = W + "models/<slug:model>/"
 
 urlpatterns = [
@@ -43,54 +27,9 @@ urlpatterns = [
     path(W + "projects/new/", projects.new, name="project-new"),
     path(W + "projects/<int:project>/edit/", projects.edit, name="project-edit"),
     path(W + "projects/<int:project>/delete/", projects.delete, name="project-delete"),
+    path("", include("experiments.web.trial.urls")),
+    path("", include("experiments.web.experiment.urls")),
     path(W + "wall/", wall.show, name="wall"),
-    path(W + "trash/", trash.index, name="trash"),
-    path(W + "trash/<slug:public_id>/restore/", trash.restore, name="trash-restore"),
-    path(E, index.index, name="experiments"),
-    path("w/<slug:workspace>/experiments.csv", exports.experiments, {"kind": "csv"}, name="experiments-csv"),
-    path(
-        "w/<slug:workspace>/experiments.json", exports.experiments, {"kind": "json"}, name="experiments-json"
-    ),
-    path(E + "new/", index.new, name="experiment-new"),
-    path(E + "bulk/<slug:verb>/", bulk.experiments, name="experiments-bulk"),
-    path(E + "results/new/", warm_start_uploads.new, name="results-new"),
-    path(E + "results/<slug:results>/", warm_start_uploads.show, name="results"),
-    path(E + "results/<slug:results>/delete/", warm_start_uploads.delete, name="results-delete"),
-    path(ONE, overview.show, name="experiment"),
-    path(ONE + "trials/", table.index, name="experiment-trials"),
-    path(ONE + "trials/bulk/<slug:verb>/", bulk.trials, name="trials-bulk"),
-    path(ONE + "trials.csv", exports.of_trials, {"kind": "csv"}, name="trials-csv"),
-    path(ONE + "trials.json", exports.of_trials, {"kind": "json"}, name="trials-json"),
-    path(ONE + "configuration/", configuration.show, name="experiment-configuration"),
-    path(ONE + "configuration/group/", hyperparameters.group, name="configuration-group"),
-    path(
-        ONE + "configuration/group/<slug:action>/", hyperparameters.group, name="configuration-group-action"
-    ),
-    path(ONE + "configuration/object/", hyperparameters.configuration_object, name="configuration-object"),
-    path(
-        ONE + "configuration/object/<slug:action>/",
-        hyperparameters.configuration_object,
-        name="configuration-object-action",
-    ),
-    path(ONE + "configuration/properties/", hyperparameters.properties, name="configuration-properties"),
-    path(ONE + "execution/", execution.show, name="experiment-execution"),
-    path(ONE + "execution/<slug:block>/", execution.edit, name="execution-edit"),
-    path(ONE + "execution/<slug:block>/<slug:action>/", execution.edit, name="execution-action"),
-    path(ONE + "artifacts/", artifacts.index, name="experiment-artifacts"),
-    path(ONE + "artifacts/input/", input_model.choose, name="experiment-input"),
-    path(ONE + "artifacts/input/remove/", input_model.remove, name="experiment-input-remove"),
-    path(ONE + "artifacts/<int:artifact>/download/", artifacts.fetch, name="artifact-download"),
-    path(ONE + "artifacts/<int:artifact>/register/", artifacts.register, name="artifact-register"),
-    path(ONE + "edit/", edit.edit, name="experiment-edit"),
-    path(ONE + "add/", add.add, name="experiment-add"),
-    path(ONE + "<slug:verb>/", overview.action, name="experiment-action"),
-    path(TRIAL, page.show, name="trial"),
-    path(TRIAL + "log/", page.log, name="trial-log"),
-    path(TRIAL + "stop/", page.stop, name="trial-stop"),
-    path(TRIAL + "rerun/", page.rerun, name="trial-rerun"),
-    path(TRIAL + "reproduce.sh", reproduce.script, name="trial-script"),
-    path(TRIAL + "parameters.json", reproduce.parameters, name="trial-parameters"),
-    path(TRIAL + "replicate/", add.replicate, name="trial-replicate"),
     path(W + "models/", registered_models.index, name="models"),
     path(MODEL, registered_models.show, name="model"),
     path(MODEL + "network/", registered_models.network, name="model-network"),

@@ -40,7 +40,7 @@ def test_rows_a_preview_and_start(open_as, bob, lab):
     expect(preview).to_contain_text("a single parameter")
     page.get_by_label("Algorithm", exact=True).select_option("Random")
     expect(preview).not_to_contain_text("a single parameter")
-    expect(preview).to_contain_text("The first 5 trials")
+    expect(preview).to_contain_text("First 5 trials")
     box = page.get_by_role("combobox", name="Project")
     box.fill("vision")
     page.get_by_role("button", name="Start").click()
@@ -57,7 +57,7 @@ def test_rows_a_preview_and_start(open_as, bob, lab):
         "lr": {"_type": "loguniform", "_value": [1e-5, 0.1]},
         "units": {"_type": "choice", "_value": [8, 16, 32]},
     }
-    expect(page.locator(".toast")).to_contain_text("nobody serves that queue yet")
+    expect(page.locator(".toast")).to_contain_text("has no worker")
 
 
 NESTED = """{"net": {"_type": "choice", "_value": [{"_name": "mlp"},
@@ -131,18 +131,18 @@ def test_a_refused_form_says_where_and_keeps_what_was_typed(open_as, bob, lab):
     """TD-F: each validated with a sentence; nothing typed is lost."""
     page = open_as(bob, NEW)
     fill(page)
-    page.get_by_label("At once").fill("1o")
-    page.get_by_label("Standard output, by regular expression").check()
+    page.get_by_label("Concurrency").fill("1o")
+    page.get_by_label("Standard output (regular expression)").check()
     page.get_by_text("Environment variables").click()
     page.get_by_label("Environment").fill("A=1\nB")
     row(page, 2, "bad", "uniform", "1, 0")
     page.get_by_role("button", name="Start").click()
     summary = page.get_by_role("alert")
-    expect(summary).to_contain_text("4 fields need you")
-    summary.get_by_role("link", name="At once").click()
-    expect(page.get_by_label("At once")).to_be_in_viewport()
-    expect(page.get_by_label("At once")).to_have_value("1o")
-    expect(page.get_by_label("At once")).to_have_attribute("aria-invalid", "true")
+    expect(summary).to_contain_text("Fix 4 fields")
+    summary.get_by_role("link", name="Concurrency").click()
+    expect(page.get_by_label("Concurrency")).to_be_in_viewport()
+    expect(page.get_by_label("Concurrency")).to_have_value("1o")
+    expect(page.get_by_label("Concurrency")).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_label("Environment")).to_have_value("A=1\nB")
     expect(page.get_by_label("Regular expression", exact=True)).to_be_visible()
     expect(page.locator("[data-space-row]").nth(2)).to_contain_text("greater than the upper bound")
@@ -174,7 +174,7 @@ def test_the_page_never_scrolls_sideways(open_as, bob, lab, viewport):
     fill(page)
     page.get_by_label("Command", exact=True).fill("python train.py " + "--a-very-long-option ${lr} " * 20)
     row(page, 2, "p" * 64, "choice", ", ".join(["a-very-long-choice-" * 5, "x"]))
-    page.get_by_label("At once").fill("x" * 300)
+    page.get_by_label("Concurrency").fill("x" * 300)
     expect(page.locator("#preview tbody tr")).to_have_count(3)
     assert not is_wider_than_its_window(page)
     page.get_by_role("button", name="Start").click()

@@ -182,6 +182,7 @@ def sample(running, bob, alice) -> dict[str, object]:
         "model": model.public_id,
         "results": results.public_id,
         "workspace": "lab",
+        "workspace_slug": "lab",
         "queue": "default",
         "project": experiment.project_id,
         "worker": "w1",

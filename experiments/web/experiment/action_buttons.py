@@ -1,4 +1,4 @@
-"""Which acts a page offers, from the matrix of `models/status.py`: the likely ones as buttons, the rest in a menu."""
+"""The actions a page offers, by the table in `models/status.py`: the likely ones as buttons, the rest in a menu."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ ICONS = {
     "clone": "clone",
     "delete": "trash",
 }
-IN_LINE = {"front": "up", "before": "up", "back": "down", "move_to": "queue"}  # offered on a queue's page
+QUEUE_ICONS = {"front": "up", "before": "up", "back": "down", "move_to": "queue"}  # on a queue's page
 LIKELY = ("enqueue", "dequeue", "edit", "update", "unpause", "pause", "resume", "stop", "kill", "clone")
 REST = ("move_to", "reset", "publish", "delete")
-EDITS = {"edit", "update"}  # one page for both: a draft's settings, or those under way
-AT_ONCE = {"dequeue", "pause", "unpause", "front", "back"}  # can be taken back, so nobody is asked
+EDITS = {"edit", "update"}  # one page serves both
+WITHOUT_CONFIRMATION = {"dequeue", "pause", "unpause", "front", "back"}  # can be undone
 
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """One act as `components/_action.html` draws it."""
+    """One action as `components/_action.html` draws it."""
 
     label: str
     url: str
@@ -47,10 +47,10 @@ class Button:
 
 
 def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:
-    """(likely, more): what stands at the upper right of details, and what stands behind "…".
+    """Return the buttons in the page head, and those in its menu.
 
-    What the person may not do is shown with what is missing; what the state does not allow stays in the menu
-    with the way out, as long as the way out is near.
+    An action that the user lacks the role for is disabled and names that role; one that the state forbids stays in
+    the menu with a hint, where a single step would allow it.
     """
     likely = [button(experiment, verb, user) for verb in LIKELY if status.is_offered(verb, experiment.state)]
     more = [button(experiment, verb, user) for verb in REST if _is_listed(experiment, verb)]
@@ -58,7 +58,7 @@ def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Butt
 
 
 def button(experiment: Experiment, verb: str, user: User) -> Button:
-    """One act on this experiment, for this person, in its present state."""
+    """Return the button of one action for this user in the experiment's current state."""
     label = "Edit" if verb in EDITS else status.ACTIONS[verb].label
     where = [experiment.workspace.slug, experiment.public_id]
     url = (
@@ -73,9 +73,9 @@ def button(experiment: Experiment, verb: str, user: User) -> Button:
     return Button(
         label=label,
         url=url,
-        icon=(ICONS | IN_LINE)[verb],
-        is_post=verb in AT_ONCE,
-        is_question=verb not in AT_ONCE | EDITS,
+        icon=(ICONS | QUEUE_ICONS)[verb],
+        is_post=verb in WITHOUT_CONFIRMATION,
+        is_question=verb not in WITHOUT_CONFIRMATION | EDITS,
         is_danger=verb == "delete",
         is_primary=verb == "enqueue",
         why_not=why_not,

@@ -12,7 +12,7 @@ from experiments.messages import duration, plural
 from experiments.models import Experiment, Project, Queue, Settings, User, references, status
 from experiments.web.compute import experiment_rows
 
-from .forms import project_of
+from .forms import chosen_project
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class CloneForm(ActionForm):
 
     def answer(self) -> dict:
         said = self.cleaned_data
-        project = project_of(self.experiment.workspace, said)
+        project = chosen_project(self.experiment.workspace, said)
         return {"name": said["name"], "project": project, "description": said["description"]}
 
 

@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Max, Q, QuerySet, Sum
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -29,9 +29,10 @@ from experiments.models import (
 )
 from experiments.permissions import may, require
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.requests import SignedInRequest
 
 from . import input_model
-from .page import find, frame, refused, url_of
+from .page import frame, get_experiment, refused, url_of
 
 SIZE = 50
 MOST_OF_TRIAL = 20  # on the trial's own page
@@ -48,9 +49,9 @@ FRAMEWORKS = {
 
 @login_required
 @require_safe
-def index(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """List the files of the trials, in a fixed number of queries. `?trial=` shows only those of one trial."""
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     number = request.GET.get("trial", "")
     number = int(number) if number.isdecimal() and len(number) < 10 else None
     files = Artifact.objects.of(experiment)
@@ -97,7 +98,7 @@ def _said(totals: dict[str, object]) -> str:
 
 
 def _page(
-    files: QuerySet[Artifact], experiment: Experiment, request: HttpRequest
+    files: QuerySet[Artifact], experiment: Experiment, request: SignedInRequest
 ) -> tuple[list[Artifact], dict[str, str | None]]:
     """(the files of the page, the addresses around it). The best trial's come first, then by number and name; a page
     begins behind the file that `?after=` names, or ends before that of `?before=`."""
@@ -201,12 +202,12 @@ def of_trial(trial: object, user: User) -> dict[str, object]:
 
 @login_required
 @require_safe
-def fetch(request: HttpRequest, workspace: str, public_id: str, artifact: int) -> HttpResponse:
+def fetch(request: SignedInRequest, workspace_slug: str, public_id: str, artifact: int) -> HttpResponse:
     """The file itself, or the asked range of it; or where it lies when it cannot be had from here (409)."""
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     one = find_file(experiment, artifact)
     give = partial(downloads.of_artifact, one, downloads.Asked.by(request))
-    return given(request, give, room=experiment.workspace, nav="experiments", back=_back(one))
+    return given(request, give, workspace=experiment.workspace, nav="experiments", back=_back(one))
 
 
 def find_file(experiment: Experiment, key: int) -> Artifact:
@@ -224,10 +225,10 @@ def _back(one: Artifact) -> str:
 
 
 def given(
-    request: HttpRequest, give: Callable[[], HttpResponse], *, room: Workspace, nav: str, back: str
+    request: SignedInRequest, give: Callable[[], HttpResponse], *, workspace: Workspace, nav: str, back: str
 ) -> HttpResponse:
     """The file, or a page that says why not."""
-    page = {"workspace": room, "nav": nav, "back": back}
+    page = {"workspace": workspace, "nav": nav, "back": back}
     try:
         return give()
     except Refused as refusal:
@@ -273,9 +274,9 @@ class RegisterForm(forms.Form):
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def register(request: HttpRequest, workspace: str, public_id: str, artifact: int) -> HttpResponse:
+def register(request: SignedInRequest, workspace_slug: str, public_id: str, artifact: int) -> HttpResponse:
     """Register a file as a model."""
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     require(request.user, "register", experiment)
     one = find_file(experiment, artifact)
     if one.keeping == Keeping.DROPPED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -11,17 +11,18 @@ from experiments.models import Experiment, Revision, status
 from experiments.permissions import may
 from experiments.web.ui import highlight, key_value_rows
 from experiments.web.ui.pagination import page_of
+from experiments.web.ui.requests import SignedInRequest
 
 from . import hyperparameters, settings_diff
 from .action_buttons import EDITS
-from .page import find, frame, url_of
+from .page import frame, get_experiment, url_of
 
 
 @login_required
 @require_safe
-def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the settings, the differences from the parent, and the revisions, the newest first."""
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     settings = experiment.settings
     context = frame(request, experiment, tab="experiment-configuration")
     revisions, pager = _revisions(request, experiment)
@@ -43,7 +44,7 @@ def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
     return render(request, "experiment/configuration.html", context)
 
 
-def _configured(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
+def _configured(request: SignedInRequest, experiment: Experiment) -> dict[str, object]:
     """Return groups, properties, objects, and whether this person may change them now.
 
     `?q=` searches the groups; with `?in=` the object of that name, which is shown then."""
@@ -77,7 +78,7 @@ def _configured(request: HttpRequest, experiment: Experiment) -> dict[str, objec
     }
 
 
-def _revisions(request: HttpRequest, experiment: Experiment) -> tuple[list[dict], dict[str, object]]:
+def _revisions(request: SignedInRequest, experiment: Experiment) -> tuple[list[dict], dict[str, object]]:
     """A page of revisions, each with what it changed, and what restoring it would change."""
     rows = experiment.revisions.select_related("by").order_by("-number")
     shown, pager = page_of(request, rows, total=experiment.revision.number)

@@ -1,4 +1,4 @@
-"""The parameters that a script was seen to declare, offered as rows of its search space."""
+"""The parameters that a script declares, offered as rows of the search space."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .space_rows import Row, text_of
 
 @dataclass(frozen=True)
 class Offer:
-    """One parameter: its name with its group, the script's own value, its type and what the script says about it."""
+    """One declared parameter: group/name, and the value, type and description from the script."""
 
     name: str
     value: str
@@ -24,36 +24,36 @@ class Offer:
 
     @property
     def row(self) -> Row:
-        """To begin with: around the script's own value."""
+        """A first row for it: a range around the script's value."""
         kind, values = _around(self.value, self.type)
         return Row(self.name, kind, text_of(values))
 
     @property
     def title(self) -> str:
-        is_told = f"{self.name}: {self.value or 'no value'}" + (f" ({self.type})" if self.type else "")
-        return f"{is_told}. {self.description}" if self.description else is_told
+        title = f"{self.name}: {self.value or 'no value'}" + (f" ({self.type})" if self.type else "")
+        return f"{title}. {self.description}" if self.description else title
 
 
 def offers(source: Experiment | None) -> list[Offer]:
-    """What the script of this experiment declares, by group and name."""
-    found = source.declared() if source else {}
+    """Return the parameters that the script of this experiment declares, by group and name."""
+    declared = source.declared() if source else {}
     return [
         Offer(
             f"{group}/{name}", traits.get("value", ""), traits.get("type", ""), traits.get("description", "")
         )
-        for group, parameters in sorted(found.items())
+        for group, parameters in sorted(declared.items())
         for name, traits in parameters.items()
     ]
 
 
 def is_taken(name: str, names: Collection[str]) -> bool:
-    """Does the search space have it already, with its group or without?"""
+    """Whether the search space has this parameter already, with or without its group."""
     group, _, rest = name.partition("/")
     return name in names or (group in PLAIN and rest in names)
 
 
 def _around(value: str, kind: str) -> tuple[str, list]:
-    """(type, values) of a search around a value: twice and half of a number, a tenth to ten times of a small one."""
+    """Return (type, values) of a range around a value: half to twice a number, a tenth to ten times a small one."""
     number = _number(value) if kind in ("int", "float") else None
     if number is None:
         if kind == "bool" or value in ("True", "False"):
@@ -78,7 +78,7 @@ def _number(text: str) -> float | None:
 
 
 def _listed(text: str) -> object:
-    """A list as the script has it, else text."""
+    """Return a JSON list as a list, anything else as text."""
     try:
         value = json.loads(text) if text.startswith("[") else text
     except (ValueError, RecursionError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import forms
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -13,9 +13,10 @@ from experiments.models.execution import LITERAL, PACKAGES_FROM
 from experiments.permissions import may
 from experiments.web.ui import highlight
 from experiments.web.ui.key_value_rows import kept
+from experiments.web.ui.requests import SignedInRequest
 
-from .forms import ExperimentForm, typed
-from .page import find, frame, url_of
+from .forms import ExperimentForm, settings_values
+from .page import frame, get_experiment, url_of
 from .setting_blocks import BlockForm, change
 from .settings_diff import label_of, text_of
 
@@ -221,7 +222,7 @@ class ResourcesForm(BlockForm):
     gpus, cores, memory_mib = (ExperimentForm.base_fields[name] for name in reads)
 
     def filled(self) -> dict[str, object]:
-        return {name: typed(self.current)[name] for name in self.reads}
+        return {name: settings_values(self.current)[name] for name in self.reads}
 
 
 class OutputForm(BlockForm):
@@ -275,20 +276,22 @@ BLOCKS: dict[str, type[BlockForm]] = {
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def edit(request: HttpRequest, workspace: str, public_id: str, block: str, action: str = "") -> HttpResponse:
+def edit(
+    request: SignedInRequest, workspace_slug: str, public_id: str, block: str, action: str = ""
+) -> HttpResponse:
     """Edit, clear, discard or reset one block of a draft."""
     kind = BLOCKS.get(f"{block}/{action}" if action else block)
     if kind is None:
         raise Http404
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     return change(request, experiment, kind, back=f"{url_of(experiment, 'experiment-execution')}#{block}")
 
 
 @login_required
 @require_safe
-def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the current value of every block, in every state."""
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     settings, resolved = experiment.settings, experiment.revision.resolved
     query, is_whole = request.GET.get("q", ""), "whole" in request.GET
     context = frame(request, experiment, tab="experiment-execution")

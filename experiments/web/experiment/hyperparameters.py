@@ -11,7 +11,7 @@ from typing import ClassVar
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.forms.utils import ErrorDict
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.views.decorators.http import require_http_methods
 
 from experiments.messages import plural
@@ -19,8 +19,9 @@ from experiments.models import Experiment, Settings, secret
 from experiments.models.execution import fault_of_value
 from experiments.web.ui import key_value_rows
 from experiments.web.ui.key_value_rows import Pair
+from experiments.web.ui.requests import SignedInRequest
 
-from .page import find, url_of
+from .page import get_experiment, url_of
 from .setting_blocks import BlockForm, change
 
 GROUPS = ("Args", "Environment", "General", "TF_DEFINE")  # offered; any other name is as good
@@ -334,10 +335,10 @@ def _sealed(text: str) -> str:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def group(request: HttpRequest, workspace: str, public_id: str, action: str = "") -> HttpResponse:
+def group(request: SignedInRequest, workspace_slug: str, public_id: str, action: str = "") -> HttpResponse:
     """Edit or remove the group `?name=`; without a name, add one."""
     kinds: dict[str, type[BlockForm]] = {"": GroupForm, "remove": RemoveGroup}
-    experiment, kind = find(request, workspace, public_id), kinds.get(action)
+    experiment, kind = get_experiment(request, workspace_slug, public_id), kinds.get(action)
     name = request.GET.get("name", "")
     if kind is None or (name or action) and name not in experiment.settings.hyperparameters:
         raise Http404
@@ -347,11 +348,11 @@ def group(request: HttpRequest, workspace: str, public_id: str, action: str = ""
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def configuration_object(
-    request: HttpRequest, workspace: str, public_id: str, action: str = ""
+    request: SignedInRequest, workspace_slug: str, public_id: str, action: str = ""
 ) -> HttpResponse:
     """Edit, clear or delete the object `?name=`; without a name, add one."""
     kinds: dict[str, type[BlockForm]] = {"": ObjectForm, "clear": ClearObject, "delete": DeleteObject}
-    experiment, kind = find(request, workspace, public_id), kinds.get(action)
+    experiment, kind = get_experiment(request, workspace_slug, public_id), kinds.get(action)
     name = request.GET.get("name", "")
     if kind is None or (name or action) and name not in experiment.settings.objects:
         raise Http404
@@ -360,9 +361,9 @@ def configuration_object(
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def properties(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+def properties(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Edit the user properties."""
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     return change(request, experiment, PropertiesForm, back=_back(experiment, "properties"))
 
 

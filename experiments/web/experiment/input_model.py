@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.filters import whole
 from experiments.models import Experiment, ExperimentState, Invalid, Model, Refused, Settings
 from experiments.permissions import may, require
+from experiments.web.ui.requests import SignedInRequest
 
-from .page import find, refused, url_of
+from .page import get_experiment, refused, url_of
 
 MOST = 30  # offered at once; the search finds the others
 
 
-def context(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
+def context(request: SignedInRequest, experiment: Experiment) -> dict[str, object]:
     """What the Artifacts tab shows of it. At most one query."""
     chosen = experiment.settings.input_model
     is_draft = experiment.state == ExperimentState.DRAFT
@@ -36,9 +37,9 @@ def _of(experiment: Experiment) -> Model:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def choose(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+def choose(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Choose any model of the workspace, by name, ID and project. A model of another workspace is 404."""
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     require(request.user, "edit", experiment)
     back = url_of(experiment, "experiment-artifacts")
     try:
@@ -70,9 +71,9 @@ def choose(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse
 
 @login_required
 @require_POST
-def remove(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+def remove(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Remove the input model, without a question: it can be chosen again."""
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     require(request.user, "edit", experiment)
     try:
         experiment.allows("edit")
@@ -81,7 +82,7 @@ def remove(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse
         return refused(request, experiment, str(blank), back=url_of(experiment, "experiment-artifacts"))
 
 
-def _keep(request: HttpRequest, experiment: Experiment, model: str, said: str) -> HttpResponse:
+def _keep(request: SignedInRequest, experiment: Experiment, model: str, said: str) -> HttpResponse:
     """Raises `Refused`."""
     seen = whole(request.POST.get("seen", "")) or experiment.revision.number
     try:

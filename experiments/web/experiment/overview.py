@@ -7,7 +7,7 @@ from datetime import datetime
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
@@ -20,10 +20,11 @@ from experiments.scheduler.wait_reasons import Compute, Hold
 from experiments.web.trial import failures
 from experiments.web.ui import descriptions, facts
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.requests import SignedInRequest
 
 from . import charts, metric_series
 from .actions import VERBS, Verb
-from .page import back_from, find, frame, refused, url_of
+from .page import back_from, frame, get_experiment, refused, url_of
 
 MOST_SHOWN = 12  # of what runs now
 LINES = 15  # of the activity
@@ -31,9 +32,9 @@ LINES = 15  # of the activity
 
 @login_required
 @require_safe
-def show(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the overview. Its queries and its work do not grow with the number of trials."""
-    experiment, now = find(request, workspace, public_id), timezone.now()
+    experiment, now = get_experiment(request, workspace_slug, public_id), timezone.now()
     held = wait_reasons.hold(experiment)
     alive = _running_now(experiment)
     live = Live(
@@ -98,7 +99,7 @@ def _head_context(experiment: Experiment, context: dict, held: Hold | None) -> d
     }
 
 
-def _history_context(request: HttpRequest, experiment: Experiment, url: str) -> dict[str, object]:
+def _history_context(request: SignedInRequest, experiment: Experiment, url: str) -> dict[str, object]:
     settings = experiment.settings
     if not experiment.last_number or not any(experiment.count(state) for state in status.TRIAL_STATES):
         return {"chart": None, "settings": settings, "space": _space(experiment)}
@@ -126,7 +127,7 @@ def _said(value: object) -> str:
 
 
 def _running_context(
-    request: HttpRequest, experiment: Experiment, alive: list[Trial], now: datetime
+    request: SignedInRequest, experiment: Experiment, alive: list[Trial], now: datetime
 ) -> dict[str, object]:
     points = metric_series.of_many(alive, experiment.metric)
     may_stop = may(request.user, "stop_trial", experiment) and status.is_offered(
@@ -155,11 +156,11 @@ def _running_context(
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def action(request: HttpRequest, workspace: str, public_id: str, verb: str) -> HttpResponse:
+def action(request: SignedInRequest, workspace_slug: str, public_id: str, verb: str) -> HttpResponse:
     """GET asks, with the consequences; POST acts. 403 for viewers, 409 where the state does not allow it."""
     if verb not in VERBS:
         raise Http404
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     require(request.user, verb, experiment)
     try:
         if not experiment.allows(verb) and request.method != "POST":
@@ -174,7 +175,7 @@ def action(request: HttpRequest, workspace: str, public_id: str, verb: str) -> H
     )
 
 
-def _do(request: HttpRequest, experiment: Experiment, verb: Verb, word: str) -> HttpResponse:
+def _do(request: SignedInRequest, experiment: Experiment, verb: Verb, word: str) -> HttpResponse:
     form = verb.form(request.POST, experiment=experiment, user=request.user) if verb.form else None
     if form and not form.is_valid():
         return _ask(request, experiment, verb, form, status_code=422)
@@ -202,14 +203,14 @@ def _do(request: HttpRequest, experiment: Experiment, verb: Verb, word: str) -> 
     return redirect(back)
 
 
-def _already_so(request: HttpRequest, experiment: Experiment, so: str = "") -> HttpResponse:
+def _already_so(request: SignedInRequest, experiment: Experiment, so: str = "") -> HttpResponse:
     so = so or f"is {status.EXPERIMENT_STATES[experiment.state].label.lower()}"
     messages.info(request, f"{experiment.name} {so} already. Nothing was changed.")
     return redirect(back_from(request, url_of(experiment)))
 
 
 def _ask(
-    request: HttpRequest,
+    request: SignedInRequest,
     experiment: Experiment,
     verb: Verb,
     form: forms.Form | None,

@@ -1,4 +1,4 @@
-"""What the pages of one experiment share: finding it, its head and tabs, its refusals, the way back."""
+"""What the pages of one experiment share: lookup, head and tabs, the 409 page, and where to go back to."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from experiments.models import Experiment, ExperimentState, Trial, User, status
+from experiments.web.ui.requests import SignedInRequest
 
 from .action_buttons import buttons
 
-ASKING = {  # pages that ask: nobody wants to come back to them
+DIALOGS = {  # forms and confirmations, never the page to go back to
     "configuration-group",
     "configuration-group-action",
     "configuration-object",
@@ -42,15 +43,15 @@ ASKING = {  # pages that ask: nobody wants to come back to them
     "trials-bulk",
 }
 
-# A word for why it is in this state stands beside these; elsewhere the reason is said where it matters.
-SAYS_WHY = (ExperimentState.COMPLETED, ExperimentState.STOPPED, ExperimentState.STOPPING)
+# States whose reason is shown beside the status; the others show it elsewhere on the page.
+REASON_SHOWN = (ExperimentState.COMPLETED, ExperimentState.STOPPED, ExperimentState.STOPPING)
 
 
-def find(request: HttpRequest, workspace: str, public_id: str) -> Experiment:
-    """The experiment as far as it exists for this person. Raises 404; `SwitchedOff` where AutoML is off."""
+def get_experiment(request: SignedInRequest, workspace_slug: str, public_id: str) -> Experiment:
+    """Return an experiment that this user can see. Raises 404, or `SwitchedOff` if AutoML is off in the workspace."""
     experiment = (
         Experiment.objects.visible_to(request.user)
-        .filter(workspace__slug=workspace, public_id=public_id)
+        .filter(workspace__slug=workspace_slug, public_id=public_id)
         .select_related("workspace", "project", "queue")
         .first()
     )
@@ -60,9 +61,9 @@ def find(request: HttpRequest, workspace: str, public_id: str) -> Experiment:
     return experiment
 
 
-def find_trial(request: HttpRequest, workspace: str, public_id: str, number: int) -> Trial:
-    """One trial of an experiment that exists for this person, else 404."""
-    experiment = find(request, workspace, public_id)
+def get_trial(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> Trial:
+    """Return a trial of an experiment that this user can see. Raises 404."""
+    experiment = get_experiment(request, workspace_slug, public_id)
     trial = experiment.trials.filter(number=number).select_related("worker", "rerun_of").first()
     if trial is None:
         raise Http404
@@ -71,18 +72,18 @@ def find_trial(request: HttpRequest, workspace: str, public_id: str, number: int
 
 
 def url_of(experiment: Experiment, page: str = "experiment") -> str:
-    """The address of one of the experiment's pages."""
+    """Return the address of one of the experiment's pages."""
     return reverse(page, args=[experiment.workspace.slug, experiment.public_id])
 
 
 def url_of_trial(trial: Trial, page: str = "trial") -> str:
-    """The address of one of the trial's pages."""
+    """Return the address of one of the trial's pages."""
     experiment = trial.experiment
     return reverse(page, args=[experiment.workspace.slug, experiment.public_id, trial.number])
 
 
-def frame(request: HttpRequest, experiment: Experiment, *, tab: str) -> dict[str, object]:
-    """What the head of an experiment's pages shows: name, state, acts, tabs."""
+def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict[str, object]:
+    """Return the context of the head of an experiment's pages: name, state, actions, tabs."""
     likely, more = buttons(experiment, request.user)
     total = sum(experiment.count(state) for state in status.TRIAL_STATES)
     pages = (
@@ -99,7 +100,7 @@ def frame(request: HttpRequest, experiment: Experiment, *, tab: str) -> dict[str
         "likely": likely,
         "more": more,
         "parent": parent_of(experiment, request.user),
-        "why": experiment.reason if experiment.state in SAYS_WHY else "",
+        "why": experiment.reason if experiment.state in REASON_SHOWN else "",
         "every": 2 if experiment.is_active else None,
         "tabs": [
             {"label": label, "url": url_of(experiment, page), "count": count, "is_current": page == tab}
@@ -109,7 +110,7 @@ def frame(request: HttpRequest, experiment: Experiment, *, tab: str) -> dict[str
 
 
 def parent_of(experiment: Experiment, user: User) -> Experiment | None:
-    """Return the experiment that this one was cloned from, if this person can see it."""
+    """Return the experiment that this one was cloned from, if this user can see it."""
     if experiment.parent_id is None:
         return None
     visible = Experiment.objects.visible_to(user).select_related("workspace", "revision")
@@ -117,13 +118,13 @@ def parent_of(experiment: Experiment, user: User) -> Experiment | None:
 
 
 def refused(request: HttpRequest, experiment: Experiment, reason: str, *, back: str = "") -> HttpResponse:
-    """409: what stands in the way and the way out, with the way back to the thing."""
-    said = {"reason": reason, "back": back or url_of(experiment), "workspace": experiment.workspace}
-    return render(request, "409.html", said, status=409)
+    """Return the 409 page: the reason, and a link back to the experiment."""
+    context = {"reason": reason, "back": back or url_of(experiment), "workspace": experiment.workspace}
+    return render(request, "409.html", context, status=409)
 
 
 def back_from(request: HttpRequest, default: str) -> str:
-    """Where the person acted from, if that is a page of ours that does not ask; else `default`."""
+    """Return the page that the request came from, if it is one of ours and no dialog; else `default`."""
     referer = request.headers.get("Referer", "")
     if not url_has_allowed_host_and_scheme(
         referer, allowed_hosts={request.get_host()}, require_https=request.is_secure()
@@ -134,6 +135,6 @@ def back_from(request: HttpRequest, default: str) -> str:
         page = resolve(parts.path)
     except Resolver404:
         return default
-    if page.url_name in ASKING:
+    if page.url_name in DIALOGS:
         return default
     return f"{parts.path}?{parts.query}" if parts.query else parts.path

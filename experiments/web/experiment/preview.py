@@ -1,4 +1,4 @@
-"""What a search space and a command will do, before anything is started."""
+"""Preview of a new experiment: the first samples and the first command."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .forms import ExperimentForm
 
 DRAWS = 5
 
-# What the words of a command stand for is known only when a trial runs.
-WORDS = {
+# Stand-ins for the placeholders of a command that only a trial has.
+PLACEHOLDERS = {
     "trial_id": "abcd2345-1",
     "exp_id": "abcd2345",
     "params": "parameters.json",
@@ -26,15 +26,15 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Preview:
-    """The first values, parameter by parameter, and the command of the first trial.
+    """The first samples, by parameter, and the command of the first trial.
 
-    A value is a pair: as a table shows it, and whole, as the command gets it.
+    A sample is a pair: the value as the table shows it, and in full, as the command gets it.
     """
 
     parameters: list[tuple[str, list[tuple[str, str]]]]
-    is_exact: bool  # these are the first trials; else draws like those an algorithm begins with
+    is_exact: bool  # the samples are those of the first trials; otherwise they are only similar
     size: int | None
-    is_counted: bool  # else it is the most that there may be
+    is_counted: bool  # otherwise `size` is an upper bound
     command: str
 
     @property
@@ -44,34 +44,34 @@ class Preview:
 
 
 def preview(form: ExperimentForm) -> Preview | None:
-    """What can be shown of a checked form; None without a valid search space."""
-    space = form.space
-    if space is None:
+    """Return the preview of a validated form; None without a valid search space."""
+    if form.space is None:
         return None
-    space = _searched(form, space)
+    space = _searched(form, form.space)
     draws, is_exact = _draws(form, space)
-    flats = [flat(draw) for draw in draws]
+    samples = [flat(draw) for draw in draws]
     parameters = [
-        (name, [_said(one[name]) if name in one else (DASH, "") for one in flats]) for name in space.columns()
+        (name, [_cell(sample[name]) if name in sample else (DASH, "") for sample in samples])
+        for name in space.columns()
     ]
     command = "" if "command" in form.errors else _rendered(form, draws[0])
     return Preview(parameters, is_exact, space.size, space.is_counted, command)
 
 
 def first_draw(form: ExperimentForm) -> dict:
-    """The values that a try of this valid form runs with: the first of its preview."""
-    return _draws(form, _searched(form, form.space))[0][0]
+    """Return the values of a test run of this valid form: the first sample of its preview."""
+    return _draws(form, form.valid_settings.searched)[0][0]
 
 
 def _searched(form: ExperimentForm, space: Space) -> Space:
-    """With the fixed values and the constraints, as soon as they are known to be right."""
+    """Return the space with fixed values and constraints applied, once they are valid."""
     return form.settings.searched if form.settings else space
 
 
 def _draws(form: ExperimentForm, space: Space) -> tuple[list[dict], bool]:
-    """The first values, and whether these are the first trials'."""
-    said = form.cleaned_data
-    seed, algorithm = said.get("seed") or 0, said.get("algorithm", "")
+    """Return the first samples, and whether they are exactly those of the first trials."""
+    cleaned = form.cleaned_data
+    seed, algorithm = cleaned.get("seed") or 0, cleaned.get("algorithm", "")
     is_known = algorithm in engine.ALGORITHMS and not form.errors.keys() & {
         "algorithm",
         "algorithm_arguments",
@@ -82,19 +82,20 @@ def _draws(form: ExperimentForm, space: Space) -> tuple[list[dict], bool]:
         return space.draws(DRAWS, seed=seed), False
     problem = engine.Problem(space, algorithm if is_exact else "Random", {}, seed, "maximize")
     proposals = starting_points.propose(problem, [], range(1, DRAWS + 1), points=first)
-    return [one.shown for one in proposals], is_exact
+    return [proposal.shown for proposal in proposals], is_exact
 
 
-def _said(one: object) -> tuple[str, str]:
-    text = commands.text_of(one)
-    return value(one) if isinstance(one, float) else text, text
+def _cell(sample: object) -> tuple[str, str]:
+    text = commands.text_of(sample)
+    return value(sample) if isinstance(sample, float) else text, text
 
 
 def _rendered(form: ExperimentForm, draw: dict) -> str:
-    said = form.cleaned_data
+
+    cleaned = form.cleaned_data
     groups = form.settings.hyperparameters if form.settings else {}
-    append = configuration.arguments(groups, draw) if said.get("passes_arguments") else ()
+    append = configuration.arguments(groups, draw) if cleaned.get("passes_arguments") else ()
     try:
-        return commands.render(said.get("command", ""), {**draw, **WORDS}, append=append)
-    except ValueError:  # `check` has said what is wrong
+        return commands.render(cleaned.get("command", ""), {**draw, **PLACEHOLDERS}, append=append)
+    except ValueError:  # the form reports the error of the command
         return ""

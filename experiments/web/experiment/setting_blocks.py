@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
 from experiments.models import Experiment, Invalid, Refused, Settings
 from experiments.permissions import require
+from experiments.web.ui.requests import SignedInRequest
 
 from .page import refused
 from .settings_diff import changes, label_of
@@ -28,7 +29,7 @@ class BlockForm(forms.Form):
     reads: ClassVar[tuple[str, ...]] = ()
     verb: ClassVar[str] = "edit"
     is_danger: ClassVar[bool] = False
-    is_full: ClassVar[bool] = False  # as wide as there is room
+    is_full: ClassVar[bool] = False  # as wide as there is workspace
 
     def __init__(self, data: Mapping | None = None, *, experiment: Experiment) -> None:
         self.experiment, self.current = experiment, experiment.settings
@@ -103,7 +104,7 @@ class BlockForm(forms.Form):
 
 
 def change(
-    request: HttpRequest,
+    request: SignedInRequest,
     experiment: Experiment,
     kind: type[BlockForm],
     *,
@@ -140,7 +141,7 @@ def change(
     return redirect(back)
 
 
-def _clash(request: HttpRequest, form: BlockForm, back: str, template: str, problem: str) -> HttpResponse:
+def _clash(request: SignedInRequest, form: BlockForm, back: str, template: str, problem: str) -> HttpResponse:
     """The typed text stays; what it would overwrite stands beside it, and saving again does overwrite it."""
     before = form.theirs()
     form.data = form.data.copy()
@@ -150,7 +151,7 @@ def _clash(request: HttpRequest, form: BlockForm, back: str, template: str, prob
 
 
 def _draw(
-    request: HttpRequest,
+    request: SignedInRequest,
     form: BlockForm,
     back: str,
     template: str,

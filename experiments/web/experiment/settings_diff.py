@@ -1,10 +1,11 @@
-"""Settings, and what differs between two of them, in words."""
+"""Settings as text, and the differences between two of them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import Any
 
 from experiments.messages import duration
 from experiments.models import Settings
@@ -17,42 +18,42 @@ LABELS = {
     "command": "Command",
     "directory": "Working directory",
     "environment": "Environment",
-    "passes_arguments": "Parameters as arguments",
+    "passes_arguments": "Pass parameters as arguments",
     "metric": "Metric",
     "direction": "Direction",
-    "source": "Comes from",
+    "source": "Metric source",
     "pattern": "Regular expression",
     "metric_path": "JSON file",
-    "selection": "A trial's value",
+    "selection": "Reported as",
     "weights": "Weights",
     "goal": "Goal",
     "algorithm": "Algorithm",
-    "algorithm_arguments": "Its arguments",
+    "algorithm_arguments": "Algorithm arguments",
     "seed": "Seed",
     "max_trials": "Max trials",
-    "concurrency": "At once",
+    "concurrency": "Concurrency",
     "max_duration_s": "Max duration",
     "max_trial_duration_s": "Max trial duration",
-    "stop_grace_s": "Stop grace",
+    "stop_grace_s": "Stop grace period",
     "gpus": "GPUs per trial",
     "cores": "Cores per trial",
     "memory_mib": "Memory per trial",
     "retries": "Retries",
-    "breaker": "Pause after",
+    "breaker": "Auto-pause after N identical failures",
     "constraints": "Constraints",
     "fixed": "Fixed values",
     "starting_points": "Starting points",
     "warm_start": "Warm start",
     "early_stopping": "Early stopping",
-    "early_stopping_arguments": "Its rule's arguments",
-    "reference_kind": "Run by",
+    "early_stopping_arguments": "Rule arguments",
+    "reference_kind": "Version",
     "diff": "Uncommitted changes",
     "packages_from": "Packages from",
-    "original_packages": "Packages before a run resolved them",
+    "original_packages": "Packages before they were resolved",
     "image": "Container image",
     "image_arguments": "Container arguments",
     "destination": "Output destination",
-    "keeps_best": "Artifacts kept of the best",
+    "keeps_best": "Keep artifacts of the best",
     "hyperparameters": "Hyperparameters",
     "objects": "Configuration objects",
 }
@@ -82,22 +83,22 @@ SECTIONS = {
         "breaker",
     ),
 }
-OFTEN_EMPTY = {
+HIDDEN_IF_EMPTY = {
     "weights", "algorithm_arguments", "constraints", "fixed", "starting_points", "warm_start",
     "early_stopping_arguments",
 }  # fmt: skip
-ONLY_WHERE_ASKED = {"gpus", "cores", "memory_mib"}
+HIDDEN_IF_UNSET = {"gpus", "cores", "memory_mib"}
 NO_LIMIT = {"max_trials", "max_duration_s", "max_trial_duration_s"}
-SOURCES = {"sdk": "the script itself", "stdout": "standard output", "file": "a JSON file"}
+SOURCES = {"sdk": "script (trialdeck SDK)", "stdout": "standard output", "file": "JSON file"}
 HIDDEN = "••••"
-MOST_LINES = 4000  # of two texts together that are compared line by line
+MOST_LINES = 4000  # of both texts together; longer ones are not compared line by line
 
 _SECRET = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Change:
-    """One difference. Of a text of several lines `lines` has (add, del or "", line); else before and after stand."""
+    """One difference: `before` and `after`, or for multi-line text `lines` of (add, del or "", line)."""
 
     label: str
     before: str = ""
@@ -107,34 +108,36 @@ class Change:
 
 
 def changes(before: Settings, after: Settings) -> list[Change]:
-    """What differs, in the order of the settings: a search space parameter by parameter, a command line by line."""
-    found: list[Change] = []
+    """Return the differences in the order of the settings: a search space by parameter, a command by line."""
+    differences: list[Change] = []
+    old: Any
+    new: Any
     for name, (old, new) in before.differences(after).items():
         if name == "space_document":
-            found += _of_space(old, new)
+            differences += _of_space(old, new)
         elif name == "environment":
-            found += _of_environment(old, new)
+            differences += _of_environment(old, new)
         elif name == "hyperparameters":
-            found += _of_hyperparameters(old, new)
+            differences += _of_hyperparameters(old, new)
         elif name == "objects":
-            found += _of_objects(old, new)
+            differences += _of_objects(old, new)
         elif isinstance(old, str) and isinstance(new, str) and "\n" in old + new:
-            found.append(Change(label_of(name), lines=tuple(_lines(old, new))))
+            differences.append(Change(label_of(name), lines=tuple(_lines(old, new))))
         else:
-            said = text_of(name, old), text_of(name, new)
-            if said[0] == said[1]:  # rounded in words: 90.01 s and 90.02 s
-                said = repr(old), repr(new)
-            found.append(Change(label_of(name), *said))
-    return found
+            texts = text_of(name, old), text_of(name, new)
+            if texts[0] == texts[1]:  # rounding can make them equal: 90.01 s and 90.02 s
+                texts = repr(old), repr(new)
+            differences.append(Change(label_of(name), *texts))
+    return differences
 
 
 def label_of(name: str) -> str:
-    """The setting's name, as the form says it."""
+    """Return the label of a setting, as the form shows it."""
     return LABELS.get(name) or name.removesuffix("_s").replace("_", " ").capitalize()
 
 
-def text_of(name: str, value: object) -> str:
-    """One setting in words."""
+def text_of(name: str, value: Any) -> str:
+    """Return the value of one setting as text."""
     if value is None:
         return "no limit" if name in NO_LIMIT else "none"
     if name.endswith("_s"):
@@ -146,11 +149,11 @@ def text_of(name: str, value: object) -> str:
     if name == "source":
         return SOURCES.get(str(value), str(value))
     if name == "environment":
-        return ", ".join(f"{key}={_shown(key, text)}" for key, text in value.items()) or "none"
+        return ", ".join(f"{key}={_masked(key, text)}" for key, text in value.items()) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{key}={space_rows.text_of([one])}" for key, one in value.items()) or "none"
+        return ", ".join(f"{key}={space_rows.text_of([each])}" for key, each in value.items()) or "none"
     if name == "constraints":
         return "; ".join(value) or "none"
     if name == "starting_points":
@@ -161,31 +164,34 @@ def text_of(name: str, value: object) -> str:
 
 
 def sections(settings: Settings) -> list[tuple[str, list[tuple[str, str]]]]:
-    """(heading, pairs) of all that is neither command nor search space."""
-    told = settings.document()
+    """Return (heading, pairs) of the settings outside command and search space."""
+    values = settings.document()
     return [
-        (heading, [(label_of(name), text_of(name, told[name])) for name in names if _is_told(name, settings)])
+        (
+            heading,
+            [(label_of(name), text_of(name, values[name])) for name in names if _is_shown(name, settings)],
+        )
         for heading, names in SECTIONS.items()
     ]
 
 
 def environment(settings: Settings) -> list[tuple[str, str]]:
-    """The variables, with secrets masked."""
-    return [(name, _shown(name, text)) for name, text in settings.environment.items()]
+    """Return the environment variables, with secrets masked."""
+    return [(name, _masked(name, text)) for name, text in settings.environment.items()]
 
 
 def space(settings: Settings) -> list[space_rows.Row]:
-    """The parameters, as they were typed."""
+    """Return the parameters as rows of the form."""
     return space_rows.rows_of(settings.space_document)
 
 
-def _is_told(name: str, settings: Settings) -> bool:
-    """What means nothing beside the other settings is left out."""
+def _is_shown(name: str, settings: Settings) -> bool:
+    """Whether a setting has a meaning beside the others."""
     if name in ("pattern", "metric_path"):
         return settings.source == {"pattern": "stdout", "metric_path": "file"}[name]
-    if name in ONLY_WHERE_ASKED:
+    if name in HIDDEN_IF_UNSET:
         return getattr(settings, name) is not None
-    if name in OFTEN_EMPTY:
+    if name in HIDDEN_IF_EMPTY:
         return bool(getattr(settings, name))
     return True
 
@@ -198,16 +204,16 @@ def _of_space(old: dict, new: dict) -> list[Change]:
     ]
 
 
-def _parameter(one: dict | None) -> str:
-    return f"{one['_type']} {space_rows.text_of(one['_value'])}" if one else ""
+def _parameter(spec: dict[str, Any] | None) -> str:
+    return f"{spec['_type']} {space_rows.text_of(spec['_value'])}" if spec else ""
 
 
 def _of_environment(old: dict, new: dict) -> list[Change]:
     return [
         Change(
             name,
-            _shown(name, old[name]) if name in old else "",
-            _shown(name, new[name]) if name in new else "",
+            _masked(name, old[name]) if name in old else "",
+            _masked(name, new[name]) if name in new else "",
             is_code=True,
         )
         for name in [*old, *(name for name in new if name not in old)]
@@ -232,7 +238,7 @@ def _hyperparameter(name: str, all_: dict[str, dict]) -> str:
     traits = all_.get(name)
     if traits is None:
         return ""
-    return HIDDEN if "secret" in traits else _shown(name, traits["value"]) or "empty"
+    return HIDDEN if "secret" in traits else _masked(name, traits["value"]) or "empty"
 
 
 def _of_objects(old: dict, new: dict) -> list[Change]:
@@ -244,18 +250,18 @@ def _of_objects(old: dict, new: dict) -> list[Change]:
     ]
 
 
-def _shown(name: str, text: str) -> str:
+def _masked(name: str, text: str) -> str:
     return HIDDEN if _SECRET.search(name) else text
 
 
 def _lines(old: str, new: str) -> list[tuple[str, str]]:
     before, after = old.split("\n"), new.split("\n")
-    if len(before) + len(after) > MOST_LINES:  # to compare them would take longer than anybody waits
+    if len(before) + len(after) > MOST_LINES:  # the comparison would time out
         return [("del", f"{len(before):,} lines"), ("add", f"{len(after):,} lines")]
-    told: list[tuple[str, str]] = []
+    lines: list[tuple[str, str]] = []
     for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if tag == "equal":
-            told += [("", line) for line in before[i:j]]
+            lines += [("", line) for line in before[i:j]]
         else:
-            told += [("del", line) for line in before[i:j]] + [("add", line) for line in after[k:m]]
-    return told
+            lines += [("del", line) for line in before[i:j]] + [("add", line) for line in after[k:m]]
+    return lines

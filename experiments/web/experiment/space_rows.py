@@ -1,4 +1,4 @@
-"""A search space as rows of a form: name, type, values. And back."""
+"""A search space as rows of a form (name, type, values), and back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from experiments.search.space import Space, SpaceError, parse
 from experiments.search.validation import Fault
 
-# What each type takes, in the words of the values field.
+# The placeholder of the values field, by type.
 SHAPES = {
-    "choice": "one of these: 16, 32, adam",
-    "randint": "from, below: 1, 10",
+    "choice": "choices: 16, 32, adam",
+    "randint": "low, high (exclusive): 1, 10",
     "uniform": "low, high: 0, 0.5",
     "quniform": "low, high, step: 0, 1, 0.1",
     "loguniform": "low, high: 1e-5, 1e-1",
@@ -24,7 +24,7 @@ SHAPES = {
     "qlognormal": "mean, deviation, step: 0, 1, 0.1",
 }
 
-_LONGEST_NUMBER = 400  # characters; what is longer stays text
+_LONGEST_NUMBER = 400  # characters; longer input stays text
 
 _FIELD = re.compile(r"space-([0-9]{1,3})-(name|type|values)")
 _NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -50,31 +50,33 @@ class Row:
 
     @property
     def parameter(self) -> dict:
-        """As NNI's dialect has it; whatever is wrong with it, `parse` will say."""
+        """The parameter in NNI's format; `parse` reports what is invalid about it."""
         return {"_type": self.type, "_value": items(self.values)}
 
 
 def typed(data: Mapping[str, str], *, without: str = "") -> list[Row]:
-    """The rows of a posted form, in order, but for the one in place `without`. A gap is no harm."""
+    """Return the rows of a posted form in order, without the one in place `without`. Gaps are allowed."""
     by_place: dict[int, Row] = {}
     for key in data:
-        found = _FIELD.fullmatch(key)
-        if found and found[1] != without:
-            setattr(by_place.setdefault(int(found[1]), Row()), found[2], data[key])
+        match = _FIELD.fullmatch(key)
+        if match and match[1] != without:
+            setattr(by_place.setdefault(int(match[1]), Row()), match[2], data[key])
     return [by_place[place] for place in sorted(by_place)]
 
 
 def read(rows: list[Row]) -> Space:
-    """The space that the rows describe. Raises SpaceError; what is wrong with a row is noted on it as well."""
-    given = [row for row in rows if not row.is_blank]
+    """Return the space that the rows describe. Raises SpaceError, and adds its errors to the rows they concern."""
+
     faults: list[Fault] = []
     document: dict[str, dict] = {}
-    for row in given:
+    for row in rows:
+        if row.is_blank:
+            continue
         name = row.name.strip()
         if not name:
-            _note(row, Fault("", "Give this parameter a name."), faults)
+            _note(row, Fault("", "Enter a name for this parameter."), faults)
         elif name in document:
-            _note(row, Fault(name, "This name stands in two rows; keep one."), faults)
+            _note(row, Fault(name, "Another row has this name. Rename or remove one of them."), faults)
         else:
             document[name] = row.parameter
     try:
@@ -82,66 +84,65 @@ def read(rows: list[Row]) -> Space:
     except SpaceError as error:
         space = None
         for fault in error.faults:
-            row = next((one for one in given if _is_about(fault.path, one.name.strip())), None)
-            _note(row, fault, faults)
+            _note(_row_of(fault.path, rows), fault, faults)
     if faults or space is None:
         raise SpaceError(faults)
     return space
 
 
 def view_of(space: Space) -> dict[str, str]:
-    """In which of its two views a form begins: rows have no place for what is nested."""
+    """Return the view in which a form starts: rows cannot show a nested space."""
     return {"space_as": "json" if space.is_nested else "rows"}
 
 
 def rows_of(document: Mapping[str, Mapping]) -> list[Row]:
-    """A checked space as rows; none of a nested one, which is edited as JSON."""
+    """Return a valid space as rows; nothing for a nested one, which is edited as JSON."""
     if parse(document).is_nested:
         return []
-    return [Row(name, one["_type"], text_of(one["_value"])) for name, one in document.items()]
+    return [Row(name, spec["_type"], text_of(spec["_value"])) for name, spec in document.items()]
 
 
 def items(text: str) -> list:
-    """`16, 32, adam, "a, b", true` as values: JSON where it is JSON, else numbers and bare words.
+    """Return the values in `16, 32, adam, "a, b", true`: JSON where it parses, else numbers and bare words.
 
-    A JSON list, as pasted from a search space, is the list of values.
+    A JSON list, as pasted from a search space, is the list of values itself.
     """
     text = text.strip()
     whole = _json(text) if text.startswith("[") else None
     if isinstance(whole, list):
         return whole
-    found, at = [], 0
+    values, at = [], 0
     while at < len(text):
         value, at = _next(text, at)
-        found.append(value)
-    return found
+        values.append(value)
+    return values
 
 
 def text_of(values: list) -> str:
-    """The values as a person would type them; `items` reads them back."""
+    """Return the values as a person would type them; `items` reads them back."""
     if len(values) == 1 and isinstance(values[0], list):
-        return json.dumps(values, ensure_ascii=False)  # else it would read as the list of values
+        return json.dumps(values, ensure_ascii=False)  # as bare text it would read as the list of values
     return ", ".join(
         value if isinstance(value, str) and _is_bare(value) else _written(value) for value in values
     )
 
 
 def _written(value: object) -> str:
-    """As JSON, but 1e-5 for 1e-05."""
-    said = json.dumps(value, ensure_ascii=False)
-    return said.replace("e-0", "e-") if isinstance(value, float) else said
+    """Return a value as JSON, with 1e-5 instead of 1e-05."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text.replace("e-0", "e-") if isinstance(value, float) else text
 
 
 def _next(text: str, at: int) -> tuple[object, int]:
-    """The value that begins at `at`, and where the next one begins."""
-    at = _SPACE.match(text, at).end()
+    """Return the value that starts at `at`, and the start of the next one."""
+    at = _after_space(text, at)
     if text[at : at + 1] in ('"', "[", "{"):
         try:
             value, end = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
             pass
         else:
-            end = _SPACE.match(text, end).end()
+            end = _after_space(text, end)
             if text[end : end + 1] in ("", ","):
                 return value, end + 1
     end = text.find(",", at)
@@ -149,8 +150,13 @@ def _next(text: str, at: int) -> tuple[object, int]:
     return _word(text[at:end].strip()), end + 1
 
 
+def _after_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
 def _word(text: str) -> object:
-    """A bare word: true, null, a number, else text."""
+    """Return a bare word as a value: true, null, a number, else text."""
     value = _json(text)
     if value is not None or text == "null":
         return value
@@ -174,12 +180,12 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _is_bare(text: str) -> bool:
-    """Does this text, typed without quotes, read as itself?"""
+    """Whether this text, typed without quotes, reads back as itself."""
     return (
         "," not in text
         and text[:1] not in ('"', "[", "{")
         and text == text.strip() != ""
-        and text.isprintable()  # a field of one line keeps no line break
+        and text.isprintable()  # a one-line input drops line breaks
         and _word(text) == text
     )
 
@@ -190,5 +196,10 @@ def _note(row: Row | None, fault: Fault, faults: list[Fault]) -> None:
         row.errors.append(fault.message)
 
 
-def _is_about(path: str, name: str) -> bool:
-    return bool(name) and (path == name or path.startswith(f"{name}._"))
+def _row_of(path: str, rows: list[Row]) -> Row | None:
+    """Return the row that an error of the space is about."""
+    for row in rows:
+        name = row.name.strip()
+        if name and (path == name or path.startswith(f"{name}._")):
+            return row
+    return None

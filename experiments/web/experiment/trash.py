@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import CharField, OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -18,7 +18,8 @@ from experiments.messages import plural
 from experiments.models import Event, Experiment, Workspace
 from experiments.permissions import require
 from experiments.scheduler.retention import KEPT_FOR
-from experiments.web.workspace.index import find
+from experiments.web.ui.requests import SignedInRequest
+from experiments.web.workspace.index import find as get_workspace
 
 from .actions import trials_of
 
@@ -27,15 +28,15 @@ MOST = 200  # the newest; the search of the list is for what is not in the trash
 
 @login_required
 @require_safe
-def index(request: HttpRequest, workspace: str) -> HttpResponse:
+def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """List what was deleted in the last 30 days, for owners."""
-    room = find(request, workspace)
-    room.require_automl()
-    require(request.user, "restore", room)
-    rows = list(_trash_of(room)[: MOST + 1])
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    require(request.user, "restore", workspace)
+    rows = list(_trash_of(workspace)[: MOST + 1])
     now = timezone.now()
     context = {
-        "workspace": room,
+        "workspace": workspace,
         "nav": "trash",
         "days": KEPT_FOR.days,
         "hidden": len(rows) > MOST,
@@ -52,10 +53,10 @@ def index(request: HttpRequest, workspace: str) -> HttpResponse:
     return render(request, "trash/index.html", context)
 
 
-def _trash_of(room: Workspace) -> QuerySet[Experiment]:
+def _trash_of(workspace: Workspace) -> QuerySet[Experiment]:
     deleted = Event.objects.filter(experiment=OuterRef("pk"), verb="delete").order_by("-pk")
     by = Subquery(deleted.values("by__username")[:1], output_field=CharField())
-    gone = Experiment.everything.filter(workspace=room).exclude(trashed_at=None)
+    gone = Experiment.everything.filter(workspace=workspace).exclude(trashed_at=None)
     return gone.annotate(trashed_by=by).select_related("creator").order_by("-trashed_at", "-pk")
 
 
@@ -66,14 +67,14 @@ def _left(span: timedelta) -> str:
 
 @login_required
 @require_POST
-def restore(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+def restore(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Restore an experiment as it was, without a question: deleting it takes that back."""
-    room = find(request, workspace)
-    room.require_automl()
-    require(request.user, "restore", room)
-    experiment = get_object_or_404(Experiment.everything, workspace=room, public_id=public_id)
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    require(request.user, "restore", workspace)
+    experiment = get_object_or_404(Experiment.everything, workspace=workspace, public_id=public_id)
     if experiment.restore(by=request.user):
         messages.success(request, f"{experiment.name} is back, {experiment.state} as before.")
-        return redirect("experiment", room.slug, experiment.public_id)
+        return redirect("experiment", workspace.slug, experiment.public_id)
     messages.info(request, f"{experiment.name} is not in the trash any more. Nothing was changed.")
-    return redirect(reverse("trash", args=[room.slug]))
+    return redirect(reverse("trash", args=[workspace.slug]))

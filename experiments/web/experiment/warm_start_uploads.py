@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
@@ -25,7 +25,8 @@ from experiments.search.imported_results import (
     read_results,
 )
 from experiments.search.nested_choice import flat
-from experiments.web.workspace.index import find
+from experiments.web.ui.requests import SignedInRequest
+from experiments.web.workspace.index import find as get_workspace
 
 MOST_COLUMNS = 100  # on the page; the file keeps all
 
@@ -52,37 +53,38 @@ class UploadForm(forms.Form):
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def new(request: HttpRequest, workspace: str) -> HttpResponse:
+def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Upload a file of results (operators); the next page has the text for the field Warm start."""
-    room = find(request, workspace)
-    room.require_automl()
-    permissions.require(request.user, "create", room)
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    permissions.require(request.user, "create", workspace)
     form = UploadForm(*([request.POST, request.FILES] if request.method == "POST" else []), label_suffix="")
-    context = {"workspace": room, "nav": "experiments", "form": form}
+    context = {"workspace": workspace, "nav": "experiments", "form": form}
     if not form.is_valid():
         return render(request, "results/new.html", context, status=422 if form.is_bound else 200)
     name = form.cleaned_data["file"].name.replace("\0", "")[:200]
     try:
-        kept = WarmResults.upload(room, by=request.user, name=name, results=form.found.results)
+        kept = WarmResults.upload(workspace, by=request.user, name=name, results=form.found.results)
     except Invalid as invalid:
         form.add_error("file", [sentence for said in invalid.errors.values() for sentence in said])
         return render(request, "results/new.html", context, status=422)
     skipped = form.found.skipped
     left_out = f" {plural(skipped, 'row')} without a good result left out." if skipped else ""
     messages.success(request, f"{plural(kept.count, 'result')} read from {kept.name}.{left_out}")
-    return redirect("results", room.slug, kept.public_id)
+    return redirect("results", workspace.slug, kept.public_id)
 
 
 @login_required
 @require_safe
-def show(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
+def show(request: SignedInRequest, workspace_slug: str, results: str) -> HttpResponse:
     """What was read: how many, the parameters, the lowest and the highest."""
-    room, kept = _found(request, workspace, results)
+    workspace, kept = _found(request, workspace_slug, results)
     low, high = (best(kept.rows, key=lambda one: one[1]) for best in (min, max))
     names = parameter_names(kept.rows)
     sides = [flat(params) for params, _ in (low, high)]
+    create_url = reverse("experiment-new", args=[workspace.slug])
     context = {
-        "workspace": room,
+        "workspace": workspace,
         "nav": "experiments",
         "results": kept,
         "lowest": low[1],
@@ -93,23 +95,23 @@ def show(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
             (name, [_said(side[name]) if name in side else ("", "") for side in sides])
             for name in names[:MOST_COLUMNS]
         ],
-        "may_create": permissions.may(request.user, "create", room),
-        "may_delete": permissions.may(request.user, "delete", room),
-        "create": f"{reverse('experiment-new', args=[room.slug])}?{urlencode({'warm_start': kept.mark}, safe=':')}",
+        "may_create": permissions.may(request.user, "create", workspace),
+        "may_delete": permissions.may(request.user, "delete", workspace),
+        "create": f"{create_url}?{urlencode({'warm_start': kept.mark}, safe=':')}",
     }
     return render(request, "results/show.html", context)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def delete(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
+def delete(request: SignedInRequest, workspace_slug: str, results: str) -> HttpResponse:
     """Delete uploaded results for good, after a question. 409 while experiments start from them."""
-    room, kept = _found(request, workspace, results)
-    permissions.require(request.user, "delete", room)
+    workspace, kept = _found(request, workspace_slug, results)
+    permissions.require(request.user, "delete", workspace)
     context = {
-        "workspace": room,
+        "workspace": workspace,
         "nav": "experiments",
-        "back": reverse("results", args=[room.slug, kept.public_id]),
+        "back": reverse("results", args=[workspace.slug, kept.public_id]),
     }
     try:
         if request.method != "POST":
@@ -120,13 +122,13 @@ def delete(request: HttpRequest, workspace: str, results: str) -> HttpResponse:
     except Refused as refusal:
         return render(request, "409.html", {**context, "reason": str(refusal)}, status=409)
     messages.success(request, f"The results {kept} are deleted.")
-    return redirect("experiments", room.slug)
+    return redirect("experiments", workspace.slug)
 
 
-def _found(request: HttpRequest, workspace: str, results: str) -> tuple[Workspace, WarmResults]:
-    room = find(request, workspace)
-    room.require_automl()
-    return room, get_object_or_404(room.warm_results.select_related("creator"), public_id=results)
+def _found(request: SignedInRequest, workspace_slug: str, results: str) -> tuple[Workspace, WarmResults]:
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    return workspace, get_object_or_404(workspace.warm_results.select_related("creator"), public_id=results)
 
 
 def _said(one: object) -> tuple[str, str]:

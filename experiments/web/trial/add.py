@@ -7,7 +7,7 @@ import json
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
@@ -27,8 +27,16 @@ from experiments.permissions import require
 from experiments.search.manual_values import MAX_EXACT_INTEGER
 from experiments.search.nested_choice import Nested, Parameter
 from experiments.search.parameters import Choice, Normal, Randint
-from experiments.web.experiment.page import back_from, find, find_trial, refused, url_of, url_of_trial
+from experiments.web.experiment.page import (
+    back_from,
+    get_experiment,
+    get_trial,
+    refused,
+    url_of,
+    url_of_trial,
+)
 from experiments.web.ui import descriptions
+from experiments.web.ui.requests import SignedInRequest
 
 
 class ValuesForm(forms.Form):
@@ -119,9 +127,9 @@ def _range(parameter: Parameter) -> str:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def add(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+def add(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Ask for the values, filled with the best trial's; the POST creates the trial."""
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     require(request.user, "add_trial", experiment)
     back = back_from(request, url_of(experiment, "experiment-trials"))
     form = ValuesForm(request.POST if request.method == "POST" else None, experiment=experiment)
@@ -147,7 +155,7 @@ def add(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
     )
 
 
-def _add(request: HttpRequest, experiment: Experiment, form: ValuesForm) -> HttpResponse:
+def _add(request: SignedInRequest, experiment: Experiment, form: ValuesForm) -> HttpResponse:
     with experiment.locked():
         trial = _under_way(experiment, form.params)
         is_new = trial is None
@@ -187,9 +195,9 @@ class ReplicateForm(forms.Form):
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def replicate(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+def replicate(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
     """Asks how many; the POST makes so many trials with the same values."""
-    trial = find_trial(request, workspace, public_id, number)
+    trial = get_trial(request, workspace_slug, public_id, number)
     experiment = trial.experiment
     require(request.user, "add_trial", experiment)
     back = back_from(request, url_of_trial(trial))
@@ -217,7 +225,7 @@ def replicate(request: HttpRequest, workspace: str, public_id: str, number: int)
     )
 
 
-def _replicate(request: HttpRequest, trial: Trial, *, count: int, seen: int) -> HttpResponse:
+def _replicate(request: SignedInRequest, trial: Trial, *, count: int, seen: int) -> HttpResponse:
     with trial.locked():
         before = _replicas(trial)
         made = trial.replicate(by=request.user, count=count) if before == seen else []
@@ -236,7 +244,7 @@ def _replicas(trial: Trial) -> int:
 
 
 def _ask(
-    request: HttpRequest,
+    request: SignedInRequest,
     template: str,
     experiment: Experiment,
     form: forms.Form,

@@ -63,12 +63,12 @@ def offered(experiment: Experiment, metrics: Iterable[str] = ()) -> list[Column]
     """What there is to choose from, in the order of the table. `metrics`: those that trials have reported."""
     objective = experiment.metric
     names = experiment.settings.space.columns()
-    room = MOST - 1 - sum(column.is_usual for column in OTHERS)
+    workspace = MOST - 1 - sum(column.is_usual for column in OTHERS)
     return [
         Column("value", objective, sort="value", first="-", is_num=True, is_usual=True),
         *(Column(METRIC + name, name, is_num=True) for name in metrics if name != objective),
         *(
-            Column(key, name, sort=key, is_usual=place < room)
+            Column(key, name, sort=key, is_usual=place < workspace)
             for place, name in enumerate(names)
             for key in [PARAMETER + name]
         ),

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Exists, OuterRef
-from django.http import HttpRequest
 from django.urls import reverse
 
 from experiments.messages import value
@@ -18,6 +17,7 @@ from experiments.permissions import may
 from experiments.search.nested_choice import flat
 from experiments.search.parameters import identity
 from experiments.web.ui import descriptions
+from experiments.web.ui.requests import SignedInRequest
 
 LOOKED_AT = 500  # of the trials that ended last: a page reads no more, however many there are
 MOST_GROUPS = 5
@@ -78,7 +78,7 @@ def group_of(experiment: Experiment, key: str) -> Group | None:
     return next((group for group in groups_of(experiment)[0] if group.key == key), None)
 
 
-def context(request: HttpRequest, experiment: Experiment, *, trials_url: str) -> dict[str, object]:
+def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str) -> dict[str, object]:
     """Return the groups of failures that the overview shows."""
     groups, others = groups_of(experiment)
     shown = groups[:MOST_GROUPS]

@@ -7,7 +7,7 @@ import json
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
@@ -17,9 +17,10 @@ from experiments.permissions import may, require
 from experiments.scheduler import wait_reasons
 from experiments.web.experiment import artifacts, charts
 from experiments.web.experiment.action_buttons import Button
-from experiments.web.experiment.page import back_from, find_trial, refused, url_of, url_of_trial
+from experiments.web.experiment.page import back_from, get_trial, refused, url_of, url_of_trial
 from experiments.web.ui import descriptions, facts
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.requests import SignedInRequest
 
 from . import logs, reproduce, reruns
 
@@ -30,9 +31,9 @@ MOST_EVENTS = 30
 
 @login_required
 @require_safe
-def show(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+def show(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
     """Show everything about one trial."""
-    trial, now = find_trial(request, workspace, public_id, number), timezone.now()
+    trial, now = get_trial(request, workspace_slug, public_id, number), timezone.now()
     held = wait_reasons.hold_of_trial(trial)
     live = Live(
         request,
@@ -79,7 +80,7 @@ def _context(trial: Trial) -> dict[str, object]:
     }
 
 
-def _head(request: HttpRequest, trial: Trial) -> dict[str, object]:
+def _head(request: SignedInRequest, trial: Trial) -> dict[str, object]:
     others = trial.experiment.trials
     return {
         "actions": _actions(request, trial),
@@ -95,7 +96,7 @@ def _head(request: HttpRequest, trial: Trial) -> dict[str, object]:
     }
 
 
-def _actions(request: HttpRequest, trial: Trial) -> list[Button]:
+def _actions(request: SignedInRequest, trial: Trial) -> list[Button]:
     experiment, user = trial.experiment, request.user
     if trial.state in (TrialState.WAITING, TrialState.RUNNING):
         if not (status.is_offered("stop_trial", experiment.state) and may(user, "stop_trial", experiment)):
@@ -112,7 +113,7 @@ def _actions(request: HttpRequest, trial: Trial) -> list[Button]:
     return []
 
 
-def _curve(request: HttpRequest, trial: Trial, url: str) -> dict[str, object]:
+def _curve(request: SignedInRequest, trial: Trial, url: str) -> dict[str, object]:
     names = list(
         Point.objects.filter(trial=trial)
         .order_by("name")
@@ -163,10 +164,10 @@ def _side(trial: Trial) -> dict[str, object]:
 
 @login_required
 @require_safe
-def log(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponseBase:
+def log(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponseBase:
     """The log by pages from its end (`?until=` a byte), searched (`?q=`, `?at=` one of the lines), or whole
     (`?download`)."""
-    trial = find_trial(request, workspace, public_id, number)
+    trial = get_trial(request, workspace_slug, public_id, number)
     if "download" in request.GET:
         response = StreamingHttpResponse(logs.whole(trial), content_type="text/plain; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="{trial}.log"'
@@ -189,9 +190,9 @@ def _whole(text: str) -> int | None:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def stop(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+def stop(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
     """Stop it at once. Without JavaScript a link leads to the question (GET)."""
-    trial = find_trial(request, workspace, public_id, number)
+    trial = get_trial(request, workspace_slug, public_id, number)
     require(request.user, "stop_trial", trial.experiment)
     back = back_from(request, url_of_trial(trial))
     try:
@@ -221,9 +222,9 @@ def _said_too_late(trial: Trial) -> str:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def rerun(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+def rerun(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
     """Ask first; the confirmed POST creates a new trial with the same values."""
-    trial = find_trial(request, workspace, public_id, number)
+    trial = get_trial(request, workspace_slug, public_id, number)
     require(request.user, "rerun", trial.experiment)
     back = back_from(request, url_of_trial(trial))
     try:
@@ -274,6 +275,6 @@ def _consequences(trial: Trial) -> dict[str, object]:
     }
 
 
-def _ask(request: HttpRequest, trial: Trial, template: str, **context: object) -> HttpResponse:
+def _ask(request: SignedInRequest, trial: Trial, template: str, **context: object) -> HttpResponse:
     shown = {"form_action": request.path, "back": back_from(request, url_of_trial(trial)), **context}
     return render(request, template, _context(trial) | shown)

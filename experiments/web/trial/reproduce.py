@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from experiments.models import Trial
 from experiments.models.execution import LITERAL
 from experiments.runner import reproduce as scripts
 from experiments.runner.reproduce_code import Code
-from experiments.web.experiment.page import find_trial, refused, url_of_trial
+from experiments.web.experiment.page import get_trial, refused, url_of_trial
+from experiments.web.ui.requests import SignedInRequest
 
 MASKED = "••••••••"
 
 
 @login_required
 @require_safe
-def script(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+def script(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
     """Send a shell script that runs this trial by hand, without its secrets."""
-    trial = find_trial(request, workspace, public_id, number)
+    trial = get_trial(request, workspace_slug, public_id, number)
     try:
         text = script_of(trial)
     except ValueError as error:
@@ -32,9 +33,9 @@ def script(request: HttpRequest, workspace: str, public_id: str, number: int) ->
 
 @login_required
 @require_safe
-def parameters(request: HttpRequest, workspace: str, public_id: str, number: int) -> HttpResponse:
+def parameters(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
     """Send its parameters, exactly as the process received them."""
-    trial = find_trial(request, workspace, public_id, number)
+    trial = get_trial(request, workspace_slug, public_id, number)
     text = json.dumps(trial.params, ensure_ascii=False, indent=2) + "\n"
     return _file(text, "application/json", f"{trial}-parameters.json")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import F, FilteredRelation, OrderBy, Q, QuerySet, Sum
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
@@ -14,10 +14,11 @@ from experiments.models import Experiment, Trial, TrialState, User, status
 from experiments.permissions import may
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.actions import trials_of
-from experiments.web.experiment.page import find, frame, url_of
+from experiments.web.experiment.page import frame, get_experiment, url_of
 from experiments.web.ui import descriptions
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.pagination import page_of
+from experiments.web.ui.requests import SignedInRequest
 
 from . import columns, failures, reruns
 from .columns import PARAMETER, Column
@@ -57,9 +58,9 @@ class Asked:
 
 @login_required
 @require_safe
-def index(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
+def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the table of trials. A page is a fixed number of queries, with one trial or with 10,000."""
-    experiment = find(request, workspace, public_id)
+    experiment = get_experiment(request, workspace_slug, public_id)
     reported = (
         experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by("state", "number")
         if experiment.alive_count
@@ -82,7 +83,7 @@ def index(request: HttpRequest, workspace: str, public_id: str) -> HttpResponse:
     return live.draw("experiment/trials.html", context)
 
 
-def _table(request: HttpRequest, experiment: Experiment) -> dict[str, object]:
+def _table(request: SignedInRequest, experiment: Experiment) -> dict[str, object]:
     wanted = asked(request.GET, experiment)
     metrics = columns.metrics_asked(request.GET)
     trials = columns.with_metrics(wanted.trials, metrics)
@@ -192,7 +193,7 @@ def _total(wanted: Asked, experiment: Experiment) -> int:
     return experiment.count(wanted.state) if wanted.state else trials_of(experiment)
 
 
-def _file_url(request: HttpRequest, experiment: Experiment, page: str) -> str:
+def _file_url(request: SignedInRequest, experiment: Experiment, page: str) -> str:
     """The address of this table as a file: the same filters and order, all pages."""
     query = request.GET.copy()
     query.pop("page", None)

@@ -198,7 +198,7 @@ def fetch(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
     """Send the model's file, or say where it is when it cannot be read from here (409)."""
     one = find(request, workspace, model)
     give = partial(downloads.of_model, one, downloads.Asked.by(request))
-    return given(request, give, room=one.workspace, nav="models", back=url_of(one))
+    return given(request, give, workspace=one.workspace, nav="models", back=url_of(one))
 
 
 @login_required

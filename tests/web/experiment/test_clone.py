@@ -47,7 +47,7 @@ def test_review_opens_create_filled_and_makes_nothing_yet(running, bob):
     sent = {"name": "reviewed", "project": experiment.project_id, "description": "why", "review": "1"}
     page = as_(bob).post(f"{NEW}?from={experiment.public_id}", {**sent, "new_project": "Vision"})
     fields = filled(page)
-    assert page.status_code == 200 and "of which it becomes a clone" in page.content.decode()
+    assert page.status_code == 200 and "The new experiment is a clone." in page.content.decode()
     assert (fields["name"], fields["description"], fields["new_project"]) == ("reviewed", "why", "Vision")
     assert fields["space-0-values"] == "1e-5, 0.1" and fields["max_trial_duration_s"] == "1d 1h 1m 1s"
     assert Experiment.objects.count() == 1 and Project.objects.count() == 1
@@ -124,5 +124,5 @@ def test_an_empty_name_is_asked_for_when_it_is_reviewed(draft, bob):
     url = f"{NEW}?from={experiment.public_id}"
     page = client.post(url, {"name": "", "project": "999", "review": "1"})
     answer = client.post(url, {**filled(page), "draft": "1"})
-    assert answer.status_code == 422 and "Give the experiment a name." in answer.content.decode()
+    assert answer.status_code == 422 and "Enter a name." in answer.content.decode()
     assert Experiment.objects.count() == 1

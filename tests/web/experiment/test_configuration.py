@@ -51,7 +51,7 @@ def test_what_holds_now_is_readable_in_sections(running, carol):
         "Goal 0.9",
         "Algorithm Random",
         "Early stopping Medianstop",
-        "Max trials 6 At once 2 Max duration no limit",
+        "Max trials 6 Concurrency 2 Max duration no limit",
     ):
         assert said in text, said
     assert "s3cret" not in text

@@ -54,7 +54,7 @@ FILLED = {
     "starting_points": "",
     "early_stopping": "Medianstop",
     "early_stopping_arguments": "start_step=5",
-    "made_as": "3f2c9f2e-64d5-4d0c-8a57-1b9c0f3f7d11",
+    "submission": "3f2c9f2e-64d5-4d0c-8a57-1b9c0f3f7d11",
 }
 SPACE = {
     "lr": {"_type": "loguniform", "_value": [1e-5, 0.1]},
@@ -163,7 +163,7 @@ def test_a_try_is_one_trial_with_the_first_values_of_the_preview(send, client):
     same = ("command", "environment", "directory", "space_document", "pattern", "max_trial_duration_s")
     assert all(getattr(tried.settings, name) == getattr(draft.settings, name) for name in same)
     assert (trial.state, trial.number) == ("waiting", 1) and f"--lr {trial.params['lr']}" in shown
-    assert b"is saved as a draft and has not started" in client.get(answer["Location"]).content
+    assert b"is saved as a draft. This test run executes its command once." in client.get(answer["Location"]).content
 
 
 def test_a_try_clicked_twice_is_one(send):
@@ -223,7 +223,7 @@ def test_what_a_trial_has_for_itself_is_typed_and_said_when_no_worker_has_it(sen
     experiment = Experiment.objects.get()
     assert (experiment.cores, experiment.memory_mib, experiment.settings.memory_mib) == (2, 1536, 1536)
     html = client.get(answer["Location"]).content.decode()
-    assert "no worker of it has 2 cores and 1.5 GiB of memory (--cores, --memory)" in html
+    assert "no worker of this queue has 2 cores and 1.5 GiB of memory (--cores, --memory)" in html
     assert "as soon as a worker that has so much serves this queue" in html
     assert 'value="1.5 GiB"' in client.get(f"{NEW}?from={experiment.public_id}").content.decode()
     settings = client.get(reverse("experiment-configuration", args=["lab", experiment.public_id]))
@@ -238,19 +238,17 @@ def test_it_says_that_nobody_serves_the_queue(send, client, lab, worker):
     assert "gpu (nobody serves it)" in html and ">default<" in html and "secret" not in html
     answer = send(queue=gpu.pk)
     said = [str(message) for message in client.get(answer["Location"]).context["messages"]]
-    assert said == [
-        "It is in the queue gpu, but nobody serves that queue yet. It starts as soon as a worker does."
-    ]
+    assert said == ["Enqueued in gpu, which has no worker. Trials start when one is online."]
 
 
 # --- checking --------------------------------------------------------------------------------------------------
 
 FAULTS = [
-    ({"name": " "}, "name", "Give the experiment a name"),
+    ({"name": " "}, "name", "Enter a name"),
     ({"name": "x" * 201}, "name", "at most 200"),
     ({"tags": ",".join("x" * 51 for _ in range(1))}, "tags", "At most 20 tags"),
     ({"command": "   "}, "command", "The command is empty"),
-    ({"command": ""}, "command", "Give the command"),
+    ({"command": ""}, "command", "Enter the command"),
     ({"command": "echo '${lr}'"}, "command", "quotes"),
     ({"command": "echo\necho ${nope}"}, "command", "Line 2: ${nope} is not a parameter"),
     ({"environment": "A=1\nB"}, "environment", "Line 2: write NAME=VALUE"),
@@ -280,7 +278,7 @@ FAULTS = [
     ({"warm_start": "abcd2345"}, "warm_start", "no experiment abcd2345 in this workspace"),
     ({"starting_points": "{}"}, "starting_points", "list of objects with values"),
     ({"early_stopping_arguments": "start_step=x"}, "early_stopping_arguments", "whole number"),
-    ({"seed": ""}, "seed", "Give a number"),
+    ({"seed": ""}, "seed", "Enter a number"),
     ({"seed": "-1"}, "seed", "at least 0"),
     ({"max_trials": "0"}, "max_trials", "at least 1"),
     ({"max_trials": "9" * 5000}, "max_trials", "whole number"),
@@ -291,7 +289,7 @@ FAULTS = [
     ({"project": "0"}, "project", "cannot be chosen"),
     ({"queue": "0"}, "queue", "not granted"),
     ({"space-0-values": "1, 0"}, "space_document", "lr._value: The lower bound 1 is greater than the upper bound 0"),
-    ({"space-1-name": "lr"}, "space_document", "two rows"),
+    ({"space-1-name": "lr"}, "space_document", "Another row has this name."),
     ({"space-1-type": "nope"}, "space_document", "Unknown type 'nope'"),
     ({"space_as": "json", "space_document": ""}, "space_document", "empty"),
     ({"space_as": "json", "space_document": '{"lr":\n]'}, "space_document", "Line 2, column 1"),
@@ -311,7 +309,7 @@ def test_a_fault_is_a_sentence_at_its_field_and_nothing_is_made(send, changes, f
     said = errors(page)
     assert list(said) == [field] and sentence in " ".join(said[field])
     html = page.content.decode()
-    assert "Nothing was made yet: 1 field needs you." in html
+    assert "Fix 1 field to create the experiment" in html
     assert html.index('class="errors"') < html.index("data-preview=") and f'href="#id_{field}"' in html
     assert f'id="id_{field}"' in html
     assert Experiment.everything.count() == Event.objects.count() == 0
@@ -343,9 +341,9 @@ def test_all_faults_are_said_at_once_and_what_was_typed_stays(send):
     ):
         assert text in html, text
     assert "&quot;a, b&quot;, c" in html and ">\nA</textarea>" in html
-    assert '<option data-hint="one of these: 16, 32, adam" selected>choice</option>' in html
+    assert '<option data-hint="choices: 16, 32, adam" selected>choice</option>' in html
     assert 'value="stdout"' in html and "checked" in html.split('value="stdout"')[1][:60]
-    assert FILLED["made_as"] in html
+    assert FILLED["submission"] in html
 
 
 @pytest.mark.parametrize("button", ["start", "try"])
@@ -415,7 +413,7 @@ def test_the_preview_shows_five_draws_and_the_command_of_the_first(send):
     draws = Settings.checked({"command": "x", "space_document": SPACE}).space.draws(5, seed=7)
     for draw in draws:
         assert f'title="{draw["lr"]}"' in html
-    assert "endless search space" in html
+    assert "infinite search space" in html
     assert (
         f"python train.py --lr {draws[0]['lr']} --lr {draws[0]['lr']} --layers {draws[0]['layers']}" in html
     )
@@ -454,7 +452,7 @@ def test_the_preview_of_a_grid_is_its_first_trials(send):
         "algorithm_arguments": "",
     }
     html = send("preview", headers=FRAGMENT, **space).content.decode()
-    assert "6 combinations" in html and "The first 5 trials:" in html
+    assert "6 combinations" in html and "First 5 trials:" in html
     shown = re.findall(r'title="(\d)"', html)
     assert shown == ["1", "2", "1", "2", "1", "1", "1", "2", "2", "3"], "lr, then layers"
     html = send("preview", headers=FRAGMENT, **space, **{"space-1-values": "1"}).content.decode()
@@ -463,17 +461,17 @@ def test_the_preview_of_a_grid_is_its_first_trials(send):
 
 def test_the_preview_tells_faults_from_what_is_not_filled_yet(send):
     html = send("preview", headers=FRAGMENT, name="", command="", concurrency="many").content.decode()
-    assert "At once: Give a whole number." in html
-    assert re.search(r"Still to fill: .*name.*command|Still to fill: .*command.*name", html)
-    assert "Five draws" in html, "what can be shown is shown"
+    assert "Concurrency: Give a whole number." in html
+    assert re.search(r"Required: .*name.*command|Required: .*command.*name", html)
+    assert "Five samples" in html, "what can be shown is shown"
     html = send("preview", headers=FRAGMENT, **{"space-0-values": "1, 0"}).content.decode()
-    assert "greater than the upper bound" in html and "As soon as the search space is complete" in html
+    assert "greater than the upper bound" in html and "appear once the search space is valid" in html
 
 
 def test_without_script_the_preview_is_the_whole_page_with_its_faults(send):
     page = send("preview", name="")
     assert page.status_code == 200 and "<html" in page.content.decode()
-    assert errors(page) == {"name": ["Give the experiment a name."]} and page.context["preview"]
+    assert errors(page) == {"name": ["Enter a name."]} and page.context["preview"]
 
 
 def test_turning_to_json_finds_the_rows_there_and_back(send):
@@ -505,7 +503,7 @@ def test_a_fresh_page_has_a_seed_of_its_own_and_judges_nothing(client, lab, bob)
     pages = [client.get(NEW) for _ in range(6)]
     seeds = {page.context["form"]["seed"].value() for page in pages}
     assert len(seeds) > 1 and all(0 <= seed < 10_000 for seed in seeds)
-    assert len({page.context["form"]["made_as"].value() for page in pages}) == 6
+    assert len({page.context["form"]["submission"].value() for page in pages}) == 6
     html = pages[0].content.decode()
     assert 'class="error"' not in html and 'role="alert"' not in html
     first = re.search(r'<button[^>]*type="submit"[^>]*>', html.split("data-preview")[1])[0]
@@ -560,5 +558,5 @@ def test_a_source_that_cannot_be_is_refused_at_its_field(send, name, value, said
     answer = send("draft", **{name: value})
     page = answer.content.decode()
     assert answer.status_code == 422 and said in page
-    assert '<details class="more" open><summary>Code from a repository' in page
+    assert '<details class="more" open><summary>Repository, packages, container' in page
     assert not Experiment.objects.exists()

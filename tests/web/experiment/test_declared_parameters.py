@@ -70,7 +70,7 @@ def test_what_the_script_declares_is_offered_and_added_with_a_click(draft, alice
     assert offered(page) == ["Args/epochs", "Args/opt", "Other/alpha"]
     html = page.content.decode()
     assert (
-        "The script also declares 3 parameters" in html and "how “often”" in html and "<i>alpha" not in html
+        "The script declares 3 more parameters" in html and "how “often”" in html and "<i>alpha" not in html
     )
     added = as_(bob).post(url, {**filled(page), "add_declared": "Args/epochs"})
     assert added.status_code == 200 and not added.context["form"].errors

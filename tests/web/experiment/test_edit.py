@@ -115,7 +115,7 @@ def test_a_page_that_nobody_touched_changes_nothing(running, bob):
     experiment = running(**ODD)
     before = fresh(experiment)
     answer = submit(as_(bob), experiment)
-    assert answer.status_code == 302 and "Nothing differs" in said(answer)
+    assert answer.status_code == 302 and "No changes to save" in said(answer)
     assert fresh(experiment).settings == before.settings and fresh(experiment).revision.number == 1
 
 
@@ -124,7 +124,7 @@ def test_one_change_leaves_everything_else_to_the_last_digit(running, bob):
     experiment = running(**ODD)
     answer = submit(as_(bob), experiment, concurrency="3", note="more machines")
     assert answer["Location"] == reverse("experiment", args=["lab", experiment.public_id])
-    assert "Revision 2" in said(answer)
+    assert "Saved as revision 2." in said(answer)
     changed = fresh(experiment)
     assert before_but(experiment, concurrency=3) == changed.settings
     assert (changed.revision.number, changed.revision.by, changed.revision.note) == (2, bob, "more machines")
@@ -170,7 +170,7 @@ def test_what_describes_it_changes_at_once_and_makes_no_revision(running, bob):
     """TD-U8."""
     experiment = running()
     answer = submit(as_(bob), experiment, name="better", description="why")
-    assert "settings are as they were" in said(answer)
+    assert "settings did not change" in said(answer)
     assert (fresh(experiment).name, fresh(experiment).revision.number) == ("better", 1)
 
 
@@ -196,7 +196,7 @@ def test_early_stopping_is_applied_to_running_trials_when_asked(running, bob):
     submit(as_(bob), experiment, **rule, apply_to_running="on")
     assert fresh(experiment).settings.early_stopping_arguments == {"upper": 2.5, "lower": None}
     assert list(experiment.trials.values_list("judged_by", flat=True)) == [2, 2]
-    assert "Nothing differs" in said(submit(as_(bob), experiment))
+    assert "No changes to save" in said(submit(as_(bob), experiment))
 
 
 # --- refused ---------------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def test_faults_are_said_at_their_fields_and_nothing_changes(running, bob):
     assert answer.status_code == 422
     assert set(answer.context["form"].errors) == {"max_trials", "name", "space_document"}
     page = answer.content.decode()
-    assert "Nothing was changed: 3 fields need you." in page and 'value="many"' in page and "kept" in page
+    assert "Fix 3 fields to save the changes" in page and 'value="many"' in page and "kept" in page
     after = fresh(experiment)
     assert (after.revision.number, after.description, after.version) == (1, "", experiment.version)
 
@@ -231,7 +231,7 @@ def test_locked_fields_are_text_with_the_reason_and_a_crafted_one_is_refused(run
     experiment = running()
     client = as_(bob)
     page = client.get(url_of(experiment))
-    assert name not in filled(page) and "Clone to change these" in page.content.decode()
+    assert name not in filled(page) and "Clone to change" in page.content.decode()
     assert WHY_LOCKED[name] in page.content.decode() and WHY_LOCKED.keys() == LOCKED.keys()
     assert reverse("experiment-action", args=["lab", experiment.public_id, "clone"]) in page.content.decode()
     answer = submit(client, experiment, concurrency="5", **{name: value})
@@ -250,11 +250,7 @@ def test_a_stale_page_is_refused_and_shows_who_changed_what(running, alice, bob)
     answer = submit(as_(bob), experiment, mine, concurrency="4")
     page = answer.content.decode()
     assert answer.status_code == 409
-    assert (
-        "<b>alice</b> made revision 2 meanwhile" in page
-        and "<del>6</del>" in page
-        and "<ins>20</ins>" in page
-    )
+    assert "<b>alice</b> saved revision 2" in page and "<del>6</del>" in page and "<ins>20</ins>" in page
     assert (fresh(experiment).revision.number, fresh(experiment).concurrency) == (2, 2)
     again = filled(answer)
     assert (again["concurrency"], again["max_trials"], again["seen"]) == ("4", "20", "2")
@@ -270,7 +266,7 @@ def test_a_name_changed_meanwhile_is_not_overwritten(running, alice, bob):
     mine = filled(as_(bob).get(url_of(experiment)))
     experiment.describe(by=alice, name="alice's name")
     answer = submit(as_(bob), experiment, mine, concurrency="4")
-    assert answer.status_code == 409 and "alice changed name meanwhile" in answer.content.decode()
+    assert answer.status_code == 409 and "alice changed name." in answer.content.decode()
     assert (fresh(experiment).name, fresh(experiment).concurrency) == ("alice's name", 2)
 
 
@@ -280,7 +276,7 @@ def test_the_same_update_from_two_tabs_makes_one_revision(running, bob):
     mine = filled(as_(bob).get(url_of(experiment)))
     assert submit(as_(bob), experiment, mine, max_trials="20").status_code == 302
     second = submit(as_(bob), experiment, mine, max_trials="20")
-    assert second.status_code == 302 and "That is so already, by revision 2." in said(second)
+    assert second.status_code == 302 and "Already saved as revision 2." in said(second)
     assert experiment.revisions.count() == 2
 
 
@@ -293,7 +289,7 @@ def test_an_experiment_that_ended_meanwhile_keeps_what_was_typed(running, bob):
     answer = submit(as_(bob), experiment, mine, max_trials="50", note="go on")
     page = answer.content.decode()
     assert answer.status_code == 409 and "while the experiment is completed" in page
-    assert 'value="50"' in page and 'value="go on"' in page and "Submit as revision" not in page
+    assert 'value="50"' in page and 'value="go on"' in page and ">Save<" not in page
     assert fresh(experiment).revision.number == 1
 
 
@@ -323,7 +319,7 @@ def test_an_earlier_revision_is_restored_by_an_update(running, bob):
     client = as_(bob)
     submit(client, experiment, concurrency="5", environment="A=1", command="python train.py ${lr}")
     page = client.get(url_of(experiment, "?restore=1"))
-    assert "These are the values of revision 1" in page.content.decode()
+    assert "Values of revision 1" in page.content.decode()
     assert fresh(experiment).revision.number == 2
     answer = submit(client, experiment, query="?restore=1")
     assert answer.status_code == 302
@@ -366,7 +362,7 @@ def test_the_consequences_are_told_before_it_is_accepted(running, worker, bob):
     while Trial.take(worker, ["default"]):
         pass
     client = as_(bob)
-    assert "Nothing differs yet." in preview(client, experiment)
+    assert "Change a field to preview its effect." in preview(client, experiment)
     text = preview(client, experiment, concurrency="1", **{"space-0-values": "0.06, 0.1"})
     assert "2 changes" in text and "lr loguniform 0.0001, 0.1 loguniform 0.06, 0.1" in text
     assert "1 of 2 finished trials lies outside the new search space." in text
@@ -388,11 +384,11 @@ def test_without_a_finished_trial_nobody_pretends_to_know(running, bob):
 
 def test_faults_stand_in_the_preview_and_no_consequence_of_half_a_form(running, bob):
     text = preview(as_(bob), running(), concurrency="many")
-    assert "At once: Give a whole number." in text and "Next trials" not in text
+    assert "Concurrency: Give a whole number." in text and "Next trials" not in text
 
 
 def test_without_script_the_consequences_are_the_page(running, bob):
-    """TD-X6: Show consequences is a button."""
+    """TD-X6: Preview changes is a button."""
     experiment = running()
     form = filled(as_(bob).get(url_of(experiment)))
     page = as_(bob).post(url_of(experiment), {**form, "preview": "1", "max_trials": "20"})
@@ -447,7 +443,7 @@ def test_another_queue_is_told_beforehand_and_takes_what_has_not_started(
     assert "Queue gpu: 1 waiting trial moves to its end, behind 1 experiment; nobody serves it" in told_
     assert "What runs ends where it is." in told_ and "Next trials" not in told_
     answer = submit(as_(bob), experiment, queue=gpu.pk)
-    assert answer.status_code == 302 and "It is in the queue gpu now." in said(answer)
+    assert answer.status_code == 302 and "Moved to queue gpu." in said(answer)
     experiment = fresh(experiment)
     assert (experiment.queue, experiment.revision.number, experiment.running_count) == (gpu, 1, 1)
     assert Trial.take(worker, ["gpu"]).experiment == before
@@ -477,7 +473,7 @@ def test_a_queue_of_others_is_refused_at_its_field(running, bob, gpu, lab):
 def test_a_draft_says_where_it_will_run(draft, bob, gpu):
     """TD-A1, TD-F8"""
     experiment = draft()
-    assert "It is in the queue gpu now." in said(submit(as_(bob), experiment, queue=gpu.pk))
+    assert "Moved to queue gpu." in said(submit(as_(bob), experiment, queue=gpu.pk))
     assert (fresh(experiment).queue, fresh(experiment).state) == (gpu, "draft")
 
 
@@ -524,6 +520,6 @@ def test_a_destination_is_locked_under_way(running, bob):
     """TD-U9: told, with the reason, and refused from a crafted request."""
     experiment = running()
     page = as_(bob).get(url_of(experiment)).content.decode()
-    assert "What its trials left is there already." in page and 'name="destination"' not in page
+    assert "Existing output files are stored here." in page and 'name="destination"' not in page
     answer = submit(as_(bob), experiment, destination="/mnt/share")
     assert answer.status_code == 422 and fresh(experiment).settings.destination == ""

@@ -83,7 +83,7 @@ def test_a_nested_space_is_edited_as_json(deep, page):
     answer = page("experiment-edit", deep)
     form, html = answer.context["form"], answer.content.decode()
     assert form.is_json and form.is_nested and json.loads(form.space_text) == NESTED
-    assert html.count("This search space is nested: it is edited as JSON.") == 2
+    assert html.count("Nested search spaces are edited as JSON.") == 2
     assert '<p class="muted" data-nested>' in html and 'value="json" checked' in html
 
 

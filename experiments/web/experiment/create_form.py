@@ -1,0 +1,75 @@
+"""The form of Create experiment, which a clone fills with the values of its parent."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from experiments import filters
+from experiments.models import Experiment, Queue, User, Workspace
+from experiments.web.ui import key_value_rows
+from experiments.web.ui.form_fields import QueueField
+
+from . import space_rows
+from .forms import ExperimentForm, choose_among, description_values, settings_values
+
+
+class CreateForm(ExperimentForm):
+    """Create experiment; with a `parent`, filled with its values."""
+
+    queue = QueueField(None, empty_label=None)
+    submission = forms.UUIDField(widget=forms.HiddenInput, required=False)
+
+    aim = "create the experiment"
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        workspace: Workspace,
+        parent: Experiment | None = None,
+        initial: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.parent = self.source_experiment = parent
+        values: dict[str, Any] = {}
+        if parent:
+            values |= description_values(parent)
+            values |= settings_values(parent.revision.as_it_ran)
+            values |= space_rows.view_of(parent.settings.space)
+            values["queue"] = parent.queue
+        super().__init__(data, workspace=workspace, initial={**values, **(initial or {})})
+        choose_among(self.fields["queue"], Queue.objects.granted_to(workspace))
+        self.fields["queue"].served = filters.served_queues()
+        self.initial.setdefault("project", workspace.projects.filter(name="Default").first())
+        self.initial["queue"] = self.initial.get("queue") or Queue.default()
+        self.initial.setdefault("seed", secrets.randbelow(10_000))
+        self.initial.setdefault("submission", uuid.uuid4())
+
+    def _settings_document(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        """A clone takes the settings that this form has no field for from its parent."""
+        inherited = self.parent.revision.as_it_ran.document() if self.parent else {}
+        missing = {name for name in inherited if name not in self.fields or self.is_absent(name)}
+        values = super()._settings_document(cleaned)
+        if "diff" in values:
+            values["diff"] = key_value_rows.kept(values["diff"], stored=inherited.get("diff"))
+        return {**values, **{name: inherited[name] for name in missing}}
+
+    def create(self, *, by: User) -> Experiment:
+        """Create the draft. Raises `Invalid` or `Refused`."""
+        return Experiment.draft(
+            self.workspace,
+            by=by,
+            settings=self.valid_settings,
+            parent=self.parent,
+            queue=self.cleaned_data["queue"],
+            **self.description(),
+        )
+
+    def initial_rows(self) -> list[space_rows.Row]:
+        if self.parent:
+            return space_rows.rows_of(self.parent.settings.space_document)
+        return [space_rows.Row(type=kind) for kind in ("loguniform", "choice", "uniform")]

@@ -1,0 +1,309 @@
+"""The fields of the experiment forms, one class per section of the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from experiments.models import Project
+from experiments.models.execution import PACKAGES_FROM
+from experiments.models.experiment.details import Visibility
+from experiments.search import early_stopping as early_stopping_rules
+from experiments.search import engine
+from experiments.web.ui.form_fields import (
+    ArgumentsField,
+    LinesField,
+    MemoryField,
+    PairsField,
+    PointsField,
+    SpanField,
+    TagsField,
+)
+
+METRIC_SOURCES = [
+    ("sdk", "Reported by the script (trialdeck SDK)"),
+    ("stdout", "Standard output (regular expression)"),
+    ("file", "JSON file written by the script"),
+]
+REFERENCE_KINDS = [("branch", "Last commit of a branch"), ("tag", "Tag"), ("commit", "Commit ID")]
+
+
+def text_input(placeholder: str = "", css: str = "") -> forms.TextInput:
+    """A one-line input without browser suggestions."""
+    attrs = {"placeholder": placeholder, "class": css, "autocomplete": "off"}
+    return forms.TextInput(attrs={name: text for name, text in attrs.items() if text})
+
+
+def number_input() -> forms.TextInput:
+    """A number as text: a number input keeps back what the browser cannot parse, and the typed text is lost."""
+    return forms.TextInput(attrs={"class": "is-num", "inputmode": "decimal", "autocomplete": "off"})
+
+
+def text_area(rows: int, placeholder: str = "", css: str = "") -> forms.Textarea:
+    """A text area without spell checking."""
+    return forms.Textarea(
+        attrs={"rows": rows, "placeholder": placeholder, "class": css, "spellcheck": "false"}
+    )
+
+
+def _integer(**options: Any) -> forms.IntegerField:
+    return forms.IntegerField(
+        widget=number_input(), error_messages={"required": "Enter a number."}, **options
+    )
+
+
+class DescriptionFields(forms.Form):
+    """Name, project, tags, visibility and description. None of them makes a revision."""
+
+    name = forms.CharField(
+        max_length=200,
+        widget=text_input("resnet50-cifar100"),
+        error_messages={"required": "Enter a name."},
+    )
+    project: forms.ModelChoiceField[Project] = forms.ModelChoiceField(
+        Project.objects.none(), empty_label=None, widget=forms.Select(attrs={"data-combo": "new_project"})
+    )
+    new_project = forms.CharField(
+        required=False,
+        max_length=100,
+        label="Create new",
+        widget=text_input(),
+        help_text="Name of a new project to use instead.",
+    )
+    tags = TagsField(required=False, widget=text_input("baseline, nightly"), help_text="Separated by commas.")
+    visibility = forms.ChoiceField(choices=Visibility.choices, label="Visibility")
+    description = forms.CharField(required=False, widget=text_area(3, "Purpose, baseline, links", "is-prose"))
+
+
+class CommandFields(forms.Form):
+    """The command of a trial and its surroundings."""
+
+    command = forms.CharField(
+        strip=False,
+        widget=text_area(4, "python train.py --lr ${lr} --batch-size ${batch_size}"),
+        help_text="Shell script that stops at the first failing line. ${lr} inserts a parameter, ${params} a JSON file "
+        "of all parameters, ${output_dir} the output folder.",
+        error_messages={"required": "Enter the command that runs one trial, e.g. python train.py"},
+    )
+    passes_arguments = forms.BooleanField(
+        required=False,
+        label="Pass parameters as arguments",
+        help_text="Appends --name value for each parameter to the last line.",
+    )
+    directory = forms.CharField(
+        required=False,
+        label="Working directory",
+        widget=text_input("/home/me/project", "mono"),
+        help_text="Path on the worker's machine. Blank = a new folder per trial.",
+    )
+    environment = PairsField(
+        required=False,
+        widget=text_area(3, "CUDA_VISIBLE_DEVICES=0"),
+        help_text="One NAME=VALUE per line.",
+    )
+
+
+class SourceFields(forms.Form):
+    """Source code, packages, container and output destination."""
+
+    repository = forms.CharField(
+        required=False,
+        widget=text_input("https://example.org/team/code.git", "mono"),
+        help_text="Cloned by the worker with its own credentials. Blank = code on the worker's machine.",
+    )
+    reference_kind = forms.ChoiceField(choices=REFERENCE_KINDS, label="Version", required=False)
+    reference = forms.CharField(
+        required=False,
+        label="Branch, tag or commit",
+        widget=text_input("main", "mono"),
+        help_text="Blank = the default branch.",
+    )
+    script = forms.CharField(
+        required=False,
+        widget=text_input("train.py", "mono"),
+        help_text="Runs when the command is blank. A file, or -m and a module.",
+    )
+    binary = forms.CharField(
+        required=False, widget=text_input("python3.12", "mono"), help_text="Blank = python."
+    )
+    diff = forms.CharField(
+        required=False,
+        strip=False,
+        label="Uncommitted changes",
+        widget=text_area(4, "A diff, or a complete script if there is no repository"),
+    )
+    packages_from = forms.ChoiceField(
+        choices=list(PACKAGES_FROM.items()), label="Packages from", required=False
+    )
+    packages = forms.CharField(
+        required=False,
+        strip=False,
+        widget=text_area(4, "numpy==2.3.4"),
+        help_text="One requirement per line. Used with a package list only.",
+    )
+    image = forms.CharField(
+        required=False,
+        label="Container image",
+        widget=text_input("python:3.12", "mono"),
+        help_text="Used by workers in container mode.",
+    )
+    image_arguments = forms.CharField(
+        required=False, label="Container arguments", widget=text_input("--shm-size=1g", "mono")
+    )
+    setup_script = forms.CharField(
+        required=False,
+        strip=False,
+        widget=text_area(3, "apt-get install -y libgomp1"),
+        help_text="Runs in the container before the command.",
+    )
+    destination = forms.CharField(
+        required=False,
+        label="Output destination",
+        widget=text_input("s3://bucket/folder", "mono"),
+        help_text="A folder, s3://bucket/…, s3://host:port/bucket, gs://… or azure://…. Blank = the default of the "
+        "project, workspace or installation.",
+    )
+
+
+class SpaceFields(forms.Form):
+    """The search space as JSON. Its rows are read by `space_rows`."""
+
+    space_as = forms.ChoiceField(choices=[("rows", "Rows"), ("json", "JSON")], initial="rows", required=False)
+    space_document = forms.CharField(required=False, strip=False, label="Search space")
+
+
+class ObjectiveFields(forms.Form):
+    """What is optimized, and where its value comes from."""
+
+    metric = forms.CharField(required=False, widget=text_input("default", "mono"))
+    direction = forms.ChoiceField(
+        choices=[("maximize", "Maximize"), ("minimize", "Minimize")], initial="maximize"
+    )
+    selection = forms.ChoiceField(
+        choices=[("final", "Last value"), ("best", "Best value"), ("average", "Average of all values")],
+        label="Reported as",
+    )
+    goal = forms.FloatField(
+        required=False, widget=number_input(), help_text="Reaching this value completes the experiment."
+    )
+    source = forms.ChoiceField(
+        choices=METRIC_SOURCES, label="Metric source", widget=forms.RadioSelect, initial="sdk"
+    )
+    pattern = forms.CharField(
+        required=False,
+        label="Regular expression",
+        widget=text_input("val_accuracy: ([0-9.]+)", "mono"),
+        help_text="With one group around the number; the last match counts.",
+    )
+    metric_path = forms.CharField(
+        required=False,
+        label="JSON file",
+        widget=text_input("result.json", "mono"),
+        help_text="Relative to the working directory. The metric is a key in the file, or a path such as val.accuracy.",
+    )
+    weights = ArgumentsField(
+        required=False,
+        widget=text_area(2, "val_accuracy=1\nlatency_ms=-0.01"),
+        help_text="Combines metrics into one objective: the sum of each metric times its weight.",
+    )
+
+
+class SearchFields(forms.Form):
+    """The algorithm and what bounds and starts the search."""
+
+    algorithm = forms.ChoiceField(choices=[(name, name) for name in engine.ALGORITHMS], initial="TPE")
+    algorithm_arguments = ArgumentsField(
+        required=False, widget=text_area(2, "n_startup_trials=20"), label="Algorithm arguments"
+    )
+    fixed = ArgumentsField(
+        required=False,
+        widget=text_area(2, "layers=3"),
+        label="Fixed values",
+        help_text="Parameters held at one value. One name=value per line.",
+    )
+    constraints = LinesField(
+        required=False,
+        widget=text_area(2, "batch_size * layers <= 256\ndropout > 0 or layers < 3"),
+        help_text="Conditions that every suggestion meets, one per line. Put names that contain . - / in `backticks`.",
+    )
+    starting_points = PointsField(
+        required=False,
+        widget=text_area(3, '{"lr": 0.01, "layers": 3}\n{"lr": 0.001}'),
+        label="Starting points",
+        help_text="Run first. One JSON object per line; the algorithm fills in missing parameters.",
+    )
+    warm_start = forms.CharField(
+        required=False,
+        label="Warm start",
+        widget=text_input("abcd2345", "mono"),
+        help_text="ID of an experiment in this workspace, or of uploaded results (file:abcd2345), whose results inform "
+        "the search.",
+    )
+    seed = _integer(help_text="The same seed gives the same suggestions.")
+
+
+class BudgetFields(forms.Form):
+    """Limits, resources of a trial, and what happens on failures."""
+
+    max_trials = _integer(required=False, initial=50, help_text="Blank = no limit.")
+    concurrency = _integer(initial=1, label="Concurrency", help_text="Trials running in parallel.")
+    max_duration_s = SpanField(
+        required=False,
+        label="Max duration",
+        help_text="Total run time, excluding pauses. Blank = no limit.",
+    )
+    max_trial_duration_s = SpanField(
+        required=False,
+        label="Max trial duration",
+        help_text="Trials over this are stopped and marked failed.",
+    )
+    gpus = _integer(
+        required=False,
+        label="GPUs per trial",
+        help_text="GPUs reserved per trial. Blank = not managed, 0 = hidden.",
+    )
+    cores = _integer(
+        required=False,
+        label="Cores per trial",
+        help_text="CPU cores reserved per trial. Blank = shared.",
+    )
+    memory_mib = MemoryField(
+        required=False,
+        label="Memory per trial",
+        widget=forms.TextInput(attrs={"class": "is-num", "placeholder": "4 GiB", "autocomplete": "off"}),
+        help_text="Reserved per trial; workers that enforce limits stop trials over it. Blank = no limit.",
+    )
+    stop_grace_s = SpanField(
+        initial="10s",
+        label="Stop grace period",
+        help_text="Time between SIGTERM and SIGKILL.",
+        error_messages={"required": "Enter a duration such as 10s, or 0 for none."},
+    )
+    retries = _integer(initial=2, label="Retries", help_text="Per trial, after a lost worker.")
+    breaker = _integer(initial=10, label="Auto-pause after N identical failures (0 = never)")
+
+
+class EarlyStoppingFields(forms.Form):
+    """The early-stopping rule."""
+
+    early_stopping = forms.ChoiceField(
+        choices=[(name, "None" if name == "none" else name) for name in early_stopping_rules.EARLY_STOPPING],
+        label="Rule",
+        initial="none",
+    )
+    early_stopping_arguments = ArgumentsField(
+        required=False, widget=text_area(2, "start_step=5"), label="Rule arguments"
+    )
+
+
+SECTIONS: tuple[type[forms.Form], ...] = (
+    DescriptionFields,
+    CommandFields,
+    SourceFields,
+    SpaceFields,
+    ObjectiveFields,
+    SearchFields,
+    BudgetFields,
+    EarlyStoppingFields,
+)

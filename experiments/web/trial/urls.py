@@ -1,0 +1,25 @@
+"""Addresses of an experiment's trials."""
+
+from django.urls import path
+
+from experiments.web import bulk, exports
+
+from . import add, page, reproduce, table
+
+EXPERIMENT = "w/<slug:workspace_slug>/experiments/<slug:public_id>/"
+TRIAL = EXPERIMENT + "trials/<int:number>/"
+
+urlpatterns = [
+    path(EXPERIMENT + "trials/", table.index, name="experiment-trials"),
+    path(EXPERIMENT + "trials/bulk/<slug:verb>/", bulk.trials, name="trials-bulk"),
+    path(EXPERIMENT + "trials.csv", exports.of_trials, {"kind": "csv"}, name="trials-csv"),
+    path(EXPERIMENT + "trials.json", exports.of_trials, {"kind": "json"}, name="trials-json"),
+    path(EXPERIMENT + "add/", add.add, name="experiment-add"),
+    path(TRIAL, page.show, name="trial"),
+    path(TRIAL + "log/", page.log, name="trial-log"),
+    path(TRIAL + "stop/", page.stop, name="trial-stop"),
+    path(TRIAL + "rerun/", page.rerun, name="trial-rerun"),
+    path(TRIAL + "reproduce.sh", reproduce.script, name="trial-script"),
+    path(TRIAL + "parameters.json", reproduce.parameters, name="trial-parameters"),
+    path(TRIAL + "replicate/", add.replicate, name="trial-replicate"),
+]
