@@ -240,7 +240,7 @@ def experiments(request: SignedInRequest, workspace_slug: str, verb: str) -> Htt
 def _question_on(picked: list[Experiment], request: SignedInRequest, verb: str) -> Asked:
     rows = [Chosen(one.public_id, _name(one), _why_not(one, request, verb)) for one in picked]
     reached = [one for one, row in zip(picked, rows, strict=True) if not row.why_not]
-    words = f"{status.ACTS[verb].label} {plural(len(reached), 'experiment')}"
+    words = f"{status.ACTIONS[verb].label} {plural(len(reached), 'experiment')}"
     danger = verb in ("stop", "delete")
     return Asked(f"{words}?", [TOGETHER[verb][0](reached)], words, rows, "pick", is_danger=danger)
 

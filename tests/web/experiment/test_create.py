@@ -163,7 +163,10 @@ def test_a_try_is_one_trial_with_the_first_values_of_the_preview(send, client):
     same = ("command", "environment", "directory", "space_document", "pattern", "max_trial_duration_s")
     assert all(getattr(tried.settings, name) == getattr(draft.settings, name) for name in same)
     assert (trial.state, trial.number) == ("waiting", 1) and f"--lr {trial.params['lr']}" in shown
-    assert b"is saved as a draft. This test run executes its command once." in client.get(answer["Location"]).content
+    assert (
+        b"is saved as a draft. This test run executes its command once."
+        in client.get(answer["Location"]).content
+    )
 
 
 def test_a_try_clicked_twice_is_one(send):
@@ -456,7 +459,7 @@ def test_the_preview_of_a_grid_is_its_first_trials(send):
     shown = re.findall(r'title="(\d)"', html)
     assert shown == ["1", "2", "1", "2", "1", "1", "1", "2", "2", "3"], "lr, then layers"
     html = send("preview", headers=FRAGMENT, **space, **{"space-1-values": "1"}).content.decode()
-    assert "2 combinations" in html and "The first 2 trials:" in html
+    assert "2 combinations" in html and "First 2 trials:" in html
 
 
 def test_the_preview_tells_faults_from_what_is_not_filled_yet(send):
