@@ -7,7 +7,8 @@ from django.db.models import BooleanField, Case, Expression, F, Func, IntegerFie
 from django.db.models.functions import Coalesce, Collate
 
 from experiments.models import ExperimentState, Worker, status
-from experiments.models.experiment.model import ExperimentQuerySet, fold
+from experiments.models.experiment.queryset import ExperimentQuerySet
+from experiments.models.fields import fold
 
 SORTS = ("name", "state", "created", "updated", "best")
 MAY_LACK = ("best",)  # sorts by what not every experiment has: such ones come last, whichever way

@@ -24,7 +24,7 @@ from experiments.models import (
     status,
 )
 from experiments.models.execution import faults_of_values
-from experiments.models.experiment.model import ExperimentQuerySet
+from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import may, require
 from experiments.runner.reproduce import is_secret
 from experiments.scheduler.impact import Estimate, foresee

@@ -6,7 +6,6 @@ import django.db.models.deletion
 import django.db.models.manager
 import django.utils.timezone
 import experiments.models.fields
-import experiments.models.experiment.model
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -105,7 +104,7 @@ class Migration(migrations.Migration):
             name='Experiment',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.CharField(default=experiments.models.experiment.model.new_public_id, editable=False, max_length=8, unique=True)),
+                ('public_id', models.CharField(default=experiments.models.fields.new_public_id, editable=False, max_length=8, unique=True)),
                 ('name', models.CharField(max_length=200)),
                 ('folded_name', models.CharField(editable=False, max_length=600)),
                 ('description', models.TextField(blank=True)),

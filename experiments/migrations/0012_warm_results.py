@@ -3,7 +3,6 @@
 import django.db.models.deletion
 import django.utils.timezone
 import experiments.models.fields
-import experiments.models.experiment.model
 from django.conf import settings
 from django.db import migrations, models
 
@@ -19,7 +18,7 @@ class Migration(migrations.Migration):
             name='WarmResults',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.CharField(default=experiments.models.experiment.model.new_public_id, editable=False, max_length=8, unique=True)),
+                ('public_id', models.CharField(default=experiments.models.fields.new_public_id, editable=False, max_length=8, unique=True)),
                 ('name', models.CharField(max_length=200)),
                 ('rows', experiments.models.fields.ExactJSONField()),
                 ('count', models.PositiveIntegerField()),

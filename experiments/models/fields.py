@@ -1,11 +1,24 @@
-"""JSON that comes back exactly as it went in."""
+"""What several models have in common: exact JSON, public IDs, folded names."""
 
 from __future__ import annotations
 
 import json
+import secrets
+import unicodedata
 from typing import Any
 
 from django.db import models
+
+ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/i/l: an ID is read out loud
+
+
+def fold(text: str) -> str:
+    """The form in which names are searched and sorted, the same on every database."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def new_public_id() -> str:
+    return "".join(secrets.choice(ID_LETTERS) for _ in range(8))
 
 
 class ExactJSONField(models.TextField):

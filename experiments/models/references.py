@@ -13,7 +13,8 @@ from .user import User
 from .workspace import Workspace
 
 if TYPE_CHECKING:
-    from experiments.models.experiment.model import Experiment, ExperimentQuerySet
+    from experiments.models.experiment.model import Experiment
+    from experiments.models.experiment.queryset import ExperimentQuerySet
 
 MOST_NAMED = 3  # in one sentence
 
@@ -21,29 +22,23 @@ MOST_NAMED = 3  # in one sentence
 def require_model(workspace: Workspace, settings: Settings, *, before: Settings | None) -> None:
     """Raises `Invalid` where the input model is none of this workspace's. What stood there `before` was accepted then:
     a model that is gone keeps nobody from changing something else."""
-    from .registered_model import Model
-
     asked = settings.input_model
     if not asked or (before and before.input_model == asked):
         return
-    if not Model.objects.filter(workspace=workspace, public_id=asked).exists():
+    if not workspace.models.filter(public_id=asked).exists():
         raise Invalid({"input_model": [f"There is no model {asked!r} in this workspace that you may see."]})
 
 
 def gone(experiment: Experiment) -> list[str]:
     """What its settings name and nobody has any more, as sentences with what follows."""
-    from .registered_model import Model
-    from .uploaded_results import WarmResults
-
-    room, settings = experiment.workspace_id, experiment.settings
+    workspace, settings = experiment.workspace, experiment.settings
     model, results = settings.input_model, settings.warm_start
     said = []
-    if model and not Model.objects.filter(workspace=room, public_id=model).exists():
+    if model and not workspace.models.filter(public_id=model).exists():
         said.append(f"There is no model {model} in this workspace any more: every trial would fail in setup.")
-    if results.startswith("file:"):
-        kept = WarmResults.objects.filter(workspace=room, public_id=results.removeprefix("file:"))
-        if not kept.exists():
-            said.append(f"The results {results} were deleted: the search would start without them.")
+    uploaded = results.removeprefix("file:")
+    if uploaded != results and not workspace.warm_results.filter(public_id=uploaded).exists():
+        said.append(f"The results {results} were deleted: the search would start without them.")
     return said
 
 
@@ -60,13 +55,11 @@ def naming(
 def drafts_only(workspace: Workspace, setting: str, word: str, *, by: User, what: str) -> list[Experiment]:
     """The drafts that name it, for whoever deletes it. Raises `Refused` while other experiments do: `what` begins the
     sentence ("Good weights is the input model of"). What lies in the trash does not count."""
-    from experiments.models.experiment.model import Experiment
-
-    users = naming(Experiment.objects.filter(workspace=workspace), setting, word)
+    users = naming(workspace.experiments.all(), setting, word)
     ran = [one for one in users if one.state != ExperimentState.DRAFT]
     if ran:
         keys = (
-            Experiment.objects.visible_to(by)
+            workspace.experiments.visible_to(by)
             .filter(pk__in=[one.pk for one in ran])
             .values_list("pk", flat=True)
         )

@@ -10,7 +10,8 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from experiments.models.experiment.model import Experiment, fold, new_public_id
+from experiments.models.experiment.model import Experiment
+from experiments.models.fields import fold, new_public_id
 
 from .artifact import Artifact
 from .event import Event

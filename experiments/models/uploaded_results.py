@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from django.db import models, transaction
 from django.utils import timezone
 
-from experiments.models.experiment.model import Experiment, new_public_id
+from experiments.models.experiment.model import Experiment
+from experiments.models.fields import new_public_id
 from experiments.search.imported_results import MAX_RESULTS, Result
 
 from .event import Event

@@ -13,13 +13,13 @@ from .settings import Invalid, Settings
 from .user import User
 
 if TYPE_CHECKING:
-    from experiments.models.experiment.model import Experiment
+    from experiments.models.experiment.base import ExperimentBase
 
 FILE = "file:"
 MOST_RESULTS = 10_000
 
 
-def warmed(experiment: Experiment, settings: Settings, *, by: User, before: Settings | None) -> Settings:
+def warmed(experiment: ExperimentBase, settings: Settings, *, by: User, before: Settings | None) -> Settings:
     """These settings for this experiment, with the results that they start from marked: `abcd2345` becomes
     `abcd2345@120`, the results among the first 120 trials that ended there, so that they never change again.
 
@@ -42,7 +42,7 @@ def warmed(experiment: Experiment, settings: Settings, *, by: User, before: Sett
     if source.direction != settings.direction:
         raise _invalid(f"{source.name} was to {source.direction}; its good values are bad ones here.")
     mark = f"{public_id}@{min(int(first or source.settled_count), source.settled_count)}"
-    found = results(mark, settings.space)
+    found = results(experiment, mark, settings.space)
     if not found:
         raise _invalid(f"{source.name} has no results yet.")
     if not any(settings.searched.to_raw(params) is not None for params, _ in found):
@@ -50,17 +50,13 @@ def warmed(experiment: Experiment, settings: Settings, *, by: User, before: Sett
     return dataclasses.replace(settings, warm_start=mark)
 
 
-def _require_telling(experiment: Experiment, settings: Settings) -> None:
+def _require_telling(experiment: ExperimentBase, settings: Settings) -> None:
     """Raises `Invalid` where the workspace has no such uploaded results, or none of them fits."""
-    from .uploaded_results import WarmResults
-
     asked, space = settings.warm_start, settings.searched
-    file = WarmResults.objects.filter(
-        workspace=experiment.workspace, public_id=asked.removeprefix(FILE)
-    ).first()
+    file = experiment.workspace.warm_results.filter(public_id=asked.removeprefix(FILE)).first()
     if file is None:
         raise _invalid(f"There are no uploaded results {asked} in this workspace.")
-    if any(space.to_raw(params) is not None for params, _ in results(asked, space)):
+    if any(space.to_raw(params) is not None for params, _ in results(experiment, asked, space)):
         return
     theirs, ours = parameter_names(file.rows), space.columns()
     why = ""
@@ -75,20 +71,19 @@ def _listed(names: list[str]) -> str:
     return ", ".join(name[:60] for name in names[:5]) + (", …" if len(names) > 5 else "")
 
 
-def results(mark: str, space: Space) -> list[tuple[dict, float]]:
+def results(experiment: ExperimentBase, mark: str, space: Space) -> list[tuple[dict, float]]:
     """(values, result) of the trials that a mark such as `abcd2345@120` stands for, in the order in which they
     ended; the latest 10,000. Reset or in the trash, they still count; deleted for good, they are gone.
 
     Of `file:abcd2345` the uploaded results, in the file's order and as this space would have their values."""
-    from experiments.models.trial.model import Trial
-
-    from .uploaded_results import WarmResults
-
     if mark.startswith(FILE):
-        file = WarmResults.objects.filter(public_id=mark.removeprefix(FILE)).first()
+        uploaded = experiment.workspace.warm_results.model.objects  # a clone may be in another workspace
+        file = uploaded.filter(public_id=mark.removeprefix(FILE)).first()
         return [(adapt_params(space, params), value) for params, value in file.rows] if file else []
     public_id, _, first = mark.partition("@")
-    ended = Trial.everything.filter(experiment__public_id=public_id, settled_rank__lte=int(first))
+    ended = experiment.trials.model.everything.filter(
+        experiment__public_id=public_id, settled_rank__lte=int(first)
+    )
     trials = ended.filter(state__in=status.TRIAL_INFORMS, value__isnull=False)
     return list(trials.order_by("-settled_rank").values_list("params", "value")[:MOST_RESULTS])[::-1]
 

@@ -253,7 +253,7 @@ def _warm(experiment: Experiment, memory: Memory) -> list[PastTrial]:
     """The results that a warm start gave it: before the first trial, and not trials of this experiment."""
     mark, space = experiment.settings.warm_start, experiment.settings.space
     if mark and (mark, space) not in memory.warm:
-        found = warm_results(mark, space)
+        found = warm_results(experiment, mark, space)
         memory.warm[mark, space] = [
             PastTrial(ordinal=None, number=number, raw={}, key=space.key(params), state="done", value=value)
             for number, (params, value) in enumerate(found, start=-len(found))

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from experiments import filters
 from experiments.models import Experiment, Model, Project, Trial, User, Workspace
-from experiments.models.experiment.model import fold
+from experiments.models.fields import fold
 
 MOST = 10  # of each kind
 LONGEST = 200

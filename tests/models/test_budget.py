@@ -297,7 +297,7 @@ def test_trials_added_by_hand_are_checked_and_free(running: Callable[..., Experi
     experiment = running(taken=1)
     with pytest.raises(Invalid, match="layers is missing"):
         Trial.add(experiment, {"lr": 0.01}, by=alice)
-    with pytest.raises(Invalid, match="no parameter momentum"):
+    with pytest.raises(Invalid, match="Unknown parameter momentum"):
         Trial.add(experiment, {"lr": 0.01, "layers": 1, "momentum": 0.9}, by=alice)
     before = Experiment.objects.get(pk=experiment.pk).proposed_count
     trial = Trial.add(experiment, {"lr": 0.01, "layers": 1}, by=alice)

@@ -10,6 +10,8 @@ from experiments.models.settings import Settings
 from experiments.models.status import ExperimentState
 from experiments.models.user import User
 
+from .details import DescriptionVerbs
+
 
 @dataclass(frozen=True)
 class ChangeResult:
@@ -21,8 +23,11 @@ class ChangeResult:
     is_moved: bool = False
 
 
-class Changing:
+class ChangeVerbs(DescriptionVerbs):
     """The verb behind the page Edit and the request PATCH."""
+
+    class Meta:
+        abstract = True
 
     def change(
         self,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
-from django.db import models, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -19,8 +19,8 @@ from experiments.models.user import User
 from experiments.models.warm_start import warmed
 from experiments.models.workspace import Workspace
 
-if TYPE_CHECKING:
-    from .model import Experiment
+from .base import Visibility
+from .lifecycle import LifecycleVerbs
 
 # A try of a draft: one trial, judged by nothing but its own end.
 TRY = "try"
@@ -34,13 +34,11 @@ ONLY_TRIED = {
 }
 
 
-class Visibility(models.TextChoices):
-    WORKSPACE = "workspace", "Everybody in the workspace"
-    PRIVATE = "private", "Its creator and the workspace's owners"
-
-
-class Described:
+class DescriptionVerbs(LifecycleVerbs):
     """The verbs with which an experiment comes to be, and by which it is told from others."""
+
+    class Meta:
+        abstract = True
 
     @classmethod
     def draft(
@@ -54,9 +52,9 @@ class Described:
         description: str = "",
         tags: list[str] | None = None,
         visibility: str = Visibility.WORKSPACE,
-        parent: Experiment | None = None,
+        parent: Self | None = None,
         queue: Queue | None = None,
-    ) -> Experiment:
+    ) -> Self:
         """Makes a draft with its first revision."""
         workspace.require_automl()
         described = _description(name=name, description=description, tags=tags or [], visibility=visibility)
@@ -131,7 +129,7 @@ class Described:
         description: str | None = None,
         settings: Settings | None = None,
         queue: Queue | None = None,
-    ) -> Experiment:
+    ) -> Self:
         """Return an equal experiment as a draft with a new ID, except for the arguments. This one is untouched."""
         return self.draft(
             project.workspace if project else self.workspace,
@@ -162,7 +160,7 @@ class Described:
                 return found
         return {}
 
-    def try_it(self, params: dict, *, by: User) -> Experiment:
+    def try_it(self, params: dict, *, by: User) -> Self:
         """Run one trial of a draft with these values, as an experiment of its own that is enqueued at once: what is
         only tried neither spends the budget nor informs the search. While such a try is under way, that one."""
         with self.locked():

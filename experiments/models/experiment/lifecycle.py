@@ -13,9 +13,14 @@ from experiments.models.settings import Invalid, Settings
 from experiments.models.status import ExperimentState, Overtaken, Refused, TrialState
 from experiments.models.user import User
 
+from .settings import SettingsVerbs
 
-class Life:
+
+class LifecycleVerbs(SettingsVerbs):
     """The verbs that lead from state to state; `move` writes it."""
+
+    class Meta:
+        abstract = True
 
     def enqueue(self, *, by: User, queue: Queue | None = None) -> bool:
         """Put it at the end of `queue` (by default its own, else `default`)."""

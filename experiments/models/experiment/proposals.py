@@ -6,11 +6,16 @@ from experiments import dispatch
 from experiments.models.status import ExperimentState, TrialState
 from experiments.models.user import User
 
+from .base import ExperimentBase
+
 TRACE_LENGTH = 200
 
 
-class Proposing:
+class ProposalVerbs(ExperimentBase):
     """What the conductor, a settling trial and a stop do with proposals."""
+
+    class Meta:
+        abstract = True
 
     def enqueue_trials(self) -> int:
         """Turns suggestions into waiting trials while budget and concurrency have room. Returns how many."""
@@ -21,11 +26,9 @@ class Proposing:
             room = min(room, self.budget_left)
         if room <= 0:
             return 0
-        from experiments.models.trial.model import Trial
-
         suggestions = list(self.suggestions.filter(revision=self.revision).order_by("ordinal")[:room])
         for suggestion in suggestions:
-            Trial.enqueue(self, suggestion)
+            self.trials.model.enqueue(suggestion)
         if suggestions:
             self.suggestions.filter(pk__in=[one.pk for one in suggestions]).delete()
         self.announce()

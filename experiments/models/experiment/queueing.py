@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Self
 
 from experiments.models.event import Event
 from experiments.models.queue import GAP, Queue
 from experiments.models.status import Refused
 from experiments.models.user import User
 
-if TYPE_CHECKING:
-    from .model import Experiment
+from .base import ExperimentBase
 
 
-class InLine:
+class QueueingVerbs(ExperimentBase):
     """The verbs with which an experiment changes its place; see `move_to` for another queue.
 
     Each is the experiment's turn and, in it, the queue's: two moves at once happen one after the other.
     """
+
+    class Meta:
+        abstract = True
 
     def front(self, *, by: User) -> bool:
         """To the front of its queue. False: it stands there."""
@@ -38,7 +40,7 @@ class InLine:
                 return False
             return self._stand_at(queue.next_position(), by=by, verb="back")
 
-    def before(self, other: Experiment, *, by: User) -> bool:
+    def before(self, other: Self, *, by: User) -> bool:
         """Directly before `other`, which stands in the same queue. False: it stands there."""
         try:
             return self._stand_before(other, by=by)
@@ -46,7 +48,7 @@ class InLine:
             self.queue.spread()
             return self._stand_before(other, by=by)
 
-    def _stand_before(self, other: Experiment, *, by: User) -> bool:
+    def _stand_before(self, other: Self, *, by: User) -> bool:
         with self.locked():
             self.allows("before")
             line = list(self._own_queue().in_line().values_list("pk", "position"))

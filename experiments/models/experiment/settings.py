@@ -13,14 +13,19 @@ from experiments.models.status import Refused, TrialState
 from experiments.models.user import User
 from experiments.models.warm_start import warmed
 
+from .proposals import ProposalVerbs
+
 # What an Update changes only for trials that are started afterwards: proposals are made anew.
 PROPOSAL_FIELDS = {
     "space_document", "constraints", "algorithm_arguments", "seed", "fixed", "starting_points", "warm_start",
 }  # fmt: skip
 
 
-class Configured:
+class SettingsVerbs(ProposalVerbs):
     """The verbs that change settings."""
+
+    class Meta:
+        abstract = True
 
     def edit(self, settings: Settings, *, by: User, seen: int, note: str = "") -> bool:
         """Edit all settings of a draft. `seen` is the revision number that the person looked at, `note` the

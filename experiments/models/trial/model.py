@@ -228,8 +228,9 @@ class Trial(models.Model):
     # --- lined up (inside a turn) ------------------------------------------------------------------------
 
     @classmethod
-    def enqueue(cls, experiment: Experiment, suggestion: Suggestion) -> Trial:
-        """A waiting trial from a suggestion: from now on it counts as proposed."""
+    def enqueue(cls, suggestion: Suggestion) -> Trial:
+        """Make a waiting trial of a suggestion: from now on it counts as proposed."""
+        experiment = suggestion.experiment
         experiment.proposed_count += 1
         return cls._wait(
             experiment,

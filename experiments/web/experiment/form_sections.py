@@ -8,7 +8,7 @@ from django import forms
 
 from experiments.models import Project
 from experiments.models.execution import PACKAGES_FROM
-from experiments.models.experiment.details import Visibility
+from experiments.models.experiment.base import Visibility
 from experiments.search import early_stopping as early_stopping_rules
 from experiments.search import engine
 from experiments.web.ui.form_fields import (

@@ -14,7 +14,7 @@ from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
 from experiments.filters import NEWEST, SORTS, whole
 from experiments.models import Experiment, ExperimentState, User, status
-from experiments.models.experiment.model import ExperimentQuerySet
+from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import missing
 from experiments.scheduler.wait_reasons import Compute, Kind
 from experiments.web.ui import descriptions

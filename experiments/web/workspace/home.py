@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 from experiments.filters import in_need, lately
 from experiments.messages import duration, plural
 from experiments.models import Experiment, ExperimentState, Queue, Worker, Workspace, status
-from experiments.models.experiment.model import ExperimentQuerySet
+from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import learn_roles, may
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.experiment import index_table

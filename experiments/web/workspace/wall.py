@@ -19,8 +19,8 @@ from django.views.decorators.http import require_safe
 from experiments.charts.outcome import outcome
 from experiments.messages import clock, count, duration, duration_short, value
 from experiments.models import Experiment, ExperimentState, Trial, TrialState, Usage, Worker, status
-from experiments.models.experiment.details import Visibility
-from experiments.models.experiment.model import ExperimentQuerySet
+from experiments.models.experiment.base import Visibility
+from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.scheduler.impact import Estimate, estimates
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.compute import utilization

@@ -1,0 +1,311 @@
+"""The row of an experiment: its columns, questions about it, its lock, and the move from state to state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from experiments import dispatch
+from experiments.models import row_locks, status
+from experiments.models.event import Event
+from experiments.models.fields import ExactJSONField, fold, new_public_id
+from experiments.models.project import Project
+from experiments.models.queue import Queue
+from experiments.models.revision import Revision
+from experiments.models.settings import Settings
+from experiments.models.status import ExperimentState, Overtaken, Refused
+from experiments.models.user import User
+from experiments.models.workspace import Workspace
+
+from .queryset import ExperimentQuerySet, KeptManager
+
+if TYPE_CHECKING:
+    from django_stubs_ext.db.models.manager import RelatedManager
+
+    from experiments.models.trial.model import Suggestion, Trial
+
+
+class Visibility(models.TextChoices):
+    WORKSPACE = "workspace", "Everybody in the workspace"
+    PRIVATE = "private", "Its creator and the workspace's owners"
+
+
+class ExperimentBase(models.Model):
+    """What all verbs of an experiment share. `Experiment` is the model."""
+
+    if TYPE_CHECKING:
+        events: RelatedManager[Event]
+        revisions: RelatedManager[Revision]
+        suggestions: RelatedManager[Suggestion]
+        trials: RelatedManager[Trial]
+
+    public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="experiments")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="experiments")
+    name = models.CharField(max_length=200)
+    folded_name = models.CharField(max_length=600, editable=False)
+    description = models.TextField(blank=True)
+    tags = models.JSONField(default=list)
+    properties = ExactJSONField(default=dict)
+    visibility = models.CharField(max_length=9, choices=Visibility.choices, default=Visibility.WORKSPACE)
+    creator = models.ForeignKey(User, models.PROTECT, related_name="experiments")
+    parent = models.ForeignKey("self", models.SET_NULL, null=True, related_name="clones")
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    trashed_at = models.DateTimeField(null=True, db_index=True)
+
+    state = models.CharField(max_length=9, default=ExperimentState.DRAFT)
+    reason = models.TextField(blank=True)  # why it is in this state
+    stop_target = models.CharField(max_length=9, blank=True)
+    enqueued_from = models.CharField(max_length=9, blank=True)
+    queue = models.ForeignKey(Queue, models.SET_NULL, null=True, related_name="experiments")
+    position = models.BigIntegerField(default=0)
+    enqueued_at = models.DateTimeField(null=True)  # the last time
+    started_at = models.DateTimeField(null=True)  # first start
+    ended_at = models.DateTimeField(null=True)
+    ran_s = models.FloatField(default=0)  # time spent running before `ticking_since`
+    ticking_since = models.DateTimeField(null=True)
+    compute_s = models.FloatField(
+        default=0
+    )  # of all its trials that ended; never falls, not by a reset either
+
+    # Hot copies of the current revision's settings.
+    revision = models.ForeignKey(Revision, models.PROTECT, null=True, related_name="+")
+    metric = models.CharField(max_length=100)
+    direction = models.CharField(max_length=8)
+    algorithm = models.CharField(max_length=64)
+    max_trials = models.IntegerField(null=True)
+    concurrency = models.IntegerField()
+    max_trial_duration_s = models.FloatField(null=True)
+    gpus = models.IntegerField(null=True)
+    cores = models.IntegerField(null=True)
+    memory_mib = models.IntegerField(null=True)
+
+    # Kept up to date on write, so that no page counts trials.
+    waiting_count = models.IntegerField(default=0)
+    running_count = models.IntegerField(default=0)
+    stopping_count = models.IntegerField(default=0)
+    succeeded_count = models.IntegerField(default=0)
+    stopped_count = models.IntegerField(default=0)
+    early_stopped_count = models.IntegerField(default=0)
+    failed_count = models.IntegerField(default=0)
+    proposed_count = models.IntegerField(default=0)  # what max_trials limits
+    epoch = models.IntegerField(default=0)  # rises with every reset
+    settled_count = models.IntegerField(default=0)  # ranks settled trials; never falls
+    last_number = models.IntegerField(default=0)
+    last_ordinal = models.IntegerField(default=0)
+    best_value = models.FloatField(null=True)
+    best_number = models.IntegerField(null=True)
+    trace = ExactJSONField(default=list)  # [[number, best value so far], …], thinned
+    wake = models.BigIntegerField(default=0)  # rises with whatever the conductor should look at
+    version = models.BigIntegerField(default=0)  # rises with whatever a page shows
+
+    objects = KeptManager()
+    everything = ExperimentQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+    def save(self, **kwargs: Any) -> None:
+        """Insert the row, or write columns of it within `locked()`: elsewhere they may be outdated."""
+        if not self._state.adding and row_locks.holder_of(self) is not self:
+            raise RuntimeError(
+                f"Change {self} within `with experiment.locked()`: elsewhere its columns may be outdated."
+            )
+        self.folded_name = fold(self.name)[:600]  # one letter may fold into eighteen
+        if kwargs.get("update_fields") and "name" in kwargs["update_fields"]:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "folded_name"}
+        super().save(**kwargs)
+
+    # --- questions -----------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        return self.revision.settings
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in status.ACTIVE
+
+    @property
+    def alive_count(self) -> int:
+        """Trials whose process a worker holds."""
+        return self.running_count + self.stopping_count
+
+    @property
+    def active_count(self) -> int:
+        return self.waiting_count + self.alive_count
+
+    @property
+    def budget_left(self) -> int | None:
+        """Proposals that may still be made; None: no limit."""
+        return None if self.max_trials is None else max(0, self.max_trials - self.proposed_count)
+
+    def why_no_more(self) -> str:
+        """The reason why nothing new is proposed, or nothing."""
+        settings = self.settings
+        if self.has_reached(settings.goal):
+            return "goal reached"
+        if settings.max_duration_s is not None and self.elapsed_s() >= settings.max_duration_s:
+            return "max duration reached"
+        if self.budget_left == 0:
+            return "max trials reached"
+        return ""
+
+    def count(self, state: str) -> int:
+        """How many trials are in `state`."""
+        return getattr(self, f"{state}_count")
+
+    def elapsed_s(self, now: datetime | None = None) -> float:
+        """Seconds spent running since the first start, pauses excluded."""
+        if self.ticking_since is None:
+            return self.ran_s
+        return self.ran_s + max(0.0, ((now or timezone.now()) - self.ticking_since).total_seconds())
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        if than is None:
+            return True
+        return value > than if self.direction == "maximize" else value < than
+
+    def allows(self, action: str) -> bool:
+        """True: go on. False: it is already so. Raises `Refused` where the table of actions has a blank."""
+        if status.is_offered(action, self.state):
+            return True
+        if status.is_already_so(action, self.state):
+            return False
+        raise Refused(self._refusal(action))
+
+    def _refusal(self, action: str) -> str:
+        last = self.events.exclude(by=None).select_related("by").first()
+        by = f" ({last.by.username}: {last.verb})" if last and last.after == self.state else ""
+        return status.refusal(action, self.state).replace(self.state, f"{self.state}{by}", 1)
+
+    # --- one at a time -------------------------------------------------------------------------------
+
+    @contextmanager
+    def locked(self) -> Iterator[Self]:
+        """Lock the row, read it anew, write it once at the end of the block, and dispatch a look of the conductor.
+
+        Whoever changes an experiment or its trials takes this lock first, so that nothing deadlocks, nothing
+        slips in after a stop, and budget and concurrency hold at every instant. On SQLite the transaction
+        itself (IMMEDIATE) is the lock.
+
+        Blocks may be nested. Another object of the same row takes over from the one that holds the lock: it starts
+        with what that one has changed so far, and hands the row back with its own changes, or without them when an
+        error ends its block.
+        """
+        holder = row_locks.holder_of(self)
+        if holder is self:
+            yield self
+            return
+        if isinstance(holder, ExperimentBase):
+            holder._write_locked_fields()
+        try:
+            with transaction.atomic():
+                self._read_locked()
+                with row_locks.held_by(self):
+                    yield self
+                    self.wake += 1
+                    self.version += 1
+                    self._write_locked_fields()
+                dispatch.experiment(self.pk)
+        finally:
+            if isinstance(holder, ExperimentBase) and not transaction.get_connection().needs_rollback:
+                holder.refresh_from_db()
+
+    def _read_locked(self) -> None:
+        try:
+            self.refresh_from_db(from_queryset=type(self).objects.select_for_update(no_key=True))
+        except type(self).DoesNotExist:
+            raise Refused("This experiment is in the trash. Restore it first.") from None
+
+    def _write_locked_fields(self) -> None:
+        super().save(update_fields=LOCKED_FIELDS)
+
+    def move(self, to: str, *, by: User | None = None, because: str = "", verb: str = "") -> bool:
+        """The only writer of `state`: a compare-and-set, the event and the dispatch in one transaction.
+
+        False when already there. Raises `Refused` when the table does not lead there, `Overtaken` when
+        somebody was faster.
+        """
+        with self.locked():
+            before = self.state
+            if before == to:
+                return False
+            status.check_transition(status.EXPERIMENT_MAY_BECOME, before, to)
+            goes_back = before == ExperimentState.PENDING and to in status.ENQUEUED_FROM
+            if goes_back and to not in (self.enqueued_from, ExperimentState.FAILED):
+                raise Refused(f"It was enqueued from {self.enqueued_from}, so it cannot become {to}.")
+            changed = type(self).objects.filter(pk=self.pk, state=before).update(state=to, reason=because)
+            if not changed:
+                raise Overtaken(f"{self} is no longer {before}.")
+            self.state, self.reason = to, because
+            now = timezone.now()
+            self._keep_time(before, to, now)
+            self.updated_at = now
+            Event.note(verb or to, self, by=by, before=before, after=to, why=because)
+            return True
+
+    def _keep_time(self, before: str, to: str, now: datetime) -> None:
+        if before == ExperimentState.RUNNING:
+            self.ran_s, self.ticking_since = self.elapsed_s(now), None
+        if to == ExperimentState.RUNNING:
+            self.ticking_since = now
+            self.started_at = self.started_at or now
+            self.ended_at = None
+        if to in status.ENDED and before != ExperimentState.PENDING:
+            self.ended_at = now
+        if to not in status.ACTIVE:
+            self.stop_target = ""
+
+
+# Written once, at the end of `locked()`. `state` and `reason` are not among them: `move` alone writes those.
+LOCKED_FIELDS = [
+    "updated_at",
+    "trashed_at",
+    "stop_target",
+    "enqueued_from",
+    "queue",
+    "position",
+    "enqueued_at",
+    "started_at",
+    "ended_at",
+    "ran_s",
+    "ticking_since",
+    "compute_s",
+    "revision",
+    "metric",
+    "direction",
+    "algorithm",
+    "max_trials",
+    "concurrency",
+    "max_trial_duration_s",
+    "gpus",
+    "cores",
+    "memory_mib",
+    "waiting_count",
+    "running_count",
+    "stopping_count",
+    "succeeded_count",
+    "stopped_count",
+    "early_stopped_count",
+    "failed_count",
+    "proposed_count",
+    "epoch",
+    "settled_count",
+    "last_number",
+    "last_ordinal",
+    "best_value",
+    "best_number",
+    "trace",
+    "wake",
+    "version",
+]

@@ -1,0 +1,67 @@
+"""Which experiments: visible to a person, active, open to a worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
+
+from experiments.models import status
+from experiments.models.resources import Amount
+from experiments.models.status import ExperimentState
+from experiments.models.user import User
+from experiments.models.workspace import Member, Role
+
+if TYPE_CHECKING:
+    pass
+
+
+class ExperimentQuerySet(models.QuerySet["Experiment"]):
+    def visible_to(self, user: User) -> ExperimentQuerySet:
+        """The experiments that exist for this person: their workspaces', and of the private ones their own."""
+        if not user.is_authenticated:
+            return self.none()
+        rows, open_to_me = self, Q(visibility="workspace") | Q(creator=user)
+        if user.token and user.token.workspace_id:
+            rows = rows.filter(workspace=user.token.workspace_id)
+        acts_as_owner = user.token is None or user.token.role == Role.OWNER
+        if user.is_superuser:
+            return rows if acts_as_owner else rows.filter(open_to_me)
+        mine = Member.objects.filter(user=user)
+        if acts_as_owner:
+            open_to_me |= Q(workspace__in=mine.filter(role=Role.OWNER).values("workspace"))
+        return rows.filter(open_to_me, workspace__in=mine.values("workspace"))
+
+    def active(self) -> ExperimentQuerySet:
+        """Those that the conductor looks after."""
+        return self.filter(state__in=status.ACTIVE)
+
+    def claimable(self, *, free: Amount | None = None) -> ExperimentQuerySet:
+        """Those of which a worker may take a waiting trial now, in the order of their queue.
+
+        `free`: what it can give to a trial; None: whatever an experiment needs.
+        """
+        alive = F("running_count") + F("stopping_count")
+        line = self.model.everything.filter(state__in=status.ACTIVE, queue=OuterRef("queue"))
+        theirs = line.filter(creator=OuterRef("creator")).order_by().values("creator")
+        used = Coalesce(Subquery(theirs.annotate(used=Sum(alive)).values("used")), 0)
+        needs = free._asdict().items() if free else ()
+        fitting = [Q(**{name: None}) | Q(**{f"{name}__lte": most}) for name, most in needs]
+        return self.filter(
+            *fitting,
+            Q(queue__slots_per_experiment=None) | Q(queue__slots_per_experiment__gt=alive),
+            Q(queue__slots_per_person=None) | Q(queue__slots_per_person__gt=used),
+            state__in=(ExperimentState.PENDING, ExperimentState.RUNNING),
+            waiting_count__gt=0,
+            concurrency__gt=alive,
+            queue__is_paused=False,
+        ).order_by("position", "pk")
+
+
+class KeptManager(models.Manager.from_queryset(ExperimentQuerySet)):
+    """Experiments that are not in the trash."""
+
+    def get_queryset(self) -> ExperimentQuerySet:
+        return super().get_queryset().filter(trashed_at=None)
