@@ -116,7 +116,8 @@ class ExperimentBase(models.Model):
 
     def save(self, **kwargs: Any) -> None:
         """Insert the row, or write columns of it within `locked()`: elsewhere they may be outdated."""
-        if not self._state.adding and row_locks.holder_of(self) is not self:
+        is_new = self._state.adding or kwargs.get("force_insert")
+        if not is_new and row_locks.holder_of(self) is not self:
             raise RuntimeError(
                 f"Change {self} within `with experiment.locked()`: elsewhere its columns may be outdated."
             )

@@ -134,7 +134,7 @@ class Trial(models.Model):
 
     def save(self, **kwargs: Any) -> None:
         """Insert the row. `move` and the narrow updates below change it: other columns may be outdated here."""
-        if not self._state.adding:
+        if not (self._state.adding or kwargs.get("force_insert")):
             raise RuntimeError(f"Change {self} by move() or by an update of the columns that are meant.")
         super().save(**kwargs)
 
