@@ -20,7 +20,7 @@ from django.utils.http import content_disposition_header
 
 from experiments.models import Artifact, Keeping, Model, Refused
 from experiments.runner.destination import DestinationError, Store, StoreError
-from experiments.runner.folder import Escapes, TrialFolder, plain, seen_as
+from experiments.runner.trial_folder import OutsideFolder, TrialFolder, open_regular, size_and_mtime
 
 SIGNED_FOR_S = 300
 AT_ONCE = 2  # of the threads of a web process: a slow line must not keep the others from their pages
@@ -73,7 +73,7 @@ class Place:
 
     def etag_of(self, file: BinaryIO) -> str:
         """Its hash, if it is the file that was hashed; else empty."""
-        size, changed_at = seen_as(os.fstat(file.fileno()))
+        size, changed_at = size_and_mtime(os.fstat(file.fileno()))
         is_same = size == self.size and self.changed_at in (None, changed_at)
         return f'"{self.sha256}"' if self.sha256 and is_same else ""
 
@@ -145,7 +145,7 @@ def _given(place: Place, asked: Asked, *, where: str) -> HttpResponse:
             f"{AT_ONCE} downloads are under way, as many as are possible at once. Try again in a moment."
         )
     try:
-        file = plain(place.folder, place.name)
+        file = open_regular(place.folder, place.name)
         try:
             span = Span.of(asked, etag=place.etag_of(file), size=os.fstat(file.fileno()).st_size)
             if is_head:
@@ -158,7 +158,7 @@ def _given(place: Place, asked: Asked, *, where: str) -> HttpResponse:
     except BaseException as error:
         if not is_head:
             _slots.release()
-        if isinstance(error, OSError | Escapes):
+        if isinstance(error, OSError | OutsideFolder):
             raise Refused(f"{PurePosixPath(place.name).name} cannot be read here. {where}") from error
         raise
     return _described(FileResponse(piece, status=206 if span.is_part else 200), span, place.name)

@@ -20,7 +20,7 @@ from experiments.models import (
     TrialParameter,
     status,
 )
-from experiments.runner.log import plain
+from experiments.runner.log import plain_text
 
 from .actions import EXPERIMENT_ACTIONS, TRIAL_ACTIONS, ActionsMixin
 from .base import ReadOnlyAdmin, TrashFilter, state_filter
@@ -97,7 +97,7 @@ class LogPieceAdmin(TrialRowAdmin):
 
     @admin.display(description="text")
     def text(self, piece: LogPiece) -> SafeString:
-        return format_html("<pre>{}</pre>", plain(bytes(piece.data)))
+        return format_html("<pre>{}</pre>", plain_text(bytes(piece.data)))
 
 
 @admin.register(TrialParameter)

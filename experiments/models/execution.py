@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from experiments.runner import destination as destinations
-from experiments.runner import source as sources
+from experiments.runner import repository_address
 
 from .secret import LONGEST, is_sealed
 
@@ -79,7 +79,9 @@ class ExecutionChecks:
         """The fields of `Execution`, as far as they could be read."""
         values = {
             "repository": self.text("repository", limit=2000, line=True),
-            "reference_kind": self.one_of("reference_kind", sources.REFERENCE_KINDS, default="branch"),
+            "reference_kind": self.one_of(
+                "reference_kind", repository_address.REFERENCE_KINDS, default="branch"
+            ),
             "reference": self.text("reference", limit=250, line=True),
             "script": self.script(),
             "binary": self.text("binary", limit=200, line=True),
@@ -99,9 +101,9 @@ class ExecutionChecks:
             "cores": self.whole("cores", default=None, low=1, high=MOST_CORES, empty=None),
             "memory_mib": self.whole("memory_mib", default=None, low=LEAST_MIB, high=MOST_MIB, empty=None),
         }
-        if values["repository"] and (said := sources.check_repository(values["repository"])):
+        if values["repository"] and (said := repository_address.check_repository(values["repository"])):
             self.fault("repository", said)
-        if said := sources.check_reference(values["reference_kind"], values["reference"]):
+        if said := repository_address.check_reference(values["reference_kind"], values["reference"]):
             self.fault("reference", said)
         if values["binary"] and (not _BINARY.fullmatch(values["binary"]) or values["binary"].startswith("-")):
             self.fault("binary", "Give the name or the path of a program, for example python3.11 or bash.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from experiments.runner.size import in_words
+from experiments.runner.memory_size import format_mebibytes
 
 
 class Amount(NamedTuple):
@@ -46,7 +46,7 @@ class Amount(NamedTuple):
             for number, noun in ((self.gpus, "GPU"), (self.cores, "core"))
             if number
         ]
-        words += [f"{in_words(self.memory_mib)} of memory"] if self.memory_mib else []
+        words += [f"{format_mebibytes(self.memory_mib)} of memory"] if self.memory_mib else []
         return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 

@@ -1,4 +1,4 @@
-"""A log's colours: lines as a terminal would leave them (see `log.plain`), in runs of one style."""
+"""The colors of a log: lines as a terminal would show them (see `log.plain_text`), as pieces of one style."""
 
 import re
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """`ink` is one of a terminal's 16 colours, 0 to 15 (8 and above: the bright ones); None: the usual one."""
+    """`color` is one of a terminal's 16 colors, 0 to 15 (8 and above are bright); None is the default color."""
 
-    ink: int | None = None
+    color: int | None = None
     is_bold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Text of one style, within a line."""
+class StyledText:
+    """A piece of a line with one style."""
 
     text: str
     style: Style
@@ -36,26 +36,27 @@ class Run:
 PLAIN = Style()
 
 
-def styled(text: bytes | str) -> list[list[Run]]:
-    """The lines of a text as runs; joined they are what `log.plain` says. A style goes on until it is ended.
+def styled(text: bytes | str) -> list[list[StyledText]]:
+    """Return the lines of a text as styled pieces; joined they equal `log.plain_text`. A style lasts until it is reset.
 
-    Knows the 16 colours of text and bold; backgrounds and further colours are left out. Linear in the length.
+    Supports the 16 text colors and bold; backgrounds and other colors are ignored. Linear time.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
-    style, lines = PLAIN, []
+    style = PLAIN
+    lines: list[list[StyledText]] = []
     for line in text.split("\n"):
         if "\x1b" not in line and "\r" not in line and "\b" not in line:
-            said = _UNSEEN.sub("", line)
-            lines.append([Run(said, style)] if said else [])
+            visible = _UNSEEN.sub("", line)
+            lines.append([StyledText(visible, style)] if visible else [])
             continue
-        runs, style = _line(line.rstrip("\r"), style)
-        lines.append(runs)
+        pieces, style = _line(line.rstrip("\r"), style)
+        lines.append(pieces)
     return lines
 
 
-def _line(line: str, style: Style) -> tuple[list[Run], Style]:
-    """Its runs, and the style at its end."""
+def _line(line: str, style: Style) -> tuple[list[StyledText], Style]:
+    """Return the pieces of a line, and the style at its end."""
     cells: list[tuple[str, Style]] = []
     cursor = 0
     for token in _TOKENS.finditer(line):
@@ -70,34 +71,36 @@ def _line(line: str, style: Style) -> tuple[list[Run], Style]:
             cursor = 0 if token[0][2] == "2" else cursor  # as in log.py
             del cells[cursor:]
         elif kind == "text":
-            said = _UNSEEN.sub("", token[0])
-            cells[cursor : cursor + len(said)] = [(letter, style) for letter in said]
-            cursor += len(said)
-    runs = groupby(cells, key=lambda cell: cell[1])
-    return [Run("".join(letter for letter, _ in run), one) for one, run in runs], style
+            visible = _UNSEEN.sub("", token[0])
+            cells[cursor : cursor + len(visible)] = [(letter, style) for letter in visible]
+            cursor += len(visible)
+    groups = groupby(cells, key=lambda cell: cell[1])
+    return [
+        StyledText("".join(letter for letter, _ in group), cell_style) for cell_style, group in groups
+    ], style
 
 
 def _after(style: Style, codes: str) -> Style:
-    """The style after `ESC [ codes m`."""
-    ink, is_bold = style.ink, style.is_bold
+    """Return the style after `ESC [ codes m`."""
+    color, is_bold = style.color, style.is_bold
     numbers = [int(code) if code else 0 for code in re.split("[;:]", codes[:200])]
     while numbers:
         code = numbers.pop(0)
         if code == 0:
-            ink, is_bold = None, False
+            color, is_bold = None, False
         elif code == 1:
             is_bold = True
         elif code in (21, 22):
             is_bold = False
         elif 30 <= code <= 37:
-            ink = code - 30
+            color = code - 30
         elif 90 <= code <= 97:
-            ink = code - 90 + 8
+            color = code - 90 + 8
         elif code == 39:
-            ink = None
+            color = None
         elif code in (38, 48):  # 5;number or 2;red;green;blue
             kind, rest = numbers[:1], numbers[1:]
             numbers = rest[3:] if kind == [2] else rest[1:]
             if code == 38:
-                ink = rest[0] if kind == [5] and rest and rest[0] < 16 else None
-    return Style(ink, is_bold)
+                color = rest[0] if kind == [5] and rest and rest[0] < 16 else None
+    return Style(color, is_bold)

@@ -1,7 +1,7 @@
-"""The code of a trial: one mirror per repository, one immutable tree per commit, one copy per trial.
+"""Check out the code of a trial: one mirror per repository, one immutable tree per commit, one copy per trial.
 
-git never asks for anything, fetches by few protocols, runs no hooks, and takes nothing that a person typed for an
-option. Credentials are the worker's own: its ssh keys, its credential helper, its netrc.
+git runs without prompts and hooks, fetches by a few protocols, and never takes user input for an option. Credentials
+are the worker's: its ssh keys, credential helper and netrc.
 """
 
 import contextlib
@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from experiments.runner.folder import Escapes, inside
-from experiments.runner.source import PROTOCOLS, check_reference, check_repository
-from experiments.runner.tool_process import ToolFailed, locked, one_line, run
+from experiments.runner.repository_address import PROTOCOLS, check_reference, check_repository
+from experiments.runner.tool_process import ToolError, error_line, locked, run_tool
+from experiments.runner.trial_folder import OutsideFolder, inside
 
 _SAFE = (
     "-c", "core.hooksPath=/dev/null",
@@ -31,31 +31,31 @@ Check = Callable[[], bool]
 
 
 class SourceError(Exception):
-    """Code that cannot be had. `str()` is one sentence for people, with git's own word."""
+    """The code cannot be checked out. `str()` is a message for users, with git's error."""
 
 
-class Sources:
-    """The repositories that this machine has seen, below `root`. Safe among threads and processes.
+class Repositories:
+    """The cache of repositories on this machine, below `root`. Safe for threads and processes.
 
-    `marks` are variables that git gets, too.
+    `marks` are environment variables for git.
     """
 
     def __init__(self, root: Path, *, marks: Mapping[str, str] = MappingProxyType({})) -> None:
         self.mirrors, self.trees, self.marks = root / "mirrors", root / "trees", marks
 
     def resolve(self, repository: str, kind: str, reference: str, *, is_cancelled: Check) -> str:
-        """The commit (its whole hash) that a branch, tag or commit means now. Raises `SourceError`."""
-        if said := check_repository(repository) or check_reference(kind, reference):
-            raise SourceError(said)
+        """Return the full hash of the commit that a branch, tag or commit refers to now. Raise SourceError."""
+        if message := check_repository(repository) or check_reference(kind, reference):
+            raise SourceError(message)
         mirror = self._mirror(repository)
         with locked(mirror.with_suffix(".lock"), is_cancelled=is_cancelled):
-            # A commit that is there already means the same for ever; a branch moves.
+            # A commit that is in the mirror never changes; a branch moves.
             if kind != "commit" or not self._has(mirror, reference, is_cancelled):
                 self._fetch(mirror, repository, is_cancelled)
             return self._commit(mirror, repository, kind, reference, is_cancelled)
 
     def tree(self, repository: str, commit: str, *, is_cancelled: Check) -> Path:
-        """A folder with all files of this commit, never to be written to. Raises `SourceError`."""
+        """Return a folder with all files of this commit, which must not be changed. Raise SourceError."""
         mirror = self._mirror(repository)
         tree = self.trees / mirror.stem / commit
         if tree.is_dir():
@@ -66,9 +66,9 @@ class Sources:
             if not self._has(mirror, commit, is_cancelled):
                 self._fetch(mirror, repository, is_cancelled)
             if not self._has(mirror, commit, is_cancelled):
-                raise SourceError(f"The commit {commit[:12]} is not in {repository} any more.")
-            for left in tree.parent.glob(".*"):
-                left.unlink() if left.is_file() else shutil.rmtree(left, ignore_errors=True)
+                raise SourceError(f"The commit {commit[:12]} no longer exists in {repository}.")
+            for leftover in tree.parent.glob(".*"):
+                leftover.unlink() if leftover.is_file() else shutil.rmtree(leftover, ignore_errors=True)
             fresh = tree.with_name(f".{uuid.uuid4().hex}")
             fresh.mkdir(parents=True)
             try:
@@ -78,9 +78,9 @@ class Sources:
                     env={"GIT_INDEX_FILE": str(fresh.with_suffix(".index"))},
                 )
                 fresh.rename(tree)
-            except ToolFailed as failed:
+            except ToolError as failed:
                 raise SourceError(
-                    f"git could not check out {commit[:12]}: {one_line(failed.told)}"
+                    f"git could not check out {commit[:12]}: {error_line(failed.output)}"
                 ) from failed
             finally:
                 shutil.rmtree(fresh, ignore_errors=True)
@@ -88,10 +88,10 @@ class Sources:
         return tree
 
     def copy(self, into: Path, *, tree: Path | None, diff: str, literal: str, is_cancelled: Check) -> None:
-        """The trial's own copy of a tree in the folder `into`, with the uncommitted changes applied.
+        """Copy a tree into the trial's folder `into`, and apply the uncommitted changes.
 
-        Without a tree, `diff` is no diff but a script of its own, written to the file `literal`. Raises
-        `SourceError` when the diff does not apply: nothing of it is applied then.
+        Without a tree, `diff` is not a diff but a script, which is written to the file `literal`. Raise SourceError
+        when the diff does not apply; then nothing of it is applied.
         """
         if tree is None:
             into.mkdir(parents=True)
@@ -104,18 +104,18 @@ class Sources:
         text = diff if diff.endswith("\n") else diff + "\n"
         try:
             self._apply(text, into, is_cancelled)
-        except ToolFailed as failed:
-            if (other := fitted(text, into)) != text:
-                with contextlib.suppress(ToolFailed):
-                    return self._apply(other, into, is_cancelled)
+        except ToolError as failed:
+            if (converted := with_newlines_of(text, into)) != text:
+                with contextlib.suppress(ToolError):
+                    return self._apply(converted, into, is_cancelled)
             raise SourceError(
-                f"The uncommitted changes do not apply to this commit: {one_line(failed.told)}. Make them anew from "
-                "it, or discard them."
+                f"The uncommitted changes do not apply to this commit: {error_line(failed.output)}. Recreate them from "
+                "this commit, or discard them."
             ) from failed
 
     def _apply(self, diff: str, folder: Path, is_cancelled: Check) -> None:
-        """All of it, or nothing. From within the folder and not as a repository: a path that leads out of it is
-        refused by git."""
+        """Apply the whole diff or nothing. Run in the folder and not as a repository, so that git refuses paths that
+        lead out of it."""
         self._git(
             ["apply", "--unidiff-zero", "--whitespace=nowarn", "-"],
             is_cancelled,
@@ -131,8 +131,10 @@ class Sources:
 
     def _fetch(self, mirror: Path, repository: str, is_cancelled: Check) -> None:
         address = str(Path(repository).expanduser()) if repository.startswith("~") else repository
-        fresh = mirror.with_name(f".{mirror.stem}-{uuid.uuid4().hex}")  # broken off, it must not look whole
-        self._tidy(mirror)
+        fresh = mirror.with_name(
+            f".{mirror.stem}-{uuid.uuid4().hex}"
+        )  # an aborted clone must not look complete
+        self._remove_leftovers(mirror)
         try:
             if mirror.is_dir():
                 refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
@@ -143,20 +145,19 @@ class Sources:
                 mirror.parent.mkdir(parents=True, exist_ok=True)
                 self._git(["clone", "--quiet", "--mirror", "--", address, str(fresh)], is_cancelled)
                 fresh.rename(mirror)
-        except ToolFailed as failed:
+        except ToolError as failed:
             raise SourceError(
                 f"The repository {repository[:150]} cannot be fetched: {_reason(failed)}"
             ) from failed
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
-    def _tidy(self, mirror: Path) -> None:
-        """Removes what was left here by git when it was killed (the machine lost power, say). Nobody else is at
-        work on this mirror: its lock is ours."""
-        for left in self.mirrors.glob(f".{mirror.stem}-*"):
-            shutil.rmtree(left, ignore_errors=True)
-        for left in mirror.rglob("*.lock"):  # each would make every fetch fail from now on
-            left.unlink(missing_ok=True)
+    def _remove_leftovers(self, mirror: Path) -> None:
+        """Remove what a killed git left (after a power failure, for example). We hold the lock of this mirror."""
+        for leftover in self.mirrors.glob(f".{mirror.stem}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in mirror.rglob("*.lock"):  # each would make all later fetches fail
+            leftover.unlink(missing_ok=True)
 
     def _commit(self, mirror: Path, repository: str, kind: str, reference: str, is_cancelled: Check) -> str:
         name = {
@@ -165,30 +166,39 @@ class Sources:
             "commit": reference,
         }[kind]
         try:
-            asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}"]
-            return self._git([f"--git-dir={mirror}", *asked], is_cancelled).strip()
-        except ToolFailed:
-            what = f"{kind} {reference[:80]}" if reference else "default branch"
-            hint = self._others(mirror, kind, is_cancelled)
-            raise SourceError(f"There is no {what} in {repository[:150]}. {hint}") from None
+            arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}"]
+            return self._git([f"--git-dir={mirror}", *arguments], is_cancelled).strip()
+        except ToolError:
+            missing = f"{kind} {reference[:80]}" if reference else "default branch"
+            hint = self._alternatives(mirror, kind, is_cancelled)
+            raise SourceError(f"There is no {missing} in {repository[:150]}. {hint}") from None
 
-    def _others(self, mirror: Path, kind: str, is_cancelled: Check) -> str:
-        """What could have been meant."""
+    def _alternatives(self, mirror: Path, kind: str, is_cancelled: Check) -> str:
         if kind == "commit":
-            return "Push it to a branch or a tag there, or name another one."
-        kept = "refs/tags" if kind == "tag" else "refs/heads"
-        asked = ["for-each-ref", "--count=6", "--sort=-creatordate", "--format=%(refname:lstrip=2)", kept]
-        names = self._git([f"--git-dir={mirror}", *asked], is_cancelled).split()
-        whose = "tags" if kind == "tag" else "branches"
+            return "Push it to a branch or tag, or choose another commit."
+        prefix = "refs/tags" if kind == "tag" else "refs/heads"
+        arguments = [
+            "for-each-ref",
+            "--count=6",
+            "--sort=-creatordate",
+            "--format=%(refname:lstrip=2)",
+            prefix,
+        ]
+        names = self._git([f"--git-dir={mirror}", *arguments], is_cancelled).split()
+        plural = "tags" if kind == "tag" else "branches"
         more = ", …" if len(names) > 5 else ""
-        return f"Its {whose}: {', '.join(names[:5])}{more}." if names else f"It has no {whose}."
+        return (
+            f"Available {plural}: {', '.join(names[:5])}{more}."
+            if names
+            else f"The repository has no {plural}."
+        )
 
     def _has(self, mirror: Path, commit: str, is_cancelled: Check) -> bool:
         if not mirror.is_dir():
             return False
         try:
             self._git([f"--git-dir={mirror}", "cat-file", "-e", commit + "^{commit}"], is_cancelled)
-        except ToolFailed:
+        except ToolError:
             return False
         return True
 
@@ -201,11 +211,11 @@ class Sources:
         stdin: bytes = b"",
         env: dict[str, str] | None = None,
     ) -> str:
-        kept = {
+        inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "TRIALDECK_"))
         }
         safe = {
-            **kept,
+            **inherited,
             **self.marks,
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ALLOW_PROTOCOL": ":".join(PROTOCOLS),
@@ -216,7 +226,7 @@ class Sources:
         }
         if "GIT_CONFIG_GLOBAL" in os.environ:
             safe["GIT_CONFIG_GLOBAL"] = os.environ["GIT_CONFIG_GLOBAL"]
-        return run(
+        return run_tool(
             ["git", *_SAFE, *arguments],
             env={**safe, **(env or {})},
             cwd=cwd,
@@ -225,25 +235,25 @@ class Sources:
         )
 
 
-def _reason(failed: ToolFailed) -> str:
-    """What git said, and what to do. ssh says the reason itself, before git says that there was one."""
-    told, said = failed.told, one_line(failed.told) or str(failed)
-    if "could not read Username" in told or "Authentication failed" in told:
-        return "it needs a password, and the worker has none. Give its user a credential helper or a .netrc."
-    if "does not exist" in told or "does not appear to be a git repository" in told:
-        return "there is no git repository. (A folder is looked up on the worker's machine.)"
-    if "Permission denied (" in told:
-        return "the worker's ssh key is not accepted. Give its user a key that may read it."
-    if "Host key verification failed" in told:
-        return "ssh does not know this host. Add it to known_hosts of the worker's user."
-    if "Could not read from remote repository" in told:
-        return next((line.strip() for line in told.splitlines() if line.startswith("ssh: ")), said)
-    return said
+def _reason(failed: ToolError) -> str:
+    """Return git's error, and what to do. ssh prints the cause before git's own message."""
+    output, error = failed.output, error_line(failed.output) or str(failed)
+    if "could not read Username" in output or "Authentication failed" in output:
+        return "authentication failed. Set up a credential helper or .netrc for the worker's user."
+    if "does not exist" in output or "does not appear to be a git repository" in output:
+        return "not a git repository. Folders are looked up on the worker's machine."
+    if "Permission denied (" in output:
+        return "the worker's ssh key was rejected. Grant its user's key read access."
+    if "Host key verification failed" in output:
+        return "unknown ssh host key. Add the host to known_hosts of the worker's user."
+    if "Could not read from remote repository" in output:
+        return next((line.strip() for line in output.splitlines() if line.startswith("ssh: ")), error)
+    return error
 
 
-def fitted(diff: str, folder: Path) -> str:
-    """The diff with the newlines of each file in `folder` that it changes: on its way through a browser or a
-    clipboard it may have lost, or got, its CRLF."""
+def with_newlines_of(diff: str, folder: Path) -> str:
+    """Return the diff with the newlines of each file in `folder` that it changes: a browser or a clipboard may have
+    removed or added carriage returns."""
     pieces = _PIECE.split(diff.replace("\r\n", "\n"))
     return "".join(
         piece.replace("\n", "\r\n") if _has_crlf(piece.partition("\n")[0], folder) else piece
@@ -252,11 +262,11 @@ def fitted(diff: str, folder: Path) -> str:
 
 
 def _has_crlf(line: str, folder: Path) -> bool:
-    """Does `--- a/file` name a file with CRLF?"""
+    """Tell whether the file in a line such as `--- a/file` has CRLF newlines."""
     if not line.startswith("--- "):
         return False
     try:
         path = inside(folder, line[4:].split("\t")[0].partition("/")[2])
         return path.is_file() and b"\r\n" in path.read_bytes()
-    except (Escapes, OSError):
+    except (OutsideFolder, OSError):
         return False

@@ -1,8 +1,8 @@
-"""The experiment's command: a shell script with our placeholders in it, checked and filled in.
+"""Check and render the experiment's command, a shell script with placeholders.
 
-`${lr}` and the five words of `WORDS` are ours; `$HOME`, `$1`, `$(...)`, `${ALL_CAPS...}` are the shell's own.
-Each value is quoted for the shell, so a placeholder may stand only where a word may: not within quotes,
-backticks or a here-document.
+`${lr}` and the names in `WORDS` are placeholders; `$HOME`, `$1`, `$(...)` and `${ALL_CAPS...}` belong to the shell.
+Each value is quoted for the shell, so a placeholder is allowed only where a word is: not in quotes, backticks or
+here-documents.
 """
 
 import difflib
@@ -22,7 +22,7 @@ _OPEN_ENDS = re.compile(r"(?:[;&|<>]|(?:^|\s)(?:[(){}]|done|fi|esac))$")
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong, on which line of the command (from 1)."""
+    """An error in the command, with its line (from 1)."""
 
     line: int
     message: str
@@ -30,28 +30,28 @@ class Fault:
 
 @dataclass
 class _Script:
-    """The command as the shell will read it. A place is (start, end, name) within the text."""
+    """The parsed command. A place is the (start, end, name) of a placeholder in the text."""
 
     places: list[tuple[int, int, str]] = field(default_factory=list)
     faults: list[tuple[int, str]] = field(default_factory=list)  # (offset, message)
-    end: int = 0  # of the last line's code, without what is only space or comment
+    end: int = 0  # end of the last line's code, without trailing space and comments
     ends_in_heredoc: bool = False
 
 
 def check(command: str, names: Collection[str], *, as_arguments: bool = False) -> list[Fault]:
-    """What is wrong with the command, given the names of the parameters; empty when nothing is.
+    """Return the faults of the command, given the names of the parameters.
 
-    `as_arguments`: the parameters will be appended to the last line, which must bear it.
+    `as_arguments`: the parameters will be appended to the last line, which must allow it.
     """
     script = _read(command, {*names, *WORDS})
     faults = [Fault(command.count("\n", 0, at) + 1, message) for at, message in script.faults]
     last = command[: script.end]
     if not last:
-        return [Fault(1, "The command is empty: say what a trial runs, for example python train.py.")]
+        return [Fault(1, "The command is empty. Enter what a trial runs, for example python train.py.")]
     if as_arguments and (script.ends_in_heredoc or _OPEN_ENDS.search(last)):
         line = last.rstrip().count("\n") + 1
         message = (
-            "Arguments are appended to the last line, and this one cannot take any: end with the program."
+            "Arguments are appended to the last line, but this line cannot take any. End with the program."
         )
         faults.append(Fault(line, message))
     return faults
@@ -60,33 +60,33 @@ def check(command: str, names: Collection[str], *, as_arguments: bool = False) -
 def render(command: str, values: Mapping[str, object], *, append: Sequence[str] = ()) -> str:
     """The script with each placeholder replaced, and `append` (see `arguments`) added to its last line.
 
-    `values` are the parameters and the `WORDS`. Raises ValueError with a message where `check` has a fault.
+    `values` are the parameters and the `WORDS`. Raise ValueError with a message when `check` has a fault.
     """
     script = _read(command, values.keys())
     if script.faults:
         raise ValueError(script.faults[0][1])
-    filled, at = [], 0
+    parts, at = [], 0
     for start, end, name in script.places:
-        filled += [command[at:start], shlex.quote(text_of(values[name]))]
+        parts += [command[at:start], shlex.quote(text_of(values[name]))]
         at = end
     if append:
-        filled += [command[at : script.end], " ", shlex.join(append)]
+        parts += [command[at : script.end], " ", shlex.join(append)]
         at = script.end
-    return "".join(filled) + command[at:]
+    return "".join(parts) + command[at:]
 
 
 def arguments(params: Mapping[str, object]) -> list[str]:
-    """The parameters as arguments: `--lr 0.1 --flag true --layers [1, 2]`."""
+    """Return the parameters as arguments: `--lr 0.1 --flag true --layers [1, 2]`."""
     return [word for name, value in params.items() for word in (f"--{name}", text_of(value))]
 
 
 def argv(script: str) -> list[str]:
-    """How the rendered script is run: it stops at the first line that fails."""
+    """Return the argv that runs the rendered script, which stops at the first line that fails."""
     return [shutil.which("bash") or "sh", "-e", "-c", script]
 
 
 def text_of(value: object) -> str:
-    """A value as a command sees it: text as it is, numbers in full, the rest (true, null, lists) as JSON."""
+    """Return a value as a command gets it: text unchanged, numbers in full, others (true, null, lists) as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, float):
@@ -95,9 +95,9 @@ def text_of(value: object) -> str:
 
 
 def _read(command: str, names: Collection[str]) -> _Script:
-    """Walk through the command as the shell would, far enough to know what is quoted."""
+    """Scan the command as the shell would, as far as needed to know what is quoted."""
     script = _Script()
-    inside: list[tuple[str, int]] = []  # what is open here, outermost first, and where it began: " ( { `
+    inside: list[tuple[str, int]] = []  # open delimiters (" ( { `), outermost first, with their offsets
     waiting: list[tuple[str, bool]] = []  # here-documents announced on this line: end word, tabs stripped
     at = 0
     while at < len(command):
@@ -106,7 +106,7 @@ def _read(command: str, names: Collection[str]) -> _Script:
         if char == "\\":
             at += 2
             if command[at - 1 : at] in ("\n", ""):
-                continue  # a line goes on in the next: with nothing there, it is not code
+                continue  # a line continuation is not code by itself
         elif char == "'" and not is_quoted:
             at = _skip_single(command, at, names, script)
         elif command.startswith("$'", at) and not is_quoted:
@@ -138,10 +138,10 @@ def _read(command: str, names: Collection[str]) -> _Script:
                 at = place[0]
         elif char == "#" and not is_quoted and (at == 0 or command[at - 1] in " \t\n;&|()"):
             at = _line_end(command, at)
-            continue  # a comment: not ours, and not code
-        elif not is_quoted and (found := _HEREDOC.match(command, at)) and command[at - 1 : at] != "<":
-            waiting.append((found[1] or found[2] or found[3], found[0].startswith("<<-")))
-            at = found.end()
+            continue  # a comment is not code
+        elif not is_quoted and (heredoc := _HEREDOC.match(command, at)) and command[at - 1 : at] != "<":
+            waiting.append((heredoc[1] or heredoc[2] or heredoc[3], heredoc[0].startswith("<<-")))
+            at = heredoc.end()
         elif char == "\n" and waiting and not is_quoted:
             at = _skip_heredocs(command, at + 1, waiting, names, script)
             waiting = []
@@ -158,7 +158,7 @@ def _read(command: str, names: Collection[str]) -> _Script:
 
 
 def _placeholder(command: str, at: int, names: Collection[str]) -> tuple[int, str] | None:
-    """Where the placeholder at `at` ends and its name; None when it is the shell's own."""
+    """Return the end and name of the placeholder at `at`, or None when it is a shell expansion."""
     end = command.find("}", at)
     name = command[at + 2 : end] if end > 0 else ""
     if name in names:
@@ -172,9 +172,9 @@ def _note(script: _Script, at: int, end: int, name: str, names: Collection[str],
     if name not in names:
         script.faults.append((at, _unknown(name, names)))
     elif where == "backticks":
-        script.faults.append((at, f"${{{name}}} stands in backticks: use $(…) instead of them."))
+        script.faults.append((at, f"${{{name}}} is in backticks; use $(…) instead."))
     elif where:
-        message = f"${{{name}}} stands in quotes: write it outside, its value is quoted already."
+        message = f"${{{name}}} is in quotes; remove them, the value is quoted automatically."
         script.faults.append((at, message))
     else:
         script.places.append((at, end, name))
@@ -184,27 +184,28 @@ def _unknown(name: str, names: Collection[str]) -> str:
     near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
     if near:
         return f"${{{name}}} is not a parameter of the search space. Did you mean ${{{near[0]}}}?"
-    known = ", ".join(f"${{{each}}}" for each in sorted(names)[:8])
-    variable = f" A shell variable is written ${name}." if re.fullmatch(r"\w+", name) else ""
-    return f"${{{name}}} is not a parameter of the search space. There are: {known}.{variable}"
+    available = ", ".join(f"${{{each}}}" for each in sorted(names)[:8])
+    variable = f" Write a shell variable as ${name}." if re.fullmatch(r"\w+", name) else ""
+    return f"${{{name}}} is not a parameter of the search space. Available: {available}.{variable}"
 
 
 def _skip_single(
     command: str, at: int, names: Collection[str], script: _Script, *, escapes: bool = False
 ) -> int:
-    """Behind the single-quoted text that begins at `at`."""
+    """Return the end of the single-quoted text that begins at `at`."""
     closing = re.compile(r"(?:[^'\\]|\\.)*'" if escapes else r"[^']*'", re.DOTALL).match(command, at + 1)
     if not closing:
         script.faults.append((at, "The ' opened here is never closed."))
         return len(command)
-    _fault_ours(command, at, closing.end(), names, script, "stands in quotes: write it outside, its value is")
+    hint = "is in quotes; remove them, the value is quoted automatically."
+    _fault_placeholders(command, at, closing.end(), names, script, hint)
     return closing.end()
 
 
 def _skip_heredocs(
     command: str, at: int, waiting: list[tuple[str, bool]], names: Collection[str], script: _Script
 ) -> int:
-    """Behind the here-documents that begin at `at`."""
+    """Return the end of the here-documents that begin at `at`."""
     begin = at
     for word, strips_tabs in waiting:
         while at < len(command):
@@ -213,20 +214,18 @@ def _skip_heredocs(
             at = min(line_end + 1, len(command))
             if (line.lstrip("\t") if strips_tabs else line) == word:
                 break
-    _fault_ours(
-        command, begin, at, names, script, "stands in a here-document: pass it before, as a variable,"
-    )
+    hint = "is in a here-document; assign it to a shell variable before, and use that here."
+    _fault_placeholders(command, begin, at, names, script, hint)
     return at
 
 
-def _fault_ours(
-    command: str, begin: int, end: int, names: Collection[str], script: _Script, why: str
+def _fault_placeholders(
+    command: str, begin: int, end: int, names: Collection[str], script: _Script, hint: str
 ) -> None:
-    """Names of ours where we may not put a value. What else stands there is text."""
-    for found in re.finditer(r"\$\{([^}]*)\}", command[begin:end]):
-        if found[1] in names:
-            hint = "quoted already." if why.endswith("is") else "and write that here."
-            script.faults.append((begin + found.start(), f"{found[0]} {why} {hint}"))
+    """Add a fault for each placeholder where no value can be inserted."""
+    for match in re.finditer(r"\$\{([^}]*)\}", command[begin:end]):
+        if match[1] in names:
+            script.faults.append((begin + match.start(), f"{match[0]} {hint}"))
 
 
 def _line_end(command: str, at: int) -> int:

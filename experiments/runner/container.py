@@ -1,10 +1,10 @@
-"""Trials in containers, by the command line of docker or podman.
+"""Run trials in containers with the command line of docker or podman.
 
-The client runs under the keeper like any process; the container itself belongs to the engine, so it carries a name
-and labels by which it is removed when its trial has ended, and swept when a worker starts after a crash. It is never
-removed by the engine itself (`--rm`): that would race with our own removal, and take along what `inspect` tells.
+The client runs under the keeper like any process; the container belongs to the engine. It has a name and labels by
+which it is removed when its trial ends, and swept when a worker starts after a crash. The engine never removes it
+(`--rm`): that would race with our own removal and delete what `inspect` returns.
 
-What docker's daemon starts is no descendant of the keeper; what podman starts is.
+Processes that docker's daemon starts are not descendants of the keeper; those of podman are.
 """
 
 import os
@@ -15,44 +15,47 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.runner.keeper import INSTALLATION_MARK, LAUNCH_MARK
-from experiments.runner.tool_process import ToolFailed, one_line, run
+from experiments.runner.tool_process import ToolError, error_line, run_tool
 
 ENGINES = ("docker", "podman")
 REMOVE_S = 60.0
-PREPARED, OUT_OF_MEMORY = "prepared", "out of memory"  # what a container tells of its progress
+PREPARED, OUT_OF_MEMORY = "prepared", "out of memory"  # lines in a container's progress file
 _INSTALLATION, _TRIAL = "trialdeck.installation", "trialdeck.trial"
-_MARKS = (LAUNCH_MARK, INSTALLATION_MARK)  # by which the keeper and a sweep know what runs within
-_WAITS = "trap 'exit 143' TERM"
-# podman may not notice (4.3 does not where both versions of control groups are mounted), the kernel counts.
-_TELLS_OOM = """\
+_MARKS = (
+    LAUNCH_MARK,
+    INSTALLATION_MARK,
+)  # by which the keeper and a sweep recognize processes in a container
+_TRAP_TERM = "trap 'exit 143' TERM"
+# podman may miss OOM kills (4.3 does where both cgroup versions are mounted), so read the kernel's counter.
+_REPORT_OOM = """\
 _tell() {
   _code=$?
   [ $_code = 0 ] || for _file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
     [ ! -r $_file ] || while read -r _line; do
       case $_line in "oom_kill "[1-9]*) echo MEMORY ;; esac
     done < $_file
-  done >> TOLD || :
+  done >> PROGRESS || :
   exit $_code
 }
 trap _tell EXIT"""
-_GIVEN = "TRIALDECK_GIVEN_"
-# What the client reads itself: a trial's variable of such a name takes another one on its way.
-_CLIENTS = (
+_PASSED_PREFIX = "TRIALDECK_GIVEN_"
+# Variables that the client itself reads: a trial's variable with such a name is passed under another one.
+_CLIENT_VARIABLES = (
     "PATH", "HOME", "USER", "TMPDIR", "DOCKER_", "CONTAINER", "STORAGE_", "REGISTR", "BUILDAH_", "XDG_", "LD_", "SSH_",
     "HTTP", "http", "NO_PROXY", "no_proxy", "SSL_", "GO", "DBUS_",
 )  # fmt: skip
 
 
 class ContainerError(Exception):
-    """A container that cannot be had, or that would not go. `str()` is one sentence for people."""
+    """A container could not be started or removed. `str()` is a message for users."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What shall run in a container. `mounts` are folders at the same path inside; True: writable.
+class ContainerSpec:
+    """What to run in a container. `mounts` maps folders, mounted at the same path, to whether they are writable.
 
-    `env` are the variables of the trial: their values never stand on the command line, where everybody could read
-    them. `gpus` and `cores` are numbers of devices and cores; `memory_mib` limits memory (None: not here).
+    `env` are the variables of the trial; their values never appear on the command line, which every user can read.
+    `gpus` and `cores` are device and core numbers; `memory_mib` limits memory (None: no limit here).
     """
 
     name: str
@@ -61,7 +64,7 @@ class Job:
     script: str
     cwd: Path
     env: Mapping[str, str]
-    progress: Path  # a file of a mounted folder, there and empty, for the lines PREPARED and OUT_OF_MEMORY
+    progress: Path  # an existing empty file in a mounted folder, for the lines PREPARED and OUT_OF_MEMORY
     mounts: Mapping[Path, bool] = field(default_factory=dict)
     arguments: str = ""
     setup: str = ""
@@ -70,36 +73,36 @@ class Job:
     memory_mib: int | None = None
 
 
-class Engine:
-    """docker or podman of this machine. `installation` tells this worker's containers from another's."""
+class ContainerEngine:
+    """docker or podman on this machine. `installation` distinguishes this worker's containers from others'."""
 
     def __init__(self, program: str, *, installation: str, default_image: str = "") -> None:
         self.program, self.installation, self.default_image = program, installation, default_image
 
     def check(self) -> str:
-        """Why this engine cannot be used, as a sentence; empty when it can."""
+        """Return why this engine cannot be used, or "" when it can."""
         if not shutil.which(self.program):
-            return f"{self.program} is not installed here (it was looked for on PATH)."
+            return f"{self.program} is not installed on this machine (not found on PATH)."
         try:
             self._run(["version", "--format", "{{.Server.Version}}"])
-        except ToolFailed as failed:
-            return f"{self.program} does not answer: {one_line(failed.told) or failed}"
+        except ToolError as failed:
+            return f"{self.program} does not respond: {error_line(failed.output) or failed}"
         return ""
 
-    def argv(self, job: Job) -> list[str]:
-        """The command line that runs it in the foreground. Raises `ContainerError` for arguments with a loose quote."""
+    def argv(self, job: ContainerSpec) -> list[str]:
+        """Return the command line that runs it in the foreground. Raise ContainerError for an unclosed quote."""
         try:
-            given = shlex.split(job.arguments)
+            user_arguments = shlex.split(job.arguments)
         except ValueError as error:
-            raise ContainerError(f"The container's arguments cannot be read: {error}.") from error
+            raise ContainerError(f"The container arguments are invalid: {error}.") from error
         own = [
-            "run", *self._ways(),
-            "--log-driver", "none",  # the client gets it all; a second copy would grow without bound
+            "run", *self._signal_arguments(),
+            "--log-driver", "none",  # the client gets the output; a second copy would grow without bound
             "--name", job.name,
             "--label", f"{_INSTALLATION}={self.installation}",
             "--label", f"{_TRIAL}={job.trial}",
             "--workdir", str(job.cwd),
-            *self._user(given),
+            *self._user(user_arguments),
             *self._gpus(job.gpus),
             *(["--cpuset-cpus", ",".join(map(str, job.cores))] if job.cores else []),
             *(["--memory", f"{job.memory_mib}m", "--memory-swap", f"{job.memory_mib}m"] if job.memory_mib else []),
@@ -107,77 +110,87 @@ class Engine:
         for folder, is_writable in job.mounts.items():
             own += ["--volume", f"{folder}:{folder}{'' if is_writable else ':ro'}"]
         for name in (*job.env, *_MARKS):
-            own += ["--env", _within(name)]  # the client takes the value from its own environment
-        return [self.program, *own, *given, "--entrypoint", "/bin/sh", job.image, "-e", "-c", _script(job)]
+            own += ["--env", _passed_name(name)]  # the client takes the value from its own environment
+        return [
+            self.program,
+            *own,
+            *user_arguments,
+            "--entrypoint",
+            "/bin/sh",
+            job.image,
+            "-e",
+            "-c",
+            _script(job),
+        ]
 
-    def environment(self, job: Job, *, base: Mapping[str, str]) -> dict[str, str]:
-        """That of the client: `base` is the worker's own, which the container does not see."""
-        return {**base, **{_within(name): value for name, value in job.env.items()}}
+    def environment(self, job: ContainerSpec, *, base: Mapping[str, str]) -> dict[str, str]:
+        """Return the client's environment: `base` is the worker's own, which the container does not see."""
+        return {**base, **{_passed_name(name): value for name, value in job.env.items()}}
 
     def was_out_of_memory(self, name: str) -> bool:
-        """Whether the kernel killed in this container, which has ended, for its memory."""
+        """Tell whether the OOM killer killed in this container, which has ended."""
         try:
-            said = self._run(["inspect", "--format", "{{.State.OOMKilled}}", name])
-        except ToolFailed:
-            return False  # it never began, or the engine does not answer: the exit code tells what it can
-        return said.strip() == "true"
+            output = self._run(["inspect", "--format", "{{.State.OOMKilled}}", name])
+        except ToolError:
+            return False  # it never started, or the engine does not respond: rely on the exit code
+        return output.strip() == "true"
 
     def remove(self, name: str) -> None:
-        """Ends the container of a trial, if it is still there. Raises `ContainerError` when it would not go."""
+        """End and remove the container of a trial, if it exists. Raise ContainerError when that fails."""
         try:
             self._run(self.removal(name)[1:])
-        except ToolFailed as failed:
+        except ToolError as failed:
             if (
-                "no such container" not in failed.told.casefold()
-                and "no container with" not in failed.told.casefold()
+                "no such container" not in failed.output.casefold()
+                and "no container with" not in failed.output.casefold()
             ):
                 raise ContainerError(
-                    f"The container {name} could not be removed: {one_line(failed.told)}"
+                    f"The container {name} could not be removed: {error_line(failed.output)}"
                 ) from failed
 
     def sweep(self) -> list[str]:
-        """Removes what a former worker of this installation left. Returns the containers' IDs."""
+        """Remove the containers that an earlier worker of this installation left. Return their IDs."""
         try:
-            said = self._run(
+            output = self._run(
                 ["ps", "--all", "--quiet", "--filter", f"label={_INSTALLATION}={self.installation}"]
             )
-            left = said.split()
-            if left:
-                self._run(["rm", "--force", "--volumes", *left])
-        except ToolFailed as failed:
+            ids = output.split()
+            if ids:
+                self._run(["rm", "--force", "--volumes", *ids])
+        except ToolError as failed:
             raise ContainerError(
-                f"{self.program} could not be swept: {one_line(failed.told) or failed}"
+                f"{self.program} could not remove left containers: {error_line(failed.output) or failed}"
             ) from failed
-        return left
+        return ids
 
     @property
     def sees_processes(self) -> bool:
-        """Whether the keeper sees what runs within, and so its memory and processor time."""
+        """Whether the keeper sees the processes in a container, and so their memory and CPU time."""
         return self.program == "podman"
 
     def removal(self, name: str) -> list[str]:
-        """The command line that ends a container and takes it away."""
+        """Return the command line that ends and removes a container."""
         return [self.program, "rm", "--force", "--volumes", name]
 
-    def _ways(self) -> list[str]:
-        """How SIGTERM reaches more than the container's first process, and how `rm` does without a grace of its own.
+    def _signal_arguments(self) -> list[str]:
+        """Return the arguments that make SIGTERM reach all processes, and `rm` end without a grace period.
 
-        docker brings an init, which passes a signal on to the whole group if it is told to. podman's init is a
-        package of its own, which may be missing; it is not needed, as the keeper signals each process.
+        docker includes an init that forwards a signal to the whole group if configured to. podman's init is a separate
+        package that may be missing; it is not needed, because the keeper signals each process.
         """
         if self.program == "podman":
             return ["--stop-timeout", "0"]
         return ["--init", "--env", "TINI_KILL_PROCESS_GROUP=1"]
 
     def _run(self, arguments: Sequence[str]) -> str:
-        return run([self.program, *arguments], env=os.environ, limit_s=REMOVE_S)
+        return run_tool([self.program, *arguments], env=os.environ, limit_s=REMOVE_S)
 
-    def _user(self, given: Sequence[str]) -> list[str]:
-        """What the trial leaves must be the worker's, who has to read and remove it."""
-        is_given = any(one in ("-u", "--user") or one.startswith("--user=") for one in given)
+    def _user(self, user_arguments: Sequence[str]) -> list[str]:
+        """Return the arguments that make the worker's user own the trial's files, which it must read and remove."""
+        has_user = any(word in ("-u", "--user") or word.startswith("--user=") for word in user_arguments)
         if (
-            is_given or os.geteuid() == 0 or self.program == "podman"
-        ):  # rootless podman maps its root to the worker
+            has_user or os.geteuid() == 0 or self.program == "podman"
+        ):  # rootless podman maps root to the worker's user
             return []
         return ["--user", f"{os.geteuid()}:{os.getegid()}"]
 
@@ -189,29 +202,29 @@ class Engine:
         return ["--gpus", '"device=' + ",".join(str(gpu) for gpu in gpus) + '"']
 
 
-def reason(told: str) -> str:
-    """Why a container did not get as far as its trial's own commands, from what the engine or the setup said."""
-    lines = (line for line in told.splitlines() if not line.startswith(("Usage:", "[notice]")))
-    return one_line("\n".join(line for line in lines if " --help" not in line))
+def reason(output: str) -> str:
+    """Return why a container did not reach the trial's command, from the output of the engine or the setup script."""
+    lines = (line for line in output.splitlines() if not line.startswith(("Usage:", "[notice]")))
+    return error_line("\n".join(line for line in lines if " --help" not in line))
 
 
-def _within(name: str) -> str:
-    """Under what name the client gets a variable that would mean something to itself."""
-    return f"{_GIVEN}{name}" if name.startswith(_CLIENTS) else name
+def _passed_name(name: str) -> str:
+    """Return the name under which a variable is passed through the client, which may itself read its own name."""
+    return f"{_PASSED_PREFIX}{name}" if name.startswith(_CLIENT_VARIABLES) else name
 
 
-def _script(job: Job) -> str:
-    """What /bin/sh runs. When it ends, all within ends: so on SIGTERM it waits for what it runs, which got one too.
-    The trial's commands have a shell of their own, as the first process of a container is deaf to most signals."""
-    theirs = [name for name in job.env if _within(name) != name]
-    told = shlex.quote(str(job.progress))
+def _script(job: ContainerSpec) -> str:
+    """Return the script for /bin/sh. The container ends with it, so on SIGTERM it waits for its children, which get the
+    signal too. The trial's command has its own shell because the first process of a container ignores most signals."""
+    renamed = [name for name in job.env if _passed_name(name) != name]
+    progress = shlex.quote(str(job.progress))
     lines = [
-        _WAITS,
-        _TELLS_OOM.replace("MEMORY", OUT_OF_MEMORY).replace("TOLD", told),
-        *(f'export {name}="${_GIVEN}{name}"; unset {_GIVEN}{name}' for name in theirs),
-        '[ -w "${HOME:-/}" ] || export HOME=/tmp',  # a user whom the image does not know
+        _TRAP_TERM,
+        _REPORT_OOM.replace("MEMORY", OUT_OF_MEMORY).replace("PROGRESS", progress),
+        *(f'export {name}="${_PASSED_PREFIX}{name}"; unset {_PASSED_PREFIX}{name}' for name in renamed),
+        '[ -w "${HOME:-/}" ] || export HOME=/tmp',  # a user that the image does not know
         job.setup,
-        f"echo {PREPARED} >> {told}",
-        f"({_WAITS}\n{job.script}\n)",
+        f"echo {PREPARED} >> {progress}",
+        f"({_TRAP_TERM}\n{job.script}\n)",
     ]
     return "\n".join(line for line in lines if line.strip())

@@ -1,4 +1,4 @@
-"""Where artifacts go: a folder, or an object store, as people write it."""
+"""Artifact destinations: a folder or an object store, as users write them."""
 
 import os
 import re
@@ -16,15 +16,15 @@ _ACCOUNT = re.compile(r"([a-z0-9]{3,24})\.blob\.core\.windows\.net")
 
 
 class DestinationError(ValueError):
-    """An output destination that cannot be used. `str()` is a sentence for people."""
+    """An invalid output destination. `str()` is a message for users."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """An output destination, read. `kind`: folder, s3, gs or azure.
+    """A parsed output destination. `kind` is folder, s3, gs or azure.
 
-    `container` is the bucket, or Azure's container; `prefix` the path within it (a folder's whole path), without
-    a slash at either end but a folder's first; `endpoint` an S3-like service (host:port); `account` Azure's.
+    `container` is the bucket or Azure container; `prefix` the path in it (for a folder its absolute path), without a
+    slash at either end except a folder's first; `endpoint` an S3-compatible service (host:port); `account` Azure's.
     """
 
     kind: str
@@ -35,20 +35,20 @@ class Destination:
 
 
 def parse(text: str) -> Destination:
-    """Reads an output destination. Raises `DestinationError`.
+    """Parse an output destination. Raise DestinationError.
 
     `/mnt/share/folder`, `s3://bucket/folder`, `s3://host:port/bucket/folder`, `gs://bucket/folder`,
     `azure://account.blob.core.windows.net/container/folder`.
     """
     if re.search(r"[\x00-\x1f\x7f]", text):
-        raise DestinationError("A destination has no control characters in it.")
+        raise DestinationError("A destination must not contain control characters.")
     if text.startswith("/"):
         return Destination("folder", "/" + _path(text))
     scheme, separator, _ = text.partition("://")
-    known = {"s3": _s3, "gs": _gs, "azure": _azure}
-    if not separator or scheme not in known:
+    parsers = {"s3": _s3, "gs": _gs, "azure": _azure}
+    if not separator or scheme not in parsers:
         raise DestinationError(
-            "Write a folder (/mnt/share/folder), s3://bucket/folder, s3://host:port/bucket, gs://bucket/folder, or "
+            "Enter a folder (/mnt/share/folder), s3://bucket/folder, s3://host:port/bucket, gs://bucket/folder, or "
             "azure://account.blob.core.windows.net/container/folder."
         )
     try:
@@ -57,12 +57,12 @@ def parse(text: str) -> Destination:
     except ValueError:
         raise DestinationError("The port must be a number between 1 and 65535.") from None
     if parts.netloc.endswith(":"):
-        raise DestinationError(f"Give the port after {host}: such as {scheme}://{host}:9000/bucket.")
+        raise DestinationError(f"Add the port after {host}, such as {scheme}://{host}:9000/bucket.")
     if secret:
-        raise DestinationError("Leave credentials out: they belong into the worker's environment.")
+        raise DestinationError("Remove the credentials; put them in the worker's environment.")
     if parts.query or parts.fragment:
-        raise DestinationError("A destination has no ? and no # in it.")
-    return known[scheme](host, port, _path(unquote(parts.path)))
+        raise DestinationError("A destination must not contain ? or #.")
+    return parsers[scheme](host, port, _path(unquote(parts.path)))
 
 
 def _s3(host: str, port: int | None, path: str) -> Destination:
@@ -70,23 +70,23 @@ def _s3(host: str, port: int | None, path: str) -> Destination:
         # Without a port, a bucket and the host of an S3-like service look alike.
         if not _BUCKET.fullmatch(host):
             raise DestinationError(
-                "Give the bucket: s3://bucket/folder. An S3-like service needs its port: s3://host:port/bucket."
+                "Enter the bucket: s3://bucket/folder. An S3-compatible service requires a port: s3://host:port/bucket."
             )
         if host == "localhost" or re.fullmatch(r"[0-9.]+", host):
             raise DestinationError(
-                f"{host} looks like a machine, not like a bucket. An S3-like service needs its port: "
+                f"{host} is a host, not a bucket. An S3-compatible service requires a port: "
                 f"s3://{host}:9000/bucket."
             )
         return Destination("s3", path, container=host)
     bucket, _, prefix = path.partition("/")
     if not _BUCKET.fullmatch(bucket):
-        raise DestinationError(f"Give the bucket after the port: s3://{host}:{port}/bucket/folder.")
+        raise DestinationError(f"Add the bucket after the port: s3://{host}:{port}/bucket/folder.")
     return Destination("s3", prefix, container=bucket, endpoint=f"{host}:{port}")
 
 
 def _gs(host: str, port: int | None, path: str) -> Destination:
     if port is not None or not _BUCKET.fullmatch(host):
-        raise DestinationError("Give the bucket: gs://bucket/folder.")
+        raise DestinationError("Enter the bucket: gs://bucket/folder.")
     return Destination("gs", path, container=host)
 
 
@@ -95,7 +95,7 @@ def _azure(host: str, port: int | None, path: str) -> Destination:
     container, _, prefix = path.partition("/")
     if port is not None or not account or not container:
         raise DestinationError(
-            "Give account and container: azure://account.blob.core.windows.net/container/folder."
+            "Enter account and container: azure://account.blob.core.windows.net/container/folder."
         )
     return Destination("azure", prefix, container=container, account=account[1])
 
@@ -103,16 +103,16 @@ def _azure(host: str, port: int | None, path: str) -> Destination:
 def _path(path: str) -> str:
     names = [name for name in path.split("/") if name]
     if any(name in (".", "..") for name in names):
-        raise DestinationError("A destination's path has no . and no .. in it.")
+        raise DestinationError("The path of a destination must not contain . or ..")
     return "/".join(names)
 
 
 class StoreError(Exception):
-    """The destination did not take, give or delete something. `str()` is one sentence for people."""
+    """An operation on the destination failed. `str()` is a message for users."""
 
 
 class Store:
-    """An output destination in use. Credentials are those of this machine's environment (AWS_…, GOOGLE_…, AZURE_…).
+    """Access to an output destination. Credentials come from this machine's environment (AWS_…, GOOGLE_…, AZURE_…).
 
     Names are paths below the destination, with slashes.
     """
@@ -121,17 +121,17 @@ class Store:
         self.text, self.destination = text, parse(text)
 
     def put(self, file: Path | BinaryIO, name: str) -> None:
-        """Keeps the file (a path, or an open one from where it stands) under this name, whole or not at all; large
-        ones go in parts. Raises `StoreError`."""
-        self._do("take", lambda store: obstore().put(store, self._path(name), file))
+        """Store a file (a path, or an open file from its position) under this name, completely or not at all; large
+        files are uploaded in parts. Raise StoreError."""
+        self._do("store", lambda store: obstore().put(store, self._path(name), file))
 
     def read(self, name: str) -> Iterator[bytes]:
-        """What is kept there, piece by piece. Raises `StoreError`."""
-        found = self._do("give", lambda store: obstore().get(store, self._path(name)))
-        return (bytes(piece) for piece in found.stream(min_chunk_size=1 << 20))
+        """Return the content in chunks. Raise StoreError."""
+        result = self._do("read", lambda store: obstore().get(store, self._path(name)))
+        return (bytes(chunk) for chunk in result.stream(min_chunk_size=1 << 20))
 
     def delete(self, name: str) -> None:
-        """Harmless when it is gone already. Raises `StoreError`."""
+        """Delete the object if it exists. Raise StoreError."""
         try:
             self._do("delete", lambda store: obstore().delete(store, self._path(name)))
         except StoreError as error:
@@ -139,37 +139,37 @@ class Store:
                 raise
 
     def signed(self, name: str, *, for_s: float = 600, method: str = "GET") -> str:
-        """An address that gives this object (or to HEAD what is known of it) to whoever has it, for so many seconds;
-        empty for a folder."""
+        """Return a signed URL of this object, valid for `for_s` seconds; "" for a folder."""
         if self.destination.kind == "folder":
             return ""
         span = timedelta(seconds=for_s)
         return self._do("sign", lambda store: obstore().sign(store, method, self._path(name), span))
 
     def file(self, name: str) -> Path | None:
-        """The file itself where the destination is a folder of this machine."""
+        """Return the file when the destination is a folder on this machine, else None."""
         return Path(self.destination.prefix, name) if self.destination.kind == "folder" else None
 
     def address(self, name: str) -> str:
-        """Where it is, as a person would write it."""
+        """Return the address of an object, as users write it."""
         return f"{self.text.rstrip('/')}/{name}"
 
     def _path(self, name: str) -> str:
         is_folder = self.destination.kind == "folder" or not self.destination.prefix
         return name if is_folder else f"{self.destination.prefix}/{name}"
 
-    def _do(self, verb: str, act: Callable) -> Any:
+    def _do(self, verb: str, operation: Callable[[Any], Any]) -> Any:
         try:
-            return act(_opened(self.text))
-        except Exception as error:  # a closed family of its own, and OSError, ValueError from below it
-            raise StoreError(f"{self.text} did not {verb} it: {_reason(error)}") from error
+            return operation(_opened(self.text))
+        except Exception as error:  # obstore has its own exceptions, besides OSError and ValueError
+            raise StoreError(f"{self.text}: could not {verb} the file: {_reason(error)}") from error
 
 
 @lru_cache(maxsize=32)
 def _opened(text: str) -> Any:
     destination = parse(text)
     stores = import_module("obstore.store")
-    options = {"client_options": {"connect_timeout": "10s", "timeout": "15m"}}
+    client_options: dict[str, str | bool] = {"connect_timeout": "10s", "timeout": "15m"}
+    options = {"client_options": client_options}
     if destination.kind == "folder":
         return stores.LocalStore(destination.prefix, mkdir=True)
     if destination.kind == "gs":
@@ -178,9 +178,9 @@ def _opened(text: str) -> Any:
         return stores.AzureStore(destination.container, account_name=destination.account, **options)
     if not destination.endpoint:
         return stores.S3Store(destination.container, **options)
-    # An S3-like service: https by port 443, else whatever TRIALDECK_STORE_HTTPS says.
+    # An S3-compatible service: https on port 443, else as TRIALDECK_STORE_HTTPS is set.
     is_https = destination.endpoint.endswith(":443") or os.environ.get("TRIALDECK_STORE_HTTPS") == "1"
-    options["client_options"]["allow_http"] = not is_https
+    client_options["allow_http"] = not is_https
     endpoint = f"{'https' if is_https else 'http'}://{destination.endpoint}"
     return stores.S3Store(
         destination.container, endpoint=endpoint, virtual_hosted_style_request=False, **options
@@ -192,9 +192,11 @@ def obstore() -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """The first line, without the library's debug output and without what a signed address would give away."""
-    if "169.254.169.254" in str(error) or "metadata.google.internal" in str(error):  # the last that is asked
-        return "the worker has no credentials for it. Give its environment AWS_…, GOOGLE_… or AZURE_… and restart it."
-    said = re.sub(r"\?X-Amz-\S+| \(os error \d+\)", "", str(error).partition("\n")[0])
+    """Return the first line of an error, without debug output and without the signature of a signed URL."""
+    if "169.254.169.254" in str(error) or "metadata.google.internal" in str(
+        error
+    ):  # the last credential source
+        return "no credentials. Set AWS_…, GOOGLE_… or AZURE_… in the worker's environment and restart it."
+    message = re.sub(r"\?X-Amz-\S+| \(os error \d+\)", "", str(error).partition("\n")[0])
     code = re.search(r"<Code>(\w+)</Code>", str(error))
-    return (f"{code[1]}. " if code else "") + said[:200]
+    return (f"{code[1]}. " if code else "") + message[:200]

@@ -1,9 +1,13 @@
-"""The keeper: a small process that owns processes, and ends them with everything they started.
+"""The keeper: a small process supervisor that ends processes together with everything they started.
 
-Run by `process.Keeper` as `python -I -S keeper.py <owner's pid>`: standard library only, one thread, Linux
-5.3 or later. It is the subreaper of all it starts, so whatever double-forks or calls setsid falls to it. It
-takes JSON lines on stdin (`launch`, `stop`, `close`) and tells on stdout `started`, `refused`, `exited`. When
-its owner goes (end of file, or the owner's pid ends) or it gets SIGTERM, it ends everything and exits.
+Run by `process.Keeper` as `python -I -S keeper.py <owner's pid>`: standard library only, one thread, Linux 5.3 or
+later. The keeper is the child subreaper of all it starts, so that processes which double-fork or call setsid are
+reparented to it. It reads JSON lines on stdin (`launch`, `stop`, `close`) and writes `started`, `refused` and
+`exited` events on stdout. When its owner exits (end of file, or the owner's pid ends) or on SIGTERM, it ends everything
+and exits.
+
+All of it is in one file because `-I -S` starts it without an import path: it cannot import a sibling module, and must
+not depend on what is installed or importable in the worker's environment.
 """
 
 import ctypes
@@ -19,16 +23,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-READ_BYTES = 64 << 10  # one read a turn from each process, so that a chatty one starves nobody
+READ_BYTES = (
+    64 << 10
+)  # one read per process and loop, so that a process with much output does not starve the others
 CLOSE_GRACE_S = 3.0
-GIVE_UP_S = 30.0  # after SIGKILL: who is still there then sits in the kernel, and will not go soon
-LAST_S, LEARN_S = 30.0, 0.5
-NEARLY = 1 << 20  # bytes below its limit, at which a control group counts as full
+GIVE_UP_S = 30.0  # after SIGKILL: a process that is still there is blocked in the kernel
+LAST_COMMAND_S = 30.0  # time limit of the `last` command
+FIRST_LOOK_S = 0.5  # how soon a running tree is looked at for the first time
+LIMIT_SLACK = 1 << 20  # bytes below its limit at which a control group counts as full
 LAUNCH_MARK, INSTALLATION_MARK = "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"
 
 
 class Stat(NamedTuple):
-    """What /proc/<pid>/stat says. (pid, ticks) names a process for good, a pid alone does not."""
+    """Fields of /proc/<pid>/stat. (pid, ticks) identifies a process; a pid alone may be reused."""
 
     parent: int
     group: int
@@ -38,24 +45,24 @@ class Stat(NamedTuple):
 
 
 def stat(pid: int | str) -> Stat | None:
-    """None when there is no such process."""
+    """Return the stat of a process, or None when there is no such process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    # A main thread may end before the others: then the state says zombie, but the process lives.
+    # When the main thread ends before the others, the state is zombie although the process lives.
     is_gone = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
     parent, group, session = (int(field) for field in fields[1:4])
     return Stat(parent, group, session, is_gone=is_gone, ticks=int(fields[19]))
 
 
 def all_processes() -> dict[int, Stat]:
-    found = {int(path.name): stat(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
-    return {pid: seen for pid, seen in found.items() if seen}
+    stats = {int(path.name): stat(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
+    return {pid: process for pid, process in stats.items() if process}
 
 
 def environment_of(pid: int) -> dict[str, str]:
-    """Only our marks. Empty for a process that is not ours to read, and for an instant during its exec."""
+    """Return our marks in the environment of a process. Empty without permission, and briefly during its exec."""
     try:
         raw = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
@@ -65,7 +72,7 @@ def environment_of(pid: int) -> dict[str, str]:
 
 
 def outputs_of(pid: int) -> set[str]:
-    """Where its stdout and stderr go, as "pipe:[4711]"."""
+    """Return the targets of a process's stdout and stderr, such as "pipe:[4711]"."""
     try:
         return {str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in (1, 2)}
     except OSError:
@@ -73,69 +80,71 @@ def outputs_of(pid: int) -> set[str]:
 
 
 def tree(roots: list[int], processes: dict[int, Stat]) -> set[int]:
-    """The roots and all their descendants."""
+    """Return the pids of the roots and all their descendants. Empties `roots`."""
     children: dict[int, list[int]] = {}
-    for pid, seen in processes.items():
-        children.setdefault(seen.parent, []).append(pid)
-    found: set[int] = set()
+    for pid, process in processes.items():
+        children.setdefault(process.parent, []).append(pid)
+    pids: set[int] = set()
     while roots:
         pid = roots.pop()
-        if pid not in found:
-            found.add(pid)
+        if pid not in pids:
+            pids.add(pid)
             roots.extend(children.get(pid, ()))
-    return found
+    return pids
 
 
 def send(number: int, pid: int, ticks: int) -> None:
-    """Signal this very process, never a later one that got its pid."""
+    """Signal exactly this process, never a later one with the same pid."""
     try:
         handle = os.pidfd_open(pid)
     except OSError:
         return
     try:
-        seen = stat(pid)
-        if seen and seen.ticks == ticks:
+        process = stat(pid)
+        if process and process.ticks == ticks:
             signal.pidfd_send_signal(handle, number)
     except OSError:
-        pass  # gone meanwhile, or not ours to signal: the next look tells
+        pass  # ended meanwhile, or not permitted: the next look shows
     finally:
         os.close(handle)
 
 
 def out_of_memory(cgroup: str) -> str:
-    """Whether the kernel killed in this control group for memory: "limit" (its own), "machine" (of all), or ""."""
-    if counted(f"{cgroup}/memory.events", r"^oom_kill (\d+)$"):  # version 2
-        return "limit" if counted(f"{cgroup}/memory.events", r"^oom (\d+)$") else "machine"
-    if counted(f"{cgroup}/memory.oom_control", r"^oom_kill (\d+)$"):  # version 1; its failcnt may stay 0
-        used, most = (
-            counted(f"{cgroup}/memory.{name}_in_bytes", r"^(\d+)$") for name in ("max_usage", "limit")
+    """Return why the OOM killer killed in this control group: "limit" (its own), "machine" (no memory left), or ""."""
+    if read_counter(f"{cgroup}/memory.events", r"^oom_kill (\d+)$"):  # version 2
+        return "limit" if read_counter(f"{cgroup}/memory.events", r"^oom (\d+)$") else "machine"
+    if read_counter(
+        f"{cgroup}/memory.oom_control", r"^oom_kill (\d+)$"
+    ):  # version 1, where failcnt may stay 0
+        used, limit = (
+            read_counter(f"{cgroup}/memory.{name}_in_bytes", r"^(\d+)$") for name in ("max_usage", "limit")
         )
-        return "limit" if used + NEARLY >= most else "machine"
+        return "limit" if used + LIMIT_SLACK >= limit else "machine"
     return ""
 
 
-def counted(path: str, pattern: str) -> int:
+def read_counter(path: str, pattern: str) -> int:
     try:
-        found = re.search(pattern, Path(path).read_text(), re.MULTILINE)
+        match = re.search(pattern, Path(path).read_text(), re.MULTILINE)
     except OSError:
         return 0
-    return int(found[1]) if found else 0
+    return int(match[1]) if match else 0
 
 
 def remove_cgroup(path: str) -> bool:
-    """With what was made below it. Whether it is gone: not while a process is in it."""
+    """Remove a control group and those below it. Return False while a process is in it."""
     for folder, _, _ in os.walk(path, topdown=False):
         try:
-            os.rmdir(folder)  # noqa: PTH106  its files are not files
+            os.rmdir(folder)  # noqa: PTH106  rmdir removes a control group despite its (virtual) files
         except OSError:
-            pass  # busy, or gone
+            pass  # busy, or removed meanwhile
     return not Path(path).exists()
 
 
 class CappedLog:
-    """`<prefix>.head` keeps the first `cap` bytes, `<prefix>.<offset>` (two segments) the last 1..2 × `cap`.
+    """`<prefix>.head` keeps the first `cap` bytes, `<prefix>.<offset>` (two segments) the last 1 to 2 × `cap`.
 
-    A segment's name says where in the stream it begins, so a reader needs nothing else.
+    A segment's name is its offset in the stream, so a reader needs no other state.
     """
 
     def __init__(self, prefix: str, cap: int) -> None:
@@ -144,25 +153,27 @@ class CappedLog:
                 old.unlink()
         self.prefix, self.cap, self.offset = prefix, cap, 0
         self.tails: list[str] = []
-        self.fd, self.room = open_log(f"{prefix}.head"), cap
+        self.fd, self.bytes_left = open_log(f"{prefix}.head"), cap
 
     def write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             try:
-                if not self.room:
+                if not self.bytes_left:
                     self.begin_segment()
-                written = os.write(self.fd, rest[: self.room])
+                written = os.write(self.fd, rest[: self.bytes_left])
             except OSError:
-                # The disk is full. The process goes on; a later segment's offset will show the gap.
-                self.offset, self.room = self.offset + len(rest), 0
+                # The disk is full. The process continues; the offset of a later segment shows the gap.
+                self.offset, self.bytes_left = self.offset + len(rest), 0
                 return
-            self.offset, self.room, rest = self.offset + written, self.room - written, rest[written:]
+            self.offset += written
+            self.bytes_left -= written
+            rest = rest[written:]
 
     def begin_segment(self) -> None:
         fd = open_log(f"{self.prefix}.{self.offset}")
         os.close(self.fd)
-        self.fd, self.room = fd, self.cap
+        self.fd, self.bytes_left = fd, self.cap
         self.tails.append(f"{self.prefix}.{self.offset}")
         for old in self.tails[:-2]:
             Path(old).unlink(missing_ok=True)
@@ -173,7 +184,7 @@ class CappedLog:
 
 
 class RotatingLog:
-    """Appends to `path`; at `cap` bytes it becomes `<path>.1`. For services, which never end."""
+    """Append to `path`; at `cap` bytes it is renamed to `<path>.1`. For long-running services."""
 
     def __init__(self, path: str, cap: int) -> None:
         self.path, self.cap = path, cap
@@ -189,7 +200,7 @@ class RotatingLog:
                 self.fd = fd
             os.write(self.fd, data)
         except OSError:
-            pass  # the disk is full: lose the lines, keep the service
+            pass  # the disk is full: drop the lines, keep the service running
 
     def close(self) -> None:
         os.close(self.fd)
@@ -199,7 +210,7 @@ def open_log(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
 
 
-class Run:
+class KeeperProcess:
     """One launched process, from start to the end of its tree."""
 
     def __init__(self, order: dict, mark: str, log: CappedLog | RotatingLog, pipe: int, pid: int) -> None:
@@ -209,28 +220,30 @@ class Run:
         self.env: dict[str, str] = order["env"]
         self.mark, self.log, self.pipe, self.pid = mark, log, pipe, pid
         self.pipe_name = f"pipe:[{os.fstat(pipe).st_ino}]"
-        seen = stat(pid)  # our own unreaped child: always there
-        self.ticks = seen.ticks if seen else 0
+        process = stat(pid)  # our own unreaped child, so it always exists
+        self.ticks = process.ticks if process else 0
         self.started_at = time.monotonic()
         self.wall_s: float | None = None  # set when the main process has exited
-        self.asked_at: float | None = None
+        self.stop_requested_at: float | None = None
         self.kill_at: float | None = None  # set when the tree is being ended
         self.killed_at: float | None = None
-        self.has_adopted = False  # something of its that fell to us
-        # A container's minder (podman's conmon) falls to us without a sign: look for it as long as it can be told.
-        self.look_at = self.started_at + LEARN_S if self.last else float("inf")
+        self.has_orphans = False  # whether processes of its tree were reparented to us
+        # A container's monitor (podman's conmon) is reparented to us unnoticed: look while its origin is visible.
+        self.look_at = self.started_at + FIRST_LOOK_S if self.last else float("inf")
         self.pause_s = 0.01
         self.quiet_looks = 0
-        self.known: set[tuple[int, int]] = set()  # (pid, ticks) once seen in the tree, main aside
+        self.descendants: set[tuple[int, int]] = (
+            set()
+        )  # (pid, ticks) of all ever seen in the tree but the main process
         self.cpu_s, self.peak_kib = 0.0, 0
         self.cgroup: str = order["cgroup"]
 
     def end(self, grace_s: float, now: float) -> bool:
-        """Whether this is news: the tree was not being ended yet. A shorter grace wins."""
-        is_news = self.kill_at is None
-        self.kill_at = now + grace_s if is_news else min(self.kill_at, now + grace_s)
+        """Start to end the tree. Return False when that was under way already; then a shorter grace wins."""
+        is_first = self.kill_at is None
+        self.kill_at = now + grace_s if self.kill_at is None else min(self.kill_at, now + grace_s)
         self.look_at, self.quiet_looks = now, 0
-        return is_news
+        return is_first
 
 
 class Keeper:
@@ -238,12 +251,13 @@ class Keeper:
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.pid = os.getpid()
-        outer = os.environ.get(LAUNCH_MARK)  # a keeper below a keeper: its marks are paths
+        outer = os.environ.get(LAUNCH_MARK)  # marks of a keeper below a keeper are paths
         self.mark = f"{outer}/" if outer else ""
-        self.mark += f"{self.pid}-{stat(self.pid).ticks}"
-        self.runs: dict[int, Run] = {}
+        own = stat(self.pid)
+        self.mark += f"{self.pid}-{own.ticks if own else 0}"
+        self.runs: dict[int, KeeperProcess] = {}
         self.given_up: set[tuple[int, int]] = set()
-        self.empty_cgroups: set[str] = set()  # to be removed
+        self.empty_cgroups: set[str] = set()  # to remove
         self.is_closing = self.is_orphaned = False
         self.orders = bytearray()
         self.selector = selectors.DefaultSelector()
@@ -251,7 +265,7 @@ class Keeper:
         os.set_blocking(0, False)
         self.selector.register(0, selectors.EVENT_READ, self.read_orders)
         try:
-            # A child that the owner forked may hold the pipe open: so look at the owner itself as well.
+            # A child that the owner forked may hold the pipe open, so watch the owner itself as well.
             self.selector.register(os.pidfd_open(owner), selectors.EVENT_READ, self.owner_gone)
         except ProcessLookupError:
             self.close(CLOSE_GRACE_S)
@@ -278,7 +292,7 @@ class Keeper:
                 for run in due:
                     self.look(run, processes, now)
 
-    # What the owner says
+    # Commands of the owner
 
     def read_orders(self, fd: int) -> None:
         try:
@@ -310,13 +324,13 @@ class Keeper:
             self.close(CLOSE_GRACE_S)
         self.note_exits()
 
-    def tell(self, **news: object) -> None:
-        line = json.dumps(news).encode() + b"\n"
+    def emit(self, **event: object) -> None:
+        line = json.dumps(event).encode() + b"\n"
         try:
             while line:
                 line = line[os.write(1, line) :]
         except OSError:
-            pass  # the owner has gone, and its end of file is on the way
+            pass  # the owner has exited; its end of file will arrive
 
     # Start
 
@@ -324,20 +338,20 @@ class Keeper:
         argv, cwd = order["argv"], order["cwd"]
         mark = f"{self.mark}-{order['id']}"
         if self.is_closing:
-            return self.tell(event="refused", id=order["id"], sentence="The keeper is shutting down.")
+            return self.emit(event="refused", id=order["id"], message="The process keeper is shutting down.")
         try:
             log = (RotatingLog if order["rotate"] else CappedLog)(order["log"], order["cap_bytes"])
         except OSError as error:
-            sentence = f"The log {order['log']} cannot be written: {error.strerror}. Check folder and disk."
-            return self.tell(event="refused", id=order["id"], sentence=sentence)
-        seat = None
+            message = f"The log {order['log']} cannot be written: {error.strerror}. Check folder and disk."
+            return self.emit(event="refused", id=order["id"], message=message)
+        cgroup_fd = None
         if order["cgroup"]:
             try:
-                seat = os.open(f"{order['cgroup']}/cgroup.procs", os.O_WRONLY)
+                cgroup_fd = os.open(f"{order['cgroup']}/cgroup.procs", os.O_WRONLY)
             except OSError as error:
                 log.close()
-                sentence = f"The control group {order['cgroup']} cannot be entered: {error.strerror}."
-                return self.tell(event="refused", id=order["id"], sentence=sentence)
+                message = f"The control group {order['cgroup']} cannot be entered: {error.strerror}."
+                return self.emit(event="refused", id=order["id"], message=message)
         out, into = os.pipe()
         try:
             child = subprocess.Popen(  # noqa: S603
@@ -348,35 +362,35 @@ class Keeper:
                 stdout=into,
                 stderr=into,
                 start_new_session=True,
-                preexec_fn=lambda: self.begin(order["cores"], seat),
+                preexec_fn=lambda: self.prepare_child(order["cores"], cgroup_fd),
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             os.close(out)
             log.close()
-            return self.tell(event="refused", id=order["id"], sentence=why_not(error, argv, cwd))
+            return self.emit(event="refused", id=order["id"], message=start_error(error, argv, cwd))
         finally:
             os.close(into)
-            if seat is not None:
-                os.close(seat)
-        child.returncode = 0  # we reap it ourselves; keeps Popen from trying
+            if cgroup_fd is not None:
+                os.close(cgroup_fd)
+        child.returncode = 0  # the keeper reaps it; this keeps Popen from trying
         os.set_blocking(out, False)
-        run = self.runs[order["id"]] = Run(order, mark, log, out, child.pid)
+        run = self.runs[order["id"]] = KeeperProcess(order, mark, log, out, child.pid)
         self.selector.register(out, selectors.EVENT_READ, lambda _: self.copy_output(run))
-        return self.tell(event="started", id=run.id, pid=run.pid, ticks=run.ticks)
+        return self.emit(event="started", id=run.id, pid=run.pid, ticks=run.ticks)
 
-    def begin(self, cores: list[int], seat: int | None) -> None:
-        """In the child: SIGKILL when the keeper's only thread ends, even by SIGKILL; its cores, its control group.
-        What it starts inherits the last two."""
+    def prepare_child(self, cores: list[int], cgroup_fd: int | None) -> None:
+        """Run in the child before exec: request SIGKILL for when the keeper ends, even by SIGKILL; set the cores and
+        the control group, which the child's own children inherit."""
         self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != self.pid:
             os._exit(127)
         if cores:
             os.sched_setaffinity(0, cores)
-        if seat is not None:
-            os.write(seat, b"0")  # this process
+        if cgroup_fd is not None:
+            os.write(cgroup_fd, b"0")  # 0 means this process
 
-    def copy_output(self, run: Run) -> bool:
-        """One read. Whether there may be more."""
+    def copy_output(self, run: KeeperProcess) -> bool:
+        """Copy one read of output to the log. Return whether there may be more."""
         try:
             data = os.read(run.pipe, READ_BYTES)
         except BlockingIOError:
@@ -384,7 +398,7 @@ class Keeper:
         if data:
             run.log.write(data)
         elif run.pipe in self.selector.get_map():
-            self.selector.unregister(run.pipe)  # everybody closed it; the process itself may go on
+            self.selector.unregister(run.pipe)  # all writers closed it; the process itself may still run
         return bool(data)
 
     # End
@@ -392,7 +406,7 @@ class Keeper:
     def stop(self, id: int, grace_s: float) -> None:
         run = self.runs.get(id)
         if run:
-            run.asked_at = run.asked_at or time.monotonic()
+            run.stop_requested_at = run.stop_requested_at or time.monotonic()
             self.end(run, grace_s)
 
     def close(self, grace_s: float) -> None:
@@ -400,35 +414,35 @@ class Keeper:
         for run in self.runs.values():
             self.end(run, grace_s)
 
-    def end(self, run: Run, grace_s: float) -> None:
+    def end(self, run: KeeperProcess, grace_s: float) -> None:
         if run.end(grace_s, time.monotonic()) and grace_s > 0:
-            # SIGTERM goes out once, to those who are there now: what a handler starts to save its work is
-            # left alone until the grace is over.
+            # SIGTERM is sent once, to the processes that exist now: processes that a SIGTERM handler starts to save
+            # its work run until the grace is over.
             processes = all_processes()
-            everyone = self.tree_of(run, processes)
+            pids = self.tree_of(run, processes)
             self.signal_group(run, signal.SIGTERM)
-            for pid in everyone:
+            for pid in pids:
                 if processes[pid].group != run.pid:
                     send(signal.SIGTERM, pid, processes[pid].ticks)
-            for pid in everyone:
-                send(signal.SIGCONT, pid, processes[pid].ticks)  # one that is stopped hears nothing
+            for pid in pids:
+                send(signal.SIGCONT, pid, processes[pid].ticks)  # a stopped process would not handle SIGTERM
 
-    def signal_group(self, run: Run, number: int) -> None:
-        """Safe: the main process is reaped last, so nobody else can have got its pid."""
+    def signal_group(self, run: KeeperProcess, number: int) -> None:
+        """Signal the process group. Safe because the main process is reaped last, so its pid cannot be reused."""
         try:
             os.killpg(run.pid, number)
         except OSError:
-            pass  # nobody left in the group, or not ours to signal: the next look tells
+            pass  # the group is empty, or not permitted: the next look shows
 
-    def look(self, run: Run, processes: dict[int, Stat], now: float) -> None:
-        """Is the tree gone? If not, go on ending it. One that runs is looked at to know what belongs to it."""
+    def look(self, run: KeeperProcess, processes: dict[int, Stat], now: float) -> None:
+        """Finish the process when its tree is gone, else continue to end it. For a running one, note its tree."""
         if run.kill_at is None:
             self.tree_of(run, processes)
-            run.look_at = float("inf") if run.has_adopted else 2 * now - run.started_at
+            run.look_at = float("inf") if run.has_orphans else 2 * now - run.started_at
             return
         living = [pid for pid in self.tree_of(run, processes) if not processes[pid].is_gone]
         if not living and run.wall_s is not None:
-            # Twice: one reading of /proc is not atomic, a process that forks and exits can slip through it.
+            # Look twice: reading /proc is not atomic, so a process that forks and exits can be missed.
             run.quiet_looks += 1
             if run.quiet_looks >= 2:
                 self.finish(run)
@@ -448,24 +462,26 @@ class Keeper:
             run.look_at = min(run.look_at, run.kill_at)
         run.pause_s = min(run.pause_s * 1.5, 0.25)
 
-    def tree_of(self, run: Run, processes: dict[int, Stat]) -> set[int]:
+    def tree_of(self, run: KeeperProcess, processes: dict[int, Stat]) -> set[int]:
         mains = {other.pid for other in self.runs.values()}
-        adopted = [pid for pid, seen in processes.items() if seen.parent == self.pid and pid not in mains]
-        roots = [pid for pid in adopted if self.is_of(run, pid, processes)]
-        run.has_adopted = run.has_adopted or bool(roots)
-        found = tree([run.pid, *roots], processes) & processes.keys()
-        run.known.update((pid, processes[pid].ticks) for pid in found if pid != run.pid)
-        return found
+        orphans = [
+            pid for pid, process in processes.items() if process.parent == self.pid and pid not in mains
+        ]
+        roots = [pid for pid in orphans if self.belongs_to(run, pid, processes)]
+        run.has_orphans = run.has_orphans or bool(roots)
+        pids = tree([run.pid, *roots], processes) & processes.keys()
+        run.descendants.update((pid, processes[pid].ticks) for pid in pids if pid != run.pid)
+        return pids
 
-    def is_of(self, run: Run, pid: int, processes: dict[int, Stat]) -> bool:
-        """Whose is this orphan? By session, by having been seen, environment, output; else by who is left."""
-        seen = processes[pid]
-        if (pid, seen.ticks) in self.given_up:
+    def belongs_to(self, run: KeeperProcess, pid: int, processes: dict[int, Stat]) -> bool:
+        """Tell whether an orphan belongs to this process: by session, earlier looks, environment, output, or age."""
+        orphan = processes[pid]
+        if (pid, orphan.ticks) in self.given_up:
             return False
         for other in self.runs.values():
-            if seen.session == other.pid or (pid, seen.ticks) in other.known:
+            if orphan.session == other.pid or (pid, orphan.ticks) in other.descendants:
                 return other is run
-        # Who minds a container (podman's conmon) has no environment of ours; what runs within has.
+        # A container's monitor (podman's conmon) lacks our environment; the processes in the container have it.
         below = (environment_of(each).get(LAUNCH_MARK) for each in (pid, *sorted(tree([pid], processes))))
         mark = next(filter(None, below), "")
         for other in self.runs.values():
@@ -475,11 +491,11 @@ class Keeper:
         for other in self.runs.values():
             if other.pipe_name in outputs:
                 return other is run
-        # It cleared every trace. It belongs to a process that was there before it: end it with the last of them.
-        return not any(other is not run and other.ticks <= seen.ticks for other in self.runs.values())
+        # It cleared every trace. It belongs to a process that started before it: end it with the last of those.
+        return not any(other is not run and other.ticks <= orphan.ticks for other in self.runs.values())
 
     def note_exits(self) -> None:
-        """Main processes are only noted, not reaped (`finish` does that); adopted ones are reaped."""
+        """Note the exit of main processes, which `finish` reaps; reap orphans."""
         now = time.monotonic()
         for run in list(self.runs.values()):
             run.look_at = min(run.look_at, now + 0.005) if run.kill_at is not None else run.look_at
@@ -493,11 +509,11 @@ class Keeper:
             except ChildProcessError:
                 return
             if ended is None or ended.si_pid in mains:
-                return  # others behind an unreaped main come after its `finish`
+                return  # those queued behind an unreaped main process follow after its `finish`
             self.reap(ended.si_pid)
 
-    def finish(self, run: Run, survivors: list[int] | None = None) -> None:
-        for _ in range(256):  # a pipe holds 1 MiB at most; a survivor may write for ever
+    def finish(self, run: KeeperProcess, survivors: list[int] | None = None) -> None:
+        for _ in range(256):  # a pipe holds at most 1 MiB; a survivor could write forever
             if not self.copy_output(run):
                 break
         if run.pipe in self.selector.get_map():
@@ -506,14 +522,14 @@ class Keeper:
         run.log.close()
         del self.runs[run.id]
 
-        for pid, _ in run.known - {(other.pid, other.ticks) for other in self.runs.values()}:
+        for pid, _ in run.descendants - {(other.pid, other.ticks) for other in self.runs.values()}:
             self.reap(pid, run)
         code = self.reap(run.pid, run)
         killed_by = out_of_memory(run.cgroup) if run.cgroup else ""
         self.empty_cgroups.update({run.cgroup} - {""})
         self.empty_cgroups = {path for path in self.empty_cgroups if not remove_cgroup(path)}
         now = time.monotonic()
-        self.tell(
+        self.emit(
             event="exited",
             id=run.id,
             code=code if code is not None and code >= 0 else None,
@@ -521,7 +537,7 @@ class Keeper:
             peak_memory_bytes=run.peak_kib << 10 or None,
             cpu_s=run.cpu_s,
             wall_s=run.wall_s if run.wall_s is not None else now - run.started_at,
-            gone_after_s=None if run.asked_at is None or survivors else now - run.asked_at,
+            gone_after_s=None if run.stop_requested_at is None or survivors else now - run.stop_requested_at,
             survivors=sorted(survivors or ()),
             out_of_memory=killed_by,
         )
@@ -529,47 +545,52 @@ class Keeper:
             self.run_last(run)
         self.note_exits()
 
-    def run_last(self, run: Run) -> None:
-        """What its owner would have done now: nobody else does it any more."""
+    def run_last(self, run: KeeperProcess) -> None:
+        """Run the cleanup command, which the owner would have run if it were still alive."""
         try:
-            quiet = subprocess.DEVNULL
+            null = subprocess.DEVNULL
             subprocess.run(  # noqa: S603
-                run.last, env=run.env, stdin=quiet, stdout=quiet, stderr=quiet, timeout=LAST_S, check=False
+                run.last,
+                env=run.env,
+                stdin=null,
+                stdout=null,
+                stderr=null,
+                timeout=LAST_COMMAND_S,
+                check=False,
             )
         except (OSError, ValueError, subprocess.SubprocessError):
-            pass  # the next worker's sweep finds what is left
+            pass  # the next worker's sweep cleans up
 
-    def reap(self, pid: int, run: Run | None = None) -> int | None:
-        """The exit code of an ended child (-N for signal N), its use booked; None when it is not one."""
+    def reap(self, pid: int, run: KeeperProcess | None = None) -> int | None:
+        """Reap an ended child and add its resource use. Return its exit code (-N for signal N), or None when `pid` is
+        not an ended child."""
         try:
             reaped, status, usage = os.wait4(pid, os.WNOHANG)
         except ChildProcessError:
             return None
         if not reaped:
             return None
-        run = run or next((each for each in self.runs.values() if pid in dict(each.known)), None)
+        run = run or next((each for each in self.runs.values() if pid in dict(each.descendants)), None)
         if run:
             run.cpu_s += usage.ru_utime + usage.ru_stime
             run.peak_kib = max(run.peak_kib, usage.ru_maxrss)
         return os.waitstatus_to_exitcode(status)
 
 
-def why_not(error: Exception, argv: list[str], cwd: str) -> str:
-    """The sentence for people."""
+def start_error(error: Exception, argv: list[str], cwd: str) -> str:
+    """Return the message for users."""
     if not Path(cwd).is_dir():
         return f"The working directory {cwd} does not exist on this machine."
     if isinstance(error, FileNotFoundError):
-        return f"The program {argv[0]} was not found on this machine. Check its name, the path and PATH."
+        return f"The program {argv[0]} was not found on this machine. Check its name and PATH."
     if isinstance(error, PermissionError):
         if not os.access(cwd, os.X_OK):
-            return f"The working directory {cwd} may not be entered by this worker's user."
-        return f"{argv[0]} may not be executed: it must be a file with execute permission (chmod +x)."
+            return f"The worker's user has no permission to enter the working directory {cwd}."
+        return f"{argv[0]} is not executable: it must be a file with execute permission (chmod +x)."
     if isinstance(error, OSError):
         return f"{argv[0]} could not be started: {error.strerror}."
-    if isinstance(error, subprocess.SubprocessError):  # all that `begin` can meet
-        return (
-            "The process could not get its cores or its memory limit on this machine: start the worker anew."
-        )
+    if isinstance(error, subprocess.SubprocessError):  # raised when `prepare_child` fails
+        return "The process could not get its cores or memory limit on this machine; restart the worker."
     return f"{argv[0]} could not be started: {error}."
 
 

@@ -1,4 +1,4 @@
-"""Reading what `keeper.CappedLog` wrote, while it is written, and showing it as a terminal would."""
+"""Read the logs that `keeper.CappedLog` writes, while they are written, and render them as a terminal would."""
 
 import re
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes of the stream; `offset` is that of the first one. A gap before it was dropped for good."""
+    """Bytes of the stream from `offset` on. A gap before it was dropped permanently."""
 
     offset: int
     data: bytes
 
 
 class LogReader:
-    """Follows one process's log by its prefix. One reader reads each byte once."""
+    """Follow the log of one process by its prefix. A reader returns each byte once."""
 
     def __init__(self, prefix: Path) -> None:
         self.prefix = Path(prefix)
         self.position = 0
-        self.total = 0  # bytes written so far, as of the last look
-        self.dropped = 0  # bytes that were gone before this reader came to them
+        self.total = 0  # bytes written so far, as of the last call
+        self.dropped = 0  # bytes that were dropped before this reader reached them
 
     def new(self, limit: int | None = None) -> list[Piece]:
-        """What was logged since the last call, at most `limit` bytes of it. Gaps are skipped."""
+        """Return what was logged since the last call, at most `limit` bytes. Gaps are skipped."""
         pieces = []
         for start, path in self._segments():
             try:
@@ -44,7 +44,7 @@ class LogReader:
                     file.seek(self.position - start)
                     data = file.read(-1 if limit is None else limit)
             except OSError:
-                continue  # dropped between the look and the reading: the next segment tells the gap
+                continue  # dropped meanwhile: the next segment shows the gap
             if data:
                 pieces.append(Piece(self.position, data))
                 self.position += len(data)
@@ -55,20 +55,20 @@ class LogReader:
         return pieces
 
     def _segments(self) -> list[tuple[int, Path]]:
-        found = []
+        segments = []
         for path in self.prefix.parent.iterdir() if self.prefix.parent.is_dir() else ():
             suffix = path.name.removeprefix(self.prefix.name + ".")
             if suffix == "head" or suffix.isdecimal():
-                found.append((0 if suffix == "head" else int(suffix), path))
-        found.sort()
-        ends = [start for start, _ in found[1:]] + [self.position + 1]
-        return [each for each, end in zip(found, ends, strict=False) if end > self.position]
+                segments.append((0 if suffix == "head" else int(suffix), path))
+        segments.sort()
+        ends = [start for start, _ in segments[1:]] + [self.position + 1]
+        return [segment for segment, end in zip(segments, ends, strict=False) if end > self.position]
 
 
-def plain(text: bytes | str) -> str:
-    """The text as a terminal would leave it: carriage returns and backspaces done, escapes and controls gone.
+def plain_text(text: bytes | str) -> str:
+    """Return the text as a terminal would show it: carriage returns and backspaces applied, escapes removed.
 
-    Invalid UTF-8 becomes U+FFFD. Takes time linear in the length.
+    Invalid UTF-8 becomes U+FFFD. Linear time.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
@@ -78,7 +78,7 @@ def plain(text: bytes | str) -> str:
 def _plain_line(line: str) -> str:
     line = line.rstrip("\r")
     if "\x1b" in line:
-        line = _ESCAPES.sub(lambda found: found[0] if _ERASE.fullmatch(found[0]) else "", line)
+        line = _ESCAPES.sub(lambda match: match[0] if _ERASE.fullmatch(match[0]) else "", line)
     if "\r" in line or "\b" in line or "\x1b" in line:
         line = _overwrite(line)
     return _UNSEEN.sub("", line)
@@ -93,8 +93,8 @@ def _overwrite(line: str) -> str:
         elif move == "\b":
             cursor = max(0, cursor - 1)
         elif move[0] == "\x1b":
-            # A terminal leaves the cursor where it is when it erases a whole line; in practice a carriage
-            # return stands next to it, and to begin anew here keeps this linear.
+            # A terminal keeps the cursor where it is when it erases a whole line; in practice a carriage return
+            # follows, and starting over here keeps this linear.
             cursor = 0 if move[2] == "2" else cursor
             del cells[cursor:]
         else:

@@ -1,4 +1,4 @@
-"""How the machine does: cores, load, memory, and GPUs where `nvidia-smi` is. From /proc; standard library only."""
+"""Measure the machine: cores, load, memory, disk, and GPUs by `nvidia-smi`. Reads /proc; standard library only."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ MOST_GPUS = 64
 
 
 class Machine:
-    """Looks at this machine, and at the disk of `folder`. CPU use is that of the time since the look before."""
+    """Measure this machine and the disk of `folder`. CPU use is the average since the previous measurement."""
 
     def __init__(self, proc: Path = Path("/proc"), *, folder: Path | None = None) -> None:
         self.proc, self.folder = proc, folder
         self._before: tuple[int, int] | None = None
         self._smi = shutil.which("nvidia-smi")
 
-    def look(self) -> dict:
-        """`cores`, `cpu` (0 to 1), `load` (of one minute), `memory_used` and `memory` (bytes), `disk_free` and `disk`
-        (bytes), `gpus` (each `name`, `use` 0 to 1, `memory_used`, `memory`). What cannot be read is left out."""
-        found = {**self._cpu(), **self._load(), **self._memory(), **self._disk(), **self._gpus()}
-        return {"cores": os.cpu_count() or 1, **found}
+    def measure(self) -> dict:
+        """Return `cores`, `cpu` (0 to 1), `load` (1 minute), `memory_used` and `memory` (bytes), `disk_free` and `disk`
+        (bytes), `gpus` (each `name`, `use` 0 to 1, `memory_used`, `memory`). Values that cannot be read are missing."""
+        measured = {**self._cpu(), **self._load(), **self._memory(), **self._disk(), **self._gpus()}
+        return {"cores": os.cpu_count() or 1, **measured}
 
     def _cpu(self) -> dict:
         try:
             first = (self.proc / "stat").read_text().splitlines()[0].split()[1:]
-            ticks = [int(one) for one in first[:8]]  # what follows is counted in the first two already
+            ticks = [
+                int(field) for field in first[:8]
+            ]  # the fields after these are included in the first two
         except (OSError, IndexError, ValueError):
             return {}
         idle, total = ticks[3] + (ticks[4] if len(ticks) > 4 else 0), sum(ticks)
@@ -73,7 +75,7 @@ class Machine:
 
 
 def _gpu(line: str) -> dict | None:
-    """One line of nvidia-smi's CSV: `NVIDIA A100, 92, 40960, 81920`; memory in MiB, `[N/A]` where it has none."""
+    """Parse a line of nvidia-smi's CSV: `NVIDIA A100, 92, 40960, 81920`; memory in MiB, `[N/A]` if unknown."""
     parts = [part.strip() for part in line.rsplit(",", 3)]
     if len(parts) != 4 or not parts[0]:
         return None

@@ -1,4 +1,4 @@
-"""The owner's side of the keeper: start processes, wait for them, end them with everything they started."""
+"""The owner's side of the keeper: start processes, wait for them, and end them with everything they started."""
 
 import contextlib
 import itertools
@@ -13,30 +13,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
+from typing import Any
 
 from experiments.runner import keeper
 
 MIB = 1 << 20
-ANSWER_S = 60.0  # a keeper that does not answer for so long is stopped or stuck on a dead disk
+ANSWER_S = 60.0  # a keeper that does not answer for this long is stopped or blocked by a dead disk
 
 
 class LaunchError(Exception):
-    """A process could not be started. `str()` is a sentence for people."""
+    """A process could not be started. `str()` is a message for users."""
 
 
-class KeeperGone(LaunchError):
-    """The keeper has died or was closed: make a new `Keeper()`, `sweep()`, then launch again."""
+class KeeperDied(LaunchError):
+    """The keeper died or was closed: create a new `Keeper()`, `sweep()`, then launch again."""
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a process ended; told only when its whole tree is gone.
+    """How a process ended, reported when its whole tree is gone.
 
-    Exactly one of `code` and `signal` is set, unless `lost`. `peak_memory_bytes` is that of the largest
-    single process, `cpu_s` the sum of all that were waited for. `gone_after_s` counts from the first
-    `stop()` until the tree was verified gone; None when nobody stopped it. `survivors` are the pids that were
-    still there 30 s after SIGKILL. `lost`: the keeper died, so nobody knows. `out_of_memory`: the kernel killed in
-    its control group for memory, because of its "limit", or because the whole "machine" had none left.
+    Exactly one of `code` and `signal` is set, unless `lost`. `peak_memory_bytes` is the maximum of a single process,
+    `cpu_s` the sum over all reaped processes. `gone_after_s` is the time from the first `stop()` until the tree was
+    verified gone; None when it was not stopped. `survivors` are the pids still there 30 s after SIGKILL. `lost`: the
+    keeper died, so the outcome is unknown. `out_of_memory`: the OOM killer killed in its control group, because of its
+    "limit", or because the "machine" ran out of memory.
     """
 
     code: int | None = None
@@ -51,11 +52,11 @@ class Exit:
 
 
 class Process:
-    """One started process. `key` is the caller's own name for it (a trial's ID, a service's name)."""
+    """A started process. `key` is the caller's name for it (a trial's ID, a service's name)."""
 
     key: str
     pid: int
-    started_ticks: int  # /proc/<pid>/stat field 22: with the pid it names a process for good
+    started_ticks: int  # field 22 of /proc/<pid>/stat; (pid, ticks) identifies a process
 
     def __init__(self, owner: "Keeper", id: int, key: str) -> None:
         self._owner, self._id, self.key = owner, id, key
@@ -66,34 +67,34 @@ class Process:
         self._exit: Exit | None = None
 
     def wait(self, timeout: float | None = None) -> Exit | None:
-        """The exit, once the whole tree is gone; None after `timeout` seconds. For many threads at once."""
+        """Return the exit once the whole tree is gone, or None after `timeout` seconds. Thread-safe."""
         self._ended.wait(timeout)
         return self._exit
 
     def stop(self, grace_s: float) -> None:
-        """Ask the tree to end: SIGTERM, `grace_s` seconds, SIGKILL. Returns at once; again is harmless.
+        """Request the end of the tree: SIGTERM, `grace_s` seconds, SIGKILL. Return at once. Idempotent.
 
-        A later, shorter grace wins (0 is "kill now"), a longer one changes nothing.
+        A later call with a shorter grace wins (0 means kill now); a longer one changes nothing.
         """
         self._owner._order(do="stop", id=self._id, grace_s=grace_s)
 
 
 class Keeper:
-    """A keeper process and all that it runs. Thread-safe. Usable as a context manager (closes)."""
+    """A keeper process and the processes that it runs. Thread-safe. A context manager that closes it."""
 
     def __init__(self, *, installation: str = "", python: str = sys.executable) -> None:
-        """`installation` is put into TRIALDECK_INSTALLATION of everything launched, for `sweep`."""
+        """`installation` is set as TRIALDECK_INSTALLATION of all launched processes, for `sweep`."""
         self._installation, self._python = installation, python
         self._child: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # guards _runs and _alive
-        self._writing = threading.Lock()  # apart: who waits to write must not hold up the reader
+        self._writing = threading.Lock()  # separate, so that a blocked writer does not block the reader
         self._runs: dict[int, Process] = {}
         self._ids = itertools.count(1)
         self._alive = True
         self._reader: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the keeper process. `launch` does it when nobody did; again is harmless."""
+        """Start the keeper process. Idempotent; `launch` calls it."""
         with self._lock:
             if self._child:
                 return
@@ -103,17 +104,19 @@ class Keeper:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     bufsize=0,
-                    cwd="/",  # so that it holds no folder, and no file system, in use
-                    start_new_session=True,  # Ctrl-C in a terminal is for the owner, who closes in good order
+                    cwd="/",  # so that it keeps no folder or file system busy
+                    start_new_session=True,  # Ctrl-C in a terminal goes to the owner, which closes the keeper
                 )
             except OSError as error:
                 raise LaunchError(f"The process keeper could not be started: {error}.") from error
-            self._reader = threading.Thread(target=self._read_news, name="keeper-news", daemon=True)
+            self._reader = threading.Thread(
+                target=self._read_events, args=(self._child,), name="keeper-events", daemon=True
+            )
             self._reader.start()
 
     @property
     def alive(self) -> bool:
-        """Whether it takes launches. Once False it stays False: make a new Keeper."""
+        """Whether it accepts launches. Once False it stays False: create a new Keeper."""
         return self._alive
 
     @property
@@ -123,9 +126,9 @@ class Keeper:
 
     @property
     def mark(self) -> str:
-        """`<pid>-<start time>`: names the keeper process for good. Only after `start`."""
-        seen = keeper.stat(self.pid)
-        return f"{self.pid}-{seen.ticks if seen else 0}"
+        """`<pid>-<start time>`, which identifies the keeper process. Available after `start`."""
+        stat = keeper.stat(self.pid) if self.pid is not None else None
+        return f"{self.pid}-{stat.ticks if stat else 0}"
 
     def launch(
         self,
@@ -142,23 +145,23 @@ class Keeper:
         cores: Sequence[int] = (),
         cgroup: Path | None = None,
     ) -> Process:
-        """Start `argv` in a session of its own; return when it runs.
+        """Start `argv` in its own session; return when it runs.
 
-        `env` is the whole environment. stdout and stderr go to files that begin with `log`: `<log>.head` has
-        the first `cap_bytes`, `<log>.<offset>` the last one to two times as much (see `log.LogReader`). With
-        `rotate` (services) they are appended to `<log>` itself, moved to `<log>.1` at `cap_bytes`.
-        When the main process ends, what is left of its tree gets SIGTERM and `leftover_grace_s` seconds.
-        `last` is a command for the keeper, to run when all is gone and the owner went before it.
-        `cores` are those that it may use (none: all of the keeper's). It starts in the control group `cgroup`,
+        `env` is the complete environment. stdout and stderr go to files with the prefix `log`: `<log>.head` has the
+        first `cap_bytes`, `<log>.<offset>` the last one to two times as much (see `log.LogReader`). With `rotate` (for
+        services) they are appended to `<log>` itself, which is renamed to `<log>.1` at `cap_bytes`.
+        When the main process ends, the rest of its tree gets SIGTERM and `leftover_grace_s` seconds.
+        `last` is a cleanup command that the keeper runs when the tree is gone and the owner has exited.
+        `cores` are the CPU cores it may use (empty: all of the keeper's). It starts in the control group `cgroup`,
         which is removed when the tree is gone.
-        Raises LaunchError with a sentence; KeeperGone when there is no keeper any more.
+        Raise LaunchError with a message for users; KeeperDied when the keeper is gone.
         """
         self.start()
         process = Process(self, next(self._ids), key)
         with self._lock:
             if self._alive:
                 self._runs[process._id] = process
-        is_told = self._order(
+        is_sent = self._order(
             do="launch",
             id=process._id,
             argv=[str(word) for word in argv],
@@ -172,26 +175,26 @@ class Keeper:
             cores=list(cores),
             cgroup=str(cgroup or ""),
         )
-        if not is_told:
-            raise KeeperGone("The process keeper of this worker has died; the worker needs a new one.")
+        if not is_sent:
+            raise KeeperDied("The process keeper of this worker died; restart the worker.")
         if not process._answered.wait(ANSWER_S):
-            self._order(do="stop", id=process._id, grace_s=0)  # it is obeyed right after the launch, if ever
+            self._order(do="stop", id=process._id, grace_s=0)  # handled right after the launch, if ever
             raise LaunchError(
-                f"{argv[0]} did not start within {ANSWER_S:.0f} s: is {cwd} on a disk that does not answer?"
+                f"{argv[0]} did not start within {ANSWER_S:.0f} s. Check whether the disk of {cwd} responds."
             )
         if process._refusal:
             raise process._refusal
         return process
 
     def close(self, grace_s: float = 3.0) -> None:
-        """End everything it runs, then the keeper. Returns when all is gone; again is harmless."""
+        """End all its processes, then the keeper. Return when all are gone. Idempotent."""
         if not self._child or not self._reader:
             self._alive = False
             return
         self._order(do="close", grace_s=grace_s)
         self._reader.join(grace_s + keeper.GIVE_UP_S + 10)
         if self._reader.is_alive():
-            self._child.kill()  # stuck; PDEATHSIG takes the main processes with it
+            self._child.kill()  # it hangs; PDEATHSIG ends the main processes with it
             self._reader.join()
 
     def __enter__(self) -> "Keeper":
@@ -202,60 +205,61 @@ class Keeper:
         self.close()
 
     def _order(self, **order: object) -> bool:
-        """Whether the keeper could be told."""
+        """Send a command. Return whether it could be written."""
         line = memoryview(json.dumps(order).encode() + b"\n")
         with self._writing:
-            if not self._alive:
+            if not self._alive or not self._child or not self._child.stdin:
                 return False
             try:
                 while line:
                     line = line[self._child.stdin.write(line) :]
             except (OSError, ValueError):
-                return False  # it has just died; the reader declares the rest lost
+                return False  # it has just died; the reader marks its processes as lost
         return True
 
-    def _read_news(self) -> None:
-        child = self._child
+    def _read_events(self, child: subprocess.Popen[bytes]) -> None:
+        assert child.stdin and child.stdout  # both are pipes
         try:
             with contextlib.suppress(OSError):
                 for line in child.stdout:
-                    self._take(json.loads(line))
+                    self._handle(json.loads(line))
         finally:
             with self._lock:
                 self._alive = False
-                left = list(self._runs.values())
+                lost = list(self._runs.values())
                 self._runs.clear()
             child.kill()
             child.wait()
             child.stdout.close()
             child.stdin.close()
-            for process in left:
-                process._refusal = KeeperGone("The process keeper died while it started this process.")
+            for process in lost:
+                process._refusal = KeeperDied("The process keeper died while it started this process.")
                 process._exit = Exit(wall_s=time.monotonic() - process._begun_at, lost=True)
                 process._answered.set()
                 process._ended.set()
 
-    def _take(self, news: dict) -> None:
-        process = self._runs[news.pop("id")]
-        event = news.pop("event")
-        if event == "started":
-            process.pid, process.started_ticks = news["pid"], news["ticks"]
+    def _handle(self, event: dict[str, Any]) -> None:
+        process = self._runs[event.pop("id")]
+        kind = event.pop("event")
+        if kind == "started":
+            process.pid, process.started_ticks = event["pid"], event["ticks"]
             process._answered.set()
             return
         with self._lock:
             del self._runs[process._id]
-        if event == "refused":
-            process._refusal = LaunchError(news["sentence"])
+        if kind == "refused":
+            process._refusal = LaunchError(event["message"])
             process._answered.set()
             return
-        process._exit = Exit(**{**news, "survivors": tuple(news["survivors"])})
+        process._exit = Exit(**{**event, "survivors": tuple(event["survivors"])})
         process._ended.set()
 
 
-def marks(installation: str) -> dict[str, str]:
-    """Variables for what this process starts itself, without a keeper: by them `sweep` knows it when this process
-    has died before it."""
-    mark = f"{os.getpid()}-{keeper.stat(os.getpid()).ticks}-0"
+def process_marks(installation: str) -> dict[str, str]:
+    """Return environment variables for processes that this process starts without a keeper. `sweep` finds them by
+    these when this process has died before them."""
+    own = keeper.stat(os.getpid())
+    mark = f"{os.getpid()}-{own.ticks if own else 0}-0"
     outer = os.environ.get(keeper.LAUNCH_MARK)
     return {
         keeper.INSTALLATION_MARK: installation,
@@ -264,40 +268,41 @@ def marks(installation: str) -> dict[str, str]:
 
 
 def sweep(*, installation: str) -> list[int]:
-    """Kill what dead keepers (and workers) of this installation left on this machine; the pids, verified gone.
-
-    Processes of keepers that still live (another worker on this machine) are not touched.
-    """
+    """Kill the processes that dead keepers and workers of this installation left on this machine; return the pids that
+    are verified gone. Processes of keepers that are alive (another worker on this machine) are not touched."""
     if not installation:
         return []
     swept: dict[int, int] = {}  # pid -> ticks
     deadline = time.monotonic() + keeper.GIVE_UP_S
     quiet_looks = 0
-    # Twice: one reading of /proc is not atomic, and a process in the midst of its exec shows no environment.
+    # Look twice: reading /proc is not atomic, and a process during its exec shows no environment.
     while quiet_looks < 2 and time.monotonic() < deadline:
         processes = keeper.all_processes()
-        found = _left_behind(installation, processes)
-        for pid in found:
+        orphans = _left_behind(installation, processes)
+        for pid in orphans:
             swept[pid] = processes[pid].ticks
             keeper.send(SIGKILL, pid, processes[pid].ticks)
-        quiet_looks = 0 if found else quiet_looks + 1
+        quiet_looks = 0 if orphans else quiet_looks + 1
         time.sleep(0.02)
     now = keeper.all_processes()
     return [pid for pid, ticks in swept.items() if not _is_alive(pid, ticks, now)]
 
 
 def _left_behind(installation: str, processes: dict[int, keeper.Stat]) -> list[int]:
-    mine, pid = set(), os.getpid()
-    while pid in processes and pid not in mine:  # never ourselves, nor who started us
-        mine.add(pid)
+    ancestors: set[int] = set()  # never this process, nor those that started it
+    pid = os.getpid()
+    while pid in processes and pid not in ancestors:
+        ancestors.add(pid)
         pid = processes[pid].parent
-    roots = [pid for pid in processes if pid not in mine and _is_left_behind(pid, installation, processes)]
-    found = keeper.tree(roots, processes) - mine
-    return [pid for pid in found if not processes[pid].is_gone]
+    roots = [
+        pid for pid in processes if pid not in ancestors and _is_left_behind(pid, installation, processes)
+    ]
+    pids = keeper.tree(roots, processes) - ancestors
+    return [pid for pid in pids if not processes[pid].is_gone]
 
 
 def is_alive(pid: int, ticks: int) -> bool:
-    """Whether this very process still is, by its pid and start time."""
+    """Tell whether exactly this process, by pid and start time, is alive."""
     return _is_alive(pid, ticks, keeper.all_processes())
 
 
@@ -311,5 +316,5 @@ def _is_left_behind(pid: int, installation: str, processes: dict[int, keeper.Sta
 
 
 def _is_alive(pid: int, ticks: int, processes: dict[int, keeper.Stat]) -> bool:
-    seen = processes.get(pid)
-    return seen is not None and not seen.is_gone and seen.ticks == ticks
+    stat = processes.get(pid)
+    return stat is not None and not stat.is_gone and stat.ticks == ticks

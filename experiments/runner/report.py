@@ -1,8 +1,8 @@
-"""What a trial said about itself, whatever the dialect it said it in."""
+"""A metric value that a trial reported, in whatever dialect."""
 
 from dataclasses import dataclass
 
-MAX_POINTS = 100_000  # of one series; what comes after is counted, not kept
+MAX_POINTS = 100_000  # of one series; later points are counted, not stored
 MAX_SERIES = 1_000  # of one trial
 MAX_NAME = 200  # characters
 
@@ -11,8 +11,8 @@ MAX_NAME = 200  # characters
 class Report:
     """One value of one metric.
 
-    `value` is a finite number, or None when what was reported is not one; then `text` is what it was (at most
-    200 characters). `final`: the result of the trial, else a point of the series at `step`.
+    `value` is a finite number, or None when the reported value is not; then `text` is that value (at most 200
+    characters). `final`: the result of the trial, else a point of the series at `step`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A trial as a shell script that runs it again by hand, on any machine, without Trialdeck."""
+"""Build the shell script that reproduces a trial on any machine, without Trialdeck."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from experiments.runner import configuration
 from experiments.runner.dialects import clearml
 from experiments.runner.reproduce_code import Code, file, layout, path
 
-# What a trial of ours finds in its environment, and what a script makes anew.
+# The files of a trial that a script recreates, by the variables that name them.
 OWN_FILES = {"params": "TRIALDECK_PARAMETERS", "output_dir": "TRIALDECK_OUTPUT_DIR"}
 
 _SECRET_PART = re.compile(
@@ -26,18 +26,20 @@ _TRIAL_HALF = ("__init__.py", "errors.py", "trial.py")
 
 
 def is_secret(name: str, value: str = "") -> bool:
-    """Does this variable look like a secret, by its name or by a password within an address?"""
+    """Tell whether this variable looks like a secret, by its name or by a password in a URL."""
     parts = re.split(r"[_\d]+", name.upper())
     return any(_SECRET_PART.fullmatch(part) for part in parts) or bool(_SECRET_VALUE.search(value))
 
 
-def told(hyperparameters: configuration.Groups) -> dict[str, dict[str, Mapping[str, str]]]:
-    """Hyperparameters without what is a secret, or looks like one."""
+def without_secrets(hyperparameters: configuration.Groups) -> dict[str, dict[str, Mapping[str, str]]]:
+    """Return the hyperparameters without secrets and values that look like one."""
     return {
         group: {
-            name: one for name, one in named.items() if "value" in one and not is_secret(name, one["value"])
+            name: parameter
+            for name, parameter in parameters.items()
+            if "value" in parameter and not is_secret(name, parameter["value"])
         }
-        for group, named in hyperparameters.items()
+        for group, parameters in hyperparameters.items()
     }
 
 
@@ -50,17 +52,17 @@ def command_of(
     as_arguments: bool,
     groups: configuration.Groups = MappingProxyType({}),
 ) -> str:
-    """The command with this trial's values in it. Its files are said as the variables that name them.
+    """Return the command with this trial's values. Its files are referenced by their environment variables.
 
-    Raises ValueError with a sentence where a placeholder has no value.
+    Raise ValueError with a message when a placeholder has no value.
     """
-    stand_ins = {word: f"td-{uuid.uuid4().hex}" for word in OWN_FILES}  # safe for the shell: not quoted
-    values = {**params, "trial_id": trial_id, "exp_id": experiment_id, **stand_ins}
-    append = configuration.arguments(told(groups), params) if as_arguments else ()
-    filled = commands.render(command, values, append=append)
-    for word, stand_in in stand_ins.items():
-        filled = filled.replace(stand_in, f'"${OWN_FILES[word]}"')
-    return filled
+    tokens = {word: f"td-{uuid.uuid4().hex}" for word in OWN_FILES}  # need no quoting in the shell
+    values = {**params, "trial_id": trial_id, "exp_id": experiment_id, **tokens}
+    append = configuration.arguments(without_secrets(groups), params) if as_arguments else ()
+    rendered = commands.render(command, values, append=append)
+    for word, token in tokens.items():
+        rendered = rendered.replace(token, f'"${OWN_FILES[word]}"')
+    return rendered
 
 
 def script(
@@ -78,10 +80,10 @@ def script(
     objects: Mapping[str, str] = MappingProxyType({}),
     code: Code = Code(),  # noqa: B008 (frozen)
 ) -> str:
-    """The script. `command` is what `command_of` says; secrets of `environment` are named, never told;
-    `needs_package`: the command may import `trialdeck`, or ClearML's package, which is told `hyperparameters` and
-    `objects` beside the values. `code` is what it ran from."""
-    groups = told(hyperparameters)
+    """Return the script. `command` is the result of `command_of`. Secrets of `environment` are named without values.
+    `needs_package`: the command may import `trialdeck`, or ClearML's package, which gets `hyperparameters` and
+    `objects` besides the parameters. `code` is the code that the trial ran."""
+    groups = without_secrets(hyperparameters)
     trial_id = f"{experiment_id}-{number}"
     parts = [
         f"""\
@@ -125,18 +127,21 @@ def _environment(environment: Mapping[str, str]) -> str:
     lines = ['export PYTHONUNBUFFERED="${PYTHONUNBUFFERED:-1}"']
     for name, value in environment.items():
         if is_secret(name, value):
-            said = f"{name} is not set: it looks like a secret, so it is not told here."
-            lines.append(f'[ -n "${{{name}+set}}" ] || echo "{said}" >&2')
+            warning = f"{name} is not set. Its value looks like a secret and is not in this script."
+            lines.append(f'[ -n "${{{name}+set}}" ] || echo "{warning}" >&2')
         else:
             lines.append(f"export {name}={shlex.quote(value)}")
     return "\n".join(lines) + "\n"
 
 
 def _variables(groups: configuration.Groups, params: Mapping[str, object]) -> dict[str, str]:
-    """The group Environment; a secret of it by a value that looks like one."""
-    named = groups.get(configuration.VARIABLES, {})
-    shown = {name: one if "value" in one else {"value": _LIKE_A_SECRET} for name, one in named.items()}
-    return configuration.variables({**groups, configuration.VARIABLES: shown}, params) if named else {}
+    """Return the group Environment, with a placeholder that looks like a secret for the value of each secret."""
+    parameters = groups.get(configuration.VARIABLES, {})
+    masked = {
+        name: parameter if "value" in parameter else {"value": _LIKE_A_SECRET}
+        for name, parameter in parameters.items()
+    }
+    return configuration.variables({**groups, configuration.VARIABLES: masked}, params) if parameters else {}
 
 
 def _place(directory: str, code: Code) -> str:
@@ -146,7 +151,7 @@ def _place(directory: str, code: Code) -> str:
 
 
 def _package() -> list[str]:
-    """What `import trialdeck` needs, so that nothing has to be installed."""
+    """Return lines that provide the package `trialdeck`, so that nothing has to be installed."""
     files = [
         file(f"$folder/package/trialdeck/{name}", (_PACKAGE / name).read_text("utf-8").rstrip("\n"))
         for name in _TRIAL_HALF
@@ -159,11 +164,11 @@ def _package() -> list[str]:
 
 
 def _clearml(trial_id: str, task: dict[str, object]) -> list[str]:
-    """What a script written for ClearML finds its values in."""
+    """Return lines that create the files in which a script written for ClearML finds its values."""
     session = f"$CLEARML_CACHE_DIR/offline/{trial_id}"
-    named = clearml.variables("$folder/clearml", trial_id)
+    variables = clearml.variables("$folder/clearml", trial_id)
     return [
-        "".join(f'export {name}="{value}"\n' for name, value in named.items()),
+        "".join(f'export {name}="{value}"\n' for name, value in variables.items()),
         f'rm -rf "{session}"\nmkdir -p "{session}" "{session}.zip"\n',
         f'mkdir -p "{session}/data" "$CLEARML_CACHE_DIR/{clearml.SITE.name}"\n',
         file(f"{session}/task.json", json.dumps(task)),

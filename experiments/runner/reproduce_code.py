@@ -1,4 +1,4 @@
-"""The part of a reproduce script that lays out code and packages as the trial had them."""
+"""The part of a reproduce script that restores the trial's code and packages."""
 
 import shlex
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Code:
-    """What a trial ran from. `version` is what git checks out (empty: the default branch); `packages` the list to be
-    installed, None for the repository's own; both as they were resolved, if they were. `diff` without a repository is
-    a script named `literal`."""
+    """The code of a trial. `version` is what git checks out ("" for the default branch); `packages` the list to
+    install, None for the repository's requirements.txt; both resolved, if they were. `diff` without a repository is a
+    script with the name `literal`."""
 
     repository: str = ""
     version: str = ""
@@ -23,18 +23,19 @@ class Code:
 
     @property
     def is_laid_out(self) -> bool:
-        """Does it make a folder of its own for the code?"""
+        """Whether the script creates a folder for the code."""
         return bool(self.repository or self.literal)
 
 
 def layout(code: Code) -> list[str]:
-    """The script's lines that make `$folder/code` and `$folder/venv`, each once."""
+    """Return the script's lines that create `$folder/code` and `$folder/venv`, each once."""
     parts = []
     if code.image:
-        said = f"It ran in a container of {code.image}" + (
-            f" ({code.image_arguments})" if code.image_arguments else ""
+        arguments = f" ({code.image_arguments})" if code.image_arguments else ""
+        note = (
+            f"The trial ran in a container of {code.image}{arguments}; this script runs without a container."
         )
-        parts.append(f"echo {shlex.quote(said + '; this script runs where you are.')} >&2\n")
+        parts.append(f"echo {shlex.quote(note)} >&2\n")
     if code.repository:
         parts.append(_clone(code))
     elif code.literal:
@@ -53,8 +54,8 @@ def _clone(code: Code) -> str:
     ]
     if code.diff.strip():
         end = _end_of(code.diff)
-        applied = f"git -C \"$folder/code\" apply --unidiff-zero --whitespace=nowarn - <<'{end}'"
-        lines += [applied, code.diff.removesuffix("\n"), end]
+        apply = f"git -C \"$folder/code\" apply --unidiff-zero --whitespace=nowarn - <<'{end}'"
+        lines += [apply, code.diff.removesuffix("\n"), end]
     return "\n".join([*lines, "fi"]) + "\n"
 
 
@@ -72,15 +73,15 @@ def _packages(code: Code) -> list[str]:
 
 
 def file(name: str, text: str) -> str:
-    """Writes a text into a file; `name` may have variables in it."""
+    """Return lines that write a text to a file; `name` may contain variables."""
     end = _end_of(text)
     return f"cat > \"{name}\" <<'{end}'\n{text}\n{end}\n"
 
 
 def path(directory: str) -> str:
-    """Quoted for the shell, but for a ~ at its begin, which stands for a home."""
+    """Return a path quoted for the shell, except for a leading ~ (a home directory)."""
     home, slash, rest = directory.partition("/")
-    if not home.startswith("~") or not all(one.isalnum() or one in "~._-" for one in home):
+    if not home.startswith("~") or not all(letter.isalnum() or letter in "~._-" for letter in home):
         return shlex.quote(directory)
     return f"{home}/{shlex.quote(rest)}" if rest else home  # the first / must not be quoted
 

@@ -1,4 +1,4 @@
-"""Runs a program of the worker's own (git, uv) to its end, and ends it when nobody waits for it any more."""
+"""Run a tool of the worker (git, uv, docker) to its end, or end it when the caller cancels."""
 
 import contextlib
 import fcntl
@@ -9,24 +9,25 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 LOOK_S = 0.05
-MOST_TOLD = 16_384  # bytes of what it printed
+MAX_OUTPUT = 16_384  # bytes
 
 
-class ToolFailed(Exception):
-    """A program could not be started, failed or took too long. `told` is what it printed, shortened."""
+class ToolError(Exception):
+    """A tool could not be started, failed or timed out. `output` is the end of its output."""
 
-    def __init__(self, sentence: str, told: str = "") -> None:
-        super().__init__(sentence)
-        self.told = told
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
 
 
 class Cancelled(Exception):
-    """Nobody waits for this any more: the trial is being stopped, or the worker ends."""
+    """The result is no longer needed: the trial is being stopped, or the worker ends."""
 
 
-def run(
+def run_tool(
     argv: Sequence[str],
     *,
     env: Mapping[str, str],
@@ -35,31 +36,32 @@ def run(
     limit_s: float = 600,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> str:
-    """What it printed on standard output. Raises `ToolFailed` with the end of its standard error, or `Cancelled`.
+    """Return the standard output. Raise ToolError with the end of standard error, or Cancelled.
 
-    It gets a session of its own, so that whatever it starts (ssh, a build) ends with it.
+    The tool runs in its own session, so that whatever it starts (ssh, a build) ends with it.
     """
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        given.write(stdin)
-        given.seek(0)
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        source.write(stdin)
+        source.seek(0)
         try:
             child = subprocess.Popen(
-                argv, env=dict(env), cwd=cwd, stdin=given, stdout=out, stderr=err, start_new_session=True
+                argv, env=dict(env), cwd=cwd, stdin=source, stdout=out, stderr=err, start_new_session=True
             )
         except OSError as error:
-            raise ToolFailed(f"{argv[0]} could not be started: {error.strerror}.") from error
+            raise ToolError(f"{argv[0]} could not be started: {error.strerror}.") from error
         try:
-            code = _wait(child, limit_s, is_cancelled)
+            code = _wait(child, argv[0], limit_s, is_cancelled)
         finally:
             _end(child)
         if code == 0:
             out.seek(0)
             return out.read().decode("utf-8", "replace")
-        told = (_tail(err) or _tail(out)).strip()
-        raise ToolFailed(f"{Path(argv[0]).name} ended with exit code {code}.", told)
+        raise ToolError(
+            f"{Path(argv[0]).name} failed with exit code {code}.", (_tail(err) or _tail(out)).strip()
+        )
 
 
-def _wait(child: subprocess.Popen, limit_s: float, is_cancelled: Callable[[], bool]) -> int:
+def _wait(child: subprocess.Popen[bytes], name: str, limit_s: float, is_cancelled: Callable[[], bool]) -> int:
     until = time.monotonic() + limit_s
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -67,24 +69,24 @@ def _wait(child: subprocess.Popen, limit_s: float, is_cancelled: Callable[[], bo
         if is_cancelled():
             raise Cancelled
         if time.monotonic() > until:
-            raise ToolFailed(f"{child.args[0]} did not end within {limit_s:.0f} s.")
+            raise ToolError(f"{name} did not end within {limit_s:.0f} s.")
 
 
-def _end(child: subprocess.Popen) -> None:
+def _end(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
-def _tail(file: object) -> str:
+def _tail(file: IO[bytes]) -> str:
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - MOST_TOLD))
+    file.seek(max(0, size - MAX_OUTPUT))
     return file.read().decode("utf-8", "replace")
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Mine alone, among all processes of this machine, while the block runs. Raises `Cancelled`."""
+    """Hold an exclusive lock among all processes of this machine while the block runs. Raise Cancelled."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         while True:
@@ -98,15 +100,15 @@ def locked(path: Path, *, is_cancelled: Callable[[], bool] = lambda: False) -> I
         yield
 
 
-def is_disk_full(told: str) -> bool:
-    """Does a program, or an error, say so?"""
-    return any(words in told for words in ("No space left on device", "Disk quota exceeded"))
+def is_disk_full(output: str) -> bool:
+    """Tell whether a tool's output, or an error message, reports a full disk."""
+    return any(words in output for words in ("No space left on device", "Disk quota exceeded"))
 
 
-def one_line(told: str, *, most: int = 250) -> str:
-    """The line that says most: the last with "error" or "fatal" in it, else the last."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
-    telling = [
+def error_line(output: str, *, max_length: int = 250) -> str:
+    """Return the most relevant line of a tool's output: the last error line, else the last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [
         line for line in lines if line.casefold().startswith(("fatal:", "error:", "docker:", "× ", "╰─▶"))
     ]
-    return (telling or lines or [""])[-1][:most]
+    return (errors or lines or [""])[-1][:max_length]

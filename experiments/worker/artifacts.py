@@ -27,7 +27,7 @@ from django.utils import timezone
 from experiments.models import Artifact, Experiment, Keeping, Trial, Worker, status
 from experiments.models.artifact import LONGEST_NAME, MOST_ARTIFACTS
 from experiments.runner.destination import DestinationError, Store, StoreError
-from experiments.runner.folder import Escapes, TrialFolder, inside, plain, seen_as
+from experiments.runner.trial_folder import OutsideFolder, TrialFolder, inside, open_regular, size_and_mtime
 from experiments.scheduler.retention import KEPT_FOR
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Collector:
                 sha256 = digest_of(file)
                 file.seek(0)
                 Store(one.destination).put(file, one.key)
-                is_same = seen_as(os.fstat(file.fileno())) == (one.size, one.changed_at)
+                is_same = size_and_mtime(os.fstat(file.fileno())) == (one.size, one.changed_at)
         except (StoreError, OSError) as error:
             logger.warning("%s of %s could not be stored: %s", one.name, one.trial, error)
             one.failed(str(error))
@@ -130,14 +130,14 @@ class Collector:
     def _there(self, one: Artifact) -> BinaryIO | None:
         """The file, opened, if it is still as it was seen. What took its place (a link, a pipe) is not read."""
         try:
-            file = plain(self._output(one.trial), one.name)
+            file = open_regular(self._output(one.trial), one.name)
         except PermissionError as error:
             one.failed(f"It cannot be read: {error.strerror}.")
             return None
-        except (OSError, Escapes):
+        except (OSError, OutsideFolder):
             one.lost("The file is not there any more.")
             return None
-        if seen_as(os.fstat(file.fileno())) == (one.size, one.changed_at):
+        if size_and_mtime(os.fstat(file.fileno())) == (one.size, one.changed_at):
             return file
         file.close()
         self._look_again(one)
@@ -202,7 +202,7 @@ class Collector:
                     Store(one.destination).delete(one.key)
                 if is_here:
                     inside(self._output(one.trial), *one.name.split("/")).unlink(missing_ok=True)
-            except (StoreError, OSError, Escapes) as error:
+            except (StoreError, OSError, OutsideFolder) as error:
                 logger.warning("%s of %s could not be removed: %s", one.name, one.trial, error)
                 continue
             one.dropped()
@@ -249,7 +249,7 @@ def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[Found, list[str]]:
             elif len(found) >= MOST_ARTIFACTS:
                 odd.add(f"It left more than {MOST_ARTIFACTS:,} files: the first ones were taken.")
             elif time.time() - facts.st_mtime >= quiet_s:
-                found[told] = seen_as(facts)
+                found[told] = size_and_mtime(facts)
     return found, sorted(odd)
 
 

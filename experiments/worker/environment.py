@@ -16,13 +16,13 @@ from pathlib import Path
 from experiments.models import Keeping, Model, Settings, Trial
 from experiments.models.execution import LITERAL
 from experiments.runner import packages
-from experiments.runner.checkout import SourceError, Sources
-from experiments.runner.container import Engine, Job
+from experiments.runner.checkout import Repositories, SourceError
+from experiments.runner.container import ContainerEngine, ContainerSpec
 from experiments.runner.destination import DestinationError, Store, StoreError
-from experiments.runner.folder import Escapes, TrialFolder, inside, package_folder, read_regular
 from experiments.runner.packages import Environments, PackagesError, activated
-from experiments.runner.process import marks
+from experiments.runner.process import process_marks
 from experiments.runner.tool_process import Cancelled, is_disk_full, locked
+from experiments.runner.trial_folder import OutsideFolder, TrialFolder, inside, package_folder, read_regular
 
 MOST_TOLD = 1 << 20  # bytes of a list of packages
 
@@ -39,16 +39,16 @@ class SetupFailed(Exception):
 class Shelf:
     """What this worker's machine keeps for all its trials."""
 
-    sources: Sources
+    sources: Repositories
     environments: Environments
     models: ModelFiles
-    engine: Engine | None = None
+    engine: ContainerEngine | None = None
 
     @classmethod
-    def below(cls, data: Path, *, installation: str, engine: Engine | None = None) -> Shelf:
+    def below(cls, data: Path, *, installation: str, engine: ContainerEngine | None = None) -> Shelf:
         """What git and uv start for it is found by the `sweep` of its installation."""
-        told = marks(installation)
-        sources = Sources(data / "sources", marks=told)
+        told = process_marks(installation)
+        sources = Repositories(data / "sources", marks=told)
         environments = Environments(data / "environments", marks=told)
         return cls(sources, environments, ModelFiles(data), engine)
 
@@ -118,8 +118,8 @@ class Place:
         if self.requirements is None:
             return None
         try:
-            told = read_regular(folder.packages, most=MOST_TOLD)
-            return packages.installed(told, specified=self.requirements.read_text("utf-8", "replace"))
+            told = read_regular(folder.packages, max_bytes=MOST_TOLD)
+            return packages.parse_frozen(told, specified=self.requirements.read_text("utf-8", "replace"))
         except (OSError, ValueError):
             return None
 
@@ -195,7 +195,7 @@ class Setup:
         if tree is not None:
             try:
                 cwd = inside(tree, said) if said.strip("./") else tree
-            except Escapes as error:
+            except OutsideFolder as error:
                 raise SetupFailed(str(error)) from None
             if not cwd.is_dir():
                 raise SetupFailed(f"There is no folder {said} in the repository at this commit.")
@@ -292,7 +292,9 @@ class Setup:
 
     # --- container -------------------------------------------------------------------------------------------
 
-    def contained(self, script: str, place: Place, env: dict[str, str], *, previous: Path | None) -> Job:
+    def contained(
+        self, script: str, place: Place, env: dict[str, str], *, previous: Path | None
+    ) -> ContainerSpec:
         """The job for the engine. Raises `SetupFailed`."""
         settings, folder = self.settings, self.folder
         image = settings.image or self.shelf.engine.default_image
@@ -314,8 +316,8 @@ class Setup:
             file.chmod(0o666)  # whoever the container's user is
         if place.requirements:
             told = None if "packages" in self.trial.revision.resolved else folder.packages
-            setup.append(packages.script(place.requirements, told=told, python=settings.binary))
-        return Job(
+            setup.append(packages.install_script(place.requirements, output=told, python=settings.binary))
+        return ContainerSpec(
             name=self.container,
             trial=self.trial.public_id,
             image=image,

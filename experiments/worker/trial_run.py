@@ -36,15 +36,15 @@ from experiments.runner import outcome as outcomes
 from experiments.runner.container import ContainerError
 from experiments.runner.dialects import clearml, native, nni
 from experiments.runner.dialects.reader import Reader
-from experiments.runner.dialects.told import Told
-from experiments.runner.folder import TrialFolder, environment, read_regular
+from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.keeper import remove_cgroup
-from experiments.runner.log import LogReader, plain
+from experiments.runner.log import LogReader, plain_text
+from experiments.runner.memory_size import format_mebibytes
 from experiments.runner.metric_pattern import PatternReader, read_json_metric
-from experiments.runner.process import Exit, Keeper, KeeperGone, LaunchError, Process, sweep
+from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
 from experiments.runner.report import Report
-from experiments.runner.size import in_words
 from experiments.runner.tool_process import Cancelled
+from experiments.runner.trial_folder import TrialFolder, environment, read_regular
 from experiments.worker.environment import Place, Setup, SetupFailed
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Run:
         self.finals: dict[str, Report] = {}
         self._batch: Batch | None = None  # collected, not stored yet
         self._readers: list[Reader] = []  # one for each dialect
-        self._spoken: Told | None = None  # what its dialects were told
+        self._spoken: RunContext | None = None  # what its dialects were told
         self._log: LogReader | None = None
         self._pattern: PatternReader | None = None
         self._piece: LogPiece | None = None
@@ -101,7 +101,7 @@ class Run:
             self._make_folder()
             with setup.ready() as place, self.worker.keeper(self.trial) as keeper:
                 return self._run(setup, place, keeper)
-        except KeeperGone as gone:
+        except KeeperDied as gone:
             return Outcome.lost(str(gone))
         except Cancelled:
             return Outcome.lost("The worker was shut down.") if self.worker.ending.is_set() else Outcome()
@@ -149,7 +149,7 @@ class Run:
             self._remove_container(setup)
             if group and self.process is None:
                 remove_cgroup(str(group))
-        clearml.bring(self._spoken)
+        clearml.move_uploads(self._spoken)
         self._odd += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
         self._drain()
         self._learn(place)
@@ -215,7 +215,7 @@ class Run:
             metric=settings.metric,
             user=chosen,
         )
-        told = self._spoken = Told(
+        told = self._spoken = RunContext(
             folder=self.folder,
             experiment_id=trial.experiment.public_id,
             number=trial.number,
@@ -307,14 +307,14 @@ class Run:
         progress = self._progress() if engine else []
         is_oom = self._is_container_oom or container.OUT_OF_MEMORY in progress
         if engine and ended.code and container.PREPARED not in progress and not is_oom:
-            said = container.reason(plain(tail)) or "The container did not start."
+            said = container.reason(plain_text(tail)) or "The container did not start."
             return Outcome(value=value, failure=Failure.SETUP, detail=outcomes.one_line(said), **facts)
-        failure = outcomes.judge(
+        failure = outcomes.find_failure(
             ended,
             stopped=False,
             timed_out=False,
             log_tail=tail,
-            memory=in_words(self.trial.memory_mib) if self.trial.memory_mib else "",
+            memory=format_mebibytes(self.trial.memory_mib) if self.trial.memory_mib else "",
             container_oom=is_oom,
         )
         failure = failure or metric_failure
@@ -325,7 +325,7 @@ class Run:
     def _progress(self) -> list[str]:
         """What its container told of itself. Where it cannot be read it got far enough to be in the way."""
         try:
-            return read_regular(self.folder.progress, most=READ_BYTES).splitlines()
+            return read_regular(self.folder.progress, max_bytes=READ_BYTES).splitlines()
         except (OSError, ValueError):
             return [container.PREPARED]
 
@@ -523,7 +523,7 @@ def clear(trial: Trial, folder: TrialFolder) -> None:
         return
     try:
         folder.configuration.unlink(missing_ok=True)
-        clearml.forget(folder, trial.public_id)
+        clearml.remove_task(folder, trial.public_id)
     except OSError as error:
         logger.error("Trial %s: its configuration cannot be removed: %s", trial, error)
 

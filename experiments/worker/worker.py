@@ -38,11 +38,11 @@ from experiments.models import (
     status,
 )
 from experiments.runner import cgroup
-from experiments.runner.container import Engine
-from experiments.runner.folder import TrialFolder
+from experiments.runner.container import ContainerEngine
 from experiments.runner.machine import Machine
 from experiments.runner.process import Keeper, LaunchError, is_alive, sweep
 from experiments.runner.tool_process import is_disk_full
+from experiments.runner.trial_folder import TrialFolder
 from experiments.worker.artifacts import Collector
 from experiments.worker.environment import Shelf
 from experiments.worker.trial_run import SHUTDOWN_GRACE_S, Run, clear
@@ -83,11 +83,15 @@ class LocalWorker:
         self.memory_mib = cgroup.memory_mib() if memory_mib is None else memory_mib
         self._holding: dict[int, Trial] = {}  # who has devices, cores, memory
         self._taking = threading.Lock()  # two slots must not give the same device away
-        self.home: cgroup.Home | None = None  # where memory is limited
+        self.home: cgroup.CgroupParent | None = None  # where memory is limited
         self.folder = data / "workers" / _file_name(name)
         self.trials_folder = data / "trials"
         self.outbox = self.folder / "outbox"
-        engine = Engine(container, installation=self.installation, default_image=image) if container else None
+        engine = (
+            ContainerEngine(container, installation=self.installation, default_image=image)
+            if container
+            else None
+        )
         self.shelf = Shelf.below(data, installation=self.installation, engine=engine)
         self.ending = threading.Event()
         self.collector = Collector(trials_folder=self.trials_folder, row=lambda: self.row, ending=self.ending)
@@ -187,7 +191,7 @@ class LocalWorker:
         if self.shelf.engine:
             return
         try:
-            self.home = cgroup.Home.settle(self.installation)
+            self.home = cgroup.CgroupParent.prepare(self.installation)
         except cgroup.CgroupError as why:
             logger.info("Memory is not limited here, only reserved: %s", why)
             return
@@ -197,7 +201,7 @@ class LocalWorker:
     @property
     def limits_memory_by(self) -> str:
         """What ends a trial that uses more than its memory, in words; empty: nothing does."""
-        return self.shelf.engine.program if self.shelf.engine else self.home.said if self.home else ""
+        return self.shelf.engine.program if self.shelf.engine else self.home.description if self.home else ""
 
     def _register(self) -> Worker:
         return Worker.register(
@@ -435,7 +439,7 @@ class LocalWorker:
         machine = Machine(folder=self.folder)
         while True:
             try:
-                self._machine = machine.look() | ({"stuck": list(self.stuck)} if self.stuck else {})
+                self._machine = machine.measure() | ({"stuck": list(self.stuck)} if self.stuck else {})
             except Exception:  # whatever is odd about the machine, trials run
                 logger.exception("The machine could not be looked at")
             if self.ending.wait(MACHINE_S):

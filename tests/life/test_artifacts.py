@@ -92,7 +92,7 @@ def test_a_destination_that_fails_says_so_and_loses_nothing(leaving, local, tmp_
     assert experiment.trials.get().state == "succeeded"
     waiting = Artifact.objects.filter(experiment=experiment, keeping=Keeping.WAITING)
     eventually(lambda: waiting.exclude(fault="").exists(), what="a fault")
-    assert "did not take it" in waiting.get().fault
+    assert "could not store the file" in waiting.get().fault
 
     local.end()
     (tmp_path / "share").unlink()

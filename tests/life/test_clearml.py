@@ -10,8 +10,8 @@ import pytest
 
 from experiments.models import Artifact, Experiment, LogPiece, User
 from experiments.runner.dialects import clearml
-from experiments.runner.dialects.told import Told
-from experiments.runner.folder import TrialFolder
+from experiments.runner.dialects.run_context import RunContext
+from experiments.runner.trial_folder import TrialFolder
 from experiments.scheduler.conductor import conduct
 from experiments.web.trial.reproduce import script_of
 from experiments.worker.worker import LocalWorker
@@ -333,7 +333,7 @@ def test_click_and_hydra_get_their_values(
         assert "trialdeck:" not in said  # nothing was left unmended
         assert script == "with_hydra.py" or "fire 2 1\n" in said  # from its command line
         folder = TrialFolder(local.trials_folder, experiment.public_id, trial.number)
-        told = Told(folder, experiment.public_id, trial.number, trial.params, "accuracy", tmp_path)
+        told = RunContext(folder, experiment.public_id, trial.number, trial.params, "accuracy", tmp_path)
         assert clearml.declared(told) == learnt[script]
     experiment.revision.refresh_from_db()
     assert experiment.revision.resolved["declared"] in learnt.values()

@@ -89,7 +89,7 @@ def test_noise_in_the_output_and_in_the_metrics_is_survived(run: Callable[..., T
     )
     assert (trial.state, trial.value) == ("succeeded", 0.5)
     assert list(trial.points.values_list("value", "text")) == [(None, "NaN"), (None, "text")]
-    assert "such lines were left out" in trial.notes[0]
+    assert "such lines skipped" in trial.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -73,5 +73,5 @@ def test_each_has_its_cores_and_one_that_uses_more_than_its_memory_fails(
         assert first.state == "succeeded"
     else:
         assert (first.state, first.failure) == ("failed", "out_of_memory")
-        assert first.detail == "It used more than its 128 MiB."
+        assert first.detail == "Memory use exceeded its limit of 128 MiB."
         assert not list(worker.home.group.path.glob(f"{worker.home.mark}*"))

@@ -161,10 +161,8 @@ def test_a_script_written_for_nni_runs_unchanged(
         "nan": ("failed", "bad_metric", None),
         "object": ("failed", "bad_metric", None),
     }
-    assert trials["nan"].detail == "accuracy is NaN, not a finite number."
-    assert trials["object"].notes == [
-        "An object that only Python can read was reported as accuracy: report a number."
-    ]
+    assert trials["nan"].detail == "Invalid metric: accuracy = NaN"
+    assert trials["object"].notes == ["A Python object was reported as accuracy: report a number."]
     for case, trial in trials.items():
         curve = trial.points.filter(name="accuracy").values_list("step", "value")
         assert list(curve) == [(n, 0.1 * (n + 1)) for n in range(3)]

@@ -13,7 +13,7 @@ import pytest
 
 from experiments.management.commands.worker import cores_of, devices, memory_of
 from experiments.models import LogPiece, Outcome, Queue, Trial, Worker, secret
-from experiments.runner.container import Engine
+from experiments.runner.container import ContainerEngine
 from experiments.scheduler.conductor import conduct
 from experiments.worker.environment import Shelf
 from experiments.worker.worker import LocalWorker, Taken
@@ -103,8 +103,8 @@ def test_changes_that_do_not_apply_fail_the_trial_with_gits_word(draft, local, a
     trial = experiment.trials.get()
     assert (trial.state, trial.failure) == ("failed", "setup")
     assert trial.detail == (
-        "The uncommitted changes do not apply to this commit: error: train.py: patch does not apply. Make them anew "
-        "from it, or discard them."
+        "The uncommitted changes do not apply to this commit: error: train.py: patch does not apply. Recreate them "
+        "from this commit, or discard them."
     )
     assert "patch failed: train.py:1" in log_of(trial)
 
@@ -241,7 +241,7 @@ def test_a_trial_runs_in_its_container_and_takes_it_along(draft, contained, alic
 def test_without_an_image_it_says_what_to_do(draft, contained, alice):
     """CML-D1"""
     contained.shelf = Shelf.below(
-        contained.folder, installation="x", engine=Engine("docker", installation="x")
+        contained.folder, installation="x", engine=ContainerEngine("docker", installation="x")
     )
     experiment = draft(max_trials=1)
     experiment.enqueue(by=alice)
@@ -253,7 +253,7 @@ def test_without_an_image_it_says_what_to_do(draft, contained, alice):
 def test_a_worker_whose_engine_is_missing_does_not_start(broker, data, monkeypatch):
     """CML-D1: said at once, instead of by every trial."""
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(Taken, match="docker is not installed here"):
+    with pytest.raises(Taken, match="docker is not installed on this machine"):
         LocalWorker(name="none", queues=["default"], slots=1, data=Path(data), container="docker").start()
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.models import Invalid, Settings
 from experiments.runner.destination import Destination, DestinationError, parse
-from experiments.runner.source import check_reference, check_repository
+from experiments.runner.repository_address import check_reference, check_repository
 
 pytestmark = pytest.mark.once
 
@@ -98,16 +98,16 @@ def test_a_destination(text, read):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("s3://10.0.0.7/bucket", "needs its port"),
-        ("s3://localhost/bucket", "needs its port"),
+        ("s3://10.0.0.7/bucket", "requires a port"),
+        ("s3://localhost/bucket", "requires a port"),
         ("s3://host:9000", "bucket after the port"),
         ("s3://host:99999/b", "port"),
-        ("s3://host:/bucket", "Give the port after host"),
+        ("s3://host:/bucket", "Add the port after host"),
         ("s3://key:secret@bucket/x", "credentials"),
         ("gs://bucket/../x", ".."),
         ("azure://account/x", "account and container"),
-        ("ftp://x/y", "Write a folder"),
-        ("folder", "Write a folder"),
+        ("ftp://x/y", "Enter a folder"),
+        ("folder", "Enter a folder"),
     ],
 )
 def test_a_destination_that_cannot_be(text, said):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.runner.ansi import PLAIN, Run, Style, styled
-from experiments.runner.log import plain
+from experiments.runner.ansi import PLAIN, Style, StyledText, styled
+from experiments.runner.log import plain_text
 
 PIECES = st.sampled_from(
     ["a", "Ω", "word ", "\r", "\b", "\n", "\r\n", "\t", "\x00", "\x1b[2K", "\x1b[K", "\x1b[0K", "\x1b[3A"]
@@ -15,14 +15,14 @@ PIECES = st.sampled_from(
 
 def runs(text: str) -> list[tuple[str, int | None, bool]]:
     (line,) = styled(text)
-    return [(run.text, run.style.ink, run.style.is_bold) for run in line]
+    return [(run.text, run.style.color, run.style.is_bold) for run in line]
 
 
 @given(st.lists(PIECES, max_size=40))
 def test_joined_they_are_the_plain_text(pieces):
     """TD-X5: progress bars fold in the same way, with colours and without."""
     text = "".join(pieces)
-    assert "\n".join("".join(run.text for run in line) for line in styled(text)) == plain(text)
+    assert "\n".join("".join(run.text for run in line) for line in styled(text)) == plain_text(text)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def test_joined_they_are_the_plain_text(pieces):
     ],
 )
 def test_a_style_is_what_its_codes_say(codes, style):
-    assert styled(f"\x1b[{codes}mx") == [[Run("x", style)]]
+    assert styled(f"\x1b[{codes}mx") == [[StyledText("x", style)]]
 
 
 def test_a_style_goes_on_over_lines_until_it_is_ended():
     first, second = styled("\x1b[31mone\ntwo\x1b[0m three")
-    assert first == [Run("one", Style(1))]
-    assert second == [Run("two", Style(1)), Run(" three", PLAIN)]
+    assert first == [StyledText("one", Style(1))]
+    assert second == [StyledText("two", Style(1)), StyledText(" three", PLAIN)]
 
 
 def test_a_bar_that_was_drawn_over_keeps_the_colours_of_its_end():
@@ -65,4 +65,4 @@ def test_a_bar_that_was_drawn_over_keeps_the_colours_of_its_end():
 
 def test_bytes_that_are_no_text_do_no_harm():
     assert runs(b"\x1b[31m\xff\xfe".decode("utf-8", "replace")) == [("��", 1, False)]
-    assert styled(b"\xff") == [[Run("�", PLAIN)]]
+    assert styled(b"\xff") == [[StyledText("�", PLAIN)]]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from experiments.runner import cgroup, keeper
+from experiments.runner.memory_size import format_mebibytes, parse_mebibytes
 from experiments.runner.process import is_alive
-from experiments.runner.size import in_words, mebibytes
 
 pytestmark = pytest.mark.once
 
@@ -30,14 +30,14 @@ pytestmark = pytest.mark.once
 )
 def test_a_size_is_read_as_people_type_it(typed, mib, said):
     """TD-F8: and what is said can be typed again."""
-    assert mebibytes(typed) == mib and in_words(mib) == said and mebibytes(said) == mib
+    assert parse_mebibytes(typed) == mib and format_mebibytes(mib) == said and parse_mebibytes(said) == mib
 
 
 @pytest.mark.parametrize("typed", ["much", "4 B", "-1", "4 GiB 2 MiB", "1e3", "٤", ""])
 def test_nonsense_is_no_size(typed):
     """TD-F8"""
     with pytest.raises(ValueError, match="such as 4 GiB or 512 MiB"):
-        mebibytes(typed)
+        parse_mebibytes(typed)
 
 
 def system(folder: Path, *, groups: str, mounts: str, meminfo: str = "MemTotal: 8388608 kB\n") -> Path:
@@ -61,7 +61,7 @@ def test_version_2_is_found_with_the_least_limit_above_it(tmp_path):
     group_at(top / "box", memory_max=f"{3 << 30}\n")
     mounts = f"31 30 0:9 / {top} rw,relatime - cgroup2 cgroup2 rw\n"
     proc = system(tmp_path, groups="0::/box/worker\n", mounts=mounts)
-    assert cgroup.own(proc) == cgroup.Group(2, top / "box/worker", top)
+    assert cgroup.own_group(proc) == cgroup.Group(2, top / "box/worker", top)
     assert cgroup.memory_mib(proc) == 3072
 
 
@@ -74,7 +74,7 @@ def test_version_1_within_a_container_is_found_by_what_is_mounted(tmp_path):
         f"35 31 0:32 /docker/abc {tmp_path}/memory rw - cgroup cgroup rw,memory\n"
     )
     proc = system(tmp_path, groups="0::/\n4:memory:/docker/abc\n", mounts=mounts)
-    found = cgroup.own(proc)
+    found = cgroup.own_group(proc)
     assert (found.version, found.path) == (1, tmp_path / "memory")
     assert cgroup.memory_mib(proc) == 1024
 
@@ -84,8 +84,8 @@ def test_without_a_group_for_memory_the_machines_memory_counts(tmp_path, groups)
     """TD-F8: and nothing is limited, which is said."""
     group_at(tmp_path / "fs", cgroup_controllers="memory\n")
     proc = system(tmp_path, groups=groups, mounts=f"31 30 0:9 / {tmp_path}/fs rw - cgroup2 cgroup2 rw\n")
-    with pytest.raises(cgroup.CgroupError, match="no control group for memory"):
-        cgroup.own(proc)
+    with pytest.raises(cgroup.CgroupError, match="no control group with the memory controller"):
+        cgroup.own_group(proc)
     assert cgroup.memory_mib(proc) == 8192
     assert cgroup.memory_mib(tmp_path / "nowhere") == 0
 
@@ -94,7 +94,12 @@ def test_without_a_group_for_memory_the_machines_memory_counts(tmp_path, groups)
     ("name", "others", "is_given", "said"),
     [
         ("shared", "1\n", False, "shares its control group .*/shared with other programs"),
-        ("foo.service", "", False, r"systemd has not given foo\.service to the worker \(Delegate=yes\)"),
+        (
+            "foo.service",
+            "",
+            False,
+            r"systemd does not delegate foo\.service to the worker \(set Delegate=yes\)",
+        ),
         ("foo.service", "1\n", True, ""),
         ("mine", "", False, ""),
         (cgroup.MAIN, "1\n", False, "shares its control group .*/fs with other"),  # the one above it counts
@@ -123,10 +128,10 @@ def test_only_a_group_that_is_the_workers_alone_is_divided(
     proc = system(tmp_path, groups=f"0::/fs/{name}\n", mounts=mounts)
     if said:
         with pytest.raises(cgroup.CgroupError, match=said):
-            cgroup.Home.settle("x", proc=proc)
+            cgroup.CgroupParent.prepare("x", proc=proc)
         assert (whole / "cgroup.subtree_control").read_text() == ""
         return
-    home = cgroup.Home.settle("x", proc=proc)
+    home = cgroup.CgroupParent.prepare("x", proc=proc)
     assert (whole / "cgroup.subtree_control").read_text() == "+memory"
     assert home.group.path == whole and (whole / cgroup.MAIN / "cgroup.procs").read_text() in procs.split()
 
@@ -150,7 +155,7 @@ def test_the_kernels_word_is_read_from_the_group(tmp_path):
 def test_what_a_dead_keeper_left_is_swept_and_a_living_ones_stays(tmp_path):
     """TD-F8: with whatever runs in it. Where no group can be made, settling says so."""
     try:
-        home = cgroup.Home.settle(str(tmp_path))
+        home = cgroup.CgroupParent.prepare(str(tmp_path))
     except cgroup.CgroupError as error:
         assert str(error)[0].islower() and not str(error).endswith(".")
         return

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from experiments.runner.checkout import SourceError, Sources
+from experiments.runner.checkout import Repositories, SourceError
 from experiments.runner.tool_process import Cancelled
 
 pytestmark = pytest.mark.once
@@ -59,7 +59,7 @@ def repository(tmp_path):
 
 @pytest.fixture
 def sources(tmp_path):
-    return Sources(tmp_path / "sources")
+    return Repositories(tmp_path / "sources")
 
 
 def commit(repository, text):
@@ -189,7 +189,7 @@ def test_a_text_without_a_repository_is_a_script(sources, tmp_path):
     ("kind", "reference", "said"),
     [
         ("branch", "nowhere", r"no branch nowhere in .*\. Its branches: main\."),
-        ("tag", "v9", r"no tag v9 in .*\. Its tags: v1\."),
+        ("tag", "v9", r"no tag v9 in .*\. Available tags: v1\."),
         ("commit", "deadbeef", "no commit deadbeef in .* Push it"),
     ],
 )
@@ -203,7 +203,7 @@ def test_a_repository_that_is_not_there(sources, tmp_path):
     """CML-S1: git's own word, and no half mirror that the next one would trust."""
     where = tmp_path / "nothing"
     for address in (str(where), f"file://{where}"):
-        with pytest.raises(SourceError, match=f"{where} cannot be fetched: there is no git repository"):
+        with pytest.raises(SourceError, match=f"{where} cannot be fetched: not a git repository"):
             sources.resolve(address, "branch", "", is_cancelled=never)
     where.mkdir()
     git(where, "init", "-q")
@@ -241,15 +241,15 @@ def locked_server():
 
 def test_a_repository_that_needs_a_password_fails_and_does_not_ask(sources, locked_server):
     """CML-S1: git must not wait for somebody to type."""
-    with pytest.raises(SourceError, match="needs a password, and the worker has none. Give its user"):
+    with pytest.raises(SourceError, match="authentication failed. Set up a credential helper"):
         sources.resolve(locked_server, "branch", "", is_cancelled=never)
 
 
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ("git@h: Permission denied (publickey).", "ssh key is not accepted"),
-        ("Host key verification failed.", "Add it to known_hosts"),
+        ("git@h: Permission denied (publickey).", "ssh key was rejected"),
+        ("Host key verification failed.", "Add the host to known_hosts"),
         ("ssh: Could not resolve hostname h: Name or service not known", "ssh: Could not resolve hostname h"),
     ],
 )

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from experiments.runner.dialects import clearml
 from experiments.runner.dialects.clearml import MAX_DECLARED, MAX_LINE, SINGLE, ScalarReader
-from experiments.runner.dialects.told import Told
-from experiments.runner.folder import TrialFolder
+from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_POINTS, MAX_SERIES, Report
+from experiments.runner.trial_folder import TrialFolder
 
 
 def scalar(metric: object, variant: object, value: object, step: object = 0) -> dict:
@@ -39,14 +39,14 @@ def read(*lines: bytes) -> tuple[list[Report], ScalarReader]:
     return reader.feed(b"".join(lines)) + reader.end(), reader
 
 
-def told(tmp_path: Path, **more: object) -> Told:
+def told(tmp_path: Path, **more: object) -> RunContext:
     folder = TrialFolder(tmp_path, "7f3k2m9q", 3)
     folder.create()
     given = {"params": {}, "objective": "loss", "cwd": tmp_path, **more}
-    return Told(folder=folder, experiment_id="7f3k2m9q", number=3, **given)
+    return RunContext(folder=folder, experiment_id="7f3k2m9q", number=3, **given)
 
 
-def task_of(one: Told) -> Path:
+def task_of(one: RunContext) -> Path:
     return one.folder.path / "clearml" / "offline" / "7f3k2m9q-3" / "task.json"
 
 
@@ -87,12 +87,12 @@ GOOD = line(scalar("a", "a", 1))
         (b"[" + b"9" * 5000 + b"]\n", "is not JSON"),
         (b"{}\n", "is not a list of events"),
         (b"[1]\n", "is not a list of events"),
-        (line(scalar("", "", 1)), "no good title and series"),
-        (line(scalar(None, None, 1)), "no good title and series"),
-        (line(scalar(["a"], "b", 1)), "no good title and series"),
-        (line(scalar("a", 7, 1)), "no good title and series"),
-        (line(scalar("a" * 150, "b" * 150, 1)), "no good title and series"),
-        (line(scalar("a\nb", "c", 1)), "no good title and series"),
+        (line(scalar("", "", 1)), "an invalid title or series"),
+        (line(scalar(None, None, 1)), "an invalid title or series"),
+        (line(scalar(["a"], "b", 1)), "an invalid title or series"),
+        (line(scalar("a", 7, 1)), "an invalid title or series"),
+        (line(scalar("a" * 150, "b" * 150, 1)), "an invalid title or series"),
+        (line(scalar("a\nb", "c", 1)), "an invalid title or series"),
     ],
 )
 def test_a_bad_line_is_counted_and_harms_nothing_else(bad: bytes, why: str) -> None:
@@ -302,8 +302,8 @@ def test_what_was_uploaded_goes_to_the_output_folder(tmp_path: Path) -> None:
     (output / "artifacts" / "mine").mkdir(parents=True)
     (output / "artifacts" / "mine" / "mine").write_text("my own")
     (output / "artifacts" / "stolen").symlink_to(tmp_path)
-    clearml.bring(one)
-    clearml.bring(one)
+    clearml.move_uploads(one)
+    clearml.move_uploads(one)
     left = {str(path.relative_to(output)): path.read_text() for path in output.rglob("*") if path.is_file()}
     assert left == {
         "artifacts/facts/facts.json": f"{data}/artifacts/facts/facts.json",

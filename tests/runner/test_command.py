@@ -42,15 +42,15 @@ def test_a_good_command_has_no_faults(command):
 @pytest.mark.parametrize(
     ("command", "line", "words"),
     [
-        ('python train.py --lr "${lr}"', 1, "stands in quotes"),
-        ("set -x\npython train.py --lr '${lr}'", 2, "stands in quotes"),
-        ("python $'it\\'s ${lr}'", 1, "stands in quotes"),
-        ('echo "${OUT:-${lr}}"', 1, "stands in quotes"),
+        ('python train.py --lr "${lr}"', 1, "is in quotes"),
+        ("set -x\npython train.py --lr '${lr}'", 2, "is in quotes"),
+        ("python $'it\\'s ${lr}'", 1, "is in quotes"),
+        ('echo "${OUT:-${lr}}"', 1, "is in quotes"),
         ("echo `python x.py ${lr}`", 1, "backticks"),
         ("cat <<EOF\na: 1\nlr: ${lr}\nEOF\npython train.py", 3, "here-document"),
         ("python train.py --layers ${layer}", 1, r"Did you mean \$\{layers\}\?"),
         ("python train.py ${LAYers}", 1, "is not a parameter"),
-        ("python train.py ${qqqqqq}", 1, r"There are: .*\$\{lr\}.*written \$qqqqqq"),
+        ("python train.py ${qqqqqq}", 1, r"Available: .*\$\{lr\}.*Write a shell variable as \$qqqqqq"),
         ('echo "${qqqqqq}"', 1, "is not a parameter"),
         ("echo ok\necho 'never closed ${", 2, "' opened here is never closed"),
         ('echo "never closed', 1, '" opened here is never closed'),
@@ -66,7 +66,7 @@ def test_a_fault_has_its_line_and_its_sentence(command, line, words):
 
 
 def test_what_check_refuses_is_not_rendered():
-    with pytest.raises(ValueError, match="stands in quotes"):
+    with pytest.raises(ValueError, match="is in quotes"):
         render('echo "${lr}"', VALUES)
     with pytest.raises(ValueError, match="not a parameter"):
         render("echo ${no such}", VALUES)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.runner.container import ContainerError, Engine, Job, reason
+from experiments.runner.container import ContainerEngine, ContainerError, ContainerSpec, reason
 
 pytestmark = pytest.mark.once
 
@@ -40,7 +40,7 @@ def record(tmp_path, monkeypatch):
 
 @pytest.fixture
 def engine():
-    return Engine("docker", installation="/data/workers/one", default_image="python:3.11")
+    return ContainerEngine("docker", installation="/data/workers/one", default_image="python:3.11")
 
 
 def job(**given):
@@ -54,7 +54,7 @@ def job(**given):
         "progress": Path("/data/trials/abc/1/progress"),
         "mounts": {Path("/data/trials/abc/1"): True, Path("/data/package"): False},
     }
-    return Job(**{**told, **given})
+    return ContainerSpec(**{**told, **given})
 
 
 def test_the_whole_command_line(engine, monkeypatch):
@@ -129,13 +129,13 @@ def test_devices(engine):
     assert not {"--cpuset-cpus", "--memory", "--memory-swap"} & set(engine.argv(job()))
     argv = engine.argv(job(gpus=[0, 2]))
     assert argv[argv.index("--gpus") + 1] == '"device=0,2"'
-    argv = Engine("podman", installation="x").argv(job(gpus=[1]))
+    argv = ContainerEngine("podman", installation="x").argv(job(gpus=[1]))
     assert argv[argv.index("--device") + 1] == "nvidia.com/gpu=1"
 
 
 def test_arguments_with_a_loose_quote_are_refused(engine):
     """CML-D1"""
-    with pytest.raises(ContainerError, match="cannot be read"):
+    with pytest.raises(ContainerError, match="arguments are invalid"):
         engine.argv(job(arguments="--name 'x"))
 
 

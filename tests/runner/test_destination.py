@@ -40,7 +40,7 @@ def test_what_is_put_comes_back(kind, s3, tmp_path):
     store.put(file, name)
     assert b"".join(store.read(name)) == file.read_bytes()
     store.delete(name)
-    with pytest.raises(StoreError, match="did not give it"):
+    with pytest.raises(StoreError, match="could not read the file"):
         store.read(name)
     store.delete(name)
 
@@ -76,11 +76,11 @@ def test_a_worker_without_credentials_is_told_so(tmp_path, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
     said = _reason(RuntimeError("Error performing PUT http://169.254.169.254/latest/api/token: refused"))
-    assert said.startswith("the worker has no credentials for it.")
+    assert said.startswith("no credentials.")
 
 
 def test_a_folder_that_may_not_be_written(tmp_path):
     """CML-O1: a file where the folder should be."""
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreError, match="did not take it"):
+    with pytest.raises(StoreError, match="could not store the file"):
         Store(str(tmp_path / "file" / "below")).put(tmp_path / "file", "x")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.runner.folder import Escapes, TrialFolder, environment, inside, package_folder
+from experiments.runner.trial_folder import OutsideFolder, TrialFolder, environment, inside, package_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,21 +25,21 @@ def env(folder: TrialFolder, base: dict | None = None, user: dict | None = None)
 @pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "/etc/passwd", ".", "", "a\0b"])
 def test_no_name_leads_out_of_its_folder(tmp_path, name):
     (tmp_path / "here").mkdir()
-    with pytest.raises(Escapes, match="does not lie within"):
+    with pytest.raises(OutsideFolder, match="is outside its folder"):
         inside(tmp_path / "here", name)
 
 
 def test_no_link_leads_out_of_its_folder(tmp_path):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "link").symlink_to("/etc")
-    with pytest.raises(Escapes):
+    with pytest.raises(OutsideFolder):
         inside(tmp_path / "here", "link", "passwd")
     assert inside(tmp_path / "here", "a", "b.txt") == tmp_path / "here" / "a" / "b.txt"
 
 
 @pytest.mark.parametrize("experiment_id", ["..", "a/b", "", ".package", "x" * 65, "a\n"])
 def test_only_an_id_names_a_trials_folder(tmp_path, experiment_id):
-    with pytest.raises(Escapes):
+    with pytest.raises(OutsideFolder):
         TrialFolder(tmp_path, experiment_id, 1)
 
 

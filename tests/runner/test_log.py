@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.runner.keeper import CappedLog
-from experiments.runner.log import LogReader, plain
+from experiments.runner.log import LogReader, plain_text
 
 
 def write(path: Path, data: bytes) -> None:
@@ -107,12 +107,12 @@ def test_a_new_log_begins_anew_and_leaves_other_files_alone(tmp_path):
     ],
 )
 def test_text_looks_as_a_terminal_leaves_it(raw, shown):
-    assert plain(raw) == shown
+    assert plain_text(raw) == shown
 
 
 @given(st.text(alphabet="ab\r\n\b\x1b[]0;1K2m\x07\\\t", max_size=60))
 def test_no_control_character_comes_through(raw):
-    shown = plain(raw)
+    shown = plain_text(raw)
     assert not any(ord(char) < 32 and char not in "\n\t" for char in shown)
     assert shown.count("\n") == raw.count("\n")
 
@@ -121,4 +121,4 @@ def test_no_control_character_comes_through(raw):
 @pytest.mark.timeout(30)
 def test_no_text_takes_quadratic_time(piece):
     """2 MB after a line of 1 MB: anything quadratic would take hours."""
-    assert len(plain("x" * 1_000_000 + piece * (2_000_000 // len(piece)))) <= 3_000_000
+    assert len(plain_text("x" * 1_000_000 + piece * (2_000_000 // len(piece)))) <= 3_000_000

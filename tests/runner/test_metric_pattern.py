@@ -25,15 +25,15 @@ def test_a_pattern_with_one_group_or_a_named_one_is_good(pattern):
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
     [
-        ("", "is empty"),
-        ("acc: [0-9]+", "needs a group"),
+        ("", "Enter a regular expression"),
+        ("acc: [0-9]+", "Add a group"),
         (r"(\w+): (\d+)", "several groups"),
-        (r"(?=acc)(\d+)", "look-around"),
-        (r"(?<!val_)acc: (\d+)", "look-around"),
-        (r"(a)\1", "references back"),
+        (r"(?=acc)(\d+)", "lookaround"),
+        (r"(?<!val_)acc: (\d+)", "lookaround"),
+        (r"(a)\1", "backreferences"),
         (r"(?>a+)(b)", "atomic groups"),
-        ("acc: (", "not a regular expression: missing"),
-        (r"(\d{1,9999})", "not a regular expression"),
+        ("acc: (", "Invalid regular expression: missing"),
+        (r"(\d{1,9999})", "Invalid regular expression"),
     ],
 )
 def test_a_bad_pattern_is_explained(pattern, sentence, capfd):
@@ -108,12 +108,12 @@ def test_a_json_file_gives_the_metric_by_key_or_path(tmp_path):
     assert read_json_metric(path, "val.acc") == Report("val.acc", 0, 0.8, final=True)
     assert read_json_metric(path, "top.k") == Report("top.k", 0, 3.0, final=True)
     assert read_json_metric(path, "bad") == Report("bad", 0, None, "NaN", final=True)
-    assert read_json_metric(path, "val.nothing") == "result.json has no val.nothing."
+    assert read_json_metric(path, "val.nothing") == "result.json has no key val.nothing."
 
 
 def test_a_json_file_that_cannot_be_read_says_why(tmp_path):
     path = tmp_path / "result.json"
-    assert read_json_metric(path, "acc") == "The trial left no file result.json."
+    assert read_json_metric(path, "acc") == "The trial did not write the file result.json."
     path.write_text("{")
     assert read_json_metric(path, "acc").startswith("result.json is not JSON: ")
     path.write_bytes(b"\xff\xfe")

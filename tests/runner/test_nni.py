@@ -71,17 +71,17 @@ def test_what_the_package_writes_is_read() -> None:
         ('{"__ndarray__": [[0.25]], "dtype": "float64", "shape": [1, 1]}', 0.25, ""),
         ('{"__ndarray__": [1, 2], "dtype": "int64", "shape": [2]}', None, "An array of several numbers"),
         ('{"__decimal__": "0.25"}', 0.25, ""),
-        ('{"__decimal__": "sNaN(1"}', None, "An object that only Python can read"),
+        ('{"__decimal__": "sNaN(1"}', None, "A Python object"),
         ('{"__fraction__": true, "numerator": 1, "denominator": 4}', 0.25, ""),
         (
             '{"__fraction__": true, "numerator": 1, "denominator": 0}',
             None,
-            "An object that only Python can read",
+            "A Python object",
         ),
-        ('{"__nni_type__": "bytes:gASVyQEAAAAA"}', None, "An object that only Python can read"),
-        ('{"__nni_obj__": "gAWVvQIAAAA"}', None, "An object that only Python can read"),
+        ('{"__nni_type__": "bytes:gASVyQEAAAAA"}', None, "A Python object"),
+        ('{"__nni_obj__": "gAWVvQIAAAA"}', None, "A Python object"),
         ('{"default": {"__ndarray__": 0.25}}', 0.25, ""),
-        ('{"default": {"__nni_obj__": "gAWV"}}', None, "An object that only Python can read"),
+        ('{"default": {"__nni_obj__": "gAWV"}}', None, "A Python object"),
     ],
 )
 def test_a_value_is_a_number_or_says_what_it_is(value: str, number: float | None, text: str) -> None:
@@ -89,7 +89,7 @@ def test_a_value_is_a_number_or_says_what_it_is(value: str, number: float | None
     reports, reader = read(frame(value), frame(value, "FINAL"))
     assert reports == [Report("accuracy", 0, number, text), Report("accuracy", 0, number, text, final=True)]
     assert reader.faults == 0
-    assert bool(reader.notes()) == text.startswith("An object")
+    assert bool(reader.notes()) == text.startswith("A Python object")
 
 
 def test_the_objective_may_itself_be_called_default() -> None:
@@ -103,7 +103,7 @@ def test_a_dict_without_the_objective_is_told() -> None:
     reports, reader = read(frame({"loss": 0.5}, "FINAL"))
     assert reports == [Report("loss", 0, 0.5, final=True)]
     assert reader.notes() == [
-        "The frame at byte 0 of NNI's metrics file has neither \"default\" nor 'accuracy' in its dict."
+        "The dict in the frame at byte 0 of NNI's metrics file has no key \"default\" or 'accuracy'."
     ]
 
 
@@ -113,22 +113,22 @@ GOOD = frame(0.5)
 @pytest.mark.parametrize(
     ("bad", "faults", "why"),
     [
-        (b"junk", 1, "byte 111 of NNI's metrics file there is no whole frame"),
-        (b"ME00x012", 1, "no whole frame"),
-        (b"ME999999", 1, "no whole frame"),
-        (b"ME000000", 1, "no whole frame"),
-        (GOOD[:40], 1, "no whole frame"),
+        (b"junk", 1, "No complete frame at byte 111 of NNI's metrics file"),
+        (b"ME00x012", 1, "No complete frame"),
+        (b"ME999999", 1, "No complete frame"),
+        (b"ME000000", 1, "No complete frame"),
+        (GOOD[:40], 1, "No complete frame"),
         (framed(b"not json\n"), 1, "The frame at byte 111 of NNI's metrics file is not JSON."),
         (framed(b"\xff\xfe\n"), 1, "is not JSON"),
         (framed(b"[" * 5000 + b"\n"), 1, "is not JSON"),
         (frame("{"), 1, "is not JSON"),
         (frame("[" * 5000), 1, "is not JSON"),
         (frame("9" * 5000), 1, "is not JSON"),
-        (framed(b"[]\n"), 1, "reports nothing"),
-        (framed(b'{"type": "FINAL"}\n'), 1, "reports nothing"),
-        (frame(1, "CUSTOM"), 1, "reports nothing"),
-        (frame(1, ["FINAL"]), 1, "reports nothing"),
-        (frame({"": 1, "default": 0.5}) + b"?" + GOOD, 2, "no good name"),
+        (framed(b"[]\n"), 1, "contains no report"),
+        (framed(b'{"type": "FINAL"}\n'), 1, "contains no report"),
+        (frame(1, "CUSTOM"), 1, "contains no report"),
+        (frame(1, ["FINAL"]), 1, "contains no report"),
+        (frame({"": 1, "default": 0.5}) + b"?" + GOOD, 2, "an invalid name"),
     ],
 )
 def test_a_bad_frame_is_counted_and_harms_nothing_else(bad: bytes, faults: int, why: str) -> None:

@@ -3,13 +3,13 @@ import sys
 
 import pytest
 
-from experiments.runner.outcome import Failure, final_value, judge, one_line
+from experiments.runner.outcome import Failure, final_value, find_failure, one_line
 from experiments.runner.process import Exit
 from experiments.runner.report import Report
 
 
 def judged(exit: Exit, tail: bytes | str = "", **more: object) -> Failure | None:
-    return judge(exit, **{"stopped": False, "timed_out": False, "log_tail": tail, **more})
+    return find_failure(exit, **{"stopped": False, "timed_out": False, "log_tail": tail, **more})
 
 
 def output_of(script: str) -> bytes:
@@ -29,7 +29,7 @@ def test_the_kinds_of_failure():
     """PAI-S1"""
     assert judged(Exit(lost=True)).kind == "worker_lost"
     assert judged(Exit(signal=9, wall_s=61.4), timed_out=True) == Failure(
-        "timeout", "It ran for 61 s and was ended: that is its time limit."
+        "timeout", "Stopped at its time limit after 61 s."
     )
     assert judged(Exit(signal=11), "last words") == Failure(
         "signal", "Ended by SIGSEGV (signal 11): last words"
@@ -37,7 +37,7 @@ def test_the_kinds_of_failure():
     assert judged(Exit(signal=9)) == Failure("signal", "Ended by SIGKILL (signal 9).")
     assert judged(Exit(signal=40)).detail == "Ended by signal 40."
     assert judged(Exit(code=139)) == Failure("signal", "Ended by SIGSEGV (signal 11).")
-    assert judged(Exit(code=3)) == Failure("exit_code", "Exit code 3, without a word of output.")
+    assert judged(Exit(code=3)) == Failure("exit_code", "Exit code 3, no output.")
     assert judged(Exit(code=255), "a\nssh: no route\n\n") == Failure("exit_code", "ssh: no route")
 
 
@@ -115,13 +115,13 @@ ValueError: batch of 0"""
 def test_sigkill_alone_is_a_signal_and_with_the_kernels_word_out_of_memory():
     """PAI-S1: evidence, else signal. A helper that was killed ends the main process by an exception of its own."""
     assert judged(Exit(signal=9)).kind == "signal"
-    said = Failure("out_of_memory", "It used more than its 512 MiB.")
+    said = Failure("out_of_memory", "Memory use exceeded its limit of 512 MiB.")
     assert judged(Exit(signal=9, out_of_memory="limit"), memory="512 MiB") == said
     assert judged(Exit(code=137), memory="512 MiB", container_oom=True) == said
     assert judged(Exit(code=1, out_of_memory="limit"), "BrokenProcessPool: x", memory="512 MiB") == said
     assert judged(Exit(code=0, out_of_memory="limit")) is None
     others = judged(Exit(signal=9, out_of_memory="machine"), memory="512 MiB")
-    assert others == Failure("out_of_memory", "The kernel killed it: the whole machine ran out of memory.")
+    assert others == Failure("out_of_memory", "Killed because the machine ran out of memory.")
 
 
 def points(*values: float | None, final: float | None | str = "none", name: str = "acc") -> list[Report]:
@@ -168,17 +168,17 @@ def test_weights_sum_several_metrics():
 
 def test_without_a_result_it_is_no_metric():
     """PAI-S1"""
-    assert value([]) == Failure("no_metric", "No final result for acc was reported.")
-    assert value(points(0.5)).detail.endswith("It reported intermediate values only.")
+    assert value([]) == Failure("no_metric", "No final result reported for acc.")
+    assert value(points(0.5)).detail.endswith(", only intermediate values.")
     assert value([], selection="best").kind == "no_metric"
     assert value(points(final=1.0), weights={"acc": 1, "loss": 1}) == Failure(
-        "no_metric", "No final result for loss was reported."
+        "no_metric", "No final result reported for loss."
     )
 
 
 def test_a_result_that_is_not_a_finite_number_is_a_bad_metric():
     """PAI-S1"""
-    assert value(points(0.5, final=None)) == Failure("bad_metric", "acc is NaN, not a finite number.")
+    assert value(points(0.5, final=None)) == Failure("bad_metric", "Invalid metric: acc = NaN")
     assert value(points(None, None), selection="best").kind == "bad_metric"
     assert value(points(0.5, None), selection="average").kind == "bad_metric"
     assert value(points(final=1e308), weights={"acc": 1e10}).kind == "bad_metric"

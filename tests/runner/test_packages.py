@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from experiments.runner.packages import Environments, PackagesError, activated, installed
+from experiments.runner.packages import Environments, PackagesError, activated, parse_frozen
 from experiments.runner.tool_process import Cancelled
 
 pytestmark = pytest.mark.once
@@ -82,14 +82,14 @@ torch @ https://example.org/torch-2.9+cpu.whl
 def test_what_is_in_a_container_is_a_list_that_can_be_installed_again():
     """CML-S2: what the image brought from a folder of its making has a version only."""
     specified = "--no-index\nmine\n/mnt/wheels/patched-1.0-py3-none-any.whl\n"
-    assert installed(WITHIN, specified=specified).splitlines() == [
+    assert parse_frozen(WITHIN, specified=specified).splitlines() == [
         "--no-index",
         "mine==2.0",
         "numpy==1.26.4",
         "patched @ file:///mnt/wheels/patched-1.0-py3-none-any.whl#sha256=ab",
         "torch @ https://example.org/torch-2.9+cpu.whl",
     ]
-    assert installed("mine==2.0\n", specified=specified) is None  # pip was ended before it had told all
+    assert parse_frozen("mine==2.0\n", specified=specified) is None  # pip was ended before it had told all
 
 
 def test_a_file_may_name_another(environments, shelf, tmp_path):

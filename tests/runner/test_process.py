@@ -12,7 +12,7 @@ import pytest
 
 from experiments.runner import keeper as keeping
 from experiments.runner.log import LogReader
-from experiments.runner.process import Exit, Keeper, KeeperGone, LaunchError, Process, sweep
+from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
 from tests.support.waiting import eventually
 
 ENV = {"PATH": os.environ["PATH"]}
@@ -286,8 +286,8 @@ def test_a_services_log_goes_on_where_it_was_and_rotates_once(keeper, tmp_path):
     [
         ({"cwd": Path("/nowhere/at/all")}, "working directory /nowhere/at/all does not exist"),
         ({"argv": ["no-such-program-here"]}, "no-such-program-here was not found"),
-        ({"argv": ["/etc/passwd"]}, "/etc/passwd may not be executed"),
-        ({"argv": ["/etc"]}, "/etc may not be executed"),
+        ({"argv": ["/etc/passwd"]}, "/etc/passwd is not executable"),
+        ({"argv": ["/etc"]}, "/etc is not executable"),
         ({"argv": ["echo", "a\0b"]}, "could not be started"),
         ({"env": {"A=B": "c"}}, "could not be started"),
         ({"log": Path("/nowhere/log")}, "log /nowhere/log cannot be written"),
@@ -319,7 +319,7 @@ def test_close_ends_everything(tmp_path, token):
     assert not keeper.alive
     assert keeping.stat(keeper.pid) is None
     keeper.close()
-    with pytest.raises(KeeperGone):
+    with pytest.raises(KeeperDied):
         run(keeper, tmp_path, "true")
 
 
@@ -382,7 +382,7 @@ def test_when_the_keeper_is_killed_its_processes_are_lost_and_swept(tmp_path, to
         how = ended(process)
         assert (how.lost, how.code, how.signal) == (True, None, None)
         assert not keeper.alive
-        with pytest.raises(KeeperGone):
+        with pytest.raises(KeeperDied):
             run(keeper, tmp_path, "true")
         eventually(lambda: (seen := keeping.stat(process.pid)) is None or seen.is_gone, what="PDEATHSIG")
 
@@ -397,9 +397,9 @@ def test_when_the_keeper_is_killed_its_processes_are_lost_and_swept(tmp_path, to
 FETCHES = """
 import sys
 from pathlib import Path
-from experiments.runner.checkout import Sources
-from experiments.runner.process import marks
-sources = Sources(Path(sys.argv[1]), marks=marks(sys.argv[2]))
+from experiments.runner.checkout import Repositories
+from experiments.runner.process import process_marks
+sources = Repositories(Path(sys.argv[1]), marks=process_marks(sys.argv[2]))
 sources.resolve("git@example.org:repository", "branch", "", is_cancelled=lambda: False)
 """
 

@@ -159,7 +159,7 @@ def test_it_lays_out_the_commit_the_changes_and_the_packages(tmp_path):
     for _ in range(2):
         done = run(text, tmp_path)
         assert (done.returncode, done.stdout) == (0, "changed END_OF_FILE\n"), done.stderr
-        assert "It ran in a container of torch:2.9" in done.stderr
+        assert "The trial ran in a container of torch:2.9" in done.stderr
     listed = written(
         "true", {}, code=Code(packages_from="list", packages="torch==2.9.1", python="python3.12")
     )

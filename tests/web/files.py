@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from experiments.models import Artifact, Keeping, Trial
-from experiments.runner.folder import seen_as
+from experiments.runner.trial_folder import size_and_mtime
 
 
 def leave(
@@ -38,7 +38,7 @@ def leave(
         path = path_of(one)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        one.changed_at = seen_as(path.stat())[1]
+        one.changed_at = size_and_mtime(path.stat())[1]
         one.save(update_fields=["changed_at"])
     return one
 

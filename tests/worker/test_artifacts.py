@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 
 from experiments.models import Artifact, Keeping
-from experiments.runner.folder import TrialFolder
+from experiments.runner.trial_folder import TrialFolder
 from experiments.worker.artifacts import LOOK_S, ODD, QUIET_S, Collector
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]

@@ -19,7 +19,7 @@ from experiments.management.arguments import (
 )
 from experiments.runner.cgroup import memory_mib as memory_here
 from experiments.runner.container import ENGINES
-from experiments.runner.size import in_words, mebibytes
+from experiments.runner.memory_size import format_mebibytes, parse_mebibytes
 
 MOST_CORE = 8191  # Linux's own limit
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -105,7 +105,7 @@ def devices(said: str) -> list[int]:
     if said == "auto":
         from experiments.runner.machine import Machine
 
-        found = Machine().look().get("gpus", [])
+        found = Machine().measure().get("gpus", [])
         if not found:
             refuse("--gpus auto: nvidia-smi sees no GPU here. Give their numbers, or leave it out.")
         return list(range(len(found)))
@@ -136,11 +136,11 @@ def memory_of(said: str) -> int | None:
     if not said:
         return None
     try:
-        wanted = mebibytes(said)
+        wanted = parse_mebibytes(said)
     except ValueError as error:
         refuse(f"--memory {said}: {error}")
     if wanted > (there := memory_here()):
-        refuse(f"--memory {said}: there are {in_words(there)} that this process may use.")
+        refuse(f"--memory {said}: there are {format_mebibytes(there)} that this process may use.")
     return wanted
 
 

@@ -1,6 +1,6 @@
-"""The dialects that a trial may speak: how it learns its values, and how it reports.
+"""The dialects of trials: how a script gets its parameters and reports its metrics (native, NNI, ClearML).
 
-Every trial may speak any of them, without a setting: all are prepared, all are listened to. A dialect is a module
-with `prepare(told)`, which writes what the trial reads and gives the variables of its environment, and
-`listen(told)`, which gives the reader of what it reports.
+Every trial may use any of them without a setting: all are prepared and read. A dialect is a module with
+`prepare(context)`, which writes the files that the trial reads and returns environment variables, and
+`listen(context)`, which returns the reader of its reports.
 """

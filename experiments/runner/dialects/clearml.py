@@ -1,9 +1,8 @@
-"""A folder as ClearML's agent would leave it, so that a script written for ClearML runs unchanged, with no server.
+"""The dialect of ClearML: a folder as ClearML's agent leaves it, so that a script for ClearML runs without a server.
 
-The package `clearml` (from 2.0 on) takes itself for a task that an agent has started (CLEARML_TASK_ID), works
-offline, and finds its task in `$CLEARML_CACHE_DIR/offline/<id>/task.json`: hyperparameters by group, and configuration
-objects. They override what the script says; its scalars are appended to `metrics.jsonl` beside it, one JSON array of
-events a line.
+The package `clearml` (2.0 or later) runs as a task that an agent started (CLEARML_TASK_ID), works offline, and reads
+its task from `$CLEARML_CACHE_DIR/offline/<id>/task.json`: hyperparameters by group, and configuration objects, which
+override those of the script. It appends scalars to `metrics.jsonl` in the same folder, a JSON array of events per line.
 """
 
 import json
@@ -12,61 +11,67 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
-from experiments.runner.dialects.told import Told
-from experiments.runner.folder import Escapes, TrialFolder, inside, read_regular
+from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_SERIES, Report
+from experiments.runner.trial_folder import OutsideFolder, TrialFolder, inside, read_regular
 
 PLAIN = (
     "Args",
     "General",
     "Hydra",
 )  # where a parameter without a group goes: argparse and click, connect, hydra
-MAX_LINE = 16 << 20  # plots are on the same lines
+MAX_LINE = 16 << 20  # plots are in the same lines
 MAX_TASK = 16 << 20
 MAX_DECLARED = 200
 MAX_VALUE = 200  # characters
 CONFIG = "sdk { development { report_use_subprocess: false } }\n"
-SITE = Path(__file__).with_name("clearml_site")  # what runs in the trial's own Python, before the script
+SITE = Path(__file__).with_name("clearml_site")  # modules that the trial's Python runs before the script
 SINGLE = -(1 << 31)  # the iteration of report_single_value
-_OWN = ":monitor:"  # what it measures of the machine by itself
-_HYDRA = "_allow_omegaconf_edit_"  # in the task of a script that uses it
+_MONITOR = ":monitor:"  # prefix of ClearML's own machine metrics
+_HYDRA = "_allow_omegaconf_edit_"  # in the task of a script that uses hydra
 _PLAIN_IN_HYDRA = re.compile(r"[\w\-+./@%]+")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*/[A-Za-z0-9_.\-/]+")
 
 
-def prepare(told: Told) -> dict[str, str]:
-    """Writes the task. An experiment whose Environment names CLEARML_OFFLINE_MODE is left alone: it wants a server."""
-    if "CLEARML_OFFLINE_MODE" in told.chosen:
+def prepare(context: RunContext) -> dict[str, str]:
+    """Write the task. Do nothing for an experiment that sets CLEARML_OFFLINE_MODE: it uses a server of its own."""
+    if "CLEARML_OFFLINE_MODE" in context.chosen:
         return {}
-    session = _session(told)
+    session = _session(context)
     session.mkdir(parents=True, exist_ok=True)
-    # At its end the package makes a zip of its folder, artifacts and all. Where a folder has that name it cannot.
-    session.with_name(f"{told.trial_id}.zip").mkdir(exist_ok=True)
+    # At its end the package zips its folder with all artifacts; a folder with that name prevents it.
+    session.with_name(f"{context.trial_id}.zip").mkdir(exist_ok=True)
     task = task_of(
-        told.trial_id, params=told.params, hyperparameters=told.hyperparameters, objects=told.objects
+        context.trial_id,
+        params=context.params,
+        hyperparameters=context.hyperparameters,
+        objects=context.objects,
     )
     (session / "task.json").write_text(json.dumps(task), "utf-8")
-    # Without it, datasets find their folder not writable.
+    # Without it, datasets fail because their folder is not writable.
     (session / "data").mkdir(exist_ok=True)
-    (_room(told) / "clearml.conf").write_text(_config(told), "utf-8")
-    (_room(told) / SITE.name).mkdir(exist_ok=True)
+    (_folder(context) / "clearml.conf").write_text(_config(context), "utf-8")
+    (_folder(context) / SITE.name).mkdir(exist_ok=True)
     for path in SITE.glob("*.py"):
-        (_room(told) / SITE.name / path.name).write_text(path.read_text("utf-8"), "utf-8")
-    own = told.environment.get("PYTHONPATH")
-    site = f"{_room(told)}/{SITE.name}"
-    return variables(str(_room(told)), told.trial_id) | {"PYTHONPATH": f"{own}:{site}" if own else site}
+        (_folder(context) / SITE.name / path.name).write_text(path.read_text("utf-8"), "utf-8")
+    own = context.environment.get("PYTHONPATH")
+    site = f"{_folder(context)}/{SITE.name}"
+    return variables(str(_folder(context)), context.trial_id) | {
+        "PYTHONPATH": f"{own}:{site}" if own else site
+    }
 
 
-def variables(room: str, trial_id: str) -> dict[str, str]:
-    """What makes the package find its task and its settings below the folder `room`."""
+def variables(folder: str, trial_id: str) -> dict[str, str]:
+    """Return the variables with which the package finds its task and settings below `folder`."""
     return {
-        "CLEARML_CACHE_DIR": room,
+        "CLEARML_CACHE_DIR": folder,
         "CLEARML_TASK_ID": trial_id,
         "CLEARML_OFFLINE_MODE": "1",
         "CLEARML_LOG_TASK_TO_BACKEND": "0",
-        "CLEARML_CONFIG_FILE": f"{room}/clearml.conf",
+        "CLEARML_CONFIG_FILE": f"{folder}/clearml.conf",
     }
 
 
@@ -77,7 +82,7 @@ def task_of(
     hyperparameters: Mapping[str, Mapping[str, Mapping[str, str]]],
     objects: Mapping[str, str],
 ) -> dict[str, object]:
-    """The task, as task.json holds it."""
+    """Return the content of task.json."""
     return {
         "id": trial_id,
         "name": trial_id,
@@ -87,7 +92,7 @@ def task_of(
         "configuration": {
             name: {"name": name, "type": "dictionary", "value": text} for name, text in objects.items()
         },
-        # Artifacts, labels and models are refused where these are missing.
+        # Without these, the package refuses artifacts, labels and models.
         "output": {},
         "execution": {"artifacts": [], "model_labels": {}},
         "script": {},
@@ -96,56 +101,56 @@ def task_of(
     }
 
 
-def forget(folder: TrialFolder, trial_id: str) -> None:
-    """Removes the task: it may name secrets."""
+def remove_task(folder: TrialFolder, trial_id: str) -> None:
+    """Remove the task file, which may contain secrets."""
     (_session_below(folder, trial_id) / "task.json").unlink(missing_ok=True)
 
 
-def listen(told: Told) -> "ScalarReader":
-    return ScalarReader(_session(told) / "metrics.jsonl", told.objective)
+def listen(context: RunContext) -> "ScalarReader":
+    return ScalarReader(_session(context) / "metrics.jsonl", context.objective)
 
 
-def declared(told: Told) -> dict[str, dict[str, dict[str, str]]]:
-    """The parameters that the script has and that nobody gave it, {group: {name: {value, type, description}}}, as it
-    left them in its task, or as click and hydra had them. Empty for scripts that do not use ClearML."""
-    given = _overrides(told.params, told.hyperparameters)
-    found: dict[str, dict[str, dict[str, str]]] = {}
+def declared(context: RunContext) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the script's own parameters that the experiment does not set, {group: {name: {value, type, description}}},
+    from its task file, or as click and hydra declared them. Empty for scripts that do not use ClearML."""
+    overrides = _overrides(context.params, context.hyperparameters)
+    groups: dict[str, dict[str, dict[str, str]]] = {}
     count = 0
-    for group, name, traits in _seen(told):
-        if name in given.get(group, ()) or not _is_parameter(f"{group}/{name}"):
+    for group, name, traits in _script_parameters(context):
+        if name in overrides.get(group, ()) or not _is_parameter(f"{group}/{name}"):
             continue
-        kept = {trait: _short(traits.get(trait)) for trait in ("value", "type", "description")}
-        found.setdefault(group, {})[name] = {trait: text for trait, text in kept.items() if text}
+        texts = {trait: _short(traits.get(trait)) for trait in ("value", "type", "description")}
+        groups.setdefault(group, {})[name] = {trait: text for trait, text in texts.items() if text}
         count += 1
         if count >= MAX_DECLARED:
             break
-    return found
+    return groups
 
 
-def _seen(told: Told) -> list[tuple[str, str, dict]]:
-    """(group, name, traits) of every parameter that the script left behind."""
-    seen = []
-    for path in (_session(told) / "task.json", _room(told) / "declared.json"):
+def _script_parameters(context: RunContext) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return (group, name, traits) of all parameters that the script wrote."""
+    parameters_left = []
+    for path in (_session(context) / "task.json", _folder(context) / "declared.json"):
         try:
-            left = json.loads(read_regular(path, most=MAX_TASK))
-            is_task = "hyperparams" in left
-            # With hydra the arguments are hydra's own; properties are user properties.
+            content = json.loads(read_regular(path, max_bytes=MAX_TASK))
+            is_task = "hyperparams" in content
+            # With hydra the arguments are hydra's own; "properties" are user properties.
             is_hydra = is_task and (
-                "OmegaConf" in left["configuration"] or _HYDRA in left["hyperparams"].get("Hydra", ())
+                "OmegaConf" in content["configuration"] or _HYDRA in content["hyperparams"].get("Hydra", ())
             )
-            passed = ("properties", "Args", "Hydra") if is_hydra else ("properties",)
-            for group, parameters in (left["hyperparams"] if is_task else left).items():
-                if group not in passed:
-                    seen += [(group, name, {**traits}) for name, traits in parameters.items()]
+            skipped = ("properties", "Args", "Hydra") if is_hydra else ("properties",)
+            for group, parameters in (content["hyperparams"] if is_task else content).items():
+                if group not in skipped:
+                    parameters_left += [(group, name, {**traits}) for name, traits in parameters.items()]
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue
-    return seen
+    return parameters_left
 
 
-def bring(told: Told) -> None:
-    """What the script uploaded, which offline is a copy in the package's folder, goes to its output folder, as
-    `artifacts/<name>/…` and `models/<file>`. What it left there itself stays."""
-    session, output = _session(told), told.folder.output
+def move_uploads(context: RunContext) -> None:
+    """Move what the script uploaded (offline: a copy in the package's folder) to the output folder, as
+    `artifacts/<name>/…` and `models/<file>`. Files that exist there stay."""
+    session, output = _session(context), context.folder.output
     try:
         for path in _files(session / "data"):
             parts = path.relative_to(session / "data").parts
@@ -154,16 +159,16 @@ def bring(told: Told) -> None:
         for path in _files(session / "models"):
             _move(path, output, path.relative_to(session).parts)
     except OSError:
-        return  # what the worker may not read
+        return  # files that the worker cannot read
 
 
 class ScalarReader(Reader):
-    """Follows one trial's events. `report_scalar("loss", "train", …)` is a point of `loss/train`, of `loss` alone
-    where both names are the same; `report_single_value("accuracy", …)` is the final result of `accuracy`."""
+    """Follow the events of a trial. `report_scalar("loss", "train", …)` is a point of `loss/train`, or of `loss` when
+    both names are equal; `report_single_value("accuracy", …)` is the final result of `accuracy`."""
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)
-        self._is_skipping = False  # within a line that is too long
+    def __init__(self, path: Path, objective: str) -> None:
+        super().__init__(path, objective)
+        self._is_skipping = False  # inside a line that is too long
         self._lines = 0
         self._last: dict[str, Report] = {}
 
@@ -187,7 +192,7 @@ class ScalarReader(Reader):
         self._is_skipping = False
 
     def implied(self) -> list[Report]:
-        """ClearML knows no final result: the last value of each scalar is it."""
+        """Return the last value of each scalar as its final result, because ClearML has no final results."""
         return [replace(report, final=True) for report in self._last.values()]
 
     def _line(self, line: bytes) -> list[Report]:
@@ -213,12 +218,12 @@ class ScalarReader(Reader):
         if event.get("type") != "training_stats_scalar":
             return None
         metric, variant = event.get("metric"), event.get("variant")
-        if isinstance(metric, str) and metric.startswith(_OWN):
+        if isinstance(metric, str) and metric.startswith(_MONITOR):
             return None
         is_single = event.get("iter") == SINGLE
-        name = variant if is_single or metric == variant else f"{metric}/{variant}"
+        name = str(variant) if is_single or metric == variant else f"{metric}/{variant}"
         if not isinstance(metric, str) or not isinstance(variant, str) or not is_name(name):
-            self._fault(f"{where} has a scalar with no good title and series.")
+            self._fault(f"{where} has a scalar with an invalid title or series.")
             return None
         value, text = number_or_text(event.get("value"))
         if is_single:
@@ -230,12 +235,12 @@ class ScalarReader(Reader):
         return point
 
 
-def _room(told: Told) -> Path:
-    return told.folder.path / "clearml"
+def _folder(context: RunContext) -> Path:
+    return context.folder.path / "clearml"
 
 
-def _session(told: Told) -> Path:
-    return _session_below(told.folder, told.trial_id)
+def _session(context: RunContext) -> Path:
+    return _session_below(context.folder, context.trial_id)
 
 
 def _session_below(folder: TrialFolder, trial_id: str) -> Path:
@@ -245,24 +250,24 @@ def _session_below(folder: TrialFolder, trial_id: str) -> Path:
 def _overrides(
     params: Mapping[str, object], hyperparameters: Mapping[str, Mapping[str, Mapping[str, str]]]
 ) -> dict[str, dict[str, dict[str, str]]]:
-    """What overrides the script's own: the experiment's hyperparameters, and before them the trial's values."""
+    """Return what overrides the script's values: the trial's parameters, then the experiment's hyperparameters."""
     groups: dict[str, dict[str, dict[str, str]]] = {}
     for group, parameters in hyperparameters.items():
         for name, traits in parameters.items():
             if "value" in traits:
                 groups.setdefault(group, {})[name] = {"section": group, "name": name, **traits}
-    for whole, value in params.items():
-        group, slash, name = whole.partition("/")
-        for each in (group,) if slash else PLAIN:
-            key = name if slash else whole
-            text = hydra_text_of(value) if each == "Hydra" else text_of(value)
-            overriding = {"section": each, "name": key, "value": text}
-            groups.setdefault(each, {})[key] = {**groups.get(each, {}).get(key, {}), **overriding}
+    for full_name, value in params.items():
+        prefix, slash, name = full_name.partition("/")
+        for section in (prefix,) if slash else PLAIN:
+            key = name if slash else full_name
+            text = hydra_text_of(value) if section == "Hydra" else text_of(value)
+            override = {"section": section, "name": key, "value": text}
+            groups.setdefault(section, {})[key] = {**groups.get(section, {}).get(key, {}), **override}
     return groups
 
 
 def text_of(value: object) -> str:
-    """As ClearML writes it. Whole numbers without a point, or an argument of type int would not take them."""
+    """Return a value as ClearML writes it. Whole numbers have no decimal point, or int arguments would reject them."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -273,38 +278,38 @@ def text_of(value: object) -> str:
 
 
 def hydra_text_of(value: object) -> str:
-    """As hydra's command line reads it: commas, brackets and blanks in a text within quotes."""
+    """Return a value in hydra's override syntax: texts with commas, brackets or spaces are quoted."""
     if value is None:
         return "null"
     if not isinstance(value, str) or _PLAIN_IN_HYDRA.fullmatch(value):
         return text_of(value)
-    # Backslashes are themselves, but for those before a quote.
-    inside = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
-    return f"'{inside}'"
+    # Backslashes are literal, except before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
+    return f"'{escaped}'"
 
 
-def _config(told: Told) -> str:
-    """The person's own settings hold, but for the helper process that makes the end of every trial slow."""
-    home = told.environment.get("HOME") or "/"
-    own = Path(told.environment.get("CLEARML_CONFIG_FILE") or Path(home, "clearml.conf"))
+def _config(context: RunContext) -> str:
+    """Return the user's own settings, without the subprocess that delays the end of every trial."""
+    home = context.environment.get("HOME") or "/"
+    own = Path(context.environment.get("CLEARML_CONFIG_FILE") or Path(home, "clearml.conf"))
     included = f"include {json.dumps(str(own), ensure_ascii=False)}\n" if own.is_file() else ""
     return included + CONFIG
 
 
 def _is_parameter(name: str) -> bool:
-    """Can a parameter of a search space be called so?"""
+    """Tell whether this is a valid name for a search-space parameter."""
     return len(name) <= 64 and _PARAMETER.fullmatch(name) is not None
 
 
 def _short(text: object) -> str:
-    """As far as it can be stored and shown. What has no description is described as "None" by the package."""
+    """Return a printable prefix of a text. The package writes "None" for a missing description."""
     if not isinstance(text, str) or text == "None":
         return ""
     return "".join(char for char in text[:MAX_VALUE] if char.isprintable())
 
 
 def _files(folder: Path) -> list[Path]:
-    """Regular files below it; links are not followed."""
+    """Return the regular files below a folder; links are not followed."""
     walked = os.walk(folder) if not folder.is_symlink() else ()
     paths = (Path(root, name) for root, _, names in walked for name in sorted(names))
     return [path for path in paths if not path.is_symlink() and path.is_file()]
@@ -316,5 +321,5 @@ def _move(path: Path, output: Path, parts: tuple[str, ...]) -> None:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
-    except (OSError, Escapes):
-        return  # it stays where the script's package has put it
+    except (OSError, OutsideFolder):
+        return  # leave it where the package put it

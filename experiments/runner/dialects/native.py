@@ -1,7 +1,7 @@
-"""Trialdeck's own channel: JSON lines that the trial appends to the file TRIALDECK_METRICS.
+"""Trialdeck's native dialect: JSON lines that the trial appends to the file TRIALDECK_METRICS.
 
 `{"name": "loss", "step": 3, "value": 0.25}` is a point, `{"name": "loss", "final": true, "value": 0.2}` a final
-result. `name` may be left out or "default" (the objective), `step` may be left out (the next one).
+result. `name` is optional or "default" (the objective), `step` is optional (the next one).
 """
 
 import json
@@ -9,34 +9,34 @@ import re
 from pathlib import Path
 
 from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
-from experiments.runner.dialects.told import Told
+from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_NAME, MAX_SERIES, Report
 
 MAX_LINE = 64 << 10
 _BEGIN = re.compile(rb'\{"name": "[^"\\,]+", ')  # as json.dumps writes it
 
 
-def prepare(told: Told) -> dict[str, str]:
-    """Writes the parameters; `folder.environment` names the files."""
-    told.folder.parameters.write_text(json.dumps(told.params, ensure_ascii=False), "utf-8")
+def prepare(context: RunContext) -> dict[str, str]:
+    """Write the parameters; `trial_folder.environment` sets the variables with the file names."""
+    context.folder.parameters.write_text(json.dumps(context.params, ensure_ascii=False), "utf-8")
     return {}
 
 
-def listen(told: Told) -> "MetricsReader":
-    return MetricsReader(told.folder.metrics, told.objective)
+def listen(context: RunContext) -> "MetricsReader":
+    return MetricsReader(context.folder.metrics, context.objective)
 
 
 class MetricsReader(Reader):
-    """Follows one trial's metrics file."""
+    """Follow the metrics file of a trial."""
 
     def __init__(self, path: Path, objective: str) -> None:
         super().__init__(path, objective)
-        self._is_skipping = False  # within a line that is too long
+        self._is_skipping = False  # inside a line that is too long
         self._lines = 0
-        self._full: set[bytes] = set()  # how lines of full series begin: these need no parsing
+        self._full: set[bytes] = set()  # beginnings of lines of full series, which need no parsing
 
     def feed(self, data: bytes) -> list[Report]:
-        """What these bytes report, the next ones of the file."""
+        """Return the reports in the next bytes of the file."""
         *lines, torn = data.split(b"\n")
         if lines:
             lines[0] = self._torn + lines[0]
@@ -49,7 +49,7 @@ class MetricsReader(Reader):
         return reports
 
     def end(self) -> list[Report]:
-        """A last line without its newline."""
+        """Return the report of a last line without a newline."""
         return self.feed(b"\n") if self._torn else []
 
     def begin_anew(self) -> None:
@@ -60,31 +60,35 @@ class MetricsReader(Reader):
         self._lines += 1
         if self._is_skipping or len(line) > MAX_LINE:
             self._is_skipping = False
-            return self._bad(line, f"is longer than {MAX_LINE >> 10} KiB")
+            self._invalid(line, f"is longer than {MAX_LINE >> 10} KiB")
+            return None
         if self._full and line[: line.find(b", ") + 2] in self._full and b'"final"' not in line:
             self.dropped += 1
             return None
         if not line.strip():
             return None
         try:
-            said = json.loads(line.decode())
+            record = json.loads(line.decode())
         except (ValueError, RecursionError):
-            return self._bad(line, "is not JSON")
-        if not isinstance(said, dict) or "value" not in said:
-            return self._bad(line, 'has no "value"')
-        name = said.get("name", "default")
+            self._invalid(line, "is not JSON")
+            return None
+        if not isinstance(record, dict) or "value" not in record:
+            self._invalid(line, 'has no "value"')
+            return None
+        name = record.get("name", "default")
         if not is_name(name):
-            return self._bad(line, f'has no good "name" (text of at most {MAX_NAME} characters)')
+            self._invalid(line, f'has no valid "name" (text of at most {MAX_NAME} characters)')
+            return None
         name = self.objective if name == "default" else name
-        value, text = number_or_text(said["value"])
-        step = step_or_none(said.get("step"))
-        if said.get("final") is True:
+        value, text = number_or_text(record["value"])
+        step = step_or_none(record.get("step"))
+        if record.get("final") is True:
             return self._final(name, step, value, text)
         point = self._point(name, step, value, text)
         if point is None and (begin := _BEGIN.match(line)) and len(self._full) < MAX_SERIES:
             self._full.add(begin[0])
         return point
 
-    def _bad(self, line: bytes, what: str) -> None:
+    def _invalid(self, line: bytes, problem: str) -> None:
         quoted = line[:100].decode("utf-8", "replace")
-        self._fault(f"Line {self._lines} of the metrics file {what}: {quoted!r}")
+        self._fault(f"Line {self._lines} of the metrics file {problem}: {quoted!r}")

@@ -19,7 +19,7 @@ from experiments.charts.sparkline import level
 from experiments.messages import ago, bytes_, clock, duration, percent, plural
 from experiments.models import Amount, ComputeEvent, Experiment, Failure, Queue, Source, Trial, Worker, status
 from experiments.permissions import is_administrator
-from experiments.runner.size import in_words
+from experiments.runner.memory_size import format_mebibytes
 from experiments.web.ui import descriptions
 from experiments.web.ui.fragments import Live
 
@@ -230,7 +230,8 @@ def _machine(worker: Worker, held: list[Trial], now: datetime) -> list[tuple[str
             if worker.limits_memory_by
             else "not limited, only reserved"
         )
-        memory = f"{in_words(worker.memory_mib)}, {in_words(given.memory_mib) if given.memory_mib else 'none'} given"
+        reserved = format_mebibytes(given.memory_mib) if given.memory_mib else "none"
+        memory = f"{format_mebibytes(worker.memory_mib)}, {reserved} given"
         told.append(("Memory to give", f"{memory}; {limited}"))
     told.append(("Container", worker.container or None))
     return [(name, value) for name, value in told if value is not None]
@@ -265,7 +266,7 @@ def _given(trial: Trial) -> str:
         f"pid {trial.pid}" if trial.pid else "",
         f"GPU {', '.join(map(str, trial.gpus))}" if trial.gpus else "",
         f"core {', '.join(map(str, trial.cores))}" if trial.cores else "",
-        in_words(trial.memory_mib) if trial.memory_mib else "",
+        format_mebibytes(trial.memory_mib) if trial.memory_mib else "",
     ]
     return ", ".join(one for one in told if one)
 

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from experiments.messages import bytes_, percent, plural
 from experiments.models import Amount, Queue, Trial, Worker, status
 from experiments.permissions import is_administrator, require_administrator
-from experiments.runner.size import in_words
+from experiments.runner.memory_size import format_mebibytes
 from experiments.web.experiment.action_buttons import Button
 from experiments.web.experiment.page import back_from
 from experiments.web.ui import descriptions
@@ -192,7 +192,9 @@ def _given(given: Amount, *, of: Amount) -> str:
     said = [
         f"{given.gpus:,} of {plural(of.gpus, 'GPU')}" if given.gpus else "",
         f"{given.cores:,} of {plural(of.cores, 'core')}" if given.cores else "",
-        f"{in_words(given.memory_mib)} of {in_words(of.memory_mib)}" if given.memory_mib else "",
+        f"{format_mebibytes(given.memory_mib)} of {format_mebibytes(of.memory_mib)}"
+        if given.memory_mib
+        else "",
     ]
     return ", ".join(part for part in said if part)
 

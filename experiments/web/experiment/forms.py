@@ -14,7 +14,7 @@ from django.forms.utils import ErrorDict
 
 from experiments.messages import plural
 from experiments.models import Experiment, Invalid, Project, Settings, Workspace
-from experiments.runner.size import in_words
+from experiments.runner.memory_size import format_mebibytes
 from experiments.search import early_stopping, engine
 from experiments.search.space import Space, SpaceError, parse_text
 from experiments.search.validation import Argument
@@ -264,7 +264,7 @@ def settings_values(settings: Settings) -> dict[str, Any]:
     values = settings.document()
     for name in SPANS:
         values[name] = span_of(values[name])
-    values["memory_mib"] = "" if settings.memory_mib is None else in_words(settings.memory_mib)
+    values["memory_mib"] = "" if settings.memory_mib is None else format_mebibytes(settings.memory_mib)
     values["environment"] = "\n".join(f"{name}={text}" for name, text in settings.environment.items())
     values["starting_points"] = "\n".join(
         json.dumps(point, ensure_ascii=False) for point in settings.starting_points

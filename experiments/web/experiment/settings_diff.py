@@ -10,7 +10,7 @@ from typing import Any
 from experiments.messages import duration
 from experiments.models import Settings
 from experiments.models.execution import PACKAGES_FROM
-from experiments.runner.size import in_words
+from experiments.runner.memory_size import format_mebibytes
 
 from . import space_rows
 
@@ -143,7 +143,7 @@ def text_of(name: str, value: Any) -> str:
     if name.endswith("_s"):
         return duration(value)
     if name == "memory_mib":
-        return in_words(value)
+        return format_mebibytes(value)
     if name == "packages_from":
         return PACKAGES_FROM.get(str(value), str(value)).lower()
     if name == "source":

@@ -12,8 +12,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from experiments.models import LogPiece, Trial
 from experiments.models.log import PIECE_BYTES
-from experiments.runner.ansi import PLAIN, Run, styled
-from experiments.runner.log import plain
+from experiments.runner.ansi import PLAIN, StyledText, styled
+from experiments.runner.log import plain_text
 
 LONGEST_QUERY = 200
 MOST_FOUND = 10_000  # lines; of more, the last ones
@@ -38,7 +38,7 @@ class Window:
 
     @property
     def text(self) -> str:
-        return plain(self.data)
+        return plain_text(self.data)
 
     @property
     def html(self) -> SafeString:
@@ -160,7 +160,7 @@ def search(trial: Trial, query: str, *, at: int | None = None) -> Window:
     found: deque[tuple[int, int]] = deque(maxlen=MOST_FOUND)
     total = 0
     for begin, line in _lines(trial):
-        if wanted.search(plain(line)):
+        if wanted.search(plain_text(line)):
             found.append((begin, begin + len(line)))
             total += 1
     count = len(found)
@@ -207,7 +207,7 @@ def _end_after(trial: Trial, offset: int) -> int:
     return offset + (line_end or len(after))
 
 
-def _line(runs: list[Run], wanted: re.Pattern[str] | None, *, is_here: bool) -> str:
+def _line(runs: list[StyledText], wanted: re.Pattern[str] | None, *, is_here: bool) -> str:
     """A line as HTML: runs in their colours, matches marked; the first of the line looked at can be linked to."""
     spans = deque(_spans("".join(run.text for run in runs), wanted))
     found = spans[0][0] if spans and is_here else None
@@ -237,9 +237,9 @@ def _spans(text: str, wanted: re.Pattern[str] | None) -> list[tuple[int, int]]:
     return [found.span() for found in wanted.finditer(text)] if wanted else []
 
 
-def _coloured(html: str, run: Run) -> str:
+def _coloured(html: str, run: StyledText) -> str:
     if run.style == PLAIN:
         return html
-    ink = f"ink-{run.style.ink}" if run.style.ink is not None else ""
+    ink = f"ink-{run.style.color}" if run.style.color is not None else ""
     css = " ".join(word for word in (ink, "is-bold" if run.style.is_bold else "") if word)
     return format_html('<span class="{}">{}</span>', css, mark_safe(html))  # noqa: S308 (escaped above)

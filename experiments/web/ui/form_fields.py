@@ -8,7 +8,7 @@ import re
 from django import forms
 
 from experiments.models import Queue
-from experiments.runner.size import mebibytes
+from experiments.runner.memory_size import parse_mebibytes
 from experiments.web.experiment import space_rows
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -38,7 +38,7 @@ class MemoryField(forms.CharField):
         if not text:
             return None
         try:
-            return mebibytes(text)
+            return parse_mebibytes(text)
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
 

@@ -384,7 +384,7 @@ def test_a_workspace_has_a_destination_read_like_all_others(lab, alice, bob):
     """CML-O1: its owners say it; a port that is missing is explained."""
     address, client = reverse("workspace-destination", args=["lab"]), as_(alice)
     wrong = client.post(address, {"destination": "s3://127.0.0.1/bucket"})
-    assert wrong.status_code == 422 and "needs its port" in words(wrong.content.decode())
+    assert wrong.status_code == 422 and "requires a port" in words(wrong.content.decode())
     assert "s3://127.0.0.1/bucket" in wrong.content.decode(), "what was typed is not lost"
     assert client.post(address, {"destination": "gs://bucket/lab"}).status_code == 302
     lab.refresh_from_db()

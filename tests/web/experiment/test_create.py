@@ -219,7 +219,7 @@ def test_what_a_trial_has_for_itself_is_typed_and_said_when_no_worker_has_it(sen
     """TD-F8: cores and memory, with a sentence on nonsense; empty is not asked for."""
     assert errors(send(cores="0", memory_mib="lots")) == {
         "cores": ["This must be at least 1."],
-        "memory_mib": ["Write a size such as 4 GiB or 512 MiB; a number without a unit is GiB."],
+        "memory_mib": ["Enter a size such as 4 GiB or 512 MiB; a number without a unit is GiB."],
     }
     assert errors(send(memory_mib="8 MiB")) == {"memory_mib": ["This must be at least 16 MiB."]}
     answer = send(cores="2", memory_mib="1.5")
@@ -551,8 +551,8 @@ def test_a_script_of_a_repository_needs_no_command(send, lab):
     ("name", "value", "said"),
     [
         ("repository", "--upload-pack=x", "must not begin with a minus"),
-        ("reference", "a..b", "no branch of such a name"),
-        ("destination", "s3://10.0.0.7/bucket", "needs its port"),
+        ("reference", "a..b", "not a valid branch name"),
+        ("destination", "s3://10.0.0.7/bucket", "requires a port"),
         ("packages_from", "list", "List at least one package"),
     ],
 )

@@ -83,9 +83,9 @@ def test_saving_what_is_there_makes_no_revision(draft, bob):
 @pytest.mark.parametrize(
     ("block", "typed", "said"),
     [
-        ("source", {**SOURCE, "reference": ""}, "Give the tag."),
+        ("source", {**SOURCE, "reference": ""}, "Enter the tag."),
         ("source", {**SOURCE, "repository": "--upload-pack=x"}, "git would take it for an option"),
-        ("source", {**SOURCE, "reference_kind": "commit"}, "A commit is its hash"),
+        ("source", {**SOURCE, "reference_kind": "commit"}, "Enter the hash of the commit"),
         ("source", {**SOURCE, "directory": "../etc"}, "without .."),
         ("packages", {"packages_from": "repository"}, "There is no repository that could have"),
         ("packages", {"packages_from": "list", "packages": " "}, "List at least one package"),
@@ -95,9 +95,9 @@ def test_saving_what_is_there_makes_no_revision(draft, bob):
         (
             "output",
             {"destination": "s3://localhost/bucket"},
-            "An S3-like service needs its port: s3://localhost:9000",
+            "An S3-compatible service requires a port: s3://localhost:9000",
         ),
-        ("output", {"destination": "relative"}, "Write a folder"),
+        ("output", {"destination": "relative"}, "Enter a folder"),
         ("output", {"keeps_best": "0"}, "must be at least 1"),
     ],
 )

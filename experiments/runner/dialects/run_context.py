@@ -1,24 +1,26 @@
-"""What a trial is told, whatever the dialect."""
+"""The input of all dialects: a trial and its configuration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from experiments.runner.folder import TrialFolder
+from experiments.runner.trial_folder import TrialFolder
 
 
 @dataclass(frozen=True)
-class Told:
-    """`params` as the trial shall get them; `objective` is the metric's name; `cwd` where its command runs.
+class RunContext:
+    """The trial that is about to run. `params` are its parameters, `objective` is the metric's name, `cwd` the working
+    directory of its command.
 
-    `environment` is that of its process, `chosen` the part of it that the experiment says; `hyperparameters`
+    `environment` is the environment of its process, `chosen` the part that the experiment sets; `hyperparameters`
     {group: {name: {value, type, description}}} and `objects` (texts by name) are its configuration.
     """
 
     folder: TrialFolder
     experiment_id: str
     number: int
-    params: dict
+    params: dict[str, Any]
     objective: str
     cwd: Path
     environment: Mapping[str, str] = field(default_factory=dict)
