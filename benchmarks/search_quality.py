@@ -189,7 +189,7 @@ def prepare() -> None:
 def ours_of(case: Case, seed: int) -> list[float]:
     """Values of all trials, in the order of their ends."""
     from experiments.models import Experiment, Outcome, Settings, Trial, User, Worker, Workspace
-    from experiments.scheduler.conductor import conduct
+    from experiments.scheduler.conductor import schedule
 
     user, worker = User.objects.get(), Worker.objects.get()
     told = {
@@ -210,7 +210,7 @@ def ours_of(case: Case, seed: int) -> list[float]:
     while len(values) < case.trials:
         if len(values) % FORGETS_EVERY == 0:
             forget()
-        conduct(experiment.pk)
+        schedule(experiment.pk)
         while trial := Trial.take(worker, ["default"]):
             running.append(trial)
         trial = running.pop(chance.randrange(len(running)))
@@ -220,7 +220,7 @@ def ours_of(case: Case, seed: int) -> list[float]:
             experiment.refresh_from_db()
             changed = Settings.checked({**told, "space_document": case.function.space})
             experiment.update(changed, by=user, seen=experiment.revision.number)
-    conduct(experiment.pk)
+    schedule(experiment.pk)
     experiment.refresh_from_db()
     assert (experiment.state, experiment.reason) == ("completed", "max trials reached")
     return values
@@ -228,10 +228,10 @@ def ours_of(case: Case, seed: int) -> list[float]:
 
 def forget() -> None:
     """As a control worker that starts anew."""
-    from experiments.scheduler import conductor
+    from experiments.scheduler import memory
     from experiments.search import engine
 
-    conductor._memories.clear()
+    memory.memories.clear()
     engine.clear_caches()
 
 

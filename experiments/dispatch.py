@@ -1,4 +1,4 @@
-"""Floor 1: after commit, tell Celery to look. A nudge may get lost: the rows are the truth, the beat looks again."""
+"""Messages to Celery, sent after commit. One may get lost: the rows are the truth, and the beat looks again."""
 
 from __future__ import annotations
 
@@ -8,25 +8,39 @@ from collections.abc import Callable
 from celery import current_app
 from django.db import transaction
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
-STALE_S = 10  # the beat has nudged again long before
+STALE_S = 10  # the beat has sent another one long before
 
 
 def experiment(pk: int) -> None:
-    """Look at this experiment, once this transaction is committed."""
-    _after_commit(f"conduct {pk}", lambda: _send("conduct", [pk], queue="control"))
+    """Have the conductor look at this experiment, once this transaction is committed."""
+    _after_commit(f"schedule {pk}", lambda: _send("schedule", [pk], queue="control"))
 
 
-def queue(line: str) -> None:
-    """This queue has work, once this transaction is committed. At most one such message is outstanding."""
-    _after_commit(line, lambda: _send_once("work", queue=line))
+def queue(routing_key: str) -> None:
+    """Tell the workers of a queue that there is work, once this transaction is committed.
+
+    At most one such message is outstanding.
+    """
+    _after_commit(routing_key, lambda: _send_once("work", queue=routing_key))
 
 
-def worker(line: str) -> None:
-    """Wake one worker by its own line, now."""
-    _send_once("work", queue=line)
+def worker(routing_key: str) -> None:
+    """Wake one worker, now."""
+    _send_once("work", queue=routing_key)
+
+
+class _Message:
+    """A message that waits for the commit. Its name tells whether the transaction sends it already."""
+
+    def __init__(self, name: str, send: Callable[[], None]) -> None:
+        self.name, self.send = name, send
+
+    def __call__(self) -> None:
+        self.send()
 
 
 def _after_commit(name: str, send: Callable[[], None]) -> None:
@@ -35,32 +49,25 @@ def _after_commit(name: str, send: Callable[[], None]) -> None:
         send()
         return
     # One transaction may touch an experiment many times; one message is enough.
-    if any(getattr(entry[1], "nudge", None) == name for entry in connection.run_on_commit):
+    waiting = (callback for _, callback, *_ in connection.run_on_commit)
+    if any(isinstance(message, _Message) and message.name == name for message in waiting):
         return
-    send.nudge = name
-    transaction.on_commit(send, robust=True)
+    transaction.on_commit(_Message(name, send), robust=True)
 
 
-def _send(task: str, args: list, *, queue: str) -> None:
+def _send(task: str, args: list[int], *, queue: str) -> None:
     try:
         current_app.send_task(task, args=args, queue=queue, expires=STALE_S, ignore_result=True, retry=False)
     except (OperationalError, OSError) as error:
-        logger.warning("The broker is away, so nobody was told about %s %s: %s", task, args, error)
+        logger.warning("The broker is unavailable. Message %s %s was not sent: %s", task, args, error)
 
 
 def _send_once(task: str, *, queue: str) -> None:
     try:
         with current_app.connection_for_write() as connection:
-            channel = connection.default_channel
-            if channel._size(queue):
+            if connection.default_channel.queue_declare(queue).message_count:
                 return
-    except (OperationalError, OSError, *_transport_errors()) as error:
-        logger.warning("The broker is away, so nobody was told about work in %s: %s", queue, error)
+    except (OperationalError, OSError, RedisError) as error:
+        logger.warning("The broker is unavailable. Message %s to %s was not sent: %s", task, queue, error)
         return
     _send(task, [], queue=queue)
-
-
-def _transport_errors() -> tuple[type[Exception], ...]:
-    from redis.exceptions import RedisError
-
-    return (RedisError,)

@@ -1,4 +1,4 @@
-"""Floor 4: Celery's door. A task is one call; signals start and end what lives beside the tasks."""
+"""Celery's entry points. A task is one call; signals start and end what runs beside the tasks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from celery import shared_task
 from celery.signals import worker_shutting_down
 
 from experiments.scheduler import conductor
+from experiments.scheduler.beat import Beat
 from experiments.worker.worker import LocalWorker
 
 _worker: LocalWorker | None = None
 _beat_ending = threading.Event()
 
 
-@shared_task(name="conduct")
-def conduct(pk: int) -> None:
-    conductor.conduct(pk)
+@shared_task(name="schedule")
+def schedule(pk: int) -> None:
+    conductor.schedule(pk)
 
 
 @shared_task(name="work")
@@ -33,7 +34,7 @@ def serve(worker: LocalWorker) -> None:
 
 def keep_beat() -> None:
     """Makes this process keep the beat: `trialdeck control` says so before Celery starts."""
-    threading.Thread(target=conductor.Beat().run, args=[_beat_ending], name="beat", daemon=True).start()
+    threading.Thread(target=Beat().run, args=[_beat_ending], name="beat", daemon=True).start()
 
 
 @worker_shutting_down.connect

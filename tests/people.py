@@ -21,7 +21,7 @@ from experiments.models import (
     Worker,
     Workspace,
 )
-from experiments.scheduler.conductor import conduct
+from experiments.scheduler.conductor import schedule
 from tests.support.markup import PageClient
 
 SPACE = {
@@ -136,7 +136,7 @@ def undone() -> Iterator[None]:
 
 def look_at(experiment: Experiment) -> Experiment:
     """What the control worker does when it is nudged."""
-    conduct(experiment.pk)
+    schedule(experiment.pk)
     experiment.refresh_from_db()
     return experiment
 

@@ -34,7 +34,7 @@ class QueueAdmin(BaseAdmin):
         verb = "change" if change else "create"
         changed_fields = ", ".join(form.changed_data) if change else ""
         ComputeEvent.note(verb, queue=obj, by=user_of(request), why=changed_fields)
-        dispatch.queue(obj.line)
+        dispatch.queue(obj.routing_key)
 
     def delete_model(self, request: HttpRequest, obj: Queue) -> None:
         obj.delete_for_good(by=user_of(request))

@@ -27,7 +27,7 @@ from experiments.models.execution import faults_of_values
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import may, require
 from experiments.runner.reproduce import is_secret
-from experiments.scheduler.impact import Estimate, foresee
+from experiments.scheduler.impact import Estimate, impact_of
 
 from . import schemas, workspaces
 from .auth import ApiRequest
@@ -242,7 +242,7 @@ def change_preview(experiment: Experiment, changes: schemas.Changes, *, by: User
         "estimate": None,
     }
     if experiment.state in status.UNDER_WAY:
-        impact = foresee(experiment, settings, queue=queue)
+        impact = impact_of(experiment, settings, queue=queue)
         sentences = consequences(
             experiment,
             settings,

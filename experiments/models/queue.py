@@ -101,7 +101,7 @@ class Queue(models.Model):
         return cls.objects.get_or_create(name="default", defaults={"is_open": True})[0]
 
     @property
-    def line(self) -> str:
+    def routing_key(self) -> str:
         """The name of this queue at the broker: it survives a rename."""
         return f"work.{self.pk}"
 
@@ -220,7 +220,7 @@ class Queue(models.Model):
                 return False
             self.is_paused = wanted
             ComputeEvent.note(verb, queue=self, by=by)
-            dispatch.queue(self.line)
+            dispatch.queue(self.routing_key)
         return True
 
     def grant(self, *, by: User, is_open: bool, workspaces: Collection[Workspace] = ()) -> bool:
@@ -256,7 +256,7 @@ class Queue(models.Model):
                 return False
             Queue.objects.filter(pk=self.pk).update(**wanted)
             ComputeEvent.note("share", queue=self, by=by, before=before, after=after)
-            dispatch.queue(self.line)
+            dispatch.queue(self.routing_key)
         return True
 
     def delete_for_good(self, *, by: User) -> int:

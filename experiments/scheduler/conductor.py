@@ -1,64 +1,51 @@
-"""Floor 3: the conductor. `conduct(experiment)` takes whatever step the experiment is owed; `tick` is the beat.
+"""The conductor: `schedule(pk)` takes every step that an experiment is due.
 
-Who reads this file has read the life of an experiment. Every step is safe to take twice, by two conductors at
-once: what it writes is guarded by the experiment's turn and by unique ordinals. Single-flight, within a process,
-only saves work.
+Each step is safe to take twice, and by two processes at once: the experiment's lock and unique ordinals guard what
+it writes. Single flight, within a process, only saves work.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-import uuid
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from django.db import Error as DatabaseError
-from django.db import IntegrityError, close_old_connections
+from django.db import IntegrityError
 
-from experiments import dispatch
 from experiments.models import (
     Experiment,
     ExperimentState,
     Failure,
-    Lease,
     Outcome,
     Overtaken,
-    Queue,
     Refused,
     Suggestion,
     Trial,
     TrialState,
-    Worker,
     status,
 )
 from experiments.models.warm_start import results as warm_results
-from experiments.scheduler.early_stopping import Known, judge
-from experiments.scheduler.retention import purge
-from experiments.scheduler.utilization import measure
+from experiments.scheduler.early_stopping import apply_early_stopping
+from experiments.scheduler.memory import Memory, memories, memory_of
 from experiments.search import engine, starting_points
 from experiments.search.engine import Exhausted, PastTrial, Problem
-from experiments.search.space import Space
 
 logger = logging.getLogger(__name__)
 
-TICK_S = 2.0
-PURGE_EVERY_S = 3600.0
-MEASURE_EVERY_S = 60.0
 BY_STATE = ("state", "number")  # by number alone, SQLite would walk through all trials to find the few
 
 
-def conduct(pk: int) -> None:
+def schedule(pk: int) -> None:
     """Brings one experiment forward until nothing is owed, and until it has seen the latest wake."""
     with _one_at_a_time(pk) as is_mine:
         while is_mine:
             experiment = Experiment.objects.filter(pk=pk).select_related("revision", "queue").first()
             if experiment is None or not experiment.is_active:
-                _memories.pop(pk, None)
+                memories.pop(pk, None)
                 return
             seen = experiment.wake
             try:
@@ -75,7 +62,7 @@ def _step(experiment: Experiment) -> None:
         if not experiment.active_count:
             experiment.finish(experiment.stop_target or ExperimentState.STOPPED, because=experiment.reason)
         return
-    judge(experiment, _memory(experiment).judging)
+    apply_early_stopping(experiment, memory_of(experiment).early_stopping)
     break_off(experiment)
     ending = experiment.why_no_more()
     if ending:
@@ -196,7 +183,7 @@ def _ahead(experiment: Experiment) -> int:
         return 0
     if not engine.learns_from_results(experiment.settings.algorithm):
         return experiment.concurrency
-    memory = _memory(experiment)
+    memory = memory_of(experiment)
     before, memory.ended = memory.ended, experiment.settled_count
     ended = 0 if before is None else experiment.settled_count - before
     return min(max(ended, 1), experiment.concurrency)
@@ -222,7 +209,7 @@ def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
 
 def past(experiment: Experiment) -> list[PastTrial]:
     """What was tried, in number order: settled, active and suggested. Settled trials are read once a process."""
-    memory = _memory(experiment)
+    memory = memory_of(experiment)
     space = experiment.settings.space
     # In the order of life: who moves on between two looks is seen twice, and never missed.
     suggestions = list(experiment.suggestions.filter(revision=experiment.revision))
@@ -274,36 +261,7 @@ def _past_of(trial: Trial, space: object) -> PastTrial:
     )
 
 
-# --- what a conductor's process remembers (all of it can be read again) --------------------------------------
-
-
-@dataclass
-class Memory:
-    """Of one experiment: rows that never change again."""
-
-    of: tuple[str, int]  # the experiment's ID and epoch
-    settled: dict[int, PastTrial] = field(default_factory=dict)
-    last_rank: int = 0
-    ended: int | None = None  # trials, at the last look
-    warm: dict[tuple[str, Space], list[PastTrial]] = field(default_factory=dict)
-    judging: Known = field(default_factory=Known)
-
-
-_memories: OrderedDict[int, Memory] = OrderedDict()
-_memories_lock = threading.Lock()  # control has several threads, and one may forget for another
-MEMORIES = 64
-
-
-def _memory(experiment: Experiment) -> Memory:
-    with _memories_lock:
-        of = (experiment.public_id, experiment.epoch)
-        memory = _memories.setdefault(experiment.pk, Memory(of))
-        if memory.of != of:  # its trials went to the trash
-            memory = _memories[experiment.pk] = Memory(of)
-        _memories.move_to_end(experiment.pk)
-        while len(_memories) > MEMORIES:
-            _memories.popitem(last=False)
-        return memory
+# --- one thread at a time ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -337,97 +295,3 @@ def _one_at_a_time(pk: int) -> Iterator[bool]:
             flight.waiting -= 1
             if not flight.waiting:
                 del _flights[pk]
-
-
-# --- the beat ------------------------------------------------------------------------------------------------
-
-
-class Watch:
-    """Counts unchanged heartbeat counters against this process's own monotonic clock.
-
-    A clock that jumps, or a database that was away, must not declare everybody lost: a counter is first seen
-    with a full lease, and after an error everybody has one again.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[int, tuple[object, int, float]] = {}
-
-    def lost(self, now: float) -> list[tuple[Worker, int]]:
-        """Workers whose counter did not change for their lease, with the counter. `now` is monotonic seconds."""
-        present = {worker.pk: worker for worker in Worker.objects.present()}
-        self._seen = {pk: seen for pk, seen in self._seen.items() if pk in present}
-        lost = []
-        for pk, worker in present.items():
-            boot, beat, since = self._seen.get(pk, (None, -1, now))
-            if (boot, beat) != (worker.boot, worker.beat):
-                self._seen[pk] = (worker.boot, worker.beat, now)
-            elif now - since > worker.lease_s:
-                lost.append((worker, beat))
-        return lost
-
-    def forgive(self) -> None:
-        """Everybody has a fresh grace."""
-        self._seen.clear()
-
-
-class Beat:
-    """Looks at everything every few seconds. Many may run: each tick holds a lease in the database."""
-
-    def __init__(self) -> None:
-        self.holder = uuid.uuid4().hex
-        self.watch = Watch()
-        self.purge_at = self.measure_at = 0.0  # of the monotonic clock
-
-    def run(self, ending: threading.Event) -> None:
-        """Ticks until `ending` is set."""
-        while not ending.is_set():
-            try:
-                self.tick()
-            except DatabaseError as error:
-                logger.warning("The database is away: %s", error)
-                self.watch.forgive()
-                close_old_connections()
-            except Exception:  # a beat that dies of a bug would leave lost workers unnoticed, for ever
-                logger.exception("The beat stumbled")
-            ending.wait(TICK_S)
-
-    def tick(self, now: float | None = None) -> bool:
-        """One look at `now`, seconds of the monotonic clock. False when another beat holds the lease."""
-        now = time.monotonic() if now is None else now
-        if not Lease.hold("beat", self.holder, for_=timedelta(seconds=5 * TICK_S)):
-            self.watch.forgive()
-            return False
-        for worker, beat in self.watch.lost(now):
-            if worker.declare_gone(beat=beat):
-                logger.warning("The worker %s is lost: no heartbeat for %s s", worker, worker.lease_s)
-        for pk in Experiment.objects.active().values_list("pk", flat=True):
-            dispatch.experiment(pk)
-        claimable = Experiment.objects.claimable().order_by().values("queue")
-        for queue in Queue.objects.filter(pk__in=claimable):
-            dispatch.queue(queue.line)
-        self.measure(now)
-        self.empty_the_trash(now)
-        return True
-
-    def measure(self, now: float) -> None:
-        """Once a minute: how busy the workers were. `now` is monotonic seconds. It waits for no page, and nothing
-        waits for it: whatever goes wrong there must not keep the beat from the experiments that run."""
-        if now < self.measure_at:
-            return
-        self.measure_at = now + MEASURE_EVERY_S
-        try:
-            measure()
-        except Exception:
-            logger.exception("How busy the workers are could not be measured")
-
-    def empty_the_trash(self, now: float) -> None:
-        """Once an hour, and then a little with each tick until nothing is left to delete. `now` is monotonic
-        seconds. Whatever goes wrong there must not keep the beat from the experiments that run."""
-        if now < self.purge_at:
-            return
-        try:
-            has_more = purge()
-        except Exception:
-            logger.exception("The trash could not be emptied")
-            has_more = False
-        self.purge_at = 0.0 if has_more else now + PURGE_EVERY_S

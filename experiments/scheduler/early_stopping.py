@@ -1,42 +1,29 @@
-"""Floor 3: early stopping. `judge(experiment, known)` asks the rule about every running trial with news."""
+"""Floor 3: early stopping. `judge(experiment, memory)` asks the rule about every running trial with news."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from django.db import transaction
 from django.db.models import F, Q
 
 from experiments.models import Experiment, Point, Trial, TrialState, status
+from experiments.scheduler.memory import EarlyStoppingMemory
 from experiments.search import early_stopping
 
 
-@dataclass
-class Known:
-    """What a conductor's process remembers of one experiment: rows that never change again.
-
-    `rules` are those of revisions, by ("pk", key) or ("number", number); `finished` the trials that succeeded or
-    were stopped early, up to `last_rank`.
-    """
-
-    rules: dict[tuple[str, int], tuple[str, dict]] = field(default_factory=dict)
-    finished: dict[int, early_stopping.Peer] = field(default_factory=dict)
-    last_rank: int = 0
-
-
-def judge(experiment: Experiment, known: Known) -> None:
-    """Early stopping: asks the rule about every running trial that got further since it was last judged.
+def apply_early_stopping(experiment: Experiment, memory: EarlyStoppingMemory) -> None:
+    """Stop running trials as their rule says: it is asked about each that got further since it was last judged.
 
     The rule is that of the trial's revision, or of the one that an Update applied to running trials. Up to which
     step a trial was judged stands on its row, so that a restart judges nothing twice.
     """
     further = Q(judged_step=None) | Q(last_step__gt=F("judged_step"))
     running = experiment.trials.filter(further, state=TrialState.RUNNING).exclude(last_step=None)
-    judged, rivals = [], Rivals(experiment, known)
+    judged, rivals = [], Rivals(experiment, memory)
     for trial in running.order_by("state", "number"):
-        name, arguments = _rule(trial, experiment, known)
+        name, arguments = _rule(trial, experiment, memory)
         if name == "none":
             continue
         curve = early_stopping.Curve(_points(trial.pk, experiment.metric))
@@ -61,21 +48,21 @@ def judge(experiment: Experiment, known: Known) -> None:
             Trial.objects.filter(pk=pk, judged_by=judged_by).update(judged_step=step)
 
 
-def _rule(trial: Trial, experiment: Experiment, known: Known) -> tuple[str, dict]:
+def _rule(trial: Trial, experiment: Experiment, memory: EarlyStoppingMemory) -> tuple[str, dict]:
     """The early-stopping rule that judges this trial, and its arguments."""
     which = ("pk", trial.revision_id) if trial.judged_by is None else ("number", trial.judged_by)
-    if which not in known.rules:
+    if which not in memory.rules:
         settings = experiment.revisions.get(**dict([which])).settings
-        known.rules[which] = (settings.early_stopping, settings.early_stopping_arguments)
-    return known.rules[which]
+        memory.rules[which] = (settings.early_stopping, settings.early_stopping_arguments)
+    return memory.rules[which]
 
 
 class Rivals:
     """The trials that others are compared with, read when a rule wants to see them, and once in a look."""
 
-    def __init__(self, experiment: Experiment, known: Known) -> None:
+    def __init__(self, experiment: Experiment, memory: EarlyStoppingMemory) -> None:
         self.experiment = experiment
-        self.known = known
+        self.memory = memory
 
     def of(self, trial: Trial, wanted: str) -> list[early_stopping.Peer]:
         """`wanted` is a rule's word: "" none, "succeeded", or "all" (but failed and stopped ones)."""
@@ -87,18 +74,18 @@ class Rivals:
 
     @cached_property
     def finished(self) -> list[early_stopping.Peer]:
-        experiment, known = self.experiment, self.known
-        new = experiment.trials.filter(settled_rank__gt=known.last_rank).order_by("settled_rank")
+        experiment, memory = self.experiment, self.memory
+        new = experiment.trials.filter(settled_rank__gt=memory.last_rank).order_by("settled_rank")
         for trial in new.only("number", "settled_rank", "state", "value").iterator(chunk_size=2000):
             if trial.state in status.TRIAL_INFORMS:
-                known.finished[trial.pk] = early_stopping.Peer(
+                memory.finished[trial.pk] = early_stopping.Peer(
                     trial.number,
                     early_stopping.Curve(_points(trial.pk, experiment.metric)),
                     has_succeeded=trial.state == TrialState.SUCCEEDED,
                     value=trial.value,
                 )
-            known.last_rank = trial.settled_rank
-        return list(known.finished.values())
+            memory.last_rank = trial.settled_rank
+        return list(memory.finished.values())
 
     @cached_property
     def succeeded(self) -> list[early_stopping.Peer]:

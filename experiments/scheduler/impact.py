@@ -71,7 +71,7 @@ class Consequences:
         return self.judged - self.outside
 
 
-def foresee(experiment: Experiment, settings: Settings, *, queue: Queue | None = None) -> Consequences:
+def impact_of(experiment: Experiment, settings: Settings, *, queue: Queue | None = None) -> Consequences:
     """The consequences of `settings` for this experiment, as it stands now, and of a move to `queue`."""
     old = experiment.settings
     is_new_space = settings.searched != old.searched

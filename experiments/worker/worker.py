@@ -404,7 +404,7 @@ class LocalWorker:
         for pk, run in runs:
             run.obey(held.get(pk))
         if self.busy + self.out_of_service < self.slots and self._sees_work():
-            dispatch.worker(worker_line(self.name))
+            dispatch.worker(worker_routing_key(self.name))
 
     def _learn_queues(self) -> None:
         """A queue that was renamed is served on: its line at the broker is the same, its name is in my row."""
@@ -473,7 +473,7 @@ class LocalWorker:
                 batch.run.stored()
 
 
-def worker_line(name: str) -> str:
+def worker_routing_key(name: str) -> str:
     """The broker's name of the line that only this worker reads."""
     return f"worker.{name}"
 

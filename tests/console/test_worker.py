@@ -88,7 +88,7 @@ def test_it_outlives_its_broker_and_ends_at_once_when_told(fresh, command):
         with Celery(broker=valkey.url, set_as_current=False) as asker:
             lines = eventually(asker.control.inspect(timeout=0.5).active_queues, within=30, what="its lines")
             line = next(iter(lines.values()))[0]["name"]
-            asker.send_task("conduct", [0], queue=line, countdown=3600)
+            asker.send_task("schedule", [0], queue=line, countdown=3600)
             eventually(lambda: asker.control.inspect(timeout=0.5).scheduled(), what="its taking the message")
         valkey.kill()
         valkey.start()

@@ -12,7 +12,7 @@ from experiments.models import Artifact, Experiment, LogPiece, User
 from experiments.runner.dialects import clearml
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.trial_folder import TrialFolder
-from experiments.scheduler.conductor import conduct
+from experiments.scheduler.conductor import schedule
 from experiments.web.trial.reproduce import script_of
 from experiments.worker.worker import LocalWorker
 from tests.life.test_nni import to_the_end, working
@@ -208,7 +208,7 @@ def test_a_clearml_trial_that_swallows_sigterm_is_stopped(
     experiment.enqueue(by=alice)
     with working(local, 1):
         eventually(
-            lambda: conduct(experiment.pk) or experiment.trials.filter(last_step=3).exists(),
+            lambda: schedule(experiment.pk) or experiment.trials.filter(last_step=3).exists(),
             within=120,
             every=0.1,
             what="its first point",

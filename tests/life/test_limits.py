@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from experiments.models import LogPiece, Queue, Worker
-from experiments.scheduler.conductor import conduct
+from experiments.scheduler.conductor import schedule
 from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import live
 
@@ -52,7 +52,7 @@ def test_each_has_its_cores_and_one_that_uses_more_than_its_memory_fails(
         command=f"{sys.executable} {script}", cores=1, memory_mib=128, concurrency=3, max_trials=2, retries=0
     )
     experiment.enqueue(by=alice)
-    conduct(experiment.pk)
+    schedule(experiment.pk)
     slots = [threading.Thread(target=worker.work) for _ in range(together)]
     for slot in slots:
         slot.start()

@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 
 from experiments.models import Experiment, LogPiece, User
-from experiments.scheduler.conductor import conduct
+from experiments.scheduler.conductor import schedule
 from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import local  # noqa: F401  the fixture
 from tests.support.crew import Crew
@@ -115,7 +115,7 @@ def working(worker: LocalWorker, slots: int) -> Iterator[None]:
 
 def to_the_end(experiment: Experiment) -> Experiment:
     def has_ended() -> bool:
-        conduct(experiment.pk)
+        schedule(experiment.pk)
         experiment.refresh_from_db()
         return not experiment.is_active
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from experiments.models import Experiment, Token, User
-from experiments.scheduler.conductor import conduct
+from experiments.scheduler.conductor import schedule
 from experiments.worker.worker import LocalWorker
 from tests.life.test_nni import nni_python, working  # noqa: F401  the fixture
 from tests.life.test_without_celery import local  # noqa: F401  the fixture
@@ -174,7 +174,7 @@ def test_nnis_client_reads_updates_and_stops(
     with working(local, 3):
 
         def has_ended() -> bool:
-            conduct(experiment.pk)
+            schedule(experiment.pk)
             return client.poll() is not None
 
         eventually(has_ended, within=120, every=0.1, what="the client's end")

@@ -14,7 +14,7 @@ import pytest
 from experiments.management.commands.worker import cores_of, devices, memory_of
 from experiments.models import LogPiece, Outcome, Queue, Trial, Worker, secret
 from experiments.runner.container import ContainerEngine
-from experiments.scheduler.conductor import conduct
+from experiments.scheduler.conductor import schedule
 from experiments.worker.environment import Shelf
 from experiments.worker.worker import LocalWorker, Taken
 from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
@@ -183,7 +183,7 @@ def test_stop_ends_a_setup(draft, local, alice):  # noqa: F811
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/code.git"
         experiment = draft(repository=address, command="", script="train.py", max_trials=1)
         experiment.enqueue(by=alice)
-        conduct(experiment.pk)
+        schedule(experiment.pk)
         trial = Trial.take(local.row, ["default"])
         running = threading.Thread(target=local.run, args=[Trial.objects.get(pk=trial.pk)])
         running.start()
@@ -279,7 +279,7 @@ def test_each_trial_has_devices_of_its_own(draft, broker, data, alice, tmp_path)
     )
     experiment = draft(command=f"{sys.executable} {script}", gpus=1, concurrency=3, max_trials=6)
     experiment.enqueue(by=alice)
-    conduct(experiment.pk)
+    schedule(experiment.pk)
     slots = [threading.Thread(target=worker.work) for _ in range(3)]
     for slot in slots:
         slot.start()

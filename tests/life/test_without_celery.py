@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 
 from experiments.models import Experiment, LogPiece, Outcome, Queue, User
-from experiments.scheduler.conductor import conduct
+from experiments.scheduler.conductor import schedule
 from experiments.worker.worker import LocalWorker
 from tests.support.valkey import Valkey
 
@@ -49,7 +49,7 @@ def python(code: str, tmp_path: Path) -> str:
 def live(experiment: Experiment, worker: LocalWorker) -> Experiment:
     """Conducts and works in turns until the experiment has ended."""
     for _ in range(200):
-        conduct(experiment.pk)
+        schedule(experiment.pk)
         experiment.refresh_from_db()
         if not experiment.is_active:
             return experiment
@@ -140,7 +140,7 @@ def test_a_late_letter_about_an_experiment_in_the_trash_does_not_keep_a_worker_f
     trial.settle(Outcome.lost("The worker w1 was lost."))
     experiment.refresh_from_db()
     experiment.stop(by=alice)
-    conduct(experiment.pk)
+    schedule(experiment.pk)
     experiment.delete_to_trash(by=alice)
     outbox = data / "workers" / "w1" / "outbox"
     outbox.mkdir(parents=True, exist_ok=True)
@@ -259,7 +259,7 @@ def test_a_trial_that_kills_its_keeper_takes_its_neighbour_along_once(
         retries=1,
     )
     experiment.enqueue(by=alice)
-    conduct(experiment.pk)
+    schedule(experiment.pk)
     slots = [Thread(target=_slot, args=[local]) for _ in range(2)]
     for slot in slots:
         slot.start()

@@ -170,10 +170,10 @@ def test_a_renamed_queue_is_served_on(
     (a,) = line("a")
     a.move_to(gpu, by=alice)
     worker = Worker.register("w2", host="there", pid=2, queues=["gpu", "default"], slots=1, lease_s=15)
-    before = gpu.line
+    before = gpu.routing_key
     assert gpu.rename("big-gpu", by=root) and not gpu.rename("big-gpu", by=root)
     worker.refresh_from_db()
-    assert (gpu.line, worker.queues, order(gpu)) == (before, ["big-gpu", "default"], "a")
+    assert (gpu.routing_key, worker.queues, order(gpu)) == (before, ["big-gpu", "default"], "a")
     assert gpu.is_served()
     event = gpu.events.get(verb="rename")
     assert (event.who, event.before, event.after) == ("root", "gpu", "big-gpu")

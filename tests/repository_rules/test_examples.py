@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from experiments.models import Experiment, Queue, User
-from experiments.scheduler.conductor import conduct
+from experiments.scheduler.conductor import schedule
 from experiments.worker.worker import LocalWorker
 from tests.repository_rules.repository import ROOT
 from tests.support.valkey import Valkey
@@ -54,7 +54,7 @@ def local(broker: Valkey, data: Path, transactional_db: None) -> Iterator[LocalW
 def run(experiment: Experiment, worker: LocalWorker, by: User) -> Experiment:
     experiment.enqueue(by=by)
     for _ in range(50):
-        conduct(experiment.pk)
+        schedule(experiment.pk)
         experiment.refresh_from_db()
         if not experiment.is_active:
             return experiment

@@ -24,9 +24,10 @@ from experiments.models import (
     User,
     Worker,
 )
-from experiments.scheduler import conductor as conductor
-from experiments.scheduler.conductor import Beat, Watch, conduct
-from experiments.scheduler.impact import foresee
+from experiments.scheduler import conductor, memory
+from experiments.scheduler.beat import Beat, LeaseWatch
+from experiments.scheduler.conductor import schedule
+from experiments.scheduler.impact import impact_of
 from experiments.search import engine
 from tests.people import end_all, look_at, make_settings
 from tests.support.valkey import Valkey
@@ -73,9 +74,9 @@ def test_an_experiment_in_the_trash_or_ended_is_left_alone(in_state: Callable[..
     for state in ("draft", "stopped", "completed", "published"):
         experiment = in_state(state)
         events = experiment.events.count()
-        conduct(experiment.pk)
+        schedule(experiment.pk)
         assert experiment.events.count() == events
-    conduct(999_999)
+    schedule(999_999)
 
 
 def test_a_broken_search_fails_the_experiment_and_says_why(
@@ -112,7 +113,7 @@ def test_what_learns_suggests_no_further_ahead_than_slots_need(running: Callable
     worker = Worker.objects.get()
     assert experiment.suggestions.count() == 1
     assert [ready_after(ended) for ended in (1, 3, 4)] == [1, 3, 4]
-    conductor._memories.clear()
+    memory.memories.clear()
     engine.clear_caches()
     assert [ready_after(ended) for ended in (1, 1, 1, 1)] == [3, 2, 1, 1]
 
@@ -151,7 +152,7 @@ def test_a_conductor_that_starts_anew_proposes_the_same(
             for trial in experiment.trials.filter(state="running"):
                 trial.settle(Outcome(value=trial.params["lr"]))
             if forgets:
-                conductor._memories.clear()
+                memory.memories.clear()
                 engine.clear_caches()
             look_at(experiment)
             Trial.take(worker, ["default"])
@@ -171,7 +172,7 @@ def test_starting_points_come_first_and_fixed_values_hold_over_restarts_and_upda
 
     def go_on(rounds: int) -> list[dict]:
         for _ in range(rounds):
-            conductor._memories.clear()
+            memory.memories.clear()
             end_all(experiment)
             Trial.take(worker, ["default"])
         return list(experiment.trials.order_by("number").values_list("params", flat=True))
@@ -201,11 +202,11 @@ def test_constraints_hold_over_restarts_and_end_a_finite_search(
     assert {one.params["lr"] * one.params["layers"] <= 8 for one in experiment.trials.all()} == {True}
     Trial.add(experiment, {"lr": 4, "layers": 3}, by=alice)
     changed = {**experiment.settings.document(), "constraints": ["lr + layers == 5 or lr == 4"]}
-    assert foresee(experiment, make_settings(**changed)).redrawn == 1
+    assert impact_of(experiment, make_settings(**changed)).redrawn == 1
     before = set(experiment.trials.exclude(state="waiting").values_list("number", flat=True))
     assert experiment.update(make_settings(**changed), by=alice, seen=1)
     for _ in range(20):
-        conductor._memories.clear()
+        memory.memories.clear()
         end_all(look_at(experiment))
         while Trial.take(worker, ["default"]):
             pass
@@ -255,7 +256,7 @@ def report(trial: Trial, values: list[float]) -> None:
 
 def test_a_silent_worker_is_lost_after_its_lease_and_not_before(worker: Worker) -> None:
     """TD-X5: counted on the watcher's own clock."""
-    watch = Watch()
+    watch = LeaseWatch()
     assert watch.lost(now=1000.0) == []
     assert watch.lost(now=1000.0 + worker.lease_s - 1) == []
     (lost,) = watch.lost(now=1000.0 + worker.lease_s + 1)
@@ -264,7 +265,7 @@ def test_a_silent_worker_is_lost_after_its_lease_and_not_before(worker: Worker) 
 
 def test_a_beat_prolongs_the_lease(worker: Worker) -> None:
     """TD-X5"""
-    watch = Watch()
+    watch = LeaseWatch()
     watch.lost(now=0)
     worker.heartbeat()
     assert watch.lost(now=14) == []
@@ -274,7 +275,7 @@ def test_a_beat_prolongs_the_lease(worker: Worker) -> None:
 
 def test_after_an_outage_everybody_has_a_fresh_grace(worker: Worker) -> None:
     """TD-X5: a database that was away must not kill everybody."""
-    watch = Watch()
+    watch = LeaseWatch()
     watch.lost(now=0)
     watch.forgive()
     assert watch.lost(now=1000) == []
@@ -413,7 +414,7 @@ def test_nothing_slips_in_after_a_stop(
         return proposals
 
     monkeypatch.setattr(conductor, "_ask", slow)
-    conducting = Thread(lambda: conduct(experiment.pk))
+    conducting = Thread(lambda: schedule(experiment.pk))
     assert asked.wait(30)
     assert Experiment.objects.get(pk=experiment.pk).stop(by=alice)
     may_go_on.set()
@@ -459,7 +460,7 @@ def test_two_conductors_at_once_propose_once(
     end_all(experiment)
     Suggestion.objects.all().delete()
     monkeypatch.setattr(conductor, "_one_at_a_time", _no_single_flight)
-    threads = [Thread(lambda: conduct(experiment.pk)) for _ in range(4)]
+    threads = [Thread(lambda: schedule(experiment.pk)) for _ in range(4)]
     for thread in threads:
         thread.outcome()
     experiment.refresh_from_db()
@@ -481,15 +482,15 @@ class _no_single_flight:  # noqa: N801  stands in for a context manager function
 
 def test_more_experiments_than_memories_do_not_trip_over_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """TD-X8: control's threads forget for each other; an experiment must not fail of that."""
-    monkeypatch.setattr(conductor, "MEMORIES", 1)
-    monkeypatch.setattr(conductor, "_memories", type(conductor._memories)())
+    monkeypatch.setattr(memory, "MEMORIES", 1)
+    monkeypatch.setattr(memory, "memories", type(memory.memories)())
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         rounds = [
             Thread(
                 lambda pk=pk: [
-                    conductor._memory(Experiment(pk=pk, public_id="a", epoch=0)).of for _ in range(3000)
+                    memory.memory_of(Experiment(pk=pk, public_id="a", epoch=0)).of for _ in range(3000)
                 ]
             )
             for pk in range(4)
@@ -521,7 +522,7 @@ def test_who_moves_on_while_the_conductor_reads_is_seen_once(
                 trial.settle(Outcome(value=0.5))
         return execute(*query)
 
-    conductor._memories.pop(experiment.pk, None)
+    memory.memories.pop(experiment.pk, None)
     with connection.execute_wrapper(move_on):
         past = conductor.past(experiment)
     assert looks >= at

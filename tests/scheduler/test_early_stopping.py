@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Experiment, Outcome, Point, Trial, User, Worker
-from experiments.scheduler import conductor as conductor
 from experiments.scheduler import early_stopping as early_stopping_of_rows
+from experiments.scheduler import memory
+from experiments.scheduler.memory import EarlyStoppingMemory
 from experiments.search import early_stopping
 from tests.people import look_at, make_settings
 
@@ -55,7 +56,7 @@ def test_running_trials_are_judged_by_the_rule_of_their_own_revision(
     assert states(experiment) == {1: "running", 2: "stopping"}
     update(experiment, alice, max_trials=20, apply_to_running=True)
     update(experiment, alice, early_stopping="none", early_stopping_arguments={})
-    conductor._memories.clear()
+    memory.memories.clear()
     assert states(experiment) == {1: "stopping", 2: "stopping"}
     one.refresh_from_db()
     assert (one.stop_target, one.detail) == ("early_stopped", "0.1 at step 0 is below 0.5")
@@ -120,7 +121,7 @@ def test_a_restart_between_judgements_changes_nothing(
                     step += 1 if (step * 7 + trial.number) % 5 else 2
                     report(trial, course(trial.number, step), first=step)
             if forgets:
-                conductor._memories.clear()
+                memory.memories.clear()
             look_at(experiment)
             while Trial.take(worker, ["default"]):
                 pass
@@ -158,7 +159,9 @@ def test_what_was_judged_by_a_rule_that_an_update_replaced_meanwhile_is_not_stor
         return judge(*arguments)
 
     monkeypatch.setattr(early_stopping, "reason_to_stop", updated_meanwhile)
-    early_stopping_of_rows.judge(Experiment.objects.get(pk=experiment.pk), early_stopping_of_rows.Known())
+    early_stopping_of_rows.apply_early_stopping(
+        Experiment.objects.get(pk=experiment.pk), EarlyStoppingMemory()
+    )
     trial.refresh_from_db()
     assert (trial.state, trial.judged_by, trial.judged_step) == ("running", 2, None)
     assert states(experiment)[1] == "running"

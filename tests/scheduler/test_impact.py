@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from experiments.models import Experiment, Outcome, Queue, Trial
 from experiments.scheduler import impact as module
-from experiments.scheduler.impact import estimates, foresee
+from experiments.scheduler.impact import estimates, impact_of
 from tests.people import look_at, make_settings
 
 LAYERS = {"layers": {"_type": "choice", "_value": [1, 2, 3]}}
@@ -15,7 +15,7 @@ LAYERS = {"layers": {"_type": "choice", "_value": [1, 2, 3]}}
 
 def changed(experiment: Experiment, **changes):
     experiment.refresh_from_db()
-    return foresee(experiment, make_settings(**{**experiment.settings.document(), **changes}))
+    return impact_of(experiment, make_settings(**{**experiment.settings.document(), **changes}))
 
 
 def took(experiment: Experiment, *seconds: float) -> None:
@@ -156,7 +156,7 @@ def test_it_only_looks(running, django_assert_max_num_queries):
         fresh = Experiment.objects.select_related("queue", "revision").get(pk=experiment.pk)
         at, version = timezone.now(), fresh.version
         with django_assert_max_num_queries(8) as seen:
-            foresee(fresh, make_settings(space_document=LAYERS, command="run ${layers}"))
+            impact_of(fresh, make_settings(space_document=LAYERS, command="run ${layers}"))
         costs.append(len(seen))
         assert all(one["sql"].startswith("SELECT") for one in seen.captured_queries)
         assert not experiment.events.filter(at__gt=at).exists()

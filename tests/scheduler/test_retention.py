@@ -21,7 +21,8 @@ from experiments.models import (
     Trial,
     TrialParameter,
 )
-from experiments.scheduler import conductor, retention
+from experiments.scheduler import beat as beats
+from experiments.scheduler import retention
 from experiments.worker.artifacts import Collector
 from tests.people import end_all
 from tests.web.files import leave, path_of
@@ -90,7 +91,7 @@ def test_trials_that_a_reset_put_into_the_trash_go_after_30_days(in_state, alice
 
 def test_the_beat_empties_the_trash_once_an_hour(draft, alice, monkeypatch):
     """It goes on with each tick while there is more, and what goes wrong there does not stop it."""
-    beat, answers = conductor.Beat(), [True, False, RuntimeError("broken")]
+    beat, answers = beats.Beat(), [True, False, RuntimeError("broken")]
     asked = []
 
     def answer() -> bool:
@@ -100,7 +101,7 @@ def test_the_beat_empties_the_trash_once_an_hour(draft, alice, monkeypatch):
             raise said
         return said
 
-    monkeypatch.setattr(conductor, "purge", answer)
+    monkeypatch.setattr(beats, "purge", answer)
     for now, count in ((10, 1), (12, 2), (14, 2), (3611, 2), (3612, 3), (3614, 3)):
         beat.empty_the_trash(now)
         assert len(asked) == count, now
@@ -108,7 +109,7 @@ def test_the_beat_empties_the_trash_once_an_hour(draft, alice, monkeypatch):
 
 def test_a_tick_deletes_what_is_due(draft, alice, broker):
     old = delete(draft(), alice, days=31)
-    beat = conductor.Beat()
+    beat = beats.Beat()
     assert beat.tick()
     assert not Experiment.everything.filter(pk=old.pk).exists()
 

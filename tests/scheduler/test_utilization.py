@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from experiments.models import Experiment, Trial, Usage, Worker
 from experiments.models.utilization import KEPT_FOR, QUARTER
-from experiments.scheduler.conductor import Beat
+from experiments.scheduler.beat import Beat
 from experiments.scheduler.utilization import BACK, measure, quarters
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -108,7 +108,7 @@ def test_the_beat_measures_once_a_minute_and_forgets_after_a_week(worker, monkey
     assert Usage.objects.count() in (1, 2) and not Usage.objects.filter(at=old).exists()
     Usage.objects.all().delete()
     assert beat.tick() and not Usage.objects.exists()
-    monkeypatch.setattr("experiments.scheduler.conductor.measure", lambda: 1 / 0)
+    monkeypatch.setattr("experiments.scheduler.beat.measure", lambda: 1 / 0)
     beat.measure_at = 0
     assert beat.tick()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Experiment, Invalid, Outcome, Trial, User, WarmResults, Worker, Workspace
-from experiments.scheduler import conductor as conductor
+from experiments.scheduler import conductor, memory
 from experiments.search import engine
 from tests.people import end_all, look_at, make_settings
 
@@ -42,7 +42,7 @@ def test_it_learns_from_the_first_proposal_on_and_after_restarts(
     params = first.trials.get().params
     assert params != cold.trials.get().params
     source.reset(by=source.creator)
-    conductor._memories.clear()
+    memory.memories.clear()
     again = first.clone(by=first.creator)
     again.enqueue(by=first.creator)
     assert look_at(again).trials.get().params == params

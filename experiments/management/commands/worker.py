@@ -150,7 +150,7 @@ def lines_of(names: list[str]) -> list[str]:
 
     if "default" in names:
         Queue.default()
-    known = {queue.name: queue.line for queue in Queue.objects.all()}
+    known = {queue.name: queue.routing_key for queue in Queue.objects.all()}
     for name in names:
         if name in known:
             continue

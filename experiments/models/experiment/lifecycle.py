@@ -59,7 +59,7 @@ class LifecycleVerbs(SettingsVerbs):
             Event.note("move_to", self, by=by, why=f"{before or 'no queue'} → {queue}", queue=queue.name)
             self.announce()
             if before:
-                dispatch.queue(before.line)  # what stands behind it there may be next
+                dispatch.queue(before.routing_key)  # those behind it there may be next
             return True
 
     def dequeue(self, *, by: User | None, because: str = "") -> bool:

@@ -37,7 +37,7 @@ class ProposalVerbs(ExperimentBase):
     def announce(self) -> None:
         """Tells the workers of the queue, if a waiting trial may start now."""
         if self.queue and self.waiting_count and self.alive_count < self.concurrency:
-            dispatch.queue(self.queue.line)
+            dispatch.queue(self.queue.routing_key)
 
     def drop_proposals(self, *, at_most: int | None = None) -> int:
         """Drops suggestions and proposals that no worker has taken; their numbers are not used again."""

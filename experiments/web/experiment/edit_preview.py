@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from experiments.messages import consequences
 from experiments.models import Experiment, ExperimentState, Settings, status
-from experiments.scheduler.impact import Consequences, Estimate, foresee
+from experiments.scheduler.impact import Consequences, Estimate, impact_of
 
 from .edit_form import EditForm
 from .settings_diff import Change, changes
@@ -54,7 +54,7 @@ def change_preview(form: EditForm) -> ChangePreview | None:
     moved = [Change("Queue", str(experiment.queue or ""), queue.name)] if queue else []
     if not (form.is_update and experiment.state in status.UNDER_WAY):
         return ChangePreview(settings, [*differences, *moved], is_revised=bool(differences))
-    impact = foresee(experiment, settings, queue=queue)
+    impact = impact_of(experiment, settings, queue=queue)
     return ChangePreview(
         settings,
         [*differences, *moved],

@@ -1,0 +1,114 @@
+"""The beat: every few seconds it declares silent workers gone and dispatches a look at each active experiment."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from datetime import timedelta
+
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+
+from experiments import dispatch
+from experiments.models import Experiment, Lease, Queue, Worker
+from experiments.scheduler.retention import purge
+from experiments.scheduler.utilization import measure
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 2.0
+PURGE_EVERY_S = 3600.0
+MEASURE_EVERY_S = 60.0
+
+
+class LeaseWatch:
+    """Counts unchanged heartbeat counters against this process's own monotonic clock.
+
+    A clock that jumps, or a database that was away, must not declare everybody lost: a counter is first seen
+    with a full lease, and after an error everybody has one again.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[object, int, float]] = {}
+
+    def lost(self, now: float) -> list[tuple[Worker, int]]:
+        """Workers whose counter did not change for their lease, with the counter. `now` is monotonic seconds."""
+        present = {worker.pk: worker for worker in Worker.objects.present()}
+        self._seen = {pk: seen for pk, seen in self._seen.items() if pk in present}
+        lost = []
+        for pk, worker in present.items():
+            boot, beat, since = self._seen.get(pk, (None, -1, now))
+            if (boot, beat) != (worker.boot, worker.beat):
+                self._seen[pk] = (worker.boot, worker.beat, now)
+            elif now - since > worker.lease_s:
+                lost.append((worker, beat))
+        return lost
+
+    def forgive(self) -> None:
+        """Everybody has a fresh grace."""
+        self._seen.clear()
+
+
+class Beat:
+    """Looks at everything every few seconds. Many may run: each tick holds a lease in the database."""
+
+    def __init__(self) -> None:
+        self.holder = uuid.uuid4().hex
+        self.watch = LeaseWatch()
+        self.purge_at = self.measure_at = 0.0  # of the monotonic clock
+
+    def run(self, ending: threading.Event) -> None:
+        """Ticks until `ending` is set."""
+        while not ending.is_set():
+            try:
+                self.tick()
+            except DatabaseError as error:
+                logger.warning("The database is away: %s", error)
+                self.watch.forgive()
+                close_old_connections()
+            except Exception:  # a beat that dies of a bug would leave lost workers unnoticed, for ever
+                logger.exception("The beat stumbled")
+            ending.wait(TICK_S)
+
+    def tick(self, now: float | None = None) -> bool:
+        """One look at `now`, seconds of the monotonic clock. False when another beat holds the lease."""
+        now = time.monotonic() if now is None else now
+        if not Lease.hold("beat", self.holder, for_=timedelta(seconds=5 * TICK_S)):
+            self.watch.forgive()
+            return False
+        for worker, beat in self.watch.lost(now):
+            if worker.declare_gone(beat=beat):
+                logger.warning("The worker %s is lost: no heartbeat for %s s", worker, worker.lease_s)
+        for pk in Experiment.objects.active().values_list("pk", flat=True):
+            dispatch.experiment(pk)
+        claimable = Experiment.objects.claimable().order_by().values("queue")
+        for queue in Queue.objects.filter(pk__in=claimable):
+            dispatch.queue(queue.routing_key)
+        self.measure(now)
+        self.empty_the_trash(now)
+        return True
+
+    def measure(self, now: float) -> None:
+        """Once a minute: how busy the workers were. `now` is monotonic seconds. It waits for no page, and nothing
+        waits for it: whatever goes wrong there must not keep the beat from the experiments that run."""
+        if now < self.measure_at:
+            return
+        self.measure_at = now + MEASURE_EVERY_S
+        try:
+            measure()
+        except Exception:
+            logger.exception("How busy the workers are could not be measured")
+
+    def empty_the_trash(self, now: float) -> None:
+        """Once an hour, and then a little with each tick until nothing is left to delete. `now` is monotonic
+        seconds. Whatever goes wrong there must not keep the beat from the experiments that run."""
+        if now < self.purge_at:
+            return
+        try:
+            has_more = purge()
+        except Exception:
+            logger.exception("The trash could not be emptied")
+            has_more = False
+        self.purge_at = 0.0 if has_more else now + PURGE_EVERY_S
