@@ -1,6 +1,6 @@
 """The note that a console leaves for programs of its user on this machine: where it is, and a token for it.
 
-The Python package reads it (trialdeck/where.py), so that nobody has to copy tokens about on their own machine.
+The Python package reads it (trialdeck/discovery.py), so that nobody has to copy tokens about on their own machine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 
-from trialdeck import where
+from trialdeck import discovery
 
 TOKEN = "This machine"  # the name of its token
 
@@ -28,12 +28,12 @@ def write(*, url: str, port: int, data: Path, enter: str) -> Path:
         "url": url,
         "port": port,
         "pid": pid,
-        "started": where.started_ticks(pid),
+        "started": discovery.started_ticks(pid),
         "data": str(data),
         "token": secret,
         "enter": enter,
     }
-    path = where.home() / "consoles" / f"{port}.json"
+    path = discovery.home() / "consoles" / f"{port}.json"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f".{port}.{pid}")
     fresh.unlink(missing_ok=True)
@@ -45,6 +45,6 @@ def write(*, url: str, port: int, data: Path, enter: str) -> Path:
 
 def remove(path: Path) -> None:
     """Takes the note away, unless it is another console's by now."""
-    note = where.note_of(int(path.stem))
+    note = discovery.running_console(int(path.stem))
     if note is None or note["pid"] == os.getpid():
         path.unlink(missing_ok=True)

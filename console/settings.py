@@ -49,9 +49,9 @@ def _default_data() -> Path:
     """Beside manage.py in a checkout; else where the Python client keeps the data of a console that it starts."""
     if not IS_INSTALLED:
         return ROOT / "var"
-    from trialdeck import where  # late: a checkout starts without what this imports
+    from trialdeck import discovery  # late: a checkout starts without what this imports
 
-    return where.home() / "data"
+    return discovery.home() / "data"
 
 
 PACKAGE = Path(__file__).resolve().parent

@@ -38,23 +38,23 @@ TYPE_CHECKING = False  # as in typing, without the time that importing it takes
 if TYPE_CHECKING:
     from trialdeck.config import AlgorithmConfig, ExperimentConfig, LocalConfig
     from trialdeck.console import Console
-    from trialdeck.data import RunMode, TrialHyperParameters, TrialJob, TrialMetricData, TrialResult
     from trialdeck.errors import Error, Forbidden, Invalid, NotFound, Refused, Unauthorized, Unreachable
     from trialdeck.experiment import Experiment
+    from trialdeck.nni_types import RunMode, TrialHyperParameters, TrialJob, TrialMetricData, TrialResult
 
 __version__ = "0.1.0"
 
-# Loaded when they are first asked for: a trial needs none of them.
-_LATER = {
+# Loaded on first use: a trial needs none of them.
+_LAZY = {
     "AlgorithmConfig": "config",
     "ExperimentConfig": "config",
     "LocalConfig": "config",
     "Console": "console",
-    "RunMode": "data",
-    "TrialHyperParameters": "data",
-    "TrialJob": "data",
-    "TrialMetricData": "data",
-    "TrialResult": "data",
+    "RunMode": "nni_types",
+    "TrialHyperParameters": "nni_types",
+    "TrialJob": "nni_types",
+    "TrialMetricData": "nni_types",
+    "TrialResult": "nni_types",
     "Error": "errors",
     "Forbidden": "errors",
     "Invalid": "errors",
@@ -96,14 +96,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
+    if name not in _LAZY:
         raise AttributeError("module 'trialdeck' has no attribute " + repr(name))
     from importlib import import_module
 
-    found = getattr(import_module("trialdeck." + _LATER[name]), name)
-    globals()[name] = found
-    return found
+    value = getattr(import_module("trialdeck." + _LAZY[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LATER])
+    return sorted([*globals(), *_LAZY])

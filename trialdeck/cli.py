@@ -1,7 +1,7 @@
 """The command line: `trialdeck create -f config.yml`, `trialdeck logs -f 7f3k2m9q-3`, …
 
-A command is a parser with `act`, a function of the parsed arguments that returns the exit status (None: 0).
-Status 0: done; 1: an error, told in one line on standard error; 2: a command that cannot be understood.
+Each command sets `handler`, a function of the parsed arguments that returns the exit status (None: 0).
+Status 0: success; 1: an error, in one line on standard error; 2: a usage error.
 """
 
 from __future__ import annotations  # for Python 3.8
@@ -10,22 +10,25 @@ import argparse
 import os
 import sys
 
-from trialdeck import __version__, bridge, commands, errors, server
+from trialdeck import __version__, commands, errors, nni_bridge, server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
+
+    Handler = Callable[[argparse.Namespace], "int | None"]
+    Subparsers = Any  # argparse does not publish the type
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; its exit status."""
+    """Run one command and return its exit status."""
     words = _command_first(sys.argv[1:] if argv is None else argv)
     try:
         if words and words[0] in server.COMMANDS:
             server.run(words)
         args = parser().parse_args(words)
-        status = args.act(args) or 0
+        status = args.handler(args) or 0
         sys.stdout.flush()
     except errors.Error as error:
         print(f"trialdeck: {error}", file=sys.stderr)
@@ -34,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"trialdeck: {where}{error.strerror or error}.", file=sys.stderr)
+        file = f"{error.filename}: " if error.filename else ""
+        print(f"trialdeck: {file}{error.strerror or error}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(file=sys.stderr)
@@ -44,30 +47,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     top = argparse.ArgumentParser(
         prog="trialdeck",
-        description="Tuning experiments on a Trialdeck console: the one that --url, --port or TRIALDECK_URL name, "
-        "else the one that runs on this machine.",
+        description="Run hyperparameter-tuning experiments on a Trialdeck console: the one that --url, --port or "
+        "TRIALDECK_URL names, or the one running on this machine.",
     )
     top.add_argument("--version", action="version", version=f"trialdeck {__version__}")
-    found = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    found.required = True
-    where = argparse.ArgumentParser(add_help=False)
-    where.add_argument("--url", help="the console's address")
-    where.add_argument("--port", type=int, help="its port, if it runs on this machine")
-    where.add_argument("--token", help="a token for it (better: TRIALDECK_TOKEN)")
-    _life(found, where)
-    _reading(found, where)
-    _changing(found, where)
-    _console(found)
-    bridge.arguments(
-        _add(found, "nni-bridge", commands.nni_bridge, "Let NNI's own client steer an experiment.")
+    subparsers = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    subparsers.required = True
+    connection = argparse.ArgumentParser(add_help=False)
+    connection.add_argument("--url", help="address of the console")
+    connection.add_argument("--port", type=int, help="port of a console on this machine")
+    connection.add_argument("--token", help="API token (better: TRIALDECK_TOKEN)")
+    _add_lifecycle(subparsers, connection)
+    _add_queries(subparsers, connection)
+    _add_changes(subparsers, connection)
+    _add_console(subparsers)
+    nni_bridge.arguments(
+        _add(subparsers, "nni-bridge", commands.nni_bridge, "Connect NNI's own client to an experiment.")
     )
     return top
 
 
 def _command_first(words: Sequence[str]) -> list[str]:
-    """`trialdeck --port 8080 ls` is `trialdeck ls --port 8080`."""
+    """Reorder `trialdeck --port 8080 ls` to `trialdeck ls --port 8080`."""
     place = 0
     while place < len(words) and words[place].partition("=")[0] in ("--url", "--port", "--token"):
         place += 1 if "=" in words[place] else 2
@@ -75,103 +79,111 @@ def _command_first(words: Sequence[str]) -> list[str]:
 
 
 def _add(
-    found: Any, name: str, act: Any, text: str, *parents: argparse.ArgumentParser
+    subparsers: Subparsers, name: str, handler: Handler | None, text: str, *parents: argparse.ArgumentParser
 ) -> argparse.ArgumentParser:
-    one = found.add_parser(name, help=text, description=text, parents=list(parents))
-    one.set_defaults(act=act)
-    return one
-
-
-def _life(found: Any, where: argparse.ArgumentParser) -> None:
-    one = _add(found, "create", commands.create, "Start an experiment from a file.", where)
-    one.add_argument("-f", "--file", required=True, metavar="FILE", help="config.yml or config.json")
-    one.add_argument("--wait", action="store_true", help="stay until it ends; status 1 when it fails")
-    for name, act, text in (
-        ("stop", commands.stop, "Stop an experiment; returns when its last process has ended."),
-        ("pause", commands.pause, "Start nothing new; running trials go on."),
-        ("unpause", commands.unpause, "Start trials again."),
-        ("wait", commands.wait, "Wait until it ends; status 1 when it fails."),
-    ):
-        _experiment(_add(found, name, act, text, where))
-    one = _add(found, "resume", commands.resume, "Run one on that has ended.", where)
-    one.add_argument("experiment", metavar="EXPERIMENT", help="its ID or name")
-    one.add_argument("--trialnum", type=int, metavar="N", help="a larger number of trials")
-    one.add_argument("--duration", metavar="TIME", help="a longer time, as 2h")
-    one.add_argument("--wait", action="store_true", help="stay until it ends; status 1 when it fails")
-    one = _add(found, "clone", commands.clone, "Make a draft with the settings of another.", where)
-    _experiment(one)
-    one.add_argument("--name", help="of the new one")
-    one.add_argument("--start", action="store_true", help="start it at once")
-
-
-def _reading(found: Any, where: argparse.ArgumentParser) -> None:
-    one = _add(found, "ls", commands.ls, "List experiments, the latest first.", where)
-    one.add_argument("text", nargs="?", help="part of an ID or a name")
-    one.add_argument("--state", help="only those in this state")
-    one.add_argument("--all", action="store_true", help="not only the latest 50")
-    _json(one)
-    _json(_experiment(_add(found, "show", commands.show, "Tell about an experiment.", where)))
-    one = _experiment(_add(found, "trials", commands.trials, "List its trials.", where))
-    one.add_argument("--state", help="only those in this state")
-    _json(one)
-    _json(_experiment(_add(found, "best", commands.best, "Tell its best trial.", where)))
-    one = _add(found, "logs", commands.logs, "Print what a trial printed.", where)
-    one.add_argument("trial", metavar="TRIAL", help="its ID, as 7f3k2m9q-3")
-    one.add_argument("-f", "--follow", action="store_true", help="until it ends")
-    one = _experiment(_add(found, "export", commands.export, "Write all its trials as a table.", where))
-    kind = one.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--csv", action="store_true")
-    kind.add_argument("--json", action="store_true")
-    one.add_argument("-o", "--output", metavar="FILE", help="instead of standard output")
-
-
-def _changing(found: Any, where: argparse.ArgumentParser) -> None:
-    one = _add(found, "update", commands.update, "Change an experiment while it runs.", where)
-    one.add_argument("what", choices=commands.UPDATES)
-    one.add_argument(
-        "value", metavar="VALUE", help="a number; a time, as 2h; for searchspace a JSON or YAML file"
+    command: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=text, description=text, parents=list(parents)
     )
-    _experiment(one)
-    for name, act, text in (
-        ("kill", commands.kill, "Stop one trial; returns when its processes have ended."),
-        ("rerun", commands.rerun, "Try the values of a failed trial again."),
+    command.set_defaults(handler=handler)
+    return command
+
+
+def _add_lifecycle(subparsers: Subparsers, connection: argparse.ArgumentParser) -> None:
+    command = _add(subparsers, "create", commands.create, "Start an experiment from a file.", connection)
+    command.add_argument("-f", "--file", required=True, metavar="FILE", help="config.yml or config.json")
+    command.add_argument("--wait", action="store_true", help="wait until it ends; status 1 if it fails")
+    for name, handler, text in (
+        ("stop", commands.stop, "Stop an experiment and wait until its last process has ended."),
+        ("pause", commands.pause, "Start no new trials; running trials continue."),
+        ("unpause", commands.unpause, "Start new trials again."),
+        ("wait", commands.wait, "Wait until an experiment ends; status 1 if it fails."),
     ):
-        _add(found, name, act, text, where).add_argument(
-            "trial", metavar="TRIAL", help="its ID, as 7f3k2m9q-3"
-        )
+        _add_experiment(_add(subparsers, name, handler, text, connection))
+    command = _add(subparsers, "resume", commands.resume, "Resume an experiment that has ended.", connection)
+    command.add_argument("experiment", metavar="EXPERIMENT", help="ID or name")
+    command.add_argument("--trialnum", type=int, metavar="N", help="new, larger number of trials")
+    command.add_argument("--duration", metavar="TIME", help="new, longer duration, such as 2h")
+    command.add_argument("--wait", action="store_true", help="wait until it ends; status 1 if it fails")
+    text = "Create a draft with the settings of another experiment."
+    command = _add(subparsers, "clone", commands.clone, text, connection)
+    _add_experiment(command)
+    command.add_argument("--name", help="name of the new experiment")
+    command.add_argument("--start", action="store_true", help="also start it")
 
 
-def _console(found: Any) -> None:
-    one = _add(found, "up", commands.up, "Run the console on this machine, until Ctrl-C.")
-    one.add_argument("-d", "--detach", action="store_true", help="in the background, until `trialdeck down`")
-    one.add_argument("--port", help="where it listens (default: 8000; with --detach: 8080)")
-    one.add_argument("--host", help="the address on which it listens (default: 127.0.0.1)")
-    one.add_argument(
+def _add_queries(subparsers: Subparsers, connection: argparse.ArgumentParser) -> None:
+    command = _add(subparsers, "ls", commands.ls, "List experiments, newest first.", connection)
+    command.add_argument("text", nargs="?", help="ID or name, or a part of one")
+    command.add_argument("--state", help="only experiments in this state")
+    command.add_argument("--all", action="store_true", help="list all, not only the latest 50")
+    _add_json(command)
+    _add_json(_add_experiment(_add(subparsers, "show", commands.show, "Show an experiment.", connection)))
+    text = "List the trials of an experiment."
+    command = _add_experiment(_add(subparsers, "trials", commands.trials, text, connection))
+    command.add_argument("--state", help="only trials in this state")
+    _add_json(command)
+    text = "Show the best trial of an experiment."
+    _add_json(_add_experiment(_add(subparsers, "best", commands.best, text, connection)))
+    command = _add(subparsers, "logs", commands.logs, "Print the log of a trial.", connection)
+    command.add_argument("trial", metavar="TRIAL", help="trial ID, such as 7f3k2m9q-3")
+    command.add_argument("-f", "--follow", action="store_true", help="follow the log until the trial ends")
+    text = "Export all trials as a table."
+    command = _add_experiment(_add(subparsers, "export", commands.export, text, connection))
+    output_format = command.add_mutually_exclusive_group(required=True)
+    output_format.add_argument("--csv", action="store_true")
+    output_format.add_argument("--json", action="store_true")
+    command.add_argument("-o", "--output", metavar="FILE", help="output file (default: standard output)")
+
+
+def _add_changes(subparsers: Subparsers, connection: argparse.ArgumentParser) -> None:
+    text = "Change an experiment while it runs."
+    command = _add(subparsers, "update", commands.update, text, connection)
+    command.add_argument("what", choices=commands.UPDATES)
+    command.add_argument(
+        "value", metavar="VALUE", help="a number; a duration, such as 2h; for searchspace a JSON or YAML file"
+    )
+    _add_experiment(command)
+    for name, handler, text in (
+        ("kill", commands.kill, "Stop a trial and wait until its processes have ended."),
+        ("rerun", commands.rerun, "Run the parameters of a failed trial again."),
+    ):
+        command = _add(subparsers, name, handler, text, connection)
+        command.add_argument("trial", metavar="TRIAL", help="trial ID, such as 7f3k2m9q-3")
+
+
+def _add_console(subparsers: Subparsers) -> None:
+    command = _add(subparsers, "up", commands.up, "Run the console on this machine, until Ctrl-C.")
+    command.add_argument(
+        "-d", "--detach", action="store_true", help="run in the background, until `trialdeck down`"
+    )
+    command.add_argument("--port", help="port to listen on (default: 8000; with --detach: 8080)")
+    command.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    command.add_argument(
         "--data",
-        help="the data folder (default: TRIALDECK_DATA; else ~/.trialdeck/data, and for a console "
-        "that runs from its sources in the foreground their folder var)",
+        help="data folder (default: TRIALDECK_DATA, or ~/.trialdeck/data; for a console that runs from its sources in "
+        "the foreground, their folder var)",
     )
-    one.add_argument("--slots", help="trials in parallel (default: one per core)")
-    one.add_argument("--workspace", help="create this workspace (a slug) if it does not exist")
-    one.add_argument("--no-demo", action="store_true", help="no demo workspace at the first start")
-    one = _add(
-        found, "down", commands.down, "End the console that runs on this machine, with what runs on it."
+    command.add_argument("--slots", help="trials in parallel (default: one per core)")
+    command.add_argument("--workspace", help="create this workspace (a slug) if it does not exist")
+    command.add_argument("--no-demo", action="store_true", help="create no demo workspace at the first start")
+    command = _add(
+        subparsers, "down", commands.down, "Stop the console on this machine, and everything it runs."
     )
-    one.add_argument("--port", type=int, help="which one, if there are several")
-    for name, text in server.COMMANDS.items():  # for the list of commands: `main` passes them on
-        _add(found, name, None, text)
+    command.add_argument("--port", type=int, help="port of the console, if several are running")
+    for name, text in server.COMMANDS.items():  # listed here for --help; `main` passes them on
+        _add(subparsers, name, None, text)
 
 
-def _experiment(one: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    one.add_argument(
-        "experiment", nargs="?", metavar="EXPERIMENT", help="ID or name; left out, the one under way"
+def _add_experiment(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    command.add_argument(
+        "experiment", nargs="?", metavar="EXPERIMENT", help="ID or name (default: the active experiment)"
     )
-    return one
+    return command
 
 
-def _json(one: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    one.add_argument("--json", action="store_true", help="as JSON")
-    return one
+def _add_json(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    command.add_argument("--json", action="store_true", help="print JSON")
+    return command
 
 
 if __name__ == "__main__":

@@ -11,14 +11,15 @@ import sys
 import time
 from pathlib import Path
 
-from trialdeck import bridge, embedded, errors, finding, server, where
+from trialdeck import discovery, embedded, errors, lookup, server
 from trialdeck.config import ExperimentConfig, seconds
+from trialdeck.config_files import read_document
 from trialdeck.console import Console
-from trialdeck.data import RunMode
 from trialdeck.experiment import Experiment
-from trialdeck.files import read_document
+from trialdeck.nni_bridge import run as run_bridge
+from trialdeck.nni_types import RunMode
 from trialdeck.progress import duration
-from trialdeck.tables import print_table, write_rows
+from trialdeck.table_output import print_table, write_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,15 +27,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 UPDATES = ("concurrency", "duration", "trialnum", "searchspace")
-SEEN = 50
-NAME = 60  # letters of a name in a table
+MAX_LISTED = 50
+MAX_NAME_LENGTH = 60  # in a table
 
 
 def create(args: argparse.Namespace) -> int | None:
     config = ExperimentConfig.load(args.file)
     experiment = Experiment(config)
     if args.url or args.token:
-        console = where.find(args.url or args.port, args.token)
+        console = discovery.find(args.url or args.port, args.token)
         experiment._start_on(console)
     else:
         experiment.start(args.port or 8080, run_mode=RunMode.Detach)
@@ -45,19 +46,19 @@ def create(args: argparse.Namespace) -> int | None:
 def stop(args: argparse.Namespace) -> None:
     experiment = _experiment(args)
     experiment.stop()
-    _tell(experiment)
+    _print_state(experiment)
 
 
 def pause(args: argparse.Namespace) -> None:
     experiment = _experiment(args)
     experiment.pause()
-    _tell(experiment)
+    _print_state(experiment)
 
 
 def unpause(args: argparse.Namespace) -> None:
     experiment = _experiment(args)
     experiment.unpause()
-    _tell(experiment)
+    _print_state(experiment)
 
 
 def wait(args: argparse.Namespace) -> int:
@@ -66,67 +67,68 @@ def wait(args: argparse.Namespace) -> int:
 
 def resume(args: argparse.Namespace) -> int | None:
     experiment = _experiment(args)
-    told = {"max_trials": args.trialnum, "max_duration_s": seconds(args.duration, "duration")}
-    experiment._act("resume", **{name: value for name, value in told.items() if value is not None})
-    _tell(experiment)
+    budget = {"max_trials": args.trialnum, "max_duration_s": seconds(args.duration, "duration")}
+    experiment._run_action("resume", **{name: value for name, value in budget.items() if value is not None})
+    _print_state(experiment)
     return _ended(experiment) if args.wait else None
 
 
 def clone(args: argparse.Namespace) -> None:
     experiment = _experiment(args)
-    told = {"start": args.start, **({"name": args.name} if args.name else {})}
-    made = experiment._connected().post(f"{experiment._path}/clone", told)
-    print(f"{made['id']} {made['url']}")
+    request_body = {"start": args.start, **({"name": args.name} if args.name else {})}
+    copy = experiment._connected().post(f"{experiment._path}/clone", request_body)
+    print(f"{copy['id']} {copy['url']}")
 
 
 def ls(args: argparse.Namespace) -> None:
     console = _console(args)
-    asked = {"q": args.text, "status": args.state, "sort": "-created"}
-    rows = (
-        {"workspace": room, **one}
-        for room in finding.rooms(console)
-        for one in console.items(f"workspaces/{room}/experiments", **asked)
+    query = {"q": args.text, "status": args.state, "sort": "-created"}
+    all_rows = (
+        {"workspace": workspace, **row}
+        for workspace in lookup.workspaces(console)
+        for row in console.items(f"workspaces/{workspace}/experiments", **query)
     )
-    found = list(rows if args.all else itertools.islice(rows, SEEN))
-    found.sort(key=lambda one: one["created_at"], reverse=True)
+    rows = list(all_rows if args.all else itertools.islice(all_rows, MAX_LISTED))
+    rows.sort(key=lambda row: row["created_at"], reverse=True)
     if args.json:
-        _json(found)
+        _json(rows)
         return
     table = [
         (
-            one["id"],
-            one["name"] if len(one["name"]) <= NAME else one["name"][: NAME - 1] + "…",
-            one["state"],
-            str(sum(one["counts"].values())),
-            _number(one["best"] and one["best"]["value"]),
-            duration(one["elapsed_s"] or 0),
-            f"{one['workspace']}/{one['project']}",
+            row["id"],
+            row["name"] if len(row["name"]) <= MAX_NAME_LENGTH else row["name"][: MAX_NAME_LENGTH - 1] + "…",
+            row["state"],
+            str(sum(row["counts"].values())),
+            _number(row["best"] and row["best"]["value"]),
+            duration(row["elapsed_s"] or 0),
+            f"{row['workspace']}/{row['project']}",
         )
-        for one in found
+        for row in rows
     ]
     print_table(("ID", "NAME", "STATE", "TRIALS", "BEST", "TIME", "PROJECT"), table)
 
 
 def show(args: argparse.Namespace) -> None:
-    told = _experiment(args)._read()
+    experiment = _experiment(args)._read()
     if args.json:
-        _json(told)
+        _json(experiment)
         return
-    settings, best = told["settings"], told["best"]
-    counts = ", ".join(f"{number} {state}" for state, number in told["counts"].items() if number)
+    settings, best = experiment["settings"], experiment["best"]
+    counts = ", ".join(f"{number} {state}" for state, number in experiment["counts"].items() if number)
     lines = {
-        "ID": told["id"],
-        "Name": told["name"],
-        "State": told["state"] + (f" ({told['reason']})" if told["reason"] else ""),
-        "Where": f"{told['workspace']}/{told['project']}, queue {told['queue'] or '–'}",
+        "ID": experiment["id"],
+        "Name": experiment["name"],
+        "State": experiment["state"] + (f" ({experiment['reason']})" if experiment["reason"] else ""),
+        "Project": f"{experiment['workspace']}/{experiment['project']}",
+        "Queue": experiment["queue"] or "–",
         "Objective": f"{settings['direction']} {settings['metric']}",
-        "Best": f"{_number(best['value'])} (trial {told['id']}-{best['number']})" if best else "–",
+        "Best": f"{_number(best['value'])} (trial {experiment['id']}-{best['number']})" if best else "–",
         "Trials": counts or "none",
-        "Budget": f"{settings['max_trials'] or 'no limit of'} trials, {settings['concurrency']} at once",
-        "Time": duration(told["elapsed_s"] or 0),
+        "Budget": f"{settings['max_trials'] or 'unlimited'} trials, concurrency {settings['concurrency']}",
+        "Time": duration(experiment["elapsed_s"] or 0),
         "Algorithm": settings["algorithm"],
         "Command": settings["command"].replace("\n", "\n" + " " * 11),
-        "Address": told["url"],
+        "URL": experiment["url"],
     }
     for name, text in lines.items():
         print(f"{name + ':':10} {text}")
@@ -139,48 +141,48 @@ def trials(args: argparse.Namespace) -> None:
         return
     table = [
         (
-            one["id"],
-            one["state"],
-            _number(one["value"]),
-            "" if one["duration_s"] is None else f"{one['duration_s']:.1f} s",
-            one["failure"] or "",
-            json.dumps(one["params"], ensure_ascii=False),
+            row["id"],
+            row["state"],
+            _number(row["value"]),
+            "" if row["duration_s"] is None else f"{row['duration_s']:.1f} s",
+            row["failure"] or "",
+            json.dumps(row["params"], ensure_ascii=False),
         )
-        for one in rows
+        for row in rows
     ]
     print_table(("TRIAL", "STATE", "VALUE", "TIME", "FAILURE", "PARAMETERS"), table)
 
 
 def best(args: argparse.Namespace) -> int | None:
-    found = _experiment(args).best()
-    if found is None:
+    best_trial = _experiment(args).best()
+    if best_trial is None:
         print("No trial has a value yet.", file=sys.stderr)
         return 1
     if args.json:
-        _json({"id": found.trialJobId, "value": found.value, "params": found.parameter})
+        _json({"id": best_trial.trialJobId, "value": best_trial.value, "params": best_trial.parameter})
         return None
-    print(f"{found.trialJobId} {_number(found.value)}")
-    for name, value in found.parameter.items():
+    print(f"{best_trial.trialJobId} {_number(best_trial.value)}")
+    for name, value in best_trial.parameter.items():
         print(f"  {name} = {json.dumps(value, ensure_ascii=False)}")
     return None
 
 
 def logs(args: argparse.Namespace) -> None:
-    experiment = _of_trial(args)
+    experiment = _experiment_of_trial(args)
     for piece in experiment._pieces(args.trial, is_followed=args.follow):
         sys.stdout.write(piece)
         sys.stdout.flush()
 
 
 def kill(args: argparse.Namespace) -> None:
-    experiment = _of_trial(args)
+    experiment = _experiment_of_trial(args)
     experiment.kill_trial_job(args.trial)
     print(f"{args.trial} {experiment.get_trial_job(args.trial).status}")
 
 
 def rerun(args: argparse.Namespace) -> None:
-    made = _of_trial(args).rerun(args.trial)
-    print(f"{made.trialJobId} {made.status}")
+    trial = _experiment_of_trial(args).rerun(args.trial)
+    print(f"{trial.trialJobId} {trial.status}")
 
 
 def export(args: argparse.Namespace) -> None:
@@ -202,7 +204,7 @@ def update(args: argparse.Namespace) -> None:
         experiment.update_max_experiment_duration(args.value)
     else:
         experiment.update_search_space(read_document(Path(args.value)))
-    _tell(experiment)
+    _print_state(experiment)
 
 
 def up(args: argparse.Namespace) -> None:
@@ -213,57 +215,55 @@ def up(args: argparse.Namespace) -> None:
     console, started = embedded.console_on(args.port or 8080, data=data, options=options)
     if started:
         started.is_detached = True
-    print(f"Trialdeck is at {console.url}/")
+    print(f"Trialdeck: {console.url}/")
 
 
 def down(args: argparse.Namespace) -> None:
-    found = [note for note in where.notes() if args.port in (None, note["port"])]
-    if len(found) != 1:
-        ports = ", ".join(str(note["port"]) for note in found)
-        said = (
-            f"Several run here, on ports {ports}: say which one, --port."
-            if found
-            else "None runs here for you."
-        )
-        raise errors.NotFound(said)
+    running = [console for console in discovery.running_consoles() if args.port in (None, console["port"])]
+    if len(running) > 1:
+        ports = ", ".join(str(console["port"]) for console in running)
+        raise errors.NotFound(f"Several consoles are running, on ports {ports}. Choose one with --port.")
+    if not running:
+        raise errors.NotFound("No console is running on this machine.")
+    console = running[0]
     with contextlib.suppress(ProcessLookupError):
-        os.kill(found[0]["pid"], signal.SIGTERM)
+        os.kill(console["pid"], signal.SIGTERM)
     deadline = time.monotonic() + embedded.END_WITHIN_S
-    while where.started_ticks(found[0]["pid"]) == found[0]["started"]:
+    while discovery.started_ticks(console["pid"]) == console["started"]:
         if time.monotonic() > deadline:
             raise errors.TimedOut(
-                f"The process {found[0]['pid']} did not end within {embedded.END_WITHIN_S:.0f} s."
+                f"The console (process {console['pid']}) did not stop within {embedded.END_WITHIN_S:.0f} s."
             )
         time.sleep(0.05)
-    print(f"The console on port {found[0]['port']} has ended.")
+    print(f"Stopped the console on port {console['port']}.")
 
 
 def nni_bridge(args: argparse.Namespace) -> int:
-    """Here --port is the bridge's own."""
-    console = where.find(args.url, args.token or None)
-    return bridge.run(console, args.experiment, port=args.port)
+    """Run the bridge; --port is the port of the bridge."""
+    console = discovery.find(args.url, args.token or None)
+    return run_bridge(console, args.experiment, port=args.port)
 
 
 def _options(args: argparse.Namespace, *names: str) -> list[str]:
-    """Return those of these options that were given, as words of a command line."""
+    """Return the options that were given, as words of a command line."""
     values = {"--" + name.replace("_", "-"): getattr(args, name) for name in names}
     flags = [option for option, value in values.items() if value is True]
     return flags + [f"{option}={value}" for option, value in values.items() if isinstance(value, str)]
 
 
 def _console(args: argparse.Namespace) -> Console:
-    return where.find(args.url or args.port, args.token)
+    return discovery.find(args.url or args.port, args.token)
 
 
 def _experiment(args: argparse.Namespace) -> Experiment:
-    """The one that is named; else the one under way."""
+    """Return the named experiment, or the active one."""
     return Experiment.connect(args.url or args.port, args.experiment, args.token)
 
 
-def _of_trial(args: argparse.Namespace) -> Experiment:
+def _experiment_of_trial(args: argparse.Namespace) -> Experiment:
     experiment_id, dash, number = args.trial.rpartition("-")
     if not (experiment_id and dash and number.isdigit()):
-        raise errors.NotFound(f"There is no trial {args.trial!r}: IDs of trials look like 7f3k2m9q-3.")
+        raise errors.NotFound(f"No trial {args.trial!r}: trial IDs look like 7f3k2m9q-3.")
     return Experiment.connect(args.url or args.port, experiment_id, args.token)
 
 
@@ -271,13 +271,13 @@ def _ended(experiment: Experiment) -> int:
     return 0 if experiment.wait(progress=True) else 1
 
 
-def _tell(experiment: Experiment) -> None:
-    told = experiment._read()
-    print(f"{told['id']} {told['state']}")
+def _print_state(experiment: Experiment) -> None:
+    row = experiment._read()
+    print(f"{row['id']} {row['state']}")
 
 
 def _whole(text: str) -> Any:
-    """A number if it is one; what is none, the console refuses."""
+    """Return the number, or the text for the console to refuse."""
     return int(text) if text.lstrip("-").isdigit() else text
 
 

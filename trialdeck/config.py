@@ -1,4 +1,4 @@
-"""What an experiment is told: NNI's ExperimentConfig, and how it becomes the settings of Trialdeck."""
+"""NNI's ExperimentConfig, and its conversion to Trialdeck's settings."""
 
 from __future__ import annotations  # for Python 3.8
 
@@ -6,19 +6,19 @@ import re
 from pathlib import Path
 
 from trialdeck import errors
-from trialdeck.fields import Fields
-from trialdeck.files import absolute, read_document
+from trialdeck.config_fields import ConfigFields
+from trialdeck.config_files import absolute, read_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 PLATFORM = (
-    "The training service {0!r} is not needed here: a worker on that machine does its part. Start one there "
-    "(trialdeck worker --queue NAME), and let the experiment use its queue: ExperimentConfig('local', queue='NAME')."
+    "The training service {0!r} is not supported. Start a worker on that machine (trialdeck worker --queue NAME) "
+    "and use its queue: ExperimentConfig('local', queue='NAME')."
 )
-# Fields whose settings are called otherwise, and fields that are settings by the same name.
-_SAME = {
+# Fields whose settings have other names; fields whose settings have the same name; settings handled separately.
+_RENAMED = {
     "search_space": "space_document",
     "trial_command": "command",
     "trial_concurrency": "concurrency",
@@ -26,26 +26,26 @@ _SAME = {
     "max_experiment_duration": "max_duration_s",
     "max_trial_duration": "max_trial_duration_s",
 }
-_KEPT = (
+_UNCHANGED = (
     "environment passes_arguments metric direction source pattern metric_path selection weights goal seed stop_grace_s "
     "retries breaker constraints fixed starting_points"
 )
-_ELSEWHERE = ("directory", "algorithm", "algorithm_arguments", "early_stopping", "early_stopping_arguments")
+_SEPARATE = ("directory", "algorithm", "algorithm_arguments", "early_stopping", "early_stopping_arguments")
 UNIT_MIB = {"M": 1, "G": 1024, "T": 1024 * 1024}
 UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 
 
-class AlgorithmConfig(Fields):
-    """A tuner or an assessor: its name, and its arguments by name."""
+class AlgorithmConfig(ConfigFields):
+    """A tuner or an assessor: its name and its arguments."""
 
-    WHAT = "tuner or assessor"
+    KIND = "tuner or assessor"
     FIELDS = {"name": None, "class_args": {}, "class_name": None, "code_directory": None}
 
 
-class LocalConfig(Fields):
+class LocalConfig(ConfigFields):
     """The training service `local`: Trialdeck's own workers."""
 
-    WHAT = "training service"
+    KIND = "training service"
     FIELDS = {
         "platform": "local",
         "use_active_gpu": None,
@@ -64,19 +64,18 @@ class LocalConfig(Fields):
         return value
 
 
-class ExperimentConfig(Fields):
-    """The configuration of an experiment, with NNI's fields and some more. Both spellings are understood.
+class ExperimentConfig(ConfigFields):
+    """The configuration of an experiment, with NNI's fields and some more, in snake_case or camelCase.
 
-    NNI's: experiment_name, search_space or search_space_file, trial_command, trial_code_directory (made absolute;
-    None: a fresh folder for each trial), trial_concurrency, max_trial_number, max_experiment_duration and
+    NNI's fields: experiment_name, search_space or search_space_file, trial_command, trial_code_directory (made
+    absolute; None: a fresh folder for each trial), trial_concurrency, max_trial_number, max_experiment_duration and
     max_trial_duration ("90s", "10m", "2h", "1d", or seconds), tuner, assessor, trial_gpu_number, training_service.
-    Ours: workspace, project, description, tags, visibility, queue, trial_cores, trial_memory ("4 GiB", "512 MiB", or a
-    number of GiB), environment, metric, direction, goal, seed,
-    constraints, fixed, starting_points, …; `other_settings`: all others of the console, under the names that its API
-    has for them.
+    Trialdeck's fields: workspace, project, description, tags, visibility, queue, trial_cores, trial_memory ("4 GiB",
+    "512 MiB", or a number of GiB), environment, metric, direction, goal, seed, constraints, fixed, starting_points, …;
+    `other_settings`: any other settings, by their names in the API.
     """
 
-    WHAT = "experiment configuration"
+    KIND = "experiment configuration"
     FIELDS = {
         "experiment_name": None,
         "experiment_type": "hpo",
@@ -92,7 +91,7 @@ class ExperimentConfig(Fields):
         "tuner": None,
         "assessor": None,
         "training_service": None,
-        # Of NNI, for its own processes: accepted, and not needed here.
+        # NNI's own: accepted, but without effect, or refused below.
         "advisor": None,
         "nni_manager_ip": None,
         "use_annotation": None,
@@ -101,7 +100,7 @@ class ExperimentConfig(Fields):
         "experiment_working_directory": None,
         "tuner_gpu_indices": None,
         "shared_storage": None,
-        # Ours.
+        # Trialdeck's.
         "workspace": None,
         "project": None,
         "description": None,
@@ -139,18 +138,18 @@ class ExperimentConfig(Fields):
         "maxduration": "max_experiment_duration",
     }
 
-    def __init__(self, training_service_platform: Any = None, **given: Any) -> None:
+    def __init__(self, training_service_platform: Any = None, **values: Any) -> None:
         super().__init__()
         self.tuner, self.assessor, self.training_service = AlgorithmConfig(), AlgorithmConfig(), LocalConfig()
         if isinstance(training_service_platform, dict):
             self.update(training_service_platform)
         elif training_service_platform is not None:
             check_platform(training_service_platform)
-        self.update(given)
+        self.update(values)
 
     @classmethod
     def load(cls, path: str | Path) -> ExperimentConfig:
-        """From a .json or .yml file. Paths in it are relative to its folder."""
+        """Read a .json or .yml file. Paths in it are relative to its folder."""
         path = Path(path)
         config = cls(read_document(path))
         base = path.absolute().parent
@@ -161,20 +160,22 @@ class ExperimentConfig(Fields):
         return config
 
     @classmethod
-    def of(cls, told: dict[str, Any]) -> ExperimentConfig:
-        """The configuration of an experiment as the console's API tells it."""
-        settings = dict(told["settings"])
+    def of(cls, experiment: dict[str, Any]) -> ExperimentConfig:
+        """Return the configuration of an experiment in the API's shape."""
+        settings = dict(experiment["settings"])
         config = cls(
-            "local", experiment_name=told["name"], trial_code_directory=settings.get("directory") or None
+            "local",
+            experiment_name=experiment["name"],
+            trial_code_directory=settings.get("directory") or None,
         )
-        for name, key in _SAME.items():
+        for name, key in _RENAMED.items():
             setattr(config, name, settings.get(key))
-        for name in _KEPT.split():
+        for name in _UNCHANGED.split():
             setattr(config, name, settings.get(name))
         for name in ("workspace", "project", "description", "tags", "visibility", "properties", "queue"):
-            setattr(config, name, told.get(name))
-        known = {*_SAME.values(), *_KEPT.split(), *_ELSEWHERE}
-        config.other_settings = {name: value for name, value in settings.items() if name not in known}
+            setattr(config, name, experiment.get(name))
+        handled = {*_RENAMED.values(), *_UNCHANGED.split(), *_SEPARATE}
+        config.other_settings = {name: value for name, value in settings.items() if name not in handled}
         mode = {"optimize_mode": settings.get("direction")}
         config.tuner = AlgorithmConfig(
             name=settings.get("algorithm"), class_args={**mode, **settings.get("algorithm_arguments", {})}
@@ -200,15 +201,15 @@ class ExperimentConfig(Fields):
         )
 
     def settings(self, *, base: Path | None = None) -> dict[str, Any]:
-        """The settings as the console's API takes them. Raises Invalid for what can be seen to be wrong here.
+        """Return the settings in the API's shape. Raise Invalid for errors that can be found without the console.
 
-        `base`: what a relative trial_code_directory is relative to; the current folder if left out.
+        `base`: the folder that a relative trial_code_directory is relative to (default: the current folder).
         """
-        self._check_nnis_own()
+        self._check_unsupported()
         tuner = self.advisor or self.tuner
         arguments = dict(tuner.class_args or {})
         environment = dict(self.environment or {})
-        told = {
+        settings = {
             "command": self.trial_command,
             "directory": absolute(self.trial_code_directory, base or Path.cwd()),
             "space_document": self._space(),
@@ -225,27 +226,26 @@ class ExperimentConfig(Fields):
             "algorithm_arguments": arguments or None,
         }
         if self.assessor.name:
-            told["early_stopping"] = self.assessor.name
-            rest = dict(self.assessor.class_args or {})
-            rest.pop("optimize_mode", None)
-            told["early_stopping_arguments"] = rest
-        told.update((name, getattr(self, name)) for name in _KEPT.split() if name not in told)
-        told = {name: value for name, value in told.items() if value is not None}
-        told["max_trials"] = self.max_trial_number  # None: no limit
-        return {**told, **(self.other_settings or {})}
+            settings["early_stopping"] = self.assessor.name
+            rule_arguments = dict(self.assessor.class_args or {})
+            rule_arguments.pop("optimize_mode", None)
+            settings["early_stopping_arguments"] = rule_arguments
+        settings.update((name, getattr(self, name)) for name in _UNCHANGED.split() if name not in settings)
+        settings = {name: value for name, value in settings.items() if value is not None}
+        settings["max_trials"] = self.max_trial_number  # None: no limit
+        return {**settings, **(self.other_settings or {})}
 
     @property
     def has_direction(self) -> bool:
-        """Whether anything says if the metric is to be maximized or minimized."""
-        given = [
-            self.direction,
-            *(one.class_args.get("optimize_mode") for one in (self.tuner, self.assessor)),
-        ]
-        return any(given)
+        """Whether the configuration says if the metric is maximized or minimized."""
+        algorithms = (self.tuner, self.assessor)
+        return bool(self.direction) or any(
+            algorithm.class_args.get("optimize_mode") for algorithm in algorithms
+        )
 
     def document(self, *, start: bool, base: Path | None = None) -> dict[str, Any]:
-        """The body of a request that makes this experiment."""
-        told = {
+        """Return the body of the request that creates this experiment."""
+        document = {
             "name": self.experiment_name or "Unnamed",
             "description": self.description,
             "project": self.project,
@@ -254,45 +254,43 @@ class ExperimentConfig(Fields):
             "properties": self.properties or None,
             "queue": self.queue,
         }
-        told = {name: value for name, value in told.items() if value is not None}
-        return {**told, "settings": self.settings(base=base), "start": start}
+        document = {name: value for name, value in document.items() if value is not None}
+        return {**document, "settings": self.settings(base=base), "start": start}
 
     def _space(self) -> Any:
         if self.search_space is not None and self.search_space_file is not None:
-            raise errors.Invalid("Give search_space or search_space_file, not both.")
+            raise errors.Invalid("Set search_space or search_space_file, not both.")
         if self.search_space_file is not None:
             return read_document(Path(self.search_space_file))
         if self.search_space is None:
-            raise errors.Invalid("", fields={"search_space": ["Give a search space."]})
+            raise errors.Invalid("", fields={"search_space": ["Set a search space."]})
         return self.search_space
 
-    def _check_nnis_own(self) -> None:
-        """Refuses those of NNI's fields that would change what happens, and do not exist here."""
-        wrong = {}
-        if not self.trial_command and not self.other_settings:  # which may name a script
-            wrong["trial_command"] = ["Give the command that runs a trial."]
+    def _check_unsupported(self) -> None:
+        """Raise Invalid for fields of NNI that have no equivalent and would change the results."""
+        faults = {}
+        if not self.trial_command and not self.other_settings:  # other_settings may name a script
+            faults["trial_command"] = ["Set the command that runs a trial."]
         if self.experiment_type != "hpo":
-            wrong["experiment_type"] = ["Only 'hpo' exists here."]
+            faults["experiment_type"] = ["Only 'hpo' is supported."]
         if self.use_annotation:
-            wrong["use_annotation"] = [
-                "There are no annotations here: let the script ask for its parameters."
+            faults["use_annotation"] = [
+                "Annotations are not supported. Call get_next_parameter() in the script instead."
             ]
         if self.shared_storage:
-            wrong["shared_storage"] = [
-                "There is none here: workers read and write the folders of their machine."
+            faults["shared_storage"] = [
+                "Shared storage is not supported: workers read and write folders of their machine."
             ]
         for name in ("tuner", "assessor", "advisor"):
             algorithm = getattr(self, name)
             if algorithm and (algorithm.class_name or algorithm.code_directory):
-                wrong[name] = [
-                    "Algorithms of one's own cannot be loaded here: give the name of a built-in one."
-                ]
-        if wrong:
-            raise errors.Invalid("", fields=wrong)
+                faults[name] = ["Custom algorithms are not supported. Use the name of a built-in one."]
+        if faults:
+            raise errors.Invalid("", fields=faults)
 
 
 def check_platform(name: Any) -> None:
-    """Raises Invalid for any training service but `local`, with the way to do it here."""
+    """Raise Invalid for any training service but `local`, with the alternative."""
     if isinstance(name, (list, tuple)) and len(name) == 1:
         name = name[0]
     if name != "local":
@@ -300,42 +298,44 @@ def check_platform(name: Any) -> None:
 
 
 def seconds(value: Any, name: str) -> float | None:
-    """`"10m"`, `"0.5h"`, `90` as seconds; None as None. Raises Invalid."""
+    """Return the seconds of `"10m"`, `"0.5h"` or `90`; None for None. Raise Invalid."""
     if value is None:
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value) if isinstance(value, str) else None
-    if not found:
-        said = f"Write a time such as '90s', '10m', '2h' or '1d', or a number of seconds; not {value!r}."
-        raise errors.Invalid("", fields={name: [said]})
-    return float(found.group(1)) * UNIT_S[found.group(2)]
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value) if isinstance(value, str) else None
+    if not match:
+        message = (
+            f"This must be a time such as '90s', '10m', '2h' or '1d', or a number of seconds, not {value!r}."
+        )
+        raise errors.Invalid("", fields={name: [message]})
+    return float(match.group(1)) * UNIT_S[match.group(2)]
 
 
 def mebibytes(value: Any, name: str) -> int | None:
-    """`"4 GiB"`, `"512 MiB"`, `1.5` (GiB) in MiB; None as None. Raises Invalid."""
+    """Return the MiB of `"4 GiB"`, `"512 MiB"` or `1.5` (GiB); None for None. Raise Invalid."""
     if value is None:
         return None
     text = "" if isinstance(value, bool) else str(value)
-    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:([MGT])(?:i?B)?)?\s*", text, re.IGNORECASE)
-    if not found:
-        said = f"Write a size such as '4 GiB' or '512 MiB', or a number of GiB; not {value!r}."
-        raise errors.Invalid("", fields={name: [said]})
-    return int(float(found.group(1)) * UNIT_MIB[(found.group(2) or "G").upper()])
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:([MGT])(?:i?B)?)?\s*", text, re.IGNORECASE)
+    if not match:
+        message = f"This must be a size such as '4 GiB' or '512 MiB', or a number of GiB, not {value!r}."
+        raise errors.Invalid("", fields={name: [message]})
+    return int(float(match.group(1)) * UNIT_MIB[(match.group(2) or "G").upper()])
 
 
-def _direction(given: str | None, arguments: dict[str, Any], assessor: AlgorithmConfig) -> str | None:
-    """Taken from `direction`, or NNI's optimize_mode; that is taken out of the tuner's arguments."""
-    said = {
-        "direction": given,
+def _direction(direction: str | None, arguments: dict[str, Any], assessor: AlgorithmConfig) -> str | None:
+    """Return `direction` or NNI's optimize_mode, which is removed from the tuner's arguments. Raise Invalid."""
+    by_source = {
+        "direction": direction,
         "tuner": arguments.pop("optimize_mode", None),
         "assessor": (assessor.class_args or {}).get("optimize_mode") if assessor.name else None,
     }
-    words = {name: word for name, word in said.items() if word is not None}
+    words = {name: word for name, word in by_source.items() if word is not None}
     for name, word in words.items():
         if word not in ("maximize", "minimize"):
             raise errors.Invalid("", fields={name: [f"This must be 'maximize' or 'minimize', not {word!r}."]})
     if len(set(words.values())) > 1:
-        told = ", ".join(f"{name}: {word}" for name, word in words.items())
-        raise errors.Invalid(f"These disagree: {told}. The metric can be optimized in one direction only.")
+        conflict = ", ".join(f"{name}: {word}" for name, word in words.items())
+        raise errors.Invalid(f"Conflicting directions: {conflict}. Set one direction.")
     return next(iter(words.values()), None)

@@ -1,4 +1,4 @@
-"""The embedded console: started on a port when nothing runs there, ended with the program that started it."""
+"""The embedded console: started when no console runs on a port, and stopped with the program that started it."""
 
 from __future__ import annotations  # for Python 3.8
 
@@ -9,23 +9,24 @@ import subprocess
 import time
 from pathlib import Path
 
-from trialdeck import errors, finding, server, where
+from trialdeck import discovery, errors, lookup, server
 from trialdeck.console import Console
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+
+    from trialdeck.discovery import ConnectionFile
 
 READY_WITHIN_S = 180.0
 END_WITHIN_S = 15.0
-# Another program's database and broker, very likely: the embedded console has its own.
-NOT_OURS = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "TRIALDECK_READY")
+# Very likely another program's database and broker; the embedded console has its own.
+FOREIGN_VARIABLES = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "TRIALDECK_READY")
 
 
 class Embedded:
-    """A console that this program started. It ends with the program, unless it is `detached`, or somebody else's
-    experiment runs there by then."""
+    """A console that this program started. The console stops with the program, unless it is detached or experiments of
+    other programs are active on it."""
 
     def __init__(self, console: Console, process: subprocess.Popen) -> None:
         self.console = console
@@ -35,7 +36,7 @@ class Embedded:
         atexit.register(self._at_exit)
 
     def end(self) -> None:
-        """Asks it to end, and waits until it has."""
+        """Stop the console and wait until it has ended."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -49,17 +50,17 @@ class Embedded:
             return
         try:
             others = [
-                one["name"]
-                for room in finding.rooms(self.console)
-                for one in finding.active(self.console, room)
+                row["name"]
+                for workspace in lookup.workspaces(self.console)
+                for row in lookup.active_experiments(self.console, workspace)
             ]
         except errors.Error:
             others = []
         if others:
             names = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
             print(
-                f"The console goes on at {self.console.url}, because experiments run there: {names}. "
-                f"To end it: trialdeck down --port {self.console.port}"
+                f"The console at {self.console.url} keeps running: experiments are active there ({names}). "
+                f"To stop it: trialdeck down --port {self.console.port}"
             )
             return
         self.end()
@@ -68,59 +69,61 @@ class Embedded:
 def console_on(
     port: int | str, *, data: Path | None = None, options: Sequence[str] = ()
 ) -> tuple[Console, Embedded | None]:
-    """The console to start experiments on: TRIALDECK_URL's, the one that runs on this port, else the embedded one,
-    started now, in the folder `data` and with further `options` of `up`. Says in one line which it is, when that is a
-    surprise."""
+    """Return the console to start experiments on: TRIALDECK_URL's, the one on this port, or the embedded one.
+
+    The embedded console is started with its data in the folder `data` and further `options` of `up`. A message is
+    printed if the choice is not obvious.
+    """
     if os.environ.get("TRIALDECK_URL"):
-        return where.find(), None
-    number = where.as_port(port)
-    if number is None or where.note_of(number):
-        return where.find(port), None
+        return discovery.find(), None
+    number = discovery.as_port(port)
+    if number is None or discovery.running_console(number):
+        return discovery.find(port), None
     data = data or data_folder()
-    if _running_in(data):
-        return _join(data), None
+    if _console_in(data):
+        return _wait_for_console_in(data), None
     if _is_taken(number):
-        return _stranger(number), None
+        return _foreign_console(number), None
     try:
         started = start(number, data, options)
-    except _JustStarted:
-        return _join(data), None
+    except _StartedElsewhere:
+        return _wait_for_console_in(data), None
     return started.console, started
 
 
-class _JustStarted(Exception):
-    """Another program starts a console in the same data folder at the same moment."""
+class _StartedElsewhere(Exception):
+    """Another program is starting a console in the same data folder at the same time."""
 
 
-def _running_in(data: Path) -> dict[str, Any] | None:
-    return next((note for note in where.notes() if note["data"] == str(data)), None)
+def _console_in(data: Path) -> ConnectionFile | None:
+    return next((running for running in discovery.running_consoles() if running["data"] == str(data)), None)
 
 
-def _join(data: Path) -> Console:
-    """The console that runs, or is about to run, in this data folder."""
+def _wait_for_console_in(data: Path) -> Console:
+    """Return the console that runs, or is about to run, in this data folder."""
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
-        note = _running_in(data)
-        if note and Console(note["url"]).is_healthy():
-            print(f"Trialdeck runs for you already, at {note['url']}: using it.", flush=True)
-            return where.find(note["port"])
+        running = _console_in(data)
+        if running and Console(running["url"]).is_healthy():
+            print(f"Using the console that is already running at {running['url']}.", flush=True)
+            return discovery.find(running["port"])
         time.sleep(0.05)
-    raise errors.NotStarted(f"Another console uses the data folder {data}, and does not answer.")
+    raise errors.NotStarted(f"Another console uses the data folder {data} and does not respond.")
 
 
 def data_folder() -> Path:
-    return Path(os.environ.get("TRIALDECK_DATA") or where.home() / "data").expanduser().absolute()
+    return Path(os.environ.get("TRIALDECK_DATA") or discovery.home() / "data").expanduser().absolute()
 
 
 def start(port: int, data: Path, options: Sequence[str] = ()) -> Embedded:
-    """Starts the console as `make up` does, and waits until it can be used. Raises NotStarted with the reason."""
+    """Start a console and wait until it is ready. Raise NotStarted with the reason."""
     program = server.program()
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = (data / "up.log").open("wb")
     except OSError as error:
         raise errors.NotStarted(
-            f"The data folder {data} cannot be used: {error.strerror}. Choose another one with TRIALDECK_DATA."
+            f"Cannot use the data folder {data}: {error.strerror}. Choose another one with TRIALDECK_DATA."
         ) from None
     print(f"Starting Trialdeck on http://127.0.0.1:{port} (data in {data}) …", flush=True)
     argv = [*program, "up", "--port", str(port), "--data", str(data), "--no-demo", "--workspace", "local"]
@@ -128,42 +131,42 @@ def start(port: int, data: Path, options: Sequence[str] = ()) -> Embedded:
         process = subprocess.Popen(
             [*argv, *options],
             cwd=str(data),
-            env={name: value for name, value in os.environ.items() if name not in NOT_OURS},
+            env={name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        note = _wait_until_ready(port, process, Path(log.name))
+        running = _wait_until_ready(port, process, Path(log.name))
     except BaseException:
         if process.poll() is None:
             process.terminate()
             process.wait()
         raise
-    if note.get("enter"):
-        print(f"Sign in there, once: {note['enter']}", flush=True)
-    return Embedded(Console(note["url"], note["token"]), process)
+    if running.get("enter"):
+        print(f"One-time sign-in link: {running['enter']}", flush=True)
+    return Embedded(Console(running["url"], running["token"]), process)
 
 
-def _wait_until_ready(port: int, process: subprocess.Popen, log: Path) -> dict[str, Any]:
+def _wait_until_ready(port: int, process: subprocess.Popen, log: Path) -> ConnectionFile:
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
-        note = where.note_of(port)
-        if note and note["pid"] == process.pid and Console(note["url"]).is_healthy():
-            return note
+        running = discovery.running_console(port)
+        if running and running["pid"] == process.pid and Console(running["url"]).is_healthy():
+            return running
         if process.poll() is not None:
-            said = _last_line(log)
-            if " is in use by " in said:
-                raise _JustStarted
-            raise errors.NotStarted(f"The console could not be started. {said}")
+            reason = _last_line(log)
+            if " is in use by " in reason:
+                raise _StartedElsewhere
+            raise errors.NotStarted(f"The console could not be started. {reason}")
         time.sleep(0.05)
     raise errors.NotStarted(f"The console was not ready within {READY_WITHIN_S:.0f} s; see {log}.")
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"It said nothing; see {log}."
+    return lines[-1] if lines else f"See the log: {log}."
 
 
 def _is_taken(port: int) -> bool:
@@ -172,20 +175,20 @@ def _is_taken(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _stranger(port: int) -> Console:
-    """What listens there, if it is a console that lets us in."""
-    console = where.find(port)
+def _foreign_console(port: int) -> Console:
+    """Return the server on this port, if it is a console that accepts our token."""
+    console = discovery.find(port)
     console.timeout_s = 5.0
     try:
         console.get("me")
     except errors.Unauthorized:
         raise errors.NotStarted(
-            f"The console on port {port} is not yours, or older than this start: set TRIALDECK_TOKEN to a token of it "
-            "(its account page makes one), or choose another port.",
+            f"The console on port {port} does not accept your token. Set TRIALDECK_TOKEN to one of its API tokens "
+            "(create one on its account page), or choose another port.",
             status=401,
         ) from None
     except errors.Error:
         raise errors.NotStarted(
-            f"Port {port} is taken by something that is not Trialdeck. Choose another one: run({port + 1})."
+            f"Port {port} is in use by another program. Choose another port: run({port + 1})."
         ) from None
-    return where.find(port)
+    return discovery.find(port)

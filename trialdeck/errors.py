@@ -1,4 +1,4 @@
-"""What can go wrong, as one family: `except trialdeck.Error` catches all of it. str() is a sentence for a person."""
+"""Exceptions. All derive from `trialdeck.Error`; str() returns a sentence for the user."""
 
 from __future__ import annotations  # for Python 3.8
 
@@ -8,10 +8,10 @@ if TYPE_CHECKING:
 
 
 class Error(Exception):
-    """Something that Trialdeck could not do.
+    """Base of all exceptions.
 
-    `status`: the HTTP status, None where no console was asked; `detail`: the console's sentence;
-    `fields`: sentences by field name, for what was wrong in what was given.
+    `status`: the HTTP status, or None if no console was involved; `detail`: the console's message;
+    `fields`: messages by field name, for invalid input.
     """
 
     def __init__(
@@ -23,70 +23,72 @@ class Error(Exception):
     ) -> None:
         self.status = status
         self.detail = detail
-        self.fields = {name: list(said) for name, said in (fields or {}).items()}
+        self.fields = {name: list(messages) for name, messages in (fields or {}).items()}
         super().__init__(detail)
 
     def __str__(self) -> str:
-        said = "; ".join(f"{name}: {' '.join(sentences)}" for name, sentences in self.fields.items())
-        if not said:
+        text = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in self.fields.items())
+        if not text:
             return self.detail
-        return said if not self.detail or self.detail in said else f"{self.detail} ({said})"
+        return text if not self.detail or self.detail in text else f"{self.detail} ({text})"
 
 
 class Unreachable(Error):
-    """No console answers there, or what answers is none."""
+    """No console responds at this address, or the server there is not a console."""
 
 
 class Unavailable(Error):
-    """The console is there but cannot answer now (503), its database for example."""
+    """The console is temporarily unavailable (503), for example because of its database."""
 
 
 class Unauthorized(Error):
-    """The token is wrong, expired or revoked, or there is none (401)."""
+    """The token is missing, invalid, expired or revoked (401)."""
 
 
 class Forbidden(Error):
-    """The token's role is not enough for this (403)."""
+    """The role of the token does not allow this (403)."""
 
 
 class NotFound(Error):
-    """No such experiment, trial, queue, … for this token (404)."""
+    """The experiment, trial or queue does not exist, or is not visible with this token (404)."""
 
 
 class Refused(Error):
-    """Not possible in the present state, or somebody was faster (409)."""
+    """The current state does not allow this, or someone else changed it first (409)."""
 
 
 class Invalid(Error, ValueError):
-    """Something given is not acceptable (400, 422, or found before anything was sent). See `fields`."""
+    """Invalid input (400 or 422, or found before a request was sent). See `fields`."""
 
 
 class TooManyRequests(Error):
-    """More requests than the console takes in a minute (429), after some patience."""
+    """The rate limit is exceeded (429), after several retries."""
+
+    retry_after_s = 1.0
 
 
 class NotConnected(Error, RuntimeError):
-    """The experiment has not been started or connected yet."""
+    """The experiment is not started or connected."""
 
 
 class NotStarted(Error, RuntimeError):
-    """The embedded console, or the experiment on it, could not be started."""
+    """The embedded console, or an experiment on it, could not be started."""
 
 
 class TimedOut(Error, TimeoutError):
-    """What was waited for did not happen in time; it goes on."""
+    """The wait ended before the experiment did; the experiment continues."""
 
 
 class UnknownField(Invalid, AttributeError):
-    """A field of the configuration that does not exist."""
+    """The configuration has no such field."""
 
 
 class BadReport(Error, TypeError):
-    """In a trial: a metric that is not a number."""
+    """In a trial: a reported metric is not a number."""
 
 
 class NoFile(Error, RuntimeError):
-    """In a trial: its parameters cannot be read, or its metrics cannot be written."""
+    """In a trial: the parameter file cannot be read, or the metrics file cannot be written."""
 
 
 BY_STATUS = {

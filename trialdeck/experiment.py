@@ -1,4 +1,4 @@
-"""An experiment in Python: NNI's `Experiment`, on a Trialdeck console."""
+"""`Experiment`: NNI's class of this name, on a Trialdeck console."""
 
 from __future__ import annotations  # for Python 3.8
 
@@ -8,11 +8,11 @@ import re
 import threading
 import time
 
-from trialdeck import embedded, errors, finding, where
+from trialdeck import discovery, embedded, errors, lookup
 from trialdeck.config import ExperimentConfig, seconds
-from trialdeck.data import RunMode, TrialJob, trial_job
+from trialdeck.nni_types import RunMode, TrialJob, trial_job
 from trialdeck.progress import Progress
-from trialdeck.reading import Readings
+from trialdeck.queries import ExperimentQueries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 ENDED = ("stopped", "completed", "failed", "published")
 STOP_WITHIN_S = 180.0
-BEGIN_WITHIN_S = 10.0
-AWAY_S = 60.0  # how long a console may be away, for a restart, while something is waited for
+START_WITHIN_S = 10.0
+UNREACHABLE_S = 60.0  # how long a wait tolerates an unreachable console, for example during a restart
 
 
-class Experiment(Readings):
-    """An experiment that is to be run, or one that is there already (`connect`, `resume`, `view`).
+class Experiment(ExperimentQueries):
+    """A new experiment, or an existing one (`connect`, `resume`, `view`).
 
-    `Experiment('local')` begins with an empty configuration; `config` may also be an ExperimentConfig, or a dict
-    of its fields. `id` becomes the name, where the configuration has none; the ID itself is the console's.
+    `Experiment('local')` starts with an empty configuration; the argument may also be an ExperimentConfig, or a dict
+    of its fields. `id` becomes the name if the configuration has none; the console assigns the real ID.
     """
 
     def __init__(self, config_or_platform: Any = None, id: str | None = None) -> None:  # noqa: A002  NNI's name
         if id is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", str(id)):
-            raise errors.Invalid(f"An id has 1 to 32 letters, digits, _ and -; not {id!r}.")
+            raise errors.Invalid(f"An id must have 1 to 32 letters, digits, _ and -, not {id!r}.")
         is_config = isinstance(config_or_platform, ExperimentConfig)
         self.config: ExperimentConfig = (
             config_or_platform if is_config else ExperimentConfig(config_or_platform)
@@ -56,60 +56,64 @@ class Experiment(Readings):
 
     @property
     def url(self) -> str:
-        """Where to look at it in a browser."""
+        """The address of its page in the console."""
         self._connected()
         return self._url
 
-    # --- its life ------------------------------------------------------------------------------------------
+    # --- lifecycle ----------------------------------------------------------------------------------------
 
     def start(self, port: int = 8080, debug: bool = False, run_mode: RunMode = RunMode.Background) -> None:
-        """Starts it, and returns once it stands in a queue that a worker serves.
+        """Start the experiment. Return once it is in a queue that a worker serves.
 
-        Where: TRIALDECK_URL if it is set, else the console on `port` of this machine; when none runs there, the
-        embedded one is started. That one, and what runs on it, ends with this program, unless `run_mode` is Detach.
-        Raises trialdeck.Error when anything is wrong; then nothing was started. `debug` changes nothing.
+        The console is TRIALDECK_URL's if that is set, else the one on `port` of this machine; if none is running there,
+        the embedded console is started. The embedded console and its experiments end with this program, unless
+        `run_mode` is Detach. Raise trialdeck.Error if anything is wrong; nothing is started then.
+        `debug` has no effect.
         """
         if self.id is not None:
             self._start_draft()
             return
-        self.config.document(start=True)  # what is wrong with it is said before a console is started
+        self.config.document(start=True)  # raises errors before a console is started
         console, started = embedded.console_on(port)
-        _adopt(started, run_mode)
+        _detach_if_asked(started, run_mode)
         self._start_on(console)
         self._belongs_to(started, run_mode)
 
     def run(self, port: int = 8080, wait_completion: bool = True, debug: bool = False) -> bool | None:
-        """Starts it and waits for its end. True: it is done, or was stopped; False: it failed, or paused itself.
+        """Start the experiment and wait for its end. Return True if it completed or was stopped, False if it failed or
+        was auto-paused.
 
-        With `wait_completion` False it returns None at once. Ctrl-C stops the experiment; it can be resumed.
+        Without `wait_completion`, return None immediately. Ctrl-C stops the experiment; it can be resumed.
         """
         mode = RunMode.Foreground if wait_completion else RunMode.Background
         return self._in_foreground(lambda: self.start(port, debug, mode), waits=wait_completion)
 
     def wait(self, progress: bool = True, timeout_s: float | None = None) -> bool:
-        """Waits for its end. True: it is done, or was stopped; False: it failed, or paused itself.
+        """Wait for the end. Return True if the experiment completed or was stopped, False if it failed or was
+        auto-paused.
 
-        With `progress` it shows how far it is, on standard error. Raises TimedOut, a TimeoutError, after `timeout_s`.
+        With `progress`, show progress on standard error. Raise TimedOut, a TimeoutError, after `timeout_s`.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         shown = Progress() if progress else None
-        pause_s, away_since = 0.1, None
+        pause_s = 0.1
+        unreachable_since: float | None = None
         try:
             while True:
+                row = None
                 try:
-                    told, away_since = self._read(), None
+                    row, unreachable_since = self._read(), None
                 except (errors.Unreachable, errors.Unavailable):
-                    away_since = away_since or time.monotonic()
-                    if time.monotonic() - away_since > AWAY_S:
+                    unreachable_since = unreachable_since or time.monotonic()
+                    if time.monotonic() - unreachable_since > UNREACHABLE_S:
                         raise
-                    told = None
-                if told and shown:
-                    shown.show(told)
-                if told and told["state"] == "draft":
+                if row and shown:
+                    shown.show(row)
+                if row and row["state"] == "draft":
                     raise errors.Refused(
-                        f"The experiment {self.id} is a draft: start() it first.", status=409
+                        f"The experiment {self.id} is a draft. Call start() first.", status=409
                     )
-                if told and (told["state"] in ENDED or _paused_itself(told)):
+                if row and (row["state"] in ENDED or _is_auto_paused(row)):
                     break
                 if deadline is not None and time.monotonic() > deadline:
                     raise errors.TimedOut(f"The experiment {self.id} did not end within {timeout_s:g} s.")
@@ -118,146 +122,148 @@ class Experiment(Readings):
         finally:
             if shown:
                 shown.close()
-        if told["state"] == "failed" or _paused_itself(told):
-            print(f"Experiment {self.id} {_state_and_reason(told)}. {told['url']}", flush=True)
+        if row["state"] == "failed" or _is_auto_paused(row):
+            print(f"Experiment {self.id} {_state_and_reason(row)}. {row['url']}", flush=True)
             return False
         return True
 
     def stop(self) -> None:
-        """Stops it, and returns when its last process has ended. One that has ended already stays as it is."""
-        self._may_change()
-        told = self._read()
-        if told["state"] == "draft" or told["state"] in ENDED:
+        """Stop the experiment and wait until its last process has ended. An ended experiment stays as it is."""
+        self._require_writable()
+        state = self._read()["state"]
+        if state == "draft" or state in ENDED:
             return
         try:
-            self._act("stop")
-        except errors.Refused:  # it ended a moment ago
+            self._run_action("stop")
+        except errors.Refused:  # the experiment ended a moment ago
             if self._read()["state"] not in ENDED:
                 raise
-        self._until(lambda: self._read()["state"] in ENDED, what="the end of its last trial")
+        self._until(lambda: self._read()["state"] in ENDED, event="the end of the last trial")
 
     def pause(self) -> None:
-        """Starts nothing new; running trials go on."""
-        self._once_begun(lambda: self._act("pause"))
+        """Start no new trials. Running trials continue."""
+        self._when_started(lambda: self._run_action("pause"))
 
     def unpause(self) -> None:
-        self._act("unpause")
+        """Start new trials again."""
+        self._run_action("unpause")
 
     @classmethod
     def connect(
         cls, port: int | str | None = None, experiment: str | None = None, token: str | None = None
     ) -> Experiment:
-        """One that is there: on the console at a port of this machine, or at a URL; else TRIALDECK_URL's, else the
-        one that runs here. `experiment`: its ID or name; left out, the only one that is under way.
+        """Return an existing experiment, by ID or name; by default the only active one.
+
+        The console is at a port of this machine, or at a URL; by default TRIALDECK_URL's, or the one running here.
         """
-        console = where.find(port, token)
-        found = cls()
-        found._attach(
-            console, finding.find(console, experiment) if experiment else finding.only_active(console)
-        )
-        return found
+        console = discovery.find(port, token)
+        connected = cls()
+        if experiment:
+            connected._attach(console, lookup.find_experiment(console, experiment))
+        else:
+            connected._attach(console, lookup.only_active_experiment(console))
+        return connected
 
     @staticmethod
     def resume(
         experiment_id: str, port: int = 8080, wait_completion: bool = True, debug: bool = False
     ) -> Experiment:
-        """Runs one on that was stopped, or has ended: its history informs the search. By ID or name."""
+        """Resume an experiment that has ended, by ID or name. Its history informs the search."""
         console, started = embedded.console_on(port)
         mode = RunMode.Foreground if wait_completion else RunMode.Background
-        _adopt(started, mode)
+        _detach_if_asked(started, mode)
         resumed = Experiment()
-        resumed._attach(console, finding.find(console, experiment_id))
-        finding.check_served(console, resumed.config.queue)
+        resumed._attach(console, lookup.find_experiment(console, experiment_id))
+        lookup.check_served(console, resumed.config.queue)
         resumed._belongs_to(started, mode)
-        resumed._in_foreground(lambda: resumed._act("resume"), waits=wait_completion)
+        resumed._in_foreground(lambda: resumed._run_action("resume"), waits=wait_completion)
         return resumed
 
     @staticmethod
     def view(experiment_id: str, port: int = 8080, non_blocking: bool = False) -> Experiment:
-        """Opens one to look at: nothing can be changed through it. Waits for Ctrl-C, unless `non_blocking`."""
+        """Return a read-only experiment, by ID or name. Wait for Ctrl-C, unless `non_blocking`."""
         console, started = embedded.console_on(port)
-        _adopt(started, RunMode.Background)
-        seen = Experiment()
-        seen._attach(console, finding.find(console, experiment_id))
-        seen._is_view = True
-        print(f"Experiment {seen.id}: {seen.url}", flush=True)
+        _detach_if_asked(started, RunMode.Background)
+        viewed = Experiment()
+        viewed._attach(console, lookup.find_experiment(console, experiment_id))
+        viewed._is_view = True
+        print(f"Experiment {viewed.id}: {viewed.url}", flush=True)
         if not non_blocking:
-            print("Ctrl-C ends the view.", flush=True)
+            print("Press Ctrl-C to close the view.", flush=True)
             try:
                 threading.Event().wait()
             except KeyboardInterrupt:
                 print()
-        return seen
+        return viewed
 
-    # --- changes under way ---------------------------------------------------------------------------------
+    # --- changes -------------------------------------------------------------------------------------------
 
     def update_trial_concurrency(self, value: int) -> None:
-        """How many trials run at once; takes effect at once, running ones go on."""
+        """Set the number of trials running in parallel. Running trials continue."""
         self._change(concurrency=value)
 
     def update_max_trial_number(self, value: int) -> None:
-        """How many trials are proposed in all. One that has ended is resumed."""
+        """Set the total number of trials. An ended experiment is resumed."""
         self._change_budget(max_trials=value)
 
     def update_max_experiment_duration(self, value: str | float) -> None:
-        """'10m', '2h' or seconds, from its first start, pauses excluded. One that has ended is resumed."""
+        """Set the total run time: '10m', '2h' or seconds, pauses excluded. An ended experiment is resumed."""
         self._change_budget(max_duration_s=seconds(value, "max_experiment_duration"))
 
     def update_search_space(self, value: dict[str, Any]) -> None:
-        """Trials proposed from now on are drawn from it."""
+        """Set the search space of future trials."""
         self._change(space_document=value)
 
     def kill_trial_job(self, trial_job_id: str) -> None:
-        """Stops a trial, by its ID or number; returns when its processes have ended."""
-        self._may_change()
+        """Stop a trial, by ID or number, and wait until its processes have ended."""
+        self._require_writable()
         path = f"{self._path}/trials/{self._number(trial_job_id)}"
         self._connected().post(f"{path}/stop")
         self._until(
             lambda: self._connected().get(path)["state"] not in ("waiting", "running", "stopping"),
-            what=f"the end of trial {trial_job_id}",
+            event=f"the end of trial {trial_job_id}",
         )
 
     def rerun(self, trial_job_id: str, command: str = "original") -> TrialJob:
-        """A new trial with the values of a failed one. `command`: "original", or "current" if it was edited since."""
-        self._may_change()
+        """Run the parameters of a failed trial again. `command`: "original", or "current" if it was edited."""
+        self._require_writable()
         path = f"{self._path}/trials/{self._number(trial_job_id)}/rerun"
         return trial_job(self._connected().post(path, {"command": command}))
 
     def add_trial(self, parameters: dict[str, Any]) -> TrialJob:
-        """A trial with values of your own, also outside of the search space; it costs no budget."""
-        self._may_change()
+        """Add a trial with the given values, which may be outside the search space. The trial does not count toward the
+        budget."""
+        self._require_writable()
         path = f"{self._path}/trials"
-        return trial_job(self._once_begun(lambda: self._connected().post(path, {"params": parameters})))
+        return trial_job(self._when_started(lambda: self._connected().post(path, {"params": parameters})))
 
-    # --- below ---------------------------------------------------------------------------------------------
+    # --- internals -----------------------------------------------------------------------------------------
 
     def _start_draft(self) -> None:
-        """One that is there already: a clone, or one that was taken out of its queue."""
-        told = self._read()
-        if told["state"] != "draft":
-            said = f"The experiment {self.id} was started already: it is {told['state']}."
-            raise errors.Refused(said, status=409)
-        finding.check_served(self._connected(), told["queue"])
-        self._act("enqueue")
+        """Start an existing draft: a clone, or a dequeued experiment."""
+        row = self._read()
+        if row["state"] != "draft":
+            raise errors.Refused(
+                f"The experiment {self.id} is already started (state: {row['state']}).", status=409
+            )
+        lookup.check_served(self._connected(), row["queue"])
+        self._run_action("enqueue")
 
     def _start_on(self, console: Console) -> None:
         document = self.config.document(start=True)
-        room = self.config.workspace or finding.only_room(console)
-        finding.check_served(console, self.config.queue)
+        workspace = self.config.workspace or lookup.only_workspace(console)
+        lookup.check_served(console, self.config.queue)
         if not self.config.has_direction:
             document["settings"]["direction"] = "maximize"
-            print("The metric is maximized, because nothing says otherwise (optimize_mode, direction).")
-        made = console.post(f"workspaces/{room}/experiments", document)
-        self._attach(console, made)
+            print("No direction given (optimize_mode or direction): the metric is maximized.")
+        self._attach(console, console.post(f"workspaces/{workspace}/experiments", document))
 
-    def _attach(self, console: Console, told: dict[str, Any]) -> None:
-        self._console, self.id, self.port, self._url = console, told["id"], console.port, told["url"]
-        if "settings" not in told:
-            told = self._read()
-        self.config = ExperimentConfig.of(told)
+    def _attach(self, console: Console, row: dict[str, Any]) -> None:
+        self._console, self.id, self.port, self._url = console, row["id"], console.port, row["url"]
+        self.config = ExperimentConfig.of(row if "settings" in row else self._read())
 
     def _belongs_to(self, started: Embedded | None, mode: RunMode) -> None:
-        """On a console of this program's own, an experiment that is not detached ends with the program, as NNI's."""
+        """Stop the experiment at exit, as NNI does, if it runs on an embedded console and is not detached."""
         self._embedded = started
         if started and mode is not RunMode.Detach:
             pid = os.getpid()
@@ -272,10 +278,10 @@ class Experiment(Readings):
             print(f"Stopping experiment {self.id}. {self._how_to_resume()}", flush=True)
             self.stop()
         except errors.Error as error:
-            print(f"Experiment {self.id} could not be stopped: {error}", flush=True)
+            print(f"Could not stop experiment {self.id}: {error}", flush=True)
 
     def _in_foreground(self, begin: Callable[[], Any], *, waits: bool) -> bool | None:
-        """Begins it, says where it is, waits for its end. Ctrl-C at any moment stops what has begun."""
+        """Start the experiment, print its address and wait for its end. Ctrl-C at any time stops the experiment."""
         try:
             begin()
             print(f"Experiment {self.id}: {self.url}", flush=True)
@@ -283,70 +289,74 @@ class Experiment(Readings):
         except KeyboardInterrupt:
             if self.id is None:
                 raise
-        print(f"\nStopping experiment {self.id} (Ctrl-C again: do not wait for its trials).", flush=True)
+        print(f"\nStopping experiment {self.id} (press Ctrl-C again to skip waiting).", flush=True)
         try:
             self.stop()
         except KeyboardInterrupt:
-            print("It stops by itself.", flush=True)
+            print("The experiment continues to stop in the background.", flush=True)
         print(self._how_to_resume(), flush=True)
         return None
 
     def _how_to_resume(self) -> str:
-        return f"To go on: Experiment.resume('{self.id}', {self.port})"
+        return f"To resume: Experiment.resume('{self.id}', {self.port})"
 
-    def _act(self, verb: str, **told: Any) -> dict[str, Any]:
-        self._may_change()
-        return self._connected().post(f"{self._path}/{verb}", told)["experiment"]
+    def _run_action(self, name: str, **request_body: Any) -> dict[str, Any]:
+        self._require_writable()
+        result: dict[str, Any] = self._connected().post(f"{self._path}/{name}", request_body)
+        return result["experiment"]
 
     def _change(self, **settings: Any) -> None:
-        self._may_change()
-        self._once_begun(lambda: self._connected().patch(self._path, {"settings": settings}))
+        self._require_writable()
+        self._when_started(lambda: self._connected().patch(self._path, {"settings": settings}))
 
     def _change_budget(self, **budget: Any) -> None:
-        self._may_change()
+        self._require_writable()
         if self._read()["state"] in ENDED:
-            self._act("resume", **budget)
+            self._run_action("resume", **budget)
         else:
             self._change(**budget)
 
-    def _once_begun(self, act: Callable[[], Any]) -> Any:
-        """Does what is not possible before a worker has taken a trial, as in the moment after start()."""
-        deadline = time.monotonic() + BEGIN_WITHIN_S
+    def _when_started(self, call: Callable[[], Any]) -> Any:
+        """Make a call that is refused until a worker has taken the first trial, as just after start()."""
+        deadline = time.monotonic() + START_WITHIN_S
         while self._read()["state"] == "pending" and time.monotonic() < deadline:
             time.sleep(0.1)
-        return act()
+        return call()
 
-    def _may_change(self) -> None:
+    def _require_writable(self) -> None:
         self._connected()
         if self._is_view:
             raise errors.Refused(
-                f"This is a view: nothing can be changed through it. Use Experiment.connect({self.port}, '{self.id}').",
+                f"This view is read-only. To make changes, use Experiment.connect({self.port}, '{self.id}').",
                 status=409,
             )
 
-    def _until(self, is_done: Callable[[], bool], *, what: str) -> None:
+    def _until(self, is_done: Callable[[], bool], *, event: str) -> None:
         deadline, pause_s = time.monotonic() + STOP_WITHIN_S, 0.05
         while not is_done():
             if time.monotonic() > deadline:
-                raise errors.Error(f"Waited {STOP_WITHIN_S:.0f} s for {what}; it goes on at {self.url}.")
+                raise errors.Error(
+                    f"Waited {STOP_WITHIN_S:.0f} s for {event}. See {self.url} for the current state."
+                )
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.3, 1.0)
 
 
-def _adopt(started: Embedded | None, mode: RunMode) -> None:
+def _detach_if_asked(started: Embedded | None, mode: RunMode) -> None:
     if started and mode is RunMode.Detach:
         started.is_detached = True
         print(
-            f"The console goes on when this program ends. To end it: trialdeck down --port {started.console.port}"
+            "The console keeps running after this program ends. To stop it: "
+            f"trialdeck down --port {started.console.port}"
         )
 
 
-def _paused_itself(told: dict[str, Any]) -> bool:
-    """By the breaker, and nothing runs any more: it would wait for a person for ever."""
-    counts = told["counts"]
-    return told["state"] == "paused" and bool(told["reason"]) and not counts["running"] + counts["stopping"]
+def _is_auto_paused(row: dict[str, Any]) -> bool:
+    """Return whether the experiment was auto-paused and its trials have ended: nothing would happen without a user."""
+    counts = row["counts"]
+    return row["state"] == "paused" and bool(row["reason"]) and not counts["running"] + counts["stopping"]
 
 
-def _state_and_reason(told: dict[str, Any]) -> str:
-    word = "failed" if told["state"] == "failed" else "paused itself"
-    return f"{word}: {told['reason'].rstrip('.')}" if told["reason"] else word
+def _state_and_reason(row: dict[str, Any]) -> str:
+    word = "failed" if row["state"] == "failed" else "was auto-paused"
+    return f"{word}: {row['reason'].rstrip('.')}" if row["reason"] else word

@@ -1,4 +1,4 @@
-"""One line on a terminal that tells how far an experiment is; elsewhere a line when its state changes."""
+"""A progress line on a terminal; elsewhere, one line per state change."""
 
 from __future__ import annotations  # for Python 3.8
 
@@ -13,7 +13,7 @@ WIDTH = 12
 
 
 class Progress:
-    """`show` it whenever there is news; `close` it at the end."""
+    """Shows the progress of an experiment. Call `show` for updates, and `close` at the end."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -38,7 +38,7 @@ class Progress:
         try:
             self.stream.write(text)
             self.stream.flush()
-        except (OSError, ValueError):  # nobody reads any more
+        except (OSError, ValueError):  # the reader is gone
             pass
         except UnicodeEncodeError:
             self.stream.write(text.encode("ascii", "replace").decode())

@@ -1,6 +1,6 @@
-"""What a trial says and asks. It talks through two files, so it needs no network and no token.
+"""Functions for trials. They use files, so a trial needs no network and no token.
 
-Outside a trial everything works too (standalone): parameters are {}, reports are printed.
+Outside a trial (standalone), parameters are {} and reports are printed.
 """
 
 from __future__ import annotations  # for Python 3.8
@@ -17,9 +17,9 @@ _parameters: dict[str, Any] | None = None
 
 
 def get_next_parameter() -> dict[str, Any]:
-    """The values that this trial tries, by parameter name. Asked again it answers the same.
+    """Return the parameter values of this trial, by name. Repeated calls return the same values.
 
-    Raises trialdeck.Error (a RuntimeError too) when the trial's parameter file cannot be read.
+    Raise trialdeck.Error (a RuntimeError too) when the trial's parameter file cannot be read.
     """
     global _parameters
     if _parameters is None:
@@ -28,30 +28,32 @@ def get_next_parameter() -> dict[str, Any]:
 
 
 def get_current_parameter(tag: str | None = None) -> Any:
-    """The same values, or the one named `tag`. Raises KeyError for a name that is not there."""
+    """Return the parameter values, or the one named `tag`. Raise KeyError for an unknown name."""
     parameters = get_next_parameter()
     return parameters if tag is None else parameters[tag]
 
 
 def get_hyperparameters() -> dict[str, dict[str, Any]]:
-    """The experiment's hyperparameters, {group: {name: value}}, with this trial's values where it has some. Values are
-    texts as they were given; those that are searched are as in get_next_parameter(). {} where there are none.
+    """Return the experiment's hyperparameters, {group: {name: value}}, with this trial's values.
 
-    Raises trialdeck.Error (a RuntimeError too) when the configuration's file cannot be read.
+    Fixed values are text as configured; searched values are those of get_next_parameter(). Without hyperparameters,
+    the result is {}.
+
+    Raise trialdeck.Error (a RuntimeError too) when the configuration's file cannot be read.
     """
     return _read_configuration().get("hyperparameters", {})
 
 
 def get_configuration(name: str) -> str:
-    """The text of the experiment's configuration object `name`. Raises KeyError for a name that is not there, and
+    """Return the text of the experiment's configuration object `name`. Raise KeyError for an unknown name, and
     trialdeck.Error (a RuntimeError too) when the configuration's file cannot be read."""
     return _read_configuration().get("objects", {})[name]
 
 
 def report_intermediate_result(metric: float | Mapping[str, float], step: int | None = None) -> None:
-    """Report a value under way: a number (the objective), or numbers by name ("default": the objective).
+    """Report an intermediate result: a number (the objective), or numbers by name ("default": the objective).
 
-    `step` places it in its series; left out, it is the next one. Raises trialdeck.Error (a TypeError too) for
+    `step` defaults to the next step of the series. Raise trialdeck.Error (a TypeError too) for
     anything else.
     """
     if step is not None:
@@ -60,25 +62,25 @@ def report_intermediate_result(metric: float | Mapping[str, float], step: int | 
 
 
 def report_final_result(metric: float | Mapping[str, float]) -> None:
-    """Report the result: a number (the objective), or numbers by name. The last one counts.
+    """Report the final result: a number (the objective), or numbers by name. The last report counts.
 
-    Raises trialdeck.Error (a TypeError too) for anything else.
+    Raise trialdeck.Error (a TypeError too) for anything else.
     """
     _report(metric, {"final": True})
 
 
 def get_experiment_id() -> str:
-    """This experiment's ID; "STANDALONE" outside a trial."""
+    """Return the experiment ID; "STANDALONE" outside a trial."""
     return os.environ.get("TRIALDECK_EXPERIMENT_ID", "STANDALONE")
 
 
 def get_trial_id() -> str:
-    """This trial's ID, <experiment>-<number>; "STANDALONE" outside a trial."""
+    """Return the trial ID, <experiment>-<number>; "STANDALONE" outside a trial."""
     return os.environ.get("TRIALDECK_TRIAL_ID", "STANDALONE")
 
 
 def get_sequence_id() -> int:
-    """This trial's place in its experiment, from 0: its number - 1, as in NNI. 0 outside a trial."""
+    """Return the trial number minus 1, as in NNI; 0 outside a trial."""
     return int(os.environ.get("TRIALDECK_TRIAL_NUMBER", "1")) - 1
 
 
@@ -92,7 +94,7 @@ def _read_parameters() -> dict[str, Any]:
     except (OSError, ValueError) as error:
         from trialdeck import errors
 
-        raise errors.NoFile(f"The trial's parameters cannot be read from {path}: {error}") from error
+        raise errors.NoFile(f"Cannot read the parameters of the trial from {path}: {error}") from error
 
 
 def _read_configuration() -> dict[str, Any]:
@@ -105,22 +107,22 @@ def _read_configuration() -> dict[str, Any]:
     except (OSError, ValueError) as error:
         from trialdeck import errors
 
-        raise errors.NoFile(f"The trial's configuration cannot be read from {path}: {error}") from error
+        raise errors.NoFile(f"Cannot read the configuration of the trial from {path}: {error}") from error
 
 
 def _report(metric: float | Mapping[str, float], kind: dict[str, object]) -> None:
     values = metric if isinstance(metric, Mapping) else {"default": metric}
     if not values:
-        raise _bad("A metric must be a number or a dict of numbers by name; this dict is empty.")
-    lines = [{"name": _name(name), **kind, "value": _number(name, value)} for name, value in values.items()]
+        raise _bad("A metric must be a number or a dict of numbers by name, not an empty dict.")
+    records = [{"name": _name(name), **kind, "value": _number(name, value)} for name, value in values.items()]
     path = os.environ.get("TRIALDECK_METRICS")
     if not path:
-        for line in lines:
-            _print(line)
+        for record in records:
+            _print(record)
         return
-    # One write to a file opened for appending is whole, among threads and processes too. Opened anew each time:
-    # a descriptor kept over a fork or a daemon's closing of files might by then be another file.
-    data = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    # A single write to a file opened for appending is atomic, among threads and processes too. The file is opened each
+    # time: a descriptor kept across a fork, or closed by a daemon, might refer to another file by then.
+    data = "".join(json.dumps(record) + "\n" for record in records).encode()
     try:
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -128,17 +130,17 @@ def _report(metric: float | Mapping[str, float], kind: dict[str, object]) -> Non
         finally:
             os.close(fd)
     except OSError as error:
-        raise _unwritten(path, error.strerror + ". Has the trial ended, or is the disk full?") from error
+        raise _unwritten(path, f"{error.strerror}. Has the trial ended, or is the disk full?") from error
     if written < len(data):
-        raise _unwritten(path, "only a part of it fits. Is the disk full?")
+        raise _unwritten(path, "only a part was written. Is the disk full?")
 
 
-def _print(line: dict[str, object]) -> None:
-    if "final" in line:
-        where = "final"
+def _print(record: dict[str, object]) -> None:
+    if "final" in record:
+        kind = "final"
     else:
-        where = f"step {line['step']}" if "step" in line else "intermediate"
-    print(f"trialdeck: {line['name']} {where} {line['value']!r}", flush=True)
+        kind = f"step {record['step']}" if "step" in record else "intermediate"
+    print(f"trialdeck: {record['name']} {kind} {record['value']!r}", flush=True)
 
 
 def _name(name: object) -> str:
@@ -147,8 +149,8 @@ def _name(name: object) -> str:
     return name
 
 
-def _number(name: object, value: object) -> float:
-    """The value as a float: int, float, numpy scalars, tensors of one number."""
+def _number(name: object, value: Any) -> float:
+    """Return the value as a float: int, float, numpy scalars, tensors with one number."""
     is_number = not isinstance(value, (str, bytes, bytearray, bool)) and (
         hasattr(value, "__float__") or hasattr(value, "__index__")
     )
@@ -164,7 +166,7 @@ def _number(name: object, value: object) -> float:
 
 
 def _bad(sentence: str) -> Exception:
-    from trialdeck import errors  # only when needed: a trial that reports numbers does not wait for it
+    from trialdeck import errors  # lazy: a trial that reports numbers does not need it
 
     return errors.BadReport(sentence)
 
@@ -172,4 +174,4 @@ def _bad(sentence: str) -> Exception:
 def _unwritten(path: str, why: str) -> Exception:
     from trialdeck import errors
 
-    return errors.NoFile(f"The metric could not be written to {path}: {why}")
+    return errors.NoFile(f"Cannot write the metric to {path}: {why}")

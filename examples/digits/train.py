@@ -1,6 +1,6 @@
-"""Trains a small network on the 1,797 handwritten digits that come with scikit-learn, epoch by epoch.
+"""Train a small network on the 1,797 handwritten digits of scikit-learn, epoch by epoch.
 
-Run it by hand (`python train.py`) and it uses its defaults; run by Trialdeck it asks for parameters and reports.
+Run by hand (`python train.py`), the script uses its defaults; in a trial, it reads its parameters and reports results.
 """
 
 import warnings
@@ -37,7 +37,7 @@ model = MLPClassifier(
 )
 accuracy = 0.0
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # one epoch at a time has never converged
+    warnings.simplefilter("ignore")  # a single epoch never converges
     for epoch in range(1, EPOCHS + 1):
         model.fit(train_x, train_y)
         accuracy = float(model.score(test_x, test_y))

@@ -1,4 +1,4 @@
-"""Takes its parameters as arguments and prints its result, as many scripts do already."""
+"""Take parameters as arguments and print the result."""
 
 import argparse
 import math

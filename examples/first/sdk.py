@@ -1,4 +1,4 @@
-"""Asks for its parameters and reports through the trialdeck package."""
+"""Read parameters and report results with the trialdeck package."""
 
 import math
 

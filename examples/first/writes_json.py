@@ -1,4 +1,4 @@
-"""Reads its parameters from the file that it is given and leaves its result in a JSON file."""
+"""Read parameters from a file and write the result to a JSON file."""
 
 import json
 import math

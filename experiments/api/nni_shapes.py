@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from experiments.models import Experiment, ExperimentState, Failure, TrialState
-from trialdeck.data import EXPERIMENT_WORDS, SOURCES, TRIAL_WORDS
+from trialdeck.nni_types import EXPERIMENT_WORDS, SOURCES, TRIAL_WORDS
 
 VERSION = "3.0.0"  # the version of NNI's API
 TRIAL_FIELDS = (

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import eventually, processes
 from tests.support.processes import free_port, manage, processes_of
-from trialdeck import Console, errors, where
+from trialdeck import Console, discovery, errors
 
 READY = r"Trialdeck is at http://127\.0\.0\.1:\d+/"
 
@@ -36,9 +36,9 @@ def test_it_says_what_is_ready_and_ends_everything_in_order(console):
     assert modes == {"secret": 0o600, "log": 0o700, "broker": 0o700}
 
     # The note for programs of this user: whoever reads it may use the console, so nobody else can.
-    note = where.home() / "consoles" / f"{console.port}.json"
+    note = discovery.home() / "consoles" / f"{console.port}.json"
     assert stat.S_IMODE(note.stat().st_mode) == 0o600
-    assert where.find(console.port).get("me")["user"] == "owner"
+    assert discovery.find(console.port).get("me")["user"] == "owner"
 
     assert console.end(signal.SIGTERM) == 0
     assert not note.exists()
@@ -149,7 +149,7 @@ def test_a_console_for_development_reloads_and_ends_like_any_other(fresh):
         assert console.get("/static/css/base.css").status == 200
         log = (Path(console.data) / "log" / "web.log").read_text()
         assert "Watching for file changes" in log and "http://0.0.0.0:" in log
-        assert where.find(console.port).get("me")["user"] == "owner"
+        assert discovery.find(console.port).get("me")["user"] == "owner"
         assert console.end(signal.SIGINT) == 0
     assert not processes_of(console.data)
 
@@ -197,7 +197,7 @@ def test_what_runs_ends_with_the_console_and_is_retried_by_the_next(fresh, numbe
     with processes.Console(fresh, "--no-demo", "--workspace", "lab") as console:
         console.says(READY)
         link = console.says(r"/enter/(\S+)/")[1]
-        former = where.find(console.port)
+        former = discovery.find(console.port)
         go = Path(console.data) / "go"
         experiment = former.post(
             "workspaces/lab/experiments",
@@ -221,7 +221,9 @@ def test_what_runs_ends_with_the_console_and_is_retried_by_the_next(fresh, numbe
 
         console.process.send_signal(number)
         assert console.process.wait(15) == (0 if number == signal.SIGINT else -signal.SIGKILL)
-        assert where.note_of(console.port) is None  # also where it is there still, without its process
+        assert (
+            discovery.running_console(console.port) is None
+        )  # also where it is there still, without its process
 
         with processes.Console(fresh, "--no-demo") as again:
             again.says(READY)  # at once: it waits for the former keeper by itself
@@ -230,7 +232,7 @@ def test_what_runs_ends_with_the_console_and_is_retried_by_the_next(fresh, numbe
             assert again.says(r"/enter/(\S+)/")[1] != link
             with pytest.raises(errors.Unauthorized, match="was revoked"):
                 Console(f"http://127.0.0.1:{again.port}", former.token).get("me")
-            deck = where.find(again.port)
+            deck = discovery.find(again.port)
             eventually(
                 lambda: deck.get(f"experiments/{experiment}")["state"] == "completed",
                 within=90,

@@ -50,7 +50,7 @@ def test_an_unknown_trial(deck):
 @pytest.mark.parametrize("trial", [-1, "-1"])
 def test_minus_one_is_no_trial_and_stops_none(deck, trial):
     """It was read as the trial 1."""
-    with pytest.raises(errors.NotFound, match=f"There is no trial {trial!r}"):
+    with pytest.raises(errors.NotFound, match=f"No trial {trial!r}"):
         deck.first.kill_trial_job(trial)
 
 
@@ -75,7 +75,7 @@ def test_no_worker_serves_the_queue(deck, expired):
     """NNI-E3: nothing is started, and nothing is left of it."""
     lonely = configured("lonely", queue="lonely")
     with pytest.raises(
-        errors.Refused, match="No worker serves the queue lonely.*trialdeck worker --queue lonely"
+        errors.Refused, match="no worker serves the queue lonely.*trialdeck worker --queue lonely"
     ) as error:
         lonely.start(deck.port)
     assert error.value.status == 409
@@ -85,10 +85,10 @@ def test_no_worker_serves_the_queue(deck, expired):
 
 
 def test_the_console_is_not_running(deck, monkeypatch):
-    with pytest.raises(errors.Unreachable, match="Nobody answers at"):
+    with pytest.raises(errors.Unreachable, match="No console is running at"):
         Experiment.connect(free_port(), "7f3k2m9q")
     monkeypatch.setenv("TRIALDECK_HOME", "/nowhere")
-    with pytest.raises(errors.Unreachable, match="No console runs here for you"):
+    with pytest.raises(errors.Unreachable, match="No console is running on this machine"):
         Experiment.connect()
     with pytest.raises(errors.NotConnected, match="call run"):
         Experiment("local").get_status()
@@ -135,14 +135,12 @@ def test_a_port_that_is_taken(deck, monkeypatch, tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
         threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         port = other.server_port
-        said = (
-            rf"Port {port} is taken by something that is not Trialdeck. Choose another one: run\({port + 1}\)"
-        )
+        said = rf"Port {port} is in use by another program. Choose another port: run\({port + 1}\)"
         with pytest.raises(errors.NotStarted, match=said):
             configured("nowhere").run(port)
         other.shutdown()
     for port in (0, 70000, -1, True):
-        with pytest.raises(errors.Invalid, match="A port is a number from 1 to 65535"):
+        with pytest.raises(errors.Invalid, match="A port must be a number from 1 to 65535"):
             configured("nowhere").run(port)
 
 
@@ -160,7 +158,7 @@ def test_settings_that_the_console_refuses(deck):
         wrong.start(deck.port)
     assert error.value.status == 422
     assert {"command", "max_trials"} <= set(error.value.fields)
-    with pytest.raises(errors.Refused, match="was started already"):
+    with pytest.raises(errors.Refused, match="is already started"):
         deck.first.start(deck.port)
     with pytest.raises(errors.Invalid, match="letters, digits"):
         Experiment("local", id="not an id")

@@ -17,7 +17,7 @@ from experiments.management.commands import up
 from experiments.web import exports
 from tests.support.processes import ROOT, free_port
 from tests.trialdeck.conftest import OLDEST, REPORT, SPACE
-from trialdeck import cli, tables
+from trialdeck import cli, table_output
 
 Run = Callable[..., str]
 
@@ -74,7 +74,7 @@ def test_one_long_name_does_not_push_the_other_columns_away(deck, run):
 
 def test_its_trials_are_exported(deck, run, tmp_path):
     """With the columns of the console's own tables (docs/exports.md)."""
-    assert list(tables.COLUMNS) == exports.TRIAL
+    assert list(table_output.COLUMNS) == exports.TRIAL
     run("export", deck.first.id, "--csv", "-o", tmp_path / "trials.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "trials.csv").read_text())))
     told = json.loads(run("export", deck.first.id, "--json"))
@@ -125,16 +125,16 @@ def test_one_is_created_steered_and_ended(deck, run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["show", "gone"], "There is no experiment 'gone'"),
-        (["stop"], "No experiment is under way"),
-        (["logs", "7f3k2m9q"], "IDs of trials look like 7f3k2m9q-3"),
+        (["show", "gone"], "No experiment 'gone'"),
+        (["stop"], "No experiment is active"),
+        (["logs", "7f3k2m9q"], "trial IDs look like 7f3k2m9q-3"),
         (["update", "trialnum", "many", "first"], "max_trials: This must be a whole number"),
-        (["update", "duration", "long", "first"], "Write a time such as '90s'"),
+        (["update", "duration", "long", "first"], "This must be a time such as '90s'"),
         (["update", "searchspace", "gone.json", "first"], "gone.json cannot be read: No such file"),
-        (["ls", "--url", "deck.example.org"], "is not the address of a console"),
-        (["ls", "--port", "1"], "Nobody answers at http://127.0.0.1:1"),
+        (["ls", "--url", "deck.example.org"], "Invalid console address"),
+        (["ls", "--port", "1"], "No console is running at http://127.0.0.1:1"),
         (["show", "first", "--token", "td_wrong"], "Invalid token"),
-        (["down", "--port", "1"], "None runs here for you"),
+        (["down", "--port", "1"], "No console is running on this machine"),
         (["export", "first", "--csv", "-o", "/gone/away.csv"], "/gone/away.csv: No such file"),
     ],
 )
@@ -167,7 +167,7 @@ def test_it_ends_quietly_when_nobody_reads_on(deck):
 def test_up_says_where_the_console_is_that_runs_already(deck, run):
     assert (
         run("up", "--detach", "--port", str(free_port())).splitlines()[-1]
-        == f"Trialdeck is at http://127.0.0.1:{deck.port}/"
+        == f"Trialdeck: http://127.0.0.1:{deck.port}/"
     )
 
 

@@ -140,26 +140,26 @@ def test_every_setting_of_the_console_can_be_given_and_comes_back():
 @pytest.mark.parametrize("text", ["10 minutes", "", "m", "-1m", [], True])
 def test_a_time_that_is_none_is_refused(text):
     assert said(max_experiment_duration=text).startswith(
-        "max_experiment_duration: Write a time such as '90s'"
+        "max_experiment_duration: This must be a time such as '90s'"
     )
 
 
 @pytest.mark.parametrize("size", ["much", True, "-1", "4 B"])
 def test_a_size_that_is_none_is_refused(size):
     """TD-F8: and a number is GiB, with or without a unit it is one size."""
-    assert said(trial_memory=size).startswith("trial_memory: Write a size such as '4 GiB'")
+    assert said(trial_memory=size).startswith("trial_memory: This must be a size such as '4 GiB'")
     assert settings(trial_memory=4) == settings(trial_memory="4096MB") == settings(trial_memory="4G")
 
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"trial_command": None}, "trial_command: Give the command"),
-        ({"search_space": None}, "search_space: Give a search space."),
+        ({"trial_command": None}, "trial_command: Set the command"),
+        ({"search_space": None}, "search_space: Set a search space."),
         ({"search_space_file": "space.json"}, "search_space or search_space_file, not both"),
-        ({"use_annotation": True}, "There are no annotations here"),
-        ({"experiment_type": "nas"}, "Only 'hpo' exists here"),
-        ({"tuner": {"class_name": "mine.Tuner"}}, "give the name of a built-in one"),
+        ({"use_annotation": True}, "Annotations are not supported"),
+        ({"experiment_type": "nas"}, "Only 'hpo' is supported"),
+        ({"tuner": {"class_name": "mine.Tuner"}}, "Use the name of a built-in one"),
         (
             {"tuner": {"name": "TPE", "class_args": {"optimize_mode": "max"}}},
             "'maximize' or 'minimize', not 'max'",
@@ -169,7 +169,7 @@ def test_a_size_that_is_none_is_refused(size):
                 "tuner": {"name": "TPE", "class_args": {"optimize_mode": "maximize"}},
                 "assessor": {"name": "Medianstop", "class_args": {"optimize_mode": "minimize"}},
             },
-            "These disagree: tuner: maximize, assessor: minimize",
+            "Conflicting directions: tuner: maximize, assessor: minimize",
         ),
         ({"tuner": "TPE"}, "This must be an object such as AlgorithmConfig"),
     ],
@@ -213,8 +213,8 @@ def test_a_file_is_relative_to_its_folder(tmp_path, monkeypatch):
     ("name", "text", "sentence"),
     [
         ("gone.json", None, "cannot be read: No such file"),
-        ("bad.json", "{", "is not JSON"),
-        ("bad.yml", "a: [", "is not YAML"),
+        ("bad.json", "{", "is not valid JSON"),
+        ("bad.yml", "a: [", "is not valid YAML"),
         ("list.json", "[1]", "must hold one object"),
         ("misspelt.json", '{"trialComand": "x"}', "Did you mean trial_command?"),
     ],
@@ -240,4 +240,4 @@ except trialdeck.Error as error:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True
     )
-    assert "needs PyYAML: pip install pyyaml, or write the file as JSON" in done.stdout, done.stderr
+    assert "needs PyYAML. Run `pip install pyyaml`, or write the file as JSON" in done.stdout, done.stderr

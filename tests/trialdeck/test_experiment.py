@@ -23,7 +23,7 @@ def test_it_brings_the_console_up_runs_to_the_end_and_says_where_to_look(deck):
     assert deck.result is True
     lines = deck.said.splitlines()
     assert lines[0] == f"Starting Trialdeck on http://127.0.0.1:{deck.port} (data in {deck.home}/data) …"
-    assert re.fullmatch(rf"Sign in there, once: http://127.0.0.1:{deck.port}/enter/\S+/", lines[1])
+    assert re.fullmatch(rf"One-time sign-in link: http://127.0.0.1:{deck.port}/enter/\S+/", lines[1])
     assert lines[2] == f"Experiment {deck.first.id}: {deck.first.url}"
     assert deck.first.port == deck.port
     assert deck.first.get_status() == "DONE"
@@ -137,7 +137,7 @@ def test_stop_returns_when_the_last_process_has_ended(deck, started, tmp_path):
 
     seen = Experiment.view("stopped", deck.port, non_blocking=True)  # by its name
     assert (seen.id, seen.get_status()) == (stopped.id, "STOPPED")
-    with pytest.raises(Refused, match="This is a view"):
+    with pytest.raises(Refused, match="This view is read-only"):
         seen.update_max_trial_number(5)
 
     go.touch()
@@ -187,14 +187,14 @@ def test_several_under_way_are_listed(deck, started, tmp_path):
     """NNI-E3: the one active experiment, or an error that lists the candidates."""
     command = held_until(tmp_path / "go")
     one, two = (started(name, trial_command=command, max_trial_number=1) for name in ("one", "two"))
-    with pytest.raises(errors.Invalid, match="2 experiments are under way") as error:
+    with pytest.raises(errors.Invalid, match="2 experiments are active") as error:
         Experiment.connect(deck.port)
     assert f"{one.id} (one" in str(error.value) and f"{two.id} (two" in str(error.value)
     (tmp_path / "go").touch()
     one.wait(progress=False), two.wait(progress=False)
-    with pytest.raises(NotFound, match="No experiment is under way"):
+    with pytest.raises(NotFound, match="No experiment is active"):
         Experiment.connect(deck.port)
-    with pytest.raises(NotFound, match="There is no experiment 'gone'"):
+    with pytest.raises(NotFound, match="No experiment 'gone'"):
         Experiment.connect(deck.port, "gone")
 
 
@@ -204,11 +204,11 @@ def test_a_draft_is_started_and_not_waited_for(deck):
     made = console.post(f"experiments/{deck.first.id}/clone", {"name": "a draft"})
     draft = Experiment.connect(deck.port, "a draft")
     assert (draft.id, draft.get_status()) == (made["id"], "INITIALIZED")
-    with pytest.raises(Refused, match="is a draft: start"):
+    with pytest.raises(Refused, match="is a draft. Call start"):
         draft.wait(progress=False)
     draft.start()
     assert draft.wait(progress=False) is True
-    with pytest.raises(Refused, match="was started already: it is completed"):
+    with pytest.raises(Refused, match="is already started .state: completed"):
         draft.start()
 
 

@@ -36,8 +36,8 @@ experiment.config.max_experiment_duration = "1.5h"
 document = experiment.config.document(start=True)
 assert document["name"] == "mine" and document["settings"]["max_duration_s"] == 5400, document
 assert trialdeck.trial.get_next_parameter() == {}
-from trialdeck import cli, data
-assert data.milliseconds("1970-01-01T00:00:01.5Z") == 1500
+from trialdeck import cli, nni_types
+assert nni_types.milliseconds("1970-01-01T00:00:01.5Z") == 1500
 sys.exit(cli.main(["ls", "--url", "http://127.0.0.1:9"]))
 """
 
@@ -65,7 +65,7 @@ def test_it_runs_on_this_python_and_on_3_8(python, tmp_path):
     env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "TRIALDECK_HOME": str(tmp_path)}
     done = subprocess.run([python, "-c", TOUR], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.stderr == (
-        "trialdeck: Nobody answers at http://127.0.0.1:9. Is the console running? (make up starts it)\n"
+        "trialdeck: No console is running at http://127.0.0.1:9. Start one with `trialdeck up`.\n"
     )
     assert (done.returncode, done.stdout) == (1, "")
 

@@ -144,7 +144,7 @@ trialdeck.report_final_result(1)
 
 def test_parameters_that_cannot_be_read_are_named(tmp_path):
     done = run("trialdeck.get_next_parameter()", TRIALDECK_PARAMETERS=str(tmp_path / "gone.json"))
-    assert "NoFile: The trial's parameters cannot be read from" in done.stderr
+    assert "NoFile: Cannot read the parameters of the trial from" in done.stderr
 
 
 def test_reporting_after_the_end_is_one_error_of_the_family(tmp_path):
@@ -160,7 +160,7 @@ except trialdeck.Error as error:
 """,
         tmp_path,
     )
-    assert done.stdout.startswith("None True The metric could not be written to "), done.stderr
+    assert done.stdout.startswith("None True Cannot write the metric to "), done.stderr
     assert "Has the trial ended" in done.stdout
 
 
@@ -225,4 +225,4 @@ except KeyError as error:
     given = {"TRIALDECK_CONFIGURATION": str(path)}
     assert run(script, **given).stdout == "{'Args': {'lr': 0.1}}\ndepth: 3\n"
     path.write_text("[")
-    assert "The trial's configuration cannot be read" in run(script, **given).stderr
+    assert "Cannot read the configuration of the trial" in run(script, **given).stderr

@@ -1,4 +1,4 @@
-"""What is told of trials and experiments, in NNI's shapes and words."""
+"""Trials and experiments in NNI's types and status words."""
 
 from __future__ import annotations  # for Python 3.8
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-# Status words of NNI, by ours.
+# NNI's status words, by Trialdeck's states.
 EXPERIMENT_WORDS = {
     "draft": "INITIALIZED",
     "pending": "INITIALIZED",
@@ -29,13 +29,13 @@ TRIAL_WORDS = {
     "early_stopped": "EARLY_STOPPED",
     "failed": "FAILED",
 }
-SOURCES = {"proposal": "algorithm", "added": "customized"}  # others, a rerun for example: resumed
+SOURCES = {"proposal": "algorithm", "added": "customized"}  # others, such as reruns: resumed
 
 
 class RunMode(Enum):
-    """What becomes of an experiment, and of a console that was started for it, when this program ends.
+    """What happens to an experiment and its embedded console when this program ends.
 
-    Background, Foreground: both end with it. Detach: both go on.
+    Background, Foreground: both end. Detach: both continue.
     """
 
     Background = "background"
@@ -45,7 +45,7 @@ class RunMode(Enum):
 
 @dataclass
 class TrialResult:
-    """A trial that succeeded: its parameters, its value, its ID."""
+    """A succeeded trial: its parameters, value and ID."""
 
     parameter: dict[str, Any]
     value: Any
@@ -54,9 +54,9 @@ class TrialResult:
 
 @dataclass
 class TrialMetricData:
-    """One result of a trial. `type`: PERIODICAL (under way, `sequence` is its step) or FINAL; `timestamp` in ms.
+    """One result of a trial. `type`: PERIODICAL (intermediate; `sequence` is the step) or FINAL; `timestamp` in ms.
 
-    `data` is the number; where several metrics came at a step a dict of them, the objective as "default".
+    `data` is the number, or a dict if the step has several metrics; the objective is "default" there.
     """
 
     timestamp: int
@@ -69,7 +69,7 @@ class TrialMetricData:
 
 @dataclass
 class TrialHyperParameters:
-    """The values of a trial. `parameter_source`: algorithm, customized (by hand), resumed (a rerun)."""
+    """The parameters of a trial. `parameter_source`: algorithm, customized (added), resumed (a rerun)."""
 
     parameter_id: int
     parameter_source: str
@@ -81,7 +81,7 @@ class TrialHyperParameters:
 
 @dataclass
 class TrialJob:
-    """A trial. Times in ms since 1970; `endTime` -1 while it has none; `sequenceId`: its number - 1, from 0.
+    """A trial. Times in ms since 1970; `endTime` is -1 until the end; `sequenceId`: the trial number - 1.
 
     `status`: WAITING, RUNNING, SUCCEEDED, FAILED, USER_CANCELED, SYS_CANCELED (worker lost), EARLY_STOPPED.
     `logPath` is the address of its page.
@@ -100,7 +100,7 @@ class TrialJob:
 
 
 def experiment_word(experiment: dict) -> str:
-    """NNI's status of an experiment as the API tells it. NO_MORE_TRIAL: its budget is spent, the last ones run."""
+    """Return NNI's status of an experiment. NO_MORE_TRIAL: the budget is spent and the last trials are running."""
     if experiment["state"] == "running":
         most = experiment.get("settings", {}).get("max_trials")
         if most is not None and (experiment.get("proposed") or 0) >= most:
@@ -140,9 +140,9 @@ def final_metric(trial: dict) -> TrialMetricData:
 
 
 def periodical_metrics(trial: dict, points: list[dict], *, objective: str) -> list[TrialMetricData]:
-    """The points of one trial, {name, step, value}, one record a step, in their order.
+    """Return the points of one trial, {name, step, value}, as one record per step.
 
-    When a point came is not kept: its time is the trial's start.
+    Points have no time of their own; their time is the start of the trial.
     """
     began = milliseconds(trial.get("started_at") or trial["created_at"])
     by_step: dict[int, dict[str, Any]] = {}
@@ -163,9 +163,9 @@ def periodical_metrics(trial: dict, points: list[dict], *, objective: str) -> li
 
 
 def profile(experiment: dict) -> dict:
-    """NNI's experiment profile; times in ms, absent where there is none."""
+    """Return NNI's experiment profile; times in ms, omitted if missing."""
     settings = experiment.get("settings", {})
-    params = {
+    params: dict[str, Any] = {
         "experimentName": experiment["name"],
         "experimentType": "hpo",
         "searchSpace": settings.get("space_document"),
@@ -189,7 +189,7 @@ def profile(experiment: dict) -> dict:
             "name": settings["early_stopping"],
             "classArgs": settings.get("early_stopping_arguments", {}),
         }
-    told = {
+    document: dict[str, Any] = {
         "params": {name: value for name, value in params.items() if value is not None},
         "id": experiment["id"],
         "execDuration": int(experiment.get("elapsed_s") or 0),
@@ -199,12 +199,12 @@ def profile(experiment: dict) -> dict:
     }
     for name, key in (("startTime", "started_at"), ("endTime", "ended_at")):
         if experiment.get(key):
-            told[name] = milliseconds(experiment[key])
-    return told
+            document[name] = milliseconds(experiment[key])
+    return document
 
 
 def metadata(experiment: dict, *, port: int | None) -> dict:
-    """NNI's metadata of an experiment, as in its list of all experiments."""
+    """Return NNI's metadata of an experiment, as in its list of all experiments."""
     ended, started = experiment.get("ended_at"), experiment.get("started_at") or experiment.get("created_at")
     return {
         "id": experiment["id"],
@@ -223,7 +223,7 @@ def metadata(experiment: dict, *, port: int | None) -> dict:
 
 
 def milliseconds(text: str) -> int:
-    """`2026-11-21T12:00:00.25Z` (ISO 8601, UTC) as ms since 1970."""
+    """Return `2026-11-21T12:00:00.25Z` (ISO 8601, UTC) as ms since 1970."""
     whole, _, part = text.replace("+00:00", "").rstrip("Z").partition(".")
     seconds = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S"))
     return seconds * 1000 + int((part + "000")[:3])

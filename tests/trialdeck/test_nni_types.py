@@ -1,7 +1,7 @@
 """NNI-E4: states and shapes in NNI's words."""
 
 from experiments.models.status import EXPERIMENT_STATES, TRIAL_STATES
-from trialdeck import TrialHyperParameters, TrialMetricData, data
+from trialdeck import TrialHyperParameters, TrialMetricData, nni_types
 
 TRIAL = {
     "id": "7f3k2m9q-3",
@@ -22,7 +22,7 @@ NOON = 1795262400000
 
 def test_every_state_has_a_word():
     """NNI-E4"""
-    assert {state: data.experiment_word({"state": state}) for state in EXPERIMENT_STATES} == {
+    assert {state: nni_types.experiment_word({"state": state}) for state in EXPERIMENT_STATES} == {
         "draft": "INITIALIZED",
         "pending": "INITIALIZED",
         "running": "RUNNING",
@@ -34,28 +34,30 @@ def test_every_state_has_a_word():
         "published": "DONE",
     }
     spent = {"state": "running", "settings": {"max_trials": 5}, "proposed": 5}
-    assert data.experiment_word(spent) == "NO_MORE_TRIAL"
-    assert data.experiment_word({**spent, "proposed": 4}) == "RUNNING"
-    words = {state: data.trial_word({"state": state}) for state in TRIAL_STATES}
+    assert nni_types.experiment_word(spent) == "NO_MORE_TRIAL"
+    assert nni_types.experiment_word({**spent, "proposed": 4}) == "RUNNING"
+    words = {state: nni_types.trial_word({"state": state}) for state in TRIAL_STATES}
     assert words["stopped"] == "USER_CANCELED"
     assert words["early_stopped"] == "EARLY_STOPPED"
-    assert data.trial_word({"state": "failed", "failure": "worker_lost"}) == "SYS_CANCELED"
-    assert data.trial_word({"state": "failed", "failure": "exit_code"}) == "FAILED"
+    assert nni_types.trial_word({"state": "failed", "failure": "worker_lost"}) == "SYS_CANCELED"
+    assert nni_types.trial_word({"state": "failed", "failure": "exit_code"}) == "FAILED"
 
 
 def test_a_trial_is_a_trial_job():
     """NNI-E1: times in ms, sequence from 0, parameters and the final metric in NNI's classes."""
-    job = data.trial_job(TRIAL)
+    job = nni_types.trial_job(TRIAL)
     assert (job.trialJobId, job.status, job.sequenceId) == ("7f3k2m9q-3", "SUCCEEDED", 2)
     assert (job.startTime, job.endTime) == (NOON + 1250, NOON + 2500)
     assert job.hyperParameters == [TrialHyperParameters(2, "algorithm", {"lr": 0.5})]
     assert job.finalMetricData == [TrialMetricData(NOON + 2500, "7f3k2m9q-3", "2", "FINAL", 0, 0.75)]
-    waiting = data.trial_job(
+    waiting = nni_types.trial_job(
         {**TRIAL, "state": "waiting", "started_at": None, "ended_at": None, "value": None}
     )
     assert (waiting.status, waiting.startTime, waiting.endTime) == ("WAITING", NOON, -1)
     assert waiting.finalMetricData == []
-    assert data.trial_job({**TRIAL, "source": "added"}).hyperParameters[0].parameter_source == "customized"
+    assert (
+        nni_types.trial_job({**TRIAL, "source": "added"}).hyperParameters[0].parameter_source == "customized"
+    )
 
 
 def test_points_of_one_step_are_one_record():
@@ -64,7 +66,7 @@ def test_points_of_one_step_are_one_record():
         {"name": "accuracy", "step": 1, "value": 0.75},
         {"name": "loss", "step": 1, "value": 2.0},
     ]
-    told = data.periodical_metrics(TRIAL, points, objective="accuracy")
+    told = nni_types.periodical_metrics(TRIAL, points, objective="accuracy")
     assert [(one.type, one.sequence, one.data) for one in told] == [
         ("PERIODICAL", 0, 0.5),
         ("PERIODICAL", 1, {"default": 0.75, "loss": 2.0}),

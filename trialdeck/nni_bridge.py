@@ -1,8 +1,8 @@
-"""`trialdeck nni-bridge`: NNI's own client, unchanged, steers an experiment of a console.
+"""`trialdeck nni-bridge`: lets NNI's own, unmodified client control an experiment.
 
-NNI's client knows nothing but http://localhost:<port>, has no token, and waits in `stop()` for the end of a process
-whose pid it was told. So this serves that address on this machine only, passes on to the console what is asked, with
-the token, and keeps a small process, the holder, that ends when the experiment has ended.
+NNI's client connects to http://localhost:<port> without a token, and its `stop()` waits for the end of the process
+whose pid the server reported. The bridge therefore listens on this machine only, forwards requests to the console with
+the token, and runs a small holder process that ends when the experiment has ended.
 """
 
 from __future__ import annotations  # for Python 3.8
@@ -27,39 +27,40 @@ TYPE_CHECKING = False  # as in typing, without the time that importing it takes
 if TYPE_CHECKING:
     import argparse
     from types import FrameType
+    from typing import Any
 
 BASE = "/api/v1/nni/"
 LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
-LARGEST = 50 << 20  # of a request's body, as in NNI
-LOOK_S = 0.4
-TRIAL_PATIENCE_S = 15.0  # NNI's client gives up after 20 s
-HOLD = "import sys; sys.stdin.read()"
+MAX_BODY_BYTES = 50 << 20  # as in NNI
+POLL_S = 0.4
+TRIAL_STOP_WITHIN_S = 15.0  # NNI's client gives up after 20 s
+HOLDER_SCRIPT = "import sys; sys.stdin.read()"
 
 
 class Bridge:
-    """Serves NNI's addresses for one experiment on 127.0.0.1:`port`; 0: a free one. Raises trialdeck.Error."""
+    """Serves NNI's REST API for one experiment on 127.0.0.1:`port` (0: any free port). Raises trialdeck.Error."""
 
     def __init__(self, console: Console, experiment: str, *, port: int) -> None:
         if not re.fullmatch(r"[A-Za-z0-9]{1,32}", experiment):
-            raise errors.Invalid(f"{experiment!r} is not the ID of an experiment.")
+            raise errors.Invalid(f"Invalid experiment ID {experiment!r}.")
         self.console, self.experiment = console, experiment
-        self.last_words = "The experiment goes on."
+        self.closing_message = "The experiment continues."
         self._lock = threading.Lock()
         self._holder: subprocess.Popen | None = None
         self._is_ending = False
-        found = json.loads(self._must("GET", "experiment-metadata"))
-        self.page = found["webuiUrl"][0]
+        metadata = json.loads(self._require("GET", "experiment-metadata"))
+        self.page = metadata["webuiUrl"][0]
         try:
             self._server = _Server(("127.0.0.1", port), _Handler)
         except OSError as error:
             raise errors.Error(
-                f"The port {port} cannot be used: {error.strerror}. Give another one with --port."
+                f"Cannot use port {port}: {error.strerror}. Choose another one with --port."
             ) from None
         self._server.bridge = self
         self.port = self._server.server_address[1]
 
     def serve(self) -> None:
-        """Until a client has stopped the experiment and it has ended, or `close`."""
+        """Serve until a client has stopped the experiment and it has ended, or until `close`."""
         try:
             self._server.serve_forever(poll_interval=0.1)
         finally:
@@ -67,65 +68,65 @@ class Bridge:
             self._release()
 
     def close(self) -> None:
-        """Ends `serve`. The experiment goes on."""
+        """End `serve`. The experiment continues."""
         threading.Thread(target=self._server.shutdown, daemon=True).start()
 
-    # --- what is asked ---------------------------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, body: bytes) -> tuple[int, str, bytes]:
-        """(status, type, body) for a path below BASE."""
-        status, kind, data = self._ask(method, path, body)
+    def respond(self, method: str, path: str, body: bytes) -> tuple[int, str, bytes]:
+        """Return (status, content type, body) for a path below BASE."""
+        status, kind, data = self._forward(method, path, body)
         if not 200 <= status < 300:
             return status, kind, data
-        what = path.partition("?")[0]
-        if method == "GET" and what in ("experiments-info", "experiment-metadata"):
+        resource = path.partition("?")[0]
+        if method == "GET" and resource in ("experiments-info", "experiment-metadata"):
             return status, kind, self._with_pid(data)
-        if method == "DELETE" and what.startswith("trial-jobs/"):
-            self._await_trial(what)
+        if method == "DELETE" and resource.startswith("trial-jobs/"):
+            self._await_trial(resource)
         return status, kind, data
 
-    def answered(self, method: str, path: str, status: int) -> None:
-        """After the answer has gone out: this process may end soon."""
+    def after_response(self, method: str, path: str, status: int) -> None:
+        """Called when the response was sent: the process may end soon."""
         if method == "DELETE" and path.partition("?")[0] == "experiment" and status == 200:
             self._end_soon()
 
     def _with_pid(self, data: bytes) -> bytes:
-        told = json.loads(data)
-        for one in told if isinstance(told, list) else [told]:
-            if one["id"] == self.experiment:
-                one.update(port=self.port, pid=self._hold())
-        return json.dumps(told).encode()
+        document = json.loads(data)
+        for metadata in document if isinstance(document, list) else [document]:
+            if metadata["id"] == self.experiment:
+                metadata.update(port=self.port, pid=self._holder_pid())
+        return json.dumps(document).encode()
 
-    def _await_trial(self, what: str) -> None:
-        """NNI answers when the trial's process is gone."""
-        deadline = time.monotonic() + TRIAL_PATIENCE_S
+    def _await_trial(self, resource: str) -> None:
+        """Wait for the trial to end: NNI responds when its process is gone."""
+        deadline = time.monotonic() + TRIAL_STOP_WITHIN_S
         while time.monotonic() < deadline:
-            status, _, data = self._ask("GET", what)
+            status, _, data = self._forward("GET", resource)
             if status != 200 or json.loads(data)["status"] != "RUNNING":
                 return
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
 
     # --- the holder ------------------------------------------------------------------------------------------
 
-    def _hold(self) -> int:
-        """The pid of the holder. It ends with this process, whatever happens to it, and by nobody's signal but a
-        client's that could not stop the experiment: then there is a new one."""
+    def _holder_pid(self) -> int:
+        """Return the pid of the holder, started if needed. The holder ends with this process. A client that could not
+        stop the experiment kills the holder; the next call starts a new one."""
         with self._lock:
             if self._holder is None or self._holder.poll() is not None:
                 self._holder = subprocess.Popen(
-                    [sys.executable, "-I", "-S", "-c", HOLD],
+                    [sys.executable, "-I", "-S", "-c", HOLDER_SCRIPT],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,
                 )
-                # Reaped as soon as it ends: to a client a zombie is a process that lives.
+                # Reaped as soon as it ends: clients take a zombie for a running process.
                 threading.Thread(target=self._holder.wait, daemon=True).start()
             return self._holder.pid
 
     def _release(self) -> None:
         with self._lock:
-            if self._holder is not None:
+            if self._holder is not None and self._holder.stdin is not None:
                 self._holder.stdin.close()
                 self._holder.wait()
 
@@ -138,27 +139,27 @@ class Bridge:
 
     def _await_end(self) -> None:
         while True:
-            status, _, data = self._ask("GET", "check-status")
+            status, _, data = self._forward("GET", "check-status")
             if status == 200 and json.loads(data)["status"] != "STOPPING":
-                self.last_words = "The experiment has ended."
+                self.closing_message = "The experiment has ended."
                 break
             if status in (401, 403, 404):  # a token that was revoked, an experiment in the trash
-                self.last_words = f"The experiment cannot be seen any more: {_sentence(data)}"
+                self.closing_message = f"The experiment is no longer accessible: {_error_text(data)}"
                 break
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         self._release()
         self._server.shutdown()
 
     # --- the console -----------------------------------------------------------------------------------------
 
-    def _must(self, method: str, path: str) -> bytes:
-        """The answer, or an exception with the console's sentence."""
-        status, _, data = self._ask(method, path)
+    def _require(self, method: str, path: str) -> bytes:
+        """Return the body of the response. Raise trialdeck.Error with the console's message."""
+        status, _, data = self._forward(method, path)
         if status == 200:
             return data
-        raise errors.BY_STATUS.get(status, errors.Error)(_sentence(data), status=status)
+        raise errors.BY_STATUS.get(status, errors.Error)(_error_text(data), status=status)
 
-    def _ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, str, bytes]:
+    def _forward(self, method: str, path: str, body: bytes = b"") -> tuple[int, str, bytes]:
         url = f"{self.console.url}/api/v1/experiments/{self.experiment}/nni/{path}"
         headers = {"Accept": "application/json", "User-Agent": "trialdeck-nni-bridge"}
         if self.console.token:
@@ -167,19 +168,17 @@ class Bridge:
             headers["Content-Type"] = "application/json"
         request = urllib.request.Request(url, body or None, headers, method=method)
         try:
-            with self.console._opener.open(request, timeout=self.console.timeout_s) as answer:
-                return answer.status, _kind(answer), answer.read()
+            with self.console._opener.open(request, timeout=self.console.timeout_s) as response:
+                return response.status, _content_type(response), response.read()
         except urllib.error.HTTPError as error:
             with error:
                 data = error.read()
-            if _kind(error).startswith("application/json"):
-                return error.code, _kind(error), data
-            return _told(
-                502, f"What answers at {self.console.url} ({error.code}) is not a Trialdeck console."
-            )
+            if _content_type(error).startswith("application/json"):
+                return error.code, _content_type(error), data
+            return _error(502, f"The server at {self.console.url} ({error.code}) is not a Trialdeck console.")
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            return _told(502, f"The console at {self.console.url} cannot be reached: {reason}.")
+            return _error(502, f"The console at {self.console.url} cannot be reached: {reason}.")
 
 
 class _Server(ThreadingHTTPServer):
@@ -187,43 +186,45 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """A client that went away is no news."""
+        """Ignore clients that disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
-    timeout = 60  # of a connection on which nothing is asked
+    timeout = 60  # of an idle connection
 
     def do_GET(self) -> None:
         path = self.path
         origin = urllib.parse.urlsplit(self.headers.get("Origin") or "http://localhost").netloc
         if not LOCAL.fullmatch(self.headers.get("Host") or "") or not LOCAL.fullmatch(origin):
-            # A page of elsewhere whose name was made to mean this machine.
-            return self._send(
-                *_told(403, "Only programs on this machine may ask here, by the name localhost.")
-            )
+            # A foreign web page whose host name resolves to this machine (DNS rebinding).
+            return self._send(*_error(403, "Only programs on this machine may connect, as localhost."))
         body = self._body()
         if body is None:
             self.close_connection = True
             return self._send(
-                *_told(413, f"The body's length must be told, and be at most {LARGEST >> 20} MiB.")
+                *_error(
+                    413, f"The request body needs a Content-Length of at most {MAX_BODY_BYTES >> 20} MiB."
+                )
             )
         if not path.startswith(BASE) or ".." in path:
             page = self.server.bridge.page
             return self._send(
-                *_told(404, f"Only NNI's addresses below {BASE} are here. The pages are at {page}")
+                *_error(
+                    404, f"Not found: only NNI's API below {BASE} is available here. The console is at {page}"
+                )
             )
         path = path[len(BASE) :]
-        status, kind, data = self.server.bridge.answer(self.command, path, body)
+        status, kind, data = self.server.bridge.respond(self.command, path, body)
         self._send(status, kind, data)
-        return self.server.bridge.answered(self.command, path, status)
+        return self.server.bridge.after_response(self.command, path, status)
 
     do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length") or "0"
-        if "Transfer-Encoding" in self.headers or not length.isdigit() or int(length) > LARGEST:
+        if "Transfer-Encoding" in self.headers or not length.isdigit() or int(length) > MAX_BODY_BYTES:
             return None
         return self.rfile.read(int(length))
 
@@ -235,26 +236,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the console has a log."""
+        """Log nothing: the console has a log."""
 
 
-def _told(status: int, sentence: str) -> tuple[int, str, bytes]:
-    return status, "application/json", json.dumps({"error": sentence}).encode()
+def _error(status: int, message: str) -> tuple[int, str, bytes]:
+    return status, "application/json", json.dumps({"error": message}).encode()
 
 
-def _sentence(data: bytes) -> str:
+def _error_text(data: bytes) -> str:
     try:
         return str(json.loads(data)["error"])
     except (ValueError, KeyError, TypeError):
-        return "The console's answer cannot be read."
+        return "Unreadable response of the console."
 
 
-def _kind(answer: object) -> str:
-    return answer.headers.get("Content-Type") or "application/json"  # type: ignore[attr-defined]
+def _content_type(response: Any) -> str:
+    return response.headers.get("Content-Type") or "application/json"
 
 
 def run(console: Console, experiment: str, *, port: int) -> int:
-    """Serves until the end, and says what happens. Raises trialdeck.Error when it cannot begin."""
+    """Serve until the end, and print what happens. Raise trialdeck.Error if the bridge cannot start."""
     bridge = Bridge(console, experiment, port=port)
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -262,18 +263,20 @@ def run(console: Console, experiment: str, *, port: int) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    print(f"NNI's client can steer {experiment} ({bridge.page}) now:", flush=True)
+    print(f"NNI's client can now connect to {experiment} ({bridge.page}):", flush=True)
     print(f"    nni.experiment.Experiment.connect({bridge.port})", flush=True)
     bridge.serve()
-    print(bridge.last_words, flush=True)
+    print(bridge.closing_message, flush=True)
     return 0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("experiment", help="the experiment's ID")
+    """Add the arguments of the command."""
+    parser.add_argument("experiment", help="experiment ID")
     parser.add_argument(
-        "--port", type=int, default=8080, help="of this machine; 0: a free one (default: 8080)"
+        "--port", type=int, default=8080, help="port to listen on; 0: any free port (default: 8080)"
     )
-    parser.add_argument("--url", help="of the console; without it TRIALDECK_URL, or the one that runs here")
-    parser.add_argument("--token", help="for the console; without it TRIALDECK_TOKEN")
+    parser.add_argument(
+        "--url", help="address of the console (default: TRIALDECK_URL, or the one running here)"
+    )
+    parser.add_argument("--token", help="API token (default: TRIALDECK_TOKEN)")

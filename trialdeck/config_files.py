@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def absolute(directory: Any, base: Path) -> str | None:
-    """The directory as a whole path; one that begins with ~ is the worker's to look up."""
+    """Return the directory as an absolute path. The worker resolves a leading ~."""
     if directory is None or str(directory).startswith(("/", "~")):
         return None if directory is None else str(directory)
     path = (base / str(directory)).absolute()
@@ -22,17 +22,17 @@ def absolute(directory: Any, base: Path) -> str | None:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """A JSON or YAML file that holds one object. Raises Invalid with one sentence."""
+    """Return the content of a JSON or YAML file that holds one object. Raise Invalid."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise errors.Invalid(f"{path} cannot be read: {said}.") from None
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise errors.Invalid(f"{path} cannot be read: {reason}.") from None
     try:
         document = json.loads(text)
     except ValueError as error:
         if path.suffix not in (".yml", ".yaml"):
-            raise errors.Invalid(f"{path} is not JSON: {error}.") from None
+            raise errors.Invalid(f"{path} is not valid JSON: {error}.") from None
         document = _yaml(text, path)
     if not isinstance(document, dict):
         raise errors.Invalid(f"{path} must hold one object: names with values.")
@@ -43,9 +43,10 @@ def _yaml(text: str, path: Path) -> Any:
     try:
         yaml = importlib.import_module("yaml")
     except ImportError:
-        said = "is YAML, which needs PyYAML: pip install pyyaml, or write the file as JSON"
-        raise errors.Invalid(f"{path} {said}.") from None
+        raise errors.Invalid(
+            f"{path} is YAML, which needs PyYAML. Run `pip install pyyaml`, or write the file as JSON."
+        ) from None
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise errors.Invalid(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
+        raise errors.Invalid(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None

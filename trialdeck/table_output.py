@@ -1,4 +1,4 @@
-"""Rows as tables: for a terminal, and as files with the same columns as the console's own."""
+"""Tables for a terminal, and exports with the same columns as the console's own."""
 
 from __future__ import annotations  # for Python 3.8
 
@@ -37,7 +37,7 @@ COLUMNS = (
 
 
 def print_table(names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    """Columns as wide as they need; the last one runs on."""
+    """Print a table. Columns are as wide as their content; the last one is not padded."""
     table = [names, *rows]
     widths = [max(len(row[place]) for row in table) for place in range(len(names) - 1)]
     for row in table:
@@ -45,19 +45,19 @@ def print_table(names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None
 
 
 def write_rows(rows: Iterator[dict], file: TextIO, *, as_csv: bool) -> None:
-    """As the console's own .csv and .json: all columns, numbers in full; parameters are p.… in CSV."""
+    """Write an export like the console's: all columns, full precision, parameters as p.… in CSV."""
     if not as_csv:
         file.write("[")
         for place, row in enumerate(rows):
-            told = {**dict(zip(COLUMNS, _values(row))), "parameters": row["params"]}  # noqa: B905
-            file.write((",\n" if place else "\n") + json.dumps(told, ensure_ascii=False))
+            document = {**dict(zip(COLUMNS, _values(row))), "parameters": row["params"]}  # noqa: B905
+            file.write((",\n" if place else "\n") + json.dumps(document, ensure_ascii=False))
         file.write("\n]\n")
         return
-    kept = list(rows)
-    names = list(dict.fromkeys(name for row in kept for name in row["params"]))
+    all_rows = list(rows)
+    names = list(dict.fromkeys(name for row in all_rows for name in row["params"]))
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow([*COLUMNS, *(f"p.{name}" for name in names)])
-    for row in kept:
+    for row in all_rows:
         values = [*_values(row), *(row["params"].get(name) for name in names)]
         writer.writerow([_cell(value) for value in values])
 
@@ -72,5 +72,5 @@ def _cell(value: object) -> object:
     if isinstance(value, (bool, list, dict)):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value  # or a spreadsheet would calculate it
+        return "'" + value  # a spreadsheet would evaluate it
     return repr(value) if isinstance(value, float) else value

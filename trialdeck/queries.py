@@ -1,0 +1,190 @@
+"""Queries on an experiment: NNI's get_* and list_* methods, and some more."""
+
+from __future__ import annotations  # for Python 3.8
+
+import importlib
+import time
+
+from trialdeck import errors, lookup, nni_types
+from trialdeck.console import Console
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+LOG_BYTES = 1 << 20
+PAGE_SIZE = 1000  # of trials and points
+
+
+class ExperimentQueries:
+    """Read-only methods of a connected experiment. All raise NotConnected if there is no connection."""
+
+    id: str | None
+    _console: Console | None
+
+    def get_status(self) -> str:
+        """Return INITIALIZED, RUNNING, NO_MORE_TRIAL, STOPPING, STOPPED, DONE or ERROR."""
+        return nni_types.experiment_word(self._read())
+
+    def get_trial_job(self, trial_job_id: str) -> nni_types.TrialJob:
+        """Return one trial, by ID or number. Raise NotFound."""
+        return nni_types.trial_job(self._trial(trial_job_id))
+
+    def list_trial_jobs(self) -> list[nni_types.TrialJob]:
+        """Return all trials, ordered by number."""
+        return [nni_types.trial_job(trial) for trial in self._trials()]
+
+    def get_job_statistics(self) -> list[dict[str, Any]]:
+        """Return the number of trials per status: [{"trialJobStatus": …, "trialJobNumber": …}]."""
+        counts: dict[str, int] = {}
+        for state, number in self._read()["counts"].items():
+            counts[nni_types.TRIAL_WORDS[state]] = counts.get(nni_types.TRIAL_WORDS[state], 0) + number
+        if counts.get("FAILED"):
+            lost = sum(trial["failure"] == "worker_lost" for trial in self._trials(state="failed"))
+            counts["FAILED"] -= lost
+            counts["SYS_CANCELED"] = lost
+        return [{"trialJobStatus": word, "trialJobNumber": n} for word, n in counts.items() if n > 0]
+
+    def get_job_metrics(self, trial_job_id: str | None = None) -> dict[str, list[nni_types.TrialMetricData]]:
+        """Return results by trial ID, of one trial or of all: intermediate results, then the final one."""
+        objective = self._read()["settings"]["metric"]
+        if trial_job_id is None:
+            trials, path = list(self._trials()), f"{self._path}/metrics"
+        else:
+            trials = [self._trial(trial_job_id)]
+            path = f"{self._path}/trials/{trials[0]['number']}/metrics"
+        points: dict[int, list[dict]] = {}
+        for point in self._connected().items(path, limit=PAGE_SIZE):
+            points.setdefault(point["trial"], []).append(point)
+        metrics = {}
+        for trial in trials:
+            metrics[trial["id"]] = nni_types.periodical_metrics(
+                trial, points.get(trial["number"], []), objective=objective
+            )
+            if trial["state"] == "succeeded" and trial["value"] is not None:
+                metrics[trial["id"]].append(nni_types.final_metric(trial))
+        return metrics
+
+    def get_experiment_profile(self) -> dict[str, Any]:
+        """Return NNI's profile: params, id, execDuration (s), startTime and endTime (ms), revision, …"""
+        profile = nni_types.profile(self._read())
+        last = self._connected().get(f"{self._path}/trials", sort="-number", limit=1)["items"]
+        profile["nextSequenceId"] = last[0]["number"] if last else 0
+        return profile
+
+    def get_experiment_metadata(self, exp_id: str) -> dict[str, Any]:
+        """Return name, status, times (ms), tags and URL of an experiment; {} if there is no such experiment."""
+        console = self._connected()
+        try:
+            return nni_types.metadata(console.get(f"experiments/{_checked_id(exp_id)}"), port=console.port)
+        except errors.NotFound:
+            return {}
+
+    def get_all_experiments_metadata(self) -> list[dict[str, Any]]:
+        """Return the metadata of all experiments visible with this token, newest first."""
+        console = self._connected()
+        rows = [
+            row
+            for workspace in lookup.workspaces(console)
+            for row in console.items(f"workspaces/{workspace}/experiments")
+        ]
+        rows.sort(key=lambda row: row["created_at"], reverse=True)
+        return [nni_types.metadata(row, port=console.port) for row in rows]
+
+    def export_data(self) -> list[nni_types.TrialResult]:
+        """Return parameters and value of each succeeded trial."""
+        return [
+            nni_types.TrialResult(trial["params"], trial["value"], trial["id"])
+            for trial in self._trials(state="succeeded")
+            if trial["value"] is not None
+        ]
+
+    def best(self) -> nni_types.TrialResult | None:
+        """Return the best trial so far, or None while no trial has a value."""
+        best = self._read()["best"]
+        if best is None:
+            return None
+        trial = self._trial(best["number"])
+        return nni_types.TrialResult(trial["params"], best["value"], trial["id"])
+
+    def to_dataframe(self) -> Any:
+        """Return all trials as a pandas DataFrame: number, id, state, value, duration_s, and parameters as p.lr, p.…"""
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError:
+            raise errors.Error("to_dataframe() needs pandas. Run `pip install pandas`.") from None
+        names = ("number", "id", "state", "value", "duration_s")
+        rows = [
+            {
+                **{name: trial[name] for name in names},
+                **{f"p.{name}": value for name, value in trial["params"].items()},
+            }
+            for trial in self._trials()
+        ]
+        return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=names)
+
+    def logs(self, trial_job_id: str) -> str:
+        """Return the log of a trial so far."""
+        return "".join(self._pieces(trial_job_id, is_followed=False))
+
+    def follow_logs(self, trial_job_id: str) -> Iterator[str]:
+        """Yield the log of a trial in pieces, until the trial ends."""
+        return self._pieces(trial_job_id, is_followed=True)
+
+    def _pieces(self, trial_job_id: str, *, is_followed: bool) -> Iterator[str]:
+        path, offset = f"{self._path}/trials/{self._number(trial_job_id)}/log", 0
+        while True:
+            piece = self._connected().get(path, **{"from": offset, "bytes": LOG_BYTES})
+            if piece.get("gap"):
+                yield f"\n[{piece['gap']['bytes']:,} bytes dropped]\n"
+            if piece["text"]:
+                yield piece["text"]
+            has_more = piece["next"] > offset and piece["next"] < piece["size"]
+            offset = piece["next"]
+            if piece["is_whole"] or not (has_more or is_followed):
+                return
+            if not has_more:
+                time.sleep(0.5)
+
+    def _connected(self) -> Console:
+        if self._console is None or self.id is None:
+            raise errors.NotConnected(
+                "The experiment is not connected. Call run() or start(), or Experiment.connect()."
+            )
+        return self._console
+
+    @property
+    def _path(self) -> str:
+        self._connected()
+        return f"experiments/{self.id}"
+
+    def _read(self) -> dict[str, Any]:
+        return self._connected().get(self._path)
+
+    def _trials(self, **query: object) -> Iterator[dict[str, Any]]:
+        return self._connected().items(f"{self._path}/trials", limit=PAGE_SIZE, **query)
+
+    def _trial(self, trial_job_id: str | int) -> dict[str, Any]:
+        return self._connected().get(f"{self._path}/trials/{self._number(trial_job_id)}")
+
+    def _number(self, trial_job_id: str | int) -> int:
+        """Return the number in `7f3k2m9q-12` or `12`. Raise NotFound for other text and other experiments."""
+        prefix, dash, number = str(trial_job_id).rpartition("-")
+        is_ours = prefix == self.id if dash else True  # -1 must not mean 1
+        if not is_ours or not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise errors.NotFound(
+                f"No trial {trial_job_id!r} in the experiment {self.id}. Trial IDs look like {self.id}-1.",
+                status=404,
+            )
+        return int(number)
+
+
+def _checked_id(exp_id: object) -> str:
+    """Return an ID that is safe in a URL. Raise NotFound."""
+    text = str(exp_id)
+    if not (text.isascii() and text.isalnum()):
+        raise errors.NotFound(
+            f"No experiment {exp_id!r}: experiment IDs have 8 letters and digits.", status=404
+        )
+    return text
