@@ -214,7 +214,7 @@ def test_nnis_client_reads_updates_and_stops(
     assert pid not in (operators.process.pid, os.getpid()) and not said["holder_lives"]
     assert operators.process.wait(20) == 0
     assert operators.process.stdout.read() == "The experiment has ended.\n"
-    assert viewers.end() == "The experiment goes on.\n"
+    assert viewers.end() == "The experiment continues.\n"
 
 
 def test_the_bridge_answers_programs_of_this_machine_only(
@@ -239,7 +239,7 @@ def test_the_bridge_answers_programs_of_this_machine_only(
     assert one.asks("PUT", status, **{"Content-Length": "99999999999"})[0] == 413
     assert one.asks("GET", "/api/v1/nni/trial-jobs/x")[0] == 404
     pid = one.asks("GET", "/api/v1/nni/experiment-metadata")[1]["pid"]
-    assert one.end() == "The experiment goes on.\n"
+    assert one.end() == "The experiment continues.\n"
     assert not Path(f"/proc/{pid}").exists()
 
 
@@ -247,14 +247,14 @@ def test_the_bridge_answers_programs_of_this_machine_only(
     ("experiment_id", "changes", "sentence"),
     [
         ("zzzzzzzz", {}, "Not found, or not visible to you. Check the address."),
-        ("../../me", {}, "'../../me' is not the ID of an experiment."),
+        ("../../me", {}, "Invalid experiment ID '../../me'."),
         (None, {"TRIALDECK_TOKEN": "td_wrong"}, "Invalid token"),
         (
             None,
             {"TRIALDECK_URL": "http://127.0.0.1:1"},
             "The console at http://127.0.0.1:1 cannot be reached",
         ),
-        (None, {"PORT": "taken"}, "cannot be used: Address already in use. Give another one with --port."),
+        (None, {"PORT": "taken"}, ": Address already in use. Choose another one with --port."),
     ],
 )
 def test_the_bridge_says_why_it_cannot_begin(

@@ -90,7 +90,7 @@ def test_the_console_is_not_running(deck, monkeypatch):
     monkeypatch.setenv("TRIALDECK_HOME", "/nowhere")
     with pytest.raises(errors.Unreachable, match="No console is running on this machine"):
         Experiment.connect()
-    with pytest.raises(errors.NotConnected, match="call run"):
+    with pytest.raises(errors.NotConnected, match="Call run"):
         Experiment("local").get_status()
 
 
