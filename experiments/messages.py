@@ -1,13 +1,13 @@
-"""Text that pages, API and admin share: numbers, durations and times as text, and common sentences.
+"""Text that pages, API and admin share: formatted numbers, durations and times, and common sentences.
 
-Every formatter answers a missing value (None or "") with the dash of the tables, `—`.
+Every formatter returns `DASH` (`—`) for a missing value (None or "").
 """
 
 from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 from django.utils.html import format_html
@@ -18,16 +18,16 @@ from experiments.models.status import EXPERIMENT_STATES, TRIAL_STATES
 from experiments.scheduler.impact import Consequences
 
 DASH = "—"
-STATES = EXPERIMENT_STATES | TRIAL_STATES  # words that both lists contain look the same
+STATES = EXPERIMENT_STATES | TRIAL_STATES  # a word in both lists has the same label and glyph
 
 # Numbers
 
 
 def value(number: Any, decimals: int | None = None) -> str:
-    """A metric or parameter: `0.8147`, `347`, `2.10e-4` for the very small and large.
+    """Return a metric or parameter as text: `0.8147`, `347`, `2.10e-4` for very small and large numbers.
 
-    Alone it has four places, or none when it is whole; a column gives all of its numbers the same `decimals`.
-    Text, booleans and what came as a whole number are said as they are.
+    By default a float has four decimals, or none when it is whole; a table column passes the same `decimals`
+    for all of its numbers. Text, booleans and integers are returned unchanged.
     """
     if number is None or number == "":
         return DASH
@@ -48,23 +48,23 @@ def value(number: Any, decimals: int | None = None) -> str:
 
 
 def count(number: int | None) -> str:
-    """A whole number with its thousands apart: `2,914`."""
+    """Return an integer with thousands separators: `2,914`."""
     return DASH if number is None else f"{number:,}"
 
 
 def plural(number: int | None, words: str) -> str:
-    """The number with its word: {{ 3|plural:"trial" }} is "3 trials"; irregular: "entry,entries"."""
-    one, _, many = words.partition(",")
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+    """Return the number with its noun: {{ 3|plural:"trial" }} is "3 trials"; irregular: "entry,entries"."""
+    singular, _, irregular = words.partition(",")
+    return f"{count(number)} {singular if number == 1 else irregular or singular + 's'}"
 
 
 def percent(share: float | None) -> str:
-    """A share of 0 to 1: `92 %`."""
+    """Return a share (0 to 1) as a percentage: `92 %`."""
     return DASH if share is None else f"{share * 100:.0f} %"
 
 
 def bytes_(number: int | None) -> str:
-    """A size in bytes: `512 B`, `2.1 GB` (powers of 1000)."""
+    """Return a size in bytes as text: `512 B`, `2.1 GB` (powers of 1000)."""
     if number is None:
         return DASH
     size = float(number)
@@ -79,7 +79,7 @@ def bytes_(number: int | None) -> str:
 
 
 def duration(span: timedelta | float | None) -> str:
-    """A span (seconds or timedelta) in its two largest units: `1.8 s`, `7 m 58 s`, `4 h 36 m`, `2 d 4 h`."""
+    """Return a span (seconds or timedelta) in its two largest units: `1.8 s`, `7 m 58 s`, `4 h 36 m`, `2 d 4 h`."""
     seconds = _seconds(span)
     if seconds is None:
         return DASH
@@ -99,7 +99,7 @@ def duration(span: timedelta | float | None) -> str:
 
 
 def duration_short(span: timedelta | float | None) -> str:
-    """A span in one unit, for narrow columns: `36 s`, `12 m`, `5 h`, `3 d`. Say the whole in `title`."""
+    """Return a span in one unit, for narrow columns: `36 s`, `12 m`, `5 h`, `3 d`. Put the full one in `title`."""
     seconds = _seconds(span)
     if seconds is None:
         return DASH
@@ -110,7 +110,7 @@ def duration_short(span: timedelta | float | None) -> str:
 
 
 def ago(moment: datetime | None) -> str:
-    """How long ago, as <time> with the full moment in its title: `41 m ago`."""
+    """Return how long ago, as <time> with the full date in its title: `41 m ago`."""
     if moment is None:
         return DASH
     seconds = (timezone.now() - moment).total_seconds()
@@ -118,7 +118,7 @@ def ago(moment: datetime | None) -> str:
 
 
 def clock(moment: datetime | None) -> str:
-    """When, as short as is still clear: `13:40` today, `Fri 17:20` this week, `21 Nov` or `21 Nov 2025`."""
+    """Return a date as short as is unambiguous: `13:40` today, `Fri 17:20` this week, `21 Nov` or `21 Nov 2025`."""
     if moment is None:
         return DASH
     at, today = timezone.localtime(moment), timezone.localtime()
@@ -130,41 +130,44 @@ def clock(moment: datetime | None) -> str:
     return _time(moment, f"{at.day} {at:%b}" if at.year == today.year else f"{at.day} {at:%b %Y}")
 
 
-def _time(moment: datetime, said: str) -> SafeString:
+def _time(moment: datetime, text: str) -> SafeString:
     at = timezone.localtime(moment)
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S %Z}", said
+        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S %Z}", text
     )
 
 
 def _seconds(span: timedelta | float | None) -> float | None:
-    """Seconds, never negative (clocks of two machines may disagree by a little)."""
+    """Return seconds, never negative (clocks of two machines may differ slightly)."""
     if span is None or span == "":
         return None
     return max(span.total_seconds() if isinstance(span, timedelta) else float(span), 0)
 
 
 def state_label(state: object) -> str:
-    """The word people read for a state: `early_stopped` is "Stopped early"."""
-    known = STATES.get(str(state))
-    return known.label if known else str(state)
+    """Return the label of a state: `early_stopped` is "Stopped early"."""
+    known_state = STATES.get(str(state))
+    return known_state.label if known_state else str(state)
 
 
 # Sentences
 
 
-Said = tuple[str, str]  # what matters most of a sentence, and the rest of it
+class Consequence(NamedTuple):
+    """A sentence in two parts: the emphasized beginning and the rest."""
 
-DATABASE_FULL = (
-    "The disk that holds the database is full. Nothing was changed; make room there, then try again."
-)
+    lead: str
+    rest: str
+
+
+DATABASE_FULL = "The database disk is full. Nothing was changed. Free some disk space, then try again."
 DATABASE_AWAY = (
-    "The database does not answer. Nothing was changed; trials go on running. Try again in a moment."
+    "The database is not responding. Nothing was changed, and running trials continue. Try again shortly."
 )
 
 
 def database_away(error: Exception) -> str:
-    """Why the database cannot be used now, for people."""
+    """Return why the database cannot be used now, for people."""
     is_full = any(words in str(error) for words in ("disk is full", "No space left"))
     return DATABASE_FULL if is_full else DATABASE_AWAY
 
@@ -172,87 +175,95 @@ def database_away(error: Exception) -> str:
 def consequences(
     experiment: Experiment,
     settings: Settings,
-    coming: Consequences,
+    impact: Consequences,
     *,
     moves_to: Queue | None = None,
     stop_surplus: bool = False,
     apply_to_running: bool = False,
-) -> list[Said]:
-    """What `settings`, and a move to another queue, would do to an experiment under way."""
+) -> list[Consequence]:
+    """Return what `settings`, and a move to another queue, would do to an experiment under way."""
     old = experiment.settings
     is_revised = bool(old.differences(settings))
-    said: list[Said] = []
-    if coming.ending:
-        rest = " Nothing new starts"
-        if coming.running:
-            ran = plural(coming.running, "running trial has,running trials have")
-            rest += f"; it completes when {ran} ended"
-        said.append((f"It will end: {coming.ending}.", f"{rest}."))
-    if coming.judged:
-        said.append(_of_finished(coming))
-    if coming.running and is_revised:
-        asked = {"stop_surplus": stop_surplus, "apply_to_running": apply_to_running}
-        said.append(_of_running(old, settings, coming, **asked))
+    sentences: list[Consequence] = []
+    if impact.ending:
+        rest = " No new trials start"
+        if impact.running:
+            ended = plural(impact.running, "running trial has,running trials have")
+            rest += f"; the experiment completes when {ended} ended"
+        sentences.append(Consequence(f"The experiment will end: {impact.ending}.", f"{rest}."))
+    if impact.judged:
+        sentences.append(_for_finished(impact))
+    if impact.running and is_revised:
+        options = {"stop_surplus": stop_surplus, "apply_to_running": apply_to_running}
+        sentences.append(_for_running(old, settings, impact, **options))
     if moves_to:
-        said.append(_of_queue(experiment, coming, moves_to))
-    if is_revised and not coming.ending:
+        sentences.append(_for_queue(experiment, impact, moves_to))
+    if is_revised and not impact.ending:
         rest = f" use revision {experiment.revision.number + 1}."
-        if coming.redrawn:
-            rest += f" {plural(coming.redrawn, 'waiting proposal is,waiting proposals are')} made anew."
-        said.append(("Next trials", rest))
-    return said
+        if impact.redrawn:
+            redrawn = plural(impact.redrawn, "waiting proposal is,waiting proposals are")
+            rest += f" {redrawn} sampled again."
+        sentences.append(Consequence("New trials", rest))
+    return sentences
 
 
-def _of_finished(coming: Consequences) -> Said:
-    judged = plural(coming.judged, "finished trial")
-    if not coming.outside:
-        looked_at = "" if coming.is_exact else " that were looked at"
-        return "", f"All {judged}{looked_at} fit the new search space."
-    lead = f"{count(coming.outside)} of {judged}"
-    if not coming.is_exact:
-        lead = f"At least {count(coming.outside)} of the latest {judged}"
-    rest = f" {'lies' if coming.outside == 1 else 'lie'} outside the new search space. They stay visible"
-    if coming.needed is None:
-        return lead, f"{rest}."
-    if coming.inside >= coming.needed:
-        return lead, f"{rest} and no longer inform the search."
-    fits = plural(coming.needed, "finished trial fits,finished trials fit")
-    return lead, f"{rest}, and stop informing the search as soon as {fits} ({count(coming.inside)} now)."
+def _for_finished(impact: Consequences) -> Consequence:
+    judged = plural(impact.judged, "finished trial")
+    if not impact.outside:
+        checked = "" if impact.is_exact else " checked"
+        return Consequence("", f"All {judged}{checked} fit the new search space.")
+    lead = f"{count(impact.outside)} of {judged}"
+    if not impact.is_exact:
+        lead = f"At least {count(impact.outside)} of the latest {judged}"
+    rest = f" {'is' if impact.outside == 1 else 'are'} outside the new search space. They stay visible"
+    if impact.needed is None:
+        return Consequence(lead, f"{rest}.")
+    if impact.inside >= impact.needed:
+        return Consequence(lead, f"{rest} but no longer inform the search.")
+    fits = plural(impact.needed, "finished trial fits,finished trials fit")
+    return Consequence(
+        lead, f"{rest} and inform the search until {fits} the new space ({count(impact.inside)} now)."
+    )
 
 
-def _of_running(
-    old: Settings, new: Settings, coming: Consequences, *, stop_surplus: bool, apply_to_running: bool
-) -> Said:
-    rest = " trial keeps its revision." if coming.running == 1 else " trials keep their revision."
-    if coming.surplus:
-        rest += f" {count(coming.surplus)} more than may run at once: "
+def _for_running(
+    old: Settings, new: Settings, impact: Consequences, *, stop_surplus: bool, apply_to_running: bool
+) -> Consequence:
+    is_one = impact.running == 1
+    rest = " keeps its revision." if is_one else " keep their revision."
+    if impact.surplus:
+        rest += f" {count(impact.surplus)} over the new concurrency: "
         if stop_surplus:
-            rest += f"the newest {'one is' if coming.surplus == 1 else 'ones are'} stopped now."
+            rest += "the newest is stopped now." if impact.surplus == 1 else "the newest are stopped now."
         else:
-            rest += "they finish, and nothing starts until then."
+            rest += "no trial starts until enough have finished."
     if apply_to_running:
-        rest += " They are judged by the new early stopping from now on, by all that they have reported."
+        rest += (
+            f" The new early stopping applies to {'it' if is_one else 'them'} too, including past results."
+        )
     elif {"early_stopping", "early_stopping_arguments"} & old.differences(new).keys():
-        rest += " The early stopping of their own revision goes on judging them."
+        rest += f" The early stopping of {'its' if is_one else 'their'} own revision still applies."
     if old.max_trial_duration_s != new.max_trial_duration_s:
-        rest += " The new time limit holds for them, too"
-        if coming.overdue:
-            run = plural(coming.overdue, "trial runs,trials run")
-            rest += f": {run} longer already and {'is' if coming.overdue == 1 else 'are'} ended at once"
+        rest += f" The new time limit applies to {'it' if is_one else 'them'} too"
+        if impact.overdue:
+            exceeding = plural(impact.overdue, "trial already exceeds,trials already exceed")
+            rest += f": {exceeding} the limit and {'is' if impact.overdue == 1 else 'are'} stopped"
         rest += "."
-    return f"{count(coming.running)} running", rest
+    return Consequence(plural(impact.running, "running trial"), rest)
 
 
-def _of_queue(experiment: Experiment, coming: Consequences, queue: Queue) -> Said:
-    rest = " its next trials start there"
+def _for_queue(experiment: Experiment, impact: Consequences, queue: Queue) -> Consequence:
+    rest = " new trials start there"
     if experiment.waiting_count:
-        rest = f" {plural(experiment.waiting_count, 'waiting trial moves,waiting trials move')} to its end"
-    if coming.ahead:
-        rest += f", behind {plural(coming.ahead, 'experiment')}"
+        waiting = plural(experiment.waiting_count, "waiting trial moves,waiting trials move")
+        rest = f" {waiting} to the end of the queue"
+    if impact.ahead:
+        rest += f", behind {plural(impact.ahead, 'experiment')}"
     if queue.is_paused:
-        rest += "; it is paused, so they wait."
-    elif coming.slots:
-        rest += f"; its workers have {plural(coming.slots, 'slot')}."
+        rest += "; the queue is paused, so they wait."
+    elif impact.slots:
+        rest += f"; its workers have {plural(impact.slots, 'slot')}."
     else:
-        rest += "; nobody serves it, so they wait until a worker does."
-    return f"Queue {queue}:", rest + (" What runs ends where it is." if coming.running else "")
+        rest += "; no worker serves this queue, so they wait until one does."
+    running = " Running trials finish on their current workers." if impact.running else ""
+    return Consequence(f"Queue {queue}:", rest + running)

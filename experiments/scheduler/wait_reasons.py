@@ -40,10 +40,10 @@ STUCK = {
 
 
 class Hold(NamedTuple):
-    """What holds it: for the program a kind, for people a few words without a full stop."""
+    """What an experiment or trial waits for: a kind for code, and a few words without a full stop for people."""
 
     kind: Kind
-    said: str
+    reason: str
 
 
 class Place(NamedTuple):
@@ -143,17 +143,17 @@ class Compute:
     def hold(self, experiment: Experiment) -> Hold | None:
         """The one thing that holds it; None when nothing of it waits. Give it with its queue (select_related)."""
         if experiment.state == ExperimentState.PAUSED:
-            return Hold(Kind.UNPAUSE, "it is paused") if experiment.waiting_count else None
+            return Hold(Kind.UNPAUSE, "the experiment is paused") if experiment.waiting_count else None
         is_pending = experiment.state == ExperimentState.PENDING
         if not is_pending and not (experiment.state == ExperimentState.RUNNING and experiment.waiting_count):
             return None
         if experiment.alive_count >= experiment.concurrency:
-            return Hold(Kind.CONCURRENCY, "concurrency is used up")
+            return Hold(Kind.CONCURRENCY, "concurrency limit reached")
         queue = experiment.queue
         if queue is None:
-            return Hold(Kind.NO_QUEUE, "its queue was removed")
+            return Hold(Kind.NO_QUEUE, "the queue was deleted")
         if queue.is_paused:
-            return Hold(Kind.QUEUE_PAUSED, f"the queue {queue} is paused")
+            return Hold(Kind.QUEUE_PAUSED, f"queue {queue} is paused")
         return self._hold_by_workers(experiment, queue) or self._hold_in_line(experiment, queue)
 
     def _hold_by_workers(self, experiment: Experiment, queue: Queue) -> Hold | None:
@@ -161,44 +161,43 @@ class Compute:
         if not serving:
             draining = [worker for worker in self.workers if queue.name in worker.queues]
             if not draining:
-                return Hold(Kind.UNSERVED, f"nobody serves the queue {queue}")
+                return Hold(Kind.UNSERVED, f"no worker serves queue {queue}")
             who = (
-                f"the only worker of the queue {queue}, {draining[0]}, is"
+                f"the only worker of queue {queue}, {draining[0]}, is"
                 if len(draining) == 1
-                else f"all {len(draining):,} workers of the queue {queue} are"
+                else f"all {len(draining):,} workers of queue {queue} are"
             )
             return Hold(Kind.DRAINING, f"{who} draining")
         needed = Amount.needed_by(experiment)
         if lacking := self.cannot_fit(needed, queue):
-            return Hold(Kind.NO_DEVICES, f"no worker of the queue {queue} has {lacking}")
+            return Hold(Kind.NO_DEVICES, f"no worker of queue {queue} has {lacking}")
         if share := self._share(queue, experiment.alive_count, experiment.creator_id):
             return Hold(Kind.SHARE, share)
         if any(needed) and not any(needed.fits(self.free(worker)) for worker in serving):
-            them = "it" if needed == Amount(memory_mib=needed.memory_mib) else "them"
-            return Hold(Kind.DEVICES, f"its trials need {needed.said}, and others use {them}")
+            return Hold(Kind.DEVICES, f"each trial needs {needed.said}, in use by other trials")
         busy, slots = self.slots(serving)
         if busy < slots:
             return None
         all_ = "the only slot" if slots == 1 else f"all {slots:,} slots"
-        said = f"{all_} of the queue {queue} {'is' if slots == 1 else 'are'} busy"
+        reason = f"{all_} of queue {queue} {'is' if slots == 1 else 'are'} busy"
         before = self.before(experiment)
-        return Hold(Kind.BUSY, f"{said}, and {_some(before, 'experiment')} before it" if before else said)
+        return Hold(Kind.BUSY, f"{reason}; {_some(before, 'experiment')} ahead" if before else reason)
 
     def _hold_in_line(self, experiment: Experiment, queue: Queue) -> Hold:
         if not experiment.waiting_count:
-            return Hold(Kind.PROPOSING, "the first trials are being proposed")
+            return Hold(Kind.PROPOSING, "the first trials are being sampled")
         if before := self.before(experiment):
-            return Hold(Kind.LINE, f"before it in the queue {queue}: {_some(before, 'experiment')}")
-        return Hold(Kind.SOON, "a worker is about to take it")
+            return Hold(Kind.LINE, f"{_some(before, 'experiment')} ahead in queue {queue}")
+        return Hold(Kind.SOON, "a worker is about to start it")
 
     def _share(self, queue: Queue, alive: int, creator: int) -> str:
         """The fair share that is used up, in words; or nothing."""
         most = queue.slots_per_experiment
         if most is not None and alive >= most:
-            return f"its share of the queue {queue} is used up: {_some(most, 'slot')} per experiment"
+            return f"fair share of queue {queue} reached: {_some(most, 'slot')} per experiment"
         most = queue.slots_per_person
         if most is not None and self._used_in(queue).get(creator, 0) >= most:
-            return f"its creator's share of the queue {queue} is used up: {_some(most, 'slot')} per person"
+            return f"creator's fair share of queue {queue} reached: {_some(most, 'slot')} per person"
         return ""
 
     def _used_in(self, queue: Queue) -> dict[int, int]:
@@ -224,7 +223,7 @@ def hold_of_trial(trial: Trial) -> Hold | None:
         return found
     waiting = trial.experiment.trials.filter(state=TrialState.WAITING, number__lt=trial.number)
     if before := waiting.count():
-        return Hold(Kind.LINE, f"before it: {_some(before, 'trial')} of the same experiment")
+        return Hold(Kind.LINE, f"{_some(before, 'trial')} of this experiment ahead")
     return found
 
 

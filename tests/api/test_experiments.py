@@ -169,7 +169,7 @@ def test_a_dry_run_tells_the_consequences_and_changes_nothing(api, bob, running)
     coming = told_.json()
     assert coming["differences"]["space_document"]["to"]["layers"]["_value"] == [7, 8]
     assert any(
-        "2 of 2 finished trials lie outside the new search space" in said for said in coming["consequences"]
+        "2 of 2 finished trials are outside the new search space" in said for said in coming["consequences"]
     )
     assert coming["estimate"].keys() == {"end_s", "compute_s", "latest_s", "unknown"}
     one.refresh_from_db()

@@ -73,10 +73,10 @@ def test_from_home_to_running(open_as, crew, data: Path, lab, alice, draft):  # 
     page.locator(".menu:popover-open").get_by_role("link", name="Enqueue").click()
     enqueue = page.get_by_role("dialog", name=re.compile("Enqueue"))
     enqueue.get_by_label(re.compile(r"^\s*gpu\b")).check()
-    expect(enqueue.get_by_label(re.compile(r"^\s*gpu nobody serves it"))).to_be_checked()
+    expect(enqueue.get_by_label(re.compile(r"^\s*gpu no worker serves this queue yet"))).to_be_checked()
     enqueue.get_by_role("button", name="Enqueue").click()
     expect(row.locator(".status")).to_have_text("Pending")
-    expect(row).to_contain_text("nobody serves the queue gpu")
+    expect(row).to_contain_text("no worker serves queue gpu")
 
     # The worker assigned to the queue fetches it: Running, without a reload, and tracked to its end.
     page.evaluate("document.body.dataset.untouched = 'yes'")

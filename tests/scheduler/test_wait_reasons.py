@@ -29,7 +29,7 @@ def fresh(experiment: Experiment) -> Experiment:
 
 def held(experiment: Experiment) -> tuple[str, str]:
     found = hold(fresh(experiment))
-    return (found.kind, found.said) if found else ("", "")
+    return (found.kind, found.reason) if found else ("", "")
 
 
 def test_devices_that_nobody_has_or_that_others_use_are_named(
@@ -37,13 +37,13 @@ def test_devices_that_nobody_has_or_that_others_use_are_named(
 ) -> None:
     """TD-F8: a trial that needs two GPUs; those that need none go before it."""
     experiment = pending(concurrency=2, gpus=2)
-    said = "no worker of the queue default has 2 GPUs (--gpus)"
+    said = "no worker of queue default has 2 GPUs (--gpus)"
     assert held(experiment) == (Kind.NO_DEVICES, said)
     Worker.objects.update(gpus=[0, 1, 3], slots=8)
     first = Trial.take(worker, ["default"], free=Free(gpus=[0, 1, 3]))
     assert first.gpus == [0, 1]
     assert Trial.take(worker, ["default"], free=Free(gpus=[3])) is None
-    assert held(experiment) == (Kind.DEVICES, "its trials need 2 GPUs, and others use them")
+    assert held(experiment) == (Kind.DEVICES, "each trial needs 2 GPUs, in use by other trials")
     other = pending("second")
     assert Trial.take(worker, ["default"], free=Free(gpus=[3])).experiment == other
 
@@ -51,7 +51,7 @@ def test_devices_that_nobody_has_or_that_others_use_are_named(
 def test_cores_and_memory_are_given_like_devices(pending: Callable[..., Experiment], worker: Worker) -> None:
     """TD-F8: distinct cores for two trials at once; what has not enough memory free waits, and others go before it."""
     experiment = pending(concurrency=3, cores=2, memory_mib=4096)
-    said = "no worker of the queue default has 2 cores and 4 GiB of memory (--cores, --memory)"
+    said = "no worker of queue default has 2 cores and 4 GiB of memory (--cores, --memory)"
     assert held(experiment) == (Kind.NO_DEVICES, said)
     Worker.objects.update(cores=[0, 2, 4, 6, 8], memory_mib=10_000, slots=8)
     first = Trial.take(worker, ["default"], free=Free(cores=[0, 2, 4, 6, 8], memory_mib=10_000))
@@ -59,14 +59,14 @@ def test_cores_and_memory_are_given_like_devices(pending: Callable[..., Experime
     assert [(trial.cores, trial.memory_mib) for trial in (first, second)] == [([0, 2], 4096), ([4, 6], 4096)]
     rest = Free(cores=[8], memory_mib=1808)
     assert Trial.take(worker, ["default"], free=rest) is None
-    said = "its trials need 2 cores and 4 GiB of memory, and others use them"
+    said = "each trial needs 2 cores and 4 GiB of memory, in use by other trials"
     assert held(experiment) == (Kind.DEVICES, said)
     other = pending("second", memory_mib=1024)
     third = Trial.take(worker, ["default"], free=rest)
     assert third.experiment == other and (third.cores, third.memory_mib) == ([], 1024)
     Worker.register("w2", host="there", pid=2, queues=["default"], slots=1, lease_s=15, gpus=[0])
     needs_all = pending("third", gpus=1, cores=1)
-    said = "no worker of the queue default has 1 GPU and 1 core together"
+    said = "no worker of queue default has 1 GPU and 1 core together"
     assert held(needs_all) == (Kind.NO_DEVICES, said)
 
 
@@ -75,28 +75,28 @@ def test_each_thing_that_can_hold_it_is_named(
 ) -> None:
     """The first in this order: queue, its workers, the shares, the slots, the line."""
     queue, experiment = Queue.default(), pending(concurrency=3)
-    assert held(experiment) == (Kind.SOON, "a worker is about to take it")
+    assert held(experiment) == (Kind.SOON, "a worker is about to start it")
     queue.pause(by=root)
-    assert held(experiment) == (Kind.QUEUE_PAUSED, "the queue default is paused")
+    assert held(experiment) == (Kind.QUEUE_PAUSED, "queue default is paused")
     queue.unpause(by=root)
     worker.drain(by=root)
-    assert held(experiment) == (Kind.DRAINING, "the only worker of the queue default, w1, is draining")
+    assert held(experiment) == (Kind.DRAINING, "the only worker of queue default, w1, is draining")
     Worker.register("w2", host="h", pid=1, queues=["default"], slots=1, lease_s=15).drain(by=root)
-    assert held(experiment) == (Kind.DRAINING, "all 2 workers of the queue default are draining")
+    assert held(experiment) == (Kind.DRAINING, "all 2 workers of queue default are draining")
     Worker.objects.update(queues=["other"])
-    assert held(experiment) == (Kind.UNSERVED, "nobody serves the queue default")
+    assert held(experiment) == (Kind.UNSERVED, "no worker serves queue default")
     Worker.objects.update(queues=["default"], slots=1)
     worker.undrain(by=root)
     assert Trial.take(worker, ["default"])
-    assert held(experiment) == (Kind.BUSY, "the only slot of the queue default is busy")
+    assert held(experiment) == (Kind.BUSY, "the only slot of queue default is busy")
     experiment.refresh_from_db()
     experiment.pause(by=alice)
-    assert held(experiment) == (Kind.UNPAUSE, "it is paused")
+    assert held(experiment) == (Kind.UNPAUSE, "the experiment is paused")
     experiment.unpause(by=alice)
     Experiment.objects.filter(pk=experiment.pk).update(concurrency=1)
-    assert held(experiment) == (Kind.CONCURRENCY, "concurrency is used up")
+    assert held(experiment) == (Kind.CONCURRENCY, "concurrency limit reached")
     Experiment.objects.filter(pk=experiment.pk).update(concurrency=3, queue=None)
-    assert held(experiment) == (Kind.NO_QUEUE, "its queue was removed")
+    assert held(experiment) == (Kind.NO_QUEUE, "the queue was deleted")
 
 
 def test_a_share_that_is_used_up_is_named(
@@ -105,13 +105,13 @@ def test_a_share_that_is_used_up_is_named(
     """Of the experiment, of its creator; who has used a share up stands in nobody's way."""
     first, second = pending("first", concurrency=4), pending("second", concurrency=4)
     Queue.default().share(by=root, per_experiment=1, per_person=None)
-    assert held(second) == (Kind.LINE, "before it in the queue default: 1 experiment")
+    assert held(second) == (Kind.LINE, "1 experiment ahead in queue default")
     assert Trial.take(worker, ["default"])
-    said = "share of the queue default is used up: 1 slot per"
-    assert held(first) == (Kind.SHARE, f"its {said} experiment")
-    assert held(second) == (Kind.SOON, "a worker is about to take it")
+    said = "fair share of queue default reached: 1 slot per"
+    assert held(first) == (Kind.SHARE, f"{said} experiment")
+    assert held(second) == (Kind.SOON, "a worker is about to start it")
     Queue.default().share(by=root, per_experiment=None, per_person=1)
-    assert held(second) == (Kind.SHARE, f"its creator's {said} person")
+    assert held(second) == (Kind.SHARE, f"creator's {said} person")
     assert Trial.take(worker, ["default"]) is None, "what is told is what the claim obeys"
 
 
@@ -123,7 +123,7 @@ def test_a_trial_waits_for_what_its_experiment_waits_for_or_for_those_before_it(
     trials = [experiment.trials.select_related("experiment__queue").get(number=n) for n in (1, 2, 3)]
     told = [hold_of_trial(trial) for trial in trials]
     assert [one.kind for one in told] == [Kind.SOON, Kind.LINE, Kind.LINE]
-    assert told[2].said == "before it: 2 trials of the same experiment"
+    assert told[2].reason == "2 trials of this experiment ahead"
     Queue.default().pause(by=root)
     third = experiment.trials.select_related("experiment__queue").get(number=3)
     assert hold_of_trial(third).kind == Kind.QUEUE_PAUSED
@@ -144,6 +144,4 @@ def test_it_asks_the_same_whatever_there_is(
         compute = Compute()
         told = [compute.hold(experiment) for experiment in shown]
     assert len(asked) == 3
-    assert [one.said for one in told][
-        -1
-    ] == "the only slot of the queue default is busy, and 5 experiments before it"
+    assert [one.reason for one in told][-1] == "the only slot of queue default is busy; 5 experiments ahead"

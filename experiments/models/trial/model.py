@@ -326,7 +326,9 @@ class Trial(models.Model):
                 if not needed.fits(free.amount):  # a rerun by a revision that asked for more
                     return None
                 if experiment.state == ExperimentState.PENDING:
-                    experiment.move(ExperimentState.RUNNING, because=f"worker {worker} took #{trial.number}")
+                    experiment.move(
+                        ExperimentState.RUNNING, because=f"worker {worker} started #{trial.number}"
+                    )
                     if experiment.enqueued_at:
                         queue.waited((timezone.now() - experiment.enqueued_at).total_seconds())
                 trial.move(

@@ -88,7 +88,7 @@ def waiting(queues: Iterable[Queue], compute: Compute, user: User) -> list[Stand
     for experiment in experiments:
         at = places[experiment.pk]
         row = Standing(at, experiment, sight.label(experiment), sight.sees(experiment))
-        row.waits = descriptions.said_of(compute.hold(experiment), experiment)
+        row.waits = descriptions.hold_text(compute.hold(experiment), experiment)
         if at > 1 and sight.may_operate(experiment):
             row.likely, _ = _actions(experiment, user, is_first=False, is_alone=False)
         rows.append(row)

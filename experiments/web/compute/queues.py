@@ -156,7 +156,7 @@ def show(request: HttpRequest, queue: str) -> HttpResponse:
         ]
         context["more_workers"] = max(0, len(workers) - MOST_WORKERS)
     if not live.fragment and is_administrator(request.user):
-        context["events"] = descriptions.lines_of_compute(found.events.select_related("by")[:EVENTS])
+        context["events"] = descriptions.compute_feed_entries(found.events.select_related("by")[:EVENTS])
     return live.draw("queues/show.html", context)
 
 
@@ -210,10 +210,10 @@ def _granted(queue: Queue, user: User) -> str:
 
 
 def _line(request: HttpRequest, queue: Queue, compute: Compute) -> dict[str, object]:
-    rows = experiment_rows.line(queue, request.user)
+    rows = experiment_rows.of_queue(queue, request.user)
     for row in rows:
         held = compute.hold(row.experiment)
-        row.waits = descriptions.said_of(held, row.experiment) if held and held.kind != Kind.SOON else ""
+        row.waits = descriptions.hold_text(held, row.experiment) if held and held.kind != Kind.SOON else ""
     return {"rows": rows, "hidden": max(0, len(compute.lines.get(queue.pk, [])) - len(rows))}
 
 

@@ -84,7 +84,7 @@ def show(request: HttpRequest, worker: str) -> HttpResponse:
         "queues": _queues(found, Queue.objects.visible_to(user).values_list("name", flat=True)),
         "lately": _lately(latest),
         "ended": _ended(latest, sight),
-        "events": descriptions.lines_of_compute(events) if is_administrator(user) else [],
+        "events": descriptions.compute_feed_entries(events) if is_administrator(user) else [],
         "every": EVERY_S,
     }
     return live.draw("workers/show.html", context)
@@ -138,7 +138,7 @@ def _named(trial: Trial, sight: Sight) -> dict[str, object]:
 def _facts(
     worker: Worker, busy: int, stuck: int, day: list[utilization.Bar], now: datetime
 ) -> list[dict[str, object]]:
-    heard = descriptions.heard(worker, now).removeprefix("late, ").removeprefix("heard ")
+    heard = descriptions.heartbeat_age(worker, now)
     late = f"late: after {duration(worker.lease_s)} its trials are lost"
     there = format_html("since {}", clock(worker.started_at))
     return [
@@ -167,8 +167,8 @@ def _callouts(
     elif _is_late(worker, now):
         lease = duration(worker.lease_s)
         text = (
-            f"{descriptions.heard(worker, now).capitalize()}; {held} in its hands. When it stays silent for {lease}, "
-            "they are lost and tried again elsewhere, at no cost."
+            f"{descriptions.last_heartbeat(worker, now).capitalize()}; {held} running. After {lease} without a "
+            "heartbeat they count as lost and are retried on another worker, at no cost."
         )
         yield {"heading": "It is silent", "text": text}
     if worker.is_draining:

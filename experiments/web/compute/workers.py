@@ -147,7 +147,7 @@ def row_of(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str],
         busy=len(mine),
         queues=[name for name in worker.queues if name in visible],
         hidden_queues=sum(name not in visible for name in worker.queues),
-        heard=descriptions.heard(worker, now)
+        heard=descriptions.last_heartbeat(worker, now)
         .removeprefix("late, ")
         .removeprefix("heard ")
         .removesuffix(" ago"),
@@ -266,7 +266,7 @@ def action(request: HttpRequest, worker: str, action: str) -> HttpResponse:
             "form_action": request.path,
             "back": back,
             "held": plural(held, "running trial"),
-            "heard": descriptions.heard(found),
+            "heard": descriptions.last_heartbeat(found),
             "is_danger": action == "release",
         }
         return render(request, "workers/action.html", context)

@@ -103,7 +103,7 @@ class BeforeForm(ActionForm):
     def prepare(self) -> None:
         self.fields["other"].choices = [
             (one.experiment.pk, f"{one.place}. {one.label}")
-            for one in experiment_rows.line(self.experiment.queue, self.user)
+            for one in experiment_rows.of_queue(self.experiment.queue, self.user)
             if one.experiment.pk != self.experiment.pk
         ]
 

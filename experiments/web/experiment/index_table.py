@@ -241,7 +241,7 @@ def _waits(experiment: Experiment, compute: Compute) -> str:
     held = compute.hold(experiment)
     if held and held.kind in (Kind.SOON, Kind.PROPOSING):
         return f"in the queue {experiment.queue}"
-    return descriptions.said_of(held, experiment)
+    return descriptions.hold_text(held, experiment)
 
 
 def _actions(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:

@@ -18,7 +18,7 @@ from experiments.permissions import may, require
 from experiments.scheduler import wait_reasons
 from experiments.scheduler.wait_reasons import Compute, Hold
 from experiments.web.trial import failures
-from experiments.web.ui import descriptions, facts
+from experiments.web.ui import descriptions, summaries
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 
@@ -76,17 +76,17 @@ def _best_context(experiment: Experiment) -> dict[str, object]:
     best = experiment.trials.filter(number=experiment.best_number).select_related("worker").first()
     if best is None:
         return {"best": None}
-    return {"best": best, "best_params": facts.parameters(best.params, experiment.settings.space)}
+    return {"best": best, "best_params": summaries.parameter_rows(best.params, experiment.settings.space)}
 
 
 def _head_context(experiment: Experiment, context: dict, held: Hold | None) -> dict[str, object]:
     url = context["trials_url"]
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
-    callout = facts.callout(experiment, held, url=url)
-    said = "" if callout else descriptions.said_of(held, experiment)
+    callout = summaries.experiment_callout(experiment, held, url=url)
+    said = "" if callout else descriptions.hold_text(held, experiment)
     left = experiment.budget_left or 0
     return {
-        "facts": facts.of_experiment(experiment, context["best"], said, url=url),
+        "facts": summaries.experiment_summary(experiment, context["best"], said, url=url),
         "callout": callout,
         "bar": outcome(counts, left=left, is_big=True),
         "has_bar": any(counts.values()),
@@ -136,7 +136,7 @@ def _running_context(
     rows = [
         {
             "trial": trial,
-            "heard": descriptions.heard(trial.worker, now),
+            "heard": descriptions.last_heartbeat(trial.worker, now),
             "is_late": descriptions.is_late(trial.worker, now),
             "curve": charts.small_curve(points.get(trial.pk, [])),
             "may_stop": may_stop and trial.state == TrialState.RUNNING,
@@ -147,7 +147,7 @@ def _running_context(
     return {
         "rows": rows,
         "hidden": experiment.alive_count - len(rows),
-        "activity": descriptions.lines(list(events)),
+        "activity": descriptions.feed_entries(list(events)),
     }
 
 
@@ -244,9 +244,9 @@ def _queues(form: forms.Form) -> list[dict[str, object]]:
             "pk": queue.pk,
             "name": queue.name,
             "is_chosen": str(queue.pk) == chosen,
-            "said": descriptions.of_queue(queue, compute)
-            + descriptions.ignores_image(queue, compute, form.experiment)
-            + descriptions.cannot_fit(queue, compute, form.experiment),
+            "said": descriptions.queue_summary(queue, compute)
+            + descriptions.image_note(queue, compute, form.experiment)
+            + descriptions.resources_note(queue, compute, form.experiment),
         }
         for queue in form.fields["queue"].queryset
     ]

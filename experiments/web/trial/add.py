@@ -260,7 +260,7 @@ def _ask(
         "back": back,
         "form_action": request.path,
         "is_paused": experiment.state == ExperimentState.PAUSED,
-        "waits": descriptions.waits(experiment),
+        "waits": descriptions.wait_reason(experiment),
         "trials_url": url_of(experiment, "experiment-trials"),
         **context,
     }

@@ -18,7 +18,7 @@ from experiments.scheduler import wait_reasons
 from experiments.web.experiment import artifacts, charts
 from experiments.web.experiment.action_buttons import Button
 from experiments.web.experiment.page import back_from, get_trial, refused, url_of, url_of_trial
-from experiments.web.ui import descriptions, facts
+from experiments.web.ui import descriptions, summaries
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 
@@ -53,8 +53,8 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str, number: 
     context = _context(trial)
     if live.fragment in ("", "head"):
         context |= _head(request, trial) | {
-            "facts": facts.of_trial(trial, now, held),
-            "callout": facts.stuck(held, trial.experiment),
+            "facts": summaries.trial_summary(trial, now, held),
+            "callout": summaries.stuck_callout(held, trial.experiment),
         }
     if live.fragment in ("", "curve"):
         context |= _curve(request, trial, context["trials_url"])
@@ -76,7 +76,7 @@ def _context(trial: Trial) -> dict[str, object]:
         "workspace": trial.experiment.workspace,
         "nav": "experiments",
         "trials_url": url_of(trial.experiment, "experiment-trials"),
-        "every": 2 if facts.is_under_way(trial) else None,
+        "every": 2 if summaries.is_under_way(trial) else None,
     }
 
 
@@ -149,13 +149,13 @@ def _side(trial: Trial) -> dict[str, object]:
     for event in told:
         event.trial = trial
     return {
-        "params": facts.parameters(trial.params, trial.experiment.settings.space),
+        "params": summaries.parameter_rows(trial.params, trial.experiment.settings.space),
         "params_json": json.dumps(trial.params, ensure_ascii=False, indent=2),
         "attempts": [{"trial": one, "reason": descriptions.reason_of(one)} for one in attempts]
         if len(attempts) > 1
         else [],
-        "process": facts.process_of(trial),
-        "activity": descriptions.lines(told),
+        "process": summaries.process_pairs(trial),
+        "activity": descriptions.feed_entries(told),
     }
 
 
@@ -266,7 +266,7 @@ def _consequences(trial: Trial) -> dict[str, object]:
     return {
         "reason": descriptions.reason_of(trial),
         "is_paused": experiment.state == ExperimentState.PAUSED,
-        "waits": descriptions.waits(experiment),
+        "waits": descriptions.wait_reason(experiment),
         "took": trial.duration_s,
         "revision": revision,
         "current": current,

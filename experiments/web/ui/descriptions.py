@@ -1,4 +1,4 @@
-"""Rows in words: why something waits, how a trial ended, what an event says."""
+"""Sentences about rows: why something waits, how a trial ended, what an event of the activity feed says."""
 
 from __future__ import annotations
 
@@ -28,73 +28,85 @@ from experiments.scheduler.wait_reasons import Compute, Hold, Kind
 # --- waiting ---------------------------------------------------------------------------------------------------
 
 
-def waits(experiment: Experiment) -> str:
-    """Why nothing starts although something is owed; empty when nothing waits, or when it is about to start."""
-    held = wait_reasons.hold(experiment)
-    return "" if held is None or held.kind == Kind.SOON else said_of(held, experiment)
+def wait_reason(experiment: Experiment) -> str:
+    """Return why no trial starts although some could; empty when nothing waits or one is about to start."""
+    hold = wait_reasons.hold(experiment)
+    return "" if hold is None or hold.kind == Kind.SOON else hold_text(hold, experiment)
 
 
-def said_of(held: Hold | None, experiment: Experiment) -> str:
-    """What holds it, in words that stand alone: `2 trials wait for Unpause`."""
-    if held is None:
+def hold_text(hold: Hold | None, experiment: Experiment) -> str:
+    """Return what holds the experiment as text that needs no context: `2 trials wait for Unpause`."""
+    if hold is None:
         return ""
-    some = plural(experiment.waiting_count, "trial waits,trials wait")
-    if held.kind == Kind.UNPAUSE:
-        return f"{some} for Unpause"
-    return f"{some}: {held.said}" if held.kind == Kind.CONCURRENCY else held.said
+    waiting = plural(experiment.waiting_count, "trial waits,trials wait")
+    if hold.kind == Kind.UNPAUSE:
+        return f"{waiting} for Unpause"
+    return f"{waiting}: {hold.reason}" if hold.kind == Kind.CONCURRENCY else hold.reason
 
 
-def of_queue(queue: Queue, compute: Compute) -> str:
-    """Return `2 workers, 3 of 8 slots free, 1 experiment in line`."""
-    line = len(compute.lines.get(queue.pk, []))
-    stands = plural(line, "experiment in line,experiments in line") if line else "nobody in line"
+def queue_summary(queue: Queue, compute: Compute) -> str:
+    """Return `2 workers, 3 of 8 slots free, 1 experiment queued`."""
+    length = len(compute.lines.get(queue.pk, []))
+    queued = f"{plural(length, 'experiment')} queued" if length else "queue is empty"
     serving = compute.serving(queue)
     if not serving:
-        said = f"nobody serves it: it will wait until a worker does; {stands}"
+        summary = f"no worker serves this queue yet; {queued}"
     else:
         busy, slots = compute.slots(serving)
-        said = f"{plural(len(serving), 'worker')}, {max(0, slots - busy):,} of {slots:,} slots free, {stands}"
-    return f"paused; {said}" if queue.is_paused else said
+        summary = (
+            f"{plural(len(serving), 'worker')}, {max(0, slots - busy):,} of {slots:,} slots free, {queued}"
+        )
+    return f"paused; {summary}" if queue.is_paused else summary
 
 
-def ignores_image(queue: Queue, compute: Compute, experiment: Experiment) -> str:
-    """Return `; none of them runs containers: the image is ignored`, where that is so."""
+def image_note(queue: Queue, compute: Compute, experiment: Experiment) -> str:
+    """Return `; no worker of this queue runs containers, so the image is ignored`, where that is so."""
     serving = compute.serving(queue)
     if not experiment.settings.image or not serving or any(worker.container for worker in serving):
         return ""
-    return "; no worker of it runs containers, so the image is ignored"
+    return "; no worker of this queue runs containers, so the image is ignored"
 
 
-def cannot_fit(queue: Queue, compute: Compute, experiment: Experiment) -> str:
-    """Return `; no worker of it has 2 GPUs (--gpus), so it will wait`, where that is so."""
+def resources_note(queue: Queue, compute: Compute, experiment: Experiment) -> str:
+    """Return `; no worker of this queue has 2 GPUs (--gpus), so its trials will wait`, where that is so."""
     lacking = compute.cannot_fit(Amount.needed_by(experiment), queue)
-    return f"; no worker of it has {lacking}, so it will wait" if lacking else ""
+    return f"; no worker of this queue has {lacking}, so its trials will wait" if lacking else ""
 
 
 def is_late(worker: Worker | None, now: datetime) -> bool:
-    """Is its heartbeat older than half of its lease?"""
-    return bool(worker) and (now - worker.heard_at).total_seconds() > worker.lease_s / 2
+    """Return whether the worker's heartbeat is older than half of its lease."""
+    return worker is not None and (now - worker.heard_at).total_seconds() > worker.lease_s / 2
 
 
 def lateness(worker: Worker | None, now: datetime) -> int:
-    """Seconds for an entity tag: while a worker beats, its age is no news; when it is late, every second is."""
-    return int((now - worker.heard_at).total_seconds()) if is_late(worker, now) else 0
+    """Return the age of a late heartbeat in seconds, else 0.
+
+    For entity tags: the page of a worker that beats does not change with every second; that of a late one does.
+    """
+    if worker is None or not is_late(worker, now):
+        return 0
+    return int((now - worker.heard_at).total_seconds())
 
 
-def heard(worker: Worker | None, now: datetime | None = None) -> str:
-    """`heard 1 s ago`, or `late, heard 9 s ago`."""
+def heartbeat_age(worker: Worker, now: datetime | None = None) -> str:
+    """Return `1 s ago`."""
+    age = max(1, round(((now or timezone.now()) - worker.heard_at).total_seconds()))
+    return f"{duration(age)} ago"
+
+
+def last_heartbeat(worker: Worker | None, now: datetime | None = None) -> str:
+    """Return `last heartbeat 1 s ago`, or `late, last heartbeat 9 s ago`; empty without a worker."""
     if worker is None:
         return ""
     now = now or timezone.now()
-    age = max(1, round((now - worker.heard_at).total_seconds()))
-    return f"{'late, ' if is_late(worker, now) else ''}heard {duration(age)} ago"
+    return f"{'late, ' if is_late(worker, now) else ''}last heartbeat {heartbeat_age(worker, now)}"
 
 
 # --- endings ---------------------------------------------------------------------------------------------------
 
 
 def exit_of(trial: Trial) -> str:
-    """`exit code 1`, `SIGKILL (signal 9)`; empty while nothing is known."""
+    """Return `exit code 1` or `SIGKILL (signal 9)`; empty while neither is known."""
     if trial.signal:
         try:
             return f"{signal.Signals(trial.signal).name} (signal {trial.signal})"
@@ -104,7 +116,7 @@ def exit_of(trial: Trial) -> str:
 
 
 def cause_of(trial: Trial) -> str:
-    """Why it failed, in a few words: `Exit code 1`, `Out of memory`; empty when it did not."""
+    """Return why the trial failed, in a few words: `Exit code 1`, `Out of memory`; empty when it did not."""
     if not trial.failure:
         return ""
     if trial.failure == Failure.EXIT_CODE and trial.exit_code is not None:
@@ -115,7 +127,7 @@ def cause_of(trial: Trial) -> str:
 
 
 def reason_of(trial: Trial) -> str:
-    """Why it is in its state, cause and detail in one line."""
+    """Return why the trial is in its state, cause and detail in one line."""
     cause, detail = cause_of(trial), trial.detail
     says_cause = trial.failure == Failure.SIGNAL or cause.casefold() in detail.casefold()
     if cause and detail and not says_cause:
@@ -127,160 +139,155 @@ def reason_of(trial: Trial) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the feed: a mark, the words before and after the link to the trial, a smaller second line."""
+class FeedEntry:
+    """One entry of the activity feed: a mark, the text before and after the link to the trial, and a detail line.
+
+    The mark is a glyph (of a state) or an icon (of an action).
+    """
 
     event: Event | ComputeEvent
     role: str
     before: str
     after: str
-    small: str = ""
+    detail: str = ""
     glyph: str = ""
     icon: str = ""
     trial: Trial | None = None
 
 
-def lines(events: list[Event]) -> list[Line]:
-    """Events in words, in the order given."""
-    return [line(event) for event in events]
+def feed_entries(events: Iterable[Event]) -> list[FeedEntry]:
+    """Return the feed entries of an experiment's or trial's events, in the same order."""
+    return [_of_trial(event, event.trial) if event.trial else _of_experiment(event) for event in events]
 
 
-def line(event: Event) -> Line:
-    """One event in words."""
-    if event.trial_id:
-        return _of_trial(event)
-    return _of_experiment(event)
-
-
-# verb → (icon of the sprite or "", words after the name of who did it). No name: it happened by itself.
+# verb → (icon of the sprite, text after the name of the person)
 EXPERIMENT_VERBS: dict[str, tuple[str, str]] = {
-    "create": ("plus", "created it"),
-    "describe": ("edit", "changed"),
+    "create": ("plus", "created this experiment"),
+    "describe": ("edit", "changed the details"),
     "annotate": ("tag", "changed the user properties"),
     "edit": ("edit", "edited the settings"),
     "update": ("edit", "updated the settings"),
-    "enqueue": ("queue", "enqueued it"),
-    "dequeue": ("dequeue", "dequeued it"),
-    "move_to": ("queue", "moved it to another queue"),
-    "front": ("queue", "moved it to the front"),
-    "back": ("queue", "moved it to the back"),
-    "before": ("queue", "moved it in its queue"),
-    "pause": ("pause", "paused it"),
-    "unpause": ("play", "unpaused it"),
-    "stop": ("stop", "stopped it"),
-    "kill": ("stop", "ended the grace"),
-    "resume": ("play", "resumed it"),
-    "reset": ("reset", "reset it to a draft"),
-    "publish": ("lock", "published it"),
-    "delete": ("trash", "deleted it"),
-    "restore": ("reset", "restored it"),
-    "register": ("box", "made a model of it"),
+    "enqueue": ("queue", "enqueued this experiment"),
+    "dequeue": ("dequeue", "dequeued this experiment"),
+    "move_to": ("queue", "moved this experiment to another queue"),
+    "front": ("queue", "moved this experiment to the front"),
+    "back": ("queue", "moved this experiment to the back"),
+    "before": ("queue", "changed the queue position"),
+    "pause": ("pause", "paused this experiment"),
+    "unpause": ("play", "unpaused this experiment"),
+    "stop": ("stop", "stopped this experiment"),
+    "kill": ("stop", "skipped the grace period"),
+    "resume": ("play", "resumed this experiment"),
+    "reset": ("reset", "reset this experiment to a draft"),
+    "publish": ("lock", "published this experiment"),
+    "delete": ("trash", "deleted this experiment"),
+    "restore": ("reset", "restored this experiment"),
+    "register": ("box", "registered a model"),
     "delete_model": ("trash", "deleted a model"),
-    "delete_results": ("trash", "deleted the results that it starts from"),
-    "release": ("stop", "took a worker's trials away"),
+    "delete_results": ("trash", "deleted the uploaded results for the warm start"),
+    "release": ("stop", "released a worker's trials"),
 }
 
 
-def _of_experiment(event: Event) -> Line:
+def _of_experiment(event: Event) -> FeedEntry:
     state = status.EXPERIMENT_STATES.get(event.after)
     if event.verb in EXPERIMENT_VERBS:
-        icon, words = EXPERIMENT_VERBS[event.verb]
-        small = event.why
+        icon, text = EXPERIMENT_VERBS[event.verb]
+        detail = event.why
         if event.verb == "describe":
-            words, small = f"changed {event.why}", ""
+            text, detail = f"changed {event.why}", ""
         if event.verb == "move_to":
             before, _, after = event.why.partition(" → ")
-            words, small = f"moved it from {before} to {after}", ""
+            text, detail = f"moved this experiment from {before} to {after}", ""
         if event.verb in ("edit", "update"):
-            words = f"{words}, revision {event.after}"
-        return Line(event, "", f"{event.who} {words}", "", small=small, icon=icon)
+            text = f"{text}, revision {event.after}"
+        return FeedEntry(event, "", f"{event.who} {text}", "", detail=detail, icon=icon)
     if state and event.verb == state.word:
-        return Line(event, state.role, f"It is {state.label.lower()}", "", small=event.why, glyph=state.glyph)
-    return Line(event, "", f"{event.who}: {event.verb}", "", small=event.why, icon="tag")
+        label = "Started" if state.word == status.ExperimentState.RUNNING else state.label
+        return FeedEntry(event, state.role, label, "", detail=event.why, glyph=state.glyph)
+    return FeedEntry(event, "", f"{event.who}: {event.verb}", "", detail=event.why, icon="tag")
 
 
 COMPUTE_VERBS: dict[str, tuple[str, str]] = {
-    "create": ("plus", "made it"),
-    "rename": ("edit", "renamed it"),
+    "create": ("plus", "created this queue"),
+    "rename": ("edit", "renamed this queue"),
     "grant": ("people", "changed who may enqueue"),
     "share": ("queue", "changed the fair share"),
-    "pause": ("pause", "paused it"),
-    "unpause": ("play", "unpaused it"),
-    "drain": ("pause", "drains it"),
-    "undrain": ("play", "gives it work again"),
-    "release": ("stop", "took its trials away"),
-    "forget": ("trash", "forgot it"),
+    "pause": ("pause", "paused this queue"),
+    "unpause": ("play", "unpaused this queue"),
+    "drain": ("pause", "drained this worker"),
+    "undrain": ("play", "undrained this worker"),
+    "release": ("stop", "released this worker's trials"),
+    "forget": ("trash", "removed this worker from the list"),
 }
 
 
-def lines_of_compute(events: Iterable[ComputeEvent]) -> list[Line]:
-    """Events of a queue or a worker in words, in the order given."""
+def compute_feed_entries(events: Iterable[ComputeEvent]) -> list[FeedEntry]:
+    """Return the feed entries of a queue's or worker's events, in the same order."""
     return [_of_compute(event) for event in events]
 
 
-def _of_compute(event: ComputeEvent) -> Line:
-    icon, words = COMPUTE_VERBS.get(event.verb, ("tag", event.verb))
+def _of_compute(event: ComputeEvent) -> FeedEntry:
+    icon, text = COMPUTE_VERBS.get(event.verb, ("tag", event.verb))
     changed = " → ".join(filter(None, (event.before, event.after)))
-    return Line(event, "", f"{event.who} {words}", "", small=changed or event.why, icon=icon)
+    return FeedEntry(event, "", f"{event.who} {text}", "", detail=changed or event.why, icon=icon)
 
 
-def _of_trial(event: Event) -> Line:
-    trial, why = event.trial, event.why
-
-    def told(role: str, before: str, after: str, small: str = "", **mark: str) -> Line:
-        return Line(event, role, before, after, small=small, trial=trial, **mark)
-
-    by = event.who if event.by else ""
-    verb = event.verb
-    if verb == "stop":
-        if by:
-            alone = "" if why == "stopped with its experiment" else why
-            return told("", f"{by} stopped", "", alone, icon="stop")
-        return told("moving", "", "is told to stop", why, glyph="stopping")
-    if verb == "rerun":
-        return told("", f"{by or 'Trialdeck'} reran {why.removeprefix('of ')} as", "", icon="rerun")
-    if verb == "requeue":
-        return told("", f"{by or 'Trialdeck'} requeued", "", why, icon="rerun")
-    if verb == "replicate":
-        return told("", f"{by} replicated {why.removeprefix('of ')} as", "", icon="clone")
-    if verb == "retry":
-        return told("", "", f"tries {why.removeprefix('of ')} again", "its worker was lost", icon="rerun")
-    if verb == "add":
-        return told("", f"{by} added", "", icon="plus")
-    return TRIAL_STATES.get(verb, _other)(told, trial, why, verb)
-
-
-Told = Callable[..., Line]
+def _of_trial(event: Event, trial: Trial) -> FeedEntry:
+    why = event.why
+    person = event.who if event.by else ""
+    original = why.removeprefix("of ")
+    match event.verb:
+        case "stop" if person:
+            detail = "" if why == "stopped with its experiment" else why
+            return FeedEntry(event, "", f"{person} stopped", "", detail, icon="stop", trial=trial)
+        case "stop":
+            return FeedEntry(event, "moving", "Stopping", "", why, glyph="stopping", trial=trial)
+        case "rerun":
+            text = f"{person or 'Trialdeck'} reran {original} as"
+            return FeedEntry(event, "", text, "", icon="rerun", trial=trial)
+        case "requeue":
+            text = f"{person or 'Trialdeck'} requeued"
+            return FeedEntry(event, "", text, "", why, icon="rerun", trial=trial)
+        case "replicate":
+            return FeedEntry(event, "", f"{person} replicated {original} as", "", icon="clone", trial=trial)
+        case "retry":
+            after, detail = f"retries {original}", "worker lost"
+            return FeedEntry(event, "", "", after, detail, icon="rerun", trial=trial)
+        case "add":
+            return FeedEntry(event, "", f"{person} added", "", icon="plus", trial=trial)
+    return TRIAL_STATES.get(event.verb, _other)(event, trial)
 
 
-def _running(told: Told, trial: Trial, why: str, verb: str) -> Line:
-    return told(
-        "active", "", f"started on {why.removeprefix('worker ')}" if why else "started", glyph="running"
-    )
+def _running(event: Event, trial: Trial) -> FeedEntry:
+    worker = event.why.removeprefix("worker ")
+    after = f"started on {worker}" if worker else "started"
+    return FeedEntry(event, "active", "", after, glyph="running", trial=trial)
 
 
-def _succeeded(told: Told, trial: Trial, why: str, verb: str) -> Line:
+def _succeeded(event: Event, trial: Trial) -> FeedEntry:
     result = f" with {value(trial.value)}" if trial.value is not None else ""
-    return told("good", "", f"succeeded{result}", why, glyph="succeeded")
+    return FeedEntry(event, "good", "", f"succeeded{result}", event.why, glyph="succeeded", trial=trial)
 
 
-def _early_stopped(told: Told, trial: Trial, why: str, verb: str) -> Line:
-    return told("cut", "", "stopped early", why, glyph="early_stopped")
+def _early_stopped(event: Event, trial: Trial) -> FeedEntry:
+    return FeedEntry(event, "cut", "", "stopped early", event.why, glyph="early_stopped", trial=trial)
 
 
-def _stopped(told: Told, trial: Trial, why: str, verb: str) -> Line:
-    return told("quiet", "", "has stopped", why, glyph="stopped")
+def _stopped(event: Event, trial: Trial) -> FeedEntry:
+    return FeedEntry(event, "quiet", "", "stopped", event.why, glyph="stopped", trial=trial)
 
 
-def _failed(told: Told, trial: Trial, why: str, verb: str) -> Line:
-    return told("bad", "", "failed", reason_of(trial) or why, glyph="failed")
+def _failed(event: Event, trial: Trial) -> FeedEntry:
+    detail = reason_of(trial) or event.why
+    return FeedEntry(event, "bad", "", "failed", detail, glyph="failed", trial=trial)
 
 
-def _other(told: Told, trial: Trial, why: str, verb: str) -> Line:
-    return told("", "", verb, why, icon="tag")
+def _other(event: Event, trial: Trial) -> FeedEntry:
+    return FeedEntry(event, "", "", event.verb, event.why, icon="tag", trial=trial)
 
 
-TRIAL_STATES: dict[str, Callable[..., Line]] = {
+TRIAL_STATES: dict[str, Callable[[Event, Trial], FeedEntry]] = {
     TrialState.RUNNING: _running,
     TrialState.SUCCEEDED: _succeeded,
     TrialState.EARLY_STOPPED: _early_stopped,

@@ -171,7 +171,7 @@ def needs(seen: ExperimentQuerySet, compute: Compute, now: datetime) -> tuple[li
 
 def _silent(late: list[Worker], compute: Compute, now: datetime) -> Need:
     held = plural(sum(_busy(one, compute) for one in late), "trial")
-    last = descriptions.heard(max(late, key=lambda one: one.heard_at), now).removeprefix("late, ")
+    last = descriptions.last_heartbeat(max(late, key=lambda one: one.heard_at), now).removeprefix("late, ")
     heading, name, url = "A worker is silent", late[0].name, reverse("worker", args=[late[0].name])
     if len(late) > 1:
         heading, name, url = f"{len(late):,} workers are silent", "Workers", reverse("workers")
@@ -189,7 +189,7 @@ def _need(experiment: Experiment, compute: Compute) -> Need:
         ExperimentState.PAUSED: ("It paused itself", experiment.reason, "See the cause"),
     }.get(experiment.state) or (
         "It waits in vain",
-        descriptions.said_of(compute.hold(experiment), experiment),
+        descriptions.hold_text(compute.hold(experiment), experiment),
         "Look at it",
     )
     return Need(

@@ -93,7 +93,7 @@ def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(line, bob, roo
     worker.leave()
     html = page(as_(bob))
     assert "No worker serves default" in html and "trialdeck worker --queue default --slots 4" in html
-    assert "nobody serves the queue default" in html, "and each experiment says why it waits"
+    assert "no worker serves queue default" in html, "and each experiment says why it waits"
 
 
 def test_it_tells_the_last_day_and_what_waits_longest(line, worker, attic, dave, bob, carol, root):
@@ -120,7 +120,7 @@ def test_it_tells_the_last_day_and_what_waits_longest(line, worker, attic, dave,
         "Waiting longest",
     ):
         assert said in html, said
-    assert html.count("the queue default is paused") == 2, "of what I may not see only the place is told"
+    assert html.count("queue default is paused") == 2, "of what I may not see only the place is told"
     assert "another workspace" in html and "place 3" in html and "up-there" not in html
     front = f'"{action(second, "front")}"'
     assert front in html and f'"{action(first, "front")}"' not in html, "it stands there"
@@ -280,5 +280,5 @@ def test_the_enqueue_question_tells_workers_and_length(line, worker, bob, draft,
     line("a", "b")
     Queue.create("gpu", by=root, is_open=True)
     html = as_(bob).get(action(draft("new"), "enqueue")).content.decode()
-    assert "1 worker, 8 of 8 slots free, 2 experiments in line" in html
-    assert "nobody serves it: it will wait until a worker does; nobody in line" in html
+    assert "1 worker, 8 of 8 slots free, 2 experiments queued" in html
+    assert "no worker serves this queue yet; queue is empty" in html

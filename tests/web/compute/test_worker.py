@@ -108,7 +108,7 @@ def test_it_says_why_it_takes_nothing(running, worker, bob, root):
     assert "1 slot is out of service" in html and "2 processes could not be killed: pid 77, 78" in html
     assert "7 slots are free" in html, "and in none of them anything runs"
     Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=12))
-    assert "It is silent" in page(as_(bob)) and "Late, heard 12 s ago; 0 trials in its hands" in page(
+    assert "It is silent" in page(as_(bob)) and "Late, last heartbeat 12 s ago; 0 trials running" in page(
         as_(bob)
     )
     Worker.objects.get(name="w1").leave()

@@ -188,11 +188,11 @@ def test_early_stopping_is_applied_to_running_trials_when_asked(running, bob):
     experiment.trials.update(started_at=timezone.now() - timedelta(seconds=100))
     rule = {"early_stopping": "Threshold", "early_stopping_arguments": "upper=2.5\nlower=null"}
     text = preview(as_(bob), experiment, **rule, max_trial_duration_s="1m")
-    assert "The early stopping of their own revision goes on judging them." in text
-    assert "The new time limit holds for them, too: 2 trials run longer already and are ended at once" in text
+    assert "The early stopping of their own revision still applies." in text
+    assert "The new time limit applies to them too: 2 trials already exceed the limit and are stopped" in text
     text = preview(as_(bob), experiment, **rule, apply_to_running="on", max_trial_duration_s="1h")
-    assert "They are judged by the new early stopping from now on, by all that they have reported." in text
-    assert "The new time limit holds for them, too." in text
+    assert "The new early stopping applies to them too, including past results." in text
+    assert "The new time limit applies to them too." in text
     submit(as_(bob), experiment, **rule, apply_to_running="on")
     assert fresh(experiment).settings.early_stopping_arguments == {"upper": 2.5, "lower": None}
     assert list(experiment.trials.values_list("judged_by", flat=True)) == [2, 2]
@@ -365,14 +365,14 @@ def test_the_consequences_are_told_before_it_is_accepted(running, worker, bob):
     assert "Change a field to preview its effect." in preview(client, experiment)
     text = preview(client, experiment, concurrency="1", **{"space-0-values": "0.06, 0.1"})
     assert "2 changes" in text and "lr loguniform 0.0001, 0.1 loguniform 0.06, 0.1" in text
-    assert "1 of 2 finished trials lies outside the new search space." in text
-    assert "They stay visible and no longer inform the search." in text
-    assert "2 running trials keep their revision. 1 more than may run at once: they finish" in text
-    assert "Next trials use revision 2." in text
+    assert "1 of 2 finished trials is outside the new search space." in text
+    assert "They stay visible but no longer inform the search." in text
+    assert "2 running trials keep their revision. 1 over the new concurrency: no trial starts until" in text
+    assert "New trials use revision 2." in text
     text = preview(client, experiment, goal="0.8")
     assert (
-        "It will end: goal reached. Nothing new starts; it completes when 2 running trials have ended."
-        in text
+        "The experiment will end: goal reached. No new trials start; the experiment completes when 2 running "
+        "trials have ended." in text
     )
     assert fresh(experiment).revision.number == 1
 
@@ -384,7 +384,7 @@ def test_without_a_finished_trial_nobody_pretends_to_know(running, bob):
 
 def test_faults_stand_in_the_preview_and_no_consequence_of_half_a_form(running, bob):
     text = preview(as_(bob), running(), concurrency="many")
-    assert "Concurrency: Give a whole number." in text and "Next trials" not in text
+    assert "Concurrency: Give a whole number." in text and "New trials" not in text
 
 
 def test_without_script_the_consequences_are_the_page(running, bob):
@@ -440,14 +440,20 @@ def test_another_queue_is_told_beforehand_and_takes_what_has_not_started(
     look_at(before)
     told_ = preview(as_(bob), experiment, queue=gpu.pk)
     assert "Queue default gpu" in told_ and "1 change" in told_
-    assert "Queue gpu: 1 waiting trial moves to its end, behind 1 experiment; nobody serves it" in told_
-    assert "What runs ends where it is." in told_ and "Next trials" not in told_
+    assert (
+        "Queue gpu: 1 waiting trial moves to the end of the queue, behind 1 experiment; no worker serves"
+        in told_
+    )
+    assert "Running trials finish on their current workers." in told_ and "New trials" not in told_
     answer = submit(as_(bob), experiment, queue=gpu.pk)
     assert answer.status_code == 302 and "Moved to queue gpu." in said(answer)
     experiment = fresh(experiment)
     assert (experiment.queue, experiment.revision.number, experiment.running_count) == (gpu, 1, 1)
     assert Trial.take(worker, ["gpu"]).experiment == before
-    assert "bob moved it from default to gpu" in as_(bob).get(details_of(experiment)).content.decode()
+    assert (
+        "bob moved this experiment from default to gpu"
+        in as_(bob).get(details_of(experiment)).content.decode()
+    )
 
 
 def test_a_page_of_before_does_not_move_it_back(running, alice, bob, gpu):

@@ -297,9 +297,9 @@ def test_a_pending_row_says_why_it_waits(ask, in_state, worker, lab):
     in_state("pending")
     assert "in the queue default" in ask().content.decode()
     worker.leave()
-    assert "nobody serves the queue default" in ask().content.decode()
+    assert "no worker serves queue default" in ask().content.decode()
     Queue.objects.update(is_paused=True)
-    assert "the queue default is paused" in ask().content.decode()
+    assert "queue default is paused" in ask().content.decode()
 
 
 LIKELY = {

@@ -84,7 +84,7 @@ def test_the_reason_of_the_end_stands_beside_the_state(in_state, bob):
 
 def test_a_failed_search_says_why(in_state, bob):
     html = overview(bob, in_state("failed"))
-    assert "The search could not go on" in html and "the search cannot go on" in html
+    assert "Search failed" in html and "the search cannot go on" in html
 
 
 def test_an_experiment_that_paused_itself_says_why_and_leads_to_the_failures(running, bob):
@@ -97,7 +97,7 @@ def test_an_experiment_that_paused_itself_says_why_and_leads_to_the_failures(run
     look_at(experiment)
     assert experiment.state == "paused"
     html = overview(bob, experiment)
-    assert "It paused itself" in html and "no GPU" in html
+    assert "Auto-paused" in html and "no GPU" in html
     assert f"{reverse('experiment-trials', args=['lab', experiment.public_id])}?state=failed" in html
 
 
@@ -108,26 +108,26 @@ def test_nobody_serves_the_queue(in_state, bob):
     experiment = in_state("pending")
     Worker.objects.all().delete()
     html = overview(bob, experiment)
-    assert "Nobody serves the queue default" in html
+    assert "No worker serves queue default" in html
     assert "trialdeck worker --queue default" in html
 
 
 def test_the_queue_is_paused(in_state, bob, worker):
     experiment = in_state("pending")
     Queue.objects.update(is_paused=True)
-    assert "The queue default is paused" in overview(bob, experiment)
+    assert "Queue default is paused" in overview(bob, experiment)
 
 
 def test_all_slots_are_busy(running, in_state, bob):
     running("first", taken=2)
     Worker.objects.update(slots=2)
     waits = in_state("pending", name="second")
-    assert "all 2 slots of the queue default are busy" in overview(bob, waits)
+    assert "all 2 slots of queue default are busy" in overview(bob, waits)
 
 
 def test_a_draining_worker_does_not_count(in_state, bob, worker):
     Worker.objects.update(is_draining=True)
-    assert "The only worker of the queue default, w1, is draining" in overview(bob, in_state("pending"))
+    assert "The only worker of queue default, w1, is draining" in overview(bob, in_state("pending"))
 
 
 def test_a_rerun_waits_for_the_concurrency(running, bob):
@@ -136,7 +136,7 @@ def test_a_rerun_waits_for_the_concurrency(running, bob):
     trial.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE))
     Trial.take(Worker.objects.get(), ["default"])
     trial.rerun(by=bob)
-    assert "1 trial waits: concurrency is used up" in overview(bob, experiment)
+    assert "1 trial waits: concurrency limit reached" in overview(bob, experiment)
 
 
 # --- running now ---------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_what_runs_tells_its_worker_and_heartbeat(running, bob):
     experiment = running()
     Trial.objects.filter(number=1).update(last_step=7, last_value=0.4321)
     html = overview(bob, experiment)
-    assert "heard 1 s ago, w1" in html and "step 7" in html and "0.4321" in html
+    assert "last heartbeat 1 s ago, w1" in html and "step 7" in html and "0.4321" in html
     stop = reverse("trial-stop", args=["lab", experiment.public_id, 1])
     assert f'<form method="post" action="{stop}">' in html
 
@@ -160,7 +160,7 @@ def test_a_late_heartbeat_is_news(running, bob):
     assert fragment(client, experiment, "running", tag).status_code == 304
     Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=9))
     late = fragment(client, experiment, "running", tag)
-    assert late.status_code == 200 and "late, heard 9 s ago" in late.content.decode()
+    assert late.status_code == 200 and "late, last heartbeat 9 s ago" in late.content.decode()
 
 
 def test_a_hundred_that_run_are_a_dozen_and_a_link(running, worker, bob):
@@ -209,7 +209,13 @@ def test_activity_says_who_did_what_in_words(running, alice, bob):
     trial.settle(Outcome(signal=15))
     experiment.pause(by=bob)
     html = " ".join(overview(alice, experiment).split())
-    for words in ("bob paused it", "bob stopped <a", "has stopped", "alice enqueued it", "alice created it"):
+    for words in (
+        "bob paused this experiment",
+        "bob stopped <a",
+        "</a> stopped</span>",
+        "alice enqueued this experiment",
+        "alice created this experiment",
+    ):
         assert words in html, words
 
 

@@ -480,7 +480,7 @@ def test_the_question_says_what_the_rerun_would_wait_for(failed, bob):
     assert "have to wait" not in as_(bob).get(url_of(failed, "trial-rerun")).content.decode()
     Queue.objects.update(is_paused=True)
     html = as_(bob).get(url_of(failed, "trial-rerun")).content.decode()
-    assert "It will have to wait: the queue default is paused." in html
+    assert "It will have to wait: queue default is paused." in html
 
 
 def test_the_page_of_a_trial_is_a_fixed_number_of_queries(draft, bob, django_assert_max_num_queries):

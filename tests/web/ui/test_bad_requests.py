@@ -67,6 +67,6 @@ def test_a_full_disk_is_named(client: Client, lab: Workspace, bob: User) -> None
         finally:
             cursor.execute(f"PRAGMA max_page_count = {before}")
     assert answer.status_code == 503 and answer["Retry-After"]
-    assert "The disk that holds the database is full" in answer.content.decode()
+    assert "The database disk is full" in answer.content.decode()
     assert page.status_code == 200
     assert not Experiment.objects.exists()

@@ -48,11 +48,11 @@ def test_it_says_what_needs_somebody_and_why(lab, alice, bob, in_state, draft, w
     Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=12))
     page = as_(bob).get(HOME)
     told = {need.name: need.detail for need in page.context["needs"]}
-    assert told.pop("w1").startswith("2 trials in its hands, heard 12 s ago")
+    assert told.pop("w1").startswith("2 trials in its hands, last heartbeat 12 s ago")
     assert told == {
         "broken": "the search cannot go on",
         "by itself": "10 failures alike: exit code 1",
-        "waits": "nobody serves the queue gpu",
+        "waits": "no worker serves queue gpu",
     }
 
 
