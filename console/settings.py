@@ -167,7 +167,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 AUTHENTICATION_BACKENDS = [
-    "experiments.web.account.passwords.Patience",
+    "experiments.web.account.passwords.FailedSignInLimit",
     "django.contrib.auth.backends.ModelBackend",
     *(["console.auth.remote_user.Vouched"] if REMOTE_USER_HEADER else []),
     *(["console.auth.openid.ByProvider"] if OPENID else []),

@@ -9,4 +9,4 @@ class ExperimentsConfig(AppConfig):
     def ready(self) -> None:
         from experiments.web.ui import form_messages  # forms need Django's settings
 
-        form_messages.say()
+        form_messages.install()

@@ -68,7 +68,7 @@ def test_the_box_in_the_head_ticks_all_and_the_bar_clears_them(open_as, failing,
     expect(page.locator("tbody input:checked")).to_have_count(3)
     page.get_by_label("Select trial 2", exact=True).uncheck()
     expect(everything).not_to_be_checked()
-    page.get_by_role("button", name="Clear the selection").click()
+    page.get_by_role("button", name="Clear selection").click()
     expect(page.locator("tbody input:checked")).to_have_count(0)
 
 

@@ -1,4 +1,4 @@
-"""The door with a password: how often one may be wrong, and a new password by e-mail."""
+"""Sign-in with a password: the limit on failed attempts, and password resets by email."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from .sign_in import SignIn as AnySignIn
 WINDOW_S = 15 * 60  # from the first failure; each web process counts by itself
 FAILURES_OF_ONE_NAME = 10  # from one address
 FAILURES_OF_ONE_ADDRESS = 100  # whatever the names
-LETTERS_TO_ONE = 3
-LETTERS_FROM_ONE_ADDRESS = 10
+RESETS_TO_ONE_ADDRESS = 3
+RESETS_FROM_ONE_CLIENT = 10
 
 TOO_MANY = (
     f"Too many failed attempts from your address. Try again in {plural(WINDOW_S // 60, 'minute')}, "
@@ -42,7 +42,7 @@ TOO_MANY = (
 
 
 def address_of(request: HttpRequest) -> str:
-    """Where a request comes from. Behind trusted proxies: what the last of them was asked by."""
+    """Return the client address of a request. Behind trusted proxies: the address the outermost of them saw."""
     address = request.META.get("REMOTE_ADDR", "")
     if is_trusted(address):
         for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
@@ -53,7 +53,7 @@ def address_of(request: HttpRequest) -> str:
 
 
 def is_trusted(address: str) -> bool:
-    """Is it one of TRIALDECK_TRUSTED_PROXIES?"""
+    """Return whether the address is one of TRIALDECK_TRUSTED_PROXIES."""
     try:
         at = ip_address(address)
     except ValueError:
@@ -67,7 +67,7 @@ def _key(*parts: str) -> str:
 
 
 def _count(*parts: str) -> int:
-    """One more; returns how many there are within the window."""
+    """Count one more; return how many there are within the window."""
     key = _key(*parts)
     cache.add(key, 0, WINDOW_S)
     try:
@@ -92,9 +92,11 @@ def has_failed_too_often(request: HttpRequest, username: object) -> bool:
     )
 
 
-class Patience:
-    """The first of the authentication backends, so that no door with a password forgets to ask: knows nobody,
-    and sends away who failed too often, before the password is looked at."""
+class FailedSignInLimit:
+    """Authentication backend that rejects a client after too many failures, before the password is checked.
+
+    The first in AUTHENTICATION_BACKENDS, so that every sign-in with a password obeys the limit.
+    """
 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None
@@ -113,7 +115,7 @@ def count_failure(sender: object, credentials: dict, request: HttpRequest | None
 
 @receiver(user_logged_in)
 def forget_failures(sender: object, request: HttpRequest | None, user: object, **_: object) -> None:
-    """Whoever got in mistyped. What their address tried with other names stays counted."""
+    """Reset the count of a user who signed in. Failures of the same address with other names stay counted."""
     if request is not None:
         cache.delete(_key("name", address_of(request), _name(user.get_username())))
 
@@ -126,7 +128,7 @@ class SignInForm(AuthenticationForm):
 
 
 class SignIn(AnySignIn):
-    """With a limit, and the way to a new password."""
+    """Sign-in with a limit on failures and a link to the password reset."""
 
     authentication_form = SignInForm
 
@@ -141,28 +143,27 @@ class SignIn(AnySignIn):
         return response
 
 
-# --- a new password by e-mail --------------------------------------------------------------------------------------
+# --- password reset by email --------------------------------------------------------------------------------------
 
 
 def has_email() -> bool:
-    """Can Trialdeck send letters?"""
+    """Return whether Trialdeck can send email."""
     return bool(settings.EMAIL_HOST)
 
 
-class LetterForm(PasswordResetForm):
-    """The letter goes out beside the answer, so that neither its time nor a broken mail server tells whether there
-    is such an account."""
+class ResetForm(PasswordResetForm):
+    """Send the email in a thread: neither response time nor a broken mail server reveals whether the account exists."""
 
-    def __init__(self, *given: object, **named: object) -> None:
-        super().__init__(*given, **named)
-        self.fields["email"].label = "E-mail"
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["email"].label = "Email"
 
-    def send_mail(self, *given: object, **named: object) -> None:
-        Thread(target=super().send_mail, args=given, kwargs=named, daemon=True).start()
+    def send_mail(self, *args: object, **kwargs: object) -> None:
+        Thread(target=super().send_mail, args=args, kwargs=kwargs, daemon=True).start()
 
 
 class WithEmail:
-    """Without an e-mail server there is no such page."""
+    """404 without an email server."""
 
     def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
         if not has_email():
@@ -171,26 +172,26 @@ class WithEmail:
 
 
 class Reset(WithEmail, PasswordResetView):
-    """Asks for the e-mail address. The answer is the same whether or not somebody has it."""
+    """Ask for the email address. The response is the same whether or not an account has it."""
 
     template_name = "registration/reset.html"
-    email_template_name = "registration/reset_letter.txt"
+    email_template_name = "registration/reset_email.txt"
     subject_template_name = "registration/reset_subject.txt"
-    form_class = LetterForm
+    form_class = ResetForm
     success_url = reverse_lazy("password-reset-sent")
 
     def get_form_kwargs(self) -> dict:
         return {**super().get_form_kwargs(), "label_suffix": ""}
 
-    def form_valid(self, form: LetterForm) -> HttpResponse:
-        if _count("letters from", address_of(self.request)) > LETTERS_FROM_ONE_ADDRESS:
-            form.add_error(None, TOO_MANY.replace("failed attempts", "letters were asked for"))
+    def form_valid(self, form: ResetForm) -> HttpResponse:
+        if _count("resets from", address_of(self.request)) > RESETS_FROM_ONE_CLIENT:
+            form.add_error(None, TOO_MANY.replace("failed attempts", "password resets"))
             return self.render_to_response(self.get_context_data(form=form), status=429)
-        if _count("letters to", _name(form.cleaned_data["email"])) > LETTERS_TO_ONE:
-            return redirect(self.get_success_url())  # nobody's box is flooded, and nobody learns of it
+        if _count("resets to", _name(form.cleaned_data["email"])) > RESETS_TO_ONE_ADDRESS:
+            return redirect(self.get_success_url())  # no flooded mailbox, and the response does not reveal it
         return super().form_valid(form)
 
-    def form_invalid(self, form: LetterForm) -> HttpResponse:
+    def form_invalid(self, form: ResetForm) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=form), status=422)
 
 
@@ -200,7 +201,7 @@ class ResetSent(WithEmail, PasswordResetDoneView):
 
 @method_decorator(never_cache, name="dispatch")
 class ResetConfirm(WithEmail, PasswordResetConfirmView):
-    """The link of the letter. It works until the password is changed, or Django's PASSWORD_RESET_TIMEOUT is over."""
+    """The link of the email. It works until the password is changed, or Django's PASSWORD_RESET_TIMEOUT is over."""
 
     template_name = "registration/reset_confirm.html"
     success_url = reverse_lazy("sign-in")
@@ -212,7 +213,7 @@ class ResetConfirm(WithEmail, PasswordResetConfirmView):
         return with_help(super().get_form(form_class))
 
     def form_valid(self, form: forms.Form) -> HttpResponse:
-        messages.success(self.request, "Your password is changed. Sign in with it.")
+        messages.success(self.request, "Password changed. Sign in with the new one.")
         return super().form_valid(form)
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:

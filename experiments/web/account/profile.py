@@ -1,4 +1,4 @@
-"""My account: name, e-mail, password, where I am a member, and signing out elsewhere."""
+"""The account page: name, email, password, memberships, and signing out other sessions."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from experiments.models import Refused, User
 BY_PASSWORD = "django.contrib.auth.backends.ModelBackend"  # one-time links count as such
 BY_OPENID = "console.auth.openid.ByProvider"
 PROXY = "the proxy in front of Trialdeck"
-NEW_PASSWORD = "At least 8 characters; not only digits, not a common word, not like your name."
+NEW_PASSWORD = "At least 8 characters. Not only digits, not a common password, not similar to your name."
 
 
-class Person(forms.Form):
+class PersonForm(forms.Form):
     first_name = forms.CharField(required=False, max_length=150)
     last_name = forms.CharField(required=False, max_length=150)
     email = forms.EmailField(
-        required=False, max_length=254, label="E-mail", help_text="For a new password, should you lose yours."
+        required=False, max_length=254, label="Email", help_text="Used for password resets."
     )
 
-    def __init__(self, *given: object, **named: object) -> None:
-        super().__init__(*given, label_suffix="", **named)
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, label_suffix="", **kwargs)
         for name, kind in (("first_name", "given-name"), ("last_name", "family-name"), ("email", "email")):
             self.fields[name].widget.attrs["autocomplete"] = kind
-        if are_emails_kept():
+        if is_email_identity():
             del self.fields["email"]
 
 
-class Elsewhere(forms.Form):
-    """Asks for the password of whoever has one: only its owner signs the others out."""
+class SignOutOthersForm(forms.Form):
+    """Ask for the password where there is one: an unattended browser must not sign out the owner's sessions."""
 
     password = forms.CharField(
         strip=False,
         label="Your password",
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-        error_messages={"required": "Type your password, so that only you can do this."},
+        error_messages={"required": "Enter your password to confirm."},
     )
 
     def __init__(self, data: object = None, *, user: User) -> None:
@@ -58,34 +58,37 @@ class Elsewhere(forms.Form):
 
     def clean_password(self) -> str:
         if not self.user.check_password(self.cleaned_data["password"]):
-            raise forms.ValidationError("This is not your password.")
+            raise forms.ValidationError("Wrong password.")
         return self.cleaned_data["password"]
 
 
-def who_vouches(request: HttpRequest) -> str:
-    """Whose sign-in brought this person here; empty: ours. Then Trialdeck keeps no password for them."""
+def sign_in_provider(request: HttpRequest) -> str:
+    """Return the name of the external provider that signed the user in; empty for Trialdeck's own sign-in.
+
+    Trialdeck stores no password for users of a provider.
+    """
     backend = request.session.get(BACKEND_SESSION_KEY, BY_PASSWORD)
     if backend == BY_PASSWORD:
         return ""
     return settings.OPENID.name if backend == BY_OPENID and settings.OPENID else PROXY
 
 
-def are_emails_kept() -> bool:
-    """Does an e-mail address open an account? Then its owner must not give themselves somebody else's."""
+def is_email_identity() -> bool:
+    """Return whether the email address identifies an account: then users must not change their own."""
     return settings.OPENID is not None and settings.OPENID.knows_by == "email"
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HttpRequest) -> HttpResponse:
-    """The page; POST changes name and e-mail."""
+    """The page; POST changes name and email."""
     if request.method != "POST":
         return _draw(request)
-    form = Person(request.POST)
+    form = PersonForm(request.POST)
     if not form.is_valid():
         return _draw(request, person=form, status=422)
     User.objects.filter(pk=request.user.pk).update(**form.cleaned_data)
-    messages.success(request, "Name and e-mail are saved.")
+    messages.success(request, "Profile saved.")
     return redirect("account")
 
 
@@ -93,53 +96,53 @@ def show(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def sign_out_elsewhere(request: HttpRequest) -> HttpResponse:
-    """Ends every other session of this person.
+    """End every other session of this user.
 
     A session holds a keyed hash of the stored password. The same password stored with another salt ends them all; this
-    one gets the new hash. Who has no password has a random text in its place, which is drawn anew.
+    one gets the new hash. A user without a password has a random text in its place, which is replaced.
     """
-    form = Elsewhere(request.POST, user=request.user)
+    form = SignOutOthersForm(request.POST, user=request.user)
     if not form.is_valid():
         return _draw(request, elsewhere=form, status=422)
     request.user.set_password(form.cleaned_data.get("password"))
     request.user.save(update_fields=["password"])
     update_session_auth_hash(request, request.user)
-    messages.success(request, "You are signed out everywhere but here.")
+    messages.success(request, "Your other sessions are signed out.")
     return redirect("account")
 
 
 def _draw(
     request: HttpRequest,
     *,
-    person: Person | None = None,
-    elsewhere: Elsewhere | None = None,
+    person: PersonForm | None = None,
+    elsewhere: SignOutOthersForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
     user = request.user
     kept = {"first_name": user.first_name, "last_name": user.last_name, "email": user.email}
     context = {
         "nav": "account",
-        "person": person or Person(initial=kept),
-        "elsewhere": elsewhere or Elsewhere(user=user),
+        "person": person or PersonForm(initial=kept),
+        "elsewhere": elsewhere or SignOutOthersForm(user=user),
         "memberships": list(user.memberships.select_related("workspace").order_by("workspace__slug")),
         "has_password": user.has_usable_password(),
-        "who_vouches": who_vouches(request),
-        "is_by_proxy": who_vouches(request) == PROXY,  # whose sessions end with its word
+        "sign_in_provider": sign_in_provider(request),
+        "is_by_proxy": sign_in_provider(request) == PROXY,  # the proxy ends their sessions
     }
     return render(request, "account/show.html", context, status=status)
 
 
 @method_decorator(sensitive_post_parameters(), name="dispatch")
 class ChangePassword(LoginRequiredMixin, PasswordChangeView):
-    """Another password; a first one for whoever came with a one-time link. The other sessions end."""
+    """Change the password, or set a first one after a one-time link. The other sessions end."""
 
     template_name = "account/password.html"
     success_url = reverse_lazy("account")
     extra_context = {"nav": "account"}
 
     def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-        if request.user.is_authenticated and (whose := who_vouches(request)):
-            raise Refused(f"You were signed in by {whose}, which knows your password; Trialdeck keeps none.")
+        if request.user.is_authenticated and (provider := sign_in_provider(request)):
+            raise Refused(f"You signed in through {provider}, which manages your password. Change it there.")
         return super().dispatch(request, *args, **kwargs)
 
     def get_form_class(self) -> type[forms.Form]:
@@ -152,7 +155,7 @@ class ChangePassword(LoginRequiredMixin, PasswordChangeView):
         return with_help(super().get_form(form_class))
 
     def form_valid(self, form: forms.Form) -> HttpResponse:
-        messages.success(self.request, "Your password is changed. You are signed out everywhere but here.")
+        messages.success(self.request, "Password changed. Your other sessions are signed out.")
         return super().form_valid(form)
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
@@ -160,8 +163,8 @@ class ChangePassword(LoginRequiredMixin, PasswordChangeView):
 
 
 def with_help(form: forms.Form) -> forms.Form:
-    """Django's forms for a new password, with one sentence instead of a list."""
+    """Give Django's password forms one sentence of help instead of a list."""
     form.fields["new_password1"].help_text = NEW_PASSWORD
     form.fields["new_password2"].help_text = ""
-    form.fields["new_password2"].label = "New password, again"
+    form.fields["new_password2"].label = "Confirm new password"
     return form

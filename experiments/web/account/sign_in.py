@@ -12,13 +12,13 @@ from django.views.decorators.http import require_http_methods
 from experiments.models import SignInLink
 
 PROBLEM = (
-    "It was used already, or it is older than its time. Each link works once. "
+    "The link was already used or has expired; each link works once. "
     "Ask an administrator for a new one, or sign in with your password."
 )
 
 
 class SignIn(LoginView):
-    """Username and password. Whoever is signed in already goes on."""
+    """Username and password. A signed-in user is redirected."""
 
     redirect_authenticated_user = True
 
@@ -26,11 +26,11 @@ class SignIn(LoginView):
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def enter(request: HttpRequest, token: str) -> HttpResponse:
-    """A one-time link: GET shows a button and uses nothing up (link previews), POST enters and burns it."""
+    """A one-time link: GET shows a button and leaves the link valid (link previews), POST signs in and uses it up."""
     link = SignInLink.find(token)
     if request.method != "POST":
-        said = {"who": link.user.username} if link else {"problem": PROBLEM}
-        return render(request, "registration/enter.html", said, status=200 if link else 410)
+        context = {"who": link.user.username} if link else {"problem": PROBLEM}
+        return render(request, "registration/enter.html", context, status=200 if link else 410)
     if not (link and link.use()):
         return render(request, "registration/enter.html", {"problem": PROBLEM}, status=410)
     login(request, link.user, backend="django.contrib.auth.backends.ModelBackend")

@@ -1,4 +1,4 @@
-"""My tokens: made (and shown once), listed, revoked. Owners see and revoke all of their workspace."""
+"""API tokens of a user: create (shown once), list, revoke. Owners see and revoke all tokens of their workspace."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ from experiments.permissions import require, role_in
 from experiments.web.workspace.index import find
 
 MOST = 200  # the newest
-DAYS = [("30", "30 days"), ("90", "90 days"), ("365", "A year"), ("", "Never")]
+DAYS = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never")]
 
 
 class NewToken(forms.Form):
-    """What a token is for, where, what it may do, and how long."""
+    """A token's name, workspace, role and expiry."""
 
     name = forms.CharField(
         max_length=100,
-        help_text="What it is for: it stands beside your name in the activity.",
+        help_text="Shown beside your name in the activity feed.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
-        error_messages={"required": "Give the token a name."},
+        error_messages={"required": "Enter a name for the token."},
     )
     workspace = forms.ModelChoiceField(Workspace.objects.none(), to_field_name="slug", empty_label=None)
     role = forms.ChoiceField(
-        choices=Role.choices, initial=Role.VIEWER, help_text="It may do no more than this."
+        choices=Role.choices,
+        initial=Role.VIEWER,
+        help_text="The token's permissions, limited by your own role.",
     )
     days = forms.ChoiceField(choices=DAYS, required=False, initial="90", label="Expires")
 
@@ -47,24 +49,25 @@ class NewToken(forms.Form):
         return " ".join(self.cleaned_data["name"].split())
 
     def clean(self) -> dict:
-        said = super().clean()
-        if "workspace" in said and "role" in said:
-            mine = role_in(self.user, said["workspace"])
-            if mine.rank < Role(said["role"]).rank:
+        data = super().clean() or {}
+        if "workspace" in data and "role" in data:
+            mine = role_in(self.user, data["workspace"])
+            if mine is None or mine.rank < Role(data["role"]).rank:
+                label = mine.label.lower() if mine else "not a member"
                 self.add_error(
-                    "role", f"You are {mine.label.lower()} in {said['workspace']}: choose no more."
+                    "role", f"Your role in {data['workspace']} is {label}. Choose the same or a lower role."
                 )
-        return said
+        return data
 
-    def make(self) -> tuple[Token, str]:
-        """(the token, its secret)."""
-        said = self.cleaned_data
+    def save(self) -> tuple[Token, str]:
+        """Create the token. Return it and its secret."""
+        data = self.cleaned_data
         return Token.make(
-            said["name"],
+            data["name"],
             user=self.user,
-            workspace=said["workspace"],
-            role=said["role"],
-            valid_for=timedelta(days=int(said["days"])) if said["days"] else None,
+            workspace=data["workspace"],
+            role=data["role"],
+            valid_for=timedelta(days=int(data["days"])) if data["days"] else None,
         )
 
 
@@ -72,20 +75,20 @@ class NewToken(forms.Form):
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def index(request: HttpRequest) -> HttpResponse:
-    """The list; POST makes one, and shows its secret this once."""
+    """The list; POST creates a token and shows its secret once."""
     if request.method != "POST":
         return _draw(request, NewToken(user=request.user))
     form = NewToken(request.POST, user=request.user)
     if not form.is_valid():
         return _draw(request, form, status=422)
-    token, secret = form.make()
-    return _draw(request, NewToken(user=request.user), made=token, secret=secret, status=201)
+    token, secret = form.save()
+    return _draw(request, NewToken(user=request.user), new_token=token, secret=secret, status=201)
 
 
 @login_required
 @require_POST
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
-    """One of mine opens nothing from now on. An administrator revokes anybody's."""
+    """Revoke one of the user's tokens. An administrator may revoke any token."""
     mine = Token.objects.all() if request.user.is_superuser else Token.objects.filter(user=request.user)
     return _revoke(request, mine, pk, back=reverse("tokens"))
 
@@ -93,37 +96,44 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 @require_POST
 def revoke_in(request: HttpRequest, workspace: str, pk: int) -> HttpResponse:
-    """One of somebody's in a workspace that I own."""
-    room = find(request, workspace)
-    require(request.user, "manage", room)
-    return _revoke(request, room.tokens.all(), pk, back=reverse("workspace-settings", args=[room.slug]))
+    """Revoke a token of any member, in a workspace that the user owns."""
+    found = find(request, workspace)
+    require(request.user, "manage", found)
+    return _revoke(request, found.tokens.all(), pk, back=reverse("workspace-settings", args=[found.slug]))
 
 
 def _revoke(request: HttpRequest, among: QuerySet[Token], pk: int, *, back: str) -> HttpResponse:
     token = among.filter(pk=pk).first()
     if token is None:
         raise Http404
-    said = "is revoked" if token.revoke() else "was revoked already"
-    messages.success(request, f"The token {token} {said}.")
+    if token.revoke():
+        messages.success(request, f"Token {token} revoked.")
+    else:
+        messages.info(request, f"Token {token} is already revoked.")
     return redirect(back)
 
 
 def rows(tokens: QuerySet[Token], now: datetime) -> list[dict[str, object]]:
-    """The newest, for tokens/_table.html."""
-    found = tokens.select_related("user", "workspace")[:MOST]
-    return [{"token": one, "is_expired": one.is_expired(now)} for one in found]
+    """Return the newest tokens for tokens/_table.html."""
+    newest = tokens.select_related("user", "workspace")[:MOST]
+    return [{"token": token, "is_expired": token.is_expired(now)} for token in newest]
 
 
 def _draw(
-    request: HttpRequest, form: NewToken, *, made: Token | None = None, secret: str = "", status: int = 200
+    request: HttpRequest,
+    form: NewToken,
+    *,
+    new_token: Token | None = None,
+    secret: str = "",
+    status: int = 200,
 ) -> HttpResponse:
     context = {
         "nav": "account",
         "form": form,
-        "made": made,
+        "new_token": new_token,
         "secret": secret,
         "rows": rows(request.user.tokens.all(), timezone.now()),
         "root": request.build_absolute_uri("/api/v1/"),
-        "has_rooms": form.fields["workspace"].queryset.exists(),
+        "has_workspaces": form.fields["workspace"].queryset.exists(),
     }
     return render(request, "tokens/index.html", context, status=status)

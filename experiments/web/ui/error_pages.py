@@ -1,4 +1,4 @@
-"""The page for what nobody expected, and the one for a database that is away."""
+"""The pages for unexpected errors and for an unavailable database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from experiments.messages import database_away
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """500, or 503 with the reason. Asks nothing of the database: that may be what is broken."""
+    """500, or 503 with the reason. Makes no query: the database may be what is broken."""
     error = sys.exc_info()[1]
     if not isinstance(error, OperationalError | InterfaceError):
         return server_error(request)

@@ -1,4 +1,4 @@
-"""Fields of our forms: durations, sizes, lines of pairs, and lists, as people type them."""
+"""Form fields for durations, sizes, lines of name-value pairs and lists, as people type them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SpanField(forms.CharField):
             return None
         parts = [_SPAN.fullmatch(part) for part in re.sub(r"([smhdSMHD])(?=[0-9])", r"\1 ", text).split()]
         if not all(parts) or (len(parts) > 1 and not all(part[2] for part in parts)):
-            raise forms.ValidationError("Write a duration such as 90s, 10m, 2h or 1d 4h.")
+            raise forms.ValidationError("Enter a duration, e.g. 90s, 10m, 2h or 1d 4h.")
         seconds = sum(float(part[1]) * UNITS_S[part[2].lower() or "s"] for part in parts)
         return int(seconds) if seconds.is_integer() else seconds
 
@@ -56,9 +56,9 @@ class PairsField(forms.CharField):
             name, equals, text = line.partition("=")
             name = name.strip()
             if not equals or not name:
-                raise forms.ValidationError(f"Line {number}: write NAME=VALUE.")
+                raise forms.ValidationError(f"Line {number}: enter NAME=VALUE.")
             if name in pairs:
-                raise forms.ValidationError(f"Line {number}: {name[:64]} is already given above; keep one.")
+                raise forms.ValidationError(f"Line {number}: {name[:64]} is already defined above. Keep one.")
             pairs[name] = self.value_of(text)
         return pairs
 
@@ -94,7 +94,7 @@ class PointsField(forms.CharField):
             except (ValueError, RecursionError):
                 point = None
             if not isinstance(point, dict):
-                raise forms.ValidationError(f'Line {number}: write a JSON object, such as {{"lr": 0.01}}.')
+                raise forms.ValidationError(f'Line {number}: enter a JSON object, e.g. {{"lr": 0.01}}.')
             points.append(point)
         return points
 
@@ -123,16 +123,16 @@ class TagsField(forms.CharField):
 
 
 class QueueField(forms.ModelChoiceField):
-    """The queues granted to the workspace; says of which nobody takes anything."""
+    """The queues granted to the workspace; the label tells which are paused or have no worker."""
 
     default_error_messages = {
-        "invalid_choice": "This queue is not granted to the workspace. Choose another one."
+        "invalid_choice": "This workspace has no access to the queue. Select another queue."
     }
 
     def label_from_instance(self, queue: Queue) -> str:
         if queue.is_paused:
             return f"{queue.name} (paused)"
-        return queue.name if queue.name in self.served else f"{queue.name} (nobody serves it)"
+        return queue.name if queue.name in self.served else f"{queue.name} (no worker)"
 
 
 def span_of(seconds: float | None) -> str:

@@ -1,4 +1,4 @@
-"""A page and its live fragments from one template. Which fragments a page serves is the view's list."""
+"""A page and its live fragments from one template. The view lists the fragments that a page serves."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from django.utils.cache import patch_vary_headers
 class Live:
     """One request for a page with live fragments.
 
-    `version` is all that the fragments show, as one short text: when it is what the browser has, nothing is
-    drawn. Use: `live = Live(request, fragments={"facts", "rows"}, version=...)`, then
+    `version` is all that the fragments show, as one short text: when the browser already has it, nothing is
+    rendered. Use: `live = Live(request, fragments={"facts", "rows"}, version=...)`, then
     `if live.is_unchanged: return live.not_modified()`, then `return live.draw(template, context)`.
     """
 
@@ -27,14 +27,14 @@ class Live:
 
     @property
     def is_unchanged(self) -> bool:
-        """Only fragments are compared: a page also shows messages and the age of its own drawing."""
+        """Only fragments are compared: a full page also shows messages and when it was rendered."""
         return bool(self.fragment) and self.request.headers.get("If-None-Match") == self.tag
 
     def not_modified(self) -> HttpResponse:
         return self._tagged(HttpResponseNotModified())
 
     def draw(self, template: str, context: dict, *, status: int = 200) -> HttpResponse:
-        """The whole page, or the one fragment that was asked for."""
+        """Render the page, or the requested fragment."""
         name = f"{template}#{self.fragment}" if self.fragment else template
         return self._tagged(render(self.request, name, context, status=status))
 

@@ -1,4 +1,4 @@
-"""Names with their values as rows of a form: hyperparameters of a group, user properties. And back."""
+"""Name-value pairs as rows of a form and back: hyperparameters of a group, user properties."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Pair:
 
 
 def typed(data: Mapping[str, str], *, kept: Iterable[str]) -> list[Pair]:
-    """The rows of a posted form in their order, but for the one that is dropped. `kept`: names of stored secrets."""
+    """Return the rows of a posted form in order, without the removed one. `kept`: names of stored secrets."""
     by_place: dict[int, Pair] = {}
     secrets, without = {plain(name) for name in kept}, data.get("drop_row", "")
     for key in data:
-        found = _FIELD.fullmatch(key)
-        if not found or found[1] == without:
+        match = _FIELD.fullmatch(key)
+        if not match or match[1] == without:
             continue
-        row, part = by_place.setdefault(int(found[1]), Pair()), found[2]
+        row, part = by_place.setdefault(int(match[1]), Pair()), match[2]
         if part == "secret":
             row.is_secret = True
         else:
@@ -56,35 +56,35 @@ def typed(data: Mapping[str, str], *, kept: Iterable[str]) -> list[Pair]:
 
 
 def check(rows: Iterable[Pair]) -> list[Pair]:
-    """The rows that say something; what is wrong with one is noted on it."""
-    given = [row for row in rows if not row.is_blank]
+    """Return the rows that are not blank, with their errors noted on them."""
+    filled = [row for row in rows if not row.is_blank]
     names: set[str] = set()
-    for row in given:
+    for row in filled:
         if row.name != row.was:
             row.name = row.name.strip()
         if not row.name.strip():
-            row.fault("name", "Give it a name, or remove the row.")
+            row.fault("name", "Enter a name, or remove the row.")
         elif row.name in names:
-            row.fault("name", f"“{row.name[:64]}” stands in two rows: keep one.")
+            row.fault("name", f"“{row.name[:64]}” is in two rows. Keep one.")
         elif row.is_kept and not row.is_secret and not row.value:
-            row.fault("value", "A secret is never shown: type the value anew to keep it in the open.")
+            row.fault("value", "Secret values are not shown. Enter the value again to store it unprotected.")
         elif row.is_secret and not row.value and not row.is_kept:
-            row.fault("value", "Type the secret.")
+            row.fault("value", "Enter the secret value.")
         names.add(row.name)
-    return given
+    return filled
 
 
 def plain(text: str) -> str:
-    """As a control gives back what it was drawn with."""
+    """Normalize newlines the way a browser's form control returns them."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def kept(text: str, *, stored: str | None) -> str:
-    """What was typed; what differs from what is stored in its newlines alone was not touched, and stays."""
+    """Return the typed text, or the stored one where they differ in newlines only (the user did not touch it)."""
     text = plain(text)
     return stored if stored is not None and plain(stored) == text else text
 
 
 def naturally(name: str) -> list[object]:
-    """Sorts layer2 before layer10."""
+    """Return a sort key that puts layer2 before layer10."""
     return [int(part) if part.isdecimal() else part for part in _NUMBER.split(name.casefold()[:200])]

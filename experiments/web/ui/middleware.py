@@ -1,4 +1,4 @@
-"""Turns what a verb refuses into a page that says why: 409, 403."""
+"""Turn refusals of the models into pages that say why: 409, 403."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from experiments.models import Forbidden, Overtaken, Refused, SwitchedOff
 
 
 class Refusals:
-    """One place for `Refused` (409), `Overtaken` (409: look again) and `Forbidden` (403)."""
+    """Render `Refused` (409), `Overtaken` (409: reload) and `Forbidden` (403)."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -23,11 +23,11 @@ class Refusals:
         if isinstance(error, Forbidden):
             return render(request, "403.html", {"reason": str(error)}, status=403)
         if isinstance(error, SwitchedOff):
-            said = {"reason": str(error), "workspace": error.workspace, "nav": "workspace"}
-            return render(request, "experiments/off.html", said, status=409)
+            context = {"reason": str(error), "workspace": error.workspace, "nav": "workspace"}
+            return render(request, "experiments/off.html", context, status=409)
         if isinstance(error, Refused):
             return render(request, "409.html", {"reason": str(error)}, status=409)
         if isinstance(error, Overtaken):
-            sentence = "Somebody was faster: it changed while you looked. Look again, then decide."
+            sentence = "Someone else changed this first. Reload the page to see its current state."
             return render(request, "409.html", {"reason": sentence}, status=409)
         return None

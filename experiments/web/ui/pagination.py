@@ -1,4 +1,4 @@
-"""Pages of a long table. A page in the second half is read from the end: the last one is as quick as the first."""
+"""Pages of a long table. A page in the second half is read from the end: the last page is as fast as the first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ SHOWN = 5  # addresses of pages around this one
 
 
 def page_of(request: HttpRequest, rows: QuerySet, *, total: int) -> tuple[list, dict[str, object]]:
-    """(rows of the page in `?page=`, what `components/_pager.html` needs). A page beyond the end is the last one."""
+    """Return the rows of the page in `?page=` and the context of `components/_pager.html`.
+
+    A page beyond the end is the last one.
+    """
     last = max(1, -(-total // SIZE))
     wanted = request.GET.get("page", "1")
     page = min(max(1, int(wanted)), last) if wanted.isdecimal() and len(wanted) < 10 else 1

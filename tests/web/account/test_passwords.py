@@ -183,7 +183,7 @@ def test_a_lost_password_is_replaced_through_a_letter(client, bob_with_mail, pos
     assert b"Your password is changed. Sign in with it." in done.content
     assert sign_in(client, "tulips-in-may-7").status_code == 302
     again = client.get(link_in(letter), follow=True)
-    assert b"This link cannot be used" in again.content
+    assert b"This link is not valid" in again.content
 
 
 def test_the_answer_is_the_same_for_an_address_that_nobody_has(client, bob_with_mail, post):
@@ -206,15 +206,15 @@ def test_a_mail_server_that_is_away_changes_nothing_in_the_answer(client, bob_wi
 
 
 def test_nobodys_box_is_flooded(client, bob_with_mail, post):
-    for number in range(passwords.LETTERS_TO_ONE + 5):
+    for number in range(passwords.RESETS_TO_ONE_ADDRESS + 5):
         assert ask(client, at=f"192.0.2.{number}")["Location"] == reverse("password-reset-sent")
     ask(client, "Bob@Example.org", at="192.0.2.100")
-    eventually(lambda: len(post) == passwords.LETTERS_TO_ONE, what="the letters")
-    for number in range(passwords.LETTERS_FROM_ONE_ADDRESS):
+    eventually(lambda: len(post) == passwords.RESETS_TO_ONE_ADDRESS, what="the letters")
+    for number in range(passwords.RESETS_FROM_ONE_CLIENT):
         assert ask(client, f"guess-{number}@example.org", at="192.0.2.200").status_code == 302
     answer = ask(client, "guess-more@example.org", at="192.0.2.200")
-    assert answer.status_code == 429 and b"Too many letters were asked for" in answer.content
-    assert len(post) == passwords.LETTERS_TO_ONE
+    assert answer.status_code == 429 and b"Too many password resets from your address" in answer.content
+    assert len(post) == passwords.RESETS_TO_ONE_ADDRESS
 
 
 @pytest.mark.parametrize("to", ["", "no address", "a@b\r\nBcc: all@example.org", "x" * 400 + "@example.org"])
@@ -225,7 +225,7 @@ def test_what_is_no_address_is_refused(client, bob, post, to):
 @pytest.mark.parametrize("link", ["MQ/abc-def", "x/y", "%00/%00", "MQ/set-password"])
 def test_a_wrong_link_says_what_to_do(client, bob, post, link):
     page = client.get(f"/password-reset/{link}/")
-    assert b"This link cannot be used" in page.content and b"Send another link" in page.content
+    assert b"This link is not valid" in page.content and b"Request new link" in page.content
 
 
 def test_without_a_mail_server_it_is_not_offered(client, bob):

@@ -65,7 +65,7 @@ def test_what_a_client_says_it_was_forwarded_by_does_not_make_it_a_proxy(client,
 
 
 def test_somebody_new_gets_an_account_without_any_right_and_without_a_password(client, lab):
-    assert b"You are in no workspace yet" in come(client, "erin@example.org").content
+    assert b"You are not a member of any workspace yet" in come(client, "erin@example.org").content
     erin = User.objects.get(username="erin@example.org")
     assert not erin.is_superuser and not erin.is_staff and not erin.has_usable_password()
     assert come(client, "erin@example.org", path=reverse("experiments", args=["lab"])).status_code == 404
@@ -111,7 +111,7 @@ def test_what_cannot_be_a_name_is_refused_and_makes_no_account(client, db, name)
 
 def test_trialdeck_keeps_no_password_for_whom_a_proxy_vouches(client, bob):
     new = {"new_password1": "tulips-in-may-7", "new_password2": "tulips-in-may-7"}
-    assert b"Trialdeck keeps no password for you" in come(client, "erin", path=reverse("account")).content
+    assert b"Trialdeck stores no password for you" in come(client, "erin", path=reverse("account")).content
     answer = client.post(
         reverse("account-password"), new, REMOTE_ADDR=PROXY, headers={"X-Remote-User": "erin"}
     )

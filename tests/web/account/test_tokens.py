@@ -44,9 +44,9 @@ def test_it_is_shown_once_and_opens_the_api(client, bob, lab):
     ("wrong", "said"),
     [
         ({"role": "owner"}, "You are operator in Lab"),
-        ({"name": " "}, "Give the token a name"),
-        ({"workspace": "other"}, "cannot be chosen"),
-        ({"days": "7"}, "cannot be chosen"),
+        ({"name": " "}, "Enter a name for the token"),
+        ({"workspace": "other"}, "Invalid choice"),
+        ({"days": "7"}, "Invalid choice"),
     ],
 )
 def test_it_may_do_no_more_than_its_maker(client, bob, lab, alice, wrong, said):

@@ -172,7 +172,7 @@ def test_enqueue_lets_choose_a_queue_and_says_who_serves_it(draft, worker, bob):
     experiment = draft()
     page = as_(bob).get(url_of(experiment, "enqueue")).content.decode()
     assert "1 worker, 8 of 8 slots free" in page
-    assert "nobody serves it" in page
+    assert "no worker serves this queue yet" in page
     assert "not-granted" not in page
     as_(bob).post(url_of(experiment, "enqueue"), {"queue": gpu.pk})
     experiment.refresh_from_db()
@@ -182,7 +182,7 @@ def test_enqueue_lets_choose_a_queue_and_says_who_serves_it(draft, worker, bob):
 def test_a_queue_that_is_not_granted_is_refused_at_its_field(draft, bob):
     experiment, hidden = draft(), Queue.objects.create(name="hidden")
     response = as_(bob).post(url_of(experiment, "enqueue"), {"queue": hidden.pk})
-    assert response.status_code == 422 and "That cannot be chosen." in response.content.decode()
+    assert response.status_code == 422 and "Invalid choice." in response.content.decode()
     assert Experiment.objects.get(pk=experiment.pk).state == "draft"
 
 
@@ -241,7 +241,7 @@ def test_a_clone_is_a_draft_of_its_own(in_state, bob, lab):
 def test_a_clone_without_a_name_is_asked_again(draft, bob):
     experiment = draft()
     response = as_(bob).post(url_of(experiment, "clone"), {"name": " ", "project": experiment.project_id})
-    assert response.status_code == 422 and "Fill this in." in response.content.decode()
+    assert response.status_code == 422 and "Required." in response.content.decode()
     assert Experiment.objects.count() == 1
 
 

@@ -238,7 +238,7 @@ def test_it_says_that_nobody_serves_the_queue(send, client, lab, worker):
     gpu = Queue.objects.create(name="gpu", is_open=True)
     Queue.objects.create(name="secret")
     html = send("preview").content.decode()
-    assert "gpu (nobody serves it)" in html and ">default<" in html and "secret" not in html
+    assert "gpu (no worker)" in html and ">default<" in html and "secret" not in html
     answer = send(queue=gpu.pk)
     said = [str(message) for message in client.get(answer["Location"]).context["messages"]]
     assert said == ["Enqueued in gpu, which has no worker. Trials start when one is online."]
@@ -254,7 +254,7 @@ FAULTS = [
     ({"command": ""}, "command", "Enter the command"),
     ({"command": "echo '${lr}'"}, "command", "quotes"),
     ({"command": "echo\necho ${nope}"}, "command", "Line 2: ${nope} is not a parameter"),
-    ({"environment": "A=1\nB"}, "environment", "Line 2: write NAME=VALUE"),
+    ({"environment": "A=1\nB"}, "environment", "Line 2: enter NAME=VALUE"),
     ({"environment": "A=1\nA=2"}, "environment", "Line 2: A is already given"),
     ({"environment": "1A=1"}, "environment", "is not a name"),
     ({"environment": "TRIALDECK_X=1"}, "environment", "set by Trialdeck"),
@@ -265,7 +265,7 @@ FAULTS = [
     ({"source": "file"}, "metric_path", "Give the path"),
     ({"weights": "a=b"}, "weights", "must be a number"),
     ({"goal": "nan"}, "goal", "number"),
-    ({"algorithm": "Magic"}, "algorithm", "cannot be chosen"),
+    ({"algorithm": "Magic"}, "algorithm", "Invalid choice"),
     ({"algorithm": "Batch", "algorithm_arguments": ""}, "algorithm", "a single parameter"),
     ({"algorithm_arguments": "n_startup=1"}, "algorithm_arguments", "Did you mean n_startup_trials"),
     ({"fixed": "lr=5"}, "fixed", "lr: 5 is outside the search space: loguniform [1e-05, 0.1]."),
@@ -274,7 +274,7 @@ FAULTS = [
     ({"constraints": "lr > 1"}, "constraints", "None of 2,000 random draws meets lr > 1; relax this constraint."),
     ({"constraints": "layers < 3", "starting_points": '{"layers": 3}'}, "starting_points", "Point 1: it breaks the"),
     ({"fixed": "layers=3", "starting_points": '{"layers": 2}'}, "starting_points", "layers: It is held at another"),
-    ({"starting_points": '{"lr": 0.01}\n[1]'}, "starting_points", "Line 2: write a JSON object"),
+    ({"starting_points": '{"lr": 0.01}\n[1]'}, "starting_points", "Line 2: enter a JSON object"),
     ({"starting_points": '{"lr": 9}'}, "starting_points", "Point 1, lr: 9 is outside the search space"),
     ({"starting_points": '{"rl": 0.01}'}, "starting_points", "Did you mean lr?"),
     ({"warm_start": "abcd"}, "warm_start", "such as abcd2345"),
@@ -289,7 +289,7 @@ FAULTS = [
     ({"max_duration_s": "10 minutes"}, "max_duration_s", "such as 90s, 10m, 2h or 1d 4h"),
     ({"max_duration_s": "4 4"}, "max_duration_s", "such as 90s"),
     ({"stop_grace_s": "2h"}, "stop_grace_s", "at most 3,600"),
-    ({"project": "0"}, "project", "cannot be chosen"),
+    ({"project": "0"}, "project", "Invalid choice"),
     ({"queue": "0"}, "queue", "not granted"),
     ({"space-0-values": "1, 0"}, "space_document", "lr._value: The lower bound 1 is greater than the upper bound 0"),
     ({"space-1-name": "lr"}, "space_document", "Another row has this name."),

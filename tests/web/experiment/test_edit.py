@@ -472,7 +472,7 @@ def test_a_queue_of_others_is_refused_at_its_field(running, bob, gpu, lab):
     experiment = running()
     assert f'<option value="{gpu.pk}"' not in as_(bob).get(url_of(experiment)).content.decode()
     answer = submit(as_(bob), experiment, queue=gpu.pk, max_trials="9")
-    assert answer.status_code == 422 and "not granted to the workspace" in answer.content.decode()
+    assert answer.status_code == 422 and "has no access to the queue" in answer.content.decode()
     assert fresh(experiment).revision.number == 1
 
 

@@ -196,12 +196,12 @@ def test_type_and_description_are_edited_and_the_value_is_read_by_its_type(draft
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        (rows(("lr", "1", ""), ("lr", "2", "")), "“lr” stands in two rows"),
-        (rows((" lr ", "1", ""), ("lr", "2", "")), "“lr” stands in two rows"),
-        (rows(("", "1", "")), "Give it a name"),
-        (rows(("", "1", "lr")), "Give it a name"),
+        (rows(("lr", "1", ""), ("lr", "2", "")), "“lr” is in two rows"),
+        (rows((" lr ", "1", ""), ("lr", "2", "")), "“lr” is in two rows"),
+        (rows(("", "1", "")), "Enter a name"),
+        (rows(("", "1", "lr")), "Enter a name"),
         (rows(("x" * 201, "kept", "")), "at most 200 characters"),
-        (rows(("k", "", "", "on")), "Type the secret."),
+        (rows(("k", "", "", "on")), "Enter the secret value."),
     ],
 )
 def test_wrong_rows_are_said_and_kept(draft, bob, told, said):

@@ -11,7 +11,7 @@ from django.urls import reverse
 from experiments.models import Experiment, Queue, User, Workspace
 from tests.web.experiment.test_create import FILLED
 
-SAYS = "That could not be read"
+SAYS = "Bad request"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_page_from_before_somebody_signed_in_is_told(lab: Workspace, bob: User
     client = Client(enforce_csrf_checks=True)
     client.force_login(bob)
     answer = client.post(reverse("experiment-new", args=[lab.slug]), {"csrfmiddlewaretoken": "x" * 64})
-    assert answer.status_code == 403 and "That page was too old" in answer.content.decode()
+    assert answer.status_code == 403 and "Page expired" in answer.content.decode()
     assert not Experiment.objects.exists()
 
 

@@ -139,6 +139,6 @@ def test_a_refused_field_says_why_and_its_control_points_at_the_sentence():
     assert described
     for target in described:
         assert f'id="{target}"' in html
-    assert "Fill this in." in html
+    assert "Required." in html
     summary = Template('{% include "components/_errors.html" %}').render(Context({"form": form}))
-    assert "2 fields need you" in summary and 'href="#id_max_trials"' in summary
+    assert "Fix 2 fields to save" in summary and 'href="#id_max_trials"' in summary

@@ -50,7 +50,10 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_workspaces(
 def test_whoever_is_nowhere_learns_what_to_do(client, dave):
     client.force_login(dave)
     page = client.get(reverse("workspaces"))
-    assert b"You are in no workspace yet" in page.content and b"Ask an owner" in page.content
+    assert (
+        b"You are not a member of any workspace yet" in page.content
+        and b"Ask a workspace owner" in page.content
+    )
     assert b"New workspace" not in page.content
 
 

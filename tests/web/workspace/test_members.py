@@ -78,7 +78,7 @@ def test_admitting_twice_is_harmless_and_never_changes_a_role(client, lab, alice
         ({"username": "zoe", "role": "viewer"}, "Nobody here is called zoe"),
         ({"username": "gone", "role": "viewer"}, "The account of gone is switched off"),
         ({"username": "", "role": "viewer"}, "Give the username of the person."),
-        ({"username": "dave", "role": "king"}, "That cannot be chosen."),
+        ({"username": "dave", "role": "king"}, "Invalid choice."),
         ({"username": "da\0ve", "role": "viewer"}, "This must not contain a NUL character."),
         ({"username": "<b>" * 60, "role": "viewer"}, "180 characters long; at most 150 are possible"),
     ],
