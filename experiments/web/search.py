@@ -1,15 +1,15 @@
-"""One box that finds everything that I may see."""
+"""Global search: experiments, trials, projects and models that the user may see."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Case, IntegerField, Q, When
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -23,8 +23,8 @@ TRIAL_ID = re.compile(r"([a-z0-9]{8})-([1-9][0-9]{0,8})")
 
 
 @dataclass
-class Found:
-    """What matches, the newest first, `MOST` of each kind at most; `more` names the kinds of which there are more."""
+class SearchResults:
+    """Matches, newest first, at most `MOST` of each kind; `more` names the kinds with further matches."""
 
     experiments: list[Experiment] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
@@ -36,49 +36,56 @@ class Found:
     def is_empty(self) -> bool:
         return not (self.experiments or self.trials or self.projects or self.models)
 
-    def take(self, kind: str, rows: Sequence[Any]) -> None:
+    def take(self, kind: str, matching: Iterable[Any]) -> None:
+        rows = list(matching)
         if len(rows) > MOST:
             self.more.add(kind)
-        setattr(self, kind, list(rows[:MOST]))
+        setattr(self, kind, rows[:MOST])
 
 
 @login_required
 @require_safe
-def show(request: HttpRequest) -> HttpResponse:
-    """`?q=`: part of the name or the ID of an experiment, the whole ID of a trial, part of a project's or a model's
-    name. A fixed number of queries."""
+def show(request: SignedInRequest) -> HttpResponse:
+    """`?q=`: part of an experiment's name or ID, a full trial ID, or part of a project's or model's name.
+
+    A fixed number of queries.
+    """
     q = request.GET.get("q", "").replace("\0", "").strip()[:LONGEST]
-    context = {"nav": "search", "q": q, "found": find(q, request.user) if q else None}
+    context = {"nav": "search", "q": q, "results": find(q, request.user) if q else None}
     return render(request, "search/show.html", context)
 
 
-def find(q: str, user: User) -> Found:
-    """What this person may see of it."""
-    found, text = Found(), fold(q)
-    rooms = {room.pk: room for room in Workspace.objects.visible_to(user).filter(has_automl=True)}
+def find(q: str, user: User) -> SearchResults:
+    """Return the matches that the user may see."""
+    results, text = SearchResults(), fold(q)
+    workspaces = {
+        workspace.pk: workspace for workspace in Workspace.objects.visible_to(user).filter(has_automl=True)
+    }
     seen = (
-        Experiment.objects.visible_to(user).filter(workspace__in=rooms).select_related("workspace", "project")
+        Experiment.objects.visible_to(user)
+        .filter(workspace__in=workspaces)
+        .select_related("workspace", "project")
     )
-    is_it = Case(When(Q(public_id=text), then=0), default=1, output_field=IntegerField())
-    found.take(
+    is_exact = Case(When(Q(public_id=text), then=0), default=1, output_field=IntegerField())
+    results.take(
         "experiments",
         filters.among(seen, q=q)
         .defer("description", "properties", "trace")
-        .order_by(is_it, *filters.lately())[: MOST + 1],
+        .order_by(is_exact, *filters.lately())[: MOST + 1],
     )
     if match := TRIAL_ID.fullmatch(text):
         of = seen.filter(public_id=match[1])
         trials = Trial.objects.filter(experiment__in=of, number=int(match[2]))
-        found.trials = list(trials.select_related("experiment__workspace")[:1])
+        results.trials = list(trials.select_related("experiment__workspace")[:1])
     # Names of projects are compared here, so that letters fold alike on every database.
-    names = Project.objects.filter(workspace__in=rooms).order_by("name", "pk").values_list("pk", "name")
+    names = Project.objects.filter(workspace__in=workspaces).order_by("name", "pk").values_list("pk", "name")
     keys = [pk for pk, name in names if text in fold(name)][: MOST + 1]
-    found.take(
+    results.take(
         "projects", Project.objects.filter(pk__in=keys).select_related("workspace").order_by("name", "pk")
     )
-    models = Model.objects.visible_to(user).filter(workspace__in=rooms)
+    models = Model.objects.visible_to(user).filter(workspace__in=workspaces)
     matching = models.filter(Q(folded_name__contains=text) | Q(public_id=text))
-    found.take(
+    results.take(
         "models", matching.select_related("workspace", "project").defer("network", "labels")[: MOST + 1]
     )
-    return found
+    return results

@@ -11,7 +11,7 @@ from tests.people import as_
 
 def found(user, q: str) -> dict[str, list[str]]:
     """Names by kind, of what the page shows."""
-    told = as_(user).get("/search/", {"q": q}).context["found"]
+    told = as_(user).get("/search/", {"q": q}).context["results"]
     kinds = ("experiments", "trials", "projects", "models")
     return {
         kind: [str(getattr(one, "name", one)) for one in getattr(told, kind)]
@@ -73,6 +73,6 @@ def test_it_is_limited_and_its_queries_do_not_grow(lab, alice, draft, django_ass
         Project.create(lab, name=f"sweep {number}")
     with django_assert_num_queries(7):  # and the projects
         page = client.get("/search/?q=sweep")
-    assert [len(page.context["found"].experiments), len(page.context["found"].projects)] == [10, 10]
-    assert page.content.decode().count("More match") == 2
-    assert client.get("/search/?q=%00").context["found"] is None
+    assert [len(page.context["results"].experiments), len(page.context["results"].projects)] == [10, 10]
+    assert page.content.decode().count("More results") == 2
+    assert client.get("/search/?q=%00").context["results"] is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from django import forms
 from django.conf import settings
 from django.contrib import messages
@@ -10,7 +13,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import PasswordChangeView
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils.decorators import method_decorator
@@ -18,6 +21,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.models import Refused, User
+from experiments.web.ui.requests import SignedInRequest
 
 BY_PASSWORD = "django.contrib.auth.backends.ModelBackend"  # one-time links count as such
 BY_OPENID = "console.auth.openid.ByProvider"
@@ -32,8 +36,10 @@ class PersonForm(forms.Form):
         required=False, max_length=254, label="Email", help_text="Used for password resets."
     )
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+    def __init__(
+        self, data: Mapping[str, Any] | None = None, *, initial: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(data, initial=initial, label_suffix="")
         for name, kind in (("first_name", "given-name"), ("last_name", "family-name"), ("email", "email")):
             self.fields[name].widget.attrs["autocomplete"] = kind
         if is_email_identity():
@@ -50,7 +56,7 @@ class SignOutOthersForm(forms.Form):
         error_messages={"required": "Enter your password to confirm."},
     )
 
-    def __init__(self, data: object = None, *, user: User) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, user: User) -> None:
         super().__init__(data, label_suffix="")
         self.user = user
         if not user.has_usable_password():
@@ -62,7 +68,7 @@ class SignOutOthersForm(forms.Form):
         return self.cleaned_data["password"]
 
 
-def sign_in_provider(request: HttpRequest) -> str:
+def sign_in_provider(request: SignedInRequest) -> str:
     """Return the name of the external provider that signed the user in; empty for Trialdeck's own sign-in.
 
     Trialdeck stores no password for users of a provider.
@@ -80,7 +86,7 @@ def is_email_identity() -> bool:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def show(request: HttpRequest) -> HttpResponse:
+def show(request: SignedInRequest) -> HttpResponse:
     """The page; POST changes name and email."""
     if request.method != "POST":
         return _draw(request)
@@ -95,7 +101,7 @@ def show(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("password")
 @login_required
 @require_POST
-def sign_out_elsewhere(request: HttpRequest) -> HttpResponse:
+def sign_out_elsewhere(request: SignedInRequest) -> HttpResponse:
     """End every other session of this user.
 
     A session holds a keyed hash of the stored password. The same password stored with another salt ends them all; this
@@ -112,7 +118,7 @@ def sign_out_elsewhere(request: HttpRequest) -> HttpResponse:
 
 
 def _draw(
-    request: HttpRequest,
+    request: SignedInRequest,
     *,
     person: PersonForm | None = None,
     elsewhere: SignOutOthersForm | None = None,
@@ -140,7 +146,7 @@ class ChangePassword(LoginRequiredMixin, PasswordChangeView):
     success_url = reverse_lazy("account")
     extra_context = {"nav": "account"}
 
-    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def dispatch(self, request: SignedInRequest, *args: object, **kwargs: object) -> HttpResponse:
         if request.user.is_authenticated and (provider := sign_in_provider(request)):
             raise Refused(f"You signed in through {provider}, which manages your password. Change it there.")
         return super().dispatch(request, *args, **kwargs)

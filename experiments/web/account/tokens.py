@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.models import Role, Token, User, Workspace
 from experiments.permissions import require, role_in
+from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import find
 
 MOST = 200  # the newest
@@ -40,15 +43,18 @@ class NewToken(forms.Form):
     )
     days = forms.ChoiceField(choices=DAYS, required=False, initial="90", label="Expires")
 
-    def __init__(self, data: object = None, *, user: User) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, user: User) -> None:
         super().__init__(data, label_suffix="")
         self.user = user
-        self.fields["workspace"].queryset = Workspace.objects.visible_to(user)
+        self.workspaces = Workspace.objects.visible_to(user)
+        choice = self.fields["workspace"]
+        assert isinstance(choice, forms.ModelChoiceField)
+        choice.queryset = self.workspaces
 
     def clean_name(self) -> str:
         return " ".join(self.cleaned_data["name"].split())
 
-    def clean(self) -> dict:
+    def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if "workspace" in data and "role" in data:
             mine = role_in(self.user, data["workspace"])
@@ -74,7 +80,7 @@ class NewToken(forms.Form):
 @login_required
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: SignedInRequest) -> HttpResponse:
     """The list; POST creates a token and shows its secret once."""
     if request.method != "POST":
         return _draw(request, NewToken(user=request.user))
@@ -87,7 +93,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_POST
-def revoke(request: HttpRequest, pk: int) -> HttpResponse:
+def revoke(request: SignedInRequest, pk: int) -> HttpResponse:
     """Revoke one of the user's tokens. An administrator may revoke any token."""
     mine = Token.objects.all() if request.user.is_superuser else Token.objects.filter(user=request.user)
     return _revoke(request, mine, pk, back=reverse("tokens"))
@@ -95,14 +101,14 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def revoke_in(request: HttpRequest, workspace: str, pk: int) -> HttpResponse:
+def revoke_in(request: SignedInRequest, workspace: str, pk: int) -> HttpResponse:
     """Revoke a token of any member, in a workspace that the user owns."""
     found = find(request, workspace)
     require(request.user, "manage", found)
     return _revoke(request, found.tokens.all(), pk, back=reverse("workspace-settings", args=[found.slug]))
 
 
-def _revoke(request: HttpRequest, among: QuerySet[Token], pk: int, *, back: str) -> HttpResponse:
+def _revoke(request: SignedInRequest, among: QuerySet[Token], pk: int, *, back: str) -> HttpResponse:
     token = among.filter(pk=pk).first()
     if token is None:
         raise Http404
@@ -120,7 +126,7 @@ def rows(tokens: QuerySet[Token], now: datetime) -> list[dict[str, object]]:
 
 
 def _draw(
-    request: HttpRequest,
+    request: SignedInRequest,
     form: NewToken,
     *,
     new_token: Token | None = None,
@@ -134,6 +140,6 @@ def _draw(
         "secret": secret,
         "rows": rows(request.user.tokens.all(), timezone.now()),
         "root": request.build_absolute_uri("/api/v1/"),
-        "has_workspaces": form.fields["workspace"].queryset.exists(),
+        "has_workspaces": form.workspaces.exists(),
     }
     return render(request, "tokens/index.html", context, status=status)

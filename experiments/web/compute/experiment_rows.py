@@ -1,4 +1,4 @@
-"""Experiments on pages of the installation (queues, workers), where not everybody may see all of them."""
+"""Experiments on the pages of queues and workers, which show experiments of all workspaces."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from experiments.scheduler.wait_reasons import Compute
 from experiments.web.experiment.action_buttons import Button, button
 from experiments.web.ui import descriptions
 
-MOST_SHOWN = 200  # of one line
-FEW = 4  # of all lines
+MOST_SHOWN = 200  # experiments of one queue
+FEW = 4  # waiting experiments of all queues
 
 
-class Sight:
-    """What one person sees of these experiments. Two queries, whatever their number. Give them with their
-    workspaces."""
+class Visibility:
+    """What a user may see of these experiments. Two queries for any number. Load them with their workspaces."""
 
     def __init__(self, user: User, experiments: Iterable[Experiment]) -> None:
         shown = {experiment.pk: experiment for experiment in experiments}
@@ -31,22 +30,22 @@ class Sight:
         return self.has(experiment.pk)
 
     def has(self, pk: int) -> bool:
-        """The same, by its key."""
+        """Like `sees`, by primary key."""
         return pk in self._seen
 
     def may_operate(self, experiment: Experiment) -> bool:
         return self.sees(experiment) and may(self._user, "front", experiment)
 
     def label(self, experiment: Experiment) -> str:
-        """Its name; where it does not exist for this person, what it is to them."""
+        """Return the experiment's name, or a placeholder when the user may not see it."""
         if self.sees(experiment):
             return experiment.name
         return "private" if may(self._user, "view", experiment.workspace) else "another workspace"
 
 
 @dataclass
-class Standing:
-    """One experiment in a line, as one person sees it."""
+class QueuedRow:
+    """One queued experiment, as a user sees it."""
 
     place: int
     experiment: Experiment
@@ -57,17 +56,17 @@ class Standing:
     waits: str = ""
 
 
-def line(queue: Queue | None, user: User) -> list[Standing]:
-    """The line of a queue in its order, as this person sees it: three queries."""
+def of_queue(queue: Queue | None, user: User) -> list[QueuedRow]:
+    """Return the experiments of a queue in order, as this user sees them. Three queries."""
     if queue is None:
         return []
-    found = queue.in_line().select_related("workspace", "creator", "queue").defer("description", "trace")
-    experiments = list(found[:MOST_SHOWN])
-    sight = Sight(user, experiments)
+    queued = queue.in_line().select_related("workspace", "creator", "queue").defer("description", "trace")
+    experiments = list(queued[:MOST_SHOWN])
+    visibility = Visibility(user, experiments)
     rows = []
     for place, experiment in enumerate(experiments, start=1):
-        row = Standing(place, experiment, sight.label(experiment), sight.sees(experiment))
-        if sight.may_operate(experiment):
+        row = QueuedRow(place, experiment, visibility.label(experiment), visibility.sees(experiment))
+        if visibility.may_operate(experiment):
             row.likely, row.more = _actions(
                 experiment, user, is_first=place == 1, is_alone=len(experiments) == 1
             )
@@ -75,21 +74,21 @@ def line(queue: Queue | None, user: User) -> list[Standing]:
     return rows
 
 
-def waiting(queues: Iterable[Queue], compute: Compute, user: User) -> list[Standing]:
-    """What waits in these lines, the longest first, with the button that moves it to the front."""
+def waiting(queues: Iterable[Queue], compute: Compute, user: User) -> list[QueuedRow]:
+    """Return the experiments with waiting trials, longest wait first, with the button that moves them to the front."""
     places = {place.pk: at for queue in queues for at, place in enumerate(compute.lines.get(queue.pk, []), 1)}
     waits = {place.pk for line in compute.lines.values() for place in line if place.waiting}
-    found = Experiment.objects.filter(pk__in=waits & places.keys()).order_by("enqueued_at", "pk")
+    waiting_rows = Experiment.objects.filter(pk__in=waits & places.keys()).order_by("enqueued_at", "pk")
     experiments = list(
-        found.select_related("workspace", "creator", "queue").defer("description", "trace")[:FEW]
+        waiting_rows.select_related("workspace", "creator", "queue").defer("description", "trace")[:FEW]
     )
-    sight = Sight(user, experiments)
+    visibility = Visibility(user, experiments)
     rows = []
     for experiment in experiments:
         at = places[experiment.pk]
-        row = Standing(at, experiment, sight.label(experiment), sight.sees(experiment))
+        row = QueuedRow(at, experiment, visibility.label(experiment), visibility.sees(experiment))
         row.waits = descriptions.hold_text(compute.hold(experiment), experiment)
-        if at > 1 and sight.may_operate(experiment):
+        if at > 1 and visibility.may_operate(experiment):
             row.likely, _ = _actions(experiment, user, is_first=False, is_alone=False)
         rows.append(row)
     return rows
@@ -98,7 +97,7 @@ def waiting(queues: Iterable[Queue], compute: Compute, user: User) -> list[Stand
 def _actions(
     experiment: Experiment, user: User, *, is_first: bool, is_alone: bool
 ) -> tuple[list[Button], list[Button]]:
-    if not status.is_offered("front", experiment.state):  # it is stopping
+    if not status.is_offered("front", experiment.state):  # already stopping
         return [], []
     moves = [] if is_alone else ["before", "back"]
     verbs = [*moves, "move_to", *(["dequeue"] if status.is_offered("dequeue", experiment.state) else [])]
@@ -106,4 +105,4 @@ def _actions(
     if is_first:
         return [], more
     front = button(experiment, "front", user)
-    return [replace(front, label="To front", icon="")], [front, *more]  # on a phone the menu alone is there
+    return [replace(front, label="To front", icon="")], [front, *more]  # a phone shows only the menu

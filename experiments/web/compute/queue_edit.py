@@ -1,16 +1,17 @@
-"""A queue is made, and changed: name, grants, fair share."""
+"""Create and edit a queue: name, access, fair share."""
 
 from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from experiments.models import Invalid, Queue, Worker
 from experiments.permissions import require_administrator
+from experiments.web.ui.requests import SignedInRequest
 
 from .queue_forms import QueueForm
 from .queues import find
@@ -18,8 +19,8 @@ from .queues import find
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def new(request: HttpRequest) -> HttpResponse:
-    """An administrator makes a queue."""
+def new(request: SignedInRequest) -> HttpResponse:
+    """An administrator creates a queue."""
     require_administrator(request.user)
     if request.method != "POST":
         return _draw_form(request, QueueForm())
@@ -30,17 +31,17 @@ def new(request: HttpRequest) -> HttpResponse:
                 queue = Queue.create(form.cleaned_data["name"], by=request.user, **form.grant())
                 queue.share(by=request.user, **form.share())
         except Invalid as invalid:
-            _complain(form, invalid)
+            _add_errors(form, invalid)
         else:
-            messages.success(request, f"The queue {queue} is there. Start a worker that serves it.")
+            messages.success(request, f"Queue {queue} created. Start a worker that serves this queue.")
             return redirect("queue", queue.name)
     return _draw_form(request, form, status=422)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def edit(request: HttpRequest, queue: str) -> HttpResponse:
-    """Rename, grants and fair share: all of it, or nothing."""
+def edit(request: SignedInRequest, queue: str) -> HttpResponse:
+    """Change name, access and fair share, in one transaction."""
     found = find(request, queue)
     require_administrator(request.user)
     if request.method != "POST":
@@ -55,25 +56,29 @@ def edit(request: HttpRequest, queue: str) -> HttpResponse:
                     found.share(by=request.user, **form.share()),
                 ]
         except Invalid as invalid:
-            _complain(form, invalid)
+            _add_errors(form, invalid)
         else:
-            said = f"The queue {found} is changed." if any(changed) else "Nothing was different."
-            messages.success(request, said)
+            messages.success(request, f"Queue {found} saved." if any(changed) else "No changes to save.")
             return redirect("queue", found.name)
     return _draw_form(request, form, queue=found, name=queue, status=422)
 
 
-def _complain(form: QueueForm, invalid: Invalid) -> None:
+def _add_errors(form: QueueForm, invalid: Invalid) -> None:
     for field, sentences in invalid.errors.items():
         form.add_error(field if field in form.fields else None, sentences)
 
 
 def _draw_form(
-    request: HttpRequest, form: QueueForm, *, queue: Queue | None = None, name: str = "", status: int = 200
+    request: SignedInRequest,
+    form: QueueForm,
+    *,
+    queue: Queue | None = None,
+    name: str = "",
+    status: int = 200,
 ) -> HttpResponse:
-    served = 0
+    worker_count = 0
     if queue:
-        queue.name = name or queue.name  # a refused rename must not look done
-        served = sum(queue.name in worker.queues for worker in Worker.objects.present())
-    context = {"nav": "queues", "queue": queue, "form": form, "served": served}
+        queue.name = name or queue.name  # a rejected rename must not look saved
+        worker_count = sum(queue.name in worker.queues for worker in Worker.objects.present())
+    context = {"nav": "queues", "queue": queue, "form": form, "worker_count": worker_count}
     return render(request, "queues/edit.html", context, status=status)

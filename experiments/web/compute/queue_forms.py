@@ -1,6 +1,9 @@
-"""What an administrator gives a queue."""
+"""The form of a queue."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from django import forms
 
@@ -8,6 +11,13 @@ from experiments.models import Queue, Workspace
 from experiments.models.queue import MOST_SLOTS
 
 OPEN, LISTED = "open", "listed"
+
+
+class Grant(TypedDict):
+    """Who may enqueue."""
+
+    is_open: bool
+    workspaces: list[Workspace]
 
 
 class QueueForm(forms.Form):
@@ -18,12 +28,12 @@ class QueueForm(forms.Form):
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
         ),
-        error_messages={"required": "Give the queue a name."},
-        help_text="Workers serve it by this name: trialdeck worker --queue NAME.",
+        error_messages={"required": "Enter a name for the queue."},
+        help_text="Used to start workers: trialdeck worker --queue NAME.",
     )
     granted = forms.ChoiceField(
-        label="Who may enqueue",
-        choices=[(OPEN, "All workspaces"), (LISTED, "These workspaces:")],
+        label="Access",
+        choices=[(OPEN, "All workspaces"), (LISTED, "Selected workspaces")],
         widget=forms.RadioSelect,
         initial=LISTED,
     )
@@ -31,48 +41,52 @@ class QueueForm(forms.Form):
         Workspace.objects.none(),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="What stands in the line already stays there.",
+        help_text="Experiments already queued stay queued.",
     )
     slots_per_experiment = forms.IntegerField(
         required=False,
         min_value=1,
         max_value=MOST_SLOTS,
         label="Slots per experiment",
-        help_text="So many trials of one experiment run at once; empty: no limit.",
+        help_text="Trials of one experiment running in parallel. Blank = no limit.",
     )
     slots_per_person = forms.IntegerField(
         required=False,
         min_value=1,
         max_value=MOST_SLOTS,
         label="Slots per person",
-        help_text="So many trials of all experiments that one person created; empty: no limit.",
+        help_text="Trials of one person's experiments running in parallel. Blank = no limit.",
     )
 
-    def __init__(self, data: object = None, *, queue: Queue | None = None) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, queue: Queue | None = None) -> None:
         super().__init__(data, initial=_initial(queue) if queue else {}, label_suffix="")
         self.is_new = queue is None
-        self.fields["workspaces"].queryset = Workspace.objects.order_by("name")
+        workspaces = self.fields["workspaces"]
+        assert isinstance(workspaces, forms.ModelMultipleChoiceField)
+        workspaces.queryset = Workspace.objects.order_by("name")
         if queue and queue.is_default:
             self.fields["name"].disabled = self.fields["granted"].disabled = True
-            self.fields["name"].help_text = "Every workspace may rely on this queue: it keeps its name."
+            self.fields["name"].help_text = "Default queue: can't be renamed."
             del self.fields["workspaces"]
 
-    def clean(self) -> dict[str, object]:
-        """A new queue is for somebody; later, none ticked lets nobody new in."""
-        given = self.cleaned_data
-        if self.is_new and given.get("granted") == LISTED and not given.get("workspaces"):
-            self.add_error("granted", "Nobody could use it: tick a workspace, or choose all workspaces.")
-        return given
+    def clean(self) -> dict[str, Any]:
+        """Require access for at least one workspace in a new queue; an existing queue may have none."""
+        data = self.cleaned_data
+        if self.is_new and data.get("granted") == LISTED and not data.get("workspaces"):
+            self.add_error(
+                "granted", "No workspace could use this queue. Select a workspace, or all workspaces."
+            )
+        return data
 
-    def grant(self) -> dict[str, object]:
-        """The arguments of `Queue.grant`."""
+    def grant(self) -> Grant:
+        """Return the arguments of `Queue.grant`."""
         is_open = self.cleaned_data["granted"] == OPEN
-        return {"is_open": is_open, "workspaces": list(self.cleaned_data.get("workspaces", ()))}
+        return Grant(is_open=is_open, workspaces=list(self.cleaned_data.get("workspaces", ())))
 
     def share(self) -> dict[str, int | None]:
-        """The arguments of `Queue.share`."""
-        given = self.cleaned_data
-        return {"per_experiment": given["slots_per_experiment"], "per_person": given["slots_per_person"]}
+        """Return the arguments of `Queue.share`."""
+        data = self.cleaned_data
+        return {"per_experiment": data["slots_per_experiment"], "per_person": data["slots_per_person"]}
 
 
 def _initial(queue: Queue) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The last day of the workers, as numbers and as a chart; see experiments/scheduler/utilization.py."""
+"""Utilization of the last 24 hours, as numbers and as a chart; see experiments/scheduler/utilization.py."""
 
 from __future__ import annotations
 
@@ -8,54 +8,59 @@ from django.utils import timezone
 
 from experiments.charts.svg import Chart
 from experiments.charts.utilization import Bar, busy, share
-from experiments.messages import percent
+from experiments.messages import DASH, percent
 from experiments.models import Worker
 from experiments.models.utilization import QUARTER, UsageQuerySet
 from experiments.web.ui import descriptions
+from experiments.web.ui.summaries import Fact
 
 DAY = timedelta(hours=24)
 
 
 def bars(usage: UsageQuerySet, now: datetime) -> list[Bar]:
-    """Busy slots by the quarter of an hour, in the reader's time zone: one query, at most 96 of them. Each is a mean;
-    the last one of what has passed of it."""
-    found = usage.filter(at__gt=now - DAY).by_quarter()
-    told = []
-    for place, (at, busy_s, slot_s, until) in enumerate(found, start=1):
-        end = until if place == len(found) else at + QUARTER
+    """Return the mean number of busy slots per quarter of an hour, in the user's time zone. One query, at most 96 bars.
+
+    The last bar is the mean over the part of its quarter that has passed.
+    """
+    quarters = usage.filter(at__gt=now - DAY).by_quarter()
+    drawn = []
+    for place, (at, busy_s, slot_s, until) in enumerate(quarters, start=1):
+        end = until if place == len(quarters) else at + QUARTER
         seconds = (end - at).total_seconds()
         if seconds > 0:
             start, end = timezone.localtime(at), timezone.localtime(end)
-            told.append(Bar(start, end, busy_s / seconds, slot_s / seconds))
-    return told
+            drawn.append(Bar(start, end, busy_s / seconds, slot_s / seconds))
+    return drawn
 
 
 def chart(
     shown: list[Bar], now: datetime, *, slots: int, width: int | None = None, height: int | None = None
 ) -> Chart:
-    """These bars over the last 24 hours."""
+    """Return the chart of these bars over the last 24 hours."""
     end = timezone.localtime(now)
     return busy(shown, start=end - DAY, end=end, slots=slots, width=width, height=height)
 
 
-def used(shown: list[Bar]) -> dict[str, object]:
-    """How much of what was there was used, as a fact."""
-    fact: dict[str, object] = {"name": "Used, 24 h"}
-    hours, there = share(shown)
-    if not there:
-        return {**fact, "value": "—", "note": "nothing was measured yet"}
-    return {**fact, "value": percent(hours / there), "note": f"{hours:,.0f} of {there:,.0f} slot hours"}
+def used(shown: list[Bar]) -> Fact:
+    """Return the share of slot hours that were busy, as a fact."""
+    busy_hours, hours = share(shown)
+    if not hours:
+        return Fact("Utilization (24 h)", DASH, note="no data yet")
+    return Fact(
+        "Utilization (24 h)",
+        percent(busy_hours / hours),
+        note=f"{busy_hours:,.0f} of {hours:,.0f} slot hours",
+    )
 
 
-def slots_now(workers: list[Worker], held: dict[int, int], now: datetime) -> dict[str, object]:
-    """Busy slots of the workers that take trials, as a fact; those that do not are in its note."""
+def slots_now(workers: list[Worker], held: dict[int, int], now: datetime) -> Fact:
+    """Return the busy slots of workers that are not draining, as a fact; the note counts draining and late ones."""
     taking = [worker for worker in workers if not worker.is_draining]
     drains = len(workers) - len(taking)
     late = sum(descriptions.is_late(worker, now) for worker in workers)
-    notes = [f"{drains:,} draining" if drains else "", f"{late:,} silent" if late else ""]
-    return {
-        "name": "Slots busy",
-        "value": f"{sum(held.get(worker.pk, 0) for worker in taking):,}",
-        "of": f"of {sum(worker.slots for worker in taking):,}",
-        "note": ", ".join(note for note in notes if note),
-    }
+    notes = [f"{drains:,} draining" if drains else "", f"{late:,} unresponsive" if late else ""]
+    busy_slots, slots = (
+        sum(held.get(worker.pk, 0) for worker in taking),
+        sum(worker.slots for worker in taking),
+    )
+    return Fact("Slots", f"{busy_slots:,}/{slots:,}", note=", ".join(note for note in notes if note))

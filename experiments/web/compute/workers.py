@@ -1,13 +1,15 @@
-"""Workers: which machines there are, what they run, how they do, and what administrators do with them."""
+"""Workers: their machines and running trials, and what administrators do with them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -21,45 +23,47 @@ from experiments.web.experiment.action_buttons import Button
 from experiments.web.experiment.page import back_from
 from experiments.web.ui import descriptions
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.requests import SignedInRequest
+from experiments.web.ui.summaries import Fact
 
-from .experiment_rows import Sight
+from .experiment_rows import Visibility
 
 SHOWN = ("name", "public_id", "workspace", "workspace__name", "workspace__slug")  # of a trial's experiment
 MOST_GONE = 50
 MOST_NAMED = 4  # trials of one worker
 MOST_READ = 2000  # trials of all workers
-FULL_BYTES = 256 << 20  # with less than that left, trials begin to fail
+FULL_BYTES = 256 << 20  # with less free disk space, trials begin to fail
 EVERY_S = 3
 
-SAID = {
-    "drain": "{} takes nothing new. What it runs goes on to its end.",
-    "undrain": "{} takes trials again.",
-    "release": "{} is declared gone. What it held is lost, and tried again.",
-    "forget": "{} is no longer listed, until it starts again.",
+DONE = {
+    "drain": "Worker {} is draining. Running trials can finish.",
+    "undrain": "Worker {} starts trials again.",
+    "release": "Worker {} released. Its trials are retried on other workers.",
+    "forget": "Worker {} removed from the list until it starts again.",
 }
 ALREADY = {
-    "drain": "drains already",
-    "undrain": "takes trials already",
-    "release": "is gone already",
-    "forget": "was forgotten already",
+    "drain": "is already draining",
+    "undrain": "is not draining",
+    "release": "is already gone",
+    "forget": "is already removed from the list",
 }
 
 
 @dataclass
 class Row:
-    """One worker, as one person sees it."""
+    """One worker, as a user sees it."""
 
     worker: Worker
-    state: str  # of the sprite and of the colours
+    state: str  # names the glyph and the color role
     word: str
     busy: int
     queues: list[str]
     hidden_queues: int
-    heard: str
+    heartbeat: str  # age of the last one: "3 s"
     is_late: bool
     gpus: list[str]
     has_full_disk: bool
-    given: str = ""  # what its trials have for themselves, in words
+    reserved: str = ""  # resources of its trials, as text
     trials: list[dict[str, object]] = field(default_factory=list)
     hidden_trials: list[str] = field(default_factory=list)  # "2 of another workspace"
     likely: list[Button] = field(default_factory=list)
@@ -68,12 +72,12 @@ class Row:
 
 @login_required
 @require_safe
-def index(request: HttpRequest) -> HttpResponse:
-    """All workers; of their trials, links to those that exist for this person."""
+def index(request: SignedInRequest) -> HttpResponse:
+    """All workers; of their trials, links to those that the user may see."""
     now = timezone.now()
     workers = _listed()
     held = Trial.objects.filter(
-        worker__in=[w for w in workers if w.gone_at is None], state__in=status.TRIAL_ALIVE
+        worker__in=[worker for worker in workers if worker.gone_at is None], state__in=status.TRIAL_ALIVE
     )
     trials = list(
         held.select_related("experiment__workspace")
@@ -108,8 +112,8 @@ def index(request: HttpRequest) -> HttpResponse:
     if live.is_unchanged:
         return live.not_modified()
     visible = set(Queue.objects.visible_to(request.user).values_list("name", flat=True))
-    sight = Sight(request.user, [trial.experiment for trial in trials])
-    rows = [row_of(worker, trials, sight, visible, now=now) for worker in workers]
+    visibility = Visibility(request.user, [trial.experiment for trial in trials])
+    rows = [row_of(worker, trials, visibility, visible, now=now) for worker in workers]
     if is_administrator(request.user):
         for row in rows:
             row.likely, row.more = actions(row.worker, is_late=row.is_late)
@@ -126,18 +130,20 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 def _listed() -> list[Worker]:
-    """Those that are there by name, then those that are gone, the latest first."""
+    """Return the present workers by name, then those that are gone, latest first."""
     present = list(Worker.objects.present())
     gone = Worker.objects.known().exclude(gone_at=None).order_by("-gone_at")
     return present + list(gone[:MOST_GONE])
 
 
 def has_full_disk(worker: Worker) -> bool:
-    """Do trials fail there because they cannot write?"""
+    """Return whether trials fail on this machine because they cannot write."""
     return worker.gone_at is None and worker.machine.get("disk_free", FULL_BYTES) < FULL_BYTES
 
 
-def row_of(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str], *, now: datetime) -> Row:
+def row_of(
+    worker: Worker, trials: list[Trial], visibility: Visibility, visible: set[str], *, now: datetime
+) -> Row:
     mine = [trial for trial in trials if trial.worker_id == worker.pk]
     state, word = state_of(worker, len(mine), now)
     row = Row(
@@ -147,23 +153,26 @@ def row_of(worker: Worker, trials: list[Trial], sight: Sight, visible: set[str],
         busy=len(mine),
         queues=[name for name in worker.queues if name in visible],
         hidden_queues=sum(name not in visible for name in worker.queues),
-        heard=descriptions.last_heartbeat(worker, now)
-        .removeprefix("late, ")
-        .removeprefix("heard ")
-        .removesuffix(" ago"),
+        heartbeat=descriptions.heartbeat_age(worker, now).removesuffix(" ago"),
         is_late=worker.gone_at is None and descriptions.is_late(worker, now),
-        gpus=[gpu_in_words(gpu) for gpu in worker.machine.get("gpus", [])],
+        gpus=[gpu_summary(gpu) for gpu in worker.machine.get("gpus", [])],
         has_full_disk=has_full_disk(worker),
     )
-    row.given = _given(given_to(mine), of=worker.amount)
+    row.reserved = _reserved(reserved_by(mine), of=worker.amount)
     hidden: dict[str, int] = {}
     for trial in mine:
-        label = sight.label(trial.experiment)
-        if sight.sees(trial.experiment) and len(row.trials) < MOST_NAMED:
+        label = visibility.label(trial.experiment)
+        if visibility.sees(trial.experiment) and len(row.trials) < MOST_NAMED:
             where = [trial.experiment.workspace.slug, trial.experiment.public_id, trial.number]
             row.trials.append({"trial": trial, "url": reverse("trial", args=where), "name": label})
         else:
-            key = "more" if sight.sees(trial.experiment) else f"of {label}" if label != "private" else label
+            key = (
+                "more"
+                if visibility.sees(trial.experiment)
+                else f"of {label}"
+                if label != "private"
+                else label
+            )
             hidden[key] = hidden.get(key, 0) + 1
     row.hidden_trials = [f"{number:,} {label}" for label, number in hidden.items()]
     return row
@@ -173,61 +182,55 @@ def state_of(worker: Worker, busy: int, now: datetime) -> tuple[str, str]:
     if worker.gone_at:
         return "stopped", "Gone"
     if descriptions.is_late(worker, now):
-        return "warning", "Silent"
+        return "warning", "Unresponsive"
     if worker.is_draining:
         return "paused", "Draining" if busy else "Drained"
     return ("running", "Working") if busy else ("waiting", "Idle")
 
 
-def given_to(trials: list[Trial]) -> Amount:
-    """What these have for themselves."""
-    given = Amount()
+def reserved_by(trials: Iterable[Trial]) -> Amount:
+    """Return the resources reserved for these trials."""
+    reserved = Amount()
     for trial in trials:
-        given = given.plus(Amount(len(trial.gpus), len(trial.cores), trial.memory_mib or 0))
-    return given
+        reserved = reserved.plus(Amount(len(trial.gpus), len(trial.cores), trial.memory_mib or 0))
+    return reserved
 
 
-def _given(given: Amount, *, of: Amount) -> str:
-    """`2 of 8 cores, 4 GiB of 24 GiB`; empty when there is nothing."""
-    said = [
-        f"{given.gpus:,} of {plural(of.gpus, 'GPU')}" if given.gpus else "",
-        f"{given.cores:,} of {plural(of.cores, 'core')}" if given.cores else "",
-        f"{format_mebibytes(given.memory_mib)} of {format_mebibytes(of.memory_mib)}"
-        if given.memory_mib
-        else "",
+def _reserved(reserved: Amount, *, of: Amount) -> str:
+    """Return `2 of 8 cores, 4 GiB of 24 GiB`; empty when nothing is reserved."""
+    parts = [
+        f"{reserved.gpus:,} of {plural(of.gpus, 'GPU')}" if reserved.gpus else "",
+        f"{reserved.cores:,} of {plural(of.cores, 'core')}" if reserved.cores else "",
+        f"{in_words(reserved.memory_mib)} of {in_words(of.memory_mib)}" if reserved.memory_mib else "",
     ]
-    return ", ".join(part for part in said if part)
+    return ", ".join(part for part in parts if part)
 
 
-def gpu_in_words(gpu: dict) -> str:
-    """`NVIDIA A100: 92 %, 43.0 GB of 85.9 GB`, as far as it is known."""
-    said = []
+def gpu_summary(gpu: dict[str, Any]) -> str:
+    """Return `NVIDIA A100: 92 %, 43.0 GB of 85.9 GB`, as far as it is known."""
+    parts = []
     if "use" in gpu:
-        said.append(percent(gpu["use"]))
+        parts.append(percent(gpu["use"]))
     if "memory" in gpu:
-        said.append(f"{bytes_(gpu.get('memory_used'))} of {bytes_(gpu['memory'])}")
-    return f"{gpu['name']}: {', '.join(said)}" if said else gpu["name"]
+        parts.append(f"{bytes_(gpu.get('memory_used'))} of {bytes_(gpu['memory'])}")
+    return f"{gpu['name']}: {', '.join(parts)}" if parts else str(gpu["name"])
 
 
-def _facts(present: list[Row]) -> list[dict[str, object]]:
+def _facts(present: list[Row]) -> list[Fact]:
     taking = [row for row in present if not row.worker.is_draining]
     drains = len(present) - len(taking)
     late = sum(row.is_late for row in present)
-    notes = [f"{drains:,} draining" if drains else "", f"{late:,} silent" if late else ""]
+    notes = [f"{drains:,} draining" if drains else "", f"{late:,} unresponsive" if late else ""]
     slots = sum(row.worker.slots for row in taking)
     return [
-        {
-            "name": "Workers",
-            "value": f"{len(present):,}",
-            "note": ", ".join(note for note in notes if note),
-        },
-        {"name": "Slots busy", "value": f"{sum(row.busy for row in taking):,}", "of": f"of {slots:,}"},
-        {"name": "Machines", "value": f"{len({row.worker.host for row in present}):,}"},
+        Fact("Workers", f"{len(present):,}", note=", ".join(note for note in notes if note)),
+        Fact("Slots", f"{sum(row.busy for row in taking):,}/{slots:,}"),
+        Fact("Machines", f"{len({row.worker.host for row in present}):,}"),
     ]
 
 
 def actions(worker: Worker, *, is_late: bool) -> tuple[list[Button], list[Button]]:
-    """What administrators do with it: (the likely one, all of them)."""
+    """Return the actions of administrators: the most likely one, and all of them."""
 
     def url(verb: str) -> str:
         return reverse("worker-action", args=[worker.name, verb])
@@ -244,34 +247,34 @@ def actions(worker: Worker, *, is_late: bool) -> tuple[list[Button], list[Button
 
 
 def _with_menu(likely: Button, *more: Button) -> tuple[list[Button], list[Button]]:
-    """The likely act stands in the row; on a phone the menu, which has all, is there alone."""
+    """Put the likely action in the row. A phone shows only the menu, which has all of them."""
     return [replace(likely, icon="", is_danger=False)], [likely, *more]
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def action(request: HttpRequest, worker: str, action: str) -> HttpResponse:
-    """Drain, undrain, release, forget: GET asks, POST does it."""
-    if action not in SAID:
+def action(request: SignedInRequest, worker: str, action: str) -> HttpResponse:
+    """Drain, undrain, release, forget: GET asks for confirmation, POST acts."""
+    if action not in DONE:
         raise Http404
     require_administrator(request.user)
     found = get_object_or_404(Worker.objects.known(), name=worker)
     back = back_from(request, reverse("workers"))
     if request.method != "POST":
-        held = found.trials.filter(state__in=status.TRIAL_ALIVE).count()
+        running = found.trials.filter(state__in=status.TRIAL_ALIVE).count()
         context = {
             "nav": "workers",
             "worker": found,
             "action": action,
             "form_action": request.path,
             "back": back,
-            "held": plural(held, "running trial"),
-            "heard": descriptions.last_heartbeat(found),
+            "running": plural(running, "running trial"),
+            "heartbeat": f"last heartbeat was {descriptions.heartbeat_age(found)}",
             "is_danger": action == "release",
         }
         return render(request, "workers/action.html", context)
     if getattr(found, action)(by=request.user):
-        messages.success(request, SAID[action].format(found))
+        messages.success(request, DONE[action].format(found))
     else:
-        messages.info(request, f"{found} {ALREADY[action]}. Nothing was changed.")
+        messages.info(request, f"Worker {found} {ALREADY[action]}. Nothing was changed.")
     return redirect(back)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 
 from django import forms
 
@@ -23,10 +24,11 @@ class SpanField(forms.CharField):
         text = super().to_python(value)
         if not text:
             return None
-        parts = [_SPAN.fullmatch(part) for part in re.sub(r"([smhdSMHD])(?=[0-9])", r"\1 ", text).split()]
-        if not all(parts) or (len(parts) > 1 and not all(part[2] for part in parts)):
+        words = re.sub(r"([smhdSMHD])(?=[0-9])", r"\1 ", text).split()
+        parts = [part for part in map(_SPAN.fullmatch, words) if part]
+        if len(parts) < len(words) or (len(parts) > 1 and not all(part[2] for part in parts)):
             raise forms.ValidationError("Enter a duration, e.g. 90s, 10m, 2h or 1d 4h.")
-        seconds = sum(float(part[1]) * UNITS_S[part[2].lower() or "s"] for part in parts)
+        seconds = sum((float(part[1]) * UNITS_S[part[2].lower() or "s"] for part in parts), start=0.0)
         return int(seconds) if seconds.is_integer() else seconds
 
 
@@ -50,7 +52,7 @@ class PairsField(forms.CharField):
 
     def to_python(self, value: object) -> dict:
         pairs: dict[str, object] = {}
-        for number, line in enumerate(re.split(r"\r\n|\r|\n", value or ""), start=1):
+        for number, line in enumerate(re.split(r"\r\n|\r|\n", str(value or "")), start=1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             name, equals, text = line.partition("=")
@@ -125,6 +127,7 @@ class TagsField(forms.CharField):
 class QueueField(forms.ModelChoiceField):
     """The queues granted to the workspace; the label tells which are paused or have no worker."""
 
+    served: Collection[str] = ()  # names of the queues that have workers
     default_error_messages = {
         "invalid_choice": "This workspace has no access to the queue. Select another queue."
     }

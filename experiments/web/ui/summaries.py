@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from django.urls import reverse
 from django.utils.html import format_html
@@ -250,7 +251,7 @@ def _waited(trial: Trial) -> str | None:
     return f"{duration(trial.started_at - trial.created_at)} for a slot"
 
 
-def parameter_rows(params: Mapping[str, object], space: Group, prefix: str = "") -> list[ParameterRow]:
+def parameter_rows(params: Mapping[str, Any], space: Group, prefix: str = "") -> list[ParameterRow]:
     """Return the values with their place in the search space, in the order of the space.
 
     The values of a nested choice follow it, as in the columns of tables.
@@ -276,7 +277,7 @@ def parameter_rows(params: Mapping[str, object], space: Group, prefix: str = "")
     return rows
 
 
-def share(parameter: Parameter, shown: object) -> float | None:
+def share(parameter: Parameter, shown: Any) -> float | None:
     """Return where a shown value lies between the ends of its range; None where that has no meaning."""
     try:
         if isinstance(parameter, Nested):

@@ -1,4 +1,4 @@
-"""Home: what is going on, what needs somebody, what there is to go on with."""
+"""The start page: running experiments, what needs attention, projects, workers and queues."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from experiments.filters import in_need, lately
-from experiments.messages import duration, plural
+from experiments.messages import DASH, duration, plural
 from experiments.models import Experiment, ExperimentState, Queue, Worker, Workspace, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import learn_roles, may
@@ -24,88 +24,102 @@ from experiments.web.experiment import index_table
 from experiments.web.experiment.page import url_of
 from experiments.web.ui import descriptions
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.requests import SignedInRequest
+from experiments.web.ui.summaries import Fact
 
 from .index import find
-from .projects import Sums, cards
+from .projects import ProjectCard, Sums, cards
 
 RECENT, CARDS, NEEDS, WORKERS, QUEUES = 8, 6, 5, 8, 6
 WHILE_ACTIVE_S, OTHERWISE_S = 3, 20
 
 
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """A queue and the number of experiments in it."""
+
+    queue: Queue
+    length: int
+
+
 @login_required
 @require_safe
-def everywhere(request: HttpRequest) -> HttpResponse:
-    """Of all my workspaces; whoever has one alone is led to that one's."""
+def everywhere(request: SignedInRequest) -> HttpResponse:
+    """All workspaces of the user; with only one, redirect to that one."""
     mine = list(Workspace.objects.visible_to(request.user))
     if len(mine) == 1:
         return redirect("workspace", mine[0].slug)
-    return _draw(request, [room for room in mine if room.has_automl], room=None)
+    return _draw(request, [workspace for workspace in mine if workspace.has_automl], workspace=None)
 
 
 @login_required
 @require_safe
-def show(request: HttpRequest, workspace: str) -> HttpResponse:
-    """Of one workspace."""
-    room = find(request, workspace)
-    room.require_automl()
-    return _draw(request, [room], room=room)
+def show(request: SignedInRequest, workspace: str) -> HttpResponse:
+    """One workspace."""
+    found = find(request, workspace)
+    found.require_automl()
+    return _draw(request, [found], workspace=found)
 
 
-def _draw(request: HttpRequest, rooms: Collection[Workspace], *, room: Workspace | None) -> HttpResponse:
+def _draw(
+    request: SignedInRequest, workspaces: Collection[Workspace], *, workspace: Workspace | None
+) -> HttpResponse:
     user, now, compute = request.user, timezone.now(), Compute()
-    learn_roles(user, rooms)
-    seen = Experiment.objects.visible_to(user).filter(workspace__in=rooms)
+    learn_roles(user, workspaces)
+    seen = Experiment.objects.visible_to(user).filter(workspace__in=workspaces)
     queues = [
-        {"queue": queue, "in_line": len(compute.lines.get(queue.pk, []))}
-        for queue in Queue.objects.visible_to(user)
+        QueueRow(queue, len(compute.lines.get(queue.pk, []))) for queue in Queue.objects.visible_to(user)
     ]
-    found = cards(user, rooms)
+    project_cards = cards(user, workspaces)
     version = (
         [
             (card.project.name, card.project.description, card.project.destination, card.sums)
-            for card in found
+            for card in project_cards
         ],
         [
-            (one.name, one.slots, one.is_draining, _busy(one, compute), descriptions.lateness(one, now))
-            for one in compute.workers
+            (w.name, w.slots, w.is_draining, _busy(w, compute), descriptions.lateness(w, now))
+            for w in compute.workers
         ],
-        [(one["queue"].name, one["queue"].is_paused, one["in_line"]) for one in queues],
-        [(one.pk, one.name, may(user, "create", one)) for one in rooms],
+        [(row.queue.name, row.queue.is_paused, row.length) for row in queues],
+        [(w.pk, w.name, may(user, "create", w)) for w in workspaces],
         int(time.time() // 60),  # times are shown in minutes
     )
     live = Live(request, fragments={"home"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
-    sums = sum((card.sums for card in found), start=Sums())
+    sums = sum((card.sums for card in project_cards), start=Sums())
     recent = list(seen.order_by(*lately()).values_list("pk", flat=True)[:RECENT])
-    needy, count = needs(seen, compute, now)
+    shown_needs, need_count = needs(seen, compute, now)
     context = {
-        "workspace": room,
-        "nav": "workspace" if room else "home",
-        "rooms": rooms,
-        "may_create": bool(room) and may(user, "create", room),
+        "workspace": workspace,
+        "nav": "workspace" if workspace else "home",
+        "workspaces": workspaces,
+        "may_create": workspace is not None and may(user, "create", workspace),
         "every_s": WHILE_ACTIVE_S if sums.alive or sums.waiting else OTHERWISE_S,
         "facts": _facts(sums, compute),
         "total": sums.total,
-        "needs": needy,
-        "more_needs": count - len(needy),
-        "rows": [index_table.row(one, user=user, compute=compute) for one in whole(recent)],
-        "cards": sorted(found, key=_latest, reverse=True)[:CARDS],
+        "needs": shown_needs,
+        "more_needs": need_count - len(shown_needs),
+        "rows": [index_table.row(experiment, user=user, compute=compute) for experiment in load_rows(recent)],
+        "cards": sorted(project_cards, key=_latest, reverse=True)[:CARDS],
         "workers": [
-            {"worker": one, "busy": _busy(one, compute), "is_late": descriptions.is_late(one, now)}
-            for one in compute.workers[:WORKERS]
+            {"worker": w, "busy": _busy(w, compute), "is_late": descriptions.is_late(w, now)}
+            for w in compute.workers[:WORKERS]
         ],
         "more_workers": max(0, len(compute.workers) - WORKERS),
-        "queues": sorted(queues, key=lambda one: -one["in_line"])[:QUEUES],
+        "queues": sorted(queues, key=lambda row: -row.length)[:QUEUES],
         "attention_url": f"?needs={index_table.ATTENTION}",
     }
     return live.draw("home/show.html", context)
 
 
-def whole(keys: list[int]) -> list[Experiment]:
-    """These in their order, with all that a row says of them: sorting whole rows is far slower than sorting keys."""
-    found = Experiment.objects.select_related("workspace", "project", "creator", "queue")
-    by_key = found.defer("description", "properties").in_bulk(keys)
+def load_rows(keys: list[int]) -> list[Experiment]:
+    """Return these experiments in the given order, with all that a table row shows.
+
+    Loaded by key, because sorting whole rows is far slower than sorting keys.
+    """
+    rows = Experiment.objects.select_related("workspace", "project", "creator", "queue")
+    by_key = rows.defer("description", "properties").in_bulk(keys)
     return [by_key[key] for key in keys if key in by_key]
 
 
@@ -113,47 +127,38 @@ def _busy(worker: Worker, compute: Compute) -> int:
     return compute.busy.get(worker.pk, 0)
 
 
-def _latest(card: object) -> tuple:
-    """Projects in which something happened lately come first, then the newest."""
+def _latest(card: ProjectCard) -> tuple[bool, datetime]:
+    """Return a sort key: recently active projects first, then the newest."""
     moment = card.sums.touched_at
-    return bool(moment), moment or card.project.created_at
+    return moment is not None, moment or card.project.created_at
 
 
-def _facts(sums: Sums, compute: Compute) -> list[dict[str, str]]:
+def _facts(sums: Sums, compute: Compute) -> list[Fact]:
     serving = [worker for worker in compute.workers if not worker.is_draining]
     busy, slots = compute.slots(serving)
     return [
-        {
-            "name": "Running",
-            "value": plural(sums.running, "experiment"),
-            "note": f"{plural(sums.alive, 'trial')} at once" if sums.alive else "",
-        },
-        {"name": "Waiting", "value": plural(sums.waiting, "trial")},
-        {
-            "name": "Slots busy",
-            "value": f"{busy:,}",
-            "of": f"of {slots:,}",
-            "note": plural(len(serving), "worker"),
-        },
-        {"name": "Completed", "value": plural(sums.completed, "experiment"), "note": "in the last 24 hours"},
-        {
-            "name": "Compute",
-            "value": duration(sums.compute_s) if sums.compute_s else "—",
-            "note": "of all trials that ended",
-        },
+        Fact(
+            "Running",
+            plural(sums.running, "experiment"),
+            note=plural(sums.alive, "running trial") if sums.alive else "",
+        ),
+        Fact("Waiting", plural(sums.waiting, "trial")),
+        Fact("Slots", f"{busy:,}/{slots:,}", note=plural(len(serving), "worker")),
+        Fact("Completed", plural(sums.completed, "experiment"), note="last 24 hours"),
+        Fact("Compute", duration(sums.compute_s) if sums.compute_s else DASH, note="all ended trials"),
     ]
 
 
-# --- what needs somebody ---------------------------------------------------------------------------------------
+# --- what needs attention ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that does not go on by itself."""
+    """Something that waits for a person to act."""
 
     key: str
     glyph: str
-    state: str  # the colour of the mark
+    state: str  # the color of the mark
     heading: str
     name: str
     url: str
@@ -162,35 +167,34 @@ class Need:
 
 
 def needs(seen: ExperimentQuerySet, compute: Compute, now: datetime) -> tuple[list[Need], int]:
-    """What needs somebody: (the latest of them, how many there are): workers that went silent, then experiments."""
-    late = [one for one in compute.workers if descriptions.is_late(one, now)]
-    silent = [_silent(late, compute, now)] if late else []
-    needy = list(seen.filter(in_need()).order_by("-updated_at", "-pk").values_list("pk", flat=True))
-    return [*silent, *(_need(one, compute) for one in whole(needy[:NEEDS]))], len(needy) + len(silent)
+    """Return what needs attention (unresponsive workers, then the latest experiments), and the total count."""
+    late = [worker for worker in compute.workers if descriptions.is_late(worker, now)]
+    by_worker = [_unresponsive(late, compute, now)] if late else []
+    keys = list(seen.filter(in_need()).order_by("-updated_at", "-pk").values_list("pk", flat=True))
+    shown = [_need(experiment, compute) for experiment in load_rows(keys[:NEEDS])]
+    return [*by_worker, *shown], len(keys) + len(by_worker)
 
 
-def _silent(late: list[Worker], compute: Compute, now: datetime) -> Need:
-    held = plural(sum(_busy(one, compute) for one in late), "trial")
-    last = descriptions.last_heartbeat(max(late, key=lambda one: one.heard_at), now).removeprefix("late, ")
-    heading, name, url = "A worker is silent", late[0].name, reverse("worker", args=[late[0].name])
+def _unresponsive(late: list[Worker], compute: Compute, now: datetime) -> Need:
+    running = plural(sum(_busy(worker, compute) for worker in late), "running trial")
+    age = descriptions.heartbeat_age(max(late, key=lambda worker: worker.heard_at), now)
+    heading, name, url = "Worker unresponsive", late[0].name, reverse("worker", args=[late[0].name])
     if len(late) > 1:
-        heading, name, url = f"{len(late):,} workers are silent", "Workers", reverse("workers")
-    detail = (
-        f"{held} in {'its' if len(late) == 1 else 'their'} hands, {'last ' if len(late) > 1 else ''}{last}"
-    )
-    action = "Look at it" if len(late) == 1 else "Look at workers"
-    return Need("silent", "warning", "paused", heading, name, url, detail, action)
+        heading, name, url = f"{len(late):,} workers unresponsive", "Workers", reverse("workers")
+    detail = f"{running}, last heartbeat {age}"
+    action = "View worker" if len(late) == 1 else "View workers"
+    return Need("unresponsive", "warning", "paused", heading, name, url, detail, action)
 
 
 def _need(experiment: Experiment, compute: Compute) -> Need:
     glyph = status.EXPERIMENT_STATES[experiment.state].glyph
     heading, detail, action = {
-        ExperimentState.FAILED: ("The search could not go on", experiment.reason, "See the cause"),
-        ExperimentState.PAUSED: ("It paused itself", experiment.reason, "See the cause"),
+        ExperimentState.FAILED: ("Search failed", experiment.reason, "View cause"),
+        ExperimentState.PAUSED: ("Auto-paused", experiment.reason, "View cause"),
     }.get(experiment.state) or (
-        "It waits in vain",
+        "Stuck in queue",
         descriptions.hold_text(compute.hold(experiment), experiment),
-        "Look at it",
+        "View experiment",
     )
     return Need(
         experiment.public_id,

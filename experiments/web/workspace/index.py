@@ -1,26 +1,27 @@
-"""Workspaces: mine, and the way into one."""
+"""The list of the user's workspaces, and how a view finds the workspace of its address."""
 
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_safe
 
 from experiments.models import Experiment, ExperimentState, Role, Workspace
+from experiments.web.ui.requests import SignedInRequest
 
 
-def find(request: HttpRequest, slug: str) -> Workspace:
-    """The workspace of an address, if it exists for this person; else 404."""
+def find(request: SignedInRequest, slug: str) -> Workspace:
+    """Return the workspace of an address if the user may see it, else raise 404."""
     return get_object_or_404(Workspace.objects.visible_to(request.user), slug=slug)
 
 
 @login_required
 @require_safe
-def index(request: HttpRequest) -> HttpResponse:
-    """List the workspaces that this person may see."""
+def index(request: SignedInRequest) -> HttpResponse:
+    """List the workspaces that the user may see."""
     user = request.user
     roles = dict(user.memberships.values_list("workspace", "role"))
     mine = Experiment.objects.visible_to(user).order_by().values("workspace")
@@ -44,8 +45,8 @@ def index(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _add_url(request: HttpRequest) -> str:
-    """Where an administrator makes a workspace; empty for everybody else."""
+def _add_url(request: SignedInRequest) -> str:
+    """Return the page on which administrators create a workspace; empty for other users."""
     if not request.user.is_superuser:
         return ""
     try:

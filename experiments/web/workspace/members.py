@@ -1,168 +1,170 @@
-"""Who is in a workspace: everybody in it sees the list, owners admit, give roles, and dismiss."""
+"""Members of a workspace: all members see the list, owners add members, change roles and remove members."""
 
 from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.models import Member, Refused, Role, User, Workspace
 from experiments.permissions import may, require
+from experiments.web.ui.requests import SignedInRequest
 
 from .index import find
-from .settings import MAY, Admitted, draw, roll
+from .settings import ROLE_PERMISSIONS, MemberForm, draw, members_of
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def index(request: HttpRequest, workspace: str) -> HttpResponse:
-    """The list, to read; POST: an owner makes somebody a member."""
-    room = find(request, workspace)
+def index(request: SignedInRequest, workspace: str) -> HttpResponse:
+    """The list; POST adds a member (owners only)."""
+    found = find(request, workspace)
     if request.method == "POST":
-        require(request.user, "manage", room)
-        return _admit(request, room)
+        require(request.user, "manage", found)
+        return _admit(request, found)
     context = {
-        "workspace": room,
+        "workspace": found,
         "nav": "members",
-        "members": roll(room),
-        "may": [(role.label, said) for role, said in MAY.items()],
-        "may_manage": may(request.user, "manage", room),
+        "members": members_of(found),
+        "role_permissions": [(role.label, text) for role, text in ROLE_PERMISSIONS.items()],
+        "may_manage": may(request.user, "manage", found),
     }
     return render(request, "people/members.html", context)
 
 
-def _admit(request: HttpRequest, room: Workspace) -> HttpResponse:
-    form = Admitted(request.POST, label_suffix="")
+def _admit(request: SignedInRequest, workspace: Workspace) -> HttpResponse:
+    form = MemberForm(request.POST, label_suffix="")
     if form.is_valid():
         person, role = form.person, Role(form.cleaned_data["role"])
-        if admit(room, person, role):
-            messages.success(request, f"{person} is in {room} now, as {role.label.lower()}.")
-            return redirect("workspace-settings", room.slug)
-        there = room.role_of(person)
-        if person.is_superuser or there == role:
-            messages.info(request, f"{person} is in {room} already.")
-            return redirect("workspace-settings", room.slug)
-        form.add_error("username", f"{person} is in {room} already; change the role in the list.")
-    return draw(request, room, admitted=form, status=422)
+        if add_member(workspace, person, role):
+            messages.success(request, f"{person} added to {workspace} as {role.label.lower()}.")
+            return redirect("workspace-settings", workspace.slug)
+        if person.is_superuser or workspace.role_of(person) == role:
+            messages.info(request, f"{person} is already a member of {workspace}.")
+            return redirect("workspace-settings", workspace.slug)
+        form.add_error(
+            "username", f"{person} is already a member of {workspace}. Change the role in the list above."
+        )
+    return draw(request, workspace, member_form=form, status=422)
 
 
 @login_required
 @require_POST
-def role(request: HttpRequest, workspace: str, username: str) -> HttpResponse:
-    """Gives a member another role."""
-    room, member = _member(request, workspace, username)
+def role(request: SignedInRequest, workspace: str, username: str) -> HttpResponse:
+    """Change a member's role."""
+    found, member = _member(request, workspace, username)
     wanted = request.POST.get("role", "")
     if wanted not in Role.values:
-        said = f"Choose one of the roles {', '.join(one.label.lower() for one in Role)}."
-        return draw(request, room, problem=said, status=422)
+        roles = ", ".join(choice.label.lower() for choice in Role)
+        return draw(request, found, problem=f"Unknown role. Select one of: {roles}.", status=422)
     try:
-        is_changed = appoint(room, member.user, Role(wanted))
+        is_changed = change_role(found, member.user, Role(wanted))
     except Refused as error:
-        return draw(request, room, problem=str(error), status=409)
+        return draw(request, found, problem=str(error), status=409)
     now = "now" if is_changed else "already"
-    messages.success(request, f"{member.user} is {Role(wanted).label.lower()} in {room} {now}.")
-    return _on(request, room)
+    messages.success(request, f"{member.user} is {now} {Role(wanted).label.lower()} of {found}.")
+    return _redirect(request, found)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def remove(request: HttpRequest, workspace: str, username: str) -> HttpResponse:
-    """GET asks, POST dismisses. Only who removes themselves must be asked: an owner can admit others again."""
-    room, member = _member(request, workspace, username)
+def remove(request: SignedInRequest, workspace: str, username: str) -> HttpResponse:
+    """Remove a member. Only leaving asks for confirmation (GET): an owner can add others again."""
+    found, member = _member(request, workspace, username)
     if request.method != "POST":
-        return _ask(request, room, member)
+        return _ask(request, found, member)
     try:
-        dismiss(room, member.user)
+        remove_member(found, member.user)
     except Refused as error:
-        return _ask(request, room, member, problem=str(error), status=409)
+        return _ask(request, found, member, problem=str(error), status=409)
     is_me = member.user == request.user
-    messages.success(request, f"{'You are' if is_me else f'{member.user} is'} no longer in {room}.")
-    return _on(request, room)
+    messages.success(request, f"You left {found}." if is_me else f"{member.user} removed from {found}.")
+    return _redirect(request, found)
 
 
 def _ask(
-    request: HttpRequest, room: Workspace, member: Member, *, problem: str = "", status: int = 200
+    request: SignedInRequest, workspace: Workspace, member: Member, *, problem: str = "", status: int = 200
 ) -> HttpResponse:
     context = {
-        "workspace": room,
+        "workspace": workspace,
         "nav": "settings",
         "member": member,
         "is_me": member.user == request.user,
-        "private": room.experiments.filter(creator=member.user, visibility="private").count(),
-        "back": reverse("workspace-settings", args=[room.slug]),
+        "private": workspace.experiments.filter(creator=member.user, visibility="private").count(),
+        "back": reverse("workspace-settings", args=[workspace.slug]),
         "is_danger": True,
         "problem": problem,
     }
     return render(request, "people/remove.html", context, status=status)
 
 
-def _member(request: HttpRequest, workspace: str, username: str) -> tuple[Workspace, Member]:
-    """Workspace and member of an address, for whoever may manage there."""
-    room = find(request, workspace)
-    require(request.user, "manage", room)
-    return room, get_object_or_404(room.members.select_related("user"), user__username=username)
+def _member(request: SignedInRequest, workspace: str, username: str) -> tuple[Workspace, Member]:
+    """Return the workspace and member of an address; raise `Forbidden` unless the user may manage them."""
+    found = find(request, workspace)
+    require(request.user, "manage", found)
+    return found, get_object_or_404(found.members.select_related("user"), user__username=username)
 
 
-def _on(request: HttpRequest, room: Workspace) -> HttpResponse:
-    """To the nearest page that still exists for them: they may have changed their own role."""
-    role = room.role_of(request.user)
+def _redirect(request: SignedInRequest, workspace: Workspace) -> HttpResponse:
+    """Redirect to the nearest page that the user may still see: they may have changed their own role."""
+    role = workspace.role_of(request.user)
     if role is None:
         return redirect("workspaces")
-    return redirect("workspace-settings" if role == Role.OWNER else "members", room.slug)
+    return redirect("workspace-settings" if role == Role.OWNER else "members", workspace.slug)
 
 
-# --- the rules: one at a time, so that two owners cannot remove each other ---------------------------------------
+# --- the rules, serialized by a lock so that two owners cannot remove each other -------------------------------------
 
 
-def admit(room: Workspace, person: User, role: Role) -> bool:
-    """Makes somebody a member; False when they are one already, whatever their role."""
+def add_member(workspace: Workspace, person: User, role: Role) -> bool:
+    """Add a member. Return False when they are a member already, in any role."""
     with transaction.atomic():
-        _lock(room)
-        if room.members.filter(user=person).exists():
+        _lock(workspace)
+        if workspace.members.filter(user=person).exists():
             return False
-        room.admit(person, role)
+        workspace.admit(person, role)
         return True
 
 
-def appoint(room: Workspace, person: User, role: Role) -> bool:
-    """Gives a member another role; False: it is theirs already. Raises `Refused` for the last owner."""
+def change_role(workspace: Workspace, person: User, role: Role) -> bool:
+    """Change a member's role. Return False when they have it already. Raise `Refused` for the last owner."""
     with transaction.atomic():
-        _lock(room)
-        member = _still(room, person)
+        _lock(workspace)
+        member = _current_member(workspace, person)
         if member.role == role:
             return False
-        _keep_an_owner(room, member)
+        _keep_an_owner(workspace, member)
         member.role = role
         member.save(update_fields=["role"])
         return True
 
 
-def dismiss(room: Workspace, person: User) -> None:
-    """Removes a member. Raises `Refused` for the last owner."""
+def remove_member(workspace: Workspace, person: User) -> None:
+    """Remove a member. Raise `Refused` for the last owner."""
     with transaction.atomic():
-        _lock(room)
-        member = _still(room, person)
-        _keep_an_owner(room, member)
+        _lock(workspace)
+        member = _current_member(workspace, person)
+        _keep_an_owner(workspace, member)
         member.delete()
 
 
-def _lock(room: Workspace) -> None:
-    """On SQLite the transaction itself is the lock."""
-    Workspace.objects.select_for_update(no_key=True).get(pk=room.pk)
+def _lock(workspace: Workspace) -> None:
+    """Lock the workspace row. On SQLite the transaction itself is the lock."""
+    Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
 
 
-def _still(room: Workspace, person: User) -> Member:
-    member = room.members.filter(user=person).first()
+def _current_member(workspace: Workspace, person: User) -> Member:
+    member = workspace.members.filter(user=person).first()
     if member is None:
-        raise Refused(f"{person} is no longer in {room}.")
+        raise Refused(f"{person} is no longer a member of {workspace}.")
     return member
 
 
-def _keep_an_owner(room: Workspace, member: Member) -> None:
-    others = room.members.filter(role=Role.OWNER, user__is_active=True).exclude(pk=member.pk)
+def _keep_an_owner(workspace: Workspace, member: Member) -> None:
+    others = workspace.members.filter(role=Role.OWNER, user__is_active=True).exclude(pk=member.pk)
     if member.role == Role.OWNER and not others.exists():
-        raise Refused(f"{member.user} is the only owner of {room}. Make somebody else an owner first.")
+        raise Refused(f"{member.user} is the only owner of {workspace}. Make another member an owner first.")

@@ -1,17 +1,18 @@
-"""Projects: a card for each, and what operators do with them."""
+"""Projects: a card for each, and how operators create, edit and delete them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Max, Q, Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -21,6 +22,7 @@ from experiments import filters
 from experiments.models import Experiment, ExperimentState, Invalid, Project, Refused, User, Workspace
 from experiments.permissions import learn_roles, may, require
 from experiments.web.experiment.action_buttons import Button
+from experiments.web.ui.requests import SignedInRequest
 
 from .index import find
 
@@ -29,19 +31,19 @@ RECENTLY = timedelta(hours=24)
 
 @dataclass
 class Sums:
-    """What some experiments come to."""
+    """Totals of some experiments."""
 
     total: int = 0
     running: int = 0
     completed: int = 0  # in the last 24 hours
     compute_s: float = 0
     touched_at: datetime | None = None
-    alive: int = 0  # trials that run
-    waiting: int = 0  # trials that wait
-    mark: int = 0  # another one as soon as anything of them is
+    alive: int = 0  # running and stopping trials
+    waiting: int = 0  # waiting trials
+    mark: int = 0  # changes whenever one of them changes
 
     def __add__(self, other: Sums) -> Sums:
-        moments = [one.touched_at for one in (self, other) if one.touched_at]
+        moments = [sums.touched_at for sums in (self, other) if sums.touched_at]
         return Sums(
             self.total + other.total,
             self.running + other.running,
@@ -56,7 +58,7 @@ class Sums:
 
 @dataclass
 class Card:
-    """One project, or all of them (`project` is None)."""
+    """One project, or all experiments of a workspace (`project` is None)."""
 
     project: Project | None
     url: str
@@ -64,11 +66,20 @@ class Card:
     actions: list[Button] = field(default_factory=list)
 
 
-def cards(user: User, rooms: Collection[Workspace]) -> list[Card]:
-    """The projects of these workspaces, each with what its experiments come to, as far as this person sees them.
-    Two queries, whatever their number."""
+@dataclass
+class ProjectCard(Card):
+    """One project."""
+
+    project: Project
+
+
+def cards(user: User, workspaces: Collection[Workspace]) -> list[ProjectCard]:
+    """Return the projects of these workspaces with the totals of the experiments that the user may see.
+
+    Two queries for any number of projects.
+    """
     now = timezone.now()
-    seen = Experiment.objects.visible_to(user).filter(workspace__in=rooms).order_by().values("project")
+    seen = Experiment.objects.visible_to(user).filter(workspace__in=workspaces).order_by().values("project")
     sums = {
         row.pop("project"): Sums(**row)
         for row in seen.annotate(
@@ -82,22 +93,22 @@ def cards(user: User, rooms: Collection[Workspace]) -> list[Card]:
             mark=Sum("version") + Sum("pk"),
         )
     }
-    by_key = {room.pk: room for room in rooms}
-    found = []
+    by_key = {workspace.pk: workspace for workspace in workspaces}
+    project_cards = []
     for project in Project.objects.filter(workspace__in=by_key):
         project.workspace = by_key[project.workspace_id]
         url = (
             f"{reverse('experiments', args=[project.workspace.slug])}?{urlencode({'project': project.name})}"
         )
-        found.append(Card(project, url, sums.get(project.pk, Sums()), _actions(project, user)))
-    return found
+        project_cards.append(ProjectCard(project, url, sums.get(project.pk, Sums()), _actions(project, user)))
+    return project_cards
 
 
 def _actions(project: Project, user: User) -> list[Button]:
     if not may(user, "create", project.workspace):
         return []
     where = [project.workspace.slug, project.pk]
-    kept = "It is where experiments go that name none." if project.is_default else ""
+    why_not = "The default project cannot be deleted." if project.is_default else ""
     return [
         Button("Edit", reverse("project-edit", args=where), icon="edit"),
         Button(
@@ -106,38 +117,39 @@ def _actions(project: Project, user: User) -> list[Button]:
             icon="trash",
             is_question=True,
             is_danger=True,
-            why_not=kept,
+            why_not=why_not,
         ),
     ]
 
 
 @login_required
 @require_safe
-def index(request: HttpRequest, workspace: str) -> HttpResponse:
-    """Show All experiments, and a card for each project of this workspace."""
-    room = find(request, workspace)
-    room.require_automl()
-    found = cards(request.user, [room])
-    everything = Card(
-        None, reverse("experiments", args=[room.slug]), sum((one.sums for one in found), start=Sums())
-    )
+def index(request: SignedInRequest, workspace: str) -> HttpResponse:
+    """Show a card for all experiments and one for each project of the workspace."""
+    found = find(request, workspace)
+    found.require_automl()
+    project_cards = cards(request.user, [found])
+    totals = sum((card.sums for card in project_cards), start=Sums())
+    everything = Card(None, reverse("experiments", args=[found.slug]), totals)
     context = {
-        "workspace": room,
+        "workspace": found,
         "nav": "projects",
-        "cards": [everything, *found],
-        "may_create": may(request.user, "create", room),
+        "cards": [everything, *project_cards],
+        "may_create": may(request.user, "create", found),
     }
     return render(request, "projects/index.html", context)
 
 
 @login_required
 @require_safe
-def everywhere(request: HttpRequest) -> HttpResponse:
-    """The projects of all my workspaces."""
-    rooms = list(Workspace.objects.visible_to(request.user).filter(has_automl=True))
-    learn_roles(request.user, rooms)
-    groups = {room.pk: (room, []) for room in rooms}
-    for card in cards(request.user, rooms):
+def everywhere(request: SignedInRequest) -> HttpResponse:
+    """The projects of all workspaces of the user."""
+    workspaces = list(Workspace.objects.visible_to(request.user).filter(has_automl=True))
+    learn_roles(request.user, workspaces)
+    groups: dict[int, tuple[Workspace, list[ProjectCard]]] = {
+        workspace.pk: (workspace, []) for workspace in workspaces
+    }
+    for card in cards(request.user, workspaces):
         groups[card.project.workspace_id][1].append(card)
     return render(request, "projects/everywhere.html", {"nav": "home", "groups": groups.values()})
 
@@ -146,12 +158,12 @@ def everywhere(request: HttpRequest) -> HttpResponse:
 
 
 class ProjectForm(forms.Form):
-    """What an operator says about a project."""
+    """The form of a project."""
 
     name = forms.CharField(
         max_length=100,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
-        error_messages={"required": "Give the project a name."},
+        error_messages={"required": "Enter a name for the project."},
     )
     description = forms.CharField(
         required=False, max_length=10_000, widget=forms.Textarea(attrs={"rows": 3, "class": "is-prose"})
@@ -163,69 +175,68 @@ class ProjectForm(forms.Form):
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "spellcheck": "false", "placeholder": "/mnt/share/folder"}
         ),
-        help_text="Where the artifacts of its trials go unless an experiment names another: a folder, "
-        "s3://bucket/folder, s3://host:port/bucket, gs://bucket/folder or "
-        "azure://account.blob.core.windows.net/container/folder. Empty: the workspace's.",
+        help_text="Where trials store artifacts: a folder, s3://bucket/folder, s3://host:port/bucket, "
+        "gs://bucket/folder or azure://account.blob.core.windows.net/container/folder. "
+        "Blank = destination of the workspace.",
     )
 
-    def __init__(self, data: object = None, *, project: Project | None = None) -> None:
-        given = ("name", "description", "destination")
-        super().__init__(
-            data, initial={name: getattr(project, name) for name in given} if project else {}, label_suffix=""
-        )
+    def __init__(self, data: Mapping[str, Any] | None = None, *, project: Project | None = None) -> None:
+        names = ("name", "description", "destination")
+        initial = {name: getattr(project, name) for name in names} if project else {}
+        super().__init__(data, initial=initial, label_suffix="")
         if project and project.is_default:
             self.fields["name"].disabled = True
-            self.fields["name"].help_text = "It keeps its name: it is where experiments go that name none."
+            self.fields["name"].help_text = "Default project: can't be renamed."
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def new(request: HttpRequest, workspace: str) -> HttpResponse:
-    """An operator makes a project."""
-    room = _room(request, workspace)
+def new(request: SignedInRequest, workspace: str) -> HttpResponse:
+    """An operator creates a project."""
+    found = _editable_workspace(request, workspace)
     form = ProjectForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
-        return _draw(request, room, form, status=422 if form.is_bound else 200)
+        return _draw(request, found, form, status=422 if form.is_bound else 200)
     try:
-        project = Project.create(room, **form.cleaned_data)
+        project = Project.create(found, **form.cleaned_data)
     except Invalid as invalid:
-        return _complain(request, room, form, invalid)
-    messages.success(request, f"The project {project} is there.")
-    return redirect("projects", room.slug)
+        return _add_errors(request, found, form, invalid)
+    messages.success(request, f"Project {project} created.")
+    return redirect("projects", found.slug)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def edit(request: HttpRequest, workspace: str, project: int) -> HttpResponse:
+def edit(request: SignedInRequest, workspace: str, project: int) -> HttpResponse:
     """Name, description, default output destination."""
-    room = _room(request, workspace)
-    found = get_object_or_404(room.projects, pk=project)
+    parent = _editable_workspace(request, workspace)
+    found = get_object_or_404(parent.projects, pk=project)
     form = ProjectForm(request.POST if request.method == "POST" else None, project=found)
     if not form.is_valid():
-        return _draw(request, room, form, project=found, status=422 if form.is_bound else 200)
+        return _draw(request, parent, form, project=found, status=422 if form.is_bound else 200)
     try:
         is_changed = found.change(**form.cleaned_data)
     except Invalid as invalid:
-        return _complain(request, room, form, invalid, project=found)
-    messages.success(request, f"The project {found} is changed." if is_changed else "Nothing was different.")
-    return redirect("projects", room.slug)
+        return _add_errors(request, parent, form, invalid, project=found)
+    messages.success(request, f"Project {found} saved." if is_changed else "No changes to save.")
+    return redirect("projects", parent.slug)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def delete(request: HttpRequest, workspace: str, project: int) -> HttpResponse:
-    """Only an empty one: GET asks, POST does it."""
-    room = _room(request, workspace)
-    found = get_object_or_404(room.projects, pk=project)
+def delete(request: SignedInRequest, workspace: str, project: int) -> HttpResponse:
+    """Delete an empty project: GET asks for confirmation, POST deletes."""
+    parent = _editable_workspace(request, workspace)
+    found = get_object_or_404(parent.projects, pk=project)
     context = {
-        "workspace": room,
+        "workspace": parent,
         "nav": "projects",
         "project": found,
         "form_action": request.path,
-        "back": reverse("projects", args=[room.slug]),
+        "back": reverse("projects", args=[parent.slug]),
         "is_danger": True,
-        "held": (held := found.holds()),
-        "is_impossible": bool(held),
+        "contents": (contents := found.holds()),
+        "is_impossible": bool(contents),
     }
     if request.method != "POST":
         return render(request, "projects/delete.html", context)
@@ -233,20 +244,20 @@ def delete(request: HttpRequest, workspace: str, project: int) -> HttpResponse:
         found.delete_empty()
     except Refused as refused:
         return render(request, "projects/delete.html", {**context, "problem": str(refused)}, status=409)
-    messages.success(request, f"The project {found} is deleted.")
-    return redirect("projects", room.slug)
+    messages.success(request, f"Project {found} deleted.")
+    return redirect("projects", parent.slug)
 
 
-def _room(request: HttpRequest, workspace: str) -> Workspace:
-    room = find(request, workspace)
-    room.require_automl()
-    require(request.user, "create", room)
-    return room
+def _editable_workspace(request: SignedInRequest, workspace: str) -> Workspace:
+    found = find(request, workspace)
+    found.require_automl()
+    require(request.user, "create", found)
+    return found
 
 
-def _complain(
-    request: HttpRequest,
-    room: Workspace,
+def _add_errors(
+    request: SignedInRequest,
+    workspace: Workspace,
     form: ProjectForm,
     invalid: Invalid,
     *,
@@ -254,11 +265,16 @@ def _complain(
 ) -> HttpResponse:
     for name, sentences in invalid.errors.items():
         form.add_error(name, sentences)
-    return _draw(request, room, form, project=project, status=422)
+    return _draw(request, workspace, form, project=project, status=422)
 
 
 def _draw(
-    request: HttpRequest, room: Workspace, form: ProjectForm, *, project: Project | None = None, status: int
+    request: SignedInRequest,
+    workspace: Workspace,
+    form: ProjectForm,
+    *,
+    project: Project | None = None,
+    status: int,
 ) -> HttpResponse:
-    context = {"workspace": room, "nav": "projects", "form": form, "project": project}
+    context = {"workspace": workspace, "nav": "projects", "form": form, "project": project}
     return render(request, "projects/edit.html", context, status=status)

@@ -1,15 +1,17 @@
-"""Models: listed, and one of them with its tabs: General, Network, Labels; published for good."""
+"""Registered models: the list, and one model with its tabs General, Network and Labels."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
@@ -17,15 +19,16 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import downloads
 from experiments.messages import plural
-from experiments.models import Experiment, Invalid, Model, Project, Refused, User
+from experiments.models import Experiment, Invalid, Model, Project, Refused, Trial, User
 from experiments.models.references import naming
 from experiments.models.registered_model import MAX_NETWORK
 from experiments.permissions import may, require
 from experiments.web.experiment.artifacts import given
 from experiments.web.ui import highlight
 from experiments.web.ui.pagination import page_of
+from experiments.web.ui.requests import SignedInRequest
 
-from .index import find as find_room
+from .index import find as find_workspace
 
 PUBLISHED = {"yes": True, "no": False}
 LABELS_AT_ONCE = 100
@@ -34,30 +37,30 @@ MOST_USERS = 20
 
 @login_required
 @require_safe
-def index(request: HttpRequest, workspace: str) -> HttpResponse:
+def index(request: SignedInRequest, workspace: str) -> HttpResponse:
     """List the models of a workspace, the newest first, in a fixed number of queries."""
-    room = find_room(request, workspace)
-    room.require_automl()
-    asked = {name: request.GET.get(name, "").replace("\0", "").strip()[:200] for name in ("q", "project")}
+    found = find_workspace(request, workspace)
+    found.require_automl()
+    query = {name: request.GET.get(name, "").replace("\0", "").strip()[:200] for name in ("q", "project")}
     published = request.GET.get("published", "")
-    rows = room.models.among(**asked, is_published=PUBLISHED.get(published))
+    rows = found.models.among(**query, is_published=PUBLISHED.get(published))
     total = rows.count()
     shown, pager = page_of(request, rows.light().order_by("-created_at", "-pk"), total=total)
     context = {
-        "workspace": room,
+        "workspace": found,
         "nav": "models",
         "rows": shown,
         "pager": pager,
         "total": total,
-        "asked": {**asked, "published": published},
-        "is_filtered": any(asked.values()) or published in PUBLISHED,
-        "projects": room.projects.values_list("name", flat=True),
+        "query": {**query, "published": published},
+        "is_filtered": any(query.values()) or published in PUBLISHED,
+        "projects": found.projects.values_list("name", flat=True),
     }
     return render(request, "models/index.html", context)
 
 
-def find(request: HttpRequest, workspace: str, public_id: str) -> Model:
-    """The model as far as it exists for this person, else 404."""
+def find(request: SignedInRequest, workspace: str, public_id: str) -> Model:
+    """Return the model if the user may see it, else raise 404."""
     related = (
         "workspace",
         "project",
@@ -80,14 +83,14 @@ def url_of(model: Model, page: str = "model") -> str:
 
 
 def _draw(
-    request: HttpRequest, model: Model, page: str, context: dict[str, object], *, status: int = 200
+    request: SignedInRequest, model: Model, page: str, context: Mapping[str, object], *, status: int = 200
 ) -> HttpResponse:
     tabs = (
         ("General", "model", None),
         ("Network", "model-network", None),
         ("Labels", "model-labels", len(model.labels)),
     )
-    told = {
+    shared = {
         "model": model,
         "workspace": model.workspace,
         "nav": "models",
@@ -99,24 +102,24 @@ def _draw(
             for label, name, count in tabs
         ],
     }
-    return render(request, f"models/{page.replace('-', '_')}.html", told | context, status=status)
+    return render(request, f"models/{page.replace('-', '_')}.html", {**shared, **context}, status=status)
 
 
-def _must_be_open(request: HttpRequest, model: Model) -> None:
-    """Raises `Forbidden`; `Refused` when it is published."""
+def _must_be_open(request: SignedInRequest, model: Model) -> None:
+    """Raise `Forbidden` without permission, and `Refused` when the model is published."""
     require(request.user, "register", model.workspace)
     if model.is_published:
-        raise Refused("This model is published, which is for good. It cannot be changed any more.")
+        raise Refused("This model is published and can no longer be changed.")
 
 
-def _refused(request: HttpRequest, model: Model, refusal: Refused, *, typed: str = "") -> HttpResponse:
-    said = {"reason": str(refusal), "back": url_of(model), "typed": typed}
-    said |= {"workspace": model.workspace, "nav": "models"}
-    return render(request, "409.html", said, status=409)
+def _refused(request: SignedInRequest, model: Model, refusal: Refused, *, typed: str = "") -> HttpResponse:
+    context: dict[str, object] = {"reason": str(refusal), "back": url_of(model), "typed": typed}
+    context |= {"workspace": model.workspace, "nav": "models"}
+    return render(request, "409.html", context, status=409)
 
 
-def _seen(request: HttpRequest) -> datetime | None:
-    """The state that the person looked at."""
+def _seen(request: SignedInRequest) -> datetime | None:
+    """Return when the model that the user edited was last updated, as posted by the form."""
     try:
         return parse_datetime(request.POST.get("seen", ""))
     except ValueError:
@@ -127,9 +130,9 @@ def _seen(request: HttpRequest) -> datetime | None:
 
 
 class GeneralForm(forms.Form):
-    """Its name, and what is said about it."""
+    """Name, project, framework and description."""
 
-    name = forms.CharField(max_length=200, error_messages={"required": "Give the model a name."})
+    name = forms.CharField(max_length=200, error_messages={"required": "Enter a name for the model."})
     project = forms.ModelChoiceField(Project.objects.none(), empty_label=None)
     framework = forms.CharField(max_length=64, required=False)
     description = forms.CharField(
@@ -138,15 +141,17 @@ class GeneralForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 4, "class": "is-prose"}),
     )
 
-    def __init__(self, data: object = None, *, model: Model) -> None:
-        told = ("name", "project", "framework", "description")
-        super().__init__(data, initial={name: getattr(model, name) for name in told}, label_suffix="")
-        self.fields["project"].queryset = model.workspace.projects.all()
+    def __init__(self, data: Mapping[str, Any] | None = None, *, model: Model) -> None:
+        names = ("name", "project", "framework", "description")
+        super().__init__(data, initial={name: getattr(model, name) for name in names}, label_suffix="")
+        project = self.fields["project"]
+        assert isinstance(project, forms.ModelChoiceField)
+        project.queryset = model.workspace.projects.all()
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def show(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
+def show(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
     """Show a model, its source and its uses; POST changes its description."""
     one = find(request, workspace, model)
     if request.method != "POST":
@@ -156,7 +161,7 @@ def show(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
         _must_be_open(request, one)
         if form.is_valid():
             changed = one.change(seen=_seen(request), **form.cleaned_data)
-            messages.success(request, "Saved." if changed else "It is so already. Nothing was changed.")
+            messages.success(request, "Saved." if changed else "No changes to save.")
             return redirect(url_of(one))
     except Refused as refusal:
         return _refused(request, one, refusal, typed=request.POST.get("description", ""))
@@ -166,20 +171,20 @@ def show(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
     return _general(request, one, form)
 
 
-def _general(request: HttpRequest, model: Model, form: GeneralForm | None = None) -> HttpResponse:
+def _general(request: SignedInRequest, model: Model, form: GeneralForm | None = None) -> HttpResponse:
     users = used_by(model, request.user)
     context = {
         "form": form or GeneralForm(model=model),
         "file": model.artifact,
-        "made_by": _made_by(model, request.user),
+        "source_trial": _source_trial(model, request.user),
         "users": users[:MOST_USERS],
         "has_more_users": len(users) > MOST_USERS,
     }
     return _draw(request, model, "model", context, status=422 if form else 200)
 
 
-def _made_by(model: Model, user: User) -> object | None:
-    """The trial that left its file, if its experiment exists for this person. One query."""
+def _source_trial(model: Model, user: User) -> Trial | None:
+    """Return the trial that wrote the model's file, if the user may see its experiment. One query."""
     if model.artifact is None or model.artifact.trial.trashed_at:
         return None
     visible = Experiment.objects.visible_to(user).filter(pk=model.artifact.experiment_id).exists()
@@ -187,14 +192,14 @@ def _made_by(model: Model, user: User) -> object | None:
 
 
 def used_by(model: Model, user: User) -> list[Experiment]:
-    """The experiments that start from it, the newest first; one more than are shown. One query."""
+    """Return the experiments that use the model as input, newest first; one more than are shown. One query."""
     rows = Experiment.objects.visible_to(user).filter(workspace=model.workspace_id)
     return naming(rows, "input_model", model.public_id, at_most=MOST_USERS + 1)
 
 
 @login_required
 @require_safe
-def fetch(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
+def fetch(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
     """Send the model's file, or say where it is when it cannot be read from here (409)."""
     one = find(request, workspace, model)
     give = partial(downloads.of_model, one, downloads.Asked.by(request))
@@ -203,19 +208,22 @@ def fetch(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def publish(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """Make a model read-only for good, after a question."""
+def publish(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+    """Make a model read-only permanently, after a confirmation."""
     one = find(request, workspace, model)
     require(request.user, "register", one.workspace)
     if request.method == "POST" or one.is_published:
         changed = request.method == "POST" and one.publish()
-        said = f"{one} is published." if changed else f"{one} is published already. Nothing was changed."
-        messages.success(request, said)
+        messages.success(
+            request, f"Model {one} published." if changed else f"Model {one} is already published."
+        )
         return redirect(url_of(one))
     return _ask(request, one, "models/publish.html", back=url_of(one))
 
 
-def _ask(request: HttpRequest, model: Model, template: str, *, back: str, **told: object) -> HttpResponse:
+def _ask(
+    request: SignedInRequest, model: Model, template: str, *, back: str, **extra: object
+) -> HttpResponse:
     context = {
         "model": model,
         "workspace": model.workspace,
@@ -223,15 +231,15 @@ def _ask(request: HttpRequest, model: Model, template: str, *, back: str, **told
         "form_action": request.path,
         "back": back,
         "is_danger": template != "models/publish.html",
-        **told,
+        **extra,
     }
     return render(request, template, context)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def delete(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """Delete a model for good, after a question; a published one needs an owner. 409 while experiments use it."""
+def delete(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+    """Delete a model permanently, after a confirmation. 409 while experiments use it; published: owners only."""
     one = find(request, workspace, model)
     require(request.user, "delete", one)
     try:
@@ -241,7 +249,7 @@ def delete(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
         one.delete_unused(by=request.user)
     except Refused as refusal:
         return _refused(request, one, refusal)
-    messages.success(request, f"The model {one} is deleted.")
+    messages.success(request, f"Model {one} deleted.")
     return redirect("models", one.workspace.slug)
 
 
@@ -250,8 +258,8 @@ def delete(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def network(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """Show a model's configuration text; `?edit` draws the editor, `?q=` marks what was searched, POST stores."""
+def network(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+    """Show a model's configuration text; `?edit` shows the editor, `?q=` highlights matches, POST saves."""
     one = find(request, workspace, model)
     if request.method == "POST":
         typed = request.POST.get("network", "").replace("\r\n", "\n")
@@ -262,9 +270,9 @@ def network(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
             return _refused(request, one, refusal, typed=typed)
         except Invalid as invalid:
             problem = " ".join(invalid.errors.get("network", [str(invalid)]))
-            told = {"is_editing": True, "text": typed, "problem": problem, "most": MAX_NETWORK}
-            return _draw(request, one, "model-network", told, status=422)
-        messages.success(request, "Saved." if changed else "It is so already. Nothing was changed.")
+            context = {"is_editing": True, "text": typed, "problem": problem, "most": MAX_NETWORK}
+            return _draw(request, one, "model-network", context, status=422)
+        messages.success(request, "Saved." if changed else "No changes to save.")
         return redirect(url_of(one, "model-network"))
     is_editing = "edit" in request.GET
     if is_editing:
@@ -272,16 +280,17 @@ def network(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
             _must_be_open(request, one)
         except Refused as refusal:
             return _refused(request, one, refusal)
-    asked = {"query": request.GET.get("q", ""), "is_whole": "whole" in request.GET}
-    shown = highlight.read(one.network, name="network", **asked)
-    told = {"is_editing": is_editing, "text": one.network, "most": MAX_NETWORK, "shown": shown}
-    return _draw(request, one, "model-network", told)
+    shown = highlight.read(
+        one.network, name="network", query=request.GET.get("q", ""), is_whole="whole" in request.GET
+    )
+    context = {"is_editing": is_editing, "text": one.network, "most": MAX_NETWORK, "shown": shown}
+    return _draw(request, one, "model-network", context)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def clear(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """Clear a model's configuration text for good, after a question."""
+def clear(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+    """Delete a model's configuration text, after a confirmation."""
     one = find(request, workspace, model)
     back = url_of(one, "model-network")
     try:
@@ -291,7 +300,7 @@ def clear(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
         one.change(network="")
     except Refused as refusal:
         return _refused(request, one, refusal)
-    messages.success(request, "The network's text is gone.")
+    messages.success(request, "Network text cleared.")
     return redirect(back)
 
 
@@ -300,8 +309,8 @@ def clear(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def labels(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
-    """Show a model's labels. POST adds one, changes the one that `was`, or deletes it (`act=delete`)."""
+def labels(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+    """Show a model's labels. POST adds one, changes the one that `was`, or deletes it (`action=delete`)."""
     one = find(request, workspace, model)
     if request.method != "POST":
         return _labels(request, one)
@@ -310,37 +319,38 @@ def labels(request: HttpRequest, workspace: str, model: str) -> HttpResponse:
     try:
         _must_be_open(request, one)
         if request.POST.get("action") == "delete" and was is not None:
-            said = f"{was} is gone." if one.unlabel(was) else f"{was} was gone already."
+            message = f"Label {was} deleted." if one.unlabel(was) else f"Label {was} is already deleted."
         else:
             number = whole(typed["number"])
             one.label(typed["label"], number, was=was)
-            said = f"{typed['label']} is {number}."
+            message = f"Label {typed['label']} saved as {number}."
     except Refused as refusal:
         return _refused(request, one, refusal, typed=" ".join(typed.values()))
     except Invalid as invalid:
-        problem = " ".join(sentence for said in invalid.errors.values() for sentence in said)
+        problem = " ".join(sentence for sentences in invalid.errors.values() for sentence in sentences)
         return _labels(request, one, typed={**typed, "was": was}, problem=problem)
-    messages.success(request, said)
+    messages.success(request, message)
     query = request.GET.urlencode()
     return redirect(url_of(one, "model-labels") + (f"?{query}" if query else ""))
 
 
 def whole(text: str) -> int:
-    """Raises `Invalid`."""
+    """Return the number; raise `Invalid` unless the text is a whole number of 0 or more."""
     if not re.fullmatch("[0-9]{1,15}", text):
         raise Invalid({"number": [f"“{text[:64]}” is not a whole number of 0 or more."]})
     return int(text)
 
 
 def _labels(
-    request: HttpRequest, model: Model, *, typed: dict[str, str | None] | None = None, problem: str = ""
+    request: SignedInRequest, model: Model, *, typed: dict[str, str | None] | None = None, problem: str = ""
 ) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:200]
     wanted = query.casefold()
     rows = [row for row in model.labels.items() if wanted in row[0].casefold() or query == str(row[1])]
     rows.sort(key=lambda row: (row[1], row[0]))
-    page, last = request.GET.get("page", "1"), max(1, -(-len(rows) // LABELS_AT_ONCE))
-    page = min(max(1, int(page)), last) if page.isdecimal() and len(page) < 6 else 1
+    wanted_page, last = request.GET.get("page", "1"), max(1, -(-len(rows) // LABELS_AT_ONCE))
+    is_number = wanted_page.isdecimal() and len(wanted_page) < 6
+    page = min(max(1, int(wanted_page)), last) if is_number else 1
     shown = rows[(page - 1) * LABELS_AT_ONCE : page * LABELS_AT_ONCE]
     context = {
         "rows": shown,
@@ -357,7 +367,7 @@ def _labels(
     return _draw(request, model, "model-labels", context, status=422 if problem else 200)
 
 
-def _page_url(request: HttpRequest, page: int) -> str:
+def _page_url(request: SignedInRequest, page: int) -> str:
     query = request.GET.copy()
     query["page"] = str(page)
     return f"?{query.urlencode()}"

@@ -1,4 +1,4 @@
-"""A workspace's settings, for its owners: what it is called, who is in it, whether AutoML is on."""
+"""Settings of a workspace, for its owners: name, output destination, members, tokens, AutoML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
@@ -16,20 +16,21 @@ from experiments.models import Experiment, Member, Refused, Role, User, Workspac
 from experiments.permissions import require
 from experiments.runner import destination as destinations
 from experiments.web.account.tokens import rows
+from experiments.web.ui.requests import SignedInRequest
 
 from .index import find
 
-MAY = {
-    Role.VIEWER: "sees experiments and their results",
-    Role.OPERATOR: "also creates, runs and stops them",
+ROLE_PERMISSIONS = {
+    Role.VIEWER: "views experiments and results",
+    Role.OPERATOR: "also creates, runs and stops experiments",
     Role.OWNER: "also manages members, settings and the trash",
 }
 
 
-class Described(forms.Form):
-    """What a workspace is called. Its address stays: it was sent around."""
+class DetailsForm(forms.Form):
+    """Name and description. The slug never changes: links to it would break."""
 
-    name = forms.CharField(max_length=100, error_messages={"required": "Give the workspace a name."})
+    name = forms.CharField(max_length=100, error_messages={"required": "Enter a name for the workspace."})
     description = forms.CharField(
         required=False,
         max_length=10_000,
@@ -41,8 +42,8 @@ class Described(forms.Form):
         return " ".join(self.cleaned_data["name"].split())
 
 
-class Destined(forms.Form):
-    """Where artifacts go; read as an experiment's own is."""
+class DestinationForm(forms.Form):
+    """The output destination, validated like that of an experiment."""
 
     destination = forms.CharField(
         required=False,
@@ -51,10 +52,9 @@ class Destined(forms.Form):
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "spellcheck": "false", "placeholder": "/mnt/share/folder"}
         ),
-        help_text="A folder, s3://bucket/folder, s3://host:port/bucket (an S3-like service needs its port: without "
-        "one, host and bucket look alike), gs://bucket/folder or "
-        "azure://account.blob.core.windows.net/container/folder. The nearest wins: the experiment's, its project's, "
-        "this one, the installation's. Credentials belong into the environment of workers and web.",
+        help_text="A folder, s3://bucket/folder, s3://host:port/bucket (the port is required), gs://bucket/folder or "
+        "azure://account.blob.core.windows.net/container/folder. Most specific setting wins: experiment, project, "
+        "workspace, installation. Put credentials in the environment of the workers and the web server.",
     )
 
     def clean_destination(self) -> str:
@@ -67,127 +67,130 @@ class Destined(forms.Form):
         return text
 
 
-class Admitted(forms.Form):
-    """A person to be made a member, by username. `person` is there when the form is valid."""
+class MemberForm(forms.Form):
+    """A new member, by username. `person` is set when the form is valid."""
 
     username = forms.CharField(
         max_length=150,
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
         ),
-        error_messages={"required": "Give the username of the person."},
+        error_messages={"required": "Enter a username."},
     )
     role = forms.ChoiceField(choices=Role.choices, initial=Role.VIEWER)
+    person: User
 
     def clean_username(self) -> str:
         username = self.cleaned_data["username"]
-        self.person = User.objects.filter(username=username).first()
-        if self.person is None:
+        person = User.objects.filter(username=username).first()
+        if person is None:
             raise forms.ValidationError(
-                f"Nobody here is called {username}. An administrator can make an account."
+                f"No user named {username}. Ask an administrator to create an account."
             )
-        if not self.person.is_active:
+        if not person.is_active:
             raise forms.ValidationError(
-                f"The account of {username} is switched off. An administrator can switch it on again."
+                f"The account {username} is disabled. Ask an administrator to enable the account."
             )
+        self.person = person
         return username
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def show(request: HttpRequest, workspace: str) -> HttpResponse:
+def show(request: SignedInRequest, workspace: str) -> HttpResponse:
     """The page; POST changes name and description."""
-    room = find(request, workspace)
-    require(request.user, "manage", room)
+    found = find(request, workspace)
+    require(request.user, "manage", found)
     if request.method != "POST":
-        return draw(request, room)
-    form = Described(request.POST, label_suffix="")
+        return draw(request, found)
+    form = DetailsForm(request.POST, label_suffix="")
     if not form.is_valid():
-        return draw(request, room, described=form, status=422)
-    room.name, room.description = form.cleaned_data["name"], form.cleaned_data["description"]
-    room.save(update_fields=["name", "description"])
-    messages.success(request, "Name and description are saved.")
-    return redirect("workspace-settings", room.slug)
+        return draw(request, found, details_form=form, status=422)
+    found.name, found.description = form.cleaned_data["name"], form.cleaned_data["description"]
+    found.save(update_fields=["name", "description"])
+    messages.success(request, "Name and description saved.")
+    return redirect("workspace-settings", found.slug)
 
 
 @login_required
 @require_POST
-def destination(request: HttpRequest, workspace: str) -> HttpResponse:
-    """Set where artifacts go if neither experiment nor project says so. Empty: as the installation says."""
-    room = find(request, workspace)
-    require(request.user, "manage", room)
-    form = Destined(request.POST, label_suffix="")
+def destination(request: SignedInRequest, workspace: str) -> HttpResponse:
+    """Set the output destination of experiments whose project has none. Blank: the installation's."""
+    found = find(request, workspace)
+    require(request.user, "manage", found)
+    form = DestinationForm(request.POST, label_suffix="")
     if not form.is_valid():
-        return draw(request, room, destination=form, status=422)
-    room.destination = form.cleaned_data["destination"]
-    room.save(update_fields=["destination"])
-    messages.success(request, "The output destination is saved. Trials that start from now on obey it.")
-    return redirect("workspace-settings", room.slug)
+        return draw(request, found, destination_form=form, status=422)
+    found.destination = form.cleaned_data["destination"]
+    found.save(update_fields=["destination"])
+    messages.success(request, "Output destination saved for trials that start from now on.")
+    return redirect("workspace-settings", found.slug)
 
 
 @login_required
 @require_POST
-def automl(request: HttpRequest, workspace: str) -> HttpResponse:
+def automl(request: SignedInRequest, workspace: str) -> HttpResponse:
     """Switch AutoML on (`wanted=on`) or off (`wanted=off`)."""
-    room = find(request, workspace)
-    require(request.user, "manage", room)
+    found = find(request, workspace)
+    require(request.user, "manage", found)
     wanted = request.POST.get("wanted")
     if wanted not in ("on", "off"):
-        return draw(request, room, problem="Say whether AutoML shall be on or off.", status=422)
+        return draw(request, found, problem="Choose whether AutoML is on or off.", status=422)
     try:
-        switch_automl(room, is_on=wanted == "on")
+        switch_automl(found, is_on=wanted == "on")
     except Refused as error:
-        return draw(request, room, problem=str(error), status=409)
-    messages.success(request, f"AutoML is {wanted} in {room}.")
-    return redirect("workspace-settings", room.slug)
+        return draw(request, found, problem=str(error), status=409)
+    messages.success(request, f"AutoML turned {wanted} in {found}.")
+    return redirect("workspace-settings", found.slug)
 
 
-def switch_automl(room: Workspace, *, is_on: bool) -> None:
-    """Raises `Refused` when something in the workspace is active: it could no longer be watched."""
+def switch_automl(workspace: Workspace, *, is_on: bool) -> None:
+    """Turn AutoML on or off. Raise `Refused` while an experiment is active: its pages would disappear."""
     with transaction.atomic():
-        Workspace.objects.select_for_update(no_key=True).get(pk=room.pk)
-        if not is_on and (count := active(room)):
+        Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
+        if not is_on and (count := active(workspace)):
             raise Refused(
-                f"{plural(count, 'experiment is,experiments are')} active in {room}. Stop or dequeue what is "
-                "active, then switch AutoML off."
+                f"{plural(count, 'experiment is,experiments are')} active in {workspace}. Stop or dequeue active "
+                "experiments, then turn AutoML off."
             )
-        room.has_automl = is_on
-        room.save(update_fields=["has_automl"])
+        workspace.has_automl = is_on
+        workspace.save(update_fields=["has_automl"])
 
 
-def active(room: Workspace) -> int:
-    """How many experiments would lose their pages, private ones included."""
-    return Experiment.objects.active().filter(workspace=room).count()
+def active(workspace: Workspace) -> int:
+    """Return the number of active experiments, including private ones."""
+    return Experiment.objects.active().filter(workspace=workspace).count()
 
 
-def roll(room: Workspace) -> list[Member]:
-    """The members, by username."""
-    return list(room.members.select_related("user").order_by("user__username"))
+def members_of(workspace: Workspace) -> list[Member]:
+    """Return the members by username."""
+    return list(workspace.members.select_related("user").order_by("user__username"))
 
 
 def draw(
-    request: HttpRequest,
-    room: Workspace,
+    request: SignedInRequest,
+    workspace: Workspace,
     *,
-    described: Described | None = None,
-    admitted: Admitted | None = None,
-    destination: Destined | None = None,
+    details_form: DetailsForm | None = None,
+    member_form: MemberForm | None = None,
+    destination_form: DestinationForm | None = None,
     problem: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    """The page, with what was typed and why it was refused."""
-    kept = {"name": room.name, "description": room.description}
+    """Render the page, with rejected input and its errors."""
+    kept = {"name": workspace.name, "description": workspace.description}
     context = {
-        "workspace": room,
+        "workspace": workspace,
         "nav": "settings",
-        "described": described or Described(initial=kept, label_suffix=""),
-        "admitted": admitted or Admitted(label_suffix=""),
-        "destination": destination or Destined(initial={"destination": room.destination}, label_suffix=""),
-        "members": roll(room),
+        "details_form": details_form or DetailsForm(initial=kept, label_suffix=""),
+        "member_form": member_form or MemberForm(label_suffix=""),
+        "destination_form": destination_form
+        or DestinationForm(initial={"destination": workspace.destination}, label_suffix=""),
+        "members": members_of(workspace),
         "roles": Role.choices,
-        "may": [(role.label, said) for role, said in MAY.items()],
-        "active": active(room),
-        "tokens": rows(room.tokens.all(), timezone.now()),
+        "role_permissions": [(role.label, text) for role, text in ROLE_PERMISSIONS.items()],
+        "active": active(workspace),
+        "tokens": rows(workspace.tokens.all(), timezone.now()),
         "problem": problem,
     }
     return render(request, "people/settings.html", context, status=status)

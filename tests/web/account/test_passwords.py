@@ -180,7 +180,7 @@ def test_a_lost_password_is_replaced_through_a_letter(client, bob_with_mail, pos
     assert refused.status_code == 422 and b"too short" in refused.content
     new = {"new_password1": "tulips-in-may-7", "new_password2": "tulips-in-may-7"}
     done = client.post(form, new, follow=True)
-    assert b"Your password is changed. Sign in with it." in done.content
+    assert b"Password changed. Sign in with the new one." in done.content
     assert sign_in(client, "tulips-in-may-7").status_code == 302
     again = client.get(link_in(letter), follow=True)
     assert b"This link is not valid" in again.content

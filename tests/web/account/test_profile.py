@@ -64,7 +64,7 @@ def test_what_is_wrong_is_told_and_changes_nothing(client, bob, typed):
 def test_a_new_password_ends_the_other_sessions_and_keeps_this_one(client, bob, elsewhere):
     client.force_login(bob)
     answer = client.post(reverse("account-password"), {"old_password": "bob-knows", **NEW}, follow=True)
-    assert "Your password is changed" in said(answer)
+    assert "Password changed" in said(answer)
     assert is_signed_in(client) and not is_signed_in(elsewhere)
     assert Client().login(username="bob", password="tulips-in-may-7")
 

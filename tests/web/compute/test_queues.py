@@ -59,7 +59,7 @@ def test_the_list_tells_workers_slots_line_and_wait(line, worker, carol, gpu_of_
     Trial.take(worker, ["default"])
     Queue.objects.filter(name="default").update(waits=[100])
     html = as_(carol).get(reverse("queues")).content.decode()
-    assert ">default</a>" in html and "1 of 8" in html and "2 experiments" in html
+    assert ">default</a>" in html and "1/8" in html and "2 experiments" in html
     assert "1 running, 1 trial" in html and "1 m 40 s" in html and ">w1<" in html
     assert "gpu-of-attic" not in html and "New queue" not in html
     assert as_(carol).get(reverse("queue", args=["gpu-of-attic"])).status_code == 404
@@ -121,7 +121,7 @@ def test_it_tells_the_last_day_and_what_waits_longest(line, worker, attic, dave,
     ):
         assert said in html, said
     assert html.count("queue default is paused") == 2, "of what I may not see only the place is told"
-    assert "another workspace" in html and "place 3" in html and "up-there" not in html
+    assert "another workspace" in html and "position 3" in html and "up-there" not in html
     front = f'"{action(second, "front")}"'
     assert front in html and f'"{action(first, "front")}"' not in html, "it stands there"
     assert front not in as_(carol).get(reverse("queues")).content.decode()
@@ -130,7 +130,7 @@ def test_it_tells_the_last_day_and_what_waits_longest(line, worker, attic, dave,
 
 
 def test_an_empty_queue_says_how_to_get_into_it(carol):
-    assert "Nobody stands in line" in page(as_(carol))
+    assert "Queue is empty" in page(as_(carol))
 
 
 def test_a_line_has_a_fixed_number_of_queries(line, attic, dave, bob, worker, root):
@@ -161,7 +161,7 @@ def test_a_fragment_is_not_drawn_again_unless_the_line_changed(line, bob):
     """An unchanged poll is answered with 304; a move is news."""
     first, second = line("first", "second")
     client, url = as_(bob), reverse("queue", args=["default"])
-    asked = {"HX-Request": "true", "HX-Target": "line"}
+    asked = {"HX-Request": "true", "HX-Target": "experiments"}
     response = client.get(url, headers=asked)
     assert response.content.decode().lstrip().startswith("<section") and b"<html" not in response.content
     again = client.get(url, headers={**asked, "If-None-Match": response["ETag"]})
@@ -213,7 +213,7 @@ def test_an_experiment_moves_to_a_queue_that_its_workspace_may_use(line, bob, ro
     gpu = Queue.create("gpu", by=root, workspaces=[lab])
     html = as_(bob).get(action(mine, "move_to")).content.decode()
     assert ">gpu <" in html and "gpu-of-attic" not in html and ">default <" not in html
-    assert "nobody serves it" in html and "nobody in line" in html
+    assert "no worker serves this queue yet" in html and "queue is empty" in html
     assert as_(bob).post(action(mine, "move_to"), {"queue": gpu_of_attic.pk}).status_code == 422
     assert as_(bob).post(action(mine, "move_to"), {}).status_code == 422
     assert as_(bob).post(action(mine, "move_to"), {"queue": gpu.pk}).status_code == 302
@@ -228,7 +228,7 @@ def test_an_administrator_makes_and_changes_a_queue(root, lab):
     """CML-Q3: name, grants, fair share by one form; what is refused changes nothing."""
     client = as_(root)
     nobodys = client.post(reverse("queue-new"), {"name": "gpu", "granted": "listed"})
-    assert nobodys.status_code == 422 and "Nobody could use it" in nobodys.content.decode()
+    assert nobodys.status_code == 422 and "No workspace could use this queue" in nobodys.content.decode()
     form = {"name": "gpu", "granted": "listed", "workspaces": [lab.pk], "slots_per_person": "4"}
     assert client.post(reverse("queue-new"), form).status_code == 302
     queue = Queue.objects.get(name="gpu")
@@ -248,7 +248,7 @@ def test_an_administrator_makes_and_changes_a_queue(root, lab):
     queue.refresh_from_db()
     assert (queue.name, queue.is_open, queue.limits) == ("big", True, "2 per experiment")
     html = page(client, "big")
-    assert "root renamed it" in html and "gpu → big" in html
+    assert "root renamed this queue" in html and "gpu → big" in html
     default = reverse("queue-edit", args=["default"])
     assert client.post(default, {"slots_per_person": "3"}).status_code == 302, "its name and grants are fixed"
     assert Queue.default().limits == "3 per person" and Queue.default().is_open
@@ -261,10 +261,10 @@ def test_an_administrator_pauses_and_deletes(root, alice, draft):
     waiting.enqueue(by=alice, queue=gpu)
     verbs = {verb: reverse("queue-action", args=["gpu", verb]) for verb in ("pause", "unpause", "delete")}
     assert client.post(verbs["pause"]).status_code == 302
-    assert "This queue is paused" in page(client, "gpu") and verbs["unpause"] in page(client, "gpu")
+    assert "Queue paused" in page(client, "gpu") and verbs["unpause"] in page(client, "gpu")
     assert "already" in client.post(verbs["pause"], follow=True).content.decode()
     assert client.post(verbs["unpause"]).status_code == 302
-    assert "1 experiment stands in it" in client.get(verbs["delete"]).content.decode()
+    assert "This queue has 1 experiment." in client.get(verbs["delete"]).content.decode()
     Experiment.objects.filter(pk=waiting.pk).update(state="running")
     refused = client.post(verbs["delete"])
     assert refused.status_code == 409 and "while 1 experiment of it is under way" in refused.content.decode()

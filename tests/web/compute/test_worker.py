@@ -59,9 +59,15 @@ def test_it_tells_what_runs_what_ended_and_how_its_machine_does(running, worker,
     for number in (1, 2, 3, 4):
         assert reverse("trial", args=["lab", experiment.public_id, number]) in html
     for said in (
-        *("1 <span", "of 8", "pid 4711", "7 slots are free", "42 %, load 3.1", "8.0 GB of 64.0 GB", "25 %"),
+        *("1/8", "pid 4711", "7 slots free", "42 %, load 3.1", "8.0 GB of 64.0 GB", "25 %"),
         *("NVIDIA A100: 92 %, 40.0 GB of 80.0 GB", "2.1 GB", "Exit code 3: KeyError: &#x27;x&#x27;"),
-        *("Worker lost", "1 lost with it", "2 succeeded, 2 failed", 'class="spark is-long"', "Working"),
+        *(
+            "Worker lost",
+            "1 lost with this worker",
+            "2 succeeded, 2 failed",
+            'class="spark is-long"',
+            "Working",
+        ),
     ):
         assert said in html, said
     assert html.index("#4</a>") < html.index("#3</a>"), "the latest stands first"
@@ -78,11 +84,11 @@ def test_what_i_may_not_see_is_named_by_what_it_is(others, bob, dave, worker, ro
         return html
 
     html = told_to(bob)
-    assert ">private<" in html and ">another workspace<" in html and "1 other" in html
+    assert ">private<" in html and ">another workspace<" in html and "1 more" in html
     for trial in Trial.objects.filter(state="running"):
         trial.settle(Outcome(failure="exit_code", detail="secret words"))
     after = told_to(bob)
-    assert "Nothing that you may see" in after and "2 failed" in after
+    assert "No trials that you have access to" in after and "2 failed" in after
     for name in ("hush-hush", "up-there", *(one.public_id for one in others), "gpu-of-attic", "secret words"):
         assert name not in html and name not in after
     seen = told_to(dave)
@@ -92,12 +98,12 @@ def test_what_i_may_not_see_is_named_by_what_it_is(others, bob, dave, worker, ro
 def test_it_says_why_it_takes_nothing(running, worker, bob, root):
     """TD-X5: drained by whom, silent and since when, what cannot be killed and holds a slot, gone."""
     running(taken=1, concurrency=1)
-    assert "Nothing runs" not in page(as_(bob)) and "callout" not in page(as_(bob))
+    assert "No running trials" not in page(as_(bob)) and "callout" not in page(as_(bob))
     worker.heartbeat({"disk_free": 4096, "disk": 50_000_000_000})
-    assert "Its disk is full" in page(as_(bob)) and "4.1 kB of 50.0 GB free" in page(as_(bob))
+    assert "Disk full" in page(as_(bob)) and "4.1 kB of 50.0 GB free" in page(as_(bob))
     worker.drain(by=root)
     html = page(as_(bob))
-    assert "root drains it since" in html and "1 trial on it may end first" in html
+    assert "Drained by root since" in html and "1 trial can finish first" in html
     assert reverse("worker-action", args=["w1", "undrain"]) not in html
     assert reverse("worker-action", args=["w1", "undrain"]) in page(as_(root))
     worker.undrain(by=root)
@@ -105,15 +111,15 @@ def test_it_says_why_it_takes_nothing(running, worker, bob, root):
     trial.settle(Outcome(survivors=(77, 78)))
     assert worker.heartbeat({"stuck": [{"trial": trial.pk, "pids": [77, 78]}]})
     html = page(as_(bob))
-    assert "1 slot is out of service" in html and "2 processes could not be killed: pid 77, 78" in html
-    assert "7 slots are free" in html, "and in none of them anything runs"
+    assert "1 slot out of service" in html and "2 processes could not be killed: pid 77, 78" in html
+    assert "7 slots free" in html, "and in none of them anything runs"
     Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=12))
-    assert "It is silent" in page(as_(bob)) and "Late, last heartbeat 12 s ago; 0 trials running" in page(
+    assert "Unresponsive" in page(as_(bob)) and "Late, last heartbeat 12 s ago; 0 trials running" in page(
         as_(bob)
     )
     Worker.objects.get(name="w1").leave()
     html = page(as_(bob))
-    assert "It is gone since" in html and "out of service" not in html
+    assert "Gone since" in html and "out of service" not in html
     Worker.objects.get(name="w1").forget(by=root)
     assert as_(bob).get(reverse("worker", args=["w1"])).status_code == 404
 

@@ -38,15 +38,15 @@ def test_a_worker_tells_what_it_runs_and_how_its_machine_does(running, worker, c
     assert worker.heartbeat(MACHINE)
     html = page(as_(carol))
     assert reverse("trial", args=["lab", experiment.public_id, 1]) in html
-    for said in ("2 of 8", "here, 8 cores", "42 %", "load 3.1", "8.0 GB", "of 64.0 GB", "Working"):
+    for said in ("2/8", "here, 8 cores", "42 %", "load 3.1", "8.0 GB", "of 64.0 GB", "Working"):
         assert said in html, said
     assert "NVIDIA A100: 92 %, 40.0 GB of 80.0 GB" in html
     assert "Drain" not in html.replace("A draining", ""), "only an administrator may"
-    assert "given" not in html and "Memory is not limited on here: what a trial asks for" in html
+    assert "reserved: " not in html and "Memory is not limited on here: memory requested by trials" in html
     Worker.objects.update(cores=[0, 1, 2], memory_mib=24 << 10, limits_memory_by="cgroup v2")
     Trial.objects.filter(number=2).update(cores=[0, 1], memory_mib=512)
     html = page(as_(carol))
-    assert "given: 2 of 3 cores, 512 MiB of 24 GiB" in html and "not limited" not in html
+    assert "reserved: 2 of 3 cores, 512 MiB of 24 GiB" in html and "not limited" not in html
     assert "disk full" not in html
     worker.heartbeat({**MACHINE, "disk_free": 4096, "disk": 50_000_000_000})
     assert "disk full, 4.1 kB of 50.0 GB left" in page(as_(carol))
@@ -64,7 +64,7 @@ def test_what_i_may_not_see_is_counted_and_not_named(running, worker, lab, alice
     Queue.create("gpu-of-attic", by=root, workspaces=[attic])
     Worker.objects.update(queues=["default", "gpu-of-attic"])
     html = page(as_(bob))
-    assert "1 private" in html and "2 of another workspace" in html and "default and 1 other" in html
+    assert "1 private" in html and "2 of another workspace" in html and "default and 1 more" in html
     for name in ("hush-hush", "up-there", hidden.public_id, theirs.public_id, "gpu-of-attic", "attic"):
         assert name not in html
     assert "gpu-of-attic" in page(as_(dave)) and "up-there" in page(as_(dave))
@@ -80,7 +80,7 @@ def test_an_administrator_drains_releases_and_forgets(running, worker, root):
 
     assert client.post(verb("drain")).status_code == 302
     assert "Draining" in page(client) and verb("undrain") in page(client)
-    assert "drains already" in client.post(verb("drain"), follow=True).content.decode()
+    assert "is already draining" in client.post(verb("drain"), follow=True).content.decode()
     assert client.post(verb("undrain")).status_code == 302
     refused = client.post(verb("forget"))
     assert (
@@ -88,11 +88,11 @@ def test_an_administrator_drains_releases_and_forgets(running, worker, root):
     )
     assert "1 running trial will be lost" in client.get(verb("release")).content.decode()
     Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=12))
-    assert "Silent" in page(client) and verb("release") in page(client)
+    assert "Unresponsive" in page(client) and verb("release") in page(client)
     assert client.post(verb("release")).status_code == 302
     assert ">Gone<" in page(client)
     assert client.post(verb("forget")).status_code == 302
-    assert "No worker runs" in page(client) and "trialdeck worker --queue default" in page(client)
+    assert "No workers running" in page(client) and "trialdeck worker --queue default" in page(client)
     assert client.post(verb("forget")).status_code == 404
     assert client.get(reverse("worker-action", args=["w1", "explode"])).status_code == 404
 

@@ -48,7 +48,7 @@ def test_it_says_what_needs_somebody_and_why(lab, alice, bob, in_state, draft, w
     Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=12))
     page = as_(bob).get(HOME)
     told = {need.name: need.detail for need in page.context["needs"]}
-    assert told.pop("w1").startswith("2 trials in its hands, last heartbeat 12 s ago")
+    assert told.pop("w1").startswith("2 running trials, last heartbeat 12 s ago")
     assert told == {
         "broken": "the search cannot go on",
         "by itself": "10 failures alike: exit code 1",
@@ -64,8 +64,8 @@ def test_it_shows_capacity_and_lines(lab, bob, in_state):
     assert [(one["worker"].name, one["busy"], one["worker"].slots) for one in page.context["workers"]] == [
         ("w1", 1, 8)
     ]
-    assert [(one["queue"].name, one["in_line"]) for one in page.context["queues"]] == [("default", 1)]
-    assert "1 of 8" in page.content.decode() and hidden.name not in page.content.decode()
+    assert [(one.queue.name, one.length) for one in page.context["queues"]] == [("default", 1)]
+    assert "1/8" in page.content.decode() and hidden.name not in page.content.decode()
 
 
 @pytest.mark.once
@@ -111,7 +111,7 @@ def test_whoever_has_one_workspace_is_led_there_and_who_has_more_sees_all(lab, a
 def test_empty_it_teaches_the_first_step(lab, alice, carol, dave):
     first = as_(alice).get(HOME).content.decode()
     assert "No experiments yet" in first and reverse("experiment-new", args=["lab"]) in first
-    assert "No worker runs" in first and "trialdeck worker --queue default" in first
+    assert "No workers running" in first and "trialdeck worker --queue default" in first
     assert reverse("experiment-new", args=["lab"]) not in as_(carol).get(HOME).content.decode()
     assert "Ask an owner of a workspace to add you" in as_(dave).get("/").content.decode()
 

@@ -115,7 +115,7 @@ def test_an_operator_makes_changes_and_deletes_one(lab, bob, draft, alice):
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        ({"name": "  "}, "Give the project a name."),
+        ({"name": "  "}, "Enter a name for the project."),
         ({"name": "vision"}, "There is a project vision in Lab already."),
         ({"name": "x" * 101}, "101 characters long; at most 100 are possible"),
         ({"name": "n\0l"}, "This must not contain a NUL character."),

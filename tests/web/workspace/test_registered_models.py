@@ -129,7 +129,7 @@ def test_its_network_is_viewed_searched_edited_and_cleared(model, bob, carol):
     editor = client.get(url("model-network", model) + "?edit").content.decode()
     assert "Layer 2: ü 😀 &amp; more" in editor
     asked = words(client.get(url("model-clear", model)).content.decode())
-    assert f"{len(text)} characters will be gone" in asked
+    assert f"{len(text)} characters and cannot be undone" in asked
     assert client.post(url("model-clear", model)).status_code == 302
     model.refresh_from_db()
     assert model.network == ""
@@ -150,6 +150,7 @@ def test_labels_are_added_changed_and_deleted(model, bob, carol):
         assert answer.status_code == 422 and said in words(answer.content.decode())
     assert client.post(address, {"was": "cat", "label": "cat", "number": "7"}).status_code == 302
     assert client.post(address, {"was": 'do"g <b>', "label": "dog", "number": "1"}).status_code == 302
+    assert 'name="action" value="delete"' in " ".join(client.get(address).content.decode().split())
     assert client.post(address, {"was": "ü 😀", "action": "delete"}).status_code == 302
     assert client.post(address, {"was": "gone", "label": "x", "number": "1"}).status_code == 409
     model.refresh_from_db()
@@ -244,7 +245,7 @@ def test_it_is_deleted_when_nothing_but_drafts_starts_from_it(model, draft, runn
         one.delete_to_trash(by=alice)
     asked = words(client.get(delete).content.decode())
     assert "Its file model.pt stays with the trial that left it." in asked
-    assert "1 draft starts from it: it needs another one." in asked and "decoy" not in asked
+    assert "1 draft uses this model as input and will need another one." in asked and "decoy" not in asked
     file, told = model.artifact, model.told
     assert client.post(delete)["Location"] == reverse("models", args=["lab"])
     assert not Model.objects.exists() and file.experiment.artifacts.get() == file
@@ -267,7 +268,9 @@ def test_a_published_one_is_deleted_by_an_owner_only(model, alice, bob, api):
     assert "Delete" not in words(as_(bob).get(url("model", model)).content.decode())
     for answer in (as_(bob).post(url("model-delete", model)), api(bob).delete(path)):
         assert answer.status_code == 403 and b"role owner" in answer.content
-    assert "although it is published" in words(as_(alice).get(url("model-delete", model)).content.decode())
+    assert "This deletes the published model" in words(
+        as_(alice).get(url("model-delete", model)).content.decode()
+    )
     assert api(alice, role="operator").delete(path).status_code == 403
     assert api(alice).delete(path).status_code == 204 and not Model.objects.exists()
 
@@ -279,7 +282,7 @@ def test_the_question_says_where_a_file_stays_or_that_it_goes(model, alice):
     Trial.everything.update(trashed_at=model.created_at)
     assert "goes with it" in words(client.get(url("model-delete", model)).content.decode())
     Model.objects.update(artifact=None)
-    assert "gone already" in words(client.get(url("model-delete", model)).content.decode())
+    assert "already deleted" in words(client.get(url("model-delete", model)).content.decode())
     Model.objects.update(address="s3://bucket/w.pt")
     asked = client.get(url("model-delete", model)).content.decode()
     assert "Its file stays at <b>s3://bucket/w.pt</b>: delete it there" in asked
