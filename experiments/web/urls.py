@@ -1,4 +1,4 @@
-"""People's addresses. One word: the last part of an address is the view, the verb and the event."""
+"""Addresses of all pages. The last part of an address names the view, the verb and the event."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
@@ -7,20 +7,15 @@ from . import search
 from .account import passwords, profile, sign_in, tokens
 from .compute import queue_edit, queues, worker, workers
 from .ui import component_gallery
-from .workspace import home, members, projects, registered_models, settings, wall
-from .workspace import index as workspace_index
 
 W = "w/<slug:workspace>/"
 MODEL = W + "models/<slug:model>/"
 
 urlpatterns = [
-    path("", home.everywhere, name="home"),
-    path("sign-in/", passwords.SignIn.as_view(), name="sign-in"),
-    path("sign-out/", LogoutView.as_view(), name="sign-out"),
-    path("enter/<str:token>/", sign_in.enter, name="enter"),
-    path("workspaces/", workspace_index.index, name="workspaces"),
+    path("", include("experiments.web.account.urls")),
+    path("", include("experiments.web.workspace.urls")),
+    path("", include("experiments.web.compute.urls")),
     path("patterns/", component_gallery.show, name="patterns"),
-    path("w/<slug:workspace>/", home.show, name="workspace"),
     path("search/", search.show, name="search"),
     path("projects/", projects.everywhere, name="projects-everywhere"),
     path(W + "projects/", projects.index, name="projects"),

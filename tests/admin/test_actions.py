@@ -102,7 +102,7 @@ def test_a_requeued_trial_is_lost_and_tried_again(door: Client, running: Callabl
         "root requeued this trial.",
     )
     event = stuck.events.get(verb="requeue")
-    assert event.by.username == "root" and descriptions.line(event).before == "root requeued"
+    assert event.by.username == "root" and descriptions.feed_entries([event])[0].before == "root requeued"
     again = stuck.reruns.get()
     assert (again.state, again.source, again.params) == ("waiting", "retry", stuck.params)
     assert not stuck.settle(Outcome(value=0.9, exit_code=0)), "what the worker says is void"
@@ -140,7 +140,10 @@ def test_a_released_worker_loses_its_trials_and_they_are_tried_again(
     assert worker.gone_at is None
     assert send(door, "worker", "release", worker) == ["Declared lost: w1."]
     event = experiment.events.get(verb="release")
-    assert descriptions.line(event).before == "root took a worker's trials away" and event.why == "worker w1"
+    assert (
+        descriptions.feed_entries([event])[0].before == "root released a worker's trials"
+        and event.why == "worker w1"
+    )
     look_at(experiment)
     lost = experiment.trials.filter(failure="worker_lost")
     assert [trial.reruns.get().source for trial in lost] == ["retry", "retry"]

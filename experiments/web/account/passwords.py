@@ -5,23 +5,27 @@ from __future__ import annotations
 import hashlib
 from ipaddress import ip_address
 from threading import Thread
+from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.forms import AuthenticationForm, PasswordResetForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordResetForm, SetPasswordForm
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.contrib.auth.views import PasswordResetConfirmView, PasswordResetDoneView, PasswordResetView
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.dispatch import receiver
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse_lazy
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
+from django.views.generic import View
 
 from experiments.messages import plural
+from experiments.models import User
 
 from .profile import with_help
 from .sign_in import SignIn as AnySignIn
@@ -106,7 +110,9 @@ class FailedSignInLimit:
 
 
 @receiver(user_login_failed)
-def count_failure(sender: object, credentials: dict, request: HttpRequest | None = None, **_: object) -> None:
+def count_failure(
+    sender: object, credentials: dict[str, Any], request: HttpRequest | None = None, **_: object
+) -> None:
     if request is not None and credentials.get("username") is not None:
         at = address_of(request)
         _count("name", at, _name(credentials["username"]))
@@ -114,15 +120,17 @@ def count_failure(sender: object, credentials: dict, request: HttpRequest | None
 
 
 @receiver(user_logged_in)
-def forget_failures(sender: object, request: HttpRequest | None, user: object, **_: object) -> None:
+def forget_failures(sender: object, request: HttpRequest | None, user: User, **_: object) -> None:
     """Reset the count of a user who signed in. Failures of the same address with other names stay counted."""
     if request is not None:
         cache.delete(_key("name", address_of(request), _name(user.get_username())))
 
 
 class SignInForm(AuthenticationForm):
-    def clean(self) -> dict:
-        if has_failed_too_often(self.request, self.cleaned_data.get("username")):
+    """Rejects a client after too many failures."""
+
+    def clean(self) -> dict[str, Any]:
+        if self.request is not None and has_failed_too_often(self.request, self.cleaned_data.get("username")):
             raise forms.ValidationError(TOO_MANY, code="too_many")
         return super().clean()
 
@@ -132,10 +140,10 @@ class SignIn(AnySignIn):
 
     authentication_form = SignInForm
 
-    def get_context_data(self, **kwargs: object) -> dict:
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(**kwargs) | {"has_email": has_email(), "openid": settings.OPENID}
 
-    def form_invalid(self, form: SignInForm) -> HttpResponse:
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
         response = super().form_invalid(form)
         if form.has_error("__all__", "too_many"):
             response.status_code = 429
@@ -154,18 +162,18 @@ def has_email() -> bool:
 class ResetForm(PasswordResetForm):
     """Send the email in a thread: neither response time nor a broken mail server reveals whether the account exists."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["email"].label = "Email"
 
-    def send_mail(self, *args: object, **kwargs: object) -> None:
+    def send_mail(self, *args: Any, **kwargs: Any) -> None:
         Thread(target=super().send_mail, args=args, kwargs=kwargs, daemon=True).start()
 
 
-class WithEmail:
+class WithEmail(View):
     """404 without an email server."""
 
-    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not has_email():
             raise Http404
         return super().dispatch(request, *args, **kwargs)
@@ -180,10 +188,10 @@ class Reset(WithEmail, PasswordResetView):
     form_class = ResetForm
     success_url = reverse_lazy("password-reset-sent")
 
-    def get_form_kwargs(self) -> dict:
+    def get_form_kwargs(self) -> dict[str, Any]:
         return {**super().get_form_kwargs(), "label_suffix": ""}
 
-    def form_valid(self, form: ResetForm) -> HttpResponse:
+    def form_valid(self, form: PasswordResetForm) -> HttpResponse:
         if _count("resets from", address_of(self.request)) > RESETS_FROM_ONE_CLIENT:
             form.add_error(None, TOO_MANY.replace("failed attempts", "password resets"))
             return self.render_to_response(self.get_context_data(form=form), status=429)
@@ -191,7 +199,7 @@ class Reset(WithEmail, PasswordResetView):
             return redirect(self.get_success_url())  # no flooded mailbox, and the response does not reveal it
         return super().form_valid(form)
 
-    def form_invalid(self, form: ResetForm) -> HttpResponse:
+    def form_invalid(self, form: PasswordResetForm) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=form), status=422)
 
 
@@ -206,15 +214,15 @@ class ResetConfirm(WithEmail, PasswordResetConfirmView):
     template_name = "registration/reset_confirm.html"
     success_url = reverse_lazy("sign-in")
 
-    def get_form_kwargs(self) -> dict:
+    def get_form_kwargs(self) -> dict[str, Any]:
         return {**super().get_form_kwargs(), "label_suffix": ""}
 
-    def get_form(self, form_class: type[forms.Form] | None = None) -> forms.Form:
+    def get_form(self, form_class: type[SetPasswordForm[User]] | None = None) -> SetPasswordForm[User]:
         return with_help(super().get_form(form_class))
 
-    def form_valid(self, form: forms.Form) -> HttpResponse:
+    def form_valid(self, form: SetPasswordForm[User]) -> HttpResponse:
         messages.success(self.request, "Password changed. Sign in with the new one.")
         return super().form_valid(form)
 
-    def form_invalid(self, form: forms.Form) -> HttpResponse:
+    def form_invalid(self, form: SetPasswordForm[User]) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=form), status=422)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from django import forms
 from django.conf import settings
@@ -13,7 +13,8 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import PasswordChangeView
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils.decorators import method_decorator
@@ -26,6 +27,7 @@ from experiments.web.ui.requests import SignedInRequest
 BY_PASSWORD = "django.contrib.auth.backends.ModelBackend"  # one-time links count as such
 BY_OPENID = "console.auth.openid.ByProvider"
 PROXY = "the proxy in front of Trialdeck"
+PasswordForm = TypeVar("PasswordForm", bound=forms.BaseForm)
 NEW_PASSWORD = "At least 8 characters. Not only digits, not a common password, not similar to your name."
 
 
@@ -68,7 +70,7 @@ class SignOutOthersForm(forms.Form):
         return self.cleaned_data["password"]
 
 
-def sign_in_provider(request: SignedInRequest) -> str:
+def sign_in_provider(request: HttpRequest) -> str:
     """Return the name of the external provider that signed the user in; empty for Trialdeck's own sign-in.
 
     Trialdeck stores no password for users of a provider.
@@ -146,29 +148,30 @@ class ChangePassword(LoginRequiredMixin, PasswordChangeView):
     success_url = reverse_lazy("account")
     extra_context = {"nav": "account"}
 
-    def dispatch(self, request: SignedInRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.user.is_authenticated and (provider := sign_in_provider(request)):
             raise Refused(f"You signed in through {provider}, which manages your password. Change it there.")
         return super().dispatch(request, *args, **kwargs)
 
-    def get_form_class(self) -> type[forms.Form]:
-        return PasswordChangeForm if self.request.user.has_usable_password() else SetPasswordForm
+    def get_form_class(self) -> type[Any]:
+        is_change = self.request.user.is_authenticated and self.request.user.has_usable_password()
+        return PasswordChangeForm if is_change else SetPasswordForm
 
-    def get_form_kwargs(self) -> dict:
+    def get_form_kwargs(self) -> dict[str, Any]:
         return {**super().get_form_kwargs(), "label_suffix": ""}
 
-    def get_form(self, form_class: type[forms.Form] | None = None) -> forms.Form:
+    def get_form(self, form_class: type[Any] | None = None) -> Any:
         return with_help(super().get_form(form_class))
 
-    def form_valid(self, form: forms.Form) -> HttpResponse:
+    def form_valid(self, form: PasswordChangeForm[User]) -> HttpResponse:
         messages.success(self.request, "Password changed. Your other sessions are signed out.")
         return super().form_valid(form)
 
-    def form_invalid(self, form: forms.Form) -> HttpResponse:
+    def form_invalid(self, form: PasswordChangeForm[User]) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=form), status=422)
 
 
-def with_help(form: forms.Form) -> forms.Form:
+def with_help(form: PasswordForm) -> PasswordForm:
     """Give Django's password forms one sentence of help instead of a list."""
     form.fields["new_password1"].help_text = NEW_PASSWORD
     form.fields["new_password2"].help_text = ""

@@ -294,7 +294,8 @@ def _stuck_pids(worker: Worker, trial: Trial) -> str:
 def _latest(worker: Worker) -> list[dict[str, Any]]:
     """Return the latest ended trials of anyone. A bounded number: a worker may have run 100,000."""
     ended = worker.trials.exclude(ended_at=None).order_by("-ended_at")
-    return list(ended.values("pk", "experiment", "state", "failure", "source")[:LATEST])
+    rows = ended.values("pk", "experiment", "state", "failure", "source")[:LATEST]
+    return [dict(row) for row in rows]
 
 
 def _recent(latest: list[dict[str, Any]]) -> dict[str, object]:

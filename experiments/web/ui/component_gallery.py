@@ -1,4 +1,4 @@
-"""The patterns page, in debug only: every component in every state, in both themes side by side."""
+"""The component gallery, in debug mode only: every component in every state, in both themes side by side."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -15,13 +16,17 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from experiments.charts import curve, history, outcome, sparkline, utilization
+from experiments.messages import DASH
 from experiments.models import Project, status
 from experiments.web.experiment.action_buttons import Button
 from experiments.web.workspace.projects import Card, Sums
 
 from . import highlight
+from .summaries import Fact
 
-LONG = "A name that somebody wrote without a thought for those who have to show it in a column of a table"
+LONG = (
+    "A name far longer than any column of a table, written without regard for the people who read the table"
+)
 WORD = "unbroken-" * 12
 ADDRESS = "#components"
 DIFF = """\
@@ -35,33 +40,31 @@ DIFF = """\
 
 
 class SampleForm(forms.Form):
-    """One field of every kind that the console has."""
+    """One field of every kind."""
 
     name = forms.CharField(label="Name", max_length=20)
     project = forms.ChoiceField(label="Project", choices=[("a", "Default"), ("b", LONG)])
-    max_trials = forms.IntegerField(
-        label="Max trials", min_value=1, help_text="Proposals, whatever comes of them."
-    )
+    max_trials = forms.IntegerField(label="Max trials", min_value=1, help_text="Including failed ones.")
     duration = forms.FloatField(label="Max duration", required=False)
     command = forms.CharField(label="Command", widget=forms.Textarea(attrs={"rows": 3}))
     queue = forms.ChoiceField(
         label="Queue", widget=forms.RadioSelect, choices=[("a", "default"), ("b", "gpu")]
     )
     rerun_failed = forms.BooleanField(
-        label="Rerun the failed trials", required=False, help_text="Free of the budget."
+        label="Rerun the failed trials", required=False, help_text="Reruns do not count towards max trials."
     )
 
     def clean_rerun_failed(self) -> bool:
         if self.cleaned_data["rerun_failed"]:
-            raise forms.ValidationError("Nothing failed, so there is nothing to rerun.")
+            raise forms.ValidationError("No failed trials to rerun.")
         return False
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A chart with what it is meant to show."""
+    """A chart with a title that says what to look for."""
 
-    said: str
+    title: str
     svg: str
 
 
@@ -95,11 +98,11 @@ def _column(theme: str) -> dict[str, object]:
         "form": SampleForm(initial=filled, auto_id=f"{theme}-form-%s"),
         "wrong_form": SampleForm(wrong, auto_id=f"{theme}-wrong-%s"),
         "facts": [
-            {"name": "Best accuracy", "value": "0.9731", "note": "#57, 12 m ago", "title": "0.97312345"},
-            {"name": "Trials", "value": "79", "of": "of 120", "note": "41 to start"},
-            {"name": "Elapsed", "value": "4 h 36 m", "note": "since 13:40"},
-            {"name": "Search", "value": WORD, "note": LONG},
-            {"name": "Goal", "value": "—"},
+            Fact("Best accuracy", "0.9731", note="#57, 12 m ago", title="0.97312345"),
+            Fact("Trials", "79", of="of 120", note="41 remaining"),
+            Fact("Elapsed", "4 h 36 m", note="since 13:40"),
+            Fact("Search", WORD, note=LONG),
+            Fact("Goal", DASH),
         ],
         "pairs": [
             ("Machine", "node-7.cluster.local"),
@@ -142,7 +145,7 @@ def _column(theme: str) -> dict[str, object]:
         "curves": _curves(theme),
         "days": _days(theme),
         "messages": [
-            Message("info", "ResNet baseline is a draft again."),
+            Message("info", "ResNet baseline reset to a draft."),
             *(Message(*one) for one in TOASTS),
         ],
         "long": LONG,
@@ -153,7 +156,7 @@ def _column(theme: str) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Message:
-    """What `messages` hands a template."""
+    """Like a message of django.contrib.messages, for the template."""
 
     level_tag: str
     text: str
@@ -163,8 +166,8 @@ class Message:
 
 
 TOASTS = (
-    ("success", "Stopping ResNet baseline: 3 trials to end first."),
-    ("warning", "2 of 5 were stopped; 3 had ended already."),
+    ("success", "Stopping ResNet baseline: waiting for 3 trials."),
+    ("warning", "Stopped 2 of 5 experiments. 3 had already ended."),
     ("error", f"Delete is not possible while {LONG} is running. Stop it first."),
 )
 
@@ -184,10 +187,10 @@ def _actions() -> list[Button]:
 
 
 def _bars() -> list[Drawn]:
-    def drawn(said: str, left: int = 0, *, is_big: bool = False, **counts: int) -> Drawn:
-        return Drawn(said, outcome.outcome(counts, left=left, is_big=is_big))
+    def drawn(title: str, left: int = 0, *, is_big: bool = False, **counts: int) -> Drawn:
+        return Drawn(title, outcome.outcome(counts, left=left, is_big=is_big))
 
-    usual = {
+    usual: dict[str, Any] = {
         "succeeded": 61,
         "early_stopped": 9,
         "failed": 6,
@@ -209,19 +212,19 @@ def _bars() -> list[Drawn]:
 def _cards() -> list[Card]:
     actions = [Button("Edit", ADDRESS, icon="edit")]
     utilization = Sums(total=12_345, running=123, completed=77, compute_s=9_876_543)
-    told = Project(pk=1, name="vision", description=LONG)
-    sends = Project(pk=2, name="speech", destination="s3://artifacts.example:9000/bucket/" + WORD)
+    described = Project(pk=1, name="vision", description=LONG)
+    with_destination = Project(pk=2, name="speech", destination="s3://artifacts.example:9000/bucket/" + WORD)
     return [
         Card(None, ADDRESS, Sums()),
-        Card(told, ADDRESS, Sums(total=3, running=1, completed=1, compute_s=700), actions),
-        Card(sends, ADDRESS, Sums(total=1), actions),
+        Card(described, ADDRESS, Sums(total=3, running=1, completed=1, compute_s=700), actions),
+        Card(with_destination, ADDRESS, Sums(total=1), actions),
         Card(Project(pk=3, name=WORD), ADDRESS, utilization, actions),
     ]
 
 
 def _sparks() -> list[Drawn]:
-    def drawn(said: str, *steps: tuple[int, float]) -> Drawn:
-        return Drawn(said, sparkline.sparkline(steps, last=100))
+    def drawn(title: str, *steps: tuple[int, float]) -> Drawn:
+        return Drawn(title, sparkline.sparkline(steps, last=100))
 
     return [
         drawn("improving", (1, 0.2), (7, 0.5), (30, 0.61), (80, 0.9)),
@@ -248,16 +251,16 @@ def _histories(theme: str) -> list[Drawn]:
     extreme = [history.Point(n, (-10.0) ** (n * 3), "succeeded") for n in range(1, 100)]
     tiny = [history.Point(n, 1e-9 * (n % 7 + 1), "succeeded") for n in range(1, 30)]
 
-    def drawn(said: str, name: str, points: list[history.Point], **more: object) -> Drawn:
-        given = {"direction": "maximize", "metric": "accuracy", "key": f"{theme}-history-{name}", **more}
-        return Drawn(said, history.history(points, **given).svg)
+    def drawn(title: str, name: str, points: list[history.Point], **more: Any) -> Drawn:
+        arguments = {"direction": "maximize", "metric": "accuracy", "key": f"{theme}-history-{name}", **more}
+        return Drawn(title, history.history(points, **arguments).svg)
 
     return [
         drawn("with edits, lanes, budget left", "usual", usual, left=28, edits=edits, href=lambda n: ADDRESS),
         drawn("one trial", "one", [history.Point(1, 0.5, "succeeded")]),
         drawn("only failed ones", "failed", [history.Point(n, None, "failed") for n in range(1, 6)]),
         drawn("from −10²⁹⁷ to 10²⁹⁴", "extreme", extreme),
-        drawn("almost nothing, to be minimised", "tiny", tiny, direction="minimize"),
+        drawn("tiny values, minimized", "tiny", tiny, direction="minimize"),
     ]
 
 
@@ -266,9 +269,9 @@ def _curves(theme: str) -> list[Drawn]:
         points = [(step, 1 - 1 / (step / 9 + 1) - 0.02 * (number % 5)) for step in range(steps)]
         return curve.Series(number, points, is_live)
 
-    def drawn(said: str, name: str, own: curve.Series, **more: object) -> Drawn:
-        given = {"direction": "maximize", "metric": "accuracy", "key": f"{theme}-curve-{name}", **more}
-        return Drawn(said, curve.curve(own, **given).svg)
+    def drawn(title: str, name: str, own: curve.Series, **more: Any) -> Drawn:
+        arguments = {"direction": "maximize", "metric": "accuracy", "key": f"{theme}-curve-{name}", **more}
+        return Drawn(title, curve.curve(own, **arguments).svg)
 
     gaps = curve.Series(7, [(step, None if 20 < step < 30 else math.sin(step / 9)) for step in range(60)])
     others = [series(number) for number in range(10, 30)]
@@ -296,9 +299,9 @@ def _days(theme: str) -> list[Drawn]:
         until = min(began + timedelta(minutes=15), end)
         return utilization.Bar(began, until, slots * (0.5 + 0.4 * math.sin(place / 9)), slots)
 
-    def drawn(said: str, name: str, bars: list[utilization.Bar], slots: int) -> Drawn:
+    def drawn(title: str, name: str, bars: list[utilization.Bar], slots: int) -> Drawn:
         chart = utilization.busy(bars, start=start, end=end, slots=slots, key=f"{theme}-busy-{name}")
-        return Drawn(said, chart.svg)
+        return Drawn(title, chart.svg)
 
     usual = [bar(place, 18 if place < 60 else 14) for place in range(96) if not 20 < place < 26]
     return [

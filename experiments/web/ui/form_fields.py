@@ -1,10 +1,14 @@
-"""Form fields for durations, sizes, lines of name-value pairs and lists, as people type them."""
+"""Form fields for durations, sizes, lines of name-value pairs and lists, as people type them.
+
+The fields return other types than `CharField`, so their `to_python` is annotated with `Any`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Collection
+from typing import Any
 
 from django import forms
 
@@ -20,7 +24,7 @@ _SPAN = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([smhd]?)", re.IGNORECASE)
 class SpanField(forms.CharField):
     """A duration: `90`, `10m`, `2h`, `1d 4h`, in seconds when cleaned; None when left empty."""
 
-    def to_python(self, value: object) -> float | None:
+    def to_python(self, value: object) -> Any:
         text = super().to_python(value)
         if not text:
             return None
@@ -35,7 +39,7 @@ class SpanField(forms.CharField):
 class MemoryField(forms.CharField):
     """A size of memory: `4 GiB`, `512 MiB`, `4` (GiB), in MiB when cleaned; None when left empty."""
 
-    def to_python(self, value: object) -> int | None:
+    def to_python(self, value: object) -> Any:
         text = super().to_python(value)
         if not text:
             return None
@@ -50,7 +54,7 @@ class PairsField(forms.CharField):
 
     widget = forms.Textarea
 
-    def to_python(self, value: object) -> dict:
+    def to_python(self, value: object) -> Any:
         pairs: dict[str, object] = {}
         for number, line in enumerate(re.split(r"\r\n|\r|\n", str(value or "")), start=1):
             if not line.strip() or line.lstrip().startswith("#"):
@@ -86,7 +90,7 @@ class ArgumentsField(PairsField):
 class PointsField(forms.CharField):
     """Sets of values, one JSON object on each line; a list of dicts when cleaned."""
 
-    def to_python(self, value: object) -> list[dict]:
+    def to_python(self, value: object) -> Any:
         points = []
         for number, line in enumerate(re.split(r"\r\n|\r|\n", super().to_python(value) or ""), start=1):
             if not line.strip():
@@ -107,7 +111,7 @@ class PointsField(forms.CharField):
 class LinesField(forms.CharField):
     """One text on each line; a list when cleaned."""
 
-    def to_python(self, value: object) -> list[str]:
+    def to_python(self, value: object) -> Any:
         return [line for line in re.split(r"\r\n|\r|\n", super().to_python(value) or "") if line.strip()]
 
     def run_validators(self, value: list[str]) -> None:
@@ -117,7 +121,7 @@ class LinesField(forms.CharField):
 class TagsField(forms.CharField):
     """Words separated by commas."""
 
-    def to_python(self, value: object) -> list[str]:
+    def to_python(self, value: object) -> Any:
         return [tag for tag in (super().to_python(value) or "").split(",") if tag.strip()]
 
     def run_validators(self, value: list[str]) -> None:

@@ -1,0 +1,34 @@
+"""Addresses of workspaces, their projects, models and members."""
+
+from django.urls import path
+
+from . import home, index, members, projects, registered_models, settings, wall
+
+W = "w/<slug:workspace>/"
+MODEL = W + "models/<slug:model>/"
+
+urlpatterns = [
+    path("", home.everywhere, name="home"),
+    path("workspaces/", index.index, name="workspaces"),
+    path("w/<slug:workspace>/", home.show, name="workspace"),
+    path("projects/", projects.everywhere, name="projects-everywhere"),
+    path(W + "projects/", projects.index, name="projects"),
+    path(W + "projects/new/", projects.new, name="project-new"),
+    path(W + "projects/<int:project>/edit/", projects.edit, name="project-edit"),
+    path(W + "projects/<int:project>/delete/", projects.delete, name="project-delete"),
+    path(W + "wall/", wall.show, name="wall"),
+    path(W + "models/", registered_models.index, name="models"),
+    path(MODEL, registered_models.show, name="model"),
+    path(MODEL + "network/", registered_models.network, name="model-network"),
+    path(MODEL + "network/clear/", registered_models.clear, name="model-clear"),
+    path(MODEL + "labels/", registered_models.labels, name="model-labels"),
+    path(MODEL + "publish/", registered_models.publish, name="model-publish"),
+    path(MODEL + "download/", registered_models.fetch, name="model-download"),
+    path(MODEL + "delete/", registered_models.delete, name="model-delete"),
+    path(W + "settings/", settings.show, name="workspace-settings"),
+    path(W + "settings/destination/", settings.destination, name="workspace-destination"),
+    path(W + "settings/automl/", settings.automl, name="workspace-automl"),
+    path(W + "members/", members.index, name="members"),
+    path(W + "members/<str:username>/role/", members.role, name="member-role"),
+    path(W + "members/<str:username>/remove/", members.remove, name="member-remove"),
+]
