@@ -114,7 +114,7 @@ def test_it_tells_the_last_day_and_what_waits_longest(line, worker, attic, dave,
     for said in (
         "5 trials",
         "of 3 experiments",
-        "9 of 10 under 10 s",
+        "90 % under 10 s",
         "25 %",
         "of 2 slot hours",
         "Waiting longest",

@@ -113,11 +113,11 @@ def test_empty_it_teaches_the_first_step(lab, alice, carol, dave):
     assert "No experiments yet" in first and reverse("experiment-new", args=["lab"]) in first
     assert "No workers running" in first and "trialdeck worker --queue default" in first
     assert reverse("experiment-new", args=["lab"]) not in as_(carol).get(HOME).content.decode()
-    assert "Ask an owner of a workspace to add you" in as_(dave).get("/").content.decode()
+    assert "Ask a workspace owner to add you" in as_(dave).get("/").content.decode()
 
 
 def test_an_administrator_without_workspaces_is_not_told_to_ask_an_administrator(db):
     """What `make up DEMO=0` shows first."""
     page = as_(User.objects.create_superuser("owner")).get("/").content.decode()
-    assert "Make the first one" in page and "Ask an owner" not in page
+    assert "Create the first one" in page and "Ask a workspace owner" not in page
     assert f'href="{reverse("workspaces")}"' in page

@@ -116,7 +116,7 @@ def test_leaving_asks_and_says_what_it_means(client, lab, alice, bob, draft):
     client.force_login(alice)
     assert b"data-dialog>Leave</a>" in client.get(url("workspace-settings")).content
     asked = client.get(url("member-remove", "alice")).content.decode()
-    assert "cannot add yourself again" in asked and "1 private experiment is then visible" in asked
+    assert "Only another owner can add you again" in asked and "1 private experiment is then visible" in asked
     assert "alice" in roles(lab)
     answer = client.post(url("member-remove", "alice"), follow=True)
     assert said(answer) == "You left Lab." and "alice" not in roles(lab)

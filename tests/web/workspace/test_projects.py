@@ -101,7 +101,10 @@ def test_an_operator_makes_changes_and_deletes_one(lab, bob, draft, alice):
     experiment.describe(by=alice, project=made)
     Model.register(made, by=alice, name="weights", address="s3://bucket/weights.pt")
     asked = client.get(delete).content.decode()
-    assert "1 experiment and 1 model are in it" in asked and 'type="submit">Delete project' not in asked
+    assert (
+        "1 experiment and 1 model are in this project" in asked
+        and 'type="submit">Delete project' not in asked
+    )
     refused = client.post(delete)
     assert refused.status_code == 409
     assert "not empty: 1 experiment and 1 model are in it" in refused.content.decode()

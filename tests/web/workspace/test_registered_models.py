@@ -71,7 +71,7 @@ def test_the_list_has_a_fixed_number_of_queries(lab, model, alice, carol, django
 
 
 def test_an_empty_list_says_how_a_model_is_made(lab, carol):
-    assert "Register one on the Artifacts tab" in words(
+    assert "Register an output file as a model on the Artifacts tab" in words(
         as_(carol).get(reverse("models", args=["lab"])).content.decode()
     )
 
@@ -85,7 +85,7 @@ def test_its_page_says_where_it_comes_from(model, carol, draft):
     draft("decoy", objects={"input_model": model.public_id})
     html = as_(carol).get(url("model", model)).content.decode()
     text = words(html)
-    assert "model.pt" in text and model.artifact.sha256 in text and "the machine of the worker w1" in text
+    assert "model.pt" in text and model.artifact.sha256 in text and "the machine of worker w1" in text
     assert f'href="{reverse("trial", args=["lab", model.artifact.experiment.public_id, 1])}"' in html
     assert "next one" in text and "decoy" not in text
     assert ">Save</button>" not in html and "Publish" not in text, "a viewer only looks"
@@ -96,7 +96,7 @@ def test_a_private_experiment_is_not_told(model, alice, carol):
     experiment = model.artifact.experiment
     experiment.describe(by=alice, name="sécret", visibility="private")
     text = words(as_(carol).get(url("model", model)).content.decode())
-    assert "a trial that you cannot see" in text and "sécret" not in text
+    assert "a trial you cannot access" in text and "sécret" not in text
 
 
 def test_an_operator_describes_it(model, bob, carol):
@@ -191,7 +191,7 @@ def test_published_is_read_only_everywhere(model, bob, alice):
     """CML-P1: it asks, and then it is for good."""
     model.change(network="x", labels={"cat": 0})
     client = as_(bob)
-    assert "This cannot be taken back" in words(client.get(url("model-publish", model)).content.decode())
+    assert "This cannot be undone" in words(client.get(url("model-publish", model)).content.decode())
     assert client.post(url("model-publish", model)).status_code == 302
     for page, given in (
         ("model", {"name": "other"}),
@@ -244,7 +244,7 @@ def test_it_is_deleted_when_nothing_but_drafts_starts_from_it(model, draft, runn
         end_all(one)
         one.delete_to_trash(by=alice)
     asked = words(client.get(delete).content.decode())
-    assert "Its file model.pt stays with the trial that left it." in asked
+    assert "The file model.pt is kept with its trial." in asked
     assert "1 draft uses this model as input and will need another one." in asked and "decoy" not in asked
     file, told = model.artifact, model.told
     assert client.post(delete)["Location"] == reverse("models", args=["lab"])
@@ -280,9 +280,9 @@ def test_the_question_says_where_a_file_stays_or_that_it_goes(model, alice):
     """TD-X10: in the trash it goes with its trial; elsewhere nobody deletes it but whoever put it there."""
     client = as_(alice)
     Trial.everything.update(trashed_at=model.created_at)
-    assert "goes with it" in words(client.get(url("model-delete", model)).content.decode())
+    assert "is deleted with it" in words(client.get(url("model-delete", model)).content.decode())
     Model.objects.update(artifact=None)
     assert "already deleted" in words(client.get(url("model-delete", model)).content.decode())
     Model.objects.update(address="s3://bucket/w.pt")
     asked = client.get(url("model-delete", model)).content.decode()
-    assert "Its file stays at <b>s3://bucket/w.pt</b>: delete it there" in asked
+    assert "The file is kept at <b>s3://bucket/w.pt</b>." in asked

@@ -48,7 +48,7 @@ def test_it_tells_what_runs_how_well_and_until_when(running, worker, draft, alic
     Experiment.objects.filter(pk=experiment.pk).update(state="running")
     at = timezone.localtime()
     html = page(as_(carol))
-    for said in ("resnet", "alice, 2 of 10, 0 running, ends", "0.7500", "accuracy, +0.2500 at", "of 8"):
+    for said in ("resnet", "alice, 2 of 10, 0 running, ends", "0.7500", "accuracy, +0.2500 at", "/8"):
         assert said in html, said
     ends = [f"{at + timedelta(hours=hours):%H:}" for hours in (4, 5)]
     assert any(moment in html.split("ends", 1)[1][:400] for moment in ends), (

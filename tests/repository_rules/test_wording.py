@@ -1,0 +1,137 @@
+"""How the product speaks: plain English, subject first (templates, messages, errors, e-mails, command output).
+
+Docstrings and comments are not the product's words, so they are not checked here.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.repository_rules.repository import files, name_of, text_of
+
+pytestmark = pytest.mark.once
+
+# Folders and files whose wording is done. The list only grows, until it is ("templates/", "experiments/", …).
+DONE = (
+    "experiments/messages.py",
+    "experiments/scheduler/wait_reasons.py",
+    "experiments/templatetags/",
+    "experiments/web/account/",
+    "experiments/web/compute/",
+    "experiments/web/search.py",
+    "experiments/web/ui/",
+    "experiments/web/workspace/",
+    *(
+        f"templates/{folder}/"
+        for folder in (
+            "account",
+            "components",
+            "home",
+            "models",
+            "patterns",
+            "people",
+            "projects",
+            "queues",
+            "registration",
+            "search",
+            "tokens",
+            "wall",
+            "workers",
+            "workspaces",
+        )
+    ),
+    *(f"templates/{page}.html" for page in ("base", "400", "403", "403_csrf", "404", "409", "500", "503")),
+)
+
+# At the beginning of a text or of a sentence in it.
+OPENING = re.compile(r"(?:^|[.:;!?] )(?:It|It's|What its?|Nobody|Somebody)\b")
+ANYWHERE = re.compile(r"\b(?:stands|by it)\b|\bEmpty:|\b[Nn]obody\b|\b[Ss]omebody\b")
+
+_TEMPLATE_COMMENT = re.compile(r"{% comment .*?{% endcomment %}|{#.*?#}", re.DOTALL)
+_VARIABLE = re.compile(r"{{.*?}}", re.DOTALL)
+_QUOTED = re.compile(r'"([^"]*)"')
+_TAG = re.compile(r"<[^>]*>|{%.*?%}", re.DOTALL)
+
+
+def _is_done(name: str) -> bool:
+    return name.startswith(DONE)
+
+
+def _is_banned(text: str) -> bool:
+    text = " ".join(text.split())
+    return bool(OPENING.search(text) or ANYWHERE.search(text))
+
+
+def _texts_of_template(source: str) -> Iterator[str]:
+    """Yield the text between tags, and quoted strings inside tags (labels, headings of included components)."""
+    source = _VARIABLE.sub("X", _TEMPLATE_COMMENT.sub("", source))
+    for tag in _TAG.findall(source):
+        yield from _QUOTED.findall(tag)
+    yield from _TAG.split(source)
+
+
+def _texts_of_python(source: str) -> Iterator[str]:
+    """Yield the string constants, with X for the values of f-strings. Docstrings are left out."""
+    tree = ast.parse(source)
+    skipped: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            skipped.add(id(node.value))  # a docstring
+        if isinstance(node, ast.JoinedStr):
+            skipped.update(id(part) for part in node.values)
+            yield "".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.value
+
+
+def test_no_text_of_a_template_or_email_uses_a_banned_phrase() -> None:
+    found = [
+        f"{name_of(path)}: {' '.join(text.split())}"
+        for path in files(".html", ".txt")
+        if name_of(path).startswith("templates/") and _is_done(name_of(path))
+        for text in _texts_of_template(text_of(path))
+        if _is_banned(text)
+    ]
+    assert found == []
+
+
+def test_no_message_label_or_error_uses_a_banned_phrase() -> None:
+    found = [
+        f"{name_of(path)}: {' '.join(text.split())}"
+        for path in files(".py")
+        if name_of(path).startswith(("experiments/", "console/", "trialdeck/")) and _is_done(name_of(path))
+        for text in _texts_of_python(text_of(path))
+        if _is_banned(text)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_banned"),
+    [
+        ("It is paused.", True),
+        ("Saved. It goes on.", True),
+        ("What it is for", True),
+        ("3 more stands behind", True),
+        ("Nothing was changed: somebody was faster.", True),
+        ("Empty: no limit", True),
+        ("Blank = no limit", False),
+        ("Paused: 3 trials keep running", False),
+        ("Items", False),
+    ],
+)
+def test_the_rule_itself(text: str, *, is_banned: bool) -> None:
+    assert _is_banned(text) == is_banned
+
+
+def test_texts_are_found_where_they_are_written() -> None:
+    template = '{% include "_x.html" with heading="It is so" %}<p title="Somebody">It {{ n }}</p>{# It is #}'
+    assert [text for text in _texts_of_template(template) if _is_banned(text)] == [
+        "It is so",
+        "Somebody",
+        "It X",
+    ]
+    python = '"""It is a docstring."""\nx = f"It is {y}."\nz = ("Nobody " "is here")\n'
+    assert [text for text in _texts_of_python(python) if _is_banned(text)] == ["It is X.", "Nobody is here"]
