@@ -168,7 +168,7 @@ def test_a_lost_password_is_replaced_through_a_letter(client, bob_with_mail, pos
     assert f'href="{reverse("password-reset")}"' in page
     answer = ask(client)
     assert answer["Location"] == reverse("password-reset-sent")
-    assert b"If an account with a password has this address" in client.get(answer["Location"]).content
+    assert b"If an account with a password uses this address" in client.get(answer["Location"]).content
     eventually(lambda: post, what="a letter")
     letter = post[0]
     assert (letter["To"], letter["From"]) == ("bob@example.org", "deck@example.org")
@@ -230,7 +230,7 @@ def test_a_wrong_link_says_what_to_do(client, bob, post, link):
 
 def test_without_a_mail_server_it_is_not_offered(client, bob):
     page = client.get(reverse("sign-in")).content
-    assert b"password-reset" not in page and b"An administrator can give you a one-time link" in page
+    assert b"password-reset" not in page and b"Ask an administrator for a one-time link" in page
     assert client.get(reverse("password-reset")).status_code == 404
     assert ask(client).status_code == 404
 

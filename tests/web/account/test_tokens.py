@@ -43,7 +43,7 @@ def test_it_is_shown_once_and_opens_the_api(client, bob, lab):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"role": "owner"}, "You are operator in Lab"),
+        ({"role": "owner"}, "Your role in Lab is operator"),
         ({"name": " "}, "Enter a name for the token"),
         ({"workspace": "other"}, "Invalid choice"),
         ({"days": "7"}, "Invalid choice"),
