@@ -172,7 +172,7 @@ def test_a_lost_password_is_replaced_through_a_letter(client, bob_with_mail, pos
     eventually(lambda: post, what="a letter")
     letter = post[0]
     assert (letter["To"], letter["From"]) == ("bob@example.org", "deck@example.org")
-    assert letter["Subject"] == "A new password for Trialdeck at testserver"
+    assert letter["Subject"] == "Reset your password for Trialdeck at testserver"
 
     form = client.get(link_in(letter))["Location"]
     assert client.get(form).status_code == 200
