@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 from experiments import filters
 from experiments.models import Experiment, Model, Project, Trial, User, Workspace
 from experiments.models.fields import fold
+from experiments.web.ui.requests import SignedInRequest
 
 MOST = 10  # of each kind
 LONGEST = 200

@@ -200,7 +200,7 @@ def _granted(queue: Queue, user: User) -> str:
     return ", ".join(queue.workspaces.values_list("slug", flat=True)) or "no workspaces"
 
 
-def _line(request: HttpRequest, queue: Queue, compute: Compute) -> dict[str, object]:
+def _experiments(request: SignedInRequest, queue: Queue, compute: Compute) -> dict[str, object]:
     rows = experiment_rows.of_queue(queue, request.user)
     for row in rows:
         hold = compute.hold(row.experiment)

@@ -255,7 +255,7 @@ FAULTS = [
     ({"command": "echo '${lr}'"}, "command", "quotes"),
     ({"command": "echo\necho ${nope}"}, "command", "Line 2: ${nope} is not a parameter"),
     ({"environment": "A=1\nB"}, "environment", "Line 2: enter NAME=VALUE"),
-    ({"environment": "A=1\nA=2"}, "environment", "Line 2: A is already given"),
+    ({"environment": "A=1\nA=2"}, "environment", "Line 2: A is already defined"),
     ({"environment": "1A=1"}, "environment", "is not a name"),
     ({"environment": "TRIALDECK_X=1"}, "environment", "set by Trialdeck"),
     ({"directory": "data/project"}, "directory", "Write the whole path"),
@@ -464,7 +464,7 @@ def test_the_preview_of_a_grid_is_its_first_trials(send):
 
 def test_the_preview_tells_faults_from_what_is_not_filled_yet(send):
     html = send("preview", headers=FRAGMENT, name="", command="", concurrency="many").content.decode()
-    assert "Concurrency: Give a whole number." in html
+    assert "Concurrency: Enter a whole number." in html
     assert re.search(r"Required: .*name.*command|Required: .*command.*name", html)
     assert "Five samples" in html, "what can be shown is shown"
     html = send("preview", headers=FRAGMENT, **{"space-0-values": "1, 0"}).content.decode()

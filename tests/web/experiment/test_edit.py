@@ -384,7 +384,7 @@ def test_without_a_finished_trial_nobody_pretends_to_know(running, bob):
 
 def test_faults_stand_in_the_preview_and_no_consequence_of_half_a_form(running, bob):
     text = preview(as_(bob), running(), concurrency="many")
-    assert "Concurrency: Give a whole number." in text and "New trials" not in text
+    assert "Concurrency: Enter a whole number." in text and "New trials" not in text
 
 
 def test_without_script_the_consequences_are_the_page(running, bob):
