@@ -238,8 +238,8 @@ def _machine(worker: Worker, held: list[Trial], now: datetime) -> list[tuple[str
         limited = (
             f"enforced by {worker.limits_memory_by}" if worker.limits_memory_by else "reserved, not enforced"
         )
-        in_use = in_words(reserved.memory_mib) if reserved.memory_mib else "none"
-        memory = f"{in_words(worker.memory_mib)}, {in_use} reserved"
+        in_use = format_mebibytes(reserved.memory_mib) if reserved.memory_mib else "none"
+        memory = f"{format_mebibytes(worker.memory_mib)}, {in_use} reserved"
         pairs.append(("Allocatable memory", f"{memory}; {limited}"))
     pairs.append(("Container", worker.container or None))
     return [(name, value) for name, value in pairs if value is not None]

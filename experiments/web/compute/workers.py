@@ -201,7 +201,9 @@ def _reserved(reserved: Amount, *, of: Amount) -> str:
     parts = [
         f"{reserved.gpus:,} of {plural(of.gpus, 'GPU')}" if reserved.gpus else "",
         f"{reserved.cores:,} of {plural(of.cores, 'core')}" if reserved.cores else "",
-        f"{in_words(reserved.memory_mib)} of {in_words(of.memory_mib)}" if reserved.memory_mib else "",
+        f"{format_mebibytes(reserved.memory_mib)} of {format_mebibytes(of.memory_mib)}"
+        if reserved.memory_mib
+        else "",
     ]
     return ", ".join(part for part in parts if part)
 

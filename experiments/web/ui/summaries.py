@@ -13,7 +13,7 @@ from django.utils.html import format_html
 
 from experiments.messages import ago, bytes_, clock, count, duration, plural, value
 from experiments.models import Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
-from experiments.runner.size import in_words
+from experiments.runner.memory_size import format_mebibytes
 from experiments.scheduler.wait_reasons import Hold, Kind
 from experiments.search.nested_choice import Group, Nested, Parameter, flat, without_name
 from experiments.search.parameters import Choice, Normal
@@ -238,7 +238,7 @@ def _memory_limit(trial: Trial) -> str | None:
     """Return the memory limit and what enforces it (known once the process runs)."""
     if trial.memory_mib is None:
         return None
-    limit = in_words(trial.memory_mib)
+    limit = format_mebibytes(trial.memory_mib)
     if trial.memory_limited_by:
         return f"{limit}, by {trial.memory_limited_by}"
     return f"{limit} reserved; memory is not limited on this machine" if trial.pid else f"{limit} reserved"
