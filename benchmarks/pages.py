@@ -151,7 +151,7 @@ def seed(room: Workspace, user: User, *, trials: int, name: str) -> Experiment:
 def write_trials(experiment: Experiment, count: int) -> tuple[dict[str, int], tuple, list]:
     """Rows of trials and their parameters; curves and logs for the last ones. Counts, best and trace."""
     from experiments.models import LogPiece, Point, Trial, TrialParameter
-    from experiments.models.trial.model import digest
+    from experiments.models.trial.parameter import digest
 
     rng = random.Random(count)
     settings = experiment.settings

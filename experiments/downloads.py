@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from django.conf import settings
 from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 
 from experiments.models import Artifact, Keeping, Model, Refused
@@ -54,7 +55,7 @@ class Asked:
     @classmethod
     def by(cls, request: HttpRequest) -> Asked:
         told = request.headers
-        return cls(request.method, told.get("Range", "").strip(), told.get("If-Range", "").strip())
+        return cls(request.method or "", told.get("Range", "").strip(), told.get("If-Range", "").strip())
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Place:
         return f'"{self.sha256}"' if self.sha256 and is_same else ""
 
 
-def of_artifact(one: Artifact, asked: Asked) -> HttpResponse:
+def of_artifact(one: Artifact, asked: Asked) -> HttpResponseBase:
     """The answer that gives this file, or the part that is asked for. `trial`, `experiment` and `worker` should be at
     hand.
 
@@ -87,7 +88,7 @@ def of_artifact(one: Artifact, asked: Asked) -> HttpResponse:
     return _given(place_of(one, asked), asked, where=where_of(one))
 
 
-def of_model(model: Model, asked: Asked) -> HttpResponse:
+def of_model(model: Model, asked: Asked) -> HttpResponseBase:
     """The answer that gives a model's file. Raises `Refused`, `OutOfRange` and `Busy`."""
     if model.artifact is not None:
         return of_artifact(model.artifact, asked)
@@ -133,7 +134,7 @@ def _in_store(destination: str, name: str, asked: Asked) -> Place:
         ) from error
 
 
-def _given(place: Place, asked: Asked, *, where: str) -> HttpResponse:
+def _given(place: Place, asked: Asked, *, where: str) -> HttpResponseBase:
     if place.address:
         response = HttpResponse(status=302)
         response["Location"] = place.address
@@ -145,6 +146,8 @@ def _given(place: Place, asked: Asked, *, where: str) -> HttpResponse:
             f"{AT_ONCE} downloads are under way, as many as are possible at once. Try again in a moment."
         )
     try:
+        if place.folder is None:
+            raise OutsideFolder(place.name)
         file = open_regular(place.folder, place.name)
         try:
             span = Span.of(asked, etag=place.etag_of(file), size=os.fstat(file.fileno()).st_size)
@@ -164,7 +167,7 @@ def _given(place: Place, asked: Asked, *, where: str) -> HttpResponse:
     return _described(FileResponse(piece, status=206 if span.is_part else 200), span, place.name)
 
 
-def _described(response: HttpResponse, span: Span, name: str) -> HttpResponse:
+def _described(response: HttpResponseBase, span: Span, name: str) -> HttpResponseBase:
     # What ends a line would end the header; nobody needs it in the name of a file.
     tidy = "".join(one if one.isprintable() else "_" for one in PurePosixPath(name).name)
     response["Content-Type"] = "application/octet-stream"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BooleanField, Case, Expression, F, Func, IntegerField, Q, Value, When
 from django.db.models.functions import Coalesce, Collate
+from django.db.models.sql.compiler import SQLCompiler
 
 from experiments.models import ExperimentState, Worker, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
@@ -41,7 +45,7 @@ def among(
     return experiments.filter(in_need()) if needs_attention else experiments
 
 
-def key_of(sort: str) -> Expression:
+def key_of(sort: str) -> Expression | F:
     """What a sort of `SORTS` compares. Best values may be missing."""
     if sort == "name":
         # By code point on both: what the server's language would make of it differs between machines.
@@ -86,12 +90,16 @@ class HasTag(Func):
     output_field = BooleanField()
     template = "EXISTS (SELECT 1 FROM %(function)s(%(expressions)s)"
 
-    def as_sqlite(self, compiler: object, connection: object, **context: object) -> tuple:
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, Any]:
         return self.as_sql(
             compiler, connection, function="json_each", arg_joiner=") WHERE value = ", **context
         )
 
-    def as_postgresql(self, compiler: object, connection: object, **context: object) -> tuple:
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, Any]:
         joiner = ") AS one(value) WHERE value = "
         name = "jsonb_array_elements_text"
         return self.as_sql(compiler, connection, function=name, arg_joiner=joiner, **context)

@@ -55,7 +55,7 @@ def require(user: User, verb: str, row: Experiment | Model | Workspace) -> None:
 
 def is_administrator(user: User) -> bool:
     """May they manage what belongs to the installation? A token of one workspace may not, whoever made it."""
-    if not (user.is_authenticated and user.is_active and user.is_superuser):
+    if not (user.is_active and user.is_superuser):
         return False
     return user.token is None or (user.token.workspace_id is None and user.token.role == Role.OWNER)
 

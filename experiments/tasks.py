@@ -22,6 +22,7 @@ def schedule(pk: int) -> None:
 
 @shared_task(name="work")
 def work() -> None:
+    assert _worker is not None, "the command `worker` calls serve() before Celery starts"
     _worker.work()
 
 

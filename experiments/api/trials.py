@@ -12,7 +12,7 @@ from ninja.responses import Status
 from pydantic import BaseModel, Field
 
 from experiments.models import Experiment, Trial
-from experiments.models.trial.model import MOST_REPLICAS
+from experiments.models.trial.copies import MOST_REPLICAS
 from experiments.permissions import require
 
 from . import schemas

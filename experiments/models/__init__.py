@@ -1,8 +1,11 @@
 """Floor 2: rows, their verbs and their rules."""
 
 from experiments.models.experiment.model import Experiment
-from experiments.models.trial.model import Source, Suggestion, Trial, TrialParameter
+from experiments.models.trial.base import Source
+from experiments.models.trial.model import Trial
 from experiments.models.trial.outcome import Failure, Outcome
+from experiments.models.trial.parameter import TrialParameter
+from experiments.models.trial.suggestion import Suggestion
 
 from .artifact import Artifact, Keeping
 from .event import ComputeEvent, Event

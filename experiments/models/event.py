@@ -11,8 +11,8 @@ from .fields import ExactJSONField
 from .user import User
 
 if TYPE_CHECKING:
-    from experiments.models.experiment.model import Experiment
-    from experiments.models.trial.model import Trial
+    from experiments.models.experiment.base import ExperimentBase
+    from experiments.models.trial.base import TrialBase
 
     from .queue import Queue
     from .worker import Worker
@@ -49,9 +49,9 @@ class Event(models.Model):
     def note(
         cls,
         verb: str,
-        experiment: Experiment,
+        experiment: ExperimentBase,
         *,
-        trial: Trial | None = None,
+        trial: TrialBase | None = None,
         by: User | None = None,
         before: str = "",
         after: str = "",
@@ -61,8 +61,8 @@ class Event(models.Model):
         """Appends one line."""
         return cls.objects.create(
             verb=verb,
-            experiment=experiment,
-            trial=trial,
+            experiment_id=experiment.pk,
+            trial_id=trial.pk if trial else None,
             by=by,
             token=by.token.name if by and by.token else "",
             before=before,
@@ -108,13 +108,15 @@ class ComputeEvent(models.Model):
         after: str = "",
         why: str = "",
     ) -> ComputeEvent:
-        """Appends one line about a queue or a worker."""
+        """Append an entry about a queue or a worker."""
+        subject = queue or worker
+        assert subject is not None, "an entry is about a queue or a worker"
         return cls.objects.create(
             verb=verb,
             by=by,
             queue=queue,
             worker=worker,
-            name=(queue or worker).name,
+            name=subject.name,
             before=before,
             after=after,
             why=why,

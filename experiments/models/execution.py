@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 
 from experiments.runner import destination as destinations
 from experiments.runner import repository_address
 
 from .secret import LONGEST, is_sealed
+from .settings_reader import SettingsReader
 
 # Where a trial's Python packages come from; two of the four are empty, and mean different things.
 PACKAGES_FROM = {
@@ -72,12 +74,12 @@ class Execution:
         return bool(self.script or (self.diff and not self.repository))
 
 
-class ExecutionChecks:
+class ExecutionChecks(SettingsReader):
     """The part of the settings' checker that reads `Execution`."""
 
-    def execution(self) -> dict[str, object]:
+    def execution(self) -> dict[str, Any]:
         """The fields of `Execution`, as far as they could be read."""
-        values = {
+        values: dict[str, Any] = {
             "repository": self.text("repository", limit=2000, line=True),
             "reference_kind": self.one_of(
                 "reference_kind", repository_address.REFERENCE_KINDS, default="branch"
@@ -229,7 +231,7 @@ def faults_of_values(groups: dict, *, before: dict) -> list[str]:
     return said
 
 
-def faults_of_texts(texts: dict[str, str]) -> list[str]:
+def faults_of_texts(texts: Mapping[str, object]) -> list[str]:
     """What is wrong with texts by name, as sentences."""
     if len(texts) > MAX_KEYS:
         return [f"At most {MAX_KEYS:,} of them are possible."]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
@@ -27,6 +27,10 @@ class ExactJSONField(models.TextField):
     PostgreSQL's jsonb sorts keys and turns 1e+16 into an integer, which would change the order of parameters
     and the values that a process receives. Not for searching inside. Refuses NaN and infinities.
     """
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: Any
+        _pyi_private_get_type: Any
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
         return None if value is None else json.loads(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.db import models
 
 HEAD_BYTES = 8 * 1024 * 1024
@@ -25,11 +27,11 @@ class LogPiece(models.Model):
         return f"{self.trial_id}: {self.offset}+{self.size}"
 
     @classmethod
-    def keep(cls, pieces: list[LogPiece]) -> None:
+    def keep(cls, pieces: list[Self]) -> None:
         """Stores pieces; one that has grown replaces its former self."""
         latest = {(piece.trial_id, piece.offset): piece for piece in pieces}
         cls.objects.bulk_create(
-            latest.values(),
+            list(latest.values()),
             batch_size=100,
             update_conflicts=True,
             unique_fields=["trial", "offset"],

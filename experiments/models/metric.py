@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.db import models
 
 from experiments.runner.report import MAX_NAME, MAX_POINTS
@@ -27,11 +29,11 @@ class Point(models.Model):
         return f"{self.name}[{self.step}] = {self.text if self.value is None else self.value}"
 
     @classmethod
-    def keep(cls, points: list[Point]) -> None:
+    def keep(cls, points: list[Self]) -> None:
         """Stores points; one that is there already is overwritten. The last of equal steps wins."""
         latest = {(point.trial_id, point.name, point.step): point for point in points}
         cls.objects.bulk_create(
-            latest.values(),
+            list(latest.values()),
             batch_size=500,
             update_conflicts=True,
             unique_fields=["trial", "name", "step"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -58,11 +59,11 @@ class Revision(models.Model):
             return settings
         return replace(settings, packages_from="list", packages=resolved, original_packages=original)
 
-    def resolve(self, **found: str | dict) -> dict[str, str | dict]:
+    def resolve(self, **findings: Any) -> dict[str, Any]:
         """Keeps what a name was found to mean; returns what holds: whoever was first has said it for all."""
         with transaction.atomic():
             row = Revision.objects.select_for_update(no_key=True).get(pk=self.pk)
-            row.resolved = {**found, **row.resolved}
+            row.resolved = {**findings, **row.resolved}
             row.save(update_fields=["resolved"])
         self.resolved = row.resolved
         return self.resolved
@@ -75,7 +76,7 @@ class Revision(models.Model):
             row.save(update_fields=["resolved"])
         self.resolved = row.resolved
 
-    def inherits(self, earlier: Revision) -> dict[str, str | dict]:
+    def inherits(self, earlier: Revision) -> dict[str, Any]:
         """What of an earlier revision's findings holds for this one as well: the names that have not changed."""
         mine, theirs = self.settings, earlier.settings
         kept = {}

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from experiments.search.constrained_space import check_constraints, complete_point, constrain
 from experiments.search.space import Space
 from experiments.search.starting_points import MAX_POINTS, check_values, fix_parameters
 
+from .settings_reader import SettingsReader
+
 _SOURCE = re.compile(r"[a-z0-9]{8}(@[1-9][0-9]{0,8})?|file:[a-z0-9]{8}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class SearchInputs:
     """`fixed` holds parameters at a value, without taking them out of the search space; `constraints` are conditions
     that all proposals meet, such as `batch * accumulate <= 4096`; `starting_points` are sets of values, whole or
     partial, that are tried before the algorithm's own proposals; `warm_start` is the ID of an experiment whose results
@@ -27,17 +30,18 @@ class Given:
     warm_start: str = ""
 
 
-class GivenChecks:
-    """The part of the settings' checker that reads `Given`."""
+class SearchInputChecks(SettingsReader):
+    """The part of the settings' checker that reads `SearchInputs`."""
 
-    def given(self, space: Space | None) -> dict[str, object]:
+    def search_inputs(self, space: Space | None) -> dict[str, Any]:
         fixed, points = self.mapping("fixed"), self._points()
-        rest = {"constraints": self._constraints(), "warm_start": self._warm_start()}
+        constraints = self._constraints()
+        rest = {"constraints": constraints, "warm_start": self._warm_start()}
         if space is None or self.errors.keys() & {"fixed", "starting_points"}:
             return {"fixed": fixed, "starting_points": points, **rest}
         points, fixed = self._starting(space, fixed, points), self._fixed(space, fixed)
         if not self.errors.keys() & {"fixed", "constraints"}:
-            self._check_constraints(fix_parameters(space, fixed), rest["constraints"], points)
+            self._check_constraints(fix_parameters(space, fixed), constraints, points)
         return {"fixed": fixed, "starting_points": points, **rest}
 
     def _constraints(self) -> list[str]:

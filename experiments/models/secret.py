@@ -74,13 +74,15 @@ def opened(groups: Groups) -> Groups:
     }
 
 
-def _sealed(told: object, kept: Traits) -> object:
-    text = told.get("secret") if isinstance(told, dict) else None
+def _sealed(traits: object, kept: Traits) -> object:
+    if not isinstance(traits, dict):
+        return traits
+    text = traits.get("secret")
     if text == HIDDEN and "secret" in kept:
-        return {**told, "secret": kept["secret"]}
+        return {**traits, "secret": kept["secret"]}
     if not isinstance(text, str) or text == HIDDEN or len(text) > LONGEST or _UNSTORABLE.search(text):
-        return told
-    return {**told, "secret": seal(text)}
+        return traits
+    return {**traits, "secret": seal(text)}
 
 
 def _opened(name: str, traits: Traits) -> Traits:

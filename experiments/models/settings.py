@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import Any
 
 from experiments.runner import command as commands
 from experiments.runner import metric_pattern as patterns
@@ -19,7 +20,7 @@ from experiments.search.space import Space, SpaceError, parse
 from experiments.search.starting_points import fix_parameters
 
 from .execution import LITERAL, Execution, ExecutionChecks
-from .search_inputs import Given, GivenChecks
+from .search_inputs import SearchInputChecks, SearchInputs
 
 DAY_S = 86_400
 MAX_TRIALS = 1_000_000
@@ -35,7 +36,7 @@ class Invalid(Exception):
 
 
 @dataclass(frozen=True)
-class Settings(Given, Execution):
+class Settings(SearchInputs, Execution):
     """The settings of an experiment, checked.
 
     Durations are in seconds. `max_trials` counts proposals; None means no limit, as for the durations and
@@ -106,7 +107,7 @@ class Settings(Given, Execution):
         """JSON-able, for a revision."""
         return asdict(self)
 
-    def differences(self, other: Settings) -> dict[str, tuple[object, object]]:
+    def differences(self, other: Settings) -> dict[str, tuple[Any, Any]]:
         """The fields that differ, as (here, there)."""
         mine, theirs = self.document(), other.document()
         return {name: (mine[name], theirs[name]) for name in mine if _text(mine[name]) != _text(theirs[name])}
@@ -121,12 +122,8 @@ LOCKED = {
 }
 
 
-class Checker(GivenChecks, ExecutionChecks):
+class Checker(SearchInputChecks, ExecutionChecks):
     """Reads a document field by field and collects one sentence for each fault."""
-
-    def __init__(self, document: Mapping) -> None:
-        self.document = document
-        self.errors: dict[str, list[str]] = {}
 
     def settings(self) -> Settings:
         """The settings, or `Invalid`."""
@@ -135,7 +132,7 @@ class Checker(GivenChecks, ExecutionChecks):
             if name not in known:
                 self.fault(str(name)[:64], "There is no such setting.")
         space = self.space()
-        values = {
+        values: dict[str, Any] = {
             "command": self.command(space),
             "space_document": space.document if space else {},
             "directory": self.directory(),
@@ -163,7 +160,7 @@ class Checker(GivenChecks, ExecutionChecks):
                 self.text("early_stopping", default="none", limit=64, line=True)
             ),
             "early_stopping_arguments": self.mapping("early_stopping_arguments"),
-            **self.given(space),
+            **self.search_inputs(space),
             **self.execution(),
         }
         if space and not self.errors.keys() & {"algorithm", "algorithm_arguments", "fixed"}:
@@ -196,9 +193,6 @@ class Checker(GivenChecks, ExecutionChecks):
             raise Invalid(self.errors)
         return Settings(**values)
 
-    def fault(self, name: str, sentence: str) -> None:
-        self.errors.setdefault(name, []).append(sentence)
-
     def space(self) -> Space | None:
         try:
             space = parse(self.document.get("space_document"))
@@ -227,87 +221,6 @@ class Checker(GivenChecks, ExecutionChecks):
             for fault in commands.check(command, names, as_arguments=as_arguments):
                 self.fault("command", f"Line {fault.line}: {fault.message}")
         return command
-
-    def text(self, name: str, *, default: str = "", limit: int, line: bool = False) -> str:
-        value = self.document.get(name, default)
-        if not isinstance(value, str):
-            self.fault(name, "This must be a text.")
-        elif "\0" in value:
-            self.fault(name, "This must not contain a NUL character.")
-        elif len(value) > limit:
-            self.fault(name, f"This is {len(value):,} characters long; at most {limit:,} are possible.")
-        elif line and ("\n" in value or "\r" in value):
-            self.fault(name, "This must be one line.")
-        else:
-            return value.strip() if line else value
-        return default
-
-    def one_of(self, name: str, words: tuple[str, ...], *, default: str = "") -> str:
-        value = self.document.get(name, default or words[0])
-        if value not in words:
-            self.fault(name, f"This must be one of: {', '.join(words)}.")
-            return default or words[0]
-        return value
-
-    def truth(self, name: str) -> bool:
-        value = self.document.get(name, False)
-        if not isinstance(value, bool):
-            self.fault(name, "This must be true or false.")
-            return False
-        return value
-
-    def number(
-        self, name: str, *, default: float | None = None, low: float = -math.inf, high: float = math.inf
-    ) -> float | None:
-        value = self.document.get(name, default)
-        unit = " s" if name.endswith("_s") else ""
-        if value is None:
-            if default is not None:
-                self.fault(name, "Give a number.")
-            return default
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            self.fault(name, "This must be a number.")
-        elif value < low:
-            self.fault(name, f"This must be at least {low:,g}{unit}.")
-        elif value > high:
-            self.fault(name, f"This must be at most {high:,.0f}{unit}.")
-        else:
-            return value
-        return default
-
-    def whole(
-        self, name: str, *, default: int | None, low: int, high: int, empty: int | None = 0
-    ) -> int | None:
-        value = self.document.get(name, default)
-        unit = " MiB" if name.endswith("_mib") else ""
-        if value is None and empty is None:
-            return None
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.fault(name, "This must be a whole number.")
-        elif value < low:
-            self.fault(name, f"This must be at least {low:,}{unit}.")
-        elif value > high:
-            self.fault(name, f"This must be at most {high:,}{unit}.")
-        else:
-            return value
-        return default
-
-    def mapping(self, name: str) -> dict:
-        value = self.document.get(name, {})
-        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            self.fault(name, 'This must be a JSON object, for example {"n_startup_trials": 10}.')
-            return {}
-        try:
-            text = json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError):
-            self.fault(name, "This must be plain JSON.")
-            return {}
-        if len(text) > 10_000 or "\\u0000" in text:
-            self.fault(name, "This is too long, or contains a NUL character.")
-            return {}
-        return value
 
     def directory(self) -> str:
         """A path within the repository, or else on the worker: here only its form can be looked at."""

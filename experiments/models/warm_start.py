@@ -85,7 +85,8 @@ def results(experiment: ExperimentBase, mark: str, space: Space) -> list[tuple[d
         experiment__public_id=public_id, settled_rank__lte=int(first)
     )
     trials = ended.filter(state__in=status.TRIAL_INFORMS, value__isnull=False)
-    return list(trials.order_by("-settled_rank").values_list("params", "value")[:MOST_RESULTS])[::-1]
+    rows = trials.order_by("-settled_rank").values_list("params", "value")[:MOST_RESULTS]
+    return [(params, value) for params, value in rows if value is not None][::-1]
 
 
 def _invalid(sentence: str) -> Invalid:

@@ -118,8 +118,9 @@ class Worker(models.Model):
         in the worker's folder tells at once.
         """
         row = cls.objects.present().filter(name=name).exclude(host=host).first()
-        is_heard = row is not None and (timezone.now() - row.heard_at).total_seconds() < row.lease_s
-        return row.host if is_heard else ""
+        if row is None or (timezone.now() - row.heard_at).total_seconds() >= row.lease_s:
+            return ""
+        return row.host
 
     def heartbeat(self, machine: dict | None = None) -> bool:
         """Says "I live" for every claim of this worker, and how its machine does, if that is news. False: another

@@ -75,14 +75,15 @@ class Workspace(models.Model):
 
     def role_of(self, user: User) -> Role | None:
         """The role of a person here; an administrator counts as an owner; None for a stranger."""
-        if not user.is_authenticated or not user.is_active or (user.token and not user.token.opens(self)):
+        if not user.is_active or (user.token and not user.token.opens(self)):
             return None
-        role = Role.OWNER if user.is_superuser else None
-        if role is None:
-            role = Member.objects.filter(workspace=self, user=user).values_list("role", flat=True).first()
-        if role is None:
+        if user.is_superuser:
+            role = Role.OWNER
+        elif member := Member.objects.filter(workspace=self, user=user).first():
+            role = Role(member.role)
+        else:
             return None
-        return user.token.capped(Role(role)) if user.token else Role(role)
+        return user.token.capped(role) if user.token else role
 
 
 class Member(models.Model):

@@ -33,6 +33,7 @@ from experiments.scheduler.early_stopping import apply_early_stopping
 from experiments.scheduler.memory import Memory, memories, memory_of
 from experiments.search import engine, starting_points
 from experiments.search.engine import Exhausted, PastTrial, Problem
+from experiments.search.space import Space
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +107,9 @@ def break_off(experiment: Experiment) -> None:
     looked = experiment.events.filter(verb__in=("unpause", "resume", "update")).first()
     if looked:
         last = last.filter(ended_at__gt=looked.at)
-    last = list(last.order_by("-settled_rank").values_list("state", "failure", "detail")[:limit])
-    if len(last) == limit and len(set(last)) == 1 and last[0][0] == TrialState.FAILED:
-        _, failure, detail = last[0]
+    ends = list(last.order_by("-settled_rank").values_list("state", "failure", "detail")[:limit])
+    if len(ends) == limit and len(set(ends)) == 1 and ends[0][0] == TrialState.FAILED:
+        _, failure, detail = ends[0]
         word = Failure(failure).label.lower()
         experiment.pause(by=None, because=f"{limit} trials in a row failed alike ({word}): {detail}")
 
@@ -217,7 +218,7 @@ def past(experiment: Experiment) -> list[PastTrial]:
     settled = experiment.trials.filter(settled_rank__gt=memory.last_rank).order_by("settled_rank")
     for trial in settled.iterator(chunk_size=2000):
         memory.settled[trial.number] = _past_of(trial, space)
-        memory.last_rank = trial.settled_rank
+        memory.last_rank = trial.settled_rank or memory.last_rank
     tried = {trial.number: _past_of(trial, space) for trial in active} | memory.settled
     lined_up = {one.ordinal for one in tried.values()}
     suggested = [
@@ -248,7 +249,7 @@ def _warm(experiment: Experiment, memory: Memory) -> list[PastTrial]:
     return memory.warm.get((mark, space), [])
 
 
-def _past_of(trial: Trial, space: object) -> PastTrial:
+def _past_of(trial: Trial, space: Space) -> PastTrial:
     state = "done" if trial.informs else "void" if trial.is_settled else "running"
     return PastTrial(
         ordinal=trial.ordinal,

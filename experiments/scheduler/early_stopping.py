@@ -84,7 +84,7 @@ class Rivals:
                     has_succeeded=trial.state == TrialState.SUCCEEDED,
                     value=trial.value,
                 )
-            memory.last_rank = trial.settled_rank
+            memory.last_rank = trial.settled_rank or memory.last_rank
         return list(memory.finished.values())
 
     @cached_property

@@ -112,13 +112,13 @@ def estimates(
     rows = Trial.objects.filter(reduce(or_, latest), state__in=status.TRIAL_INFORMS).exclude(duration_s=None)
     durations: dict[int, list[float]] = {}
     for pk, seconds in rows.order_by().values_list("experiment", "duration_s"):
-        durations.setdefault(pk, []).append(seconds)
+        durations.setdefault(pk, []).append(seconds or 0.0)
     return {
         one.pk: _estimate(
             one,
             one.settings,
             durations.get(one.pk, []),
-            slots=_slots(serving.get(one.queue_id, []), one.settings),
+            slots=_slots(serving.get(one.queue_id or 0, []), one.settings),
             started=max(0, one.proposed_count - one.waiting_count),
         )
         for one in experiments
@@ -183,7 +183,8 @@ def _durations(experiment: Experiment) -> list[float]:
     """Seconds that the latest finished trials took."""
     rows = experiment.trials.exclude(settled_rank=None).exclude(duration_s=None)
     rows = rows.filter(state__in=status.TRIAL_INFORMS).order_by("-settled_rank")
-    return list(rows.values_list("duration_s", flat=True)[:MOST_DURATIONS])
+    seconds = rows.values_list("duration_s", flat=True)[:MOST_DURATIONS]
+    return [one for one in seconds if one is not None]
 
 
 def _serving(queue: Queue | None) -> list[Worker]:

@@ -32,8 +32,8 @@ def purge(now: datetime | None = None) -> bool:
         _delete_some(expired, before)
         return True
     for experiment in Experiment.everything.filter(epoch__gt=0):
-        due = Trial.everything.filter(trashed_at__lt=before)
-        if _delete_trials(experiment, _without_files(due, "trial", before)):
+        trashed = Trial.everything.filter(trashed_at__lt=before)
+        if _delete_trials(experiment, _without_files(trashed, "trial", before)):
             return True
     Session.objects.filter(expire_date__lt=now).delete()
     return False
@@ -77,8 +77,9 @@ def _keep_addresses(trials: list[int]) -> None:
     """A model outlives the trial that made it: it remembers where its file is stored."""
     models = Model.objects.filter(artifact__trial__in=trials, artifact__keeping=Keeping.STORED)
     for model in models.select_related("artifact__trial", "artifact__experiment"):
-        model.address = model.artifact.address
-        model.save(update_fields=["address"])
+        if model.artifact:
+            model.address = model.artifact.address
+            model.save(update_fields=["address"])
 
 
 def _is_expired(experiment: Experiment, before: datetime) -> bool:

@@ -129,9 +129,12 @@ class Compute:
 
     def before(self, experiment: Experiment) -> int:
         """How many experiments that could start a trial stand before it in its line."""
-        if experiment.queue_id not in self._ranks:
-            self._ranks[experiment.queue_id] = self._ranks_in(experiment.queue)
-        return self._ranks[experiment.queue_id].get(experiment.pk, 0)
+        queue = experiment.queue
+        if queue is None:
+            return 0
+        if queue.pk not in self._ranks:
+            self._ranks[queue.pk] = self._ranks_in(queue)
+        return self._ranks[queue.pk].get(experiment.pk, 0)
 
     def _ranks_in(self, queue: Queue) -> dict[int, int]:
         ranks, before = {}, 0

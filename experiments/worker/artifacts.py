@@ -32,6 +32,8 @@ from experiments.scheduler.retention import KEPT_FOR
 
 logger = logging.getLogger(__name__)
 
+CHUNK = 1 << 18  # bytes that are read at a time
+
 LOOK_S = 5.0
 QUIET_S = 2.0  # since the last change of a file that a running trial may still be writing
 SWEEP_S = 3600.0
@@ -61,7 +63,8 @@ class Collector:
                 self.store_all()
                 for pk in list(self._to_thin):
                     trial = self._to_thin.pop(pk)
-                    self.keep_best(trial.experiment, trial.revision.settings.keeps_best)
+                    if count := trial.revision.settings.keeps_best:
+                        self.keep_best(trial.experiment, count)
                 self.tidy(time.monotonic())
             except DatabaseError as error:
                 logger.warning("Artifacts wait: %s", error)
@@ -255,4 +258,7 @@ def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[Found, list[str]]:
 
 def digest_of(file: BinaryIO) -> str:
     """SHA-256 of the rest of an open file, as hexadecimal digits. In constant memory, whatever its size."""
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -28,11 +28,11 @@ MOST_TOLD = 1 << 20  # bytes of a list of packages
 
 
 class SetupFailed(Exception):
-    """The trial could not be prepared. The text is one line for its row; `told` all that a tool said."""
+    """The trial could not be prepared. The text is one line for its row; `tool_output` what a tool printed."""
 
-    def __init__(self, sentence: str, told: str = "") -> None:
+    def __init__(self, sentence: str, tool_output: str = "") -> None:
         super().__init__(sentence)
-        self.told = told
+        self.tool_output = tool_output
 
 
 @dataclass
@@ -148,7 +148,7 @@ class Setup:
                 self._packages(place, tree)
                 place.model = self._model()
             except (SourceError, PackagesError) as failed:
-                raise SetupFailed(str(failed), getattr(failed.__cause__, "told", "")) from failed
+                raise SetupFailed(str(failed), getattr(failed.__cause__, "output", "")) from failed
             except OSError as error:
                 raise SetupFailed(f"The code cannot be laid out: {error.strerror or error}.") from error
             yield place
@@ -184,7 +184,9 @@ class Setup:
             )
         except SourceError as failed:
             # Nothing has run by this revision yet, and nothing can: the experiment itself cannot go on.
-            if not is_disk_full(getattr(failed.__cause__, "told", "")):  # that is this worker's matter alone
+            if not is_disk_full(
+                getattr(failed.__cause__, "output", "")
+            ):  # that is this worker's matter alone
                 said = str(failed).removesuffix(".")
                 self.ruin = f"{said}. Resume it to try again, or reset it to change its source code."
             raise
@@ -297,7 +299,7 @@ class Setup:
     ) -> ContainerSpec:
         """The job for the engine. Raises `SetupFailed`."""
         settings, folder = self.settings, self.folder
-        image = settings.image or self.shelf.engine.default_image
+        image = settings.image or (self.shelf.engine.default_image if self.shelf.engine else "")
         if not image:
             raise SetupFailed(
                 f"The worker {self.worker} runs trials in containers, and neither this experiment names an image nor "

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
@@ -30,6 +30,7 @@ from experiments.models import (
 )
 from experiments.models.log import PIECE_BYTES
 from experiments.models.metric import MAX_POINTS
+from experiments.models.trial.base import TrialBase
 from experiments.runner import cgroup, configuration, container
 from experiments.runner import command as commands
 from experiments.runner import outcome as outcomes
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from experiments.worker.worker import LocalWorker
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DIALECTS = (native, nni, clearml)
 READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics, a flush
@@ -74,7 +77,7 @@ class Run:
         self.finals: dict[str, Report] = {}
         self._batch: Batch | None = None  # collected, not stored yet
         self._readers: list[Reader] = []  # one for each dialect
-        self._spoken: RunContext | None = None  # what its dialects were told
+        self._run_context: RunContext | None = None  # of its dialects
         self._log: LogReader | None = None
         self._pattern: PatternReader | None = None
         self._piece: LogPiece | None = None
@@ -108,9 +111,9 @@ class Run:
         except (SetupFailed, LaunchError) as failed:
             if self.worker.ending.is_set():
                 return Outcome.lost("The worker was shut down.")
-            told = getattr(failed, "told", "")
-            self._tell(told)
-            return Outcome(failure=Failure.SETUP, detail=self.worker.blamed(str(failed), told))
+            tool_output = getattr(failed, "tool_output", "")
+            self._log_tool_output(tool_output)
+            return Outcome(failure=Failure.SETUP, detail=self.worker.blamed(str(failed), tool_output))
         finally:
             self.ruin = setup.ruin
             clear(self.trial, self.folder)
@@ -128,7 +131,7 @@ class Run:
         engine = setup.shelf.engine
         limited_by = self.worker.limits_memory_by if group or (engine and self.trial.memory_mib) else ""
         try:
-            self.process = keeper.launch(
+            process = self.process = keeper.launch(
                 key=str(self.trial),
                 argv=argv,
                 cwd=place.cwd,
@@ -140,16 +143,18 @@ class Run:
             )
             self.began = time.monotonic()
             if self._stop_grace is not None:
-                self.process.stop(self._stop_grace)
-            self.retrying(lambda: self.trial.begun(pid=self.process.pid, memory_limited_by=limited_by))
-            ended = self.process.wait()
+                process.stop(self._stop_grace)
+            self.retrying(lambda: self.trial.begun(pid=process.pid, memory_limited_by=limited_by))
+            ended = process.wait()
+            assert ended is not None, "it waited without a timeout"
             if engine and ended.code:
                 self._is_container_oom = engine.was_out_of_memory(setup.container)
         finally:
             self._remove_container(setup)
             if group and self.process is None:
                 remove_cgroup(str(group))
-        clearml.move_uploads(self._spoken)
+        if self._run_context:
+            clearml.move_uploads(self._run_context)
         self._odd += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
         self._drain()
         self._learn(place)
@@ -171,8 +176,9 @@ class Run:
         revision = self.trial.revision
         if "packages" not in revision.resolved and (listed := place.installed(self.folder)) is not None:
             self.retrying(lambda: revision.resolve(packages=listed))
-        if "declared" not in revision.resolved and (found := clearml.declared(self._spoken)):
-            self.retrying(lambda: revision.resolve(declared=found))
+        context = self._run_context
+        if context and "declared" not in revision.resolved and (declared := clearml.declared(context)):
+            self.retrying(lambda: revision.resolve(declared=declared))
 
     def _remove_container(self, setup: Setup) -> None:
         """The client may be gone while the container goes on: it belongs to the engine."""
@@ -184,9 +190,9 @@ class Run:
             logger.error("Trial %s: %s", self.trial, stays)
             self._odd.append(str(stays))
 
-    def _tell(self, told: str) -> None:
+    def _log_tool_output(self, tool_output: str) -> None:
         """What git or the resolver said, as the trial's log: nothing else was written to it yet."""
-        data = told.strip().encode()
+        data = tool_output.strip().encode()
         if data:
             self.retrying(lambda: LogPiece.keep([_piece(self.trial, data)]))
             self.retrying(lambda: self.trial.logged(len(data)))
@@ -215,7 +221,7 @@ class Run:
             metric=settings.metric,
             user=chosen,
         )
-        told = self._spoken = RunContext(
+        run_context = self._run_context = RunContext(
             folder=self.folder,
             experiment_id=trial.experiment.public_id,
             number=trial.number,
@@ -229,7 +235,7 @@ class Run:
         )
         try:
             for dialect in DIALECTS:
-                env = env | dialect.prepare(told)
+                env = env | dialect.prepare(run_context)
             if groups or settings.objects:
                 text = configuration.text(groups, settings.objects, trial.params)
                 configuration.write(self.folder.configuration, text)
@@ -255,7 +261,9 @@ class Run:
         self._log = LogReader(self.folder.log)
         if settings.source == "stdout":
             self._pattern = PatternReader(settings.pattern, settings.metric)
-        self._readers = [dialect.listen(told) for dialect in DIALECTS]  # last: from now on the writer reads
+        self._readers = [
+            dialect.listen(run_context) for dialect in DIALECTS
+        ]  # last: from now on the writer reads
         return argv, env
 
     def _groups(self) -> dict[str, dict[str, dict[str, str]]]:
@@ -269,7 +277,7 @@ class Run:
         """Return the output folder of the nearest earlier attempt that left something in it on this machine, so
         that a rerun or a retry can go on from its checkpoint. An attempt that died before it saved anything does
         not hide what the one before it had saved."""
-        trial = self.trial
+        trial: TrialBase = self.trial
         while trial.source in (Source.RERUN, Source.RETRY) and trial.rerun_of:
             trial = trial.rerun_of
             folder = TrialFolder(self.worker.trials_folder, self.trial.experiment.public_id, trial.number)
@@ -284,7 +292,7 @@ class Run:
             return Outcome.lost("The worker's keeper was lost.")
         engine = self.worker.shelf.engine
         is_seen = engine is None or engine.sees_processes  # else these would be the client's
-        facts = {
+        facts: dict[str, Any] = {
             "exit_code": ended.code,
             "signal": ended.signal,
             "gone_after_s": ended.gone_after_s,
@@ -351,8 +359,13 @@ class Run:
             objective=settings.metric,
             weights=settings.weights or None,
         )
-        is_missing = isinstance(found, outcomes.Failure) and found.kind == Failure.NO_METRIC
-        return self._with_names(found) if is_missing and settings.source == "sdk" else found
+        if (
+            isinstance(found, outcomes.Failure)
+            and found.kind == Failure.NO_METRIC
+            and settings.source == "sdk"
+        ):
+            return self._with_names(found)
+        return found
 
     def _with_names(self, missing: outcomes.Failure) -> outcomes.Failure:
         """Perhaps it reported by another name."""
@@ -415,14 +428,15 @@ class Run:
 
     def stored(self) -> None:
         """What was collected is in the database."""
-        self._told, self._batch = self._batch.notes, None
+        if self._batch:
+            self._told, self._batch = self._batch.notes, None
 
     def _read(self) -> Batch | None:
         batch = Batch(self)
         reports: list[Report] = []
         for reader in self._readers:
             reports += reader.drain() if self._has_ended else reader.new(READ_BYTES)
-        for piece in self._log.new(READ_BYTES):
+        for piece in self._log.new(READ_BYTES) if self._log else ():
             if self._pattern:
                 reports += self._pattern.feed(piece.data)
             self._add_to_log(batch, piece.offset, piece.data)
@@ -451,7 +465,7 @@ class Run:
             if piece is None or piece.size >= PIECE_BYTES or piece.offset + piece.size != offset:
                 piece = self._piece = LogPiece(trial_id=self.trial.pk, offset=offset, size=0, data=b"")
             part = data[: PIECE_BYTES - piece.size]
-            piece.data += part
+            piece.data = bytes(piece.data) + part
             piece.size += len(part)
             batch.pieces.append(piece)
             data, offset = data[len(part) :], offset + len(part)
@@ -460,7 +474,7 @@ class Run:
     def _drain(self) -> None:
         """Reads to the end of what it left."""
         before = None
-        while before != (before := [each.position for each in (*self._readers, self._log)]):
+        while before != (before := [each.position for each in (*self._readers, self._log) if each]):
             self.retrying(lambda: self.worker.flush([self]))
         self._has_ended = True
         self.retrying(lambda: self.worker.flush([self]))
@@ -474,7 +488,7 @@ class Run:
             said.append(f"{dropped:,} points were not kept: a series has at most {MAX_POINTS:,}.")
         return said + self._odd + [note for reader in self._readers for note in reader.notes()]
 
-    def retrying(self, action: Callable) -> object:
+    def retrying(self, action: Callable[[], T]) -> T | None:
         """Does it as soon as the database is there. None when the worker ends before that."""
         while True:
             try:
@@ -499,7 +513,7 @@ class Batch:
     def store_summary(self) -> None:
         """The trial's own columns that pages show while it runs."""
         trial, settings = self.run.trial, self.run.settings
-        changes = {"version": F("version") + 1}
+        changes: dict[str, Any] = {"version": F("version") + 1}
         mine = [point for point in self.points if point.name == settings.metric]
         if mine:
             changes |= {"last_step": mine[-1].step, "last_value": mine[-1].value}

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TextIO
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, transaction
@@ -103,7 +104,7 @@ class LocalWorker:
         self._keeper: Keeper | None = None
         self._own_keepers: list[Keeper] = []  # each of one trial
         self._threads: list[threading.Thread] = []
-        self._file = None
+        self._file: TextIO | None = None  # locked while this process lives
         self._machine: dict | None = None  # how it does, not told yet
         self.row: Worker
 
@@ -121,9 +122,9 @@ class LocalWorker:
     def start(self) -> None:
         """Takes over from a former self: delivers what it could not, ends what it left. Raises `Taken`."""
         self.outbox.mkdir(parents=True, exist_ok=True)
-        self._file = (self.folder / "lock").open("w")
+        self._file = file = (self.folder / "lock").open("w")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Taken(
                 f"A worker named {self.name} runs already on this data folder. Give this one another --name."
@@ -165,7 +166,8 @@ class LocalWorker:
             self.row.leave()
         except DatabaseError as error:
             logger.warning("Could not say goodbye: %s", error)
-        self._file.close()  # and with it the lock
+        if self._file:
+            self._file.close()  # and with it the lock
 
     def _clear_up(self) -> None:
         """What trials of a former self that was killed left of code and secrets. Before its boot is forgotten."""
@@ -337,12 +339,11 @@ class LocalWorker:
                 lambda: trial.experiment.stop(by=None, target=ExperimentState.FAILED, because=run.ruin)
             )
 
-    def blamed(self, said: str, told: str = "") -> str:
-        """Why a trial could not be prepared; what a full disk brings about is not the trial's fault. `told`: what a
-        tool printed."""
-        if not is_disk_full(said + told):
-            return said
-        return f"The disk of the worker {self.name} is full: make room there, then rerun. ({said})"
+    def blamed(self, reason: str, tool_output: str = "") -> str:
+        """Return why a trial could not be prepared. A full disk is the worker's fault, not the trial's."""
+        if not is_disk_full(reason + tool_output):
+            return reason
+        return f"The disk of the worker {self.name} is full: make room there, then rerun. ({reason})"
 
     # --- delivery ----------------------------------------------------------------------------------------
 
@@ -413,10 +414,10 @@ class LocalWorker:
         )
         self.queues = mine or self.queues
 
-    def _held(self) -> list[dict]:
-        return Trial.objects.filter(worker=self.row, state__in=status.TRIAL_ALIVE).values(
-            "pk", "state", "stop_grace_s", "judged_by", "experiment__max_trial_duration_s"
-        )
+    def _held(self) -> list[dict[str, Any]]:
+        columns = ("pk", "state", "stop_grace_s", "judged_by", "experiment__max_trial_duration_s")
+        held = Trial.objects.filter(worker=self.row, state__in=status.TRIAL_ALIVE)
+        return [dict(row) for row in held.values(*columns)]
 
     def _sees_work(self) -> bool:
         return (

@@ -416,3 +416,17 @@ def test_a_stop_drops_suggestions_and_proposals(running: Callable[..., Experimen
     assert (row.waiting_count, row.stopping_count, row.proposed_count) == (0, 1, proposed - dropped)
     rerun.refresh_from_db()
     assert rerun.state == "stopped"
+
+
+def test_unpause_queues_trials_at_once(
+    running: Callable[..., Experiment], alice: User, worker: Worker
+) -> None:
+    """TD-A7: a worker finds one before the conductor looks."""
+    experiment = running(taken=2, concurrency=2, max_trials=20)
+    experiment.pause(by=alice)
+    for trial in experiment.trials.filter(state="running"):
+        trial.settle(Outcome(value=0.5))
+    assert not experiment.trials.filter(state="waiting").exists()
+    experiment.unpause(by=alice)
+    assert experiment.waiting_count > 0
+    assert Trial.take(worker, ["default"]) is not None

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models, transaction
+from django.db.models.expressions import Combinable
 from django.utils import timezone
 
 from experiments import dispatch
@@ -27,7 +28,10 @@ from .queryset import ExperimentQuerySet, KeptManager
 if TYPE_CHECKING:
     from django_stubs_ext.db.models.manager import RelatedManager
 
-    from experiments.models.trial.model import Suggestion, Trial
+    from experiments.models.trial.model import Trial
+    from experiments.models.trial.suggestion import Suggestion
+
+    from .model import Experiment
 
 
 class Visibility(models.TextChoices):
@@ -43,6 +47,14 @@ class ExperimentBase(models.Model):
         revisions: RelatedManager[Revision]
         suggestions: RelatedManager[Suggestion]
         trials: RelatedManager[Trial]
+        clones: RelatedManager[Experiment]
+        parent_id: int | None
+        revision_id: int | None
+        revision: models.ForeignKey[
+            Revision | Combinable, Revision
+        ]  # null until `draft` has made the first one
+    else:
+        revision = models.ForeignKey(Revision, models.PROTECT, null=True, related_name="+")
 
     public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="experiments")
@@ -75,7 +87,6 @@ class ExperimentBase(models.Model):
     )  # of all its trials that ended; never falls, not by a reset either
 
     # Hot copies of the current revision's settings.
-    revision = models.ForeignKey(Revision, models.PROTECT, null=True, related_name="+")
     metric = models.CharField(max_length=100)
     direction = models.CharField(max_length=8)
     algorithm = models.CharField(max_length=64)
@@ -161,6 +172,12 @@ class ExperimentBase(models.Model):
             return "max trials reached"
         return ""
 
+    def has_reached(self, goal: float | None) -> bool:
+        """Is the best value at least as good as `goal`?"""
+        if goal is None or self.best_value is None:
+            return False
+        return not self.is_better(goal, self.best_value)
+
     def count(self, state: str) -> int:
         """How many trials are in `state`."""
         return getattr(self, f"{state}_count")
@@ -186,7 +203,7 @@ class ExperimentBase(models.Model):
 
     def _refusal(self, action: str) -> str:
         last = self.events.exclude(by=None).select_related("by").first()
-        by = f" ({last.by.username}: {last.verb})" if last and last.after == self.state else ""
+        by = f" ({last.by.username}: {last.verb})" if last and last.by and last.after == self.state else ""
         return status.refusal(action, self.state).replace(self.state, f"{self.state}{by}", 1)
 
     # --- one at a time -------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ class ChangeVerbs(DescriptionVerbs):
             )
             return ChangeResult(
                 is_revised=is_revised,
-                is_described=bool(description) and self.describe(by=by, **description),
+                is_described=self.describe(by=by, **description) if description else False,
                 is_annotated=properties is not None and self.annotate(by=by, properties=properties),
                 is_moved=queue is not None and self.move_to(queue, by=by),
             )

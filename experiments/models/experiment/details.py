@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from django.db import transaction
 from django.db.models import Q
@@ -24,7 +24,7 @@ from .lifecycle import LifecycleVerbs
 
 # A try of a draft: one trial, judged by nothing but its own end.
 TRY = "try"
-ONLY_TRIED = {
+ONLY_TRIED: dict[str, Any] = {
     "max_trials": 1,
     "concurrency": 1,
     "breaker": 0,
@@ -144,7 +144,7 @@ class DescriptionVerbs(LifecycleVerbs):
             queue=queue or self.queue,
         )
 
-    def declared(self) -> dict[str, dict[str, dict[str, str]]]:
+    def declared(self) -> dict[str, Any]:
         """The parameters that its script was seen to declare beside those that it was given, {group: {name: {value,
         type, description}}}: by its own trials, else by those of a try, a clone, or what it was cloned from."""
         mine = self.revision
@@ -166,9 +166,9 @@ class DescriptionVerbs(LifecycleVerbs):
         with self.locked():
             self.allows("try_it")
             settings = Settings.checked({**self.settings.document(), **ONLY_TRIED})
-            for one in self.clones.active().select_related("revision"):
+            for one in type(self).objects.filter(parent=self).active().select_related("revision"):
                 if TRY in one.tags and one.settings == settings:
-                    return one
+                    return cast("Self", one)
             tried = self.draft(
                 self.workspace,
                 by=by,

@@ -154,12 +154,6 @@ class LifecycleVerbs(SettingsVerbs):
         if why := self.why_no_more():
             raise Refused(spent[why])
 
-    def has_reached(self, goal: float | None) -> bool:
-        """Is the best value at least as good as `goal`?"""
-        if goal is None or self.best_value is None:
-            return False
-        return not self.is_better(goal, self.best_value)
-
     def _failed_to_rerun(self) -> list:
         failed = self.trials.filter(state=TrialState.FAILED).order_by("number")
         return [trial for trial in failed if trial.has_no_equal()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery, Sum
@@ -15,7 +15,7 @@ from experiments.models.user import User
 from experiments.models.workspace import Member, Role
 
 if TYPE_CHECKING:
-    pass
+    from .model import Experiment  # noqa: F401  (the type of the rows)
 
 
 class ExperimentQuerySet(models.QuerySet["Experiment"]):
@@ -60,8 +60,11 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
         ).order_by("position", "pk")
 
 
-class KeptManager(models.Manager.from_queryset(ExperimentQuerySet)):
+_Manager = models.Manager.from_queryset(ExperimentQuerySet)
+
+
+class KeptManager(_Manager):
     """Experiments that are not in the trash."""
 
-    def get_queryset(self) -> ExperimentQuerySet:
+    def get_queryset(self) -> models.QuerySet[Any]:
         return super().get_queryset().filter(trashed_at=None)

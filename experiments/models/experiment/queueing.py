@@ -44,14 +44,15 @@ class QueueingVerbs(ExperimentBase):
         """Directly before `other`, which stands in the same queue. False: it stands there."""
         try:
             return self._stand_before(other, by=by)
-        except _NoRoom:
-            self.queue.spread()
+        except _NoRoom as no_room:
+            no_room.queue.spread()
             return self._stand_before(other, by=by)
 
     def _stand_before(self, other: Self, *, by: User) -> bool:
         with self.locked():
             self.allows("before")
-            line = list(self._own_queue().in_line().values_list("pk", "position"))
+            queue = self._own_queue()
+            line = list(queue.in_line().values_list("pk", "position"))
             order = [pk for pk, _ in line]
             if other.pk not in order or other.pk == self.pk:
                 raise Refused(
@@ -63,7 +64,7 @@ class QueueingVerbs(ExperimentBase):
             end = line[place][1]
             start = line[place - 1][1] if place else end - 2 * GAP
             if end - start < 2:
-                raise _NoRoom
+                raise _NoRoom(queue)
             return self._stand_at(
                 (start + end) // 2, by=by, verb="before", why=f"place {place + 1} of {self.queue}"
             )
@@ -83,4 +84,7 @@ class QueueingVerbs(ExperimentBase):
 
 
 class _NoRoom(Exception):
-    """No whole number is left between two places."""
+    """No whole number is left between two places of this queue."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue

@@ -117,7 +117,7 @@ class SettingsVerbs(ProposalVerbs):
             after=str(self.revision.number),
             why=", ".join(sorted(differing)) + (f": {note}" if note else ""),
             changes={
-                name: [secret.hidden(one) if name == "hyperparameters" else one for one in pair]
+                name: [secret.hidden(value) if name == "hyperparameters" else value for value in pair]
                 for name, pair in differing.items()
             },
         )
@@ -138,9 +138,9 @@ class SettingsVerbs(ProposalVerbs):
             setattr(self, name, getattr(settings, name))
 
     def _revise(self, settings: Settings, *, by: User | None, note: str = "") -> None:
-        before = self.revision
+        before = self.revision if self.revision_id else None
         self.revision = Revision(
-            experiment=self,
+            experiment_id=self.pk,
             number=before.number + 1 if before else 1,
             document=settings.document(),
             by=by,

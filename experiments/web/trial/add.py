@@ -22,7 +22,8 @@ from experiments.models import (
     TrialState,
     status,
 )
-from experiments.models.trial.model import MOST_REPLICAS, digest
+from experiments.models.trial.copies import MOST_REPLICAS
+from experiments.models.trial.parameter import digest
 from experiments.permissions import require
 from experiments.search.manual_values import MAX_EXACT_INTEGER
 from experiments.search.nested_choice import Nested, Parameter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from experiments.models import Experiment, Refused, Revision, Trial, TrialState, status
-from experiments.models.trial.model import digest
+from experiments.models.trial.parameter import digest
 
 
 def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:

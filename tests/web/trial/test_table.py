@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from experiments.models import Experiment, Failure, Outcome, Trial, TrialParameter
-from experiments.models.trial.model import digest
+from experiments.models.trial.parameter import digest
 from tests.people import as_, end_all, look_at
 
 

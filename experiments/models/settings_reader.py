@@ -1,0 +1,100 @@
+"""Reads a document of settings value by value, and collects one sentence for each fault."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+class SettingsReader:
+    """`errors`: sentences by the name of the setting. What is faulty is read as its default."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        self.errors: dict[str, list[str]] = {}
+
+    def fault(self, name: str, sentence: str) -> None:
+        self.errors.setdefault(name, []).append(sentence)
+
+    def text(self, name: str, *, default: str = "", limit: int, line: bool = False) -> str:
+        value = self.document.get(name, default)
+        if not isinstance(value, str):
+            self.fault(name, "This must be a text.")
+        elif "\0" in value:
+            self.fault(name, "This must not contain a NUL character.")
+        elif len(value) > limit:
+            self.fault(name, f"This is {len(value):,} characters long; at most {limit:,} are possible.")
+        elif line and ("\n" in value or "\r" in value):
+            self.fault(name, "This must be one line.")
+        else:
+            return value.strip() if line else value
+        return default
+
+    def one_of(self, name: str, words: tuple[str, ...], *, default: str = "") -> str:
+        value = self.document.get(name, default or words[0])
+        if value not in words:
+            self.fault(name, f"This must be one of: {', '.join(words)}.")
+            return default or words[0]
+        return value
+
+    def truth(self, name: str) -> bool:
+        value = self.document.get(name, False)
+        if not isinstance(value, bool):
+            self.fault(name, "This must be true or false.")
+            return False
+        return value
+
+    def number(
+        self, name: str, *, default: float | None = None, low: float = -math.inf, high: float = math.inf
+    ) -> float | None:
+        value = self.document.get(name, default)
+        unit = " s" if name.endswith("_s") else ""
+        if value is None:
+            if default is not None:
+                self.fault(name, "Give a number.")
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            self.fault(name, "This must be a number.")
+        elif value < low:
+            self.fault(name, f"This must be at least {low:,g}{unit}.")
+        elif value > high:
+            self.fault(name, f"This must be at most {high:,.0f}{unit}.")
+        else:
+            return value
+        return default
+
+    def whole(
+        self, name: str, *, default: int | None, low: int, high: int, empty: int | None = 0
+    ) -> int | None:
+        value = self.document.get(name, default)
+        unit = " MiB" if name.endswith("_mib") else ""
+        if value is None and empty is None:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.fault(name, "This must be a whole number.")
+        elif value < low:
+            self.fault(name, f"This must be at least {low:,}{unit}.")
+        elif value > high:
+            self.fault(name, f"This must be at most {high:,}{unit}.")
+        else:
+            return value
+        return default
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        value = self.document.get(name, {})
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            self.fault(name, 'This must be a JSON object, for example {"n_startup_trials": 10}.')
+            return {}
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            self.fault(name, "This must be plain JSON.")
+            return {}
+        if len(text) > 10_000 or "\\u0000" in text:
+            self.fault(name, "This is too long, or contains a NUL character.")
+            return {}
+        return value

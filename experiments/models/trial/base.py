@@ -1,0 +1,250 @@
+"""The row of a trial: its columns, its lock, the move from state to state, and how it comes to wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db import models
+from django.db.models import F
+from django.utils import timezone
+
+from experiments.models import status
+from experiments.models.event import Event
+from experiments.models.experiment.model import Experiment
+from experiments.models.fields import ExactJSONField
+from experiments.models.revision import Revision
+from experiments.models.status import Overtaken, Refused, TrialState
+from experiments.models.user import User
+from experiments.models.worker import Worker
+from experiments.search.nested_choice import flat
+from experiments.search.space import MAX_COLUMN
+
+from .outcome import Failure
+from .parameter import TrialParameter, digest
+from .suggestion import Suggestion
+
+if TYPE_CHECKING:
+    pass
+
+
+class Source(models.TextChoices):
+    """Where a trial's values come from."""
+
+    PROPOSAL = "proposal", "Proposed by the algorithm"
+    RERUN = "rerun", "Rerun"
+    RETRY = "retry", "Retried after its worker was lost"
+    ADDED = "added", "Added by hand"
+    REPLICA = "replica", "Replica of a good one"
+
+
+class KeptManager(models.Manager):
+    """Trials that are not in the trash."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        return super().get_queryset().filter(trashed_at=None)
+
+
+class TrialBase(models.Model):
+    """What all verbs of a trial share. `Trial` is the model."""
+
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="trials")
+    revision = models.ForeignKey(Revision, models.PROTECT, related_name="trials")
+    number = models.IntegerField()
+    ordinal = models.IntegerField(null=True)  # of its proposal; None where nobody proposed it
+    source = models.CharField(max_length=8, choices=Source.choices, default=Source.PROPOSAL)
+    rerun_of = models.ForeignKey("self", models.SET_NULL, null=True, related_name="reruns")
+    attempt = models.IntegerField(default=1)  # a link in a chain of reruns
+    retries = models.IntegerField(default=0)  # of this chain, after lost workers
+    keeps_revision = models.BooleanField(default=False)  # a rerun of the original command
+
+    params = ExactJSONField()  # as the process receives them
+    raw = ExactJSONField(null=True)  # as the sampler drew them; None where they lie outside the space
+    sampler_attrs = ExactJSONField(default=dict)
+    values_digest = models.CharField(max_length=40)  # of values and command
+
+    state = models.CharField(max_length=13, default=TrialState.WAITING)
+    failure = models.CharField(max_length=13, choices=Failure.choices, blank=True)
+    detail = models.CharField(max_length=300, blank=True)
+    stop_target = models.CharField(max_length=13, blank=True)
+    stop_grace_s = models.FloatField(null=True)
+
+    worker = models.ForeignKey(Worker, models.SET_NULL, null=True, related_name="trials")
+    boot = models.UUIDField(null=True)  # of the worker that claimed it
+    pid = models.IntegerField(null=True)
+    gpus = models.JSONField(default=list)  # the devices that are its own
+    cores = models.JSONField(default=list)  # likewise
+    memory_mib = models.IntegerField(null=True)  # reserved for it
+    memory_limited_by = models.CharField(max_length=16, blank=True)  # empty: only reserved
+
+    value = models.FloatField(null=True)
+    last_value = models.FloatField(null=True)  # of the objective, so far
+    last_step = models.BigIntegerField(null=True)
+    judged_step = models.BigIntegerField(null=True)  # up to here early stopping has judged it
+    judged_by = models.IntegerField(null=True)  # the revision whose early stopping judges it; None: its own
+    log_bytes = models.BigIntegerField(default=0)
+    notes = models.JSONField(default=list)  # what was odd in what it reported
+
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    duration_s = models.FloatField(null=True)
+    settled_rank = models.IntegerField(null=True)
+    exit_code = models.IntegerField(null=True)
+    signal = models.IntegerField(null=True)
+    gone_after_s = models.FloatField(null=True)
+    peak_memory = models.BigIntegerField(null=True)
+    cpu_s = models.FloatField(null=True)
+    survivors = models.JSONField(default=list)
+    trashed_at = models.DateTimeField(null=True)
+    version = models.BigIntegerField(default=0)
+
+    objects = KeptManager()
+    everything = models.Manager()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.experiment.public_id}-{self.number}"
+
+    def save(self, **kwargs: Any) -> None:
+        """Insert the row. `move` and the narrow updates below change it: other columns may be outdated here."""
+        if not (self._state.adding or kwargs.get("force_insert")):
+            raise RuntimeError(f"Change {self} by move() or by an update of the columns that are meant.")
+        super().save(**kwargs)
+
+    @property
+    def public_id(self) -> str:
+        return str(self)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.state in status.TRIAL_SETTLED
+
+    @property
+    def informs(self) -> bool:
+        """Does its value inform the search?"""
+        return self.state in status.TRIAL_INFORMS and self.value is not None
+
+    # --- one at a time ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def locked(self) -> Iterator[Self]:
+        """The experiment's turn (its row is locked first, always), with this row fresh in it."""
+        experiment = self.experiment
+        with experiment.locked():
+            try:
+                self.refresh_from_db()
+            except type(
+                self
+            ).DoesNotExist:  # a proposal that no worker had taken: see Experiment.drop_proposals
+                raise Refused(
+                    f"#{self.number} was dropped before it started. Look at the experiment again."
+                ) from None
+            self.experiment = experiment
+            yield self
+
+    def move(
+        self,
+        to: str,
+        *,
+        by: User | None = None,
+        because: str = "",
+        failure: str = "",
+        verb: str = "",
+        **changes: Any,
+    ) -> bool:
+        """The only writer of `state`: a compare-and-set, the counts, the event, in the experiment's turn.
+
+        `changes` are further columns to write. False when already there. Raises `Refused` where the table
+        does not lead, `Overtaken` when somebody was faster.
+        """
+        with self.experiment.locked() as experiment:
+            before = self.state
+            if before == to:
+                return False
+            status.check_transition(status.TRIAL_MAY_BECOME, before, to)
+            now = timezone.now()
+            told = "" if to == TrialState.RUNNING else _line(because)  # who took it is a column of its own
+            changes.update(state=to, detail=told, failure=failure)
+            if to == TrialState.RUNNING:
+                changes.update(started_at=now)
+            if to in status.TRIAL_SETTLED:
+                experiment.settled_count += 1
+                took_s = (now - self.started_at).total_seconds() if self.started_at else None
+                experiment.compute_s += max(0.0, took_s or 0.0)  # a clock may have jumped back
+                changes.update(
+                    ended_at=now,
+                    duration_s=took_s,
+                    settled_rank=experiment.settled_count,
+                    stop_target="",
+                )
+            rows = type(self).objects.filter(pk=self.pk, state=before)
+            if not rows.update(
+                **changes, version=F("version") + 1
+            ):  # its worker counts the version up as well
+                raise Overtaken(f"Trial {self} is no longer {before}.")
+            self.version += 1
+            for name, value in changes.items():
+                setattr(self, name, value)
+            _count(experiment, before, -1)
+            _count(experiment, to, +1)
+            experiment.updated_at = now
+            Event.note(
+                verb or to,
+                experiment,
+                trial=self,
+                by=by,
+                before=before,
+                after=to,
+                why=because,
+                failure=failure,
+            )
+            return True
+
+    # --- waiting (within the lock) -------------------------------------------------------------------------
+
+    @classmethod
+    def enqueue(cls, suggestion: Suggestion) -> Self:
+        """Make a waiting trial of a suggestion: from now on it counts as proposed."""
+        experiment = suggestion.experiment
+        experiment.proposed_count += 1
+        return cls._wait(
+            experiment,
+            revision=suggestion.revision,
+            params=suggestion.params,
+            raw=suggestion.raw,
+            ordinal=suggestion.ordinal,
+            sampler_attrs=suggestion.attrs,
+        )
+
+    @classmethod
+    def _wait(cls, experiment: Experiment, *, revision: Revision, params: dict, **columns: Any) -> Self:
+        experiment.last_number += 1
+        trial = cls.objects.create(
+            experiment=experiment,
+            revision=revision,
+            number=experiment.last_number,
+            params=params,
+            values_digest=digest(params, revision.settings.run_command),
+            **columns,
+        )
+        TrialParameter.objects.bulk_create(
+            TrialParameter.of(trial, name, value)
+            for name, value in flat(params).items()
+            if len(name) <= MAX_COLUMN
+        )
+        _count(experiment, TrialState.WAITING, +1)
+        return trial
+
+
+def _count(experiment: Experiment, state: str, by: int) -> None:
+    name = f"{state}_count"
+    setattr(experiment, name, getattr(experiment, name) + by)
+
+
+def _line(text: str) -> str:
+    """One line for the row's `detail`; the event keeps the whole text."""
+    return " ".join(text.replace("\0", "").split())[:300]

@@ -1,0 +1,52 @@
+"""The values of a trial: as typed rows for sorting and filtering, and as a digest for finding equal trials."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from django.db import models
+
+from experiments.models.experiment.model import Experiment
+from experiments.search.space import MAX_COLUMN
+
+if TYPE_CHECKING:
+    from .base import TrialBase
+
+
+class TrialParameter(models.Model):
+    """A parameter's value as a typed row, for sorting and filtering."""
+
+    trial = models.ForeignKey("Trial", models.CASCADE, related_name="parameters")
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+")
+    name = models.CharField(max_length=MAX_COLUMN)  # of a nested one: layer/kernel_size
+    number = models.FloatField(null=True)
+    text = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["trial", "name"], name="parameter_once")]
+        indexes = [models.Index(fields=["experiment", "name", "number", "text"], name="parameter_by_value")]
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.text if self.number is None else self.number}"
+
+    @classmethod
+    def of(cls, trial: TrialBase, name: str, value: object) -> TrialParameter:
+        number = None
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
+            number = float(value)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return cls(
+            trial_id=trial.pk,
+            experiment_id=trial.experiment_id,
+            name=name,
+            number=number,
+            text=text.replace("\0", "")[:100],
+        )
+
+
+def digest(params: dict, command: str) -> str:
+    """Stands for the same values (1, 1.0 and true differ) tried by the same command."""
+    text = json.dumps([params, command], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

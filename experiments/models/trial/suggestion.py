@@ -1,0 +1,27 @@
+"""A proposal of the search that no trial tries yet."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from experiments.models.experiment.model import Experiment
+from experiments.models.fields import ExactJSONField
+from experiments.models.revision import Revision
+
+
+class Suggestion(models.Model):
+    """A proposal that is ready before a slot is free. Bound to the revision under which it was made."""
+
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="suggestions")
+    revision = models.ForeignKey(Revision, models.PROTECT, related_name="+")
+    ordinal = models.IntegerField()
+    params = ExactJSONField()
+    raw = ExactJSONField()
+    attrs = ExactJSONField(default=dict)
+
+    class Meta:
+        ordering = ["ordinal"]
+        constraints = [models.UniqueConstraint(fields=["experiment", "ordinal"], name="suggestion_once")]
+
+    def __str__(self) -> str:
+        return f"suggestion {self.ordinal} of {self.experiment_id}"
