@@ -98,14 +98,14 @@ class ByProvider(Settings, OIDCAuthenticationBackend):
     def get_or_create_user(self, access_token: str, id_token: str, payload: dict) -> User:
         told = self.get_userinfo(access_token, id_token, payload) if self.OIDC_OP_USER_ENDPOINT else {}
         if told.get("sub", payload["sub"]) != payload["sub"]:
-            raise ValueError("the userinfo is about somebody else")
+            raise ValueError("the userinfo names another subject")
         claims = {**payload, **told, "sub": payload["sub"]}
         try:
             user = _account(claims, f"{self.issuer} {claims['sub']}")
         except IntegrityError:  # twice at the same moment: the other one has made it
             user = _account(claims, f"{self.issuer} {claims['sub']}")
         if not user.is_active:
-            raise Stranger(f"The account of {user} is switched off. An administrator can switch it on again.")
+            raise Stranger(f"The account {user} is disabled. Ask an administrator to enable the account.")
         return user
 
     def get_user(self, user_id: int) -> User | None:
@@ -123,7 +123,7 @@ def _account(claims: dict, identity: str) -> User:
         if user.openid and user.openid != identity:
             raise Stranger(
                 f"The account {user} is bound to another person at {settings.OPENID.name}. "
-                "An administrator can free it."
+                "Ask an administrator to unbind the account."
             )
         user.openid = identity
         user.save()
@@ -147,7 +147,7 @@ def _new(claims: dict) -> User:
     name = _username(claims)
     if not settings.OPENID.admits_anybody:
         whom = name if settings.OPENID.knows_by == "username" else _email(claims)
-        raise Stranger(f"Nobody here is known as {whom}. Ask an administrator for an account.")
+        raise Stranger(f"No account for {whom}. Ask an administrator to create one.")
     if User.objects.filter(username=name).exists():
         raise Stranger(f"The username {name} belongs to another account here. Tell an administrator.")
     email = claims.get("email", "") if _is_verified(claims) else ""
@@ -165,8 +165,8 @@ def _email(claims: dict) -> str:
     email = claims.get("email")
     if not email or not _is_verified(claims):
         raise Stranger(
-            f"{settings.OPENID.name} tells no verified e-mail address of yours, and without one nobody gets in. "
-            "Verify it there, or ask an administrator for a one-time link."
+            f"{settings.OPENID.name} provided no verified email address, which is required to sign in. "
+            "Verify your address there, or ask an administrator for a one-time link."
         )
     return str(email)
 
@@ -201,12 +201,12 @@ class Sentences:
             said = str(stranger)
         except requests.RequestException as error:
             logger.warning("The OpenID provider %s: %s", settings.OPENID.issuer, error)
-            said = f"{name} does not answer as it should. Try again in a minute, or sign in another way."
+            said = f"{name} is not responding correctly. Try again in a minute, or sign in another way."
         except UNBELIEVED as error:
             logger.warning(
                 "The OpenID provider %s: %s: %s", settings.OPENID.issuer, type(error).__name__, error
             )
-            said = f"What {name} sent cannot be believed. Try again; if it stays so, tell an administrator."
+            said = f"The response of {name} could not be verified. Try again, or tell an administrator."
         messages.error(request, said)
         return redirect("sign-in")
 
@@ -231,7 +231,7 @@ class Back(Sentences, Settings, OIDCAuthenticationCallbackView):
     def get(self, request: HttpRequest) -> HttpResponse:
         if request.GET.get("state") not in request.session.get("oidc_states", {}):
             raise Stranger(
-                "This sign-in did not begin in this browser, or it came back twice. Begin it again."
+                "This sign-in did not begin in this browser, or was already completed. Sign in again."
             )
         if said := request.GET.get("error_description") or request.GET.get("error"):
             raise Stranger(f"{settings.OPENID.name} did not sign you in: {said[:200]}")

@@ -50,7 +50,7 @@ class Vouching:
             return render(request, "403.html", {"reason": said}, status=403)
         user = auth.authenticate(request, remote_user=name)
         if user is None:
-            reason = f"The account of {name} is switched off. An administrator can switch it on again."
+            reason = f"The account {name} is disabled. Ask an administrator to enable the account."
             return render(request, "403.html", {"reason": reason}, status=403)
         auth.login(request, user)
         return self.get_response(request)
@@ -70,7 +70,7 @@ def _fault(name: str) -> str:
         User._meta.get_field("username").run_validators(name)
     except ValidationError:
         return (
-            f"The proxy in front of Trialdeck names you {name[:64]!r}, which cannot be a username: letters, "
+            f"The proxy in front of Trialdeck sent the name {name[:64]!r}, which cannot be a username: letters, "
             "digits and @ . + - _ only, at most 150. Tell an administrator."
         )
     return ""

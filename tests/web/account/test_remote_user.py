@@ -98,7 +98,7 @@ def test_an_account_that_is_switched_off_stays_outside(client, bob):
     bob.is_active = False
     bob.save(update_fields=["is_active"])
     answer = come(client, "bob")
-    assert answer.status_code == 403 and b"The account of bob is switched off" in answer.content
+    assert answer.status_code == 403 and b"The account bob is disabled" in answer.content
     assert who(client) == ""
 
 
