@@ -1,4 +1,4 @@
-"""Acts on several rows at once: asks with the reason of each that it will not reach, acts, answers per row."""
+"""Actions on several rows: a confirmation with the reason for each row left out, the action, a result per row."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from experiments.web.workspace.index import find as get_workspace
 from .trial import failures, reruns
 
 MOST = 500  # rows at a time
-MOST_TOLD = 8  # reasons in one message
+MOST_REASONS = 8  # reasons in one message
 MOST_NAMES = 20  # with one reason
 NAME_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """One of the rows, and why the act is not for it (empty: it is)."""
+    """A selected row, and why the action does not apply to it (blank = it does)."""
 
     key: str
     name: str
@@ -49,11 +49,11 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the question page says."""
+class BulkSelection:
+    """The confirmation of an action on the selected rows."""
 
     heading: str
-    said: list[str]
+    sentences: list[str]
     action: str
     rows: list[Chosen]
     field: str
@@ -70,7 +70,7 @@ class Asked:
 
 
 def _by_reason(rows: Sequence[Chosen]) -> list[Chosen]:
-    """Those that are left out, one line for each reason."""
+    """Return the rows that are left out, merged by reason."""
     names: dict[str, list[str]] = {}
     for row in rows:
         if row.why_not:
@@ -100,7 +100,8 @@ def trials(request: SignedInRequest, workspace_slug: str, public_id: str, verb: 
     try:
         experiment.allows(action)
         if request.method == "POST":
-            return _answer(request, _action_on_trials(request, experiment, picked, verb), back)
+            done, rows = _action_on_trials(request, experiment, picked, verb)
+            return _answer(request, done, rows, back)
     except Refused as blank:
         return refused(request, experiment, str(blank), back=back)
     return _ask(
@@ -114,34 +115,34 @@ def trials(request: SignedInRequest, workspace_slug: str, public_id: str, verb: 
 
 def _picked_trials(request: SignedInRequest, experiment: Experiment) -> list[Trial]:
     typed = (request.POST if request.method == "POST" else request.GET).getlist("trial")
-    numbers = {int(one) for one in typed if one.isascii() and one.isdecimal() and len(one) < 10}
+    numbers = {int(text) for text in typed if text.isascii() and text.isdecimal() and len(text) < 10}
     group = failures.group_of(experiment, request.GET.get("failure", "")) if not typed else None
     numbers |= set(group.numbers if group else [])
-    found = experiment.trials.filter(number__in=sorted(numbers)[:MOST]).order_by("number")
-    picked = list(found.defer("raw", "sampler_attrs"))
+    matches = experiment.trials.filter(number__in=sorted(numbers)[:MOST]).order_by("number")
+    picked = list(matches.defer("raw", "sampler_attrs"))
     for trial in picked:
         trial.experiment = experiment
     return picked
 
 
-def _question_on_trials(experiment: Experiment, picked: Sequence[Trial], verb: str) -> Asked:
+def _question_on_trials(experiment: Experiment, picked: Sequence[Trial], verb: str) -> BulkSelection:
     if verb == "stop":
         refusals = {trial.number: _why_not_stop(trial) for trial in picked}
-        said = ["Their whole process trees end, and the experiment goes on with other values."]
+        sentences = ["The trials and all their processes end. The experiment continues with other values."]
     else:
         refusals = reruns.why_not_together(picked, experiment)
-        said = [
-            "Each starts a job as a new trial with the same values, and uses "
-            "resources. They do not count against the budget; the failed ones stay as they are."
+        sentences = [
+            "Each rerun starts a job as a new trial with the same values and uses resources. Reruns do not count "
+            "against the budget; failed trials are kept."
         ]
         if experiment.state == ExperimentState.PAUSED:
-            said.append("The experiment is paused: the new trials wait until you unpause it.")
+            sentences.append("The experiment is paused: new trials wait until it is unpaused.")
     rows = [Chosen(str(one.number), f"#{one.number}", refusals[one.number]) for one in picked]
     count = sum(not row.why_not for row in rows)
     word = verb.capitalize()
-    return Asked(
+    return BulkSelection(
         f"{word} {plural(count, 'trial')}?",
-        said,
+        sentences,
         f"{word} {plural(count, 'trial')}",
         rows,
         "trial",
@@ -152,14 +153,14 @@ def _question_on_trials(experiment: Experiment, picked: Sequence[Trial], verb: s
 
 def _why_not_stop(trial: Trial) -> str:
     if trial.is_settled:
-        return f"It has ended: {status.TRIAL_STATES[trial.state].label.lower()}."
-    return "It is stopping already." if trial.state == "stopping" else ""
+        return f"Already ended: {status.TRIAL_STATES[trial.state].label.lower()}."
+    return "Already stopping." if trial.state == "stopping" else ""
 
 
 def _action_on_trials(
     request: SignedInRequest, experiment: Experiment, picked: Sequence[Trial], verb: str
 ) -> tuple[str, list[Chosen]]:
-    """All in one turn: whoever looks sees all of them done."""
+    """Act on all trials under one lock. Return what was done, and a row per trial with the reason if it was not."""
     done, rows = [], []
     current = request.POST.get("command") == "current"
     with experiment.locked():
@@ -183,35 +184,35 @@ def _action_on_trials(
 # --- experiments ---------------------------------------------------------------------------------------------------
 
 
-def _said_stop(experiments: list[Experiment]) -> str:
+def _stop_effect(experiments: list[Experiment]) -> str:
     alive = sum(one.alive_count for one in experiments)
     will = plural(alive, "running trial") if alive else "No running trial"
-    return f"{will} will end. Results so far are kept, and they can be resumed."
+    return f"{will} will end. Results are kept, and the experiments can be resumed."
 
 
-def _said_pause(experiments: list[Experiment]) -> str:
+def _pause_effect(experiments: list[Experiment]) -> str:
     alive = sum(one.alive_count for one in experiments)
-    return f"Nothing new starts. {plural(alive, 'running trial goes,running trials go')} on."
+    return f"No new trials start. {plural(alive, 'running trial finishes,running trials finish')}."
 
 
-def _said_delete(experiments: list[Experiment]) -> str:
+def _delete_effect(experiments: list[Experiment]) -> str:
     count = plural(sum(trials_of(one) for one in experiments), "trial")
     return (
-        f"With {count}, their values and logs. They stay in the workspace's trash for 30 days, where an owner can "
-        "restore them; then they are gone."
+        f"Deletes {count} with values and logs too. Owners can restore them from the workspace's trash for 30 days; "
+        "then they are deleted permanently."
     )
 
 
-# verb → (what it means for those it reaches, what was done to them)
+# verb: (the effect on the experiments it applies to, the start of the message afterwards)
 TOGETHER: dict[str, tuple[Callable[[list[Experiment]], str], str]] = {
     "enqueue": (
-        lambda _: "Each goes to the end of the queue that it was made for, else of the queue default.",
+        lambda _: "Each experiment goes to the end of its queue, or of the queue default.",
         "Enqueued",
     ),
-    "pause": (_said_pause, "Paused"),
+    "pause": (_pause_effect, "Paused"),
     "unpause": (lambda _: "New trials start again.", "Unpaused"),
-    "stop": (_said_stop, "Stopping"),
-    "delete": (_said_delete, "To the trash:"),
+    "stop": (_stop_effect, "Stopping"),
+    "delete": (_delete_effect, "Moved to trash:"),
 }
 
 
@@ -226,23 +227,25 @@ def experiments(request: SignedInRequest, workspace_slug: str, verb: str) -> Htt
     require(request.user, verb, workspace)
     back = _back(request, reverse("experiments", args=[workspace.slug]))
     ids = (request.POST if request.method == "POST" else request.GET).getlist("pick")
-    found = Experiment.objects.visible_to(request.user).filter(workspace=workspace, public_id__in=ids[:MOST])
-    picked = list(found.select_related("workspace", "queue").order_by("folded_name", "pk"))
+    matches = Experiment.objects.visible_to(request.user).filter(
+        workspace=workspace, public_id__in=ids[:MOST]
+    )
+    picked = list(matches.select_related("workspace", "queue").order_by("folded_name", "pk"))
     if not picked:
         return _nothing(request, back)
     if request.method == "POST":
         rows = [_action_on(one, request, verb) for one in picked]
         count = sum(not row.why_not for row in rows)
-        return _answer(request, (f"{TOGETHER[verb][1]} {plural(count, 'experiment')}", rows), back)
+        return _answer(request, f"{TOGETHER[verb][1]} {plural(count, 'experiment')}", rows, back)
     return _ask(request, _question_on(picked, request, verb), back, workspace=workspace)
 
 
-def _question_on(picked: list[Experiment], request: SignedInRequest, verb: str) -> Asked:
+def _question_on(picked: list[Experiment], request: SignedInRequest, verb: str) -> BulkSelection:
     rows = [Chosen(one.public_id, _name(one), _why_not(one, request, verb)) for one in picked]
     reached = [one for one, row in zip(picked, rows, strict=True) if not row.why_not]
     words = f"{status.ACTIONS[verb].label} {plural(len(reached), 'experiment')}"
     danger = verb in ("stop", "delete")
-    return Asked(f"{words}?", [TOGETHER[verb][0](reached)], words, rows, "pick", is_danger=danger)
+    return BulkSelection(f"{words}?", [TOGETHER[verb][0](reached)], words, rows, "pick", is_danger=danger)
 
 
 def _why_not(experiment: Experiment, request: SignedInRequest, verb: str) -> str:
@@ -267,7 +270,7 @@ def _action_on(experiment: Experiment, request: SignedInRequest, verb: str) -> C
 
 
 def _already(experiment: Experiment) -> str:
-    return f"It is {status.EXPERIMENT_STATES[experiment.state].label.lower()} already."
+    return f"Already {status.EXPERIMENT_STATES[experiment.state].label.lower()}."
 
 
 def _name(experiment: Experiment) -> str:
@@ -280,17 +283,17 @@ def _name(experiment: Experiment) -> str:
 
 def _ask(
     request: SignedInRequest,
-    asked: Asked,
+    selection: BulkSelection,
     back: str,
     *,
     workspace: Workspace,
     experiment: Experiment | None = None,
 ) -> HttpResponse:
-    if not asked.applies:
-        return _answer(request, ("", asked.rows), back)
+    if not selection.applies:
+        return _answer(request, "", selection.rows, back)
     context = {
-        "asked": asked,
-        "is_danger": asked.is_danger,
+        "selection": selection,
+        "is_danger": selection.is_danger,
         "workspace": workspace,
         "experiment": experiment,
         "nav": "experiments",
@@ -301,28 +304,27 @@ def _ask(
     return render(request, "experiment/bulk.html", context)
 
 
-def _answer(request: SignedInRequest, told: tuple[str, list[Chosen]], back: str) -> HttpResponse:
-    """One message: what was done, and what was not, with the reason of each."""
-    done, rows = told
+def _answer(request: SignedInRequest, done: str, rows: list[Chosen], back: str) -> HttpResponse:
+    """Report in one message what was done, and what was not, with the reason for each row."""
     left_out = [f"{row.name}: {row.why_not}" for row in _by_reason(rows)]
-    more = [f"And {len(left_out) - MOST_TOLD:,} more."] if len(left_out) > MOST_TOLD else []
+    more = [f"And {len(left_out) - MOST_REASONS:,} more."] if len(left_out) > MOST_REASONS else []
     if not left_out:
         messages.success(request, f"{done}.")
     elif not all(row.why_not for row in rows):
-        messages.warning(request, " ".join([f"{done}. Not done:", *left_out[:MOST_TOLD], *more]))
+        messages.warning(request, " ".join([f"{done}. Not done:", *left_out[:MOST_REASONS], *more]))
     else:
-        messages.warning(request, " ".join(["Nothing was changed.", *left_out[:MOST_TOLD], *more]))
+        messages.warning(request, " ".join(["No changes made.", *left_out[:MOST_REASONS], *more]))
     return redirect(back)
 
 
 def _nothing(request: SignedInRequest, back: str) -> HttpResponse:
-    messages.info(request, "Nothing was selected, or it is gone. Tick the rows first.")
+    messages.info(request, "No rows selected, or they no longer exist. Select rows first.")
     return redirect(back)
 
 
 def _back(request: SignedInRequest, default: str) -> str:
-    """The view that the rows were ticked in, with its filters; the question's form carries it along."""
-    asked = request.POST.get("back", "")
-    if asked.startswith(default) and url_has_allowed_host_and_scheme(asked, allowed_hosts=None):
-        return asked
+    """Return the page the rows were selected on, with its filters; the confirmation form carries it along."""
+    address = request.POST.get("back", "")
+    if address.startswith(default) and url_has_allowed_host_and_scheme(address, allowed_hosts=None):
+        return address
     return back_from(request, default)

@@ -39,9 +39,9 @@ def experiments(request: SignedInRequest, workspace_slug: str, kind: str) -> Str
     """Send the list of experiments as it is filtered and sorted."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
-    asked = index_table.Asked.of(request.GET)
+    query = index_table.TableQuery.of(request.GET)
     mine = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
-    rows = asked.ordered(asked.matching(mine)).select_related("project", "creator", "queue", "parent")
+    rows = query.ordered(query.matching(mine)).select_related("project", "creator", "queue", "parent")
     now = timezone.now()
     return _answer(rows, lambda row: of_experiment(row, now), EXPERIMENT, kind=kind, name=workspace.slug)
 
@@ -54,7 +54,7 @@ def of_trials(
     """Send the table of trials as it is filtered and sorted."""
     experiment = get_experiment(request, workspace_slug, public_id)
     metrics = columns.metrics_asked(request.GET)
-    rows = columns.with_metrics(table.asked(request.GET, experiment).trials, metrics)
+    rows = columns.with_metrics(table.trial_query(request.GET, experiment).trials, metrics)
     rows = rows.select_related("worker", "rerun_of", "revision")
     rows = rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
     name = f"{public_id}-trials"

@@ -80,7 +80,7 @@ def test_experiments_are_stopped_together(open_as, running, draft, bob, broker):
         page.get_by_label(f"Select {name}", exact=True).check()
     assert not is_wider_than_its_window(page)
     page.get_by_role("region", name="Selection").get_by_role("button", name="Stop", exact=True).click()
-    expect(page.get_by_text("It applies to 2 of the 3 selected")).to_be_visible()
+    expect(page.get_by_text("Applies to 2 of the 3 selected")).to_be_visible()
     page.get_by_role("button", name="Stop 2 experiments").click()
     expect(page.get_by_text("Stopping 2 experiments. Not done: three")).to_be_visible()
     for experiment in (first, second, third):
@@ -107,7 +107,7 @@ def test_a_trial_is_added_through_its_dialog(open_as, failing, bob):
     dialog.get_by_label("lr").fill("0.0125")
     dialog.get_by_label("layers").select_option("2")
     dialog.get_by_role("button", name="Add trial").click()
-    expect(page.get_by_text("#4 will try these values.")).to_be_visible()
+    expect(page.get_by_text("Added trial #4.")).to_be_visible()
     assert failing.trials.get(number=4).params == {"lr": 0.0125, "layers": 2}
 
 

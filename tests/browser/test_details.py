@@ -124,7 +124,7 @@ def test_an_experiment_is_stopped_through_its_dialog(visit, running, bob):
     page.get_by_role("link", name="Stop", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Stop experiment").click()
     expect(page.locator("#head .page-head")).to_contain_text("Stopping")
-    expect(page.get_by_role("status").filter(has_text="1 trial to end first")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="waiting for 1 trial to end")).to_be_visible()
     experiment.refresh_from_db()
     assert experiment.state == "stopping"
 
@@ -190,4 +190,4 @@ def test_all_works_without_script(visit, running, bob):
     expect(page.get_by_role("heading", name="Stop first?")).to_be_visible()
     page.get_by_role("button", name="Stop experiment").click()
     expect(page.locator("#head .page-head")).to_contain_text("Stopping")
-    expect(page.get_by_text("1 trial to end first")).to_be_visible()
+    expect(page.get_by_text("waiting for 1 trial to end")).to_be_visible()

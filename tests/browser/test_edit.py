@@ -131,5 +131,5 @@ def test_no_page_scrolls_sideways(open_as, alice, bob, searched, viewport):
     expect(page.locator("#preview")).to_contain_text("outside the new search space")
     assert not is_wider_than_its_window(page)
     page.goto(url_of(searched, "experiment-configuration"))
-    page.get_by_text("Against what holds now").first.click()
+    page.get_by_text("Compared with the current revision").first.click()
     assert not is_wider_than_its_window(page)

@@ -49,7 +49,7 @@ def test_the_curve_and_the_value_grow_while_it_runs(visit, running, bob):  # noq
     """TD-X5."""
     trial = running().trials.get(number=1)
     page = visit(bob, url_of(trial))
-    expect(page.locator("#curve")).to_contain_text("No results yet")
+    expect(page.locator("#curve")).to_contain_text("No metrics yet")
     Point.keep([Point(trial=trial, name="accuracy", step=step, value=step / 10) for step in range(5)])
     Trial.objects.filter(pk=trial.pk).update(last_step=4, last_value=0.4, version=9)
     expect(page.locator("#curve svg.chart.is-wide")).to_be_visible(timeout=10_000)

@@ -9,7 +9,7 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 
 from experiments.models import Experiment, Failure, Outcome, Trial, Workspace
-from experiments.web.bulk import MOST_TOLD
+from experiments.web.bulk import MOST_REASONS
 from tests.models.test_matrix import STATES
 from tests.people import as_
 
@@ -51,7 +51,7 @@ def test_the_question_says_how_many_it_applies_to_and_why_not_to_the_others(mixe
     """PAI-R2, PAI-R4: nothing happens before the confirmed POST."""
     response = as_(bob).get(trials_url(mixed, "rerun") + "?trial=1&trial=2&trial=3&trial=4")
     page = text(response)
-    assert "Rerun 2 trials?" in page and "applies to 2 of the 4" in page and "starts a job" in page
+    assert "Rerun 2 trials?" in page and "Applies to 2 of the 4" in page and "starts a job" in page
     assert "Succeeded: only failed trials can be rerun" in page and "Running: only failed" in page
     assert not mixed.trials.filter(source="rerun").exists()
 
@@ -77,7 +77,7 @@ def test_sent_twice_it_reruns_once(mixed, bob):
     client = as_(bob)
     for _ in range(2):
         response = client.post(trials_url(mixed, "rerun"), {"trial": ["1", "2"]})
-    assert "Nothing was changed. #1: #7 has the same values and is waiting" in said(response)
+    assert "No changes made. #1: #7 has the same values and is waiting" in said(response)
     assert mixed.trials.filter(source="rerun").count() == 2
 
 
@@ -89,7 +89,7 @@ def test_of_equal_failures_one_is_rerun(mixed, bob):
     )
     client = as_(bob)
     page = text(client.get(trials_url(mixed, "rerun") + "?trial=1&trial=2"))
-    assert "Rerun 1 trial?" in page and "#1 has the same values: one rerun is enough" in page
+    assert "Rerun 1 trial?" in page and "#1 has the same values. One rerun is enough" in page
     client.post(trials_url(mixed, "rerun"), {"trial": ["1", "2"]})
     assert mixed.trials.filter(source="rerun").count() == 1
 
@@ -103,7 +103,7 @@ def test_stop_of_many_stops_what_runs_or_waits(mixed, bob):
     response = client.post(trials_url(mixed, "stop"), {"trial": ["3", "4", "5", "6"]})
     states = dict(mixed.trials.filter(number__gte=3, number__lte=6).values_list("number", "state"))
     assert states == {3: "succeeded", 4: "stopping", 5: "stopping", 6: "stopped"}
-    assert said(response) == "Stopping 3 trials. Not done: #3: It has ended: succeeded."
+    assert said(response) == "Stopping 3 trials. Not done: #3: Already ended: succeeded."
 
 
 @pytest.mark.parametrize("verb", ["stop", "rerun"])
@@ -141,7 +141,7 @@ def test_the_view_that_it_was_ticked_in_comes_back(mixed, bob):
 @pytest.mark.parametrize("query", ["", "?trial=", "?trial=x", "?trial=99", "?trial=-1", "?trial=" + "9" * 30])
 def test_where_nothing_is_ticked_it_says_so(mixed, bob, query):
     response = as_(bob).get(trials_url(mixed, "rerun") + query)
-    assert response.status_code == 302 and "Nothing was selected" in said(response)
+    assert response.status_code == 302 and "No rows selected" in said(response)
 
 
 def test_after_an_update_it_asks_for_the_settings(mixed, bob, alice):
@@ -149,7 +149,7 @@ def test_after_an_update_it_asks_for_the_settings(mixed, bob, alice):
     settings = mixed.settings.document() | {"command": "python other.py ${lr}"}
     mixed.update(type(mixed.settings).checked(settings), by=alice, seen=1)
     client = as_(bob)
-    assert "The current ones" in text(client.get(trials_url(mixed, "rerun") + "?trial=1"))
+    assert "Current settings" in text(client.get(trials_url(mixed, "rerun") + "?trial=1"))
     client.post(trials_url(mixed, "rerun"), {"trial": "1", "command": "original"})
     client.post(trials_url(mixed, "rerun"), {"trial": "2", "command": "current"})
     again = mixed.trials.filter(source="rerun").order_by("number")
@@ -199,7 +199,7 @@ def test_an_action_on_experiments_in_every_state_reaches_those_of_the_matrix(in_
         assert after.state == MATRIX[verb].get(state, state)
         assert (after.trashed_at is not None) is (verb == "delete" and state in MATRIX[verb])
         is_told = f" {state}: " in said(response)
-        assert is_told is (state not in MATRIX[verb]) or len(STATES) - count > MOST_TOLD
+        assert is_told is (state not in MATRIX[verb]) or len(STATES) - count > MOST_REASONS
     assert len(get_messages(response.wsgi_request)) == 1
 
 
@@ -230,7 +230,7 @@ def test_a_published_one_is_deleted_by_an_owner_only(in_state, alice, bob):
     assert "needs the role owner" in said(response)
     assert (
         said(as_(alice).post(list_url("delete"), {"pick": experiment.public_id}))
-        == "To the trash: 1 experiment."
+        == "Moved to trash: 1 experiment."
     )
 
 

@@ -1,9 +1,10 @@
-"""The closed table of acts on an experiment: what each asks before it is done, how it is done, what is said then."""
+"""The actions on an experiment: the confirmation of each, the model's verb, and the message afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from django import forms
 from django.urls import reverse
@@ -17,45 +18,45 @@ from .forms import chosen_project
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: consequences in numbers, the act's own words on the button, what stays on the way out."""
+    """A confirmation: the effect in numbers, the label of the button, and that of the way out."""
 
     heading: str
-    said: list[str]
+    sentences: list[str]
     action: str
     out: str = "Cancel"
     is_danger: bool = False
-    review_url: str = ""  # where the answer can be looked at, and changed, before it is given
+    review_url: str = ""  # a page where the new experiment can be reviewed before it is created
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One act. `do` returns False when it was already so; `said` is the message of what was done."""
+    """One action. `do` returns False when the experiment was in that state already; `message` reports success."""
 
     ask: Callable[[Experiment], Question]
-    do: Callable[[Experiment, User, dict], object]
-    said: Callable[[Experiment], str]
-    form: type[forms.Form] | None = field(default=None)
-    already: str = ""  # what is said when it was already so, where that is not the experiment's state
+    do: Callable[[Experiment, User, dict[str, Any]], object]
+    message: Callable[[Experiment], str]
+    form: type[ActionForm] | None = field(default=None)
+    already: str = ""  # completes "{name} … already", where that is not "is" and the state
 
 
 class ActionForm(forms.Form):
-    """A form that knows its experiment, and who fills it in."""
+    """A form of a confirmation, for one experiment and user."""
 
-    def __init__(self, data: object = None, *, experiment: Experiment, user: User) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment, user: User) -> None:
         super().__init__(data)
         self.experiment, self.user = experiment, user
         self.prepare()
 
     def prepare(self) -> None:
-        """Fits the fields to the experiment."""
+        """Adapt the fields to the experiment."""
 
-    def answer(self) -> dict:
-        """The arguments for the verb."""
+    def answer(self) -> dict[str, Any]:
+        """Return the arguments of the verb."""
         return self.cleaned_data
 
 
 class QueueField(forms.ModelChoiceField):
-    """The queues that the workspace may use; empty is the experiment's own, else `default`."""
+    """The queues granted to the workspace. Blank means the experiment's own, or `default`."""
 
     widget = forms.RadioSelect
 
@@ -76,7 +77,7 @@ class EnqueueForm(ActionForm):
 
 
 class MoveToForm(ActionForm):
-    """Another queue than its own."""
+    """A queue other than the current one."""
 
     queue = QueueField()
 
@@ -89,14 +90,14 @@ class MoveToForm(ActionForm):
 
 
 class BeforeForm(ActionForm):
-    """Another experiment of the same line, by its place."""
+    """Another experiment in the same queue, by its position."""
 
     other = forms.TypedChoiceField(
         coerce=int,
         label="Move before",
         error_messages={
             "required": "Choose an experiment.",
-            "invalid_choice": "It does not stand in this queue any more. Choose another one.",
+            "invalid_choice": "This experiment left the queue. Choose another one.",
         },
     )
 
@@ -107,7 +108,7 @@ class BeforeForm(ActionForm):
             if one.experiment.pk != self.experiment.pk
         ]
 
-    def answer(self) -> dict:
+    def answer(self) -> dict[str, Any]:
         return {"other": Experiment(pk=self.cleaned_data["other"])}
 
 
@@ -120,7 +121,7 @@ class CloneForm(ActionForm):
         widget=forms.Select(attrs={"data-combo": "new_project"}),
     )
     new_project = forms.CharField(
-        required=False, max_length=100, label="Create new", help_text="A new project's name, instead."
+        required=False, max_length=100, label="Create new", help_text="Name of a new project to use instead."
     )
     description = forms.CharField(
         required=False, label="Description", widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
@@ -133,14 +134,14 @@ class CloneForm(ActionForm):
         fields["project"].initial = experiment.project_id
         fields["description"].initial = experiment.description
 
-    def answer(self) -> dict:
-        said = self.cleaned_data
-        project = chosen_project(self.experiment.workspace, said)
-        return {"name": said["name"], "project": project, "description": said["description"]}
+    def answer(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        project = chosen_project(self.experiment.workspace, cleaned)
+        return {"name": cleaned["name"], "project": project, "description": cleaned["description"]}
 
 
 class ResumeForm(ActionForm):
-    """Asks for what is spent; what is not spent may be left as it is."""
+    """Asks for new limits where they are reached; the others may stay as they are."""
 
     max_trials = forms.IntegerField(required=False, min_value=1, label="Max trials")
     max_duration_h = forms.FloatField(required=False, min_value=0.0001, label="Max duration")
@@ -157,7 +158,7 @@ class ResumeForm(ActionForm):
             fields["max_trials"].initial = experiment.proposed_count + max(1, experiment.proposed_count // 2)
             fields[
                 "max_trials"
-            ].help_text = f"Spent: {experiment.proposed_count:,} of {experiment.max_trials:,} were proposed."
+            ].help_text = f"Used: {experiment.proposed_count:,} of {experiment.max_trials:,} trials."
         if settings.max_duration_s is None:
             del fields["max_duration_h"]
         elif experiment.elapsed_s() < settings.max_duration_s:
@@ -165,46 +166,50 @@ class ResumeForm(ActionForm):
             fields["max_duration_h"].initial = round(settings.max_duration_s / 3600, 4)
             fields[
                 "max_duration_h"
-            ].help_text = f"In hours. {ran} of {duration(settings.max_duration_s)} are spent."
+            ].help_text = f"In hours. Used: {ran} of {duration(settings.max_duration_s)}."
         else:
             spent = duration(settings.max_duration_s)
             fields["max_duration_h"].initial = round(settings.max_duration_s * 1.5 / 3600, 2)
-            fields["max_duration_h"].help_text = f"In hours. The {spent} are spent."
+            fields["max_duration_h"].help_text = f"In hours. All {spent} are used."
         if settings.goal is None:
             del fields["goal"]
         elif not experiment.has_reached(settings.goal):
             fields["goal"].initial = settings.goal
-            fields["goal"].help_text = "Not reached so far; empty: go on without a goal."
+            fields["goal"].help_text = "Not reached yet. Blank = no goal."
         else:
-            fields["goal"].help_text = f"{settings.goal:g} is reached; empty: go on without a goal."
+            fields["goal"].help_text = f"{settings.goal:g} is reached. Blank = no goal."
         if experiment.failed_count:
             fields["rerun_failed"].label = f"Rerun the failed trials ({experiment.failed_count:,})"
             fields[
                 "rerun_failed"
-            ].help_text = "Those without a success with the same values; free of the budget."
+            ].help_text = "Only values that never succeeded. Reruns do not count against the budget."
         else:
             del fields["rerun_failed"]
 
-    def answer(self) -> dict:
-        given = dict(self.cleaned_data)
-        wanted = {"queue": given["queue"], "rerun_failed": given.get("rerun_failed", False)}
-        if given["max_trials"] is not None and given["max_trials"] != self.experiment.max_trials:
-            wanted["max_trials"] = given["max_trials"]
-        hours, most_s = given.get("max_duration_h"), self.experiment.settings.max_duration_s
+    def answer(self) -> dict[str, Any]:
+        cleaned = dict(self.cleaned_data)
+        wanted = {"queue": cleaned["queue"], "rerun_failed": cleaned.get("rerun_failed", False)}
+        if cleaned["max_trials"] is not None and cleaned["max_trials"] != self.experiment.max_trials:
+            wanted["max_trials"] = cleaned["max_trials"]
+        hours, most_s = cleaned.get("max_duration_h"), self.experiment.settings.max_duration_s
         is_spent = most_s is not None and self.experiment.elapsed_s() >= most_s
         if hours is not None and (is_spent or hours != self.fields["max_duration_h"].initial):
             wanted["max_duration_s"] = hours * 3600
-        if "goal" in given and given["goal"] != self.experiment.settings.goal:
-            wanted["goal"] = given["goal"]
+        if "goal" in cleaned and cleaned["goal"] != self.experiment.settings.goal:
+            wanted["goal"] = cleaned["goal"]
         return wanted
 
 
 def _simple(
-    heading: str, *said: str, action: str = "", out: str = "Cancel", is_danger: bool = False
+    heading: str, *sentences: str, action: str = "", out: str = "Cancel", is_danger: bool = False
 ) -> Callable[[Experiment], Question]:
     def ask(experiment: Experiment) -> Question:
         return Question(
-            heading.format(name=experiment.name), list(said), action or heading.split()[0], out, is_danger
+            heading.format(name=experiment.name),
+            list(sentences),
+            action or heading.split()[0],
+            out,
+            is_danger,
         )
 
     return ask
@@ -212,127 +217,137 @@ def _simple(
 
 def _ask_enqueue(experiment: Experiment) -> Question:
     budget = "without a limit" if experiment.max_trials is None else plural(experiment.max_trials, "trial")
-    said = (
-        "It goes to the end of the queue. A worker then starts its trials: "
-        f"{budget}, {experiment.concurrency:,} at once."
+    effect = (
+        "The experiment goes to the end of the queue. Workers then start its trials: "
+        f"{budget}, {experiment.concurrency:,} in parallel."
     )
-    lacks = [*_lacks_code(experiment.settings), *references.gone(experiment)]
-    return Question(f"Enqueue {experiment.name}", [said, *lacks], "Enqueue")
+    warnings = [*_lacks_code(experiment.settings), *references.gone(experiment)]
+    return Question(f"Enqueue {experiment.name}", [effect, *warnings], "Enqueue")
 
 
 def _lacks_code(settings: Settings) -> list[str]:
-    """Warn of a script that no source brings to the trial's working directory."""
+    """Return a warning when no source brings the script to the working directory."""
     if settings.command or settings.repository or settings.directory or settings.diff:
         return []
     return [
-        f"There is no code to run: no repository and no working directory, so {settings.script} is looked for in a "
-        "trial's own empty folder, and every trial fails."
+        f"No code to run: without a repository or working directory, trials look for {settings.script} in an empty "
+        "folder and fail."
     ]
 
 
 def _ask_stop(experiment: Experiment) -> Question:
-    said = []
+    sentences = []
     if experiment.alive_count:
         grace = experiment.settings.stop_grace_s
         how = f"SIGTERM, then SIGKILL after {duration(grace)}" if grace else "SIGKILL at once"
-        said.append(f"{plural(experiment.alive_count, 'running trial')} will end ({how}).")
+        sentences.append(f"{plural(experiment.alive_count, 'running trial')} will end ({how}).")
     else:
-        said.append("No trial is running.")
+        sentences.append("No trial is running.")
     if experiment.waiting_count:
-        waits = "waiting one will" if experiment.waiting_count == 1 else "waiting ones will"
-        said.append(f"{experiment.waiting_count:,} {waits} not start.")
-    said.append("Results so far are kept, and you can resume it.")
-    return Question(f"Stop {experiment.name}?", said, "Stop experiment", "Keep running", is_danger=True)
+        sentences.append(f"{plural(experiment.waiting_count, 'waiting trial')} will not start.")
+    sentences.append("Results are kept, and the experiment can be resumed.")
+    return Question(f"Stop {experiment.name}?", sentences, "Stop experiment", "Keep running", is_danger=True)
 
 
 def _ask_pause(experiment: Experiment) -> Question:
     alive, waiting = experiment.alive_count, experiment.waiting_count
-    said = ["Nothing new starts."]
+    sentences = ["No new trials start."]
     if alive:
-        said.append(
-            f"{plural(alive, 'running trial goes,running trials go')} on to the end, and the results count."
+        sentences.append(
+            f"{plural(alive, 'running trial finishes,running trials finish')}, and the results count."
         )
     if waiting:
-        said.append(f"{plural(waiting, 'waiting trial starts,waiting trials start')} after Unpause.")
+        sentences.append(
+            f"{plural(waiting, 'waiting trial starts,waiting trials start')} after the experiment is unpaused."
+        )
     if experiment.settings.max_duration_s is not None:
-        said.append("The time that it is paused does not count against the max duration.")
-    return Question(f"Pause {experiment.name}?", said, "Pause", "Keep going")
+        sentences.append("Paused time does not count toward the max duration.")
+    return Question(f"Pause {experiment.name}?", sentences, "Pause", "Keep running")
 
 
 def _ask_move_to(experiment: Experiment) -> Question:
-    said = ["It goes to the end of the other queue."]
+    sentences = ["The experiment goes to the end of the other queue."]
     if experiment.alive_count:
-        goes = plural(experiment.alive_count, "running trial goes,running trials go")
-        said.append(f"{goes} on where they are; what starts from now on starts with that queue's workers.")
-    return Question(f"Move {experiment.name} to another queue", said, "Move")
+        finishes = plural(experiment.alive_count, "running trial finishes,running trials finish")
+        sentences.append(
+            f"{finishes} on the current workers; new trials start on the workers of the other queue."
+        )
+    return Question(f"Move {experiment.name} to another queue", sentences, "Move")
 
 
 def _ask_before(experiment: Experiment) -> Question:
-    said = f"What stands at the front of {experiment.queue} gets the next free slots."
-    return Question(f"Move {experiment.name} in its queue", [said], "Move")
+    effect = f"The experiment at the front of {experiment.queue} gets the next free slots."
+    return Question(f"Move {experiment.name} within its queue", [effect], "Move")
 
 
 def _ask_kill(experiment: Experiment) -> Question:
     count = plural(experiment.stopping_count, "trial")
-    said = [f"{count} still in the grace after SIGTERM will get SIGKILL at once, and cannot save anything."]
-    return Question(f"Kill the trials of {experiment.name} now?", said, "Kill now", "Wait", is_danger=True)
+    sentences = [
+        f"{count} in the grace period after SIGTERM will get SIGKILL at once and cannot save anything."
+    ]
+    return Question(
+        f"Kill the trials of {experiment.name} now?", sentences, "Kill now", "Wait", is_danger=True
+    )
 
 
 def _ask_resume(experiment: Experiment) -> Question:
-    known = experiment.succeeded_count + experiment.early_stopped_count
-    said = f"It goes back into a queue with its history: {plural(known, 'result')} will inform the search."
-    return Question(f"Resume {experiment.name}", [said], "Resume")
+    results = plural(experiment.succeeded_count + experiment.early_stopped_count, "result")
+    effect = f"The experiment is enqueued with its history: {results} will inform the search."
+    return Question(f"Resume {experiment.name}", [effect], "Resume")
 
 
 def _ask_reset(experiment: Experiment) -> Question:
-    said = [
-        f"{plural(trials_of(experiment), 'trial')} will go to the trash, and the budget is whole again.",
-        "All its settings can then be edited. To keep the results, clone it instead.",
+    sentences = [
+        f"{plural(trials_of(experiment), 'trial')} will go to the trash, and the budget is restored.",
+        "All settings can then be edited. To keep the results, clone the experiment instead.",
     ]
-    return Question(f"Reset {experiment.name} to a draft?", said, "Reset to draft", is_danger=True)
+    return Question(f"Reset {experiment.name} to a draft?", sentences, "Reset to draft", is_danger=True)
 
 
 def _ask_publish(experiment: Experiment) -> Question:
-    said = [
-        f"It becomes read-only for good, with its {plural(trials_of(experiment), 'trial')}: no resume, no reset, "
-        "no new name. This cannot be taken back.",
-        "It can still be cloned; an owner can delete it.",
+    sentences = [
+        f"Experiment and {plural(trials_of(experiment), 'trial')} become read-only: no resume, reset or rename. "
+        "Publishing cannot be undone.",
+        "Published experiments can still be cloned, and deleted by an owner.",
     ]
-    return Question(f"Publish {experiment.name}?", said, "Publish")
+    return Question(f"Publish {experiment.name}?", sentences, "Publish")
 
 
 def _ask_clone(experiment: Experiment) -> Question:
     parameters = plural(len(experiment.settings.space_document), "parameter")
-    said = [
-        f"It copies the command, the search space ({parameters}), objective, algorithm and seed, budget, tags and "
-        f"queue, as of revision {experiment.revision.number}. No trials are copied; {experiment.name} stays as it is."
+    sentences = [
+        f"Copies command, search space ({parameters}), objective, algorithm and seed, budget, tags and queue of "
+        f"revision {experiment.revision.number}, without trials. {experiment.name} does not change."
     ]
     new = reverse("experiment-new", args=[experiment.workspace.slug])
     return Question(
-        f"Clone {experiment.name}", said, "Clone as draft", review_url=f"{new}?from={experiment.public_id}"
+        f"Clone {experiment.name}",
+        sentences,
+        "Clone as draft",
+        review_url=f"{new}?from={experiment.public_id}",
     )
 
 
 def _ask_delete(experiment: Experiment) -> Question:
     trials = trials_of(experiment)
     what = f" with its {plural(trials, 'trial')}, their values and logs" if trials else ""
-    said = [
+    sentences = [
         f"Delete “{experiment.name}”{what}?",
-        "You will no longer be able to view or find it. It stays in the workspace's trash for 30 days, where an "
-        "owner can restore it; then it is gone.",
+        "You will no longer be able to view or find it. Owners can restore it from the workspace's trash for 30 days; "
+        "then it is deleted permanently.",
     ]
-    return Question("Note", said, "Delete experiment", is_danger=True)
+    return Question("Note", sentences, "Delete experiment", is_danger=True)
 
 
 def trials_of(experiment: Experiment) -> int:
-    """How many trials it has, in whatever state."""
+    """Return the number of trials in any state."""
     return sum(experiment.count(state) for state in status.TRIAL_STATES)
 
 
-def _said_stop(experiment: Experiment) -> str:
+def _stop_message(experiment: Experiment) -> str:
     alive = experiment.alive_count
     return (
-        f"Stopping {experiment.name}: {plural(alive, 'trial')} to end first."
+        f"Stopping {experiment.name}: waiting for {plural(alive, 'trial')} to end."
         if alive
         else f"Stopping {experiment.name}."
     )
@@ -342,48 +357,54 @@ VERBS: dict[str, Verb] = {
     "enqueue": Verb(
         ask=_ask_enqueue,
         do=lambda e, by, answer: e.enqueue(by=by, queue=answer["queue"]),
-        said=lambda e: f"{e.name} is pending in the queue {e.queue}.",
+        message=lambda e: f"{e.name} is pending in queue {e.queue}.",
         form=EnqueueForm,
     ),
     "dequeue": Verb(
         ask=_simple(
             "Dequeue {name}?",
-            "It goes back to the state it had before. Proposals that no worker has taken are dropped.",
+            "The experiment returns to its previous state. Suggestions that no worker has started are dropped.",
         ),
         do=lambda e, by, _: e.dequeue(by=by),
-        said=lambda e: f"{e.name} is out of the queue, and {e.state} again.",
+        message=lambda e: f"{e.name} left the queue and is {e.state} again.",
     ),
     "front": Verb(
-        ask=_simple("Move {name} to the front?", "It gets the next free slots of its queue.", action="Move"),
+        ask=_simple(
+            "Move {name} to the front?",
+            "The experiment gets the next free slots.",
+            action="Move",
+        ),
         do=lambda e, by, _: e.front(by=by),
-        said=lambda e: f"{e.name} stands at the front of {e.queue}.",
-        already="stands at the front",
+        message=lambda e: f"{e.name} is at the front of {e.queue}.",
+        already="is at the front",
     ),
     "back": Verb(
-        ask=_simple("Move {name} to the back?", "All others of its queue come before it.", action="Move"),
+        ask=_simple(
+            "Move {name} to the back?", "All other experiments in the queue go first.", action="Move"
+        ),
         do=lambda e, by, _: e.back(by=by),
-        said=lambda e: f"{e.name} stands at the back of {e.queue}.",
-        already="stands at the back",
+        message=lambda e: f"{e.name} is at the back of {e.queue}.",
+        already="is at the back",
     ),
     "before": Verb(
         ask=_ask_before,
         do=lambda e, by, answer: e.before(answer["other"], by=by),
-        said=lambda e: f"{e.name} has another place in {e.queue}.",
+        message=lambda e: f"{e.name} moved within {e.queue}.",
         form=BeforeForm,
-        already="stands there",
+        already="is at this position",
     ),
     "move_to": Verb(
         ask=_ask_move_to,
         do=lambda e, by, answer: e.move_to(answer["queue"], by=by),
-        said=lambda e: f"{e.name} stands at the end of {e.queue}.",
+        message=lambda e: f"{e.name} is at the end of {e.queue}.",
         form=MoveToForm,
-        already="stands in that queue",
+        already="is in that queue",
     ),
     "pause": Verb(
         ask=_ask_pause,
         do=lambda e, by, _: e.pause(by=by),
-        said=lambda e: (
-            f"{e.name} is paused. {plural(e.alive_count, 'running trial goes,running trials go')} on."
+        message=lambda e: (
+            f"{e.name} is paused. {plural(e.alive_count, 'running trial finishes,running trials finish')}."
             if e.alive_count
             else f"{e.name} is paused."
         ),
@@ -391,37 +412,37 @@ VERBS: dict[str, Verb] = {
     "unpause": Verb(
         ask=_simple("Unpause {name}?", "New trials start again."),
         do=lambda e, by, _: e.unpause(by=by),
-        said=lambda e: f"{e.name} goes on.",
+        message=lambda e: f"{e.name} is running again.",
     ),
-    "stop": Verb(ask=_ask_stop, do=lambda e, by, _: e.stop(by=by), said=_said_stop),
+    "stop": Verb(ask=_ask_stop, do=lambda e, by, _: e.stop(by=by), message=_stop_message),
     "kill": Verb(
         ask=_ask_kill,
         do=lambda e, by, _: e.kill(by=by),
-        said=lambda e: f"Killing {plural(e.stopping_count, 'trial')} of {e.name}.",
+        message=lambda e: f"Killing {plural(e.stopping_count, 'trial')} of {e.name}.",
     ),
     "resume": Verb(
         ask=_ask_resume,
         do=lambda e, by, answer: e.resume(by=by, **answer),
-        said=lambda e: f"{e.name} is pending in the queue {e.queue}, with its history.",
+        message=lambda e: f"{e.name} is pending in queue {e.queue}, with its history.",
         form=ResumeForm,
     ),
     "reset": Verb(
         ask=_ask_reset,
         do=lambda e, by, _: e.reset(by=by),
-        said=lambda e: f"{e.name} is a draft again. Its trials are in the trash.",
+        message=lambda e: f"{e.name} is a draft again. Its trials are in the trash.",
     ),
     "publish": Verb(
-        ask=_ask_publish, do=lambda e, by, _: e.publish(by=by), said=lambda e: f"{e.name} is published."
+        ask=_ask_publish, do=lambda e, by, _: e.publish(by=by), message=lambda e: f"{e.name} is published."
     ),
     "clone": Verb(
         ask=_ask_clone,
         do=lambda e, by, answer: e.clone(by=by, **answer),
-        said=lambda e: f"This draft is a clone of {e.name}.",
+        message=lambda e: f"This draft is a clone of {e.name}.",
         form=CloneForm,
     ),
     "delete": Verb(
         ask=_ask_delete,
         do=lambda e, by, _: e.delete_to_trash(by=by),
-        said=lambda e: f"{e.name} is in the trash for 30 days. An owner can restore it.",
+        message=lambda e: f"{e.name} is in the trash. An owner can restore it for 30 days.",
     ),
 }

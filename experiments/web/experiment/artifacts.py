@@ -232,16 +232,16 @@ def given(
     try:
         return give()
     except Refused as refusal:
-        said = {**page, "reason": str(refusal), "heading": "It cannot be downloaded here"}
-        return render(request, "409.html", said, status=409)
+        context = {**page, "reason": str(refusal), "heading": "Download not available"}
+        return render(request, "409.html", context, status=409)
     except downloads.OutOfRange as beyond:
-        said = {**page, "reason": str(beyond), "number": 416, "heading": "That part is not there"}
-        response = render(request, "409.html", said, status=416)
+        context = {**page, "reason": str(beyond), "number": 416, "heading": "Requested range not available"}
+        response = render(request, "409.html", context, status=416)
         response["Content-Range"] = beyond.content_range
         return response
     except downloads.Busy as busy:
-        said = {**page, "reason": str(busy), "number": 503, "heading": "Not now"}
-        response = render(request, "409.html", said, status=503)
+        context = {**page, "reason": str(busy), "number": 503, "heading": "Too many downloads"}
+        response = render(request, "409.html", context, status=503)
         response["Retry-After"] = str(downloads.RETRY_AFTER_S)
         return response
 
@@ -252,9 +252,9 @@ def given(
 class RegisterForm(forms.Form):
     """What describes the new model."""
 
-    name = forms.CharField(max_length=200, error_messages={"required": "Give the model a name."})
+    name = forms.CharField(max_length=200, error_messages={"required": "Enter a name for the model."})
     project = forms.ModelChoiceField(Project.objects.none(), empty_label=None)
-    framework = forms.CharField(max_length=64, required=False, help_text="For example PyTorch.")
+    framework = forms.CharField(max_length=64, required=False, help_text="e.g. PyTorch")
     description = forms.CharField(
         required=False,
         max_length=100_000,
@@ -280,18 +280,18 @@ def register(request: SignedInRequest, workspace_slug: str, public_id: str, arti
     require(request.user, "register", experiment)
     one = find_file(experiment, artifact)
     if one.keeping == Keeping.DROPPED:
-        reason = one.fault or f"{one.name} was not kept: its trial is not among the best."
+        reason = one.fault or f"{one.name} was removed: only artifacts of the best trials are kept."
         return refused(request, experiment, reason, back=_back(one))
     form = RegisterForm(request.POST if request.method == "POST" else None, file=one)
     if request.method == "POST" and form.is_valid():
-        said = dict(form.cleaned_data)
+        values = dict(form.cleaned_data)
         try:
-            model = Model.register(said.pop("project"), by=request.user, artifact=one, **said)
+            model = Model.register(values.pop("project"), by=request.user, artifact=one, **values)
         except Invalid as invalid:
             for field, sentences in invalid.errors.items():
                 form.add_error(field if field in form.fields else None, sentences)
         else:
-            messages.success(request, f"{one.name} is the model {model}.")
+            messages.success(request, f"{one.name} is registered as model {model}.")
             return redirect("model", experiment.workspace.slug, model.public_id)
     context = {
         "experiment": experiment,

@@ -1,4 +1,4 @@
-"""Execution: from what a trial runs, block by block; what names in it were found to mean; edited in drafts."""
+"""Execution tab: source, packages, container and output, block by block, with resolved names; edited in drafts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from experiments.web.ui import highlight
 from experiments.web.ui.key_value_rows import kept
 from experiments.web.ui.requests import SignedInRequest
 
+from .form_sections import REFERENCE_KINDS
 from .forms import ExperimentForm, settings_values
 from .page import frame, get_experiment, url_of
 from .setting_blocks import BlockForm, change
 from .settings_diff import label_of, text_of
-
-REFERENCES = [("branch", "Last commit in a branch"), ("tag", "Tag"), ("commit", "Commit ID")]
 
 
 def _line(label: str, placeholder: str = "", help_text: str = "") -> forms.CharField:
@@ -43,15 +42,17 @@ class SourceForm(BlockForm):
     reads = ("repository", "reference_kind", "reference", "script", "directory", "binary")
 
     repository = _line(
-        "Repository", "https://example.org/team/code.git", "Fetched by the worker, with its credentials."
+        "Repository", "https://example.org/team/code.git", "Cloned by the worker with its own credentials."
     )
-    reference_kind = forms.ChoiceField(choices=REFERENCES, widget=forms.RadioSelect, label="Version")
-    reference = _line("Branch, tag or commit", "main", "An empty branch is the repository's default branch.")
-    script = _line("Script", "train.py", "Relative to the working directory; or -m and a module.")
+    reference_kind = forms.ChoiceField(choices=REFERENCE_KINDS, widget=forms.RadioSelect, label="Version")
+    reference = _line("Branch, tag or commit", "main", "Blank = the default branch.")
+    script = _line("Script", "train.py", "Relative to the working directory, or -m and a module.")
     directory = _line(
-        "Working directory", "", "Within the repository; without one, the whole path on the worker's machine."
+        "Working directory",
+        "",
+        "Path inside the repository, or the full path on the worker's machine without one.",
     )
-    binary = _line("Binary", "python3.12", "What runs the script. Empty: python.")
+    binary = _line("Binary", "python3.12", "Runs the script. Blank = python.")
     runs_script = forms.BooleanField(required=False, label="Run the script instead of the command")
 
     def prepare(self) -> None:
@@ -59,7 +60,7 @@ class SourceForm(BlockForm):
             del self.fields["runs_script"]
             return
         first = self.current.command.strip().splitlines()[0][:60]
-        self.fields["runs_script"].help_text = f"Else a trial runs the command, which begins with: {first}"
+        self.fields["runs_script"].help_text = f"Otherwise trials run the command: {first}"
 
     def changed(self) -> dict[str, object]:
         without = {"command": ""} if self.cleaned_data.get("runs_script") else {}
@@ -73,32 +74,32 @@ class ClearSource(BlockForm):
     is_danger = True
 
     @property
-    def said(self) -> list[str]:
+    def sentences(self) -> list[str]:
         kept = (
-            "The command stays."
+            "The command is kept."
             if self.current.command
-            else "Without a command there is nothing to run then."
+            else "Without a command, trials have nothing to run."
         )
-        return ["Repository, version, script, working directory and binary become empty.", kept]
+        return ["Clears repository, version, script, working directory and binary.", kept]
 
     def changed(self) -> dict[str, object]:
         return {**dict.fromkeys(self.reads, ""), "reference_kind": "branch"}
 
 
 class PackagesForm(BlockForm):
-    """Packages; the meanings of an empty list are kept apart."""
+    """Packages; the meanings of an empty list are distinct."""
 
     heading = "Python packages"
     reads = ("packages_from", "packages")
 
     packages_from = forms.ChoiceField(
-        choices=list(PACKAGES_FROM.items()), widget=forms.RadioSelect, label="Installed are"
+        choices=list(PACKAGES_FROM.items()), widget=forms.RadioSelect, label="Install"
     )
     packages = _text(
         "Packages",
         12,
         "numpy==2.3.4\ntorch>=2.9",
-        "One on each line, as in a requirements.txt. Counts for the list only.",
+        "One requirement per line, as in requirements.txt. Used with a package list only.",
     )
 
     def changed(self) -> dict[str, object]:
@@ -115,15 +116,15 @@ class ClearPackages(BlockForm):
     reads = ("packages_from", "packages")
     is_danger = True
 
-    packages_from = forms.ChoiceField(widget=forms.RadioSelect, label="Then a worker")
+    packages_from = forms.ChoiceField(widget=forms.RadioSelect, label="Workers then")
 
     def filled(self) -> dict[str, object]:
         return {"packages_from": "none"}
 
     def prepare(self) -> None:
-        choices = [("none", "installs no packages"), ("worker", "uses what its machine has")]
+        choices = [("none", "install no packages"), ("worker", "use the packages of their machine")]
         if self.current.repository:
-            choices.insert(1, ("repository", "installs the repository's requirements.txt"))
+            choices.insert(1, ("repository", "install the repository's requirements.txt"))
         self.fields["packages_from"].choices = choices
 
     def changed(self) -> dict[str, object]:
@@ -138,13 +139,13 @@ class ResetPackages(BlockForm):
     reads = ("packages_from", "packages", "original_packages")
 
     @property
-    def said(self) -> list[str]:
+    def sentences(self) -> list[str]:
         if self.current.original_packages is None:
-            return ["There are no original packages: nothing was resolved before. This changes nothing."]
+            return ["No original packages: packages were never resolved. Nothing changes."]
         lines = self.current.original_packages.splitlines()
         if not lines:
-            return ["The repository's requirements.txt is installed again, as it was specified at first."]
-        return [f"The list becomes what was specified before a run resolved it: {', '.join(lines[:8])}."]
+            return ["Trials install the repository's requirements.txt again."]
+        return [f"Restores the list from before packages were resolved: {', '.join(lines[:8])}."]
 
     def changed(self) -> dict[str, object]:
         original = self.current.original_packages
@@ -165,9 +166,9 @@ class ChangesForm(BlockForm):
 
     def prepare(self) -> None:
         self.fields["diff"].help_text = (
-            "As git diff writes it. A trial fails in its setup when it does not apply."
+            "Output of git diff. Trials fail in setup if the diff does not apply."
             if self.current.repository
-            else f"Without a repository this is a script of its own, run as {LITERAL}."
+            else f"Without a repository this is a complete script, run as {LITERAL}."
         )
 
     def changed(self) -> dict[str, object]:
@@ -181,9 +182,9 @@ class DiscardChanges(BlockForm):
     is_danger = True
 
     @property
-    def said(self) -> list[str]:
+    def sentences(self) -> list[str]:
         lines = len(self.current.diff.splitlines())
-        return [f"{lines:,} lines go. An earlier revision keeps them, and can be restored."]
+        return [f"Removes {lines:,} lines. Earlier revisions keep them and can be restored."]
 
     def changed(self) -> dict[str, object]:
         return {"diff": ""}
@@ -195,10 +196,12 @@ class ContainerForm(BlockForm):
     heading = "Container"
     reads = ("image", "image_arguments", "setup_script")
 
-    image = _line("Image", "registry.example.org/torch:2.9", "Used by workers that run trials in containers.")
-    image_arguments = _line("Arguments", "--ipc=host --shm-size=16g", "Of docker run, or podman run.")
+    image = _line("Image", "registry.example.org/torch:2.9", "Used by workers in container mode.")
+    image_arguments = _line(
+        "Arguments", "--ipc=host --shm-size=16g", "Arguments of docker run or podman run."
+    )
     setup_script = _text(
-        "Setup script", 5, "apt-get install -y libturbojpeg0", "Run in the container before the trial."
+        "Setup script", 5, "apt-get install -y libturbojpeg0", "Runs in the container before the trial."
     )
 
 
@@ -207,7 +210,9 @@ class ClearContainer(BlockForm):
     button = "Clear container"
     reads = ContainerForm.reads
     is_danger = True
-    said = ["Image, arguments and setup script become empty. Workers in container mode use their own image."]
+    sentences = [
+        "Clears image, arguments and setup script. Workers in container mode use their default image."
+    ]
 
     def changed(self) -> dict[str, object]:
         return dict.fromkeys(self.reads, "")
@@ -216,7 +221,7 @@ class ClearContainer(BlockForm):
 class ResourcesForm(BlockForm):
     """GPUs, cores and memory of each trial."""
 
-    heading = "Own resources"
+    heading = "Resources per trial (exclusive)"
     reads = ("gpus", "cores", "memory_mib")
 
     gpus, cores, memory_mib = (ExperimentForm.base_fields[name] for name in reads)
@@ -235,15 +240,15 @@ class OutputForm(BlockForm):
         "Destination",
         "s3://bucket/folder",
         "/mnt/share/folder, s3://bucket/folder, gs://bucket/folder, azure://account.blob.core.windows.net/container/"
-        "folder; an S3-like service such as MinIO with its port: s3://host:9000/bucket. Without the port, host and "
-        "bucket look alike. Empty: the project's, else the workspace's, else the installation's.",
+        "folder. S3-compatible services such as MinIO need the port: s3://host:9000/bucket. Blank = the default of the "
+        "project, workspace or installation.",
     )
     keeps_best = forms.IntegerField(
         required=False,
         min_value=1,
         label="Keep artifacts of the best",
         widget=forms.TextInput(attrs={"class": "is-num", "inputmode": "numeric", "autocomplete": "off"}),
-        help_text="Trials. Of the others they are removed. Empty: of all.",
+        help_text="Number of trials; artifacts of the others are removed. Blank = keep all.",
     )
 
 
@@ -252,7 +257,7 @@ class ClearOutput(BlockForm):
     button = "Clear destination"
     reads = ("destination",)
     is_danger = True
-    said = ["Artifacts then go where the project, the workspace or the installation says."]
+    sentences = ["Artifacts then go to the default of the project, workspace or installation."]
 
     def changed(self) -> dict[str, object]:
         return {"destination": ""}
@@ -319,7 +324,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
 
 
 def _source(settings: Settings, resolved: dict) -> dict[str, object]:
-    """Which commit, in words, and what is run by which words."""
+    """Return version, commit and command of the source code."""
     name = settings.reference
     version = {
         "branch": f"last commit in {name}" if name else "last commit in the default branch",
@@ -341,7 +346,7 @@ def _original(settings: Settings) -> str | None:
 
 
 def _serving(experiment: Experiment) -> list[tuple[str, str]]:
-    """(name, what it runs trials in) of the workers of its queue."""
+    """Return (name, container mode) of the workers of the experiment's queue."""
     if experiment.queue is None:
         return []
     rows = Worker.objects.serving().values_list("name", "container", "queues")
@@ -349,7 +354,7 @@ def _serving(experiment: Experiment) -> list[tuple[str, str]]:
 
 
 def _destinations(experiment: Experiment, settings: Settings) -> list[tuple[str, str, bool]]:
-    """(whose, where, whether it counts): the nearest that is given wins."""
+    """Return (owner, destination, whether it is in effect); the most specific one is."""
     project = experiment.project
     levels = [
         ("This experiment", settings.destination),

@@ -67,7 +67,7 @@ class RowsForm(BlockForm):
         self.given = self.checked()
         faulty = sum(bool(row.errors) for row in self.rows)
         if faulty:
-            self.add_error(None, f"Nothing was saved: {plural(faulty, 'row needs,rows need')} you.")
+            self.add_error(None, f"Fix {plural(faulty, 'row')} to save the changes.")
         return super().clean()
 
 
@@ -83,7 +83,7 @@ class GroupForm(RowsForm):
         max_length=200,
         label="Group",
         widget=forms.TextInput(attrs={"class": "mono", "autocomplete": "off", "list": "groups"}),
-        error_messages={"required": "Give the group a name."},
+        error_messages={"required": "Enter a name for the group."},
     )
 
     def __init__(self, data: Mapping | None = None, *, experiment: Experiment, name: str) -> None:
@@ -95,11 +95,11 @@ class GroupForm(RowsForm):
         return f"Hyperparameters: {self.name}" if self.name else "Add hyperparameters"
 
     @property
-    def said(self) -> list[str]:
+    def sentences(self) -> list[str]:
         if self.name == "Environment":
-            return ["Environment variables of a trial. The experiment's own environment comes first."]
+            return ["Environment variables of a trial. The experiment's environment takes precedence."]
         if self.name == "Args" and self.current.passes_arguments:
-            return ["Added to the command as --name value; an empty value adds the name alone."]
+            return ["Appended to the command as --name value. A blank value appends the name only."]
         return []
 
     def filled(self) -> dict[str, object]:
@@ -140,15 +140,15 @@ class GroupForm(RowsForm):
                 fault := fault_of_value(kind or "", row.value)
             ):
                 continue
-            row.fault("value", f"This secret is no {kind}." if row.is_secret else fault)
+            row.fault("value", f"This secret is not a valid {kind}." if row.is_secret else fault)
         return rows
 
     def clean(self) -> dict[str, object]:
         cleaned = super().clean()
         if cleaned.get("group") in self.current.hyperparameters:
-            self.add_error("group", "There is a group of this name: edit that one.")
+            self.add_error("group", "A group with this name exists. Edit that group instead.")
         if cleaned.get("group") and not self.given:
-            self.add_error(None, "Give it at least one name with a value.")
+            self.add_error(None, "Enter at least one name with a value.")
         return cleaned
 
     def changed(self) -> dict[str, object]:
@@ -188,9 +188,9 @@ class RemoveGroup(BlockForm):
         return f"Remove the group {self.name}?"
 
     @property
-    def said(self) -> list[str]:
+    def sentences(self) -> list[str]:
         count = len(self.current.hyperparameters.get(self.name, {}))
-        return [f"{plural(count, 'hyperparameter goes,hyperparameters go')}. An earlier revision keeps them."]
+        return [f"Removes {plural(count, 'hyperparameter')}. Earlier revisions keep them."]
 
     def of(self, settings: Settings) -> object:
         return settings.hyperparameters.get(self.name)
@@ -247,14 +247,14 @@ class ObjectForm(BlockForm):
         widget=forms.TextInput(
             attrs={"class": "mono", "placeholder": "model.yaml", "autocomplete": "off"},
         ),
-        error_messages={"required": "Give the object a name."},
+        error_messages={"required": "Enter a name for the object."},
     )
     text = forms.CharField(
         required=False,
         strip=False,
         label="Text",
         widget=forms.Textarea(attrs={"rows": 22, "spellcheck": "false"}),
-        help_text="A trial reads it with trialdeck.get_configuration(name), or from the file TRIALDECK_CONFIGURATION.",
+        help_text="Trials read it with trialdeck.get_configuration(name) or from the file at $TRIALDECK_CONFIGURATION.",
     )
 
     def __init__(self, data: Mapping | None = None, *, experiment: Experiment, name: str) -> None:
@@ -278,7 +278,7 @@ class ObjectForm(BlockForm):
     def clean(self) -> dict[str, object]:
         cleaned = super().clean()
         if cleaned.get("object") in self.current.objects:
-            self.add_error("object", "There is an object of this name: edit that one.")
+            self.add_error("object", "An object with this name exists. Edit that object instead.")
         return cleaned
 
     def changed(self) -> dict[str, object]:
@@ -306,9 +306,9 @@ class ClearObject(BlockForm):
         return self.question.format(self.name)
 
     @property
-    def said(self) -> list[str]:
+    def sentences(self) -> list[str]:
         lines = len(self.current.objects.get(self.name, "").splitlines())
-        return [f"{plural(lines, 'line goes,lines go')}. An earlier revision keeps them."]
+        return [f"Removes {plural(lines, 'line')}. Earlier revisions keep them."]
 
     def of(self, settings: Settings) -> object:
         return settings.objects.get(self.name)
@@ -402,9 +402,9 @@ def groups_of(settings: Settings, *, query: str = "") -> list[tuple[str, list[Sh
 
 
 def _shown(name: str, traits: dict[str, str], *, is_searched: bool) -> Shown:
-    said = [f"Type: {traits['type']}"] if traits.get("type") else []
+    notes = [f"Type: {traits['type']}"] if traits.get("type") else []
     if traits.get("description"):
-        said.append(traits["description"])
+        notes.append(traits["description"])
     is_secret = "secret" in traits
     value = secret.HIDDEN if is_secret else traits["value"]
-    return Shown(name, value, ". ".join(said), is_secret, is_searched)
+    return Shown(name, value, ". ".join(notes), is_secret, is_searched)

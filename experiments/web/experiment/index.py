@@ -49,19 +49,19 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     live = Live(request, fragments={"list"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
-    page = index_table.Page(index_table.Asked.of(request.GET), experiments, user=request.user)
+    page = index_table.Page(index_table.TableQuery.of(request.GET), experiments, user=request.user)
     return live.draw(
         "experiments/index.html",
         {
             "workspace": workspace,
             "nav": "experiments",
             "page": page,
-            "asked": page.asked,
-            "sort": page.asked.sort,
+            "query": page.query,
+            "sort": page.query.sort,
             "sizes": index_table.SIZES,
-            "views": index_table.views(page.asked, request.user),
-            "csv": reverse("experiments-csv", args=[workspace.slug]) + page.asked.url(),
-            "json": reverse("experiments-json", args=[workspace.slug]) + page.asked.url(),
+            "views": index_table.views(page.query, request.user),
+            "csv": reverse("experiments-csv", args=[workspace.slug]) + page.query.url(),
+            "json": reverse("experiments-json", args=[workspace.slug]) + page.query.url(),
             "every_s": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,
             "may_create": permissions.may(request.user, "create", workspace),
             "bulk": [
@@ -72,7 +72,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
                 }
                 for verb, label in BULK
             ],
-            # Asked for by the filters only, which a fragment does not show.
+            # Lazy: used by the filters only, which no fragment shows.
             "projects": lambda: workspace.projects.values_list("name", flat=True),
             "people": lambda: (
                 User.objects.filter(experiments__in=experiments).distinct().order_by("username")

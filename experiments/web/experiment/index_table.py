@@ -1,4 +1,4 @@
-"""What the list of experiments shows: filters and order from the address, one page of rows, their acts."""
+"""The table of experiments: filters and order from the address, one page of rows, their actions."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ PAGES_AROUND = 2
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the address asks for. What makes no sense there counts as not asked; nothing is an error."""
+class TableQuery:
+    """The filters, order and page in the address. Invalid values are ignored."""
 
     q: str = ""
     creator: str = ""
@@ -42,19 +42,19 @@ class Asked:
     page: int = 1
 
     @classmethod
-    def of(cls, query: QueryDict) -> Asked:
-        said = {name: query.get(name, "").replace("\0", "").strip() for name in cls.__dataclass_fields__}
-        size = whole(said["size"])
+    def of(cls, query: QueryDict) -> TableQuery:
+        values = {name: query.get(name, "").replace("\0", "").strip() for name in cls.__dataclass_fields__}
+        size = whole(values["size"])
         return cls(
-            q=said["q"],
-            creator=said["creator"],
-            project=said["project"],
-            tag=said["tag"],
-            status=said["status"] if said["status"] in status.EXPERIMENT_STATES else "",
-            needs=said["needs"] if said["needs"] == ATTENTION else "",
-            sort=said["sort"] if said["sort"].removeprefix("-") in SORTS else NEWEST,
+            q=values["q"],
+            creator=values["creator"],
+            project=values["project"],
+            tag=values["tag"],
+            status=values["status"] if values["status"] in status.EXPERIMENT_STATES else "",
+            needs=values["needs"] if values["needs"] == ATTENTION else "",
+            sort=values["sort"] if values["sort"].removeprefix("-") in SORTS else NEWEST,
             size=size if size in SIZES else cls.size,
-            page=max(1, whole(said["page"])),
+            page=max(1, whole(values["page"])),
         )
 
     @property
@@ -63,16 +63,16 @@ class Asked:
 
     def url(self, **changes: object) -> str:
         """The address of this view with some of it changed; without a page number it begins at the first."""
-        wanted, plain = replace(self, **{"page": 1, **changes}), Asked()
-        said = {
+        wanted, plain = replace(self, **{"page": 1, **changes}), TableQuery()
+        values = {
             name: getattr(wanted, name)
             for name in self.__dataclass_fields__
             if getattr(wanted, name) != getattr(plain, name)
         }
-        return "?" + urlencode(said)
+        return "?" + urlencode(values)
 
     def among(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
-        """Those that match everything asked for but the state, which the chips count."""
+        """Return the experiments that match every filter but the state, which the chips count."""
         return filters.among(
             experiments,
             q=self.q,
@@ -83,7 +83,7 @@ class Asked:
         )
 
     def matching(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
-        """Those that match everything asked for."""
+        """Return the experiments that match every filter."""
         among = self.among(experiments)
         return among.filter(state=self.status) if self.status else among
 
@@ -94,17 +94,17 @@ class Asked:
         return experiments.order_by(order, "-pk")
 
 
-def views(asked: Asked, user: User) -> list[dict[str, object]]:
-    """What people look for most, as components/_tabs.html wants it. All that a view is stands in its address."""
-    mine = Asked(creator=user.username)
-    is_mine = asked.creator.casefold() == user.username.casefold()
+def views(query: TableQuery, user: User) -> list[dict[str, object]]:
+    """Return the predefined views as tabs (components/_tabs.html). A view is fully described by its address."""
+    mine = TableQuery(creator=user.username)
+    is_mine = query.creator.casefold() == user.username.casefold()
     return [
-        {"label": "All", "url": "?", "is_current": not (is_mine or asked.needs)},
-        {"label": "Mine", "url": mine.url(), "is_current": is_mine and not asked.needs},
+        {"label": "All", "url": "?", "is_current": not (is_mine or query.needs)},
+        {"label": "Mine", "url": mine.url(), "is_current": is_mine and not query.needs},
         {
             "label": "Needs attention",
-            "url": Asked(needs=ATTENTION).url(),
-            "is_current": bool(asked.needs),
+            "url": TableQuery(needs=ATTENTION).url(),
+            "is_current": bool(query.needs),
         },
     ]
 
@@ -117,7 +117,7 @@ def version(experiments: ExperimentQuerySet) -> str:
     return " ".join(map(str, marks.values()))
 
 
-# What stands in the row itself, by state.
+# The action shown in the row itself, by state.
 LIKELY = {
     ExperimentState.DRAFT: "enqueue",
     ExperimentState.PENDING: "dequeue",
@@ -157,40 +157,40 @@ class Chip:
 class Page:
     """One page of the list for one person: chips, rows, pager. Five queries, whatever the number of rows."""
 
-    def __init__(self, asked: Asked, experiments: ExperimentQuerySet, *, user: User) -> None:
-        matching = asked.among(experiments)
+    def __init__(self, query: TableQuery, experiments: ExperimentQuerySet, *, user: User) -> None:
+        matching = query.among(experiments)
         self.counts = dict(matching.order_by().values_list("state").annotate(Count("pk")))
-        self.total = self.counts.get(asked.status, 0) if asked.status else sum(self.counts.values())
-        self.last = max(1, -(-self.total // asked.size))
-        self.asked = replace(asked, page=min(asked.page, self.last))
-        if asked.status:
-            matching = matching.filter(state=asked.status)
-        self.offset = (self.asked.page - 1) * asked.size
-        found = asked.ordered(matching).select_related("workspace", "project", "creator", "queue")
-        shown = list(found.defer("description", "properties")[self.offset : self.offset + asked.size])
+        self.total = self.counts.get(query.status, 0) if query.status else sum(self.counts.values())
+        self.last = max(1, -(-self.total // query.size))
+        self.query = replace(query, page=min(query.page, self.last))
+        if query.status:
+            matching = matching.filter(state=query.status)
+        self.offset = (self.query.page - 1) * query.size
+        rows = query.ordered(matching).select_related("workspace", "project", "creator", "queue")
+        shown = list(rows.defer("description", "properties")[self.offset : self.offset + query.size])
         compute = Compute({one.queue_id for one in shown if one.is_active and one.queue_id})
         self.rows = [row(experiment, user=user, compute=compute) for experiment in shown]
 
     @property
     def is_active(self) -> bool:
-        """Does anything on this page move by itself?"""
+        """Whether an experiment on this page is active."""
         return any(row.experiment.is_active for row in self.rows)
 
     @property
     def chips(self) -> list[Chip]:
         everything = Chip(
-            "", "All", sum(self.counts.values()), self.asked.url(status=""), not self.asked.status
+            "", "All", sum(self.counts.values()), self.query.url(status=""), not self.query.status
         )
         return [everything] + [
             Chip(
                 word,
                 state.label,
                 self.counts.get(word, 0),
-                self.asked.url(status=word),
-                word == self.asked.status,
+                self.query.url(status=word),
+                word == self.query.status,
             )
             for word, state in status.EXPERIMENT_STATES.items()
-            if self.counts.get(word) or word == self.asked.status
+            if self.counts.get(word) or word == self.query.status
         ]
 
     @property
@@ -201,25 +201,25 @@ class Page:
 
     @property
     def pages(self) -> list[tuple[int, str, bool]]:
-        at = self.asked.page
+        at = self.query.page
         near = range(max(1, at - PAGES_AROUND), min(self.last, at + PAGES_AROUND) + 1)
-        return [(n, self.asked.url(page=n), n == at) for n in near] if self.last > 1 else []
+        return [(n, self.query.url(page=n), n == at) for n in near] if self.last > 1 else []
 
     @property
     def previous(self) -> str | None:
-        return self.asked.url(page=self.asked.page - 1) if self.asked.page > 1 else None
+        return self.query.url(page=self.query.page - 1) if self.query.page > 1 else None
 
     @property
     def next(self) -> str | None:
-        return self.asked.url(page=self.asked.page + 1) if self.asked.page < self.last else None
+        return self.query.url(page=self.query.page + 1) if self.query.page < self.last else None
 
     @property
     def start(self) -> str | None:
-        return self.asked.url() if self.asked.page > 1 + PAGES_AROUND else None
+        return self.query.url() if self.query.page > 1 + PAGES_AROUND else None
 
     @property
     def end(self) -> str | None:
-        return self.asked.url(page=self.last) if self.asked.page < self.last - PAGES_AROUND else None
+        return self.query.url(page=self.last) if self.query.page < self.last - PAGES_AROUND else None
 
 
 def row(experiment: Experiment, *, user: User, compute: Compute) -> Row:
@@ -245,13 +245,13 @@ def _waits(experiment: Experiment, compute: Compute) -> str:
 
 
 def _actions(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:
-    """What stands in the row, and what stands in its menu. A viewer has none."""
+    """Return the actions in the row and those in its menu; none for a viewer."""
     if missing(user, "stop", experiment):
         return [], []
     likely = LIKELY.get(experiment.state)
     listed = [verb for verb in ICONS if status.is_offered(verb, experiment.state)]
     if "delete" not in listed:
-        listed.append("delete")  # people look for it: the menu says why not
+        listed.append("delete")  # listed even if not possible: the menu gives the reason
     # The word alone stands in the row, where there is workspace for it; the menu has all.
     first = [replace(button(experiment, likely, user), icon="", is_primary=False)] if likely else []
     return first, [button(experiment, verb, user) for verb in listed]

@@ -49,46 +49,46 @@ def choose(request: SignedInRequest, workspace_slug: str, public_id: str) -> Htt
             return _keep(request, experiment, model.public_id, f"{model} is the input model.")
     except Refused as blank:
         return refused(request, experiment, str(blank), back=back)
-    asked = {name: request.GET.get(name, "").replace("\0", "").strip()[:200] for name in ("q", "project")}
-    found = list(_of(experiment).light().among(**asked).order_by("-created_at", "-pk")[: MOST + 1])
-    told = {
+    query = {name: request.GET.get(name, "").replace("\0", "").strip()[:200] for name in ("q", "project")}
+    matches = list(_of(experiment).light().among(**query).order_by("-created_at", "-pk")[: MOST + 1])
+    context = {
         "experiment": experiment,
         "workspace": experiment.workspace,
         "nav": "experiments",
-        "models": found[:MOST],
-        "has_more": len(found) > MOST,
-        "asked": asked,
+        "models": matches[:MOST],
+        "has_more": len(matches) > MOST,
+        "query": query,
         "projects": experiment.workspace.projects.values_list("name", flat=True),
         "chosen": experiment.settings.input_model,
         "seen": experiment.revision.number,
-        "problem": "Choose a model first." if request.method == "POST" else "",
+        "problem": "Select a model." if request.method == "POST" else "",
         "form_action": request.path,
         "back": back,
         "is_wide": True,
     }
-    return render(request, "experiment/input.html", told, status=422 if request.method == "POST" else 200)
+    return render(request, "experiment/input.html", context, status=422 if request.method == "POST" else 200)
 
 
 @login_required
 @require_POST
 def remove(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
-    """Remove the input model, without a question: it can be chosen again."""
+    """Remove the input model, without a confirmation: it can be selected again."""
     experiment = get_experiment(request, workspace_slug, public_id)
     require(request.user, "edit", experiment)
     try:
         experiment.allows("edit")
-        return _keep(request, experiment, "", "There is no input model any more.")
+        return _keep(request, experiment, "", "Input model removed.")
     except Refused as blank:
         return refused(request, experiment, str(blank), back=url_of(experiment, "experiment-artifacts"))
 
 
-def _keep(request: SignedInRequest, experiment: Experiment, model: str, said: str) -> HttpResponse:
-    """Raises `Refused`."""
+def _keep(request: SignedInRequest, experiment: Experiment, model: str, message: str) -> HttpResponse:
+    """Save the input model and return to the tab. Raises `Refused`."""
     seen = whole(request.POST.get("seen", "")) or experiment.revision.number
     try:
         settings = Settings.checked({**experiment.settings.document(), "input_model": model})
         changed = experiment.edit(settings, by=request.user, seen=seen)
     except Invalid as invalid:
         raise Refused(str(invalid)) from invalid
-    messages.success(request, said if changed else "It is so already. Nothing was changed.")
+    messages.success(request, message if changed else "No changes to save.")
     return redirect(url_of(experiment, "experiment-artifacts"))

@@ -193,7 +193,7 @@ def _do(request: SignedInRequest, experiment: Experiment, verb: Verb, word: str)
         raise
     if not done:
         return _already_so(request, experiment, verb.already)
-    messages.success(request, verb.said(experiment))
+    messages.success(request, verb.message(experiment))
     if isinstance(done, Experiment):
         return redirect(url_of(done))
     home = url_of(experiment)

@@ -1,16 +1,16 @@
-"""Blocks of a draft's settings that are changed one by one: one form, one POST, one revision."""
+"""Blocks of a draft's settings, each edited on its own: one form, one POST, one revision."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
-from experiments.models import Experiment, Invalid, Refused, Settings
+from experiments.models import Experiment, Invalid, Refused, Settings, User
 from experiments.permissions import require
 from experiments.web.ui.requests import SignedInRequest
 
@@ -19,8 +19,8 @@ from .settings_diff import changes, label_of
 
 
 class BlockForm(forms.Form):
-    """Some fields of a draft's settings, or an act on them. `reads` names the settings that it replaces: what somebody
-    else changed beside them is no clash."""
+    """Some fields of a draft's settings, or an action on them. `reads` names the settings that it replaces; a change
+    of other settings by someone else is no conflict."""
 
     seen = forms.CharField(widget=forms.HiddenInput, required=False)
 
@@ -38,49 +38,49 @@ class BlockForm(forms.Form):
         self.prepare()
 
     def mark(self) -> str:
-        """Says what is looked at: the number of the revision."""
+        """Return what the page was drawn from: the number of the revision."""
         return str(self.experiment.revision.number)
 
     def filled(self) -> dict[str, object]:
-        """What stands in the fields at first."""
+        """Return the initial values of the fields."""
         return {name: getattr(self.current, name) for name in self.fields if name in self.reads}
 
     def prepare(self) -> None:
-        """Fits the fields to the experiment."""
+        """Adapt the fields to the experiment."""
 
     @property
-    def said(self) -> list[str]:
-        """What is said above the fields."""
+    def sentences(self) -> list[str]:
+        """The text above the fields."""
         return []
 
     def clean(self) -> dict[str, object]:
         if not self.cleaned_data.get("seen"):
-            self.add_error(None, "It is not known what you looked at. Look at the fields, and save again.")
+            self.add_error(None, "The page is incomplete. Check the fields and save again.")
         return self.cleaned_data
 
     def changed(self) -> dict[str, object]:
-        """The settings as they shall be, by name."""
+        """Return the new settings by name."""
         return {name: value for name, value in self.cleaned_data.items() if name in self.reads}
 
     def of(self, settings: Settings) -> object:
-        """What it shows of these settings. It clashes when this changed meanwhile."""
+        """Return the part of the settings that the form shows. A change of it by someone else is a conflict."""
         return [getattr(settings, name) for name in self.reads]
 
-    def keep(self, *, by: object) -> bool:
-        """One revision. False when nothing differs. Raises `Refused`, `Invalid`."""
+    def keep(self, *, by: User) -> bool:
+        """Save one revision. Return False when nothing differs. Raises `Refused` or `Invalid`."""
         with self.experiment.locked() as experiment:
             experiment.allows(self.verb)
             if self.theirs():
-                raise Refused("Somebody changed this meanwhile. Look at what it is now, and save again.")
+                raise Refused("Someone else saved changes first. Review the new values and save again.")
             return self.write(experiment, by=by)
 
-    def write(self, experiment: Experiment, *, by: object) -> bool:
-        """What `keep` does when nothing stands in the way."""
+    def write(self, experiment: Experiment, *, by: User) -> bool:
+        """Write the settings; `keep` has checked for conflicts."""
         settings = Settings.checked({**experiment.settings.document(), **self.changed()})
         return experiment.edit(settings, by=by, seen=experiment.revision.number)
 
     def theirs(self) -> Settings | None:
-        """The settings that were looked at, when what the form shows of them has changed since."""
+        """Return the settings that the page was drawn from, if what the form shows of them has changed since."""
         number = self.cleaned_data["seen"]
         known = number.isdecimal() and len(number) < 9
         seen = self.experiment.revisions.filter(number=int(number)).first() if known else None
@@ -91,16 +91,16 @@ class BlockForm(forms.Form):
 
     @property
     def saved(self) -> str:
-        """What is said when it is kept."""
+        """The message after a save."""
         return f"Saved as revision {self.experiment.revision.number}."
 
-    def refuse(self, error: Invalid) -> None:
-        """Says what `Invalid` says, each at its field; what is about another block names it."""
-        for name, said in error.errors.items():
+    def add_errors(self, error: Invalid) -> None:
+        """Add each error to its field; an error of another block names its setting."""
+        for name, sentences in error.errors.items():
             if name in self.fields:
-                self.add_error(name, said)
+                self.add_error(name, sentences)
             else:
-                self.add_error(None, [f"{label_of(name)}: {one}" for one in said])
+                self.add_error(None, [f"{label_of(name)}: {sentence}" for sentence in sentences])
 
 
 def change(
@@ -110,7 +110,7 @@ def change(
     *,
     back: str,
     template: str = "execution/block.html",
-    **given: object,
+    **arguments: Any,
 ) -> HttpResponse:
     """GET shows the form, POST saves it. 403 for viewers; 409 in every state but draft, with what was typed."""
     require(request.user, kind.verb, experiment)
@@ -119,8 +119,8 @@ def change(
             experiment.allows(kind.verb)
         except Refused as blank:
             return refused(request, experiment, str(blank), back=back)
-        return _draw(request, kind(experiment=experiment, **given), back, template)
-    form = kind(request.POST, experiment=experiment, **given)
+        return _draw(request, kind(experiment=experiment, **arguments), back, template)
+    form = kind(request.POST, experiment=experiment, **arguments)
     try:
         experiment.allows(kind.verb)
     except Refused as blank:
@@ -130,19 +130,19 @@ def change(
     try:
         kept = form.keep(by=request.user)
     except Invalid as error:
-        form.refuse(error)
+        form.add_errors(error)
         return _draw(request, form, back, template, code=422)
     except Refused as refusal:
         return _clash(request, form, back, template, str(refusal))
     if kept:
         messages.success(request, form.saved)
     else:
-        messages.info(request, "Nothing differs, so nothing was changed.")
+        messages.info(request, "No changes to save.")
     return redirect(back)
 
 
 def _clash(request: SignedInRequest, form: BlockForm, back: str, template: str, problem: str) -> HttpResponse:
-    """The typed text stays; what it would overwrite stands beside it, and saving again does overwrite it."""
+    """Show the conflict with the typed values kept. Saving again overwrites the other change."""
     before = form.theirs()
     form.data = form.data.copy()
     form.data["seen"] = form.mark()

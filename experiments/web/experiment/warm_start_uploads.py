@@ -69,7 +69,7 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         form.add_error("file", [sentence for said in invalid.errors.values() for sentence in said])
         return render(request, "results/new.html", context, status=422)
     skipped = form.found.skipped
-    left_out = f" {plural(skipped, 'row')} without a good result left out." if skipped else ""
+    left_out = f" {plural(skipped, 'row')} without a valid result skipped." if skipped else ""
     messages.success(request, f"{plural(kept.count, 'result')} read from {kept.name}.{left_out}")
     return redirect("results", workspace.slug, kept.public_id)
 
@@ -121,7 +121,7 @@ def delete(request: SignedInRequest, workspace_slug: str, results: str) -> HttpR
         kept.delete_unused(by=request.user)
     except Refused as refusal:
         return render(request, "409.html", {**context, "reason": str(refusal)}, status=409)
-    messages.success(request, f"The results {kept} are deleted.")
+    messages.success(request, f"Deleted results {kept}.")
     return redirect("experiments", workspace.slug)
 
 

@@ -91,7 +91,7 @@ def _field(parameter: Parameter, filled: object) -> forms.Field:
             max_length=10_000,
             initial=json.dumps(filled, ensure_ascii=False) if fits else "",
             label=parameter.name,
-            help_text=f"as JSON; _name is one of {names}",
+            help_text=f"JSON object; _name is one of {names}",
         )
     if isinstance(parameter, Choice):
         choices = [(str(at), _said(parameter.at(at))) for at in range(parameter.count)]
@@ -121,7 +121,7 @@ def _range(parameter: Parameter) -> str:
     """Where the search looks: a hint, not a limit."""
     if isinstance(parameter, Normal):
         around = f"searched around {parameter.mu:g} ± {parameter.sigma:g}"
-        return f"{around}, in the logarithm" if parameter.log else around
+        return f"{around}, log scale" if parameter.log else around
     low, high = (f"{bound:.10g}".replace("e-0", "e-") for bound in (parameter.low, parameter.high))
     return f"searched from {low} to {high}"
 
@@ -162,21 +162,21 @@ def _add(request: SignedInRequest, experiment: Experiment, form: ValuesForm) -> 
         is_new = trial is None
         trial = trial or Trial.add(experiment, form.params, by=request.user)
     if not is_new:  # the second of a double click
-        messages.info(request, f"#{trial.number} tries these values already. Nothing was added.")
+        messages.info(request, f"#{trial.number} already has these values. No trial was added.")
     elif trial.raw is None:
         messages.warning(
             request,
-            f"#{trial.number} will try these values. They lie outside of the search space: what comes out is "
-            "kept and compared, but does not inform the search.",
+            f"Added trial #{trial.number}. The values are outside the search space, so the result will not inform the "
+            "search.",
         )
     elif broken := experiment.settings.searched.violated(trial.params):
         messages.warning(
             request,
-            f"#{trial.number} will try these values. They break the constraint {broken[0]}, which holds for proposals "
-            "only: what comes out informs the search.",
+            f"Added trial #{trial.number}. The values violate the constraint {broken[0]}, which applies to suggestions "
+            "only; the result will inform the search.",
         )
     else:
-        messages.success(request, f"#{trial.number} will try these values.")
+        messages.success(request, f"Added trial #{trial.number}.")
     return redirect(url_of_trial(trial))
 
 
@@ -231,12 +231,12 @@ def _replicate(request: SignedInRequest, trial: Trial, *, count: int, seen: int)
         before = _replicas(trial)
         made = trial.replicate(by=request.user, count=count) if before == seen else []
     if not made:  # the second of a double click, or somebody else had the same idea
-        said = f"#{trial.number} has {plural(before, 'replica')} already. Nothing was added: look, and ask again."
-        messages.info(request, said)
+        message = f"#{trial.number} already has {plural(before, 'replica')}. No trial was added."
+        messages.info(request, message)
     else:
         numbers = ", ".join(f"#{one.number}" for one in made[:10]) + (", …" if len(made) > 10 else "")
-        said = f"{plural(len(made), 'replica')} of #{trial.number} will run: {numbers}."
-        messages.success(request, said)
+        message = f"{plural(len(made), 'replica')} of #{trial.number} will run: {numbers}."
+        messages.success(request, message)
     return redirect(url_of_trial(trial))
 
 

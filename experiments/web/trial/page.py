@@ -210,13 +210,13 @@ def stop(request: SignedInRequest, workspace_slug: str, public_id: str, number: 
 
 def _said_stop(trial: Trial) -> str:
     if trial.state == TrialState.STOPPED:
-        return f"#{trial.number} is stopped. It had not started."
+        return f"Stopped #{trial.number} before it started."
     return f"Stopping #{trial.number}."
 
 
 def _said_too_late(trial: Trial) -> str:
     if trial.state == TrialState.STOPPING:
-        return f"#{trial.number} is stopping already."
+        return f"#{trial.number} is already stopping."
     return f"#{trial.number} had already ended: {status.TRIAL_STATES[trial.state].label.lower()}."
 
 
@@ -230,7 +230,7 @@ def rerun(request: SignedInRequest, workspace_slug: str, public_id: str, number:
     try:
         if request.method == "POST":
             again = trial.rerun(by=request.user, current=request.POST.get("command") == "current")
-            messages.success(request, f"#{again.number} will try the values of #{trial.number} again.")
+            messages.success(request, f"#{again.number} retries #{trial.number}.")
             return redirect(url_of_trial(again))
         trial.experiment.allows("rerun")
         if reason := _why_not(trial):
@@ -238,7 +238,7 @@ def rerun(request: SignedInRequest, workspace_slug: str, public_id: str, number:
     except Refused as blank:
         # Looked up after the refusal: the first of a double click may have been accepted a moment ago.
         if request.method == "POST" and (again := _rerun_under_way(trial)):
-            messages.info(request, f"#{again.number} tries the values of #{trial.number} again already.")
+            messages.info(request, f"#{again.number} already retries #{trial.number}.")
             return redirect(url_of_trial(again))
         return refused(request, trial.experiment, str(blank), back=back)
     return _ask(request, trial, "trial/rerun.html", **_consequences(trial))

@@ -26,7 +26,7 @@ def script(request: SignedInRequest, workspace_slug: str, public_id: str, number
     try:
         text = script_of(trial)
     except ValueError as error:
-        reason = f"There is no script for #{number}: {error}"
+        reason = f"No script for #{number}: {error}"
         return refused(request, trial.experiment, reason, back=url_of_trial(trial))
     return _file(text, "text/x-shellscript; charset=utf-8", f"{trial}-reproduce.sh")
 

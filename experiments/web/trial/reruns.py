@@ -35,7 +35,7 @@ def why_not_together(trials: Sequence[Trial], experiment: Experiment) -> dict[in
     first: dict[str, int] = {}
     for number, found in _digests([trial for trial in trials if not refusals[trial.number]]).items():
         if (earlier := first.setdefault(found, number)) != number:
-            refusals[number] = f"#{earlier} has the same values: one rerun is enough."
+            refusals[number] = f"#{earlier} has the same values. One rerun is enough."
     return refusals
 
 

@@ -46,8 +46,8 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The trials of a view, in its order; the state and the sort as understood."""
+class TrialQuery:
+    """The trials of a view in order, with the filters and sort that are in effect."""
 
     trials: QuerySet[Trial]
     state: str
@@ -84,7 +84,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
 
 
 def _table(request: SignedInRequest, experiment: Experiment) -> dict[str, object]:
-    wanted = asked(request.GET, experiment)
+    wanted = trial_query(request.GET, experiment)
     metrics = columns.metrics_asked(request.GET)
     trials = columns.with_metrics(wanted.trials, metrics)
     trials = trials.select_related("worker", "rerun_of", "revision").defer(
@@ -159,7 +159,7 @@ def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> d
 
 
 def bulk_actions(user: User, experiment: Experiment) -> list[dict[str, str]]:
-    """What can be done with several of its trials at once; nothing: their rows have no boxes."""
+    """Return the bulk actions on trials; without any, the rows have no checkboxes."""
     actions = (("stop", "stop_trial", "Stop", "stop"), ("rerun", "rerun", "Rerun failed", "rerun"))
     return [
         {
@@ -172,8 +172,8 @@ def bulk_actions(user: User, experiment: Experiment) -> list[dict[str, str]]:
     ]
 
 
-def asked(query: QueryDict, experiment: Experiment) -> Asked:
-    """What the address asks for. What makes no sense there counts as not asked."""
+def trial_query(query: QueryDict, experiment: Experiment) -> TrialQuery:
+    """Return the trials that the address selects. Invalid values are ignored."""
     names = experiment.settings.space.columns()
     state = query.get("state", "")
     state = state if state in status.TRIAL_STATES else ""
@@ -181,13 +181,13 @@ def asked(query: QueryDict, experiment: Experiment) -> Asked:
     trials, sort = in_order(trials, query.get("sort", ""), names)
     failure = query.get("failure", "")
     if not failure:
-        return Asked(trials, state=state, sort=sort)
+        return TrialQuery(trials, state=state, sort=sort)
     group = failures.group_of(experiment, failure)
     trials = trials.filter(number__in=group.numbers if group else [])
-    return Asked(trials, state=state, sort=sort, failure=failure, group=group)
+    return TrialQuery(trials, state=state, sort=sort, failure=failure, group=group)
 
 
-def _total(wanted: Asked, experiment: Experiment) -> int:
+def _total(wanted: TrialQuery, experiment: Experiment) -> int:
     if wanted.failure:
         return wanted.trials.order_by().count()
     return experiment.count(wanted.state) if wanted.state else trials_of(experiment)

@@ -187,8 +187,8 @@ def test_an_operator_moves_what_they_may_operate(line, bob, carol, dave):
     assert action(b, "front") not in page(as_(carol)), "a viewer only looks"
     response = client.post(action(c, "front"), headers={"Referer": f"http://testserver{there}"}, follow=True)
     assert response.redirect_chain == [(there, 302)] and order() == "cab"
-    assert "c stands at the front of default." in response.content.decode()
-    assert "stands at the front already" in client.post(action(c, "front"), follow=True).content.decode()
+    assert "c is at the front of default." in response.content.decode()
+    assert "is at the front already" in client.post(action(c, "front"), follow=True).content.decode()
     assert client.post(action(b, "before"), {"other": a.pk}).status_code == 302 and order() == "cba"
     assert client.post(action(c, "dequeue")).status_code == 302 and order() == "ba"
     assert as_(carol).post(action(a, "front")).status_code == 403
@@ -204,7 +204,7 @@ def test_the_question_before_whom_tells_no_names_of_others(line, attic, dave, bo
     html = as_(bob).get(action(mine, "before")).content.decode()
     assert "2. another workspace" in html and "up-there" not in html
     wrong = as_(bob).post(action(mine, "before"), {"other": 10**9})
-    assert wrong.status_code == 422 and "does not stand in this queue any more" in wrong.content.decode()
+    assert wrong.status_code == 422 and "This experiment left the queue." in wrong.content.decode()
 
 
 def test_an_experiment_moves_to_a_queue_that_its_workspace_may_use(line, bob, root, lab, gpu_of_attic):

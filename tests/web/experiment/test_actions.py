@@ -149,10 +149,10 @@ def test_stop_asks_in_numbers_and_ends_the_trials_first(running, bob):
     experiment = running(taken=1, stop_grace_s=7)
     page = as_(bob).get(url_of(experiment, "stop")).content.decode()
     assert "1 running trial will end (SIGTERM, then SIGKILL after 7 s)." in page
-    assert "1 waiting one will not start." in page
+    assert "1 waiting trial will not start." in page
     assert ">Stop experiment</button>" in page and ">Keep running</a>" in page
     response = as_(bob).post(url_of(experiment, "stop"))
-    assert "1 trial to end first" in said(response)
+    assert "waiting for 1 trial to end" in said(response)
     experiment.refresh_from_db()
     assert (experiment.state, experiment.waiting_count, experiment.stopping_count) == ("stopping", 0, 1)
 
@@ -162,7 +162,7 @@ def test_pause_and_unpause_need_no_question_but_have_one_without_script(running,
     experiment = running()
     page = as_(bob).get(url_of(experiment)).content.decode()
     assert f'<form method="post" action="{url_of(experiment, "pause")}">' in page
-    assert "Nothing new starts" in as_(bob).get(url_of(experiment, "pause")).content.decode()
+    assert "No new trials start" in as_(bob).get(url_of(experiment, "pause")).content.decode()
 
 
 def test_enqueue_lets_choose_a_queue_and_says_who_serves_it(draft, worker, bob):
@@ -197,7 +197,7 @@ def test_resume_asks_for_more_trials_when_the_budget_is_spent(in_state, bob):
     """TD-A9: with the number that is spent; too few is refused and what was typed stays."""
     experiment = in_state("completed")
     page = as_(bob).get(url_of(experiment, "resume")).content.decode()
-    assert "Spent: 1 of 1 were proposed." in page
+    assert "Used: 1 of 1 trials." in page
     refused = as_(bob).post(url_of(experiment, "resume"), {"max_trials": 1})
     assert refused.status_code == 409
     assert "Give a larger number of trials." in refused.content.decode()

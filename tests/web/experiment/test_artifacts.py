@@ -227,7 +227,7 @@ def test_one_on_another_machine_says_where_it_lies(left, carol):
     one = leave(left.trials.first(), "far.bin", None)
     answer = as_(carol).get(url("artifact-download", left, one.pk))
     text = words(answer.content.decode())
-    assert answer.status_code == 409 and "cannot be downloaded here" in text
+    assert answer.status_code == 409 and "Download not available" in text
     assert "of the worker w1 (here)" in text and f"trials/{left.public_id}/1/output/far.bin" in text
 
 
@@ -284,7 +284,7 @@ def test_an_operator_registers_a_file_as_a_model(left, bob, carol):
     client = as_(bob)
     page = client.get(address).content.decode()
     assert f'value="{left.name} #2 of 2 ü.pt"' in page and 'value="PyTorch"' in page
-    assert "lies on the machine of the worker w1 only" in words(page)
+    assert "The file is only on the machine of worker w1" in words(page)
     assert client.post(address, {"name": " ", "project": left.project_id}).status_code == 422
     answer = client.post(address, {"name": "good one", "project": left.project_id, "framework": "PyTorch"})
     model = Model.objects.get()

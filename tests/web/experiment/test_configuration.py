@@ -67,8 +67,10 @@ def test_revisions_say_who_changed_what_and_when(running, alice, bob):
     assert "bob" in third and "<del>20</del>" in third and "<ins>30</ins>" in third and "current" in third
     assert "s3cret" not in html and "••••" in third
     assert "alice" in second and "more of it" in second and "<del>6</del>" in second
-    assert "Against what holds now" in second and "<ins>20</ins>" in second.split("Against")[1]
-    assert "As it was made." in first
+    assert (
+        "Compared with the current revision" in second and "<ins>20</ins>" in second.split("Compared with")[1]
+    )
+    assert "Created." in first
     restore = f'href="{url_of(experiment, "experiment-edit")}?restore='
     assert f"{restore}1" in first and f"{restore}2" in second and restore not in third
 
@@ -122,7 +124,7 @@ def test_many_revisions_are_paged_and_cost_no_more_queries(
     assert html.count('<li id="revision-') == 50 and "?page=2" in html
     assert abs(costs[0] - costs[1]) <= 1, "the neighbour below the page"
     older = page_of(bob, many, "?page=2")
-    assert older.count('<li id="revision-') == 11 and "As it was made." in older
+    assert older.count('<li id="revision-') == 11 and "Created." in older
     assert "<del>6</del>" in older, "the oldest edit knows its neighbour"
 
 

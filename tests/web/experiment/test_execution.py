@@ -68,7 +68,7 @@ def test_the_source_is_edited_in_one_revision(draft, bob):
     assert (settings.repository, settings.reference_kind, settings.reference) == (REPOSITORY, "tag", "v1.0")
     assert (settings.directory, settings.run_command) == ("src", "python3.12 train.py")
     text = words(page_of(bob, experiment))
-    assert f"Repository {REPOSITORY} Version tag v1.0 looked up when it first starts" in text
+    assert f"Repository {REPOSITORY} Version tag v1.0 resolved at the first start" in text
     assert "Working directory src Binary python3.12 Runs python3.12 train.py" in text
     experiment.revision.resolve(commit="0123456789abcdef")
     assert "found: commit 0123456789ab" in words(page_of(bob, experiment))
@@ -123,7 +123,7 @@ def test_three_empty_package_lists_are_three_different_things(draft, bob):
         told[chosen] = words(page_of(bob, experiment))
     assert "No packages will be installed." in told["none"]
     assert "will be installed from the repository's requirements.txt" in told["repository"]
-    assert "Nothing is installed: a trial imports what the Python of its worker has" in told["worker"]
+    assert "No packages are installed. Trials use the worker's Python environment" in told["worker"]
     without = draft("without repository")
     assert 'value="repository"' not in as_(bob).get(url_of(without, "packages/clear")).content.decode()
 
@@ -140,10 +140,10 @@ def test_a_clone_of_a_run_has_the_resolved_list_and_a_way_back(draft, bob, befor
     source = draft(repository=REPOSITORY, **before)
     assert "Reset to original" not in page_of(bob, source)
     source.revision.resolve(packages="numpy==2.3.4\nscipy==1.16")
-    assert "As they were resolved when it ran" in page_of(bob, source)
+    assert "Resolved packages" in page_of(bob, source)
     clone = source.clone(by=bob)
     text = words(page_of(bob, clone))
-    assert "numpy==2.3.4 scipy==1.16" in text and "Original, as specified before" in text
+    assert "numpy==2.3.4 scipy==1.16" in text and "Original packages, before they were resolved" in text
     assert save(bob, clone, "packages/reset").status_code == 302
     assert (clone.settings.packages_from, clone.settings.packages) == back
     assert "Reset to original" not in page_of(bob, clone)
@@ -163,7 +163,7 @@ def test_changes_are_seen_as_a_diff_searched_edited_and_discarded(draft, bob):
     assert "1 file, +1 −2" in html
     found = page_of(bob, experiment, "?q=PRINT(")
     assert found.count("<mark>print(</mark>") == 2 and "2 lines match" in found
-    assert "8 lines go" in as_(bob).get(url_of(experiment, "changes/discard")).content.decode()
+    assert "Removes 8 lines" in as_(bob).get(url_of(experiment, "changes/discard")).content.decode()
     save(bob, experiment, "changes/discard")
     assert experiment.settings.diff == "" and "None." in words(page_of(bob, experiment))
 
@@ -290,7 +290,7 @@ def test_two_people_at_once(draft, alice, bob):
     save(alice, experiment, "container", image="hers")
     response = save(bob, experiment, "container", seen=3, image="mine again")
     html = response.content.decode()
-    assert response.status_code == 409 and "Somebody changed this meanwhile" in html
+    assert response.status_code == 409 and "Someone else saved changes first" in html
     assert 'value="mine again"' in html and "<ins>hers</ins>" in html
     assert experiment.settings.image == "hers"
     (seen,) = re.findall(r'name="seen" value="(\d+)"', html)
@@ -320,12 +320,12 @@ def test_enqueue_warns_of_what_will_not_run(draft, bob, worker):
         return words(client.get(url).content.decode())
 
     plain = asked(draft(image=""))
-    assert "There is no code" not in plain and "image is ignored" not in plain
+    assert "No code to run" not in plain and "image is ignored" not in plain
     lost = asked(draft("lost", command="", script="train.py", image="torch"))
-    assert "There is no code to run" in lost and "train.py is looked for" in lost
+    assert "No code to run" in lost and "trials look for train.py" in lost
     assert "no worker of it runs containers, so the image is ignored" in lost
     Worker.register("boxed", host="h", pid=2, queues=["default"], slots=1, lease_s=15, container="docker")
     assert "image is ignored" not in asked(draft("boxed", image="torch"))
-    assert "There is no code" not in asked(
+    assert "No code to run" not in asked(
         draft("cloned", command="", script="train.py", repository=REPOSITORY)
     )

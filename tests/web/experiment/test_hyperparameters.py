@@ -163,7 +163,11 @@ def test_type_and_description_are_edited_and_the_value_is_read_by_its_type(draft
     for kind, value in (("int", "abc"), ("int", "1.5"), ("float", "1,5"), ("bool", "maybe")):
         response = typed(kind, value)
         html = unescape(response.content.decode())
-        assert response.status_code == 422 and f"“{value}” is not a" in html and "1 row needs you" in html
+        assert (
+            response.status_code == 422
+            and f"“{value}” is not a" in html
+            and "Fix 1 row to save the changes" in html
+        )
         assert all(text in html for text in (f'value="{kind}"', "Step <size>")), "what was typed stays"
     for kind, value in (
         ("int", ""),
@@ -212,7 +216,7 @@ def test_wrong_rows_are_said_and_kept(draft, bob, told, said):
     assert response.status_code == 422 and said in html and experiment.revision.number == 1
     assert all(text.strip() in html for text in told.values())
     again = save(bob, experiment, "group/", {"group": "Args", **rows(("x", "1", ""))})
-    assert again.status_code == 422 and "There is a group of this name" in again.content.decode()
+    assert again.status_code == 422 and "A group with this name exists" in again.content.decode()
 
 
 def test_rows_are_added_and_removed_without_script(draft, bob):
@@ -309,7 +313,7 @@ def test_objects_are_added_read_edited_cleared_and_deleted(draft, bob):
     assert "<mark>depth</mark>: 3" in html and "1 line matches" in html and "Clear<span" in html
     assert "Clear<span" not in page_of(bob, experiment, "?in=labels"), "it is empty"
     twice = save(bob, experiment, "object/", {"object": "labels", "text": "x"})
-    assert twice.status_code == 422 and "There is an object of this name" in twice.content.decode()
+    assert twice.status_code == 422 and "An object with this name exists" in twice.content.decode()
     save(bob, experiment, "object/", {"text": "depth: 4"}, **one)
     assert experiment.settings.objects["m/ü.yaml"] == "depth: 4"
     save(bob, experiment, "object/clear/", {}, **one)

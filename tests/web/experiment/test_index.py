@@ -193,7 +193,7 @@ def test_pages_have_a_size_and_a_total_and_each_row_stands_on_one(ask, draft):
 def test_the_total_is_exact_to_ten_thousand(draft, alice):
     """PAI-L1: exact to 10,000, then "10k+"."""
     draft()
-    page = index_table.Page(index_table.Asked(), Experiment.objects.all(), user=alice)
+    page = index_table.Page(index_table.TableQuery(), Experiment.objects.all(), user=alice)
     for total, said in ((10_000, "1 to 1 of 10,000"), (10_001, "1 to 1 of 10k+")):
         page.total = total
         assert page.said == said
@@ -270,7 +270,7 @@ def test_a_viewer_has_no_buttons_and_learns_why(ask, carol, bob, running):
     running()
     page = ask(carol).content.decode()
     assert "New experiment" not in page and "/stop/" not in page and "/delete/" not in page
-    assert "You are a viewer here" in page
+    assert "You have the viewer role" in page
     page = ask(bob).content.decode()
     assert "New experiment" in page and "/stop/" in page
 

@@ -300,12 +300,12 @@ def test_after_a_reset_only_the_new_trials_are_drawn(in_state, alice, bob):
     experiment = in_state("completed", concurrency=1)
     experiment.reset(by=alice)
     html = overview(bob, experiment)
-    assert "Optimisation history" not in html and "Best trial" not in html
+    assert "Optimization history" not in html and "Best trial" not in html
     experiment.enqueue(by=alice)
     look_at(experiment)
     Worker.objects.get()
     html = overview(bob, experiment)
-    assert "Optimisation history" in html and 'trials/1/"' not in html.split('id="running"')[0]
+    assert "Optimization history" in html and 'trials/1/"' not in html.split('id="running"')[0]
 
 
 def test_strangers_and_nobody(draft, dave):

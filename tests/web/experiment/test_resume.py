@@ -107,5 +107,5 @@ def test_pause_says_what_goes_on_and_what_waits(running, bob):
     """TD-A7: in numbers."""
     experiment = running(taken=2, concurrency=3, max_duration_s=3600)
     page = unescape(asked(bob, experiment, "pause").content.decode())
-    assert "2 running trials go on to the end" in page and "1 waiting trial starts after Unpause" in page
-    assert "does not count against the max duration" in page
+    assert "2 running trials finish" in page and "1 waiting trial starts after" in page
+    assert "does not count toward the max duration" in page

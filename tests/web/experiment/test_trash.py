@@ -70,7 +70,7 @@ def test_restored_twice_it_says_so_and_changes_nothing(gone, alice):
     client.post(restore_url(gone))
     response = client.post(restore_url(gone))
     said = " ".join(str(message) for message in get_messages(response.wsgi_request))
-    assert "not in the trash any more" in said
+    assert "no longer in the trash" in said
     assert gone.events.filter(verb="restore").count() == 1
 
 

@@ -28,7 +28,7 @@ def test_a_file_is_read_shown_and_leads_to_create(
     kept = WarmResults.objects.get()
     assert page.request["PATH_INFO"] == f"/w/lab/experiments/results/{kept.public_id}/"
     told = page.content.decode()
-    assert "2 results read from known &lt;b&gt;.csv. 1 row without a good result left out." in told
+    assert "2 results read from known &lt;b&gt;.csv. 1 row without a valid result skipped." in told
     assert (
         kept.mark in told
         and "0.75" in told
@@ -117,7 +117,7 @@ def test_they_are_deleted_when_nothing_but_drafts_starts_from_them(
     end_all(ran)
     ran.delete_to_trash(by=alice)
     asked = browser.get(f"{address}delete/").content.decode()
-    assert "1 result will be gone" in asked and "1 draft starts from them" in asked
+    assert "1 result will be deleted" in asked and "1 draft uses these results for a warm start" in asked
     assert browser.post(f"{address}delete/")["Location"] == "/w/lab/experiments/"
     assert browser.get(address).status_code == api(bob).delete(path).status_code == 404
     assert waits.events.get(verb="delete_results").by == bob

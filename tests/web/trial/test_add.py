@@ -74,7 +74,7 @@ def test_values_reach_the_trial_as_what_they_are(mixed, bob):
     response = as_(bob).post(url_of(mixed), sent)
     added = mixed.trials.get(source="added")
     assert added.params == {"lr": 0.001, "units/0": 7, "layers": [3, 4], "csrfmiddlewaretoken": -0.1}
-    assert added.raw is not None and "will try these values" in said(response)
+    assert added.raw is not None and "Added trial" in said(response)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_is_wrong_is_told_at_its_field_and_nothing_is_made(mixed, bob, name
 def test_values_outside_of_the_space_are_tried_and_the_answer_says_that_they_do_not_inform(mixed, bob):
     sent = {"v-lr": "5", "v-units/0": "7", "v-layers": "0", "v-csrfmiddlewaretoken": "0"}
     response = as_(bob).post(url_of(mixed), sent)
-    assert "outside of the search space" in said(response)
+    assert "outside the search space" in said(response)
     assert mixed.trials.get(source="added").params["lr"] == 5.0
 
 
@@ -109,7 +109,7 @@ def test_values_that_break_a_constraint_are_tried_and_the_answer_says_so(running
     """NNI-S2: the constraints are for proposals."""
     experiment = running(constraints=["layers < 3", "lr < 0.05"])
     answer = as_(bob).post(url_of(experiment), {"v-lr": "0.09", "v-layers": "1"})
-    assert "They break the constraint lr < 0.05" in said(answer)
+    assert "The values violate the constraint lr < 0.05" in said(answer)
     assert experiment.trials.get(source="added").params == {"lr": 0.09, "layers": 2}
 
 
@@ -117,7 +117,7 @@ def test_a_double_click_adds_one_trial(mixed, bob):
     client = as_(bob)
     sent = values(client.get(url_of(mixed)).context["form"])
     first, second = client.post(url_of(mixed), sent), client.post(url_of(mixed), sent)
-    assert first.url == second.url and "Nothing was added" in said(second)
+    assert first.url == second.url and "No trial was added" in said(second)
     assert mixed.trials.filter(source="added").count() == 1
 
 
@@ -140,7 +140,7 @@ def test_adding_is_offered_exactly_while_it_runs_or_is_paused(in_state, bob, sta
 
 def test_while_paused_the_question_says_that_it_will_wait(in_state, bob):
     """TD-A16: it starts after Unpause; the question says so."""
-    assert "until you unpause it" in as_(bob).get(url_of(in_state("paused"))).content.decode()
+    assert "wait until it is unpaused" in as_(bob).get(url_of(in_state("paused"))).content.decode()
 
 
 # --- replicas ------------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_a_second_click_makes_no_second_set(good, bob):
     client = as_(bob)
     for _ in range(2):
         response = client.post(replicas_of(good), {"count": 3, "seen": 0})
-    assert "3 replicas already" in said(response)
+    assert "already has 3 replicas" in said(response)
     assert Trial.objects.filter(source="replica").count() == 3
 
 

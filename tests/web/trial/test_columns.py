@@ -98,7 +98,7 @@ def test_sorting_filtering_and_paging_keep_the_columns(hundred, bob):
     form = page.content.decode().split('id="columns"')[1].split("</form>")[0]
     hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form)
     assert hidden == [("sort", "-value"), ("state", "succeeded"), ("columns", "number")]
-    assert f'href="{html.escape(usual)}">Show the usual ones' in form
+    assert f'href="{html.escape(usual)}">Reset columns' in form
 
 
 def test_the_form_sends_what_the_address_means(hundred, bob):

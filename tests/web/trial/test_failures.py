@@ -83,7 +83,7 @@ def test_show_them_filters_the_table_and_its_files(mixed, bob):
 @pytest.mark.parametrize("key", ["gone", "%", "'", "x" * 10_000])
 def test_a_group_that_is_not_there_is_an_empty_table_not_a_full_one(mixed, bob, key):
     response = table(bob, mixed, f"?failure={key}")
-    assert numbers(response) == [] and "None any more" in response.content.decode()
+    assert numbers(response) == [] and "No matching trials" in response.content.decode()
     client = as_(bob)
     rerun = reverse("trials-bulk", args=["lab", mixed.public_id, "rerun"])
     assert client.get(rerun, {"failure": key}).status_code == 302
@@ -97,7 +97,7 @@ def test_rerun_of_a_group_asks_and_then_the_group_is_gone(mixed, bob):
     assert f'href="{rerun}?failure={key}" data-dialog' in page and "Rerun all 6" in page
     asked = as_(bob).get(f"{rerun}?failure={key}")
     assert "Rerun 6 trials?" in asked.content.decode() and not mixed.trials.filter(source="rerun").exists()
-    sent = [row.key for row in asked.context["asked"].rows]
+    sent = [row.key for row in asked.context["selection"].rows]
     as_(bob).post(rerun, {"trial": sent})
     assert mixed.trials.filter(source="rerun").count() == 6
     mixed.refresh_from_db()

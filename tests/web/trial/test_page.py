@@ -216,14 +216,14 @@ def test_a_long_curve_keeps_its_extremes_and_its_end(taken, bob):
     report(taken, "accuracy", values)
     html = page_of(bob, taken)
     assert "0.99" in html and "step 12,345" in html
-    assert "of its points" in html
+    assert "of the points shown" in html
     assert len(html) < 400_000
 
 
 def test_a_trial_without_results_says_so(taken, in_state, bob):
-    assert "No results yet" in page_of(bob, taken)
+    assert "No metrics yet" in page_of(bob, taken)
     taken.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE))
-    assert "It reported no intermediate results." in page_of(bob, taken)
+    assert "No intermediate metrics." in page_of(bob, taken)
 
 
 # --- its log -------------------------------------------------------------------------------------------------------
@@ -348,12 +348,12 @@ def test_a_waiting_trial_is_stopped_before_it_starts(running, bob):
     """TD-A15."""
     trial = running().trials.get(number=2)
     response = as_(bob).post(url_of(trial, "trial-stop"))
-    assert said(response) == "#2 is stopped. It had not started."
+    assert said(response) == "Stopped #2 before it started."
 
 
 def test_without_script_a_link_asks_first(taken, bob):
     html = as_(bob).get(url_of(taken, "trial-stop")).content.decode()
-    assert "Its whole process tree ends" in html and ">Stop trial</button>" in html
+    assert "The trial and all its processes end" in html and ">Stop trial</button>" in html
     taken.refresh_from_db()
     assert taken.state == "running"
 
@@ -370,7 +370,7 @@ def test_stopping_a_trial_that_just_ended_is_harmless_and_says_so(taken, bob, me
 
 def test_stopping_twice_says_that_it_is_stopping(taken, bob):
     as_(bob).post(url_of(taken, "trial-stop"))
-    assert said(as_(bob).post(url_of(taken, "trial-stop"))) == "#1 is stopping already."
+    assert said(as_(bob).post(url_of(taken, "trial-stop"))) == "#1 is already stopping."
 
 
 def test_a_viewer_may_not_stop_it(taken, carol):
@@ -386,8 +386,8 @@ def test_a_viewer_may_not_stop_it(taken, carol):
 def test_rerun_asks_first_and_says_that_a_job_starts(failed, bob):
     """PAI-R2: only the confirmed POST acts."""
     html = as_(bob).get(url_of(failed, "trial-rerun")).content.decode()
-    assert "starts a job with the same values, and uses resources" in html
-    assert "does not count against the budget" in html and "Exit code 3: ValueError: no" in html
+    assert "starts a job with the same values. The rerun uses resources" in html
+    assert "do not count against the budget" in html and "Exit code 3: ValueError: no" in html
     assert failed.reruns.count() == 0
 
 
@@ -408,12 +408,12 @@ def test_a_double_click_makes_one_rerun(failed, bob):
         response = as_(bob).post(url_of(failed, "trial-rerun"))
         assert response.status_code == 302
     again = failed.reruns.get()
-    assert response["Location"] == url_of(again) and "again already" in said(response)
+    assert response["Location"] == url_of(again) and "already retries #" in said(response)
 
 
 def test_while_paused_the_question_says_that_it_will_wait(failed, bob):
     failed.experiment.pause(by=bob)
-    assert "waits until you unpause it" in as_(bob).get(url_of(failed, "trial-rerun")).content.decode()
+    assert "waits until it is unpaused" in as_(bob).get(url_of(failed, "trial-rerun")).content.decode()
 
 
 @pytest.mark.parametrize(
@@ -477,10 +477,10 @@ def test_a_viewer_may_not_rerun(failed, carol):
 
 
 def test_the_question_says_what_the_rerun_would_wait_for(failed, bob):
-    assert "have to wait" not in as_(bob).get(url_of(failed, "trial-rerun")).content.decode()
+    assert "The new trial waits" not in as_(bob).get(url_of(failed, "trial-rerun")).content.decode()
     Queue.objects.update(is_paused=True)
     html = as_(bob).get(url_of(failed, "trial-rerun")).content.decode()
-    assert "It will have to wait: queue default is paused." in html
+    assert "The new trial waits: queue default is paused." in html
 
 
 def test_the_page_of_a_trial_is_a_fixed_number_of_queries(draft, bob, django_assert_max_num_queries):

@@ -75,7 +75,7 @@ def test_a_command_that_lacks_a_value_says_so_instead(trial, carol):
     html = page_of(carol, trial)
     assert "${lr} is not a parameter" in html and "reproduce.sh" not in html
     response = as_(carol).get(url_of(trial, "trial-script"))
-    assert response.status_code == 409 and "There is no script for #1" in response.content.decode()
+    assert response.status_code == 409 and "No script for #1" in response.content.decode()
 
 
 def test_the_best_trial_can_be_taken_away_from_the_overview(trial, carol):

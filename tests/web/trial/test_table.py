@@ -177,15 +177,15 @@ def test_a_state_filters_with_its_count_and_survives_sorting_and_paging(hundred,
 
 def test_an_empty_filter_says_so_and_leads_on(hundred, bob):
     html = table(bob, hundred, "?state=stopped").content.decode()
-    assert "No such trials" in html and '<span class="count">120</span>' in html
+    assert "No matching trials" in html and '<span class="count">120</span>' in html
     assert numbers(table(bob, hundred, "?state=nonsense"))[0] == 120
 
 
 def test_an_experiment_without_trials_teaches_the_next_step(draft, alice, bob):
     experiment = draft()
-    assert "This is a draft. Enqueue it" in table(bob, experiment).content.decode()
+    assert "This experiment is a draft. Enqueue it" in table(bob, experiment).content.decode()
     experiment.enqueue(by=alice)
-    assert "as soon as the search has proposed" in table(bob, experiment).content.decode()
+    assert "when the search suggests the first values" in table(bob, experiment).content.decode()
 
 
 def test_the_best_row_is_marked(hundred, bob):
