@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import models
-from django.http import HttpRequest, HttpResponseRedirect
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
@@ -36,12 +35,14 @@ class ActionsMixin(_Base):
     def has_action_permission(self, request: HttpRequest) -> bool:
         return request.user.is_active and user_of(request).is_superuser
 
-    def response_action(self, request: HttpRequest, queryset: models.QuerySet) -> HttpResponseBase:
+    def response_action(
+        self, request: HttpRequest, queryset: models.QuerySet, *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if not all(key.isascii() and key.isdigit() and len(key) < 19 for key in selected):
             self.message_user(request, "Select rows of this list.", messages.WARNING)
             return HttpResponseRedirect(request.get_full_path())
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, *args, **kwargs)
 
 
 def row_action(

@@ -15,7 +15,16 @@ from experiments.permissions import require
 
 from . import schemas
 from .auth import ApiRequest
-from .experiments import EXPERIMENT_PATH, checked, detail, find, project_of, queue_of, with_related
+from .experiments import (
+    EXPERIMENT_PATH,
+    checked,
+    current_revision,
+    detail,
+    find,
+    project_of,
+    queue_of,
+    with_related,
+)
 from .serialization import responses
 
 router = Router(tags=["Actions"])
@@ -99,7 +108,7 @@ def clone(
     queue = queue_of(source.workspace, request_body.queue)
     settings = None
     if request_body.settings:
-        settings = checked(request_body.settings, over=source.revision.as_it_ran)
+        settings = checked(request_body.settings, over=current_revision(source).as_it_ran)
     with transaction.atomic():
         copy = source.clone(
             by=by,

@@ -17,6 +17,7 @@ from experiments.models import (
     Invalid,
     Project,
     Queue,
+    Revision,
     Settings,
     User,
     Workspace,
@@ -52,6 +53,13 @@ def find(request: ApiRequest, public_id: str) -> Experiment:
         raise Http404
     experiment.workspace.require_automl()
     return experiment
+
+
+def current_revision(experiment: Experiment) -> Revision:
+    """Return the current revision. The column is null only while an experiment is being created."""
+    if experiment.revision is None:
+        raise ValueError(f"The experiment {experiment.public_id} has no revision.")
+    return experiment.revision
 
 
 def with_related(rows: ExperimentQuerySet) -> ExperimentQuerySet:
@@ -317,7 +325,7 @@ def summary(experiment: Experiment, request: ApiRequest) -> dict[str, Any]:
         "started_at": time_of(experiment.started_at),
         "ended_at": time_of(experiment.ended_at),
         "elapsed_s": experiment.elapsed_s(timezone.now()),
-        "revision": experiment.revision.number,
+        "revision": current_revision(experiment).number,
         "counts": {state: experiment.count(state) for state in status.TRIAL_STATES},
         "proposed": experiment.proposed_count,
         "best": None if best is None else {"number": best, "value": experiment.best_value},

@@ -34,6 +34,7 @@ from experiments.permissions import require
 from . import nni_shapes as shapes
 from .auth import ApiRequest
 from .errors import BadRequest
+from .experiments import current_revision
 from .serialization import url_of
 
 router = Router(tags=["NNI"])
@@ -124,9 +125,9 @@ def _set(experiment: Experiment, name: str, value: object, *, by: User) -> None:
         budget: dict[str, Any] = {name: getattr(settings, name)}
         experiment.resume(by=by, **budget)
     elif experiment.state == ExperimentState.DRAFT:
-        experiment.edit(settings, by=by, seen=experiment.revision.number)
+        experiment.edit(settings, by=by, seen=current_revision(experiment).number)
     else:
-        experiment.update(settings, by=by, seen=experiment.revision.number)
+        experiment.update(settings, by=by, seen=current_revision(experiment).number)
 
 
 @router.delete(f"{ROOT}/experiment", include_in_schema=False)

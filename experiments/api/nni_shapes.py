@@ -13,6 +13,8 @@ from typing import Any
 from experiments.models import Experiment, ExperimentState, Failure, TrialState
 from trialdeck.nni_types import EXPERIMENT_WORDS, SOURCES, TRIAL_WORDS
 
+from .experiments import current_revision
+
 VERSION = "3.0.0"  # the version of NNI's API
 TRIAL_FIELDS = (
     "pk", "number", "state", "failure", "detail", "source", "params", "value", "last_value", "last_step",
@@ -66,7 +68,7 @@ def profile(experiment: Experiment, *, url: str) -> dict[str, Any]:
         "startTime": ms(experiment.started_at or experiment.created_at),
         "endTime": ms(experiment.ended_at),
         "nextSequenceId": experiment.last_number,
-        "revision": experiment.revision.number,
+        "revision": current_revision(experiment).number,
     }
     return {"params": _without_none(params), **_without_none(status)}
 

@@ -15,7 +15,7 @@ from experiments.permissions import require
 
 from . import schemas
 from .auth import ApiRequest
-from .experiments import find, settings_for
+from .experiments import current_revision, find, settings_for
 from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import RequestBody, responses, time_of
 
@@ -92,8 +92,8 @@ def restore_revision(
     row.experiment = experiment
     require(request.user, "update", experiment)
     seen = request_body.revision if request_body else None
-    changed = row.restore(by=request.user, seen=experiment.revision.number if seen is None else seen)
-    current = _find(experiment, experiment.revision.number)
+    changed = row.restore(by=request.user, seen=current_revision(experiment).number if seen is None else seen)
+    current = _find(experiment, current_revision(experiment).number)
     return {"changed": changed, "revision": serialize(current, experiment, request.user)}
 
 
