@@ -163,11 +163,11 @@ class ChangePassword(LoginRequiredMixin, PasswordChangeView):
     def get_form(self, form_class: type[Any] | None = None) -> Any:
         return with_help(super().get_form(form_class))
 
-    def form_valid(self, form: PasswordChangeForm[User]) -> HttpResponse:
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         messages.success(self.request, "Password changed. Your other sessions are signed out.")
         return super().form_valid(form)
 
-    def form_invalid(self, form: PasswordChangeForm[User]) -> HttpResponse:
+    def form_invalid(self, form: PasswordChangeForm) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=form), status=422)
 
 
