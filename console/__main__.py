@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-# With a name of its own on the command line of `trialdeck`; any other command is `trialdeck manage NAME`.
+# Commands that are called `trialdeck NAME`; any other command is `trialdeck manage NAME`.
 OWN = ("up", "worker", "control", "demo", "token")
 
 
 def main(argv: list[str]) -> None:
-    """Run one management command; `argv` as in sys.argv. Errors that a user can mend are one sentence."""
+    """Run one management command; `argv` as in sys.argv. Errors that users can fix are printed as one message."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
     data_by = "--data" if obey_data_option(argv) else "TRIALDECK_DATA"
     from django.core.exceptions import ImproperlyConfigured
@@ -21,15 +21,15 @@ def main(argv: list[str]) -> None:
         execute_from_command_line(argv)
     except ImproperlyConfigured as error:
         sys.exit(str(error).replace("TRIALDECK_DATA", data_by))
-    except (OperationalError, ProgrammingError) as error:  # another folder's database, or none yet
+    except (OperationalError, ProgrammingError) as error:  # the database of another folder, or an empty one
         from django.conf import settings
 
         if settings.DEBUG:
             raise
         message = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         sys.exit(
-            f"The database does not answer this: {message}. It belongs to the data folder {settings.DATA}; name "
-            f"another one with {data_by} (or DATABASE_URL), or make what is missing: trialdeck manage migrate"
+            f"Database error: {message}. The data folder is {settings.DATA}; set another one with {data_by} (or "
+            "DATABASE_URL), or create the missing tables: trialdeck manage migrate"
         )
 
 

@@ -1,6 +1,6 @@
-"""The note that a console leaves for programs of its user on this machine: where it is, and a token for it.
+"""The connection file of a console: its URL and an API token for scripts of the same user on this machine.
 
-The Python package reads it (trialdeck/discovery.py), so that nobody has to copy tokens about on their own machine.
+The Python package reads it (trialdeck/discovery.py), so that users need not copy tokens on their own machine.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from pathlib import Path
 
 from trialdeck import discovery
 
-TOKEN = "This machine"  # the name of its token
+TOKEN = "This machine"  # name of the token
 
 
 def write(*, url: str, port: int, data: Path, enter: str) -> Path:
-    """Makes a token that takes the place of the former one, and writes the note, whole or not at all. Its path."""
+    """Create a token that replaces the previous one, write the file atomically, and return its path."""
     from experiments.models import Role, Token
     from experiments.models.user import ensure_owner
 
     owner, _ = ensure_owner()
-    for former in Token.objects.filter(name=TOKEN, workspace=None, revoked_at=None):
-        former.revoke()
+    for previous in Token.objects.filter(name=TOKEN, workspace=None, revoked_at=None):
+        previous.revoke()
     _, secret = Token.make(TOKEN, user=owner, workspace=None, role=Role.OWNER)
     pid = os.getpid()
     note = {
@@ -44,7 +44,7 @@ def write(*, url: str, port: int, data: Path, enter: str) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Takes the note away, unless it is another console's by now."""
+    """Remove the file, unless another console has replaced it."""
     note = discovery.running_console(int(path.stem))
     if note is None or note["pid"] == os.getpid():
         path.unlink(missing_ok=True)

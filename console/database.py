@@ -1,4 +1,4 @@
-"""Where the rows live: SQLite in the data folder, or PostgreSQL by DATABASE_URL."""
+"""Database settings: SQLite in the data folder, or PostgreSQL by DATABASE_URL."""
 
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -14,7 +14,7 @@ SQLITE_OPTIONS = {
     "PRAGMA cache_size=-32000;PRAGMA journal_size_limit=67108864;",
 }
 
-# A worker must notice within its lease that the database went away without a word.
+# A worker must notice a dead database connection within its lease.
 POSTGRES_OPTIONS = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -23,8 +23,8 @@ POSTGRES_OPTIONS = {
     "tcp_user_timeout": 10_000,
 }
 
-# What may follow the `?` of DATABASE_URL: libpq's names, see "Parameter Key Words" in PostgreSQL's manual.
-POSTGRES_WORDS = {
+# Query parameters of DATABASE_URL: libpq's names, see "Parameter Key Words" in PostgreSQL's manual.
+POSTGRES_PARAMETERS = {
     "application_name",
     "channel_binding",
     "connect_timeout",
@@ -51,7 +51,7 @@ FORM = "postgresql://user:password@host:5432/name, or postgresql://user@/name?ho
 
 
 def sqlite(path: Path) -> dict[str, object]:
-    """Django's settings for the SQLite database in the file `path`."""
+    """Return Django's settings for the SQLite database in the file `path`."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),
@@ -62,26 +62,26 @@ def sqlite(path: Path) -> dict[str, object]:
 
 
 def postgres(url: str) -> dict[str, object]:
-    """Django's settings for the PostgreSQL database that `url` names.
+    """Return Django's settings for the PostgreSQL database at `url`.
 
-    Raises ImproperlyConfigured with one sentence (it never repeats the URL, which may hold a password).
+    Raise ImproperlyConfigured with a message that never contains the URL, which may include a password.
     """
     try:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}. Write it as {FORM}.") from error
+        raise ImproperlyConfigured(f"DATABASE_URL is invalid: {error}. Use {FORM}.") from error
     if parts.scheme not in ("postgresql", "postgres"):
-        given = f"{parts.scheme}://" if parts.scheme else "no scheme"
-        raise ImproperlyConfigured(f"DATABASE_URL has {given}; only PostgreSQL is supported: {FORM}.")
+        scheme = f"{parts.scheme}://" if parts.scheme else "no scheme"
+        raise ImproperlyConfigured(f"DATABASE_URL has {scheme}; only PostgreSQL is supported: {FORM}.")
     name = unquote(parts.path.removeprefix("/"))
     if not name or "/" in name:
-        raise ImproperlyConfigured(f"DATABASE_URL names no database. Write it as {FORM}.")
+        raise ImproperlyConfigured(f"DATABASE_URL has no database name. Use {FORM}.")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     host = query.pop("host", "") or unquote(parts.hostname or "")
-    unknown = sorted(query.keys() - POSTGRES_WORDS)
+    unknown = sorted(query.keys() - POSTGRES_PARAMETERS)
     if unknown:
-        raise ImproperlyConfigured(f"DATABASE_URL has an unknown option {unknown[0]!r}. Write it as {FORM}.")
+        raise ImproperlyConfigured(f"DATABASE_URL has an unknown option {unknown[0]!r}. Use {FORM}.")
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": name,

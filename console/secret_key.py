@@ -1,4 +1,4 @@
-"""A secret that an installation makes for itself, once."""
+"""The secret key of an installation, generated once."""
 
 import os
 import secrets
@@ -7,10 +7,9 @@ from pathlib import Path
 
 
 def read_or_make(path: Path) -> str:
-    """The secret in `path`; makes it on the first call, 256 bits, readable by its owner only (mode 600).
+    """Return the secret in `path`, and generate it on the first call: 256 bits, file mode 600.
 
-    Safe when several processes make it at once: all of them return the same one.
-    Raises OSError when the folder cannot be written.
+    Safe for concurrent processes: all of them return the same secret. Raise OSError when the folder is not writable.
     """
     if not path.exists():
         _make(path)
@@ -19,17 +18,13 @@ def read_or_make(path: Path) -> str:
 
 def _make(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}-"
-    )  # mkstemp makes it with mode 600
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # with mode 600
     try:
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.link(
-            name, path
-        )  # a whole file appears or none does; a link never replaces the one that came first
+        os.link(name, path)  # atomic, and never replaces a file that another process created first
     except FileExistsError:
         pass
     finally:

@@ -1,24 +1,24 @@
-"""Django's settings. What an installation may choose comes from the environment:
+"""Django settings. An installation is configured by environment variables:
 
-TRIALDECK_DATA        the data folder (default: var beside manage.py; for an installed console ~/.trialdeck/data)
+TRIALDECK_DATA        data folder (default: var beside manage.py; for an installed console ~/.trialdeck/data)
 DATABASE_URL          PostgreSQL instead of SQLite in the data folder
-REDIS_URL             a broker of your own instead of the embedded Valkey
+REDIS_URL             an external broker instead of the embedded Valkey
 TRIALDECK_SECRET_KEY  instead of the one generated into the data folder
-TRIALDECK_FORMER_SECRET_KEYS  keys that it had before, separated by commas: what they encrypted stays readable
-TRIALDECK_HOSTS       further host names under which the console is reached, separated by commas
-TRIALDECK_ORIGINS     https://… addresses of a proxy in front, separated by commas
-TRIALDECK_EMAIL_URL   smtps://user:password@host[:465] (or smtp+starttls://, smtp://): lost passwords by e-mail
-TRIALDECK_EMAIL_FROM  the sender of letters
-TRIALDECK_REMOTE_USER_HEADER  believe this header of a proxy about who is signed in; see docs/people.md first
-TRIALDECK_TRUSTED_PROXIES     the addresses of proxies in front, separated by commas
-TRIALDECK_OIDC_ISSUER  the OpenID provider that knows your people; with it _CLIENT_ID, _CLIENT_SECRET and, if need be,
+TRIALDECK_FORMER_SECRET_KEYS  previous keys, comma-separated, to read what they encrypted
+TRIALDECK_HOSTS       additional host names of the console, comma-separated
+TRIALDECK_ORIGINS     https://… origins of a reverse proxy, comma-separated
+TRIALDECK_EMAIL_URL   smtps://user:password@host[:465] (or smtp+starttls://, smtp://): password resets by e-mail
+TRIALDECK_EMAIL_FROM  sender of e-mails
+TRIALDECK_REMOTE_USER_HEADER  trust this header of a proxy for sign-in; see docs/people.md first
+TRIALDECK_TRUSTED_PROXIES     addresses of reverse proxies, comma-separated
+TRIALDECK_OIDC_ISSUER  OpenID provider for sign-in; with it _CLIENT_ID, _CLIENT_SECRET and optionally
                       _NAME, _SCOPES, _ALGORITHM, _KNOWS_BY, _ADMITS; see docs/people.md
-TRIALDECK_STATIC      where collected static files lie (default: staticfiles beside manage.py; for an installed
+TRIALDECK_STATIC      folder for collected static files (default: staticfiles beside manage.py; for an installed
                       console in the data folder)
 TRIALDECK_DEBUG       1 for development: error pages with tracebacks, static files without a manifest
-TRIALDECK_API_RATE    requests that a token or a person may send to the API: 600/min by default, 0 for no limit
+TRIALDECK_API_RATE    API requests per token or user: 600/min by default, 0 for no limit
 TRIALDECK_LEASE_S     seconds of silence after which a worker counts as lost (default: 15; 120 with REDIS_URL)
-TZ                    the time zone in which pages show times (default: UTC)
+TZ                    time zone of the pages (default: UTC)
 """
 
 import hashlib
@@ -41,15 +41,15 @@ def _listed(name: str) -> list[str]:
 
 
 def _chosen(name: str) -> str:
-    """What a variable says, for those that docs/people.md tells."""
+    """Return the value of an environment variable, stripped."""
     return os.environ.get(name, "").strip()
 
 
 def _default_data() -> Path:
-    """Beside manage.py in a checkout; else where the Python client keeps the data of a console that it starts."""
+    """Return the folder beside manage.py in a checkout, else the one where the Python client starts a console."""
     if not IS_INSTALLED:
         return ROOT / "var"
-    from trialdeck import discovery  # late: a checkout starts without what this imports
+    from trialdeck import discovery  # imported here, because a checkout does not need it
 
     return discovery.home() / "data"
 
@@ -99,7 +99,7 @@ if REMOTE_USER_HEADER and not TRUSTED_PROXIES:
         "TRIALDECK_REMOTE_USER_HEADER needs TRIALDECK_TRUSTED_PROXIES: from anywhere else the header could be "
         "anybody's."
     )
-OPENID = provider.of(os.environ)
+OPENID = provider.from_environment(os.environ)
 
 INSTALLED_APPS = [
     "experiments",
@@ -130,7 +130,7 @@ MIDDLEWARE = [
 if REMOTE_USER_HEADER:
     MIDDLEWARE.insert(
         MIDDLEWARE.index("django.contrib.messages.middleware.MessageMiddleware"),
-        "console.auth.remote_user.Vouching",
+        "console.auth.remote_user.ProxyUserMiddleware",
     )
 ROOT_URLCONF = "console.urls"
 WSGI_APPLICATION = "console.wsgi.application"
@@ -169,8 +169,8 @@ AUTH_PASSWORD_VALIDATORS = [
 AUTHENTICATION_BACKENDS = [
     "experiments.web.account.passwords.FailedSignInLimit",
     "django.contrib.auth.backends.ModelBackend",
-    *(["console.auth.remote_user.Vouched"] if REMOTE_USER_HEADER else []),
-    *(["console.auth.openid.ByProvider"] if OPENID else []),
+    *(["console.auth.remote_user.ProxyUserBackend"] if REMOTE_USER_HEADER else []),
+    *(["console.auth.openid.OpenIDBackend"] if OPENID else []),
 ]
 # Counts wrong passwords, in each process by itself.
 CACHES = {

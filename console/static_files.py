@@ -1,4 +1,4 @@
-"""Collects static files, and only when they have changed: it takes seconds."""
+"""Collect static files, only when they have changed, because it takes seconds."""
 
 import fcntl
 import hashlib
@@ -11,10 +11,10 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class Storage(CompressedManifestStaticFilesStorage):
-    """Files named by their content, so that browsers may keep them for ever; imports between modules too."""
+    """File names with content hashes, so that browsers can cache them forever; JavaScript imports are rewritten too."""
 
     support_js_module_import_aggregation = True
-    # Ours only: other people's scripts mention modules that they do not ship.
+    # Only our own scripts: third-party scripts mention modules that they do not ship.
     _js_module_import_aggregation_patterns = (
         "js/*.js",
         CompressedManifestStaticFilesStorage._js_module_import_aggregation_patterns[1],
@@ -22,7 +22,7 @@ class Storage(CompressedManifestStaticFilesStorage):
 
 
 def collect() -> bool:
-    """Brings STATIC_ROOT up to date; whether there was anything to do. Safe when two consoles start."""
+    """Update STATIC_ROOT. Return whether anything changed. Safe for concurrent processes."""
     root = Path(settings.STATIC_ROOT)
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("w") as lock:
@@ -32,15 +32,15 @@ def collect() -> bool:
         if seal.exists() and seal.read_text() == wanted:
             return False
         call_command("collectstatic", interactive=False, verbosity=0)
-        seal.write_text(wanted)  # last: a collection that was killed half way is made again
+        seal.write_text(wanted)  # written last, so that an interrupted collection is repeated
         return True
 
 
 def fingerprint() -> str:
-    """What the static files are, told by name, size and time of change."""
+    """Return a hash of the names, sizes and modification times of the static files."""
     digest = hashlib.sha256(settings.STORAGES["staticfiles"]["BACKEND"].encode())
     for finder in get_finders():
         for path, storage in finder.list([]):
-            found = Path(storage.path(path)).stat()
-            digest.update(f"{path} {found.st_size} {found.st_mtime_ns}\n".encode())
+            status = Path(storage.path(path)).stat()
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()

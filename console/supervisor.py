@@ -1,7 +1,7 @@
-"""Owns the console's processes: starts them, waits until they are ready, restarts them, ends them in order.
+"""Supervise the processes of the console: start them, wait until they are ready, restart them, stop them in order.
 
-They run under a keeper (experiments/runner/keeper.py), each in a session of its own: Ctrl-C reaches only the
-supervisor, and when the supervisor is killed, the keeper ends them all.
+They run under a keeper (experiments/runner/keeper.py), each in its own session: Ctrl-C reaches only the supervisor,
+and when the supervisor is killed, the keeper ends them all.
 """
 
 import signal
@@ -19,21 +19,21 @@ from experiments.runner.process import Exit, Keeper, LaunchError, Process, sweep
 RESTARTS = 3
 RESTARTS_WITHIN_S = 60.0
 READY_WITHIN_S = 60.0
-END_WITHIN_S = 4.7  # all of them together, of the 5 s that are promised
+END_WITHIN_S = 4.7  # all of them together; `up` must end within 5 s
 LOG_BYTES = 8 << 20
 
 
 class Failed(Exception):
-    """A service cannot be kept running; str() is the one sentence that says which and where its log is."""
+    """A service cannot be kept running. `str()` is a message for users that names the service and its log."""
 
 
 class Stopped(Exception):
-    """Somebody asked the supervisor to end."""
+    """The supervisor was asked to stop."""
 
 
 @dataclass
 class Service:
-    """One process to keep running. `is_ready` is asked until true; `grace_s` is its share of the end."""
+    """A process to keep running. `is_ready` is polled until true; `grace_s` is its time to stop after SIGTERM."""
 
     name: str
     argv: list[str]
@@ -46,7 +46,7 @@ class Service:
 
 
 class Supervisor:
-    """Runs services in the order given and ends them in the order of `end`."""
+    """Run services in the order of `start`, and stop them in the order of `end`."""
 
     def __init__(
         self, *, folder: Path, env: Mapping[str, str], installation: str, say: Callable[[str], None]
@@ -62,25 +62,25 @@ class Supervisor:
         self._is_ending = False
 
     def obey_signals(self) -> None:
-        """SIGINT, SIGTERM and SIGHUP end everything in order; a second one does not wait."""
+        """Stop everything in order on SIGINT, SIGTERM or SIGHUP; a second signal does not wait."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: self.stop())
 
     def stop(self) -> None:
-        """Asks `watch` and the waits for readiness to give up. May be called from a signal handler."""
+        """Make `watch` and `wait_until_ready` raise Stopped. Safe to call from a signal handler."""
         self.is_hurried = self._is_ending
         self._is_ending = True
         self._inbox.put(None)
 
     def sweep(self) -> None:
-        """Ends what an earlier supervisor that was killed left here, and waits for its keeper to do so."""
+        """End the processes that an earlier, killed supervisor left, and wait for its keeper to do so."""
         deadline = time.monotonic() + 8
         while _running_under(self.installation) and time.monotonic() < deadline and not self._is_ending:
             time.sleep(0.05)
         sweep(installation=self.installation)
 
     def start(self, *services: Service) -> None:
-        """Starts these services at once; returns at once."""
+        """Start these services without waiting for them."""
         for service in services:
             if self._is_ending:
                 raise Stopped
@@ -88,7 +88,7 @@ class Supervisor:
             self._launch(service)
 
     def wait_until_ready(self, service: Service) -> None:
-        """Returns when it is ready. Raises Failed when it does not come up, Stopped when asked to end."""
+        """Return when the service is ready. Raise Failed after a timeout, Stopped when asked to stop."""
         deadline = time.monotonic() + READY_WITHIN_S
         while not service.is_ready():
             if time.monotonic() > deadline:
@@ -98,12 +98,12 @@ class Supervisor:
             self._attend(0.03)
 
     def watch(self) -> None:
-        """Restarts what dies. Raises Failed when one dies too often, Stopped when asked to end."""
+        """Restart services that exit. Raise Failed when one exits too often, Stopped when asked to stop."""
         while True:
             self._attend(None)
 
     def end(self, order: list[str]) -> None:
-        """Ends the services in this order, then whatever is left of them. Takes 5 s at most."""
+        """Stop the services in this order, then kill what is left of them. Takes at most 5 s."""
         self._is_ending = True
         deadline = time.monotonic() + END_WITHIN_S
         for service in sorted(self.services, key=lambda service: order.index(service.name)):
@@ -113,7 +113,7 @@ class Supervisor:
 
     def _end(self, process: Process, grace_s: float) -> None:
         deadline = time.monotonic() + max(grace_s, 0.1)
-        # Not `process.stop`, which tells the whole tree: a worker wants to end its trials itself.
+        # Not `process.stop`, which signals the whole tree: a worker ends its trials itself.
         keeper.send(signal.SIGTERM, process.pid, process.started_ticks)
         while process.wait(0.02) is None:
             if self.is_hurried or time.monotonic() > deadline:
@@ -122,16 +122,16 @@ class Supervisor:
                 return
 
     def _attend(self, timeout_s: float | None) -> None:
-        """Handles one thing that happened, or none within `timeout_s`."""
+        """Handle the next exit of a service, if there is one within `timeout_s`."""
         if self._is_ending:
             raise Stopped
         try:
-            happened = self._inbox.get(timeout=timeout_s)
+            event = self._inbox.get(timeout=timeout_s)
         except Empty:
             return
-        if happened is None or self._is_ending:
+        if event is None or self._is_ending:
             raise Stopped
-        service, process, exit = happened
+        service, process, exit = event
         if service.process is process:
             self._restart(service, exit)
 
@@ -141,11 +141,11 @@ class Supervisor:
             service.started_at.popleft()
         if len(service.started_at) >= RESTARTS:
             raise Failed(
-                f"The {service.name} ended {RESTARTS + 1} times within a minute, at last {_how(exit)}; "
+                f"The {service.name} ended {RESTARTS + 1} times within a minute, last {_reason(exit)}; "
                 f"see {service.log}."
             )
         service.started_at.append(now)
-        self.say(f"The {service.name} ended {_how(exit)}; started again. See {service.log}.")
+        self.say(f"The {service.name} ended {_reason(exit)} and was restarted. See {service.log}.")
         self._launch(service)
 
     def _launch(self, service: Service) -> None:
@@ -174,7 +174,7 @@ class Supervisor:
             self._inbox.put((service, process, exit))
 
 
-def _how(exit: Exit) -> str:
+def _reason(exit: Exit) -> str:
     if exit.lost:
         return "with its keeper"
     if exit.signal:
@@ -183,7 +183,7 @@ def _how(exit: Exit) -> str:
 
 
 def _running_under(installation: str) -> bool:
-    """Whether any process of this installation lives, as its environment tells."""
+    """Tell whether any process of this installation, recognized by its environment, is alive."""
     wanted = f"TRIALDECK_INSTALLATION={installation}".encode()
     return any(wanted in _environment(folder) for folder in Path("/proc").glob("[0-9]*"))
 
@@ -191,5 +191,5 @@ def _running_under(installation: str) -> bool:
 def _environment(folder: Path) -> list[bytes]:
     try:
         return (folder / "environ").read_bytes().split(b"\0")
-    except OSError:  # it ended meanwhile, or belongs to somebody else
+    except OSError:  # it ended meanwhile, or belongs to another user
         return []

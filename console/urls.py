@@ -1,4 +1,4 @@
-"""Every address of the console."""
+"""The root URL configuration."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -12,12 +12,12 @@ from experiments.api import openapi
 
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 "ok" when the console and its database answer; no session, no right needed."""
+    """Return 200 "ok" when the console and its database respond. Needs no session or permission."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError:
-        return HttpResponse("the database does not answer\n", status=503, content_type="text/plain")
+        return HttpResponse("the database does not respond\n", status=503, content_type="text/plain")
     return HttpResponse("ok\n", content_type="text/plain")
 
 
@@ -33,6 +33,6 @@ urlpatterns = [
 ]
 
 if settings.OPENID:
-    from console.auth import openid  # and with it the library, which nobody else needs
+    from console.auth import openid  # imported only when it is used, because it imports a large library
 
     urlpatterns += openid.urlpatterns

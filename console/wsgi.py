@@ -1,4 +1,4 @@
-"""The door for web servers: `granian --interface wsgi console.wsgi:application`."""
+"""The WSGI entry point: `granian --interface wsgi console.wsgi:application`."""
 
 import os
 

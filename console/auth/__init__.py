@@ -1,1 +1,1 @@
-"""Sign-in by means other than a password: OpenID, a trusted proxy header."""
+"""Sign-in without a password: OpenID Connect, or a header of a trusted proxy."""

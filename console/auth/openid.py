@@ -1,9 +1,10 @@
-"""Sign-in by an OpenID provider: mozilla-django-oidc carries the code, the state and the nonce; who may enter is
-decided here. Read only where TRIALDECK_OIDC_ISSUER is set."""
+"""Sign-in with OpenID Connect. mozilla-django-oidc handles code, state and nonce; this module maps people to accounts.
+Imported only when TRIALDECK_OIDC_ISSUER is set."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import jwt
 import requests
@@ -13,9 +14,11 @@ from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils.decorators import method_decorator
+from django.views import View
 from django.views.decorators.cache import never_cache
 from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 from mozilla_django_oidc.utils import import_from_settings
@@ -26,65 +29,75 @@ from experiments.models import User
 
 logger = logging.getLogger(__name__)
 
-UNBELIEVED = (SuspiciousOperation, jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError)
+Claims = dict[str, Any]
+
+INVALID_RESPONSE = (SuspiciousOperation, jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError)
 
 
-class Stranger(Exception):
-    """Who comes from the provider does not get in. The text says why, and what to do."""
+class SignInRefused(Exception):
+    """The provider authenticated the person, but sign-in is refused. `str()` says why, and what to do."""
 
 
-class Settings:
-    """What the library asks for, from `settings.OPENID`."""
+def configured_provider() -> Provider:
+    """Return the provider. This module is imported only when there is one."""
+    provider = settings.OPENID
+    if provider is None:
+        raise RuntimeError("TRIALDECK_OIDC_ISSUER is not set.")
+    return provider
+
+
+class ProviderSettings:
+    """The settings of the library, taken from `settings.OPENID`."""
 
     @staticmethod
     def get_settings(attr: str, *default: object) -> object:
-        provider: Provider = settings.OPENID
-        known = {
+        values = {
             "OIDC_AUTHENTICATION_CALLBACK_URL": "openid-back",
-            "OIDC_RP_SCOPES": provider.scopes,
+            "OIDC_RP_SCOPES": configured_provider().scopes,
             "OIDC_TIMEOUT": TIMEOUT_S,
             "OIDC_USE_PKCE": True,
         }
-        return known[attr] if attr in known else import_from_settings(attr, *default)
+        return values[attr] if attr in values else import_from_settings(attr, *default)
 
 
-# --- who it is ---------------------------------------------------------------------------------------------------
+# --- authentication ----------------------------------------------------------------------------------------------
 
 
-class ByProvider(Settings, OIDCAuthenticationBackend):
-    """The account of whom the provider vouches for: the one bound to this issuer and subject; at the first time one
-    with the same verified e-mail address (or username), which is bound now; else a new one, where anybody may come."""
+class OpenIDBackend(ProviderSettings, OIDCAuthenticationBackend):
+    """The account of the person: the one linked to this issuer and subject; else one with the same verified e-mail
+    address (or username), which is linked now; else a new one, if anybody is admitted."""
 
     def __init__(self) -> None:
-        """Made for every page of a session: asks nobody anything."""
+        """Created for every request of a session, so it makes no request to the provider."""
         self.UserModel = User
 
     def authenticate(self, request: HttpRequest, *, nonce: str, code_verifier: str) -> User | None:
-        """Of a code that came back. Raises `Stranger`, requests' errors, and one of UNBELIEVED."""
-        provider: Provider = settings.OPENID
-        told = provider.told()
-        self.OIDC_OP_TOKEN_ENDPOINT = told["token_endpoint"]
-        self.OIDC_OP_USER_ENDPOINT = told.get("userinfo_endpoint")
-        self.OIDC_OP_JWKS_ENDPOINT = told.get("jwks_uri")
+        """Authenticate an authorization code. Raise SignInRefused, requests' errors, or one of INVALID_RESPONSE."""
+        provider = configured_provider()
+        metadata = provider.metadata()
+        self.OIDC_OP_TOKEN_ENDPOINT = metadata["token_endpoint"]
+        self.OIDC_OP_USER_ENDPOINT = metadata.get("userinfo_endpoint")
+        self.OIDC_OP_JWKS_ENDPOINT = metadata.get("jwks_uri")
         self.OIDC_RP_CLIENT_ID = provider.client_id
         self.OIDC_RP_CLIENT_SECRET = provider.client_secret
         self.OIDC_RP_SIGN_ALGO = provider.algorithm
         self.OIDC_RP_IDP_SIGN_KEY = None
-        self.issuer = told["issuer"]
+        self.issuer = metadata["issuer"]
         return super().authenticate(request, nonce=nonce, code_verifier=code_verifier)
 
-    def get_token(self, payload: dict) -> dict:
-        """The secret goes as the provider wants it; without a word about it, in the header (RFC 8414)."""
-        ways = settings.OPENID.told().get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+    def get_token(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Send the client secret by a method that the provider supports; the default is the header (RFC 8414)."""
+        metadata = configured_provider().metadata()
+        methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         auth = None
-        if "client_secret_post" not in ways:
+        if "client_secret_post" not in methods:
             auth = (payload["client_id"], payload.pop("client_secret"))
-        answer = requests.post(self.OIDC_OP_TOKEN_ENDPOINT, data=payload, auth=auth, timeout=TIMEOUT_S)
-        self.raise_token_response_error(answer)
-        return answer.json()
+        response = requests.post(self.OIDC_OP_TOKEN_ENDPOINT, data=payload, auth=auth, timeout=TIMEOUT_S)
+        self.raise_token_response_error(response)
+        return response.json()
 
-    def _verify_jws(self, payload: str, key: object) -> dict:
-        """The library leaves out whom the token is for, and who says so."""
+    def _verify_jws(self, payload: str, key: Any) -> dict[str, Any]:
+        """Check audience and issuer too, which the library does not."""
         return jwt.decode(
             payload,
             key,
@@ -95,61 +108,62 @@ class ByProvider(Settings, OIDCAuthenticationBackend):
             options={"require": ["exp", "iat", "aud", "iss", "sub"]},
         )
 
-    def get_or_create_user(self, access_token: str, id_token: str, payload: dict) -> User:
-        told = self.get_userinfo(access_token, id_token, payload) if self.OIDC_OP_USER_ENDPOINT else {}
-        if told.get("sub", payload["sub"]) != payload["sub"]:
-            raise ValueError("the userinfo names another subject")
-        claims = {**payload, **told, "sub": payload["sub"]}
+    def get_or_create_user(self, access_token: str, id_token: str, payload: dict[str, Any]) -> User:
+        userinfo = self.get_userinfo(access_token, id_token, payload) if self.OIDC_OP_USER_ENDPOINT else {}
+        if userinfo.get("sub", payload["sub"]) != payload["sub"]:
+            raise ValueError("the userinfo has another subject than the ID token")
+        claims = {**payload, **userinfo, "sub": payload["sub"]}
         try:
             user = _account(claims, f"{self.issuer} {claims['sub']}")
-        except IntegrityError:  # twice at the same moment: the other one has made it
+        except IntegrityError:  # a concurrent sign-in has just created the account
             user = _account(claims, f"{self.issuer} {claims['sub']}")
         if not user.is_active:
-            raise Stranger(f"The account {user} is disabled. Ask an administrator to enable the account.")
+            raise SignInRefused(f"The account {user} is disabled. Ask an administrator to enable it.")
         return user
 
     def get_user(self, user_id: int) -> User | None:
-        """Whose account is switched off is out at once."""
+        """Return None for a disabled account, which ends its sessions at once."""
         return ModelBackend.get_user(self, user_id)
 
     user_can_authenticate = ModelBackend.user_can_authenticate
 
 
-def _account(claims: dict, identity: str) -> User:
+def _account(claims: Claims, identity: str) -> User:
     with transaction.atomic():
-        if bound := User.objects.filter(openid=identity).first():
-            return bound
-        user = _known(claims) or _new(claims)
+        if linked := User.objects.filter(openid=identity).first():
+            return linked
+        user = _existing(claims) or _new(claims)
         if user.openid and user.openid != identity:
-            raise Stranger(
-                f"The account {user} is bound to another person at {settings.OPENID.name}. "
-                "Ask an administrator to unbind the account."
+            raise SignInRefused(
+                f"The account {user} is linked to another person at {configured_provider().name}. "
+                "Ask an administrator to unlink it."
             )
         user.openid = identity
         user.save()
         return user
 
 
-def _known(claims: dict) -> User | None:
-    """The account that was here before."""
-    if settings.OPENID.knows_by == "username":
+def _existing(claims: Claims) -> User | None:
+    """Return the existing account of a person who signs in for the first time."""
+    if configured_provider().knows_by == "username":
         return User.objects.filter(username=_username(claims)).first()
     email = _email(claims)
-    found = [
+    matches = [
         user for user in User.objects.filter(email__iexact=email) if user.email.casefold() == email.casefold()
     ]
-    if len(found) > 1:
-        raise Stranger(f"More than one account here has the address {email}. Tell an administrator.")
-    return found[0] if found else None
+    if len(matches) > 1:
+        raise SignInRefused(f"Several accounts have the email address {email}. Contact an administrator.")
+    return matches[0] if matches else None
 
 
-def _new(claims: dict) -> User:
+def _new(claims: Claims) -> User:
     name = _username(claims)
-    if not settings.OPENID.admits_anybody:
-        whom = name if settings.OPENID.knows_by == "username" else _email(claims)
-        raise Stranger(f"No account for {whom}. Ask an administrator to create one.")
+    provider = configured_provider()
+    if not provider.admits_anybody:
+        identifier = name if provider.knows_by == "username" else _email(claims)
+        raise SignInRefused(f"There is no account for {identifier}. Ask an administrator for one.")
     if User.objects.filter(username=name).exists():
-        raise Stranger(f"The username {name} belongs to another account here. Tell an administrator.")
+        raise SignInRefused(f"The username {name} belongs to another account. Contact an administrator.")
     email = claims.get("email", "") if _is_verified(claims) else ""
     user = User(username=name, email=email, first_name=_short(claims, "given_name"))
     user.last_name = _short(claims, "family_name")
@@ -157,91 +171,90 @@ def _new(claims: dict) -> User:
     return user
 
 
-def _is_verified(claims: dict) -> bool:
+def _is_verified(claims: Claims) -> bool:
     return claims.get("email_verified") in (True, "true")
 
 
-def _email(claims: dict) -> str:
+def _email(claims: Claims) -> str:
     email = claims.get("email")
     if not email or not _is_verified(claims):
-        raise Stranger(
-            f"{settings.OPENID.name} provided no verified email address, which is required to sign in. "
+        raise SignInRefused(
+            f"{configured_provider().name} sent no verified email address, which is required. "
             "Verify your address there, or ask an administrator for a one-time link."
         )
     return str(email)
 
 
-def _username(claims: dict) -> str:
+def _username(claims: Claims) -> str:
     name = User.normalize_username(str(claims.get("preferred_username") or claims.get("email") or ""))
     try:
         User._meta.get_field("username").run_validators(name)
     except ValidationError:
-        raise Stranger(
-            f"{settings.OPENID.name} names you {name[:64]!r}, which cannot be a username: letters, digits and "
-            "@ . + - _ only, at most 150. Tell an administrator."
+        raise SignInRefused(
+            f"{configured_provider().name} sent the username {name[:64]!r}, which is invalid. Usernames have at most "
+            "150 letters, digits and @ . + - _. Contact an administrator."
         ) from None
     return name
 
 
-def _short(claims: dict, name: str) -> str:
+def _short(claims: Claims, name: str) -> str:
     return str(claims.get(name) or "")[:150]
 
 
-# --- there and back ----------------------------------------------------------------------------------------------
+# --- views -------------------------------------------------------------------------------------------------------
 
 
-class Sentences:
-    """Whatever goes wrong between here and the provider is one sentence on the sign-in page."""
+class SignInErrors(View):
+    """Show errors of the sign-in as a message on the sign-in page."""
 
-    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-        name = settings.OPENID.name
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        provider = configured_provider()
         try:
             return super().dispatch(request, *args, **kwargs)
-        except Stranger as stranger:
-            said = str(stranger)
+        except SignInRefused as refusal:
+            message = str(refusal)
         except requests.RequestException as error:
-            logger.warning("The OpenID provider %s: %s", settings.OPENID.issuer, error)
-            said = f"{name} is not responding correctly. Try again in a minute, or sign in another way."
-        except UNBELIEVED as error:
-            logger.warning(
-                "The OpenID provider %s: %s: %s", settings.OPENID.issuer, type(error).__name__, error
-            )
-            said = f"The response of {name} could not be verified. Try again, or tell an administrator."
-        messages.error(request, said)
+            logger.warning("OpenID provider %s: %s", provider.issuer, error)
+            message = f"{provider.name} is not available. Try again in a minute, or sign in another way."
+        except INVALID_RESPONSE as error:
+            logger.warning("OpenID provider %s: %s: %s", provider.issuer, type(error).__name__, error)
+            message = f"{provider.name} sent an invalid response. Try again; if it persists, contact an administrator."
+        messages.error(request, message)
         return redirect("sign-in")
 
 
 @method_decorator(never_cache, name="dispatch")
-class Begin(Sentences, Settings, OIDCAuthenticationRequestView):
-    """To the provider."""
+class OpenIDSignIn(SignInErrors, ProviderSettings, OIDCAuthenticationRequestView):
+    """Redirect to the provider."""
 
-    def __init__(self, **named: object) -> None:
-        super(OIDCAuthenticationRequestView, self).__init__(**named)
+    def __init__(self, **initkwargs: Any) -> None:
+        super(OIDCAuthenticationRequestView, self).__init__(**initkwargs)
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        self.OIDC_OP_AUTH_ENDPOINT = settings.OPENID.told()["authorization_endpoint"]
-        self.OIDC_RP_CLIENT_ID = settings.OPENID.client_id
+        provider = configured_provider()
+        self.OIDC_OP_AUTH_ENDPOINT = provider.metadata()["authorization_endpoint"]
+        self.OIDC_RP_CLIENT_ID = provider.client_id
         return super().get(request)
 
 
 @method_decorator(never_cache, name="dispatch")
-class Back(Sentences, Settings, OIDCAuthenticationCallbackView):
-    """And back, with a code: once, in the browser that left."""
+class OpenIDCallback(SignInErrors, ProviderSettings, OIDCAuthenticationCallbackView):
+    """The return from the provider with a code: valid once, and only in the browser that started the sign-in."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         if request.GET.get("state") not in request.session.get("oidc_states", {}):
-            raise Stranger(
-                "This sign-in did not begin in this browser, or was already completed. Sign in again."
+            raise SignInRefused(
+                "This sign-in was not started in this browser, or was already used. Start again."
             )
-        if said := request.GET.get("error_description") or request.GET.get("error"):
-            raise Stranger(f"{settings.OPENID.name} did not sign you in: {said[:200]}")
+        if error := request.GET.get("error_description") or request.GET.get("error"):
+            raise SignInRefused(f"{configured_provider().name} refused the sign-in: {error[:200]}")
         return super().get(request)
 
     def login_failure(self) -> HttpResponse:
-        raise SuspiciousOperation("it came back without a code")
+        raise SuspiciousOperation("the callback has no code")
 
 
 urlpatterns = [
-    path("sign-in/openid/", Begin.as_view(), name="openid"),
-    path("sign-in/openid/back/", Back.as_view(), name="openid-back"),
+    path("sign-in/openid/", OpenIDSignIn.as_view(), name="openid"),
+    path("sign-in/openid/back/", OpenIDCallback.as_view(), name="openid-back"),
 ]

@@ -1,24 +1,25 @@
-"""The OpenID provider that the environment names, and what it tells about itself. See docs/people.md."""
+"""The OpenID provider from the environment, and its discovery document. See docs/people.md."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "HS256", "HS384", "HS512")
-KNOWN_S = 3600  # how long what it tells about itself is believed
+METADATA_MAX_AGE_S = 3600
 TIMEOUT_S = 10
 ON_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Provider:
-    """Who vouches for people. `knows_by` (email, username): how an account is found that was here before;
-    `admits_anybody`: somebody new gets an account without any right."""
+    """The configuration of an OpenID provider. `knows_by` (email or username) is how existing accounts are matched;
+    `admits_anybody`: unknown people get an account without permissions."""
 
     issuer: str
     client_id: str
@@ -29,24 +30,29 @@ class Provider:
     knows_by: str
     admits_anybody: bool
 
-    def told(self) -> dict:
-        """Its discovery document, asked for once an hour. Raises requests' errors; ValueError for another's."""
-        return cache.get_or_set(f"openid:{self.issuer}", self._discover, KNOWN_S)
+    def metadata(self) -> dict[str, Any]:
+        """Return the discovery document, cached for an hour. Raise requests' errors or ValueError."""
+        key = f"openid:{self.issuer}"
+        metadata: dict[str, Any] | None = cache.get(key)
+        if metadata is None:
+            metadata = self._discover()
+            cache.set(key, metadata, METADATA_MAX_AGE_S)
+        return metadata
 
-    def _discover(self) -> dict:
-        import requests  # most installations never need it
+    def _discover(self) -> dict[str, Any]:
+        import requests  # not needed in most installations
 
         address = self.issuer.rstrip("/") + "/.well-known/openid-configuration"
-        answer = requests.get(address, timeout=TIMEOUT_S)
-        answer.raise_for_status()
-        told = answer.json()
-        if told["issuer"].rstrip("/") != self.issuer.rstrip("/"):
-            raise ValueError(f"{address} speaks for {told['issuer']}")
-        return told
+        response = requests.get(address, timeout=TIMEOUT_S)
+        response.raise_for_status()
+        metadata = response.json()
+        if metadata["issuer"].rstrip("/") != self.issuer.rstrip("/"):
+            raise ValueError(f"{address} has the issuer {metadata['issuer']}")
+        return metadata
 
 
-def of(environ: Mapping[str, str]) -> Provider | None:
-    """What TRIALDECK_OIDC_… say; None without an issuer. Raises `ImproperlyConfigured` with one sentence."""
+def from_environment(environ: Mapping[str, str]) -> Provider | None:
+    """Return the provider that TRIALDECK_OIDC_… configure, None without an issuer. Raise ImproperlyConfigured."""
 
     def chosen(name: str, default: str = "") -> str:
         return environ.get(f"TRIALDECK_OIDC_{name}", "").strip() or default
@@ -58,20 +64,18 @@ def of(environ: Mapping[str, str]) -> Provider | None:
     if not at.hostname or not (
         at.scheme == "https" or (at.scheme == "http" and at.hostname in ON_THIS_MACHINE)
     ):
-        raise ImproperlyConfigured(
-            "TRIALDECK_OIDC_ISSUER must be an address such as https://login.example.org."
-        )
+        raise ImproperlyConfigured("TRIALDECK_OIDC_ISSUER must be a URL such as https://login.example.org.")
     if not chosen("CLIENT_ID") or not chosen("CLIENT_SECRET"):
         raise ImproperlyConfigured(
-            "TRIALDECK_OIDC_ISSUER needs TRIALDECK_OIDC_CLIENT_ID and TRIALDECK_OIDC_CLIENT_SECRET."
+            "TRIALDECK_OIDC_ISSUER requires TRIALDECK_OIDC_CLIENT_ID and TRIALDECK_OIDC_CLIENT_SECRET."
         )
-    for name, known in (
+    for name, options in (
         ("ALGORITHM", ALGORITHMS),
         ("KNOWS_BY", ("email", "username")),
         ("ADMITS", ("known", "anybody")),
     ):
-        if chosen(name, known[0]) not in known:
-            raise ImproperlyConfigured(f"TRIALDECK_OIDC_{name} must be one of: {', '.join(known)}.")
+        if chosen(name, options[0]) not in options:
+            raise ImproperlyConfigured(f"TRIALDECK_OIDC_{name} must be one of: {', '.join(options)}.")
     return Provider(
         issuer=issuer,
         client_id=chosen("CLIENT_ID"),

@@ -1,13 +1,13 @@
-"""Sign-in by a proxy that says, in a header, who is there. See docs/people.md: whoever can send it is whom they say."""
+"""Sign-in by a header of a trusted proxy. Whoever can send the header can be any user: see docs/people.md."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth.backends import RemoteUserBackend
-from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -15,62 +15,62 @@ from django.shortcuts import render
 from experiments.models import User
 from experiments.web.account.passwords import is_trusted
 
-MINE = "console.auth.remote_user.Vouched"
+BACKEND = "console.auth.remote_user.ProxyUserBackend"
 
 
-class Vouched(RemoteUserBackend):
-    """An account for whoever the proxy names. A new one has no rights and no password: owners make it a member."""
+class ProxyUserBackend(RemoteUserBackend):
+    """The account of the user in the header. A new account has no permissions and no password."""
 
-    def configure_user(self, request: HttpRequest, user: AbstractBaseUser, created: bool = True) -> User:
+    def configure_user(self, request: HttpRequest | None, user: Any, created: bool = True) -> Any:
         if created:
             user.set_unusable_password()
             user.save(update_fields=["password"])
         return user
 
 
-class Vouching:
-    """Believes the header, but only of TRIALDECK_TRUSTED_PROXIES. A session that it opened lasts as long as the
-    proxy keeps saying so; sessions by password or by one-time link stay as they are when nobody is named."""
+class ProxyUserMiddleware:
+    """Sign in the user in the header, but only from TRIALDECK_TRUSTED_PROXIES. A session opened by the header lasts as
+    long as the proxy keeps sending it; sessions by password or one-time link are unaffected when it is missing."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        name = named(request)
+        name = proxy_username(request)
         user = request.user
         if not name:
-            if request.session.get(auth.BACKEND_SESSION_KEY) == MINE:
+            if request.session.get(auth.BACKEND_SESSION_KEY) == BACKEND:
                 auth.logout(request)
             return self.get_response(request)
         if user.is_authenticated and user.get_username() == name:
             return self.get_response(request)
         if user.is_authenticated:
             auth.logout(request)
-        if said := _fault(name):
-            return render(request, "403.html", {"reason": said}, status=403)
-        user = auth.authenticate(request, remote_user=name)
-        if user is None:
-            reason = f"The account {name} is disabled. Ask an administrator to enable the account."
+        if fault := _username_fault(name):
+            return render(request, "403.html", {"reason": fault}, status=403)
+        account = auth.authenticate(request, remote_user=name)
+        if account is None:
+            reason = f"The account {name} is disabled. Ask an administrator to enable it."
             return render(request, "403.html", {"reason": reason}, status=403)
-        auth.login(request, user)
+        auth.login(request, account)
         return self.get_response(request)
 
 
-def named(request: HttpRequest) -> str:
-    """The username that a trusted proxy names; empty: nobody, or nobody whom we trust says so."""
+def proxy_username(request: HttpRequest) -> str:
+    """Return the username in the header of a trusted proxy, or ""."""
     if not is_trusted(request.META.get("REMOTE_ADDR", "")):
         return ""
     header = "HTTP_" + settings.REMOTE_USER_HEADER.upper().replace("-", "_")
     return User.normalize_username(request.META.get(header, "").strip())
 
 
-def _fault(name: str) -> str:
-    """Why this cannot be a username. A comma is the sign that two headers were sent."""
+def _username_fault(name: str) -> str:
+    """Return why this is not a valid username, or "". A comma shows that two headers were sent."""
     try:
         User._meta.get_field("username").run_validators(name)
     except ValidationError:
         return (
-            f"The proxy in front of Trialdeck sent the name {name[:64]!r}, which cannot be a username: letters, "
-            "digits and @ . + - _ only, at most 150. Tell an administrator."
+            f"The proxy sent the username {name[:64]!r}, which is invalid. Usernames have at most 150 letters, "
+            "digits and @ . + - _. Contact an administrator."
         )
     return ""

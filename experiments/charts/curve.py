@@ -1,4 +1,4 @@
-"""The curve of one trial's metric by step, among faded siblings and the best trial."""
+"""The chart of a trial's metric by step, with faded siblings and the best trial."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from math import isfinite
 from experiments.charts.scale import Linear, Log, finite, linear_or_log
 from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element, frame, join, label, px
 
-MOST_SIBLINGS = 20
-MOST_POINTS = 600  # drawn of the trial's own curve and of the best
-MOST_SIBLING_POINTS = 120
+MAX_SIBLINGS = 20
+MAX_POINTS = 600  # of the trial's own curve and of the best trial's
+MAX_SIBLING_POINTS = 120
 
-DIGIT = 6.8  # about the width of a bold digit of 11 px
+DIGIT = 6.8  # approximate width of a bold digit at 11 px
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What one trial reported: (step, value) in any order; None and not-a-number are gaps in the line."""
+    """The reports of one trial: (step, value) in any order; None and NaN are gaps in the line."""
 
     number: int
     points: Sequence[tuple[float, float | None]]
@@ -38,18 +38,18 @@ def curve(
     height: int | None = None,
     key: str = "curve",
 ) -> Chart:
-    """Draw one trial's metric by step, at most 20 `siblings` behind it and the experiment's `best` trial.
+    """Draw the metric of a trial by step, with up to 20 `siblings` behind it and the experiment's `best` trial.
 
-    `direction` is `minimize` or `maximize`. `best` may be the trial itself. `last_step` makes room for steps to
-    come. Long series are thinned and keep their extremes. `href` makes the address of a trial from its number.
-    `width` is in pixels of the viewBox; None draws for wide and for narrow panels, and the style sheet shows the
-    one that fits. `key` must be unique in the page. The table has all of the trial's own points.
+    `direction` is `minimize` or `maximize`. `best` may be the trial itself. `last_step` extends the axis to future
+    steps. Long series are thinned but keep their extremes. `href(number)` returns the URL of a trial. `width` is in
+    pixels of the viewBox; None draws for wide and for narrow panels, and the style sheet shows the one that fits.
+    `key` must be unique in the page. The table contains all of the trial's own points.
     """
     reported = _in_order(own).points
-    own = Series(own.number, thinned(reported, MOST_POINTS), own.is_live)
-    best = _thin(best, MOST_POINTS) if best else None
+    own = Series(own.number, thinned(reported, MAX_POINTS), own.is_live)
+    best = _thin(best, MAX_POINTS) if best else None
     behind = [each for each in siblings if each.number not in (own.number, best and best.number)]
-    shown = [_thin(each, MOST_SIBLING_POINTS) for each in behind[:MOST_SIBLINGS]]
+    shown = [_thin(each, MAX_SIBLING_POINTS) for each in behind[:MAX_SIBLINGS]]
     drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
     title = f"{clip(metric, 80)} by {clip(step_name, 40)}"
     parts, description = [], ""
@@ -68,26 +68,24 @@ def curve(
         body = drawing.draw(href=href, clip_id=f"{key}-{each_width}-c")
         size = {"width": each_width, "height": drawing.height}
         parts.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
-    return Chart(join(parts), title, description, (step_name.capitalize(), metric), reported)
+    return Chart(join(parts), title, description, (step_name.capitalize(), metric), list(reported))
 
 
-def thinned(points: Sequence[tuple[float, float | None]], most: int) -> list[tuple[float, float | None]]:
-    """Leave out points until at most `most` (5 or more) are left.
-
-    What stays: the first, the last, and of each stretch between them its lowest, its highest and a gap.
-    """
-    if len(points) <= most:
+def thinned(points: Sequence[tuple[float, float | None]], limit: int) -> list[tuple[float, float | None]]:
+    """Return at most `limit` (5 or more) points: the first, the last, and of each interval between them the lowest, the
+    highest and a gap."""
+    if len(points) <= limit:
         return list(points)
     inner = points[1:-1]
     each = 3 if any(value is None for _, value in inner) else 2
-    stretches = (most - 2) // each
-    edges = [len(inner) * turn // stretches for turn in range(stretches + 1)]
-    kept = [point for begin, end in pairwise(edges) for point in _telling(inner[begin:end])]
+    intervals = (limit - 2) // each
+    edges = [len(inner) * index // intervals for index in range(intervals + 1)]
+    kept = [point for begin, end in pairwise(edges) for point in _extremes(inner[begin:end])]
     return [points[0], *kept, points[-1]]
 
 
 class _Drawing:
-    """The plot for one width: where everything lies, and the parts of it from back to front."""
+    """The plot for one width: its geometry, and its parts from back to front."""
 
     def __init__(
         self,
@@ -109,13 +107,21 @@ class _Drawing:
         self.height = height or (220 if self.is_narrow else 236)
         self.top, self.bottom = 24.0, self.height - 26.0
         self.last_x = width - 14.0
-        self.y = self._value_scale()
-        longest = max([len(tick.label) for tick in self.y.ticks], default=0) if self.y else 0
+        self._y_scale = self._value_scale()
+        self.has_values = self._y_scale is not None
+        longest = max([len(tick.label) for tick in self.y.ticks], default=0) if self.has_values else 0
         self.first_x = max(30.0 if self.is_narrow else 44.0, 10 + DIGIT * longest)
         self.x = self._step_scale(last_step)
 
+    @property
+    def y(self) -> Linear | Log:
+        """The scale of the values. Only for a drawing with values."""
+        if self._y_scale is None:
+            raise ValueError("A chart without values has no value scale.")
+        return self._y_scale
+
     def draw(self, *, href: Callable[[int], str] | None, clip_id: str) -> list[Svg]:
-        if not self.y:
+        if not self.has_values:
             middle = (self.first_x + self.last_x) / 2
             return [label(middle, self.height / 2, "No values yet", anchor="middle")]
         lines = [self._line(each, "sibling", href) for each in self.siblings]
@@ -126,7 +132,7 @@ class _Drawing:
 
     def describe(self, reported: Sequence[tuple[float, float | None]]) -> str:
         values = [value for _, value in reported if value is not None]
-        if not self.y or not values:
+        if not self.has_values or not values:
             return f"Trial {self.own.number} has no values yet."
         step, last = self._end(self.own)
         best_step, best = self._best_of(self.own)
@@ -138,14 +144,16 @@ class _Drawing:
         ]
         if self.siblings:
             others = "1 other trial" if len(self.siblings) == 1 else f"{len(self.siblings)} other trials"
-            parts.append(f"Behind it {others}.")
+            parts.append(f"In the background: {others}.")
         if self.is_best:
-            parts.append("It is the best trial.")
+            parts.append("This is the best trial.")
         elif self.best and any(value is not None for _, value in self.best.points):
             parts.append(f"The best trial is {self.best.number}, {text(self._best_of(self.best)[1])}.")
         outside = sum(not self.low <= value <= self.high for value in values)
         if outside:
-            parts.append(f"{outside:,} of its points {'lies' if outside == 1 else 'lie'} beyond the axis.")
+            parts.append(
+                f"{outside:,} of its points {'is' if outside == 1 else 'are'} outside of the axis range."
+            )
         return " ".join(parts)
 
     def _value_scale(self) -> Linear | Log | None:
@@ -156,7 +164,7 @@ class _Drawing:
         keep = [
             point[1] for each in drawn[:1] + drawn[len(self.siblings) + 1 :] for point in self._kept(each)
         ]
-        # A curve's first steps are far from the rest by nature: leave them out only when they hide all else.
+        # The first steps of a curve are naturally far from the rest: cut them off only when they hide everything else.
         low, high, is_log = linear_or_log(values, keep=keep, gain=5.0)
         self.low, self.high = low, high
         if is_log:
@@ -188,8 +196,8 @@ class _Drawing:
             y = float(tick.at)
             lines.append(element("line", class_="grid-line", x1=self.first_x, x2=self.last_x, y1=y, y2=y))
             lines.append(label(self.first_x - 8, y + 4, tick.label, anchor="end"))
-        for place, tick in enumerate(self.x.ticks):
-            every_second = "minor" if place % 2 else None
+        for index, tick in enumerate(self.x.ticks):
+            every_second = "minor" if index % 2 else None
             lines.append(label(tick.at, self.height - 8, tick.label, class_=every_second, anchor="middle"))
         return element("g", *lines)
 
@@ -197,7 +205,7 @@ class _Drawing:
         if not self._has_outside():
             return [element("g", *lines)]
         width, height = self.last_x - self.first_x, self.bottom - self.top
-        # Four pixels more, so that a thick line on the border stays whole.
+        # Four extra pixels, so that a thick line on the border is not cut.
         window = element("rect", x=self.first_x - 4, y=self.top - 4, width=width + 8, height=height + 8)
         return [
             element("clipPath", window, id=clip_id),
@@ -225,18 +233,18 @@ class _Drawing:
 
     def _path(self, points: Sequence[tuple[float, float | None]]) -> str:
         parts, begins = [], True
-        for place, (step, value) in enumerate(points):
+        for index, (step, value) in enumerate(points):
             if value is None:
                 begins = True
                 continue
             at = f"{px(self.x.at(step))},{px(self._y(value))}"
-            alone = begins and (place + 1 == len(points) or points[place + 1][1] is None)
+            alone = begins and (index + 1 == len(points) or points[index + 1][1] is None)
             parts.append(f"{'M' if begins else ' '}{at}{'h0' if alone else ''}")
             begins = False
         return "".join(parts)
 
     def _y(self, value: float) -> float:
-        # Never far outside: a coordinate like 1e300 is no number that a browser can draw.
+        # Limit the coordinate: browsers cannot draw one like 1e300.
         return min(max(self.y.at(value), -4.0 * self.height), 5.0 * self.height)
 
     def _inside(self, value: float) -> float:
@@ -249,7 +257,7 @@ class _Drawing:
         if (step, value) == self._end(self.own):
             return []
         dot = element("circle", class_="dot is-best", cx=self.x.at(step), cy=self._inside(value), r=3)
-        return [element("g", dot, element("title", f"Its best: {self.y.text(value)} at {self._at(step)}"))]
+        return [element("g", dot, element("title", f"Best: {self.y.text(value)} at {self._at(step)}"))]
 
     def _ends(self, href: Callable[[int], str] | None) -> list[Svg]:
         parts: list[Svg] = []
@@ -258,10 +266,10 @@ class _Drawing:
             step, value = self._end(self.best)
             _, peak = self._best_of(self.best)
             text = f"#{self.best.number} best, {self.y.text(peak)}"
-            left, right, y = self._room(step, value, text, below=False)
+            left, right, y = self._label_box(step, value, text, below=False)
             taken = (left, right, y)
-            words = label(right, y, text, class_="strong halo", anchor="end")
-            parts.append(element("a", words, href=href(self.best.number)) if href else words)
+            best_label = label(right, y, text, class_="strong halo", anchor="end")
+            parts.append(element("a", best_label, href=href(self.best.number)) if href else best_label)
         if not self._kept(self.own):
             return parts
         step, value = self._end(self.own)
@@ -271,28 +279,28 @@ class _Drawing:
         number = f"#{self.own.number} best" if self.is_best else f"#{self.own.number}"
         text = f"{number}, {self.y.text(value)}" + (f" at {self._at(step)}" if not self.is_narrow else "")
         below = taken is not None and not self.is_down
-        left, right, at_y = self._room(step, value, text, below=below)
+        left, right, at_y = self._label_box(step, value, text, below=below)
         if taken and left < taken[1] and right > taken[0] and abs(at_y - taken[2]) < 13:
             # Both lines end at the same height: one label above, one below the other line's.
             at_y = taken[2] + (15 if taken[2] < (self.top + self.bottom) / 2 else -15)
         parts.append(label(left, at_y, text, class_="strong halo"))
         return parts
 
-    def _room(self, step: float, value: float, text: str, *, below: bool) -> tuple[float, float, float]:
-        # Left end, right end and base line of a text at the end of a line.
-        long = len(text) * DIGIT
-        right = min(max(self.x.at(step) + 8 + long, self.first_x + long), self.last_x)
-        heights = [self._inside(value), *self._heights(right - long - 4, right + 4)]
+    def _label_box(self, step: float, value: float, text: str, *, below: bool) -> tuple[float, float, float]:
+        """Return left end, right end and baseline of a text at the end of a line."""
+        length = len(text) * DIGIT
+        right = min(max(self.x.at(step) + 8 + length, self.first_x + length), self.last_x)
+        heights = [self._inside(value), *self._heights(right - length - 4, right + 4)]
         if below and max(heights) + 20 > self.bottom:
             below = False
         y = max(heights) + 20 if below else min(heights) - 9
-        return right - long, right, max(y, 12.0)
+        return right - length, right, max(y, 12.0)
 
     def _heights(self, left: float, right: float) -> list[float]:
-        # Where the two thick lines run between these pixels, so that no label lies on them.
+        """Return the y coordinates of the two thick lines between these pixels, where no label may be."""
         points = [*self.own.points, *(self.best.points if self.best else [])]
-        there = [value for step, value in points if value is not None and left <= self.x.at(step) <= right]
-        return [self._inside(value) for value in there]
+        values = [value for step, value in points if value is not None and left <= self.x.at(step) <= right]
+        return [self._inside(value) for value in values]
 
     def _end(self, series: Series) -> tuple[float, float]:
         return next((step, value) for step, value in reversed(series.points) if value is not None)
@@ -311,16 +319,16 @@ def _in_order(series: Series) -> Series:
     return Series(series.number, sorted(points, key=lambda point: point[0]), series.is_live)
 
 
-def _thin(series: Series, most: int) -> Series:
-    return Series(series.number, thinned(_in_order(series).points, most), series.is_live)
+def _thin(series: Series, limit: int) -> Series:
+    return Series(series.number, thinned(_in_order(series).points, limit), series.is_live)
 
 
-def _telling(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
-    # The places of the lowest, of the highest and of the first gap, in the order of the points.
-    with_value = [place for place, point in enumerate(points) if point[1] is not None]
-    gap = next((place for place, point in enumerate(points) if point[1] is None), None)
+def _extremes(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
+    """Return the lowest point, the highest point and the first gap, in the order of the points."""
+    values = [(value, index) for index, (_, value) in enumerate(points) if value is not None]
+    gap = next((index for index, point in enumerate(points) if point[1] is None), None)
     kept = set() if gap is None else {gap}
-    if with_value:
-        kept.add(min(with_value, key=lambda place: points[place][1]))
-        kept.add(max(with_value, key=lambda place: points[place][1]))
-    return [points[place] for place in sorted(kept)]
+    if values:
+        kept.add(min(values, key=lambda pair: pair[0])[1])
+        kept.add(max(values, key=lambda pair: pair[0])[1])
+    return [points[index] for index in sorted(kept)]

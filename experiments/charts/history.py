@@ -1,4 +1,4 @@
-"""The optimisation history: every trial's value by its number, the best so far, the edits, the budget left."""
+"""The optimization history chart: values by trial number, best so far, revisions, and the remaining budget."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sys import float_info
 from experiments.charts.scale import Linear, Log, finite, linear_or_log
 from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element, frame, join, label, px, safe
 
-# How a trial's state is said here. What is not listed (waiting) has nothing to show yet.
+# The words for trial states. A state that is not listed (waiting) is not shown.
 WORDS = {
     "succeeded": "succeeded",
     "early_stopped": "stopped early",
@@ -17,18 +17,18 @@ WORDS = {
     "running": "running",
     "stopping": "stopping",
 }
-# Trials without a value stand in a lane below the axis; the failed ones always do.
+# Trials without a value, and failed ones, are shown in lanes below the axis.
 LANES = {"early_stopped": "early", "stopped": "stopped", "failed": "failed", "running": "running"}
 LANES["stopping"] = LANES["running"]
 LANE_ORDER = ("early", "stopped", "failed", "running")
 LANE = 14
 
-DIGIT = 6.6  # about the width of a digit of 11 px
+DIGIT = 6.6  # approximate width of a digit at 11 px
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One trial: its number, its value (None: none yet, or none at all), its state, a note for the tooltip."""
+    """A trial: number, value (None if there is none), state, and a note for the tooltip."""
 
     number: int
     value: float | None
@@ -38,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A revision made under way, after trial number `after`; `note` says what it changed."""
+    """A revision made during the experiment, after trial number `after`; `note` says what it changed."""
 
     after: int
     revision: int
@@ -62,19 +62,18 @@ def history(
     height: int | None = None,
     key: str = "history",
 ) -> Chart:
-    """Draw the values of an experiment's trials by number. At most about 2,000 points: sample before.
+    """Draw the values of an experiment's trials by number. Sample them to about 2,000 points before.
 
-    `direction` is `minimize` or `maximize`. `best_steps` are (number, value) wherever the best so far improved
-    (None: taken from the succeeded points). `left`: how many trials of the budget have not begun. `marks` gives
-    trials a label of their own, `best_text` the best one, as the page says it elsewhere (else by the axis). `href`
-    makes the address of a trial from its number. `width` is in pixels of the
-    viewBox; None draws for wide and for narrow panels, and the style sheet shows the one that fits. `key`
-    must be unique in the page.
+    `direction` is `minimize` or `maximize`. `best_steps` are the (number, value) pairs where the best so far improved
+    (None: computed from the succeeded points). `left` is the number of trials in the budget that have not started.
+    `marks` are labels by trial number, `best_text` is the label of the best trial (default: formatted by the axis).
+    `href(number)` returns the URL of a trial. `width` is in pixels of the viewBox; None draws for wide and for narrow
+    panels, and the style sheet shows the one that fits. `key` must be unique in the page.
     """
     shown = sorted((point for point in points if point.state in WORDS), key=lambda point: point.number)
     steps = _best_steps(shown, direction) if best_steps is None else list(best_steps)
     drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
-    title = "Optimisation history"
+    title = "Optimization history"
     description = ""
     parts = []
     for each_width, fit in drawings:
@@ -89,7 +88,7 @@ def history(
 
 
 class _Drawing:
-    """The plot for one width: where everything lies, and the parts of it from back to front."""
+    """The plot for one width: its geometry, and its parts from back to front."""
 
     def __init__(
         self,
@@ -109,7 +108,7 @@ class _Drawing:
         self.top, self.bottom = 18.0, self.height - 34.0 - LANE * len(self.lanes)
         self.y = self._value_scale()
         names = [tick.label for tick in self.y.ticks] if self.y else []
-        # Room for the longest name at the left; a name on a lane is one, too.
+        # Space for the longest label at the left, including those of the lanes.
         longest = max([len(name) for name in [*names, *self.lanes]], default=0)
         self.first_x = max(30.0 if self.is_narrow else 44.0, 10 + DIGIT * longest)
         self.last_x = width - 14.0
@@ -126,7 +125,7 @@ class _Drawing:
         href: Callable[[int], str] | None,
     ) -> list[Svg]:
         parts = [self._budget(), self._grid(), self._numbers(), *self._lane_names(), *self._edits(edits)]
-        best = self.steps[-1][0] if self.steps else None  # drawn last, on top of all
+        best = self.steps[-1][0] if self.steps else None  # drawn last, on top of the others
         others = [point for point in self.points if point.number != best and self._place(point)]
         parts.append(element("g", *[self._mark(point, href) for point in others]))
         parts.extend(self._best(href))
@@ -143,23 +142,23 @@ class _Drawing:
             return None
         low, high, is_log = linear_or_log(values, keep=best[-1:])
         self.low, self.high = low, high
-        # Below the axis' lowest value there is room for the label of the best.
+        # Leave a margin below the lowest value for the label of the best trial.
         if is_log:
-            room = 10 ** (0.04 * (log10(high) - log10(low)))
-            lowest = max(low / room ** (3 if self.is_down else 1), 5e-324)
-            return Log(lowest, min(high * room, float_info.max), start=self.bottom, end=self.top)
-        room = 0.08 * (high / 2 - low / 2)
-        if not isfinite(high + room) or not isfinite(low - 3 * room):
-            room = 0.0
-        floor = low - room * (2.5 if self.is_down else 0.5)
+            margin = 10 ** (0.04 * (log10(high) - log10(low)))
+            lowest = max(low / margin ** (3 if self.is_down else 1), 5e-324)
+            return Log(lowest, min(high * margin, float_info.max), start=self.bottom, end=self.top)
+        margin = 0.08 * (high / 2 - low / 2)
+        if not isfinite(high + margin) or not isfinite(low - 3 * margin):
+            margin = 0.0
+        lowest = low - margin * (2.5 if self.is_down else 0.5)
         if low >= 0:
-            floor = max(floor, 0.0)  # none below zero for what is never below
-        return Linear(floor, high + room, start=self.bottom, end=self.top, snap=True)
+            lowest = max(lowest, 0.0)  # no negative axis for values that are not negative
+        return Linear(lowest, high + margin, start=self.bottom, end=self.top, snap=True)
 
     def _number_scale(self) -> Linear:
         first = self.points[0].number if self.points else 0
         start = 0 if first <= self.last / 10 + 10 else first - 1
-        # A large budget would press the few first trials against the axis: show as much again, at least 20.
+        # A large budget would squeeze the first trials: show at most as many future trials as past ones, or 20.
         self.end = self.last + min(self.left, max(self.last - start, 20))
         count = 3 if self.is_narrow else 6
         end = max(self.end, start + 1)
@@ -220,7 +219,7 @@ class _Drawing:
     def _edits(self, edits: Sequence[Edit]) -> list[Svg]:
         parts: list[Svg] = []
         taken = self.first_x
-        # Clear of the line that says how much of the budget is left.
+        # Keep clear of the text about the remaining budget.
         y = self.top + 32 if self.is_down else self.bottom - (24 if self.is_narrow else 38)
         ordered = sorted(edits, key=lambda edit: (edit.after, edit.revision))
         places = [self.x.at(min(max(edit.after + 0.5, self.x.low), self.x.high)) for edit in ordered]
@@ -254,7 +253,8 @@ class _Drawing:
         title = f"<title>{safe(self._words(point, value, outside))}</title>"
         if not href:
             return Svg(f"<g>{drawn}{title}</g>")
-        # One stop for the tab key in a chart, at the best; hundreds would lock people in. The table has all.
+        # Only the best trial can be reached with the Tab key; hundreds of stops would trap keyboard users. The table
+        # links to all trials.
         return Svg(f'<a href="{safe(href(point.number))}" tabindex="-1">{drawn}{title}</a>')
 
     def _words(self, point: Point, value: float | None, outside: int) -> str:
@@ -264,7 +264,7 @@ class _Drawing:
         if point.state != "succeeded" or value is None:
             words.append(WORDS[point.state])
         if outside:
-            words.append("above this axis" if outside > 0 else "below this axis")
+            words.append("above the axis range" if outside > 0 else "below the axis range")
         return ", ".join(words) + (f": {clip(point.note, 200)}" if point.note else "")
 
     def _best(self, href: Callable[[int], str] | None) -> list[Svg]:
@@ -285,7 +285,8 @@ class _Drawing:
     def _labels(self, marks: Mapping[int, str], best_text: str) -> list[Svg]:
         if not self.y:
             return []
-        parts, taken = [], []
+        parts: list[Svg] = []
+        taken: list[tuple[float, float]] = []
         by_number = {point.number: point for point in self.points}
         wanted = [(n, v, best_text or self.y.text(v)) for n, v in self.steps[-1:]]
         wanted += [
@@ -306,8 +307,8 @@ class _Drawing:
 
     def _nothing(self) -> str:
         if not self.points:
-            return "No trial has begun yet"
-        return "No trial has a value yet"
+            return "No trials started yet"
+        return "No values yet"
 
 
 def _best_steps(points: Sequence[Point], direction: str) -> list[tuple[int, float]]:
@@ -352,12 +353,12 @@ def _shape(state: str, x: float, y: float, radius: float, outside: int) -> str:
 def _arrow(state: str, x: float, y: float, outside: int) -> str:
     classes = {"early_stopped": ' class="cut"', "stopped": STOPPED, "running": ' class="dot is-live"'}
     classes["stopping"] = classes["running"]
-    given = classes.get(state, ' class="dot"')
+    attributes = classes.get(state, ' class="dot"')
     rise = -6 if outside > 0 else 6
-    return f'<path{given} d="M{px(x - 4)},{px(y - rise)}l4,{rise}l4,{-rise}z"/>'
+    return f'<path{attributes} d="M{px(x - 4)},{px(y - rise)}l4,{rise}l4,{-rise}z"/>'
 
 
-# The role's colour as an attribute: a rule of the style sheet for `.gone` would win over it.
+# The color is an attribute, which a style-sheet rule for `.gone` overrides.
 STOPPED = ' class="gone" fill="var(--quiet)"'
 
 
@@ -369,8 +370,8 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
         value = _value(point)
         with_value += value is not None
         outside += value is not None and not drawing.low <= value <= drawing.high
-    said = ", ".join(f"{count:,} {WORDS[state]}" for state, count in counts.items() if count)
-    parts = [f"{clip(metric, 80)} of {_trials(len(drawing.points))}{f': {said}' if said else ''}."]
+    summary = ", ".join(f"{count:,} {WORDS[state]}" for state, count in counts.items() if count)
+    parts = [f"{clip(metric, 80)} of {_trials(len(drawing.points))}{f': {summary}' if summary else ''}."]
     if not with_value:
         parts.append(drawing._nothing() + ".")
     if drawing.steps and drawing.y:
@@ -385,16 +386,16 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
             )
     if outside:
         parts.append(
-            f"{_trials(outside)} far from the others {'lies' if outside == 1 else 'lie'} beyond the axis."
+            f"{_trials(outside)} far from the others {'is' if outside == 1 else 'are'} outside of the axis range."
         )
     if edits:
         after = sorted({edit.after for edit in edits})
-        named = ", ".join(str(number) for number in after[:5]) + (
+        numbers = ", ".join(str(number) for number in after[:5]) + (
             f" and {len(after) - 5} more" if after[5:] else ""
         )
-        parts.append(f"The search was edited after trial {named}.")
+        parts.append(f"The experiment was edited after trial {numbers}.")
     if drawing.left:
-        parts.append(f"{_trials(drawing.left)} of the budget to start.")
+        parts.append(f"{_trials(drawing.left)} of the budget not started.")
     return " ".join(parts)
 
 

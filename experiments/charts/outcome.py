@@ -1,10 +1,10 @@
-"""The outcome bar: what became of an experiment's trials, and how many are left."""
+"""The outcome bar: the trials of an experiment by state, and the remaining budget."""
 
 from collections.abc import Mapping
 
 from experiments.charts.svg import Svg, element
 
-# State, colour role, word; in this order from the left. What is left shows the track below.
+# (state, color role, word), from the left. The remaining budget shows the track.
 PARTS = (
     ("succeeded", "good", "succeeded"),
     ("early_stopped", "cut", "stopped early"),
@@ -15,15 +15,15 @@ PARTS = (
     ("waiting", "quiet", "waiting"),
 )
 
-LEAST = 2.0  # a part is never thinner, in pixels of a bar of the width below
+MIN_LENGTH = 2.0  # of a part, in pixels of a bar with the width below
 GAP = 1.0
 WIDTH, BIG_WIDTH = 120.0, 480.0
 
 
 def outcome(counts: Mapping[str, int], *, left: int = 0, is_big: bool = False) -> Svg:
-    """Draw a bar of trial counts by state; `left` are those of the budget that do not exist yet.
+    """Draw a bar of trial counts by state; `left` is the number of trials in the budget that do not exist yet.
 
-    It fills the width it is given. `is_big` is for the head of a page, the other for a row of a table.
+    The bar fills the available width. `is_big` is for the head of a page, the default for a table row.
     """
     parts = [(role, count, state) for state, role, _ in PARTS if (count := counts.get(state, 0)) > 0]
     width, height = (BIG_WIDTH, 10) if is_big else (WIDTH, 6)
@@ -36,34 +36,41 @@ def outcome(counts: Mapping[str, int], *, left: int = 0, is_big: bool = False) -
         size = {"x": x, "width": length, "height": height}
         bars.append(element("rect", data_role=role, fill_opacity=faint, **size))
         x += length + GAP
-    said = sentence(counts, left=left)
+    text = summary(counts, left=left)
     return element(
         "svg",
-        element("title", said),
+        element("title", text),
         *bars,
         class_="outcome is-big" if is_big else "outcome",
         viewBox=f"0 0 {width:g} {height}",
         preserveAspectRatio="none",
         role="img",
-        aria_label=said,
+        aria_label=text,
     )
 
 
-def sentence(counts: Mapping[str, int], *, left: int = 0) -> str:
-    """Say the same: "62 succeeded, 7 failed, 30 left"."""
-    said = [f"{count:,} {word}" for state, _, word in PARTS if (count := counts.get(state, 0)) > 0]
+def summary(counts: Mapping[str, int], *, left: int = 0) -> str:
+    """Return the counts as text: "62 succeeded, 7 failed, 30 left"."""
+    parts = [f"{count:,} {word}" for state, _, word in PARTS if (count := counts.get(state, 0)) > 0]
     if left > 0:
-        said.append(f"{left:,} left")
-    return ", ".join(said) or "No trials yet"
+        parts.append(f"{left:,} left")
+    return ", ".join(parts) or "No trials yet"
 
 
 def _lengths(numbers: list[int], width: float) -> list[float]:
-    # Thin parts get the least width, the others share what remains; which in turn may make another one thin.
+    # Thin parts get the minimum length, the others share the rest, which in turn may make another part thin.
     thin: set[int] = set()
     while True:
-        rest = sum(number for place, number in enumerate(numbers) if place not in thin)
-        room = width - LEAST * len(thin)
-        now = {place for place, number in enumerate(numbers) if place in thin or number * room < LEAST * rest}
+        rest = sum(number for index, number in enumerate(numbers) if index not in thin)
+        available = width - MIN_LENGTH * len(thin)
+        now = {
+            index
+            for index, number in enumerate(numbers)
+            if index in thin or number * available < MIN_LENGTH * rest
+        }
         if now == thin:
-            return [LEAST if place in thin else number * room / rest for place, number in enumerate(numbers)]
+            return [
+                MIN_LENGTH if index in thin else number * available / rest
+                for index, number in enumerate(numbers)
+            ]
         thin = now

@@ -1,30 +1,29 @@
-"""Scales: from values to pixels, with the few ticks that are worth a grid line and one precision an axis."""
+"""Scales from values to pixels, with a few ticks for grid lines and one number precision per axis."""
 
 import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from sys import float_info
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 DECADES_FOR_LOG = 3
-MOST_WASTE = 0.25  # of the values' span, to make an axis begin at a grid line
-STEPS = ((1, 0), (2, 0), (5, 0), (25, 1))  # 1, 2, 5 and 2.5, which costs a digit more
+MAX_WASTE = 0.25  # fraction of the values' span that may be empty to start an axis at a grid line
+STEPS = ((1, 0), (2, 0), (5, 0), (25, 1))  # (mantissa, extra digits): 1, 2, 5, and 2.5 with one more digit
 
 
 class Tick(NamedTuple):
-    """A value worth a grid line, its pixel, and its label."""
+    """A value with a grid line, its pixel, and its label."""
 
-    value: object
+    value: Any
     at: float
     label: str
 
 
 class Linear:
-    """A straight scale from `low` at pixel `start` to `high` at pixel `end`.
+    """A linear scale from `low` at pixel `start` to `high` at pixel `end`; both must be finite.
 
-    About `count` ticks, `whole` for whole numbers only. `snap` moves `low` down to a tick, so that the axis
-    begins at a grid line, unless that would waste too much. A single value gets room on both sides. Both are
-    finite.
+    It has about `count` ticks, with `whole` only at whole numbers. `snap` moves `low` down to a tick, so that the axis
+    starts at a grid line, unless that would waste too much space. A single value gets a margin on both sides.
     """
 
     def __init__(
@@ -43,30 +42,30 @@ class Linear:
         low, high = wide_low, wide_high
         mantissa, exponent = _step(low, high, count, whole, snap)
         ticks = _multiples(mantissa, exponent, low, high, snap)
-        if snap and ticks and low / 2 - ticks[0] / 2 > MOST_WASTE * (high / 2 - low / 2):
+        if snap and ticks and low / 2 - ticks[0] / 2 > MAX_WASTE * (high / 2 - low / 2):
             mantissa, exponent = _step(low, high, count, whole, False)
             ticks = _multiples(mantissa, exponent, low, high, False)
         low = min([low, *ticks[:1]])
         self.low, self.high, self.start, self.end = low, high, start, end
-        # Halves: the distance between the two ends of the floats would be infinite.
+        # Compute with halves: the distance between the largest and the smallest float would be infinite.
         self._pixels_per_half = (end - start) / (high / 2 - low / 2)
         self._numbers = Numbers(ticks, mantissa, exponent, span)
         self.ticks = [Tick(tick, self.at(tick), self._numbers.short(tick)) for tick in ticks]
 
     def at(self, value: float) -> float:
-        """The pixel of a value, also outside the scale."""
+        """Return the pixel of a value, also outside of the scale."""
         return self.start + (value / 2 - self.low / 2) * self._pixels_per_half
 
     def text(self, value: float) -> str:
-        """A value as its mark says it: a few digits more than the ticks show."""
+        """Return a value with a few more digits than the ticks."""
         return self._numbers.long(value)
 
 
 class Log:
-    """A logarithmic scale; `low` and `high` are above zero. A tick a decade, thinned to about `count`."""
+    """A logarithmic scale; `low` and `high` must be above zero. One tick per decade, thinned to about `count`."""
 
     def __init__(self, low: float, high: float, *, start: float, end: float, count: int = 4) -> None:
-        if math.log10(high) - math.log10(low) < 1e-9:  # so near that they fall on one pixel
+        if math.log10(high) - math.log10(low) < 1e-9:  # so close that they share a pixel
             low, high = max(low / 2, float_info.min), min(high * 2, float_info.max)
         self.low, self.high, self.start, self.end = low, high, start, end
         self._low = math.log10(low)
@@ -75,12 +74,12 @@ class Log:
         self.ticks = [Tick(tick, self.at(tick), self._short(tick)) for tick in ticks]
 
     def at(self, value: float) -> float:
-        """The pixel of a value; zero and below lie far beyond the low end."""
+        """Return the pixel of a value; zero and negative values are far below the low end."""
         exponent = math.log10(value) if value > 0 else -400.0
         return self.start + (exponent - self._low) * self._pixels
 
     def text(self, value: float) -> str:
-        """A value to four digits."""
+        """Return a value with four digits."""
         return significant(value)
 
     def _short(self, value: float) -> str:
@@ -88,24 +87,24 @@ class Log:
 
 
 class Category:
-    """Names at even distances from pixel `start` to pixel `end`; a single one stands in the middle."""
+    """Names at equal distances from pixel `start` to pixel `end`; a single name is in the middle."""
 
     def __init__(self, names: Sequence[str], *, start: float, end: float) -> None:
         self.names, self.start, self.end = tuple(names), start, end
-        self.ticks = [Tick(name, self.at(place), name) for place, name in enumerate(self.names)]
+        self.ticks = [Tick(name, self.at(index), name) for index, name in enumerate(self.names)]
 
-    def at(self, place: int) -> float:
-        """The pixel of the name at this place of the list."""
+    def at(self, index: int) -> float:
+        """Return the pixel of the name at this index."""
         if len(self.names) < 2:
             return (self.start + self.end) / 2
-        return self.start + (self.end - self.start) * place / (len(self.names) - 1)
+        return self.start + (self.end - self.start) * index / (len(self.names) - 1)
 
-    def text(self, place: int) -> str:
-        return self.names[place]
+    def text(self, index: int) -> str:
+        return self.names[index]
 
 
 class Time:
-    """A scale of moments. Ticks are round on the clock of `low`'s own time zone."""
+    """A time scale. Ticks are round clock times in the time zone of `low`."""
 
     SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
     DAY = 86400
@@ -132,7 +131,7 @@ class Time:
         midnight = self.low.replace(hour=0, minute=0, second=0, microsecond=0)
         first = math.ceil((self.low - midnight).total_seconds() / self._step)
         last = math.floor((self.high - midnight).total_seconds() / self._step)
-        return [midnight + timedelta(seconds=turn * self._step) for turn in range(first, last + 1)]
+        return [midnight + timedelta(seconds=index * self._step) for index in range(first, last + 1)]
 
     def _short(self, moment: datetime) -> str:
         if self._step >= self.DAY:
@@ -141,10 +140,8 @@ class Time:
 
 
 class Numbers:
-    """How the numbers of one axis are written: all ticks with the same digits, all values with the same more
-    (whole ones with none).
-
-    Values are told to a thousandth of `span`, or of themselves when all are equal.
+    """The number format of an axis: all ticks have the same digits, all values the same larger number of digits (whole
+    numbers none). Values are precise to a thousandth of `span`, or of themselves when all are equal.
     """
 
     def __init__(self, ticks: Sequence[float], mantissa: int, exponent: int, span: float) -> None:
@@ -161,13 +158,13 @@ class Numbers:
         self.more_digits = min(max(self.digits, first_digit + span_digit), 15)
 
     def short(self, value: float) -> str:
-        """A tick's label: 0.25, 1,200, 1.5e-4."""
+        """Return a tick's label: 0.25, 1,200, 1.5e-4."""
         if not self.is_power:
             return _plain(value, self.decimals)
         return power(value, self.digits) if value else "0"
 
     def long(self, value: float) -> str:
-        """A mark's label: 0.2513, 1, 1,204.5, 1.513e-4."""
+        """Return a mark's label: 0.2513, 1, 1,204.5, 1.513e-4."""
         if not value and self.is_power:
             return "0"
         is_far = abs(value) >= 1e6 and abs(value) > 1e3 * self.largest
@@ -180,11 +177,11 @@ class Numbers:
 def linear_or_log(
     values: Sequence[float], *, keep: Iterable[float] = (), gain: float = 2.0
 ) -> tuple[float, float, bool]:
-    """Say from where to where an axis for these values goes, and whether it is logarithmic.
+    """Return (low, high, is_log) of an axis for these values (at least one).
 
-    Logarithmic when all are above zero and what remains without outliers spans more than three decades.
-    Otherwise straight, and outliers stay outside (draw them at the border) when leaving them out makes the
-    rest at least `gain` times as tall; the values in `keep` are always inside. Needs at least one value.
+    The axis is logarithmic when all values are above zero and span more than three decades without outliers.
+    Otherwise it is linear, and outliers are outside (to be drawn at the border) when that makes the rest at least
+    `gain` times as tall. The values in `keep` are always inside.
     """
     if min(values) > 0:
         logs = [math.log10(value) for value in values]
@@ -197,7 +194,7 @@ def linear_or_log(
 
 
 def significant(value: float, digits: int = 4) -> str:
-    """Write a number to so many digits: 0.8147, 1,235, 1.2e-5."""
+    """Return a number with so many significant digits: 0.8147, 1,235, 1.2e-5."""
     if value and not 1e-3 <= abs(value) < 1e6:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
         return f"{_trimmed(mantissa)}e{int(exponent)}"
@@ -206,7 +203,7 @@ def significant(value: float, digits: int = 4) -> str:
 
 
 def power(value: float, digits: int | None = None) -> str:
-    """Write a number as 1e-4, with `digits` after the point (None: those it needs)."""
+    """Return a number such as 1e-4, with `digits` after the decimal point (None: as many as needed)."""
     if digits is None:
         mantissa, exponent = f"{value:.15e}".split("e")
         return f"{_trimmed(mantissa)}e{int(exponent)}"
@@ -215,21 +212,21 @@ def power(value: float, digits: int | None = None) -> str:
 
 
 def finite(value: float | None) -> float | None:
-    """The value as a float, or None for none, infinities and not-a-number."""
+    """Return the value as a float, or None for None, infinities and NaN."""
     return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _apart(low: float, high: float) -> tuple[float, float]:
-    # Equal, or so near that floats have no ticks between them.
+    # Widen the interval when the bounds are equal, or so close that there is no float for a tick between them.
     size = max(abs(low), abs(high))
     if high - low > 64 * math.ulp(size) and (high - low) > float_info.min * 1e3:
         return low, high
-    room = 0.05 * size if size > 1e-300 else 1.0
-    return max(low - room, -float_info.max), min(high + room, float_info.max)
+    margin = 0.05 * size if size > 1e-300 else 1.0
+    return max(low - margin, -float_info.max), min(high + margin, float_info.max)
 
 
 def _step(low: float, high: float, count: int, whole: bool, snap: bool) -> tuple[int, int]:
-    # Of the steps 1, 2, 2.5, 5 times a power of ten: the one with nearest to `count` ticks.
+    # Of the steps 1, 2, 2.5 and 5 times a power of ten, choose the one with the number of ticks closest to `count`.
     rough = max((high / 2 - low / 2) / count * 2, float_info.min)
     best, best_distance = (1, _exponent(rough)), math.inf
     for exponent in range(_exponent(rough) - 1, _exponent(rough) + 2):
@@ -239,7 +236,7 @@ def _step(low: float, high: float, count: int, whole: bool, snap: bool) -> tuple
                 continue
             first = math.floor(low / step) if snap else math.ceil(low / step)
             more = math.floor(high / step) - first + 1 - count
-            distance = max(more, -1.6 * more) + (0.5 if extra else 0)  # rather five lines than three
+            distance = max(more, -1.6 * more) + (0.5 if extra else 0)  # prefer five lines over three
             if distance < best_distance:
                 best, best_distance = (mantissa, exponent), distance
     if whole and best_distance == math.inf:
@@ -250,15 +247,15 @@ def _step(low: float, high: float, count: int, whole: bool, snap: bool) -> tuple
 def _multiples(mantissa: int, exponent: int, low: float, high: float, snap: bool) -> list[float]:
     power_of_ten = exponent - (mantissa == 25)
     step = _float(mantissa, power_of_ten)
-    nudge = 1e-9
-    first = math.floor(low / step + nudge) if snap else math.ceil(low / step - nudge)
-    last = math.floor(high / step + nudge)
-    ticks = [_float(turn * mantissa, power_of_ten) for turn in range(first, last + 1)]
+    tolerance = 1e-9
+    first = math.floor(low / step + tolerance) if snap else math.ceil(low / step - tolerance)
+    last = math.floor(high / step + tolerance)
+    ticks = [_float(index * mantissa, power_of_ten) for index in range(first, last + 1)]
     return [tick for tick in ticks if math.isfinite(tick)]
 
 
 def _decades(low: float, high: float, count: int) -> list[float]:
-    # To the side of the axis by a hair's breadth still counts: 10**log10(x) is not x.
+    # With a tolerance at the ends, because 10**log10(x) is not exactly x.
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     ticks = [_float(1, exponent) for exponent in range(first, last + 1)]
     if len(ticks) > count + 1:
@@ -273,15 +270,15 @@ def _decades(low: float, high: float, count: int) -> list[float]:
 
 
 def _without_outliers(values: Sequence[float], keep: Sequence[float], gain: float) -> tuple[float, float]:
-    # Tukey's far-out fences: three times the middle half beyond it (Exploratory Data Analysis, 1977, 2D). Not
-    # more than a tenth of the values on either side (or one of five) may stay outside.
+    # Tukey's outer fences: three interquartile ranges beyond the quartiles (Exploratory Data Analysis, 1977, 2D). At
+    # most a tenth of the values on either side (or one of five) may be outside.
     ordered = sorted(values)
     low, high = min([*keep, ordered[0]]), max([*keep, ordered[-1]])
     if len(ordered) < 5:
         return low, high
     middle_low, middle_high = ordered[len(ordered) // 4], ordered[(3 * len(ordered)) // 4]
     half = 3 * (middle_high / 2 - middle_low / 2)
-    below, above = middle_low / 2 - half, middle_high / 2 + half  # halves, for the largest floats
+    below, above = middle_low / 2 - half, middle_high / 2 + half  # halves, to avoid overflow
     few = max(1, len(ordered) // 10)
     inside = [value for value in ordered if below <= value / 2 <= above]
     if not inside or middle_low == middle_high:
@@ -299,7 +296,7 @@ def _exponent(value: float) -> int:
 
 
 def _float(mantissa: int, exponent: int) -> float:
-    # Through the decimal notation: 3 * 0.1 would be 0.30000000000000004.
+    # Parse decimal notation: 3 * 0.1 would be 0.30000000000000004.
     return float(f"{mantissa}e{exponent}")
 
 

@@ -1,4 +1,4 @@
-"""The best so far in the size of a word, for a row of a table. The number stands beside it."""
+"""Sparklines for table rows: the best value so far, and levels over time."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ WIDTH, LOW, HIGH = 72, 16.0, 2.0
 
 
 def sparkline(best_steps: Sequence[tuple[int, float]], *, last: int) -> Svg:
-    """Draw how the best so far went from its first value to trial number `last`, the smaller value lower.
+    """Draw the best value so far, from its first value to trial number `last`, smaller values lower.
 
-    `best_steps` are (number, value) wherever it improved, in order. Without any the drawing is empty, so that
-    the table keeps its shape. Hidden from screen readers: the row tells the best value in words.
+    `best_steps` are the (number, value) pairs where it improved, in order. Without any the drawing is empty, so that
+    the table keeps its layout. Hidden from screen readers, because the row contains the best value as text.
     """
     steps = [(number, value) for number, value in best_steps if finite(value) is not None]
     if not steps:
@@ -20,7 +20,7 @@ def sparkline(best_steps: Sequence[tuple[int, float]], *, last: int) -> Svg:
     first = steps[0][0]
     per_trial = WIDTH / max(last - first, steps[-1][0] - first, 1)
     low, high = min(value for _, value in steps), max(value for _, value in steps)
-    span = high / 2 - low / 2  # halves: the whole may be more than a float holds
+    span = high / 2 - low / 2  # halves, to avoid overflow
     path, y = "", (LOW + HIGH) / 2
     for number, value in steps:
         if span:
@@ -30,19 +30,19 @@ def sparkline(best_steps: Sequence[tuple[int, float]], *, last: int) -> Svg:
 
 
 def level(points: Sequence[tuple[float, float | None]], *, most: float) -> Svg:
-    """Draw how full something was: (place from 0 to 1, amount of 0 to `most`) in order; None is a gap.
+    """Draw a level over time: (position from 0 to 1, amount from 0 to `most`) in order; None is a gap.
 
-    Twice as wide as a best so far. Hidden from screen readers: what it is now stands beside it in words.
+    Twice as wide as `sparkline`. Hidden from screen readers, because the current level is beside it as text.
     """
-    path, is_down = "", False
-    for place, amount in points:
+    path, is_connected = "", False
+    for position, amount in points:
         amount = finite(amount)
         if amount is None or most <= 0:
-            is_down = False
+            is_connected = False
             continue
-        x, y = min(max(place, 0), 1) * 2 * WIDTH, LOW - min(max(amount / most, 0), 1) * (LOW - HIGH)
-        path += f"{'L' if is_down else 'M'}{x:.1f},{y:.1f}"
-        is_down = True
+        x, y = min(max(position, 0), 1) * 2 * WIDTH, LOW - min(max(amount / most, 0), 1) * (LOW - HIGH)
+        path += f"{'L' if is_connected else 'M'}{x:.1f},{y:.1f}"
+        is_connected = True
     floor = f'<path class="floor" d="M0,{LOW + 1:g}H{2 * WIDTH}"/>'
     inside = floor + (f'<path d="{path}"/>' if path else "")
     return Svg(f'<svg class="spark is-long" viewBox="0 0 {2 * WIDTH} 18" aria-hidden="true">{inside}</svg>')

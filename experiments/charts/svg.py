@@ -1,19 +1,20 @@
-"""SVG by hand: what is markup already, what must be escaped, and how a finished chart looks to its caller."""
+"""Build SVG markup with escaping, and the result type of all charts."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
-# What XML 1.0 cannot carry, not even escaped: control characters, lone surrogates, two non-characters.
-UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# Characters that XML 1.0 cannot represent, even escaped: control characters, lone surrogates, two non-characters.
+INVALID_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
-# The two widths that charts are drawn for, in pixels of the viewBox, and where the second gives way (30rem).
+# The two widths for which charts are drawn, in pixels of the viewBox, and the breakpoint between them (30rem).
 WIDE, NARROW, TURN = 640, 320, 480
 
 
 class Svg(str):
-    """Markup. Made by `element` and `join` only; templates show it as it is, other strings get escaped."""
+    """Markup, created by `element` and `join` only. Templates do not escape it, unlike other strings."""
 
     __slots__ = ()
 
@@ -23,65 +24,65 @@ class Svg(str):
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn chart and the same in words and numbers.
+    """A chart with its description in words and its data.
 
-    `rows` are tuples of plain values (numbers, words, None) under `columns`, for the table beside the chart.
+    `rows` are tuples of plain values (numbers, texts, None) under `columns`, for the table beside the chart.
     """
 
     svg: Svg
     title: str
     description: str
     columns: tuple[str, ...]
-    rows: list[tuple] = field(default_factory=list)
+    rows: Sequence[tuple[Any, ...]] = field(default_factory=list)
 
     def __html__(self) -> str:
         return str(self.svg)
 
 
 def safe(text: object) -> str:
-    """Escape what somebody wrote, for content and attributes alike, and drop what XML cannot carry."""
-    return escape(UNSPEAKABLE.sub("", str(text)))
+    """Escape a text for content and attributes, and drop characters that XML cannot represent."""
+    return escape(INVALID_XML.sub("", str(text)))
 
 
 def clip(text: object, length: int) -> str:
-    """Shorten a text to `length` characters, the last of them "…" when something is missing."""
-    whole = " ".join(str(text).split())
-    return whole if len(whole) <= length else f"{whole[: length - 1].rstrip()}…"
+    """Shorten a text to `length` characters, with "…" at the end when it is cut."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
 
 
 def element(_name: str, *inside: str, **attributes: object) -> Svg:
-    """Return an element; children that are not `Svg` are escaped, so are attributes; None leaves one out.
+    """Return an element. Children that are not `Svg` and attributes are escaped; an attribute of None is omitted.
 
     `class_` is class; `_` in other names is `-`; floats are rounded to a tenth of a pixel.
     """
     body = "".join([child if isinstance(child, Svg) else safe(child) for child in inside])
-    given = "".join([_attribute(name, value) for name, value in attributes.items() if value is not None])
-    return Svg(f"<{_name}{given}>{body}</{_name}>" if body else f"<{_name}{given}/>")
+    written = "".join([_attribute(name, value) for name, value in attributes.items() if value is not None])
+    return Svg(f"<{_name}{written}>{body}</{_name}>" if body else f"<{_name}{written}/>")
 
 
-def join(parts: Iterable[Svg]) -> Svg:
-    """Put markup in a row."""
+def join(parts: Iterable[str]) -> Svg:
+    """Concatenate markup; parts that are not `Svg` are escaped."""
     return Svg("".join([part if isinstance(part, Svg) else safe(part) for part in parts]))
 
 
 def px(value: float) -> str:
-    """Write a coordinate, to a tenth of a pixel: 12, 12.5."""
+    """Return a coordinate with a precision of a tenth of a pixel: 12, 12.5."""
     written = f"{value:.1f}".removesuffix(".0")
     return "0" if written == "-0" else written
 
 
 def label(x: float, y: float, text: str, *, class_: str | None = None, anchor: str | None = None) -> Svg:
-    """Write a text at a place; `anchor` is SVG's text-anchor (start when None)."""
+    """Return a text element; `anchor` is SVG's text-anchor (None for start)."""
     return element("text", text, class_=class_, x=x, y=y, text_anchor=anchor)
 
 
 def frame(
     *parts: Svg, key: str, title: str, description: str, width: float, height: float, fit: str | None
 ) -> Svg:
-    """Put a drawing into its `<svg>`, with the title and the description that readers of the screen hear.
+    """Return the `<svg>` of a drawing, with title and description for screen readers.
 
-    `key` makes the IDs; it must be one word and unique in the page. `fit` is `is-wide` or `is-narrow` for a
-    drawing that has a twin for the other width, None for one that stands alone.
+    `key` is the prefix of its IDs; it must be one word and unique in the page. `fit` is `is-wide` or `is-narrow` for a
+    drawing with a counterpart for the other width, else None.
     """
     ids = f"{key}-{width:g}"
     return element(

@@ -1,4 +1,4 @@
-"""Busy slots: how many were held by a trial, and how many were there, in each stretch of a day."""
+"""The chart of busy and available slots over time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import NamedTuple
 from experiments.charts.scale import Linear, Time
 from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, element, frame, join, label, px
 
-DIGIT = 6.6  # about the width of a digit of 11 px
+DIGIT = 6.6  # approximate width of a digit at 11 px
 GAP = 1.0  # between two bars
 
 
 class Bar(NamedTuple):
-    """A stretch of time, with its means: slots that a trial held, slots that were there."""
+    """An interval, with the mean numbers of busy slots and of available slots."""
 
     start: datetime
     end: datetime
@@ -32,10 +32,10 @@ def busy(
     height: int | None = None,
     key: str = "busy",
 ) -> Chart:
-    """Draw busy slots from `start` to `end`, at least as high as the `slots` that are there now.
+    """Draw busy slots from `start` to `end`; the axis reaches at least to the current number of `slots`.
 
-    `bars` are in order; where none is, nothing was measured. Moments are in the reader's time zone. `width` is in
-    pixels of the viewBox; None draws for wide and for narrow panels. `key` must be unique in the page.
+    `bars` are in order; gaps between them were not measured. Times are in the reader's time zone. `width` is in pixels
+    of the viewBox; None draws for wide and for narrow panels. `key` must be unique in the page.
     """
     drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
     title, description = "Busy slots", _describe(bars)
@@ -45,7 +45,7 @@ def busy(
         size = {"width": each_width, "height": drawing.height}
         parts.append(frame(*drawing.draw(), key=key, title=title, description=description, fit=fit, **size))
     rows = [(f"{bar.start:%a %H:%M}", f"{bar.busy:.1f}", f"{bar.slots:.1f}") for bar in bars]
-    return Chart(join(parts), title, description, ("From", "Busy slots", "Slots there"), rows)
+    return Chart(join(parts), title, description, ("From", "Busy slots", "Slots"), rows)
 
 
 class _Drawing:
@@ -90,8 +90,8 @@ class _Drawing:
     def _drawn(self) -> list[Svg]:
         if not self.bars:
             middle = (self.first_x + self.x.end) / 2
-            return [label(middle, (self.top + self.bottom) / 2, "Nothing was measured yet", anchor="middle")]
-        filled, there, before = "", "", None
+            return [label(middle, (self.top + self.bottom) / 2, "No data yet", anchor="middle")]
+        filled, outline, before = "", "", None
         for bar in self.bars:
             x, x_end = max(self.x.at(bar.start), self.first_x), min(self.x.at(bar.end), float(self.x.end))
             if x_end <= x:
@@ -100,13 +100,13 @@ class _Drawing:
             if bar.busy > 0:
                 top = self.y.at(bar.busy)
                 filled += f"M{px(x)},{px(self.bottom)}V{px(top)}h{px(wide)}V{px(self.bottom)}z"
-            there += f"V{px(y)}H{px(x_end)}" if before == bar.start else f"M{px(x)},{px(y)}H{px(x_end)}"
+            outline += f"V{px(y)}H{px(x_end)}" if before == bar.start else f"M{px(x)},{px(y)}H{px(x_end)}"
             before = bar.end
-        return [element("path", class_="bar", d=filled), element("path", class_="there", d=there)]
+        return [element("path", class_="bar", d=filled), element("path", class_="there", d=outline)]
 
 
 def share(bars: Sequence[Bar]) -> tuple[float, float]:
-    """(busy, there) of all bars together, in slot hours."""
+    """Return the (busy, available) slot hours of all bars together."""
     hours = [(bar.end - bar.start) / timedelta(hours=1) for bar in bars]
     used = sum(bar.busy * span for bar, span in zip(bars, hours, strict=True))
     return used, sum(bar.slots * span for bar, span in zip(bars, hours, strict=True))
@@ -114,10 +114,10 @@ def share(bars: Sequence[Bar]) -> tuple[float, float]:
 
 def _describe(bars: Sequence[Bar]) -> str:
     if not bars:
-        return "Nothing was measured yet."
-    used, there = share(bars)
-    said = f"Slots that trials held, by the quarter of an hour, since {bars[0].start:%a %H:%M}: "
-    most = max(bars, key=lambda bar: bar.busy)
+        return "No data yet."
+    used, available = share(bars)
+    prefix = f"Busy slots per quarter of an hour since {bars[0].start:%a %H:%M}: "
+    peak = max(bars, key=lambda bar: bar.busy)
     if not used:
-        return f"{said}none of {there:.1f} slot hours."
-    return f"{said}{used:.1f} of {there:.1f} slot hours, most at {most.start:%a %H:%M} with {most.busy:.1f} slots."
+        return f"{prefix}none of {available:.1f} slot hours."
+    return f"{prefix}{used:.1f} of {available:.1f} slot hours, peak {peak.busy:.1f} slots at {peak.start:%a %H:%M}."

@@ -1,4 +1,4 @@
-"""What `worker`, `control` and `up` check before they start. A refusal is one sentence and ends them."""
+"""Arguments and start-up checks that the commands share. A failed check prints one message and exits with status 1."""
 
 import os
 import re
@@ -13,74 +13,74 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from experiments import broker
 
-# How long a worker may be silent before its trials are given to others: short where broker and workers share
-# a machine, patient where a network lies between.
-LEASE_S, LEASE_APART_S = 15, 120
+# How long a worker may be silent before its trials are reassigned: short where broker and workers share a machine,
+# longer where a network lies between them.
+LOCAL_LEASE_S, NETWORK_LEASE_S = 15, 120
 
 
-def refuse(sentence: str) -> NoReturn:
-    """Ends the command with `sentence` on standard error and status 1."""
-    sys.exit(sentence)
+def refuse(message: str) -> NoReturn:
+    """Exit with status 1 and `message` on standard error."""
+    sys.exit(message)
 
 
 def add_data_argument(parser: CommandParser) -> None:
-    """Add --data. console/__main__.py has already obeyed it, because the settings need it first."""
+    """Add --data. console/__main__.py has already applied it, because the settings need it first."""
     default = str(settings.DEFAULT_DATA).replace("%", "%%")
-    parser.add_argument("--data", help=f"the data folder (default: TRIALDECK_DATA, else {default})")
+    parser.add_argument("--data", help=f"data folder (default: TRIALDECK_DATA, else {default})")
 
 
 def whole_number(text: str | int, *, name: str, low: int, high: int) -> int:
-    """`text` as a number between `low` and `high`, or a refusal that names the option `name`."""
+    """Return `text` as a number between `low` and `high`, or exit with a message that names the option `name`."""
     if re.fullmatch(r"[0-9]{1,9}", str(text)) and low <= int(text) <= high:
         return int(text)
     refuse(f"{name} must be a whole number from {low} to {high}, not {str(text)!r}.")
 
 
 def default_slots() -> int:
-    """As many trials at once as this process may use cores."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def lease_s() -> int:
-    """TRIALDECK_LEASE_S, or what is usual here. Refuses what is no such number."""
-    usual = LEASE_APART_S if os.environ.get("REDIS_URL") else LEASE_S
+    """Return TRIALDECK_LEASE_S or its default in seconds. Exit when it is invalid."""
+    default = NETWORK_LEASE_S if os.environ.get("REDIS_URL") else LOCAL_LEASE_S
     return whole_number(
-        os.environ.get("TRIALDECK_LEASE_S", usual), name="TRIALDECK_LEASE_S", low=4, high=3600
+        os.environ.get("TRIALDECK_LEASE_S", default), name="TRIALDECK_LEASE_S", low=4, high=3600
     )
 
 
 def check_one_machine() -> None:
-    """SQLite is a file on one machine: refuses it together with a broker on another one."""
+    """Exit when the database is SQLite, a file on one machine, but the broker is on another machine."""
     if connection.vendor == "sqlite" and broker.is_elsewhere(settings.CELERY_BROKER_URL):
         refuse(
-            "REDIS_URL names a broker on another machine, but the database is SQLite, which works on one "
-            "machine only. Set DATABASE_URL to a PostgreSQL that all machines reach."
+            "REDIS_URL is a broker on another machine, but the database is SQLite, which works on one machine only. "
+            "Set DATABASE_URL to a PostgreSQL database that all machines can reach."
         )
 
 
 def check_database() -> None:
-    """Refuses when the database does not answer, is nobody's yet, or lacks migrations."""
+    """Exit when the database does not respond, is empty, or lacks migrations."""
     try:
         is_old, is_empty = is_behind(), not MigrationRecorder(connection).applied_migrations()
     except DatabaseError as error:
-        refuse(f"The database does not answer: {first_line(error)}. Check DATABASE_URL and the server.")
+        refuse(f"The database does not respond: {first_line(error)}. Check DATABASE_URL and the server.")
     if is_empty:
-        of = f"the data folder {settings.DATA}" if connection.vendor == "sqlite" else "DATABASE_URL"
+        source = f"the data folder {settings.DATA}" if connection.vendor == "sqlite" else "DATABASE_URL"
         refuse(
-            f"The database of {of} is empty. If the console has another one, name it (TRIALDECK_DATA or --data, "
-            "or DATABASE_URL). If not, run: trialdeck manage migrate"
+            f"The database of {source} is empty. If the console uses another one, set TRIALDECK_DATA, --data or "
+            "DATABASE_URL. Otherwise run: trialdeck manage migrate"
         )
     if is_old:
         refuse("The database is older than this version of Trialdeck. Run: trialdeck manage migrate")
 
 
 def is_behind() -> bool:
-    """Whether the database lacks migrations. Much cheaper than to migrate and find nothing to do."""
+    """Tell whether the database lacks migrations. Much cheaper than `migrate` with nothing to do."""
     executor = MigrationExecutor(connection)
     return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def first_line(error: Exception) -> str:
-    """What `error` says, in one line without a full stop."""
+    """Return the message of an error in one line, without a period."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".")

@@ -33,7 +33,7 @@ def test_bars_are_as_high_as_slots_were_busy_and_the_line_as_many_as_there_were(
 
 def test_it_says_the_same_in_words_and_in_a_table():
     chart = draw(bar(4, 4, 8), bar(3, 8, 8))
-    assert "3.0 of 4.0 slot hours, most at Sat 13:03 with 8.0 slots." in chart.description
+    assert "3.0 of 4.0 slot hours, peak 8.0 slots at Sat 13:03." in chart.description
     assert chart.columns[0] == "From" and chart.rows == [
         ("Sat 12:48", "4.0", "8.0"),
         ("Sat 13:03", "8.0", "8.0"),
@@ -44,7 +44,7 @@ def test_it_says_the_same_in_words_and_in_a_table():
 def test_without_anything_measured_it_says_so():
     chart = draw(width=None)
     assert len(read_chart(chart)) == 2, "one for wide panels, one for narrow ones"
-    assert "Nothing was measured yet" in texts(read_chart(chart))
+    assert "No data yet" in texts(read_chart(chart))
     assert "none of 2.0 slot hours" in draw(bar(1, 0, 8)).description
 
 

@@ -66,10 +66,10 @@ def test_the_end_tells_the_trial_its_value_and_the_step():
 
 def test_its_best_point_is_marked():
     root = read_chart(draw(Series(1, [(1, 0.2), (2, 0.9), (3, 0.4)])).svg)
-    mark = titled(root, "Its best: 0.9000 at epoch 2").find("circle")
+    mark = titled(root, "Best: 0.9000 at epoch 2").find("circle")
     assert (float(mark.get("cx")), float(mark.get("cy"))) == places(path(root, "own"))[1]
     falling = draw(Series(1, [(1, 0.2), (2, 0.9), (3, 0.4)]), direction="minimize")
-    assert titled(read_chart(falling.svg), "Its best: 0.2000 at epoch 1") is not None
+    assert titled(read_chart(falling.svg), "Best: 0.2000 at epoch 1") is not None
 
 
 def test_siblings_are_faded_linked_and_at_most_twenty():
@@ -93,7 +93,7 @@ def test_the_best_trial_itself_is_drawn_as_the_best():
     assert having_class(root, "best-line")
     assert not having_class(root, "own")
     assert "#74 best, 0.8000 at epoch 10" in texts(root)
-    assert "It is the best trial." in chart.description
+    assert "This is the best trial." in chart.description
 
 
 def test_two_labels_at_one_height_do_not_lie_on_each_other():
@@ -123,7 +123,7 @@ def test_an_explosion_does_not_flatten_the_curve():
     root = read_chart(chart.svg)
     heights = [y for x, y in places(path(root, "own"))]
     assert heights[0] - heights[-1] > 100
-    assert "1 of its points lies beyond the axis." in chart.description
+    assert "1 of its points is outside of the axis range." in chart.description
     window = root.find(".//clipPath")
     clipped = [g for g in root.iter("g") if g.get("clip-path")]
     assert [g.get("clip-path") for g in clipped] == [f"url(#{window.get('id')})"]

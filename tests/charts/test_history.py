@@ -109,10 +109,10 @@ def test_an_outlier_stands_at_the_border_and_tells_its_true_value():
     points = [Point(number, 0.3 + number / 1000, "succeeded") for number in range(1, 60)]
     chart = draw([*points, Point(60, 1e6, "succeeded")], direction="minimize")
     root = read_chart(chart.svg)
-    mark = titled(root, "#60, 1.000e6, above this axis")
+    mark = titled(root, "#60, 1.000e6, above the axis range")
     assert mark.find("path").get("class") == "dot"
     assert float(mark.find("path").get("d").split(",")[1].split("l")[0]) < 30
-    assert "1 trial far from the others lies beyond the axis" in chart.description
+    assert "1 trial far from the others is outside of the axis range" in chart.description
     assert texts(root)[0].startswith("0.3")
 
 
@@ -165,10 +165,10 @@ def test_a_trial_may_have_a_label_of_its_own():
 @pytest.mark.parametrize(
     ("points", "sentence"),
     [
-        ([], "No trial has begun yet"),
-        ([Point(1, None, "waiting")], "No trial has begun yet"),
-        ([Point(1, None, "failed"), Point(2, None, "running")], "No trial has a value yet"),
-        ([Point(1, float("nan"), "running")], "No trial has a value yet"),
+        ([], "No trials started yet"),
+        ([Point(1, None, "waiting")], "No trials started yet"),
+        ([Point(1, None, "failed"), Point(2, None, "running")], "No values yet"),
+        ([Point(1, float("nan"), "running")], "No values yet"),
     ],
 )
 def test_without_a_value_it_says_so(points, sentence):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.charts.outcome import outcome, sentence
+from experiments.charts.outcome import outcome, summary
 from experiments.charts.sparkline import level, sparkline
 from tests.charts.reading import read
 
@@ -68,12 +68,12 @@ def test_what_is_left_is_the_track():
 def test_the_bar_says_its_numbers_in_a_sentence():
     counts = {"running": 3, "succeeded": 62, "early_stopped": 17, "failed": 7, "stopped": 1, "waiting": 1}
     said = "62 succeeded, 17 stopped early, 7 failed, 1 stopped, 3 running, 1 waiting, 29 left"
-    assert sentence(counts, left=29) == said
+    assert summary(counts, left=29) == said
     drawing = read(outcome(counts, left=29, is_big=True))[0]
     assert (drawing.get("role"), drawing.get("aria-label"), drawing.findtext("title")) == ("img", said, said)
     assert drawing.get("class") == "outcome is-big"
     assert drawing.get("preserveAspectRatio") == "none"
-    assert sentence({}) == "No trials yet"
+    assert summary({}) == "No trials yet"
 
 
 @given(st.dictionaries(st.sampled_from(STATES), st.integers(0, 10**6)), st.integers(0, 10**6), st.booleans())

@@ -29,10 +29,10 @@ def test_it_reads_a_socket_folder():
     [
         ("mysql://me:secret@db/trials", "only PostgreSQL is supported"),
         ("trials", "only PostgreSQL is supported"),
-        ("postgresql://me:secret@db/", "names no database"),
-        ("postgresql://me:secret@db", "names no database"),
-        ("postgresql://me:secret@db:port/trials", "cannot be read"),
-        ("postgresql://me:secret@[db/trials", "cannot be read"),
+        ("postgresql://me:secret@db/", "has no database name"),
+        ("postgresql://me:secret@db", "has no database name"),
+        ("postgresql://me:secret@db:port/trials", "is invalid"),
+        ("postgresql://me:secret@[db/trials", "is invalid"),
         ("postgresql://me:secret@db/trials?sslmod=require", "unknown option 'sslmod'"),
     ],
 )

@@ -42,7 +42,7 @@ def test_it_says_what_is_ready_and_ends_everything_in_order(console):
 
     assert console.end(signal.SIGTERM) == 0
     assert not note.exists()
-    assert "Everything has ended" in console.output
+    assert "Stopped." in console.output
     assert not processes_of(console.data)
     assert "Traceback" not in console.output
 
@@ -71,7 +71,7 @@ def test_whatever_dies_is_started_again(console):
         ("manage.py worker", "worker"),
     ]:
         os.kill(console.pid_of(words), signal.SIGKILL)
-        console.says(rf"The {name} ended by SIGKILL; started again")
+        console.says(rf"The {name} ended by SIGKILL and was restarted")
     eventually(lambda: _status(console) == 200, within=60, what="the console's answer")
 
     # With its keeper all that it kept dies.
@@ -81,7 +81,7 @@ def test_whatever_dies_is_started_again(console):
         if "keeper.py" in command and str(console.process.pid) in command
     )
     os.kill(keeper, signal.SIGKILL)
-    console.says(r"The web ended with its keeper; started again")
+    console.says(r"The web ended with its keeper and was restarted")
     eventually(lambda: _status(console) == 200, within=60, what="the console's answer")
     assert console.end() == 0
     assert not processes_of(console.data)
@@ -106,7 +106,7 @@ def test_a_second_console_is_refused_and_a_child_that_keeps_dying_stops_everythi
         died.add(pid)
         os.kill(pid, signal.SIGKILL)
     assert console.process.wait(30) != 0
-    console.says(r"The control ended 4 times within a minute, at last by SIGKILL; see \S+control\.log")
+    console.says(r"The control ended 4 times within a minute, last by SIGKILL; see \S+control\.log")
     assert not processes_of(console.data)
     assert "Traceback" not in console.output
 
@@ -119,7 +119,7 @@ def test_a_taken_port_is_refused_with_one_sentence(fresh):
         port = taken.getsockname()[1]
         done = manage("up", "--port", str(port), env=fresh)
     assert done.returncode != 0
-    assert done.stderr.strip() == f"Port {port} is taken. Use PORT={port + 1} (--port {port + 1})."
+    assert done.stderr.strip() == f"Port {port} is in use. Use PORT={port + 1} (--port {port + 1})."
     assert not processes_of(fresh["TRIALDECK_DATA"])
 
 
@@ -169,7 +169,7 @@ def test_a_data_folder_that_cannot_be_names_the_option_that_chose_it(fresh, give
 def test_a_workspace_that_cannot_be_one_is_refused_with_one_sentence(fresh):
     done = manage("up", "--workspace", "My Lab", env=fresh)
     assert done.returncode != 0
-    assert done.stderr.strip() == "--workspace must be small letters, digits and -, not 'My Lab'."
+    assert done.stderr.strip() == "--workspace must consist of lowercase letters, digits and -, not 'My Lab'."
 
 
 @pytest.mark.once
@@ -178,7 +178,7 @@ def test_a_broker_of_your_own_that_does_not_answer_is_refused_with_one_sentence(
         "up", "--port", str(free_port()), env={**fresh, "REDIS_URL": "redis://:geheim@127.0.0.1:1/0"}
     )
     assert done.returncode != 0
-    assert "does not answer" in done.stderr
+    assert "does not respond" in done.stderr
     assert "geheim" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 

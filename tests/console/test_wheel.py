@@ -135,7 +135,7 @@ def test_it_runs_where_nothing_else_of_the_checkout_is(
         shown = subprocess.run([*program, "ls"], cwd=tmp_path, env=env, capture_output=True, text=True)
         assert "handwritten digits" in shown.stdout, shown.stderr
         assert console.end(signal.SIGINT) == 0
-    assert "Everything has ended" in console.output
+    assert "Stopped." in console.output
     assert not processes_of(console.data)
 
 

@@ -17,7 +17,7 @@ from tests.support.valkey import Valkey
     [
         (["--slots", "none"], "--slots must be a whole number from 1 to 512, not 'none'."),
         (["--slots", "0"], "--slots must be a whole number from 1 to 512, not '0'."),
-        (["--name", "a b"], "--name 'a b' cannot be used"),
+        (["--name", "a b"], "--name 'a b' is invalid"),
     ],
 )
 def test_a_wrong_option_gets_one_sentence(fresh, options, says):
@@ -42,7 +42,7 @@ def test_an_unknown_queue_is_refused_and_the_known_ones_are_named(fresh):
     done = manage("worker", "--queue", "default", "--queue", "gpu", env=fresh)
     assert done.returncode != 0
     assert done.stderr.strip() == (
-        "There is no queue 'gpu'; there are: default. An administrator makes queues on the console's page Queues."
+        "There is no queue 'gpu'; queues: default. An administrator can create it on the Queues page."
     )
 
 

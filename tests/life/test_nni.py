@@ -162,7 +162,7 @@ def test_a_script_written_for_nni_runs_unchanged(
         "object": ("failed", "bad_metric", None),
     }
     assert trials["nan"].detail == "Invalid metric: accuracy = NaN"
-    assert trials["object"].notes == ["A Python object was reported as accuracy: report a number."]
+    assert trials["object"].notes == ["A Python object was reported as accuracy; report a number instead."]
     for case, trial in trials.items():
         curve = trial.points.filter(name="accuracy").values_list("step", "value")
         assert list(curve) == [(n, 0.1 * (n + 1)) for n in range(3)]

@@ -1,4 +1,4 @@
-"""`trialdeck control`: conducts experiments and keeps the beat. Several may run; the beat holds a lease."""
+"""`trialdeck control`: schedule experiments and run periodic tasks. Several may run; a lease elects the active one."""
 
 import socket
 
@@ -12,7 +12,8 @@ THREADS = 4
 
 class Command(BaseCommand):
     help = (
-        "Conducts experiments: proposes trials, judges them, notices lost workers. Until SIGTERM or Ctrl-C."
+        "Schedule experiments: propose trials, apply early stopping, detect lost workers. "
+        "Runs until SIGTERM or Ctrl-C."
     )
     requires_system_checks = []
 
@@ -25,4 +26,4 @@ class Command(BaseCommand):
         from experiments import tasks
 
         tasks.keep_beat()
-        serve(f"control@{socket.gethostname()}", lines=["control"], threads=THREADS)
+        serve(f"control@{socket.gethostname()}", queues=["control"], threads=THREADS)

@@ -1,4 +1,4 @@
-"""`trialdeck demo`: a workspace `demo` with a real search on real data, started."""
+"""`trialdeck demo`: create the workspace `demo` and start a search on real data in it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPACE = {
 
 
 class Command(BaseCommand):
-    help = "Makes the workspace demo, and starts a search on scikit-learn's handwritten digits in it."
+    help = "Create the workspace demo, and start a search on scikit-learn's handwritten digits in it."
 
     def handle(self, **_: object) -> None:
         check_database()
@@ -33,7 +33,7 @@ class Command(BaseCommand):
 
 
 def start() -> Experiment:
-    """Starts the demo experiment, in the workspace `demo`, as the owner."""
+    """Start the demo experiment in the workspace `demo`, as the owner."""
     owner, _ = ensure_owner()
     with transaction.atomic():
         workspace = Workspace.objects.filter(slug="demo").first() or Workspace.open(
@@ -43,13 +43,13 @@ def start() -> Experiment:
             workspace,
             by=owner,
             name="handwritten digits",
-            description="A small network on scikit-learn's digits: which settings read handwriting best?",
+            description="A small neural network on scikit-learn's handwritten digits: find its best hyperparameters.",
             tags=["demo"],
             settings=Settings.checked(
                 {
                     "command": "python train.py",
                     "directory": str(Path(django_settings.ROOT) / "examples" / "digits"),
-                    # The example needs scikit-learn: the Python that runs the console has it.
+                    # The example needs scikit-learn, which the Python of the console has.
                     "environment": {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
                     | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
                     "space_document": SPACE,

@@ -1,4 +1,4 @@
-"""`trialdeck up`: the whole console on one machine, in the foreground, until Ctrl-C."""
+"""`trialdeck up`: run the whole console on one machine, in the foreground, until Ctrl-C."""
 
 import fcntl
 import hashlib
@@ -37,22 +37,26 @@ END_ORDER = ["web", "worker", "control", "broker"]
 
 
 class Command(BaseCommand):
-    help = "Starts broker, database, web, worker and control on this machine; Ctrl-C ends them all."
+    help = "Run broker, database, web, worker and control on this machine. Ctrl-C stops all of them."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", default=8000, help="where the console listens (default: 8000)")
+        parser.add_argument("--port", default=8000, help="port of the console (default: 8000)")
         parser.add_argument(
             "--host",
             default=HOST,
-            help="the address on which it listens (default: 127.0.0.1; name others in TRIALDECK_HOSTS)",
+            help="address to listen on (default: 127.0.0.1; list others in TRIALDECK_HOSTS)",
         )
-        parser.add_argument("--slots", default=default_slots(), help="trials at once (default: one per core)")
-        parser.add_argument("--no-demo", action="store_true", help="the first start makes no demo workspace")
         parser.add_argument(
-            "--reload", action="store_true", help="for development: pages follow changes of the code"
+            "--slots", default=default_slots(), help="parallel trials (default: one per core)"
         )
-        parser.add_argument("--workspace", help="makes this workspace (a slug) if it is not there")
+        parser.add_argument(
+            "--no-demo", action="store_true", help="do not create the demo workspace at first start"
+        )
+        parser.add_argument(
+            "--reload", action="store_true", help="for development: reload the web server on changes"
+        )
+        parser.add_argument("--workspace", help="create this workspace (a slug) if it does not exist")
         add_data_argument(parser)
 
     def handle(
@@ -70,8 +74,8 @@ class Command(BaseCommand):
         check_host(host)
         slots = whole_number(slots, name="--slots", low=1, high=512)
         if workspace and not re.fullmatch("[a-z0-9][a-z0-9-]{0,49}", workspace):
-            refuse(f"--workspace must be small letters, digits and -, not {workspace!r}.")
-        lease_s()  # else its worker would be refused, again and again
+            refuse(f"--workspace must consist of lowercase letters, digits and -, not {workspace!r}.")
+        lease_s()  # check it here, because the worker would exit with it again and again
         check_one_machine()
         url = f"http://{here(host)}:{port}"
         lock = take(settings.DATA, address=f"{url}/")
@@ -82,7 +86,7 @@ class Command(BaseCommand):
             say=say,
         )
         supervisor.obey_signals()
-        left = None
+        connection = None
         try:
             supervisor.sweep()
             check_port(host, port)
@@ -94,7 +98,7 @@ class Command(BaseCommand):
                 wants_demo=not no_demo,
                 workspace=workspace,
             )
-            left = leave_note(url, port, enter)
+            connection = write_connection_file(url, port, enter)
             welcome(url, enter)
             supervisor.watch()
         except Stopped:
@@ -103,22 +107,22 @@ class Command(BaseCommand):
         except (Failed, broker.BrokerError) as error:
             problem = str(error)
         finally:
-            if left:
-                connection_file.remove(left)
+            if connection:
+                connection_file.remove(connection)
             supervisor.end(END_ORDER)
             lock.truncate(0)
             lock.close()
         if problem:
             refuse(problem)
-        say("Everything has ended. The next start goes on from here.")
+        say("Stopped. Experiments continue at the next start.")
 
 
 def bring_up(
     supervisor: Supervisor, web: Service, *, url: str, slots: int, wants_demo: bool, workspace: str | None
 ) -> str:
-    """Starts everything in order, saying so; returns when the console can be used.
+    """Start everything in order, and return when the console is ready.
 
-    What it returns is the address that signs the owner in, or nothing.
+    Return the URL that signs the owner in, or "".
     """
     data = settings.DATA
     logs = data / "log"
@@ -127,7 +131,7 @@ def bring_up(
 
     if os.environ.get("REDIS_URL"):
         check_outside_broker()
-        say(f"  {'broker':9} yours (REDIS_URL)")
+        say(f"  {'broker':9} external (REDIS_URL)")
     else:
         service = Service(
             "broker", broker.argv(data), logs / "broker.log", lambda: broker.is_answering(data), grace_s=1.0
@@ -156,21 +160,21 @@ def bring_up(
 
 
 def welcome(url: str, enter: str) -> None:
-    say(f"\nTrialdeck is at {url}/ (Ctrl-C ends it)")
+    say(f"\nTrialdeck is at {url}/ (press Ctrl-C to stop)")
     if enter:
         say(
-            f"Sign in as the owner, once, within 24 hours: {enter}\n"
-            "(trialdeck manage changepassword owner sets a password for later)"
+            f"Sign in as the owner with this one-time link, valid for 24 hours: {enter}\n"
+            "(To set a password: trialdeck manage changepassword owner)"
         )
 
 
-def leave_note(url: str, port: int, enter: str) -> Path | None:
-    """For the Python package on this machine. A console without it is as good, from elsewhere."""
+def write_connection_file(url: str, port: int, enter: str) -> Path | None:
+    """Write the connection file for the Python package on this machine. The console works without it."""
     try:
         return connection_file.write(url=url, port=port, data=settings.DATA, enter=enter)
     except (OSError, DatabaseError) as error:
         say(
-            f"Programs on this machine will need a token, because no note could be left: {first_line(error)}."
+            f"The connection file could not be written: {first_line(error)}. Scripts on this machine need an API token."
         )
         return None
     finally:
@@ -186,16 +190,16 @@ def make_workspace(slug: str) -> None:
 
 
 def take(data: Path, *, address: str) -> TextIO:
-    """Locks the data folder for this process; the open lock file. Refuses when another `up` has it."""
+    """Lock the data folder for this process and return the open lock file. Exit when another `up` holds it."""
     path = data / "up.lock"
     lock = path.open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
-        who = lock.read().strip() or "another process"
+        holder = lock.read().strip() or "another process"
         refuse(
-            f"The data folder {data} is in use by {who}. Stop that one, or choose another folder with --data."
+            f"The data folder {data} is in use by {holder}. Stop that process, or choose another folder with --data."
         )
     lock.truncate(0)
     lock.write(f"the Trialdeck at {address} (process {os.getpid()})")
@@ -204,7 +208,7 @@ def take(data: Path, *, address: str) -> TextIO:
 
 
 def check_host(host: str) -> None:
-    """Refuse what is not an IPv4 address; 0.0.0.0 stands for all addresses of this machine."""
+    """Exit when this is not an IPv4 address; 0.0.0.0 means all addresses of this machine."""
     try:
         ipaddress.IPv4Address(host)
     except ValueError:
@@ -212,28 +216,25 @@ def check_host(host: str) -> None:
 
 
 def here(host: str) -> str:
-    """Return the address at which this machine reaches what listens on `host`."""
+    """Return the address at which this machine reaches a server that listens on `host`."""
     return HOST if host == "0.0.0.0" else host
 
 
 def check_port(host: str, port: int) -> None:
-    """Raises Failed when somebody listens there already, or it is not ours to use."""
+    """Raise Failed when the port is in use or privileged."""
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # what granian does: TIME_WAIT is no obstacle
+        # As granian does, so that connections in TIME_WAIT do not matter.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except PermissionError:
-            raise Failed(
-                f"Port {port} needs rights that you do not have. Use PORT=8000 (--port 8000)."
-            ) from None
+            raise Failed(f"Permission denied for port {port}. Use PORT=8000 (--port 8000).") from None
         except OSError:
-            raise Failed(f"Port {port} is taken. Use PORT={port + 1} (--port {port + 1}).") from None
+            raise Failed(f"Port {port} is in use. Use PORT={port + 1} (--port {port + 1}).") from None
 
 
 def check_outside_broker() -> None:
-    """Raises Failed when the broker that REDIS_URL names does not answer."""
+    """Raise Failed when the broker at REDIS_URL does not respond."""
     from kombu import Connection
 
     with Connection(
@@ -241,14 +242,14 @@ def check_outside_broker() -> None:
     ) as outside:
         try:
             outside.default_channel.client.ping()
-        except Exception as error:  # noqa: BLE001  whatever its transport raises: the broker cannot be used
+        except Exception as error:  # noqa: BLE001  each transport raises its own exceptions
             raise Failed(
-                f"The broker {outside.as_uri()} (REDIS_URL) does not answer: {first_line(error)}."
+                f"The broker {outside.as_uri()} (REDIS_URL) does not respond: {first_line(error)}."
             ) from error
 
 
 def prepare_database() -> tuple[bool, str | None]:
-    """Migrates; whether this is the first start; a sign-in token as long as the owner has never entered."""
+    """Migrate. Return whether this is the first start, and a sign-in token until the owner has signed in once."""
     from experiments.models import SignInLink
     from experiments.models.user import ensure_owner
 
@@ -271,7 +272,7 @@ def web(host: str, port: int, logs: Path) -> Service:
 
 
 def web_with_reload(host: str, port: int, logs: Path) -> Service:
-    """Django's own server, which starts anew when a file changes."""
+    """Django's development server, which restarts when a file changes."""
     argv = [*manage(), "runserver", f"{host}:{port}"]
     return Service("web", argv, logs / "web.log", lambda: is_serving(here(host), port), grace_s=1.5)
 
@@ -293,8 +294,8 @@ def manage() -> list[str]:
 def python() -> list[str]:
     """Return the start of a command line that runs Python.
 
-    An installed console is imported from where it is installed, and not from the working directory or PYTHONPATH,
-    where a package may be named as one of its own.
+    An installed console must be imported from its installation, not from the working directory or PYTHONPATH, which
+    may contain a package with the same name.
     """
     return [sys.executable, "-EPu"] if settings.IS_INSTALLED else [sys.executable]
 
@@ -308,7 +309,7 @@ def _celery(name: str, argv: list[str], *, data: Path, logs: Path, grace_s: floa
 
 
 def is_serving(address: str, port: int) -> bool:
-    """Whether the console answers on this port, its database included."""
+    """Tell whether the console responds on this port, including its database."""
     connection = http.client.HTTPConnection(address, port, timeout=2)
     try:
         connection.request("GET", "/healthz", headers={"Host": HOST})
@@ -322,5 +323,5 @@ def is_serving(address: str, port: int) -> bool:
 def say(line: str) -> None:
     try:
         print(line, flush=True)
-    except OSError:  # nobody reads any more (`make up | head`): that is no reason to end
+    except OSError:  # the reader has closed the pipe (`make up | head`): continue without output
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115

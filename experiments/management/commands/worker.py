@@ -1,4 +1,4 @@
-"""`trialdeck worker`: runs trials from queues, in this process, until SIGTERM or Ctrl-C."""
+"""`trialdeck worker`: run trials from queues in this process until SIGTERM or Ctrl-C."""
 
 import os
 import re
@@ -17,44 +17,47 @@ from experiments.management.arguments import (
     refuse,
     whole_number,
 )
-from experiments.runner.cgroup import memory_mib as memory_here
+from experiments.runner.cgroup import memory_mib as available_memory_mib
 from experiments.runner.container import ENGINES
 from experiments.runner.memory_size import format_mebibytes, parse_mebibytes
 
-MOST_CORE = 8191  # Linux's own limit
+MAX_CORE = 8191  # the limit of Linux
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class Command(BaseCommand):
-    help = "Runs trials from one or more queues, several at once, until SIGTERM or Ctrl-C."
+    help = "Run trials from one or more queues in parallel until SIGTERM or Ctrl-C."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--queue", action="append", default=[], help="a queue to serve; repeat it, in order of preference"
-        )
-        parser.add_argument("--slots", default=default_slots(), help="trials at once (default: one per core)")
-        parser.add_argument("--name", default=socket.gethostname(), help="default: this machine's name")
-        parser.add_argument(
-            "--container", choices=ENGINES, default="", help="run every trial in a container, by this engine"
+            "--queue",
+            action="append",
+            default=[],
+            help="queue to serve; repeat for more, in order of preference",
         )
         parser.add_argument(
-            "--image", default="", help="with --container: for experiments that name no image of their own"
+            "--slots", default=default_slots(), help="parallel trials (default: one per core)"
+        )
+        parser.add_argument(
+            "--name", default=socket.gethostname(), help="name of the worker (default: the hostname)"
+        )
+        parser.add_argument(
+            "--container", choices=ENGINES, default="", help="run every trial in a container with this engine"
+        )
+        parser.add_argument(
+            "--image", default="", help="with --container: default image for experiments without one"
         )
         parser.add_argument(
             "--gpus",
             default="",
-            help="devices to give to trials that ask for some: 0,1,2 or auto (nvidia-smi)",
+            help="GPUs that trials can reserve: 0,1,2 or auto (all that nvidia-smi lists)",
         )
         parser.add_argument(
-            "--cores",
-            default="",
-            help="cores to give to trials that ask for some: 0-3,6 (default: all that it may use)",
+            "--cores", default="", help="cores that trials can reserve: 0-3,6 (default: all available)"
         )
         parser.add_argument(
-            "--memory",
-            default="",
-            help="memory to give to trials that ask for some: 24GiB (default: all that it may use)",
+            "--memory", default="", help="memory that trials can reserve: 24GiB (default: all available)"
         )
         add_data_argument(parser)
 
@@ -74,17 +77,15 @@ class Command(BaseCommand):
         slots = whole_number(slots, name="--slots", low=1, high=512)
         if not NAME.fullmatch(name):
             refuse(
-                f"--name {name!r} cannot be used: letters, digits, dots, dashes and underscores, at most 63, "
-                "beginning with a letter or digit."
+                f"--name {name!r} is invalid. Use up to 63 letters, digits, dots, dashes and underscores, starting "
+                "with a letter or digit."
             )
         if image and (not container or image.startswith("-")):
-            refuse(
-                "--image names the image that --container uses. Give --container docker or podman as well."
-            )
+            refuse("--image requires --container. Add --container docker or --container podman.")
         check_one_machine()
         check_database()
         names = list(dict.fromkeys(queue or ["default"]))
-        lines = lines_of(names)
+        routing_keys = routing_keys_of(names)
         start_worker(
             name,
             queues=names,
@@ -95,75 +96,75 @@ class Command(BaseCommand):
             cores=cores_of(cores),
             memory_mib=memory_of(memory),
         )
-        serve(f"{name}@{socket.gethostname()}", lines=[*lines, f"worker.{name}"], threads=slots)
+        serve(f"{name}@{socket.gethostname()}", queues=[*routing_keys, f"worker.{name}"], threads=slots)
 
 
-def devices(said: str) -> list[int]:
-    """`0,1,2`, or `auto`: all that nvidia-smi sees. Refuses anything else."""
-    if not said:
+def devices(text: str) -> list[int]:
+    """Return the device numbers of `0,1,2`, or of `auto` (all that nvidia-smi lists). Exit when invalid."""
+    if not text:
         return []
-    if said == "auto":
+    if text == "auto":
         from experiments.runner.machine import Machine
 
-        found = Machine().measure().get("gpus", [])
-        if not found:
-            refuse("--gpus auto: nvidia-smi sees no GPU here. Give their numbers, or leave it out.")
-        return list(range(len(found)))
-    numbers = [whole_number(one.strip(), name="--gpus", low=0, high=1023) for one in said.split(",")]
+        gpus = Machine().measure().get("gpus", [])
+        if not gpus:
+            refuse("--gpus auto: nvidia-smi found no GPU. Enter their numbers, or omit --gpus.")
+        return list(range(len(gpus)))
+    numbers = [whole_number(number.strip(), name="--gpus", low=0, high=1023) for number in text.split(",")]
     if len(set(numbers)) < len(numbers):
-        refuse(f"--gpus {said}: a device is named twice.")
+        refuse(f"--gpus {text}: a device is listed twice.")
     return numbers
 
 
-def cores_of(said: str) -> list[int] | None:
-    """`0-3,6`; None for what was left out. Refuses anything else, and cores that this process may not use."""
-    if not said:
+def cores_of(text: str) -> list[int] | None:
+    """Return the core numbers of `0-3,6`; None for "". Exit when invalid, or when this process may not use a core."""
+    if not text:
         return None
     numbers: set[int] = set()
-    for part in said.split(","):
+    for part in text.split(","):
         first, dash, last = (word.strip() for word in part.partition("-"))
-        low = whole_number(first, name="--cores", low=0, high=MOST_CORE)
+        low = whole_number(first, name="--cores", low=0, high=MAX_CORE)
         numbers |= set(
-            range(low, whole_number(last, name="--cores", low=low, high=MOST_CORE) + 1 if dash else low + 1)
+            range(low, whole_number(last, name="--cores", low=low, high=MAX_CORE) + 1 if dash else low + 1)
         )
-    if beyond := numbers - os.sched_getaffinity(0):
-        refuse(f"--cores {said}: this process may not use {', '.join(map(str, sorted(beyond)))} here.")
+    if unavailable := numbers - os.sched_getaffinity(0):
+        refuse(f"--cores {text}: not available to this process: {', '.join(map(str, sorted(unavailable)))}.")
     return sorted(numbers)
 
 
-def memory_of(said: str) -> int | None:
-    """`24GiB` in MiB; None for what was left out. Refuses anything else, and more than there is."""
-    if not said:
+def memory_of(text: str) -> int | None:
+    """Return a size such as `24GiB` in MiB; None for "". Exit when invalid, or more than the available memory."""
+    if not text:
         return None
     try:
-        wanted = parse_mebibytes(said)
+        memory_mib = parse_mebibytes(text)
     except ValueError as error:
-        refuse(f"--memory {said}: {error}")
-    if wanted > (there := memory_here()):
-        refuse(f"--memory {said}: there are {format_mebibytes(there)} that this process may use.")
-    return wanted
+        refuse(f"--memory {text}: {error}")
+    if memory_mib > (available := available_memory_mib()):
+        refuse(f"--memory {text}: only {format_mebibytes(available)} are available to this process.")
+    return memory_mib
 
 
-def lines_of(names: list[str]) -> list[str]:
-    """The broker's names of these queues, in order. Refuses an unknown one and names those that exist."""
+def routing_keys_of(names: list[str]) -> list[str]:
+    """Return the routing keys of these queues, in order. Exit when a queue does not exist."""
     from experiments.models import ComputeEvent, Queue
 
     if "default" in names:
         Queue.default()
-    known = {queue.name: queue.routing_key for queue in Queue.objects.all()}
+    by_name = {queue.name: queue.routing_key for queue in Queue.objects.all()}
     for name in names:
-        if name in known:
+        if name in by_name:
             continue
         renamed = ComputeEvent.objects.filter(verb="rename", before=name).select_related("queue").first()
         if renamed and renamed.queue:
             refuse(
-                f"The queue {name!r} is called {renamed.queue.name!r} now. Use: --queue {renamed.queue.name}"
+                f"The queue {name!r} was renamed to {renamed.queue.name!r}. Use: --queue {renamed.queue.name}"
             )
         refuse(
-            f"There is no queue {name!r}; there are: {', '.join(sorted(known)) or 'none yet'}. "
-            "An administrator makes queues on the console's page Queues."
+            f"There is no queue {name!r}; queues: {', '.join(sorted(by_name)) or 'none yet'}. "
+            "An administrator can create it on the Queues page."
         )
-    return [known[name] for name in names]
+    return [by_name[name] for name in names]
 
 
 def start_worker(
@@ -177,7 +178,7 @@ def start_worker(
     cores: Sequence[int] | None = None,
     memory_mib: int | None = None,
 ) -> None:
-    """Makes this process the trial worker `name`. Refuses when another process is it already."""
+    """Make this process the worker `name`. Exit when another process already is."""
     from experiments import tasks
     from experiments.worker.worker import LocalWorker, Taken
 
@@ -200,20 +201,20 @@ def start_worker(
         refuse(str(error))
 
 
-def serve(node: str, *, lines: list[str], threads: int) -> None:
-    """Runs Celery's worker `node` on these lines in this process; ends the process with its exit code."""
+def serve(node: str, *, queues: list[str], threads: int) -> None:
+    """Run the Celery worker `node` for these broker queues in this process, and exit with its exit code."""
     from kombu.transport.redis import Channel
 
     from console.celery import app
 
-    # A message is a nudge, and a lost one costs a second. Where the broker dies while a message is in hand, kombu (5.6)
-    # would give it back through the connection that it has just closed, and the AttributeError ends the process.
+    # A lost message only delays work by a second. When the broker dies while a message is being processed, kombu (5.6)
+    # would return it through the connection that it has just closed, and the AttributeError would end the process.
     Channel.do_restore = False
     worker = app.Worker(
         hostname=node,
         pool_cls="threads",
         concurrency=threads,
-        queues=lines,
+        queues=queues,
         without_gossip=True,
         without_mingle=True,
         quiet=True,

@@ -25,7 +25,7 @@ from experiments.models import Refused, User
 from experiments.web.ui.requests import SignedInRequest
 
 BY_PASSWORD = "django.contrib.auth.backends.ModelBackend"  # one-time links count as such
-BY_OPENID = "console.auth.openid.ByProvider"
+BY_OPENID = "console.auth.openid.OpenIDBackend"
 PROXY = "the proxy in front of Trialdeck"
 PasswordForm = TypeVar("PasswordForm", bound=forms.BaseForm)
 NEW_PASSWORD = "At least 8 characters. Not only digits, not a common password, not similar to your name."

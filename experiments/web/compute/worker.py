@@ -18,7 +18,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_safe
 
-from experiments.charts.outcome import outcome, sentence
+from experiments.charts.outcome import outcome, summary
 from experiments.charts.sparkline import level
 from experiments.charts.utilization import Bar
 from experiments.messages import ago, bytes_, clock, duration, percent, plural
@@ -309,7 +309,7 @@ def _recent(latest: list[dict[str, Any]]) -> dict[str, object]:
     ]
     return {
         "bar": outcome(counts, is_big=True),
-        "summary": sentence(counts),
+        "summary": summary(counts),
         "total": len(latest),
         "is_all": len(latest) < LATEST,
         "note": ", ".join(note for note in notes if note),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.db.models import OuterRef, Subquery
 
-from experiments.charts.curve import MOST_SIBLINGS, Series, curve
+from experiments.charts.curve import MAX_SIBLINGS, Series, curve
 from experiments.charts.history import Edit, Point, history
 from experiments.charts.svg import Chart, Svg, element, px
 from experiments.messages import value as said
@@ -124,9 +124,9 @@ def _siblings(trial: Trial) -> list[Trial]:
     experiment = trial.experiment
     told = experiment.trials.exclude(last_step=None).exclude(pk=trial.pk)
     told = told.only("pk", "number", "last_step", "last_value", "state", "experiment")
-    before = told.filter(number__lt=trial.number).order_by("-number")[:MOST_SIBLINGS]
-    after = told.filter(number__gt=trial.number).order_by("number")[:MOST_SIBLINGS]
-    near = sorted([*before, *after], key=lambda one: abs(one.number - trial.number))[:MOST_SIBLINGS]
+    before = told.filter(number__lt=trial.number).order_by("-number")[:MAX_SIBLINGS]
+    after = told.filter(number__gt=trial.number).order_by("number")[:MAX_SIBLINGS]
+    near = sorted([*before, *after], key=lambda one: abs(one.number - trial.number))[:MAX_SIBLINGS]
     best = told.filter(number=experiment.best_number)
     return list({one.number: one for one in (*near, *best)}.values())
 

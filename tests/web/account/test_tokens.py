@@ -100,7 +100,7 @@ def test_the_command_makes_lists_and_revokes_one(alice, bob, lab):
     assert "bob" in err and out.strip() not in err
     token = Token.objects.get()
     listed, _ = command("list")
-    assert "ci" in listed and "works" in listed and out.strip() not in listed
+    assert "ci" in listed and "active" in listed and out.strip() not in listed
     command("revoke", str(token.pk))
     assert Caller(out.strip()).get("/me").status_code == 401
     assert "revoked" in command("list", "--workspace", "lab")[0]
@@ -111,12 +111,12 @@ def test_the_command_makes_lists_and_revokes_one(alice, bob, lab):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("create x --workspace nowhere --role viewer", "there are: lab"),
+        ("create x --workspace nowhere --role viewer", "Workspaces: lab"),
         ("create x --workspace lab --role king", "viewer, operator, owner"),
         ("create x --workspace lab --role owner --user bob", "bob is operator in Lab"),
-        ("create x --workspace lab --role owner --user zoe", "nobody called 'zoe'"),
+        ("create x --workspace lab --role owner --user zoe", "no active account 'zoe'"),
         ("create x --workspace lab --role owner --days 0", "--days must be"),
-        ("revoke x", "No token is called"),
+        ("revoke x", "There is no token 'x'"),
     ],
 )
 def test_the_command_says_what_is_wrong(alice, bob, lab, words, said):

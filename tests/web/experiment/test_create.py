@@ -261,7 +261,7 @@ FAULTS = [
     ({"directory": "data/project"}, "directory", "Write the whole path"),
     ({"pattern": ""}, "pattern", "Give a regular expression"),
     ({"pattern": "(" + "x" * 1000 + ")"}, "pattern", "at most 1,000"),
-    ({"pattern": "("}, "pattern", "not a regular expression"),
+    ({"pattern": "("}, "pattern", "Invalid regular expression"),
     ({"source": "file"}, "metric_path", "Give the path"),
     ({"weights": "a=b"}, "weights", "must be a number"),
     ({"goal": "nan"}, "goal", "number"),
