@@ -430,3 +430,39 @@ def test_unpause_queues_trials_at_once(
     experiment.unpause(by=alice)
     assert experiment.waiting_count > 0
     assert Trial.take(worker, ["default"]) is not None
+
+
+def test_resume_reruns_the_failed_by_their_original_command(
+    running: Callable[..., Experiment], alice: User
+) -> None:
+    """TD-A9: an Update that came after them changes nothing of what is repeated."""
+    experiment = running(taken=1, concurrency=1, max_trials=1)
+    settings = make_settings(**{**experiment.settings.document(), "command": "python other.py --lr ${lr}"})
+    experiment.update(settings, by=alice, seen=1)
+    fail(experiment.trials.get(number=1))
+    look_at(experiment)
+    experiment.resume(by=alice, rerun_failed=True)
+    rerun = experiment.trials.get(source="rerun")
+    assert (rerun.revision.number, rerun.keeps_revision, experiment.revision.number) == (1, True, 2)
+
+
+def test_reset_forgets_what_names_meant_and_what_was_learnt(
+    in_state: Callable[..., Experiment], alice: User
+) -> None:
+    """TD-A10: a branch is looked up anew; what the script declares stays true; processes read the trials anew."""
+    experiment = in_state("completed")
+    experiment.revision.resolve(commit="abc", declared={"Args": {}})
+    epoch = experiment.epoch
+    experiment.reset(by=alice)
+    row = Experiment.objects.get(pk=experiment.pk)
+    assert row.revision.resolved == {"declared": {"Args": {}}}
+    assert row.epoch == epoch + 1
+
+
+def test_restoring_twice_is_one_event(in_state: Callable[..., Experiment], alice: User) -> None:
+    """PAI-D2: the second click of a double click changes nothing."""
+    experiment = in_state("stopped")
+    experiment.delete_to_trash(by=alice)
+    assert experiment.restore(by=alice) is True
+    assert experiment.restore(by=alice) is False
+    assert experiment.events.filter(verb="restore").count() == 1

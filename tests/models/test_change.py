@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.models import Event, Experiment, Invalid, Queue, Refused, User
+from experiments.models import Event, Experiment, Invalid, Queue, Refused, User, Workspace
 from experiments.models.experiment.change import ChangeResult
-from tests.people import make_settings
+from tests.people import end_all, make_settings
 
 
 @pytest.fixture
@@ -110,3 +110,22 @@ def test_an_ended_one_can_be_described_but_keeps_its_settings(
     with pytest.raises(Refused, match="Edit is not possible"):
         experiment.change(by=alice, settings=make_settings(seed=9), description={"name": "never"})
     assert Experiment.objects.get(pk=experiment.pk).name == "new"
+
+
+def test_a_project_of_another_workspace_is_refused(draft: Callable[..., Experiment], alice: User) -> None:
+    experiment = draft()
+    elsewhere = Workspace.open("other", owner=alice).projects.get()
+    with pytest.raises(Invalid, match="belongs to another workspace"):
+        experiment.change(by=alice, description={"project": elsewhere})
+    assert Experiment.objects.get(pk=experiment.pk).project == experiment.workspace.projects.get()
+
+
+def test_a_warm_start_is_checked_and_marked_in_a_draft_and_under_way(
+    draft: Callable[..., Experiment], running: Callable[..., Experiment], alice: User
+) -> None:
+    source = end_all(running("source", taken=2, max_trials=2))
+    for experiment in (draft("other"), running("under way")):
+        with pytest.raises(Invalid, match="no experiment zzzzzzzz"):
+            experiment.change(by=alice, settings=make_settings(warm_start="zzzzzzzz"))
+        experiment.change(by=alice, settings=make_settings(warm_start=source.public_id))
+        assert experiment.settings.warm_start == f"{source.public_id}@2"

@@ -230,3 +230,14 @@ def test_what_stops_already_is_no_surplus(running: Callable[..., Experiment], al
     experiment.update(settings, by=alice, seen=1, stop_surplus=True)
     states = list(experiment.trials.order_by("number").values_list("state", flat=True)[:4])
     assert states == ["stopping", "running", "running", "stopping"]
+
+
+def test_a_lower_budget_drops_the_newest_proposals_and_no_more(
+    running: Callable[..., Experiment], alice: User
+) -> None:
+    """TD-U2: what still fits keeps its number and its values."""
+    experiment = running(taken=2, concurrency=4, max_trials=20)
+    assert list(experiment.trials.filter(state="waiting").values_list("number", flat=True)) == [3, 4]
+    changed(experiment, alice, max_trials=3)
+    assert list(experiment.trials.filter(state="waiting").values_list("number", flat=True)) == [3]
+    assert (experiment.waiting_count, experiment.proposed_count) == (1, 3)

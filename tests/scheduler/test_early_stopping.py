@@ -169,3 +169,17 @@ def test_what_was_judged_by_a_rule_that_an_update_replaced_meanwhile_is_not_stor
     assert trial.judged_step == 0, "judged by the new rule"
     report(trial, 0.01, first=1)
     assert states(experiment)[1] == "stopping"
+
+
+def test_a_rule_that_is_applied_judges_what_another_has_judged_before(
+    running: Callable[..., Experiment], alice: User
+) -> None:
+    """TD-U6: by all that was reported, though nothing new comes."""
+    experiment = running(taken=1, early_stopping="Threshold", early_stopping_arguments={"lower": 0.05})
+    trial = experiment.trials.get(state="running")
+    report(trial, 0.1)
+    assert states(experiment)[1] == "running"
+    trial.refresh_from_db()
+    assert trial.judged_step == 0
+    update(experiment, alice, early_stopping_arguments={"lower": 0.5}, apply_to_running=True)
+    assert states(experiment)[1] == "stopping"
