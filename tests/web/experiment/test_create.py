@@ -227,7 +227,7 @@ def test_what_a_trial_has_for_itself_is_typed_and_said_when_no_worker_has_it(sen
     assert (experiment.cores, experiment.memory_mib, experiment.settings.memory_mib) == (2, 1536, 1536)
     html = client.get(answer["Location"]).content.decode()
     assert "no worker of this queue has 2 cores and 1.5 GiB of memory (--cores, --memory)" in html
-    assert "as soon as a worker that has so much serves this queue" in html
+    assert "Trials start when a worker with enough resources serves this queue" in html
     assert 'value="1.5 GiB"' in client.get(f"{NEW}?from={experiment.public_id}").content.decode()
     settings = client.get(reverse("experiment-configuration", args=["lab", experiment.public_id]))
     assert "1.5 GiB" in settings.content.decode()

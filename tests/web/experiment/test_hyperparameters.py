@@ -250,7 +250,7 @@ def test_a_secret_is_typed_kept_replaced_and_removed_and_never_shown(draft, alic
     save(bob, experiment, "group/", rows(("key", "", "token", "on"), ("lr", "1", "")), name="General")
     assert opened() == {"key": {"value": "hush-4711"}, "lr": {"value": "1"}}
     open_it = save(bob, experiment, "group/", rows(("key", "", "key")), name="General")
-    assert open_it.status_code == 422 and "type the value anew" in open_it.content.decode()
+    assert open_it.status_code == 422 and "Enter the value again" in open_it.content.decode()
     save(bob, experiment, "group/", rows(("key", "other-8", "key", "on"), ("lr", "1", "lr")), name="General")
     assert opened()["key"] == {"value": "other-8"} and "other-8" not in shown()
     assert "<del>••••</del><ins>••••</ins>" in page_of(bob, experiment), "that it was replaced is told"
