@@ -31,7 +31,7 @@ def test_a_draft_is_modified_block_by_block(open_as, bob, draft):
     page.get_by_label("Destination").fill("s3://localhost:9000/bucket")
     page.get_by_role("button", name="Save").click()
     page.wait_for_url("**/execution/#output")
-    expect(page.locator("#output")).to_contain_text("s3://localhost:9000/bucket counts")
+    expect(page.locator("#output")).to_contain_text("s3://localhost:9000/bucket in effect")
     page.get_by_label("Search in the uncommitted changes").fill("old")
     page.keyboard.press("Enter")
     expect(page.locator("#changes mark")).to_have_text("old")

@@ -71,7 +71,7 @@ def test_the_source_is_edited_in_one_revision(draft, bob):
     assert f"Repository {REPOSITORY} Version tag v1.0 resolved at the first start" in text
     assert "Working directory src Binary python3.12 Runs python3.12 train.py" in text
     experiment.revision.resolve(commit="0123456789abcdef")
-    assert "found: commit 0123456789ab" in words(page_of(bob, experiment))
+    assert "resolved to commit 0123456789ab" in words(page_of(bob, experiment))
 
 
 def test_saving_what_is_there_makes_no_revision(draft, bob):
@@ -232,7 +232,7 @@ def test_the_nearest_destination_counts(draft, bob):
     room.destination, project.destination = "gs://of-workspace/x", "/mnt/of-project"
     room.save(update_fields=["destination"])
     project.save(update_fields=["destination"])
-    assert "Project Default /mnt/of-project counts" in words(page_of(bob, experiment))
+    assert "Project Default /mnt/of-project in effect" in words(page_of(bob, experiment))
     for where in (
         "/mnt/share/folder",
         "s3://bucket/folder",
@@ -242,7 +242,7 @@ def test_the_nearest_destination_counts(draft, bob):
     ):
         save(bob, experiment, "output", destination=where)
         assert experiment.settings.destination == where
-    assert "path/to/file counts Project Default /mnt/of-project Workspace" in words(page_of(bob, experiment))
+    assert "path/to/file in effect Project Default /mnt/of-project Workspace" in words(page_of(bob, experiment))
     save(bob, experiment, "output/clear")
     assert experiment.settings.destination == ""
 

@@ -83,7 +83,7 @@ def test_groups_stand_in_order_and_say_what_is_searched(draft, carol):
     assert 'data-copy="layer10=x\nlr=1e-3"' in html
     found = words(page_of(carol, experiment, "?q=LAYER2"))
     assert "1 match" in found and "1 of 2" in found and "lr searched" not in found
-    assert "Nothing matches “zzz”" in words(page_of(carol, experiment, "?q=zzz"))
+    assert "No matches for “zzz”" in words(page_of(carol, experiment, "?q=zzz"))
 
 
 def test_names_are_sorted_by_their_numbers():
@@ -194,7 +194,7 @@ def test_type_and_description_are_edited_and_the_value_is_read_by_its_type(draft
             "row-0-type": "int",
         },
     )
-    assert hidden.status_code == 422 and "This secret is no int." in hidden.content.decode()
+    assert hidden.status_code == 422 and "This secret is not a valid int." in hidden.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -367,7 +367,7 @@ def test_an_empty_list_teaches_the_next_step(ask, alice, carol):
 def test_a_list_without_matches_offers_to_clear_the_filters(ask, draft):
     draft("here")
     page = ask(q="nowhere").content.decode()
-    assert "No experiment matches" in page and 'href="?">Clear the filters' in page
+    assert "No matching experiments" in page and 'href="?">Clear filters' in page
 
 
 # --- costs -----------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def test_of_very_many_parameters_a_table_shows_some(draft, bob):
     )
     many(experiment, 1)
     usual = table(bob, experiment)
-    assert len(keys(usual)) == columns.MOST and "at most 60" in usual.content.decode()
+    assert len(keys(usual)) == columns.MOST and "At most 60" in usual.content.decode()
     assert "p.x89" not in keys(usual) and keys(table(bob, experiment, query("p.x89"))) == ["p.x89"]
     assert len(keys(table(bob, experiment, query(*(f"p.{name}" for name in names))))) == columns.MOST
     assert f"sort=p.{names[0]}" in usual.content.decode()

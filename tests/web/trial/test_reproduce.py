@@ -35,7 +35,7 @@ def trial(running) -> Trial:
 def test_its_page_shows_the_command_as_it_was_run_and_masks_secrets(trial, carol):
     """Command as rendered, environment with secrets masked."""
     html = page_of(carol, trial)
-    shown = unescape(re.search(r'aria-label="the command">(.*?)</pre>', html, re.S)[1])
+    shown = unescape(re.search(r'aria-label="command">(.*?)</pre>', html, re.S)[1])
     assert shown.splitlines() == [
         'echo lr=0.25 layers=2 "$GREETING"',
         'cat "$TRIALDECK_PARAMETERS" > "$TRIALDECK_OUTPUT_DIR"/seen',
