@@ -323,7 +323,7 @@ def test_enqueue_warns_of_what_will_not_run(draft, bob, worker):
     assert "No code to run" not in plain and "image is ignored" not in plain
     lost = asked(draft("lost", command="", script="train.py", image="torch"))
     assert "No code to run" in lost and "trials look for train.py" in lost
-    assert "no worker of it runs containers, so the image is ignored" in lost
+    assert "no worker of this queue runs containers, so the image is ignored" in lost
     Worker.register("boxed", host="h", pid=2, queues=["default"], slots=1, lease_s=15, container="docker")
     assert "image is ignored" not in asked(draft("boxed", image="torch"))
     assert "No code to run" not in asked(
