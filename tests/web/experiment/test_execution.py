@@ -242,7 +242,9 @@ def test_the_nearest_destination_counts(draft, bob):
     ):
         save(bob, experiment, "output", destination=where)
         assert experiment.settings.destination == where
-    assert "path/to/file in effect Project Default /mnt/of-project Workspace" in words(page_of(bob, experiment))
+    assert "path/to/file in effect Project Default /mnt/of-project Workspace" in words(
+        page_of(bob, experiment)
+    )
     save(bob, experiment, "output/clear")
     assert experiment.settings.destination == ""
 
