@@ -132,7 +132,7 @@ def _siblings(trial: Trial) -> list[Trial]:
 
 
 def small_curve(points: metric_series.Points) -> Svg:
-    """A trial's curve in the size of a word; the last value stands beside it."""
+    """Return the curve of a trial as a sparkline."""
     told = [(step, value) for step, value in points if value is not None]
     if len(told) < 2:
         return Svg()

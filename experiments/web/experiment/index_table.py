@@ -252,6 +252,6 @@ def _actions(experiment: Experiment, user: User) -> tuple[list[Button], list[But
     listed = [verb for verb in ICONS if status.is_offered(verb, experiment.state)]
     if "delete" not in listed:
         listed.append("delete")  # listed even if not possible: the menu gives the reason
-    # The word alone stands in the row, where there is workspace for it; the menu has all.
+    # The row shows only the label, to save width; the menu shows all actions with icons.
     first = [replace(button(experiment, likely, user), icon="", is_primary=False)] if likely else []
     return first, [button(experiment, verb, user) for verb in listed]

@@ -73,7 +73,7 @@ def script_of(trial: Trial) -> str:
 
 
 def code_of(trial: Trial) -> Code:
-    """What it ran from: the commit and the packages that were found, or else what was asked for."""
+    """Return the commit and packages that were resolved, or the requested ones."""
     settings, resolved = trial.revision.settings, trial.revision.resolved
     asked = {"branch": f"origin/{settings.reference}", "tag": f"refs/tags/{settings.reference}"}
     version = asked.get(settings.reference_kind, settings.reference) if settings.reference else ""
