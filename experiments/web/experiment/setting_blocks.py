@@ -29,7 +29,7 @@ class BlockForm(forms.Form):
     reads: ClassVar[tuple[str, ...]] = ()
     verb: ClassVar[str] = "edit"
     is_danger: ClassVar[bool] = False
-    is_full: ClassVar[bool] = False  # as wide as there is workspace
+    is_full: ClassVar[bool] = False  # uses the full width
 
     def __init__(self, data: Mapping | None = None, *, experiment: Experiment) -> None:
         self.experiment, self.current = experiment, experiment.settings
