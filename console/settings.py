@@ -124,6 +124,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "experiments.web.ui.middleware.Htmx",
     "experiments.web.ui.middleware.Refusals",
     "experiments.api.middleware.JsonErrorMiddleware",
 ]

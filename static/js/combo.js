@@ -146,5 +146,5 @@ function choose(combo, item) {
   return true;
 }
 
-document.addEventListener("dialog:shown", (event) => enhance(event.detail.dialog));
+document.addEventListener("htmx:afterSwap", ({ target }) => enhance(target));
 enhance(document);

@@ -1,47 +1,49 @@
-// A link with data-dialog leads to a page that asks ([data-question]). Here the same question opens in a native <dialog>;
-// its form posts as it would from the page. Whatever goes wrong, the link is followed.
+// What is asked before something is done opens in <dialog id="dialog">, which htmx brings (hx-target="#dialog"). Its button
+// posts by htmx too: what was refused comes back into the dialog. Where the question cannot be had, its link is followed.
 import { isUnsaved } from "./typed.js";
 
+const dialogOf = ({ detail }) => (detail.target?.id === "dialog" ? detail.target : null);
+let opener = null; // has the focus again when the dialog closes
+let isAsking = false; // a question is on its way: a second click waits for the first
+
+// With a modifier the browser opens the page elsewhere, as it does for every link.
 document.addEventListener("click", (event) => {
-  const link = event.target.closest?.("a[data-dialog]");
-  if (!link || event.defaultPrevented || event.button !== 0) return;
-  if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-  event.preventDefault();
-  ask(link, link.href);
+  const { metaKey, ctrlKey, shiftKey, altKey } = event;
+  if ((metaKey || ctrlKey || shiftKey || altKey) && event.target.closest?.("a[hx-get]")) event.stopPropagation();
+}, { capture: true });
+
+/** Opens the question at `url`, as the link `source` would; it may be a button too. */
+export const ask = (url, source) => htmx.ajax("get", url, { source, target: "#dialog", swap: "outerHTML" });
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const dialog = dialogOf(event);
+  if (!dialog) return;
+  const { elt } = event.detail;
+  const isRefused = elt.form && !elt.form.noValidate && !elt.form.reportValidity();
+  if (isAsking || isRefused) return event.preventDefault();
+  isAsking = true;
+  if (!dialog.contains(elt)) opener = elt;
 });
 
-let asking = null; // whose question is on its way: a second click waits for the first
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!dialogOf(event)) return;
+  isAsking = false;
+  const { xhr, requestConfig: { verb }, pathInfo } = event.detail;
+  if (xhr.status && (xhr.status < 400 || xhr.status === 422)) return;
+  if (verb === "get") location.assign(pathInfo.finalRequestPath);
+  else if (!xhr.status) say(document.getElementById("dialog"), "The server did not answer. Reload the page to see whether it was done.");
+});
 
-/** Opens the question at `url`. The focus comes back to `link`, which may be a button too. */
-export async function ask(link, url) {
-  if (asking) return;
-  asking = link;
-  try {
-    const question = await fetchQuestion(url);
-    if (question) show(question, link);
-    else location.assign(url);
-  } catch {
-    location.assign(url);
-  } finally {
-    asking = null;
-  }
-}
+// Why it could not be done is a page of its own without htmx.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { detail } = event;
+  if (!dialogOf(event) || detail.requestConfig.verb === "get" || !detail.isError) return;
+  Object.assign(detail, { shouldSwap: true, isError: false, swapOverride: "innerHTML", selectOverride: "main > *" });
+});
 
-async function fetchQuestion(url) {
-  const response = await fetch(url, { headers: { "HX-Request": "true", "HX-Target": "dialog" } });
-  if (!response.ok || response.redirected) return null;
-  const question = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-question]");
-  const form = question?.querySelector("form");
-  // A form without an action posts to its page, which is not the page we are on.
-  form?.setAttribute("action", new URL(form.getAttribute("action") || "", url).href);
-  return question;
-}
-
-function show(question, link) {
-  const dialog = document.createElement("dialog");
-  dialog.className = question.className;
-  dialog.setAttribute("aria-labelledby", question.getAttribute("aria-labelledby") ?? "");
-  dialog.append(...document.importNode(question, true).childNodes);
+document.addEventListener("htmx:afterSwap", ({ target: dialog }) => {
+  if (dialog.id !== "dialog" || dialog.open) return;
+  opener?.closest("[popover]:popover-open")?.hidePopover();
   dialog.addEventListener("click", (event) => {
     const isOut = event.target.closest("[data-close]");
     if (isOut) event.preventDefault();
@@ -51,33 +53,31 @@ function show(question, link) {
     if (event.key === "Escape" && !event.defaultPrevented && !mayClose(dialog, "Esc again")) event.preventDefault();
   });
   dialog.addEventListener("close", () => {
-    dialog.remove();
-    wayBack(link)?.focus();
+    dialog.replaceChildren();
+    wayBack(opener)?.focus();
   });
-  const menu = link.closest("[popover]:popover-open");
-  document.body.append(dialog);
-  document.dispatchEvent(new CustomEvent("dialog:shown", { detail: { dialog } }));
-  menu?.hidePopover();
   dialog.showModal();
-}
+});
 
 /** Says once that what was typed is not saved; whoever then says it again means it. A click beside it never does. */
 function mayClose(dialog, again = "") {
-  const line = dialog.querySelector("[data-unsaved]");
-  if (!isUnsaved(dialog) || (line && again)) return true;
-  const said = line ?? document.createElement("p");
-  said.dataset.unsaved = "";
-  said.setAttribute("role", "alert");
+  if (!isUnsaved(dialog) || (again && dialog.querySelector("[data-said]"))) return true;
   const out = dialog.querySelector("[data-close]")?.textContent.trim() || "Cancel";
-  said.textContent = `What you typed is not saved. ${again ? `${again}, or ${out},` : out} leaves it.`;
-  if (!line) dialog.querySelector("footer").before(said);
-  said.scrollIntoView({ block: "nearest" });
+  say(dialog, `What you typed is not saved. ${again ? `${again}, or ${out},` : out} leaves it.`);
   return false;
 }
 
-/** The link that asked or, when it stands in a closed menu, the menu's button. */
+function say(dialog, sentence) {
+  const line = dialog.querySelector("[data-said]") ?? document.createElement("p");
+  line.dataset.said = "";
+  line.setAttribute("role", "alert");
+  line.textContent = sentence;
+  if (!line.isConnected) dialog.querySelector("footer").before(line);
+  line.scrollIntoView({ block: "nearest" });
+}
+
+/** The link that asked or, when it is in a closed menu, the menu's button. */
 function wayBack(link) {
-  const menu = link.closest("[popover]");
-  if (!menu || menu.matches(":popover-open")) return link;
-  return document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
+  const menu = link?.closest("[popover]:not(:popover-open)");
+  return menu ? document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`) : link;
 }

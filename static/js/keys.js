@@ -75,7 +75,7 @@ function act(verb) {
   const found = offered.find((one) => new URL(one.getAttribute("href") ?? one.getAttribute("action"), location).pathname.endsWith(`/${verb}/`));
   if (!found) return false;
   if (found.matches("a")) found.click();
-  else ask(found.querySelector("button"), found.action);
+  else ask(found.action, found.querySelector("button"));
   return true;
 }
 

@@ -57,9 +57,10 @@ on("configRequest", (poll, element, { detail }) => {
   if (poll.tag) detail.headers["If-None-Match"] = poll.tag;
 });
 
-// Signed out meanwhile: what somebody reads, or types, is not taken away from them.
-on("beforeOnLoad", (poll, element, event) => {
-  if (event.detail.xhr.getResponseHeader("HX-Redirect")) end(element, event);
+// Signed out meanwhile: what somebody reads or types is not taken away, unless they ask for something.
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  const { elt, xhr } = event.detail;
+  if (xhr.getResponseHeader("HX-Redirect") && !elt.matches("a, button, form")) end(elt, event);
 });
 
 on("beforeSwap", (poll, element, event) => {

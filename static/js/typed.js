@@ -26,7 +26,7 @@ function save(event) {
   const button = form?.method === "post" && (form.querySelector("[data-saves]") ?? form.querySelector("[type=submit].is-primary"));
   if (!button || !event.target.matches("input, textarea, select")) return;
   event.preventDefault();
-  form.requestSubmit(button);
+  button.click();
 }
 
 /** Esc on the page of one block is its way out, as it is in the dialog. */
@@ -42,6 +42,9 @@ document.addEventListener("click", (event) => {
   leaves = isOut && !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
 });
 document.addEventListener("submit", (event) => { if (!event.defaultPrevented) sent = event.target; });
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  if (!event.defaultPrevented && event.detail.xhr.getResponseHeader("HX-Redirect")) sent = event.detail.elt.form;
+});
 document.addEventListener("input", (event) => {
   sent = null;
   const form = formOf(event.target);

@@ -107,7 +107,7 @@ def test_typed_text_survives_while_everything_changes(visit, running, bob):
     dialog.get_by_label("Name").press("End")
     page.keyboard.type("me")
     dialog.get_by_role("button", name="Clone as draft").click()
-    expect(page.locator("h1")).to_have_text("half a name")
+    expect(page.locator("main h1")).to_have_text("half a name")
 
 
 def test_an_experiment_is_stopped_through_its_dialog(visit, running, bob):

@@ -111,7 +111,7 @@ def test_the_project_box_of_clone_is_for_the_keyboard_too(open_as, alice, lab, d
     page.keyboard.press("Enter")
     expect(box).to_have_value("Vision & sound")
     dialog.get_by_role("button", name="Clone as draft").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Clone of first")
+    expect(page.get_by_role("main").get_by_role("heading", level=1)).to_have_text("Clone of first")
     assert experiment.clones.get().project.name == "Vision & sound"
     plain = open_as(alice, f"{LIST}{experiment.public_id}/clone/", java_script_enabled=False)
     plain.get_by_label("Create new").fill("by hand")

@@ -17,7 +17,7 @@ class Filled(HTMLParser):
     def handle_starttag(self, tag: str, given: list[tuple[str, str | None]]) -> None:
         told = dict(given)
         if tag == "form":
-            self._is_in = "data-preview" in told
+            self._is_in = told.get("id") == "experiment-form"
         if tag == "template":
             self._is_template = True
         if not self._is_in or self._is_template:

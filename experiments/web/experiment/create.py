@@ -24,7 +24,7 @@ from experiments.web.workspace.index import find as get_workspace
 from .create_form import CreateForm
 from .forms import ExperimentForm, algorithm_help, early_stopping_help
 from .preview import first_draw, preview
-from .space_rows import SHAPES, Row
+from .space_rows import SHAPES
 
 REVIEWED = ("name", "project", "new_project", "description")  # the fields of the clone dialog
 REMEMBERED = 20  # submissions whose experiment the session remembers
@@ -139,9 +139,12 @@ def _render(request: SignedInRequest, form: CreateForm, *, status: int = 200) ->
         "form": form,
         "preview": preview(form) if form.is_bound else None,
         "types": SHAPES,
-        "blank": Row(),
         "algorithms": algorithm_help(),
         "rules": early_stopping_help(),
     }
-    live = Live(request, fragments={"preview", "space"}, version="")
+    if "turned" in request.POST and form.space is None:
+        return HttpResponse(
+            status=204
+        )  # an unreadable search space cannot be converted: both views stay as they are
+    live = Live(request, fragments={"preview", "id_space_document"}, version="")
     return live.draw("experiments/new.html", context, status=status)

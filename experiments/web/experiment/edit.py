@@ -25,7 +25,7 @@ from .edit_preview import change_preview
 from .forms import algorithm_help, early_stopping_help
 from .page import get_experiment, refused, url_of
 from .settings_diff import label_of, text_of
-from .space_rows import SHAPES, Row
+from .space_rows import SHAPES
 
 # Shown beside a locked setting. `LOCKED` has the error of a request that changes it nevertheless.
 WHY_LOCKED = {
@@ -171,12 +171,15 @@ def _render(
         "locked": _locked(form),
         "next_number": experiment.revision.number + 1,
         "types": SHAPES,
-        "blank": Row(),
         "algorithms": algorithm_help(only=experiment.algorithm if form.is_update else None),
         "rules": early_stopping_help(),
         "preview": change_preview(form),
     }
-    live = Live(request, fragments={"preview", "space"}, version="")
+    if "turned" in request.POST and form.space is None:
+        return HttpResponse(
+            status=204
+        )  # an unreadable search space cannot be converted: both views stay as they are
+    live = Live(request, fragments={"preview", "id_space_document"}, version="")
     return live.draw("experiment/edit.html", context, status=code)
 
 

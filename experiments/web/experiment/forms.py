@@ -182,6 +182,17 @@ class ExperimentForm(
         return bool(self["space_as"].value() == "json")
 
     @property
+    def shows_json(self) -> bool:
+        """Whether the JSON view is shown. A nested search space has no rows to turn to."""
+        turned = self.data.get("turned")
+        return self.is_json if turned not in ("rows", "json") else turned == "json" or self.is_nested
+
+    @property
+    def focus(self) -> key_value_rows.Focus:
+        """Where the focus goes after a row was added or removed."""
+        return key_value_rows.focus_after(self.data, count=len(self.rows), added=self._adds)
+
+    @property
     def is_nested(self) -> bool:
         """Whether rows cannot show this search space."""
         return self.is_json and bool(self.space.is_nested if self.space else not self.rows)
@@ -201,14 +212,18 @@ class ExperimentForm(
         return [str(error) for error in self.errors.get("space_document", [])]
 
     def _posted_rows(self, data: Mapping[str, Any]) -> list[space_rows.Row]:
-        """Return the rows of a request. Without JavaScript, its buttons add and remove rows here."""
+        """Return the rows of a request, whose buttons add and remove them. htmx adds one at a time."""
         rows = space_rows.typed(data, without=data.get("drop_row", ""))
         name = data.get("add_declared")
         if offer := next((offer for offer in self._declared if offer.name == name), None):
             return [row for row in rows if not row.is_blank] + [offer.row]
         if "add_row" in data or not rows:
-            rows += [space_rows.Row() for _ in range(BLANK_ROWS)]
+            rows += [space_rows.Row() for _ in range(self._adds)]
         return rows
+
+    @property
+    def _adds(self) -> int:
+        return 1 if self.data.get("add_row") == "one" else BLANK_ROWS
 
     @property
     def offers(self) -> list[declared_parameters.Offer]:

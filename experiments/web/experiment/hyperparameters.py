@@ -29,7 +29,7 @@ TYPES = ("int", "float", "bool", "str", "list", "dict")  # likewise
 
 
 class RowsForm(BlockForm):
-    """Rows of name and value. Without script they are added and removed here."""
+    """Rows of name and value, added and removed by buttons of the form."""
 
     has_secrets: ClassVar[bool] = False
     is_rows = True
@@ -40,7 +40,6 @@ class RowsForm(BlockForm):
             self.rows = [*self.stored(), *(Pair() for _ in range(key_value_rows.BLANK_ROWS))]
         else:
             self.rows = key_value_rows.typed(data, kept=[row.name for row in self.stored() if row.is_kept])
-        self.blank = Pair()
         self.is_checked = data is None or not {"add_row", "drop_row"} & data.keys()
         if data is not None and "add_row" in data:
             self.rows.append(Pair())
@@ -48,6 +47,11 @@ class RowsForm(BlockForm):
     def stored(self) -> list[Pair]:
         """The rows as they are."""
         raise NotImplementedError
+
+    @property
+    def focus(self) -> key_value_rows.Focus:
+        """Where the focus goes after a row was added or removed."""
+        return key_value_rows.focus_after(self.data, count=len(self.rows))
 
     def checked(self) -> list[Pair]:
         """The rows that say something; what is wrong with one is noted on it."""
@@ -130,6 +134,11 @@ class GroupForm(RowsForm):
             )
             for name in sorted(named, key=key_value_rows.naturally)
         ]
+
+    @property
+    def focus(self) -> key_value_rows.Focus:
+        """Where the focus goes after a row was added or removed."""
+        return key_value_rows.focus_after(self.data, count=len(self.rows))
 
     def checked(self) -> list[Pair]:
         rows, stored = super().checked(), {row.name: row for row in self.stored()}

@@ -42,5 +42,5 @@ class Live:
         if self.fragment:
             response["ETag"] = self.tag
             response["Cache-Control"] = "no-store, private"
-        patch_vary_headers(response, ("HX-Request", "HX-Target", "Cookie"))
+        patch_vary_headers(response, ("Cookie",))
         return response

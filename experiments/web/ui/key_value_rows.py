@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 BLANK_ROWS = 2
 
@@ -35,6 +36,21 @@ class Pair:
     def is_blank(self) -> bool:
         texts = self.name, self.value, self.type or "", self.description or ""
         return not (self.was or any(text.strip() for text in texts))
+
+
+class Focus(NamedTuple):
+    """The place of the row whose name field, or whose Remove button, gets the focus."""
+
+    name: int | None = None
+    drop: int | None = None
+
+
+def focus_after(data: Mapping[str, str], *, count: int, added: int = 1) -> Focus:
+    """Return the focus among `count` rows: the first added one, or the one after the removed one."""
+    if "add_row" in data:
+        return Focus(name=count - added)
+    place = data.get("drop_row", "")
+    return Focus(drop=min(int(place), count - 1)) if place.isdecimal() and len(place) < 6 else Focus()
 
 
 def typed(data: Mapping[str, str], *, kept: Iterable[str]) -> list[Pair]:

@@ -6,8 +6,34 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
+from django_htmx.http import HttpResponseClientRedirect
 
 from experiments.models import Forbidden, Overtaken, Refused, SwitchedOff
+
+
+class Htmx:
+    """What htmx needs of every answer: a redirect that the browser follows, and caches that tell its requests apart."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        patch_vary_headers(response, ("HX-Request", "HX-Target"))
+        if request.htmx and "Location" in response:
+            return _followed_by_the_browser(request, response)
+        return response
+
+
+def _followed_by_the_browser(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Without this, htmx would see the page behind the redirect only, and swap that into its target."""
+    url = response["Location"]
+    followed = HttpResponseClientRedirect(url)
+    followed.cookies = response.cookies
+    if url.split("#")[0] == (request.htmx.current_url_abs_path or "").split("#")[0]:
+        followed["HX-Refresh"] = "true"  # an address that differs in its fragment alone loads nothing
+    return followed
 
 
 class Refusals:

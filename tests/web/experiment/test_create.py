@@ -313,7 +313,7 @@ def test_a_fault_is_a_sentence_at_its_field_and_nothing_is_made(send, changes, f
     assert list(said) == [field] and sentence in " ".join(said[field])
     html = page.content.decode()
     assert "Fix 1 field to create the experiment" in html
-    assert html.index('class="errors"') < html.index("data-preview=") and f'href="#id_{field}"' in html
+    assert html.index('class="errors"') < html.index('id="experiment-form"') and f'href="#id_{field}"' in html
     assert f'id="id_{field}"' in html
     assert Experiment.everything.count() == Event.objects.count() == 0
 
@@ -479,7 +479,7 @@ def test_without_script_the_preview_is_the_whole_page_with_its_faults(send):
 
 def test_turning_to_json_finds_the_rows_there_and_back(send):
     """TD-F4: rows and JSON are two views of one space."""
-    headers = {"HX-Request": "true", "HX-Target": "space"}
+    headers = {"HX-Request": "true", "HX-Target": "id_space_document"}
     page = send("preview", headers=headers)
     assert page.content.decode().strip().startswith("<fieldset")
     text = page.context["form"].space_text
@@ -509,7 +509,7 @@ def test_a_fresh_page_has_a_seed_of_its_own_and_judges_nothing(client, lab, bob)
     assert len({page.context["form"]["submission"].value() for page in pages}) == 6
     html = pages[0].content.decode()
     assert 'class="error"' not in html and 'role="alert"' not in html
-    first = re.search(r'<button[^>]*type="submit"[^>]*>', html.split("data-preview")[1])[0]
+    first = re.search(r'<button[^>]*type="submit"[^>]*>', html.split('id="experiment-form"')[1])[0]
     assert 'name="preview"' in first, "Enter in a field must not start anything"
 
 

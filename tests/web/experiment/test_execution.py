@@ -257,7 +257,7 @@ def test_a_block_is_edited_in_drafts_only(in_state, bob, state):
     )
     html, number = page_of(bob, experiment), experiment.revision.number
     is_draft = state == "draft"
-    assert ("data-dialog>Clear" in html, "Reset to original" in html) == (is_draft, is_draft)
+    assert ('hx-swap="outerHTML">Clear' in html, "Reset to original" in html) == (is_draft, is_draft)
     for block in BLOCKS:
         assert (url_of(experiment, block) in html) is (
             is_draft and block not in ("source/clear", "output/clear")
@@ -274,7 +274,7 @@ def test_a_viewer_sees_and_may_not(draft, carol, dave):
     experiment = draft(image="torch")
     assert (
         "torch" in page_of(carol, experiment)
-        and "data-dialog>" not in page_of(carol, experiment).split('id="source"')[1]
+        and 'hx-target="#dialog"' not in page_of(carol, experiment).split('id="source"')[1]
     )
     for block in BLOCKS:
         assert as_(carol).get(url_of(experiment, block)).status_code == 403

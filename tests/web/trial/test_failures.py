@@ -94,7 +94,7 @@ def test_rerun_of_a_group_asks_and_then_the_group_is_gone(mixed, bob):
     key = failures.groups_of(mixed)[0][0].key
     rerun = reverse("trials-bulk", args=["lab", mixed.public_id, "rerun"])
     page = overview(bob, mixed)
-    assert f'href="{rerun}?failure={key}" data-dialog' in page and "Rerun all 6" in page
+    assert f'hx-get="{rerun}?failure={key}" hx-target="#dialog"' in page and "Rerun all 6" in page
     asked = as_(bob).get(f"{rerun}?failure={key}")
     assert "Rerun 6 trials?" in asked.content.decode() and not mixed.trials.filter(source="rerun").exists()
     sent = [row.key for row in asked.context["selection"].rows]

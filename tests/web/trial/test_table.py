@@ -225,7 +225,7 @@ def test_rerun_stands_in_the_row_of_a_failed_trial(running, bob):
     """PAI-R1: running (or paused), failed, no equal."""
     experiment = failed_one(running)
     url = reverse("trial-rerun", args=["lab", experiment.public_id, 1])
-    assert f'href="{url}" data-dialog' in row(table(bob, experiment), 1)
+    assert f'hx-get="{url}" hx-target="#dialog"' in row(table(bob, experiment), 1)
     experiment.pause(by=bob)
     assert f'href="{url}"' in row(table(bob, experiment), 1)
 

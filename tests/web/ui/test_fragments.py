@@ -29,7 +29,7 @@ PAGE = """<!doctype html><html lang="en"><head><title>t</title>
 <script type="module" src="/static/js/keys.js"></script></head><body hx-ext="morph">
 <div data-live-banner hidden><b></b><span data-live-lost></span><button data-live-retry>Try now</button></div>
 <span data-live-state><span data-live-word></span><span data-live-age></span></span>
-{fragment}</body></html>"""
+{fragment}<dialog id="dialog" class="dialog"></dialog></body></html>"""
 
 
 HTMX = render_to_string("components/_htmx.html").replace('src="js/', 'src="/static/js/')
@@ -61,7 +61,7 @@ class Stage:
         rows = "\n".join(
             f'<tr id="r{n}"><td><input type="checkbox" aria-label="pick {n}"></td><td class="state">{self.state}'
             f'</td><td><button popovertarget="m{n}">menu {n}</button><div id="m{n}" popover>'
-            f'<a href="/question" data-dialog>Stop {n}</a></div>'
+            f'<a href="/question" hx-get="/question" hx-target="#dialog" hx-swap="outerHTML">Stop {n}</a></div>'
             f"<details><summary>more {n}</summary>detail</details></td></tr>"
             for n in self.rows
         )
@@ -72,9 +72,9 @@ class Stage:
         )
 
 
-QUESTION = """<!doctype html><title>q</title><section data-question class="dialog" aria-labelledby="q">
-<form method="post"><h1 id="q">Stop it?</h1><a href="/page" data-close autofocus>Keep running</a>
-<button>Stop experiment</button></form></section>"""
+QUESTION = """<dialog id="dialog" class="dialog" aria-labelledby="q">
+<form method="post" action="/question"><h1 id="q">Stop it?</h1><a href="/page" data-close autofocus>Keep running</a>
+<button hx-post="/question" hx-target="#dialog" hx-swap="outerHTML">Stop experiment</button></form></dialog>"""
 
 
 def handler_for(stage: Stage) -> type[BaseHTTPRequestHandler]:
@@ -96,7 +96,8 @@ def handler_for(stage: Stage) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             stage.posted.append(self.path)
-            self.send(200, PAGE.format(htmx=HTMX, fragment="done").encode())
+            stage.state = "done"
+            self.send(200, b"", redirect="/page?done")
 
         def answer(self) -> None:
             with stage.lock:
@@ -115,12 +116,16 @@ def handler_for(stage: Stage) -> type[BaseHTTPRequestHandler]:
             self.send(status, body, tag=stage.tag)
             stage.answered.append(status)
 
-        def send(self, status: int, body: bytes, kind: str = "text/html", tag: str = "") -> None:
+        def send(
+            self, status: int, body: bytes, kind: str = "text/html", tag: str = "", redirect: str = ""
+        ) -> None:
             self.send_response(status)
             self.send_header("Content-Security-Policy", CSP)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
             if tag:
                 self.send_header("ETag", tag)
+            if redirect:
+                self.send_header("HX-Redirect", redirect)
             if status not in (204, 304):
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()

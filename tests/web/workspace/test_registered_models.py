@@ -233,7 +233,7 @@ def test_it_is_deleted_when_nothing_but_drafts_starts_from_it(model, draft, runn
     private.describe(by=alice, visibility="private")
     draft("decoy", objects={"input_model": model.public_id})
     page = client.get(url("model", model)).content.decode()
-    assert f'href="{delete}" data-dialog' in page
+    assert f'hx-get="{delete}" hx-target="#dialog"' in page
     assert delete not in as_(carol).get(url("model", model)).content.decode()
     for answer in (client.get(delete), client.post(delete)):
         text = words(answer.content.decode())
