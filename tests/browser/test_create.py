@@ -196,7 +196,7 @@ def test_everything_works_without_script(open_as, bob, lab):
     )
     page.get_by_role("button", name="Check and preview").click()
     expect(page.locator("#preview tbody tr")).to_have_count(2)
-    page.get_by_label("A JSON file that the script writes").check()
+    page.get_by_label("JSON file written by the script").check()
     expect(page.get_by_label("JSON file", exact=True)).to_be_visible()
     page.get_by_label("JSON file", exact=True).fill("result.json")
     page.get_by_text("JSON", exact=True).click()

@@ -51,7 +51,7 @@ def test_an_update_shows_its_consequences_while_one_types(open_as, bob, searched
     page.get_by_label("Concurrency").fill("1")
     expect(preview).to_contain_text("1 over the new concurrency: no trial starts until")
     page.get_by_label("Stop excess trials now").check()
-    expect(preview).to_contain_text("the newest one is stopped now")
+    expect(preview).to_contain_text("the newest is stopped now")
     expect(page.get_by_label("Max trials")).to_have_value("60")
     page.get_by_label("Reason").fill("the good ones lie above 1e-3")
     page.get_by_role("button", name="Save", exact=True).click()
