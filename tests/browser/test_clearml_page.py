@@ -53,7 +53,7 @@ def test_from_home_to_running(open_as, crew, data: Path, lab, alice, draft):  # 
     clone.get_by_role("option").click()
     clone.get_by_label("Description").fill("with another destination")
     clone.get_by_role("button", name="Clone as draft").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Clone of resnet")
+    expect(page.locator("main").get_by_role("heading", level=1)).to_have_text("Clone of resnet")
     expect(page.locator(".page-head .status, .status").first).to_have_text("Draft")
     made = Experiment.objects.get(name="Clone of resnet")
     assert (made.project.name, made.description) == ("deep vision", "with another destination")

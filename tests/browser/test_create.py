@@ -92,9 +92,9 @@ def test_rows_are_added_and_removed_and_say_what_their_type_takes(open_as, bob, 
     rows.nth(3).get_by_label("Type").select_option("quniform")
     expect(rows.nth(3).get_by_label("Values")).to_have_attribute("placeholder", "low, high, step: 0, 1, 0.1")
     row(page, 3, "q", "quniform", "0, 1, 0.25")
-    for _ in range(3):
+    for left in (3, 2, 1):
         rows.first.get_by_role("button").click()
-    expect(rows).to_have_count(1)
+        expect(rows).to_have_count(left)
     expect(page.locator("#preview")).to_contain_text("5 combinations")
     assert NEW in page.url and Experiment.objects.count() == 0
 

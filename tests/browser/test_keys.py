@@ -107,7 +107,7 @@ def test_it_can_be_switched_off_and_on_again(open_as, bob, draft):
     draft("one")
     page = open_as(bob, LIST)
     page.keyboard.press("?")
-    page.get_by_label(re.compile("Use these keys")).uncheck()
+    page.get_by_label(re.compile("Enable shortcuts")).uncheck()
     page.keyboard.press("Escape")
     page.reload()
     for key in ("j", "?", "/"):
@@ -115,7 +115,7 @@ def test_it_can_be_switched_off_and_on_again(open_as, bob, draft):
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert page.evaluate("document.activeElement === document.body")
     page.get_by_role("button", name="Shortcuts").click()
-    page.get_by_label(re.compile("Use these keys")).check()
+    page.get_by_label(re.compile("Enable shortcuts")).check()
     page.get_by_role("button", name="Close").click()
     page.locator("main").click(position={"x": 1, "y": 1})
     page.keyboard.press("j")

@@ -157,6 +157,6 @@ def test_the_queues_fold_into_cards_on_a_phone(open_as, alice, lab):
     Worker.register(name, host="gpu-02", pid=1, queues=["default"], slots=4, lease_s=15)
     page = open_as(alice, "/queues/", PHONE)
     expect(page.get_by_role("link", name="default", exact=True)).to_be_in_viewport(ratio=WHOLE)
-    expect(page.get_by_role("region", name="Queues").get_by_text("0 of 4")).to_be_in_viewport(ratio=WHOLE)
+    expect(page.get_by_role("region", name="Queues").get_by_text("0/4")).to_be_in_viewport(ratio=WHOLE)
     expect(page.get_by_text(name)).to_be_hidden()
     assert not is_wider_than_its_window(page)

@@ -122,7 +122,7 @@ def test_a_repository_that_cannot_be_had_fails_the_experiment(draft, local, alic
     experiment = draft(repository=str(tmp_path / "nothing"), command="", script="train.py", concurrency=2)
     experiment.enqueue(by=alice)
     assert live(experiment, local).state == "failed"
-    assert "there is no git repository" in experiment.reason and "reset it" in experiment.reason
+    assert "not a git repository" in experiment.reason and "reset it" in experiment.reason
     assert {trial.state for trial in experiment.trials.all()} <= {"failed", "stopped"}
 
 

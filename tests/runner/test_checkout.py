@@ -188,7 +188,7 @@ def test_a_text_without_a_repository_is_a_script(sources, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "reference", "said"),
     [
-        ("branch", "nowhere", r"no branch nowhere in .*\. Its branches: main\."),
+        ("branch", "nowhere", r"no branch nowhere in .*\. Available branches: main\."),
         ("tag", "v9", r"no tag v9 in .*\. Available tags: v1\."),
         ("commit", "deadbeef", "no commit deadbeef in .* Push it"),
     ],

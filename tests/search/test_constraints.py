@@ -225,7 +225,7 @@ def test_what_nothing_meets_is_refused_with_the_one_that_is_to_blame():
     assert check_constraints(FINITE, ["batch == 17"])[0].startswith("No combination")
     assert check_constraints(FINITE, ["batch == 16"] * 51)[0].endswith("exceed the maximum of 50.")
     assert check_constraints(FINITE, ["batch == 16", "bach == 16"])[0].startswith(
-        "Constraint 2, column 1: There"
+        "Constraint 2, column 1: Unknown parameter bach."
     )
 
 

@@ -390,7 +390,7 @@ def test_a_workspace_has_a_destination_read_like_all_others(lab, alice, bob):
     lab.refresh_from_db()
     assert lab.destination == "gs://bucket/lab"
     page = words(client.get(reverse("workspace-settings", args=["lab"])).content.decode())
-    assert "The nearest wins" in page
+    assert "Most specific setting wins" in page
     assert as_(bob).post(address, {"destination": ""}).status_code == 403
     client.post(address, {"destination": ""})
     lab.refresh_from_db()

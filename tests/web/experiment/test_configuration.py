@@ -142,7 +142,7 @@ def test_edits_are_marked_on_the_history_after_the_trial_they_came_after(running
     assert (edit.after, edit.revision, edit.by, edit.note) == (last, 2, "alice", "enough")
     assert edit.href == "/x/configuration/#revision-2"
     page = as_(bob).get(url_of(experiment, "experiment")).content.decode()
-    assert f"The search was edited after trial {last}." in page and "Revision 2, alice" in page
+    assert f"The experiment was edited after trial {last}." in page and "Revision 2, alice" in page
 
 
 def test_an_edit_of_a_draft_is_no_mark(draft, alice):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from django.test import Client
@@ -72,7 +73,7 @@ def test_a_trial_tells_its_nested_values(deep, client, bob):
     client.force_login(bob)
     trial = next(one for one in deep.trials.all() if one.params["layer"]["_name"] == "Conv")
     answer = client.get(reverse("trial", args=["lab", deep.public_id, trial.number]))
-    told = {one["name"]: (one["value"], one["share"]) for one in answer.context["params"]}
+    told = {one.name: (one.value, one.share) for one in answer.context["params"]}
     size = trial.params["layer"]["size"]
     assert told["layer"] == ("Conv", 1.0) and told["layer/size"] == (size, (size - 1) / 7)
 
@@ -84,7 +85,7 @@ def test_a_nested_space_is_edited_as_json(deep, page):
     form, html = answer.context["form"], answer.content.decode()
     assert form.is_json and form.is_nested and json.loads(form.space_text) == NESTED
     assert html.count("Nested search spaces are edited as JSON.") == 2
-    assert '<p class="muted" data-nested>' in html and 'value="json" checked' in html
+    assert '<p class="muted" data-nested>' in html and re.search(r'value="json"[^>]* checked', html)
 
 
 @pytest.mark.parametrize("view", ["json", "rows"])

@@ -85,7 +85,7 @@ def test_each_fault_stands_at_its_row():
         read(rows)
     said = [" ".join(row.errors) for row in rows]
     assert "greater than the upper bound" in said[0] and "already listed" in said[1] and "a name" in said[2]
-    assert said[3] == "" and "Another row has this name." in said[4] and "not a name" in said[5]
+    assert said[3] == "" and "Another row has this name." in said[4] and "Invalid parameter name" in said[5]
     assert len(caught.value.faults) == sum(len(row.errors) for row in rows)
 
 
