@@ -25,7 +25,7 @@ def test_a_draft_is_modified_block_by_block(open_as, bob, draft):
     dialog.get_by_label("Destination").fill("s3://localhost/bucket")
     dialog.get_by_role("button", name="Save").click()
     expect(
-        page.get_by_text("An S3-compatible service requires a port: s3://host:port/bucket.")
+        page.get_by_text("An S3-compatible service requires a port: s3://localhost:9000/bucket.")
     ).to_be_visible()
     expect(page.get_by_label("Destination")).to_have_value("s3://localhost/bucket")
     page.get_by_label("Destination").fill("s3://localhost:9000/bucket")
