@@ -11,12 +11,19 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import pytest_django
 
 from tests.support.engine import find_engine
 from tests.support.postgres import Postgres
 from tests.support.valkey import Valkey
+
+# No test depends on how fast the machine is.
+hypothesis.settings.register_profile(
+    "any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any speed")
 
 DATABASE_FREE = ("charts", "repository_rules", "runner", "search", "trialdeck")
 FOREIGN = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "TZ")

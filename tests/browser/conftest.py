@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 if TYPE_CHECKING:  # a conftest is read before Django is set up
     from pytest_django.live_server_helper import LiveServer
 
     from experiments.models import User
+
+expect.set_options(timeout=20_000)  # a wait for an event, however slow the machine is
 
 # In view as a whole: a font's width rounds a fraction of a pixel away, whichever fonts the machine has.
 WHOLE = 0.98
@@ -55,7 +57,7 @@ def open_as(
 
     def open_page(person: User | None, path: str, viewport: dict = DESK, **given: object) -> Page:
         context = browser.new_context(base_url=live_server.url, viewport=viewport, **given)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         if person:
             client = Client()

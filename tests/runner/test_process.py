@@ -357,14 +357,14 @@ def test_when_its_owner_is_killed_nothing_of_the_tree_remains(tmp_path, token):
     eventually(lambda: len(sleepers(token)) == 4)
     process.kill()
     process.communicate()
-    eventually((tmp_path / "last").exists, within=20, what="what was to be done last")
+    eventually((tmp_path / "last").exists, what="what was to be done last")
     assert sleepers(token) == []
 
 
 def test_a_keeper_below_a_keeper_goes_with_its_owner(keeper, tmp_path, token):
     """As under `up`: the worker is one of its services; its end is told when its trials are gone too."""
     worker = run(keeper, tmp_path, "", argv=owner(tmp_path, stubborn(token)), leftover_grace_s=20)
-    eventually(lambda: len(sleepers(token)) == 4, within=20)
+    eventually(lambda: len(sleepers(token)) == 4)
     os.kill(worker.pid, signal.SIGKILL)
     assert ended(worker).signal == signal.SIGKILL
     assert sleepers(token) == []

@@ -5,7 +5,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(predicate: Callable[[], T], *, within: float = 10.0, every: float = 0.02, what: str = "") -> T:
+def eventually(predicate: Callable[[], T], *, within: float = 30.0, every: float = 0.02, what: str = "") -> T:
     """What `predicate()` returns once it is true; fails after `within` seconds and says what it was then."""
     deadline = time.monotonic() + within
     while True:
