@@ -285,6 +285,19 @@ class ExperimentBase(models.Model):
             self.stop_target = ""
 
 
+# Columns that repeat the current revision's settings, for queries and tables.
+MIRRORED_FIELDS = (
+    "metric",
+    "direction",
+    "algorithm",
+    "max_trials",
+    "concurrency",
+    "max_trial_duration_s",
+    "gpus",
+    "cores",
+    "memory_mib",
+)
+
 # Written once, at the end of `locked()`. `state` and `reason` are not among them: `move` alone writes those.
 LOCKED_FIELDS = [
     "updated_at",
@@ -300,15 +313,7 @@ LOCKED_FIELDS = [
     "ticking_since",
     "compute_s",
     "revision",
-    "metric",
-    "direction",
-    "algorithm",
-    "max_trials",
-    "concurrency",
-    "max_trial_duration_s",
-    "gpus",
-    "cores",
-    "memory_mib",
+    *MIRRORED_FIELDS,
     "waiting_count",
     "running_count",
     "stopping_count",

@@ -13,6 +13,7 @@ from experiments.models.status import Refused, TrialState
 from experiments.models.user import User
 from experiments.models.warm_start import warmed
 
+from .base import MIRRORED_FIELDS
 from .proposals import ProposalVerbs
 
 # What an Update changes only for trials that are started afterwards: proposals are made anew.
@@ -124,17 +125,7 @@ class SettingsVerbs(ProposalVerbs):
         return True
 
     def _mirror(self, settings: Settings) -> None:
-        for name in (
-            "metric",
-            "direction",
-            "algorithm",
-            "max_trials",
-            "concurrency",
-            "max_trial_duration_s",
-            "gpus",
-            "cores",
-            "memory_mib",
-        ):
+        for name in MIRRORED_FIELDS:
             setattr(self, name, getattr(settings, name))
 
     def _revise(self, settings: Settings, *, by: User | None, note: str = "") -> None:
