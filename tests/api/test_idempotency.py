@@ -6,12 +6,12 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from experiments.models import Answer, Experiment
 from experiments.scheduler.retention import purge
 from tests.people import make_settings
+from tests.support.threads import Thread
 
 ROOM = "/workspaces/lab/experiments"
 BODY = {"name": "once", "settings": make_settings().document()}
@@ -47,17 +47,11 @@ def test_two_at_the_same_moment_make_one(api, bob, lab):
     together = threading.Barrier(4)
 
     def send():
-        try:
-            together.wait()
-            answers.append(caller.post(ROOM, BODY, Idempotency_Key="k"))
-        finally:
-            connection.close()
+        together.wait()
+        answers.append(caller.post(ROOM, BODY, Idempotency_Key="k"))
 
-    threads = [threading.Thread(target=send) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for thread in [Thread(send) for _ in range(4)]:
+        thread.outcome()
     assert [answer.status_code for answer in answers] == [201] * 4
     assert len({answer.json()["id"] for answer in answers}) == Experiment.objects.count() == 1
     assert sum("Idempotent-Replay" in answer for answer in answers) == 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 
 import pytest
 
@@ -12,6 +11,7 @@ from experiments.models import LogPiece, Queue, Worker
 from experiments.scheduler.conductor import schedule
 from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import live
+from tests.support.threads import Thread
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
@@ -53,11 +53,8 @@ def test_each_has_its_cores_and_one_that_uses_more_than_its_memory_fails(
     )
     experiment.enqueue(by=alice)
     schedule(experiment.pk)
-    slots = [threading.Thread(target=worker.work) for _ in range(together)]
-    for slot in slots:
-        slot.start()
-    for slot in slots:
-        slot.join()
+    for slot in [Thread(worker.work) for _ in range(together)]:
+        slot.outcome()
     live(experiment, worker)
     worker.end()
     first, second = experiment.trials.all()

@@ -6,7 +6,6 @@ import os
 import socket
 import stat
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from experiments.worker.worker import LocalWorker, Taken
 from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
 from tests.runner.test_checkout import DIFF, commit, git, repository  # noqa: F401  the fixture
 from tests.runner.test_packages import shelf  # noqa: F401  the fixture
+from tests.support.threads import Thread
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
@@ -185,11 +185,10 @@ def test_stop_ends_a_setup(draft, local, alice):  # noqa: F811
         experiment.enqueue(by=alice)
         schedule(experiment.pk)
         trial = Trial.take(local.row, ["default"])
-        running = threading.Thread(target=local.run, args=[Trial.objects.get(pk=trial.pk)])
-        running.start()
+        running = Thread(lambda: local.run(Trial.objects.get(pk=trial.pk)))
         silent.accept()  # git is there, and waits
         trial.stop(by=alice)
-        running.join(30)
+        running.outcome()
     trial.refresh_from_db()
     assert (trial.state, trial.failure, trial.pid) == ("stopped", "", None)
 
@@ -280,11 +279,8 @@ def test_each_trial_has_devices_of_its_own(draft, broker, data, alice, tmp_path)
     experiment = draft(command=f"{sys.executable} {script}", gpus=1, concurrency=3, max_trials=6)
     experiment.enqueue(by=alice)
     schedule(experiment.pk)
-    slots = [threading.Thread(target=worker.work) for _ in range(3)]
-    for slot in slots:
-        slot.start()
-    for slot in slots:
-        slot.join()
+    for slot in [Thread(worker.work) for _ in range(3)]:
+        slot.outcome()
     live(experiment, worker)
     worker.end()
     trials = list(experiment.trials.all())

@@ -7,14 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from threading import Thread
 
 import pytest
-from django.db import connection
 
 from experiments.models import Experiment, LogPiece, Outcome, Queue, User
 from experiments.scheduler.conductor import schedule
 from experiments.worker.worker import LocalWorker
+from tests.support.threads import Thread
 from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -260,17 +259,9 @@ def test_a_trial_that_kills_its_keeper_takes_its_neighbour_along_once(
     )
     experiment.enqueue(by=alice)
     schedule(experiment.pk)
-    slots = [Thread(target=_slot, args=[local]) for _ in range(2)]
-    for slot in slots:
-        slot.start()
-    for slot in slots:
-        slot.join()
+    for slot in [Thread(local.work) for _ in range(2)]:
+        slot.outcome()
     ended = {who: [] for who in ("killer", "neighbour")}
     for trial in experiment.trials.order_by("number"):
         ended[trial.params["who"]].append(trial.failure or trial.state)
     assert ended == {"killer": ["worker_lost", "worker_lost"], "neighbour": ["worker_lost", "succeeded"]}
-
-
-def _slot(worker: LocalWorker) -> None:
-    worker.work()
-    connection.close()

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from experiments.models import Experiment, Queue, Refused, Trial, User, Worker, Workspace
 from tests.people import look_at, make_settings
-from tests.scheduler.test_conductor import Thread
+from tests.support.threads import Thread
 from tests.support.valkey import Valkey
 
 

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from experiments.models import Experiment, Invalid, Model, Project, Refused, User, Workspace
 from tests.people import make_settings
-from tests.scheduler.test_conductor import Thread
+from tests.support.threads import Thread
 from tests.support.valkey import Valkey
 from tests.support.waiting import eventually
 

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.models import Experiment, Queue, Refused, Trial, User, Worker
 from tests.people import look_at
-from tests.scheduler.test_conductor import Thread
+from tests.support.threads import Thread
 from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.django_db(transaction=True)

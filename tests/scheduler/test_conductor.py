@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.utils import timezone
 
 from experiments.models import (
@@ -30,6 +30,7 @@ from experiments.scheduler.conductor import schedule
 from experiments.scheduler.impact import impact_of
 from experiments.search import engine
 from tests.people import end_all, look_at, make_settings
+from tests.support.threads import Thread
 from tests.support.valkey import Valkey
 
 
@@ -369,30 +370,6 @@ def test_a_beat_that_stumbles_goes_on(db: None) -> None:
 
 
 # --- two at once -------------------------------------------------------------------------------------------
-
-
-class Thread(threading.Thread):
-    """A thread with a database connection of its own, whose error is the test's error."""
-
-    def __init__(self, action: Callable[[], object]) -> None:
-        super().__init__(daemon=True)
-        self.action, self.result, self.error = action, None, None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.result = self.action()
-        except Exception as error:  # noqa: BLE001  told to the test
-            self.error = error
-        finally:
-            connections.close_all()
-
-    def outcome(self) -> object:
-        self.join(60)
-        assert not self.is_alive(), "it hangs"
-        if self.error:
-            raise self.error
-        return self.result
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,13 +2,14 @@
 
 import re
 import threading
+from functools import partial
 
 import pytest
-from django.db import connections
 from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Event, Experiment, Queue, Refused, Settings, Worker, Workspace
+from tests.support.threads import Thread
 
 NEW = "/w/lab/experiments/new/"
 
@@ -388,17 +389,11 @@ def test_a_double_click_makes_one(lab, bob):
     answers = []
 
     def click(client: Client) -> None:
-        try:
-            together.wait(20)
-            answers.append(client.post(NEW, form)["Location"])
-        finally:
-            connections.close_all()
+        together.wait(20)
+        answers.append(client.post(NEW, form)["Location"])
 
-    threads = [threading.Thread(target=click, args=[client]) for client in clients]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    for thread in [Thread(partial(click, client)) for client in clients]:
+        thread.outcome()
     assert len(answers) == 2 and len(set(answers)) == 1
     assert Experiment.objects.count() == 1
 

@@ -1,14 +1,15 @@
 """Who is in a workspace, what it is called, whether AutoML is on; and private experiments, wherever they could show."""
 
 import threading
+from functools import partial
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from experiments.models import Member, Refused, Role, User, Workspace
 from experiments.web.workspace import members as rules
+from tests.support.threads import Thread
 
 
 def url(name: str, *args: str) -> str:
@@ -151,14 +152,9 @@ def test_two_owners_who_remove_each_other_at_once_leave_one(lab, alice, bob):
             rules.remove_member(lab, person)
         except Refused as error:
             refused.append(str(error))
-        finally:
-            connection.close()
 
-    threads = [threading.Thread(target=remove, args=[person]) for person in (alice, bob)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
+    for thread in [Thread(partial(remove, person)) for person in (alice, bob)]:
+        thread.outcome()
     assert len(refused) == 1 and "is the only owner of Lab" in refused[0]
     assert lab.members.filter(role=Role.OWNER).count() == 1
 
