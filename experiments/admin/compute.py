@@ -43,7 +43,7 @@ class QueueAdmin(BaseAdmin):
         is_allowed = super().has_delete_permission(request, obj)
         if not (is_allowed and isinstance(obj, Queue)):
             return False
-        return not obj.is_default and not obj.in_line().exists()
+        return not obj.is_default and not obj.active_experiments().exists()
 
 
 @admin.register(Worker)

@@ -53,7 +53,7 @@ class WorkerChanged(BaseModel):
 def workers(request: ApiRequest, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> PageData:
     """By name, including workers that are gone."""
     running = _running_counts()
-    rows = Worker.objects.known()
+    rows = Worker.objects.listed()
     return page(
         rows,
         Key("name"),
@@ -94,7 +94,7 @@ def undrain(request: ApiRequest, worker: str) -> dict[str, Any]:
 
 
 def _find(name: str) -> Worker:
-    row = Worker.objects.known().filter(name=name).first() if "\0" not in name else None
+    row = Worker.objects.listed().filter(name=name).first() if "\0" not in name else None
     if row is None:
         raise Http404
     return row

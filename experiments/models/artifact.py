@@ -85,22 +85,24 @@ class Artifact(models.Model):
         return f"{self.destination.rstrip('/')}/{self.key}" if self.destination else ""
 
     @classmethod
-    def see(cls, trial: Trial, worker: Worker, found: dict[str, tuple[int, datetime]], *, to: str) -> None:
+    def see(cls, trial: Trial, worker: Worker, files: dict[str, tuple[int, datetime]], *, to: str) -> None:
         """Writes down the files that are there now, by name with size and time of change; what is as it was stays."""
-        known = {one.name: one for one in cls.objects.filter(trial=trial)}
+        stored_rows = {artifact.name: artifact for artifact in cls.objects.filter(trial=trial)}
         new, changed = [], []
-        for name, (size, changed_at) in found.items():
-            one = known.get(name)
-            if one is None:
-                one = cls(trial=trial, experiment_id=trial.experiment_id, name=name)
-                new.append(one)
-            elif (one.size, one.changed_at) != (size, changed_at):
-                changed.append(one)
+        for name, (size, changed_at) in files.items():
+            artifact = stored_rows.get(name)
+            if artifact is None:
+                artifact = cls(trial=trial, experiment_id=trial.experiment_id, name=name)
+                new.append(artifact)
+            elif (artifact.size, artifact.changed_at) != (size, changed_at):
+                changed.append(artifact)
             else:
                 continue
-            one.worker, one.size, one.changed_at, one.destination = worker, size, changed_at, to
-            one.keeping = Keeping.WAITING if to else Keeping.LOCAL
-            one.sha256, one.fault, one.tries, one.retry_at, one.seen_at = "", "", 0, None, timezone.now()
+            artifact.worker, artifact.size, artifact.changed_at = worker, size, changed_at
+            artifact.destination = to
+            artifact.keeping = Keeping.WAITING if to else Keeping.LOCAL
+            artifact.sha256, artifact.fault = "", ""
+            artifact.tries, artifact.retry_at, artifact.seen_at = 0, None, timezone.now()
         cls.objects.bulk_create(new, ignore_conflicts=True)
         cls.objects.bulk_update(
             changed, [*STATE_FIELDS, "worker", "size", "changed_at", "destination", "seen_at"]

@@ -80,33 +80,33 @@ class ExecutionChecks(SettingsReader):
     def execution(self) -> dict[str, Any]:
         """The fields of `Execution`, as far as they could be read."""
         values: dict[str, Any] = {
-            "repository": self.text("repository", limit=2000, line=True),
+            "repository": self.text("repository", limit=2000, single_line=True),
             "reference_kind": self.one_of(
                 "reference_kind", repository_address.REFERENCE_KINDS, default="branch"
             ),
-            "reference": self.text("reference", limit=250, line=True),
+            "reference": self.text("reference", limit=250, single_line=True),
             "script": self.script(),
-            "binary": self.text("binary", limit=200, line=True),
+            "binary": self.text("binary", limit=200, single_line=True),
             "diff": self.diff(),
             "packages_from": self.one_of("packages_from", tuple(PACKAGES_FROM), default="worker"),
             "packages": self.lines("packages").strip(),
             "original_packages": self.original_packages(),
-            "image": self.text("image", limit=500, line=True),
-            "image_arguments": self.text("image_arguments", limit=2000, line=True),
+            "image": self.text("image", limit=500, single_line=True),
+            "image_arguments": self.text("image_arguments", limit=2000, single_line=True),
             "setup_script": self.lines("setup_script"),
-            "destination": self.text("destination", limit=1000, line=True),
+            "destination": self.text("destination", limit=1000, single_line=True),
             "keeps_best": self.whole("keeps_best", default=None, low=1, high=1_000_000, empty=None),
             "hyperparameters": self.hyperparameters(),
             "objects": self.objects(),
-            "input_model": self.text("input_model", limit=64, line=True),
+            "input_model": self.text("input_model", limit=64, single_line=True),
             "gpus": self.whole("gpus", default=None, low=0, high=MOST_GPUS, empty=None),
             "cores": self.whole("cores", default=None, low=1, high=MOST_CORES, empty=None),
             "memory_mib": self.whole("memory_mib", default=None, low=LEAST_MIB, high=MOST_MIB, empty=None),
         }
-        if values["repository"] and (said := repository_address.check_repository(values["repository"])):
-            self.fault("repository", said)
-        if said := repository_address.check_reference(values["reference_kind"], values["reference"]):
-            self.fault("reference", said)
+        if values["repository"] and (fault := repository_address.check_repository(values["repository"])):
+            self.fault("repository", fault)
+        if fault := repository_address.check_reference(values["reference_kind"], values["reference"]):
+            self.fault("reference", fault)
         if values["binary"] and (not _BINARY.fullmatch(values["binary"]) or values["binary"].startswith("-")):
             self.fault("binary", "Give the name or the path of a program, for example python3.11 or bash.")
         if values["packages_from"] == "repository" and not values["repository"]:
@@ -124,11 +124,11 @@ class ExecutionChecks(SettingsReader):
 
     def has_code(self) -> bool:
         """Will there be a script to run where no command is given?"""
-        told = self.document
-        return bool(told.get("script") or (told.get("diff") and not told.get("repository")))
+        document = self.document
+        return bool(document.get("script") or (document.get("diff") and not document.get("repository")))
 
     def script(self) -> str:
-        script = self.text("script", limit=1000, line=True)
+        script = self.text("script", limit=1000, single_line=True)
         if script.startswith("-m ") or not script:
             return script
         if script.startswith("-"):
@@ -164,8 +164,8 @@ class ExecutionChecks(SettingsReader):
                 )
                 continue
             for name, traits in parameters.items():
-                if said := _name_fault(name):
-                    self.fault("hyperparameters", f"{group[:64]}: {said}")
+                if fault := _name_fault(name):
+                    self.fault("hyperparameters", f"{group[:64]}: {fault}")
                 elif (
                     not isinstance(traits, dict)
                     or not traits.keys() <= TRAITS
@@ -198,48 +198,48 @@ class ExecutionChecks(SettingsReader):
             self.fault(name, f"This must be a JSON object with at most {most} names.")
             return {}
         for key in value:
-            if said := _name_fault(key):
-                self.fault(name, said)
+            if fault := _name_fault(key):
+                self.fault(name, fault)
         return value if name not in self.errors else {}
 
 
 def fault_of_value(kind: str, text: str) -> str:
     """Why `text` is no value of the type `int`, `float` or `bool`, as a sentence; empty when nothing is wrong. Of other
     types nothing is known. No text, and None, stand for no value."""
-    said, word = text.strip(), kind.strip()
-    if said in ("", "None"):
+    value, type_name = text.strip(), kind.strip()
+    if value in ("", "None"):
         return ""
-    if word == "bool":
-        return "" if said.casefold() in _TRUTHS else f"“{said[:64]}” is not a bool: write true or false."
+    if type_name == "bool":
+        return "" if value.casefold() in _TRUTHS else f"“{value[:64]}” is not a bool: write true or false."
     try:
-        _READS.get(word, str)(said)
+        _READS.get(type_name, str)(value)
     except ValueError:
-        return f"“{said[:64]}” is not {'an int' if word == 'int' else 'a float'}."
+        return f"“{value[:64]}” is not {'an int' if type_name == 'int' else 'a float'}."
     return ""
 
 
 def faults_of_values(groups: dict, *, before: dict) -> list[str]:
     """What is wrong with hyperparameters whose value or type differs from `before`. Those that nobody touched, a
     script may have declared as they are."""
-    said = []
+    faults = []
     for group, named in groups.items():
         for name, traits in named.items():
             was = before.get(group, {}).get(name, {})
             now = traits.get("type", ""), traits.get("value", "")
             if now != (was.get("type", ""), was.get("value", "")) and (fault := fault_of_value(*now)):
-                said.append(f"{group[:64]}/{name[:64]}: {fault}")
-    return said
+                faults.append(f"{group[:64]}/{name[:64]}: {fault}")
+    return faults
 
 
 def faults_of_texts(texts: Mapping[str, object]) -> list[str]:
     """What is wrong with texts by name, as sentences."""
     if len(texts) > MAX_KEYS:
         return [f"At most {MAX_KEYS:,} of them are possible."]
-    said = [fault for name in texts if (fault := _name_fault(name))]
+    faults = [fault for name in texts if (fault := _name_fault(name))]
     for name, text in texts.items():
         if not isinstance(text, str) or len(text) > MAX_PROPERTY or _is_broken(text):
-            said.append(f"“{str(name)[:64]}” must be a text of at most {MAX_PROPERTY:,} characters.")
-    return said
+            faults.append(f"“{str(name)[:64]}” must be a text of at most {MAX_PROPERTY:,} characters.")
+    return faults
 
 
 def _name_fault(name: object) -> str:

@@ -93,12 +93,12 @@ class Project(models.Model):
         """What stands in the way of deleting it: `3 experiments and 1 model are`; or nothing. Private ones count."""
         experiments = self.experiments.filter(trashed_at=None).count()
         models_ = self.models.count()
-        said = [
+        counts = [
             f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
             for count, noun in ((experiments, "experiment"), (models_, "model"))
             if count
         ]
-        return f"{' and '.join(said)} {'is' if experiments + models_ == 1 else 'are'}" if said else ""
+        return f"{' and '.join(counts)} {'is' if experiments + models_ == 1 else 'are'}" if counts else ""
 
 
 def _checked(name: str, description: str, destination: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Queues: lines of experiments. They belong to the installation; administrators manage them."""
+"""Queues: experiments in order. They belong to the installation; administrators manage them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .workspace import Workspace
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 RESERVED = ("new",)  # an address
-GAP = 1 << 32  # between two places in a line, so that there is room between them for a long time
+GAP = 1 << 32  # between two positions, so that others fit between them for a long time
 LATELY = 100  # experiments whose waits are remembered
 MOST_SLOTS = 100_000
 
@@ -58,9 +58,9 @@ class QueueQuerySet(models.QuerySet["Queue"]):
 
 
 class Queue(models.Model):
-    """An ordered line of experiments waiting for, or using, workers.
+    """Experiments, in order, that wait for workers or use them.
 
-    Who holds an experiment's turn may lock a queue, never the other way round: so nothing deadlocks.
+    Lock order: an experiment first (`experiment.locked()`), then a queue (`queue.lock()`), so that nothing deadlocks.
     """
 
     name = models.SlugField(max_length=64, unique=True)
@@ -120,7 +120,7 @@ class Queue(models.Model):
         """How long the latest experiments waited for their first worker."""
         return Wait.of(self.waits)
 
-    def in_line(self) -> models.QuerySet:
+    def active_experiments(self) -> models.QuerySet:
         """The experiments that wait for its workers, or use them, in order."""
         return self.experiments.filter(state__in=status.ACTIVE).order_by("position", "pk")
 
@@ -128,42 +128,42 @@ class Queue(models.Model):
         """Does a worker that is there and not draining serve this queue?"""
         return any(self.name in worker.queues for worker in Worker.objects.serving())
 
-    # --- places in the line (in an experiment's turn) ------------------------------------------------------
+    # --- positions (with the experiment locked) --------------------------------------------------------------
 
     def next_position(self) -> int:
-        """A place at the end of this queue. Raises `Refused` when it was deleted a moment ago."""
+        """Return a position at the end of this queue. Raise `Refused` when it was deleted a moment ago."""
         if not Queue.objects.filter(pk=self.pk).update(last_position=F("last_position") + GAP):
             raise Refused(f"The queue {self} was deleted. Choose another one.")
         self.refresh_from_db(fields=["last_position"])
         return self.last_position
 
-    def locked(self) -> Queue:
-        """Me, fresh; nobody else changes places in this line, or takes from a shared one, until the end of the
-        transaction. Raises `Refused` when it was deleted a moment ago."""
-        found = Queue.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
-        if found is None:
+    def lock(self) -> Queue:
+        """Lock the row until the transaction ends and return it, fresh: meanwhile no other transaction changes
+        positions in this queue, or takes from a shared one. Raise `Refused` when it was deleted a moment ago."""
+        queue = Queue.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
+        if queue is None:
             raise Refused(f"The queue {self} was deleted. Choose another one.")
-        return found
+        return queue
 
     def spread(self) -> None:
-        """Makes room between the places of the line, whose order stays."""
+        """Widen the gaps between positions; the order stays."""
         with transaction.atomic():
-            line = list(self._locked_experiments().filter(state__in=status.ACTIVE))
-            queue = self.locked()
-            line.sort(key=lambda one: (one.position, one.pk))
-            for place, experiment in enumerate(line, start=1):
-                self.experiments.filter(pk=experiment.pk).update(position=place * GAP)
-            queue.last_position = max(queue.last_position, (len(line) + 1) * GAP)
+            experiments = list(self._locked_experiments().filter(state__in=status.ACTIVE))
+            queue = self.lock()
+            experiments.sort(key=lambda experiment: (experiment.position, experiment.pk))
+            for rank, experiment in enumerate(experiments, start=1):
+                self.experiments.filter(pk=experiment.pk).update(position=rank * GAP)
+            queue.last_position = max(queue.last_position, (len(experiments) + 1) * GAP)
             queue.save(update_fields=["last_position"])
 
     def _locked_experiments(self) -> models.QuerySet:
-        """Its experiments, each in its turn, always in the same order."""
+        """Its experiments, each of them locked, always in the same order."""
         return self.experiments.select_for_update(no_key=True).order_by("pk")
 
     def waited(self, seconds: float) -> None:
         """An experiment has just come to its first worker, `seconds` after it was enqueued."""
         with transaction.atomic():
-            waits = [*self.locked().waits, round(max(0.0, seconds), 1)]
+            waits = [*self.lock().waits, round(max(0.0, seconds), 1)]
             Queue.objects.filter(pk=self.pk).update(waits=waits[-LATELY:])
 
     # --- managed (by administrators) -----------------------------------------------------------------------
@@ -184,8 +184,8 @@ class Queue(models.Model):
         return queue
 
     def rename(self, name: str, *, by: User) -> bool:
-        """Its workers serve it by its new name from their next heartbeat on, and its line goes on. A worker that is
-        started with the old name is refused, and told the new one. False: it is called so already."""
+        """Its workers serve it by its new name from their next heartbeat on, and its experiments go on. A worker
+        that is started with the old name is refused, with the new one in the message. False: already so."""
         if name == self.name:
             return False
         _check_name(name)
@@ -193,12 +193,12 @@ class Queue(models.Model):
             raise Refused("The queue default keeps its name: every workspace may rely on it.")
         try:
             with transaction.atomic():
-                queue = self.locked()
+                queue = self.lock()
                 before = queue.name
                 Queue.objects.filter(pk=self.pk).update(name=name)
                 for worker in Worker.objects.select_for_update().order_by("pk"):
                     if before in worker.queues:
-                        worker.queues = [name if one == before else one for one in worker.queues]
+                        worker.queues = [name if served == before else served for served in worker.queues]
                         worker.save(update_fields=["queues"])
                 self.name = name
                 ComputeEvent.note("rename", queue=self, by=by, before=before, after=name)
@@ -224,11 +224,11 @@ class Queue(models.Model):
         return True
 
     def grant(self, *, by: User, is_open: bool, workspaces: Collection[Workspace] = ()) -> bool:
-        """Who may enqueue: all workspaces, or these. What stands in the line stays there. False: already so."""
+        """Who may enqueue: all workspaces, or these. What is queued stays queued. False: already so."""
         if self.is_default and not is_open:
             raise Refused("The queue default stays open to all workspaces.")
         with transaction.atomic():
-            queue = self.locked()
+            queue = self.lock()
             before = _who(queue.is_open, queue.workspaces.all())
             after = _who(is_open, workspaces)
             queue.workspaces.set(workspaces)
@@ -244,10 +244,12 @@ class Queue(models.Model):
         runs beyond it goes on to its end. False: already so."""
         wanted = {"slots_per_experiment": per_experiment, "slots_per_person": per_person}
         if any(limit is not None and not 1 <= limit <= MOST_SLOTS for limit in wanted.values()):
-            said = f"From 1 to {MOST_SLOTS:,} slots, or empty for no limit. To take nothing, pause the queue."
-            raise Invalid({name: [said] for name, limit in wanted.items() if limit is not None})
+            message = (
+                f"From 1 to {MOST_SLOTS:,} slots, or empty for no limit. To take nothing, pause the queue."
+            )
+            raise Invalid({name: [message] for name, limit in wanted.items() if limit is not None})
         with transaction.atomic():
-            queue = self.locked()
+            queue = self.lock()
             before = _limits(queue)
             for name, limit in wanted.items():
                 setattr(self, name, limit)
@@ -278,16 +280,16 @@ class Queue(models.Model):
                 continue
         with transaction.atomic():
             list(self._locked_experiments().values_list("pk"))
-            self.locked()
+            self.lock()
             self._check_nothing_runs()
-            if self.in_line().exists():
+            if self.active_experiments().exists():
                 raise Refused(f"Somebody enqueued an experiment in {self} a moment ago. Look at it again.")
             ComputeEvent.note("delete", queue=self, by=by, why=f"{sent_back} sent back" if sent_back else "")
             Queue.objects.filter(pk=self.pk).delete()
         return sent_back
 
     def _check_nothing_runs(self) -> None:
-        count = self.in_line().exclude(state=ExperimentState.PENDING).count()
+        count = self.active_experiments().exclude(state=ExperimentState.PENDING).count()
         if count:
             some = "1 experiment of it is" if count == 1 else f"{count:,} experiments of it are"
             raise Refused(
@@ -298,8 +300,8 @@ class Queue(models.Model):
 
 def _check_name(name: str) -> None:
     if not NAME.fullmatch(name):
-        said = "Letters, digits, dashes and underscores, at most 64, beginning with a letter or digit."
-        raise Invalid({"name": [said]})
+        message = "Letters, digits, dashes and underscores, at most 64, beginning with a letter or digit."
+        raise Invalid({"name": [message]})
     if name in RESERVED:
         raise Invalid({"name": [f"A queue cannot be called {name}: it is an address of this console."]})
 
@@ -317,9 +319,9 @@ def _who(is_open: bool, workspaces: Collection[Workspace]) -> str:
 
 def _limits(queue: Queue) -> str:
     """The fair share, in words; see `Queue.limits`."""
-    said = []
+    limits = []
     if queue.slots_per_experiment is not None:
-        said.append(f"{queue.slots_per_experiment:,} per experiment")
+        limits.append(f"{queue.slots_per_experiment:,} per experiment")
     if queue.slots_per_person is not None:
-        said.append(f"{queue.slots_per_person:,} per person")
-    return ", ".join(said) or "no limit"
+        limits.append(f"{queue.slots_per_person:,} per person")
+    return ", ".join(limits) or "no limit"

@@ -22,52 +22,54 @@ MOST_NAMED = 3  # in one sentence
 def require_model(workspace: Workspace, settings: Settings, *, before: Settings | None) -> None:
     """Raises `Invalid` where the input model is none of this workspace's. What stood there `before` was accepted then:
     a model that is gone keeps nobody from changing something else."""
-    asked = settings.input_model
-    if not asked or (before and before.input_model == asked):
+    public_id = settings.input_model
+    if not public_id or (before and before.input_model == public_id):
         return
-    if not workspace.models.filter(public_id=asked).exists():
-        raise Invalid({"input_model": [f"There is no model {asked!r} in this workspace that you may see."]})
+    if not workspace.models.filter(public_id=public_id).exists():
+        raise Invalid(
+            {"input_model": [f"There is no model {public_id!r} in this workspace that you may see."]}
+        )
 
 
 def gone(experiment: Experiment) -> list[str]:
     """What its settings name and nobody has any more, as sentences with what follows."""
     workspace, settings = experiment.workspace, experiment.settings
     model, results = settings.input_model, settings.warm_start
-    said = []
+    sentences = []
     if model and not workspace.models.filter(public_id=model).exists():
-        said.append(f"There is no model {model} in this workspace any more: every trial would fail in setup.")
+        sentences.append(
+            f"There is no model {model} in this workspace any more: every trial would fail in setup."
+        )
     uploaded = results.removeprefix("file:")
     if uploaded != results and not workspace.warm_results.filter(public_id=uploaded).exists():
-        said.append(f"The results {results} were deleted: the search would start without them.")
-    return said
+        sentences.append(f"The results {results} were deleted: the search would start without them.")
+    return sentences
 
 
 def naming(
-    rows: ExperimentQuerySet, setting: str, word: str, *, at_most: int | None = None
+    rows: ExperimentQuerySet, setting: str, value: str, *, at_most: int | None = None
 ) -> list[Experiment]:
     """Those of these experiments in whose settings `word` stands at `setting`, the newest first."""
-    rows = rows.annotate(told=Cast("revision__document", TextField())).select_related("revision")
-    found = rows.filter(told__contains=f'"{setting}": "{word}"').order_by("-created_at")[:at_most]
+    rows = rows.annotate(text=Cast("revision__document", TextField())).select_related("revision")
+    candidates = rows.filter(text__contains=f'"{setting}": "{value}"').order_by("-created_at")[:at_most]
     # A text that only looks like it, somewhere in the settings, does not count.
-    return [one for one in found if getattr(one.settings, setting) == word]
+    return [experiment for experiment in candidates if getattr(experiment.settings, setting) == value]
 
 
-def drafts_only(workspace: Workspace, setting: str, word: str, *, by: User, what: str) -> list[Experiment]:
+def drafts_only(workspace: Workspace, setting: str, value: str, *, by: User, what: str) -> list[Experiment]:
     """The drafts that name it, for whoever deletes it. Raises `Refused` while other experiments do: `what` begins the
     sentence ("Good weights is the input model of"). What lies in the trash does not count."""
-    users = naming(workspace.experiments.all(), setting, word)
-    ran = [one for one in users if one.state != ExperimentState.DRAFT]
+    users = naming(workspace.experiments.all(), setting, value)
+    ran = [experiment for experiment in users if experiment.state != ExperimentState.DRAFT]
     if ran:
         keys = (
             workspace.experiments.visible_to(by)
-            .filter(pk__in=[one.pk for one in ran])
+            .filter(pk__in=[experiment.pk for experiment in ran])
             .values_list("pk", flat=True)
         )
         seen = set(keys)
-        raise Refused(
-            f"{what} {_listed([str(one) for one in ran if one.pk in seen], len(ran))}. Without it they could not be "
-            "resumed or repeated: delete them first."
-        )
+        names = _listed([str(experiment) for experiment in ran if experiment.pk in seen], len(ran))
+        raise Refused(f"{what} {names}. Without it they could not be resumed or repeated: delete them first.")
     return users
 
 

@@ -54,7 +54,7 @@ class ModelQuerySet(models.QuerySet["Model"]):
     def light(self) -> ModelQuerySet:
         """For lists: without the long texts, with what a row tells of other rows."""
         related = ("project", "creator", "artifact__trial", "artifact__experiment")
-        heavy = [f"artifact__{one}" for one in HEAVY]
+        heavy = [f"artifact__{column}" for column in HEAVY]
         return self.select_related(*related).defer("network", "labels", "description", *heavy)
 
 
@@ -107,7 +107,7 @@ class Model(models.Model):
         **described: Any,
     ) -> Model:
         """A new model, from a file of a trial or from an address. Raises `Invalid`."""
-        told = checked({"name": name, **described})
+        columns = checked({"name": name, **described})
         if (artifact is None) == (not address):
             raise Invalid({"address": ["Give a file of a trial, or an address."]})
         if artifact is not None and artifact.experiment.workspace_id != project.workspace_id:
@@ -120,14 +120,14 @@ class Model(models.Model):
                 creator=by,
                 artifact=artifact,
                 address=address,
-                **told,
+                **columns,
             )
             if artifact is not None:
-                Event.note("register", artifact.experiment, by=by, why=model.told)
+                Event.note("register", artifact.experiment, by=by, why=model.summary)
         return model
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """Its name and ID, and the file it was made of: `Good weights (k2m9p3qr), #7 model.pt`."""
         of = f", #{self.artifact.trial.number} {self.artifact.name}" if self.artifact else ""
         return f"{self} ({self.public_id}){of}"
@@ -142,10 +142,10 @@ class Model(models.Model):
             row = self._open()
             if seen is not None and row.updated_at != seen:
                 raise Refused("Somebody changed this model meanwhile. Look at it again, then change it.")
-            told = checked({name: getattr(row, name) for name in FIELDS} | changes)
-            differing = [name for name in FIELDS if told[name] != getattr(row, name)]
+            columns = checked({name: getattr(row, name) for name in FIELDS} | changes)
+            differing = [name for name in FIELDS if columns[name] != getattr(row, name)]
             for name in differing:
-                setattr(row, name, told[name])
+                setattr(row, name, columns[name])
             if project is not None and project.pk != row.project_id:
                 if project.workspace_id != row.workspace_id:
                     raise Invalid({"project": ["This project belongs to another workspace."]})
@@ -203,9 +203,9 @@ class Model(models.Model):
             if row.artifact:
                 concerned.append(row.artifact.experiment)
             for experiment in concerned:
-                Event.note("delete_model", experiment, by=by, why=row.told)
+                Event.note("delete_model", experiment, by=by, why=row.summary)
             row.delete()
-        logger.info("%s deleted the model %s in %s", by, row.told, row.workspace)
+        logger.info("%s deleted the model %s in %s", by, row.summary, row.workspace)
         return True
 
     def publish(self) -> bool:
@@ -222,25 +222,25 @@ class Model(models.Model):
 FIELDS = ("name", "description", "framework", "network", "labels")
 
 
-def checked(given: dict[str, Any]) -> dict[str, Any]:
+def checked(document: dict[str, Any]) -> dict[str, Any]:
     """What describes a model. Raises `Invalid`."""
     errors: dict[str, list[str]] = {}
-    told = {name: given.get(name, {} if name == "labels" else "") for name in FIELDS}
+    columns = {name: document.get(name, {} if name == "labels" else "") for name in FIELDS}
     for name, most in (("name", 200), ("description", 100_000), ("framework", 64), ("network", MAX_NETWORK)):
-        text = told[name]
+        text = columns[name]
         if not isinstance(text, str) or "\0" in text:
             errors[name] = ["This must be a text without NUL characters."]
         elif len(text) > most:
             errors[name] = [f"This is {len(text):,} characters long; at most {most:,} are possible."]
     if "name" not in errors:
-        told["name"] = " ".join(told["name"].split())
-        if not told["name"]:
+        columns["name"] = " ".join(columns["name"].split())
+        if not columns["name"]:
             errors["name"] = ["Give the model a name."]
-    if said := _label_faults(told["labels"]):
-        errors["labels"] = said
+    if label_faults := _label_faults(columns["labels"]):
+        errors["labels"] = label_faults
     if errors:
         raise Invalid(errors)
-    return told
+    return columns
 
 
 def _label_faults(labels: object) -> list[str]:

@@ -39,7 +39,7 @@ class Amount(NamedTuple):
         return Amount(*(mine if mine > theirs else 0 for mine, theirs in zip(self, most, strict=True)))
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """`2 GPUs, 1 core and 4 GiB of memory`."""
         words = [
             f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -72,7 +72,7 @@ class Revision(models.Model):
         """It starts anew: so do its names. What its script declares stays true."""
         with transaction.atomic():
             row = Revision.objects.select_for_update(no_key=True).get(pk=self.pk)
-            row.resolved = {fact: said for fact, said in row.resolved.items() if fact == "declared"}
+            row.resolved = {fact: value for fact, value in row.resolved.items() if fact == "declared"}
             row.save(update_fields=["resolved"])
         self.resolved = row.resolved
 

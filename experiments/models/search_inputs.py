@@ -46,15 +46,15 @@ class SearchInputChecks(SettingsReader):
 
     def _constraints(self) -> list[str]:
         texts = self.document.get("constraints", [])
-        if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             self.fault(
                 "constraints", 'This must be a list of conditions, such as ["batch * accumulate <= 4096"].'
             )
             return []
-        if any("\0" in one for one in texts):
+        if any("\0" in text for text in texts):
             self.fault("constraints", "This must not contain a NUL character.")
             return []
-        return [stripped for one in texts if (stripped := one.strip())]
+        return [stripped for text in texts if (stripped := text.strip())]
 
     def _check_constraints(self, held: Space, constraints: list[str], points: list[dict]) -> None:
         """On the space with the fixed values: neither it nor a starting point may be left without anything."""
@@ -72,45 +72,45 @@ class SearchInputChecks(SettingsReader):
                 self.fault("starting_points", f"Point {number}: {why}")
 
     def _warm_start(self) -> str:
-        asked = self.text("warm_start", limit=100, line=True).lower()
-        if asked and not _SOURCE.fullmatch(asked):
+        source = self.text("warm_start", limit=100, single_line=True).lower()
+        if source and not _SOURCE.fullmatch(source):
             self.fault(
                 "warm_start",
                 "Give the ID of an experiment, eight letters and digits such as abcd2345, or of uploaded results, "
                 "such as file:abcd2345.",
             )
-        return asked
+        return source
 
     def _fixed(self, space: Space, fixed: dict) -> dict:
-        known, faults = check_values(space, fixed)
+        values, faults = check_values(space, fixed)
         for fault in faults:
             self.fault("fixed", str(fault))
-        for name, value in known.items():
+        for name, value in values.items():
             if isinstance(value, dict):
                 self.fault(
                     "fixed",
                     f"{name}: A nested choice cannot be held; leave the others out of the search space.",
                 )
-        return known
+        return values
 
     def _starting(self, space: Space, fixed: dict, points: list[dict]) -> list[dict]:
         held = fix_parameters(space, fixed) if "fixed" not in self.errors else space
         kept, seen = [], set()
         for number, point in enumerate(points, start=1):
-            known, faults = check_values(space, point)
+            values, faults = check_values(space, point)
             for fault in faults[:5]:
                 self.fault("starting_points", f"Point {number}, {fault}")
-            for fault in [] if faults else check_values(held, known)[1]:
+            for fault in [] if faults else check_values(held, values)[1]:
                 self.fault("starting_points", f"Point {number}, {fault.path}: It is held at another value.")
-            text = json.dumps(known, sort_keys=True)
+            text = json.dumps(values, sort_keys=True)
             if text not in seen:
-                kept.append(known)
+                kept.append(values)
             seen.add(text)
         return kept
 
     def _points(self) -> list[dict]:
         points = self.document.get("starting_points", [])
-        if not isinstance(points, list) or not all(isinstance(one, dict) and one for one in points):
+        if not isinstance(points, list) or not all(isinstance(point, dict) and point for point in points):
             self.fault(
                 "starting_points", 'This must be a list of objects with values, such as [{"lr": 0.01}].'
             )

@@ -41,8 +41,11 @@ def is_sealed(text: str) -> bool:
 def hidden(groups: Groups) -> Groups:
     """With nothing but dots where the secrets are."""
     return {
-        group: {name: {**one, "secret": HIDDEN} if "secret" in one else one for name, one in named.items()}
-        for group, named in groups.items()
+        group: {
+            name: {**traits, "secret": HIDDEN} if "secret" in traits else traits
+            for name, traits in parameters.items()
+        }
+        for group, parameters in groups.items()
     }
 
 
@@ -51,26 +54,28 @@ def hidden_in(text: str) -> str:
     return _SEALED.sub(HIDDEN, text)
 
 
-def sealed(told: object, *, kept: Groups) -> object:
+def sealed(groups: object, *, kept: Groups) -> object:
     """What a program sends, with its secrets sealed. The dots stand for the secret that is `kept` under that name.
 
     What cannot be sealed is left as it is: `Settings.checked` says what is wrong with it.
     """
-    if not isinstance(told, dict):
-        return told
+    if not isinstance(groups, dict):
+        return groups
     return {
-        group: {name: _sealed(one, kept.get(group, {}).get(name, {})) for name, one in named.items()}
-        if isinstance(named, dict)
-        else named
-        for group, named in told.items()
+        group: {
+            name: _sealed(traits, kept.get(group, {}).get(name, {})) for name, traits in parameters.items()
+        }
+        if isinstance(parameters, dict)
+        else parameters
+        for group, parameters in groups.items()
     }
 
 
 def opened(groups: Groups) -> Groups:
     """With the secrets as plain values: for a trial, never for people. Raises `Unreadable`."""
     return {
-        group: {name: _opened(f"{group}/{name}", one) for name, one in named.items()}
-        for group, named in groups.items()
+        group: {name: _opened(f"{group}/{name}", traits) for name, traits in parameters.items()}
+        for group, parameters in groups.items()
     }
 
 

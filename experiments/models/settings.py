@@ -32,7 +32,9 @@ class Invalid(Exception):
 
     def __init__(self, errors: Mapping[str, list[str]]) -> None:
         self.errors = dict(errors)
-        super().__init__("; ".join(f"{name}: {' '.join(said)}" for name, said in self.errors.items()))
+        super().__init__(
+            "; ".join(f"{name}: {' '.join(sentences)}" for name, sentences in self.errors.items())
+        )
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ class Settings(SearchInputs, Execution):
         if self.command or not self.has_code:
             return self.command
         script = self.script or LITERAL
-        said = script if script.startswith("-m ") else shlex.quote(script)
-        return f"{shlex.quote(self.binary or 'python')} {said}"
+        path = script if script.startswith("-m ") else shlex.quote(script)
+        return f"{shlex.quote(self.binary or 'python')} {path}"
 
     @property
     def objective(self) -> str:
@@ -95,8 +97,8 @@ class Settings(SearchInputs, Execution):
     @classmethod
     def stored(cls, document: Mapping) -> Settings:
         """From a revision: was checked when it was accepted. Fields that came later take their defaults."""
-        known = {one.name for one in fields(cls)}
-        return cls(**{name: value for name, value in document.items() if name in known})
+        names = {setting.name for setting in fields(cls)}
+        return cls(**{name: value for name, value in document.items() if name in names})
 
     @classmethod
     def checked(cls, document: Mapping) -> Settings:
@@ -127,9 +129,9 @@ class Checker(SearchInputChecks, ExecutionChecks):
 
     def settings(self) -> Settings:
         """The settings, or `Invalid`."""
-        known = {one.name for one in fields(Settings)}
+        names = {setting.name for setting in fields(Settings)}
         for name in self.document:
-            if name not in known:
+            if name not in names:
                 self.fault(str(name)[:64], "There is no such setting.")
         space = self.space()
         values: dict[str, Any] = {
@@ -141,12 +143,12 @@ class Checker(SearchInputChecks, ExecutionChecks):
             "metric": self.metric(),
             "direction": self.one_of("direction", ("maximize", "minimize")),
             "source": self.one_of("source", ("sdk", "stdout", "file")),
-            "pattern": self.text("pattern", limit=1000, line=True),
-            "metric_path": self.text("metric_path", limit=1000, line=True),
+            "pattern": self.text("pattern", limit=1000, single_line=True),
+            "metric_path": self.text("metric_path", limit=1000, single_line=True),
             "selection": self.one_of("selection", ("final", "best", "average")),
             "weights": self.weights(),
             "goal": self.number("goal"),
-            "algorithm": self.text("algorithm", default="TPE", limit=64, line=True),
+            "algorithm": self.text("algorithm", default="TPE", limit=64, single_line=True),
             "algorithm_arguments": self.mapping("algorithm_arguments"),
             "seed": self.whole("seed", default=0, low=0, high=2**31 - 1),
             "max_trials": self.whole("max_trials", default=100, low=1, high=MAX_TRIALS, empty=None),
@@ -157,26 +159,28 @@ class Checker(SearchInputChecks, ExecutionChecks):
             "retries": self.whole("retries", default=2, low=0, high=100),
             "breaker": self.whole("breaker", default=10, low=0, high=MAX_TRIALS),
             "early_stopping": early_stopping_rules.canonical(
-                self.text("early_stopping", default="none", limit=64, line=True)
+                self.text("early_stopping", default="none", limit=64, single_line=True)
             ),
             "early_stopping_arguments": self.mapping("early_stopping_arguments"),
             **self.search_inputs(space),
             **self.execution(),
         }
         if space and not self.errors.keys() & {"algorithm", "algorithm_arguments", "fixed"}:
-            called, given = engine.canonical(values["algorithm"], values["algorithm_arguments"])
-            values |= {"algorithm": called, "algorithm_arguments": given}
+            algorithm, arguments = engine.canonical(values["algorithm"], values["algorithm_arguments"])
+            values |= {"algorithm": algorithm, "algorithm_arguments": arguments}
             searched, rule = fix_parameters(space, values["fixed"]), values["early_stopping"]
-            for fault in engine.check_algorithm(called, given, searched, early_stopping=rule):
+            for fault in engine.check_algorithm(algorithm, arguments, searched, early_stopping=rule):
                 self.fault(_field_of(fault.path, "algorithm"), fault.message)
         for fault in early_stopping_rules.check_early_stopping(
             values["early_stopping"], values["early_stopping_arguments"]
         ):
             self.fault(_field_of(fault.path, "early_stopping"), fault.message)
         if values["source"] == "stdout" and "pattern" not in self.errors:
-            said = patterns.check(values["pattern"]) if values["pattern"] else "Give a regular expression."
-            if said:
-                self.fault("pattern", said)
+            pattern_fault = (
+                patterns.check(values["pattern"]) if values["pattern"] else "Give a regular expression."
+            )
+            if pattern_fault:
+                self.fault("pattern", pattern_fault)
         if values["source"] == "file" and not values["metric_path"] and "metric_path" not in self.errors:
             self.fault("metric_path", "Give the path of the JSON file that the command writes.")
         if (
@@ -224,7 +228,7 @@ class Checker(SearchInputChecks, ExecutionChecks):
 
     def directory(self) -> str:
         """A path within the repository, or else on the worker: here only its form can be looked at."""
-        path = self.text("directory", limit=1000, line=True)
+        path = self.text("directory", limit=1000, single_line=True)
         if self.document.get("repository"):
             if path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts:
                 self.fault("directory", "Write a path within the repository: not from /, and without ..")
@@ -235,7 +239,7 @@ class Checker(SearchInputChecks, ExecutionChecks):
         return path
 
     def metric(self) -> str:
-        name = self.text("metric", default="default", limit=100, line=True) or "default"
+        name = self.text("metric", default="default", limit=100, single_line=True) or "default"
         if not name.isprintable():
             self.fault("metric", "The metric's name must not contain control characters.")
         return name

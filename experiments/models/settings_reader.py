@@ -18,7 +18,7 @@ class SettingsReader:
     def fault(self, name: str, sentence: str) -> None:
         self.errors.setdefault(name, []).append(sentence)
 
-    def text(self, name: str, *, default: str = "", limit: int, line: bool = False) -> str:
+    def text(self, name: str, *, default: str = "", limit: int, single_line: bool = False) -> str:
         value = self.document.get(name, default)
         if not isinstance(value, str):
             self.fault(name, "This must be a text.")
@@ -26,10 +26,10 @@ class SettingsReader:
             self.fault(name, "This must not contain a NUL character.")
         elif len(value) > limit:
             self.fault(name, f"This is {len(value):,} characters long; at most {limit:,} are possible.")
-        elif line and ("\n" in value or "\r" in value):
+        elif single_line and ("\n" in value or "\r" in value):
             self.fault(name, "This must be one line.")
         else:
-            return value.strip() if line else value
+            return value.strip() if single_line else value
         return default
 
     def one_of(self, name: str, words: tuple[str, ...], *, default: str = "") -> str:

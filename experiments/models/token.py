@@ -110,7 +110,7 @@ class Token(models.Model):
 
     def capped(self, role: Role) -> Role:
         """The lesser of the person's role and this token's."""
-        return min(role, Role(self.role), key=lambda one: one.rank)
+        return min(role, Role(self.role), key=lambda role: role.rank)
 
     def note_use(self, now: datetime) -> None:
         """Writes down that it was used, at most once a minute."""

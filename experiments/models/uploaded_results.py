@@ -83,11 +83,11 @@ class WarmResults(models.Model):
             row = WarmResults.objects.select_for_update().filter(pk=self.pk).first()
             if row is None:
                 return False
-            told = f"{row} ({row.mark})"
+            summary = f"{row} ({row.mark})"
             for experiment in row.drafts(by=by):
-                Event.note("delete_results", experiment, by=by, why=told)
+                Event.note("delete_results", experiment, by=by, why=summary)
             row.delete()
-        logger.info("%s deleted the uploaded results %s in %s", by, told, row.workspace)
+        logger.info("%s deleted the uploaded results %s in %s", by, summary, row.workspace)
         return True
 
 

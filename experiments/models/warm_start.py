@@ -26,13 +26,13 @@ def warmed(experiment: ExperimentBase, settings: Settings, *, by: User, before: 
     What stood there `before` was accepted then. Raises `Invalid` for an experiment that this person does not see in
     the workspace, or whose results would tell nothing; likewise for uploaded results, which stay `file:abcd2345`.
     """
-    asked = settings.warm_start
-    if not asked or (before and before.warm_start == asked):
+    warm_start = settings.warm_start
+    if not warm_start or (before and before.warm_start == warm_start):
         return settings
-    if asked.startswith(FILE):
+    if warm_start.startswith(FILE):
         _require_telling(experiment, settings)
         return settings
-    public_id, _, first = asked.partition("@")
+    public_id, _, first = warm_start.partition("@")
     visible = type(experiment).objects.visible_to(by).filter(workspace=experiment.workspace)
     source = visible.filter(public_id=public_id).first()
     if source is None:
@@ -42,21 +42,21 @@ def warmed(experiment: ExperimentBase, settings: Settings, *, by: User, before: 
     if source.direction != settings.direction:
         raise _invalid(f"{source.name} was to {source.direction}; its good values are bad ones here.")
     mark = f"{public_id}@{min(int(first or source.settled_count), source.settled_count)}"
-    found = results(experiment, mark, settings.space)
-    if not found:
+    imported = results(experiment, mark, settings.space)
+    if not imported:
         raise _invalid(f"{source.name} has no results yet.")
-    if not any(settings.searched.to_raw(params) is not None for params, _ in found):
-        raise _invalid(f"No result of {source.name} (of {len(found):,}) fits this search space.")
+    if not any(settings.searched.to_raw(params) is not None for params, _ in imported):
+        raise _invalid(f"No result of {source.name} (of {len(imported):,}) fits this search space.")
     return dataclasses.replace(settings, warm_start=mark)
 
 
 def _require_telling(experiment: ExperimentBase, settings: Settings) -> None:
     """Raises `Invalid` where the workspace has no such uploaded results, or none of them fits."""
-    asked, space = settings.warm_start, settings.searched
-    file = experiment.workspace.warm_results.filter(public_id=asked.removeprefix(FILE)).first()
+    warm_start, space = settings.warm_start, settings.searched
+    file = experiment.workspace.warm_results.filter(public_id=warm_start.removeprefix(FILE)).first()
     if file is None:
-        raise _invalid(f"There are no uploaded results {asked} in this workspace.")
-    if any(space.to_raw(params) is not None for params, _ in results(experiment, asked, space)):
+        raise _invalid(f"There are no uploaded results {warm_start} in this workspace.")
+    if any(space.to_raw(params) is not None for params, _ in results(experiment, warm_start, space)):
         return
     theirs, ours = parameter_names(file.rows), space.columns()
     why = ""

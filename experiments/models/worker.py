@@ -17,8 +17,8 @@ from .user import User
 
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
-    def known(self) -> WorkerQuerySet:
-        """All but the gone ones that somebody wanted to forget."""
+    def listed(self) -> WorkerQuerySet:
+        """All workers except those that were forgotten."""
         return self.filter(forgotten_at=None)
 
     def present(self) -> WorkerQuerySet:
@@ -172,9 +172,7 @@ class Worker(models.Model):
         ComputeEvent.note("release", worker=self, by=by)
         held = self.trials.filter(state__in=status.TRIAL_ALIVE).select_related("experiment")
         for experiment in {trial.experiment for trial in held}:
-            with (
-                experiment.locked()
-            ):  # whoever ends the turn nudges the conductor, which declares the trials lost
+            with experiment.locked():  # its end notifies the conductor, which declares the trials lost
                 Event.note("release", experiment, by=by, why=f"worker {self}")
         return True
 

@@ -1,4 +1,4 @@
-"""Floor 3: why something waits. Of all that could hold an experiment, the one thing that does, in words."""
+"""Why an experiment or a trial waits: the one reason that holds it, in words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Kind(StrEnum):
     BUSY = "busy"
     DEVICES = "devices"  # there is enough of them, but others use it
     PROPOSING = "proposing"
-    LINE = "line"  # others stand before it
+    QUEUE_POSITION = "queue_position"  # others are ahead of it
     SOON = "soon"  # nothing holds it
 
 
@@ -46,8 +46,8 @@ class Hold(NamedTuple):
     reason: str
 
 
-class Place(NamedTuple):
-    """One experiment in a line."""
+class QueueEntry(NamedTuple):
+    """One experiment in a queue."""
 
     pk: int
     creator: int
@@ -57,8 +57,8 @@ class Place(NamedTuple):
 
 
 class Compute:
-    """Workers, what they hold, and the lines of queues, as they are now: at most three queries, each when it is
-    needed first. `queues`: the keys of those whose lines matter; None: all."""
+    """Workers, what they hold, and what is in the queues, as they are now: at most three queries, each when it is
+    needed first. `queues`: the keys of those that matter; None: all."""
 
     def __init__(self, queues: Collection[int] | None = None) -> None:
         self._queues = queues
@@ -77,12 +77,12 @@ class Compute:
         return dict(held.order_by().values_list("worker").annotate(Count("pk")))
 
     @cached_property
-    def lines(self) -> dict[int, list[Place]]:
+    def queue_entries(self) -> dict[int, list[QueueEntry]]:
         """The experiments of each queue in their order."""
         active = Experiment.objects.active().exclude(queue=None)
         if self._queues is not None:
             active = active.filter(queue__in=self._queues)
-        lines: dict[int, list[Place]] = {}
+        entries: dict[int, list[QueueEntry]] = {}
         columns = ("queue", "pk", "creator", "state", "concurrency")
         counts = ("waiting_count", "running_count", "stopping_count")
         for queue, pk, creator, state, at_once, waiting, running, stopping in (
@@ -91,9 +91,9 @@ class Compute:
             may_start = state in (ExperimentState.PENDING, ExperimentState.RUNNING)
             alive = running + stopping
             is_owed = bool(may_start and waiting and alive < at_once)
-            place = Place(pk, creator, alive, is_owed, waiting if may_start else 0)
-            lines.setdefault(queue, []).append(place)
-        return lines
+            entry = QueueEntry(pk, creator, alive, is_owed, waiting if may_start else 0)
+            entries.setdefault(queue, []).append(entry)
+        return entries
 
     def serving(self, queue: Queue) -> list[Worker]:
         """Those that take trials from this queue."""
@@ -101,7 +101,7 @@ class Compute:
 
     def slots(self, workers: Collection[Worker]) -> tuple[int, int]:
         """(busy, all) slots of these workers."""
-        return sum(self.busy.get(worker.pk, 0) for worker in workers), sum(one.slots for one in workers)
+        return sum(self.busy.get(worker.pk, 0) for worker in workers), sum(worker.slots for worker in workers)
 
     @cached_property
     def _in_use(self) -> dict[int, Amount]:
@@ -123,12 +123,12 @@ class Compute:
             return ""
         beyond = needed.beyond(all_)
         if beyond == Amount():  # each has enough of one, none of all
-            return f"{needed.said} together"
+            return f"{needed.description} together"
         options = [f"--{name.removesuffix('_mib')}" for name, more in beyond._asdict().items() if more]
-        return f"{beyond.said} ({', '.join(options)})"
+        return f"{beyond.description} ({', '.join(options)})"
 
     def before(self, experiment: Experiment) -> int:
-        """How many experiments that could start a trial stand before it in its line."""
+        """How many experiments that could start a trial are ahead of it in its queue."""
         queue = experiment.queue
         if queue is None:
             return 0
@@ -138,9 +138,9 @@ class Compute:
 
     def _ranks_in(self, queue: Queue) -> dict[int, int]:
         ranks, before = {}, 0
-        for place in self.lines.get(queue.pk, []):
-            ranks[place.pk] = before
-            before += place.is_owed and not self._share(queue, place.alive, place.creator)
+        for entry in self.queue_entries.get(queue.pk, []):
+            ranks[entry.pk] = before
+            before += entry.is_owed and not self._share(queue, entry.alive, entry.creator)
         return ranks
 
     def hold(self, experiment: Experiment) -> Hold | None:
@@ -157,7 +157,7 @@ class Compute:
             return Hold(Kind.NO_QUEUE, "the queue was deleted")
         if queue.is_paused:
             return Hold(Kind.QUEUE_PAUSED, f"queue {queue} is paused")
-        return self._hold_by_workers(experiment, queue) or self._hold_in_line(experiment, queue)
+        return self._hold_by_workers(experiment, queue) or self._hold_by_position(experiment, queue)
 
     def _hold_by_workers(self, experiment: Experiment, queue: Queue) -> Hold | None:
         serving = self.serving(queue)
@@ -177,7 +177,7 @@ class Compute:
         if share := self._share(queue, experiment.alive_count, experiment.creator_id):
             return Hold(Kind.SHARE, share)
         if any(needed) and not any(needed.fits(self.free(worker)) for worker in serving):
-            return Hold(Kind.DEVICES, f"each trial needs {needed.said}, in use by other trials")
+            return Hold(Kind.DEVICES, f"each trial needs {needed.description}, in use by other trials")
         busy, slots = self.slots(serving)
         if busy < slots:
             return None
@@ -186,11 +186,11 @@ class Compute:
         before = self.before(experiment)
         return Hold(Kind.BUSY, f"{reason}; {_some(before, 'experiment')} ahead" if before else reason)
 
-    def _hold_in_line(self, experiment: Experiment, queue: Queue) -> Hold:
+    def _hold_by_position(self, experiment: Experiment, queue: Queue) -> Hold:
         if not experiment.waiting_count:
             return Hold(Kind.PROPOSING, "the first trials are being sampled")
         if before := self.before(experiment):
-            return Hold(Kind.LINE, f"{_some(before, 'experiment')} ahead in queue {queue}")
+            return Hold(Kind.QUEUE_POSITION, f"{_some(before, 'experiment')} ahead in queue {queue}")
         return Hold(Kind.SOON, "a worker is about to start it")
 
     def _share(self, queue: Queue, alive: int, creator: int) -> str:
@@ -207,8 +207,8 @@ class Compute:
         """Slots that each person's experiments use in this queue."""
         if queue.pk not in self._used:
             used = self._used[queue.pk] = {}
-            for place in self.lines.get(queue.pk, []):
-                used[place.creator] = used.get(place.creator, 0) + place.alive
+            for entry in self.queue_entries.get(queue.pk, []):
+                used[entry.creator] = used.get(entry.creator, 0) + entry.alive
         return self._used[queue.pk]
 
 
@@ -221,13 +221,13 @@ def hold_of_trial(trial: Trial) -> Hold | None:
     """What holds a waiting trial: what holds its experiment, or the trials before it."""
     if trial.state != TrialState.WAITING:
         return None
-    found = hold(trial.experiment)
-    if found is None or found.kind != Kind.SOON:
-        return found
+    experiment_hold = hold(trial.experiment)
+    if experiment_hold is None or experiment_hold.kind != Kind.SOON:
+        return experiment_hold
     waiting = trial.experiment.trials.filter(state=TrialState.WAITING, number__lt=trial.number)
     if before := waiting.count():
-        return Hold(Kind.LINE, f"{_some(before, 'trial')} of this experiment ahead")
-    return found
+        return Hold(Kind.QUEUE_POSITION, f"{_some(before, 'trial')} of this experiment ahead")
+    return experiment_hold
 
 
 def _some(number: int, noun: str) -> str:

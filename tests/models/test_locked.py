@@ -174,7 +174,7 @@ def test_places_change_twice_within_one_lock(draft: Callable[..., Experiment], a
         assert a.front(by=alice)
         assert a.back(by=alice)
         assert a.before(c, by=alice)
-    assert list(Queue.default().in_line().values_list("name", flat=True)) == ["b", "a", "c"]
+    assert list(Queue.default().active_experiments().values_list("name", flat=True)) == ["b", "a", "c"]
 
 
 def test_a_place_is_squeezed_in_within_a_lock(draft: Callable[..., Experiment], alice: User) -> None:
@@ -186,7 +186,7 @@ def test_a_place_is_squeezed_in_within_a_lock(draft: Callable[..., Experiment], 
     d, b = another(made[3]), another(made[1])
     with d.locked():
         assert d.before(b, by=alice)
-    assert list(Queue.default().in_line().values_list("name", flat=True)) == ["a", "d", "b", "c"]
+    assert list(Queue.default().active_experiments().values_list("name", flat=True)) == ["a", "d", "b", "c"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -43,7 +43,7 @@ def line(draft: Callable[..., Experiment], alice: User) -> Callable[..., list[Ex
 
 
 def order(queue: Queue | None = None) -> str:
-    return "".join((queue or Queue.default()).in_line().values_list("name", flat=True))
+    return "".join((queue or Queue.default()).active_experiments().values_list("name", flat=True))
 
 
 # --- places ------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_an_experiment_moves_within_its_line(line: Callable[..., list[Experiment
     assert not d.front(by=bob) and not b.back(by=bob) and not c.before(a, by=bob)
     assert order() == "dcab" and Event.objects.count() == events
     event = a.events.get(verb="before")
-    assert (event.by, event.why) == (bob, "place 2 of default")
+    assert (event.by, event.why) == (bob, "position 2 of default")
 
 
 def test_who_moved_to_the_front_is_served_next(
@@ -91,7 +91,7 @@ def test_an_experiment_cannot_stand_before_what_is_not_there(
     b.dequeue(by=alice)
     c.move_to(gpu, by=alice)
     for other in (a, b, c):
-        with pytest.raises(Refused, match="is not in the queue default any more"):
+        with pytest.raises(Refused, match="is no longer in the queue default"):
             a.before(other, by=alice)
 
 
@@ -238,7 +238,7 @@ def test_an_experiment_that_meant_a_queue_that_is_gone_is_told_so(
     with pytest.raises(Refused, match="was deleted"):
         stale.next_position()
     with pytest.raises(Refused, match="was deleted"):
-        stale.locked()
+        stale.lock()
 
 
 def test_grants_and_pauses_are_told(lab: Workspace, root: User, dave: User, gpu: Queue) -> None:
@@ -288,8 +288,8 @@ def test_a_gone_worker_can_be_forgotten_and_comes_back(
     worker.leave()
     worker.refresh_from_db()
     assert worker.forget(by=root) and not worker.forget(by=root)
-    assert not Worker.objects.known().exists()
+    assert not Worker.objects.listed().exists()
     trial.refresh_from_db()
     assert trial.worker == worker
     Worker.register("w1", host="here", pid=2, queues=["default"], slots=8, lease_s=15)
-    assert Worker.objects.known().exists()
+    assert Worker.objects.listed().exists()

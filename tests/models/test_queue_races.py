@@ -35,7 +35,7 @@ def test_moves_at_once_happen_one_after_the_other(
         threads = [Thread(partial(move, fresh(one))) for one in made[:-1]]
         for thread in threads:
             thread.outcome()
-        places = list(Queue.default().in_line().values_list("name", "position"))
+        places = list(Queue.default().active_experiments().values_list("name", "position"))
         assert sorted(name for name, _ in places) == list("abcdef")
         assert len({position for _, position in places}) == 6
     assert places[-1][0] == "f"
@@ -55,7 +55,7 @@ def test_a_place_squeezed_in_while_others_move_is_the_one_asked_for(
     updates = Thread(lambda: c.describe(by=alice, name="C"))
     for thread in (squeezes, moves, updates):
         thread.outcome()
-    assert list(Queue.default().in_line().values_list("name", flat=True)) == ["d", "b", "C", "a"]
+    assert list(Queue.default().active_experiments().values_list("name", flat=True)) == ["d", "b", "C", "a"]
 
 
 def test_slots_that_claim_at_once_keep_to_a_persons_share(
@@ -90,7 +90,8 @@ def test_who_enqueues_while_the_queue_is_deleted_is_not_lost(
                 continue
         for experiment in map(fresh, experiments):
             is_in_line = (
-                experiment.queue is not None and experiment.queue.in_line().filter(pk=experiment.pk).exists()
+                experiment.queue is not None
+                and experiment.queue.active_experiments().filter(pk=experiment.pk).exists()
             )
             assert (experiment.state == "pending") == is_in_line, (experiment.state, experiment.queue)
         if Queue.objects.filter(name="gpu").exists():

@@ -105,7 +105,7 @@ def test_a_share_that_is_used_up_is_named(
     """Of the experiment, of its creator; who has used a share up stands in nobody's way."""
     first, second = pending("first", concurrency=4), pending("second", concurrency=4)
     Queue.default().share(by=root, per_experiment=1, per_person=None)
-    assert held(second) == (Kind.LINE, "1 experiment ahead in queue default")
+    assert held(second) == (Kind.QUEUE_POSITION, "1 experiment ahead in queue default")
     assert Trial.take(worker, ["default"])
     said = "fair share of queue default reached: 1 slot per"
     assert held(first) == (Kind.SHARE, f"{said} experiment")
@@ -122,7 +122,7 @@ def test_a_trial_waits_for_what_its_experiment_waits_for_or_for_those_before_it(
     experiment = pending(concurrency=3, max_trials=3)
     trials = [experiment.trials.select_related("experiment__queue").get(number=n) for n in (1, 2, 3)]
     told = [hold_of_trial(trial) for trial in trials]
-    assert [one.kind for one in told] == [Kind.SOON, Kind.LINE, Kind.LINE]
+    assert [one.kind for one in told] == [Kind.SOON, Kind.QUEUE_POSITION, Kind.QUEUE_POSITION]
     assert told[2].reason == "2 trials of this experiment ahead"
     Queue.default().pause(by=root)
     third = experiment.trials.select_related("experiment__queue").get(number=3)

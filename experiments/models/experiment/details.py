@@ -155,9 +155,9 @@ class DescriptionVerbs(LifecycleVerbs):
             if self.parent_id
             else Q(experiment__parent=self)
         )
-        for one in Revision.objects.filter(near).exclude(resolved={}).order_by("-pk")[:10]:
-            if found := mine.inherits(one).get("declared"):
-                return found
+        for revision in Revision.objects.filter(near).exclude(resolved={}).order_by("-pk")[:10]:
+            if declared := mine.inherits(revision).get("declared"):
+                return declared
         return {}
 
     def try_it(self, params: dict, *, by: User) -> Self:
@@ -166,9 +166,9 @@ class DescriptionVerbs(LifecycleVerbs):
         with self.locked():
             self.allows("try_it")
             settings = Settings.checked({**self.settings.document(), **ONLY_TRIED})
-            for one in type(self).objects.filter(parent=self).active().select_related("revision"):
-                if TRY in one.tags and one.settings == settings:
-                    return cast("Self", one)
+            for running_try in type(self).objects.filter(parent=self).active().select_related("revision"):
+                if TRY in running_try.tags and running_try.settings == settings:
+                    return cast("Self", running_try)
             tried = self.draft(
                 self.workspace,
                 by=by,

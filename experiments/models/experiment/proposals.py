@@ -21,16 +21,16 @@ class ProposalVerbs(ExperimentBase):
         """Turns suggestions into waiting trials while budget and concurrency have room. Returns how many."""
         if self.state not in (ExperimentState.PENDING, ExperimentState.RUNNING) or self.why_no_more():
             return 0
-        room = self.concurrency - self.active_count
+        free = self.concurrency - self.active_count
         if self.budget_left is not None:
-            room = min(room, self.budget_left)
-        if room <= 0:
+            free = min(free, self.budget_left)
+        if free <= 0:
             return 0
-        suggestions = list(self.suggestions.filter(revision=self.revision).order_by("ordinal")[:room])
+        suggestions = list(self.suggestions.filter(revision=self.revision).order_by("ordinal")[:free])
         for suggestion in suggestions:
             self.trials.model.enqueue(suggestion)
         if suggestions:
-            self.suggestions.filter(pk__in=[one.pk for one in suggestions]).delete()
+            self.suggestions.filter(pk__in=[suggestion.pk for suggestion in suggestions]).delete()
         self.announce()
         return len(suggestions)
 

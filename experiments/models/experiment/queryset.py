@@ -44,8 +44,8 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
         `free`: what it can give to a trial; None: whatever an experiment needs.
         """
         alive = F("running_count") + F("stopping_count")
-        line = self.model.everything.filter(state__in=status.ACTIVE, queue=OuterRef("queue"))
-        theirs = line.filter(creator=OuterRef("creator")).order_by().values("creator")
+        queued = self.model.everything.filter(state__in=status.ACTIVE, queue=OuterRef("queue"))
+        theirs = queued.filter(creator=OuterRef("creator")).order_by().values("creator")
         used = Coalesce(Subquery(theirs.annotate(used=Sum(alive)).values("used")), 0)
         needs = free._asdict().items() if free else ()
         fitting = [Q(**{name: None}) | Q(**{f"{name}__lte": most}) for name, most in needs]

@@ -1,4 +1,4 @@
-"""An experiment's place in the line of its queue."""
+"""An experiment's position in its queue."""
 
 from __future__ import annotations
 
@@ -13,78 +13,76 @@ from .base import ExperimentBase
 
 
 class QueueingVerbs(ExperimentBase):
-    """The verbs with which an experiment changes its place; see `move_to` for another queue.
+    """The verbs that change an experiment's position; see `move_to` for another queue.
 
-    Each is the experiment's turn and, in it, the queue's: two moves at once happen one after the other.
+    Each locks the experiment and then the queue: two moves at once happen one after the other.
     """
 
     class Meta:
         abstract = True
 
     def front(self, *, by: User) -> bool:
-        """To the front of its queue. False: it stands there."""
+        """Move to the front of its queue. False: it is there already."""
         with self.locked():
             self.allows("front")
             queue = self._own_queue()
-            line = list(queue.in_line().values_list("pk", "position")[:1])
-            if not line or line[0][0] == self.pk:
+            first = list(queue.active_experiments().values_list("pk", "position")[:1])
+            if not first or first[0][0] == self.pk:
                 return False
-            return self._stand_at(line[0][1] - GAP, by=by, verb="front")
+            return self._set_position(first[0][1] - GAP, by=by, verb="front")
 
     def back(self, *, by: User) -> bool:
-        """To the back of its queue. False: it stands there."""
+        """Move to the back of its queue. False: it is there already."""
         with self.locked():
             self.allows("back")
             queue = self._own_queue()
-            if queue.in_line().values_list("pk", flat=True).last() == self.pk:
+            if queue.active_experiments().values_list("pk", flat=True).last() == self.pk:
                 return False
-            return self._stand_at(queue.next_position(), by=by, verb="back")
+            return self._set_position(queue.next_position(), by=by, verb="back")
 
     def before(self, other: Self, *, by: User) -> bool:
-        """Directly before `other`, which stands in the same queue. False: it stands there."""
+        """Move directly before `other`, which is in the same queue. False: it is there already."""
         try:
-            return self._stand_before(other, by=by)
-        except _NoRoom as no_room:
-            no_room.queue.spread()
-            return self._stand_before(other, by=by)
+            return self._move_before(other, by=by)
+        except _NoGap as no_gap:
+            no_gap.queue.spread()
+            return self._move_before(other, by=by)
 
-    def _stand_before(self, other: Self, *, by: User) -> bool:
+    def _move_before(self, other: Self, *, by: User) -> bool:
         with self.locked():
             self.allows("before")
             queue = self._own_queue()
-            line = list(queue.in_line().values_list("pk", "position"))
-            order = [pk for pk, _ in line]
+            positions = list(queue.active_experiments().values_list("pk", "position"))
+            order = [pk for pk, _ in positions]
             if other.pk not in order or other.pk == self.pk:
                 raise Refused(
-                    f"What it should stand before is not in the queue {self.queue} any more. Look at it again."
+                    f"The other experiment is no longer in the queue {self.queue}. Reload the page and try again."
                 )
-            place = order.index(other.pk)
-            if place and order[place - 1] == self.pk:
+            rank = order.index(other.pk)
+            if rank and order[rank - 1] == self.pk:
                 return False
-            end = line[place][1]
-            start = line[place - 1][1] if place else end - 2 * GAP
+            end = positions[rank][1]
+            start = positions[rank - 1][1] if rank else end - 2 * GAP
             if end - start < 2:
-                raise _NoRoom(queue)
-            return self._stand_at(
-                (start + end) // 2, by=by, verb="before", why=f"place {place + 1} of {self.queue}"
+                raise _NoGap(queue)
+            return self._set_position(
+                (start + end) // 2, by=by, verb="before", why=f"position {rank + 1} of {self.queue}"
             )
 
     def _own_queue(self) -> Queue:
         if self.queue is None:
             raise Refused(f"The queue of {self} was deleted. Move it to another one.")
-        return self.queue.locked()
+        return self.queue.lock()
 
-    def _stand_at(self, position: int, *, by: User, verb: str, why: str = "") -> bool:
+    def _set_position(self, position: int, *, by: User, verb: str, why: str = "") -> bool:
         self.position = position
-        self.save(
-            update_fields=["position"]
-        )  # the next look at the queue, in this transaction, must find it there
+        self.save(update_fields=["position"])  # before this transaction looks at the queue again
         Event.note(verb, self, by=by, why=why or f"queue {self.queue}")
         return True
 
 
-class _NoRoom(Exception):
-    """No whole number is left between two places of this queue."""
+class _NoGap(Exception):
+    """No whole number is left between two positions of this queue."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue

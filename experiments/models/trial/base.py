@@ -167,8 +167,9 @@ class TrialBase(models.Model):
                 return False
             status.check_transition(status.TRIAL_MAY_BECOME, before, to)
             now = timezone.now()
-            told = "" if to == TrialState.RUNNING else _line(because)  # who took it is a column of its own
-            changes.update(state=to, detail=told, failure=failure)
+            # Who took it is a column of its own.
+            detail = "" if to == TrialState.RUNNING else _on_one_line(because)
+            changes.update(state=to, detail=detail, failure=failure)
             if to == TrialState.RUNNING:
                 changes.update(started_at=now)
             if to in status.TRIAL_SETTLED:
@@ -245,6 +246,6 @@ def _count(experiment: Experiment, state: str, by: int) -> None:
     setattr(experiment, name, getattr(experiment, name) + by)
 
 
-def _line(text: str) -> str:
+def _on_one_line(text: str) -> str:
     """One line for the row's `detail`; the event keeps the whole text."""
     return " ".join(text.replace("\0", "").split())[:300]

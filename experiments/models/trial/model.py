@@ -76,7 +76,7 @@ class Trial(CopyVerbs):
         try:
             with experiment.locked():
                 if queue.slots_per_person is not None:
-                    queue.locked()  # another experiment of this person may be taken from at this moment
+                    queue.lock()  # another experiment of this person may be taken from at this moment
                 still = (
                     Experiment.objects.claimable().filter(pk=experiment.pk, queue__name=queue_name).exists()
                 )

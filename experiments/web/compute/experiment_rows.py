@@ -60,7 +60,11 @@ def of_queue(queue: Queue | None, user: User) -> list[QueuedRow]:
     """Return the experiments of a queue in order, as this user sees them. Three queries."""
     if queue is None:
         return []
-    queued = queue.in_line().select_related("workspace", "creator", "queue").defer("description", "trace")
+    queued = (
+        queue.active_experiments()
+        .select_related("workspace", "creator", "queue")
+        .defer("description", "trace")
+    )
     experiments = list(queued[:MOST_SHOWN])
     visibility = Visibility(user, experiments)
     rows = []
@@ -76,8 +80,12 @@ def of_queue(queue: Queue | None, user: User) -> list[QueuedRow]:
 
 def waiting(queues: Iterable[Queue], compute: Compute, user: User) -> list[QueuedRow]:
     """Return the experiments with waiting trials, longest wait first, with the button that moves them to the front."""
-    places = {place.pk: at for queue in queues for at, place in enumerate(compute.lines.get(queue.pk, []), 1)}
-    waits = {place.pk for line in compute.lines.values() for place in line if place.waiting}
+    places = {
+        place.pk: at
+        for queue in queues
+        for at, place in enumerate(compute.queue_entries.get(queue.pk, []), 1)
+    }
+    waits = {place.pk for line in compute.queue_entries.values() for place in line if place.waiting}
     waiting_rows = Experiment.objects.filter(pk__in=waits & places.keys()).order_by("enqueued_at", "pk")
     experiments = list(
         waiting_rows.select_related("workspace", "creator", "queue").defer("description", "trace")[:FEW]

@@ -52,7 +52,7 @@ def index(request: SignedInRequest) -> HttpResponse:
             (worker.pk, worker.slots, worker.is_draining, descriptions.is_late(worker, now))
             for worker in compute.workers
         ],
-        [compute.lines.get(queue.pk) for queue in queues],
+        [compute.queue_entries.get(queue.pk) for queue in queues],
         day[-1:],
         is_administrator(request.user),
         int(now.timestamp() // 20),  # how long each has waited
@@ -80,7 +80,7 @@ def index(request: SignedInRequest) -> HttpResponse:
 
 def _wait_facts(queues: Sequence[Queue], compute: Compute) -> list[Fact]:
     """Return how many trials wait in these queues, and for how long they usually do."""
-    places = [place for queue in queues for place in compute.lines.get(queue.pk, []) if place.waiting]
+    places = [place for queue in queues for place in compute.queue_entries.get(queue.pk, []) if place.waiting]
     wait = Wait.of([seconds for queue in queues for seconds in queue.waits])
     waiting = plural(sum(place.waiting for place in places), "trial")
     return [
@@ -94,7 +94,7 @@ def _nine_of_ten(wait: Wait) -> str:
 
 
 def _row(queue: Queue, compute: Compute, user: User) -> dict[str, object]:
-    serving, places = compute.serving(queue), compute.lines.get(queue.pk, [])
+    serving, places = compute.serving(queue), compute.queue_entries.get(queue.pk, [])
     busy, slots = compute.slots(serving)
     facts = {
         "workers": [worker.name for worker in serving],
@@ -132,7 +132,9 @@ def show(request: SignedInRequest, queue: str) -> HttpResponse:
     """One queue: its experiments in order, with the actions that the user may take."""
     found = find(request, queue)
     compute = Compute([found.pk])
-    marks = found.in_line().aggregate(n=Count("pk"), versions=Sum("version"), places=Sum("position"))
+    marks = found.active_experiments().aggregate(
+        n=Count("pk"), versions=Sum("version"), places=Sum("position")
+    )
     workers = [worker for worker in compute.workers if found.name in worker.queues]
     busy = {worker.pk: compute.busy.get(worker.pk, 0) for worker in workers}
     now = timezone.now()
@@ -165,7 +167,7 @@ def show(request: SignedInRequest, queue: str) -> HttpResponse:
 def _head(request: SignedInRequest, queue: Queue, compute: Compute) -> dict[str, object]:
     likely, more = _actions(queue) if is_administrator(request.user) else ([], [])
     likely, more = more[:1], more[1:]  # the page has space for the icon and the button
-    serving, places = compute.serving(queue), compute.lines.get(queue.pk, [])
+    serving, places = compute.serving(queue), compute.queue_entries.get(queue.pk, [])
     busy, slots = compute.slots(serving)
     running = sum(place.alive > 0 for place in places)
     facts = [
@@ -205,7 +207,7 @@ def _experiments(request: SignedInRequest, queue: Queue, compute: Compute) -> di
     for row in rows:
         hold = compute.hold(row.experiment)
         row.waits = descriptions.hold_text(hold, row.experiment) if hold and hold.kind != Kind.SOON else ""
-    return {"rows": rows, "hidden": max(0, len(compute.lines.get(queue.pk, [])) - len(rows))}
+    return {"rows": rows, "hidden": max(0, len(compute.queue_entries.get(queue.pk, [])) - len(rows))}
 
 
 def find(request: SignedInRequest, name: str) -> Queue:

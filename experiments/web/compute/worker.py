@@ -52,7 +52,7 @@ class Notice:
 def show(request: SignedInRequest, worker: str) -> HttpResponse:
     """One worker; of its trials, links to those that the user may see."""
     now, user = timezone.now(), request.user
-    found = get_object_or_404(Worker.objects.known(), name=worker)
+    found = get_object_or_404(Worker.objects.listed(), name=worker)
     held = list(_trials(found).filter(state__in=status.TRIAL_ALIVE).order_by("started_at", "pk"))
     last = found.trials.exclude(ended_at=None).order_by("-ended_at").values_list("pk", "ended_at")[:1]
     day = utilization.bars(found.usage.all(), now)

@@ -132,7 +132,7 @@ def index(request: SignedInRequest) -> HttpResponse:
 def _listed() -> list[Worker]:
     """Return the present workers by name, then those that are gone, latest first."""
     present = list(Worker.objects.present())
-    gone = Worker.objects.known().exclude(gone_at=None).order_by("-gone_at")
+    gone = Worker.objects.listed().exclude(gone_at=None).order_by("-gone_at")
     return present + list(gone[:MOST_GONE])
 
 
@@ -260,7 +260,7 @@ def action(request: SignedInRequest, worker: str, action: str) -> HttpResponse:
     if action not in DONE:
         raise Http404
     require_administrator(request.user)
-    found = get_object_or_404(Worker.objects.known(), name=worker)
+    found = get_object_or_404(Worker.objects.listed(), name=worker)
     back = back_from(request, reverse("workers"))
     if request.method != "POST":
         running = found.trials.filter(state__in=status.TRIAL_ALIVE).count()

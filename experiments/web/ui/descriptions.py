@@ -46,7 +46,7 @@ def hold_text(hold: Hold | None, experiment: Experiment) -> str:
 
 def queue_summary(queue: Queue, compute: Compute) -> str:
     """Return `2 workers, 3 of 8 slots free, 1 experiment queued`."""
-    length = len(compute.lines.get(queue.pk, []))
+    length = len(compute.queue_entries.get(queue.pk, []))
     queued = f"{plural(length, 'experiment')} queued" if length else "queue is empty"
     serving = compute.serving(queue)
     if not serving:

@@ -68,7 +68,8 @@ def _draw(
     learn_roles(user, workspaces)
     seen = Experiment.objects.visible_to(user).filter(workspace__in=workspaces)
     queues = [
-        QueueRow(queue, len(compute.lines.get(queue.pk, []))) for queue in Queue.objects.visible_to(user)
+        QueueRow(queue, len(compute.queue_entries.get(queue.pk, [])))
+        for queue in Queue.objects.visible_to(user)
     ]
     project_cards = cards(user, workspaces)
     version = (

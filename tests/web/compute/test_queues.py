@@ -47,7 +47,7 @@ def action(experiment: Experiment, verb: str) -> str:
 
 
 def order() -> str:
-    return "".join(Queue.default().in_line().values_list("name", flat=True))
+    return "".join(Queue.default().active_experiments().values_list("name", flat=True))
 
 
 # --- what is seen ----------------------------------------------------------------------------------------------

@@ -246,12 +246,12 @@ def test_it_is_deleted_when_nothing_but_drafts_starts_from_it(model, draft, runn
     asked = words(client.get(delete).content.decode())
     assert "The file model.pt is kept with its trial." in asked
     assert "1 draft uses this model as input and will need another one." in asked and "decoy" not in asked
-    file, told = model.artifact, model.told
+    file, summary = model.artifact, model.summary
     assert client.post(delete)["Location"] == reverse("models", args=["lab"])
     assert not Model.objects.exists() and file.experiment.artifacts.get() == file
     for experiment in (waits, file.experiment):
         event = experiment.events.get(verb="delete_model")
-        assert (event.by, event.why) == (bob, told) and told.startswith("Good weights (")
+        assert (event.by, event.why) == (bob, summary) and summary.startswith("Good weights (")
         feed = as_(alice).get(reverse("experiment", args=["lab", experiment.public_id])).content.decode()
         assert "bob deleted a model" in words(feed)
     assert client.post(delete).status_code == 404
