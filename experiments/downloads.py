@@ -1,4 +1,4 @@
-"""Floor 3: how a stored file gets to a person: by a signed address of its destination, or read on this machine.
+"""How a stored file gets to a person: by a signed address of its destination, or read on this machine.
 
 Nothing of a request becomes a path: the rows say where a file is, and it must lie there as a plain file.
 """

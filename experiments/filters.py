@@ -1,4 +1,4 @@
-"""Floor 3: which experiments a list shows, and in which order: the same filters for the pages and for the API."""
+"""Which experiments a list shows, and in which order: the same filters for the pages and for the API."""
 
 from __future__ import annotations
 

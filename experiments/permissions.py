@@ -1,4 +1,4 @@
-"""Floor 3: who may see is `visible_to` on the querysets (else 404); who may act is here (else 403)."""
+"""Permissions: who may see is `visible_to` on the querysets (else 404); who may act is here (else 403)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Floor 4: the programs' door, /api/v1/: one file per noun, the same verbs and rights as the web."""
+"""The JSON API, /api/v1/: one file per noun, the same verbs and rights as the web."""

@@ -1,4 +1,4 @@
-"""Floor 2: rows, their verbs and their rules."""
+"""Rows, their verbs and their rules."""
 
 from experiments.models.experiment.model import Experiment
 from experiments.models.trial.base import Source

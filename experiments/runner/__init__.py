@@ -1,1 +1,1 @@
-"""Floor 1: real processes, their logs, folders and metrics. Knows no Django and no database."""
+"""Processes, their logs, folders and metrics. No Django and no database here."""

@@ -42,7 +42,7 @@ BY_STATE = ("state", "number")  # by number alone, SQLite would walk through all
 
 def schedule(pk: int) -> None:
     """Brings one experiment forward until nothing is owed, and until it has seen the latest wake."""
-    with _one_at_a_time(pk) as is_mine:
+    with _exclusively(pk) as is_mine:
         while is_mine:
             experiment = Experiment.objects.filter(pk=pk).select_related("revision", "queue").first()
             if experiment is None or not experiment.is_active:
@@ -220,19 +220,19 @@ def past(experiment: Experiment) -> list[PastTrial]:
         memory.settled[trial.number] = _past_of(trial, space)
         memory.last_rank = trial.settled_rank or memory.last_rank
     tried = {trial.number: _past_of(trial, space) for trial in active} | memory.settled
-    lined_up = {one.ordinal for one in tried.values()}
+    enqueued = {trial.ordinal for trial in tried.values()}
     suggested = [
         PastTrial(
-            ordinal=one.ordinal,
-            number=starting_points.UNNUMBERED + one.ordinal,
-            raw=one.raw,
-            key=space.key(one.params),
+            ordinal=suggestion.ordinal,
+            number=starting_points.UNNUMBERED + suggestion.ordinal,
+            raw=suggestion.raw,
+            key=space.key(suggestion.params),
             state="running",
             value=None,
-            attrs=one.attrs,
+            attrs=suggestion.attrs,
         )
-        for one in suggestions
-        if one.ordinal not in lined_up
+        for suggestion in suggestions
+        if suggestion.ordinal not in enqueued
     ]
     return [*_warm(experiment, memory), *(tried[number] for number in sorted(tried)), *suggested]
 
@@ -241,10 +241,10 @@ def _warm(experiment: Experiment, memory: Memory) -> list[PastTrial]:
     """The results that a warm start gave it: before the first trial, and not trials of this experiment."""
     mark, space = experiment.settings.warm_start, experiment.settings.space
     if mark and (mark, space) not in memory.warm:
-        found = warm_results(experiment, mark, space)
+        results = warm_results(experiment, mark, space)
         memory.warm[mark, space] = [
             PastTrial(ordinal=None, number=number, raw={}, key=space.key(params), state="done", value=value)
-            for number, (params, value) in enumerate(found, start=-len(found))
+            for number, (params, value) in enumerate(results, start=-len(results))
         ]
     return memory.warm.get((mark, space), [])
 
@@ -276,7 +276,7 @@ _flights_lock = threading.Lock()
 
 
 @contextmanager
-def _one_at_a_time(pk: int) -> Iterator[bool]:
+def _exclusively(pk: int) -> Iterator[bool]:
     """False, at once, when another thread waits for its turn already: it will see all that I would see."""
     with _flights_lock:
         flight = _flights[pk]

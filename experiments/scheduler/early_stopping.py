@@ -1,4 +1,4 @@
-"""Floor 3: early stopping. `judge(experiment, memory)` asks the rule about every running trial with news."""
+"""Early stopping. `judge(experiment, memory)` asks the rule about every running trial with news."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Rivals:
             return []
         if wanted == "succeeded":
             return self.succeeded
-        return [*self.finished, *(one for one in self.running if one.number != trial.number)]
+        return [*self.finished, *(peer for peer in self.running if peer.number != trial.number)]
 
     @cached_property
     def finished(self) -> list[early_stopping.Peer]:
@@ -89,7 +89,7 @@ class Rivals:
 
     @cached_property
     def succeeded(self) -> list[early_stopping.Peer]:
-        return [one for one in self.finished if one.has_succeeded]
+        return [peer for peer in self.finished if peer.has_succeeded]
 
     @cached_property
     def running(self) -> list[early_stopping.Peer]:

@@ -1,4 +1,4 @@
-"""Floor 3: what an Update would do, told before it is accepted. Only reads, and reads a bounded number
+"""The impact of an Update, computed before it is accepted. Only reads, and reads a bounded number
 of rows."""
 
 from __future__ import annotations
@@ -108,20 +108,23 @@ def estimates(
     workers of each queue, by its key."""
     if not experiments:
         return {}
-    latest = (Q(experiment=one, settled_rank__gt=one.settled_count - MOST_DURATIONS) for one in experiments)
+    latest = (
+        Q(experiment=experiment, settled_rank__gt=experiment.settled_count - MOST_DURATIONS)
+        for experiment in experiments
+    )
     rows = Trial.objects.filter(reduce(or_, latest), state__in=status.TRIAL_INFORMS).exclude(duration_s=None)
     durations: dict[int, list[float]] = {}
     for pk, seconds in rows.order_by().values_list("experiment", "duration_s"):
         durations.setdefault(pk, []).append(seconds or 0.0)
     return {
-        one.pk: _estimate(
-            one,
-            one.settings,
-            durations.get(one.pk, []),
-            slots=_slots(serving.get(one.queue_id or 0, []), one.settings),
-            started=max(0, one.proposed_count - one.waiting_count),
+        experiment.pk: _estimate(
+            experiment,
+            experiment.settings,
+            durations.get(experiment.pk, []),
+            slots=_slots(serving.get(experiment.queue_id or 0, []), experiment.settings),
+            started=max(0, experiment.proposed_count - experiment.waiting_count),
         )
-        for one in experiments
+        for experiment in experiments
     }
 
 
@@ -184,7 +187,7 @@ def _durations(experiment: Experiment) -> list[float]:
     rows = experiment.trials.exclude(settled_rank=None).exclude(duration_s=None)
     rows = rows.filter(state__in=status.TRIAL_INFORMS).order_by("-settled_rank")
     seconds = rows.values_list("duration_s", flat=True)[:MOST_DURATIONS]
-    return [one for one in seconds if one is not None]
+    return [duration for duration in seconds if duration is not None]
 
 
 def _serving(queue: Queue | None) -> list[Worker]:
@@ -206,10 +209,9 @@ def _estimate(
     limit_s = settings.max_duration_s
     rest_s = None if limit_s is None else max(0.0, limit_s - experiment.elapsed_s())
     if not durations:
-        said = "No trial has finished yet, so nobody can say how long they take."
-        return Estimate(unknown=said, latest_s=rest_s)
+        return Estimate(unknown="No trial has finished yet, so durations are unknown.", latest_s=rest_s)
     if experiment.is_active and not slots:
-        return Estimate(unknown="No worker of its queue can run it, so it does not get on.")
+        return Estimate(unknown="No worker of the queue can run its trials.")
     quick_s, slow_s = _middle(durations, settings.max_trial_duration_s)
     to_start, alive = _to_start(experiment, settings, started), experiment.alive_count
     at_once = min(settings.concurrency, slots) if slots else settings.concurrency

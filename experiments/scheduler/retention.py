@@ -1,4 +1,4 @@
-"""Floor 3: what lay in the trash for its time is deleted for good, a little at a time."""
+"""Retention: deletes for good, in small portions, what has been in the trash for its time."""
 
 from __future__ import annotations
 

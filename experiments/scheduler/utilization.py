@@ -1,4 +1,4 @@
-"""Floor 3: how busy the workers are, measured from rows: which trial held a slot from when to when. Once a minute, by
+"""How busy the workers are, measured from rows: which trial held a slot from when to when. Once a minute, by
 the beat, so that no page has to look at the trials of a day."""
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ def measure(now: datetime | None = None) -> None:
 
     for pk, (start, end) in windows.items():
         for at, seconds in quarters(start, end):
-            one = row(pk, at)
-            one.slot_s += seconds * workers[pk].slots
-            one.until_at = min(end, at + QUARTER)
+            usage = row(pk, at)
+            usage.slot_s += seconds * workers[pk].slots
+            usage.until_at = min(end, at + QUARTER)
         if workers[pk].gone_at is None:
             row(pk, quarter(end)).look(workers[pk].machine)
     for pk, began, ended in _held(windows, first):
         start, end = windows[pk]
         for at, seconds in quarters(max(began, start), min(ended or end, end)):
             row(pk, at).busy_s += seconds
-    for one in touched.values():
-        one.pk = None  # what is there already is found by worker and quarter: one statement for all
+    for usage in touched.values():
+        usage.pk = None  # what is there already is found by worker and quarter: one statement for all
     Usage.objects.bulk_create(
         touched.values(), update_conflicts=True, unique_fields=["worker", "at"], update_fields=COLUMNS
     )

@@ -1,4 +1,4 @@
-"""Floor 3: what trials leave in their output folders: seen, hashed, brought to the output destination.
+"""What trials leave in their output folders: recorded, hashed, uploaded to the output destination.
 
 A thread of the worker does it, apart from the slots: a trial is settled before its files are away, and a destination
 that does not answer holds up no trial. What could not be stored stays where it is, and is tried again, also after the
@@ -41,7 +41,7 @@ ABANDONED_S = 86_400.0
 ODD = "Links and other things that are no files were left out."
 MOST_DELETED = 1000  # stored files, in one sweep
 
-Found = dict[str, tuple[int, datetime]]
+OutputFiles = dict[str, tuple[int, datetime]]
 
 
 class Collector:
@@ -83,13 +83,13 @@ class Collector:
         """There is something to do, or the end."""
         self._news.set()
 
-    # --- seen ------------------------------------------------------------------------------------------------
+    # --- recorded ------------------------------------------------------------------------------------------------
 
     def see(self, trial: Trial, *, quiet_s: float = 0) -> list[str]:
         """Writes down what is in the trial's output folder. Returns what was odd, as sentences."""
-        found, odd = files_in(self._output(trial), quiet_s=quiet_s)
-        if found:
-            Artifact.see(trial, self.row(), found, to=destination_of(trial))
+        files, odd = files_in(self._output(trial), quiet_s=quiet_s)
+        if files:
+            Artifact.see(trial, self.row(), files, to=destination_of(trial))
         return odd
 
     def _output(self, trial: Trial) -> Path:
@@ -101,56 +101,56 @@ class Collector:
         """Everything that is due, one file after the other."""
         rows = Artifact.objects.select_related("trial", "experiment")
         while not self.ending.is_set():
-            one = rows.due(self.row(), timezone.now()).first()
-            if one is None:
+            artifact = rows.due(self.row(), timezone.now()).first()
+            if artifact is None:
                 break
-            self._store(one)
+            self._store(artifact)
         unread = rows.filter(worker=self.row(), keeping=Keeping.LOCAL, sha256="", fault="")
-        for one in unread.filter(trial__state__in=status.TRIAL_SETTLED)[:100]:
-            if file := self._there(one):
+        for artifact in unread.filter(trial__state__in=status.TRIAL_SETTLED)[:100]:
+            if file := self._open_unchanged(artifact):
                 with file:
-                    one.hashed(digest_of(file))
+                    artifact.hashed(digest_of(file))
 
-    def _store(self, one: Artifact) -> None:
-        file = self._there(one)
+    def _store(self, artifact: Artifact) -> None:
+        file = self._open_unchanged(artifact)
         if file is None:
             return
         try:
             with file:
                 sha256 = digest_of(file)
                 file.seek(0)
-                Store(one.destination).put(file, one.key)
-                is_same = size_and_mtime(os.fstat(file.fileno())) == (one.size, one.changed_at)
+                Store(artifact.destination).put(file, artifact.key)
+                is_same = size_and_mtime(os.fstat(file.fileno())) == (artifact.size, artifact.changed_at)
         except (StoreError, OSError) as error:
-            logger.warning("%s of %s could not be stored: %s", one.name, one.trial, error)
-            one.failed(str(error))
+            logger.warning("%s of %s could not be stored: %s", artifact.name, artifact.trial, error)
+            artifact.failed(str(error))
             return
         if is_same:
-            one.stored(sha256=sha256, size=one.size)
+            artifact.stored(sha256=sha256, size=artifact.size)
         else:
-            self._look_again(one)
+            self._look_again(artifact)
 
-    def _there(self, one: Artifact) -> BinaryIO | None:
+    def _open_unchanged(self, artifact: Artifact) -> BinaryIO | None:
         """The file, opened, if it is still as it was seen. What took its place (a link, a pipe) is not read."""
         try:
-            file = open_regular(self._output(one.trial), one.name)
+            file = open_regular(self._output(artifact.trial), artifact.name)
         except PermissionError as error:
-            one.failed(f"It cannot be read: {error.strerror}.")
+            artifact.failed(f"It cannot be read: {error.strerror}.")
             return None
         except (OSError, OutsideFolder):
-            one.lost("The file is not there any more.")
+            artifact.lost("The file is not there any more.")
             return None
-        if size_and_mtime(os.fstat(file.fileno())) == (one.size, one.changed_at):
+        if size_and_mtime(os.fstat(file.fileno())) == (artifact.size, artifact.changed_at):
             return file
         file.close()
-        self._look_again(one)
+        self._look_again(artifact)
         return None
 
-    def _look_again(self, one: Artifact) -> None:
+    def _look_again(self, artifact: Artifact) -> None:
         """It was written to meanwhile: what is there now comes next; while its trial still runs, when it is quiet."""
-        self.see(one.trial)
-        if not one.trial.is_settled:
-            one.later(LOOK_S)
+        self.see(artifact.trial)
+        if not artifact.trial.is_settled:
+            artifact.later(LOOK_S)
 
     # --- removed ---------------------------------------------------------------------------------------------
 
@@ -176,16 +176,16 @@ class Collector:
         rows = Artifact.objects.filter(expired, keeping=Keeping.STORED, models=None)
         silent: set[str] = set()  # destinations that do not answer: one try an hour
         deleted = 0
-        for one in rows.select_related("trial", "experiment").order_by("pk")[:MOST_DELETED]:
-            if one.destination in silent or self.ending.is_set():
+        for artifact in rows.select_related("trial", "experiment").order_by("pk")[:MOST_DELETED]:
+            if artifact.destination in silent or self.ending.is_set():
                 continue
             try:
-                Store(one.destination).delete(one.key)
+                Store(artifact.destination).delete(artifact.key)
             except (StoreError, DestinationError) as error:
-                logger.warning("%s could not be deleted: %s", one.address, error)
-                silent.add(one.destination)
+                logger.warning("%s could not be deleted: %s", artifact.address, error)
+                silent.add(artifact.destination)
                 continue
-            one.lost("It was deleted after 30 days in the trash.")
+            artifact.lost("It was deleted after 30 days in the trash.")
             deleted += 1
         return deleted
 
@@ -196,19 +196,19 @@ class Collector:
         others = Artifact.objects.filter(experiment=experiment, trial__state__in=status.TRIAL_SETTLED).kept()
         others = others.exclude(trial__in=list(best[:count])).exclude(models__isnull=False)
         dropped = 0
-        for one in others.select_related("trial", "experiment"):
-            is_here = one.worker_id == self.row().pk
-            if not (is_here or one.keeping == Keeping.STORED):
+        for artifact in others.select_related("trial", "experiment"):
+            is_here = artifact.worker_id == self.row().pk
+            if not (is_here or artifact.keeping == Keeping.STORED):
                 continue  # its own worker does it
             try:
-                if one.keeping == Keeping.STORED:
-                    Store(one.destination).delete(one.key)
+                if artifact.keeping == Keeping.STORED:
+                    Store(artifact.destination).delete(artifact.key)
                 if is_here:
-                    inside(self._output(one.trial), *one.name.split("/")).unlink(missing_ok=True)
+                    inside(self._output(artifact.trial), *artifact.name.split("/")).unlink(missing_ok=True)
             except (StoreError, OSError, OutsideFolder) as error:
-                logger.warning("%s of %s could not be removed: %s", one.name, one.trial, error)
+                logger.warning("%s of %s could not be removed: %s", artifact.name, artifact.trial, error)
                 continue
-            one.dropped()
+            artifact.dropped()
             dropped += 1
         return dropped
 
@@ -224,36 +224,36 @@ def destination_of(trial: Trial) -> str:
     return revision.resolved["destination"]
 
 
-def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[Found, list[str]]:
+def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[OutputFiles, list[str]]:
     """Regular files below `folder`, by name, that nobody has changed for `quiet_s` seconds; and what was odd.
 
     Links are not followed: they could lead anywhere.
     """
-    found: Found = {}
+    files: OutputFiles = {}
     odd: set[str] = set()
     for root, folders, names in os.walk(folder):
         if any(Path(root, name).is_symlink() for name in folders):
             odd.add(ODD)
         for name in sorted(names):
             path = Path(root, name)
-            told = path.relative_to(folder).as_posix()
+            relative_name = path.relative_to(folder).as_posix()
             try:
-                told.encode()
+                relative_name.encode()
                 facts = path.lstat()
             except (OSError, UnicodeEncodeError):
                 odd.add("Files whose name is no text were left out.")
                 continue
             if not stat.S_ISREG(facts.st_mode):
                 odd.add(ODD)
-            elif len(told) > LONGEST_NAME or not told.isprintable():
+            elif len(relative_name) > LONGEST_NAME or not relative_name.isprintable():
                 odd.add(
                     f"Files with a name beyond {LONGEST_NAME} characters, or with odd ones, were left out."
                 )
-            elif len(found) >= MOST_ARTIFACTS:
+            elif len(files) >= MOST_ARTIFACTS:
                 odd.add(f"It left more than {MOST_ARTIFACTS:,} files: the first ones were taken.")
             elif time.time() - facts.st_mtime >= quiet_s:
-                found[told] = size_and_mtime(facts)
-    return found, sorted(odd)
+                files[relative_name] = size_and_mtime(facts)
+    return files, sorted(odd)
 
 
 def digest_of(file: BinaryIO) -> str:

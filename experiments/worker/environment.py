@@ -1,4 +1,4 @@
-"""Floor 3: what must be there before a trial's process can start: its code, its packages, its container.
+"""What a trial's process needs before it can start: its code, its packages, its container.
 
 What a name means (a branch, a list of packages) is found out once for a revision, by whoever comes first, and kept
 on it, so that all its trials run the same, on whatever machine.
@@ -24,7 +24,7 @@ from experiments.runner.process import process_marks
 from experiments.runner.tool_process import Cancelled, is_disk_full, locked
 from experiments.runner.trial_folder import OutsideFolder, TrialFolder, inside, package_folder, read_regular
 
-MOST_TOLD = 1 << 20  # bytes of a list of packages
+MAX_PACKAGES_BYTES = 1 << 20  # bytes of a list of packages
 
 
 class SetupFailed(Exception):
@@ -47,9 +47,9 @@ class Shelf:
     @classmethod
     def below(cls, data: Path, *, installation: str, engine: ContainerEngine | None = None) -> Shelf:
         """What git and uv start for it is found by the `sweep` of its installation."""
-        told = process_marks(installation)
-        sources = Repositories(data / "sources", marks=told)
-        environments = Environments(data / "environments", marks=told)
+        marks = process_marks(installation)
+        sources = Repositories(data / "sources", marks=marks)
+        environments = Environments(data / "environments", marks=marks)
         return cls(sources, environments, ModelFiles(data), engine)
 
 
@@ -61,14 +61,15 @@ class ModelFiles:
 
     def get(self, model: Model, *, is_cancelled: Callable[[], bool]) -> Path:
         """The file; one that a trial of this machine left is used where it lies."""
-        one = model.artifact
+        artifact = model.artifact
         store, name = self._kept(model)
-        if one is not None and not store:
-            path = TrialFolder(self.trials, one.experiment.public_id, one.trial.number).output / one.name
+        if artifact is not None and not store:
+            folder = TrialFolder(self.trials, artifact.experiment.public_id, artifact.trial.number)
+            path = folder.output / artifact.name
             if not path.is_file():
                 raise SetupFailed(
-                    f"The model {model} lies on the machine of the worker {one.worker or 'that was removed'} only. "
-                    "Give the experiment that made it an output destination, and store it there."
+                    f"The file of {model} is only on the machine of worker {artifact.worker or 'that was removed'}. "
+                    "Give the experiment that made it an output destination to store it there."
                 )
             return path
         path = inside(self.folder, model.public_id, Path(name).name)
@@ -79,11 +80,11 @@ class ModelFiles:
 
     def _kept(self, model: Model) -> tuple[str, str]:
         """(destination, name there); an empty destination: it is in no store."""
-        one = model.artifact
-        if one is None:
+        artifact = model.artifact
+        if artifact is None:
             destination, _, name = model.address.rpartition("/")
             return destination, name
-        return (one.destination, one.key) if one.keeping == Keeping.STORED else ("", "")
+        return (artifact.destination, artifact.key) if artifact.keeping == Keeping.STORED else ("", "")
 
     def _fetch(self, destination: str, name: str, path: Path, is_cancelled: Callable[[], bool]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,8 +119,8 @@ class Place:
         if self.requirements is None:
             return None
         try:
-            told = read_regular(folder.packages, max_bytes=MOST_TOLD)
-            return packages.parse_frozen(told, specified=self.requirements.read_text("utf-8", "replace"))
+            frozen = read_regular(folder.packages, max_bytes=MAX_PACKAGES_BYTES)
+            return packages.parse_frozen(frozen, specified=self.requirements.read_text("utf-8", "replace"))
         except (OSError, ValueError):
             return None
 
@@ -183,31 +184,30 @@ class Setup:
                 is_cancelled=self.is_cancelled,
             )
         except SourceError as failed:
-            # Nothing has run by this revision yet, and nothing can: the experiment itself cannot go on.
-            if not is_disk_full(
-                getattr(failed.__cause__, "output", "")
-            ):  # that is this worker's matter alone
-                said = str(failed).removesuffix(".")
-                self.ruin = f"{said}. Resume it to try again, or reset it to change its source code."
+            # Nothing has run with this revision yet, and nothing can: the experiment itself cannot go on. A full
+            # disk is a problem of this worker alone.
+            if not is_disk_full(getattr(failed.__cause__, "output", "")):
+                reason = str(failed).removesuffix(".")
+                self.ruin = f"{reason}. Resume it to try again, or reset it to change its source code."
             raise
         return self.trial.revision.resolve(commit=commit)["commit"]
 
     def _directory(self, tree: Path | None) -> Path:
-        said = self.settings.directory
+        directory = self.settings.directory
         if tree is not None:
             try:
-                cwd = inside(tree, said) if said.strip("./") else tree
+                cwd = inside(tree, directory) if directory.strip("./") else tree
             except OutsideFolder as error:
                 raise SetupFailed(str(error)) from None
             if not cwd.is_dir():
-                raise SetupFailed(f"There is no folder {said} in the repository at this commit.")
+                raise SetupFailed(f"There is no folder {directory} in the repository at this commit.")
             return cwd
         try:
-            cwd = Path(said).expanduser() if said else self.folder.path
+            cwd = Path(directory).expanduser() if directory else self.folder.path
         except RuntimeError:
             raise SetupFailed(
-                f"The working directory {said} names a user whom the worker {self.worker} does not know. Write the "
-                "whole path."
+                f"The working directory {directory} names a user whom the worker {self.worker} does not know. Write "
+                "the whole path."
             ) from None
         if not cwd.is_absolute():
             raise SetupFailed(f"The working directory {cwd} must be an absolute path.")
@@ -246,9 +246,9 @@ class Setup:
         )
 
     def _resolved(self, tree: Path | None, python: str) -> str:
-        known = self.trial.revision.resolved.get("packages")
-        if known is not None:
-            return known
+        resolved_before = self.trial.revision.resolved.get("packages")
+        if resolved_before is not None:
+            return resolved_before
         resolved = self.shelf.environments.resolve(
             self._listed(tree), python=python, is_cancelled=self.is_cancelled
         )
@@ -256,11 +256,11 @@ class Setup:
 
     def _for_pip(self, tree: Path | None) -> Path:
         """What pip shall install within the container: as an earlier trial found it, if one did."""
-        known = self.trial.revision.resolved.get("packages")
-        if known is None:
+        resolved = self.trial.revision.resolved.get("packages")
+        if resolved is None:
             return self._listed(tree)
         file = self.folder.path / "requirements.txt"
-        file.write_text(known + "\n", "utf-8")
+        file.write_text(resolved + "\n", "utf-8")
         return file
 
     def _listed(self, tree: Path | None) -> Path:
@@ -282,8 +282,8 @@ class Setup:
         public_id = self.settings.input_model
         if not public_id:
             return None
-        found = Model.objects.select_related("artifact__trial", "artifact__experiment", "artifact__worker")
-        model = found.filter(workspace=self.trial.experiment.workspace_id, public_id=public_id).first()
+        models = Model.objects.select_related("artifact__trial", "artifact__experiment", "artifact__worker")
+        model = models.filter(workspace=self.trial.experiment.workspace_id, public_id=public_id).first()
         if model is None:
             raise SetupFailed(
                 f"There is no model {public_id} in this workspace any more. Choose another one."
@@ -317,8 +317,8 @@ class Setup:
             file.touch()
             file.chmod(0o666)  # whoever the container's user is
         if place.requirements:
-            told = None if "packages" in self.trial.revision.resolved else folder.packages
-            setup.append(packages.install_script(place.requirements, output=told, python=settings.binary))
+            output = None if "packages" in self.trial.revision.resolved else folder.packages
+            setup.append(packages.install_script(place.requirements, output=output, python=settings.binary))
         return ContainerSpec(
             name=self.container,
             trial=self.trial.public_id,

@@ -1,4 +1,4 @@
-"""Floor 3: one trial on a worker's machine, from claim to outcome."""
+"""One trial on a worker's machine, from claim to outcome."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ RETRY_S = 1.0
 TAIL_BYTES = 16 * 1024  # of the log, to find the reason in
 
 
-class Run:
+class TrialRun:
     """One trial on this machine, from claim to outcome."""
 
     def __init__(self, trial: Trial, worker: LocalWorker) -> None:
@@ -86,7 +86,7 @@ class Run:
         self._is_container_oom = False
         self.ruin = ""  # why the experiment itself cannot go on
         self._odd: list[str] = []  # what else is to be noted
-        self._told: list[str] = []  # of the notes that are in the database
+        self._stored_notes: list[str] = []  # of the notes that are in the database
 
     # --- run ---------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Run:
                 env=env,
                 log=self.folder.log,
                 last=engine.removal(setup.container) if engine else (),
-                cores=() if engine else self.trial.cores,  # the engine was told
+                cores=() if engine else self.trial.cores,  # the engine has them
                 cgroup=group,
             )
             self.began = time.monotonic()
@@ -191,7 +191,7 @@ class Run:
             self._odd.append(str(stays))
 
     def _log_tool_output(self, tool_output: str) -> None:
-        """What git or the resolver said, as the trial's log: nothing else was written to it yet."""
+        """What git or the resolver printed, as the trial's log: nothing else was written to it yet."""
         data = tool_output.strip().encode()
         if data:
             self.retrying(lambda: LogPiece.keep([_piece(self.trial, data)]))
@@ -303,8 +303,8 @@ class Run:
         if ended.code == 0 and self.settings.source == "sdk":
             for reader in self._readers:
                 self.finals = {report.name: report for report in reader.implied()} | self.finals
-        found = self.objective(self.settings.selection)
-        value, metric_failure = (found, None) if isinstance(found, float) else (None, found)
+        objective = self.objective(self.settings.selection)
+        value, metric_failure = (objective, None) if isinstance(objective, float) else (None, objective)
         is_done = ended.code == 0 and value is not None
         if (self.lost or self.worker.ending.is_set()) and not is_done:
             why = self.lost or "its worker was shut down"
@@ -315,8 +315,8 @@ class Run:
         progress = self._progress() if engine else []
         is_oom = self._is_container_oom or container.OUT_OF_MEMORY in progress
         if engine and ended.code and container.PREPARED not in progress and not is_oom:
-            said = container.reason(plain_text(tail)) or "The container did not start."
-            return Outcome(value=value, failure=Failure.SETUP, detail=outcomes.one_line(said), **facts)
+            detail = container.reason(plain_text(tail)) or "The container did not start."
+            return Outcome(value=value, failure=Failure.SETUP, detail=outcomes.one_line(detail), **facts)
         failure = outcomes.find_failure(
             ended,
             stopped=False,
@@ -331,7 +331,7 @@ class Run:
         return Outcome(value=value, **facts)
 
     def _progress(self) -> list[str]:
-        """What its container told of itself. Where it cannot be read it got far enough to be in the way."""
+        """The progress that its container reports. A file that cannot be read counts as prepared."""
         try:
             return read_regular(self.folder.progress, max_bytes=READ_BYTES).splitlines()
         except (OSError, ValueError):
@@ -352,7 +352,7 @@ class Run:
             points = Point.objects.filter(trial=self.trial.pk, name__in=names).order_by("name", "step")
             rows = points.values_list("name", "step", "value", "text")
             reports = [Report(*row) for row in rows.iterator(chunk_size=5000)] + reports
-        found = outcomes.final_value(
+        value = outcomes.final_value(
             reports,
             selection=selection,
             direction=settings.direction,
@@ -360,12 +360,12 @@ class Run:
             weights=settings.weights or None,
         )
         if (
-            isinstance(found, outcomes.Failure)
-            and found.kind == Failure.NO_METRIC
+            isinstance(value, outcomes.Failure)
+            and value.kind == Failure.NO_METRIC
             and settings.source == "sdk"
         ):
-            return self._with_names(found)
-        return found
+            return self._with_names(value)
+        return value
 
     def _with_names(self, missing: outcomes.Failure) -> outcomes.Failure:
         """Perhaps it reported by another name."""
@@ -386,10 +386,10 @@ class Run:
         if selection == "final":
             last = Point.objects.filter(trial=self.trial.pk, name=self.settings.metric).exclude(value=None)
             return last.order_by("-step").values_list("value", flat=True).first()
-        found = self.objective(selection)
-        return found if isinstance(found, float) else None
+        value = self.objective(selection)
+        return value if isinstance(value, float) else None
 
-    # --- told what to do (heartbeat thread) --------------------------------------------------------------
+    # --- instructions from the row (heartbeat thread) -----------------------------------------------------
 
     def obey(self, row: dict | None) -> None:
         """Follows what the trial's row says now; `row` is None when this worker does not hold it any more."""
@@ -429,7 +429,7 @@ class Run:
     def stored(self) -> None:
         """What was collected is in the database."""
         if self._batch:
-            self._told, self._batch = self._batch.notes, None
+            self._stored_notes, self._batch = self._batch.notes, None
 
     def _read(self) -> Batch | None:
         batch = Batch(self)
@@ -456,7 +456,7 @@ class Run:
                     )
                 )
         batch.notes = self._notes()
-        return batch if batch.points or batch.pieces or batch.notes != self._told else None
+        return batch if batch.points or batch.pieces or batch.notes != self._stored_notes else None
 
     def _add_to_log(self, batch: Batch, offset: int, data: bytes) -> None:
         """Grows the open piece up to its size, so that a slow log does not make a row each half second."""
@@ -481,12 +481,12 @@ class Run:
 
     def _notes(self) -> list[str]:
         """What was odd in what it reported, as sentences."""
-        said = []
+        notes = []
         dropped = sum(reader.dropped for reader in self._readers)
         dropped += self._pattern.dropped if self._pattern else 0
         if dropped:
-            said.append(f"{dropped:,} points were not kept: a series has at most {MAX_POINTS:,}.")
-        return said + self._odd + [note for reader in self._readers for note in reader.notes()]
+            notes.append(f"{dropped:,} points were not kept: a series has at most {MAX_POINTS:,}.")
+        return notes + self._odd + [note for reader in self._readers for note in reader.notes()]
 
     def retrying(self, action: Callable[[], T]) -> T | None:
         """Does it as soon as the database is there. None when the worker ends before that."""
@@ -503,7 +503,7 @@ class Run:
 class Batch:
     """What one trial reported and printed between two flushes."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrialRun) -> None:
         self.run = run
         self.points: list[Point] = []
         self.pieces: list[LogPiece] = []

@@ -1,4 +1,4 @@
-"""Floor 3: a worker's life on its machine, and its trials from claim to settled.
+"""A worker on its machine, and its trials from claim to settled.
 
 `LocalWorker` owns a keeper (which owns the processes), a heartbeat thread and a writer thread. Each slot is a
 Celery task in a thread that calls `work`: claim, run, settle, claim again, until there is nothing to do.
@@ -46,7 +46,7 @@ from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder
 from experiments.worker.artifacts import Collector
 from experiments.worker.environment import Shelf
-from experiments.worker.trial_run import SHUTDOWN_GRACE_S, Run, clear
+from experiments.worker.trial_run import SHUTDOWN_GRACE_S, TrialRun, clear
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class LocalWorker:
         self.shelf = Shelf.below(data, installation=self.installation, engine=engine)
         self.ending = threading.Event()
         self.collector = Collector(trials_folder=self.trials_folder, row=lambda: self.row, ending=self.ending)
-        self.runs: dict[int, Run] = {}
+        self.runs: dict[int, TrialRun] = {}
         self.busy = 0
         self.stuck: list[dict] = []  # what cannot be killed, each with a slot of its own: trial, pids
         self._lock = threading.Lock()
@@ -165,7 +165,7 @@ class LocalWorker:
         try:
             self.row.leave()
         except DatabaseError as error:
-            logger.warning("Could not say goodbye: %s", error)
+            logger.warning("Could not sign off: %s", error)
         if self._file:
             self._file.close()  # and with it the lock
 
@@ -183,8 +183,8 @@ class LocalWorker:
         """Raises `Taken` when the engine cannot be used: every trial would fail by it."""
         if not self.shelf.engine:
             return
-        if said := self.shelf.engine.check():
-            raise Taken(said)
+        if problem := self.shelf.engine.check():
+            raise Taken(problem)
         if left := self.shelf.engine.sweep():
             logger.warning("Removed %s containers that the former worker left", len(left))
 
@@ -318,7 +318,7 @@ class LocalWorker:
 
     def run(self, trial: Trial) -> None:
         """From claim to settled."""
-        run = Run(trial, self)
+        run = TrialRun(trial, self)
         self.runs[trial.pk] = run
         try:
             outcome = run.execute()
@@ -343,47 +343,47 @@ class LocalWorker:
         """Return why a trial could not be prepared. A full disk is the worker's fault, not the trial's."""
         if not is_disk_full(reason + tool_output):
             return reason
-        return f"The disk of the worker {self.name} is full: make room there, then rerun. ({reason})"
+        return f"The disk of the worker {self.name} is full: free some space, then rerun. ({reason})"
 
     # --- delivery ----------------------------------------------------------------------------------------
 
     def _deliver(self, trial: Trial, outcome: Outcome) -> None:
         """Settles the trial; while the database is away the outcome waits in a file, and survives this process."""
-        letter = self.outbox / f"{trial.pk}.json"
+        file = self.outbox / f"{trial.pk}.json"
         for attempt in range(10**9):
             try:
                 trial.settle(outcome)
-                letter.unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
                 return
             except DatabaseError as error:
                 logger.warning("Cannot settle %s yet: %s", trial, error)
                 close_old_connections()
                 if attempt == 0:
-                    _write_whole(letter, json.dumps(asdict(outcome)))
+                    _write_atomically(file, json.dumps(asdict(outcome)))
                 if self.ending.wait(LATE_DELIVERY_S):
                     return  # the next start delivers it
 
     def _deliver_outbox(self) -> None:
-        for letter in sorted(self.outbox.glob("*.json")):
-            content = json.loads(letter.read_text())
+        for file in sorted(self.outbox.glob("*.json")):
+            content = json.loads(file.read_text())
             content.pop("claim", None)  # of an earlier version
             content["survivors"] = tuple(content["survivors"])
-            trial = Trial.objects.filter(pk=letter.stem).select_related("experiment").first()
+            trial = Trial.objects.filter(pk=file.stem).select_related("experiment").first()
             try:
                 if trial and trial.settle(Outcome(**content)):
                     logger.info("Delivered how %s ended before this worker started", trial)
             except Refused as refused:  # its experiment is in the trash: nobody waits for this any more
                 logger.warning("How %s ended is not needed any more: %s", trial, refused)
-            letter.unlink()
+            file.unlink()
 
     # --- heartbeat ---------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
         while not self.ending.wait(BEAT_S):
-            asked = time.monotonic()
+            started_at = time.monotonic()
             try:
                 self._beat_once()
-                self.last_heard = asked
+                self.last_heard = started_at
             except DatabaseError as error:
                 logger.warning("No heartbeat: %s", error)
                 close_old_connections()
@@ -398,9 +398,8 @@ class LocalWorker:
                 run.lose("its worker was declared gone")
             self.row = self._register()
         self._learn_queues()
-        runs = list(
-            self.runs.items()
-        )  # before the look: a trial that is claimed after it is not missing there
+        # Before the query: a trial that is claimed after it is not missing there.
+        runs = list(self.runs.items())
         held = {row["pk"]: row for row in self._held()}
         for pk, run in runs:
             run.obey(held.get(pk))
@@ -408,7 +407,7 @@ class LocalWorker:
             dispatch.worker(worker_routing_key(self.name))
 
     def _learn_queues(self) -> None:
-        """A queue that was renamed is served on: its line at the broker is the same, its name is in my row."""
+        """A renamed queue stays served: its routing key is the same, its new name is in the worker's row."""
         mine = (
             Worker.objects.filter(pk=self.row.pk, boot=self.row.boot).values_list("queues", flat=True).first()
         )
@@ -458,7 +457,7 @@ class LocalWorker:
             except Exception:  # a writer that dies of a bug would silence every trial of this worker
                 logger.exception("The writer stumbled")
 
-    def flush(self, runs: list[Run]) -> None:
+    def flush(self, runs: list[TrialRun]) -> None:
         """Stores what these trials reported and printed since, in one transaction. One flush at a time: the
         pieces of a log grow, and an older state of one must not overwrite a newer."""
         with self._flushing:
@@ -475,15 +474,15 @@ class LocalWorker:
 
 
 def worker_routing_key(name: str) -> str:
-    """The broker's name of the line that only this worker reads."""
+    """The broker's name of the queue that only this worker reads."""
     return f"worker.{name}"
 
 
 def _file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+    return "".join(character if character.isalnum() or character in "-_" else "_" for character in name)
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_atomically(path: Path, text: str) -> None:
     """All or nothing."""
     draft = path.with_suffix(".draft")
     with draft.open("w") as file:

@@ -146,7 +146,7 @@ def test_a_full_disk_is_the_workers_fault(draft, local, alice, monkeypatch, tmp_
     live(experiment, local)
     assert experiment.state == "completed", "another worker may have room"
     detail = experiment.trials.get().detail
-    assert detail.startswith("The disk of the worker here is full: make room there, then rerun.")
+    assert detail.startswith("The disk of the worker here is full: free some space, then rerun.")
 
 
 def test_packages_are_resolved_once_and_a_clone_begins_with_them(draft, local, alice, shelf):  # noqa: F811

@@ -436,7 +436,7 @@ def test_two_conductors_at_once_propose_once(
     experiment = running(taken=2, max_trials=20)
     end_all(experiment)
     Suggestion.objects.all().delete()
-    monkeypatch.setattr(conductor, "_one_at_a_time", _no_single_flight)
+    monkeypatch.setattr(conductor, "_exclusively", _no_single_flight)
     threads = [Thread(lambda: schedule(experiment.pk)) for _ in range(4)]
     for thread in threads:
         thread.outcome()

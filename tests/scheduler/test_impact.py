@@ -138,7 +138,7 @@ def test_without_limits_or_workers_it_says_so(running, worker):
     took(experiment, 10)
     assert "until it is stopped" in changed(experiment, max_trials=None).after.unknown
     worker.leave()
-    assert "No worker of its queue can run it" in changed(experiment).after.unknown
+    assert "No worker of the queue can run its trials" in changed(experiment).after.unknown
 
 
 def test_one_finished_trial_gives_a_wide_range(running):
