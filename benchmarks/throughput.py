@@ -86,7 +86,7 @@ def through_trialdeck(script: str, count: int, slots: int) -> list[Span]:
         "space_document": SPACE,
         "metric": "value",
         "source": "stdout",
-        "pattern": r"value=([0-9.]+)",
+        "pattern": "value={number}",
         "algorithm": "Random",
         "max_trials": count,
         "concurrency": slots,

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from experiments.runner import command as commands
+from experiments.runner import json_metric
 from experiments.runner import metric_pattern as patterns
 from experiments.search import early_stopping as early_stopping_rules
 from experiments.search import engine
@@ -175,14 +176,15 @@ class Checker(SearchInputChecks, ExecutionChecks):
             values["early_stopping"], values["early_stopping_arguments"]
         ):
             self.fault(_field_of(fault.path, "early_stopping"), fault.message)
-        if values["source"] == "stdout" and "pattern" not in self.errors:
-            pattern_fault = (
-                patterns.check(values["pattern"]) if values["pattern"] else "Give a regular expression."
-            )
-            if pattern_fault:
-                self.fault("pattern", pattern_fault)
+        pattern_fault = patterns.check(values["pattern"]) if values["source"] == "stdout" else None
+        if pattern_fault and "pattern" not in self.errors:
+            self.fault("pattern", pattern_fault)
         if values["source"] == "file" and not values["metric_path"] and "metric_path" not in self.errors:
             self.fault("metric_path", "Give the path of the JSON file that the command writes.")
+        if values["source"] == "file" and space:
+            names = {*(parameter.name for parameter in space.parameters), *commands.WORDS}
+            if path_fault := json_metric.check_path(values["metric_path"], names):
+                self.fault("metric_path", path_fault)
         if (
             values["early_stopping"] != "none"
             and values["weights"]

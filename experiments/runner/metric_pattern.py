@@ -1,22 +1,21 @@
-"""Read metrics from a trial's standard output with a regular expression, or from a JSON file that it writes.
+"""Read metrics from a trial's standard output with a regular expression.
 
-RE2 guarantees matching in time linear in the output for all expressions.
+RE2 guarantees matching in time linear in the output for all expressions. `{number}` in an expression stands for a
+number of any notation.
 """
 
-import json
 import re
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 import re2
 
 from experiments.runner.dialects.native import MAX_LINE
 from experiments.runner.dialects.reader import number_or_text
 from experiments.runner.log import plain_text
+from experiments.runner.number_text import RE2_NUMBER, cut_number, parse_number
 from experiments.runner.report import MAX_POINTS, Report
 
-MAX_FILE = 16 << 20
+EXAMPLE = "accuracy: {number}"
 _UNSUPPORTED = (
     (
         r"\(\?<?[=!]",
@@ -25,17 +24,22 @@ _UNSUPPORTED = (
     (r"\\[1-9]|\(\?P=", "backreferences (\\1) are not supported"),
     (r"\(\?>|[*+?}]\+", "atomic groups and possessive quantifiers are not supported or needed"),
 )
+_PARTS = re.compile(
+    r"\\Q.*?\\E|\\.|\[\^?\]?(?:\[:\w+:\]|\\.|[^\]\\])*\]|\{number\}|\(\?P?<|\(\?|\(|\)", re.DOTALL
+)
+_UNREAD = rf"[-+−]?(?i:nan|inf(?:inity)?|none|null)\b|[-+−]{RE2_NUMBER}"  # what a group such as ([0-9.]+) passes over
+_SAMPLES = ("7.539e-05", "1234.5", "1E+20")
 
 
 def check(pattern: str) -> str | None:
     """Return what is wrong with the expression, or None.
 
-    It must have exactly one group, or one group named value: `accuracy: ([\\d.]+)`.
+    It must have exactly one `{number}`, one group, or one group named value: `accuracy: ([\\d.]+)`.
     """
     if not pattern:
-        return "Enter a regular expression, for example accuracy: ([0-9.]+)"
+        return f"Enter a regular expression, for example {EXAMPLE}"
     try:
-        compiled = _compile(pattern)
+        compiled = _compile(_expanded(pattern))
     except re2.error as error:
         for unsupported, reason in _UNSUPPORTED:
             if re.search(unsupported, pattern):
@@ -45,9 +49,32 @@ def check(pattern: str) -> str | None:
         return f"Invalid regular expression: {detail}."
     if "value" in compiled.groupindex or compiled.groups == 1:
         return None
+    if _numbers(pattern) > 1:
+        return "The expression has {number} several times. Write (?P<value>{number}) for the metric."
     if compiled.groups == 0:
-        return "Add a group around the number, for example accuracy: ([0-9.]+)"
+        return f"Mark the number with {{number}}, for example {EXAMPLE}"
     return "The expression has several groups. Name the one with the number (?P<value>…), or use (?:…) for the others."
+
+
+def warning(pattern: str) -> str | None:
+    """Return what a valid expression reads wrong, or None."""
+    if check(pattern):
+        return None
+    bounds = _value_group(_expanded(pattern))
+    if bounds is None:
+        return None
+    try:
+        group = _compile(_expanded(pattern)[bounds[0] : bounds[1]])
+    except re2.error:  # it needs flags from outside the group
+        return None
+    for sample in _SAMPLES:
+        found = group.match(sample)
+        if found and found.group() and found.end() < len(sample):
+            return (
+                f"Reads only {found.group()} of {sample}, which fails the trial. "
+                "Use {number} in place of the group to read numbers of any notation."
+            )
+    return None
 
 
 class PatternReader:
@@ -60,8 +87,10 @@ class PatternReader:
             raise ValueError(fault)
         self.objective = objective
         self.dropped = 0  # matches beyond MAX_POINTS; the last one still counts as the final result
-        self._compiled = _compile(pattern)
+        self.fault = ""  # the first match that was a part of a longer number, as a sentence
+        self._compiled = _widened(pattern)
         self._group = self._compiled.groupindex.get("value", 1)
+        self._is_number = _numbers(pattern) > 0
         self._torn = b""
         self._count = 0
         self._last: Report | None = None
@@ -85,8 +114,8 @@ class PatternReader:
 
     def _line(self, line: bytes) -> list[Report]:
         reports = []
-        for text in self._matches(line):
-            self._last = Report(self.objective, self._count, *_number(text))
+        for value, text in self._matches(line):
+            self._last = Report(self.objective, self._count, value, text)
             self._count += 1
             if self._count > MAX_POINTS:
                 self.dropped += 1
@@ -94,36 +123,25 @@ class PatternReader:
                 reports.append(self._last)
         return reports
 
-    def _matches(self, line: bytes) -> Iterator[str]:
+    def _matches(self, line: bytes) -> Iterator[tuple[float | None, str]]:
         for begin in range(0, len(line), MAX_LINE):
-            for match in self._compiled.finditer(plain_text(line[begin : begin + MAX_LINE])):
+            text = plain_text(line[begin : begin + MAX_LINE])
+            for match in self._compiled.finditer(text):
                 if match.group(self._group):
-                    yield match.group(self._group)
+                    start, end = match.span(self._group)
+                    yield self._number(text, start, end, match.end())
 
-
-def read_json_metric(path: Path, name: str) -> Report | str:
-    """Return the final result `name` in a JSON file of the trial, or an error message.
-
-    `name` is a key, or a path of keys with dots: val.accuracy.
-    """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE:
-            return f"{path.name} is not a file of at most {MAX_FILE >> 20} MiB."
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        return f"The trial did not write the file {path.name}."
-    except OSError as error:
-        return f"{path.name} cannot be read: {error.strerror}."
-    except (ValueError, RecursionError) as error:
-        return f"{path.name} is not JSON: {error}."
-    if isinstance(content, dict) and name in content:
-        return Report(name, 0, *number_or_text(content[name]), final=True)
-    for key in name.split("."):
-        if not isinstance(content, dict) or key not in content:
-            return f"{path.name} has no key {name}."
-        content = content[key]
-    return Report(name, 0, *number_or_text(content), final=True)
+    def _number(self, line: str, start: int, end: int, match_end: int) -> tuple[float | None, str]:
+        part = line[start:end]
+        number = parse_number(part)
+        if number is None:
+            return number_or_text(part)
+        whole = cut_number(line, start, start + len(part.rstrip()), match_end=match_end)
+        if not whole:
+            return number_or_text(number)
+        hint = "" if self._is_number else "; use {number} in the pattern"
+        self.fault = self.fault or f"the pattern read only {part} of {whole[:60]}{hint}"
+        return None, whole[:200]
 
 
 def _compile(pattern: str) -> "re2._Regexp":
@@ -132,8 +150,45 @@ def _compile(pattern: str) -> "re2._Regexp":
     return re2.compile(pattern, options)
 
 
-def _number(text: str) -> tuple[float | None, str]:
+def _numbers(pattern: str) -> int:
+    """Return how often `{number}` occurs, escaped ones and those in character classes apart."""
+    return sum(part[0] == "{number}" for part in _PARTS.finditer(pattern))
+
+
+def _expanded(pattern: str) -> str:
+    """Return the expression with `{number}` written out; a single one becomes the group `value`."""
+    is_value = _numbers(pattern) == 1 and "(?P<value>" not in pattern and "(?<value>" not in pattern
+    number = f"(?P<value>{RE2_NUMBER})" if is_value else f"(?:{RE2_NUMBER})"
+    return _PARTS.sub(lambda part: number if part[0] == "{number}" else part[0], pattern)
+
+
+def _widened(pattern: str) -> "re2._Regexp":
+    """Compile the expression so that its group also matches nan, inf and numbers with a sign: a line with the metric's
+    label counts, whatever its number is."""
+    expanded = _expanded(pattern)
+    bounds = _value_group(expanded)
+    if bounds is None:
+        return _compile(expanded)
+    start, end = bounds
     try:
-        return number_or_text(float(text))
-    except ValueError:
-        return number_or_text(text)
+        return _compile(f"{expanded[:start]}(?:{expanded[start:end]})|{_UNREAD}{expanded[end:]}")
+    except re2.error:  # flags within the group, or too large
+        return _compile(expanded)
+
+
+def _value_group(pattern: str) -> tuple[int, int] | None:
+    """Return where the content of the group with the number begins and ends."""
+    opened: list[int | None] = []
+    for part in _PARTS.finditer(pattern):
+        text = part[0]
+        if text in ("(?P<", "(?<"):
+            name_end = pattern.find(">", part.end())
+            is_value = pattern[part.end() : name_end] == "value" or "<value>" not in pattern
+            opened.append(name_end + 1 if is_value else None)
+        elif text == "(":
+            opened.append(None if "<value>" in pattern else part.end())
+        elif text == "(?":
+            opened.append(None)
+        elif text == ")" and opened and (start := opened.pop()) is not None:
+            return start, part.start()
+    return None

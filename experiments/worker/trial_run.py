@@ -38,10 +38,11 @@ from experiments.runner.container import ContainerError
 from experiments.runner.dialects import clearml, native, nni
 from experiments.runner.dialects.reader import Reader
 from experiments.runner.dialects.run_context import RunContext
+from experiments.runner.json_metric import NoMetric, Version, expand_path, read_json_metric
 from experiments.runner.keeper import remove_cgroup
 from experiments.runner.log import LogReader, plain_text
 from experiments.runner.memory_size import format_mebibytes
-from experiments.runner.metric_pattern import PatternReader, read_json_metric
+from experiments.runner.metric_pattern import PatternReader
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
 from experiments.runner.report import Report
 from experiments.runner.tool_process import Cancelled
@@ -80,6 +81,7 @@ class TrialRun:
         self._run_context: RunContext | None = None  # of its dialects
         self._log: LogReader | None = None
         self._pattern: PatternReader | None = None
+        self._json: tuple[Path, Version | None] | None = None  # the file with the metric, as it was before
         self._piece: LogPiece | None = None
         self._stop_grace: float | None = None
         self._has_ended = False
@@ -261,10 +263,21 @@ class TrialRun:
         self._log = LogReader(self.folder.log)
         if settings.source == "stdout":
             self._pattern = PatternReader(settings.pattern, settings.metric)
+        if settings.source == "file":
+            self._json = self._metric_file(names, env)
         self._readers = [
             dialect.listen(run_context) for dialect in DIALECTS
         ]  # last: from now on the writer reads
         return argv, env
+
+    def _metric_file(self, names: dict[str, Any], env: dict[str, str]) -> tuple[Path, Version | None]:
+        """The file with the metric, and its version before the trial starts."""
+        try:
+            path = Path(expand_path(self.settings.metric_path, names, env)).expanduser()
+        except (NoMetric, RuntimeError) as error:
+            raise SetupFailed(str(error)) from None
+        path = path if path.is_absolute() else self.cwd / path
+        return path, Version.of(path)
 
     def _groups(self) -> dict[str, dict[str, dict[str, str]]]:
         """The hyperparameters with their secrets. Raises `SetupFailed` where this worker cannot read one."""
@@ -340,12 +353,16 @@ class TrialRun:
     def objective(self, selection: str) -> float | outcomes.Failure:
         """The value that the search uses, or why there is none."""
         settings = self.settings
-        if settings.source == "file":
-            path = Path(settings.metric_path)
-            report = read_json_metric(path if path.is_absolute() else self.cwd / path, settings.metric)
-            if isinstance(report, str):
-                return outcomes.Failure(Failure.NO_METRIC, report)
-            self.finals[report.name] = report
+        if self._pattern and self._pattern.fault:
+            return outcomes.Failure(
+                Failure.BAD_METRIC, outcomes.one_line(f"Invalid metric: {self._pattern.fault}.")
+            )
+        if self._json:
+            try:
+                self._read_file(*self._json)
+            except NoMetric as missing:
+                kind = Failure.BAD_METRIC if missing.is_bad else Failure.NO_METRIC
+                return outcomes.Failure(kind, outcomes.one_line(str(missing)))
         reports = list(self.finals.values())
         if selection != "final":
             names = list(settings.weights) or [settings.metric]
@@ -366,6 +383,20 @@ class TrialRun:
         ):
             return self._with_names(value)
         return value
+
+    def _read_file(self, path: Path, before: Version | None) -> None:
+        """Read the final results from the file if this trial wrote it. Raise NoMetric."""
+        version = Version.of(path)
+        if version and not version.is_written_since(before):
+            raise NoMetric(f"The trial did not write {path.name}: the file is older than the trial.")
+        for name in self.settings.weights or [self.settings.metric]:
+            self.finals[name] = read_json_metric(path, name)
+        if version and not path.is_relative_to(self.folder.path):
+            writer = self.worker.metric_files.claim(path, version, str(self.trial))
+            if writer != str(self.trial):
+                raise NoMetric(
+                    f"The trial did not write {path.name}: it is the file that {writer} wrote in the same directory."
+                )
 
     def _with_names(self, missing: outcomes.Failure) -> outcomes.Failure:
         """Perhaps it reported by another name."""

@@ -40,6 +40,7 @@ from experiments.models import (
 )
 from experiments.runner import cgroup
 from experiments.runner.container import ContainerEngine
+from experiments.runner.json_metric import Writers
 from experiments.runner.machine import Machine
 from experiments.runner.process import Keeper, LaunchError, is_alive, sweep
 from experiments.runner.tool_process import is_disk_full
@@ -97,6 +98,7 @@ class LocalWorker:
         self.ending = threading.Event()
         self.collector = Collector(trials_folder=self.trials_folder, row=lambda: self.row, ending=self.ending)
         self.runs: dict[int, TrialRun] = {}
+        self.metric_files = Writers()
         self.busy = 0
         self.stuck: list[dict] = []  # what cannot be killed, each with a slot of its own: trial, pids
         self._lock = threading.Lock()

@@ -29,7 +29,7 @@ WAYS = {
     "prints.py": {
         "command": "python prints.py --x ${x} --y ${y}",
         "source": "stdout",
-        "pattern": r"loss=([0-9.]+)",
+        "pattern": "loss={number}",
     },
     "writes_json.py": {
         "command": "python ${code}/writes_json.py ${params} result.json".replace("${code}", str(FIRST)),

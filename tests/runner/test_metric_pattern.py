@@ -1,10 +1,8 @@
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.runner.metric_pattern import PatternReader, check, read_json_metric
+from experiments.runner.metric_pattern import PatternReader, check, warning
 from experiments.runner.report import Report
 
 
@@ -15,7 +13,8 @@ def values(pattern: str, output: bytes | str) -> list[float | None]:
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"acc: ([\d.]+)", r"(?P<value>\d+)/(\d+)", r"(?:loss|acc)=(\S+)", r"(?i)ACC (.*)"]
+    "pattern",
+    [r"acc: ([\d.]+)", r"(?P<value>\d+)/(\d+)", r"(?:loss|acc)=(\S+)", r"(?i)ACC (.*)", "acc: {number}%"],
 )
 def test_a_pattern_with_one_group_or_a_named_one_is_good(pattern):
     """TD-F3"""
@@ -26,8 +25,9 @@ def test_a_pattern_with_one_group_or_a_named_one_is_good(pattern):
     ("pattern", "sentence"),
     [
         ("", "Enter a regular expression"),
-        ("acc: [0-9]+", "Add a group"),
+        ("acc: [0-9]+", "Mark the number with {number}"),
         (r"(\w+): (\d+)", "several groups"),
+        ("{number} of {number}", "several times"),
         (r"(?=acc)(\d+)", "lookaround"),
         (r"(?<!val_)acc: (\d+)", "lookaround"),
         (r"(a)\1", "backreferences"),
@@ -70,6 +70,7 @@ def test_no_match_no_result():
         ("\x1b[32macc=\x1b[1m0.5\x1b[0m\n", [0.5]),
         (b"\xff\xfe acc=0.5 \x00\n", [0.5]),
         ("acc=\n", []),
+        ("acc=93% acc=0.5, acc=1,234.5. acc=(2)", [93, 0.5, 1234.5, None]),
     ],
 )
 def test_it_reads_what_people_print(output, found):
@@ -100,22 +101,97 @@ def test_any_chunking_gives_the_same_reports(lines, cuts):
     assert got + parts.drain() == expected
 
 
-def test_a_json_file_gives_the_metric_by_key_or_path(tmp_path):
-    """TD-F3"""
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps({"acc": 0.9, "val": {"acc": 0.8, "a.b": 1}, "top.k": 3, "bad": float("nan")}))
-    assert read_json_metric(path, "acc") == Report("acc", 0, 0.9, final=True)
-    assert read_json_metric(path, "val.acc") == Report("val.acc", 0, 0.8, final=True)
-    assert read_json_metric(path, "top.k") == Report("top.k", 0, 3.0, final=True)
-    assert read_json_metric(path, "bad") == Report("bad", 0, None, "NaN", final=True)
-    assert read_json_metric(path, "val.nothing") == "result.json has no key val.nothing."
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0.5", 0.5),
+        ("-.5", -0.5),
+        ("+1E+20", 1e20),
+        ("−3", -3),
+        ("7.539e-05", 7.539e-05),
+        ("2.5D-03", 0.0025),
+        ("1,234,567.5", 1234567.5),
+        ("1'000", 1000),
+        ("1_000", 1000),
+        ("93%", 93),
+        ("12ms", 12),
+        ("0.93.", 0.93),
+        ("5]", 5),
+        ("0.5,0.7", 0.5),
+        ("nan", None),
+        ("-NaN", None),
+        ("Infinity", None),
+    ],
+)
+def test_number_reads_every_notation(text, number):
+    """TD-V3"""
+    assert values("acc={number}", f"acc={text}") == [number]
 
 
-def test_a_json_file_that_cannot_be_read_says_why(tmp_path):
-    path = tmp_path / "result.json"
-    assert read_json_metric(path, "acc") == "The trial did not write the file result.json."
-    path.write_text("{")
-    assert read_json_metric(path, "acc").startswith("result.json is not JSON: ")
-    path.write_bytes(b"\xff\xfe")
-    assert read_json_metric(path, "acc").startswith("result.json is not JSON: ")
-    assert read_json_metric(tmp_path, "acc").endswith("is not a file of at most 16 MiB.")
+@pytest.mark.parametrize(
+    ("pattern", "line", "whole"),
+    [
+        ("loss=([0-9.]+)", "loss=7.539e-05", "7.539e-05"),
+        (r"loss=(\d+)", "loss=7.5", "7.5"),
+        (r"loss=(\d+).*", "loss=7.5", "7.5"),
+        (r"loss=([0-9.]+)e", "loss=7.5e-05", "7.5e-05"),
+        (r"loss=([0-9.]+)", "loss=1,234.5", "1,234.5"),
+        (r"loss[^0-9]*([0-9.]+)", "loss: -0.5", "-0.5"),
+        (r"loss=-?([0-9.]+)", "loss=-0.5", "-0.5"),
+        (r"loss=.*?([0-9]+)$", "loss=12.5", "12.5"),
+        (r"loss=(\d)", "loss=12", "12"),
+        (r"loss=(\d+)", "loss=0x1F", "0x1F"),
+        ("loss={number}", "loss=0,5", "0,5"),
+        ("loss={number}", "loss=1.2.3", "1.2.3"),
+        ("loss={number}", "loss=12:30", "12:30"),
+        ("loss={number}", "loss=7.5x10^-5", "7.5x10^-5"),
+    ],
+)
+def test_a_part_of_a_longer_number_is_never_a_value(pattern, line, whole):
+    """TD-V3: neither as a point nor as the final result, also when a later match is whole."""
+    reader = PatternReader(pattern, "loss")
+    reports = reader.feed(f"{line}\n".encode()) + reader.drain()
+    assert [(report.value, report.text) for report in reports] == [(None, whole)] * 2
+    assert whole in reader.fault
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "value"),
+    [
+        (r"^\d+,{number}", "3,0.25", 0.25),
+        (r"^\d+,(\d+),", "12,345,678", 345),
+        (r"acc-([0-9.]+)", "acc-0.93", 0.93),
+        (r"acc1=([0-9.]+)", "acc1=0.93", 0.93),
+        (r"(\d+)/\d+", "3/10", 3),
+    ],
+)
+def test_what_stands_beside_a_number_is_no_part_of_it(pattern, line, value):
+    """TD-V3: lists, labels and fractions"""
+    assert values(pattern, line) == [value]
+
+
+@pytest.mark.parametrize(
+    ("last", "final"),
+    [("nan", (None, "NaN")), ("-inf", (None, "-Infinity")), ("None", (None, "None")), ("-0.3", (-0.3, ""))],
+)
+def test_the_last_line_with_the_label_counts(last, final):
+    """TD-V3: also when the pattern's own group passes over its number."""
+    reader = PatternReader("loss=([0-9.]+)", "loss")
+    *_, report = reader.feed(f"loss=0.5\nloss={last}\n".encode()) + reader.drain()
+    assert (report.value, report.text, report.final) == (*final, True)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["loss=([0-9.]+)", r"loss=(?P<value>\d+\.\d+)", r"(\w+)?loss=(?P<value>\d+)"]
+)
+def test_a_pattern_that_cuts_numbers_warns(pattern):
+    """TD-V3"""
+    assert "{number}" in warning(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["loss={number}", r"loss=(\S+)", r"loss=([-+0-9.eE]+)", "loss=(", r"[{number}](.*)"]
+)
+def test_a_pattern_that_reads_whole_numbers_does_not_warn(pattern):
+    """TD-V3"""
+    assert warning(pattern) is None

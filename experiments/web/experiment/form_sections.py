@@ -193,14 +193,15 @@ class ObjectiveFields(forms.Form):
     pattern = forms.CharField(
         required=False,
         label="Regular expression",
-        widget=text_input("val_accuracy: ([0-9.]+)", "mono"),
-        help_text="With one group around the number; the last match counts.",
+        widget=text_input("val_accuracy: {number}", "mono"),
+        help_text="{number} reads a number of any notation, nan and inf included. The last line that matches counts.",
     )
     metric_path = forms.CharField(
         required=False,
         label="JSON file",
-        widget=text_input("result.json", "mono"),
-        help_text="Relative to the working directory. The metric is a key in the file, or a path such as val.accuracy.",
+        widget=text_input("${output_dir}/result.json", "mono"),
+        help_text="Relative to the working directory; placeholders as in the command. The metric is a key in the file "
+        "or in its last JSON line, or a path such as val.accuracy or folds.0.accuracy.",
     )
     weights = ArgumentsField(
         required=False,

@@ -14,6 +14,7 @@ from django.forms.utils import ErrorDict
 
 from experiments.messages import plural
 from experiments.models import Experiment, Invalid, Project, Settings, Workspace
+from experiments.models.settings_warnings import settings_warnings
 from experiments.runner.memory_size import format_mebibytes
 from experiments.search import early_stopping, engine
 from experiments.search.space import Space, SpaceError, parse_text
@@ -115,6 +116,16 @@ class ExperimentForm(
         if self.settings is None:
             raise ValueError("the form is not valid")
         return self.settings
+
+    @property
+    def warnings(self) -> list[tuple[BoundField, str]]:
+        """What is valid, but likely to give wrong results, by field."""
+        values = self.cleaned_data if self.is_bound else self.initial
+        return [
+            (self[name], sentence)
+            for name, sentence in settings_warnings(values).items()
+            if name in self.fields
+        ]
 
     @property
     def has_source(self) -> bool:

@@ -260,10 +260,11 @@ FAULTS = [
     ({"environment": "1A=1"}, "environment", "is not a name"),
     ({"environment": "TRIALDECK_X=1"}, "environment", "set by Trialdeck"),
     ({"directory": "data/project"}, "directory", "Write the whole path"),
-    ({"pattern": ""}, "pattern", "Give a regular expression"),
+    ({"pattern": ""}, "pattern", "Enter a regular expression, for example accuracy: {number}"),
     ({"pattern": "(" + "x" * 1000 + ")"}, "pattern", "at most 1,000"),
     ({"pattern": "("}, "pattern", "Invalid regular expression"),
     ({"source": "file"}, "metric_path", "Give the path"),
+    ({"source": "file", "metric_path": "${outdir}/r.json"}, "metric_path", "${outdir} is not a placeholder"),
     ({"weights": "a=b"}, "weights", "must be a number"),
     ({"goal": "nan"}, "goal", "number"),
     ({"algorithm": "Magic"}, "algorithm", "Invalid choice"),
@@ -464,6 +465,20 @@ def test_the_preview_tells_faults_from_what_is_not_filled_yet(send):
     assert "Five samples" in html, "what can be shown is shown"
     html = send("preview", headers=FRAGMENT, **{"space-0-values": "1, 0"}).content.decode()
     assert "greater than the upper bound" in html and "appear once the search space is valid" in html
+
+
+def test_the_preview_warns_of_what_gives_wrong_results(send):
+    """TD-V3, TD-V4: with an error elsewhere, too."""
+    html = send("preview", headers=FRAGMENT, name="").content.decode()
+    assert "Regular expression: Reads only 7.539 of 7.539e-05" in html
+    assert "Reads only" not in send("preview", headers=FRAGMENT, pattern="acc={number}").content.decode()
+    shared = {"source": "file", "metric_path": "result.json", "directory": "/data/project"}
+    assert (
+        "JSON file: All trials write this file"
+        in send("preview", headers=FRAGMENT, **shared).content.decode()
+    )
+    for own in ({"metric_path": "${output_dir}/result.json"}, {"directory": ""}):
+        assert "All trials" not in send("preview", headers=FRAGMENT, **(shared | own)).content.decode()
 
 
 def test_without_script_the_preview_is_the_whole_page_with_its_faults(send):

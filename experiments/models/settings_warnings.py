@@ -1,0 +1,38 @@
+"""What is valid in an experiment's settings, but likely to give wrong results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.runner import metric_pattern
+
+_OF_ITS_OWN = re.compile(
+    r"\$\{(?:output_dir|trial_id|params)\}|\$\{?TRIALDECK_(?:OUTPUT_DIR|TRIAL_ID|TRIAL_NUMBER)\b"
+)
+
+
+def settings_warnings(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return a sentence by the name of the field that it is about. `values` are settings by name, maybe not all."""
+    found = {}
+    source, pattern, path = (str(values.get(name) or "") for name in ("source", "pattern", "metric_path"))
+    if source == "stdout" and (warning := metric_pattern.warning(pattern)):
+        found["pattern"] = warning
+    if source == "file" and path and _is_shared(path, values):
+        name = path.rpartition("/")[2]
+        found["metric_path"] = (
+            "All trials write this file: one may read the result of another. "
+            f"Write ${{output_dir}}/{name} here and in the command."
+        )
+    return found
+
+
+def _is_shared(path: str, values: Mapping[str, Any]) -> bool:
+    """Tell whether several trials write the same file with the metric."""
+    if _OF_ITS_OWN.search(path):
+        return False
+    if path.startswith(("/", "~", "$", "..")):
+        return True
+    has_own_code = values.get("repository") or (values.get("diff") and not values.get("command"))
+    return bool(values.get("directory")) and not has_own_code

@@ -1,0 +1,88 @@
+"""Where a trial's values come from, and what is no value of it: real trials, conductor and worker called by hand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from experiments.models import Experiment, Queue, User
+from experiments.scheduler.conductor import schedule
+from experiments.worker.worker import LocalWorker
+from tests.support.valkey import Valkey
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def local(broker: Valkey, data: Path) -> Iterator[LocalWorker]:
+    """A worker of this process, with real processes, serving `default`."""
+    Queue.default()
+    worker = LocalWorker(name="here", queues=["default"], slots=2, data=data)
+    worker.start()
+    yield worker
+    worker.end()
+
+
+@pytest.fixture
+def run(draft: Callable[..., Experiment], local: LocalWorker, alice: User) -> Callable[..., Experiment]:
+    """Run an experiment to its end."""
+
+    def run(**settings: object) -> Experiment:
+        experiment = draft(**settings)
+        experiment.enqueue(by=alice)
+        for _ in range(200):
+            schedule(experiment.pk)
+            experiment.refresh_from_db()
+            if not experiment.is_active:
+                return experiment
+            local.work()
+        raise AssertionError(f"{experiment} is still {experiment.state}")
+
+    return run
+
+
+def test_a_cut_number_fails_the_trial(run: Callable[..., Experiment]) -> None:
+    """TD-V3: the result of the last line does not repair it."""
+    command = "echo loss=7.539e-05; echo loss=0.5"
+    trial = run(command=command, source="stdout", pattern="loss=([0-9.]+)", max_trials=1).trials.get()
+    assert (trial.state, trial.failure, trial.value) == ("failed", "bad_metric", None)
+    assert trial.detail == (
+        "Invalid metric: the pattern read only 7.539 of 7.539e-05; use {number} in the pattern."
+    )
+    trial = run(command=command, source="stdout", pattern="loss={number}", max_trials=1).trials.get()
+    assert trial.value == 0.5
+
+
+def test_a_file_of_an_earlier_trial_does_not_count(run: Callable[..., Experiment], tmp_path: Path) -> None:
+    """TD-V4: in a shared directory, only the first trial writes it."""
+    path = tmp_path / "result.json"
+    command = f"[ -e {path} ] || echo '{{\"acc\": 0.91}}' > {path}"
+    settings = {"source": "file", "metric": "acc", "metric_path": "result.json", "directory": str(tmp_path)}
+    experiment = run(command=command, max_trials=3, breaker=0, **settings)
+    ended = experiment.trials.order_by("number").values_list("state", "failure", "value")
+    assert list(ended) == [
+        ("succeeded", "", 0.91),
+        ("failed", "no_metric", None),
+        ("failed", "no_metric", None),
+    ]
+    assert "did not write result.json" in experiment.trials.get(number=2).detail
+
+
+def test_a_file_in_its_output_folder(run: Callable[..., Experiment]) -> None:
+    """TD-V4: placeholders in the path."""
+    command = "echo '{\"acc\": 0.75}' > ${output_dir}/result.json"
+    experiment = run(
+        command=command, source="file", metric="acc", metric_path="${output_dir}/result.json", max_trials=1
+    )
+    assert experiment.trials.get().value == 0.75
+
+
+def test_weights_read_each_of_their_metrics_from_the_file(run: Callable[..., Experiment]) -> None:
+    """TD-F3"""
+    code = "import json; json.dump({'acc': 1, 'test': {'f1': 0.5}}, open('result.json', 'w'))"
+    settings = {"source": "file", "metric_path": "result.json", "weights": {"acc": 1, "test.f1": 2}}
+    experiment = run(command=f'{sys.executable} -c "{code}"', metric="acc", max_trials=1, **settings)
+    assert experiment.trials.get().value == 2
