@@ -10,6 +10,7 @@ import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
@@ -30,7 +31,7 @@ from .trial import columns, table
 AT_ONCE = 500  # rows read, and told, at a time
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would calculate
 
-Record = dict[str, object]
+Record = dict[str, Any]
 
 
 @login_required

@@ -12,6 +12,7 @@ from django.urls import reverse
 from experiments.messages import duration, plural
 from experiments.models import Experiment, Project, Queue, Settings, User, references, status
 from experiments.web.compute import experiment_rows
+from experiments.web.ui.form_fields import field_of
 
 from .forms import chosen_project
 
@@ -55,7 +56,7 @@ class ActionForm(forms.Form):
         return self.cleaned_data
 
 
-class QueueField(forms.ModelChoiceField):
+class QueueChoice(forms.ModelChoiceField):
     """The queues granted to the workspace. Blank means the experiment's own, or `default`."""
 
     widget = forms.RadioSelect
@@ -63,28 +64,29 @@ class QueueField(forms.ModelChoiceField):
     def __init__(self) -> None:
         super().__init__(Queue.objects.none(), required=False, empty_label=None, label="Queue")
 
-    def prepare(self, experiment: Experiment) -> None:
-        Queue.default()
-        self.queryset = Queue.objects.granted_to(experiment.workspace)
-        self.initial = experiment.queue_id or Queue.default().pk
+    def prepare(self, experiment: Experiment, *, other_than: Queue | None = None) -> None:
+        """Offer the queues of the experiment's workspace, without `other_than`."""
+        default = Queue.default()
+        queues = Queue.objects.granted_to(experiment.workspace)
+        self.queryset = queues.exclude(pk=other_than.pk) if other_than else queues
+        self.initial = experiment.queue_id or default.pk
 
 
 class EnqueueForm(ActionForm):
-    queue = QueueField()
+    queue = QueueChoice()
 
     def prepare(self) -> None:
-        self.fields["queue"].prepare(self.experiment)
+        field_of(self, "queue", QueueChoice).prepare(self.experiment)
 
 
 class MoveToForm(ActionForm):
     """A queue other than the current one."""
 
-    queue = QueueField()
+    queue = QueueChoice()
 
     def prepare(self) -> None:
-        field = self.fields["queue"]
-        field.prepare(self.experiment)
-        field.queryset = field.queryset.exclude(pk=self.experiment.queue_id)
+        field = field_of(self, "queue", QueueChoice)
+        field.prepare(self.experiment, other_than=self.experiment.queue)
         field.required, field.initial = True, None
         field.error_messages["required"] = "Choose a queue."
 
@@ -102,7 +104,7 @@ class BeforeForm(ActionForm):
     )
 
     def prepare(self) -> None:
-        self.fields["other"].choices = [
+        field_of(self, "other", forms.TypedChoiceField).choices = [
             (one.experiment.pk, f"{one.place}. {one.label}")
             for one in experiment_rows.of_queue(self.experiment.queue, self.user)
             if one.experiment.pk != self.experiment.pk
@@ -130,8 +132,8 @@ class CloneForm(ActionForm):
     def prepare(self) -> None:
         fields, experiment = self.fields, self.experiment
         fields["name"].initial = f"Clone of {experiment.name}"[:200]
-        fields["project"].queryset = experiment.workspace.projects.all()
-        fields["project"].initial = experiment.project_id
+        project = field_of(self, "project", forms.ModelChoiceField)
+        project.queryset, project.initial = experiment.workspace.projects.all(), experiment.project_id
         fields["description"].initial = experiment.description
 
     def answer(self) -> dict[str, Any]:
@@ -147,12 +149,12 @@ class ResumeForm(ActionForm):
     max_duration_h = forms.FloatField(required=False, min_value=0.0001, label="Max duration")
     goal = forms.FloatField(required=False, label="Goal")
     rerun_failed = forms.BooleanField(required=False)
-    queue = QueueField()
+    queue = QueueChoice()
 
     def prepare(self) -> None:
         fields, experiment = self.fields, self.experiment
         settings = experiment.settings
-        fields["queue"].prepare(experiment)
+        field_of(self, "queue", QueueChoice).prepare(experiment)
         fields["max_trials"].initial = experiment.max_trials
         if experiment.budget_left == 0:
             fields["max_trials"].initial = experiment.proposed_count + max(1, experiment.proposed_count // 2)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import PurePosixPath
+from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.http import Http404, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -24,10 +28,12 @@ from experiments.models import (
     Model,
     Project,
     Refused,
+    Trial,
     User,
     Workspace,
 )
 from experiments.permissions import may, require
+from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 
@@ -52,8 +58,8 @@ FRAMEWORKS = {
 def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """List the files of the trials, in a fixed number of queries. `?trial=` shows only those of one trial."""
     experiment = get_experiment(request, workspace_slug, public_id)
-    number = request.GET.get("trial", "")
-    number = int(number) if number.isdecimal() and len(number) < 10 else None
+    trial = request.GET.get("trial", "")
+    number = int(trial) if trial.isdecimal() and len(trial) < 10 else None
     files = Artifact.objects.of(experiment)
     if number is not None:
         files = files.filter(trial__number=number)
@@ -71,7 +77,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
         context |= {
             "rows": rows_of(shown, experiment, request.user),
             "totals": totals,
-            "pager": {"said": _said(totals), **places},
+            "pager": {"said": plural(totals.files, "file"), **places},
             "number": number,
         }
     if not live.fragment:
@@ -79,10 +85,23 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     return live.draw("experiment/artifacts.html", context)
 
 
-def totals_of(files: QuerySet[Artifact]) -> dict[str, object]:
-    """Counts and bytes. One query."""
+@dataclass(frozen=True)
+class FileTotals:
+    """Totals of some files. The bytes are None where there are no such files, and `latest` where there are none."""
+
+    files: int
+    bytes: int | None
+    stored: int | None  # bytes at a destination
+    waiting: int  # files that are still to be stored
+    faults: int  # of these, files that could not be stored
+    latest: datetime | None
+    hashed: int  # files with a checksum
+
+
+def totals_of(files: QuerySet[Artifact]) -> FileTotals:
+    """Return counts and bytes. One query."""
     waiting = Q(keeping=Keeping.WAITING)
-    return files.order_by().aggregate(
+    totals = files.order_by().aggregate(
         files=Count("pk"),
         bytes=Sum("size"),
         stored=Sum("size", filter=Q(keeping=Keeping.STORED)),
@@ -91,10 +110,7 @@ def totals_of(files: QuerySet[Artifact]) -> dict[str, object]:
         latest=Max("seen_at"),
         hashed=Count("pk", filter=~Q(sha256="")),
     )
-
-
-def _said(totals: dict[str, object]) -> str:
-    return plural(totals["files"], "file")
+    return FileTotals(**totals)
 
 
 def _page(
@@ -167,7 +183,7 @@ def _beyond(
 
 def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[dict[str, object]]:
     """The files as the table shows them. One query, for the models that were made of them."""
-    models: dict[int, list[Model]] = {}
+    models: dict[int | None, list[Model]] = {}
     for model in Model.objects.filter(artifact__in=shown).only("public_id", "name", "artifact"):
         models.setdefault(model.artifact_id, []).append(model)
     may_register = may(user, "register", experiment)
@@ -184,7 +200,7 @@ def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[d
     ]
 
 
-def of_trial(trial: object, user: User) -> dict[str, object]:
+def of_trial(trial: Trial, user: User) -> dict[str, object]:
     """What a trial's page shows of its files. Two queries."""
     files = Artifact.objects.kept().filter(trial=trial).select_related("worker").order_by("name")
     shown = list(files[: MOST_OF_TRIAL + 1])
@@ -202,12 +218,14 @@ def of_trial(trial: object, user: User) -> dict[str, object]:
 
 @login_required
 @require_safe
-def fetch(request: SignedInRequest, workspace_slug: str, public_id: str, artifact: int) -> HttpResponse:
+def fetch(request: SignedInRequest, workspace_slug: str, public_id: str, artifact: int) -> HttpResponseBase:
     """The file itself, or the asked range of it; or where it lies when it cannot be had from here (409)."""
     experiment = get_experiment(request, workspace_slug, public_id)
     one = find_file(experiment, artifact)
-    give = partial(downloads.of_artifact, one, downloads.Asked.by(request))
-    return given(request, give, workspace=experiment.workspace, nav="experiments", back=_back(one))
+    download = partial(downloads.of_artifact, one, downloads.Asked.by(request))
+    return download_response(
+        request, download, workspace=experiment.workspace, nav="experiments", back=_back(one)
+    )
 
 
 def find_file(experiment: Experiment, key: int) -> Artifact:
@@ -224,13 +242,18 @@ def _back(one: Artifact) -> str:
     return f"{url_of(one.experiment, 'experiment-artifacts')}?trial={one.trial.number}"
 
 
-def given(
-    request: SignedInRequest, give: Callable[[], HttpResponse], *, workspace: Workspace, nav: str, back: str
-) -> HttpResponse:
-    """The file, or a page that says why not."""
+def download_response(
+    request: SignedInRequest,
+    download: Callable[[], HttpResponseBase],
+    *,
+    workspace: Workspace,
+    nav: str,
+    back: str,
+) -> HttpResponseBase:
+    """Return the file, or a page that says why it cannot be downloaded."""
     page = {"workspace": workspace, "nav": nav, "back": back}
     try:
-        return give()
+        return download()
     except Refused as refusal:
         context = {**page, "reason": str(refusal), "heading": "Download not available"}
         return render(request, "409.html", context, status=409)
@@ -261,7 +284,7 @@ class RegisterForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3, "class": "is-prose"}),
     )
 
-    def __init__(self, data: object = None, *, file: Artifact) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, file: Artifact) -> None:
         base = PurePosixPath(file.name)
         initial = {
             "name": f"{file.experiment.name[:120]} #{file.trial.number} {base.name}"[:200],
@@ -269,7 +292,7 @@ class RegisterForm(forms.Form):
             "framework": next((name for name, ends in FRAMEWORKS.items() if base.suffix.lower() in ends), ""),
         }
         super().__init__(data, initial=initial, label_suffix="")
-        self.fields["project"].queryset = file.experiment.workspace.projects.all()
+        field_of(self, "project", forms.ModelChoiceField).queryset = file.experiment.workspace.projects.all()
 
 
 @login_required

@@ -106,7 +106,7 @@ def curve_of(trial: Trial, metric: str, *, url: str) -> tuple[Chart, bool, int]:
         others = _siblings(trial)
     points = metric_series.of_many(others, metric)
     shown = {other.number: Series(other.number, points[other.pk]) for other in others if other.pk in points}
-    best = shown.pop(experiment.best_number, None)
+    best = shown.pop(experiment.best_number, None) if experiment.best_number is not None else None
     mine = Series(trial.number, own, is_live=trial.state in status.TRIAL_ALIVE)
     chart = curve(
         mine,
@@ -122,13 +122,14 @@ def curve_of(trial: Trial, metric: str, *, url: str) -> tuple[Chart, bool, int]:
 def _siblings(trial: Trial) -> list[Trial]:
     """The best trial and those that came before and after, which ran with about the same knowledge."""
     experiment = trial.experiment
-    told = experiment.trials.exclude(last_step=None).exclude(pk=trial.pk)
-    told = told.only("pk", "number", "last_step", "last_value", "state", "experiment")
-    before = told.filter(number__lt=trial.number).order_by("-number")[:MAX_SIBLINGS]
-    after = told.filter(number__gt=trial.number).order_by("number")[:MAX_SIBLINGS]
-    near = sorted([*before, *after], key=lambda one: abs(one.number - trial.number))[:MAX_SIBLINGS]
-    best = told.filter(number=experiment.best_number)
-    return list({one.number: one for one in (*near, *best)}.values())
+    others = experiment.trials.exclude(last_step=None).exclude(pk=trial.pk)
+    others = others.only("pk", "number", "last_step", "last_value", "state", "experiment")
+    before = others.filter(number__lt=trial.number).order_by("-number")[:MAX_SIBLINGS]
+    after = others.filter(number__gt=trial.number).order_by("number")[:MAX_SIBLINGS]
+    siblings = sorted([*before, *after], key=lambda other: abs(other.number - trial.number))[:MAX_SIBLINGS]
+    if experiment.best_number is not None:
+        siblings += others.filter(number=experiment.best_number)
+    return list({sibling.number: sibling for sibling in siblings}.values())
 
 
 def small_curve(points: metric_series.Points) -> Svg:

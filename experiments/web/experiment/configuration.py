@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from experiments.models import Experiment, Revision, status
+from experiments.models import Experiment, Revision, Settings, status
 from experiments.permissions import may
 from experiments.web.ui import highlight, key_value_rows
 from experiments.web.ui.pagination import page_of
@@ -89,7 +89,7 @@ def _revisions(request: SignedInRequest, experiment: Experiment) -> tuple[list[d
     return [_told(one, settings.get(one.number - 1), now) for one in shown], pager
 
 
-def _told(revision: Revision, before: object, now: object) -> dict[str, object]:
+def _told(revision: Revision, before: Settings | None, now: Settings) -> dict[str, object]:
     return {
         "revision": revision,
         "by": revision.by.username if revision.by else "Trialdeck",

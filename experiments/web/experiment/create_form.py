@@ -12,10 +12,10 @@ from django import forms
 from experiments import filters
 from experiments.models import Experiment, Queue, User, Workspace
 from experiments.web.ui import key_value_rows
-from experiments.web.ui.form_fields import QueueField
+from experiments.web.ui.form_fields import QueueField, field_of
 
 from . import space_rows
-from .forms import ExperimentForm, choose_among, description_values, settings_values
+from .forms import ExperimentForm, description_values, settings_values
 
 
 class CreateForm(ExperimentForm):
@@ -42,8 +42,9 @@ class CreateForm(ExperimentForm):
             values |= space_rows.view_of(parent.settings.space)
             values["queue"] = parent.queue
         super().__init__(data, workspace=workspace, initial={**values, **(initial or {})})
-        choose_among(self.fields["queue"], Queue.objects.granted_to(workspace))
-        self.fields["queue"].served = filters.served_queues()
+        queue = field_of(self, "queue", QueueField)
+        queue.queryset = Queue.objects.granted_to(workspace)
+        queue.served = filters.served_queues()
         self.initial.setdefault("project", workspace.projects.filter(name="Default").first())
         self.initial["queue"] = self.initial.get("queue") or Queue.default()
         self.initial.setdefault("seed", secrets.randbelow(10_000))
@@ -66,7 +67,7 @@ class CreateForm(ExperimentForm):
             settings=self.valid_settings,
             parent=self.parent,
             queue=self.cleaned_data["queue"],
-            **self.description(),
+            **self.details(),
         )
 
     def initial_rows(self) -> list[space_rows.Row]:

@@ -128,7 +128,7 @@ def _save(form: EditForm, *, by: User) -> ChangeResult:
             note=cleaned["note"],
             stop_surplus=cleaned.get("stop_surplus", False),
             apply_to_running=cleaned.get("apply_to_running", False),
-            description=dict(form.description()),
+            description=dict(form.details()),
             queue=form.new_queue,
         )
 

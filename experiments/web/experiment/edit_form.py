@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.forms.models import ModelChoiceIterator
 
 from experiments import filters
 from experiments.models import Experiment, ExperimentState, Queue, Settings
 from experiments.models.settings import LOCKED
-from experiments.web.ui.form_fields import QueueField
+from experiments.web.ui.form_fields import QueueField, field_of
 
 from . import space_rows
 from .form_sections import text_input
@@ -76,14 +77,15 @@ class EditForm(ExperimentForm):
 
     def _offer_queues(self) -> None:
         """Offer the other queues. Blank means the current one, so that an outdated page moves nothing back."""
-        current, field = self.experiment.queue, self.fields["queue"]
-        if not isinstance(field, QueueField):
-            raise TypeError("queue is no QueueField")
+        current, field = self.experiment.queue, field_of(self, "queue", QueueField)
         field.queryset = Queue.objects.granted_to(self.workspace)
         field.empty_label = f"{current} (current)" if current else "None"
         field.served = filters.served_queues()
         # A double click asks for the queue that the first click moved to: not offered, but accepted.
-        field.choices = [(key, label) for key, label in field.choices if current is None or key != current.pk]
+        offered = ModelChoiceIterator(field)
+        field.choices = [
+            (key, label) for key, label in offered if current is None or str(key) != str(current.pk)
+        ]
         field.help_text = (
             "Trials that have not started move to the end of this queue."
             if self.is_update
@@ -153,12 +155,13 @@ class EditForm(ExperimentForm):
 
     def _mark_changes(self) -> None:
         """Put the current value beside each field that shows another one."""
+        self.changed_names: set[str] = set()
         if not self.is_bound and self.shown == self.current:
             return
         current = settings_values(self.current)
         for name, field in self.fields.items():
             if name in current and comparable(self[name].value()) != comparable(current[name]):
-                field.is_changed = True
+                self.changed_names.add(name)
                 before = text_of(name, getattr(self.current, name)).replace("\n", " ")
                 # The bound field is cached, and it is what the page draws.
                 self[name].help_text = f"Was {before[:60]}. {field.help_text}"

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from experiments.messages import consequences
+from experiments.messages import Consequence, consequences
 from experiments.models import Experiment, ExperimentState, Settings, status
 from experiments.scheduler.impact import Consequences, Estimate, impact_of
 
@@ -39,7 +39,7 @@ class ChangePreview:
     changes: list[Change]
     is_revised: bool
     impact: Consequences | None = None
-    sentences: list[tuple[str, str]] | None = None
+    sentences: list[Consequence] | None = None
     before: EstimateView | None = None
     after: EstimateView | None = None
 

@@ -12,6 +12,7 @@ from experiments.models import Experiment, Settings, Worker, status
 from experiments.models.execution import LITERAL, PACKAGES_FROM
 from experiments.permissions import may
 from experiments.web.ui import highlight
+from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.key_value_rows import kept
 from experiments.web.ui.requests import SignedInRequest
 
@@ -125,7 +126,7 @@ class ClearPackages(BlockForm):
         choices = [("none", "install no packages"), ("worker", "use the packages of their machine")]
         if self.current.repository:
             choices.insert(1, ("repository", "install the repository's requirements.txt"))
-        self.fields["packages_from"].choices = choices
+        field_of(self, "packages_from", forms.ChoiceField).choices = choices
 
     def changed(self) -> dict[str, object]:
         return {"packages_from": self.cleaned_data["packages_from"], "packages": ""}

@@ -20,7 +20,7 @@ from experiments.search import early_stopping, engine
 from experiments.search.space import Space, SpaceError, parse_text
 from experiments.search.validation import Argument
 from experiments.web.ui import key_value_rows
-from experiments.web.ui.form_fields import span_of
+from experiments.web.ui.form_fields import field_of, span_of
 
 from . import declared_parameters, space_rows
 from .form_sections import (
@@ -42,7 +42,7 @@ SOURCE_FIELDS = tuple(SourceFields.base_fields)
 _SETTINGS = [setting.name for setting in fields(Settings)]
 
 
-class Description(TypedDict):
+class Details(TypedDict):
     """The arguments of `Experiment.describe` and `Experiment.draft` that are no settings."""
 
     name: str
@@ -82,7 +82,7 @@ class ExperimentForm(
         values = data or self.initial
         has_code = values.get("script") or (values.get("diff") and not values.get("repository"))
         self.fields["command"].required = not has_code
-        choose_among(self.fields["project"], workspace.projects.all())
+        field_of(self, "project", forms.ModelChoiceField).queryset = workspace.projects.all()
         for name in SPANS:
             self.fields[name].widget.attrs |= {"class": "is-num", "autocomplete": "off"}
         self.rows = self._posted_rows(data) if data is not None else self.initial_rows()
@@ -155,7 +155,7 @@ class ExperimentForm(
             if name not in self.errors:
                 self.add_error(name if name in self.fields else None, sentences)
 
-    def description(self) -> Description:
+    def details(self) -> Details:
         """Return name, description, tags, visibility and project. A new project is created now."""
         cleaned = self.cleaned_data
         return {
@@ -256,13 +256,6 @@ class ExperimentForm(
         except SpaceError as error:
             if "space_document" not in self.errors:
                 self.add_error("space_document", [str(fault) for fault in error.faults])
-
-
-def choose_among(field: forms.Field, rows: Any) -> None:
-    """Set the rows that a model choice field offers."""
-    if not isinstance(field, forms.ModelChoiceField):
-        raise TypeError(f"{type(field).__name__} offers no rows")
-    field.queryset = rows
 
 
 def chosen_project(workspace: Workspace, cleaned: Mapping[str, Any]) -> Project:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.auth.decorators import login_required
@@ -15,7 +15,7 @@ from django.http import Http404, HttpResponse
 from django.views.decorators.http import require_http_methods
 
 from experiments.messages import plural
-from experiments.models import Experiment, Settings, secret
+from experiments.models import Experiment, Settings, User, secret
 from experiments.models.execution import fault_of_value
 from experiments.web.ui import key_value_rows
 from experiments.web.ui.key_value_rows import Pair
@@ -34,8 +34,8 @@ class RowsForm(BlockForm):
     has_secrets: ClassVar[bool] = False
     is_rows = True
 
-    def __init__(self, data: Mapping | None = None, **given: object) -> None:
-        super().__init__(data, **given)
+    def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment) -> None:
+        super().__init__(data, experiment=experiment)
         if data is None:
             self.rows = [*self.stored(), *(Pair() for _ in range(key_value_rows.BLANK_ROWS))]
         else:
@@ -67,7 +67,7 @@ class RowsForm(BlockForm):
     def is_valid(self) -> bool:
         return self.is_checked and super().is_valid()
 
-    def clean(self) -> dict[str, object]:
+    def clean(self) -> dict[str, Any]:
         self.given = self.checked()
         faulty = sum(bool(row.errors) for row in self.rows)
         if faulty:
@@ -90,13 +90,9 @@ class GroupForm(RowsForm):
         error_messages={"required": "Enter a name for the group."},
     )
 
-    def __init__(self, data: Mapping | None = None, *, experiment: Experiment, name: str) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment, name: str) -> None:
         self.name = name
         super().__init__(data, experiment=experiment)
-
-    @property
-    def heading(self) -> str:
-        return f"Hyperparameters: {self.name}" if self.name else "Add hyperparameters"
 
     @property
     def sentences(self) -> list[str]:
@@ -106,10 +102,11 @@ class GroupForm(RowsForm):
             return ["Appended to the command as --name value. A blank value appends the name only."]
         return []
 
-    def filled(self) -> dict[str, object]:
+    def filled(self) -> dict[str, Any]:
         return {}
 
     def prepare(self) -> None:
+        self.heading = f"Hyperparameters: {self.name}" if self.name else "Add hyperparameters"
         if self.name:
             del self.fields["group"]
 
@@ -117,7 +114,7 @@ class GroupForm(RowsForm):
     def suggested(self) -> list[str]:
         return [name for name in GROUPS if name not in self.current.hyperparameters]
 
-    def of(self, settings: Settings) -> object:
+    def of(self, settings: Settings) -> Any:
         return settings.hyperparameters.get(self.name)
 
     def stored(self) -> list[Pair]:
@@ -152,7 +149,7 @@ class GroupForm(RowsForm):
             row.fault("value", f"This secret is not a valid {kind}." if row.is_secret else fault)
         return rows
 
-    def clean(self) -> dict[str, object]:
+    def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if cleaned.get("group") in self.current.hyperparameters:
             self.add_error("group", "A group with this name exists. Edit that group instead.")
@@ -160,7 +157,7 @@ class GroupForm(RowsForm):
             self.add_error(None, "Enter at least one name with a value.")
         return cleaned
 
-    def changed(self) -> dict[str, object]:
+    def changed(self) -> dict[str, Any]:
         groups = dict(self.experiment.settings.hyperparameters)
         name = self.name or self.cleaned_data["group"]
         before = groups.pop(name, {})
@@ -188,23 +185,22 @@ class RemoveGroup(BlockForm):
     reads = ("hyperparameters",)
     is_danger = True
 
-    def __init__(self, data: Mapping | None = None, *, experiment: Experiment, name: str) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment, name: str) -> None:
         self.name = name
         super().__init__(data, experiment=experiment)
 
-    @property
-    def heading(self) -> str:
-        return f"Remove the group {self.name}?"
+    def prepare(self) -> None:
+        self.heading = f"Remove the group {self.name}?"
 
     @property
     def sentences(self) -> list[str]:
         count = len(self.current.hyperparameters.get(self.name, {}))
         return [f"Removes {plural(count, 'hyperparameter')}. Earlier revisions keep them."]
 
-    def of(self, settings: Settings) -> object:
+    def of(self, settings: Settings) -> Any:
         return settings.hyperparameters.get(self.name)
 
-    def changed(self) -> dict[str, object]:
+    def changed(self) -> dict[str, Any]:
         groups = dict(self.experiment.settings.hyperparameters)
         groups.pop(self.name, None)
         return {"hyperparameters": groups}
@@ -240,7 +236,7 @@ class PropertiesForm(RowsForm):
             told[name] = key_value_rows.kept(row.value, stored=before.get(name))
         return told
 
-    def write(self, experiment: Experiment, *, by: object) -> bool:
+    def write(self, experiment: Experiment, *, by: User) -> bool:
         return experiment.annotate(by=by, properties=self.changes())
 
 
@@ -266,31 +262,28 @@ class ObjectForm(BlockForm):
         help_text="Trials read it with trialdeck.get_configuration(name) or from the file at $TRIALDECK_CONFIGURATION.",
     )
 
-    def __init__(self, data: Mapping | None = None, *, experiment: Experiment, name: str) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment, name: str) -> None:
         self.name = name
         super().__init__(data, experiment=experiment)
 
-    @property
-    def heading(self) -> str:
-        return f"Configuration object: {self.name}" if self.name else "Add a configuration object"
-
-    def filled(self) -> dict[str, object]:
+    def filled(self) -> dict[str, Any]:
         return {"text": self.current.objects.get(self.name, "")}
 
     def prepare(self) -> None:
+        self.heading = f"Configuration object: {self.name}" if self.name else "Add a configuration object"
         if self.name:
             del self.fields["object"]
 
-    def of(self, settings: Settings) -> object:
+    def of(self, settings: Settings) -> Any:
         return settings.objects.get(self.name)
 
-    def clean(self) -> dict[str, object]:
+    def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if cleaned.get("object") in self.current.objects:
             self.add_error("object", "An object with this name exists. Edit that object instead.")
         return cleaned
 
-    def changed(self) -> dict[str, object]:
+    def changed(self) -> dict[str, Any]:
         now = self.experiment.settings.objects
         name = self.name or self.cleaned_data["object"]
         return {
@@ -306,23 +299,22 @@ class ClearObject(BlockForm):
     is_danger = True
     question = "Clear {}?"
 
-    def __init__(self, data: Mapping | None = None, *, experiment: Experiment, name: str) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment, name: str) -> None:
         self.name = name
         super().__init__(data, experiment=experiment)
 
-    @property
-    def heading(self) -> str:
-        return self.question.format(self.name)
+    def prepare(self) -> None:
+        self.heading = self.question.format(self.name)
 
     @property
     def sentences(self) -> list[str]:
         lines = len(self.current.objects.get(self.name, "").splitlines())
         return [f"Removes {plural(lines, 'line')}. Earlier revisions keep them."]
 
-    def of(self, settings: Settings) -> object:
+    def of(self, settings: Settings) -> Any:
         return settings.objects.get(self.name)
 
-    def changed(self) -> dict[str, object]:
+    def changed(self) -> dict[str, Any]:
         return {"objects": {**self.experiment.settings.objects, self.name: ""}}
 
 
@@ -330,7 +322,7 @@ class DeleteObject(ClearObject):
     button = "Delete"
     question = "Delete {}?"
 
-    def changed(self) -> dict[str, object]:
+    def changed(self) -> dict[str, Any]:
         now = self.experiment.settings.objects
         return {"objects": {name: text for name, text in now.items() if name != self.name}}
 

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from experiments import filters, permissions
 from experiments.models import Experiment, User
+from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import find as get_workspace
@@ -82,7 +83,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     )
 
 
-def _tags(experiments: object) -> list[str]:
+def _tags(experiments: ExperimentQuerySet) -> list[str]:
     """The tags of the newest experiments, to choose from."""
     newest = experiments.exclude(tags=[]).order_by("-created_at").values_list("tags", flat=True)
     return sorted({tag for tags in newest[:MOST_HINTS] for tag in tags})

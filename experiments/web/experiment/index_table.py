@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import Count, Max, Sum
 from django.http import QueryDict
-from django.utils.safestring import SafeString
 
 from experiments import filters
 from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
+from experiments.charts.svg import Svg
 from experiments.filters import NEWEST, SORTS, whole
 from experiments.models import Experiment, ExperimentState, User, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
@@ -61,7 +62,7 @@ class TableQuery:
     def is_filtered(self) -> bool:
         return bool(self.q or self.creator or self.project or self.tag or self.status or self.needs)
 
-    def url(self, **changes: object) -> str:
+    def url(self, **changes: Any) -> str:
         """The address of this view with some of it changed; without a page number it begins at the first."""
         wanted, plain = replace(self, **{"page": 1, **changes}), TableQuery()
         values = {
@@ -135,8 +136,8 @@ class Row:
     """One experiment in the list."""
 
     experiment: Experiment
-    bar: SafeString
-    spark: SafeString
+    bar: Svg
+    spark: Svg
     tried: int
     likely: list[Button]
     more: list[Button]

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.filters import whole
 from experiments.models import Experiment, ExperimentState, Invalid, Model, Refused, Settings
+from experiments.models.registered_model import ModelQuerySet
 from experiments.permissions import may, require
 from experiments.web.ui.requests import SignedInRequest
 
@@ -31,7 +32,7 @@ def context(request: SignedInRequest, experiment: Experiment) -> dict[str, objec
     }
 
 
-def _of(experiment: Experiment) -> Model:
+def _of(experiment: Experiment) -> ModelQuerySet:
     return Model.objects.filter(workspace=experiment.workspace)
 
 
@@ -50,7 +51,8 @@ def choose(request: SignedInRequest, workspace_slug: str, public_id: str) -> Htt
     except Refused as blank:
         return refused(request, experiment, str(blank), back=back)
     query = {name: request.GET.get(name, "").replace("\0", "").strip()[:200] for name in ("q", "project")}
-    matches = list(_of(experiment).light().among(**query).order_by("-created_at", "-pk")[: MOST + 1])
+    models = _of(experiment).light().among(q=query["q"], project=query["project"])
+    matches = list(models.order_by("-created_at", "-pk")[: MOST + 1])
     context = {
         "experiment": experiment,
         "workspace": experiment.workspace,

@@ -51,17 +51,17 @@ def of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, 
 
     Trials of one experiment report at the same steps, so those of the longest one say where to look.
     """
-    told = [trial for trial in trials if trial.last_step is not None]
-    if not told:
+    last_steps = {trial: trial.last_step for trial in trials if trial.last_step is not None}
+    if not last_steps:
         return {}
-    longest = max(told, key=lambda trial: trial.last_step)
+    longest = max(last_steps, key=last_steps.__getitem__)
     steps = spaced(longest, metric, most)
-    found: dict[int, Points] = defaultdict(list)
-    rows = Point.objects.filter(trial__in=[trial.pk for trial in told], name=metric, step__in=steps)
+    series: dict[int, Points] = defaultdict(list)
+    rows = Point.objects.filter(trial__in=[trial.pk for trial in last_steps], name=metric, step__in=steps)
     for pk, step, value in rows.order_by("trial", "step").values_list("trial", "step", "value"):
-        found[pk].append((step, value))
-    for trial in told:
-        points = found[trial.pk]
-        if not points or points[-1][0] < trial.last_step:
-            points.append((trial.last_step, trial.last_value))
-    return dict(found)
+        series[pk].append((step, value))
+    for trial, last_step in last_steps.items():
+        points = series[trial.pk]
+        if not points or points[-1][0] < last_step:
+            points.append((last_step, trial.last_value))
+    return dict(series)

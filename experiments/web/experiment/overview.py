@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
@@ -19,12 +18,13 @@ from experiments.scheduler import wait_reasons
 from experiments.scheduler.wait_reasons import Compute, Hold
 from experiments.web.trial import failures
 from experiments.web.ui import descriptions, summaries
+from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 
 from . import charts, metric_series
-from .actions import VERBS, Verb
-from .page import back_from, frame, get_experiment, refused, url_of
+from .actions import VERBS, ActionForm, QueueChoice, Verb
+from .page import back_from, best_trial, frame, get_experiment, refused, url_of
 
 MOST_SHOWN = 12  # of what runs now
 LINES = 15  # of the activity
@@ -73,7 +73,7 @@ def _running_now(experiment: Experiment) -> list[Trial]:
 
 
 def _best_context(experiment: Experiment) -> dict[str, object]:
-    best = experiment.trials.filter(number=experiment.best_number).select_related("worker").first()
+    best = best_trial(experiment)
     if best is None:
         return {"best": None}
     return {"best": best, "best_params": summaries.parameter_rows(best.params, experiment.settings.space)}
@@ -182,6 +182,8 @@ def _do(request: SignedInRequest, experiment: Experiment, verb: Verb, word: str)
     try:
         done = verb.do(experiment, request.user, form.answer() if form else {})
     except Invalid as invalid:
+        if form is None:
+            raise
         for field, sentences in invalid.errors.items():
             form.add_error(field if field in form.fields else None, sentences)
         return _ask(request, experiment, verb, form, status_code=422)
@@ -213,7 +215,7 @@ def _ask(
     request: SignedInRequest,
     experiment: Experiment,
     verb: Verb,
-    form: forms.Form | None,
+    form: ActionForm | None,
     *,
     status_code: int = 200,
     problem: str = "",
@@ -234,10 +236,10 @@ def _ask(
     return render(request, "experiment/action.html", context, status=status_code)
 
 
-def _queues(form: forms.Form) -> list[dict[str, object]]:
+def _queues(form: ActionForm) -> list[dict[str, object]]:
     """Return the queues to choose from, each with its workers and its length."""
-    bound = form["queue"].value()
-    chosen = str(bound or form.fields["queue"].initial)
+    field = field_of(form, "queue", QueueChoice)
+    chosen = str(form["queue"].value() or field.initial)
     compute = Compute()
     return [
         {
@@ -248,5 +250,5 @@ def _queues(form: forms.Form) -> list[dict[str, object]]:
             + descriptions.image_note(queue, compute, form.experiment)
             + descriptions.resources_note(queue, compute, form.experiment),
         }
-        for queue in form.fields["queue"].queryset
+        for queue in field.queryset or ()
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -71,6 +72,13 @@ def get_trial(request: SignedInRequest, workspace_slug: str, public_id: str, num
     return trial
 
 
+def best_trial(experiment: Experiment) -> Trial | None:
+    """Return the trial with the best value, with its worker; None while no trial has a value. At most one query."""
+    if experiment.best_number is None:
+        return None
+    return experiment.trials.filter(number=experiment.best_number).select_related("worker").first()
+
+
 def url_of(experiment: Experiment, page: str = "experiment") -> str:
     """Return the address of one of the experiment's pages."""
     return reverse(page, args=[experiment.workspace.slug, experiment.public_id])
@@ -82,7 +90,7 @@ def url_of_trial(trial: Trial, page: str = "trial") -> str:
     return reverse(page, args=[experiment.workspace.slug, experiment.public_id, trial.number])
 
 
-def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict[str, object]:
+def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict[str, Any]:
     """Return the context of the head of an experiment's pages: name, state, actions, tabs."""
     likely, more = buttons(experiment, request.user)
     total = sum(experiment.count(state) for state in status.TRIAL_STATES)

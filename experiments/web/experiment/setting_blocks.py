@@ -24,17 +24,17 @@ class BlockForm(forms.Form):
 
     seen = forms.CharField(widget=forms.HiddenInput, required=False)
 
-    heading: ClassVar[str]
+    heading: str
     button: ClassVar[str] = "Save"
     reads: ClassVar[tuple[str, ...]] = ()
     verb: ClassVar[str] = "edit"
     is_danger: ClassVar[bool] = False
     is_full: ClassVar[bool] = False  # uses the full width
 
-    def __init__(self, data: Mapping | None = None, *, experiment: Experiment) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment) -> None:
         self.experiment, self.current = experiment, experiment.settings
         super().__init__(data, label_suffix="", initial={"seen": self.mark()})
-        self.initial |= self.filled()
+        self.initial.update(self.filled())
         self.prepare()
 
     def mark(self) -> str:
@@ -53,7 +53,7 @@ class BlockForm(forms.Form):
         """The text above the fields."""
         return []
 
-    def clean(self) -> dict[str, object]:
+    def clean(self) -> dict[str, Any]:
         if not self.cleaned_data.get("seen"):
             self.add_error(None, "The page is incomplete. Check the fields and save again.")
         return self.cleaned_data
@@ -144,8 +144,9 @@ def change(
 def _clash(request: SignedInRequest, form: BlockForm, back: str, template: str, problem: str) -> HttpResponse:
     """Show the conflict with the typed values kept. Saving again overwrites the other change."""
     before = form.theirs()
-    form.data = form.data.copy()
-    form.data["seen"] = form.mark()
+    data = request.POST.copy()
+    data["seen"] = form.mark()
+    form.data = data
     theirs = changes(before, form.experiment.revision.settings) if before else []
     return _draw(request, form, back, template, code=409, problem=problem, theirs=theirs)
 

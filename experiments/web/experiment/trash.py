@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import CharField, OuterRef, QuerySet, Subquery
+from django.db.models import CharField, F, OuterRef, Subquery
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -33,31 +34,43 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     require(request.user, "restore", workspace)
-    rows = list(_trash_of(workspace)[: MOST + 1])
-    now = timezone.now()
+    rows = _rows(workspace)
     context = {
         "workspace": workspace,
         "nav": "trash",
         "days": KEPT_FOR.days,
         "hidden": len(rows) > MOST,
-        "rows": [
-            {
-                "experiment": one,
-                "by": one.trashed_by or "Trialdeck",
-                "trials": trials_of(one),
-                "left": _left(one.trashed_at + KEPT_FOR - now),
-            }
-            for one in rows[:MOST]
-        ],
+        "rows": rows[:MOST],
     }
     return render(request, "trash/index.html", context)
 
 
-def _trash_of(workspace: Workspace) -> QuerySet[Experiment]:
+@dataclass(frozen=True)
+class TrashRow:
+    """A deleted experiment: who deleted it, how many trials it has, and how long it is still there."""
+
+    experiment: Experiment
+    by: str
+    trials: int
+    left: str
+
+
+def _rows(workspace: Workspace) -> list[TrashRow]:
+    """Return the newest rows, one more than the page shows. One query."""
     deleted = Event.objects.filter(experiment=OuterRef("pk"), verb="delete").order_by("-pk")
     by = Subquery(deleted.values("by__username")[:1], output_field=CharField())
     gone = Experiment.everything.filter(workspace=workspace).exclude(trashed_at=None)
-    return gone.annotate(trashed_by=by).select_related("creator").order_by("-trashed_at", "-pk")
+    gone = gone.select_related("creator").order_by("-trashed_at", "-pk")
+    now = timezone.now()
+    return [
+        TrashRow(
+            experiment,
+            by=experiment.trashed_by or "Trialdeck",
+            trials=trials_of(experiment),
+            left=_left(experiment.deleted_at + KEPT_FOR - now),
+        )
+        for experiment in gone.annotate(trashed_by=by, deleted_at=F("trashed_at"))[: MOST + 1]
+    ]
 
 
 def _left(span: timedelta) -> str:

@@ -58,7 +58,8 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     permissions.require(request.user, "create", workspace)
-    form = UploadForm(*([request.POST, request.FILES] if request.method == "POST" else []), label_suffix="")
+    is_sent = request.method == "POST"
+    form = UploadForm(request.POST if is_sent else None, request.FILES if is_sent else None, label_suffix="")
     context = {"workspace": workspace, "nav": "experiments", "form": form}
     if not form.is_valid():
         return render(request, "results/new.html", context, status=422 if form.is_bound else 200)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -27,9 +29,10 @@ from experiments.models.trial.parameter import digest
 from experiments.permissions import require
 from experiments.search.manual_values import MAX_EXACT_INTEGER
 from experiments.search.nested_choice import Nested, Parameter
-from experiments.search.parameters import Choice, Normal, Randint
+from experiments.search.parameters import Choice, Normal, Randint, Uniform
 from experiments.web.experiment.page import (
     back_from,
+    best_trial,
     get_experiment,
     get_trial,
     refused,
@@ -43,7 +46,7 @@ from experiments.web.ui.requests import SignedInRequest
 class ValuesForm(forms.Form):
     """One field for each parameter of the current search space. Numbers may lie outside of it."""
 
-    def __init__(self, data: object = None, *, experiment: Experiment) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment) -> None:
         super().__init__(data, prefix="v")  # a parameter may be called csrfmiddlewaretoken
         space = experiment.settings.space
         filled = experiment.settings.searched.draws(1, seed=experiment.settings.seed)[0] | _best_values(
@@ -53,20 +56,20 @@ class ValuesForm(forms.Form):
             self.fields[parameter.name] = _field(parameter, filled[parameter.name])
 
     @property
-    def params(self) -> dict:
+    def params(self) -> dict[str, Any]:
         """The values as a trial gets them."""
         return dict(self.cleaned_data)
 
 
-def _best_values(experiment: Experiment) -> dict:
-    best = experiment.trials.filter(number=experiment.best_number).first()
+def _best_values(experiment: Experiment) -> dict[str, Any]:
+    best = best_trial(experiment)
     return best.params if best else {}
 
 
 class NestedField(forms.CharField):
     """A value of a nested choice, as JSON; which names and parameters it must have, `Trial.add` says."""
 
-    def to_python(self, value: object) -> object:
+    def to_python(self, value: object) -> Any:
         text = super().to_python(value)
         try:
             return json.loads(text, parse_constant=_refuse) if text else None
@@ -83,7 +86,7 @@ def _refuse(word: str) -> None:
     raise ValueError(word)
 
 
-def _field(parameter: Parameter, filled: object) -> forms.Field:
+def _field(parameter: Parameter, filled: Any) -> forms.Field:
     if isinstance(parameter, Nested):
         fits = parameter.branch_of(filled) is not None
         names = ", ".join(branch.name for branch in parameter.branches)
@@ -103,21 +106,21 @@ def _field(parameter: Parameter, filled: object) -> forms.Field:
             label=parameter.name,
         )
     is_number = isinstance(filled, int | float) and not isinstance(filled, bool)
-    given = {
+    arguments: dict[str, Any] = {
         "label": parameter.name,
         "help_text": _range(parameter),
         "initial": filled if is_number else None,
     }
     if isinstance(parameter, Randint):
-        return forms.IntegerField(min_value=-MAX_EXACT_INTEGER, max_value=MAX_EXACT_INTEGER, **given)
-    return forms.FloatField(**given)
+        return forms.IntegerField(min_value=-MAX_EXACT_INTEGER, max_value=MAX_EXACT_INTEGER, **arguments)
+    return forms.FloatField(**arguments)
 
 
 def _said(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _range(parameter: Parameter) -> str:
+def _range(parameter: Randint | Uniform | Normal) -> str:
     """Where the search looks: a hint, not a limit."""
     if isinstance(parameter, Normal):
         around = f"searched around {parameter.mu:g} ± {parameter.sigma:g}"
@@ -180,7 +183,7 @@ def _add(request: SignedInRequest, experiment: Experiment, form: ValuesForm) -> 
     return redirect(url_of_trial(trial))
 
 
-def _under_way(experiment: Experiment, params: dict) -> Trial | None:
+def _under_way(experiment: Experiment, params: dict[str, Any]) -> Trial | None:
     same = digest(params, experiment.settings.run_command)
     added = experiment.trials.filter(values_digest=same, source=Source.ADDED)
     trial = added.filter(state__in=status.TRIAL_ACTIVE).order_by("number").first()

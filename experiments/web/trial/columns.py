@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import connection
@@ -110,7 +110,7 @@ def metrics_of(trial: Trial, names: Sequence[str]) -> dict[str, float | None]:
     return {name: getattr(trial, f"metric_{place}") for place, name in enumerate(names)}
 
 
-def with_prefix(prefix: str, values: dict[str, object]) -> dict[str, object]:
+def with_prefix(prefix: str, values: Mapping[str, object]) -> dict[str, object]:
     """Values by the keys of their columns."""
     return {prefix + name: value for name, value in values.items()}
 

@@ -213,8 +213,8 @@ def _line(runs: list[StyledText], wanted: re.Pattern[str] | None, *, is_here: bo
     found = spans[0][0] if spans and is_here else None
     parts, at = [], 0
     for run in runs:
-        end, inside = at + len(run.text), []
-        begin = at
+        begin, end = at, at + len(run.text)
+        inside: list[str] = []
         while begin < end:
             while spans and spans[0][1] <= begin:
                 spans.popleft()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -69,7 +70,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str, number: 
     return live.draw("trial/show.html", context)
 
 
-def _context(trial: Trial) -> dict[str, object]:
+def _context(trial: Trial) -> dict[str, Any]:
     return {
         "trial": trial,
         "experiment": trial.experiment,
@@ -237,9 +238,9 @@ def rerun(request: SignedInRequest, workspace_slug: str, public_id: str, number:
             raise Refused(reason)
     except Refused as blank:
         # Looked up after the refusal: the first of a double click may have been accepted a moment ago.
-        if request.method == "POST" and (again := _rerun_under_way(trial)):
-            messages.info(request, f"#{again.number} already retries #{trial.number}.")
-            return redirect(url_of_trial(again))
+        if request.method == "POST" and (under_way := _rerun_under_way(trial)):
+            messages.info(request, f"#{under_way.number} already retries #{trial.number}.")
+            return redirect(url_of_trial(under_way))
         return refused(request, trial.experiment, str(blank), back=back)
     return _ask(request, trial, "trial/rerun.html", **_consequences(trial))
 

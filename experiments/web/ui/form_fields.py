@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar
 
 from django import forms
 
 from experiments.models import Queue
 from experiments.runner.memory_size import parse_mebibytes
 from experiments.web.experiment import space_rows
+
+AnyField = TypeVar("AnyField", bound=forms.Field)
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -140,6 +142,14 @@ class QueueField(forms.ModelChoiceField):
         if queue.is_paused:
             return f"{queue.name} (paused)"
         return queue.name if queue.name in self.served else f"{queue.name} (no worker)"
+
+
+def field_of(form: forms.BaseForm, name: str, kind: type[AnyField]) -> AnyField:
+    """Return a field of this form, of the expected class. Raise TypeError if it is of another one."""
+    field = form.fields[name]
+    if not isinstance(field, kind):
+        raise TypeError(f"{name} is a {type(field).__name__}, not a {kind.__name__}")
+    return field
 
 
 def span_of(seconds: float | None) -> str:

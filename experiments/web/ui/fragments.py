@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 
-from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.http import HttpResponse, HttpResponseNotModified
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+
+from experiments.web.ui.requests import SignedInRequest
 
 
 class Live:
@@ -18,7 +20,7 @@ class Live:
     `if live.is_unchanged: return live.not_modified()`, then `return live.draw(template, context)`.
     """
 
-    def __init__(self, request: HttpRequest, *, fragments: Collection[str], version: object) -> None:
+    def __init__(self, request: SignedInRequest, *, fragments: Collection[str], version: object) -> None:
         self.request = request
         wanted = request.htmx.target if request.htmx else None
         self.fragment = wanted if wanted in fragments else ""

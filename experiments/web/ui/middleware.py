@@ -10,15 +10,16 @@ from django.utils.cache import patch_vary_headers
 from django_htmx.http import HttpResponseClientRedirect
 
 from experiments.models import Forbidden, Overtaken, Refused, SwitchedOff
+from experiments.web.ui.requests import HtmxRequest
 
 
 class Htmx:
     """What htmx needs of every answer: a redirect that the browser follows, and caches that tell its requests apart."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    def __init__(self, get_response: Callable[[HtmxRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HtmxRequest) -> HttpResponse:
         response = self.get_response(request)
         patch_vary_headers(response, ("HX-Request", "HX-Target"))
         if request.htmx and "Location" in response:
@@ -26,7 +27,7 @@ class Htmx:
         return response
 
 
-def _followed_by_the_browser(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+def _followed_by_the_browser(request: HtmxRequest, response: HttpResponse) -> HttpResponse:
     """Without this, htmx would see the page behind the redirect only, and swap that into its target."""
     url = response["Location"]
     followed = HttpResponseClientRedirect(url)

@@ -25,21 +25,16 @@ def index(request: SignedInRequest) -> HttpResponse:
     user = request.user
     roles = dict(user.memberships.values_list("workspace", "role"))
     mine = Experiment.objects.visible_to(user).order_by().values("workspace")
+    is_running = Q(state=ExperimentState.RUNNING)
     counts = {
-        row["workspace"]: row
-        for row in mine.annotate(
-            total=Count("pk"), running=Count("pk", filter=Q(state=ExperimentState.RUNNING))
-        )
+        row["workspace"]: (row["total"], row["running"])
+        for row in mine.annotate(total=Count("pk"), running=Count("pk", filter=is_running))
     }
-    rows = [
-        {
-            "workspace": workspace,
-            "role": Role(roles[workspace.pk]).label if workspace.pk in roles else "Administrator",
-            "total": counts.get(workspace.pk, {}).get("total", 0),
-            "running": counts.get(workspace.pk, {}).get("running", 0),
-        }
-        for workspace in Workspace.objects.visible_to(user)
-    ]
+    rows = []
+    for workspace in Workspace.objects.visible_to(user):
+        role = Role(roles[workspace.pk]).label if workspace.pk in roles else "Administrator"
+        total, running = counts.get(workspace.pk, (0, 0))
+        rows.append({"workspace": workspace, "role": role, "total": total, "running": running})
     return render(
         request, "workspaces/index.html", {"nav": "workspaces", "rows": rows, "add_url": _add_url(request)}
     )

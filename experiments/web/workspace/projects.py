@@ -81,7 +81,16 @@ def cards(user: User, workspaces: Collection[Workspace]) -> list[ProjectCard]:
     now = timezone.now()
     seen = Experiment.objects.visible_to(user).filter(workspace__in=workspaces).order_by().values("project")
     sums = {
-        row.pop("project"): Sums(**row)
+        row["project"]: Sums(
+            total=row["total"],
+            running=row["running"],
+            completed=row["completed"],
+            compute_s=row["compute_s"],
+            touched_at=row["touched_at"],
+            alive=row["alive"],
+            waiting=row["waiting"],
+            mark=row["mark"],
+        )
         for row in seen.annotate(
             total=Count("pk"),
             running=Count("pk", filter=Q(state=ExperimentState.RUNNING)),

@@ -12,6 +12,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
@@ -23,7 +24,7 @@ from experiments.models import Experiment, Invalid, Model, Project, Refused, Tri
 from experiments.models.references import naming
 from experiments.models.registered_model import MAX_NETWORK
 from experiments.permissions import may, require
-from experiments.web.experiment.artifacts import given
+from experiments.web.experiment.artifacts import download_response
 from experiments.web.ui import highlight
 from experiments.web.ui.pagination import page_of
 from experiments.web.ui.requests import SignedInRequest
@@ -199,11 +200,11 @@ def used_by(model: Model, user: User) -> list[Experiment]:
 
 @login_required
 @require_safe
-def fetch(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+def fetch(request: SignedInRequest, workspace: str, model: str) -> HttpResponseBase:
     """Send the model's file, or say where it is when it cannot be read from here (409)."""
     one = find(request, workspace, model)
-    give = partial(downloads.of_model, one, downloads.Asked.by(request))
-    return given(request, give, workspace=one.workspace, nav="models", back=url_of(one))
+    download = partial(downloads.of_model, one, downloads.Asked.by(request))
+    return download_response(request, download, workspace=one.workspace, nav="models", back=url_of(one))
 
 
 @login_required
