@@ -24,8 +24,8 @@ help:
 	@echo "make shell    a Python shell with the models  (DATA=var)"
 	@echo "make install  $(VENV) with everything in it, $(VENV)/bin/trialdeck included"
 	@echo "make test     the whole suite, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=3)"
-	@echo "make lint     ruff, the import contracts, djlint"
-	@echo "make types    mypy"
+	@echo "make lint     ruff, the import contracts, djlint, mypy"
+	@echo "make types    mypy alone"
 	@echo "make format   format Python and templates"
 	@echo "make soak     the tests that take minutes"
 	@echo "make lock     write requirements.lock anew from pyproject.toml"
@@ -62,6 +62,7 @@ lint: install
 	@$(BIN)/ruff format --check .
 	@PYTHONPATH=. $(BIN)/lint-imports
 	@$(BIN)/djlint templates --check --lint
+	@$(MAKE) --no-print-directory types
 
 # The plugin loads Django's settings, and those want a data folder.
 types: install
