@@ -145,7 +145,7 @@ def job(experiment: Experiment, row: Row, *, trials_url: str) -> dict[str, Any]:
     parameters = {
         "parameter_id": row["number"] - 1,
         "parameter_source": SOURCES.get(row["source"], "resumed"),
-        "parameters": row["params"],
+        "parameters": experiment.settings.received(row["params"]),
         "parameter_index": 0,
     }
     trial_job = {
@@ -164,7 +164,7 @@ def job(experiment: Experiment, row: Row, *, trials_url: str) -> dict[str, Any]:
 
 def result(experiment: Experiment, row: Row) -> dict[str, Any]:
     return {
-        "parameter": row["params"],
+        "parameter": experiment.settings.received(row["params"]),
         "value": json.dumps(row["value"]),
         "trialJobId": trial_id(experiment, row),
     }

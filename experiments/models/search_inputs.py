@@ -86,7 +86,7 @@ class SearchInputChecks(SettingsReader):
         for fault in faults:
             self.fault("fixed", str(fault))
         for name, value in values.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and "_name" in value:
                 self.fault(
                     "fixed",
                     f"{name}: A nested choice cannot be held; leave the others out of the search space.",

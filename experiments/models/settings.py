@@ -19,6 +19,7 @@ from experiments.search import engine
 from experiments.search.constrained_space import constrain
 from experiments.search.space import Space, SpaceError, parse
 from experiments.search.starting_points import fix_parameters
+from experiments.search.validation import Fault
 
 from .execution import LITERAL, Execution, ExecutionChecks
 from .search_inputs import SearchInputChecks, SearchInputs
@@ -89,6 +90,10 @@ class Settings(SearchInputs, Execution):
         script = self.script or LITERAL
         path = script if script.startswith("-m ") else shlex.quote(script)
         return f"{shlex.quote(self.binary or 'python')} {path}"
+
+    def received(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters as a trial receives them."""
+        return engine.received(self.algorithm, params)
 
     @property
     def objective(self) -> str:
@@ -171,18 +176,18 @@ class Checker(SearchInputChecks, ExecutionChecks):
             values |= {"algorithm": algorithm, "algorithm_arguments": arguments}
             searched, rule = fix_parameters(space, values["fixed"]), values["early_stopping"]
             for fault in engine.check_algorithm(algorithm, arguments, searched, early_stopping=rule):
-                self.fault(_field_of(fault.path, "algorithm"), fault.message)
+                self._argument_fault(fault, "algorithm")
         for fault in early_stopping_rules.check_early_stopping(
             values["early_stopping"], values["early_stopping_arguments"]
         ):
-            self.fault(_field_of(fault.path, "early_stopping"), fault.message)
+            self._argument_fault(fault, "early_stopping")
         pattern_fault = patterns.check(values["pattern"]) if values["source"] == "stdout" else None
         if pattern_fault and "pattern" not in self.errors:
             self.fault("pattern", pattern_fault)
         if values["source"] == "file" and not values["metric_path"] and "metric_path" not in self.errors:
             self.fault("metric_path", "Give the path of the JSON file that the command writes.")
         if values["source"] == "file" and space:
-            names = {*(parameter.name for parameter in space.parameters), *commands.WORDS}
+            names = {*self._received_names(space), *commands.WORDS}
             if path_fault := json_metric.check_path(values["metric_path"], names):
                 self.fault("metric_path", path_fault)
         if (
@@ -198,6 +203,14 @@ class Checker(SearchInputChecks, ExecutionChecks):
         if self.errors:
             raise Invalid(self.errors)
         return Settings(**values)
+
+    def _argument_fault(self, fault: Fault, name: str) -> None:
+        """Add a fault of an algorithm or a rule, or of one of its arguments."""
+        if fault.path in ("", name):
+            self.fault(name, fault.message)
+        else:
+            prefix = "" if fault.path == "arguments" else f"{fault.path}: "
+            self.fault(f"{name}_arguments", prefix + fault.message)
 
     def space(self) -> Space | None:
         try:
@@ -217,12 +230,16 @@ class Checker(SearchInputChecks, ExecutionChecks):
                 )
             return None
 
+    def _received_names(self, space: Space) -> list[str]:
+        algorithm, _ = engine.canonical(str(self.document.get("algorithm", "")), {})
+        return engine.received_names(algorithm, space)
+
     def command(self, space: Space | None) -> str:
         command = self.text("command", limit=100_000).replace("\r\n", "\n").strip("\n")
         if not command.strip() and self.has_code():
             return ""
         if "command" not in self.errors and (space or not command.strip()):
-            names = [parameter.name for parameter in space.parameters] if space else []
+            names = self._received_names(space) if space else []
             as_arguments = self.document.get("passes_arguments") is True
             for fault in commands.check(command, names, as_arguments=as_arguments):
                 self.fault("command", f"Line {fault.line}: {fault.message}")
@@ -265,11 +282,6 @@ class Checker(SearchInputChecks, ExecutionChecks):
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
                 self.fault("weights", f"The weight of “{key[:64]}” must be a number.")
         return value if "weights" not in self.errors else {}
-
-
-def _field_of(path: str, name: str) -> str:
-    """A fault without a path is about the name itself, one with a path about an argument."""
-    return f"{name}_arguments" if path and path != name else name
 
 
 def _text(value: object) -> str:

@@ -15,7 +15,7 @@ MAX_PARAMETERS = 100
 MAX_CHOICES = 1000
 MAX_DEPTH = 10  # levels of nested choices, and of nested lists
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-/]{0,63}")
 # With larger bounds, their differences and quotients could overflow a float.
 _MAX_NUMBER = 1e300
 # Floats represent integers exactly up to about here; beyond, round(x / q) has no meaning.
@@ -51,7 +51,7 @@ def _parameter(
     if name == "_name":
         faults.append(Fault(path, "_name is reserved for nested choices; choose another parameter name."))
     elif not isinstance(name, str) or not _NAME.fullmatch(name):
-        rule = "start with a letter or _, then letters, digits or _ . - /, at most 64 characters"
+        rule = "start with a letter, a digit or _, then letters, digits or _ . - /, at most 64 characters"
         faults.append(Fault(path, f"Invalid parameter name: {rule}."))
     if not isinstance(definition, Mapping):
         faults.append(Fault(path, 'Define the parameter as {"_type": …, "_value": …}.'))
@@ -140,9 +140,15 @@ def _branch_name_problem(name: object) -> str | None:
 def _choice_problem(value: object, depth: int = 0) -> str | None:
     """Return why this value cannot be a choice, or None when it can."""
     if depth > MAX_DEPTH:
-        return f"Lists can be nested at most {MAX_DEPTH} levels deep."
+        return f"Lists and objects can be nested at most {MAX_DEPTH} levels deep."
     if isinstance(value, Mapping):
-        return "An object can be a choice only at the top level, with a _name (a nested choice)."
+        if "_name" in value:
+            return "A nested choice is possible only at the top level, not within a list or an object."
+        if any(isinstance(item, Mapping) and "_type" in item for item in value.values()):
+            return 'This object has parameters of its own; add a "_name" to make it a nested choice.'
+        if not all(isinstance(key, str) for key in value):
+            return "The keys of an object must be texts."
+        value = [*value, *value.values()]
     if isinstance(value, list):
         return next((problem for item in value if (problem := _choice_problem(item, depth + 1))), None)
     if isinstance(value, float) and not math.isfinite(value):
@@ -153,7 +159,7 @@ def _choice_problem(value: object, depth: int = 0) -> str | None:
         return "This text contains a NUL or an unpaired surrogate, which cannot be stored."
     if value is None or isinstance(value, str | int | float):
         return None
-    return "This is not a JSON value; use text, numbers, true, false, null, or lists of these."
+    return "This is not a JSON value; use text, numbers, true, false, null, lists or objects."
 
 
 def _numeric(name: str, path: str, kind: str, values: list, faults: list[Fault]) -> Parameter | None:

@@ -203,17 +203,18 @@ class TrialRun:
         """The script, the parameters, the environment."""
         settings, trial = self.settings, self.trial
         self.cwd = place.cwd
+        params = settings.received(trial.params)
         names = {
-            **trial.params,
+            **params,
             "trial_id": trial.public_id,
             "exp_id": trial.experiment.public_id,
             "params": str(self.folder.parameters),
             "output_dir": str(self.folder.output),
         }
         groups = self._groups()
-        appended = configuration.arguments(groups, trial.params) if settings.passes_arguments else ()
+        appended = configuration.arguments(groups, params) if settings.passes_arguments else ()
         script = commands.render(settings.run_command, names, append=appended)
-        chosen = {**configuration.variables(groups, trial.params), **settings.environment}
+        chosen = {**configuration.variables(groups, params), **settings.environment}
         env = environment(
             base={} if setup.shelf.engine else os.environ,  # the worker's own means nothing in a container
             folder=self.folder,
@@ -227,7 +228,7 @@ class TrialRun:
             folder=self.folder,
             experiment_id=trial.experiment.public_id,
             number=trial.number,
-            params=trial.params,
+            params=params,
             objective=settings.metric,
             cwd=place.cwd,
             environment=env,
@@ -239,7 +240,7 @@ class TrialRun:
             for dialect in DIALECTS:
                 env = env | dialect.prepare(run_context)
             if groups or settings.objects:
-                text = configuration.text(groups, settings.objects, trial.params)
+                text = configuration.text(groups, settings.objects, params)
                 configuration.write(self.folder.configuration, text)
                 env["TRIALDECK_CONFIGURATION"] = str(self.folder.configuration)
         except OSError as error:

@@ -11,7 +11,11 @@ SCALARS = st.one_of(
     st.floats(-5, 5),
     st.text("ab1é ", max_size=3),
 )
-CHOOSABLE = st.one_of(SCALARS, st.lists(SCALARS, max_size=2))
+CHOOSABLE = st.one_of(
+    SCALARS,
+    st.lists(SCALARS, max_size=2),
+    st.dictionaries(st.text("ab1é ", max_size=3), SCALARS, max_size=2),
+)
 
 
 def finite_floats(low: float, high: float) -> st.SearchStrategy[float]:

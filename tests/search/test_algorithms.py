@@ -14,7 +14,10 @@ from experiments.search.engine import (
     check_algorithm,
     clear_caches,
     propose,
+    received,
+    received_names,
 )
+from experiments.search.engine.nni_arguments import REFUSED
 from experiments.search.engine.problem import inherited_attrs
 from experiments.search.space import parse
 from experiments.search.validation import with_defaults
@@ -232,7 +235,38 @@ def test_an_algorithm_is_known_by_many_names(said, name):
             {"n_startup_trials": 5, "n_ei_candidates": 9},
         ),
         ("TPE", {"constant_liar_type": None}, {"constant_liar": False}),
-        ("TPE", {"constant_liar_type": "worst"}, {"constant_liar": True}),
+        *(
+            ("TPE", {"constant_liar_type": kind}, {"constant_liar": True})
+            for kind in ("worst", "best", "mean")
+        ),
+        ("TPE", {"parallel_optimize": False, "constant_liar_type": "min"}, {"constant_liar": False}),
+        (
+            "TPE",
+            {
+                "tpe_args": {
+                    "constant_liar_type": "best",
+                    "n_startup_jobs": 20,
+                    "n_ei_candidates": 24,
+                    "linear_forgetting": 25,
+                    "prior_weight": 1,
+                    "gamma": 0.25,
+                }
+            },
+            {"constant_liar": True, "n_startup_trials": 20, "n_ei_candidates": 24},
+        ),
+        ("Anneal", {"parallel_optimize": False, "constant_liar_type": "min"}, {}),
+        (
+            "GP",
+            {"utility": "ei", "kappa": 5, "xi": 0.0, "nu": 2.5, "alpha": 1e-6, "cold_start_num": 10},
+            {"n_startup_trials": 10},
+        ),
+        ("GP", {"selection_num_warm_up": 1e5, "selection_num_starting_points": 250}, {}),
+        ("Hyperband", {"exec_mode": "parallelism"}, {}),
+        (
+            "BOHB",
+            {"top_n_percent": 15, "num_samples": 64, "random_fraction": 1 / 3, "bandwidth_factor": 3},
+            {"n_ei_candidates": 64},
+        ),
         ("GP", {"cold_start_num": 5}, {"n_startup_trials": 5}),
         ("CMA-ES", {"popsize": 8}, {"population_size": 8}),
         ("QMC", {"qmc_type": "halton"}, {"sequence": "halton"}),
@@ -241,6 +275,34 @@ def test_an_algorithm_is_known_by_many_names(said, name):
 def test_arguments_by_nnis_names_become_ours(name, given, ours):
     """NNI-S2: where they mean the same."""
     assert canonical(name, given) == (name, ours)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"), [(name, argument) for name in REFUSED for argument in REFUSED[name]]
+)
+def test_each_argument_of_nni_without_equivalent_has_its_own_sentence(name, argument):
+    """NNI-S2: what it would mean here, and what to do."""
+    document = BOWL | {"x": choice(1)} if name != "GP" else BOWL
+    beside = {"parallel_optimize": True} if name == "Anneal" else {}
+    called, arguments = canonical(name, {**beside, argument: "unheard of"})
+    faults = [
+        fault for fault in check_algorithm(called, arguments, parse(document)) if fault.path == argument
+    ]
+    assert [fault.message for fault in faults] == [REFUSED[name][argument]]
+
+
+def test_batch_over_objects_hands_over_the_object():
+    """NNI-S2: as NNI's Batch tuner, without the name of the choice."""
+    space = parse({"all": choice({"lr": 0.1, "k": 1}, {"lr": 0.2})})
+    assert received("Batch", {"all": {"lr": 0.2}}) == {"lr": 0.2}
+    assert received_names("Batch", space) == ["lr", "k"]
+    for name, params in (
+        ("TPE", {"all": {"lr": 0.2}}),
+        ("Batch", {"all": 1}),
+        ("Batch", {"all": {"_name": "a"}}),
+    ):
+        assert received(name, params) == params
+    assert received_names("Random", space) == ["all"]
 
 
 def test_an_argument_given_by_both_names_is_not_lost():

@@ -107,7 +107,12 @@ DEEP = json.loads("[" * 12 + "]" * 12)
         (numeric("choice", "a", "b", "a"), "x._value[2]", "already listed at _value[0]"),
         (numeric("choice", 0.0, -0.0), "x._value[1]", "already listed"),
         (numeric("choice", [1, 2], [1, 2]), "x._value[1]", "already listed"),
-        (numeric("choice", [{"_name": "conv"}]), "x._value[0]", "only at the top level, with a _name"),
+        (numeric("choice", [{"_name": "conv"}]), "x._value[0]", "only at the top level"),
+        (numeric("choice", {"k": {"_name": "conv"}}), "x._value[0]", "only at the top level"),
+        (numeric("choice", {"k": UNIT}), "x._value[0]", 'add a "_name" to make it a nested choice'),
+        (numeric("choice", {7: 1}), "x._value[0]", "keys of an object must be texts"),
+        (numeric("choice", {"k\x00": 1}), "x._value[0]", "NUL"),
+        (numeric("choice", {"a": 1, "b": 2}, {"b": 2, "a": 1}), "x._value[1]", "already listed"),
         (numeric("choice", {"_name": "conv"}, "dense"), "x._value[1]", "named objects only"),
         (numeric("choice", {"_name": "conv"}, {"k": 1}), "x._value[1]", "named objects only"),
         (numeric("choice", {"_name": 7}), "x._value[0]._name", "a text of 1 to 100"),
@@ -138,7 +143,6 @@ DEEP = json.loads("[" * 12 + "]" * 12)
         (numeric("choice", TOWER), "x" + 10 * "._value[0].deeper" + "._value", "at most 10 levels"),
         ({"x" * 60: LONG}, "x" * 60 + 2 * ("/" + "y" * 60) + "/" + "z" * 60, "the maximum is 200"),
         ({"_name": UNIT}, "_name", "reserved for nested choices"),
-        (numeric("choice", {"a": 1}), "x._value[0]", "only at the top level, with a _name"),
         (numeric("choice", math.nan), "x._value[0]", "NaN"),
         (numeric("choice", [math.inf]), "x._value[0]", "NaN"),
         (numeric("choice", (1, 2)), "x._value[0]", "not a JSON value"),
@@ -153,6 +157,21 @@ def test_a_fault_is_named_with_its_path(document, path, word):
     faults = faults_of(document)
     assert list(faults) == [path]
     assert word in faults[path]
+
+
+def test_names_may_begin_with_a_digit():
+    """NNI-S1: as of scripts that number their layers."""
+    assert parse({"1st_layer": UNIT, "2": UNIT}).columns() == ["1st_layer", "2"]
+
+
+def test_plain_objects_are_choices_as_they_are():
+    """NNI-S1: without a _name they are values like any other."""
+    pairs = [{"optimizer": "adam", "lr": 1e-3}, {"optimizer": "sgd", "sizes": [8, {"k": None}]}]
+    space = parse(numeric("choice", *pairs))
+    assert not space.is_nested and space.size == 2
+    assert [space.shown(space.point(index))["x"] for index in range(2)] == pairs
+    assert space.to_raw({"x": {"lr": 1e-3, "optimizer": "adam"}}) == {"x": pairs[0]}
+    assert space.to_raw({"x": {"lr": 1e-3}}) is None
 
 
 def test_all_faults_come_at_once():

@@ -6,7 +6,7 @@ that must remember something about its own proposals (CMA-ES: their generation) 
 saved with the rows. To add an algorithm, write a function and add an entry to ALGORITHMS.
 """
 
-from .algorithm_choice import canonical, check_algorithm
+from .algorithm_choice import canonical, check_algorithm, received, received_names
 from .algorithms import ALGORITHMS, Algorithm
 from .problem import Exhausted, PastTrial, Problem, Proposal, inherited_attrs
 from .proposals import clear_caches, count_informing, count_outside, learns_from_results, propose
@@ -26,4 +26,6 @@ __all__ = [
     "inherited_attrs",
     "learns_from_results",
     "propose",
+    "received",
+    "received_names",
 ]

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from experiments.search.parameters import Choice
 from experiments.search.space import Space
 from experiments.search.validation import Fault, check_arguments, nearest
 
-from . import cma
-from .algorithms import ALGORITHMS, Algorithm
+from . import cma, nni_arguments
+from .algorithms import ALGORITHMS
 
 
 def canonical(name: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -22,10 +23,7 @@ def canonical(name: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str, A
     if algorithm is None:
         return name, values
     renamed = ALGORITHMS[algorithm].renamed
-    if isinstance(values.get("tpe_args"), Mapping):
-        values |= values.pop("tpe_args")
-    if algorithm in ("TPE", "BOHB") and values.get("constant_liar_type", "") in ("worst", None):
-        values["constant_liar"] = values.pop("constant_liar_type") == "worst"
+    values = nni_arguments.translate(algorithm, values)
     # When both names are used, NNI's stays, so that the check reports it as unknown.
     return algorithm, {
         key if renamed.get(key, key) in values else renamed[key]: value for key, value in values.items()
@@ -37,7 +35,7 @@ def check_algorithm(name: str, arguments: dict, space: Space, *, early_stopping:
     if name not in ALGORITHMS:
         return [Fault("algorithm", _unknown(name))]
     algorithm = ALGORITHMS[name]
-    faults = _argument_faults(algorithm, arguments)
+    faults = _argument_faults(name, arguments)
     if (
         not faults
         and name in ("TPE", "BOHB")
@@ -57,15 +55,30 @@ def check_algorithm(name: str, arguments: dict, space: Space, *, early_stopping:
     return faults
 
 
-def _argument_faults(algorithm: Algorithm, arguments: dict) -> list[Fault]:
-    faults = check_arguments(arguments, algorithm.arguments)
-    refused = {**_REFUSED_ANYWHERE, **algorithm.refused}
-    return [
-        Fault(fault.path, refused[fault.path])
-        if fault.path in refused and fault.path not in {argument.name for argument in algorithm.arguments}
-        else fault
-        for fault in faults
-    ]
+def received(algorithm: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters as a trial receives them. As in NNI, Batch over objects hands over the object's values,
+    without the name of the choice."""
+    objects = [value for value in params.values() if isinstance(value, Mapping) and "_name" not in value]
+    return dict(objects[0]) if algorithm == "Batch" and len(params) == len(objects) == 1 else dict(params)
+
+
+def received_names(algorithm: str, space: Space) -> list[str]:
+    """Return the names of all parameters that trials may receive."""
+    names: dict[str, None] = {}
+    for parameter in space.parameters:
+        values = parameter.values if isinstance(parameter, Choice) else (None,)
+        for value in values:
+            names |= dict.fromkeys(received(algorithm, {parameter.name: value}))
+    return list(names)
+
+
+def _argument_faults(name: str, arguments: dict) -> list[Fault]:
+    known = ALGORITHMS[name].arguments
+    refused = {**_REFUSED_ANYWHERE, **nni_arguments.REFUSED.get(name, {})}
+    for argument in known:
+        refused.pop(argument.name, None)
+    faults = check_arguments(arguments, known)
+    return [Fault(fault.path, refused.get(fault.path, fault.message)) for fault in faults]
 
 
 def _unsuited(name: str, space: Space) -> str | None:

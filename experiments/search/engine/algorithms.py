@@ -25,7 +25,7 @@ class Algorithm:
     results. `takes_parts`: until then it learns from partly fitting trials too. `for_nested`: supports nested choices.
     `is_light`: cheap enough to preview its first proposals on a page. `redraws`: attempts to get a suggestion that
     meets the constraints. `early_stopping`: the rule that the algorithm requires. `renamed` maps NNI's argument names
-    to ours; `refused` maps NNI's arguments that are not supported to the reason.
+    to ours.
     """
 
     summary: str
@@ -39,7 +39,6 @@ class Algorithm:
     early_stopping: str = ""
     aliases: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 _TPE = (
@@ -49,20 +48,6 @@ _TPE = (
     Argument("group", bool, False, "Model groups of parameters that occur together in trials jointly."),
     Argument("constant_liar", bool, True, "Avoid the values of running trials."),
 )
-_OWN_WEIGHTS = "Optuna's TPE computes its own weights; remove this argument."
-_NNIS_TPE = {
-    "linear_forgetting": _OWN_WEIGHTS,
-    "prior_weight": _OWN_WEIGHTS,
-    "gamma": "Optuna's TPE takes the best tenth of the results, at most 25, as good; remove this argument.",
-    "constant_liar_type": "Use constant_liar: true counts running trials as poor results, false ignores them.",
-    "parallel_optimize": "Use constant_liar=true to avoid the values of running trials.",
-    "tpe_args": "Pass these as separate arguments, such as n_ei_candidates=24.",
-}
-_NNIS_GP = dict.fromkeys(
-    ("utility", "kappa", "xi", "nu", "alpha", "selection_num_warm_up", "selection_num_starting_points"),
-    "Optuna's GP chooses its kernel and acquisition function itself; remove this argument.",
-)
-_IN_BRACKETS = "The brackets belong to the early-stopping rule; set this argument there."
 
 ALGORITHMS: dict[str, Algorithm] = {
     "TPE": Algorithm(
@@ -73,7 +58,6 @@ ALGORITHMS: dict[str, Algorithm] = {
         takes_parts=True,
         aliases=("TPE_legacy",),
         renamed={"n_startup_jobs": "n_startup_trials"},
-        refused=_NNIS_TPE,
     ),
     "Random": Algorithm(
         "Draws every trial at random, independent of the results.",
@@ -164,10 +148,6 @@ ALGORITHMS: dict[str, Algorithm] = {
         ),
         start_up=lambda arguments: 1,
         aliases=("Annealing", "SimulatedAnnealing"),
-        refused={
-            name: "Anneal uses finished trials only; remove this argument."
-            for name in ("parallel_optimize", "constant_liar_type")
-        },
     ),
     "QMC": Algorithm(
         "Spreads the trials more evenly than random draws, independent of the results.",
@@ -197,14 +177,12 @@ ALGORITHMS: dict[str, Algorithm] = {
         redraws=3,  # each attempt is slow and mostly ends at the same values
         aliases=("GaussianProcess",),
         renamed={"cold_start_num": "n_startup_trials"},
-        refused=_NNIS_GP,
     ),
     "Hyperband": Algorithm(
         "Random search with Hyperband early stopping, which spends most of the time on promising trials.",
         model_free.at_random,
         is_light=True,
         early_stopping="Hyperband",
-        refused=dict.fromkeys(("R", "eta", "exec_mode"), _IN_BRACKETS),
     ),
     "BOHB": Algorithm(
         "TPE with Hyperband early stopping, which spends most of the time on promising trials.",
@@ -214,11 +192,5 @@ ALGORITHMS: dict[str, Algorithm] = {
         takes_parts=True,
         early_stopping="Hyperband",
         renamed={"num_samples": "n_ei_candidates", "min_points_in_model": "n_startup_trials"},
-        refused={
-            **dict.fromkeys(("min_budget", "max_budget", "eta"), _IN_BRACKETS),
-            **dict.fromkeys(
-                ("top_n_percent", "random_fraction", "bandwidth_factor", "min_bandwidth"), _OWN_WEIGHTS
-            ),
-        },
     ),
 }

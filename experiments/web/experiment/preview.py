@@ -94,6 +94,7 @@ def _rendered(form: ExperimentForm, draw: dict) -> str:
 
     cleaned = form.cleaned_data
     groups = form.settings.hyperparameters if form.settings else {}
+    draw = form.settings.received(draw) if form.settings else draw
     append = configuration.arguments(groups, draw) if cleaned.get("passes_arguments") else ()
     try:
         return commands.render(cleaned.get("command", ""), {**draw, **PLACEHOLDERS}, append=append)

@@ -36,7 +36,7 @@ def script(request: SignedInRequest, workspace_slug: str, public_id: str, number
 def parameters(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
     """Send its parameters, exactly as the process received them."""
     trial = get_trial(request, workspace_slug, public_id, number)
-    text = json.dumps(trial.params, ensure_ascii=False, indent=2) + "\n"
+    text = json.dumps(trial.revision.settings.received(trial.params), ensure_ascii=False, indent=2) + "\n"
     return _file(text, "application/json", f"{trial}-parameters.json")
 
 
@@ -45,7 +45,7 @@ def command_of(trial: Trial) -> str:
     settings = trial.revision.settings
     return scripts.command_of(
         settings.run_command,
-        trial.params,
+        settings.received(trial.params),
         trial_id=trial.public_id,
         experiment_id=trial.experiment.public_id,
         as_arguments=settings.passes_arguments,
@@ -58,7 +58,7 @@ def script_of(trial: Trial) -> str:
     settings, experiment = trial.revision.settings, trial.experiment
     return scripts.script(
         command=command_of(trial),
-        params=trial.params,
+        params=settings.received(trial.params),
         environment=settings.environment,
         directory=settings.directory,
         experiment_id=experiment.public_id,
