@@ -85,8 +85,8 @@ def models(p: Mapping) -> float:
         return 1.5 + 0.2 * (math.log10(model["alpha"]) + 1) ** 2
     if model["_name"] == "forest":
         return 0.6 + 0.02 * (model["depth"] - 8) ** 2 + 0.5 * (model["share"] - 0.6) ** 2
-    act = model["act"]
-    leak = 0.3 if act["_name"] == "relu" else 2 * (act["slope"] - 0.2) ** 2
+    activation = model["act"]
+    leak = 0.3 if activation["_name"] == "relu" else 2 * (activation["slope"] - 0.2) ** 2
     scaled = 0.0 if p["scaler"] == "standard" else 0.3
     return 0.5 * (math.log10(model["lr"]) + 2.5) ** 2 + 3 * (model["dropout"] - 0.4) ** 2 + leak + scaled
 

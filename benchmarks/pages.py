@@ -50,14 +50,14 @@ def main() -> None:
 
         print(machine(uses_postgres=options.pg))
         user = User.objects.create_superuser("bench")
-        room = Workspace.open("bench", owner=user)
+        workspace = Workspace.open("bench", owner=user)
         client = Client(HTTP_HOST="localhost")
         client.force_login(user)
         for number in range(OTHERS):
-            seed(room, user, trials=3, name=f"experiment {number}")
+            seed(workspace, user, trials=3, name=f"experiment {number}")
         for trials in options.trials:
             began = time.monotonic()
-            experiment = seed(room, user, trials=trials, name=f"with {trials:,} trials")
+            experiment = seed(workspace, user, trials=trials, name=f"with {trials:,} trials")
             settle_in()
             print(f"\n{trials:,} trials (written in {time.monotonic() - began:.0f} s)", flush=True)
             for name, address in addresses(experiment, trials).items():
@@ -67,14 +67,14 @@ def main() -> None:
 def addresses(experiment: Experiment, trials: int) -> dict[str, str]:
     from django.urls import reverse
 
-    room = experiment.workspace.slug
-    listed = reverse("experiments", args=[room])
-    rows = reverse("experiment-trials", args=[room, experiment.public_id])
-    last = [room, experiment.public_id, trials - 10]
+    workspace = experiment.workspace.slug
+    listed = reverse("experiments", args=[workspace])
+    rows = reverse("experiment-trials", args=[workspace, experiment.public_id])
+    last = [workspace, experiment.public_id, trials - 10]
     return {
         "list of experiments": listed,
         "list, searched": f"{listed}?q=periment+1",
-        "overview": reverse("experiment", args=[room, experiment.public_id]),
+        "overview": reverse("experiment", args=[workspace, experiment.public_id]),
         "trials": rows,
         "trials, failed ones": f"{rows}?state=failed",
         "trials, by value": f"{rows}?sort=value",
@@ -94,16 +94,16 @@ def measure(client: Client, name: str, address: str) -> None:
     answer = client.get(address)
     with CaptureQueriesContext(connection) as capture:
         client.get(address)
-    asked = list(capture)
+    queries = list(capture)
     times = []
     for _ in range(REPEATS):
         began = time.perf_counter()
         client.get(address)
         times.append(1000 * (time.perf_counter() - began))
-    slowest = max((float(one["time"]) for one in asked), default=0)
+    slowest = max((float(query["time"]) for query in queries), default=0)
     print(
         f"  {name:24} {answer.status_code}  median {statistics.median(times):6.1f} ms  max {max(times):6.1f} ms  "
-        f"{len(asked):3} queries (slowest {1000 * slowest:.0f} ms)  {len(answer.content) / 1024:6.0f} KiB",
+        f"{len(queries):3} queries (slowest {1000 * slowest:.0f} ms)  {len(answer.content) / 1024:6.0f} KiB",
         flush=True,
     )
 
@@ -116,20 +116,20 @@ def settle_in() -> None:
         cursor.execute("ANALYZE")
 
 
-def seed(room: Workspace, user: User, *, trials: int, name: str) -> Experiment:
+def seed(workspace: Workspace, user: User, *, trials: int, name: str) -> Experiment:
     """An experiment that runs, with `trials` trials of every kind."""
     from django.utils import timezone
 
     from experiments.models import Experiment, Queue, Settings
 
-    told = {
+    document = {
         "command": "python train.py",
         "space_document": PARAMETERS,
         "metric": "accuracy",
         "max_trials": 1_000_000,
         "concurrency": 8,
     }
-    experiment = Experiment.draft(room, by=user, name=name, settings=Settings.checked(told))
+    experiment = Experiment.draft(workspace, by=user, name=name, settings=Settings.checked(document))
     experiment.enqueue(by=user, queue=Queue.default())
     counts, best, trace = write_trials(experiment, trials)
     Experiment.objects.filter(pk=experiment.pk).update(

@@ -151,7 +151,7 @@ def report(case: Case, seeds: range) -> bool:
         str(case.trials),
         case.way,
         case.algorithm,
-        *(spread(found) for found in (ours, theirs, chance)),
+        *(spread(values) for values in (ours, theirs, chance)),
         f"{ratio:.2f}",
         f"{p:.2f}" if p >= WORSE_P else f"{p:.4f}",
         "worse" if is_worse else "not worse",
@@ -170,8 +170,8 @@ def distance(case: Case, values: list[float]) -> float:
     return max(min(values) - case.function.least, 0.0)
 
 
-def spread(found: list[float]) -> str:
-    low, middle, high = statistics.quantiles(found, n=4, method="inclusive")
+def spread(results: list[float]) -> str:
+    low, middle, high = statistics.quantiles(results, n=4, method="inclusive")
     return f"{middle:.2g} ({low:.2g} to {high:.2g})"
 
 
@@ -192,7 +192,7 @@ def ours_of(case: Case, seed: int) -> list[float]:
     from experiments.scheduler.conductor import schedule
 
     user, worker = User.objects.get(), Worker.objects.get()
-    told = {
+    document = {
         "command": "true",
         "space_document": case.first_space,
         "metric": "value",
@@ -203,7 +203,7 @@ def ours_of(case: Case, seed: int) -> list[float]:
         "concurrency": case.concurrency,
     }
     workspace, chance = Workspace.objects.get(), Random(seed)
-    experiment = Experiment.draft(workspace, by=user, name=str(case), settings=Settings.checked(told))
+    experiment = Experiment.draft(workspace, by=user, name=str(case), settings=Settings.checked(document))
     experiment.enqueue(by=user)
     values: list[float] = []
     running: list[Trial] = []
@@ -218,7 +218,7 @@ def ours_of(case: Case, seed: int) -> list[float]:
         assert trial.settle(Outcome(value=values[-1], exit_code=0))
         if case.is_edited and len(values) == case.trials // 2:
             experiment.refresh_from_db()
-            changed = Settings.checked({**told, "space_document": case.function.space})
+            changed = Settings.checked({**document, "space_document": case.function.space})
             experiment.update(changed, by=user, seen=experiment.revision.number)
     schedule(experiment.pk)
     experiment.refresh_from_db()
@@ -244,12 +244,12 @@ def theirs_of(case: Case, seed: int, sampler: Sampler) -> list[float]:
     document, chance = case.first_space, Random(seed)
     running: list[tuple[optuna.Trial, dict]] = []
     values: list[float] = []
-    asked = 0
+    started = 0
     while len(values) < case.trials:
-        while len(running) < case.concurrency and asked < case.trials:
+        while len(running) < case.concurrency and started < case.trials:
             trial = study.ask()
             running.append((trial, suggested(trial, document)))
-            asked += 1
+            started += 1
         trial, params = running.pop(chance.randrange(len(running)))
         values.append(case.function.of(params))
         study.tell(trial, values[-1])
@@ -277,24 +277,24 @@ def moved(study: optuna.Study, document: dict, sampler: optuna.samplers.BaseSamp
 
 def suggested(trial: Any, document: Mapping, before: str = "") -> dict:
     """Parameters as somebody who uses Optuna would ask for them, in the shape of NNI's."""
-    found: dict = {}
+    values: dict = {}
     for name, parameter in document.items():
         if name == "_name":
             continue
-        kind, given, called = parameter["_type"], parameter["_value"], f"{before}{name}"
-        if kind == "choice" and isinstance(given[0], dict):
-            objects = {one["_name"]: one for one in given}
+        kind, choices, called = parameter["_type"], parameter["_value"], f"{before}{name}"
+        if kind == "choice" and isinstance(choices[0], dict):
+            objects = {choice["_name"]: choice for choice in choices}
             taken = trial.suggest_categorical(called, list(objects))
-            found[name] = {"_name": taken, **suggested(trial, objects[taken], f"{called}.{taken}.")}
+            values[name] = {"_name": taken, **suggested(trial, objects[taken], f"{called}.{taken}.")}
         elif kind == "choice":
-            found[name] = trial.suggest_categorical(called, given)
+            values[name] = trial.suggest_categorical(called, choices)
         elif kind == "randint":
-            found[name] = trial.suggest_int(called, given[0], given[1] - 1)
+            values[name] = trial.suggest_int(called, choices[0], choices[1] - 1)
         elif kind == "quniform":
-            found[name] = trial.suggest_float(called, given[0], given[1], step=given[2])
+            values[name] = trial.suggest_float(called, choices[0], choices[1], step=choices[2])
         else:
-            found[name] = trial.suggest_float(called, *given, log=kind == "loguniform")
-    return found
+            values[name] = trial.suggest_float(called, *choices, log=kind == "loguniform")
+    return values
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def through_trialdeck(script: str, count: int, slots: int) -> list[Span]:
     from experiments.models import Experiment, LogPiece, Settings, User, Workspace
 
     user = User.objects.get()
-    told = {
+    document = {
         "command": script,
         "space_document": SPACE,
         "metric": "value",
@@ -91,7 +91,7 @@ def through_trialdeck(script: str, count: int, slots: int) -> list[Span]:
         "max_trials": count,
         "concurrency": slots,
     }
-    settings = Settings.checked(told)
+    settings = Settings.checked(document)
     experiment = Experiment.draft(Workspace.objects.get(), by=user, name="bench", settings=settings)
     experiment.enqueue(by=user)
     eventually(lambda: has_ended(experiment), within=60 + 20 * count, every=0.25, what="the end")
@@ -135,12 +135,12 @@ def rate(spans: list[Span]) -> float:
 def gaps(spans: list[Span], slots: int) -> list[float]:
     """Seconds from an end to the next begin on the same slot. The slot that is free longest is taken first."""
     free: list[float] = []
-    found = []
+    seconds = []
     for begin, end in sorted(spans):
         if free and (free[0] <= begin or len(free) >= slots):
-            found.append(begin - heapq.heappop(free))
+            seconds.append(begin - heapq.heappop(free))
         heapq.heappush(free, end)
-    return found
+    return seconds
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def photograph(browser: Browser, state: dict, home: str, data: Path, images: Pat
         data, "SELECT public_id, best_number FROM experiments_experiment WHERE name = ?", DEMO
     )
     listed = f"{home}/w/demo/experiments/"
-    one = f"{listed}{public_id}/"
+    experiment = f"{listed}{public_id}/"
     draft, files = (
         ask(data, "SELECT public_id FROM experiments_experiment WHERE name = ?", name)[0]
         for name in (DRAFT, FILES)
@@ -123,7 +123,7 @@ def photograph(browser: Browser, state: dict, home: str, data: Path, images: Pat
         page = context.new_page()
         page.goto(address)
         page.wait_for_load_state("networkidle")
-        if address == one:
+        if address == experiment:
             with suppress(TimeoutError):  # a short trial may be between two refreshments all the time
                 page.wait_for_selector("li[data-key^=trial-] svg", timeout=15_000)
         if fill:
@@ -132,12 +132,12 @@ def photograph(browser: Browser, state: dict, home: str, data: Path, images: Pat
         print(f"{name}.png: {(images / f'{name}.png').stat().st_size / 1000:.0f} kB", flush=True)
         context.close()
 
-    shoot("overview-light", one)
-    shoot("overview-dark", one, scheme="dark")
-    shoot("overview-390", one, size=PHONE)
+    shoot("overview-light", experiment)
+    shoot("overview-dark", experiment, scheme="dark")
+    shoot("overview-390", experiment, size=PHONE)
     shoot("list", listed)
-    shoot("trials", f"{one}trials/")
-    shoot("trial", f"{one}trials/{best}/")
+    shoot("trials", f"{experiment}trials/")
+    shoot("trial", f"{experiment}trials/{best}/")
     shoot("create", f"{listed}new/", size=TALL, fill=True)
     shoot("home", f"{home}/w/demo/", size={"width": 1360, "height": 860})
     shoot("execution", f"{listed}{draft}/execution/")

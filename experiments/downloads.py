@@ -33,33 +33,35 @@ _slots = threading.BoundedSemaphore(AT_ONCE)
 
 
 class Busy(Exception):
-    """As many downloads as possible are under way in this process. `str()` is a sentence for people."""
+    """The maximum number of concurrent downloads of this process is reached. `str()` is a sentence for people."""
 
 
 class OutOfRange(Exception):
-    """The range that is asked for does not begin within the file (416). `str()` is a sentence for people."""
+    """The requested range does not begin within the file (416). `str()` is a sentence for people."""
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"The file has {size:,} bytes: there is nothing where the asked range begins.")
+        super().__init__(f"The file has {size:,} bytes; the requested range begins after its end.")
         self.content_range = f"bytes */{size}"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How a file is asked for: GET or HEAD, and of the headers those for going on with a broken download."""
+class DownloadRequest:
+    """The method, GET or HEAD, and the headers that resume an interrupted download."""
 
     method: str = "GET"
     range: str = ""
     if_range: str = ""
 
     @classmethod
-    def by(cls, request: HttpRequest) -> Asked:
-        told = request.headers
-        return cls(request.method or "", told.get("Range", "").strip(), told.get("If-Range", "").strip())
+    def by(cls, request: HttpRequest) -> DownloadRequest:
+        headers = request.headers
+        return cls(
+            request.method or "", headers.get("Range", "").strip(), headers.get("If-Range", "").strip()
+        )
 
 
 @dataclass(frozen=True)
-class Place:
+class FileLocation:
     """Where the bytes are: at a signed `address` for a while, or in a `folder` of this machine by `name`.
 
     `sha256` is that of the file of this `size`, last changed at `changed_at` (None: only we write there).
@@ -73,87 +75,90 @@ class Place:
     changed_at: datetime | None = None
 
     def etag_of(self, file: BinaryIO) -> str:
-        """Its hash, if it is the file that was hashed; else empty."""
+        """Return the hash if this is the file that was hashed, else an empty text."""
         size, changed_at = size_and_mtime(os.fstat(file.fileno()))
         is_same = size == self.size and self.changed_at in (None, changed_at)
         return f'"{self.sha256}"' if self.sha256 and is_same else ""
 
 
-def of_artifact(one: Artifact, asked: Asked) -> HttpResponseBase:
-    """The answer that gives this file, or the part that is asked for. `trial`, `experiment` and `worker` should be at
-    hand.
+def of_artifact(artifact: Artifact, request: DownloadRequest) -> HttpResponseBase:
+    """Return the file, or the requested part of it. Select `trial`, `experiment` and `worker` with the artifact.
 
-    Raises `Refused` with where it lies, when it cannot be had here, `OutOfRange`, and `Busy`.
+    Raise `Refused` with its location when it cannot be read here, `OutOfRange`, and `Busy`.
     """
-    return _given(place_of(one, asked), asked, where=where_of(one))
+    return _response(location_of(artifact, request), request, where=where_of(artifact))
 
 
-def of_model(model: Model, asked: Asked) -> HttpResponseBase:
-    """The answer that gives a model's file. Raises `Refused`, `OutOfRange` and `Busy`."""
+def of_model(model: Model, request: DownloadRequest) -> HttpResponseBase:
+    """Return a model's file. Raise `Refused`, `OutOfRange` and `Busy`."""
     if model.artifact is not None:
-        return of_artifact(model.artifact, asked)
+        return of_artifact(model.artifact, request)
     if not model.address:
-        raise Refused(f"The file of {model} is gone: what its trial had left was deleted.")
+        raise Refused(f"The file of {model} is gone: its trial's output was deleted.")
     destination, _, name = model.address.rpartition("/")
-    return _given(_in_store(destination, name, asked), asked, where=f"It should be at {model.address}.")
-
-
-def place_of(one: Artifact, asked: Asked) -> Place:
-    """Raises `Refused` when nobody has it any more, or its destination does not answer."""
-    if one.keeping == Keeping.DROPPED:
-        raise Refused(one.fault or f"{one.name} was not kept: its trial is not among the best.")
-    if one.keeping == Keeping.STORED:
-        return replace(_in_store(one.destination, one.key, asked), sha256=one.sha256, size=one.size)
-    folder = TrialFolder(settings.DATA / "trials", one.experiment.public_id, one.trial.number)
-    return Place("", folder.output, one.name, one.sha256, one.size, one.changed_at)
-
-
-def where_of(one: Artifact) -> str:
-    """A sentence for whoever has to fetch it by themselves."""
-    if one.keeping == Keeping.STORED:
-        return f"It is stored at {one.address}, which this machine cannot read."
-    machine = (
-        f"of the worker {one.worker} ({one.worker.host})" if one.worker else "of a worker that was removed"
+    return _response(
+        _in_store(destination, name, request), request, where=f"The model's address is {model.address}."
     )
-    path = f"trials/{one.experiment.public_id}/{one.trial.number}/output/{one.name}"
+
+
+def location_of(artifact: Artifact, request: DownloadRequest) -> FileLocation:
+    """Return where the file is. Raise `Refused` when it was dropped, or its destination does not answer."""
+    if artifact.keeping == Keeping.DROPPED:
+        raise Refused(artifact.fault or f"{artifact.name} was not kept: its trial is not among the best.")
+    if artifact.keeping == Keeping.STORED:
+        return replace(
+            _in_store(artifact.destination, artifact.key, request), sha256=artifact.sha256, size=artifact.size
+        )
+    folder = TrialFolder(settings.DATA / "trials", artifact.experiment.public_id, artifact.trial.number)
+    return FileLocation("", folder.output, artifact.name, artifact.sha256, artifact.size, artifact.changed_at)
+
+
+def where_of(artifact: Artifact) -> str:
+    """Return where to fetch it by hand, as a sentence."""
+    if artifact.keeping == Keeping.STORED:
+        return f"The file is stored at {artifact.address}, which this machine cannot read."
+    machine = (
+        f"of the worker {artifact.worker} ({artifact.worker.host})"
+        if artifact.worker
+        else "of a worker that was removed"
+    )
+    path = f"trials/{artifact.experiment.public_id}/{artifact.trial.number}/output/{artifact.name}"
     return (
-        f"It lies on the machine {machine}, in its data folder: {path}. With an output destination, the files of "
+        f"The file is on the machine {machine}, in its data folder: {path}. With an output destination, the files of "
         "later trials can be downloaded here."
     )
 
 
-def _in_store(destination: str, name: str, asked: Asked) -> Place:
+def _in_store(destination: str, name: str, request: DownloadRequest) -> FileLocation:
     try:
         store = Store(destination)
         if store.destination.kind == "folder":
-            return Place(folder=Path(store.destination.prefix), name=name)
-        return Place(address=store.signed(name, for_s=SIGNED_FOR_S, method=asked.method))
+            return FileLocation(folder=Path(store.destination.prefix), name=name)
+        return FileLocation(address=store.signed(name, for_s=SIGNED_FOR_S, method=request.method))
     except (DestinationError, StoreError) as error:
         raise Refused(
             f"{str(error).rstrip('.')}. Its credentials must be in the environment of the web process, too."
         ) from error
 
 
-def _given(place: Place, asked: Asked, *, where: str) -> HttpResponseBase:
-    if place.address:
+def _response(location: FileLocation, request: DownloadRequest, *, where: str) -> HttpResponseBase:
+    if location.address:
         response = HttpResponse(status=302)
-        response["Location"] = place.address
+        response["Location"] = location.address
         response["Cache-Control"] = "no-store"
         return response
-    is_head = asked.method == "HEAD"
+    is_head = request.method == "HEAD"
     if not is_head and not _slots.acquire(blocking=False):
-        raise Busy(
-            f"{AT_ONCE} downloads are under way, as many as are possible at once. Try again in a moment."
-        )
+        raise Busy(f"{AT_ONCE} downloads are in progress, the maximum. Try again in a moment.")
     try:
-        if place.folder is None:
-            raise OutsideFolder(place.name)
-        file = open_regular(place.folder, place.name)
+        if location.folder is None:
+            raise OutsideFolder(location.name)
+        file = open_regular(location.folder, location.name)
         try:
-            span = Span.of(asked, etag=place.etag_of(file), size=os.fstat(file.fileno()).st_size)
+            span = Span.of(request, etag=location.etag_of(file), size=os.fstat(file.fileno()).st_size)
             if is_head:
                 file.close()
-                return _described(HttpResponse(), span, place.name)
+                return _described(HttpResponse(), span, location.name)
             piece = Piece(file, start=span.start, stop=span.stop)
         except BaseException:
             file.close()
@@ -162,14 +167,14 @@ def _given(place: Place, asked: Asked, *, where: str) -> HttpResponseBase:
         if not is_head:
             _slots.release()
         if isinstance(error, OSError | OutsideFolder):
-            raise Refused(f"{PurePosixPath(place.name).name} cannot be read here. {where}") from error
+            raise Refused(f"{PurePosixPath(location.name).name} cannot be read here. {where}") from error
         raise
-    return _described(FileResponse(piece, status=206 if span.is_part else 200), span, place.name)
+    return _described(FileResponse(piece, status=206 if span.is_part else 200), span, location.name)
 
 
 def _described(response: HttpResponseBase, span: Span, name: str) -> HttpResponseBase:
-    # What ends a line would end the header; nobody needs it in the name of a file.
-    tidy = "".join(one if one.isprintable() else "_" for one in PurePosixPath(name).name)
+    # A line break in the name would end the header.
+    tidy = "".join(character if character.isprintable() else "_" for character in PurePosixPath(name).name)
     response["Content-Type"] = "application/octet-stream"
     response["Content-Disposition"] = content_disposition_header(True, tidy)
     response["Content-Length"] = str(span.stop - span.start)
@@ -186,7 +191,7 @@ def _described(response: HttpResponseBase, span: Span, name: str) -> HttpRespons
 
 @dataclass(frozen=True)
 class Span:
-    """The bytes of a file that are given: from `start` to before `stop`, of `size`."""
+    """The bytes of a file to send: from `start` to before `stop`, of `size`."""
 
     start: int
     stop: int
@@ -195,14 +200,14 @@ class Span:
     is_part: bool = False
 
     @classmethod
-    def of(cls, asked: Asked, *, etag: str, size: int) -> Span:
-        """What is asked for (RFC 9110, section 14): one range. Several, what cannot be read as one, and a range of
-        another file than the one that `If-Range` names, are answered with the whole. Raises `OutOfRange`."""
+    def of(cls, request: DownloadRequest, *, etag: str, size: int) -> Span:
+        """Return the requested range (RFC 9110, section 14). Several ranges, an unreadable one, and a range of another
+        file than the one that `If-Range` names return the whole file. Raise `OutOfRange`."""
         whole = cls(0, size, size, etag)
-        found = RANGE.fullmatch(asked.range) if asked.method == "GET" else None
-        if found is None or (asked.if_range and asked.if_range != etag):
+        match = RANGE.fullmatch(request.range) if request.method == "GET" else None
+        if match is None or (request.if_range and request.if_range != etag):
             return whole
-        first, last = found["first"], found["last"]
+        first, last = match["first"], match["last"]
         if not first and not last or (first and last and int(last) < int(first)):
             return whole
         start = int(first) if first else max(0, size - int(last))
@@ -213,8 +218,8 @@ class Span:
 
 
 class Piece:
-    """Some of a file as it was when it was opened: what a running trial appends meanwhile is left out. Holds its slot
-    until it is closed, at the end or when the line breaks."""
+    """A part of a file as it was when it was opened: what a running trial appends meanwhile is left out. Holds its
+    slot until it is closed, at the end or when the connection breaks."""
 
     def __init__(self, file: BinaryIO, *, start: int, stop: int) -> None:
         self._file, self._left, self._lock = file, stop - start, threading.Lock()

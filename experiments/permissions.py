@@ -1,4 +1,4 @@
-"""Permissions: who may see is `visible_to` on the querysets (else 404); who may act is here (else 403)."""
+"""Permissions: who may see is `visible_to` on the querysets (else 404); who may change something is here (else 403)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NEEDS: dict[str, Role] = {
 
 def role_in(user: User, workspace: Workspace) -> Role | None:
     """The role of a person in a workspace, read once per request and person."""
-    known = user.__dict__.setdefault("_roles", {})
-    if workspace.pk not in known:
-        known[workspace.pk] = workspace.role_of(user)
-    return known[workspace.pk]
+    roles = user.__dict__.setdefault("_roles", {})
+    if workspace.pk not in roles:
+        roles[workspace.pk] = workspace.role_of(user)
+    return roles[workspace.pk]
 
 
 def missing(user: User, verb: str, row: Experiment | Model | Workspace) -> str:
@@ -49,8 +49,8 @@ def may(user: User, verb: str, row: Experiment | Model | Workspace) -> bool:
 
 def require(user: User, verb: str, row: Experiment | Model | Workspace) -> None:
     """Raises `Forbidden` with what is missing."""
-    if said := missing(user, verb, row):
-        raise Forbidden(said)
+    if reason := missing(user, verb, row):
+        raise Forbidden(reason)
 
 
 def is_administrator(user: User) -> bool:
@@ -68,10 +68,10 @@ def require_administrator(user: User) -> None:
 
 def learn_roles(user: User, workspaces: Collection[Workspace]) -> None:
     """Reads this person's roles in many workspaces with one query, before `may` is asked about each of them."""
-    known = user.__dict__.setdefault("_roles", {})
-    unknown = [workspace for workspace in workspaces if workspace.pk not in known]
+    roles = user.__dict__.setdefault("_roles", {})
+    unknown = [workspace for workspace in workspaces if workspace.pk not in roles]
     if not unknown or user.is_superuser or user.token:
         return
     mine = dict(user.memberships.filter(workspace__in=unknown).values_list("workspace", "role"))
     for workspace in unknown:
-        known[workspace.pk] = Role(mine[workspace.pk]) if workspace.pk in mine else None
+        roles[workspace.pk] = Role(mine[workspace.pk]) if workspace.pk in mine else None

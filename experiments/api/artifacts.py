@@ -135,7 +135,7 @@ def download_artifact(request: ApiRequest, public_id: str, artifact: int) -> Htt
     if row is None:
         raise Http404
     row.experiment = experiment
-    return download_response(lambda: downloads.of_artifact(row, downloads.Asked.by(request)))
+    return download_response(lambda: downloads.of_artifact(row, downloads.DownloadRequest.by(request)))
 
 
 def download_response(download: Callable[[], HttpResponseBase]) -> HttpResponseBase:

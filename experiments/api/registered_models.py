@@ -130,7 +130,7 @@ def read_model(request: ApiRequest, workspace: str, model: str) -> dict[str, Any
 def download_model(request: ApiRequest, workspace: str, model: str) -> HttpResponseBase:
     """Downloads work as for artifacts."""
     row = _find(request, workspace, model)
-    return download_response(lambda: downloads.of_model(row, downloads.Asked.by(request)))
+    return download_response(lambda: downloads.of_model(row, downloads.DownloadRequest.by(request)))
 
 
 @router.delete(MODEL_PATH, response=responses(None, 204, may_conflict=True), summary="Delete a model")

@@ -108,13 +108,13 @@ class ExecutionChecks(SettingsReader):
         if fault := repository_address.check_reference(values["reference_kind"], values["reference"]):
             self.fault("reference", fault)
         if values["binary"] and (not _BINARY.fullmatch(values["binary"]) or values["binary"].startswith("-")):
-            self.fault("binary", "Give the name or the path of a program, for example python3.11 or bash.")
+            self.fault("binary", "Enter the name or path of a program, for example python3.11 or bash.")
         if values["packages_from"] == "repository" and not values["repository"]:
-            self.fault("packages_from", "There is no repository that could have a requirements.txt.")
+            self.fault("packages_from", "A requirements.txt needs a repository.")
         if values["packages_from"] == "list" and not values["packages"]:
             self.fault("packages", "List at least one package, or choose “No packages at all”.")
         if values["image"].startswith("-"):
-            self.fault("image", "An image's name must not begin with a minus.")
+            self.fault("image", "The image must not begin with a dash.")
         if values["destination"]:
             try:
                 destinations.parse(values["destination"])
@@ -132,9 +132,9 @@ class ExecutionChecks(SettingsReader):
         if script.startswith("-m ") or not script:
             return script
         if script.startswith("-"):
-            self.fault("script", "Give the path of a script, or -m and a module.")
+            self.fault("script", "Enter the path of a script, or -m and a module.")
         elif ".." in PurePosixPath(script).parts:
-            self.fault("script", "A script's path must not lead out of its folder (..).")
+            self.fault("script", "The script's path must not contain “..”.")
         return script
 
     def lines(self, name: str) -> str:
@@ -148,7 +148,7 @@ class ExecutionChecks(SettingsReader):
         if diff.strip() and not _DIFF.search(diff):
             self.fault(
                 "diff",
-                "This is no diff: paste what git diff writes. A script of its own needs no repository.",
+                "Not a diff. Paste the output of git diff. A literal script needs no repository.",
             )
         return diff
 
@@ -188,7 +188,7 @@ class ExecutionChecks(SettingsReader):
         objects = self.named("objects", most=MAX_GROUPS)
         for name, text in objects.items():
             if not isinstance(text, str) or len(text) > MAX_TEXT or _is_broken(text):
-                self.fault("objects", f"“{name[:64]}” must be a text of at most {MAX_TEXT:,} characters.")
+                self.fault("objects", f"“{name[:64]}” must be text of at most {MAX_TEXT:,} characters.")
         return objects if "objects" not in self.errors else {}
 
     def named(self, name: str, *, most: int) -> dict:
@@ -234,17 +234,17 @@ def faults_of_values(groups: dict, *, before: dict) -> list[str]:
 def faults_of_texts(texts: Mapping[str, object]) -> list[str]:
     """What is wrong with texts by name, as sentences."""
     if len(texts) > MAX_KEYS:
-        return [f"At most {MAX_KEYS:,} of them are possible."]
+        return [f"At most {MAX_KEYS:,} are allowed."]
     faults = [fault for name in texts if (fault := _name_fault(name))]
     for name, text in texts.items():
         if not isinstance(text, str) or len(text) > MAX_PROPERTY or _is_broken(text):
-            faults.append(f"“{str(name)[:64]}” must be a text of at most {MAX_PROPERTY:,} characters.")
+            faults.append(f"“{str(name)[:64]}” must be text of at most {MAX_PROPERTY:,} characters.")
     return faults
 
 
 def _name_fault(name: object) -> str:
     if not isinstance(name, str) or not name.strip():
-        return "Give it a name."
+        return "Enter a name."
     if len(name) > 200 or _is_broken(name):
         return f"“{name[:64]}”: a name has at most 200 characters, and no NUL."
     return ""

@@ -55,7 +55,9 @@ class Project(models.Model):
         another name of `Default`. False: nothing was different."""
         wanted = _checked(name, description, destination)
         if self.is_default and wanted["name"] != self.name:
-            raise Refused("The project Default keeps its name: it is where experiments go that name none.")
+            raise Refused(
+                "The project Default cannot be renamed: experiments without a project belong to it."
+            )
         if wanted == {field: getattr(self, field) for field in wanted}:
             return False
         try:
@@ -64,7 +66,7 @@ class Project(models.Model):
         except IntegrityError:
             raise _taken(wanted["name"], self.workspace) from None
         if not is_there:
-            raise Refused(f"The project {self} was deleted a moment ago.")
+            raise Refused(f"The project {self} was just deleted.")
         for field, value in wanted.items():
             setattr(self, field, value)
         return True
@@ -73,13 +75,15 @@ class Project(models.Model):
         """Keeps it there until the transaction ends, for whoever puts something into it. Raises `Invalid` when it was
         deleted meanwhile."""
         if not Project.objects.select_for_update(no_key=True).filter(pk=self.pk).first():
-            raise Invalid({"project": [f"The project {self} was deleted a moment ago. Choose another one."]})
+            raise Invalid({"project": [f"The project {self} was just deleted. Choose another one."]})
 
     def delete_empty(self) -> None:
         """Gone for good; harmless when it is gone already. What of it lies in the trash would come back into `Default`.
         Raises `Refused` while there are experiments or models in it."""
         if self.is_default:
-            raise Refused("The project Default stays: it is where experiments go that name none.")
+            raise Refused(
+                "The project Default cannot be deleted: experiments without a project belong to it."
+            )
         with transaction.atomic():
             if not Project.objects.select_for_update().filter(pk=self.pk).first():
                 return  # somebody else did it
@@ -106,7 +110,7 @@ def _checked(name: str, description: str, destination: str) -> dict[str, str]:
     errors: dict[str, list[str]] = {}
     name, destination = " ".join(name.split()), destination.strip()
     if not name:
-        errors["name"] = ["Give the project a name."]
+        errors["name"] = ["Enter a name."]
     elif len(name) > 100 or "\0" in name:
         errors["name"] = ["At most 100 characters, without NUL characters."]
     if len(description) > MAX_DESCRIPTION or "\0" in description:
@@ -124,4 +128,4 @@ def _checked(name: str, description: str, destination: str) -> dict[str, str]:
 
 
 def _taken(name: str, workspace: Workspace) -> Invalid:
-    return Invalid({"name": [f"There is a project {name} in {workspace} already."]})
+    return Invalid({"name": [f"The workspace {workspace} already has a project {name}."]})

@@ -131,7 +131,7 @@ class Queue(models.Model):
     # --- positions (with the experiment locked) --------------------------------------------------------------
 
     def next_position(self) -> int:
-        """Return a position at the end of this queue. Raise `Refused` when it was deleted a moment ago."""
+        """Return a position at the end of this queue. Raise `Refused` when it was just deleted."""
         if not Queue.objects.filter(pk=self.pk).update(last_position=F("last_position") + GAP):
             raise Refused(f"The queue {self} was deleted. Choose another one.")
         self.refresh_from_db(fields=["last_position"])
@@ -139,7 +139,7 @@ class Queue(models.Model):
 
     def lock(self) -> Queue:
         """Lock the row until the transaction ends and return it, fresh: meanwhile no other transaction changes
-        positions in this queue, or takes from a shared one. Raise `Refused` when it was deleted a moment ago."""
+        positions in this queue, or takes from a shared one. Raise `Refused` when it was just deleted."""
         queue = Queue.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
         if queue is None:
             raise Refused(f"The queue {self} was deleted. Choose another one.")
@@ -190,7 +190,7 @@ class Queue(models.Model):
             return False
         _check_name(name)
         if self.is_default:
-            raise Refused("The queue default keeps its name: every workspace may rely on it.")
+            raise Refused("The queue default cannot be renamed: every workspace can use it.")
         try:
             with transaction.atomic():
                 queue = self.lock()
@@ -244,9 +244,7 @@ class Queue(models.Model):
         runs beyond it goes on to its end. False: already so."""
         wanted = {"slots_per_experiment": per_experiment, "slots_per_person": per_person}
         if any(limit is not None and not 1 <= limit <= MOST_SLOTS for limit in wanted.values()):
-            message = (
-                f"From 1 to {MOST_SLOTS:,} slots, or empty for no limit. To take nothing, pause the queue."
-            )
+            message = f"Enter 1 to {MOST_SLOTS:,} slots, or leave blank for no limit."
             raise Invalid({name: [message] for name, limit in wanted.items() if limit is not None})
         with transaction.atomic():
             queue = self.lock()
@@ -266,7 +264,7 @@ class Queue(models.Model):
         it runs. What ended in it, or is a draft for it, has no queue then."""
         if self.is_default:
             raise Refused(
-                "The queue default cannot be deleted: every workspace may rely on it. Pause it instead."
+                "The queue default cannot be deleted: every workspace can use it. Pause it instead."
             )
         self._check_nothing_runs()
         sent_back = 0
@@ -283,7 +281,7 @@ class Queue(models.Model):
             self.lock()
             self._check_nothing_runs()
             if self.active_experiments().exists():
-                raise Refused(f"Somebody enqueued an experiment in {self} a moment ago. Look at it again.")
+                raise Refused(f"An experiment was just enqueued in {self}. Reload the page and try again.")
             ComputeEvent.note("delete", queue=self, by=by, why=f"{sent_back} sent back" if sent_back else "")
             Queue.objects.filter(pk=self.pk).delete()
         return sent_back
@@ -303,18 +301,18 @@ def _check_name(name: str) -> None:
         message = "Letters, digits, dashes and underscores, at most 64, beginning with a letter or digit."
         raise Invalid({"name": [message]})
     if name in RESERVED:
-        raise Invalid({"name": [f"A queue cannot be called {name}: it is an address of this console."]})
+        raise Invalid({"name": [f"The name {name} is reserved."]})
 
 
 def _taken(name: str) -> Invalid:
-    return Invalid({"name": [f"There is a queue {name} already."]})
+    return Invalid({"name": [f"The queue {name} already exists."]})
 
 
 def _who(is_open: bool, workspaces: Collection[Workspace]) -> str:
     """Who may use it, in words."""
     if is_open:
         return "all workspaces"
-    return ", ".join(sorted(workspace.slug for workspace in workspaces)) or "nobody"
+    return ", ".join(sorted(workspace.slug for workspace in workspaces)) or "no workspace"
 
 
 def _limits(queue: Queue) -> str:

@@ -27,7 +27,7 @@ def require_model(workspace: Workspace, settings: Settings, *, before: Settings 
         return
     if not workspace.models.filter(public_id=public_id).exists():
         raise Invalid(
-            {"input_model": [f"There is no model {public_id!r} in this workspace that you may see."]}
+            {"input_model": [f"There is no model {public_id!r} in this workspace that you can view."]}
         )
 
 
@@ -38,7 +38,7 @@ def gone(experiment: Experiment) -> list[str]:
     sentences = []
     if model and not workspace.models.filter(public_id=model).exists():
         sentences.append(
-            f"There is no model {model} in this workspace any more: every trial would fail in setup."
+            f"The model {model} no longer exists in this workspace: every trial would fail in setup."
         )
     uploaded = results.removeprefix("file:")
     if uploaded != results and not workspace.warm_results.filter(public_id=uploaded).exists():
@@ -69,7 +69,7 @@ def drafts_only(workspace: Workspace, setting: str, value: str, *, by: User, wha
         )
         seen = set(keys)
         names = _listed([str(experiment) for experiment in ran if experiment.pk in seen], len(ran))
-        raise Refused(f"{what} {names}. Without it they could not be resumed or repeated: delete them first.")
+        raise Refused(f"{what} {names}. They could not be resumed or repeated without it: delete them first.")
     return users
 
 

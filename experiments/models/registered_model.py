@@ -109,7 +109,7 @@ class Model(models.Model):
         """A new model, from a file of a trial or from an address. Raises `Invalid`."""
         columns = checked({"name": name, **described})
         if (artifact is None) == (not address):
-            raise Invalid({"address": ["Give a file of a trial, or an address."]})
+            raise Invalid({"address": ["Specify either a file of a trial or an address."]})
         if artifact is not None and artifact.experiment.workspace_id != project.workspace_id:
             raise Invalid({"artifact": ["This file belongs to another workspace."]})
         with transaction.atomic():
@@ -141,7 +141,7 @@ class Model(models.Model):
         with transaction.atomic():
             row = self._open()
             if seen is not None and row.updated_at != seen:
-                raise Refused("Somebody changed this model meanwhile. Look at it again, then change it.")
+                raise Refused("Someone else changed this model. Reload the page and try again.")
             columns = checked({name: getattr(row, name) for name in FIELDS} | changes)
             differing = [name for name in FIELDS if columns[name] != getattr(row, name)]
             for name in differing:
@@ -164,9 +164,9 @@ class Model(models.Model):
         with transaction.atomic():
             labels = self._open().labels
             if was is not None and was not in labels:
-                raise Refused(f"The label “{was[:64]}” is not there any more.")
+                raise Refused(f"The label “{was[:64]}” no longer exists.")
             if label != was and label in labels:
-                raise Invalid({"label": [f"There is a label “{label[:64]}” already: {labels[label]}."]})
+                raise Invalid({"label": [f"The label “{label[:64]}” already exists: {labels[label]}."]})
             labels.pop(was, None)
             return self.change(labels={**labels, label: number})
 
@@ -182,9 +182,9 @@ class Model(models.Model):
         """The row, fresh and locked. Raises `Refused` when it is published, or gone."""
         row = Model.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
         if row is None:
-            raise Refused(f"The model {self} was deleted a moment ago.")
+            raise Refused(f"The model {self} was just deleted.")
         if row.is_published:
-            raise Refused("This model is published, which is for good. It cannot be changed any more.")
+            raise Refused("This model is published and can no longer be changed.")
         return row
 
     def drafts(self, *, by: User) -> list[Experiment]:
@@ -214,7 +214,7 @@ class Model(models.Model):
             is_published=True, updated_at=timezone.now()
         )
         if not changed and not Model.objects.filter(pk=self.pk).exists():
-            raise Refused(f"The model {self} was deleted a moment ago.")
+            raise Refused(f"The model {self} was just deleted.")
         self.is_published = True
         return bool(changed)
 
@@ -229,13 +229,13 @@ def checked(document: dict[str, Any]) -> dict[str, Any]:
     for name, most in (("name", 200), ("description", 100_000), ("framework", 64), ("network", MAX_NETWORK)):
         text = columns[name]
         if not isinstance(text, str) or "\0" in text:
-            errors[name] = ["This must be a text without NUL characters."]
+            errors[name] = ["This must be text without NUL characters."]
         elif len(text) > most:
-            errors[name] = [f"This is {len(text):,} characters long; at most {most:,} are possible."]
+            errors[name] = [f"This is {len(text):,} characters long; the maximum is {most:,}."]
     if "name" not in errors:
         columns["name"] = " ".join(columns["name"].split())
         if not columns["name"]:
-            errors["name"] = ["Give the model a name."]
+            errors["name"] = ["Enter a name."]
     if label_faults := _label_faults(columns["labels"]):
         errors["labels"] = label_faults
     if errors:
@@ -250,5 +250,5 @@ def _label_faults(labels: object) -> list[str]:
         if not isinstance(label, str) or not label.strip() or len(label) > 200 or "\0" in label:
             return ["Every label needs a name of at most 200 characters."]
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**53:
-            return [f"“{label[:64]}”: its number must be whole, 0 or more."]
+            return [f"“{label[:64]}”: enter a whole number of 0 or more."]
     return []

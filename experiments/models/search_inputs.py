@@ -66,9 +66,9 @@ class SearchInputChecks(SettingsReader):
         searched = constrain(held, constraints)
         for number, point in enumerate(points, start=1):
             if complete_point(searched, point, seed=0) is None:
-                why = "nothing that it leaves open was found to meet the constraints with it."
+                why = "no values for the other parameters meet the constraints."
                 if broken := searched.violated(point):
-                    why = f"it breaks the constraint {broken[0]}."
+                    why = f"it violates the constraint {broken[0]}."
                 self.fault("starting_points", f"Point {number}: {why}")
 
     def _warm_start(self) -> str:
@@ -76,7 +76,7 @@ class SearchInputChecks(SettingsReader):
         if source and not _SOURCE.fullmatch(source):
             self.fault(
                 "warm_start",
-                "Give the ID of an experiment, eight letters and digits such as abcd2345, or of uploaded results, "
+                "Enter the ID of an experiment, such as abcd2345, or of uploaded results, "
                 "such as file:abcd2345.",
             )
         return source
@@ -89,7 +89,7 @@ class SearchInputChecks(SettingsReader):
             if isinstance(value, dict) and "_name" in value:
                 self.fault(
                     "fixed",
-                    f"{name}: A nested choice cannot be held; leave the others out of the search space.",
+                    f"{name}: A nested choice cannot be fixed; remove the other options from the search space.",
                 )
         return values
 
@@ -101,7 +101,7 @@ class SearchInputChecks(SettingsReader):
             for fault in faults[:5]:
                 self.fault("starting_points", f"Point {number}, {fault}")
             for fault in [] if faults else check_values(held, values)[1]:
-                self.fault("starting_points", f"Point {number}, {fault.path}: It is held at another value.")
+                self.fault("starting_points", f"Point {number}, {fault.path}: fixed at another value.")
             text = json.dumps(values, sort_keys=True)
             if text not in seen:
                 kept.append(values)
@@ -116,15 +116,13 @@ class SearchInputChecks(SettingsReader):
             )
             return []
         if len(points) > MAX_POINTS:
-            self.fault(
-                "starting_points", f"These are {len(points):,} points; at most {MAX_POINTS:,} are possible."
-            )
+            self.fault("starting_points", f"These are {len(points):,} points; the maximum is {MAX_POINTS:,}.")
             return []
         try:
             text = json.dumps(points, allow_nan=False)
         except (TypeError, ValueError):
             text = "\\u0000"
         if len(text) > 1_000_000 or "\\u0000" in text:
-            self.fault("starting_points", "This is too long, or no plain JSON, or contains a NUL character.")
+            self.fault("starting_points", "This is too long, not plain JSON, or contains a NUL character.")
             return []
         return points

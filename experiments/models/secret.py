@@ -99,9 +99,9 @@ def _opened(name: str, traits: Traits) -> Traits:
         return {**rest, "value": _keys(*_phrases()).decrypt(token).decode()}
     except InvalidToken:
         raise Unreadable(
-            f"The secret {name} cannot be read here: it was kept under another secret key. Start this worker with the "
-            "console's TRIALDECK_SECRET_KEY, name the former key in TRIALDECK_FORMER_SECRET_KEYS, or type the secret "
-            "anew."
+            f"The secret {name} cannot be decrypted: it was encrypted with another secret key. Start this worker with "
+            "the console's TRIALDECK_SECRET_KEY, list the former key in TRIALDECK_FORMER_SECRET_KEYS, or enter the "
+            "secret again."
         ) from None
 
 

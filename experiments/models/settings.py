@@ -123,10 +123,10 @@ class Settings(SearchInputs, Execution):
 
 # What an Update under way may not change, with the reason.
 LOCKED = {
-    "metric": "The results so far measure another metric. Clone the experiment to change it.",
-    "direction": "The results so far were ranked the other way. Clone the experiment to change it.",
-    "algorithm": "What the algorithm has learnt belongs to it. Clone the experiment to change it.",
-    "destination": "What is there already belongs together. Clone the experiment to change it.",
+    "metric": "The results so far are values of this metric. Clone the experiment to change it.",
+    "direction": "The results so far were ranked in this direction. Clone the experiment to change it.",
+    "algorithm": "The search state belongs to the algorithm. Clone the experiment to change it.",
+    "destination": "Artifacts of earlier trials are at this destination. Clone the experiment to change it.",
 }
 
 
@@ -185,7 +185,7 @@ class Checker(SearchInputChecks, ExecutionChecks):
         if pattern_fault and "pattern" not in self.errors:
             self.fault("pattern", pattern_fault)
         if values["source"] == "file" and not values["metric_path"] and "metric_path" not in self.errors:
-            self.fault("metric_path", "Give the path of the JSON file that the command writes.")
+            self.fault("metric_path", "Enter the path of the JSON file that the command writes.")
         if values["source"] == "file" and space:
             names = {*self._received_names(space), *commands.WORDS}
             if path_fault := json_metric.check_path(values["metric_path"], names):
@@ -197,8 +197,8 @@ class Checker(SearchInputChecks, ExecutionChecks):
         ):
             self.fault(
                 "early_stopping",
-                f"It judges the values of {values['metric']}, which the weights leave out: give it a weight, or "
-                "let every trial run to its end (none).",
+                f"Early stopping compares values of {values['metric']}, which has no weight. Add a weight for it, or "
+                "choose none.",
             )
         if self.errors:
             raise Invalid(self.errors)
@@ -219,7 +219,7 @@ class Checker(SearchInputChecks, ExecutionChecks):
                 if parameter.name in commands.WORDS:
                     self.fault(
                         "space_document",
-                        f"{parameter.name}: in a command, ${{{parameter.name}}} stands for something else. "
+                        f"{parameter.name}: in a command, ${{{parameter.name}}} has another meaning. "
                         "Choose another name.",
                     )
             return space
@@ -250,11 +250,11 @@ class Checker(SearchInputChecks, ExecutionChecks):
         path = self.text("directory", limit=1000, single_line=True)
         if self.document.get("repository"):
             if path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts:
-                self.fault("directory", "Write a path within the repository: not from /, and without ..")
+                self.fault(
+                    "directory", "Enter a path within the repository, without a leading / and without .."
+                )
         elif path and not path.startswith(("/", "~")):
-            self.fault(
-                "directory", "Write the whole path, from / or ~: it is looked up on the worker's machine."
-            )
+            self.fault("directory", "Enter an absolute path (/ or ~) on the worker's machine.")
         return path
 
     def metric(self) -> str:
@@ -267,13 +267,13 @@ class Checker(SearchInputChecks, ExecutionChecks):
         value = self.mapping("environment")
         for key, text in value.items():
             if not key.isidentifier() or not key.isascii():
-                self.fault("environment", f"“{key[:64]}” is not a name for an environment variable.")
+                self.fault("environment", f"“{key[:64]}” is not a valid name of an environment variable.")
             elif key.startswith("TRIALDECK_"):
                 self.fault(
                     "environment", f"“{key[:64]}”: names that begin with TRIALDECK_ are set by Trialdeck."
                 )
             elif not isinstance(text, str):
-                self.fault("environment", f"The value of “{key[:64]}” must be a text.")
+                self.fault("environment", f"The value of “{key[:64]}” must be text.")
         return value if "environment" not in self.errors else {}
 
     def weights(self) -> dict[str, float]:

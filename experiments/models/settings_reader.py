@@ -21,11 +21,11 @@ class SettingsReader:
     def text(self, name: str, *, default: str = "", limit: int, single_line: bool = False) -> str:
         value = self.document.get(name, default)
         if not isinstance(value, str):
-            self.fault(name, "This must be a text.")
+            self.fault(name, "This must be text.")
         elif "\0" in value:
             self.fault(name, "This must not contain a NUL character.")
         elif len(value) > limit:
-            self.fault(name, f"This is {len(value):,} characters long; at most {limit:,} are possible.")
+            self.fault(name, f"This is {len(value):,} characters long; the maximum is {limit:,}.")
         elif single_line and ("\n" in value or "\r" in value):
             self.fault(name, "This must be one line.")
         else:
@@ -53,7 +53,7 @@ class SettingsReader:
         unit = " s" if name.endswith("_s") else ""
         if value is None:
             if default is not None:
-                self.fault(name, "Give a number.")
+                self.fault(name, "Enter a number.")
             return default
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             self.fault(name, "This must be a number.")

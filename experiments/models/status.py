@@ -180,7 +180,7 @@ WAY_OUT: dict[str, str] = {
     E.STOPPED: "Resume it, reset it to a draft, or clone it.",
     E.COMPLETED: "Resume it, reset it to a draft, or clone it.",
     E.FAILED: "Resume it, reset it to a draft, or clone it.",
-    E.PUBLISHED: "A published experiment is read-only for good: clone it.",
+    E.PUBLISHED: "A published experiment is permanently read-only: clone it.",
 }
 
 
@@ -206,4 +206,4 @@ def refusal(action: str, state: str) -> str:
 def check_transition(table: dict[str, tuple[str, ...]], before: str, after: str) -> None:
     """Raises `Refused` when the table does not lead from `before` to `after`."""
     if after not in table[before]:
-        raise Refused(f"What is {before} cannot become {after}.")
+        raise Refused(f"The state cannot change from {before} to {after}.")

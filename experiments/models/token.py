@@ -86,11 +86,11 @@ class Token(models.Model):
     def why_not(self, now: datetime) -> str:
         """Why it opens nothing, as a sentence; empty: it works."""
         if self.revoked_at is not None:
-            return f"The token {self} was revoked. Make a new one."
+            return f"The token {self} was revoked. Create a new one."
         if self.is_expired(now):
-            return f"The token {self} expired on {self.expires_at:%Y-%m-%d %H:%M} UTC. Make a new one."
+            return f"The token {self} expired on {self.expires_at:%Y-%m-%d %H:%M} UTC. Create a new one."
         if not self.user.is_active:
-            return f"The token {self} acts for {self.user}, whose account is switched off."
+            return f"The token {self} acts for {self.user}, whose account is disabled."
         if self.workspace and self.workspace.role_of(self.user) is None:
             return (
                 f"The token {self} acts for {self.user}, who is no longer in the workspace {self.workspace}."

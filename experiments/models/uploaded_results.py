@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 20_000_000  # of all results as JSON
 MOST_OBJECTS = 100  # in the parameters of one, so that walking into them has an end
-TOO_DEEP = "a parameter is no finite number, or nested too deeply."
+TOO_DEEP = "a parameter is not a finite number, or is nested too deeply."
 
 
 class WarmResults(models.Model):
@@ -56,7 +56,7 @@ class WarmResults(models.Model):
         """Keeps 1 to 10,000 results of elsewhere. Raises `Invalid`."""
         name = " ".join(name.split())
         if not name or len(name) > 200 or not _is_plain(name):
-            raise Invalid({"name": ["Give a name, of at most 200 characters."]})
+            raise Invalid({"name": ["Enter a name of at most 200 characters."]})
         if not 1 <= len(results) <= MAX_RESULTS:
             raise Invalid({"rows": [f"Give 1 to {MAX_RESULTS:,} results; these are {len(results):,}."]})
         size = 0
@@ -103,7 +103,7 @@ def _why_not(params: dict, value: float) -> str:
         return TOO_DEEP
     if text.count("{") > MOST_OBJECTS:
         return TOO_DEEP
-    return "" if _is_plain(text) else "a parameter holds characters that no database keeps."
+    return "" if _is_plain(text) else "a parameter contains characters that cannot be stored."
 
 
 def _is_plain(text: str) -> bool:

@@ -36,11 +36,13 @@ def warmed(experiment: ExperimentBase, settings: Settings, *, by: User, before: 
     visible = type(experiment).objects.visible_to(by).filter(workspace=experiment.workspace)
     source = visible.filter(public_id=public_id).first()
     if source is None:
-        raise _invalid(f"There is no experiment {public_id} in this workspace that you may see.")
+        raise _invalid(f"There is no experiment {public_id} in this workspace that you can view.")
     if source.pk == experiment.pk:
-        raise _invalid("That is this experiment: it learns from its own results anyway.")
+        raise _invalid("An experiment already uses its own results.")
     if source.direction != settings.direction:
-        raise _invalid(f"{source.name} was to {source.direction}; its good values are bad ones here.")
+        raise _invalid(
+            f"{source.name} has the direction {source.direction}, the opposite of this experiment."
+        )
     mark = f"{public_id}@{min(int(first or source.settled_count), source.settled_count)}"
     imported = results(experiment, mark, settings.space)
     if not imported:

@@ -168,7 +168,7 @@ class Worker(models.Model):
         if self.gone_at:
             return False
         if not self.declare_gone(beat=self.beat):
-            raise Refused("It beat again just now, so it lives. Try again, or drain it.")
+            raise Refused("The worker sent a heartbeat just now, so it is alive. Drain it instead.")
         ComputeEvent.note("release", worker=self, by=by)
         held = self.trials.filter(state__in=status.TRIAL_ALIVE).select_related("experiment")
         for experiment in {trial.experiment for trial in held}:

@@ -65,7 +65,7 @@ class Beat:
             try:
                 self.tick()
             except DatabaseError as error:
-                logger.warning("The database is away: %s", error)
+                logger.warning("The database is not available: %s", error)
                 self.watch.forgive()
                 close_old_connections()
             except Exception:  # a beat that dies of a bug would leave lost workers unnoticed, for ever
@@ -99,7 +99,7 @@ class Beat:
         try:
             measure()
         except Exception:
-            logger.exception("How busy the workers are could not be measured")
+            logger.exception("Worker utilization could not be measured")
 
     def empty_the_trash(self, now: float) -> None:
         """Once an hour, and then a little with each tick until nothing is left to delete. `now` is monotonic

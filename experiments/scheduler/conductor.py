@@ -52,7 +52,7 @@ def schedule(pk: int) -> None:
             try:
                 _step(experiment)
             except (Overtaken, Refused, IntegrityError) as lost:
-                logger.info("Looking at %s again: %s", experiment, lost)
+                logger.info("Scheduling %s again: %s", experiment, lost)
             if Experiment.everything.filter(pk=pk, wake=seen).exists():
                 return
 
@@ -76,11 +76,11 @@ def _step(experiment: Experiment) -> None:
     except (Overtaken, Refused, IntegrityError, DatabaseError):
         raise
     except Exception as error:  # the search itself is broken: say so on the row, do not try for ever
-        logger.exception("The search of %s cannot go on", experiment)
+        logger.exception("The search of %s cannot continue", experiment)
         experiment.stop(
             by=None,
             target=ExperimentState.FAILED,
-            because=f"The search cannot go on: {type(error).__name__}: {error}"[:1000],
+            because=f"The search cannot continue: {type(error).__name__}: {error}"[:1000],
         )
 
 
@@ -111,7 +111,9 @@ def break_off(experiment: Experiment) -> None:
     if len(ends) == limit and len(set(ends)) == 1 and ends[0][0] == TrialState.FAILED:
         _, failure, detail = ends[0]
         word = Failure(failure).label.lower()
-        experiment.pause(by=None, because=f"{limit} trials in a row failed alike ({word}): {detail}")
+        experiment.pause(
+            by=None, because=f"{limit} trials in a row failed with the same error ({word}): {detail}"
+        )
 
 
 def wind_down(experiment: Experiment, *, because: str) -> None:
@@ -154,9 +156,9 @@ def propose(experiment: Experiment) -> None:
     revision, last_ordinal = experiment.revision, experiment.last_ordinal
     with experiment.locked():
         if proposals and (experiment.revision_id, experiment.last_ordinal) != (revision.pk, last_ordinal):
-            raise Overtaken("somebody proposed, or changed the settings, meanwhile")
+            raise Overtaken("the settings or proposals were changed concurrently")
         if experiment.state not in (ExperimentState.PENDING, ExperimentState.RUNNING):
-            raise Overtaken(f"it is {experiment.state} meanwhile")
+            raise Overtaken(f"the experiment became {experiment.state}")
         Suggestion.objects.bulk_create(
             Suggestion(
                 experiment=experiment,

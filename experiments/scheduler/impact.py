@@ -217,9 +217,7 @@ def _estimate(
     at_once = min(settings.concurrency, slots) if slots else settings.concurrency
     if to_start is None:
         if rest_s is None:
-            return Estimate(
-                unknown="It has neither a limit of trials nor of time: it goes on until it is stopped."
-            )
+            return Estimate(unknown="No limit of trials or time: the experiment runs until it is stopped.")
         end_s = (rest_s, rest_s + slow_s)
         return Estimate(end_s=end_s, compute_s=(at_once * end_s[0], at_once * end_s[1]))
     least_s = ceil(to_start / at_once) * quick_s

@@ -184,7 +184,9 @@ def _parameter_columns(names: list[str]) -> dict[int, str]:
     prefix = ""
     if "state" in names and "number" in names:  # an export, which has other columns than parameters
         prefixes = (OWN_PREFIX, OPTUNA_PREFIX)
-        prefix = next((known for known in prefixes if any(name.startswith(known) for name in names)), "")
+        prefix = next(
+            (candidate for candidate in prefixes if any(name.startswith(candidate) for name in names)), ""
+        )
     parameters = {
         index: name.removeprefix(prefix)
         for index, name in enumerate(names)

@@ -38,7 +38,7 @@ LOOK_S = 5.0
 QUIET_S = 2.0  # since the last change of a file that a running trial may still be writing
 SWEEP_S = 3600.0
 ABANDONED_S = 86_400.0
-ODD = "Links and other things that are no files were left out."
+ODD = "Links and special files were skipped."
 MOST_DELETED = 1000  # stored files, in one sweep
 
 OutputFiles = dict[str, tuple[int, datetime]]
@@ -67,10 +67,10 @@ class Collector:
                         self.keep_best(trial.experiment, count)
                 self.tidy(time.monotonic())
             except DatabaseError as error:
-                logger.warning("Artifacts wait: %s", error)
+                logger.warning("Artifacts wait for the database: %s", error)
                 close_old_connections()
             except Exception:  # a collector that dies of a bug would leave everything where it is, unnoticed
-                logger.exception("The collector stumbled")
+                logger.exception("The collector failed")
             self._news.wait(LOOK_S)
 
     def settled(self, trial: Trial) -> None:
@@ -135,10 +135,10 @@ class Collector:
         try:
             file = open_regular(self._output(artifact.trial), artifact.name)
         except PermissionError as error:
-            artifact.failed(f"It cannot be read: {error.strerror}.")
+            artifact.failed(f"The file cannot be read: {error.strerror}.")
             return None
         except (OSError, OutsideFolder):
-            artifact.lost("The file is not there any more.")
+            artifact.lost("The file no longer exists.")
             return None
         if size_and_mtime(os.fstat(file.fileno())) == (artifact.size, artifact.changed_at):
             return file
@@ -185,7 +185,7 @@ class Collector:
                 logger.warning("%s could not be deleted: %s", artifact.address, error)
                 silent.add(artifact.destination)
                 continue
-            artifact.lost("It was deleted after 30 days in the trash.")
+            artifact.lost("Deleted after 30 days in the trash.")
             deleted += 1
         return deleted
 
@@ -241,16 +241,16 @@ def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[OutputFiles, list[str
                 relative_name.encode()
                 facts = path.lstat()
             except (OSError, UnicodeEncodeError):
-                odd.add("Files whose name is no text were left out.")
+                odd.add("Files with a name that is not UTF-8 were skipped.")
                 continue
             if not stat.S_ISREG(facts.st_mode):
                 odd.add(ODD)
             elif len(relative_name) > LONGEST_NAME or not relative_name.isprintable():
                 odd.add(
-                    f"Files with a name beyond {LONGEST_NAME} characters, or with odd ones, were left out."
+                    f"Files with a name over {LONGEST_NAME} characters or with unprintable ones were skipped."
                 )
             elif len(files) >= MOST_ARTIFACTS:
-                odd.add(f"It left more than {MOST_ARTIFACTS:,} files: the first ones were taken.")
+                odd.add(f"More than {MOST_ARTIFACTS:,} output files: the first ones were kept.")
             elif time.time() - facts.st_mtime >= quiet_s:
                 files[relative_name] = size_and_mtime(facts)
     return files, sorted(odd)

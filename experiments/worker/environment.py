@@ -151,7 +151,7 @@ class Setup:
             except (SourceError, PackagesError) as failed:
                 raise SetupFailed(str(failed), getattr(failed.__cause__, "output", "")) from failed
             except OSError as error:
-                raise SetupFailed(f"The code cannot be laid out: {error.strerror or error}.") from error
+                raise SetupFailed(f"The code cannot be copied: {error.strerror or error}.") from error
             yield place
 
     @property
@@ -206,8 +206,8 @@ class Setup:
             cwd = Path(directory).expanduser() if directory else self.folder.path
         except RuntimeError:
             raise SetupFailed(
-                f"The working directory {directory} names a user whom the worker {self.worker} does not know. Write "
-                "the whole path."
+                f"The working directory {directory} names a user unknown on the worker {self.worker}. Enter "
+                "an absolute path."
             ) from None
         if not cwd.is_absolute():
             raise SetupFailed(f"The working directory {cwd} must be an absolute path.")
@@ -285,9 +285,7 @@ class Setup:
         models = Model.objects.select_related("artifact__trial", "artifact__experiment", "artifact__worker")
         model = models.filter(workspace=self.trial.experiment.workspace_id, public_id=public_id).first()
         if model is None:
-            raise SetupFailed(
-                f"There is no model {public_id} in this workspace any more. Choose another one."
-            )
+            raise SetupFailed(f"There is no model {public_id} in this workspace. Choose another one.")
         if model.artifact is None and not model.address:
             raise SetupFailed(f"The file of the model {model} was deleted. Choose another one.")
         return self.shelf.models.get(model, is_cancelled=self.is_cancelled)
@@ -302,8 +300,8 @@ class Setup:
         image = settings.image or (self.shelf.engine.default_image if self.shelf.engine else "")
         if not image:
             raise SetupFailed(
-                f"The worker {self.worker} runs trials in containers, and neither this experiment names an image nor "
-                "the worker has one of its own (--image)."
+                f"The worker {self.worker} runs trials in containers, but neither this experiment nor "
+                "the worker (--image) specifies an image."
             )
         package = Path(package_folder(folder.root))
         mounts = {folder.path: True, package: False, (package / "trialdeck").resolve(): False}

@@ -125,7 +125,7 @@ class TrialRun:
             shutil.rmtree(self.folder.path, ignore_errors=True)
             self.folder.create()
         except OSError as error:
-            raise SetupFailed(f"The trial's folder cannot be made: {error.strerror}.") from error
+            raise SetupFailed(f"The trial's folder cannot be created: {error.strerror}.") from error
 
     def _run(self, setup: Setup, place: Place, keeper: Keeper) -> Outcome:
         argv, env = self.prepare(setup, place)
@@ -148,7 +148,7 @@ class TrialRun:
                 process.stop(self._stop_grace)
             self.retrying(lambda: self.trial.begun(pid=process.pid, memory_limited_by=limited_by))
             ended = process.wait()
-            assert ended is not None, "it waited without a timeout"
+            assert ended is not None, "waited without a timeout"
             if engine and ended.code:
                 self._is_container_oom = engine.was_out_of_memory(setup.container)
         finally:
@@ -160,7 +160,7 @@ class TrialRun:
         self._odd += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
         self._drain()
         self._learn(place)
-        return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was away.")
+        return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was not available.")
 
     def _cgroup(self, keeper: Keeper) -> Path | None:
         """The control group that limits its memory, where it has a limit and the worker can."""
@@ -517,7 +517,7 @@ class TrialRun:
         dropped = sum(reader.dropped for reader in self._readers)
         dropped += self._pattern.dropped if self._pattern else 0
         if dropped:
-            notes.append(f"{dropped:,} points were not kept: a series has at most {MAX_POINTS:,}.")
+            notes.append(f"{dropped:,} points were dropped: a series has at most {MAX_POINTS:,}.")
         return notes + self._odd + [note for reader in self._readers for note in reader.notes()]
 
     def retrying(self, action: Callable[[], T]) -> T | None:

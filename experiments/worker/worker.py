@@ -129,16 +129,16 @@ class LocalWorker:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Taken(
-                f"A worker named {self.name} runs already on this data folder. Give this one another --name."
+                f"A worker named {self.name} already runs on this data folder. Choose another --name."
             ) from None
         swept = sweep(installation=self.installation)
         if swept:
-            logger.warning("Ended %s processes that the former worker left: %s", len(swept), swept)
+            logger.warning("Ended %s processes that an earlier worker left: %s", len(swept), swept)
         self._sweep_containers()
         self._settle_cgroup()
         self._deliver_outbox()
         if host := Worker.lives_elsewhere(self.name, host=socket.gethostname()):
-            raise Taken(f"A worker named {self.name} runs on {host}. Give this one another --name.")
+            raise Taken(f"A worker named {self.name} runs on {host}. Choose another --name.")
         self._clear_up()
         self.row = self._register()
         self._take_back_claims()
@@ -188,7 +188,7 @@ class LocalWorker:
         if problem := self.shelf.engine.check():
             raise Taken(problem)
         if left := self.shelf.engine.sweep():
-            logger.warning("Removed %s containers that the former worker left", len(left))
+            logger.warning("Removed %s containers that an earlier worker left", len(left))
 
     def _settle_cgroup(self) -> None:
         """In containers the engine limits memory."""
@@ -200,7 +200,7 @@ class LocalWorker:
             logger.info("Memory is not limited here, only reserved: %s", why)
             return
         if left := self.home.sweep(is_alive=is_alive):
-            logger.warning("Removed %s control groups that the former worker left", len(left))
+            logger.warning("Removed %s control groups that an earlier worker left", len(left))
 
     @property
     def limits_memory_by(self) -> str:
@@ -373,9 +373,9 @@ class LocalWorker:
             trial = Trial.objects.filter(pk=file.stem).select_related("experiment").first()
             try:
                 if trial and trial.settle(Outcome(**content)):
-                    logger.info("Delivered how %s ended before this worker started", trial)
+                    logger.info("Delivered the outcome of %s from before this worker started", trial)
             except Refused as refused:  # its experiment is in the trash: nobody waits for this any more
-                logger.warning("How %s ended is not needed any more: %s", trial, refused)
+                logger.warning("The outcome of %s is no longer needed: %s", trial, refused)
             file.unlink()
 
     # --- heartbeat ---------------------------------------------------------------------------------------
@@ -390,12 +390,12 @@ class LocalWorker:
                 logger.warning("No heartbeat: %s", error)
                 close_old_connections()
             except Exception:  # a heartbeat that dies of a bug would lose every trial of this worker
-                logger.exception("The heartbeat stumbled")
+                logger.exception("The heartbeat failed")
 
     def _beat_once(self) -> None:
         machine, self._machine = self._machine, None
         if not self.row.heartbeat(machine):
-            logger.error("This worker was declared gone: its trials are ended, and it starts anew")
+            logger.error("This worker was declared gone: ending its trials and registering again")
             for run in list(self.runs.values()):
                 run.lose("its worker was declared gone")
             self.row = self._register()
@@ -443,7 +443,7 @@ class LocalWorker:
             try:
                 self._machine = machine.measure() | ({"stuck": list(self.stuck)} if self.stuck else {})
             except Exception:  # whatever is odd about the machine, trials run
-                logger.exception("The machine could not be looked at")
+                logger.exception("The machine could not be measured")
             if self.ending.wait(MACHINE_S):
                 return
 
@@ -454,10 +454,10 @@ class LocalWorker:
             try:
                 self.flush(list(self.runs.values()))
             except DatabaseError as error:
-                logger.warning("Metrics and logs wait: %s", error)
+                logger.warning("Metrics and logs wait for the database: %s", error)
                 close_old_connections()
             except Exception:  # a writer that dies of a bug would silence every trial of this worker
-                logger.exception("The writer stumbled")
+                logger.exception("The writer failed")
 
     def flush(self, runs: list[TrialRun]) -> None:
         """Stores what these trials reported and printed since, in one transaction. One flush at a time: the

@@ -149,7 +149,7 @@ def test_a_draft_is_edited_and_a_running_one_updated(api, bob, draft, running):
     assert stale.status_code == 409 and "bob changed this experiment meanwhile" in stale.json()["detail"]
     for never in (0, 77):
         stale = caller.patch(path, {"settings": {"max_trials": 8}, "revision": never})
-        said = f"There is no revision {never} of this experiment: the newest is 2."
+        said = f"There is no revision {never} of this experiment; the latest is 2."
         assert stale.status_code == 409 and stale.json()["detail"].startswith(said)
     locked = caller.patch(path, {"settings": {"metric": "loss"}, "name": "never"})
     assert locked.status_code == 422 and "Clone" in locked.json()["fields"]["metric"][0]
@@ -212,7 +212,7 @@ def test_resume_asks_for_a_larger_budget_and_goes_on(api, bob, in_state):
     one = in_state("completed")
     path = f"/experiments/{one.public_id}/resume"
     spent = api(bob).post(path)
-    assert spent.status_code == 409 and "larger number of trials" in spent.json()["detail"]
+    assert spent.status_code == 409 and "Increase max trials" in spent.json()["detail"]
     assert api(bob).post(path, {"max_trials": 0}).json()["fields"].keys() == {"max_trials"}
     answer = api(bob).post(path, {"max_trials": 3}).json()
     assert answer["changed"] and answer["experiment"]["state"] == "pending"

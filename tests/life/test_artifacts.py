@@ -55,7 +55,7 @@ def test_without_a_destination_they_stay_and_are_told(leaving, local):  # noqa: 
     text = f"weights of {trial.public_id}".encode()
     assert (one.name, one.size) == ("sub/model ü.pt", len(text))
     assert one.sha256 == hashlib.sha256(text).hexdigest()
-    assert trial.notes == ["Links and other things that are no files were left out."]
+    assert trial.notes == ["Links and special files were skipped."]
 
 
 def test_they_go_to_the_destination(leaving, local, s3):  # noqa: F811

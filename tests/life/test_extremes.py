@@ -75,7 +75,7 @@ def test_a_flood_of_points_is_cut_and_its_result_counts(points: int, run: Callab
     )
     assert (trial.state, trial.value) == ("succeeded", 0.5)
     assert trial.points.count() == MAX_POINTS
-    assert trial.notes == [f"{points - MAX_POINTS:,} points were not kept: a series has at most 100,000."]
+    assert trial.notes == [f"{points - MAX_POINTS:,} points were dropped: a series has at most 100,000."]
 
 
 def test_noise_in_the_output_and_in_the_metrics_is_survived(run: Callable[..., Trial]) -> None:

@@ -368,4 +368,4 @@ def test_a_secret_of_another_installation_fails_in_setup(draft, local, alice, se
     experiment.enqueue(by=alice)
     settings.SECRET_KEY = "another"
     live(experiment, local)
-    assert "The secret General/t cannot be read here" in experiment.trials.get().detail
+    assert "The secret General/t cannot be decrypted" in experiment.trials.get().detail

@@ -113,8 +113,8 @@ def test_a_trial_fails_with_its_cause(
         ("/no/such/folder", "The working directory /no/such/folder does not exist on the worker here."),
         (
             "~no-such-user/x",
-            "The working directory ~no-such-user/x names a user whom the worker here does not know. "
-            "Write the whole path.",
+            "The working directory ~no-such-user/x names a user unknown on the worker here. "
+            "Enter an absolute path.",
         ),
     ],
 )

@@ -254,7 +254,7 @@ def test_the_breaker_pauses_a_hopeless_experiment_and_says_why(
     look_at(experiment)
     fail_until_paused()
     assert experiment.state == "paused"
-    assert experiment.reason == "3 trials in a row failed alike (exit code): ValueError: no"
+    assert experiment.reason == "3 trials in a row failed with the same error (exit code): ValueError: no"
     for trial in experiment.trials.filter(state="running"):
         trial.settle(Outcome(value=0.1))
     experiment.unpause(by=alice)

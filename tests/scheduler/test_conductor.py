@@ -92,7 +92,7 @@ def test_a_broken_search_fails_the_experiment_and_says_why(
     trial.settle(Outcome(value=0.5))
     look_at(experiment)
     assert experiment.state == ExperimentState.FAILED
-    assert experiment.reason.startswith("The search cannot go on: ")
+    assert experiment.reason.startswith("The search cannot continue: ")
 
 
 def test_what_learns_suggests_no_further_ahead_than_slots_need(running: Callable[..., Experiment]) -> None:
@@ -530,7 +530,7 @@ def test_a_name_that_lives_on_another_machine_is_not_taken_over(worker: Worker) 
 
 def test_early_stopping_needs_the_metric_that_it_judges(draft: Callable[..., Experiment]) -> None:
     """TD-F7: with weights that leave the metric out it would silently never stop anything."""
-    with pytest.raises(Invalid, match="which the weights leave out"):
+    with pytest.raises(Invalid, match="which has no weight"):
         draft(early_stopping="Medianstop", weights={"loss": -1.0})
     assert draft(early_stopping="Medianstop", weights={"accuracy": 1.0, "loss": -1.0})
 

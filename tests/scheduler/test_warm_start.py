@@ -73,7 +73,7 @@ def test_what_would_tell_nothing_is_refused(
 
     assert why() == "source has no results yet."
     end_all(source, Outcome(value=0.5))
-    assert why(direction="minimize") == "source was to maximize; its good values are bad ones here."
+    assert why(direction="minimize") == "source has the direction maximize, the opposite of this experiment."
     assert why(space_document=FINITE, command="x") == "No result of source (of 1) fits this search space."
     assert "such as abcd2345" in why(warm_start="no id")
     assert why(warm_start="zzzzzzzz").startswith("There is no experiment zzzzzzzz in this workspace")

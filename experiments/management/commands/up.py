@@ -320,8 +320,8 @@ def is_serving(address: str, port: int) -> bool:
         connection.close()
 
 
-def say(line: str) -> None:
+def say(message: str) -> None:
     try:
-        print(line, flush=True)
+        print(message, flush=True)
     except OSError:  # the reader has closed the pipe (`make up | head`): continue without output
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115

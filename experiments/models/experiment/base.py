@@ -261,7 +261,9 @@ class ExperimentBase(models.Model):
             status.check_transition(status.EXPERIMENT_MAY_BECOME, before, to)
             goes_back = before == ExperimentState.PENDING and to in status.ENQUEUED_FROM
             if goes_back and to not in (self.enqueued_from, ExperimentState.FAILED):
-                raise Refused(f"It was enqueued from {self.enqueued_from}, so it cannot become {to}.")
+                raise Refused(
+                    f"The experiment was enqueued from {self.enqueued_from} and cannot become {to}."
+                )
             changed = type(self).objects.filter(pk=self.pk, state=before).update(state=to, reason=because)
             if not changed:
                 raise Overtaken(f"{self} is no longer {before}.")

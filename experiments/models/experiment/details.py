@@ -196,11 +196,11 @@ def _description(*, name: str, description: str, tags: list[str], visibility: st
     errors: dict[str, list[str]] = {}
     name = " ".join(name.split())
     if not name:
-        errors["name"] = ["Give the experiment a name."]
+        errors["name"] = ["Enter a name."]
     elif len(name) > 200:
-        errors["name"] = [f"The name is {len(name):,} characters long; at most 200 are possible."]
+        errors["name"] = [f"The name is {len(name):,} characters long; the maximum is 200."]
     if len(description) > 100_000:
-        errors["description"] = ["The description is too long; at most 100,000 characters are possible."]
+        errors["description"] = ["The description is too long: at most 100,000 characters."]
     for field, text in (("name", name), ("description", description)):
         if "\0" in text:
             errors[field] = ["This must not contain a NUL character."]

@@ -28,7 +28,7 @@ class LifecycleVerbs(SettingsVerbs):
             queue = queue or self.queue or Queue.default()
             if not self.allows("enqueue"):
                 if queue != self.queue:
-                    raise Refused(f"It is already pending in the queue {self.queue}. Dequeue it first.")
+                    raise Refused(f"Already pending in the queue {self.queue}. Dequeue the experiment first.")
                 return False
             self._join(queue)
             self.move(ExperimentState.PENDING, by=by, verb="enqueue", because=f"queue {queue}")
@@ -147,9 +147,9 @@ class LifecycleVerbs(SettingsVerbs):
     def _check_budget(self) -> None:
         spent = {
             "max trials reached": f"The budget is spent: {self.proposed_count} of {self.max_trials} trials were "
-            "proposed. Give a larger number of trials.",
-            "max duration reached": "The maximum duration is reached. Give a longer one.",
-            "goal reached": "The goal is reached. Give another one.",
+            "proposed. Increase max trials.",
+            "max duration reached": "The max duration is reached. Increase it.",
+            "goal reached": "The goal is reached. Change it.",
         }
         if why := self.why_no_more():
             raise Refused(spent[why])

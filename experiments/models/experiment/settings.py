@@ -92,14 +92,14 @@ class SettingsVerbs(ProposalVerbs):
         """Raises `Refused` when there is another revision than the one that the person looked at."""
         if seen > self.revision.number or seen < 1:
             raise Refused(
-                f"There is no revision {seen} of this experiment: the newest is {self.revision.number}. Look at it and "
+                f"There is no revision {seen} of this experiment; the latest is {self.revision.number}. Look at it and "
                 "submit again."
             )
         if seen != self.revision.number:
             by = self.revision.by.username if self.revision.by else "Trialdeck"
             raise Refused(
-                f"{by} changed this experiment meanwhile (revision {self.revision.number}; you looked at "
-                f"revision {seen}). Look at the new values and submit again."
+                f"{by} changed this experiment (revision {self.revision.number}; you looked at "
+                f"revision {seen}). Check the new values and submit again."
             )
 
     def _accept(self, settings: Settings, *, by: User, verb: str, note: str = "") -> bool:

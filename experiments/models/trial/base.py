@@ -141,7 +141,7 @@ class TrialBase(models.Model):
                 self
             ).DoesNotExist:  # a proposal that no worker had taken: see Experiment.drop_proposals
                 raise Refused(
-                    f"#{self.number} was dropped before it started. Look at the experiment again."
+                    f"#{self.number} was dropped before it started. Reload the experiment."
                 ) from None
             self.experiment = experiment
             yield self

@@ -71,7 +71,7 @@ class CopyVerbs(TrialBase):
             if self.state != TrialState.SUCCEEDED:
                 raise Refused(f"Only a succeeded trial can be replicated; #{self.number} is {self.state}.")
             if not 1 <= count <= MOST_REPLICAS:
-                raise Invalid({"count": [f"From 1 to {MOST_REPLICAS} replicas at a time are possible."]})
+                raise Invalid({"count": [f"Request 1 to {MOST_REPLICAS} replicas at a time."]})
             return [
                 self.copy(source=Source.REPLICA, by=by, revision=self.revision, keeps_revision=True)
                 for _ in range(count)

@@ -210,7 +210,11 @@ class Trial(CopyVerbs):
         if outcome.failure:
             return TrialState.FAILED, outcome.failure, outcome.detail
         if outcome.value is None or not math.isfinite(outcome.value):
-            return TrialState.FAILED, Failure.NO_METRIC, outcome.detail or "It reported no final metric."
+            return (
+                TrialState.FAILED,
+                Failure.NO_METRIC,
+                outcome.detail or "The trial reported no final metric.",
+            )
         return TrialState.SUCCEEDED, "", ""
 
     def _retry(self) -> None:

@@ -222,7 +222,7 @@ def fetch(request: SignedInRequest, workspace_slug: str, public_id: str, artifac
     """The file itself, or the asked range of it; or where it lies when it cannot be had from here (409)."""
     experiment = get_experiment(request, workspace_slug, public_id)
     one = find_file(experiment, artifact)
-    download = partial(downloads.of_artifact, one, downloads.Asked.by(request))
+    download = partial(downloads.of_artifact, one, downloads.DownloadRequest.by(request))
     return download_response(
         request, download, workspace=experiment.workspace, nav="experiments", back=_back(one)
     )

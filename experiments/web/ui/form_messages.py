@@ -18,7 +18,7 @@ def install() -> None:
     validators.MinValueValidator.message = "This must be at least %(limit_value)s."
     validators.MaxValueValidator.message = "This must be at most %(limit_value)s."
     validators.MaxLengthValidator.message = (
-        "This is %(show_value)s characters long; at most %(limit_value)s are possible."
+        "This is %(show_value)s characters long; the maximum is %(limit_value)s."
     )
 
     # Imported only now: the forms' fields are created on import.

@@ -203,7 +203,7 @@ def used_by(model: Model, user: User) -> list[Experiment]:
 def fetch(request: SignedInRequest, workspace: str, model: str) -> HttpResponseBase:
     """Send the model's file, or say where it is when it cannot be read from here (409)."""
     one = find(request, workspace, model)
-    download = partial(downloads.of_model, one, downloads.Asked.by(request))
+    download = partial(downloads.of_model, one, downloads.DownloadRequest.by(request))
     return download_response(request, download, workspace=one.workspace, nav="models", back=url_of(one))
 
 

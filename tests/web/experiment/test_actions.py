@@ -200,7 +200,7 @@ def test_resume_asks_for_more_trials_when_the_budget_is_spent(in_state, bob):
     assert "Used: 1 of 1 trials." in page
     refused = as_(bob).post(url_of(experiment, "resume"), {"max_trials": 1})
     assert refused.status_code == 409
-    assert "Give a larger number of trials." in refused.content.decode()
+    assert "Increase max trials." in refused.content.decode()
     assert 'value="1"' in refused.content.decode() and "data-question" in refused.content.decode()
     wrong = as_(bob).post(url_of(experiment, "resume"), {"max_trials": "many"})
     assert wrong.status_code == 422 and 'value="many"' in wrong.content.decode()

@@ -258,7 +258,7 @@ def test_downloads_leave_room_for_pages(left, carol):
     under_way = [client.get(address) for _ in range(downloads.AT_ONCE)]
     busy = client.get(address)
     assert busy.status_code == 503 and busy["Retry-After"] == "10"
-    assert "as many as are possible at once" in words(busy.content.decode())
+    assert "downloads are in progress, the maximum" in words(busy.content.decode())
     assert client.get(url("experiment-artifacts", left)).status_code == 200
     given_up(under_way.pop())
     assert fetched(client.get(address)) == b"weights of 1"

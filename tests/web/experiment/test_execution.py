@@ -87,7 +87,7 @@ def test_saving_what_is_there_makes_no_revision(draft, bob):
         ("source", {**SOURCE, "repository": "--upload-pack=x"}, "git would take it for an option"),
         ("source", {**SOURCE, "reference_kind": "commit"}, "Enter the hash of the commit"),
         ("source", {**SOURCE, "directory": "../etc"}, "without .."),
-        ("packages", {"packages_from": "repository"}, "There is no repository that could have"),
+        ("packages", {"packages_from": "repository"}, "A requirements.txt needs a repository"),
         ("packages", {"packages_from": "list", "packages": " "}, "List at least one package"),
         ("resources", {"memory_mib": "lots"}, "such as 4 GiB or 512 MiB"),
         ("resources", {"cores": "0"}, "This must be at least 1."),

@@ -52,8 +52,8 @@ def test_a_bad_file_is_refused_with_every_fault(lab: Workspace, bob: User) -> No
     bad = {
         b"lr,value\n1,x\n2,y\n": ["Line 2: value is not a number (x).", "Line 3: value is not a number (y)."],
         b"": ["The file is empty."],
-        b'[{"params": {"lr": NaN}, "value": 1}]': ["Result 1: a parameter is no finite number"],
-        b'[{"params": {"lr": "\\ud800"}, "value": 1}]': ["Result 1: a parameter holds characters"],
+        b'[{"params": {"lr": NaN}, "value": 1}]': ["Result 1: a parameter is not a finite number"],
+        b'[{"params": {"lr": "\\ud800"}, "value": 1}]': ["Result 1: a parameter contains characters"],
     }
     for data, said in bad.items():
         page = browser.post(PAGE, {"file": SimpleUploadedFile("bad.csv", data)})

@@ -102,7 +102,7 @@ def test_what_could_not_be_killed_is_named(taken, bob):
             Outcome(exit_code=1, failure=Failure.OUT_OF_MEMORY, detail="MemoryError"),
             "Out of memory: MemoryError",
         ),
-        (Outcome(exit_code=0), "It reported no final metric."),
+        (Outcome(exit_code=0), "The trial reported no final metric."),
         (
             Outcome(failure=Failure.SETUP, detail="The working directory /x does not exist"),
             "Setup: The working",

@@ -81,7 +81,7 @@ def test_admitting_twice_is_harmless_and_never_changes_a_role(client, lab, alice
         ({"username": "", "role": "viewer"}, "Enter a username."),
         ({"username": "dave", "role": "king"}, "Invalid choice."),
         ({"username": "da\0ve", "role": "viewer"}, "This must not contain a NUL character."),
-        ({"username": "<b>" * 60, "role": "viewer"}, "180 characters long; at most 150 are possible"),
+        ({"username": "<b>" * 60, "role": "viewer"}, "180 characters long; the maximum is 150"),
     ],
 )
 def test_whom_it_cannot_admit_it_names_and_keeps_what_was_typed(client, lab, alice, dave, typed, told):

@@ -119,8 +119,8 @@ def test_an_operator_makes_changes_and_deletes_one(lab, bob, draft, alice):
     ("sent", "said"),
     [
         ({"name": "  "}, "Enter a name for the project."),
-        ({"name": "vision"}, "There is a project vision in Lab already."),
-        ({"name": "x" * 101}, "101 characters long; at most 100 are possible"),
+        ({"name": "vision"}, "The workspace Lab already has a project vision."),
+        ({"name": "x" * 101}, "101 characters long; the maximum is 100"),
         ({"name": "n\0l"}, "This must not contain a NUL character."),
         ({"name": "n", "destination": "s3://localhost/bucket"}, "requires a port"),
         ({"name": "n", "destination": "ftp://somewhere"}, "s3://host:port/bucket"),

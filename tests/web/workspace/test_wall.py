@@ -85,11 +85,11 @@ def attic_one(dave: User) -> Experiment:
 
 def test_it_tells_what_needs_somebody_and_who_is_silent(in_state, worker, carol):
     stuck = in_state("paused", name="stuck")
-    Experiment.objects.filter(pk=stuck.pk).update(reason="5 trials in a row failed alike")
+    Experiment.objects.filter(pk=stuck.pk).update(reason="5 trials in a row failed with the same error")
     Worker.register("a", host="h", pid=1, queues=["default"], slots=40, lease_s=15)
     Worker.objects.filter(name="w1").update(heard_at=timezone.now() - timedelta(seconds=12))
     html = page(as_(carol))
-    assert "stuck: auto-paused" in html and "5 trials in a row failed alike" in html
+    assert "stuck: auto-paused" in html and "5 trials in a row failed with the same error" in html
     assert "w1: worker unresponsive" in html and "unresponsive 12 s" in html
     assert "/48" in html and "0/40" in html, "too many slots for squares are told in numbers"
     assert html.index('title="w1"') < html.index('title="a"'), "who is silent stands first"

@@ -43,7 +43,7 @@ def _numbers():
     Adapter._convert_np_nan_inf = classmethod(converted)
 
 
-_ASKED = (
+_UNAVAILABLE = (
     "ClearML's package asked its server for {}, but a trial has none: it knows its own task only. Set "
     "CLEARML_OFFLINE_MODE=0 and your server's credentials in the experiment's environment where the script needs it."
 )
@@ -60,7 +60,7 @@ class _NoAnswer:
 
     def __getattr__(self, name):
         kind = type(self._request)
-        raise AttributeError(_ASKED.format(f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"))
+        raise AttributeError(_UNAVAILABLE.format(f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"))
 
 
 def _server():
@@ -82,12 +82,12 @@ def _server():
 
     def got(cls, task_id=None, *args, **more):
         if task_id and task_id != os.environ.get("CLEARML_TASK_ID") and cls.is_offline():
-            raise ValueError(_ASKED.format(f"task {task_id}"))  # else it is an empty one
+            raise ValueError(_UNAVAILABLE.format(f"task {task_id}"))  # else it is an empty one
         return get(cls, task_id, *args, **more)
 
     def waited(self, *args, **more):
         if self.is_offline():
-            raise ValueError(_ASKED.format("a task's state"))  # else it waits for ever
+            raise ValueError(_UNAVAILABLE.format("a task's state"))  # else it waits for ever
         return wait(self, *args, **more)
 
     InterfaceBase._send, Session.send, Task.get_task = classmethod(sent), talked, classmethod(got)
@@ -126,9 +126,9 @@ def _argparse():
             return None  # hydra's and Fire's own
         before = [(action, action.const, action.default) for action in _flags(parser)]
         done = copy(self, parser, *args, **more)
-        given, meant = self._task.get_parameters(), {}
+        parameters, meant = self._task.get_parameters(), {}
         for action, const, _ in before:
-            text = given.get(f"Args/{action.dest}")
+            text = parameters.get(f"Args/{action.dest}")
             if text is not None and self._exclude_parser_args.get(action.dest, True):
                 meant.setdefault(action.dest, []).extend(_flag(action, str(text).strip(), const))
         for action, const, default in before:
@@ -242,10 +242,10 @@ def _project():
     """Task.init finds a project."""  # 1.x fails without one, and so do the data sets of 2.x
     from clearml import Task
 
-    named, found = Task.get_project_name, Task.get_project_object
+    get_name, get_project = Task.get_project_name, Task.get_project_object
     none = SimpleNamespace(default_output_destination=None)
-    Task.get_project_name = lambda self: named(self) or "Trialdeck"
-    Task.get_project_object = lambda self: found(self) or none
+    Task.get_project_name = lambda self: get_name(self) or "Trialdeck"
+    Task.get_project_object = lambda self: get_project(self) or none
 
 
 def _declare_all(prefix, values):
