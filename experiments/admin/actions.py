@@ -50,14 +50,17 @@ def row_action(
     *,
     label: str,
     done: str,
-    run: Callable[[Row, User], object],
+    run: Callable[[Row, User], object] | None = None,
     confirm: Callable[[Sequence[Row]], list[str]] | None = None,
 ) -> Callable[..., TemplateResponse | None]:
-    """Return an admin action that calls `run(row, by)` for each selected row, and shows one message per result.
+    """Return an admin action that calls `run(row, by)` for each selected row, by default the row's method named `verb`,
+    and shows one message per result.
 
     `run` returns False if the row already was in that state, or a warning to show; a `Refused` is shown with its
     reason. `confirm` returns the consequences, which are shown on a page before anything is done.
     """
+
+    run_on = run or (lambda row, by: getattr(row, verb)(by=by))
 
     @admin.action(description=label, permissions=["action"])
     def action(
@@ -74,7 +77,7 @@ def row_action(
             return None
         if confirm and "yes" not in request.POST:
             return _confirmation_page(modeladmin, request, verb, label, rows, confirm(rows))
-        for level, text in _run_all(modeladmin, request, rows, run, done):
+        for level, text in _run_all(modeladmin, request, rows, run_on, done):
             modeladmin.message_user(request, text, level)
         return None
 
@@ -161,26 +164,14 @@ def _confirm_delete(rows: Sequence[Experiment]) -> list[str]:
     ]
 
 
-def _stop(row: Experiment | Trial, by: User) -> bool:
-    return row.stop(by=by)
-
-
-def _pause(experiment: Experiment, by: User) -> bool:
-    return experiment.pause(by=by)
-
-
-def _dequeue(experiment: Experiment, by: User) -> bool:
-    return experiment.dequeue(by=by)
-
-
 def _delete(experiment: Experiment, by: User) -> object:
     return experiment.delete_to_trash(by=by)
 
 
 EXPERIMENT_ACTIONS = (
-    row_action("stop", label="Stop", done="Stopping", confirm=_confirm_stop, run=_stop),
-    row_action("pause", label="Pause", done="Paused", run=_pause),
-    row_action("dequeue", label="Dequeue", done="Dequeued", run=_dequeue),
+    row_action("stop", label="Stop", done="Stopping", confirm=_confirm_stop),
+    row_action("pause", label="Pause", done="Paused"),
+    row_action("dequeue", label="Dequeue", done="Dequeued"),
     row_action("delete", label="Move to trash", done="Moved to trash", confirm=_confirm_delete, run=_delete),
 )
 
@@ -221,7 +212,7 @@ def requeue(trial: Trial, by: User) -> str | None:
 
 
 TRIAL_ACTIONS = (
-    row_action("stop", label="Stop", done="Stopping", run=_stop),
+    row_action("stop", label="Stop", done="Stopping"),
     row_action("rerun", label="Rerun", done="Rerun queued", confirm=_confirm_rerun, run=_rerun),
     row_action(
         "requeue", label="Requeue (worker is stuck)", done="Requeued", confirm=_confirm_requeue, run=requeue
@@ -248,22 +239,8 @@ def _confirm_release(rows: Sequence[Worker]) -> list[str]:
     return texts
 
 
-def _drain(worker: Worker, by: User) -> bool:
-    return worker.drain(by=by)
-
-
-def _undrain(worker: Worker, by: User) -> bool:
-    return worker.undrain(by=by)
-
-
-def _release(worker: Worker, by: User) -> Any:
-    return worker.release(by=by)
-
-
 WORKER_ACTIONS = (
-    row_action("drain", label="Drain", done="Draining", run=_drain),
-    row_action("undrain", label="Undrain", done="Taking trials again", run=_undrain),
-    row_action(
-        "release", label="Release lease", done="Declared lost", confirm=_confirm_release, run=_release
-    ),
+    row_action("drain", label="Drain", done="Draining"),
+    row_action("undrain", label="Undrain", done="Taking trials again"),
+    row_action("release", label="Release lease", done="Declared lost", confirm=_confirm_release),
 )

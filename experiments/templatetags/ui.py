@@ -1,6 +1,6 @@
-"""What templates say things with: glyphs, states, numbers, times, form controls, sort links.
+"""Template tags and filters: glyphs, states, numbers, times, form controls, sort links.
 
-Every filter answers a missing value (None or "") with the dash of the tables, `—`.
+Every filter returns `—` for a missing value (None or "").
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ for text_filter in (ago, clock, count, duration, duration_short, percent, plural
     register.filter(text_filter)
 register.filter("bytes", bytes_)
 
-PLACE_IN_LIST = ("page", "after", "before")  # what a new order or filter makes meaningless
+PLACE_IN_LIST = ("page", "after", "before")  # reset by a new order or filter
 
 
 # Marks
@@ -42,40 +42,40 @@ PLACE_IN_LIST = ("page", "after", "before")  # what a new order or filter makes 
 
 @register.simple_block_tag
 def prose(content: SafeString) -> SafeString:
-    """A text over several lines as one line, for a component: `{% prose as explanation %} ... {% endprose %}`."""
+    """Join a text of several lines into one line, for a component: `{% prose as explanation %} ... {% endprose %}`."""
     return mark_safe(" ".join(content.split()))  # noqa: S308 - the template has escaped its variables
 
 
 @register.simple_tag
 def icon(name: str) -> SafeString:
-    """The interface icon `name` of the sprite, e.g. {% icon "stop" %}. Says nothing to a screen reader."""
+    """The icon `name` of the sprite, e.g. {% icon "stop" %}. Hidden from screen readers."""
     return _symbol("icon", f"i-{name}")
 
 
 @register.simple_tag
 def glyph(name: str) -> SafeString:
-    """The glyph of a state (or "warning"), without its word. Use `status` where the word belongs to it."""
+    """The glyph of a state (or "warning") without a label. Use `status` for both."""
     return _symbol("glyph", f"g-{name}")
 
 
 @register.simple_tag
 def status(state: object, label: str = "") -> SafeString:
-    """A state as glyph and word: {% status trial.state %}. `label` replaces the word, e.g. by a number."""
-    word = str(state)
-    known = STATES.get(word)
+    """A state as glyph and label: {% status trial.state %}. `label` replaces the label, e.g. by a number."""
+    name = str(state)
+    appearance = STATES.get(name)
     return format_html(
         '<span class="status" data-status="{}">{}{}</span>',
-        word,
-        glyph(known.glyph if known else "warning"),
-        label or (known.label if known else word),
+        name,
+        glyph(appearance.glyph if appearance else "warning"),
+        label or (appearance.label if appearance else name),
     )
 
 
 @register.simple_tag
 def meter(value: float, of: float = 100, label: str = "") -> SafeString:
-    """A bar filled to value/of. With a label it is a progress bar for everybody, without it decoration."""
+    """A bar filled to value/of. With a label it is a progress bar, without one it is decoration."""
     share = min(max(value / of, 0), 1) if of else 0
-    said = (
+    attributes = (
         format_html(
             'role="progressbar" aria-valuenow="{}" aria-valuemax="{}" aria-label="{}"',
             value,
@@ -86,13 +86,13 @@ def meter(value: float, of: float = 100, label: str = "") -> SafeString:
         else SafeString('aria-hidden="true"')
     )
     return format_html(
-        '<svg class="meter" {}><rect width="{}%" height="100%"/></svg>', said, f"{share * 100:.1f}"
+        '<svg class="meter" {}><rect width="{}%" height="100%"/></svg>', attributes, f"{share * 100:.1f}"
     )
 
 
 @register.simple_tag
 def place(share: float) -> SafeString:
-    """Where a value lies between the ends of its range: `share` of 0 to 1."""
+    """The position of a value in its range: `share` is 0 to 1."""
     at = f"{min(max(share, 0), 1) * 100:.1f}%"
     return format_html(
         '<svg class="place" aria-hidden="true"><line x1="0" x2="100%" y1="6" y2="6"/>'
@@ -103,8 +103,8 @@ def place(share: float) -> SafeString:
 
 @register.filter
 def slot_marks(busy: int, slots: int) -> list[bool]:
-    """One mark a slot, the busy ones first."""
-    return [place < busy for place in range(slots)]
+    """One mark per slot, busy slots first."""
+    return [slot < busy for slot in range(slots)]
 
 
 @cache  # a table has hundreds of them, and the sprite's address does not change while a process lives
@@ -118,7 +118,7 @@ def _symbol(css_class: str, symbol: str) -> SafeString:
 
 @register.filter
 def control(field: BoundField) -> SafeString:
-    """The field's widget in the look of its kind. Django adds aria-invalid and aria-describedby itself."""
+    """The field's widget with its CSS classes. Django adds aria-invalid and aria-describedby."""
     widget = field.field.widget
     kinds = (
         (forms.RadioSelect | forms.CheckboxSelectMultiple | forms.CheckboxInput, ""),
@@ -126,20 +126,20 @@ def control(field: BoundField) -> SafeString:
         (forms.Textarea, "area"),
         (forms.Select, "select"),
     )
-    look = next((css for kind, css in kinds if isinstance(widget, kind)), "input")
-    said = " ".join(part for part in (look, widget.attrs.get("class", "")) if part)
-    return field.as_widget(attrs={"class": said} if said else {})
+    css_class = next((css for kind, css in kinds if isinstance(widget, kind)), "input")
+    classes = " ".join(part for part in (css_class, widget.attrs.get("class", "")) if part)
+    return field.as_widget(attrs={"class": classes} if classes else {})
 
 
 @register.filter
 def is_choice(field: BoundField) -> bool:
-    """Is it one checkbox, whose label stands behind it?"""
+    """Whether the field is a single checkbox, whose label follows it."""
     return isinstance(field.field.widget, forms.CheckboxInput)
 
 
 @register.filter
 def is_group(field: BoundField) -> bool:
-    """Are these several radios or checkboxes, which need a legend?"""
+    """Whether the field has several radio buttons or checkboxes, which need a legend."""
     return isinstance(field.field.widget, forms.RadioSelect | forms.CheckboxSelectMultiple)
 
 
@@ -150,16 +150,16 @@ def is_group(field: BoundField) -> bool:
 def sort_head(
     context: Context, label: str, key: str, *, num: bool = False, first: str = "", css: str = ""
 ) -> dict[str, object]:
-    """A table head that sorts by `key`: ?sort=lr rises, ?sort=-lr falls; `first="-"` begins with falling.
+    """A table head that sorts by `key`: ?sort=lr ascending, ?sort=-lr descending; `first="-"` starts with descending.
 
-    Filters stay, the place in the list does not. The view may say its default order as `sort` in the context.
+    Filters stay, the page resets. A view can pass its default order as `sort` in the context.
     """
     query: QueryDict = context["request"].GET.copy()
     current = query.get("sort") or str(context.get("sort") or "")
-    falling = "-" + key
+    descending = "-" + key
     if current == key:
-        query["sort"] = falling
-    elif current == falling:
+        query["sort"] = descending
+    elif current == descending:
         query["sort"] = key
     else:
         query["sort"] = first + key
@@ -168,7 +168,7 @@ def sort_head(
     return {
         "label": label,
         "url": "?" + query.urlencode(),
-        "order": {key: "ascending", falling: "descending"}.get(current, ""),
+        "order": {key: "ascending", descending: "descending"}.get(current, ""),
         "num": num,
         "css": css,
     }

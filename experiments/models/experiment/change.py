@@ -42,50 +42,31 @@ class ChangeVerbs(DescriptionVerbs):
         properties: dict[str, str] | None = None,
         queue: Queue | None = None,
     ) -> ChangeResult:
-        """Change all that is given, or nothing. What is None stays.
+        """Change everything that is passed, or nothing. What is None stays.
 
-        `settings` edit a draft and update what is under way: see `edit` and `update`, also for `seen`, `note`,
+        `settings` edit a draft and update an active experiment: see `edit` and `update`, also for `seen`, `note`,
         `stop_surplus` and `apply_to_running`. Without `seen` it is the current revision that was looked at.
         `description` holds arguments of `describe`. Raises `Invalid`, `Refused`.
         """
         with self.locked():
-            is_revised = self._change_settings(
-                settings,
-                by=by,
-                seen=seen,
-                note=note,
-                stop_surplus=stop_surplus,
-                apply_to_running=apply_to_running,
-            )
+            seen = self.revision.number if seen is None else seen
+            is_revised = False
+            if settings is None:
+                self.check_seen(seen)
+            elif self.state == ExperimentState.DRAFT:
+                is_revised = self.edit(settings, by=by, seen=seen, note=note)
+            else:
+                is_revised = self.update(
+                    settings,
+                    by=by,
+                    seen=seen,
+                    note=note,
+                    stop_surplus=stop_surplus,
+                    apply_to_running=apply_to_running,
+                )
             return ChangeResult(
                 is_revised=is_revised,
                 is_described=self.describe(by=by, **description) if description else False,
                 is_annotated=properties is not None and self.annotate(by=by, properties=properties),
                 is_moved=queue is not None and self.move_to(queue, by=by),
             )
-
-    def _change_settings(
-        self,
-        settings: Settings | None,
-        *,
-        by: User,
-        seen: int | None,
-        note: str,
-        stop_surplus: bool,
-        apply_to_running: bool,
-    ) -> bool:
-        if seen is None:
-            seen = self.revision.number
-        if settings is None:
-            self.check_seen(seen)
-            return False
-        if self.state == ExperimentState.DRAFT:
-            return self.edit(settings, by=by, seen=seen, note=note)
-        return self.update(
-            settings,
-            by=by,
-            seen=seen,
-            note=note,
-            stop_surplus=stop_surplus,
-            apply_to_running=apply_to_running,
-        )

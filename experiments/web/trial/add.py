@@ -1,4 +1,4 @@
-"""Trials that nobody proposed: one with values typed by hand, and replicas of a good one."""
+"""Trials that users add: one with values entered by hand, and replicas of a succeeded trial."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from experiments.web.ui.requests import SignedInRequest
 
 
 class ValuesForm(forms.Form):
-    """One field for each parameter of the current search space. Numbers may lie outside of it."""
+    """One field for each parameter of the current search space. Numbers outside of it are allowed."""
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment) -> None:
         super().__init__(data, prefix="v")  # a parameter may be called csrfmiddlewaretoken
@@ -67,16 +67,14 @@ def _best_values(experiment: Experiment) -> dict[str, Any]:
 
 
 class NestedField(forms.CharField):
-    """A value of a nested choice, as JSON; which names and parameters it must have, `Trial.add` says."""
+    """A value of a nested choice, as JSON. `Trial.add` checks its names and parameters."""
 
     def to_python(self, value: object) -> Any:
         text = super().to_python(value)
         try:
             return json.loads(text, parse_constant=_refuse) if text else None
         except (ValueError, RecursionError):
-            raise forms.ValidationError(
-                'Write it as JSON, for example {"_name": "conv", "size": 3}.'
-            ) from None
+            raise forms.ValidationError('Enter JSON, for example {"_name": "conv", "size": 3}.') from None
 
     def run_validators(self, value: object) -> None:
         super().run_validators(json.dumps(value))
@@ -97,7 +95,7 @@ def _field(parameter: Parameter, filled: Any) -> forms.Field:
             help_text=f"JSON object; _name is one of {names}",
         )
     if isinstance(parameter, Choice):
-        choices = [(str(at), _said(parameter.at(at))) for at in range(parameter.count)]
+        choices = [(str(at), _choice_label(parameter.at(at))) for at in range(parameter.count)]
         chosen = parameter.index(filled) if parameter.fits(filled) else 0
         return forms.TypedChoiceField(
             choices=choices,
@@ -116,12 +114,12 @@ def _field(parameter: Parameter, filled: Any) -> forms.Field:
     return forms.FloatField(**arguments)
 
 
-def _said(value: object) -> str:
+def _choice_label(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _range(parameter: Randint | Uniform | Normal) -> str:
-    """Where the search looks: a hint, not a limit."""
+    """The search range, as a hint: values outside of it are allowed."""
     if isinstance(parameter, Normal):
         around = f"searched around {parameter.mu:g} ± {parameter.sigma:g}"
         return f"{around}, log scale" if parameter.log else around
@@ -141,9 +139,9 @@ def add(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpRe
         experiment.allows("add_trial")
         if request.method == "POST" and form.is_valid():
             return _add(request, experiment, form)
-    except Refused as blank:
-        return refused(request, experiment, str(blank), back=back)
-    except Invalid as invalid:  # the search space was changed meanwhile: the form is made anew
+    except Refused as reason:
+        return refused(request, experiment, str(reason), back=back)
+    except Invalid as invalid:  # the search space changed: show a new form
         for sentence in sum(invalid.errors.values(), []):
             form.add_error(None, sentence)
     return _ask(
@@ -161,7 +159,7 @@ def add(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpRe
 
 def _add(request: SignedInRequest, experiment: Experiment, form: ValuesForm) -> HttpResponse:
     with experiment.locked():
-        trial = _under_way(experiment, form.params)
+        trial = _active_duplicate(experiment, form.params)
         is_new = trial is None
         trial = trial or Trial.add(experiment, form.params, by=request.user)
     if not is_new:  # the second of a double click
@@ -183,7 +181,7 @@ def _add(request: SignedInRequest, experiment: Experiment, form: ValuesForm) -> 
     return redirect(url_of_trial(trial))
 
 
-def _under_way(experiment: Experiment, params: dict[str, Any]) -> Trial | None:
+def _active_duplicate(experiment: Experiment, params: dict[str, Any]) -> Trial | None:
     same = digest(params, experiment.settings.run_command)
     added = experiment.trials.filter(values_digest=same, source=Source.ADDED)
     trial = added.filter(state__in=status.TRIAL_ACTIVE).order_by("number").first()
@@ -194,13 +192,13 @@ def _under_way(experiment: Experiment, params: dict[str, Any]) -> Trial | None:
 
 class ReplicateForm(forms.Form):
     count = forms.IntegerField(min_value=1, max_value=MOST_REPLICAS, initial=3, label="How many")
-    seen = forms.IntegerField(widget=forms.HiddenInput)  # replicas that there were when it was asked
+    seen = forms.IntegerField(widget=forms.HiddenInput)  # replicas that existed when the form was shown
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def replicate(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
-    """Asks how many; the POST makes so many trials with the same values."""
+    """Ask for the number; the POST creates that many trials with the same values."""
     trial = get_trial(request, workspace_slug, public_id, number)
     experiment = trial.experiment
     require(request.user, "add_trial", experiment)
@@ -214,8 +212,8 @@ def replicate(request: SignedInRequest, workspace_slug: str, public_id: str, num
             raise Refused(f"Only a succeeded trial can be replicated; #{trial.number} is {state}.")
         if request.method == "POST" and form.is_valid():
             return _replicate(request, trial, **form.cleaned_data)
-    except Refused as blank:
-        return refused(request, experiment, str(blank), back=back)
+    except Refused as reason:
+        return refused(request, experiment, str(reason), back=back)
     return _ask(
         request,
         "experiment/replicate.html",
@@ -233,11 +231,11 @@ def _replicate(request: SignedInRequest, trial: Trial, *, count: int, seen: int)
     with trial.locked():
         before = _replicas(trial)
         made = trial.replicate(by=request.user, count=count) if before == seen else []
-    if not made:  # the second of a double click, or somebody else had the same idea
+    if not made:  # the second of a double click, or of another user
         message = f"#{trial.number} already has {plural(before, 'replica')}. No trial was added."
         messages.info(request, message)
     else:
-        numbers = ", ".join(f"#{one.number}" for one in made[:10]) + (", …" if len(made) > 10 else "")
+        numbers = ", ".join(f"#{replica.number}" for replica in made[:10]) + (", …" if len(made) > 10 else "")
         message = f"{plural(len(made), 'replica')} of #{trial.number} will run: {numbers}."
         messages.success(request, message)
     return redirect(url_of_trial(trial))

@@ -1,4 +1,4 @@
-"""Texts to be read where they stand: a diff in its colours, a configuration; with what was searched for marked."""
+"""Read-only texts on pages: a diff in color, a configuration; matches of a search are marked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import islice
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-MOST_LINES = 2000  # drawn, unless all are asked for
+MOST_LINES = 2000  # shown, unless the request is for all
 LONGEST_QUERY = 200
 
 _FILE = ("diff --git ", "index ", "--- ", "+++ ", "new file", "deleted file", "rename ", "similarity ")
@@ -18,14 +18,15 @@ _FILE = ("diff --git ", "index ", "--- ", "+++ ", "new file", "deleted file", "r
 
 @dataclass(frozen=True)
 class Text:
-    """`lines` are (kind, HTML) with kind add, del, at, file or nothing; `found` lines have `query` in them."""
+    """`lines` are (kind, HTML) with kind add, del, at, file or "". `matches` is the number of lines that contain
+    `query`, among all `total` lines."""
 
     name: str
     text: str
     lines: list[tuple[str, SafeString]]
     total: int
     query: str
-    found: int
+    matches: int
 
     @property
     def is_cut(self) -> bool:
@@ -35,17 +36,17 @@ class Text:
 def read(
     text: str, *, name: str = "", query: str = "", is_diff: bool = False, is_whole: bool = False
 ) -> Text:
-    """The text to be drawn; its first `MOST_LINES` lines unless `is_whole`."""
+    """Return the text for a page: its first `MOST_LINES` lines unless `is_whole`."""
     query = query[:LONGEST_QUERY]
-    wanted = re.compile(re.escape(query), re.IGNORECASE) if query else None
+    pattern = re.compile(re.escape(query), re.IGNORECASE) if query else None
     rows = text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []
-    found = sum(bool(wanted.search(row)) for row in rows) if wanted else 0
+    matches = sum(bool(pattern.search(row)) for row in rows) if pattern else 0
     shown = islice(_kinds(rows) if is_diff else (("", row) for row in rows), None if is_whole else MOST_LINES)
-    return Text(name, text, [(kind, _marked(row, wanted)) for kind, row in shown], len(rows), query, found)
+    return Text(name, text, [(kind, _marked(row, pattern)) for kind, row in shown], len(rows), query, matches)
 
 
 def counts(diff: str) -> tuple[int, int, int]:
-    """(files, added lines, removed lines) of a diff."""
+    """Return (files, added lines, removed lines) of a diff."""
     kinds = [kind for kind, _ in _kinds(diff.split("\n"))]
     files = len(re.findall(r"^\+\+\+ ", diff, re.MULTILINE))
     return files, kinds.count("add"), kinds.count("del")
@@ -66,11 +67,11 @@ def _kinds(rows: list[str]) -> Iterator[tuple[str, str]]:
             yield {"+": "add", "-": "del"}.get(row[:1], ""), row
 
 
-def _marked(row: str, wanted: re.Pattern[str] | None) -> SafeString:
-    if wanted is None:
+def _marked(row: str, pattern: re.Pattern[str] | None) -> SafeString:
+    if pattern is None:
         return mark_safe(escape(row))  # noqa: S308 (escaped)
     parts, at = [], 0
-    for one in wanted.finditer(row):
-        parts += [escape(row[at : one.start()]), format_html("<mark>{}</mark>", one[0])]
-        at = one.end()
+    for match in pattern.finditer(row):
+        parts += [escape(row[at : match.start()]), format_html("<mark>{}</mark>", match[0])]
+        at = match.end()
     return mark_safe("".join([*parts, escape(row[at:])]))  # noqa: S308 (escaped)

@@ -196,7 +196,7 @@ def test_a_long_diff_is_cut_and_shown_whole_when_asked():
         highlight.read(text, is_diff=True, query="x"),
         highlight.read(text, is_diff=True, is_whole=True),
     )
-    assert (len(cut.lines), cut.is_cut, cut.found) == (highlight.MOST_LINES, True, 300_000)
+    assert (len(cut.lines), cut.is_cut, cut.matches) == (highlight.MOST_LINES, True, 300_000)
     assert (len(whole.lines), whole.is_cut, whole.total) == (300_000, False, 300_000)
 
 

@@ -105,10 +105,10 @@ def test_values_by_hand_are_typed_as_json(deep, client, bob):
     url = reverse("experiment-add", args=["lab", deep.public_id])
     assert '"_name"' in client.get(url).context["form"].fields["layer"].initial
     for wrong, word in (
-        ("Conv", "Write it as JSON"),
+        ("Conv", "Enter JSON"),
         ('{"_name": "Pool"}', "one of &quot;Empty&quot;"),
         ('{"_name": "Conv"}', "layer/size is missing"),
-        ('{"_name": "Conv", "size": NaN}', "Write it as JSON"),
+        ('{"_name": "Conv", "size": NaN}', "Enter JSON"),
     ):
         answer = client.post(url, {"v-layer": wrong, "v-lr": "0.5"})
         assert answer.status_code == 422 and word in answer.content.decode()
