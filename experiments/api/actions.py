@@ -45,8 +45,7 @@ SIMPLE_ACTIONS = {
 
 def _simple_action(name: str) -> Callable[[ApiRequest, str], dict[str, Any]]:
     def view(request: ApiRequest, public_id: str) -> dict[str, Any]:
-        experiment = find(request, public_id)
-        require(request.user, name, experiment)
+        experiment = find(request, public_id, verb=name)
         return action_result(getattr(experiment, name)(by=request.user), experiment, request)
 
     view.__name__, view.__doc__ = name, SIMPLE_ACTIONS[name]
@@ -66,8 +65,7 @@ def enqueue(
     request_body: schemas.Enqueue = schemas.Enqueue(),  # noqa: B008
 ) -> dict[str, Any]:
     """Put the experiment at the end of a queue."""
-    experiment = find(request, public_id)
-    require(request.user, "enqueue", experiment)
+    experiment = find(request, public_id, verb="enqueue")
     queue = queue_of(experiment.workspace, request_body.queue)
     return action_result(experiment.enqueue(by=request.user, queue=queue), experiment, request)
 
@@ -79,8 +77,7 @@ def resume(
     request_body: schemas.Resume = schemas.Resume(),  # noqa: B008
 ) -> dict[str, Any]:
     """Put the experiment back into a queue, with its history."""
-    experiment = find(request, public_id)
-    require(request.user, "resume", experiment)
+    experiment = find(request, public_id, verb="resume")
     budget = request_body.model_dump(include={"max_trials", "max_duration_s", "goal"}, exclude_unset=True)
     changed = experiment.resume(
         by=request.user,
@@ -103,8 +100,7 @@ def clone(
 ) -> Status:
     """Create a copy of the experiment with a new ID and the differences in the body. The copy is a draft, unless
     `start` is set."""
-    source, by = find(request, public_id), request.user
-    require(by, "clone", source)
+    source, by = find(request, public_id, verb="clone"), request.user
     queue = queue_of(source.workspace, request_body.queue)
     settings = None
     if request_body.settings:

@@ -45,13 +45,16 @@ Sort = Literal[
 ]
 
 
-def find(request: ApiRequest, public_id: str) -> Experiment:
-    """Return the experiment; 404 if the caller cannot see it. Raise `Refused` in a workspace without AutoML."""
+def find(request: ApiRequest, public_id: str, *, verb: str = "") -> Experiment:
+    """Return the experiment; 404 if the caller cannot see it. Raise `Forbidden` if they may not do `verb`, and
+    `Refused` in a workspace without AutoML."""
     rows = Experiment.objects.visible_to(request.user).filter(public_id=public_id)
     experiment = with_related(rows).select_related("revision").first()
     if experiment is None:
         raise Http404
     experiment.workspace.require_automl()
+    if verb:
+        require(request.user, verb, experiment)
     return experiment
 
 
@@ -176,8 +179,7 @@ def change(
     """Apply all changes, or none. Settings of a draft are edited; settings of a running or paused experiment are
     updated and apply to new trials. With `dry_run` nothing changes: the response has the differences, the
     consequences and an estimate, or the reason why the change would be refused."""
-    experiment = find(request, public_id)
-    require(request.user, "update", experiment)
+    experiment = find(request, public_id, verb="update")
     preview = change_preview(experiment, request_body, by=request.user) if dry_run else {}
     try:
         with transaction.atomic(), experiment.locked():
@@ -194,8 +196,7 @@ def change(
 )
 def delete(request: ApiRequest, public_id: str) -> Status:
     """Move the experiment to the trash. An owner can restore it for 30 days."""
-    experiment = find(request, public_id)
-    require(request.user, "delete", experiment)
+    experiment = find(request, public_id, verb="delete")
     experiment.delete_to_trash(by=request.user)
     return Status(204, None)
 

@@ -219,8 +219,7 @@ def read_trial(request: ApiRequest, public_id: str, number: int) -> dict[str, An
 def add_trial(request: ApiRequest, public_id: str, request_body: NewTrial) -> Status:
     """Run a trial with the given values, while the experiment is running or paused. The trial does not count toward
     the budget."""
-    experiment = find(request, public_id)
-    require(request.user, "add_trial", experiment)
+    experiment = find(request, public_id, verb="add_trial")
     trial = Trial.add(experiment, request_body.params, by=request.user)
     return Status(201, serialize(request, trial))
 
