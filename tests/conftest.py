@@ -139,15 +139,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def find_chromium() -> str | None:
     """The browser for browser tests: CHROMIUM, else the first of Debian's and Google's names on PATH."""
     names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
-    return next((found for name in names if name and (found := shutil.which(name))), None)
+    return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of the browser; a test that asks for it carries the mark `browser`."""
-    found = find_chromium()
-    assert found, "a test that needs a browser must carry @pytest.mark.browser"
-    return found
+    path = find_chromium()
+    assert path, "a test that needs a browser must carry @pytest.mark.browser"
+    return path
 
 
 @pytest.fixture(scope="session")

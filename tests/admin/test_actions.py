@@ -41,9 +41,9 @@ def send(door: Client, name: str, verb: str, *rows: object, **more: object) -> l
 def test_it_stops_experiments_and_says_who(door: Client, running: Callable[..., Experiment], draft) -> None:
     """TD-A8: what can be stopped is, what cannot is told with its reason."""
     first, other = running("first"), draft("other")
-    said = send(door, "experiment", "stop", first, other)
-    assert said[0] == f"Stopping: {first}."
-    assert said[1].startswith(f"{other}: Stop is not possible while the experiment is draft")
+    message = send(door, "experiment", "stop", first, other)
+    assert message[0] == f"Stopping: {first}."
+    assert message[1].startswith(f"{other}: Stop is not possible while the experiment is draft")
     first.refresh_from_db()
     assert first.state == "stopping"
     assert first.events.get(verb="stop", trial=None).by.username == "root"
@@ -66,9 +66,9 @@ def test_it_pauses_dequeues_and_deletes(door: Client, in_state: Callable[..., Ex
     ended, active, pending = (in_state(state) for state in ("completed", "running", "pending"))
     assert send(door, "experiment", "pause", active) == [f"Paused: {active}."]
     assert send(door, "experiment", "dequeue", pending) == [f"Dequeued: {pending}."]
-    said = send(door, "experiment", "delete", ended, active)
-    assert f"Moved to trash: {ended}." in said
-    assert any("Delete is not possible while the experiment is paused" in one for one in said)
+    message = send(door, "experiment", "delete", ended, active)
+    assert f"Moved to trash: {ended}." in message
+    assert any("Delete is not possible while the experiment is paused" in text for text in message)
     for row, verb in ((active, "pause"), (pending, "dequeue"), (ended, "delete")):
         assert Experiment.everything.get(pk=row.pk).events.get(verb=verb).by.username == "root"
     assert not Experiment.objects.filter(pk=ended.pk).exists()
@@ -80,13 +80,15 @@ def test_it_pauses_dequeues_and_deletes(door: Client, in_state: Callable[..., Ex
 def test_it_stops_and_reruns_trials(door: Client, running: Callable[..., Experiment]) -> None:
     """PAI-T1, PAI-R3, PAI-T2."""
     experiment = running(taken=2)
-    one, two = experiment.trials.filter(state="running")
-    one.settle(Outcome(failure="exit_code", exit_code=1))
-    assert send(door, "trial", "rerun", one) == [f"Rerun queued: {one}."]
-    assert one.reruns.get().events.get(verb="rerun").by.username == "root"
-    assert "has the same values" in send(door, "trial", "rerun", one)[0], "a second click makes no second one"
-    said = send(door, "trial", "stop", two, one)
-    assert said == [f"Stopping: {two}.", f"Already done, nothing changed: {one}."]
+    first, two = experiment.trials.filter(state="running")
+    first.settle(Outcome(failure="exit_code", exit_code=1))
+    assert send(door, "trial", "rerun", first) == [f"Rerun queued: {first}."]
+    assert first.reruns.get().events.get(verb="rerun").by.username == "root"
+    assert "has the same values" in send(door, "trial", "rerun", first)[0], (
+        "a second click makes no second one"
+    )
+    message = send(door, "trial", "stop", two, first)
+    assert message == [f"Stopping: {two}.", f"Already done, nothing changed: {first}."]
     two.refresh_from_db()
     assert two.state == "stopping"
 
@@ -113,8 +115,8 @@ def test_a_requeued_trial_without_retries_left_is_told_so(
     door: Client, running: Callable[..., Experiment]
 ) -> None:
     stuck = running(retries=0).trials.get(state="running")
-    said = send(door, "trial", "requeue", stuck)
-    assert "will not be retried" in said[1]
+    message = send(door, "trial", "requeue", stuck)
+    assert "will not be retried" in message[1]
     assert not stuck.reruns.exists()
 
 
@@ -188,10 +190,10 @@ def test_a_crafted_choice_is_answered_with_a_sentence(
     running()
     for wrong in ("x", "1; drop", "9" * 40, "²"):
         answer = door.post(listed("trial"), {"action": "stop", "_selected_action": [wrong]}, follow=True)
-        assert [str(one) for one in answer.context["messages"]] == ["Select rows of this list."]
+        assert [str(text) for text in answer.context["messages"]] == ["Select rows of this list."]
     answer = door.post(listed("trial"), {"action": "stop", "_selected_action": [987654]}, follow=True)
-    [said] = [str(one) for one in answer.context["messages"]]
-    assert said == "The selected rows are no longer in this list. Reload it and select again."
+    [message] = [str(text) for text in answer.context["messages"]]
+    assert message == "The selected rows are no longer in this list. Reload it and select again."
 
 
 def test_twenty_thousand_trials_are_listed_with_a_few_bounded_queries_and_not_acted_on_at_once(
@@ -200,19 +202,19 @@ def test_twenty_thousand_trials_are_listed_with_a_few_bounded_queries_and_not_ac
     """TD-X7: a list reads a page of rows, and counts no further than it shows."""
     experiment = running()
     seed(experiment, 20_000)
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         page = door.get(listed("trial")).content.decode()
     assert "10000 trials" in page
-    assert len(asked) <= 8
-    rows = [one["sql"] for one in asked if "experiments_trial" in one["sql"]]
+    assert len(queries) <= 8
+    rows = [parameters["sql"] for parameters in queries if "experiments_trial" in parameters["sql"]]
     assert rows and all("LIMIT" in sql for sql in rows), "a query without an end"
     assert not any("DISTINCT" in sql for sql in rows)
     for query in ("?state=running", f"?q={experiment.public_id}", f"?q={experiment.public_id}-7", "?p=199"):
         with CaptureQueriesContext(connection) as more:
             assert door.get(listed("trial") + query).status_code == 200
-        assert len(more) <= len(asked)
-    said = send(door, "trial", "stop", experiment.trials.first(), select_across="1")
-    assert said == ["Nothing was changed: select at most 200 rows, with the search or a filter."]
+        assert len(more) <= len(queries)
+    message = send(door, "trial", "stop", experiment.trials.first(), select_across="1")
+    assert message == ["Nothing was changed: select at most 200 rows, with the search or a filter."]
     assert not Trial.objects.filter(state="stopping").exists()
 
 

@@ -107,8 +107,12 @@ def model(name: str) -> type:
 
 
 def test_every_model_of_ours_is_there() -> None:
-    ours = {one._meta.model_name for one in apps.get_app_config("experiments").get_models()}
-    there = {one._meta.model_name for one in admin.site._registry if one._meta.app_label == "experiments"}
+    ours = {experiment._meta.model_name for experiment in apps.get_app_config("experiments").get_models()}
+    there = {
+        experiment._meta.model_name
+        for experiment in admin.site._registry
+        if experiment._meta.app_label == "experiments"
+    }
     assert there == ours - {"member"}  # members stand on their workspace's page
     assert there == set(ALL)
 
@@ -148,12 +152,12 @@ def test_history_cannot_be_changed(name: str, door: Client, filled: Callable[...
 def queries(door: Client, path: str) -> int:
     with CaptureQueriesContext(
         connection,
-    ) as asked:
+    ) as queries:
         assert door.get(path).status_code == 200
-    assert not [one["sql"] for one in asked if "DISTINCT" in one["sql"]], (
+    assert not [query["sql"] for query in queries if "DISTINCT" in query["sql"]], (
         "reads every row to learn its values"
     )
-    return len(asked)
+    return len(queries)
 
 
 def test_lists_have_a_fixed_number_of_queries(door: Client, filled: Callable[..., Experiment]) -> None:
@@ -166,8 +170,8 @@ def test_lists_have_a_fixed_number_of_queries(door: Client, filled: Callable[...
     for number in range(12):
         filled(f"more {number}", trials=3)
         Queue.objects.create(name=f"q{number}")
-        room = Workspace.open(f"room-{number}")
-        room.admit(User.objects.create_user(f"user-{number}"), "viewer")
+        workspace = Workspace.open(f"room-{number}")
+        workspace.admit(User.objects.create_user(f"user-{number}"), "viewer")
         Worker.register(f"w1{number}", host="h", pid=1, queues=["default"], slots=1, lease_s=15)
     many = {path: queries(door, path) for path in paths}
     assert many == few
@@ -186,7 +190,7 @@ def test_a_workspace_with_many_members_has_a_fixed_number_of_queries(door: Clien
 def test_a_row_does_not_read_what_belongs_to_it(door: Client, filled: Callable[..., Experiment]) -> None:
     """TD-X7: an experiment's page asks the same with 2 trials and with 20."""
     small, large = filled("small", trials=2), filled("large", trials=20)
-    paths = [address("experiment", "change", one.pk) for one in (small, large)]
+    paths = [address("experiment", "change", experiment.pk) for experiment in (small, large)]
     queries(door, paths[0])
     assert queries(door, paths[0]) == queries(door, paths[1]) <= 8
 
@@ -207,16 +211,16 @@ def test_rows_are_found_by_the_id_of_their_trial(
     experiment = filled("one")
     filled("two")
 
-    def found(term: str) -> int:
+    def count_of(term: str) -> int:
         response = door.get(address(name, "changelist"), {"q": term})
         return response.context["cl"].result_count
 
     rows = model(name).objects
     path = {"trial": "experiment", "event": "experiment"}.get(name, "trial__experiment")
-    assert found(experiment.public_id) == rows.filter(**{path: experiment}).count() > 0
-    one = {"number": 2} if name == "trial" else {"trial__number": 2}
-    assert found(f"{experiment.public_id}-2") == rows.filter(**{path: experiment, **one}).count() > 0
-    assert found("nothing-like-it") == found(f"{experiment.public_id}-99999999999") == 0
+    assert count_of(experiment.public_id) == rows.filter(**{path: experiment}).count() > 0
+    query = {"number": 2} if name == "trial" else {"trial__number": 2}
+    assert count_of(f"{experiment.public_id}-2") == rows.filter(**{path: experiment, **query}).count() > 0
+    assert count_of("nothing-like-it") == count_of(f"{experiment.public_id}-99999999999") == 0
     assert door.get(address(name, "changelist"), {"q": "x\0" * 1000}).status_code == 200
 
 
@@ -226,7 +230,10 @@ def test_experiments_are_found_by_a_part_of_their_name_and_in_the_trash(
     draft("Größe der Schichten").delete_to_trash(by=alice)
     draft("other")
     path = address("experiment", "changelist")
-    listed = lambda **query: [one.name for one in door.get(path, query).context["cl"].result_list]  # noqa: E731
+
+    def listed(**query: str) -> list[str]:
+        return [experiment.name for experiment in door.get(path, query).context["cl"].result_list]
+
     assert listed(q="GRÖSSE") == ["Größe der Schichten"]
     assert listed(trash="yes") == ["Größe der Schichten"]
     assert listed(trash="no", state="draft") == ["other"]
@@ -244,9 +251,9 @@ def test_a_new_workspace_has_its_project_and_members(door: Client, alice: User) 
     sent = {"name": "Vision", "slug": "vision", "has_automl": "on", **members, **new}
     response = door.post(address("workspace", "add"), sent)
     assert response.status_code == 302, response.context["errors"]
-    room = Workspace.objects.get(slug="vision")
-    assert room.role_of(alice) == "owner"
-    assert list(room.projects.values_list("name", flat=True)) == ["Default"]
+    workspace = Workspace.objects.get(slug="vision")
+    assert workspace.role_of(alice) == "owner"
+    assert list(workspace.projects.values_list("name", flat=True)) == ["Default"]
 
 
 def test_somebody_who_is_in_already_is_refused_at_the_field(
@@ -368,15 +375,15 @@ def test_it_works_under_our_csp(
     paths += [address(name, "changelist") for name in ALL]
     paths += [address(name, "change", model(name)._default_manager.first().pk) for name in ALL]
     token = SignInLink.issue(root)
-    said: list[str] = []
+    messages: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: messages.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: messages.append(str(error)))
         page.goto(f"{live_server.url}/enter/{token}/")
         page.click("form button[type=submit]")
-        said.clear()  # that page belongs to others
+        messages.clear()  # that page belongs to others
         for path in paths:
             page.goto(live_server.url + path)
             assert page.title().endswith("Trialdeck"), path
@@ -386,7 +393,7 @@ def test_it_works_under_our_csp(
         page.keyboard.type("!")
         assert page.input_value("#id_slug") == "a-new-room"  # its scripts run
         browser.close()
-    assert said == []
+    assert messages == []
 
 
 @pytest.mark.browser

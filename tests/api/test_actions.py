@@ -24,16 +24,16 @@ def test_each_verb_does_what_the_matrix_says(api, alice, in_state, state):
             else:
                 answer = caller.post(f"{path}/{verb}", BODIES.get(verb))
             transaction.set_rollback(True)
-        told = answer.json() if answer.content else {}
-        got = answer.status_code, told.get("changed")
+        body = answer.json() if answer.content else {}
+        got = answer.status_code, body.get("changed")
         if status.is_offered(verb, state):
             wanted = {"clone": (201, None), "delete": (204, None)}.get(verb, (200, True))
         elif status.is_already_so(verb, state):
             wanted = (200, False)
         else:
             wanted = (409, None)
-            if status.WAY_OUT[state] not in told.get("detail", ""):
-                wrong.append((verb, told))
+            if status.WAY_OUT[state] not in body.get("detail", ""):
+                wrong.append((verb, body))
         if got != wanted:
-            wrong.append((verb, got, wanted, told))
+            wrong.append((verb, got, wanted, body))
     assert wrong == []

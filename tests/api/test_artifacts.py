@@ -26,13 +26,13 @@ def test_files_are_listed_page_by_page(api, left, carol):  # noqa: F811
     caller, path, seen, cursor = api(carol), f"/experiments/{left.public_id}/artifacts", [], None
     leave(left.trials.get(number=2), "c.bin", None, keeping=Keeping.DROPPED)
     while True:
-        told = caller.get(path, limit=4, **({"cursor": cursor} if cursor else {})).json()
-        seen += [(one["trial"], one["name"]) for one in told["items"]]
-        if not (cursor := told["next"]):
+        body = caller.get(path, limit=4, **({"cursor": cursor} if cursor else {})).json()
+        seen += [(artifact["trial"], artifact["name"]) for artifact in body["items"]]
+        if not (cursor := body["next"]):
             break
     assert seen == [(number, name) for number in (1, 2, 3) for name in ("a.csv", "b.pt")]
-    one = caller.get(f"/experiments/{left.public_id}/trials/2/artifacts").json()["items"][0]
-    assert one["address"] == f"s3://bucket/x/{left.public_id}/2/a.csv" and one["worker"] == "w1"
+    artifact = caller.get(f"/experiments/{left.public_id}/trials/2/artifacts").json()["items"][0]
+    assert artifact["address"] == f"s3://bucket/x/{left.public_id}/2/a.csv" and artifact["worker"] == "w1"
 
 
 def test_a_file_is_downloaded_or_said_where_it_lies(api, left, carol):  # noqa: F811
@@ -58,12 +58,16 @@ def test_models_are_found_and_read(api, left, alice, carol, dave):  # noqa: F811
     theirs = Workspace.open("theirs", owner=dave)
     foreign = Model.register(theirs.projects.get(), by=dave, name="foreign", address="s3://bucket/f.pt")
     caller = api(carol)
-    for query, found in (({}, [other, good]), ({"q": "gOOd"}, [good]), ({"is_published": "true"}, [other])):
+    for query, expected in (
+        ({}, [other, good]),
+        ({"q": "gOOd"}, [good]),
+        ({"is_published": "true"}, [other]),
+    ):
         items = caller.get("/workspaces/lab/models", **query).json()["items"]
-        assert [one["id"] for one in items] == [one.public_id for one in found]
-    told = caller.get(f"/workspaces/lab/models/{good.public_id}").json()
-    assert (told["network"], told["labels"], told["trial"]) == ("x", {"cat": 0}, 1)
-    assert told["sha256"] == file.sha256
+        assert [item["id"] for item in items] == [item.public_id for item in expected]
+    body = caller.get(f"/workspaces/lab/models/{good.public_id}").json()
+    assert (body["network"], body["labels"], body["trial"]) == ("x", {"cat": 0}, 1)
+    assert body["sha256"] == file.sha256
     left.describe(by=alice, visibility="private")
     assert caller.get(f"/workspaces/lab/models/{good.public_id}").json()["experiment"] is None
     assert caller.get(f"/workspaces/lab/models/{foreign.public_id}").status_code == 404
@@ -87,8 +91,8 @@ def test_an_input_model_is_one_that_i_may_see(api, draft, lab, alice, bob, dave)
         )
         for answer in answers:
             assert answer.status_code == 422 and list(answer.json()["fields"]) == ["input_model"]
-        said = answers[0].json()["fields"]["input_model"][0]
-        assert "There is no model" in said or "65 characters long" in said
+        error = answers[0].json()["fields"]["input_model"][0]
+        assert "There is no model" in error or "65 characters long" in error
     assert Experiment.objects.count() == 1
     changed = caller.patch(
         f"/experiments/{experiment.public_id}", {"settings": {"input_model": mine.public_id}}

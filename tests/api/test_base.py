@@ -17,15 +17,15 @@ from tests.api.caller import Caller
 
 def error_of(answer, status):
     assert answer.status_code == status, answer.content
-    told = answer.json()
+    body = answer.json()
     assert answer["Content-Type"] == "application/json"
-    assert sorted(told) == ["detail", "error", "fields"] and told["detail"]
-    return told
+    assert sorted(body) == ["detail", "error", "fields"] and body["detail"]
+    return body
 
 
 def test_it_tells_who_asks_and_with_which_token(api, bob):
-    told = api(bob, role="viewer").get("/me").json()
-    assert told == {
+    body = api(bob, role="viewer").get("/me").json()
+    assert body == {
         "user": "bob",
         "token": {"name": "ci", "role": "viewer", "workspace": "lab", "expires_at": None},
         "version": __version__,
@@ -36,15 +36,15 @@ def test_a_session_opens_it_too_and_must_not_act_without_the_csrf_header(bob, la
     client = Client(enforce_csrf_checks=True)
     client.force_login(bob)
     assert client.get("/api/v1/me").json()["token"] is None
-    told = {
+    data = {
         "path": "/api/v1/workspaces/lab/projects",
         "data": {"name": "x"},
         "content_type": "application/json",
     }
-    assert "X-CSRFToken" in error_of(client.post(**told), 403)["detail"]
+    assert "X-CSRFToken" in error_of(client.post(**data), 403)["detail"]
     client.get("/account/")  # any page with a form gives the cookie
     token = next(cookie.value for name, cookie in client.cookies.items() if "csrf" in name)
-    assert client.post(**told, headers={"X-CSRFToken": token}).status_code == 201
+    assert client.post(**data, headers={"X-CSRFToken": token}).status_code == 201
 
 
 def test_it_says_why_nobody_is_let_in(api, alice, bob, lab):
@@ -75,11 +75,14 @@ def test_it_says_why_nobody_is_let_in(api, alice, bob, lab):
 
 def test_a_token_opens_its_workspace_only(api, alice, lab):
     other = Workspace.open("other", owner=alice)
-    assert [one["slug"] for one in api(alice).get("/workspaces").json()["items"]] == ["lab"]
+    assert [workspace["slug"] for workspace in api(alice).get("/workspaces").json()["items"]] == ["lab"]
     error_of(api(alice).get("/workspaces/other"), 404)
     assert api(alice, workspace=other).get("/workspaces/other").json()["role"] == "owner"
     everywhere = api(alice, workspace=None, role="operator").get("/workspaces").json()["items"]
-    assert [(one["slug"], one["role"]) for one in everywhere] == [("lab", "operator"), ("other", "operator")]
+    assert [(workspace["slug"], workspace["role"]) for workspace in everywhere] == [
+        ("lab", "operator"),
+        ("other", "operator"),
+    ]
 
 
 def test_its_use_is_written_down_once_a_minute(api, bob):
@@ -130,7 +133,7 @@ def test_only_a_digest_of_the_secret_is_kept(bob, lab):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "status", "word", "said"),
+    ("method", "path", "body", "status", "word", "message"),
     [
         ("GET", "/nothing", None, 404, "not_found", "Check the address"),
         ("POST", "/nothing", None, 404, "not_found", "Check the address"),
@@ -146,15 +149,15 @@ def test_only_a_digest_of_the_secret_is_kept(bob, lab):
         ("GET", "/workspaces?cursor=x", None, 400, "bad_request", "cursor"),
     ],
 )
-def test_every_error_has_the_one_shape(api, alice, method, path, body, status, word, said):
-    told = error_of(api(alice).send(method, path, body), status)
-    assert told["error"] == word and said in told["detail"]
-    assert bool(told["fields"]) == (status == 422)
+def test_every_error_has_the_one_shape(api, alice, method, path, body, status, word, message):
+    document = error_of(api(alice).send(method, path, body), status)
+    assert document["error"] == word and message in document["detail"]
+    assert bool(document["fields"]) == (status == 422)
 
 
 def test_a_viewer_is_told_what_is_missing(api, carol):
-    told = error_of(api(carol).post("/workspaces/lab/projects", {"name": "x"}), 403)
-    assert "operator" in told["detail"] and told["error"] == "forbidden"
+    body = error_of(api(carol).post("/workspaces/lab/projects", {"name": "x"}), 403)
+    assert "operator" in body["detail"] and body["error"] == "forbidden"
 
 
 def test_a_database_that_is_away_is_503_and_a_bug_is_500_without_its_traceback(
@@ -169,12 +172,12 @@ def test_a_database_that_is_away_is_503_and_a_bug_is_500_without_its_traceback(
         monkeypatch.setattr(workspaces, "find", find)
 
     fail(OperationalError("server closed the connection"))
-    told = error_of(api(alice).get("/workspaces/lab"), 503)
-    assert "server closed" not in told["detail"]
+    body = error_of(api(alice).get("/workspaces/lab"), 503)
+    assert "server closed" not in body["detail"]
     fail(ZeroDivisionError("secret detail"))
     with caplog.at_level(logging.ERROR):
-        told = error_of(api(alice).get("/workspaces/lab"), 500)
-    assert "secret" not in told["detail"] and "ZeroDivisionError" in caplog.text
+        body = error_of(api(alice).get("/workspaces/lab"), 500)
+    assert "secret" not in body["detail"] and "ZeroDivisionError" in caplog.text
 
 
 def test_a_list_is_walked_by_its_cursor(api, alice, lab):
@@ -182,12 +185,12 @@ def test_a_list_is_walked_by_its_cursor(api, alice, lab):
         lab.projects.create(name=name)
     caller, seen, cursor = api(alice), [], None
     while True:
-        told = caller.get(
+        body = caller.get(
             "/workspaces/lab/projects", limit=2, **({"cursor": cursor} if cursor else {})
         ).json()
-        seen += [one["name"] for one in told["items"]]
+        seen += [item["name"] for item in body["items"]]
         lab.projects.filter(name="a").delete()  # what was seen may go: nothing is left out
-        cursor = told["next"]
+        cursor = body["next"]
         if cursor is None:
             break
     assert seen == ["Default", "a", "b", "c", "d"]

@@ -9,7 +9,7 @@ from experiments.models import Experiment, Outcome, Project, Queue, Settings, Wo
 from tests.people import SPACE, end_all
 
 SETTINGS = {"command": "python train.py --lr ${lr}", "space_document": SPACE, "metric": "accuracy"}
-ROOM = "/workspaces/lab/experiments"
+EXPERIMENTS = "/workspaces/lab/experiments"
 
 
 def test_it_makes_a_draft_with_all_that_was_told(api, alice, bob, lab):
@@ -24,7 +24,7 @@ def test_it_makes_a_draft_with_all_that_was_told(api, alice, bob, lab):
         "properties": {"ticket": "7"},
         "settings": {**SETTINGS, "max_trials": 7},
     }
-    answer = api(bob).post(ROOM, body)
+    answer = api(bob).post(EXPERIMENTS, body)
     assert answer.status_code == 201, answer.content
     made = answer.json()
     described = {name: value for name, value in body.items() if name != "settings"}
@@ -40,10 +40,10 @@ def test_it_makes_a_draft_with_all_that_was_told(api, alice, bob, lab):
 
 def test_a_start_is_all_or_nothing(api, bob, lab):
     """TD-A5: a queue that cannot be used leaves no draft behind."""
-    refused = api(bob).post(ROOM, {"name": "x", "settings": SETTINGS, "queue": "gpu", "start": True})
+    refused = api(bob).post(EXPERIMENTS, {"name": "x", "settings": SETTINGS, "queue": "gpu", "start": True})
     assert refused.status_code == 422 and "gpu" in refused.json()["fields"]["queue"][0]
     assert not Experiment.objects.exists()
-    made = api(bob).post(ROOM, {"name": "x", "settings": SETTINGS, "start": True}).json()
+    made = api(bob).post(EXPERIMENTS, {"name": "x", "settings": SETTINGS, "start": True}).json()
     assert (made["state"], made["queue"]) == ("pending", "default")
     event = Experiment.objects.get().events.first()
     assert (event.by, event.token, event.who) == (bob, "ci", "bob (token ci)")
@@ -52,11 +52,11 @@ def test_a_start_is_all_or_nothing(api, bob, lab):
 def test_wrong_settings_are_told_field_by_field(api, bob, lab):
     """PAI-M3: with the sentences of the pages."""
     wrong = {**SETTINGS, "concurrency": 0, "metirc": "x", "space_document": {}}
-    answer = api(bob).post(ROOM, {"name": "x", "settings": wrong})
+    answer = api(bob).post(EXPERIMENTS, {"name": "x", "settings": wrong})
     assert answer.status_code == 422
     assert {"concurrency", "metirc", "space_document"} <= answer.json()["fields"].keys()
-    assert api(bob).post(ROOM, {"name": " ", "settings": SETTINGS}).json()["fields"].keys() == {"name"}
-    assert api(bob).post(ROOM, {"name": "x", "settings": SETTINGS, "project": "no"}).json()[
+    assert api(bob).post(EXPERIMENTS, {"name": " ", "settings": SETTINGS}).json()["fields"].keys() == {"name"}
+    assert api(bob).post(EXPERIMENTS, {"name": "x", "settings": SETTINGS, "project": "no"}).json()[
         "fields"
     ].keys() == {"project"}
 
@@ -64,7 +64,7 @@ def test_wrong_settings_are_told_field_by_field(api, bob, lab):
 def test_whole_numbers_and_fractions_stay_apart(api, bob, lab):
     """1 and 1.0 are different choices for a script."""
     space = {"x": {"_type": "choice", "_value": [1, 1.0, 1e16, "1"]}}
-    made = api(bob).post(ROOM, {"name": "x", "settings": {"command": "true", "space_document": space}})
+    made = api(bob).post(EXPERIMENTS, {"name": "x", "settings": {"command": "true", "space_document": space}})
     assert '"_value":[1,1.0,1e+16,"1"]' in made.content.decode()
 
 
@@ -76,41 +76,41 @@ def test_the_list_has_the_filters_of_the_page_and_is_walked_in_every_order(api, 
     ended = in_state("completed", name="echo")
     caller = api(bob)
 
-    def found(**query):
+    def listed(**query):
         seen, cursor = [], None
         while True:
             more = {"cursor": cursor} if cursor else {}
-            answer = caller.get(ROOM, limit=2, **query, **more)
+            answer = caller.get(EXPERIMENTS, limit=2, **query, **more)
             assert answer.status_code == 200, answer.content
-            seen += [one["name"] for one in answer.json()["items"]]
+            seen += [item["name"] for item in answer.json()["items"]]
             cursor = answer.json()["next"]
             if cursor is None:
                 return seen
 
-    assert found() == ["echo", *names[::-1]]
-    assert found(sort="created") == [*names, "echo"]
-    assert found(sort="name") == ["alpha", "bravo", "charlie", "delta", "echo"]
-    assert found(sort="-name") == ["echo", "delta", "charlie", "bravo", "alpha"]
-    assert found(sort="best") == ["echo", *names[::-1]] == found(sort="-best")
-    assert found(sort="state") == [*names[::-1], "echo"] and found(sort="-state") == ["echo", *names[::-1]]
-    assert found(sort="-updated") == ["echo", "delta", "bravo", "charlie", "alpha"]
-    assert found(q="RAV") == ["bravo"] and found(q=ended.public_id[:6]) == ["echo"]
-    assert found(tag="night") == ["delta"] and found(status="completed") == ["echo"]
+    assert listed() == ["echo", *names[::-1]]
+    assert listed(sort="created") == [*names, "echo"]
+    assert listed(sort="name") == ["alpha", "bravo", "charlie", "delta", "echo"]
+    assert listed(sort="-name") == ["echo", "delta", "charlie", "bravo", "alpha"]
+    assert listed(sort="best") == ["echo", *names[::-1]] == listed(sort="-best")
+    assert listed(sort="state") == [*names[::-1], "echo"] and listed(sort="-state") == ["echo", *names[::-1]]
+    assert listed(sort="-updated") == ["echo", "delta", "bravo", "charlie", "alpha"]
+    assert listed(q="RAV") == ["bravo"] and listed(q=ended.public_id[:6]) == ["echo"]
+    assert listed(tag="night") == ["delta"] and listed(status="completed") == ["echo"]
     # No ID has an l in it (it looks like a 1): only names match.
-    assert found(creator="ALICE", project="Default", q="l") == ["charlie", "alpha", "delta"]
-    assert found(creator="bob") == [] and found(q="\0") == found()
-    assert caller.get(ROOM, status="done").json()["fields"].keys() == {"status"}
-    assert caller.get(ROOM, sort="age").status_code == 422
-    assert "settings" not in caller.get(ROOM).json()["items"][0]
+    assert listed(creator="ALICE", project="Default", q="l") == ["charlie", "alpha", "delta"]
+    assert listed(creator="bob") == [] and listed(q="\0") == listed()
+    assert caller.get(EXPERIMENTS, status="done").json()["fields"].keys() == {"status"}
+    assert caller.get(EXPERIMENTS, sort="age").status_code == 422
+    assert "settings" not in caller.get(EXPERIMENTS).json()["items"][0]
 
 
 def test_a_list_reads_as_often_for_many_as_for_one(api, bob, draft, lab, alice):
-    caller, one = api(bob), draft("one")
-    one.clone(by=alice)
+    caller, experiment = api(bob), draft("one")
+    experiment.clone(by=alice)
 
     def count():
         with CaptureQueriesContext(connection) as queries:
-            assert caller.get(ROOM, limit=200).status_code == 200
+            assert caller.get(EXPERIMENTS, limit=200).status_code == 200
         return len(queries)
 
     caller.get("/me")  # the token's use is written down
@@ -118,29 +118,29 @@ def test_a_list_reads_as_often_for_many_as_for_one(api, bob, draft, lab, alice):
     Experiment.objects.bulk_create(
         Experiment(
             workspace=lab,
-            project=one.project,
+            project=experiment.project,
             creator=alice,
             name=f"n{n}",
             folded_name=f"n{n}",
-            revision=one.revision,
-            parent=one,
+            revision=experiment.revision,
+            parent=experiment,
             concurrency=1,
         )
         for n in range(300)
     )
-    assert len(caller.get(ROOM, limit=200).json()["items"]) == 200
+    assert len(caller.get(EXPERIMENTS, limit=200).json()["items"]) == 200
     assert count() == few <= 6
 
 
 def test_a_draft_is_edited_and_a_running_one_updated(api, bob, draft, running):
     """TD-A1, TD-A2: later trials obey; what is not told stays; each change makes one revision."""
-    caller, one = api(bob), draft()
-    path = f"/experiments/{one.public_id}"
+    caller, experiment = api(bob), draft()
+    path = f"/experiments/{experiment.public_id}"
     changed = caller.patch(
         path, {"name": "new", "tags": ["t"], "settings": {"seed": 5}, "note": "why"}
     ).json()
     assert (changed["name"], changed["tags"], changed["revision"]) == ("new", ["t"], 2)
-    assert changed["settings"] == {**one.settings.document(), "seed": 5}
+    assert changed["settings"] == {**experiment.settings.document(), "seed": 5}
     assert caller.patch(path, {"settings": {"seed": 5}}).json()["revision"] == 2
     other = running(max_trials=6)
     path = f"/experiments/{other.public_id}"
@@ -149,8 +149,8 @@ def test_a_draft_is_edited_and_a_running_one_updated(api, bob, draft, running):
     assert stale.status_code == 409 and "bob changed this experiment meanwhile" in stale.json()["detail"]
     for never in (0, 77):
         stale = caller.patch(path, {"settings": {"max_trials": 8}, "revision": never})
-        said = f"There is no revision {never} of this experiment; the latest is 2."
-        assert stale.status_code == 409 and stale.json()["detail"].startswith(said)
+        message = f"There is no revision {never} of this experiment; the latest is 2."
+        assert stale.status_code == 409 and stale.json()["detail"].startswith(message)
     locked = caller.patch(path, {"settings": {"metric": "loss"}, "name": "never"})
     assert locked.status_code == 422 and "Clone" in locked.json()["fields"]["metric"][0]
     other.refresh_from_db()
@@ -159,39 +159,39 @@ def test_a_draft_is_edited_and_a_running_one_updated(api, bob, draft, running):
 
 def test_a_dry_run_tells_the_consequences_and_changes_nothing(api, bob, running):
     """TD-X1, TD-X4."""
-    one = running(taken=2, max_trials=6)
-    end_all(one, Outcome(value=0.4, exit_code=0))
-    one.refresh_from_db()
-    caller, path, before = api(bob), f"/experiments/{one.public_id}", one.version
+    experiment = running(taken=2, max_trials=6)
+    end_all(experiment, Outcome(value=0.4, exit_code=0))
+    experiment.refresh_from_db()
+    caller, path, before = api(bob), f"/experiments/{experiment.public_id}", experiment.version
     space = {**SPACE, "layers": {"_type": "choice", "_value": [7, 8]}}
-    told_ = caller.patch(path, {"settings": {"space_document": space}, "note": "x"}, dry_run="true")
-    assert told_.status_code == 200, told_.content
-    coming = told_.json()
+    preview = caller.patch(path, {"settings": {"space_document": space}, "note": "x"}, dry_run="true")
+    assert preview.status_code == 200, preview.content
+    coming = preview.json()
     assert coming["differences"]["space_document"]["to"]["layers"]["_value"] == [7, 8]
     assert any(
-        "2 of 2 finished trials are outside the new search space" in said for said in coming["consequences"]
+        "2 of 2 finished trials are outside the new search space" in text for text in coming["consequences"]
     )
     assert coming["estimate"].keys() == {"end_s", "compute_s", "latest_s", "unknown"}
-    one.refresh_from_db()
-    assert (one.version, one.revision.number) == (before, 1)
+    experiment.refresh_from_db()
+    assert (experiment.version, experiment.revision.number) == (before, 1)
     assert caller.patch(path, {"settings": {"direction": "minimize"}}, dry_run="true").status_code == 422
     assert caller.patch(path, {"settings": {"seed": 1}, "revision": 7}, dry_run="true").status_code == 409
 
 
 def test_a_new_early_stopping_is_applied_to_running_trials_where_that_is_asked(api, bob, running):
     """TD-A2: as on the page; the dry run says so."""
-    one = running(taken=1)
-    path, rule = f"/experiments/{one.public_id}", {"settings": {"early_stopping": "Medianstop"}}
+    experiment = running(taken=1)
+    path, rule = f"/experiments/{experiment.public_id}", {"settings": {"early_stopping": "Medianstop"}}
     without, with_ = (
         api(bob).patch(path, {**rule, "apply_to_running": applies}, dry_run="true").json()["consequences"]
         for applies in (False, True)
     )
     assert without != with_
     assert api(bob).patch(path, {**rule, "apply_to_running": True}).status_code == 200
-    assert one.trials.get(number=1).judged_by == 2
+    assert experiment.trials.get(number=1).judged_by == 2
     later = {"settings": {"early_stopping": "none"}, "revision": 2}
     assert api(bob).patch(path, later).status_code == 200
-    assert one.trials.get(number=1).judged_by == 2, "the running trial keeps its rule"
+    assert experiment.trials.get(number=1).judged_by == 2, "the running trial keeps its rule"
 
 
 def test_a_clone_differs_only_in_what_is_told(api, bob, in_state):
@@ -209,8 +209,8 @@ def test_a_clone_differs_only_in_what_is_told(api, bob, in_state):
 
 def test_resume_asks_for_a_larger_budget_and_goes_on(api, bob, in_state):
     """TD-A9"""
-    one = in_state("completed")
-    path = f"/experiments/{one.public_id}/resume"
+    experiment = in_state("completed")
+    path = f"/experiments/{experiment.public_id}/resume"
     spent = api(bob).post(path)
     assert spent.status_code == 409 and "Increase max trials" in spent.json()["detail"]
     assert api(bob).post(path, {"max_trials": 0}).json()["fields"].keys() == {"max_trials"}
@@ -221,10 +221,10 @@ def test_resume_asks_for_a_larger_budget_and_goes_on(api, bob, in_state):
 
 def test_what_was_deleted_is_gone_until_an_owner_restores_it(api, alice, bob, draft):
     """PAI-D2"""
-    one = draft()
-    path = f"/experiments/{one.public_id}"
+    experiment = draft()
+    path = f"/experiments/{experiment.public_id}"
     assert api(bob).delete(path).status_code == 204
-    assert api(bob).get(path).status_code == 404 and api(bob).get(ROOM).json()["items"] == []
+    assert api(bob).get(path).status_code == 404 and api(bob).get(EXPERIMENTS).json()["items"] == []
     assert api(bob).post(f"{path}/stop").status_code == 404
     assert api(bob).post(f"{path}/restore").status_code == 403
     assert api(alice).post(f"{path}/restore").json()["changed"] is True
@@ -233,20 +233,20 @@ def test_what_was_deleted_is_gone_until_an_owner_restores_it(api, alice, bob, dr
 
 def test_where_automl_is_off_its_requests_are_refused_with_the_reason(api, bob, draft, lab):
     """PAI-P1"""
-    one = draft()
+    experiment = draft()
     Workspace.objects.update(has_automl=False)
     for answer in (
-        api(bob).get(ROOM),
-        api(bob).get(f"/experiments/{one.public_id}"),
-        api(bob).post(ROOM, {"name": "x", "settings": SETTINGS}),
-        api(bob).post(f"/experiments/{one.public_id}/enqueue"),
+        api(bob).get(EXPERIMENTS),
+        api(bob).get(f"/experiments/{experiment.public_id}"),
+        api(bob).post(EXPERIMENTS, {"name": "x", "settings": SETTINGS}),
+        api(bob).post(f"/experiments/{experiment.public_id}/enqueue"),
     ):
         assert answer.status_code == 409 and "switched off" in answer.json()["detail"]
 
 
 def test_a_viewer_does_not_see_secrets_of_the_environment(api, carol, bob, draft):
-    one = draft(environment={"API_TOKEN": "hush", "LANG": "C"})
-    path = f"/experiments/{one.public_id}"
+    experiment = draft(environment={"API_TOKEN": "hush", "LANG": "C"})
+    path = f"/experiments/{experiment.public_id}"
     assert api(carol).get(path).json()["settings"]["environment"] == {"API_TOKEN": "••••", "LANG": "C"}
     assert api(bob).get(path).json()["settings"]["environment"]["API_TOKEN"] == "hush"
 
@@ -254,8 +254,8 @@ def test_a_viewer_does_not_see_secrets_of_the_environment(api, carol, bob, draft
 def test_a_change_moves_it_to_another_queue(api, bob, in_state):
     """TD-U8"""
     Queue.objects.create(name="gpu", is_open=True)
-    one = in_state("pending")
-    path = f"/experiments/{one.public_id}"
+    experiment = in_state("pending")
+    path = f"/experiments/{experiment.public_id}"
     coming = api(bob).patch(path, {"queue": "gpu"}, dry_run="true").json()
     assert coming["estimate"] is None and Experiment.objects.get().queue.name == "default"
     assert api(bob).patch(path, {"queue": "gpu"}).json()["queue"] == "gpu"
@@ -265,30 +265,30 @@ def test_secrets_go_in_and_never_come_out(api, bob, lab):
     """CML-H1: dots come out; sent back they keep what there is; of a clone, a revision, a dry run too."""
     text = "hush-4711"
     groups = {"General": {"token": {"secret": text}, "lr": {"value": "0.1"}}}
-    made = api(bob).post(ROOM, {"name": "x", "settings": {**SETTINGS, "hyperparameters": groups}})
+    made = api(bob).post(EXPERIMENTS, {"name": "x", "settings": {**SETTINGS, "hyperparameters": groups}})
     dots = {"General": {"token": {"secret": "••••"}, "lr": {"value": "0.1"}}}
     assert made.status_code == 201 and made.json()["settings"]["hyperparameters"] == dots
-    one = f"/experiments/{made.json()['id']}"
+    path = f"/experiments/{made.json()['id']}"
     dots["General"]["lr"]["value"] = "0.2"
     change = {"settings": {"hyperparameters": dots}}
-    answers = [made, api(bob).patch(one, change, dry_run=True), api(bob).patch(one, change)]
-    answers += [api(bob).get(f"{one}/revisions"), api(bob).post(f"{one}/clone", change)]
+    answers = [made, api(bob).patch(path, change, dry_run=True), api(bob).patch(path, change)]
+    answers += [api(bob).get(f"{path}/revisions"), api(bob).post(f"{path}/clone", change)]
     assert [answer.status_code for answer in answers] == [201, 200, 200, 200, 201]
     for answer in answers:
         assert text not in answer.content.decode() and "sealed:" not in answer.content.decode()
     for experiment in Experiment.objects.all():
         assert secret.opened(experiment.settings.hyperparameters)["General"]["token"]["value"] == text
     nothing = {"settings": {"hyperparameters": {"General": {"other": {"secret": "••••"}}}}}
-    assert api(bob).patch(one, nothing).status_code == 422
+    assert api(bob).patch(path, nothing).status_code == 422
 
 
 def test_a_value_that_its_type_does_not_take_is_refused_and_a_declared_one_stays(api, bob, draft):
     """CML-H1: as in the browser, only what is changed is judged."""
     odd = {"epochs": {"value": "abc", "type": "int"}}
-    one = f"/experiments/{draft(hyperparameters={'Args': odd}).public_id}"
+    experiment = f"/experiments/{draft(hyperparameters={'Args': odd}).public_id}"
     more = {"settings": {"hyperparameters": {"Args": {**odd, "lr": {"value": "1e-3", "type": "float"}}}}}
-    assert api(bob).patch(one, more).status_code == 200
+    assert api(bob).patch(experiment, more).status_code == 200
     more["settings"]["hyperparameters"]["Args"]["lr"]["type"] = "int"
-    refused = api(bob).patch(one, more)
+    refused = api(bob).patch(experiment, more)
     assert refused.status_code == 422
     assert refused.json()["fields"] == {"hyperparameters": ["Args/lr: “1e-3” is not an int."]}

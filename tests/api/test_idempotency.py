@@ -13,31 +13,31 @@ from experiments.scheduler.retention import purge
 from tests.people import make_settings
 from tests.support.threads import Thread
 
-ROOM = "/workspaces/lab/experiments"
+EXPERIMENTS = "/workspaces/lab/experiments"
 BODY = {"name": "once", "settings": make_settings().document()}
 
 
 def test_the_same_request_gets_the_same_answer_and_acts_once(api, bob, lab):
     caller = api(bob)
-    first = caller.post(ROOM, BODY, Idempotency_Key="k1")
-    again = caller.post(ROOM, BODY, Idempotency_Key="k1")
+    first = caller.post(EXPERIMENTS, BODY, Idempotency_Key="k1")
+    again = caller.post(EXPERIMENTS, BODY, Idempotency_Key="k1")
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.content == first.content and again["Idempotent-Replay"] == "true"
     assert "Idempotent-Replay" not in first
     assert Experiment.objects.count() == 1
     assert (
-        api(bob).post(ROOM, BODY, Idempotency_Key="k1").json()["id"] != first.json()["id"]
+        api(bob).post(EXPERIMENTS, BODY, Idempotency_Key="k1").json()["id"] != first.json()["id"]
     )  # another token's key
 
 
 def test_a_key_of_another_request_is_refused_and_what_failed_may_be_sent_again(api, bob, lab):
     caller = api(bob)
-    assert caller.post(ROOM, {**BODY, "name": ""}, Idempotency_Key="k").status_code == 422
+    assert caller.post(EXPERIMENTS, {**BODY, "name": ""}, Idempotency_Key="k").status_code == 422
     assert not Answer.objects.exists()
-    assert caller.post(ROOM, BODY, Idempotency_Key="k").status_code == 201
-    other = caller.post(ROOM, {**BODY, "name": "two"}, Idempotency_Key="k")
+    assert caller.post(EXPERIMENTS, BODY, Idempotency_Key="k").status_code == 201
+    other = caller.post(EXPERIMENTS, {**BODY, "name": "two"}, Idempotency_Key="k")
     assert other.status_code == 409 and "another request" in other.json()["detail"]
-    assert caller.post(ROOM, BODY, Idempotency_Key="x" * 256).status_code == 400
+    assert caller.post(EXPERIMENTS, BODY, Idempotency_Key="x" * 256).status_code == 400
 
 
 @pytest.mark.django_db(transaction=True)
@@ -48,7 +48,7 @@ def test_two_at_the_same_moment_make_one(api, bob, lab):
 
     def send():
         together.wait()
-        answers.append(caller.post(ROOM, BODY, Idempotency_Key="k"))
+        answers.append(caller.post(EXPERIMENTS, BODY, Idempotency_Key="k"))
 
     for thread in [Thread(send) for _ in range(4)]:
         thread.outcome()
@@ -59,10 +59,10 @@ def test_two_at_the_same_moment_make_one(api, bob, lab):
 
 def test_an_answer_is_kept_for_a_day(api, bob, lab):
     caller = api(bob)
-    caller.post(ROOM, BODY, Idempotency_Key="k")
+    caller.post(EXPERIMENTS, BODY, Idempotency_Key="k")
     assert purge() is False and Answer.objects.exists()
     Answer.objects.update(created_at=timezone.now() - timedelta(hours=25))
-    assert caller.post(ROOM, BODY, Idempotency_Key="k").status_code == 201
+    assert caller.post(EXPERIMENTS, BODY, Idempotency_Key="k").status_code == 201
     assert Experiment.objects.count() == 2
     Answer.objects.update(created_at=timezone.now() - timedelta(hours=25))
     purge()

@@ -25,13 +25,13 @@ def followed(trial: Trial, *, count: int, start: int = 0) -> tuple[str, int, int
     """(the whole text, how many bytes were missing, where it ended), read range by range as `logs -f` does."""
     text, missing, start = "", 0, min(start, trial.log_bytes)
     while True:
-        found = logs.read(trial, start=start, count=count)
-        assert found.stop - found.start <= count
-        text, missing = text + found.text, missing + found.missing
-        if found.stop == start:
+        results = logs.read(trial, start=start, count=count)
+        assert results.stop - results.start <= count
+        text, missing = text + results.text, missing + results.missing
+        if results.stop == start:
             return text, missing, start
-        assert found.stop > start, "each range leads on"
-        start = found.stop
+        assert results.stop > start, "each range leads on"
+        start = results.stop
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -55,12 +55,12 @@ def test_every_character_comes_whole_and_once(taken, count, repeated, start):
 def test_a_character_that_is_being_written_waits_for_its_end(taken):
     """While the trial runs its rest may come; when it has ended, it will not."""
     printed(taken, "so far: €".encode()[:-1])
-    found = logs.read(taken, start=0, count=100)
-    assert (found.text, found.stop, found.total) == ("so far: ", 8, 10)
+    results = logs.read(taken, start=0, count=100)
+    assert (results.text, results.stop, results.total) == ("so far: ", 8, 10)
     assert logs.read(taken, start=8, count=100).text == ""
     taken.state = "succeeded"
-    found = logs.read(taken, start=8, count=100)
-    assert (found.text, found.stop) == ("\ufffd", 10)
+    results = logs.read(taken, start=8, count=100)
+    assert (results.text, results.stop) == ("\ufffd", 10)
 
 
 def test_what_was_cut_is_told_and_left_out(taken):

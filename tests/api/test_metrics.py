@@ -28,22 +28,22 @@ def measured(draft) -> Experiment:
 
 
 def test_every_point_comes_once_in_order(api, measured, bob):
-    found = walk(api(bob), f"/experiments/{measured.public_id}/metrics", limit=7)
+    results = walk(api(bob), f"/experiments/{measured.public_id}/metrics", limit=7)
     wanted = [
         (number, name, step) for number in (1, 2, 3) for name in ("accuracy", "loss") for step in range(25)
     ]
-    assert [(one["trial"], one["name"], one["step"]) for one in found] == wanted
-    assert found[-1] == {"trial": 3, "name": "loss", "step": 24, "value": 3.24, "text": None}
-    found = walk(api(bob), f"/experiments/{measured.public_id}/metrics", limit=7, name="loss")
-    assert len(found) == 75 and {one["name"] for one in found} == {"loss"}
+    assert [(item["trial"], item["name"], item["step"]) for item in results] == wanted
+    assert results[-1] == {"trial": 3, "name": "loss", "step": 24, "value": 3.24, "text": None}
+    results = walk(api(bob), f"/experiments/{measured.public_id}/metrics", limit=7, name="loss")
+    assert len(results) == 75 and {item["name"] for item in results} == {"loss"}
     assert walk(api(bob), f"/experiments/{measured.public_id}/metrics", name="x") == []
 
 
 def test_a_trials_points_are_its_own(api, measured, bob):
     Point.objects.filter(trial__number=2, step=3, name="loss").update(value=None, text="nan")
-    found = walk(api(bob), path_of(measured, "/2/metrics"), limit=20)
-    assert len(found) == 50 and {one["trial"] for one in found} == {2}
-    assert [one for one in found if one["text"]] == [
+    results = walk(api(bob), path_of(measured, "/2/metrics"), limit=20)
+    assert len(results) == 50 and {item["trial"] for item in results} == {2}
+    assert [item for item in results if item["text"]] == [
         {"trial": 2, "name": "loss", "step": 3, "value": None, "text": "nan"}
     ]
     cursor = api(bob).get(path_of(measured, "/2/metrics"), limit=20).json()["next"]
@@ -54,19 +54,19 @@ def test_a_page_of_points_costs_the_same_wherever_it_is(api, measured, bob, djan
     path, cursor = f"/experiments/{measured.public_id}/metrics", {}
     for _ in range(15):
         with django_assert_max_num_queries(10):
-            told = api(bob).get(path, limit=10, **cursor).json()
-        assert len(told["items"]) == 10
-        cursor = {"cursor": told["next"]}
-    assert told["next"] is None
+            body = api(bob).get(path, limit=10, **cursor).json()
+        assert len(body["items"]) == 10
+        cursor = {"cursor": body["next"]}
+    assert body["next"] is None
 
 
 def test_events_tell_who_did_what_with_which_token(api, running, bob):
     experiment = running()
     api(bob).post(path_of(experiment, "/1/stop"))
-    found = walk(api(bob), f"/experiments/{experiment.public_id}/events", limit=2)
-    assert len(found) == Event.objects.count()
-    assert found[0].pop("at").endswith("Z")
-    assert found[0] == {
+    results = walk(api(bob), f"/experiments/{experiment.public_id}/events", limit=2)
+    assert len(results) == Event.objects.count()
+    assert results[0].pop("at").endswith("Z")
+    assert results[0] == {
         "verb": "stop",
         "by": "bob",
         "token": "ci",
@@ -75,8 +75,8 @@ def test_events_tell_who_did_what_with_which_token(api, running, bob):
         "after": "stopping",
         "why": None,
     }
-    assert (found[-1]["verb"], found[-1]["by"], found[-1]["token"]) == ("create", "alice", None)
-    assert any(one["by"] is None for one in found), "some it did itself"
+    assert (results[-1]["verb"], results[-1]["by"], results[-1]["token"]) == ("create", "alice", None)
+    assert any(item["by"] is None for item in results), "some it did itself"
 
 
 def test_revisions_tell_what_differs_and_are_restored(api, running, bob, carol):

@@ -48,22 +48,22 @@ def nni(api: Callable[..., Caller]) -> Callable[..., Nni]:
 
 
 @pytest.fixture
-def told(running: Callable[..., Experiment], alice: User) -> Experiment:
+def mixed(running: Callable[..., Experiment], alice: User) -> Experiment:
     """Trial 1 succeeded, 2 failed with its worker, 3 runs, 4 waits and was made by hand."""
     experiment = running(taken=3, concurrency=3, goal=0.99)
-    one, two, three = experiment.trials.filter(state="running")
+    first, two, three = experiment.trials.filter(state="running")
     Point.keep(
         [
-            Point(trial=one, name="accuracy", step=0, value=0.125),
-            Point(trial=one, name="loss", step=0, value=2),
-            Point(trial=one, name="accuracy", step=1, value=None, text="NaN"),
+            Point(trial=first, name="accuracy", step=0, value=0.125),
+            Point(trial=first, name="loss", step=0, value=2),
+            Point(trial=first, name="accuracy", step=1, value=None, text="NaN"),
             Point(trial=three, name="accuracy", step=0, value=0.5),
             Point(trial=three, name="loss", step=4, value=None, text="diverged"),
         ]
     )
     Trial.objects.filter(pk=three.pk).update(last_step=0, last_value=0.5)
-    LogPiece.keep([LogPiece(trial=one, offset=0, size=6, data=b"hello\xff")])
-    one.settle(Outcome(value=0.25, exit_code=0))
+    LogPiece.keep([LogPiece(trial=first, offset=0, size=6, data=b"hello\xff")])
+    first.settle(Outcome(value=0.25, exit_code=0))
     Experiment.objects.filter(pk=experiment.pk).update(proposed_count=6)  # nothing is proposed in its place
     experiment.refresh_from_db()
     two.experiment.refresh_from_db()
@@ -74,15 +74,15 @@ def told(running: Callable[..., Experiment], alice: User) -> Experiment:
     return experiment
 
 
-def test_trials_are_told_as_nnis_client_reads_them(told, nni, carol):
+def test_trials_are_told_as_nnis_client_reads_them(mixed, nni, carol):
     """NNI-T3: strings of JSON in JSON, times in ms, ids, hand-made trials with an index."""
-    client = nni(carol, told)
+    client = nni(carol, mixed)
     jobs = {job["sequenceId"]: job for job in client.get("trial-jobs")}
     first = jobs[0]
-    row = told.trials.get(number=1)
-    assert first["trialJobId"] == f"{told.public_id}-1"
+    row = mixed.trials.get(number=1)
+    assert first["trialJobId"] == f"{mixed.public_id}-1"
     assert first["status"] == "SUCCEEDED"
-    assert [json.loads(said) for said in first["hyperParameters"]] == [
+    assert [json.loads(text) for text in first["hyperParameters"]] == [
         {
             "parameter_id": 0,
             "parameter_source": "algorithm",
@@ -95,14 +95,14 @@ def test_trials_are_told_as_nnis_client_reads_them(told, nni, carol):
     assert first["finalMetricData"] == [
         {
             "timestamp": first["endTime"],
-            "trialJobId": f"{told.public_id}-1",
+            "trialJobId": f"{mixed.public_id}-1",
             "parameterId": "0",
             "type": "FINAL",
             "sequence": 0,
             "data": '"0.25"',
         }
     ]
-    assert first["logPath"].endswith(f"/experiments/{told.public_id}/trials/1/")
+    assert first["logPath"].endswith(f"/experiments/{mixed.public_id}/trials/1/")
     assert {number: jobs[number]["status"] for number in jobs} == {
         number: word
         for number, word in enumerate(
@@ -110,35 +110,36 @@ def test_trials_are_told_as_nnis_client_reads_them(told, nni, carol):
         )
     }
     assert "endTime" not in jobs[2] and "finalMetricData" not in jobs[2]
-    by_hand = jobs[told.last_number - 1]
+    by_hand = jobs[mixed.last_number - 1]
     assert json.loads(by_hand["hyperParameters"][0]) == {
-        "parameter_id": told.last_number - 1,
+        "parameter_id": mixed.last_number - 1,
         "parameter_source": "customized",
         "parameters": {"lr": 0.01, "layers": 2},
         "parameter_index": 0,
     }
-    assert client.get(f"trial-jobs/{told.public_id}-1") == first
+    assert client.get(f"trial-jobs/{mixed.public_id}-1") == first
     assert [job["sequenceId"] for job in client.get("trial-jobs", status="SYS_CANCELED")] == [1]
     assert client.get("trial-jobs", status="FAILED") == []
     assert [job["sequenceId"] for job in client.get("trial-jobs", status="RUNNING")] == [2]
-    counts = {one["trialJobStatus"]: one["trialJobNumber"] for one in client.get("job-statistics")}
+    counts = {count["trialJobStatus"]: count["trialJobNumber"] for count in client.get("job-statistics")}
     assert counts == {"SUCCEEDED": 1, "SYS_CANCELED": 1, "RUNNING": 1, "WAITING": len(jobs) - 3}
     assert client.get("export-data") == [
-        {"parameter": row.params, "value": "0.25", "trialJobId": f"{told.public_id}-1"}
+        {"parameter": row.params, "value": "0.25", "trialJobId": f"{mixed.public_id}-1"}
     ]
 
 
-def test_metrics_are_told_one_record_a_step(told, nni, carol):
+def test_metrics_are_told_one_record_a_step(mixed, nni, carol):
     """NNI-T3: data is JSON of JSON; NaN as NNI writes it; several metrics of a step are a dict."""
-    client = nni(carol, told)
+    client = nni(carol, mixed)
 
     def brief(records: list[dict]) -> list[tuple]:
         assert all(
-            sorted(one) == ["data", "parameterId", "sequence", "timestamp", "trialJobId", "type"]
-            for one in records
+            sorted(record) == ["data", "parameterId", "sequence", "timestamp", "trialJobId", "type"]
+            for record in records
         )
         return [
-            (one["trialJobId"][-1], one["type"], one["sequence"], json.loads(one["data"])) for one in records
+            (record["trialJobId"][-1], record["type"], record["sequence"], json.loads(record["data"]))
+            for record in records
         ]
 
     first = [
@@ -149,41 +150,41 @@ def test_metrics_are_told_one_record_a_step(told, nni, carol):
     third = [("3", "PERIODICAL", 0, "0.5"), ("3", "PERIODICAL", 4, '{"loss": "diverged"}')]
     assert brief(client.get("metric-data")) == first + third
     assert brief(client.get("metric-data", type="FINAL")) == first[2:]
-    assert brief(client.get(f"metric-data/{told.public_id}-1")) == first
-    assert brief(client.get(f"metric-data/{told.public_id}-1", type="PERIODICAL")) == first[:2]
+    assert brief(client.get(f"metric-data/{mixed.public_id}-1")) == first
+    assert brief(client.get(f"metric-data/{mixed.public_id}-1", type="PERIODICAL")) == first[:2]
     assert brief(client.get("metric-data-range/1/2")) == third
     assert brief(client.get("metric-data-range/0/0")) == first
     assert brief(client.get("metric-data-range/0/99999999999999999999")) == first + third
     assert brief(client.get("metric-data-latest")) == [first[2], third[0]]
-    text = client.send("GET", f"trial-file/{told.public_id}-1/stdout")
+    text = client.send("GET", f"trial-file/{mixed.public_id}-1/stdout")
     assert (text.content.decode(), text["Content-Type"]) == ("hello\ufffd", "text/plain; charset=utf-8")
-    assert client.send("GET", f"trial-file/{told.public_id}-1/stderr").content == b"stderr is empty."
-    assert client.send("GET", f"trial-file/{told.public_id}-3/trial.log").content == b"trial.log is empty."
+    assert client.send("GET", f"trial-file/{mixed.public_id}-1/stderr").content == b"stderr is empty."
+    assert client.send("GET", f"trial-file/{mixed.public_id}-3/trial.log").content == b"trial.log is empty."
 
 
-def test_the_profile_and_the_list_of_experiments(told, draft, nni, carol, alice):
+def test_the_profile_and_the_list_of_experiments(mixed, draft, nni, carol, alice):
     """NNI-T3 NNI-E4: what connect() reads; no pid of the console's own, ever."""
     other = draft("other")
     mine = draft("mine")
     Experiment.objects.filter(pk=mine.pk).update(visibility="private")
-    profile = nni(carol, told).get("experiment")
-    assert profile["id"] == told.public_id
+    profile = nni(carol, mixed).get("experiment")
+    assert profile["id"] == mixed.public_id
     assert profile["params"]["searchSpace"] == SPACE
     assert (profile["params"]["trialConcurrency"], profile["params"]["maxTrialNumber"]) == (3, 6)
-    assert profile["nextSequenceId"] == told.last_number
-    assert profile["startTime"] == int(told.started_at.timestamp() * 1000)
+    assert profile["nextSequenceId"] == mixed.last_number
+    assert profile["startTime"] == int(mixed.started_at.timestamp() * 1000)
     assert "endTime" not in profile and "maxExperimentDuration" not in profile["params"]
-    infos = nni(carol, told).get("experiments-info")
-    assert [one["id"] for one in infos] == [told.public_id, other.public_id]
-    assert {one["pid"] for one in infos} == {None}
-    assert nni(carol, told).get("experiment-metadata") == infos[0]
+    infos = nni(carol, mixed).get("experiments-info")
+    assert [info["id"] for info in infos] == [mixed.public_id, other.public_id]
+    assert {info["pid"] for info in infos} == {None}
+    assert nni(carol, mixed).get("experiment-metadata") == infos[0]
     assert (infos[0]["status"], infos[0]["endTime"], infos[1]["status"]) == (
         "NO_MORE_TRIAL",
         "N/A",
         "INITIALIZED",
     )
-    assert nni(carol, told).send("GET", "version").content == b"3.0.0"
-    assert nni(carol, told).get("experiment/imported-data") == []
+    assert nni(carol, mixed).send("GET", "version").content == b"3.0.0"
+    assert nni(carol, mixed).get("experiment/imported-data") == []
 
 
 WORDS = {
@@ -214,25 +215,25 @@ def test_every_state_has_nnis_word_and_can_be_ended(state, in_state, nni, alice)
     assert experiment.state == ("stopping" if is_active else state)
 
 
-def test_updates_under_way_take_effect(told, nni, bob):
+def test_updates_under_way_take_effect(mixed, nni, bob):
     """NNI-T3: of the profile only the named value is read; the answer is empty, as NNI's."""
-    client = nni(bob, told)
+    client = nni(bob, mixed)
     profile = client.get("experiment")
     profile["params"] |= {"maxTrialNumber": 50, "trialConcurrency": 7}
     answer = client.send("PUT", "experiment", profile, update_type="MAX_TRIAL_NUM")
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer["Content-Type"] == "application/json"
-    told.refresh_from_db()
-    assert (told.max_trials, told.concurrency) == (50, 3)
+    mixed.refresh_from_db()
+    assert (mixed.max_trials, mixed.concurrency) == (50, 3)
     assert client.update("TRIAL_CONCURRENCY", trialConcurrency=4).status_code == 200
     assert client.update("SEARCH_SPACE", searchSpace={**SPACE, "more": SPACE["lr"]}).status_code == 200
-    for said, seconds in {"90m": 5400, "1.5h": 5400, "2d": 172_800, "3600": 3600}.items():
-        assert client.update("MAX_EXEC_DURATION", maxExperimentDuration=said).status_code == 200
-        told.refresh_from_db()
-        assert told.settings.max_duration_s == seconds
+    for text, seconds in {"90m": 5400, "1.5h": 5400, "2d": 172_800, "3600": 3600}.items():
+        assert client.update("MAX_EXEC_DURATION", maxExperimentDuration=text).status_code == 200
+        mixed.refresh_from_db()
+        assert mixed.settings.max_duration_s == seconds
     assert client.update("MAX_EXEC_DURATION", maxExperimentDuration=7200).status_code == 200
-    told.refresh_from_db()
-    assert (told.concurrency, told.settings.max_duration_s, "more" in told.settings.space_document) == (
+    mixed.refresh_from_db()
+    assert (mixed.concurrency, mixed.settings.max_duration_s, "more" in mixed.settings.space_document) == (
         4,
         7200,
         True,
@@ -265,12 +266,12 @@ BAD = [
 ]
 
 
-def test_what_nni_lets_through_is_refused_with_a_sentence(told, nni, bob):
+def test_what_nni_lets_through_is_refused_with_a_sentence(mixed, nni, bob):
     """NNI-T3: nothing changes, nothing hangs."""
-    client = nni(bob, told)
+    client = nni(bob, mixed)
     for kind, params, sentence in BAD:
-        said = client.fails(422, "PUT", "experiment", {"params": params}, update_type=kind)
-        assert said.startswith(sentence), said
+        error = client.fails(422, "PUT", "experiment", {"params": params}, update_type=kind)
+        assert error.startswith(sentence), error
     assert "TRIAL_CONCURRENCY, MAX_TRIAL_NUM" in client.fails(
         400, "PUT", "experiment", {}, update_type="NAME"
     )
@@ -280,50 +281,50 @@ def test_what_nni_lets_through_is_refused_with_a_sentence(told, nni, bob):
     for space in ([], "x", 5, None, {"x": []}, {"x": {"_type": ["uniform"], "_value": {}}}, {"\0": 1}):
         client.fails(422, "PUT", "experiment", {"params": {"searchSpace": space}}, update_type="SEARCH_SPACE")
     assert "lr is missing" in client.fails(422, "POST", "trial-jobs", {"layers": 1, "depth": 2})
-    for trial in ("x", f"{told.public_id}-99", f"{told.public_id}-0", f"{told.public_id}-1-1", "1" * 500):
+    for trial in ("x", f"{mixed.public_id}-99", f"{mixed.public_id}-0", f"{mixed.public_id}-1-1", "1" * 500):
         assert client.fails(404, "GET", f"trial-jobs/{trial}")
         assert client.fails(404, "DELETE", f"trial-jobs/{trial}")
         assert client.fails(404, "GET", f"metric-data/{trial}")
         assert client.fails(404, "GET", f"trial-file/{trial}/stdout")
-    assert client.fails(404, "GET", f"trial-file/{told.public_id}-1/..%2Fsecret")
+    assert client.fails(404, "GET", f"trial-file/{mixed.public_id}-1/..%2Fsecret")
     assert client.fails(404, "GET", "no-such-thing")
     assert client.fails(405, "POST", "check-status")
     assert "trial status 'GONE'" in client.fails(400, "GET", "trial-jobs", status="GONE")
     assert "PERIODICAL or FINAL" in client.fails(400, "GET", "metric-data", type="ALL")
     assert "POST trial-jobs" in client.fails(409, "POST", "experiment/import-data", [])
-    before = told.version
-    told.refresh_from_db()
-    assert told.version == before
+    before = mixed.version
+    mixed.refresh_from_db()
+    assert mixed.version == before
 
 
 def test_what_has_ended_goes_on_with_a_larger_budget(in_state, nni, bob):
     """NNI-E3: as in NNI, where raising the limit wakes an experiment that is DONE."""
     experiment = in_state("completed")
     client = nni(bob, experiment)
-    said = client.fails(
+    error = client.fails(
         409, "PUT", "experiment", {"params": {"maxTrialNumber": 1}}, update_type="MAX_TRIAL_NUM"
     )
-    assert said.startswith("The budget is spent: 1 of 1 trials were proposed.")
-    said = client.fails(
+    assert error.startswith("The budget is spent: 1 of 1 trials were proposed.")
+    error = client.fails(
         409, "PUT", "experiment", {"params": {"trialConcurrency": 1}}, update_type="TRIAL_CONCURRENCY"
     )
-    assert "completed" in said
+    assert "completed" in error
     assert client.update("MAX_TRIAL_NUM", maxTrialNumber=3).status_code == 200
     experiment.refresh_from_db()
     assert (experiment.state, experiment.max_trials) == ("pending", 3)
 
 
-def test_trials_are_made_by_hand_and_stopped(told, nni, bob):
+def test_trials_are_made_by_hand_and_stopped(mixed, nni, bob):
     """NNI-T3: POST answers the sequence id; DELETE of an ended one is harmless."""
-    client = nni(bob, told)
+    client = nni(bob, mixed)
     made = client.send("POST", "trial-jobs", {"lr": 0.5, "layers": 3})
-    assert made.json() == {"sequenceId": told.last_number}
-    assert client.send("DELETE", f"trial-jobs/{told.public_id}-3").status_code == 200
-    assert client.send("DELETE", f"trial-jobs/{told.public_id}-3").status_code == 200
-    assert client.send("DELETE", f"trial-jobs/{told.public_id}-1").status_code == 200
-    assert told.trials.get(number=3).state == "stopping"
-    end_all(told)
-    assert client.get(f"trial-jobs/{told.public_id}-3")["status"] == "USER_CANCELED"
+    assert made.json() == {"sequenceId": mixed.last_number}
+    assert client.send("DELETE", f"trial-jobs/{mixed.public_id}-3").status_code == 200
+    assert client.send("DELETE", f"trial-jobs/{mixed.public_id}-3").status_code == 200
+    assert client.send("DELETE", f"trial-jobs/{mixed.public_id}-1").status_code == 200
+    assert mixed.trials.get(number=3).state == "stopping"
+    end_all(mixed)
+    assert client.get(f"trial-jobs/{mixed.public_id}-3")["status"] == "USER_CANCELED"
 
 
 WRITES = [
@@ -340,30 +341,30 @@ READS = [
 ]  # fmt: skip
 
 
-def test_the_same_rights_as_everywhere(told, nni, api, dave, carol, bob, lab):
+def test_the_same_rights_as_everywhere(mixed, nni, api, dave, carol, bob, lab):
     """NNI-T3: a stranger 404, a viewer 403 for what acts, nobody 401; AutoML off is told."""
     for person, status in ((carol, 200), (dave, 404)):
         caller = api(person, workspace=None)
         for path in READS:
-            answer = Nni(caller, told).send("GET", path.format(told.public_id))
+            answer = Nni(caller, mixed).send("GET", path.format(mixed.public_id))
             assert answer.status_code == status, path
-    nobody = Nni(Caller(), told)
+    nobody = Nni(Caller(), mixed)
     for method, path, body in WRITES:
-        path = path.format(told.public_id)
-        assert "operator" in nni(carol, told).fails(403, method, path, body)
-        Nni(api(dave, workspace=None), told).fails(404, method, path, body)
+        path = path.format(mixed.public_id)
+        assert "operator" in nni(carol, mixed).fails(403, method, path, body)
+        Nni(api(dave, workspace=None), mixed).fails(404, method, path, body)
         assert "token" in nobody.fails(401, method, path, body)
     for method, path, body in WRITES:
-        status = nni(bob, told).send(method, path.format(told.public_id), body).status_code
+        status = nni(bob, mixed).send(method, path.format(mixed.public_id), body).status_code
         assert status == (409 if "import" in path else 200)
     lab.has_automl = False
     lab.save(update_fields=["has_automl"])
-    assert "AutoML is switched off" in nni(bob, told).fails(409, "GET", "check-status")
+    assert "AutoML is switched off" in nni(bob, mixed).fails(409, "GET", "check-status")
 
 
-def test_a_fixed_number_of_queries(told, draft, nni, carol, django_assert_num_queries):
+def test_a_fixed_number_of_queries(mixed, draft, nni, carol, django_assert_num_queries):
     """However many trials, points and experiments there are."""
-    client = nni(carol, told)
+    client = nni(carol, mixed)
     client.get("check-status")  # which notes the token's use
     few = {}
     paths = (
@@ -380,14 +381,14 @@ def test_a_fixed_number_of_queries(told, draft, nni, carol, django_assert_num_qu
         few[path] = len(seen)
     for number in range(3):
         draft(f"more {number}")
-    Experiment.objects.filter(pk=told.pk).update(max_trials=60, concurrency=30)
-    look_at(told)
-    waiting = list(told.trials.filter(state="waiting"))
+    Experiment.objects.filter(pk=mixed.pk).update(max_trials=60, concurrency=30)
+    look_at(mixed)
+    waiting = list(mixed.trials.filter(state="waiting"))
     assert len(waiting) > 10
     Point.keep(
         [Point(trial=trial, name="accuracy", step=step, value=1) for trial in waiting for step in range(5)]
     )
-    told.trials.filter(state="waiting").update(value=0.5, state="succeeded")
+    mixed.trials.filter(state="waiting").update(value=0.5, state="succeeded")
     for path, number in few.items():
         with django_assert_num_queries(number):
             client.get(path)

@@ -6,28 +6,28 @@ import pytest
 
 from experiments.models import Project, Workspace
 
-ROOM = "/workspaces/lab/projects"
+PROJECTS = "/workspaces/lab/projects"
 
 
 def test_a_program_makes_reads_changes_and_deletes_one(api, draft, lab, alice, bob, carol):
     """The same verbs as the pages; what is left out stays; only an empty one goes."""
     caller = api(bob)
-    made = caller.post(ROOM, {"name": " Vision  lab ", "destination": "s3://minio.example:9000/deep"})
-    told = made.json()
-    assert made.status_code == 201 and (told["name"], told["description"]) == ("Vision lab", "")
-    one = f"{ROOM}/{told['id']}"
-    assert caller.patch(one, {"description": "what sees"}).json() == {**told, "description": "what sees"}
-    assert caller.patch(one, {"destination": "", "name": "Vision"}).json()["destination"] == ""
-    assert api(carol).get(one).json()["name"] == "Vision"
-    listed = api(carol).get(ROOM).json()["items"]
+    made = caller.post(PROJECTS, {"name": " Vision  lab ", "destination": "s3://minio.example:9000/deep"})
+    body = made.json()
+    assert made.status_code == 201 and (body["name"], body["description"]) == ("Vision lab", "")
+    path = f"{PROJECTS}/{body['id']}"
+    assert caller.patch(path, {"description": "what sees"}).json() == {**body, "description": "what sees"}
+    assert caller.patch(path, {"destination": "", "name": "Vision"}).json()["destination"] == ""
+    assert api(carol).get(path).json()["name"] == "Vision"
+    listed = api(carol).get(PROJECTS).json()["items"]
     assert [each["name"] for each in listed] == ["Default", "Vision"] and listed[1]["destination"] == ""
     experiment = draft()
-    experiment.describe(by=alice, project=Project.objects.get(pk=told["id"]))
-    refused = caller.delete(one)
+    experiment.describe(by=alice, project=Project.objects.get(pk=body["id"]))
+    refused = caller.delete(path)
     assert refused.status_code == 409 and "1 experiment is in it" in refused.json()["detail"]
     experiment.delete_to_trash(by=alice)
-    assert caller.delete(one).status_code == 204 and caller.delete(one).status_code == 404
-    assert caller.get(one).status_code == caller.patch(one, {}).status_code == 404
+    assert caller.delete(path).status_code == 204 and caller.delete(path).status_code == 404
+    assert caller.get(path).status_code == caller.patch(path, {}).status_code == 404
 
 
 @pytest.mark.once
@@ -40,15 +40,15 @@ def test_what_cannot_be_is_told_at_its_field(api, lab, alice, bob):
         ({"name": " "}, "name"),
         ({"name": "n", "destination": "s3://localhost/bucket"}, "destination"),
     ):
-        for answer in (caller.post(ROOM, sent), caller.patch(f"{ROOM}/{other.pk}", sent)):
+        for answer in (caller.post(PROJECTS, sent), caller.patch(f"{PROJECTS}/{other.pk}", sent)):
             assert answer.status_code == 422 and list(answer.json()["fields"]) == [field]
     default = Project.objects.get(workspace=lab, name="Default")
     for answer in (
-        caller.patch(f"{ROOM}/{default.pk}", {"name": "x"}),
-        caller.delete(f"{ROOM}/{default.pk}"),
+        caller.patch(f"{PROJECTS}/{default.pk}", {"name": "x"}),
+        caller.delete(f"{PROJECTS}/{default.pk}"),
     ):
         assert answer.status_code == 409 and "Default" in answer.json()["detail"]
     theirs = Workspace.open("theirs", owner=alice).projects.get()
-    assert api(alice).get(f"{ROOM}/{theirs.pk}").status_code == 404
+    assert api(alice).get(f"{PROJECTS}/{theirs.pk}").status_code == 404
     Workspace.objects.update(has_automl=False)
-    assert caller.get(ROOM).status_code == caller.post(ROOM, {"name": "n"}).status_code == 409
+    assert caller.get(PROJECTS).status_code == caller.post(PROJECTS, {"name": "n"}).status_code == 409

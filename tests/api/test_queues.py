@@ -15,12 +15,12 @@ def test_a_queue_tells_who_waits_and_who_serves_it(api, in_state, bob, worker):
     Queue.objects.create(name="gpu", is_open=True)
     Worker.register("w2", host="there", pid=2, queues=["gpu", "default"], slots=2, lease_s=15)
     Worker.objects.filter(name="w2").update(is_draining=True)
-    told = api(bob).get("/queues").json()["items"]
-    assert told == [
+    body = api(bob).get("/queues").json()["items"]
+    assert body == [
         {"name": "default", "is_paused": False, "is_served": True, "waiting": 1, "workers": ["w1", "w2"]},
         {"name": "gpu", "is_paused": False, "is_served": False, "waiting": 0, "workers": ["w2"]},
     ]
-    assert api(bob).get("/queues/gpu").json() == told[1]
+    assert api(bob).get("/queues/gpu").json() == body[1]
     error_of(api(bob).get("/queues/tpu"), 404)
 
 
@@ -36,9 +36,9 @@ def test_a_queue_that_none_of_my_workspaces_may_use_does_not_exist(api, bob, dav
 def test_a_worker_tells_where_it_is_and_that_it_lives(api, running, bob, worker):
     running(taken=2)
     Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=5), cores=[0, 1], memory_mib=2048)
-    told = api(bob).get("/workers/w1").json()
-    assert 5 <= told.pop("age_s") < 300 and told.pop("heard_at").endswith("Z")
-    assert told == {
+    body = api(bob).get("/workers/w1").json()
+    assert 5 <= body.pop("age_s") < 300 and body.pop("heard_at").endswith("Z")
+    assert body == {
         "name": "w1",
         "host": "here",
         "queues": ["default"],
@@ -52,7 +52,7 @@ def test_a_worker_tells_where_it_is_and_that_it_lives(api, running, bob, worker)
         "gone_at": None,
     }
     error_of(api(bob).get("/workers/w2"), 404)
-    assert [one["name"] for one in api(bob).get("/workers").json()["items"]] == ["w1"]
+    assert [row["name"] for row in api(bob).get("/workers").json()["items"]] == ["w1"]
 
 
 def test_administrators_pause_queues_and_drain_workers(api, alice, root, worker):
@@ -67,11 +67,11 @@ def test_administrators_pause_queues_and_drain_workers(api, alice, root, worker)
             assert "administrator" in error_of(caller.post(path), 403)["detail"]
     caller = api(root, workspace=None)
     assert caller.post("/queues/default/unpause").json()["changed"] is False
-    told = caller.post("/queues/default/pause").json()
-    assert (told["changed"], told["queue"]["is_paused"]) == (True, True)
+    body = caller.post("/queues/default/pause").json()
+    assert (body["changed"], body["queue"]["is_paused"]) == (True, True)
     assert caller.post("/queues/default/unpause").json()["changed"] is True
-    told = caller.post("/workers/w1/drain").json()
-    assert (told["changed"], told["worker"]["is_draining"]) == (True, True)
+    body = caller.post("/workers/w1/drain").json()
+    assert (body["changed"], body["worker"]["is_draining"]) == (True, True)
     assert caller.get("/queues/default").json()["is_served"] is False
     assert caller.post("/workers/w1/drain").json()["changed"] is False
     assert caller.post("/workers/w1/undrain").json()["changed"] is True

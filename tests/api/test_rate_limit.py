@@ -43,7 +43,7 @@ def test_each_process_counts_alone_while_the_broker_is_away(api, bob, carol, set
 
 @pytest.mark.once
 def test_a_setting_is_read_as_it_is_written():
-    assert [rate_limit.limit(told) for told in ("600/min", "20/s", "5000/h", "0")] == [
+    assert [rate_limit.limit(text) for text in ("600/min", "20/s", "5000/h", "0")] == [
         (600, 60),
         (20, 1),
         (5000, 3600),

@@ -43,7 +43,7 @@ class Route:
     query: dict = field(default_factory=dict)
 
 
-TOLD = {
+ROUTES = {
     "GET /me": Route(ANYBODY),
     "GET /workspaces": Route(ANYBODY),
     "GET /workspaces/{workspace}": Route(SEES),
@@ -142,7 +142,7 @@ def operations() -> set[str]:
 
 def test_each_address_lets_in_whom_it_should(api, elsewhere, samples, alice, bob, carol, dave):
     """What does not exist for you is 404, what you may not do is 403."""
-    assert operations() == TOLD.keys(), "tell TOLD what each of PEOPLE gets there"
+    assert operations() == ROUTES.keys(), "tell ROUTES what each of PEOPLE gets there"
     callers = {
         "nobody": Caller(),
         "dave": api(dave, workspace=elsewhere),
@@ -167,9 +167,9 @@ def test_a_token_of_a_lesser_role_gets_what_a_person_of_that_role_gets(api, else
 
 
 def walk(callers: dict[str, Caller], samples: dict[str, Experiment]) -> list[str]:
-    """What answers otherwise than TOLD says."""
+    """What answers otherwise than ROUTES says."""
     wrong = []
-    for name, route in TOLD.items():
+    for name, route in ROUTES.items():
         for person, wanted in zip(PEOPLE, map(int, route.wanted.split()), strict=True):
             answer = call(callers[person], name, samples)
             if answer.status_code != wanted:
@@ -180,8 +180,8 @@ def walk(callers: dict[str, Caller], samples: dict[str, Experiment]) -> list[str
 
 
 def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpResponse:
-    route = TOLD[name]
-    given: dict[str, Callable | str] = {
+    route = ROUTES[name]
+    values: dict[str, Callable | str] = {
         "workspace": "lab",
         "public_id": samples[route.about].public_id,
         "number": "1",
@@ -193,5 +193,5 @@ def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpRespo
         "results": "abcd2345",
     }
     method, path = name.split(" ")
-    path = re.sub(r"{(\w+)}", lambda found: given[found[1]], path)
+    path = re.sub(r"{(\w+)}", lambda match: values[match[1]], path)
     return caller.send(method, path, route.body, query=route.query)

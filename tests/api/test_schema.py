@@ -55,15 +55,15 @@ def ids(running, in_state, alice, bob) -> list[str]:
         for state in ("draft", "completed", "stopped", "published", "paused")
     ]
     busy = running("busy", taken=3, concurrency=5, max_trials=9, goal=0.9, max_duration_s=3600.5)
-    one, two, three = busy.trials.filter(state="running")
-    one.settle(Outcome(value=0.5, exit_code=0, peak_memory=2**40, cpu_s=0.1))
+    first, two, three = busy.trials.filter(state="running")
+    first.settle(Outcome(value=0.5, exit_code=0, peak_memory=2**40, cpu_s=0.1))
     two.settle(Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="ValueError: ü"))
     busy.update(make_settings(max_trials=20, concurrency=5), by=bob, seen=1, note="more")
-    steps = [Point(trial=one, name=name, step=step, value=step / 7) for name in "ab" for step in range(5)]
+    steps = [Point(trial=first, name=name, step=step, value=step / 7) for name in "ab" for step in range(5)]
     Point.keep([*steps, Point(trial=three, name="a", step=0, value=None, text="nan")])
-    LogPiece.keep([LogPiece(trial=one, offset=at, size=8, data="möhre\n".encode()[:8]) for at in (0, 100)])
-    type(one).objects.filter(pk=one.pk).update(log_bytes=108)
-    Model.register(busy.project, by=alice, name="Grüße", artifact=leave(one), labels={"cat": 0})
+    LogPiece.keep([LogPiece(trial=first, offset=at, size=8, data="möhre\n".encode()[:8]) for at in (0, 100)])
+    type(first).objects.filter(pk=first.pk).update(log_bytes=108)
+    Model.register(busy.project, by=alice, name="Grüße", artifact=leave(first), labels={"cat": 0})
     leave(two, "a/b.bin", None, keeping=Keeping.WAITING, destination="s3://bucket/x", fault="full")
     busy.describe(by=alice, tags=["x", "y"], description="Grüße")
     look_at(busy)
@@ -86,18 +86,20 @@ def operations(app: WSGIHandler) -> Iterator[APIOperation]:
 
     schema = schemathesis.openapi.from_dict(api.get_openapi_schema())
     schema.app = app
-    for found in schema.get_all_operations():
-        yield found.ok()
+    for expected in schema.get_all_operations():
+        yield expected.ok()
 
 
 def requests(operation: APIOperation, ids: list[str]) -> st.SearchStrategy[schemathesis.Case]:
     """Right and wrong ones about rows that are there, and right ones about anything."""
-    known = {parameter.name for parameter in operation.path_parameters}
-    rows = [{"public_id": one, "number": number} for one in ids for number in (1, 2, 3)]
+    names = {parameter.name for parameter in operation.path_parameters}
+    rows = [{"public_id": item, "number": number} for item in ids for number in (1, 2, 3)]
     kept = {"artifact": Artifact.objects.first().pk, "model": Model.objects.get().public_id}
     here = [{**row, "workspace": "lab", "queue": "default", "worker": "w1", **kept} for row in rows]
-    told = {str(row): row for one in here if (row := {name: one[name] for name in one if name in known})}
-    about = st.sampled_from(list(told.values())) if told else st.none()
+    rows_by_text = {
+        str(row): row for item in here if (row := {name: item[name] for name in item if name in names})
+    }
+    about = st.sampled_from(list(rows_by_text.values())) if rows_by_text else st.none()
     modes = st.sampled_from(GenerationMode)
     right_and_wrong = st.tuples(modes, about).flatmap(
         lambda drawn: operation.as_strategy(generation_mode=drawn[0], path_parameters=drawn[1])

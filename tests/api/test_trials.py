@@ -26,12 +26,12 @@ def walk(caller, path: str, **query: object) -> list[dict]:
     while True:
         answer = caller.get(path, **query, **cursor)
         assert answer.status_code == 200, answer.content
-        told = answer.json()
-        assert len(told["items"]) <= query.get("limit", 1000)
-        items += told["items"]
-        if told["next"] is None:
+        body = answer.json()
+        assert len(body["items"]) <= query.get("limit", 1000)
+        items += body["items"]
+        if body["next"] is None:
             return items
-        cursor = {"cursor": told["next"]}
+        cursor = {"cursor": body["next"]}
 
 
 def path_of(experiment: Experiment, rest: str = "") -> str:
@@ -48,21 +48,21 @@ def test_pages_hold_every_trial_once_in_order(api, hundred, bob, sort, falls):
     column = {"duration": "duration_s", "started": "started_at"}.get(sort, sort)
 
     def place(trial: Trial) -> tuple:
-        found = getattr(trial, column)
-        found = found.timestamp() if sort == "started" and found else found
-        return (found is None, 0 if found is None else -found if falls else found, trial.number)
+        results = getattr(trial, column)
+        results = results.timestamp() if sort == "started" and results else results
+        return (results is None, 0 if results is None else -results if falls else results, trial.number)
 
     wanted = [trial.number for trial in sorted(hundred.trials.all(), key=place)]
     sort = f"-{sort}" if falls else sort
-    found = walk(api(bob), path_of(hundred), sort=sort, limit=7)
-    assert [one["number"] for one in found] == wanted
-    assert [one["number"] for one in walk(api(bob), path_of(hundred), sort=sort)] == wanted
+    results = walk(api(bob), path_of(hundred), sort=sort, limit=7)
+    assert [item["number"] for item in results] == wanted
+    assert [item["number"] for item in walk(api(bob), path_of(hundred), sort=sort)] == wanted
 
 
 def test_a_state_is_a_filter_and_a_cursor_belongs_to_its_list(api, hundred, bob):
     caller = api(bob)
     failed = walk(caller, path_of(hundred), state="failed", limit=5)
-    assert [one["number"] for one in failed] == list(range(10, 121, 10))
+    assert [item["number"] for item in failed] == list(range(10, 121, 10))
     assert caller.get(path_of(hundred), state="waiting").json() == {"items": [], "next": None}
     cursor = caller.get(path_of(hundred), limit=5).json()["next"]
     for query in ({"sort": "value"}, {"state": "failed"}):
@@ -79,11 +79,11 @@ def test_a_page_costs_the_same_with_a_thousand_trials(api, draft, bob, sort, dja
         experiment = draft(f"{count} trials")
         many(experiment, count)
         with django_assert_max_num_queries(most):
-            told = caller.get(path_of(experiment), sort=sort, limit=100).json()
+            body = caller.get(path_of(experiment), sort=sort, limit=100).json()
     for _ in range(9):
         with django_assert_max_num_queries(most):
-            told = caller.get(path_of(experiment), sort=sort, limit=100, cursor=told["next"]).json()
-    assert told["next"] is None and len(told["items"]) == 100
+            body = caller.get(path_of(experiment), sort=sort, limit=100, cursor=body["next"]).json()
+    assert body["next"] is None and len(body["items"]) == 100
 
 
 # --- one -----------------------------------------------------------------------------------------------------------
@@ -98,11 +98,11 @@ def test_a_trial_tells_what_its_page_tells(api, running, bob, worker):
         ),
     )
     experiment.trials.filter(number=1).update(cores=[2, 3], memory_mib=512, memory_limited_by="cgroup v2")
-    told = api(bob).get(path_of(experiment, "/1")).json()
+    body = api(bob).get(path_of(experiment, "/1")).json()
     trial = experiment.trials.get(number=1)
-    assert told.pop("version") == trial.version and told.pop("duration_s") == trial.duration_s
-    assert told.pop("created_at").endswith("Z") and told.pop("started_at") and told.pop("ended_at")
-    assert told == {
+    assert body.pop("version") == trial.version and body.pop("duration_s") == trial.duration_s
+    assert body.pop("created_at").endswith("Z") and body.pop("started_at") and body.pop("ended_at")
+    assert body == {
         "id": f"{experiment.public_id}-1",
         "number": 1,
         "experiment": experiment.public_id,
@@ -212,12 +212,12 @@ def test_every_verb_in_every_state_for_every_role(api, in_state, alice, bob, car
 def test_stop_says_when_there_was_nothing_to_do(api, running, bob):
     """PAI-T1, PAI-T2."""
     experiment = running()
-    told = api(bob).post(path_of(experiment, "/1/stop")).json()
-    assert (told["changed"], told["trial"]["state"]) == (True, "stopping")
+    body = api(bob).post(path_of(experiment, "/1/stop")).json()
+    assert (body["changed"], body["trial"]["state"]) == (True, "stopping")
     assert api(bob).post(path_of(experiment, "/1/stop")).json()["changed"] is False
     end_all(experiment)
-    told = api(bob).post(path_of(experiment, "/1/stop")).json()
-    assert (told["changed"], told["trial"]["state"]) == (False, "stopped")
+    body = api(bob).post(path_of(experiment, "/1/stop")).json()
+    assert (body["changed"], body["trial"]["state"]) == (False, "stopped")
 
 
 def test_values_by_hand_keep_their_kind_and_faults_are_told_together(api, running, bob):
@@ -226,8 +226,8 @@ def test_values_by_hand_keep_their_kind_and_faults_are_told_together(api, runnin
     made = api(bob).post(path_of(experiment), {"params": {"lr": 5, "layers": 2}})
     assert (made.status_code, made.json()["source"], made.json()["state"]) == (201, "added", "waiting")
     assert b'"params":{"lr":5,"layers":2}' in made.content
-    told = error_of(api(bob).post(path_of(experiment), {"params": {"layers": 4, "x": 1}}), 422)
-    assert told["fields"] == {
+    document = error_of(api(bob).post(path_of(experiment), {"params": {"layers": 4, "x": 1}}), 422)
+    assert document["fields"] == {
         "params": [
             "Parameter lr is missing.",
             "Unknown parameter x.",
@@ -249,7 +249,7 @@ def test_values_by_hand_keep_their_kind_and_faults_are_told_together(api, runnin
 def test_replicas_are_listed_and_counted(api, running, bob):
     experiment = end_all(running(concurrency=1))
     made = api(bob).post(path_of(experiment, "/1/replicate"), {"count": 3})
-    assert [one["source"] for one in made.json()["items"]] == ["replica"] * 3
+    assert [item["source"] for item in made.json()["items"]] == ["replica"] * 3
     for count in (0, 101, 1.5, "2", True, 10**30):
         error_of(api(bob).post(path_of(experiment, "/1/replicate"), {"count": count}), 422)
     number = made.json()["items"][0]["number"]
@@ -264,8 +264,8 @@ def test_only_a_failed_trial_can_be_rerun_and_the_answer_says_why_not(api, runni
     experiment = end_all(running(concurrency=1), Outcome(exit_code=1, failure=Failure.EXIT_CODE))
     error_of(api(bob).post(path_of(experiment, "/1/rerun"), {"command": "mine"}), 422)
     first = api(bob).post(path_of(experiment, "/1/rerun")).json()
-    told = error_of(api(bob).post(path_of(experiment, "/1/rerun")), 409)
-    assert f"#{first['number']} has the same values" in told["detail"]
+    body = error_of(api(bob).post(path_of(experiment, "/1/rerun")), 409)
+    assert f"#{first['number']} has the same values" in body["detail"]
     assert (
         "Only a failed trial"
         in error_of(api(bob).post(path_of(experiment, f"/{first['number']}/rerun")), 409)["detail"]

@@ -55,8 +55,8 @@ def open_as(
         if message.type in ("error", "warning") and not any(part in message.text for part in NO_COMPLAINT):
             complaints.append(message.text)
 
-    def open_page(person: User | None, path: str, viewport: dict = DESK, **given: object) -> Page:
-        context = browser.new_context(base_url=live_server.url, viewport=viewport, **given)
+    def open_page(person: User | None, path: str, viewport: dict = DESK, **options: object) -> Page:
+        context = browser.new_context(base_url=live_server.url, viewport=viewport, **options)
         context.set_default_timeout(30_000)
         contexts.append(context)
         if person:

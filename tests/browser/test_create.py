@@ -15,10 +15,10 @@ JSON = '{"units": {"_type": "randint", "_value": [8, 64]}, "act": {"_type": "cho
 
 
 def row(page: Page, number: int, name: str, kind: str, values: str) -> None:
-    one = page.locator("[data-space-row]").nth(number)
-    one.get_by_label("Name").fill(name)
-    one.get_by_label("Type").select_option(kind)
-    one.get_by_label("Values").fill(values)
+    row_ = page.locator("[data-space-row]").nth(number)
+    row_.get_by_label("Name").fill(name)
+    row_.get_by_label("Type").select_option(kind)
+    row_.get_by_label("Values").fill(values)
 
 
 def fill(page: Page) -> None:
@@ -120,8 +120,8 @@ def test_turning_between_rows_and_json_takes_everything_along(open_as, bob, lab)
     expect(rows.nth(1).get_by_label("Values")).to_have_value('relu, "a, b"')
     page.get_by_role("button", name="Save as draft").click()
     page.wait_for_url(lambda url: "/new/" not in url)
-    told = Experiment.objects.get().settings
-    assert told.space.parameters[0].name == "units" and told.space_document["act"]["_value"] == [
+    settings = Experiment.objects.get().settings
+    assert settings.space.parameters[0].name == "units" and settings.space_document["act"]["_value"] == [
         "relu",
         "a, b",
     ]

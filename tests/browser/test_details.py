@@ -38,7 +38,7 @@ def visit(live_server, browser: Browser, broker) -> Iterator:
         page = context.new_page()
         page.on(
             "console",
-            lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None,
+            lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None,
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         response = page.goto(live_server.url + path)

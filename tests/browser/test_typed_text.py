@@ -18,8 +18,8 @@ def test_what_was_typed_is_saved_by_a_key_and_never_lost_by_accident(open_as, bo
     is unsaved; so does leaving a page, but not by Cancel, nor by saving."""
     experiment = draft()
     page = open_as(bob, url_of(experiment, "experiment-execution"))
-    asked = []
-    page.on("dialog", lambda question: (asked.append(question.type), question.dismiss()))
+    dialogs = []
+    page.on("dialog", lambda question: (dialogs.append(question.type), question.dismiss()))
     dialog = page.get_by_role("dialog")
 
     # A block in a dialog: Esc closes it; after typing it says so first, and a click beside it does nothing.
@@ -42,7 +42,7 @@ def test_what_was_typed_is_saved_by_a_key_and_never_lost_by_accident(open_as, bo
     )
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    assert asked == []
+    assert dialogs == []
 
     # The page of a block: the browser asks, and who stays finds what was typed.
     page.goto(url_of(experiment, "execution-edit", "output"))
@@ -76,4 +76,4 @@ def test_what_was_typed_is_saved_by_a_key_and_never_lost_by_accident(open_as, bo
     page.get_by_label("Seed").press("Control+Enter")
     page.wait_for_url(f"**{url_of(experiment, 'experiment')}")
     experiment.refresh_from_db()
-    assert (experiment.settings.seed, asked) == (4711, ["beforeunload"] * 3)
+    assert (experiment.settings.seed, dialogs) == (4711, ["beforeunload"] * 3)

@@ -50,6 +50,8 @@ def texts(root: ElementTree.Element) -> list[str]:
 
 def titled(root: ElementTree.Element, start: str) -> ElementTree.Element:
     """The one group or link whose tooltip begins so."""
-    found = [e for e in root.iter() if e.tag in ("a", "g") and (e.findtext("title") or "").startswith(start)]
-    assert len(found) == 1, f"{len(found)} marks are called {start!r}"
-    return found[0]
+    elements = [
+        e for e in root.iter() if e.tag in ("a", "g") and (e.findtext("title") or "").startswith(start)
+    ]
+    assert len(elements) == 1, f"{len(elements)} marks are called {start!r}"
+    return elements[0]

@@ -26,8 +26,8 @@ def rising(number, count=10, top=0.8, is_live=False):
 
 
 def path(root, class_):
-    (found,) = having_class(root, class_)
-    return found.get("d")
+    (element,) = having_class(root, class_)
+    return element.get("d")
 
 
 def places(data):
@@ -152,9 +152,9 @@ def test_thinning_keeps_order_ends_extremes_and_gaps(values, most):
     assert len(kept) <= max(most, 0)
     assert kept == sorted(set(kept), key=lambda point: point[0])
     assert (kept[0], kept[-1]) == (data[0], data[-1])
-    told = [value for value in values if value is not None]
+    reported = [value for value in values if value is not None]
     kept_values = [value for _, value in kept if value is not None]
-    assert (min(told, default=0), max(told, default=0)) == (
+    assert (min(reported, default=0), max(reported, default=0)) == (
         min(kept_values, default=0),
         max(kept_values, default=0),
     )

@@ -119,7 +119,7 @@ def test_an_outlier_stands_at_the_border_and_tells_its_true_value():
 def test_values_over_many_decades_get_a_logarithmic_axis():
     root = read_chart(draw(succeeded(*[10.0**exponent for exponent in range(-4, 3)])).svg)
     heights = [centre(mark)[1] for mark in root.iter("a")]
-    steps = [one - other for one, other in zip(heights, heights[1:], strict=False)]
+    steps = [height - other for height, other in zip(heights, heights[1:], strict=False)]
     assert steps == pytest.approx([steps[0]] * len(steps), abs=0.2)
 
 

@@ -69,8 +69,8 @@ def test_any_trial_numbers_make_a_scale(first, more, count):
 
 @given(numbers, numbers, st.booleans())
 @example(5.693905879062501e-304, 5.693905879062501e-304, False)
-def test_any_two_numbers_make_a_scale(one, other, snap):
-    low, high = min(one, other), max(one, other)
+def test_any_two_numbers_make_a_scale(first, other, snap):
+    low, high = min(first, other), max(first, other)
     scale = Linear(low, high, start=200, end=0, snap=snap)
     assert -0.01 <= scale.at(high) <= scale.at(low) + 1e-6
     assert scale.at(low) <= 200.01
@@ -84,8 +84,8 @@ def test_any_two_numbers_make_a_scale(one, other, snap):
 @given(st.floats(min_value=1e-300, max_value=1e300), st.floats(min_value=1e-300, max_value=1e300))
 @example(1.0000000000000002e-300, 1e-300)
 @example(3.0, 3.0000000000000004)
-def test_any_two_numbers_above_zero_make_a_logarithmic_scale(one, other):
-    scale = Log(min(one, other), max(one, other), start=200, end=0)
+def test_any_two_numbers_above_zero_make_a_logarithmic_scale(first, other):
+    scale = Log(min(first, other), max(first, other), start=200, end=0)
     assert all(-0.5 <= tick.at <= 200.5 for tick in scale.ticks)
     assert 1 <= len(scale.ticks) <= 12
 

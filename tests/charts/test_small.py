@@ -67,10 +67,14 @@ def test_what_is_left_is_the_track():
 
 def test_the_bar_says_its_numbers_in_a_sentence():
     counts = {"running": 3, "succeeded": 62, "early_stopped": 17, "failed": 7, "stopped": 1, "waiting": 1}
-    said = "62 succeeded, 17 stopped early, 7 failed, 1 stopped, 3 running, 1 waiting, 29 left"
-    assert summary(counts, left=29) == said
+    message = "62 succeeded, 17 stopped early, 7 failed, 1 stopped, 3 running, 1 waiting, 29 left"
+    assert summary(counts, left=29) == message
     drawing = read(outcome(counts, left=29, is_big=True))[0]
-    assert (drawing.get("role"), drawing.get("aria-label"), drawing.findtext("title")) == ("img", said, said)
+    assert (drawing.get("role"), drawing.get("aria-label"), drawing.findtext("title")) == (
+        "img",
+        message,
+        message,
+    )
     assert drawing.get("class") == "outcome is-big"
     assert drawing.get("preserveAspectRatio") == "none"
     assert summary({}) == "No trials yet"

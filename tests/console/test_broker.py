@@ -45,8 +45,8 @@ def test_it_ends_with_a_session_of_tests_that_was_killed(tmp_path):
         f"valkey = Valkey(Path({str(tmp_path)!r})); valkey.start(); print(valkey.process.pid, flush=True); "
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    told = subprocess.run([sys.executable, "-c", starts], cwd=ROOT, capture_output=True, check=False).stdout
-    pid = int(told)
+    output = subprocess.run([sys.executable, "-c", starts], cwd=ROOT, capture_output=True, check=False).stdout
+    pid = int(output)
     eventually(lambda: not psutil.pid_exists(pid), what="its end")
 
 

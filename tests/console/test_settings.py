@@ -47,11 +47,11 @@ def test_cookies_stay_on_http_without_a_proxy_and_on_https_behind_one(fresh):
 
 
 def test_two_consoles_on_one_machine_do_not_share_cookies(fresh):
-    one = settings_with({**fresh, "TRIALDECK_SECRET_KEY": "one"}, "SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME")
+    names = settings_with({**fresh, "TRIALDECK_SECRET_KEY": "one"}, "SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME")
     other = settings_with(
         {**fresh, "TRIALDECK_SECRET_KEY": "other"}, "SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME"
     )
-    assert not set(one.values()) & set(other.values())
+    assert not set(names.values()) & set(other.values())
 
 
 def test_the_environment_may_bring_the_secret(fresh):

@@ -155,14 +155,14 @@ def test_a_console_for_development_reloads_and_ends_like_any_other(fresh):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("given", [["--data", "/proc/x"], ["--data=/proc/x"]])
-def test_a_data_folder_that_cannot_be_names_the_option_that_chose_it(fresh, given):
-    done = manage("up", *given, env=fresh)
+@pytest.mark.parametrize("options", [["--data", "/proc/x"], ["--data=/proc/x"]])
+def test_a_data_folder_that_cannot_be_names_the_option_that_chose_it(fresh, options):
+    done = manage("up", *options, env=fresh)
     assert done.returncode != 0
-    said = (
+    message = (
         "The data folder /proc/x cannot be used: No such file or directory. Choose another one with --data."
     )
-    assert done.stderr.strip() == said
+    assert done.stderr.strip() == message
 
 
 @pytest.mark.once

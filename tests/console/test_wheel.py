@@ -84,10 +84,10 @@ def test_it_has_all_that_the_console_needs_and_nothing_else(wheel: Path) -> None
             if name.startswith(f"{folder}/")
         }
     with zipfile.ZipFile(wheel) as archive:
-        found = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert found == expected
-    assert {"experiments/migrations/0001_initial.py", "console/templates/base.html"} < found
-    assert {"console/static/css/base.css", "console/examples/digits/train.py"} < found
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == expected
+    assert {"experiments/migrations/0001_initial.py", "console/templates/base.html"} < names
+    assert {"console/static/css/base.css", "console/examples/digits/train.py"} < names
 
 
 def test_it_gives_one_command_for_console_and_client(wheel: Path) -> None:

@@ -51,10 +51,10 @@ def test_without_a_destination_they_stay_and_are_told(leaving, local):  # noqa: 
     """CML-O1: name, size and hash; a link that leads out is left out, and said so."""
     experiment = live(leaving(), local)
     trial = experiment.trials.get()
-    one = kept(experiment, Keeping.LOCAL).get()
+    artifact = kept(experiment, Keeping.LOCAL).get()
     text = f"weights of {trial.public_id}".encode()
-    assert (one.name, one.size) == ("sub/model ü.pt", len(text))
-    assert one.sha256 == hashlib.sha256(text).hexdigest()
+    assert (artifact.name, artifact.size) == ("sub/model ü.pt", len(text))
+    assert artifact.sha256 == hashlib.sha256(text).hexdigest()
     assert trial.notes == ["Links and special files were skipped."]
 
 
@@ -63,9 +63,11 @@ def test_they_go_to_the_destination(leaving, local, s3):  # noqa: F811
     from experiments.runner.destination import Store
 
     experiment = live(leaving(destination=s3), local)
-    one = kept(experiment, Keeping.STORED).get()
-    assert b"".join(Store(s3).read(one.key)) == f"weights of {experiment.trials.get().public_id}".encode()
-    assert one.key == f"{experiment.public_id}/1/sub/model ü.pt"
+    artifact = kept(experiment, Keeping.STORED).get()
+    assert (
+        b"".join(Store(s3).read(artifact.key)) == f"weights of {experiment.trials.get().public_id}".encode()
+    )
+    assert artifact.key == f"{experiment.public_id}/1/sub/model ü.pt"
 
 
 def test_the_nearest_destination_wins(leaving, local, tmp_path, monkeypatch):  # noqa: F811
@@ -73,16 +75,16 @@ def test_the_nearest_destination_wins(leaving, local, tmp_path, monkeypatch):  #
     named = {name: str(tmp_path / name) for name in ("experiment", "project", "workspace", "installation")}
     monkeypatch.setenv("TRIALDECK_DESTINATION", named["installation"])
     experiments = {"installation": leaving()}
-    room, project = experiments["installation"].workspace, experiments["installation"].project
+    workspace, project = experiments["installation"].workspace, experiments["installation"].project
     for name in ("installation", "workspace", "project", "experiment"):
         if name == "workspace":
-            type(room).objects.update(destination=named[name])
+            type(workspace).objects.update(destination=named[name])
         if name == "project":
             type(project).objects.update(destination=named[name])
         experiment = experiments.get(name) or leaving(destination=named[name] if name == "experiment" else "")
-        one = kept(live(experiment, local), Keeping.STORED).get()
-        assert one.destination == named[name]
-        assert (tmp_path / name / one.key).is_file()
+        artifact = kept(live(experiment, local), Keeping.STORED).get()
+        assert artifact.destination == named[name]
+        assert (tmp_path / name / artifact.key).is_file()
 
 
 def test_a_destination_that_fails_says_so_and_loses_nothing(leaving, local, tmp_path, data):  # noqa: F811
@@ -99,8 +101,8 @@ def test_a_destination_that_fails_says_so_and_loses_nothing(leaving, local, tmp_
     waiting.update(retry_at=None)
     again = LocalWorker(name="here", queues=["default"], slots=1, data=data)
     again.start()
-    one = kept(experiment, Keeping.STORED).get()
-    assert (tmp_path / "share" / one.key).is_file() and one.fault == ""
+    artifact = kept(experiment, Keeping.STORED).get()
+    assert (tmp_path / "share" / artifact.key).is_file() and artifact.fault == ""
     again.end()
 
 
@@ -113,7 +115,7 @@ def test_only_those_of_the_best_are_kept(leaving, local, tmp_path):  # noqa: F81
         what="the others dropped",
     )
     rows = kept(experiment, Keeping.STORED, count=2)
-    assert {one.trial.number for one in rows} == {3, 4}
+    assert {row.trial.number for row in rows} == {3, 4}
     assert sorted(os.listdir(tmp_path / "share" / experiment.public_id)) in (["3", "4"], ["1", "2", "3", "4"])
     left = [path for path in (tmp_path / "share").rglob("*") if path.is_file()]
     assert len(left) == 2
@@ -128,8 +130,8 @@ def test_a_file_becomes_a_model_and_the_next_experiment_starts_from_it(
 ):
     """CML-M1, TD-X10: its local path reaches the trial; fetched once from the destination."""
     first = live(leaving(destination=str(tmp_path / "share")), local)
-    one = kept(first, Keeping.STORED).get()
-    model = Model.register(first.project, by=alice, name="good weights", artifact=one)
+    artifact = kept(first, Keeping.STORED).get()
+    model = Model.register(first.project, by=alice, name="good weights", artifact=artifact)
     command = (
         "python3 -c \"import os, trialdeck; text = open(os.environ['TRIALDECK_INPUT_MODEL']).read(); print(text); "
         'trialdeck.report_final_result(len(text))"'

@@ -77,7 +77,7 @@ if args.case == "ours":
     trialdeck.report_final_result(0.25)
 """
 
-ASKED = "ClearML's package asked its server for {}, but a trial has none: it knows its own task only. "
+UNAVAILABLE = "ClearML's package asked its server for {}, but a trial has none: it knows its own task only. "
 
 LAYERS = [5, 6]
 
@@ -134,9 +134,9 @@ def test_a_script_written_for_clearml_runs_unchanged(
         "ours": ("succeeded", "", 0.25),
         "asks": ("failed", "exit_code", None),
     }
-    assert trials["asks"].detail.startswith(f"ValueError: {ASKED.format('task another')}")
-    for asked in ("a task's state", "tasks.GetAllRequest"):
-        assert f"refused: {ASKED.format(asked)}" in LogPiece.tail(trials["asks"].pk).decode()
+    assert trials["asks"].detail.startswith(f"ValueError: {UNAVAILABLE.format('task another')}")
+    for request in ("a task's state", "tasks.GetAllRequest"):
+        assert f"refused: {UNAVAILABLE.format(request)}" in LogPiece.tail(trials["asks"].pk).decode()
     got = [
         0.5, 2, True, LAYERS,
         {"batch": 64, "deep": {"x": 2.5, "on": True}, "layers": [8, 9]},
@@ -150,10 +150,10 @@ def test_a_script_written_for_clearml_runs_unchanged(
         left = Artifact.objects.filter(trial=trial).order_by("name").values_list("name", flat=True)
         assert list(left) == ["artifacts/facts/facts.json", "artifacts/notes/notes.txt", "models/net.pt"]
         assert not trial.notes
-        told = list(trial.points.order_by("name", "step").values_list("name", "step", "value", "text"))
-        assert told[-2:] == [("odd", 0, None, "NaN"), ("odd", 1, None, "-Infinity")]
+        points = list(trial.points.order_by("name", "step").values_list("name", "step", "value", "text"))
+        assert points[-2:] == [("odd", 0, None, "NaN"), ("odd", 1, None, "-Infinity")]
         if trial.state == "succeeded":
-            assert told[:-2] == [
+            assert points[:-2] == [
                 ("accuracy", 0, 0.5, ""),
                 ("accuracy", 1, 1.0, ""),
                 ("loss/train", 0, 0.5, ""),
@@ -327,13 +327,15 @@ def test_click_and_hydra_get_their_values(
     trials = list(experiment.trials.all())
     assert len(trials) == 4
     for trial in trials:
-        said, script = LogPiece.tail(trial.pk).decode(), trial.params["script"]
-        assert (trial.state, trial.value) == ("succeeded", 0.5), said
-        assert f"got {got[script]}\n" in said
-        assert "trialdeck:" not in said  # nothing was left unmended
-        assert script == "with_hydra.py" or "fire 2 1\n" in said  # from its command line
+        output, script = LogPiece.tail(trial.pk).decode(), trial.params["script"]
+        assert (trial.state, trial.value) == ("succeeded", 0.5), output
+        assert f"got {got[script]}\n" in output
+        assert "trialdeck:" not in output  # nothing was left unmended
+        assert script == "with_hydra.py" or "fire 2 1\n" in output  # from its command line
         folder = TrialFolder(local.trials_folder, experiment.public_id, trial.number)
-        told = RunContext(folder, experiment.public_id, trial.number, trial.params, "accuracy", tmp_path)
-        assert clearml.declared(told) == learnt[script]
+        run_context = RunContext(
+            folder, experiment.public_id, trial.number, trial.params, "accuracy", tmp_path
+        )
+        assert clearml.declared(run_context) == learnt[script]
     experiment.revision.refresh_from_db()
     assert experiment.revision.resolved["declared"] in learnt.values()

@@ -158,8 +158,8 @@ FAULTS = {
 
 def test_why_a_trial_failed_in_its_container(draft, contained, alice, engine):
     """CML-D1, PAI-S1: what fails before its own commands begin is setup, in the words of the engine or the script."""
-    for fault, (told, kind, detail) in FAULTS.items():
-        experiment = draft(fault, max_trials=1, **{"command": "true", **told})
+    for fault, (output, kind, detail) in FAULTS.items():
+        experiment = draft(fault, max_trials=1, **{"command": "true", **output})
         experiment.enqueue(by=alice)
         live(experiment, contained)
         trial = experiment.trials.get()

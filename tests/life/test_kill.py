@@ -37,8 +37,14 @@ def search(started: Callable[..., Experiment], tmp_path: Path) -> Callable[..., 
     """Starts a search of `trials` trials, two at a time, each of `seconds`."""
 
     def start(trials: int = 10, seconds: float = 0.3, **changes: object) -> Experiment:
-        told = {"space_document": SPACE, "max_trials": trials, "concurrency": 2, "stop_grace_s": 1, **changes}
-        return started(command=command(tmp_path / "diary", seconds), **told)
+        settings = {
+            "space_document": SPACE,
+            "max_trials": trials,
+            "concurrency": 2,
+            "stop_grace_s": 1,
+            **changes,
+        }
+        return started(command=command(tmp_path / "diary", seconds), **settings)
 
     return start
 
@@ -149,7 +155,8 @@ def test_a_frozen_worker_loses_its_trials_and_cannot_report_them_later(
 
     def are_lost() -> bool:
         return (
-            experiment.trials.filter(pk__in=[one.pk for one in victims], failure="worker_lost").count() == 2
+            experiment.trials.filter(pk__in=[trial.pk for trial in victims], failure="worker_lost").count()
+            == 2
         )
 
     eventually(are_lost, within=40, what="the lease's end")

@@ -67,10 +67,10 @@ def test_two_gigabytes_are_stored_and_downloaded(
     stored = Artifact.objects.filter(experiment=experiment, keeping=Keeping.STORED)
     eventually(stored.exists, within=900, every=0.5, what="2 GB stored")
     assert peak_bytes(worker.pid) - before < MOST_GROWTH
-    one = stored.select_related("trial", "experiment").get()
-    assert (one.size, one.sha256) == (SIZE, wanted_digest())
+    artifact = stored.select_related("trial", "experiment").get()
+    assert (artifact.size, artifact.sha256) == (SIZE, wanted_digest())
 
-    address = live_server.url + reverse("artifact-download", args=["lab", experiment.public_id, one.pk])
+    address = live_server.url + reverse("artifact-download", args=["lab", experiment.public_id, artifact.pk])
     begun = fetch(address, carol)
     beginning = begun.read(CHUNK)
     assert int(begun.headers["Content-Length"]) == SIZE and beginning.startswith(b"the beginning")
@@ -78,7 +78,7 @@ def test_two_gigabytes_are_stored_and_downloaded(
         live_server.url + reverse("experiment-artifacts", args=["lab", experiment.public_id]), carol
     )
     page = files.read().decode()  # while the other is under way
-    assert "large.bin" in page and one.sha256 in page and f"{SIZE:,} bytes" in page
+    assert "large.bin" in page and artifact.sha256 in page and f"{SIZE:,} bytes" in page
     etag = begun.headers["ETag"]
     begun.close()  # the line breaks
     rest = fetch(address, carol, Range=f"bytes={CHUNK}-", **{"If-Range": etag})
@@ -86,8 +86,8 @@ def test_two_gigabytes_are_stored_and_downloaded(
     digest = hashlib.sha256(beginning)
     while piece := rest.read(CHUNK):
         digest.update(piece)
-    assert digest.hexdigest() == one.sha256
-    Store(destination).delete(one.key)
+    assert digest.hexdigest() == artifact.sha256
+    Store(destination).delete(artifact.key)
 
 
 def fetch(address: str, user: User, **headers: str) -> HTTPResponse:

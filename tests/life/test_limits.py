@@ -20,7 +20,7 @@ CORES = sorted(os.sched_getaffinity(0))
 # The first uses more than its memory while the second is there, which goes on when the first has gone.
 SCRIPT = """\
 import os, pathlib, sys, time, trialdeck
-number, room, together = trialdeck.get_sequence_id() + 1, pathlib.Path({room!r}), {together}
+number, room, together = trialdeck.get_sequence_id() + 1, pathlib.Path({folder!r}), {together}
 print("cores", sorted(os.sched_getaffinity(0)), flush=True)
 def there(name):
     while together and not (room / name).exists():
@@ -47,7 +47,7 @@ def test_each_has_its_cores_and_one_that_uses_more_than_its_memory_fails(
     worker.start()
     together = min(2, len(CORES))
     script = tmp_path / "uses.py"
-    script.write_text(SCRIPT.format(room=str(tmp_path), together=together == 2))
+    script.write_text(SCRIPT.format(folder=str(tmp_path), together=together == 2))
     experiment = draft(
         command=f"{sys.executable} {script}", cores=1, memory_mib=128, concurrency=3, max_trials=2, retries=0
     )

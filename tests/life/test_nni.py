@@ -173,9 +173,9 @@ def test_a_script_written_for_nni_runs_unchanged(
         assert case == "object" or not trial.notes
     losses = trials["dict"].points.filter(name="loss").values_list("step", "value")
     assert dict(losses) == pytest.approx({n: 10 / (n + 1) for n in range(3)}, rel=1e-6)
-    said, _ = by_hand.communicate(timeout=60)
-    assert by_hand.returncode == 0, said
-    assert "ids STANDALONE STANDALONE 0" in said and "Final result: 0.5" in said
+    printed, _ = by_hand.communicate(timeout=60)
+    assert by_hand.returncode == 0, printed
+    assert "ids STANDALONE STANDALONE 0" in printed and "Final result: 0.5" in printed
 
 
 def test_an_nni_trial_that_falls_behind_is_stopped_early_and_mixes_with_ours(
@@ -231,5 +231,5 @@ def test_a_thousand_nni_trials_get_the_values_that_their_rows_show(
     for trial in trials:
         assert trial.value == trial.params["x"]
         assert [point.value for point in trial.points.all()] == [trial.params["x"], trial.params["n"]]
-        said = b"".join(bytes(piece.data) for piece in trial.log_pieces.all())
-        assert json.loads(said) == [trial.public_id, trial.params]
+        output = b"".join(bytes(piece.data) for piece in trial.log_pieces.all())
+        assert json.loads(output) == [trial.public_id, trial.params]

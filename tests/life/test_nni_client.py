@@ -113,10 +113,10 @@ class Bridge:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.said = self.process.stdout.readline() + self.process.stdout.readline()
-        found = re.search(r"connect\((\d+)\)", self.said)
-        assert found, self.said
-        self.port = int(found[1])
+        self.output = self.process.stdout.readline() + self.process.stdout.readline()
+        match = re.search(r"connect\((\d+)\)", self.output)
+        assert match, self.output
+        self.port = int(match[1])
 
     def asks(self, method: str, path: str, **headers: str) -> tuple[int, dict]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -127,9 +127,9 @@ class Bridge:
     def end(self) -> str:
         """The last words; it must have ended, or end at SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
-        said, _ = self.process.communicate(timeout=20)
-        assert self.process.returncode == 0, said
-        return said
+        output, _ = self.process.communicate(timeout=20)
+        assert self.process.returncode == 0, output
+        return output
 
 
 @pytest.fixture
@@ -142,10 +142,10 @@ def bridge(live_server: object) -> Iterator[Callable[..., Bridge]]:
         return made[-1]
 
     yield make
-    for one in made:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
+    for process in made:
+        if process.process.poll() is None:
+            process.process.kill()
+            process.process.wait()
 
 
 def test_nnis_client_reads_updates_and_stops(
@@ -179,39 +179,39 @@ def test_nnis_client_reads_updates_and_stops(
 
         eventually(has_ended, within=120, every=0.1, what="the client's end")
     assert client.returncode == 0, client.stdout.read()
-    said = json.loads((tmp_path / "said.json").read_text())
+    answers = json.loads((tmp_path / "said.json").read_text())
     experiment.refresh_from_db()
     me = experiment.public_id
-    one, two = experiment.trials.filter(number__lte=2)
+    first_trial, two = experiment.trials.filter(number__lte=2)
 
-    assert (said["id"], said["status"]) == (me, "NO_MORE_TRIAL")
-    first, second, status = said["holders"]
+    assert (answers["id"], answers["status"]) == (me, "NO_MORE_TRIAL")
+    first, second, status = answers["holders"]
     assert first != second and status in ("INITIALIZED", "RUNNING", "NO_MORE_TRIAL")
-    assert said["profile"] == SPACE
-    assert said["metadata"] == [operators.port, 2]
-    assert said["export"] == [[trial.params, trial.value, trial.public_id] for trial in (one, two)]
-    for trial in (one, two):
-        assert said["metrics"][trial.public_id] == [["PERIODICAL", 0, 0.5], ["FINAL", 0, trial.value]]
-    assert said["of_one"] == [0.5, one.value]
-    assert [status for status, _ in said["bad"]] == [422, 422, 422, 404, 404]
-    assert said["bad"][0][1] == "trialConcurrency: This must be at least 1."
-    assert said["made"] == {"sequenceId": 4}
-    assert said["jobs"][:5] == [
-        [0, "SUCCEEDED", "algorithm", [one.value]],
+    assert answers["profile"] == SPACE
+    assert answers["metadata"] == [operators.port, 2]
+    assert answers["export"] == [[trial.params, trial.value, trial.public_id] for trial in (first_trial, two)]
+    for trial in (first_trial, two):
+        assert answers["metrics"][trial.public_id] == [["PERIODICAL", 0, 0.5], ["FINAL", 0, trial.value]]
+    assert answers["of_one"] == [0.5, first_trial.value]
+    assert [status for status, _ in answers["bad"]] == [422, 422, 422, 404, 404]
+    assert answers["bad"][0][1] == "trialConcurrency: This must be at least 1."
+    assert answers["made"] == {"sequenceId": 4}
+    assert answers["jobs"][:5] == [
+        [0, "SUCCEEDED", "algorithm", [first_trial.value]],
         [1, "SUCCEEDED", "algorithm", [two.value]],
         [2, "RUNNING", "algorithm", []],
         [3, "RUNNING", "algorithm", []],
         [4, "RUNNING", "customized", []],
     ]
-    assert said["killed"] == "USER_CANCELED"
+    assert answers["killed"] == "USER_CANCELED"
     assert (experiment.state, experiment.concurrency, experiment.max_trials) == ("stopped", 3, 50)
     assert experiment.settings.max_duration_s == 7200
     assert experiment.settings.space_document["x"]["_value"] == [0, 2]
     # Not before the real end; and the process that it waited for was one of the bridge's, not the bridge.
-    assert said["stopped_at"] >= experiment.ended_at.timestamp()
-    pid, argv = said["pid"]
+    assert answers["stopped_at"] >= experiment.ended_at.timestamp()
+    pid, argv = answers["pid"]
     assert argv[-2:] == ["-c", "import sys; sys.stdin.read()"]
-    assert pid not in (operators.process.pid, os.getpid()) and not said["holder_lives"]
+    assert pid not in (operators.process.pid, os.getpid()) and not answers["holder_lives"]
     assert operators.process.wait(20) == 0
     assert operators.process.stdout.read() == "The experiment has ended.\n"
     assert viewers.end() == "The experiment continues.\n"
@@ -222,24 +222,24 @@ def test_the_bridge_answers_programs_of_this_machine_only(
 ) -> None:
     """NNI-T3: no page of elsewhere, by whatever name, and nothing but NNI's addresses; it says why it cannot begin."""
     experiment = draft()
-    one = bridge(experiment, alice)
+    served = bridge(experiment, alice)
     status = "/api/v1/nni/check-status"
-    assert one.asks("GET", status) == (200, {"status": "INITIALIZED", "errors": []})
-    assert one.asks("GET", status, Host="127.0.0.1")[0] == 200
+    assert served.asks("GET", status) == (200, {"status": "INITIALIZED", "errors": []})
+    assert served.asks("GET", status, Host="127.0.0.1")[0] == 200
     for headers in (
         {"Host": "evil.example"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Host": ""},
     ):
-        code, said = one.asks("DELETE", "/api/v1/nni/experiment", **headers)
-        assert (code, list(said)) == (403, ["error"])
-    assert one.asks("GET", "/")[0] == 404
-    assert one.asks("GET", "/api/v1/nni/../../me")[0] == 404
-    assert one.asks("PUT", status, **{"Content-Length": "99999999999"})[0] == 413
-    assert one.asks("GET", "/api/v1/nni/trial-jobs/x")[0] == 404
-    pid = one.asks("GET", "/api/v1/nni/experiment-metadata")[1]["pid"]
-    assert one.end() == "The experiment continues.\n"
+        code, message = served.asks("DELETE", "/api/v1/nni/experiment", **headers)
+        assert (code, list(message)) == (403, ["error"])
+    assert served.asks("GET", "/")[0] == 404
+    assert served.asks("GET", "/api/v1/nni/../../me")[0] == 404
+    assert served.asks("PUT", status, **{"Content-Length": "99999999999"})[0] == 413
+    assert served.asks("GET", "/api/v1/nni/trial-jobs/x")[0] == 404
+    pid = served.asks("GET", "/api/v1/nni/experiment-metadata")[1]["pid"]
+    assert served.end() == "The experiment continues.\n"
     assert not Path(f"/proc/{pid}").exists()
 
 

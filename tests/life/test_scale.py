@@ -40,8 +40,8 @@ def run(count: int, slots: int, crew: Crew, started: Callable[..., Experiment], 
     wrong = [trial.number for trial in trials if trial.value != trial.params["x"]]
     assert not wrong
     for trial in trials[:: max(1, count // 50)]:
-        said = b"".join(bytes(piece.data) for piece in trial.log_pieces.all()).decode().split(" ", 3)
-        x, n, word = said[1], said[2], said[3].rstrip("\n")
+        output = b"".join(bytes(piece.data) for piece in trial.log_pieces.all()).decode().split(" ", 3)
+        x, n, word = output[1], output[2], output[3].rstrip("\n")
         assert (float(x), int(n), word) == (trial.params["x"], trial.params["n"], trial.params["word"])
     assert experiment.succeeded_count == count and experiment.proposed_count == count
     return experiment

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 TELLS = """\
 import os, trialdeck
-print("told", {told})
+print("told", {value})
 open("written", "x")
 trialdeck.report_final_result(1)
 """
@@ -49,11 +49,11 @@ def log_of(trial):
 def test_all_trials_run_the_commit_that_the_first_one_found(draft, local, alice, repository):  # noqa: F811
     """CML-S1: the last commit in the branch is looked up when the experiment starts, and recorded; a trial that
     writes into its folder is in nobody's way, and the copy goes with it."""
-    first = commit(repository, TELLS.format(told="'first'"))
+    first = commit(repository, TELLS.format(value="'first'"))
     experiment = draft(repository=str(repository), command="", script="train.py", max_trials=2, concurrency=1)
     experiment.enqueue(by=alice)
     experiment.revision.resolve(commit=first)
-    second = commit(repository, TELLS.format(told="'second'"))
+    second = commit(repository, TELLS.format(value="'second'"))
     assert live(experiment, local).state == "completed"
     assert [trial.state for trial in experiment.trials.all()] == ["succeeded", "succeeded"]
     assert all("told first" in log_of(trial) for trial in experiment.trials.all())
@@ -111,7 +111,9 @@ def test_changes_that_do_not_apply_fail_the_trial_with_gits_word(draft, local, a
 
 def test_a_script_without_a_repository(draft, local, alice):  # noqa: F811
     """CML-S3: a text that is no diff of anything is the script itself."""
-    experiment = draft(command="", diff=TELLS.format(told="os.getcwd()"), binary=sys.executable, max_trials=1)
+    experiment = draft(
+        command="", diff=TELLS.format(value="os.getcwd()"), binary=sys.executable, max_trials=1
+    )
     experiment.enqueue(by=alice)
     live(experiment, local)
     assert experiment.trials.get().state == "succeeded"
@@ -231,9 +233,9 @@ def test_a_trial_runs_in_its_container_and_takes_it_along(draft, contained, alic
     trial = experiment.trials.get()
     assert (trial.state, trial.value) == ("succeeded", 3), log_of(trial)
     assert "prepared" in log_of(trial)
-    said = docker.read_text()
-    assert "base:1" in said and "--shm-size=1g" in said and "s3cret" not in said
-    assert f'["rm", "--force", "--volumes", "trialdeck-{experiment.public_id}-1"]' in said
+    output = docker.read_text()
+    assert "base:1" in output and "--shm-size=1g" in output and "s3cret" not in output
+    assert f'["rm", "--force", "--volumes", "trialdeck-{experiment.public_id}-1"]' in output
     assert Worker.objects.get(name="boxes").container == "docker"
 
 
@@ -289,10 +291,10 @@ def test_each_trial_has_devices_of_its_own(draft, broker, data, alice, tmp_path)
     assert all(f"device {trial.gpus[0]}" in log_of(trial) for trial in trials)
 
 
-@pytest.mark.parametrize(("said", "devices_are"), [("", []), ("0,2", [0, 2]), (" 3 ", [3])])
-def test_devices_are_named_by_number(said, devices_are):
+@pytest.mark.parametrize(("message", "devices_are"), [("", []), ("0,2", [0, 2]), (" 3 ", [3])])
+def test_devices_are_named_by_number(message, devices_are):
     """TD-F8"""
-    assert devices(said) == devices_are
+    assert devices(message) == devices_are
 
 
 def test_cores_and_memory_to_give_are_those_that_there_are():
@@ -304,20 +306,20 @@ def test_cores_and_memory_to_give_are_those_that_there_are():
         and cores_of(f" {first}-{first},{first}") == [first]
     )
     assert memory_of("") is None and memory_of("64MiB") == 64
-    for said in ("8000", "1-", "-1", "3-1", "x", f"{first},,{first}", f"{first}-{mine[-1] + 4000}"):
+    for text in ("8000", "1-", "-1", "3-1", "x", f"{first},,{first}", f"{first}-{mine[-1] + 4000}"):
         with pytest.raises(SystemExit, match="--cores"):
-            cores_of(said)
-    for said in ("1024 TiB", "much"):
+            cores_of(text)
+    for text in ("1024 TiB", "much"):
         with pytest.raises(SystemExit, match="--memory"):
-            memory_of(said)
+            memory_of(text)
 
 
-@pytest.mark.parametrize("said", ["0,0", "x", "-1", "auto", "1,,2"])
-def test_devices_that_cannot_be_are_refused(said, monkeypatch):
+@pytest.mark.parametrize("message", ["0,0", "x", "-1", "auto", "1,,2"])
+def test_devices_that_cannot_be_are_refused(message, monkeypatch):
     """TD-F8: one sentence, before anything starts."""
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(SystemExit, match="--gpus"):
-        devices(said)
+        devices(message)
 
 
 CONFIGURED = """\

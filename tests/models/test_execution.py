@@ -11,14 +11,14 @@ pytestmark = pytest.mark.once
 SPACE = {"lr": {"_type": "uniform", "_value": [0, 1]}}
 
 
-def settings(**given):
-    return Settings.checked({"command": "python train.py", "space_document": SPACE, **given})
+def settings(**options):
+    return Settings.checked({"command": "python train.py", "space_document": SPACE, **options})
 
 
-def faults(**given):
-    with pytest.raises(Invalid) as told:
-        settings(**given)
-    return told.value.errors
+def faults(**options):
+    with pytest.raises(Invalid) as invalid:
+        settings(**options)
+    return invalid.value.errors
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_destination(text, read):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("s3://10.0.0.7/bucket", "requires a port"),
         ("s3://localhost/bucket", "requires a port"),
@@ -110,9 +110,9 @@ def test_a_destination(text, read):
         ("folder", "Enter a folder"),
     ],
 )
-def test_a_destination_that_cannot_be(text, said):
+def test_a_destination_that_cannot_be(text, message):
     """CML-O1: says what to write instead; the port of an S3-like service is explained."""
-    with pytest.raises(DestinationError, match=said):
+    with pytest.raises(DestinationError, match=message):
         parse(text)
     assert "destination" in faults(destination=text)
 
@@ -120,8 +120,8 @@ def test_a_destination_that_cannot_be(text, said):
 def test_the_meanings_of_empty_packages_stay_apart():
     """CML-S2: nothing at all, the repository's list, the worker's own, and a list."""
     kept = {
-        settings(packages_from=one, repository="/srv/code").document()["packages_from"]
-        for one in ("none", "repository", "worker")
+        settings(packages_from=source, repository="/srv/code").document()["packages_from"]
+        for source in ("none", "repository", "worker")
     }
     assert kept == {"none", "repository", "worker"}
     assert "packages" in faults(packages_from="list")
@@ -156,7 +156,7 @@ def test_any_characters_of_hyperparameters_and_objects_come_back():
 
 
 @pytest.mark.parametrize(
-    ("given", "run"),
+    ("options", "run"),
     [
         ({"command": "make all", "script": "train.py"}, "make all"),
         ({"command": "", "script": "train it.py", "repository": "/srv/code"}, "python 'train it.py'"),
@@ -164,6 +164,6 @@ def test_any_characters_of_hyperparameters_and_objects_come_back():
         ({"command": "", "diff": "print(1)\n", "binary": "bash"}, "bash script.py"),
     ],
 )
-def test_what_a_trial_runs(given, run):
+def test_what_a_trial_runs(options, run):
     """CML-S1: the command, or else the script by its binary."""
-    assert settings(**given).run_command == run
+    assert settings(**options).run_command == run

@@ -29,7 +29,7 @@ def test_numbers_may_lie_outside_of_the_space(running, bob, values):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"lr": "fast"}, "lr must be a finite number."),
         ({"lr": True}, "lr must be a finite number."),
@@ -47,13 +47,13 @@ def test_numbers_may_lie_outside_of_the_space(running, bob, values):
         ({"decay": 1}, "Unknown parameter decay."),
     ],
 )
-def test_what_no_trial_could_try_is_refused_with_a_sentence(running, bob, change, said):
+def test_what_no_trial_could_try_is_refused_with_a_sentence(running, bob, change, message):
     """TD-A16: nothing is made."""
     experiment = running(space_document=KINDS, command="x ${lr} ${units} ${opt}")
     before = experiment.last_number
     with pytest.raises(Invalid) as refused:
         Trial.add(experiment, {**GOOD, **change}, by=bob)
-    assert refused.value.errors == {"params": [said]}
+    assert refused.value.errors == {"params": [message]}
     assert experiment.trials.count() == before
 
 

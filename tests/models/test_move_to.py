@@ -47,8 +47,8 @@ def test_it_stands_at_the_end_of_the_other_queue(
     there.enqueue(by=alice, queue=gpu)
     moved.enqueue(by=alice)
     moved.move_to(gpu, by=alice)
-    in_line = Experiment.objects.filter(queue=gpu).order_by("position")
-    assert [one.name for one in in_line] == ["there", "moved"]
+    queued = Experiment.objects.filter(queue=gpu).order_by("position")
+    assert [experiment.name for experiment in queued] == ["there", "moved"]
     assert (moved.state, moved.enqueued_from) == ("pending", "draft")
     event = moved.events.first()
     assert (event.verb, event.by, event.why) == ("move_to", alice, "default → gpu")

@@ -30,7 +30,7 @@ def gpu(lab: Workspace, root: User) -> Queue:
 
 
 @pytest.fixture
-def line(draft: Callable[..., Experiment], alice: User) -> Callable[..., list[Experiment]]:
+def enqueued(draft: Callable[..., Experiment], alice: User) -> Callable[..., list[Experiment]]:
     """Enqueues experiments of these names in `default`, in this order."""
 
     def make(*names: str, **changes: object) -> list[Experiment]:
@@ -49,9 +49,9 @@ def order(queue: Queue | None = None) -> str:
 # --- places ------------------------------------------------------------------------------------------------
 
 
-def test_an_experiment_moves_within_its_line(line: Callable[..., list[Experiment]], bob: User) -> None:
+def test_an_experiment_moves_within_its_line(enqueued: Callable[..., list[Experiment]], bob: User) -> None:
     """CML-Q3: to the front, to the back, before another; where it stands already, nothing happens."""
-    a, b, c, d = line("a", "b", "c", "d")
+    a, b, c, d = enqueued("a", "b", "c", "d")
     assert c.front(by=bob) and order() == "cabd"
     assert a.back(by=bob) and order() == "cbda"
     assert a.before(b, by=bob) and order() == "cabd"
@@ -64,30 +64,30 @@ def test_an_experiment_moves_within_its_line(line: Callable[..., list[Experiment
 
 
 def test_who_moved_to_the_front_is_served_next(
-    line: Callable[..., list[Experiment]], alice: User, worker: Worker
+    enqueued: Callable[..., list[Experiment]], alice: User, worker: Worker
 ) -> None:
     """CML-Q3: the order of the line is the order of the claims."""
-    for experiment in (made := line("a", "b")):
+    for experiment in (made := enqueued("a", "b")):
         look_at(experiment)
     made[1].front(by=alice)
     assert Trial.take(worker, ["default"]).experiment == made[1]
 
 
 def test_there_is_always_room_between_two_neighbours(
-    line: Callable[..., list[Experiment]], alice: User
+    enqueued: Callable[..., list[Experiment]], alice: User
 ) -> None:
     """CML-Q3: however often somebody squeezes in at the same place, the order is the one that was asked for."""
-    a, b, c = line("a", "b", "c")
+    a, b, c = enqueued("a", "b", "c")
     for _ in range(25):  # each of the two halves the room before `b`
         assert c.before(b, by=alice) and order() == "acb"
         assert a.before(b, by=alice) and order() == "cab"
 
 
 def test_an_experiment_cannot_stand_before_what_is_not_there(
-    line: Callable[..., list[Experiment]], alice: User, gpu: Queue
+    enqueued: Callable[..., list[Experiment]], alice: User, gpu: Queue
 ) -> None:
     """CML-Q3: what left the line, or stands in another one, is refused; so is itself."""
-    a, b, c = line("a", "b", "c")
+    a, b, c = enqueued("a", "b", "c")
     b.dequeue(by=alice)
     c.move_to(gpu, by=alice)
     for other in (a, b, c):
@@ -99,11 +99,11 @@ def test_an_experiment_cannot_stand_before_what_is_not_there(
 
 
 def test_an_experiment_gets_no_more_than_its_share(
-    line: Callable[..., list[Experiment]], root: User, worker: Worker
+    enqueued: Callable[..., list[Experiment]], root: User, worker: Worker
 ) -> None:
     """At most N slots per experiment; the next in line goes on, and a freed slot counts at once."""
     Queue.default().share(by=root, per_experiment=2, per_person=None)
-    greedy, modest = line("greedy", "modest", concurrency=4, max_trials=9)
+    greedy, modest = enqueued("greedy", "modest", concurrency=4, max_trials=9)
     look_at(greedy), look_at(modest)
     taken = [Trial.take(worker, ["default"]).experiment.name for _ in range(4)]
     assert taken == ["greedy", "greedy", "modest", "modest"]
@@ -113,11 +113,11 @@ def test_an_experiment_gets_no_more_than_its_share(
 
 
 def test_a_person_gets_no_more_than_their_share(
-    line: Callable[..., list[Experiment]], lab: Workspace, root: User, bob: User, worker: Worker
+    enqueued: Callable[..., list[Experiment]], lab: Workspace, root: User, bob: User, worker: Worker
 ) -> None:
     """At most N slots per person, over all their experiments in this queue, and in no other."""
     Queue.default().share(by=root, per_experiment=None, per_person=3)
-    first, second = line("first", "second", concurrency=2, max_trials=9)  # alice's
+    first, second = enqueued("first", "second", concurrency=2, max_trials=9)  # alice's
     theirs = Experiment.draft(lab, by=bob, name="theirs", settings=make_settings(concurrency=2))
     theirs.enqueue(by=bob)
     for experiment in (first, second, theirs):
@@ -142,11 +142,11 @@ def test_a_share_that_makes_no_sense_is_refused(db: None, root: User, limit: int
 
 
 def test_it_remembers_how_long_the_latest_waited(
-    line: Callable[..., list[Experiment]], worker: Worker
+    enqueued: Callable[..., list[Experiment]], worker: Worker
 ) -> None:
     """CML-Q3: from enqueued to the first trial taken; one row is written, nothing is counted for a page."""
     assert Queue.default().usual_wait == (None, None)
-    for experiment, waited in zip(line("a", "b"), (60, 120), strict=True):
+    for experiment, waited in zip(enqueued("a", "b"), (60, 120), strict=True):
         long_ago = timezone.now() - timedelta(seconds=waited)
         Experiment.objects.filter(pk=experiment.pk).update(enqueued_at=long_ago)
         look_at(experiment)
@@ -164,10 +164,10 @@ def test_it_remembers_how_long_the_latest_waited(
 
 
 def test_a_renamed_queue_is_served_on(
-    line: Callable[..., list[Experiment]], root: User, gpu: Queue, alice: User
+    enqueued: Callable[..., list[Experiment]], root: User, gpu: Queue, alice: User
 ) -> None:
     """CML-Q3: the line at the broker, the experiments and the workers stay; a clash or a bad name is refused."""
-    (a,) = line("a")
+    (a,) = enqueued("a")
     a.move_to(gpu, by=alice)
     worker = Worker.register("w2", host="there", pid=2, queues=["gpu", "default"], slots=1, lease_s=15)
     before = gpu.routing_key
@@ -252,8 +252,8 @@ def test_grants_and_pauses_are_told(lab: Workspace, root: User, dave: User, gpu:
     assert Queue.objects.visible_to(dave).filter(name="gpu").exists()
     assert gpu.pause(by=root) and not gpu.pause(by=root)
     assert gpu.unpause(by=root) and not gpu.unpause(by=root)
-    told_ = [(event.verb, event.before, event.after) for event in gpu.events.order_by("pk")]
-    assert told_ == [
+    events = [(event.verb, event.before, event.after) for event in gpu.events.order_by("pk")]
+    assert events == [
         ("create", "", "lab"),
         ("grant", "lab", "attic, lab"),
         ("pause", "", ""),

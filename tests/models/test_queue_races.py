@@ -28,11 +28,11 @@ def test_moves_at_once_happen_one_after_the_other(
         experiment.enqueue(by=alice)
     last = made[-1]
     for move in (
-        lambda one: one.front(by=alice),
-        lambda one: one.back(by=alice),
-        lambda one: one.before(last, by=alice),
+        lambda experiment: experiment.front(by=alice),
+        lambda experiment: experiment.back(by=alice),
+        lambda experiment: experiment.before(last, by=alice),
     ):
-        threads = [Thread(partial(move, fresh(one))) for one in made[:-1]]
+        threads = [Thread(partial(move, fresh(experiment))) for experiment in made[:-1]]
         for thread in threads:
             thread.outcome()
         places = list(Queue.default().active_experiments().values_list("name", "position"))
@@ -89,10 +89,10 @@ def test_who_enqueues_while_the_queue_is_deleted_is_not_lost(
             except Refused:
                 continue
         for experiment in map(fresh, experiments):
-            is_in_line = (
+            is_queued = (
                 experiment.queue is not None
                 and experiment.queue.active_experiments().filter(pk=experiment.pk).exists()
             )
-            assert (experiment.state == "pending") == is_in_line, (experiment.state, experiment.queue)
+            assert (experiment.state == "pending") == is_queued, (experiment.state, experiment.queue)
         if Queue.objects.filter(name="gpu").exists():
             Queue.objects.get(name="gpu").delete_for_good(by=root)

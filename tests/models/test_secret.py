@@ -51,5 +51,7 @@ def test_it_stands_in_no_event_and_not_in_the_administration(draft, alice, rf):
     details = json.dumps(Event.objects.get(experiment=experiment, verb="edit").details, ensure_ascii=False)
     assert "sealed:" not in details and secret.HIDDEN in details
     page = site._registry[Revision]
-    column = next(one for one in page.get_fields(rf.get("/")) if getattr(one, "__name__", "") == "document")
+    column = next(
+        field for field in page.get_fields(rf.get("/")) if getattr(field, "__name__", "") == "document"
+    )
     assert "sealed:" not in column(experiment.revision) and secret.HIDDEN in column(experiment.revision)

@@ -17,10 +17,10 @@ def files(*suffixes: str) -> list[Path]:
             text=True,
             check=True,
         ).stdout.split("\0")
-        found = [ROOT / name for name in listed if name]
+        paths = [ROOT / name for name in listed if name]
     else:  # unpacked from an archive
-        found = [path for path in ROOT.rglob("*") if not _is_ignored(path.relative_to(ROOT))]
-    kept = sorted(path for path in found if path.is_file() and (not suffixes or path.suffix in suffixes))
+        paths = [path for path in ROOT.rglob("*") if not _is_ignored(path.relative_to(ROOT))]
+    kept = sorted(path for path in paths if path.is_file() and (not suffixes or path.suffix in suffixes))
     assert kept, f"no files with {suffixes}"
     return kept
 

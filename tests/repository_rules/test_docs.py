@@ -24,10 +24,10 @@ def test_links_lead_to_files_that_are_there(page: Path) -> None:
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
-        found = (page.parent / path).resolve() if path else page
-        assert found.exists(), target
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), target
         if anchor:
-            assert anchor in anchors(found), target
+            assert anchor in anchors(target), target
 
 
 def anchors(page: Path) -> set[str]:
@@ -45,15 +45,17 @@ def test_the_examples_show_every_type() -> None:
     """NNI-S1: every type of the dialect stands in the table and in an example."""
     types = set(re.findall(r"^\| `(\w+)` \| `\[", SPACES, re.M))
     assert len(types) == 10
-    assert {given["_type"] for example in EXAMPLES for given in json.loads(example).values()} == types
+    assert {
+        definition["_type"] for example in EXAMPLES for definition in json.loads(example).values()
+    } == types
 
 
-@pytest.mark.parametrize(("given", "said"), FAULTS)
-def test_a_fault_is_told_in_these_words(given: str, said: str) -> None:
+@pytest.mark.parametrize(("space", "message"), FAULTS)
+def test_a_fault_is_told_in_these_words(space: str, message: str) -> None:
     """NNI-S1: a wrong space is refused with the path of the fault."""
     with pytest.raises(SpaceError) as error:
-        parse_text(given)
-    assert str(error.value) == said
+        parse_text(space)
+    assert str(error.value) == message
 
 
 def test_there_are_faults_to_check() -> None:
@@ -72,16 +74,16 @@ def test_every_algorithm_is_described_with_its_arguments_and_defaults() -> None:
 
 def test_every_early_stopping_rule_is_described_with_its_arguments_and_defaults() -> None:
     """NNI-S2."""
-    told = (ROOT / "docs" / "early-stopping.md").read_text()
+    text = (ROOT / "docs" / "early-stopping.md").read_text()
     for name, rule in EARLY_STOPPING.items():
-        row = "none" if name == "none" else re.search(rf"^\| `{name}` .*$", told, re.M)[0]
+        row = "none" if name == "none" else re.search(rf"^\| `{name}` .*$", text, re.M)[0]
         for argument in rule.arguments:
             default = "" if argument.default is None else f" ({json.dumps(argument.default)})"
             assert f"`{argument.name}`{default}" in row
 
 
 def test_operations_names_every_variable_that_the_code_reads() -> None:
-    told = (ROOT / "docs" / "operations.md").read_text()
+    text = (ROOT / "docs" / "operations.md").read_text()
     read = set()
     for path in files(".py"):
         if name_of(path).startswith(("console/", "experiments/")):
@@ -89,10 +91,10 @@ def test_operations_names_every_variable_that_the_code_reads() -> None:
             read |= set(re.findall(r"""(?:env\.get\(|_listed\(|_chosen\()["']([A-Z_]+)""", text_of(path)))
     ours = {name for name in read if name.startswith("TRIALDECK_") or name.endswith("_URL") or name == "TZ"}
     assert len(ours) >= 9
-    assert [name for name in sorted(ours) if f"`{name}`" not in told] == []
+    assert [name for name in sorted(ours) if f"`{name}`" not in text] == []
 
 
 def test_every_command_of_the_console_is_told() -> None:
-    told = "".join(text_of(page) for page in PAGES)
+    text = "".join(text_of(page) for page in PAGES)
     for path in (ROOT / "experiments" / "management" / "commands").glob("[a-z]*.py"):
-        assert f"trialdeck {path.stem}" in told
+        assert f"trialdeck {path.stem}" in text

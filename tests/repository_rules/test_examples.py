@@ -67,10 +67,10 @@ def test_it_runs_as_the_guide_says(
     name: str, draft: Callable[..., Experiment], local: LocalWorker, alice: User
 ) -> None:
     """TD-F2 TD-F3: by the package, by standard output, by a JSON file, and in any language."""
-    told = {"metric": "loss", "direction": "minimize", "space_document": SPACE, "directory": str(FIRST)}
+    settings = {"metric": "loss", "direction": "minimize", "space_document": SPACE, "directory": str(FIRST)}
     path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     experiment = run(
-        draft(**{**told, **WAYS[name]}, max_trials=3, environment=path, concurrency=1), local, alice
+        draft(**{**settings, **WAYS[name]}, max_trials=3, environment=path, concurrency=1), local, alice
     )
     trials = list(experiment.trials.all())
     assert [(trial.state, trial.detail) for trial in trials] == [("succeeded", "")] * 3

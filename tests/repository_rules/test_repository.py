@@ -25,8 +25,8 @@ MAY_NAME_AN_OPTION = {"Makefile", "experiments/runner/packages.py"}
 
 @pytest.mark.parametrize("word", [*REGISTRIES, *MACHINE_PATHS])
 def test_it_names_no_registry_and_nobodys_machine(word: str) -> None:
-    found = [name_of(path) for path in files() if word in text_of(path)]
-    assert [name for name in found if name not in MAY_NAME_AN_OPTION] == []
+    results = [name_of(path) for path in files() if word in text_of(path)]
+    assert [name for name in results if name not in MAY_NAME_AN_OPTION] == []
 
 
 def test_scripts_and_styles_are_our_own() -> None:
@@ -48,11 +48,11 @@ def requirements() -> list[Requirement]:
 def locked() -> dict[str, tuple[str, int]]:
     """Version and number of hashes of each package in the lock."""
     text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
-    found = {}
+    versions = {}
     for line in text.splitlines():
         if match := re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", line):
-            found[canonicalize_name(match[1])] = (match[2], line.count("--hash=sha256:"))
-    return found
+            versions[canonicalize_name(match[1])] = (match[2], line.count("--hash=sha256:"))
+    return versions
 
 
 @pytest.mark.parametrize("requirement", requirements(), ids=str)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize(
-    ("typed", "mib", "said"),
+    ("typed", "mib", "message"),
     [
         ("4 GiB", 4096, "4 GiB"),
         ("4", 4096, "4 GiB"),
@@ -28,9 +28,11 @@ pytestmark = pytest.mark.once
         ("2048 k", 2, "2 MiB"),
     ],
 )
-def test_a_size_is_read_as_people_type_it(typed, mib, said):
+def test_a_size_is_read_as_people_type_it(typed, mib, message):
     """TD-F8: and what is said can be typed again."""
-    assert parse_mebibytes(typed) == mib and format_mebibytes(mib) == said and parse_mebibytes(said) == mib
+    assert (
+        parse_mebibytes(typed) == mib and format_mebibytes(mib) == message and parse_mebibytes(message) == mib
+    )
 
 
 @pytest.mark.parametrize("typed", ["much", "4 B", "-1", "4 GiB 2 MiB", "1e3", "٤", ""])
@@ -74,8 +76,8 @@ def test_version_1_within_a_container_is_found_by_what_is_mounted(tmp_path):
         f"35 31 0:32 /docker/abc {tmp_path}/memory rw - cgroup cgroup rw,memory\n"
     )
     proc = system(tmp_path, groups="0::/\n4:memory:/docker/abc\n", mounts=mounts)
-    found = cgroup.own_group(proc)
-    assert (found.version, found.path) == (1, tmp_path / "memory")
+    results = cgroup.own_group(proc)
+    assert (results.version, results.path) == (1, tmp_path / "memory")
     assert cgroup.memory_mib(proc) == 1024
 
 
@@ -91,7 +93,7 @@ def test_without_a_group_for_memory_the_machines_memory_counts(tmp_path, groups)
 
 
 @pytest.mark.parametrize(
-    ("name", "others", "is_given", "said"),
+    ("name", "others", "is_given", "message"),
     [
         ("shared", "1\n", False, "shares its control group .*/shared with other programs"),
         (
@@ -106,7 +108,7 @@ def test_without_a_group_for_memory_the_machines_memory_counts(tmp_path, groups)
     ],
 )
 def test_only_a_group_that_is_the_workers_alone_is_divided(
-    tmp_path, monkeypatch, name, others, is_given, said
+    tmp_path, monkeypatch, name, others, is_given, message
 ):
     """TD-F8: nobody else's processes are moved. What the files of a folder cannot do, as the kernel's would, is seen in
     what was written to them."""
@@ -126,8 +128,8 @@ def test_only_a_group_that_is_the_workers_alone_is_divided(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     mounts = f"31 30 0:9 / {top.parent} rw - cgroup2 cgroup2 rw\n"  # the group is not the top of what is seen
     proc = system(tmp_path, groups=f"0::/fs/{name}\n", mounts=mounts)
-    if said:
-        with pytest.raises(cgroup.CgroupError, match=said):
+    if message:
+        with pytest.raises(cgroup.CgroupError, match=message):
             cgroup.CgroupParent.prepare("x", proc=proc)
         assert (whole / "cgroup.subtree_control").read_text() == ""
         return

@@ -124,7 +124,7 @@ def test_many_at_once_make_one_tree(repository, sources):
 
 
 @pytest.mark.parametrize(
-    ("diff", "said"),
+    ("diff", "message"),
     [
         (DIFF.replace("first", "another"), "patch does not apply"),
         (DIFF.replace("train.py", "lost.py"), "lost.py"),
@@ -132,10 +132,10 @@ def test_many_at_once_make_one_tree(repository, sources):
         ("no diff at all\n", "No valid patches"),
     ],
 )
-def test_a_diff_that_does_not_apply_says_so(repository, sources, tmp_path, diff, said):
+def test_a_diff_that_does_not_apply_says_so(repository, sources, tmp_path, diff, message):
     """CML-S3: git's message; nothing outside the copy is touched."""
     tree = sources.tree(str(repository), git(repository, "rev-parse", "HEAD"), is_cancelled=never)
-    with pytest.raises(SourceError, match=said):
+    with pytest.raises(SourceError, match=message):
         sources.copy(tmp_path / "a/b/code", tree=tree, diff=diff, literal="x.py", is_cancelled=never)
     assert not list(tmp_path.rglob("escaped.txt"))
 
@@ -186,16 +186,16 @@ def test_a_text_without_a_repository_is_a_script(sources, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "reference", "said"),
+    ("kind", "reference", "message"),
     [
         ("branch", "nowhere", r"no branch nowhere in .*\. Available branches: main\."),
         ("tag", "v9", r"no tag v9 in .*\. Available tags: v1\."),
         ("commit", "deadbeef", "no commit deadbeef in .* Push it"),
     ],
 )
-def test_a_reference_that_is_not_there(repository, sources, kind, reference, said):
+def test_a_reference_that_is_not_there(repository, sources, kind, reference, message):
     """CML-S1: a commit that is no commit."""
-    with pytest.raises(SourceError, match=said):
+    with pytest.raises(SourceError, match=message):
         sources.resolve(str(repository), kind, reference, is_cancelled=never)
 
 
@@ -230,7 +230,7 @@ def locked_server():
             self.send_header("WWW-Authenticate", 'Basic realm="code"')
             self.end_headers()
 
-        def log_message(self, *said):
+        def log_message(self, *message):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Locked)
@@ -246,20 +246,20 @@ def test_a_repository_that_needs_a_password_fails_and_does_not_ask(sources, lock
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("expected", "message"),
     [
         ("git@h: Permission denied (publickey).", "ssh key was rejected"),
         ("Host key verification failed.", "Add the host to known_hosts"),
         ("ssh: Could not resolve hostname h: Name or service not known", "ssh: Could not resolve hostname h"),
     ],
 )
-def test_what_ssh_says_is_the_reason(sources, monkeypatch, tmp_path, told, said):
+def test_what_ssh_says_is_the_reason(sources, monkeypatch, tmp_path, expected, message):
     """CML-S1: git itself only says that it could not read."""
     ssh = tmp_path / "ssh"
-    ssh.write_text(f"#!/bin/sh\necho '{told}' >&2\nexit 255\n")
+    ssh.write_text(f"#!/bin/sh\necho '{expected}' >&2\nexit 255\n")
     ssh.chmod(0o755)
     monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
-    with pytest.raises(SourceError, match=said):
+    with pytest.raises(SourceError, match=message):
         sources.resolve("git@h:team/code.git", "branch", "", is_cancelled=never)
 
 

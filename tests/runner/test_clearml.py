@@ -39,15 +39,15 @@ def read(*lines: bytes) -> tuple[list[Report], ScalarReader]:
     return reader.feed(b"".join(lines)) + reader.end(), reader
 
 
-def told(tmp_path: Path, **more: object) -> RunContext:
+def run_context_of(tmp_path: Path, **more: object) -> RunContext:
     folder = TrialFolder(tmp_path, "7f3k2m9q", 3)
     folder.create()
-    given = {"params": {}, "objective": "loss", "cwd": tmp_path, **more}
-    return RunContext(folder=folder, experiment_id="7f3k2m9q", number=3, **given)
+    options = {"params": {}, "objective": "loss", "cwd": tmp_path, **more}
+    return RunContext(folder=folder, experiment_id="7f3k2m9q", number=3, **options)
 
 
-def task_of(one: RunContext) -> Path:
-    return one.folder.path / "clearml" / "offline" / "7f3k2m9q-3" / "task.json"
+def task_of(run_context: RunContext) -> Path:
+    return run_context.folder.path / "clearml" / "offline" / "7f3k2m9q-3" / "task.json"
 
 
 def test_scalars_are_points_and_their_last_values_are_results() -> None:
@@ -145,7 +145,7 @@ def test_hostile_files_are_bounded() -> None:
 def test_values_go_to_the_groups_where_the_package_looks(tmp_path: Path) -> None:
     """CML-T1 CML-H1: a name with a group goes there, one without to each where it may be looked for; the trial's
     values come before the experiment's hyperparameters."""
-    one = told(
+    run_context = run_context_of(
         tmp_path,
         params={"lr": 0.1, "Args/n": 64.0, "General/deep/x": None, "Own/words": ["a", "é"], "on": True},
         hyperparameters={
@@ -154,8 +154,8 @@ def test_values_go_to_the_groups_where_the_package_looks(tmp_path: Path) -> None
         },
         objects={"net": "depth = 3"},
     )
-    env = clearml.prepare(one)
-    task = json.loads(task_of(one).read_text())
+    env = clearml.prepare(run_context)
+    task = json.loads(task_of(run_context).read_text())
     values = {
         group: {name: traits["value"] for name, traits in parameters.items()}
         for group, parameters in task["hyperparams"].items()
@@ -169,18 +169,18 @@ def test_values_go_to_the_groups_where_the_package_looks(tmp_path: Path) -> None
     assert task["hyperparams"]["Args"]["lr"]["type"] == "float"
     assert task["configuration"]["net"]["value"] == "depth = 3"
     assert env["CLEARML_TASK_ID"] == task["id"] == "7f3k2m9q-3"
-    assert Path(env["CLEARML_CACHE_DIR"], "offline", task["id"], "task.json") == task_of(one)
+    assert Path(env["CLEARML_CACHE_DIR"], "offline", task["id"], "task.json") == task_of(run_context)
 
 
 def test_an_experiment_that_wants_a_server_is_left_alone(tmp_path: Path) -> None:
     """CML-T1: it says so in its Environment. Else the person's own settings are taken in."""
-    one = told(tmp_path, chosen={"CLEARML_OFFLINE_MODE": "0"})
-    assert clearml.prepare(one) == {}
-    assert not (one.folder.path / "clearml").exists()
+    run_context = run_context_of(tmp_path, chosen={"CLEARML_OFFLINE_MODE": "0"})
+    assert clearml.prepare(run_context) == {}
+    assert not (run_context.folder.path / "clearml").exists()
     own = tmp_path / "clearml.conf"
     own.write_text("sdk {}")
     for environment in ({"HOME": str(tmp_path)}, {"CLEARML_CONFIG_FILE": str(own), "HOME": "/no"}):
-        env = clearml.prepare(told(tmp_path, environment=environment))
+        env = clearml.prepare(run_context_of(tmp_path, environment=environment))
         config = Path(env["CLEARML_CONFIG_FILE"]).read_text()
         assert config.startswith(f'include "{own}"\nsdk {{')
 
@@ -192,7 +192,7 @@ def test_only_clearml_is_mended_and_nobodys_site_is_hidden(tmp_path: Path) -> No
     (theirs / "clearml").mkdir(parents=True)
     (theirs / "sitecustomize.py").write_text("print('theirs', __name__)")
     (theirs / "clearml" / "__init__.py").write_text("__version__ = '9.0'\nprint('imported')")
-    env = clearml.prepare(told(tmp_path, environment={"PYTHONPATH": "/nowhere"})) | {
+    env = clearml.prepare(run_context_of(tmp_path, environment={"PYTHONPATH": "/nowhere"})) | {
         "PATH": os.environ["PATH"]
     }
     assert env["PYTHONPATH"].startswith("/nowhere:")
@@ -203,9 +203,11 @@ def test_only_clearml_is_mended_and_nobodys_site_is_hidden(tmp_path: Path) -> No
         return done.stdout, done.stderr
 
     assert run("print(1)") == ("theirs sitecustomize\n1\n", "")
-    out, said = run("import clearml\nprint(clearml.__version__)")
+    out, output = run("import clearml\nprint(clearml.__version__)")
     assert out == "theirs sitecustomize\nimported\n9.0\n"
-    assert "trialdeck: NaN and infinity are reported as such. Not so with clearml 9.0: ModuleNotFound" in said
+    assert (
+        "trialdeck: NaN and infinity are reported as such. Not so with clearml 9.0: ModuleNotFound" in output
+    )
     assert run("import clearml", CLEARML_OFFLINE_MODE="0") == ("theirs sitecustomize\nimported\n", "")
 
 
@@ -226,19 +228,19 @@ def test_only_clearml_is_mended_and_nobodys_site_is_hidden(tmp_path: Path) -> No
 )
 def test_hydra_reads_a_text_within_quotes(value: object, text: str, tmp_path: Path) -> None:
     """CML-T1: nothing in it is grammar; the other groups have it as it is."""
-    one = told(tmp_path, params={"Hydra/name": value, "Args/name": value})
-    clearml.prepare(one)
-    groups = json.loads(task_of(one).read_text())["hyperparams"]
+    run_context = run_context_of(tmp_path, params={"Hydra/name": value, "Args/name": value})
+    clearml.prepare(run_context)
+    groups = json.loads(task_of(run_context).read_text())["hyperparams"]
     assert groups["Hydra"]["name"]["value"] == text
     assert groups["Args"]["name"]["value"] == clearml.text_of(value)
 
 
 def test_what_a_script_declares_is_learnt(tmp_path: Path) -> None:
     """CML-T1: what nobody gave it; only what can stand in a search space, and not what is hydra's or the user's."""
-    one = told(tmp_path, params={"lr": 0.1})
-    clearml.prepare(one)
-    assert clearml.declared(one) == {}
-    task = json.loads(task_of(one).read_text())
+    run_context = run_context_of(tmp_path, params={"lr": 0.1})
+    clearml.prepare(run_context)
+    assert clearml.declared(run_context) == {}
+    task = json.loads(task_of(run_context).read_text())
     task["hyperparams"]["Args"] |= {
         "epochs": {"value": "3", "type": "int", "description": "None"},
         "opt": {"value": "x" * 999 + "\0", "type": "str", "description": "which\x1b"},
@@ -246,23 +248,23 @@ def test_what_a_script_declares_is_learnt(tmp_path: Path) -> None:
         "x" * 70: {"value": "1"},
     }
     task["hyperparams"]["properties"] = {"a": {"value": "b"}}
-    task_of(one).write_text(json.dumps(task))
-    assert clearml.declared(one) == {
+    task_of(run_context).write_text(json.dumps(task))
+    assert clearml.declared(run_context) == {
         "Args": {
             "epochs": {"value": "3", "type": "int"},
             "opt": {"value": "x" * 200, "type": "str", "description": "which"},
         }
     }
     task["configuration"]["OmegaConf"] = {"value": "lr: 1"}
-    task_of(one).write_text(json.dumps(task))
-    assert clearml.declared(one) == {}
-    (one.folder.path / "clearml" / "declared.json").write_text(
+    task_of(run_context).write_text(json.dumps(task))
+    assert clearml.declared(run_context) == {}
+    (run_context.folder.path / "clearml" / "declared.json").write_text(
         json.dumps({"Hydra": {"net.n": {"value": "1"}, "lr": {"value": "9"}, "a b": {}}, "Args": 7})
     )
-    assert clearml.declared(one) == {"Hydra": {"net.n": {"value": "1"}}}
+    assert clearml.declared(run_context) == {"Hydra": {"net.n": {"value": "1"}}}
     task["hyperparams"] = {"Own": {f"n{number}": {"value": "1"} for number in range(MAX_DECLARED + 9)}}
-    task_of(one).write_text(json.dumps(task))
-    assert len(clearml.declared(one)["Own"]) == MAX_DECLARED
+    task_of(run_context).write_text(json.dumps(task))
+    assert len(clearml.declared(run_context)["Own"]) == MAX_DECLARED
 
 
 @pytest.mark.parametrize(
@@ -271,23 +273,23 @@ def test_what_a_script_declares_is_learnt(tmp_path: Path) -> None:
      '{"hyperparams": {"Args": {"a": 1}}}', '{"configuration": 1, "hyperparams": {}}', "\ud800"],
 )  # fmt: skip
 def test_a_task_that_was_spoilt_teaches_nothing(text: str, tmp_path: Path) -> None:
-    one = told(tmp_path)
-    clearml.prepare(one)
-    task_of(one).write_bytes(text.encode("utf-8", "surrogatepass"))
-    assert clearml.declared(one) == {}
-    task_of(one).unlink()
-    task_of(one).symlink_to("/dev/zero")
-    assert clearml.declared(one) == {}
-    task_of(one).unlink()
-    os.mkfifo(task_of(one))
-    assert clearml.declared(one) == {}
+    run_context = run_context_of(tmp_path)
+    clearml.prepare(run_context)
+    task_of(run_context).write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert clearml.declared(run_context) == {}
+    task_of(run_context).unlink()
+    task_of(run_context).symlink_to("/dev/zero")
+    assert clearml.declared(run_context) == {}
+    task_of(run_context).unlink()
+    os.mkfifo(task_of(run_context))
+    assert clearml.declared(run_context) == {}
 
 
 def test_what_was_uploaded_goes_to_the_output_folder(tmp_path: Path) -> None:
     """CML-T1: artifacts by their name; nothing leaves it."""
-    one = told(tmp_path)
-    clearml.prepare(one)
-    session, output = task_of(one).parent, one.folder.output
+    run_context = run_context_of(tmp_path)
+    clearml.prepare(run_context)
+    session, output = task_of(run_context).parent, run_context.folder.output
     data = "data/unknown/t.7"
     for name in (
         f"{data}/artifacts/facts/facts.json",
@@ -302,8 +304,8 @@ def test_what_was_uploaded_goes_to_the_output_folder(tmp_path: Path) -> None:
     (output / "artifacts" / "mine").mkdir(parents=True)
     (output / "artifacts" / "mine" / "mine").write_text("my own")
     (output / "artifacts" / "stolen").symlink_to(tmp_path)
-    clearml.move_uploads(one)
-    clearml.move_uploads(one)
+    clearml.move_uploads(run_context)
+    clearml.move_uploads(run_context)
     left = {str(path.relative_to(output)): path.read_text() for path in output.rglob("*") if path.is_file()}
     assert left == {
         "artifacts/facts/facts.json": f"{data}/artifacts/facts/facts.json",

@@ -25,11 +25,11 @@ PARAMS = {"lr": 0.5, "Args/batch": 128, "Environment/OMP_NUM_THREADS": 4, "layer
 
 def test_the_search_gives_hyperparameters_their_values_by_name_or_by_group():
     """CML-H1: what is searched overrides what was typed; the rest stays text."""
-    told = values(GROUPS, PARAMS)
-    assert told["Args"] == {"lr": 0.5, "--epochs": "60", "amp": "", "batch": 128}
-    assert told["General"] == {"lr": 0.5, "data/root": "/data"}
-    assert told["Environment"]["OMP_NUM_THREADS"] == 4
-    assert "layer" not in told
+    groups = values(GROUPS, PARAMS)
+    assert groups["Args"] == {"lr": 0.5, "--epochs": "60", "amp": "", "batch": 128}
+    assert groups["General"] == {"lr": 0.5, "data/root": "/data"}
+    assert groups["Environment"]["OMP_NUM_THREADS"] == 4
+    assert "layer" not in groups
 
 
 def test_the_group_environment_becomes_variables():
@@ -49,5 +49,5 @@ def test_the_group_args_becomes_arguments_before_those_of_the_search():
 def test_the_file_is_for_its_owner_alone(tmp_path):
     write(tmp_path / "c.json", text(GROUPS, {"model.yaml": "ü: 1\n"}, {}))
     assert stat.S_IMODE((tmp_path / "c.json").stat().st_mode) == 0o600
-    told = json.loads((tmp_path / "c.json").read_text("utf-8"))
-    assert told["objects"] == {"model.yaml": "ü: 1\n"} and told["hyperparameters"]["Args"]["amp"] == ""
+    body = json.loads((tmp_path / "c.json").read_text("utf-8"))
+    assert body["objects"] == {"model.yaml": "ü: 1\n"} and body["hyperparameters"]["Args"]["amp"] == ""

@@ -43,8 +43,8 @@ def engine():
     return ContainerEngine("docker", installation="/data/workers/one", default_image="python:3.11")
 
 
-def job(**given):
-    told = {
+def job(**options):
+    spec = {
         "name": "trialdeck-abc-1-1",
         "trial": "abc-1",
         "image": "python:3.11",
@@ -54,7 +54,7 @@ def job(**given):
         "progress": Path("/data/trials/abc/1/progress"),
         "mounts": {Path("/data/trials/abc/1"): True, Path("/data/package"): False},
     }
-    return ContainerSpec(**{**told, **given})
+    return ContainerSpec(**{**spec, **options})
 
 
 def test_the_whole_command_line(engine, monkeypatch):
@@ -93,7 +93,7 @@ def test_what_its_client_would_read_takes_another_name(engine):
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("expected", "message"),
     [
         (
             "Unable to find image 'nothere:1' locally\ndocker: Error response from daemon: pull access denied for "
@@ -108,9 +108,9 @@ def test_what_its_client_would_read_takes_another_name(engine):
         ("E: Unable to locate package nothere", "E: Unable to locate package nothere"),
     ],
 )
-def test_why_it_did_not_begin(told, said):
+def test_why_it_did_not_begin(expected, message):
     """docs/behaviors.md, Failures: one line, the engine's or the setup's own."""
-    assert reason(told) == said
+    assert reason(expected) == message
 
 
 def test_what_it_leaves_is_the_workers(engine, monkeypatch):

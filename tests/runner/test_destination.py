@@ -58,25 +58,25 @@ def test_a_signed_address_gives_it_to_a_browser(s3, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [("bucket", "NoSuchBucket"), ("port", "error sending request|Connection")],
 )
-def test_a_destination_that_fails_says_so_in_one_line(s3, tmp_path, wrong, said):
+def test_a_destination_that_fails_says_so_in_one_line(s3, tmp_path, wrong, message):
     """CML-O1: which destination, and its own word; no secret, no debug output."""
     bad = s3.replace("/bucket/", "/nobucket/") if wrong == "bucket" else "s3://127.0.0.1:9/bucket"
     file = tmp_path / "x"
     file.write_text("hello")
-    with pytest.raises(StoreError, match=said) as told:
+    with pytest.raises(StoreError, match=message) as error:
         Store(bad).put(file, "x")
-    assert bad in str(told.value) and "\n" not in str(told.value) and "s3cret" not in str(told.value)
+    assert bad in str(error.value) and "\n" not in str(error.value) and "s3cret" not in str(error.value)
 
 
 def test_a_worker_without_credentials_is_told_so(tmp_path, monkeypatch):
     """CML-O1: not the address of a cloud's own machines, which is asked last."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
-    said = _reason(RuntimeError("Error performing PUT http://169.254.169.254/latest/api/token: refused"))
-    assert said.startswith("no credentials.")
+    message = _reason(RuntimeError("Error performing PUT http://169.254.169.254/latest/api/token: refused"))
+    assert message.startswith("no credentials.")
 
 
 def test_a_folder_that_may_not_be_written(tmp_path):

@@ -35,8 +35,8 @@ def test_it_tells_cpu_between_two_looks_and_memory(proc: Path) -> None:
 
 
 def test_it_tells_the_disk_of_its_folder(tmp_path: Path) -> None:
-    told = Machine(folder=tmp_path).measure()
-    assert 0 <= told["disk_free"] <= told["disk"] and told["disk"] > 0
+    measured = Machine(folder=tmp_path).measure()
+    assert 0 <= measured["disk_free"] <= measured["disk"] and measured["disk"] > 0
     assert "disk" not in Machine(folder=tmp_path / "gone").measure()
 
 

@@ -62,7 +62,7 @@ def test_no_match_no_result():
 
 
 @pytest.mark.parametrize(
-    ("output", "found"),
+    ("output", "expected"),
     [
         ("acc=1e-3\nacc=-0.5\nacc=+2", [0.001, -0.5, 2]),
         ("acc=nan\nacc=inf\nacc=bad", [None, None, None]),
@@ -73,8 +73,8 @@ def test_no_match_no_result():
         ("acc=93% acc=0.5, acc=1,234.5. acc=(2)", [93, 0.5, 1234.5, None]),
     ],
 )
-def test_it_reads_what_people_print(output, found):
-    assert values(r"acc=(\S*)", output) == found
+def test_it_reads_what_people_print(output, expected):
+    assert values(r"acc=(\S*)", output) == expected
 
 
 def test_an_exploding_pattern_is_harmless():

@@ -13,13 +13,13 @@ from experiments.runner.report import MAX_POINTS, MAX_SERIES, Report
 
 def frame(value: object, kind: str = "PERIODICAL", sequence: object = 0) -> bytes:
     """As nni 3.0 writes it; text that is no JSON is taken as its package dumped it."""
-    said = value if isinstance(value, str) else json.dumps(value)
+    text = value if isinstance(value, str) else json.dumps(value)
     record = {
         "parameter_id": 7,
         "trial_job_id": "7f3k2m9q-8",
         "type": kind,
         "sequence": sequence,
-        "value": said,
+        "value": text,
     }
     return framed(json.dumps(record).encode() + b"\n")
 

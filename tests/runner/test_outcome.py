@@ -115,22 +115,22 @@ ValueError: batch of 0"""
 def test_sigkill_alone_is_a_signal_and_with_the_kernels_word_out_of_memory():
     """PAI-S1: evidence, else signal. A helper that was killed ends the main process by an exception of its own."""
     assert judged(Exit(signal=9)).kind == "signal"
-    said = Failure("out_of_memory", "Memory use exceeded its limit of 512 MiB.")
-    assert judged(Exit(signal=9, out_of_memory="limit"), memory="512 MiB") == said
-    assert judged(Exit(code=137), memory="512 MiB", container_oom=True) == said
-    assert judged(Exit(code=1, out_of_memory="limit"), "BrokenProcessPool: x", memory="512 MiB") == said
+    message = Failure("out_of_memory", "Memory use exceeded its limit of 512 MiB.")
+    assert judged(Exit(signal=9, out_of_memory="limit"), memory="512 MiB") == message
+    assert judged(Exit(code=137), memory="512 MiB", container_oom=True) == message
+    assert judged(Exit(code=1, out_of_memory="limit"), "BrokenProcessPool: x", memory="512 MiB") == message
     assert judged(Exit(code=0, out_of_memory="limit")) is None
     others = judged(Exit(signal=9, out_of_memory="machine"), memory="512 MiB")
     assert others == Failure("out_of_memory", "Killed because the machine ran out of memory.")
 
 
 def points(*values: float | None, final: float | None | str = "none", name: str = "acc") -> list[Report]:
-    found = [
+    results = [
         Report(name, step, value, "" if value is not None else "NaN") for step, value in enumerate(values)
     ]
     if final != "none":
-        found.append(Report(name, len(values), final, "" if final is not None else "NaN", final=True))
-    return found
+        results.append(Report(name, len(values), final, "" if final is not None else "NaN", final=True))
+    return results
 
 
 def value(reports: list[Report], **more: object) -> float | Failure:

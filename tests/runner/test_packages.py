@@ -56,15 +56,17 @@ def test_a_list_is_resolved_whole_and_installed_as_resolved(environments, shelf)
     """CML-S2: what was specified and what was resolved are two lists."""
     resolved = environments.resolve(shelf + "mine", python=sys.executable, is_cancelled=never)
     assert resolved.splitlines()[2:] == ["mine==2.0", "yours==0.5"]
-    with environments.held(resolved, python=sys.executable, is_cancelled=never) as one:
-        assert versions(one, "import mine, yours; print(mine.version, yours.version)") == "2.0 0.5"
+    with environments.held(resolved, python=sys.executable, is_cancelled=never) as environment:
+        assert versions(environment, "import mine, yours; print(mine.version, yours.version)") == "2.0 0.5"
 
 
 def test_none_means_an_environment_without_packages(environments):
     """CML-S2: not even those of the worker."""
-    with environments.held("", python=sys.executable, is_cancelled=never) as one:
-        said = versions(one, "import importlib.util as u; print(u.find_spec('django'), u.find_spec('pip'))")
-        assert said == "None None"
+    with environments.held("", python=sys.executable, is_cancelled=never) as environment:
+        output = versions(
+            environment, "import importlib.util as u; print(u.find_spec('django'), u.find_spec('pip'))"
+        )
+        assert output == "None None"
 
 
 WITHIN = """\
@@ -107,8 +109,8 @@ def test_the_same_list_is_built_once(environments, shelf):
     built = []
 
     def hold():
-        with environments.held(resolved, python=sys.executable, is_cancelled=never) as one:
-            built.append((one, (one / "pyvenv.cfg").stat().st_ino))
+        with environments.held(resolved, python=sys.executable, is_cancelled=never) as environment:
+            built.append((environment, (environment / "pyvenv.cfg").stat().st_ino))
 
     threads = [threading.Thread(target=hold) for _ in range(8)]
     for thread in threads:
@@ -119,7 +121,7 @@ def test_the_same_list_is_built_once(environments, shelf):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("wanted", "message"),
     [
         ("nothere", "nothere"),
         ("mine==9", "no version of mine==9"),
@@ -128,11 +130,11 @@ def test_the_same_list_is_built_once(environments, shelf):
         ("mine\nyours>1", "yours"),
     ],
 )
-def test_a_list_that_cannot_be_resolved_says_why(environments, shelf, wanted, said):
+def test_a_list_that_cannot_be_resolved_says_why(environments, shelf, wanted, message):
     """CML-S2: the resolver's own word, in one line."""
-    with pytest.raises(PackagesError, match=said) as told:
+    with pytest.raises(PackagesError, match=message) as error:
         environments.resolve(shelf + wanted, python=sys.executable, is_cancelled=never)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_nothing_half_built_is_left(environments, shelf):

@@ -206,10 +206,10 @@ def test_its_pid_and_start_time_name_the_process(keeper, tmp_path):
 def test_many_short_ones_at_once_all_end(keeper, tmp_path):
     codes: dict[int, int] = {}
 
-    def one(number: int) -> None:
+    def run_one(number: int) -> None:
         codes[number] = ended(run(keeper, tmp_path, f"echo {number}; exit {number}")).code
 
-    threads = [threading.Thread(target=one, args=[number]) for number in range(25)]
+    threads = [threading.Thread(target=run_one, args=[number]) for number in range(25)]
     for thread in threads:
         thread.start()
     for thread in threads:

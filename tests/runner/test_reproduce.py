@@ -23,7 +23,7 @@ print(json.dumps([sys.argv[2:], os.environ.get("PLAIN"), os.environ.get("API_KEY
 NASTY = 'it\'s "$HOME" `id` $(id) \\ ünï\nEND_OF_FILE\nnext'
 
 
-def written(command: str, params: dict, **given) -> str:
+def written(command: str, params: dict, **options) -> str:
     filled = command_of(command, params, trial_id="abc-3", experiment_id="abc", as_arguments=False)
     settings = {
         "environment": {},
@@ -32,7 +32,7 @@ def written(command: str, params: dict, **given) -> str:
         "title": "A name",
         "needs_package": True,
     }
-    return script(command=filled, params=params, experiment_id="abc", number=3, **{**settings, **given})
+    return script(command=filled, params=params, experiment_id="abc", number=3, **{**settings, **options})
 
 
 def run(text: str, cwd, *arguments: str) -> subprocess.CompletedProcess:
@@ -102,8 +102,8 @@ def test_a_name_cannot_leave_its_comment(tmp_path):
 
 def test_parameters_passed_as_arguments_are_in_the_command():
     params = {"lr": 0.5, "name": "a b"}
-    said = command_of("python t.py", params, trial_id="a-1", experiment_id="a", as_arguments=True)
-    assert said == "python t.py --lr 0.5 --name 'a b'"
+    message = command_of("python t.py", params, trial_id="a-1", experiment_id="a", as_arguments=True)
+    assert message == "python t.py --lr 0.5 --name 'a b'"
 
 
 def test_a_placeholder_without_a_value_is_a_sentence():
@@ -144,8 +144,8 @@ def test_it_lays_out_the_commit_the_changes_and_the_packages(tmp_path):
     (origin / "pkg").mkdir(parents=True)
 
     def git(*words: str) -> str:
-        given = ["git", "-c", "user.name=alice", "-c", "user.email=alice@example.org", *words]
-        return subprocess.run(given, cwd=origin, check=True, capture_output=True, text=True).stdout.strip()
+        command = ["git", "-c", "user.name=alice", "-c", "user.email=alice@example.org", *words]
+        return subprocess.run(command, cwd=origin, check=True, capture_output=True, text=True).stdout.strip()
 
     git("init", "-q")
     (origin / "pkg/train.py").write_text('print("committed")\n')
@@ -191,8 +191,8 @@ def test_it_has_the_configuration_without_secrets(tmp_path):
     done = run(text, tmp_path)
     assert "sealed" not in text and "HIDDEN is not set" in done.stderr, done.stderr
     assert done.stdout.startswith("yes --epochs 60 --lr 0.5\n")
-    told = json.loads((tmp_path / "trial-abc-3/configuration.json").read_text())
-    assert told == {
+    body = json.loads((tmp_path / "trial-abc-3/configuration.json").read_text())
+    assert body == {
         "hyperparameters": {"Args": {"epochs": "60", "lr": 0.5}, "Environment": {"PLAIN": "yes"}},
         "objects": {"m": "x"},
     }

@@ -180,15 +180,15 @@ def test_starting_points_come_first_and_fixed_values_hold_over_restarts_and_upda
 
     first = go_on(3)
     assert first[0] == points[0] and first[1] == {"lr": 0.02, "layers": 1}
-    assert {one["layers"] for one in first} == {1} and len({one["lr"] for one in first}) == len(first)
+    assert {item["layers"] for item in first} == {1} and len({item["lr"] for item in first}) == len(first)
     new = {"fixed": {}, "starting_points": [*points, {"layers": 3}]}
     settings = make_settings(**{**experiment.settings.document(), **new})
     experiment.update(settings, by=alice, seen=1)
     look_at(experiment)
     Trial.take(worker, ["default"])
     later = go_on(4)[len(first) - 1 :]
-    assert [one["layers"] for one in later if one["layers"] == 3][:1] == [3]
-    assert not [one for one in later if one["lr"] in (0.05, 0.02)]
+    assert [item["layers"] for item in later if item["layers"] == 3][:1] == [3]
+    assert not [item for item in later if item["lr"] in (0.05, 0.02)]
 
 
 def test_constraints_hold_over_restarts_and_end_a_finite_search(
@@ -200,7 +200,7 @@ def test_constraints_hold_over_restarts_and_end_a_finite_search(
     experiment = running(
         taken=1, concurrency=2, max_trials=99, space_document=space, constraints=["lr * layers <= 8"]
     )
-    assert {one.params["lr"] * one.params["layers"] <= 8 for one in experiment.trials.all()} == {True}
+    assert {trial.params["lr"] * trial.params["layers"] <= 8 for trial in experiment.trials.all()} == {True}
     Trial.add(experiment, {"lr": 4, "layers": 3}, by=alice)
     changed = {**experiment.settings.document(), "constraints": ["lr + layers == 5 or lr == 4"]}
     assert impact_of(experiment, make_settings(**changed)).redrawn == 1
@@ -213,7 +213,8 @@ def test_constraints_hold_over_restarts_and_end_a_finite_search(
             pass
     assert (experiment.state, experiment.reason) == ("completed", "search space exhausted")
     tried = {
-        (one.params["lr"], one.params["layers"]): one.number for one in experiment.trials.order_by("-number")
+        (trial.params["lr"], trial.params["layers"]): trial.number
+        for trial in experiment.trials.order_by("-number")
     }
     assert {(1, 4), (2, 3), (3, 2), (4, 1), (4, 2), (4, 3), (4, 4)} <= tried.keys()
     assert all(lr + n == 5 or lr == 4 for (lr, n), number in tried.items() if number not in before)
@@ -381,18 +382,18 @@ def test_nothing_slips_in_after_a_stop(
     Suggestion.objects.all().delete()
     experiment.trials.all().delete()
     Experiment.objects.filter(pk=experiment.pk).update(waiting_count=0, proposed_count=0)
-    asked, may_go_on = threading.Event(), threading.Event()
+    is_asked, may_go_on = threading.Event(), threading.Event()
     ask = conductor._ask
 
     def slow(*args: object) -> list:
         proposals = ask(*args)
-        asked.set()
+        is_asked.set()
         assert may_go_on.wait(30)
         return proposals
 
     monkeypatch.setattr(conductor, "_ask", slow)
     conducting = Thread(lambda: schedule(experiment.pk))
-    assert asked.wait(30)
+    assert is_asked.wait(30)
     assert Experiment.objects.get(pk=experiment.pk).stop(by=alice)
     may_go_on.set()
     conducting.outcome()
@@ -472,8 +473,8 @@ def test_more_experiments_than_memories_do_not_trip_over_each_other(monkeypatch:
             )
             for pk in range(4)
         ]
-        for one in rounds:
-            assert one.outcome() == [("a", 0)] * 3000
+        for item in rounds:
+            assert item.outcome() == [("a", 0)] * 3000
     finally:
         sys.setswitchinterval(before)
 
@@ -503,7 +504,7 @@ def test_who_moves_on_while_the_conductor_reads_is_seen_once(
     with connection.execute_wrapper(move_on):
         past = conductor.past(experiment)
     assert looks >= at
-    assert sorted(one.ordinal for one in past) == sorted(tried)
+    assert sorted(past_trial.ordinal for past_trial in past) == sorted(tried)
 
 
 def test_settings_round_trip(draft: Callable[..., Experiment]) -> None:

@@ -45,8 +45,8 @@ def test_running_trials_are_judged_by_the_rule_of_their_own_revision(
     """TD-U6: a new rule holds for trials that start later; the checkbox applies it to running ones, at once and by
     all that they reported; a restart keeps it, and so does an Update after it that says nothing of it."""
     experiment = running(taken=1)
-    one = experiment.trials.get(state="running")
-    report(one, 0.1)
+    trial = experiment.trials.get(state="running")
+    report(trial, 0.1)
     update(experiment, alice, **STRICT)
     Trial.take(worker, ["default"])
     two = experiment.trials.get(number=2)
@@ -58,8 +58,8 @@ def test_running_trials_are_judged_by_the_rule_of_their_own_revision(
     update(experiment, alice, early_stopping="none", early_stopping_arguments={})
     memory.memories.clear()
     assert states(experiment) == {1: "stopping", 2: "stopping"}
-    one.refresh_from_db()
-    assert (one.stop_target, one.detail) == ("early_stopped", "0.1 at step 0 is below 0.5")
+    trial.refresh_from_db()
+    assert (trial.stop_target, trial.detail) == ("early_stopped", "0.1 at step 0 is below 0.5")
 
 
 def test_a_rule_that_is_taken_away_spares_running_trials_only_when_asked(
@@ -67,9 +67,9 @@ def test_a_rule_that_is_taken_away_spares_running_trials_only_when_asked(
 ) -> None:
     """TD-U6: also the other way round: none, applied to running trials."""
     experiment = running(taken=2, **STRICT)
-    one, two = experiment.trials.filter(state="running")
+    first, two = experiment.trials.filter(state="running")
     update(experiment, alice, early_stopping="none", early_stopping_arguments={})
-    report(one, 0.1)
+    report(first, 0.1)
     assert states(experiment) == {1: "stopping", 2: "running"}
     update(experiment, alice, retries=1, apply_to_running=True)
     report(two, 0.1)

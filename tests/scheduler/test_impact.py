@@ -158,7 +158,7 @@ def test_it_only_looks(running, django_assert_max_num_queries):
         with django_assert_max_num_queries(8) as seen:
             impact_of(fresh, make_settings(space_document=LAYERS, command="run ${layers}"))
         costs.append(len(seen))
-        assert all(one["sql"].startswith("SELECT") for one in seen.captured_queries)
+        assert all(query["sql"].startswith("SELECT") for query in seen.captured_queries)
         assert not experiment.events.filter(at__gt=at).exists()
         assert Experiment.objects.get(pk=experiment.pk).version == version
     assert costs[0] == costs[1] and Queue.objects.count() == 1
@@ -170,9 +170,9 @@ def test_several_are_estimated_at_once_as_each_alone(running, worker, django_ass
     running("other", taken=0, max_trials=9)
     experiments = list(Experiment.objects.select_related("revision").order_by("pk"))
     with django_assert_num_queries(1):
-        found = estimates(experiments, serving={experiments[0].queue_id: [worker]})
-    assert found == {one.pk: changed(one).before for one in experiments}
-    assert found[experiments[0].pk].end_s and found[experiments[1].pk].unknown
+        estimated = estimates(experiments, serving={experiments[0].queue_id: [worker]})
+    assert estimated == {experiment.pk: changed(experiment).before for experiment in experiments}
+    assert estimated[experiments[0].pk].end_s and estimated[experiments[1].pk].unknown
     assert estimates([], serving={}) == {}
 
 

@@ -92,19 +92,19 @@ def test_trials_that_a_reset_put_into_the_trash_go_after_30_days(in_state, alice
 def test_the_beat_empties_the_trash_once_an_hour(draft, alice, monkeypatch):
     """It goes on with each tick while there is more, and what goes wrong there does not stop it."""
     beat, answers = beats.Beat(), [True, False, RuntimeError("broken")]
-    asked = []
+    calls = []
 
     def answer() -> bool:
-        asked.append(None)
-        said = answers[len(asked) - 1]
-        if isinstance(said, Exception):
-            raise said
-        return said
+        calls.append(None)
+        answer = answers[len(calls) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     monkeypatch.setattr(beats, "purge", answer)
     for now, count in ((10, 1), (12, 2), (14, 2), (3611, 2), (3612, 3), (3614, 3)):
         beat.empty_the_trash(now)
-        assert len(asked) == count, now
+        assert len(calls) == count, now
 
 
 def test_a_tick_deletes_what_is_due(draft, alice, broker):
@@ -124,8 +124,11 @@ def test_thirty_days_are_thirty_days(draft, alice, days):
 def test_stored_files_go_before_the_rows_that_know_them(in_state, alice, tmp_path, worker):
     """PAI-D2, CML-O1: a worker deletes them from their destination; a model's file stays, and its model finds it."""
     old = in_state("completed")
-    told = {"keeping": Keeping.STORED, "destination": str(tmp_path)}
-    plain, good = leave(old.trials.get(), "plain.bin", **told), leave(old.trials.get(), "good.bin", **told)
+    columns = {"keeping": Keeping.STORED, "destination": str(tmp_path)}
+    plain, good = (
+        leave(old.trials.get(), "plain.bin", **columns),
+        leave(old.trials.get(), "good.bin", **columns),
+    )
     model = Model.register(old.project, by=alice, name="good", artifact=good)
     delete(old, alice, days=30.01)
     emptied()

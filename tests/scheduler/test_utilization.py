@@ -117,9 +117,9 @@ def test_it_asks_the_same_few_questions_whatever_there_is(since_noon, held):
     """TD-X7: nothing is read twice, and only what ended since the last look."""
 
     def queries(now: datetime) -> int:
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as captured:
             measure(now)
-        return len(asked)
+        return len(captured)
 
     few = queries(at(5))
     held((1, 4), (2, 20), (10, None))

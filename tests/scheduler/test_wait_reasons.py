@@ -28,8 +28,8 @@ def fresh(experiment: Experiment) -> Experiment:
 
 
 def held(experiment: Experiment) -> tuple[str, str]:
-    found = hold(fresh(experiment))
-    return (found.kind, found.reason) if found else ("", "")
+    reason = hold(fresh(experiment))
+    return (reason.kind, reason.reason) if reason else ("", "")
 
 
 def test_devices_that_nobody_has_or_that_others_use_are_named(
@@ -37,8 +37,8 @@ def test_devices_that_nobody_has_or_that_others_use_are_named(
 ) -> None:
     """TD-F8: a trial that needs two GPUs; those that need none go before it."""
     experiment = pending(concurrency=2, gpus=2)
-    said = "no worker of queue default has 2 GPUs (--gpus)"
-    assert held(experiment) == (Kind.NO_DEVICES, said)
+    message = "no worker of queue default has 2 GPUs (--gpus)"
+    assert held(experiment) == (Kind.NO_DEVICES, message)
     Worker.objects.update(gpus=[0, 1, 3], slots=8)
     first = Trial.take(worker, ["default"], free=Free(gpus=[0, 1, 3]))
     assert first.gpus == [0, 1]
@@ -51,23 +51,23 @@ def test_devices_that_nobody_has_or_that_others_use_are_named(
 def test_cores_and_memory_are_given_like_devices(pending: Callable[..., Experiment], worker: Worker) -> None:
     """TD-F8: distinct cores for two trials at once; what has not enough memory free waits, and others go before it."""
     experiment = pending(concurrency=3, cores=2, memory_mib=4096)
-    said = "no worker of queue default has 2 cores and 4 GiB of memory (--cores, --memory)"
-    assert held(experiment) == (Kind.NO_DEVICES, said)
+    message = "no worker of queue default has 2 cores and 4 GiB of memory (--cores, --memory)"
+    assert held(experiment) == (Kind.NO_DEVICES, message)
     Worker.objects.update(cores=[0, 2, 4, 6, 8], memory_mib=10_000, slots=8)
     first = Trial.take(worker, ["default"], free=Free(cores=[0, 2, 4, 6, 8], memory_mib=10_000))
     second = Trial.take(worker, ["default"], free=Free(cores=[4, 6, 8], memory_mib=5904))
     assert [(trial.cores, trial.memory_mib) for trial in (first, second)] == [([0, 2], 4096), ([4, 6], 4096)]
     rest = Free(cores=[8], memory_mib=1808)
     assert Trial.take(worker, ["default"], free=rest) is None
-    said = "each trial needs 2 cores and 4 GiB of memory, in use by other trials"
-    assert held(experiment) == (Kind.DEVICES, said)
+    message = "each trial needs 2 cores and 4 GiB of memory, in use by other trials"
+    assert held(experiment) == (Kind.DEVICES, message)
     other = pending("second", memory_mib=1024)
     third = Trial.take(worker, ["default"], free=rest)
     assert third.experiment == other and (third.cores, third.memory_mib) == ([], 1024)
     Worker.register("w2", host="there", pid=2, queues=["default"], slots=1, lease_s=15, gpus=[0])
     needs_all = pending("third", gpus=1, cores=1)
-    said = "no worker of queue default has 1 GPU and 1 core together"
-    assert held(needs_all) == (Kind.NO_DEVICES, said)
+    message = "no worker of queue default has 1 GPU and 1 core together"
+    assert held(needs_all) == (Kind.NO_DEVICES, message)
 
 
 def test_each_thing_that_can_hold_it_is_named(
@@ -107,11 +107,11 @@ def test_a_share_that_is_used_up_is_named(
     Queue.default().share(by=root, per_experiment=1, per_person=None)
     assert held(second) == (Kind.QUEUE_POSITION, "1 experiment ahead in queue default")
     assert Trial.take(worker, ["default"])
-    said = "fair share of queue default reached: 1 slot per"
-    assert held(first) == (Kind.SHARE, f"{said} experiment")
+    message = "fair share of queue default reached: 1 slot per"
+    assert held(first) == (Kind.SHARE, f"{message} experiment")
     assert held(second) == (Kind.SOON, "a worker is about to start it")
     Queue.default().share(by=root, per_experiment=None, per_person=1)
-    assert held(second) == (Kind.SHARE, f"creator's {said} person")
+    assert held(second) == (Kind.SHARE, f"creator's {message} person")
     assert Trial.take(worker, ["default"]) is None, "what is told is what the claim obeys"
 
 
@@ -121,9 +121,9 @@ def test_a_trial_waits_for_what_its_experiment_waits_for_or_for_those_before_it(
     """A waiting trial names the one thing, too; one that runs waits for nothing."""
     experiment = pending(concurrency=3, max_trials=3)
     trials = [experiment.trials.select_related("experiment__queue").get(number=n) for n in (1, 2, 3)]
-    told = [hold_of_trial(trial) for trial in trials]
-    assert [one.kind for one in told] == [Kind.SOON, Kind.QUEUE_POSITION, Kind.QUEUE_POSITION]
-    assert told[2].reason == "2 trials of this experiment ahead"
+    holds = [hold_of_trial(trial) for trial in trials]
+    assert [held_by.kind for held_by in holds] == [Kind.SOON, Kind.QUEUE_POSITION, Kind.QUEUE_POSITION]
+    assert holds[2].reason == "2 trials of this experiment ahead"
     Queue.default().pause(by=root)
     third = experiment.trials.select_related("experiment__queue").get(number=3)
     assert hold_of_trial(third).kind == Kind.QUEUE_PAUSED
@@ -140,8 +140,10 @@ def test_it_asks_the_same_whatever_there_is(
     made = [pending(f"n{number}") for number in range(6)]
     assert Trial.take(worker, ["default"])
     shown = [fresh(experiment) for experiment in made]
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         compute = Compute()
-        told = [compute.hold(experiment) for experiment in shown]
-    assert len(asked) == 3
-    assert [one.reason for one in told][-1] == "the only slot of queue default is busy; 5 experiments ahead"
+        holds = [compute.hold(experiment) for experiment in shown]
+    assert len(queries) == 3
+    assert [held_by.reason for held_by in holds][
+        -1
+    ] == "the only slot of queue default is busy; 5 experiments ahead"

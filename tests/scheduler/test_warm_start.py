@@ -34,8 +34,8 @@ def test_it_learns_from_the_first_proposal_on_and_after_restarts(
     source = searched(running, worker, "source", max_trials=12)
     first = running("second", taken=1, concurrency=1, algorithm="TPE", seed=7, warm_start=source.public_id)
     assert first.settings.warm_start == f"{source.public_id}@12"
-    informed = [one for one in conductor.past(first) if one.state == "done"]
-    assert [one.number for one in informed] == list(range(-12, 0))
+    informed = [trial for trial in conductor.past(first) if trial.state == "done"]
+    assert [trial.number for trial in informed] == list(range(-12, 0))
     problem = conductor.Problem(first.settings.searched, "TPE", {}, 7, "maximize")
     assert engine.count_informing(problem, informed) == 12
     cold = running("cold", taken=1, concurrency=1, algorithm="TPE", seed=7)
@@ -52,9 +52,9 @@ def test_points_that_another_experiment_tried_are_tried_here_all_the_same(
     running: Callable[..., Experiment], worker: Worker
 ) -> None:
     """NNI-S2: a finite space ends when this experiment has tried it whole."""
-    known = {"space_document": FINITE, "command": "run ${layers}", "max_trials": 9}
-    source = searched(running, worker, "source", **known)
-    second = searched(running, worker, "second", warm_start=source.public_id, **known)
+    settings = {"space_document": FINITE, "command": "run ${layers}", "max_trials": 9}
+    source = searched(running, worker, "source", **settings)
+    second = searched(running, worker, "second", warm_start=source.public_id, **settings)
     assert (second.reason, second.succeeded_count) == ("search space exhausted", 3)
     assert sorted(trial.params["layers"] for trial in second.trials.all()) == [1, 2, 3]
 
@@ -93,7 +93,9 @@ def test_uploaded_results_inform_as_those_of_an_experiment(
     """NNI-S2: the same values propose the same; in another workspace, or where none fits, they are refused."""
     source = searched(running, worker, "source", max_trials=12)
     ended = source.trials.order_by("settled_rank")
-    results = [({"lr": one.params["lr"], "layers": str(one.params["layers"])}, one.value) for one in ended]
+    results = [
+        ({"lr": trial.params["lr"], "layers": str(trial.params["layers"])}, trial.value) for trial in ended
+    ]
     file = WarmResults.upload(lab, by=bob, name="known.csv", results=results)
     told_of = {"taken": 1, "concurrency": 1, "algorithm": "TPE", "seed": 7}
     first = running("from a file", warm_start=file.mark.upper(), **told_of)
@@ -103,9 +105,11 @@ def test_uploaded_results_inform_as_those_of_an_experiment(
     other = {**FINITE, "momentum": {"_type": "uniform", "_value": [0, 1]}}
     assert first.update(make_settings(**{**first.settings.document(), "concurrency": 2}), by=bob, seen=1)
 
-    def why(room: Workspace, mark: str, **changes: object) -> str:
+    def why(workspace: Workspace, mark: str, **changes: object) -> str:
         with pytest.raises(Invalid) as refused:
-            Experiment.draft(room, by=alice, name="x", settings=make_settings(warm_start=mark, **changes))
+            Experiment.draft(
+                workspace, by=alice, name="x", settings=make_settings(warm_start=mark, **changes)
+            )
         return refused.value.errors["warm_start"][0]
 
     elsewhere = Workspace.open("elsewhere", owner=alice)

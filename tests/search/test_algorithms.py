@@ -57,8 +57,8 @@ def best_model(shown):
 def test_who_learns_finds_better_than_random(name, share):
     """NNI-S2: in the median over seeds; the numbers are the same each time, for the seeds are."""
     best = {
-        one: median(min(run(problem(NUMBERS, one, seed=seed), 120, sphere)) for seed in range(3))
-        for one in (name, "Random")
+        algorithm: median(min(run(problem(NUMBERS, algorithm, seed=seed), 120, sphere)) for seed in range(3))
+        for algorithm in (name, "Random")
     }
     assert best[name] < best["Random"] * share
 
@@ -70,32 +70,32 @@ def test_who_learns_finds_better_than_random(name, share):
 def test_who_learns_does_so_in_nested_spaces(name, arguments, share):
     """NNI-S1 NNI-S2: the object that holds the best values is found, and then its values."""
 
-    def found(name, **arguments):
+    def typical_best(name, **arguments):
         return median(
             min(run(problem(NESTED, name, seed=seed, **arguments), 60, best_model)) for seed in range(3)
         )
 
-    assert found(name, **arguments) < found("Random") * share
+    assert typical_best(name, **arguments) < typical_best("Random") * share
 
 
 def test_qmc_fills_the_space_more_evenly_than_chance():
     """NNI-S2: of 64 points each 64th of every axis has one, choices included; and with gaps it goes on."""
     document = {"x": uniform(), "c": choice(*range(16)), "n": {"_type": "normal", "_value": [0, 1]}}
-    asked = problem(document, "QMC", seed=3)
-    drawn = [one.shown for one in propose(asked, [], range(1, 65))]
-    assert len({int(one["x"] * 64) for one in drawn}) == 64
-    assert [sum(one["c"] == c for one in drawn) for c in range(16)] == [4] * 16
-    assert sum(one["n"] < 0 for one in drawn) == 32
-    assert [one.shown for one in propose(asked, [], [7, 40])] == [drawn[6], drawn[39]]
+    search_problem = problem(document, "QMC", seed=3)
+    drawn = [proposal.shown for proposal in propose(search_problem, [], range(1, 65))]
+    assert len({int(proposal["x"] * 64) for proposal in drawn}) == 64
+    assert [sum(proposal["c"] == c for proposal in drawn) for c in range(16)] == [4] * 16
+    assert sum(proposal["n"] < 0 for proposal in drawn) == 32
+    assert [proposal.shown for proposal in propose(search_problem, [], [7, 40])] == [drawn[6], drawn[39]]
     halton = propose(problem(document, "QMC", sequence="halton", scramble=False), [], range(1, 33))
-    assert len({one.shown["c"] for one in halton}) == 16
+    assert len({proposal.shown["c"] for proposal in halton}) == 16
 
 
 def test_grid_search_halves_what_is_endless():
     """NNI-S2: first the middle, then the quarters, and so on, with all combinations; as NNI's."""
-    asked = problem({"x": uniform(0, 8), "c": choice("a", "b")}, "GridSearch")
-    shown = [one.shown for one in propose(asked, [], range(1, 15))]
-    assert [(one["c"], one["x"]) for one in shown] == [
+    search_problem = problem({"x": uniform(0, 8), "c": choice("a", "b")}, "GridSearch")
+    shown = [proposal.shown for proposal in propose(search_problem, [], range(1, 15))]
+    assert [(proposal["c"], proposal["x"]) for proposal in shown] == [
         *(("a", 4.0), ("b", 4.0), ("a", 2.0), ("a", 6.0), ("b", 2.0), ("b", 6.0)),
         *((c, x) for c in "ab" for x in (1.0, 3.0, 5.0, 7.0)),
     ]
@@ -103,35 +103,42 @@ def test_grid_search_halves_what_is_endless():
 
 def test_an_endless_grid_fills_its_gaps_and_repeats_nothing():
     """NNI-S2: proposals that were dropped come again; values by hand need no second trial."""
-    asked = problem({"x": {"_type": "loguniform", "_value": [1, 256]}}, "GridSearch")
-    space = asked.space
-    first = propose(asked, [], [1, 2, 3])
-    assert [round(one.raw["x"], 9) for one in first] == [16, 4, 64]
-    kept = [past_of(space, one.raw, n, attrs=one.attrs) for n, one in enumerate(first, start=1) if n != 2]
+    search_problem = problem({"x": {"_type": "loguniform", "_value": [1, 256]}}, "GridSearch")
+    space = search_problem.space
+    first = propose(search_problem, [], [1, 2, 3])
+    assert [round(proposal.raw["x"], 9) for proposal in first] == [16, 4, 64]
+    kept = [
+        past_of(space, proposal.raw, n, attrs=proposal.attrs)
+        for n, proposal in enumerate(first, start=1)
+        if n != 2
+    ]
     by_hand = past_of(space, {"x": first[1].raw["x"]}, 9)
-    assert [round(one.raw["x"], 9) for one in propose(asked, kept, [4, 5])] == [4, 2]
-    assert [round(one.raw["x"], 9) for one in propose(asked, [*kept, by_hand], [4])] == [2]
+    assert [round(proposal.raw["x"], 9) for proposal in propose(search_problem, kept, [4, 5])] == [4, 2]
+    assert [round(proposal.raw["x"], 9) for proposal in propose(search_problem, [*kept, by_hand], [4])] == [2]
 
 
 def test_a_grid_of_values_that_all_round_to_few_goes_on():
     """NNI-S2: qnormal has no end of values, though few that anybody would see."""
-    asked = problem({"n": {"_type": "qnormal", "_value": [0, 1, 5]}}, "GridSearch")
-    past = [past_of(asked.space, one.raw, one.ordinal) for one in propose(asked, [], range(1, 9))]
-    assert propose(asked, past, [9])
+    search_problem = problem({"n": {"_type": "qnormal", "_value": [0, 1, 5]}}, "GridSearch")
+    past = [
+        past_of(search_problem.space, proposal.raw, proposal.ordinal)
+        for proposal in propose(search_problem, [], range(1, 9))
+    ]
+    assert propose(search_problem, past, [9])
 
 
 def test_a_nested_grid_takes_every_object():
     """NNI-S2: endless values halve within their object, and the rest is not tried twice."""
-    asked = problem({"m": nested("none", net={"lr": uniform()})}, "GridSearch")
-    shown = [one.shown["m"].get("lr") for one in propose(asked, [], range(1, 6))]
+    search_problem = problem({"m": nested("none", net={"lr": uniform()})}, "GridSearch")
+    shown = [proposal.shown["m"].get("lr") for proposal in propose(search_problem, [], range(1, 6))]
     assert shown == [None, 0.5, 0.25, 0.75, 0.125]
 
 
 def test_batch_goes_through_its_list():
     """NNI-S2: in the order of the list, and then it is exhausted."""
-    asked = problem({"c": choice("b", "c", "a")}, "Batch")
-    assert [one.shown["c"] for one in propose(asked, [], range(1, 9))] == ["b", "c", "a"]
-    assert check_algorithm("Batch", {}, asked.space) == []
+    search_problem = problem({"c": choice("b", "c", "a")}, "Batch")
+    assert [proposal.shown["c"] for proposal in propose(search_problem, [], range(1, 9))] == ["b", "c", "a"]
+    assert check_algorithm("Batch", {}, search_problem.space) == []
     assert check_algorithm("Batch", {}, parse({"c": nested("a", b={"x": uniform()})}))
 
 
@@ -140,43 +147,49 @@ def test_cma_es_goes_on_where_the_results_are():
     space = parse(NUMBERS)
     past = random_past(space, 3, value=lambda raw, rng: 9.0)
     good = past_of(space, {"w": 2.0, "x": -3.0, "y": 4.0, "z": 0.0}, 9, value=0.1)
-    asked = problem(NUMBERS, "CMA-ES", sigma0=0.01)
-    near = propose(asked, [*past, good], [10])[0].raw
+    search_problem = problem(NUMBERS, "CMA-ES", sigma0=0.01)
+    near = propose(search_problem, [*past, good], [10])[0].raw
     assert all(abs(near[name] - good.raw[name]) < 0.6 for name in NUMBERS)
 
 
 def test_cma_es_judges_a_generation_once():
     """NNI-S2: a trial that ends late changes nothing that was decided; a rerun stands in for its trial."""
-    asked = problem(NUMBERS, "CMA-ES", population_size=4)
-    batch = propose(asked, [], [1, 2, 3, 4, 5])
+    search_problem = problem(NUMBERS, "CMA-ES", population_size=4)
+    batch = propose(search_problem, [], [1, 2, 3, 4, 5])
     made = [
-        past_of(asked.space, one.raw, one.ordinal, value=sphere(one.shown), attrs=one.attrs) for one in batch
+        past_of(search_problem.space, item.raw, item.ordinal, value=sphere(item.shown), attrs=item.attrs)
+        for item in batch
     ]
     late = PastTrial(1, 1, made[0].raw, made[0].key, "running", None, made[0].attrs)
-    (sixth,) = propose(asked, [late, *made[1:]], [6])
+    (sixth,) = propose(search_problem, [late, *made[1:]], [6])
     assert sixth.attrs["cma"]["generation"] == 1 and sixth.attrs["cma"]["judged"] == [2, 3, 4, 5]
-    running = past_of(asked.space, sixth.raw, 6, state="running", attrs=sixth.attrs)
-    waiting = propose(asked, [late, *made[1:], running], [7])
-    assert propose(asked, [*made, running], [7]) == waiting
+    running = past_of(search_problem.space, sixth.raw, 6, state="running", attrs=sixth.attrs)
+    waiting = propose(search_problem, [late, *made[1:], running], [7])
+    assert propose(search_problem, [*made, running], [7]) == waiting
     failed = [
-        PastTrial(n, n, one.raw, one.key, "void", None, one.attrs) for n, one in enumerate(made[:1], start=1)
+        PastTrial(n, n, item.raw, item.key, "void", None, item.attrs)
+        for n, item in enumerate(made[:1], start=1)
     ]
     again = PastTrial(None, 8, made[0].raw, made[0].key, "done", 1.0, inherited_attrs(made[0].attrs))
-    (after,) = propose(asked, [*failed, *made[1:4], again], [9])
+    (after,) = propose(search_problem, [*failed, *made[1:4], again], [9])
     assert after.attrs["cma"]["judged"] == [2, 3, 4, 8]
 
 
 def test_new_arguments_start_cma_es_anew_from_the_best():
     """TD-U6: an edit of its arguments takes effect with the next proposal."""
     past = []
-    asked = problem(NUMBERS, "CMA-ES", population_size=4)
+    search_problem = problem(NUMBERS, "CMA-ES", population_size=4)
     for n in range(1, 30):
-        (one,) = propose(asked, past, [n])
-        past.append(past_of(asked.space, one.raw, n, value=sphere(one.shown), attrs=one.attrs))
-    (one,) = propose(problem(NUMBERS, "CMA-ES", population_size=6), past, [30])
-    best = min(past, key=lambda one: one.value)
-    shares = [parameter.share(best.raw[parameter.name]) for parameter in asked.space.in_order]
-    assert one.attrs["cma"]["generation"] == 0 and one.attrs["cma"]["start"] == pytest.approx(shares)
+        (proposal,) = propose(search_problem, past, [n])
+        past.append(
+            past_of(search_problem.space, proposal.raw, n, value=sphere(proposal.shown), attrs=proposal.attrs)
+        )
+    (proposal,) = propose(problem(NUMBERS, "CMA-ES", population_size=6), past, [30])
+    best = min(past, key=lambda proposal: proposal.value)
+    shares = [parameter.share(best.raw[parameter.name]) for parameter in search_problem.space.in_order]
+    assert proposal.attrs["cma"]["generation"] == 0 and proposal.attrs["cma"]["start"] == pytest.approx(
+        shares
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -184,50 +197,52 @@ def test_a_new_process_at_every_proposal_changes_nothing(name):
     """NNI-S2: with trials that run side by side, fail, are added by hand, and an edit of the space in the middle."""
     spaces = [parse(BOWL), parse(BOWL | {"x": uniform(-1, 6)})]
     few = {"population_size": 5, "n_startup_trials": 6}
-    arguments = {one.name: few[one.name] for one in ALGORITHMS[name].arguments if one.name in few}
+    arguments = {
+        argument.name: few[argument.name] for argument in ALGORITHMS[name].arguments if argument.name in few
+    }
     arguments = with_defaults(arguments, ALGORITHMS[name].arguments)
 
     def live(forgets):
-        past, told = [], []
+        past, proposed = [], []
         for n in range(1, 46):
             space = spaces[n > 25]
             if forgets:
                 clear_caches()
             key = None if forgets else f"{name} {space.digest}"
-            (one,) = propose(Problem(space, name, arguments, 4, "minimize"), past, [n], cache_key=key)
-            told.append(one)
-            past.append(past_of(space, one.raw, n, state="running", attrs=one.attrs))
+            (argument,) = propose(Problem(space, name, arguments, 4, "minimize"), past, [n], cache_key=key)
+            proposed.append(argument)
+            past.append(past_of(space, argument.raw, n, state="running", attrs=argument.attrs))
             if n > 3:  # the one before the last three ends
                 old = past[-4]
                 state = "void" if n % 7 == 0 else "done"
                 value = bowl(space.shown(old.raw)) if state == "done" else None
                 past[-4] = PastTrial(old.ordinal, old.number, old.raw, old.key, state, value, old.attrs)
-        return told
+        return proposed
 
     assert live(True) == live(False)
 
 
 @pytest.mark.parametrize(
-    ("said", "name"),
+    ("message", "name"),
     [
-        *((one, "TPE") for one in ("tpe", "TPESampler", "TPE_legacy", "TpeTuner")),
-        *((one, "GridSearch") for one in ("gridsearch", "grid_search", "Grid", "GridSearchTuner")),
-        *((one, "Random") for one in ("RANDOM", "RandomSearch", "random search", "RandomSampler")),
-        *((one, "NSGA-II") for one in ("nsgaii", "NSGAIISampler", "nsga2")),
-        *((one, "CMA-ES") for one in ("cmaes", "CmaEsSampler", "cma_es")),
-        *((one, "QMC") for one in ("qmc", "QMCSampler")),
-        *((one, "GP") for one in ("gp", "GPTuner", "GPSampler")),
-        *((one, "Hyperband") for one in ("hyperband", "HyperbandAdvisor")),
+        *((spelling, "TPE") for spelling in ("tpe", "TPESampler", "TPE_legacy", "TpeTuner")),
+        *((spelling, "GridSearch") for spelling in ("gridsearch", "grid_search", "Grid", "GridSearchTuner")),
+        *((spelling, "Random") for spelling in ("RANDOM", "RandomSearch", "random search", "RandomSampler")),
+        *((spelling, "NSGA-II") for spelling in ("nsgaii", "NSGAIISampler", "nsga2")),
+        *((spelling, "CMA-ES") for spelling in ("cmaes", "CmaEsSampler", "cma_es")),
+        *((spelling, "QMC") for spelling in ("qmc", "QMCSampler")),
+        *((spelling, "GP") for spelling in ("gp", "GPTuner", "GPSampler")),
+        *((spelling, "Hyperband") for spelling in ("hyperband", "HyperbandAdvisor")),
         *(("evolution", "Evolution"), ("anneal", "Anneal"), ("batch", "Batch"), ("bohb", "BOHB")),
     ],
 )
-def test_an_algorithm_is_known_by_many_names(said, name):
+def test_an_algorithm_is_known_by_many_names(message, name):
     """NNI-S2: as NNI, PAI and Optuna write them, in any case."""
-    assert canonical(said, {}) == (name, {})
+    assert canonical(message, {}) == (name, {})
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "ours"),
+    ("name", "arguments", "ours"),
     [
         (
             "TPE",
@@ -272,9 +287,9 @@ def test_an_algorithm_is_known_by_many_names(said, name):
         ("QMC", {"qmc_type": "halton"}, {"sequence": "halton"}),
     ],
 )
-def test_arguments_by_nnis_names_become_ours(name, given, ours):
+def test_arguments_by_nnis_names_become_ours(name, arguments, ours):
     """NNI-S2: where they mean the same."""
-    assert canonical(name, given) == (name, ours)
+    assert canonical(name, arguments) == (name, ours)
 
 
 @pytest.mark.parametrize(
@@ -307,18 +322,18 @@ def test_batch_over_objects_hands_over_the_object():
 
 def test_an_argument_given_by_both_names_is_not_lost():
     """NNI-S2: one of them is told to be unknown, rather than one of them winning."""
-    given = {"n_startup_jobs": 5, "n_startup_trials": 6}
-    assert canonical("TPE", given) == ("TPE", given)
-    assert [fault.path for fault in check_algorithm("TPE", given, parse(BOWL))] == ["n_startup_jobs"]
+    arguments = {"n_startup_jobs": 5, "n_startup_trials": 6}
+    assert canonical("TPE", arguments) == ("TPE", arguments)
+    assert [fault.path for fault in check_algorithm("TPE", arguments, parse(BOWL))] == ["n_startup_jobs"]
 
 
 def test_what_an_algorithm_cannot_search_is_refused_with_a_way_out():
     """NNI-S2: nothing runs that would only pretend."""
-    said = {
+    messages = {
         name: [fault.message for fault in check_algorithm(name, {}, parse(NESTED | NUMBERS))]
         for name in ("CMA-ES", "NSGA-II")
     }
-    assert all("These do: TPE, Random, GridSearch" in sentences[0] for sentences in said.values())
+    assert all("These do: TPE, Random, GridSearch" in sentences[0] for sentences in messages.values())
     (fault,) = check_algorithm("CMA-ES", {}, parse({"c": choice(1, 2)}))
     assert "searches numbers" in fault.message
 

@@ -40,7 +40,7 @@ NESTED = parse(
     }
 )
 VALUES = {"a": 2, "b": 0, "f": 0.1, "t": "adam", "on": True, "nil": None, "huge": 10**400, "l/k.x-y": 7}
-KNOWN = [*VALUES, "gone"]
+NAMES = [*VALUES, "gone"]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ KNOWN = [*VALUES, "gone"]
 )
 def test_a_constraint_means_what_it_says(text, is_met):
     """NNI-S2: Python's precedence; numbers, texts, truth; open where a nested parameter is not there."""
-    assert parse_constraint(text, KNOWN).is_met(VALUES) is is_met
+    assert parse_constraint(text, NAMES).is_met(VALUES) is is_met
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_constraint_means_what_it_says(text, is_met):
 )
 def test_what_cannot_be_read_is_told_with_its_place(text, sentence):
     with pytest.raises(ConstraintError) as refused:
-        parse_constraint(text, KNOWN)
+        parse_constraint(text, NAMES)
     assert sentence in str(refused.value)
 
 
@@ -121,10 +121,10 @@ def test_what_cannot_be_read_is_told_with_its_place(text, sentence):
 @given(st.text("ab12.`'\"()<>=!+-*/% \teort\0é", max_size=40) | st.text(max_size=20))
 def test_no_text_breaks_the_reader(text):
     try:
-        found = parse_constraint(text, KNOWN)
+        results = parse_constraint(text, NAMES)
     except ConstraintError:
         return
-    assert found.is_met(VALUES) in (True, False)
+    assert results.is_met(VALUES) in (True, False)
 
 
 @settings(max_examples=100, deadline=None)
@@ -138,8 +138,8 @@ def test_it_calculates_as_python_does(text):
         expected = eval(text, {"a": 7, "b": -2})  # noqa: S307
     except ArithmeticError:
         expected = None
-    found = parse_constraint(f"{text} - v == 0 or v == a - 8", ["a", "b", "v"])
-    assert found.is_met({"a": 7, "b": -2, "v": math.inf if expected is None else expected}) is (
+    results = parse_constraint(f"{text} - v == 0 or v == a - 8", ["a", "b", "v"])
+    assert results.is_met({"a": 7, "b": -2, "v": math.inf if expected is None else expected}) is (
         expected is not None
     )
 
@@ -153,12 +153,20 @@ def search(space, algorithm, *, rounds, at_once=1, points=()):
             made = propose_points(problem, past, range(start, start + at_once), points=points)
         except Exhausted:
             break
-        for one in made:
-            value = one.shown.get("x", one.shown.get("batch", 0))
+        for proposal in made:
+            value = proposal.shown.get("x", proposal.shown.get("batch", 0))
             past.append(
-                PastTrial(one.ordinal, one.ordinal, one.raw, space.key(one.shown), "done", value, one.attrs)
+                PastTrial(
+                    proposal.ordinal,
+                    proposal.ordinal,
+                    proposal.raw,
+                    space.key(proposal.shown),
+                    "done",
+                    value,
+                    proposal.attrs,
+                )
             )
-            assert space.allows(one.shown) and space.shown(one.raw) == one.shown
+            assert space.allows(proposal.shown) and space.shown(proposal.raw) == proposal.shown
     return past
 
 
@@ -170,7 +178,7 @@ def test_every_proposal_obeys_and_is_the_same_after_a_restart(algorithm):
     """NNI-S2: though the best values lie beyond; the same rows give the same proposal, whatever a process remembers."""
     space = constrain(ENDLESS, ["x + y <= 0.6", "mode == 'a' or layers > 2"])
     past = search(space, algorithm, rounds=7, at_once=2)
-    assert len({one.key for one in past}) == len(past) == 14
+    assert len({proposal.key for proposal in past}) == len(past) == 14
     clear_caches()
     problem = Problem(space, algorithm, {}, 3, "maximize")
     assert propose(problem, past[:12], [13])[0].raw == past[12].raw
@@ -181,12 +189,12 @@ def test_a_finite_space_ends_when_all_that_is_allowed_was_tried(algorithm):
     """NNI-S2: each once; what was tried by hand beyond the constraints does not count."""
     space = constrain(FINITE, ["batch * accumulate <= 64", "mode == 'a' or accumulate == 1"])
     past = search(space, algorithm, rounds=60)
-    assert space.size == len(past) == len({one.key for one in past}) == 10
+    assert space.size == len(past) == len({proposal.key for proposal in past}) == 10
     by_hand = {"batch": 64, "accumulate": 4, "mode": "b"}
     beyond = PastTrial(None, 99, FINITE.to_raw(by_hand), FINITE.key(by_hand), "done", 1.0)
     problem = Problem(space, algorithm, {}, 3, "maximize")
     last = propose(problem, [*past[:-1], beyond], [100, 101])
-    assert [space.key(one.shown) for one in last] == [past[-1].key]
+    assert [space.key(proposal.shown) for proposal in last] == [past[-1].key]
 
 
 def test_points_of_a_constrained_space_are_numbered_without_gaps():
@@ -207,13 +215,13 @@ def test_a_space_too_large_to_count_is_looked_through(algorithm, monkeypatch):
     monkeypatch.setattr(module, "MAX_COUNTED", 5)
     space = constrain(FINITE, ["batch * accumulate <= 32"])
     assert not space.is_counted and space.size == 24
-    assert len({one.key for one in search(space, algorithm, rounds=30)}) == 6
+    assert len({proposal.key for proposal in search(space, algorithm, rounds=30)}) == 6
 
 
 def test_constraints_make_another_space():
     """TD-U5: what was counted and learnt under the ones is not under the others; none are as if there was nothing."""
-    one, same, other = (constrain(FINITE, [text]) for text in ("batch < 64", "batch < 64", "batch < 32"))
-    assert one == same and one.digest == same.digest and one != other and one != FINITE
+    first, same, other = (constrain(FINITE, [text]) for text in ("batch < 64", "batch < 64", "batch < 32"))
+    assert first == same and first.digest == same.digest and first != other and first != FINITE
     assert constrain(FINITE, []) is FINITE and FINITE.allows({})
 
 
@@ -234,6 +242,6 @@ def test_partial_starting_points_are_completed_within_the_constraints():
     space = constrain(ENDLESS, ["x + y <= 0.3", "x > 0.25 or layers == 1"])
     points = [{"x": 0.28}, {"x": 0.1}, {"x": 0.9}, {"mode": "b", "layers": 2}]
     past = search(space, "TPE", rounds=3, points=points)
-    assert [one.raw["x"] for one in past[:2]] == [0.28, 0.1]
-    assert ("b", 2) in [(one.raw["mode"], one.raw["layers"]) for one in past]
+    assert [proposal.raw["x"] for proposal in past[:2]] == [0.28, 0.1]
+    assert ("b", 2) in [(proposal.raw["mode"], proposal.raw["layers"]) for proposal in past]
     assert complete_point(space, {"x": 0.9}, seed=1) is None

@@ -172,11 +172,13 @@ def test_it_ends_the_trials_that_optunas_pruner_ends(name, data, courses, direct
     ours, theirs = [], []
     peers: list[Peer] = []
     pruner = {"Patience": "Patient"}.get(name, name)
-    given = {"wrapped_pruner": None, **arguments} if name == "Patience" else arguments
+    pruner_arguments = {"wrapped_pruner": None, **arguments} if name == "Patience" else arguments
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         study = optuna.create_study(
-            study_name="exp", direction=direction, pruner=getattr(optuna.pruners, f"{pruner}Pruner")(**given)
+            study_name="exp",
+            direction=direction,
+            pruner=getattr(optuna.pruners, f"{pruner}Pruner")(**pruner_arguments),
         )
         for number, values in enumerate(courses):
             trial, ended, reported = study.ask(), "", []
@@ -184,7 +186,7 @@ def test_it_ends_the_trials_that_optunas_pruner_ends(name, data, courses, direct
                 trial.report(value, step)
                 reported.append((step, value))
                 wanted = EARLY_STOPPING[name].peers
-                seen = [one for one in peers if one.has_succeeded or wanted == "all"]
+                seen = [peer for peer in peers if peer.has_succeeded or wanted == "all"]
                 judged = step - 1 if step else None
                 ended = says(
                     name,
@@ -201,7 +203,7 @@ def test_it_ends_the_trials_that_optunas_pruner_ends(name, data, courses, direct
                     break
             value = reported[-1][1]
             is_done = not ended and not math.isnan(value)
-            study.tell(trial, value if is_done else None, state=_told(optuna, is_done, bool(ended)))
+            study.tell(trial, value if is_done else None, state=_study_state(optuna, is_done, bool(ended)))
             peers.append(
                 Peer(number, Curve(reported), has_succeeded=is_done, value=value if is_done else None)
             )
@@ -214,7 +216,7 @@ def test_it_ends_the_trials_that_optunas_pruner_ends(name, data, courses, direct
     assert ours == theirs
 
 
-def _told(optuna, is_done, is_ended):
+def _study_state(optuna, is_done, is_ended):
     states = optuna.trial.TrialState
     return states.COMPLETE if is_done else states.PRUNED if is_ended else states.FAIL
 
@@ -270,12 +272,12 @@ def test_it_ends_a_trial_that_will_fall_short_of_the_best():
     for shift in (0.0, -3.0):
         up = finished([value + shift for value in course(0.9)])
         bad, good = ([value + shift for value in course(limit)[:8]] for limit in (0.4, 0.9))
-        said = says("Curvefitting", mine=bad, others=up)
-        assert said.startswith("predicted to end at") and said.endswith(
+        message = says("Curvefitting", mine=bad, others=up)
+        assert message.startswith("predicted to end at") and message.endswith(
             f"the best ended at {0.875 + shift:g}"
         )
         assert not says("Curvefitting", mine=good, others=up)
-        down = finished([-value for value in [one + shift for one in course(0.9)]])
+        down = finished([-value for value in [peer + shift for peer in course(0.9)]])
         assert says("Curvefitting", mine=[-v for v in bad], others=down, direction="minimize")
         assert not says("Curvefitting", mine=[-v for v in good], others=down, direction="minimize")
 

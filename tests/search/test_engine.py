@@ -27,7 +27,7 @@ from .spaces import documents, small_documents
 
 # GP has no place here: it needs PyTorch, which is not among what the console needs. See test_algorithms.
 # Hyperband and BOHB are Random and TPE with another face.
-NAMES = [name for name, one in ALGORITHMS.items() if name != "GP" and not one.early_stopping]
+NAMES = [name for name, algorithm in ALGORITHMS.items() if name != "GP" and not algorithm.early_stopping]
 
 
 def problem(document, algorithm="TPE", *, seed=1, direction="minimize", **arguments):
@@ -43,7 +43,9 @@ def choice(*values):
 
 
 def nested(*bare, **objects):
-    inner = [{"_name": name} for name in bare] + [{"_name": name, **one} for name, one in objects.items()]
+    inner = [{"_name": name} for name in bare] + [
+        {"_name": name, **branch} for name, branch in objects.items()
+    ]
     return {"_type": "choice", "_value": inner}
 
 
@@ -58,14 +60,14 @@ def random_past(space, count, *, seed=5, value=lambda raw, rng: rng.random()):
     return [past_of(space, raw, n, value=value(raw, rng)) for n, raw in enumerate(drawn, start=1)]
 
 
-def run(asked, rounds, objective):
+def run(search_problem, rounds, objective):
     """Search one at a time, and return the values that came."""
     past = []
     for n in range(1, rounds + 1):
-        (proposal,) = propose(asked, past, [n], cache_key=None)
+        (proposal,) = propose(search_problem, past, [n], cache_key=None)
         value = objective(proposal.shown)
-        past.append(past_of(asked.space, proposal.raw, n, value=value, attrs=proposal.attrs))
-    return [one.value for one in past]
+        past.append(past_of(search_problem.space, proposal.raw, n, value=value, attrs=proposal.attrs))
+    return [trial.value for trial in past]
 
 
 def bowl(shown):
@@ -85,16 +87,16 @@ def test_proposals_fit_the_space(document, seed, finished):
         "Evolution": {"population_size": 5},
     }
     for name in (name for name in NAMES if ALGORITHMS[name].for_nested and name != "Batch"):
-        asked = problem(document, name, seed=seed, **few.get(name, {}))
-        past = random_past(asked.space, finished)
+        search_problem = problem(document, name, seed=seed, **few.get(name, {}))
+        past = random_past(search_problem.space, finished)
         try:
-            proposals = propose(asked, past, [101, 102])
+            proposals = propose(search_problem, past, [101, 102])
         except Exhausted:
-            assert asked.space.size <= finished
+            assert search_problem.space.size <= finished
             continue
         for proposal in proposals:
-            assert asked.space.fits(proposal.raw)
-            assert proposal.shown == asked.space.shown(proposal.raw)
+            assert search_problem.space.fits(proposal.raw)
+            assert proposal.shown == search_problem.space.shown(proposal.raw)
             assert json.loads(json.dumps(proposal.raw)) == proposal.raw
 
 
@@ -116,31 +118,31 @@ def test_parallel_proposals_differ(name, finished):
     """NNI-S2: a rebuilt sampler with one seed would propose the same point over and over."""
     past = random_past(parse(BOWL), finished)
     proposals = propose(problem(BOWL, name), past, range(31, 47))
-    assert len({json.dumps(one.raw) for one in proposals}) == 16
+    assert len({json.dumps(proposal.raw) for proposal in proposals}) == 16
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_batch_is_what_one_by_one_would_be(name):
     """NNI-S2: proposing ahead changes nothing."""
     document = {"x": {"_type": "quniform", "_value": [0, 9, 1]}, "c": choice("a", "b", None)}
-    asked = problem(document, name, n_startup_trials=5) if name == "TPE" else problem(document, name)
-    past = random_past(asked.space, 12)
-    batch = propose(asked, past, [13, 14, 15])
+    search_problem = problem(document, name, n_startup_trials=5) if name == "TPE" else problem(document, name)
+    past = random_past(search_problem.space, 12)
+    batch = propose(search_problem, past, [13, 14, 15])
     for n, proposal in enumerate(batch, start=13):
-        assert propose(asked, past, [n]) == [proposal]
-        past.append(past_of(asked.space, proposal.raw, n, state="running", attrs=proposal.attrs))
+        assert propose(search_problem, past, [n]) == [proposal]
+        past.append(past_of(search_problem.space, proposal.raw, n, state="running", attrs=proposal.attrs))
 
 
 def test_random_proposes_what_the_page_showed():
     """TD-F4: the first draws on the page are the first trials of a random search."""
-    asked = problem(BOWL, "Random", seed=77)
-    shown = [proposal.shown for proposal in propose(asked, [], [1, 2, 3, 4, 5])]
-    assert shown == asked.space.draws(5, seed=77)
+    search_problem = problem(BOWL, "Random", seed=77)
+    shown = [proposal.shown for proposal in propose(search_problem, [], [1, 2, 3, 4, 5])]
+    assert shown == search_problem.space.draws(5, seed=77)
 
 
 def test_tpe_starts_with_nnis_distributions():
     """NNI-S1: before it learns, TPE draws as NNI does, normals, q and whole numbers included."""
-    asked = problem(
+    search_problem = problem(
         {
             "n": {"_type": "normal", "_value": [5, 2]},
             "q": {"_type": "quniform", "_value": [2, 10, 5]},
@@ -148,13 +150,13 @@ def test_tpe_starts_with_nnis_distributions():
             "l": {"_type": "loguniform", "_value": [1e-4, 1]},
         }
     )
-    drawn = [propose(asked, [], [n])[0].shown for n in range(1, 601)]
-    assert sum(one["n"] for one in drawn) / 600 == pytest.approx(5, abs=0.35)
-    assert sum(one["q"] == 5.0 for one in drawn) / 600 == pytest.approx(0.625, abs=0.08)
-    assert sum(one["q"] == 2.0 for one in drawn) / 600 == pytest.approx(0.0625, abs=0.04)
-    assert {one["q"] for one in drawn} == {2.0, 5.0, 10.0}
-    assert {one["r"] for one in drawn} == {1, 2, 3}
-    assert median(one["l"] for one in drawn) == pytest.approx(1e-2, rel=0.5)
+    drawn = [propose(search_problem, [], [n])[0].shown for n in range(1, 601)]
+    assert sum(proposal["n"] for proposal in drawn) / 600 == pytest.approx(5, abs=0.35)
+    assert sum(proposal["q"] == 5.0 for proposal in drawn) / 600 == pytest.approx(0.625, abs=0.08)
+    assert sum(proposal["q"] == 2.0 for proposal in drawn) / 600 == pytest.approx(0.0625, abs=0.04)
+    assert {proposal["q"] for proposal in drawn} == {2.0, 5.0, 10.0}
+    assert {proposal["r"] for proposal in drawn} == {1, 2, 3}
+    assert median(proposal["l"] for proposal in drawn) == pytest.approx(1e-2, rel=0.5)
 
 
 def test_tpe_beats_random():
@@ -172,7 +174,7 @@ def test_tpe_goes_where_the_direction_says(direction, sign):
     document = {"x": uniform(-1, 1)}
     past = random_past(parse(document), 40, value=lambda raw, rng: raw["x"])
     proposals = propose(problem(document, direction=direction), past, range(41, 51))
-    assert median(sign * one.raw["x"] for one in proposals) < -0.7
+    assert median(sign * proposal.raw["x"] for proposal in proposals) < -0.7
 
 
 def test_tpe_finds_the_middle_of_a_normal_and_the_chosen_value():
@@ -218,60 +220,74 @@ def test_void_trials_and_values_that_are_no_numbers_do_not_inform():
 def test_a_finite_space_is_never_tried_twice(name):
     """NNI-S2: whatever the algorithm, every point once, and then it is exhausted."""
     document = {"x": {"_type": "quniform", "_value": [0, 10, 3]}, "c": choice(1, 1.0, True)}
-    asked = problem(document, name)
+    search_problem = problem(document, name)
     past, keys = [], []
     states = ["done", "void", "running"]
-    while len(past) < asked.space.size:
+    while len(past) < search_problem.space.size:
         n = len(past) + 1
-        for proposal in propose(asked, past, [n, n + 1]):
-            key = asked.space.key(proposal.shown)
+        for proposal in propose(search_problem, past, [n, n + 1]):
+            key = search_problem.space.key(proposal.shown)
             keys.append(key)
             state = states[len(keys) % 3]
             past.append(
-                past_of(asked.space, proposal.raw, len(keys), state=state, value=1.0, attrs=proposal.attrs)
+                past_of(
+                    search_problem.space,
+                    proposal.raw,
+                    len(keys),
+                    state=state,
+                    value=1.0,
+                    attrs=proposal.attrs,
+                )
             )
-    assert len(set(keys)) == len(keys) == asked.space.size
+    assert len(set(keys)) == len(keys) == search_problem.space.size
     with pytest.raises(Exhausted, match="All 12 points"):
-        propose(asked, past, [99])
+        propose(search_problem, past, [99])
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("state", ["running", "done", "void"])
 def test_the_last_points_are_found_whatever_became_of_the_others(name, state):
     """NNI-S2: tried is tried; a batch beyond the end gives what there is."""
-    asked = problem({"r": {"_type": "randint", "_value": [0, 500]}}, name)
-    past = [past_of(asked.space, {"r": r}, r + 1, state=state) for r in range(500) if r not in (123, 321)]
-    proposals = propose(asked, past, [501, 502, 503])
-    assert sorted(one.shown["r"] for one in proposals) == [123, 321]
-    assert propose(asked, past, []) == []
+    search_problem = problem({"r": {"_type": "randint", "_value": [0, 500]}}, name)
+    past = [
+        past_of(search_problem.space, {"r": r}, r + 1, state=state) for r in range(500) if r not in (123, 321)
+    ]
+    proposals = propose(search_problem, past, [501, 502, 503])
+    assert sorted(proposal.shown["r"] for proposal in proposals) == [123, 321]
+    assert propose(search_problem, past, []) == []
 
 
 @given(small_documents, st.sampled_from(NAMES), st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
 def test_any_finite_space_is_walked_through(document, name, seed):
     """NNI-S2: all points, each once, in one batch too."""
-    asked = problem(document, name, seed=seed)
-    size = asked.space.size
+    search_problem = problem(document, name, seed=seed)
+    size = search_problem.space.size
     assume(size <= 60)
-    proposals = propose(asked, [], range(size + 1))
-    assert len({asked.space.key(one.shown) for one in proposals}) == len(proposals) == size
+    proposals = propose(search_problem, [], range(size + 1))
+    assert len({search_problem.space.key(proposal.shown) for proposal in proposals}) == len(proposals) == size
 
 
 def test_grid_search_goes_through_in_order():
     """NNI-S2: GridSearch enumerates, and goes on where gaps are."""
-    asked = problem({"b": choice("x", "y"), "a": {"_type": "randint", "_value": [0, 2]}}, "GridSearch")
-    shown = [one.shown for one in propose(asked, [], range(9))]
-    assert [(one["a"], one["b"]) for one in shown] == [(0, "x"), (0, "y"), (1, "x"), (1, "y")]
-    past = [past_of(asked.space, {"a": 0, "b": "x"}, 1), past_of(asked.space, {"a": 1, "b": "x"}, 2)]
-    assert [one.shown for one in propose(asked, past, [3])] == [{"a": 0, "b": "y"}]
+    search_problem = problem(
+        {"b": choice("x", "y"), "a": {"_type": "randint", "_value": [0, 2]}}, "GridSearch"
+    )
+    shown = [proposal.shown for proposal in propose(search_problem, [], range(9))]
+    assert [(proposal["a"], proposal["b"]) for proposal in shown] == [(0, "x"), (0, "y"), (1, "x"), (1, "y")]
+    past = [
+        past_of(search_problem.space, {"a": 0, "b": "x"}, 1),
+        past_of(search_problem.space, {"a": 1, "b": "x"}, 2),
+    ]
+    assert [proposal.shown for proposal in propose(search_problem, past, [3])] == [{"a": 0, "b": "y"}]
 
 
 def test_points_run_out_of_a_space_too_big_to_list():
     """NNI-S2: the next untried point is found by arithmetic, in a space of 10 to the 30 points too."""
     document = {f"p{n:02}": choice(*range(1000)) for n in range(10)}
-    asked = problem(document, "GridSearch")
-    past = [past_of(asked.space, asked.space.point(n), n + 1) for n in range(50)]
-    assert propose(asked, past, [51])[0].raw == asked.space.point(50)
+    search_problem = problem(document, "GridSearch")
+    past = [past_of(search_problem.space, search_problem.space.point(n), n + 1) for n in range(50)]
+    assert propose(search_problem, past, [51])[0].raw == search_problem.space.point(50)
 
 
 CHANGES = {
@@ -300,19 +316,22 @@ def test_the_space_may_change_under_way(change, name, count):
     before, after = (parse(document | {"x": uniform()}) for document in CHANGES[change])
     past = random_past(before, count)
     past += [past_of(before, before.draw(Random(n)), count + n, state="running") for n in range(1, 4)]
-    asked = Problem(after, name, {}, 1, "minimize")
-    proposals = propose(asked, past, [100, 101, 102, 103])
-    assert len(proposals) == 4 and all(after.fits(one.raw) for one in proposals)
-    assert count_outside(asked, past) + sum(after.fits(one.raw) for one in past[:count]) >= count
+    search_problem = Problem(after, name, {}, 1, "minimize")
+    proposals = propose(search_problem, past, [100, 101, 102, 103])
+    assert len(proposals) == 4 and all(after.fits(proposal.raw) for proposal in proposals)
+    assert (
+        count_outside(search_problem, past) + sum(after.fits(proposal.raw) for proposal in past[:count])
+        >= count
+    )
 
 
 def test_values_of_a_choice_keep_what_was_learned_when_the_list_changes():
     """TD-U5: what counts is the value, not its place in the list."""
     before, after = (parse({"c": choice(*values), "x": uniform()}) for values in ("abc", "zcba"))
     past = random_past(before, 60, value=lambda raw, rng: 0.0 if raw["c"] == "c" else 1.0 + rng.random())
-    asked = Problem(after, "TPE", {}, 1, "minimize")
-    assert (count_informing(asked, past), count_outside(asked, past)) == (60, 0)
-    picked = [propose(asked, past, [n])[0].raw["c"] for n in range(61, 81)]
+    search_problem = Problem(after, "TPE", {}, 1, "minimize")
+    assert (count_informing(search_problem, past), count_outside(search_problem, past)) == (60, 0)
+    picked = [propose(search_problem, past, [n])[0].raw["c"] for n in range(61, 81)]
     assert picked.count("c") >= 15
 
 
@@ -323,24 +342,30 @@ def test_trials_that_do_not_fit_whole_stop_informing_when_enough_fit():
         parse({"x": uniform(0, 1), "new": uniform()}),
     )
     partial = random_past(before, 20, value=lambda raw, rng: abs(raw["x"] - 0.9))
-    asked = Problem(after, "TPE", {}, 1, "minimize")
-    assert (count_informing(asked, partial), count_outside(asked, partial)) == (20, 20)
-    assert median(one.raw["x"] for one in propose(asked, partial, range(21, 41))) > 0.7
+    search_problem = Problem(after, "TPE", {}, 1, "minimize")
+    assert (count_informing(search_problem, partial), count_outside(search_problem, partial)) == (20, 20)
+    assert median(proposal.raw["x"] for proposal in propose(search_problem, partial, range(21, 41))) > 0.7
 
     fitting = [
         past_of(after, {"x": n / 20, "new": n / 20}, 100 + n, value=abs(n / 20 - 0.1)) for n in range(1, 21)
     ]
-    assert (count_informing(asked, partial + fitting[:9]), count_outside(asked, partial + fitting[:9])) == (
+    assert (
+        count_informing(search_problem, partial + fitting[:9]),
+        count_outside(search_problem, partial + fitting[:9]),
+    ) == (
         29,
         20,
     )
-    assert (count_informing(asked, partial + fitting[:10]), count_outside(asked, partial + fitting[:10])) == (
+    assert (
+        count_informing(search_problem, partial + fitting[:10]),
+        count_outside(search_problem, partial + fitting[:10]),
+    ) == (
         10,
         20,
     )
-    proposed = propose(asked, partial + fitting, range(200, 220))
-    assert proposed == propose(asked, fitting, range(200, 220))
-    assert median(one.raw["x"] for one in proposed) < 0.4
+    proposed = propose(search_problem, partial + fitting, range(200, 220))
+    assert proposed == propose(search_problem, fitting, range(200, 220))
+    assert median(proposal.raw["x"] for proposal in proposed) < 0.4
 
 
 def test_nothing_informs_an_algorithm_that_does_not_learn():
@@ -354,21 +379,23 @@ def test_what_ran_counts_when_the_rounding_changes():
     """TD-U5: a trial drawn at 7.4 and run with 5.0 informs a space without q at 5.0."""
     before, after = parse({"x": {"_type": "quniform", "_value": [0, 10, 5]}}), parse({"x": uniform(0, 6)})
     past = [past_of(before, {"x": 7.4}, n, value=1.0) for n in range(1, 4)]
-    asked = Problem(after, "TPE", {}, 1, "minimize")
-    assert count_outside(asked, past) == 0
+    search_problem = Problem(after, "TPE", {}, 1, "minimize")
+    assert count_outside(search_problem, past) == 0
     assert count_outside(Problem(parse({"x": uniform(6, 10)}), "TPE", {}, 1, "minimize"), past) == 3
 
 
 def test_a_point_that_ran_as_another_type_is_not_tried_again():
     """NNI-S2: 3 of a randint is 3.0 of the quniform that takes its place."""
     before = parse({"x": {"_type": "randint", "_value": [0, 4]}})
-    asked = problem({"x": {"_type": "quniform", "_value": [0, 4, 1]}}, "GridSearch")
+    search_problem = problem({"x": {"_type": "quniform", "_value": [0, 4, 1]}}, "GridSearch")
     past = [past_of(before, {"x": n}, n + 1) for n in range(4)]
-    assert [one.shown for one in propose(asked, past, [5, 6])] == [{"x": 4.0}]
+    assert [proposal.shown for proposal in propose(search_problem, past, [5, 6])] == [{"x": 4.0}]
 
 
-acts = st.sampled_from(["propose", "propose", "done", "done", "done", "void", "drop", "space", "direction"])
-histories = st.lists(st.tuples(acts, st.integers(0, 9)), min_size=12, max_size=25)
+actions = st.sampled_from(
+    ["propose", "propose", "done", "done", "done", "void", "drop", "space", "direction"]
+)
+histories = st.lists(st.tuples(actions, st.integers(0, 9)), min_size=12, max_size=25)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -384,34 +411,37 @@ def test_keeping_the_past_changes_no_proposal(name, history, salt):
     if ALGORITHMS[name].for_nested:
         spaces.append(parse({"c": nested("x", one={"k": choice(1, 2)}, two={"y": uniform()})}))
     few = {"population_size": 4, "n_startup_trials": 3}
-    arguments = {one.name: few[one.name] for one in ALGORITHMS[name].arguments if one.name in few}
+    arguments = {
+        argument.name: few[argument.name] for argument in ALGORITHMS[name].arguments if argument.name in few
+    }
     space, direction, past, cache_key = spaces[0], "minimize", [], f"{name}-{salt}"
-    for n, (act, choice_) in enumerate(history, start=1):
-        running = [position for position, one in enumerate(past) if one.state == "running"]
-        if act == "space":
+    for n, (action, choice_) in enumerate(history, start=1):
+        running = [position for position, trial in enumerate(past) if trial.state == "running"]
+        if action == "space":
             space = spaces[choice_ % len(spaces)]
-        elif act == "direction":
+        elif action == "direction":
             direction = "maximize"
-        elif act == "drop" and past:
+        elif action == "drop" and past:
             del past[choice_ % len(past)]
-        elif act in ("done", "void") and running:
+        elif action in ("done", "void") and running:
             position = running[choice_ % len(running)]
             old = past[position]
-            value = choice_ / 3 if act == "done" else None
-            past[position] = PastTrial(old.ordinal, old.number, old.raw, old.key, act, value, old.attrs)
-        asked = Problem(space, name, arguments, salt, direction)
+            value = choice_ / 3 if action == "done" else None
+            past[position] = PastTrial(old.ordinal, old.number, old.raw, old.key, action, value, old.attrs)
+        search_problem = Problem(space, name, arguments, salt, direction)
         answers = []
         for key in (cache_key, None):
             if key is None:
                 clear_caches()
             try:
-                answers.append(propose(asked, past, [n * 2, n * 2 + 1], cache_key=key))
+                answers.append(propose(search_problem, past, [n * 2, n * 2 + 1], cache_key=key))
             except Exhausted as error:
                 answers.append(str(error))
         assert answers[0] == answers[1]
-        if act == "propose" and isinstance(answers[0], list):
+        if action == "propose" and isinstance(answers[0], list):
             past += [
-                past_of(space, one.raw, one.ordinal, state="running", attrs=one.attrs) for one in answers[0]
+                past_of(space, proposal.raw, proposal.ordinal, state="running", attrs=proposal.attrs)
+                for proposal in answers[0]
             ]
 
 
@@ -433,7 +463,7 @@ def test_it_proposes_after_a_thousand_trials():
     past = random_past(parse(document), 1000, value=lambda raw, rng: sum(raw[f"p{n}"] for n in range(9)))
     proposals = propose(problem(document), past, [1001, 1002], cache_key="a thousand")
     assert propose(problem(document), past, [1001, 1002], cache_key="a thousand") == proposals
-    assert all(sum(one.raw[f"p{n}"] for n in range(9)) < 4.5 for one in proposals)
+    assert all(sum(proposal.raw[f"p{n}"] for n in range(9)) < 4.5 for proposal in proposals)
 
 
 @pytest.mark.parametrize(
@@ -485,6 +515,6 @@ def test_every_argument_reaches_the_sampler(name):
             if argument.type in (int, float)
             else argument.options or (True, False)
         ):
-            asked = problem(BOWL, name, **{argument.name: value})
-            assert check_algorithm(name, asked.arguments, asked.space) == []
-            assert propose(asked, past, [13])
+            search_problem = problem(BOWL, name, **{argument.name: value})
+            assert check_algorithm(name, search_problem.arguments, search_problem.space) == []
+            assert propose(search_problem, past, [13])

@@ -78,12 +78,12 @@ OURS = """number,id,state,value,last_value,p.lr,p.-x,p.layer,p.layer/kernel_size
 )
 def test_it_reads_what_people_have(text: str, results: list, skipped: int) -> None:
     """NNI-S2: CSV, JSON, our exports, NNI's, Optuna's; what has no finite result is left out and counted."""
-    found = read_results(text.encode())
-    assert (found.results, found.skipped) == (results, skipped)
+    imported = read_results(text.encode())
+    assert (imported.results, imported.skipped) == (results, skipped)
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (
             "lr,value\n1,2\n3,good\n\n4,5,6\n",
@@ -136,11 +136,11 @@ def test_it_reads_what_people_have(text: str, results: list, skipped: int) -> No
         ("[" * 100_000, ["The JSON is nested too deeply or contains a number with too many digits."]),
     ],
 )
-def test_it_says_what_is_wrong_and_where(data: str | bytes, said: list[str]) -> None:
+def test_it_says_what_is_wrong_and_where(data: str | bytes, message: list[str]) -> None:
     """NNI-S2: with the line, or the number of the result."""
     with pytest.raises(ResultsError) as refused:
         read_results(data if isinstance(data, bytes) else data.encode())
-    assert refused.value.faults == said
+    assert refused.value.faults == message
 
 
 def test_a_search_space_takes_values_as_its_own() -> None:

@@ -42,13 +42,13 @@ DOCUMENT = {
 def test_each_object_is_drawn_as_often_and_only_its_own_parameters():
     """NNI-S1: even over the objects, then over what the chosen one holds; the rest is not drawn at all."""
     draws = [shown["layer"] for shown in parse(DOCUMENT).draws(8000, seed=7)]
-    assert Counter(one["_name"] for one in draws)["Empty"] / 8000 == pytest.approx(0.5, abs=0.025)
-    conv = [one for one in draws if one["_name"] == "Conv"]
-    assert Counter(one["kernel_size"] for one in conv)[3] / len(conv) == pytest.approx(1 / 3, abs=0.035)
-    leaky = [one["after"] for one in conv if one["after"]["_name"] == "leaky"]
+    assert Counter(item["_name"] for item in draws)["Empty"] / 8000 == pytest.approx(0.5, abs=0.025)
+    conv = [item for item in draws if item["_name"] == "Conv"]
+    assert Counter(item["kernel_size"] for item in conv)[3] / len(conv) == pytest.approx(1 / 3, abs=0.035)
+    leaky = [item["after"] for item in conv if item["after"]["_name"] == "leaky"]
     assert len(leaky) / len(conv) == pytest.approx(0.5, abs=0.035)
-    assert Counter(one["slope"] for one in leaky)[0.5] / len(leaky) == pytest.approx(0.5, abs=0.05)
-    assert {tuple(one) for one in draws} == {("_name",), ("_name", "kernel_size", "after")}
+    assert Counter(item["slope"] for item in leaky)[0.5] / len(leaky) == pytest.approx(0.5, abs=0.05)
+    assert {tuple(item) for item in draws} == {("_name",), ("_name", "kernel_size", "after")}
 
 
 def test_it_shows_what_nni_shows():

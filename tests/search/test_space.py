@@ -291,7 +291,7 @@ def test_quniform_rounds_then_clips(value, expected):
     """NNI-S1: clip(round(U / q) * q, low, high), a float even for whole q."""
     values = drawn("quniform", *value)
     assert shares(values) == about(expected)
-    assert {type(one) for one in values} == {float}
+    assert {type(number) for number in values} == {float}
     assert space_of("quniform", *value).size == len(expected)
 
 
@@ -349,9 +349,9 @@ def test_draws_fit_and_their_shown_values_round_trip(document, seed):
         raw = space.to_raw(shown)
         assert space.fits(raw)
         assert space.key(space.shown(raw)) == space.key(shown)
-        for name, given_ in document.items():
-            if given_["_type"] in ("uniform", "quniform", "loguniform", "qloguniform"):
-                assert given_["_value"][0] <= shown[name] <= given_["_value"][1]
+        for name, definition in document.items():
+            if definition["_type"] in ("uniform", "quniform", "loguniform", "qloguniform"):
+                assert definition["_value"][0] <= shown[name] <= definition["_value"][1]
 
 
 @given(documents, st.integers(0, 2**63))

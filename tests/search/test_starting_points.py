@@ -27,9 +27,13 @@ def search(space, points, *, rounds, algorithm="Random", at_once=1, state="done"
             made = propose(problem, past, range(start, start + at_once), points=points)
         except Exhausted:
             break
-        for one in made:
-            past.append(PastTrial(one.ordinal, one.ordinal, one.raw, space.key(one.shown), state, 0.5))
-            shown.append(one.shown)
+        for proposal in made:
+            past.append(
+                PastTrial(
+                    proposal.ordinal, proposal.ordinal, proposal.raw, space.key(proposal.shown), state, 0.5
+                )
+            )
+            shown.append(proposal.shown)
     return shown
 
 
@@ -41,13 +45,17 @@ def test_points_are_tried_first_each_once_and_in_order(algorithm, at_once):
     tried = search(SPACE, points, rounds=10 // at_once, algorithm=algorithm, at_once=at_once, state="void")
     assert tried[0] == points[0]
     assert tried[1]["lr"] == 0.5 and (tried[2]["layers"], tried[2]["mode"]) == (3, "b")
-    assert len({one["lr"] for one in tried}) == 10
+    assert len({trial["lr"] for trial in tried}) == 10
 
 
 def test_a_point_that_a_fuller_one_brings_along_is_not_tried_again():
     """NNI-S2: it has been tried with it; and the text 0.5 elsewhere is not lr = 0.5."""
     points = [{"lr": 0.5, "layers": 1, "mode": "a"}, {"mode": "a"}, {"lr": 0.5}]
-    assert [one["lr"] == 0.5 for one in search(SPACE, points, rounds=1, at_once=3)] == [True, False, False]
+    assert [point["lr"] == 0.5 for point in search(SPACE, points, rounds=1, at_once=3)] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_finite_space_with_points_is_exhausted_all_the_same():
@@ -56,7 +64,7 @@ def test_a_finite_space_with_points_is_exhausted_all_the_same():
     for algorithm in ("TPE", "GridSearch"):
         tried = search(FINITE, points, rounds=20, algorithm=algorithm)
         assert tried[1] == {"layers": 3, "mode": "a"}
-        assert sorted((one["layers"], one["mode"]) for one in tried) == [
+        assert sorted((trial["layers"], trial["mode"]) for trial in tried) == [
             (layers, mode) for layers in (1, 2, 3) for mode in "ab"
         ]
 
@@ -70,15 +78,15 @@ def test_fixed_values_hold_and_count():
     held = fix_parameters(SPACE, {"lr": 0.5, "mode": "b"})
     assert held.size == 3
     tried = search(held, [{"layers": 2}], rounds=9)
-    assert {(one["lr"], one["mode"]) for one in tried} == {(0.5, "b")}
-    assert [tried[0]["layers"], *sorted(one["layers"] for one in tried)] == [2, 1, 2, 3]
+    assert {(trial["lr"], trial["mode"]) for trial in tried} == {(0.5, "b")}
+    assert [tried[0]["layers"], *sorted(trial["layers"] for trial in tried)] == [2, 1, 2, 3]
     assert fix_parameters(SPACE, {}) is SPACE
 
 
 def test_values_are_taken_as_trials_get_them_or_refused_with_the_path():
     """TD-F5: 1 is 1.0 where floats are drawn."""
-    known, faults = check_values(SPACE, {"lr": 1, "layers": 2})
-    assert (repr(known), faults) == ("{'lr': 1.0, 'layers': 2}", [])
+    values, faults = check_values(SPACE, {"lr": 1, "layers": 2})
+    assert (repr(values), faults) == ("{'lr': 1.0, 'layers': 2}", [])
     _, faults = check_values(SPACE, {"lr": 2, "layers": True, "moed": "a"})
     assert [str(fault) for fault in faults] == [
         "lr: 2 is outside the search space: uniform [0, 1].",

@@ -72,7 +72,7 @@ class Crew:
 
 def processes_with(mark: str) -> list[int]:
     """Living processes whose environment or command line holds `mark`."""
-    found = []
+    results = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -80,5 +80,5 @@ def processes_with(mark: str) -> list[int]:
             text = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
             state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
             if mark.encode() in text and state not in "ZX":
-                found.append(int(entry.name))
-    return found
+                results.append(int(entry.name))
+    return results

@@ -52,10 +52,10 @@ class EngineOfTests:
             "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
         }
 
-    def run(self, *words: str, given: bytes = b"") -> str:
+    def run(self, *words: str, input: bytes = b"") -> str:
         """What it said. Raises CalledProcessError."""
         env = {**os.environ, **self.env}
-        done = subprocess.run([PROGRAM, *words], env=env, input=given, capture_output=True, check=True)
+        done = subprocess.run([PROGRAM, *words], env=env, input=input, capture_output=True, check=True)
         return done.stdout.decode()
 
     def containers(self) -> list[str]:
@@ -63,7 +63,7 @@ class EngineOfTests:
         return self.run("ps", "--all", "--filter", "name=trialdeck-", "--format", "{{.Names}}").split()
 
     def load(self) -> None:
-        self.run("import", "-", IMAGE, given=_image())
+        self.run("import", "-", IMAGE, input=_image())
 
     def end(self) -> None:
         if left := self.containers():

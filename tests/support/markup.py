@@ -31,7 +31,7 @@ def compact(html: str) -> str:
 
 
 def _without_layout(html: str) -> str:
-    html = TAG.sub(lambda tag: BREAK_IN_TAG.sub(lambda found: found[1] or found[2] or " ", tag[0]), html)
+    html = TAG.sub(lambda tag: BREAK_IN_TAG.sub(lambda match: match[1] or match[2] or " ", tag[0]), html)
     html = re.sub(r">\s*\n\s*<", "><", html)
     html = re.sub(r"(<[a-zA-Z][^<>]*>)\s*\n\s*", r"\1", html)
     html = re.sub(r"\s*\n\s*(</)", r"\1", html)

@@ -74,9 +74,9 @@ class Console:
             is_over = self.process.poll() is not None and not self._reader.is_alive()
             return re.search(pattern, self.output) or ("over" if is_over else None)
 
-        found = eventually(look, within=within, what=f"{pattern!r} in {self.output!r}")
-        assert found != "over", f"up ended without saying {pattern!r}: {self.output}"
-        return found
+        match = eventually(look, within=within, what=f"{pattern!r} in {self.output!r}")
+        assert match != "over", f"up ended without saying {pattern!r}: {self.output}"
+        return match
 
     def get(self, path: str) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)

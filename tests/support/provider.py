@@ -30,7 +30,7 @@ class OpenIDProvider:
         self.ways = ["client_secret_basic"]
         self.codes: dict[str, dict] = {}
         self.tokens: dict[str, dict] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -55,8 +55,8 @@ class OpenIDProvider:
         self.server.server_close()
 
     def answer(self, handler: BaseHTTPRequestHandler, path: str, query: dict[str, list[str]]) -> None:
-        self.asked.append(path)
-        told = {name: values[0] for name, values in query.items()}
+        self.requests.append(path)
+        parameters = {name: values[0] for name, values in query.items()}
         do = {
             "/realm/.well-known/openid-configuration": self._discovery,
             "/realm/authorize": self._authorize,
@@ -64,7 +64,7 @@ class OpenIDProvider:
             "/realm/keys": self._keys,
             "/realm/me": self._me,
         }[path]
-        status, body = do(told, handler.headers)
+        status, body = do(parameters, handler.headers)
         handler.send_response(status)
         if status == 302:
             handler.send_header("Location", body)
@@ -75,7 +75,7 @@ class OpenIDProvider:
         handler.end_headers()
         handler.wfile.write(text)
 
-    def _discovery(self, told: dict, headers: dict) -> tuple[int, dict]:
+    def _discovery(self, parameters: dict, headers: dict) -> tuple[int, dict]:
         return 200, {
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
@@ -85,30 +85,30 @@ class OpenIDProvider:
             "token_endpoint_auth_methods_supported": self.ways,
         }
 
-    def _authorize(self, told: dict, headers: dict) -> tuple[int, str]:
-        assert told["client_id"] == CLIENT and told["response_type"] == "code"
-        assert "openid" in told["scope"].split() and told["code_challenge_method"] == "S256"
+    def _authorize(self, parameters: dict, headers: dict) -> tuple[int, str]:
+        assert parameters["client_id"] == CLIENT and parameters["response_type"] == "code"
+        assert "openid" in parameters["scope"].split() and parameters["code_challenge_method"] == "S256"
         code = secrets.token_urlsafe(8)
-        self.codes[code] = told
-        return 302, told["redirect_uri"] + "?" + urlencode({"code": code, "state": told["state"]})
+        self.codes[code] = parameters
+        return 302, parameters["redirect_uri"] + "?" + urlencode({"code": code, "state": parameters["state"]})
 
-    def _token(self, told: dict, headers: dict) -> tuple[int, dict]:
+    def _token(self, parameters: dict, headers: dict) -> tuple[int, dict]:
         basic = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
-        by_header = headers.get("Authorization") == f"Basic {basic}" and "client_secret" not in told
-        by_body = told.get("client_secret") == SECRET and told["client_id"] == CLIENT
+        by_header = headers.get("Authorization") == f"Basic {basic}" and "client_secret" not in parameters
+        by_body = parameters.get("client_secret") == SECRET and parameters["client_id"] == CLIENT
         if not (by_header if self.ways == ["client_secret_basic"] else by_body):
             return 401, {"error": "invalid_client"}
-        asked = self.codes.pop(told["code"], None)
-        proof = hashlib.sha256(told["code_verifier"].encode()).digest()
+        grant = self.codes.pop(parameters["code"], None)
+        proof = hashlib.sha256(parameters["code_verifier"].encode()).digest()
         challenge = base64.urlsafe_b64encode(proof).rstrip(b"=").decode()
         if (
-            asked is None
-            or challenge != asked["code_challenge"]
-            or told["redirect_uri"] != asked["redirect_uri"]
+            grant is None
+            or challenge != grant["code_challenge"]
+            or parameters["redirect_uri"] != grant["redirect_uri"]
         ):
             return 400, {"error": "invalid_grant"}
         now = int(time.time())
-        claims = {"iss": self.issuer, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": asked["nonce"]}
+        claims = {"iss": self.issuer, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": grant["nonce"]}
         claims |= {"sub": self.person["sub"], **self.spoils}
         algorithm = claims.pop("alg", self.algorithm)
         key = {"R": self.key, "H": SECRET, "n": None}[algorithm[0]]
@@ -117,10 +117,10 @@ class OpenIDProvider:
         signed = jwt.encode(claims, key, algorithm=algorithm, headers={"kid": "one"})
         return 200, {"access_token": token, "token_type": "Bearer", "id_token": signed}
 
-    def _keys(self, told: dict, headers: dict) -> tuple[int, dict]:
+    def _keys(self, parameters: dict, headers: dict) -> tuple[int, dict]:
         key = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
         return 200, {"keys": [{**key, "kid": "one", "alg": "RS256", "use": "sig"}]}
 
-    def _me(self, told: dict, headers: dict) -> tuple[int, dict]:
-        known = self.tokens.get(headers.get("Authorization", "").removeprefix("Bearer "))
-        return (200, known) if known else (401, {})
+    def _me(self, parameters: dict, headers: dict) -> tuple[int, dict]:
+        person = self.tokens.get(headers.get("Authorization", "").removeprefix("Bearer "))
+        return (200, person) if person else (401, {})

@@ -50,7 +50,7 @@ class Interrupted:
     """The program above, after its end; `left`: processes of its console that are still there."""
 
     returncode: int
-    said: str
+    output: str
     wrong: str
     left: dict[int, str]
 
@@ -65,7 +65,7 @@ class Deck:
     program: Interrupted
     first: Experiment
     result: bool | None
-    said: str
+    output: str
     embedded: Embedded
 
 
@@ -98,12 +98,12 @@ def _deck() -> Iterator[Deck]:
     home = Path(tempfile.mkdtemp(prefix="deck-")).resolve()
     with pytest.MonkeyPatch.context() as patch:
         use(patch, home)
-        port, first, said = free_port(), configured("first"), io.StringIO()
+        port, first, output = free_port(), configured("first"), io.StringIO()
         program = interrupted(home, port)
-        with redirect_stdout(said):
+        with redirect_stdout(output):
             result = first.run(port)
     assert first._embedded
-    yield Deck(home, port, program, first, result, said.getvalue(), first._embedded)
+    yield Deck(home, port, program, first, result, output.getvalue(), first._embedded)
     with pytest.MonkeyPatch.context() as patch:
         use(patch, home)
         assert cli.main(["down", "--port", str(port)]) == 0
@@ -113,8 +113,8 @@ def _deck() -> Iterator[Deck]:
 
 
 def interrupted(home: Path, port: int) -> Interrupted:
-    pids, said = home / "pids", home / "said"
-    with said.open("w") as out:
+    pids, output = home / "pids", home / "said"
+    with output.open("w") as out:
         program = subprocess.Popen(
             [OLDEST, "-u", "-c", PROGRAM.format(home=home, port=port)],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -127,13 +127,13 @@ def interrupted(home: Path, port: int) -> Interrupted:
 
     def is_running() -> bool:
         both = pids.exists() and len(pids.read_text().split()) == 2
-        return both and "\nExperiment " in said.read_text()
+        return both and "\nExperiment " in output.read_text()
 
     eventually(lambda: program.poll() is not None or is_running(), within=150, what="two running trials")
     program.send_signal(signal.SIGINT)
     _, wrong = program.communicate(timeout=60)
     (home / "go").touch()
-    return Interrupted(program.returncode, said.read_text(), wrong, processes_of(str(home)))
+    return Interrupted(program.returncode, output.read_text(), wrong, processes_of(str(home)))
 
 
 @pytest.fixture

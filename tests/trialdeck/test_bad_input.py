@@ -65,8 +65,8 @@ def expired(_deck: Deck) -> str:
 
 
 def test_a_wrong_or_expired_token(deck, expired):
-    for token, said in (("td_wrong", "Invalid token"), (expired, "expired")):
-        with pytest.raises(errors.Unauthorized, match=said) as error:
+    for token, text in (("td_wrong", "Invalid token"), (expired, "expired")):
+        with pytest.raises(errors.Unauthorized, match=text) as error:
             Experiment.connect(deck.port, deck.first.id, token=token)
         assert error.value.status == 401
 
@@ -80,7 +80,7 @@ def test_no_worker_serves_the_queue(deck, expired):
         lonely.start(deck.port)
     assert error.value.status == 409
     assert lonely.id is None
-    names = [one["experimentName"] for one in deck.first.get_all_experiments_metadata()]
+    names = [experiment["experimentName"] for experiment in deck.first.get_all_experiments_metadata()]
     assert "lonely" not in names
 
 
@@ -135,8 +135,8 @@ def test_a_port_that_is_taken(deck, monkeypatch, tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
         threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         port = other.server_port
-        said = rf"Port {port} is in use by another program. Choose another port: run\({port + 1}\)"
-        with pytest.raises(errors.NotStarted, match=said):
+        message = rf"Port {port} is in use by another program. Choose another port: run\({port + 1}\)"
+        with pytest.raises(errors.NotStarted, match=message):
             configured("nowhere").run(port)
         other.shutdown()
     for port in (0, 70000, -1, True):

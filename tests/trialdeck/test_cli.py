@@ -29,9 +29,9 @@ def run(deck, capsys) -> Run:
     def run(*words: str) -> str:
         capsys.readouterr()
         status = cli.main([str(word) for word in words])
-        said = capsys.readouterr()
-        assert status == 0, said.err
-        return said.out
+        output = capsys.readouterr()
+        assert status == 0, output.err
+        return output.out
 
     return run
 
@@ -41,7 +41,9 @@ def test_an_experiment_is_looked_at(deck, run):
     lines = run("ls", "first").splitlines()
     assert lines[0].split() == ["ID", "NAME", "STATE", "TRIALS", "BEST", "TIME", "PROJECT"]
     assert lines[1].split()[:5] == [first, "first", "completed", "2", "0.5"]
-    assert [one["id"] for one in json.loads(run("ls", "first", "--json", "--state", "completed"))] == [first]
+    assert [
+        experiment["id"] for experiment in json.loads(run("ls", "first", "--json", "--state", "completed"))
+    ] == [first]
     shown = run("show", "first")
     assert f"Best:      0.5 (trial {first}-" in shown and "Objective: minimize loss" in shown
     assert json.loads(run("show", first, "--json"))["settings"]["metric"] == "loss"
@@ -56,13 +58,13 @@ def test_an_experiment_is_looked_at(deck, run):
 
 def test_the_console_may_be_named_before_the_command(deck, run):
     """`--help` speaks of --url and --port above the commands, so that is where people write them."""
-    told = run("--port", deck.port, "ls", "first")
+    output = run("--port", deck.port, "ls", "first")
     assert (
-        told
+        output
         == run("ls", "first", "--port", deck.port)
         == run(f"--url=http://127.0.0.1:{deck.port}", "ls", "first")
     )
-    assert deck.first.id in told
+    assert deck.first.id in output
 
 
 def test_one_long_name_does_not_push_the_other_columns_away(deck, run):
@@ -77,15 +79,15 @@ def test_its_trials_are_exported(deck, run, tmp_path):
     assert list(table_output.COLUMNS) == exports.TRIAL
     run("export", deck.first.id, "--csv", "-o", tmp_path / "trials.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "trials.csv").read_text())))
-    told = json.loads(run("export", deck.first.id, "--json"))
+    body = json.loads(run("export", deck.first.id, "--json"))
     assert (
         [row["id"] for row in rows]
-        == [row["id"] for row in told]
+        == [row["id"] for row in body]
         == [f"{deck.first.id}-1", f"{deck.first.id}-2"]
     )
-    assert [float(row["p.x"]) for row in rows] == [row["parameters"]["x"] for row in told]
-    assert rows[0]["value"] == "0.5" and told[0]["state"] == "succeeded"
-    assert float(rows[0]["cpu_s"]) > 0 and told[0]["peak_memory_bytes"] > 100_000
+    assert [float(row["p.x"]) for row in rows] == [row["parameters"]["x"] for row in body]
+    assert rows[0]["value"] == "0.5" and body[0]["state"] == "succeeded"
+    assert float(rows[0]["cpu_s"]) > 0 and body[0]["peak_memory_bytes"] > 100_000
 
 
 def test_one_is_created_steered_and_ended(deck, run, tmp_path):
@@ -140,9 +142,9 @@ def test_one_is_created_steered_and_ended(deck, run, tmp_path):
 )
 def test_an_error_is_one_line_and_status_1(deck, capsys, words, sentence):
     assert cli.main(words) == 1
-    said = capsys.readouterr()
-    assert said.out == "" and sentence in said.err
-    assert said.err.startswith("trialdeck: ") and len(said.err.splitlines()) == 1
+    output = capsys.readouterr()
+    assert output.out == "" and sentence in output.err
+    assert output.err.startswith("trialdeck: ") and len(output.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("words", [[], ["dance"], ["update", "mood", "good"], ["export", "first"], ["logs"]])

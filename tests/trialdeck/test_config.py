@@ -19,13 +19,13 @@ SPACE = {"lr": {"_type": "loguniform", "_value": [0.0001, 0.1]}}
 LEAST = {"trial_command": "python train.py", "search_space": SPACE}
 
 
-def settings(**given: object) -> dict:
-    return ExperimentConfig("local", **{**LEAST, **given}).settings()
+def settings(**options: object) -> dict:
+    return ExperimentConfig("local", **{**LEAST, **options}).settings()
 
 
-def said(**given: object) -> str:
+def error_of(**options: object) -> str:
     with pytest.raises(Error) as error:
-        settings(**given)
+        settings(**options)
     return str(error.value)
 
 
@@ -45,17 +45,17 @@ def test_both_spellings_are_one_field():
 
 
 @pytest.mark.parametrize(
-    ("given", "nearest"),
+    ("options", "nearest"),
     [("trial_concurency", "trial_concurrency"), ("maxTrialNumer", "max_trial_number"), ("tunner", "tuner")],
 )
-def test_a_misspelt_field_names_the_nearest(given, nearest):
-    with pytest.raises(AttributeError, match=rf"no field '{given}'. Did you mean {nearest}\?") as error:
-        ExperimentConfig({given: 1})
+def test_a_misspelt_field_names_the_nearest(options, nearest):
+    with pytest.raises(AttributeError, match=rf"no field '{options}'. Did you mean {nearest}\?") as error:
+        ExperimentConfig({options: 1})
     assert isinstance(error.value, Error)
     with pytest.raises(Error, match="no field 'class_arg'. Did you mean class_args"):
         ExperimentConfig(tuner={"name": "TPE", "class_arg": {}})
     with pytest.raises(Error, match="no field"):
-        setattr(ExperimentConfig(), given, 1)
+        setattr(ExperimentConfig(), options, 1)
 
 
 def test_it_becomes_the_settings_of_the_console(tmp_path, monkeypatch):
@@ -117,7 +117,7 @@ def test_it_becomes_the_settings_of_the_console(tmp_path, monkeypatch):
 
 def test_every_setting_of_the_console_can_be_given_and_comes_back():
     """NNI-E1: also those that came after this package was written."""
-    given = make_settings(
+    options = make_settings(
         environment={"A": "1"},
         goal=0.9,
         max_duration_s=60,
@@ -133,13 +133,13 @@ def test_every_setting_of_the_console_can_be_given_and_comes_back():
         cores=2,
         memory_mib=512,
     ).document()
-    again = ExperimentConfig.of({"name": "first", "settings": given}).settings()
-    assert Settings.checked(again).document() == given
+    again = ExperimentConfig.of({"name": "first", "settings": options}).settings()
+    assert Settings.checked(again).document() == options
 
 
 @pytest.mark.parametrize("text", ["10 minutes", "", "m", "-1m", [], True])
 def test_a_time_that_is_none_is_refused(text):
-    assert said(max_experiment_duration=text).startswith(
+    assert error_of(max_experiment_duration=text).startswith(
         "max_experiment_duration: This must be a time such as '90s'"
     )
 
@@ -147,12 +147,12 @@ def test_a_time_that_is_none_is_refused(text):
 @pytest.mark.parametrize("size", ["much", True, "-1", "4 B"])
 def test_a_size_that_is_none_is_refused(size):
     """TD-F8: and a number is GiB, with or without a unit it is one size."""
-    assert said(trial_memory=size).startswith("trial_memory: This must be a size such as '4 GiB'")
+    assert error_of(trial_memory=size).startswith("trial_memory: This must be a size such as '4 GiB'")
     assert settings(trial_memory=4) == settings(trial_memory="4096MB") == settings(trial_memory="4G")
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("options", "sentence"),
     [
         ({"trial_command": None}, "trial_command: Set the command"),
         ({"search_space": None}, "search_space: Set a search space."),
@@ -174,8 +174,8 @@ def test_a_size_that_is_none_is_refused(size):
         ({"tuner": "TPE"}, "This must be an object such as AlgorithmConfig"),
     ],
 )
-def test_what_cannot_be_is_told_before_anything_is_sent(given, sentence):
-    assert sentence in said(**given)
+def test_what_cannot_be_is_told_before_anything_is_sent(options, sentence):
+    assert sentence in error_of(**options)
 
 
 @pytest.mark.parametrize("platform", ["remote", "openpai", "kubeflow", ["local", "remote"]])
@@ -205,8 +205,8 @@ def test_a_file_is_relative_to_its_folder(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     for name in ("config.json", "config.yml"):
-        told = ExperimentConfig.load(tmp_path / name).settings()
-        assert (told["directory"], told["space_document"]) == (str(tmp_path / "code"), SPACE)
+        loaded = ExperimentConfig.load(tmp_path / name).settings()
+        assert (loaded["directory"], loaded["space_document"]) == (str(tmp_path / "code"), SPACE)
 
 
 @pytest.mark.parametrize(

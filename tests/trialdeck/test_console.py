@@ -18,14 +18,14 @@ class Server:
     """Answers each request as `say(handler)` does; keeps what was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str, dict, str]] = []
+        self.requests: list[tuple[str, str, dict, str]] = []
         self.say: Callable[[BaseHTTPRequestHandler], None] = lambda handler: answer(handler, 200, {})
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:  # noqa: N802  as the standard library calls it
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-                server.asked.append((self.command, self.path, dict(self.headers), body))
+                server.requests.append((self.command, self.path, dict(self.headers), body))
                 server.say(self)
 
             do_POST = do_PATCH = do_DELETE = do_GET
@@ -61,15 +61,15 @@ def test_it_asks_with_its_token_and_reads_lists_to_their_end(server):
     server.say = lambda handler: answer(handler, 200, pages[handler.path.partition("cursor=")[2]])
     console = Console(server.url + "/", "td_secret")
     assert list(console.items("experiments/7f3k2m9q/trials", state="failed")) == [1, 2, 3]
-    method, path, headers, _ = server.asked[0]
+    method, path, headers, _ = server.requests[0]
     assert (method, path) == ("GET", "/api/v1/experiments/7f3k2m9q/trials?limit=200&state=failed")
     assert headers["Authorization"] == "Bearer td_secret"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 503])
 def test_an_error_has_its_class_its_sentence_and_its_fields(server, status):
-    said = {"error": "word", "detail": "So it is.", "fields": {"concurrency": ["This must be at least 1."]}}
-    server.say = lambda handler: answer(handler, status, said)
+    body = {"error": "word", "detail": "So it is.", "fields": {"concurrency": ["This must be at least 1."]}}
+    server.say = lambda handler: answer(handler, status, body)
     with pytest.raises(errors.BY_STATUS[status]) as error:
         Console(server.url).patch("experiments/7f3k2m9q", {"settings": {"concurrency": 0}})
     assert isinstance(error.value, Error)
@@ -83,31 +83,31 @@ def test_a_post_is_done_once_though_the_connection_broke(server):
     """The second time it carries the same key, by which the console knows it again."""
 
     def say(handler: BaseHTTPRequestHandler) -> None:
-        if len(server.asked) == 1:
+        if len(server.requests) == 1:
             handler.connection.shutdown(socket.SHUT_RDWR)
         else:
             answer(handler, 201, {"id": "7f3k2m9q"})
 
     server.say = say
     assert Console(server.url).post("workspaces/lab/experiments", {"name": "é"}) == {"id": "7f3k2m9q"}
-    keys = {headers["Idempotency-Key"] for _, _, headers, _ in server.asked}
-    assert len(server.asked) == 2 and len(keys) == 1
+    keys = {headers["Idempotency-Key"] for _, _, headers, _ in server.requests}
+    assert len(server.requests) == 2 and len(keys) == 1
     with pytest.raises(errors.Unreachable):
-        server.asked.clear()
+        server.requests.clear()
         Console(server.url).patch("experiments/7f3k2m9q", {})  # has no key: asked once
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_too_many_requests_are_waited_for(server):
     def say(handler: BaseHTTPRequestHandler) -> None:
-        if len(server.asked) == 1:
+        if len(server.requests) == 1:
             answer(handler, 429, {"error": "too_many_requests", "detail": "Slowly."}, Retry_After="0")
         else:
             answer(handler, 200, {"user": "alice"})
 
     server.say = say
     assert Console(server.url).get("me") == {"user": "alice"}
-    server.asked.clear()
+    server.requests.clear()
     server.say = lambda handler: answer(handler, 429, {"detail": "Slowly."}, Retry_After="3600")
     with pytest.raises(errors.TooManyRequests, match="Slowly."):
         Console(server.url).get("me")
@@ -143,7 +143,7 @@ def test_the_token_does_not_follow_a_redirect(server):
     server.say = lambda handler: answer(handler, 302, b"", Location=f"{other.url}/api/v1/me")
     with pytest.raises(errors.Unreachable, match="redirects to"):
         Console(server.url, "td_secret").get("me")
-    assert other.asked == []
+    assert other.requests == []
     other.http.shutdown()
     other.http.server_close()
 

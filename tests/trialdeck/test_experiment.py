@@ -21,7 +21,7 @@ def held_until(go: Path) -> str:
 def test_it_brings_the_console_up_runs_to_the_end_and_says_where_to_look(deck):
     """NNI-E2: on a machine with nothing started; in the per-user folder, with a link to sign in."""
     assert deck.result is True
-    lines = deck.said.splitlines()
+    lines = deck.output.splitlines()
     assert lines[0] == f"Starting Trialdeck on http://127.0.0.1:{deck.port} (data in {deck.home}/data) …"
     assert re.fullmatch(rf"One-time sign-in link: http://127.0.0.1:{deck.port}/enter/\S+/", lines[1])
     assert lines[2] == f"Experiment {deck.first.id}: {deck.first.url}"
@@ -45,7 +45,9 @@ def test_every_question_of_nni_is_answered(deck):
     assert 0 < job.startTime <= job.endTime
 
     results = first.export_data()
-    assert [(one.trialJobId, one.value) for one in results] == [(job.trialJobId, 0.5) for job in jobs]
+    assert [(result.trialJobId, result.value) for result in results] == [
+        (job.trialJobId, 0.5) for job in jobs
+    ]
     assert results[1].parameter == values.parameters
     metrics = first.get_job_metrics()
     assert set(metrics) == {job.trialJobId for job in jobs}
@@ -113,9 +115,9 @@ def test_it_is_steered_while_it_runs(deck, started, tmp_path):
     go.touch()
     steered.unpause()
     assert steered.wait(progress=False) is True
-    told = {job.sequenceId + 1: job for job in steered.list_trial_jobs()}
-    assert sorted(job.status for job in told.values()) == ["SUCCEEDED"] * 4 + ["USER_CANCELED"]
-    assert set(told[max(told)].hyperParameters[0].parameters) == {"y"}
+    jobs = {job.sequenceId + 1: job for job in steered.list_trial_jobs()}
+    assert sorted(job.status for job in jobs.values()) == ["SUCCEEDED"] * 4 + ["USER_CANCELED"]
+    assert set(jobs[max(jobs)].hyperParameters[0].parameters) == {"y"}
     steered.stop()  # it has ended: that is no error, and it stays as it is
     assert steered.get_status() == "DONE"
 
@@ -186,12 +188,12 @@ def test_wait_gives_up_when_told_and_the_experiment_goes_on(deck, started, tmp_p
 def test_several_under_way_are_listed(deck, started, tmp_path):
     """NNI-E3: the one active experiment, or an error that lists the candidates."""
     command = held_until(tmp_path / "go")
-    one, two = (started(name, trial_command=command, max_trial_number=1) for name in ("one", "two"))
+    first, two = (started(name, trial_command=command, max_trial_number=1) for name in ("one", "two"))
     with pytest.raises(errors.Invalid, match="2 experiments are active") as error:
         Experiment.connect(deck.port)
-    assert f"{one.id} (one" in str(error.value) and f"{two.id} (two" in str(error.value)
+    assert f"{first.id} (one" in str(error.value) and f"{two.id} (two" in str(error.value)
     (tmp_path / "go").touch()
-    one.wait(progress=False), two.wait(progress=False)
+    first.wait(progress=False), two.wait(progress=False)
     with pytest.raises(NotFound, match="No experiment is active"):
         Experiment.connect(deck.port)
     with pytest.raises(NotFound, match="No experiment 'gone'"):
@@ -229,5 +231,5 @@ def test_it_is_found_by_address_and_environment(deck, monkeypatch):
 
 
 def _running(experiment: Experiment) -> int:
-    told = {one["trialJobStatus"]: one["trialJobNumber"] for one in experiment.get_job_statistics()}
-    return told.get("RUNNING", 0)
+    counts = {item["trialJobStatus"]: item["trialJobNumber"] for item in experiment.get_job_statistics()}
+    return counts.get("RUNNING", 0)

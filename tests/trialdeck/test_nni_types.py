@@ -66,8 +66,8 @@ def test_points_of_one_step_are_one_record():
         {"name": "accuracy", "step": 1, "value": 0.75},
         {"name": "loss", "step": 1, "value": 2.0},
     ]
-    told = nni_types.periodical_metrics(TRIAL, points, objective="accuracy")
-    assert [(one.type, one.sequence, one.data) for one in told] == [
+    records = nni_types.periodical_metrics(TRIAL, points, objective="accuracy")
+    assert [(record.type, record.sequence, record.data) for record in records] == [
         ("PERIODICAL", 0, 0.5),
         ("PERIODICAL", 1, {"default": 0.75, "loss": 2.0}),
     ]

@@ -85,21 +85,21 @@ def test_its_wheel_is_built_and_installed_without_a_network(tmp_path):
     assert {path.name for path in target.iterdir()} == {"bin", "trialdeck", info}
     installed = {path.name for path in (target / "trialdeck").iterdir()} - {"__pycache__"}
     assert installed == {path.name for path in (ROOT / "trialdeck").glob("*.py")} | {"py.typed"}
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, target / "bin" / "trialdeck", "--version"],
         env={"PYTHONPATH": str(target)},
         capture_output=True,
         text=True,
     )
-    assert said.stdout == f"trialdeck {trialdeck.__version__}\n", said.stderr
+    assert output.stdout == f"trialdeck {trialdeck.__version__}\n", output.stderr
 
     for name in ("one", "two"):
         build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / name]
         subprocess.run(build, cwd=ROOT / "trialdeck", check=True, capture_output=True)
-    one, two = (next((tmp_path / name).iterdir()) for name in ("one", "two"))
-    assert one.name == f"trialdeck-{trialdeck.__version__}-py3-none-any.whl"
-    assert one.read_bytes() == two.read_bytes()
-    assert zipfile.ZipFile(one).testzip() is None
+    first, two = (next((tmp_path / name).iterdir()) for name in ("one", "two"))
+    assert first.name == f"trialdeck-{trialdeck.__version__}-py3-none-any.whl"
+    assert first.read_bytes() == two.read_bytes()
+    assert zipfile.ZipFile(first).testzip() is None
 
 
 def test_the_client_alone_has_no_console_to_start(tmp_path):
@@ -134,13 +134,15 @@ def test_methods_have_the_names_arguments_and_defaults_of_the_reference(method):
     """NNI-E1: a program written for NNI calls them in any way that it could there."""
     name, _, rest = method.rstrip(")").partition("(")
     wanted = [argument for argument in rest.split(",") if argument]
-    found = inspect.signature(getattr(trialdeck.Experiment, name)).parameters.values()
-    plain = [one for one in found if one.name != "self"]
-    said = [
-        one.name if "=" not in want else f"{one.name}={one.default!r}"
-        for one, want in zip(plain, wanted, strict=False)
+    parameters = inspect.signature(getattr(trialdeck.Experiment, name)).parameters.values()
+    plain = [parameter for parameter in parameters if parameter.name != "self"]
+    described = [
+        parameter.name if "=" not in want else f"{parameter.name}={parameter.default!r}"
+        for parameter, want in zip(plain, wanted, strict=False)
     ]
-    assert [text.replace(" ", "") for text in said] == wanted
-    assert all(one.default is not one.empty for one in plain[len(wanted) :])  # ours, and optional
+    assert [text.replace(" ", "") for text in described] == wanted
+    assert all(
+        parameter.default is not parameter.empty for parameter in plain[len(wanted) :]
+    )  # ours, and optional
     is_static = isinstance(inspect.getattr_static(trialdeck.Experiment, name), staticmethod)
     assert is_static == (name in ("resume", "view"))

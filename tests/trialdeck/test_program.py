@@ -7,16 +7,16 @@ def test_ctrl_c_stops_it_says_how_to_go_on_and_leaves_nothing(deck):
     """NNI-E2: the console that the program started ends with it."""
     program = deck.program
     assert (program.returncode, program.left) == (0, {}), program.wrong
-    assert "the metric is maximized" in program.said
-    *_, to_go_on, returned = program.said.splitlines()
-    assert to_go_on == f"To resume: Experiment.resume('{experiment_of(program.said)}', {deck.port})"
+    assert "the metric is maximized" in program.output
+    *_, to_go_on, returned = program.output.splitlines()
+    assert to_go_on == f"To resume: Experiment.resume('{experiment_of(program.output)}', {deck.port})"
     assert returned == "returned None"
     assert "Traceback" not in program.wrong
 
 
 def test_the_next_program_resumes_it_and_its_numbers_go_on(deck):
     """NNI-S3: on a console that another start brought up."""
-    resumed = Experiment.resume(experiment_of(deck.program.said), deck.port)
+    resumed = Experiment.resume(experiment_of(deck.program.output), deck.port)
     assert [(job.sequenceId, job.status) for job in resumed.list_trial_jobs()] == [
         (0, "USER_CANCELED"),
         (1, "USER_CANCELED"),
@@ -26,5 +26,5 @@ def test_the_next_program_resumes_it_and_its_numbers_go_on(deck):
     assert resumed.get_status() == "DONE"
 
 
-def experiment_of(said: str) -> str:
-    return said.rpartition("Experiment.resume('")[2].partition("'")[0]
+def experiment_of(message: str) -> str:
+    return message.rpartition("Experiment.resume('")[2].partition("'")[0]

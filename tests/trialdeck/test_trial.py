@@ -32,9 +32,9 @@ def run(script: str, folder: Path | None = None, **env: str) -> subprocess.Compl
 
 def reports(folder: Path) -> list[Report]:
     reader = MetricsReader(folder / "metrics.jsonl", "accuracy")
-    found = reader.drain()
+    results = reader.drain()
     assert (reader.faults, reader.dropped) == (0, 0)
-    return found
+    return results
 
 
 def test_it_knows_its_parameters_and_its_ids(tmp_path):
@@ -222,7 +222,7 @@ except KeyError as error:
     assert run(script).stdout == "{}\nnone 'model.yaml'\n"
     path = tmp_path / "configuration.json"
     path.write_text('{"hyperparameters": {"Args": {"lr": 0.1}}, "objects": {"model.yaml": "depth: 3"}}')
-    given = {"TRIALDECK_CONFIGURATION": str(path)}
-    assert run(script, **given).stdout == "{'Args': {'lr': 0.1}}\ndepth: 3\n"
+    variables = {"TRIALDECK_CONFIGURATION": str(path)}
+    assert run(script, **variables).stdout == "{'Args': {'lr': 0.1}}\ndepth: 3\n"
     path.write_text("[")
-    assert "Cannot read the configuration of the trial" in run(script, **given).stderr
+    assert "Cannot read the configuration of the trial" in run(script, **variables).stderr

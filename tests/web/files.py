@@ -22,7 +22,7 @@ def leave(
     fault: str = "",
 ) -> Artifact:
     """A file of this trial: on this machine, or in a folder as its destination. `data` None: a row only."""
-    one = Artifact.objects.create(
+    artifact = Artifact.objects.create(
         trial=trial,
         experiment=trial.experiment,
         worker=trial.worker,
@@ -35,15 +35,22 @@ def leave(
         fault=fault,
     )
     if data is not None and not (keeping == Keeping.STORED and "://" in destination):
-        path = path_of(one)
+        path = path_of(artifact)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        one.changed_at = size_and_mtime(path.stat())[1]
-        one.save(update_fields=["changed_at"])
-    return one
+        artifact.changed_at = size_and_mtime(path.stat())[1]
+        artifact.save(update_fields=["changed_at"])
+    return artifact
 
 
-def path_of(one: Artifact) -> Path:
-    if one.keeping == Keeping.STORED:
-        return Path(one.destination, one.key)
-    return settings.DATA / "trials" / one.experiment.public_id / str(one.trial.number) / "output" / one.name
+def path_of(artifact: Artifact) -> Path:
+    if artifact.keeping == Keeping.STORED:
+        return Path(artifact.destination, artifact.key)
+    return (
+        settings.DATA
+        / "trials"
+        / artifact.experiment.public_id
+        / str(artifact.trial.number)
+        / "output"
+        / artifact.name
+    )

@@ -14,22 +14,26 @@ class Filled(HTMLParser):
         self._is_in, self._is_template, self._select, self._area = False, False, "", ""
         self.feed(html)
 
-    def handle_starttag(self, tag: str, given: list[tuple[str, str | None]]) -> None:
-        told = dict(given)
+    def handle_starttag(self, tag: str, pairs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(pairs)
         if tag == "form":
-            self._is_in = told.get("id") == "experiment-form"
+            self._is_in = attributes.get("id") == "experiment-form"
         if tag == "template":
             self._is_template = True
         if not self._is_in or self._is_template:
             return
-        name, value = told.get("name") or "", told.get("value") or ""
-        if tag == "input" and name and (told.get("type") not in ("checkbox", "radio") or "checked" in told):
-            self.fields[name] = value or ("on" if told.get("type") == "checkbox" else "")
+        name, value = attributes.get("name") or "", attributes.get("value") or ""
+        if (
+            tag == "input"
+            and name
+            and (attributes.get("type") not in ("checkbox", "radio") or "checked" in attributes)
+        ):
+            self.fields[name] = value or ("on" if attributes.get("type") == "checkbox" else "")
         if tag == "select":
             self._select = name
-        if tag == "option" and self._select and ("selected" in told or self._select not in self.fields):
-            self.fields[self._select] = told.get("value", "")
-        if tag == "option" and "value" not in told and "selected" in told:
+        if tag == "option" and self._select and ("selected" in attributes or self._select not in self.fields):
+            self.fields[self._select] = attributes.get("value", "")
+        if tag == "option" and "value" not in attributes and "selected" in attributes:
             self._area = f"option:{self._select}"
             self.fields[self._select] = ""
         if tag == "textarea" and name:

@@ -16,7 +16,7 @@ from tests.people import as_
 FAILED = Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="ValueError: no")
 
 
-def said(response) -> str:
+def message_text(response) -> str:
     return " ".join(str(message) for message in get_messages(response.wsgi_request))
 
 
@@ -60,14 +60,14 @@ def test_a_rerun_of_many_reaches_those_it_can_and_answers_per_trial(mixed, bob):
     """PAI-R4, TD-X2: a new trial for each, linked to its failed one; one message says what was refused and why."""
     response = as_(bob).post(trials_url(mixed, "rerun"), {"trial": ["1", "2", "3", "99"]})
     again = mixed.trials.filter(source="rerun").order_by("number")
-    assert [(one.rerun_of.number, one.attempt, one.state) for one in again] == [
+    assert [(trial.rerun_of.number, trial.attempt, trial.state) for trial in again] == [
         (1, 2, "waiting"),
         (2, 2, "waiting"),
     ]
     assert response.url == trials_url(mixed)
     assert (
         "Rerunning 2 trials as #7 to #8. Not done: #3: Succeeded: only failed trials can be rerun."
-        in said(response)
+        in message_text(response)
     )
     assert len(get_messages(response.wsgi_request)) == 1
 
@@ -77,7 +77,7 @@ def test_sent_twice_it_reruns_once(mixed, bob):
     client = as_(bob)
     for _ in range(2):
         response = client.post(trials_url(mixed, "rerun"), {"trial": ["1", "2"]})
-    assert "No changes made. #1: #7 has the same values and is waiting" in said(response)
+    assert "No changes made. #1: #7 has the same values and is waiting" in message_text(response)
     assert mixed.trials.filter(source="rerun").count() == 2
 
 
@@ -103,7 +103,7 @@ def test_stop_of_many_stops_what_runs_or_waits(mixed, bob):
     response = client.post(trials_url(mixed, "stop"), {"trial": ["3", "4", "5", "6"]})
     states = dict(mixed.trials.filter(number__gte=3, number__lte=6).values_list("number", "state"))
     assert states == {3: "succeeded", 4: "stopping", 5: "stopping", 6: "stopped"}
-    assert said(response) == "Stopping 3 trials. Not done: #3: Already ended: succeeded."
+    assert message_text(response) == "Stopping 3 trials. Not done: #3: Already ended: succeeded."
 
 
 @pytest.mark.parametrize("verb", ["stop", "rerun"])
@@ -127,10 +127,10 @@ def test_boxes_and_actions_are_there_exactly_while_the_matrix_offers_them(in_sta
 def test_the_view_that_it_was_ticked_in_comes_back(mixed, bob):
     """TD-X6: the question's form carries the address with its filters; no other site's, no other page's."""
     client, view = as_(bob), trials_url(mixed) + "?state=failed&sort=-value"
-    asked = client.get(
+    question = client.get(
         trials_url(mixed, "rerun") + "?trial=1", headers={"referer": f"http://testserver{view}"}
     )
-    assert asked.context["back"] == view
+    assert question.context["back"] == view
     sent = {"trial": "1", "back": view}
     assert client.post(trials_url(mixed, "rerun"), sent).url == view
     for elsewhere in ("https://example.com/", "//example.com/", "/admin/"):
@@ -141,7 +141,7 @@ def test_the_view_that_it_was_ticked_in_comes_back(mixed, bob):
 @pytest.mark.parametrize("query", ["", "?trial=", "?trial=x", "?trial=99", "?trial=-1", "?trial=" + "9" * 30])
 def test_where_nothing_is_ticked_it_says_so(mixed, bob, query):
     response = as_(bob).get(trials_url(mixed, "rerun") + query)
-    assert response.status_code == 302 and "No rows selected" in said(response)
+    assert response.status_code == 302 and "No rows selected" in message_text(response)
 
 
 def test_after_an_update_it_asks_for_the_settings(mixed, bob, alice):
@@ -153,7 +153,7 @@ def test_after_an_update_it_asks_for_the_settings(mixed, bob, alice):
     client.post(trials_url(mixed, "rerun"), {"trial": "1", "command": "original"})
     client.post(trials_url(mixed, "rerun"), {"trial": "2", "command": "current"})
     again = mixed.trials.filter(source="rerun").order_by("number")
-    assert [(one.revision.number, one.keeps_revision) for one in again] == [(1, True), (2, False)]
+    assert [(trial.revision.number, trial.keeps_revision) for trial in again] == [(1, True), (2, False)]
 
 
 def test_the_question_takes_as_many_queries_for_one_as_for_many(mixed, bob, django_assert_max_num_queries):
@@ -189,7 +189,7 @@ def test_an_action_on_experiments_in_every_state_reaches_those_of_the_matrix(in_
     in_turn = sorted(STATES, key=lambda state: state == "pending")  # last: its trial is free for any worker
     every = {state: in_state(state, name=state, concurrency=1) for state in in_turn}
     client = as_(bob)
-    ids = [one.public_id for one in every.values()]
+    ids = [experiment.public_id for experiment in every.values()]
     page = text(client.get(list_url(verb), {"pick": ids}))
     count = len(MATRIX[verb])
     assert f"{verb.capitalize()} {count} experiment{'s' if count > 1 else ''}?" in page
@@ -198,7 +198,7 @@ def test_an_action_on_experiments_in_every_state_reaches_those_of_the_matrix(in_
         after = Experiment.everything.get(pk=experiment.pk)
         assert after.state == MATRIX[verb].get(state, state)
         assert (after.trashed_at is not None) is (verb == "delete" and state in MATRIX[verb])
-        is_told = f" {state}: " in said(response)
+        is_told = f" {state}: " in message_text(response)
         assert is_told is (state not in MATRIX[verb]) or len(STATES) - count > MOST_REASONS
     assert len(get_messages(response.wsgi_request)) == 1
 
@@ -215,7 +215,7 @@ def test_what_does_not_exist_for_a_person_is_not_reached(draft, alice, bob, dave
     private.describe(by=alice, visibility="private")
     other = Workspace.open("other", owner=dave)
     foreign = Experiment.draft(other, by=dave, name="foreign", settings=open_.settings)
-    ids = [one.public_id for one in (private, open_, foreign)] + ["", "%", "x" * 10_000]
+    ids = [experiment.public_id for experiment in (private, open_, foreign)] + ["", "%", "x" * 10_000]
     client = as_(bob)
     page = text(client.get(list_url("delete"), {"pick": ids}))
     assert "secret" not in page and "foreign" not in page and "Delete 1 experiment?" in page
@@ -227,9 +227,9 @@ def test_a_published_one_is_deleted_by_an_owner_only(in_state, alice, bob):
     """TD-A13."""
     experiment = in_state("published")
     response = as_(bob).post(list_url("delete"), {"pick": experiment.public_id})
-    assert "needs the role owner" in said(response)
+    assert "needs the role owner" in message_text(response)
     assert (
-        said(as_(alice).post(list_url("delete"), {"pick": experiment.public_id}))
+        message_text(as_(alice).post(list_url("delete"), {"pick": experiment.public_id}))
         == "Moved to trash: 1 experiment."
     )
 
@@ -240,7 +240,7 @@ def test_a_queue_that_is_not_granted_is_told_per_row(draft, bob, worker):
     good, bad = draft("good"), draft("bad")
     Experiment.objects.filter(pk=bad.pk).update(queue=Queue.objects.create(name="gpu"))
     response = as_(bob).post(list_url("enqueue"), {"pick": [good.public_id, bad.public_id]})
-    assert "Enqueued 1 experiment. Not done: bad: The queue gpu is not granted" in said(response)
+    assert "Enqueued 1 experiment. Not done: bad: The queue gpu is not granted" in message_text(response)
 
 
 def test_names_never_become_html(draft, bob):

@@ -27,10 +27,10 @@ def text(user, page: str, args: list, query: str = "") -> str:
 
 
 def read(user, page: str, args: list, query: str = "") -> list[dict]:
-    said = text(user, page, args, query)
+    content = text(user, page, args, query)
     if page.endswith("json"):
-        return json.loads(said)
-    return list(csv.DictReader(io.StringIO(said, newline="")))
+        return json.loads(content)
+    return list(csv.DictReader(io.StringIO(content, newline="")))
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def test_the_table_links_to_its_files_with_its_filters(twelve_hundred, carol):
 def test_rows_are_read_and_sent_some_at_a_time(twelve_hundred, carol, django_assert_num_queries, monkeypatch):
     """TD-X7: bounded memory, also with 100,000 trials."""
     held = []
-    told = exports.of_trial
-    monkeypatch.setattr(exports, "of_trial", lambda *args: held.append(1) or told(*args))
+    original = exports.of_trial
+    monkeypatch.setattr(exports, "of_trial", lambda *args: held.append(1) or original(*args))
     response = as_(carol).get(reverse("trials-csv", args=["lab", twelve_hundred.public_id]))
     chunks = iter(response.streaming_content)
     assert next(chunks).startswith(b"number,id,state,value,")
@@ -161,6 +161,6 @@ def test_with_automl_off_there_is_no_file(draft, bob, lab):
 
 
 def test_every_column_is_told_in_the_document():
-    told = set(re.findall(r"`([\w.]+)`", DOCS))
+    documented = set(re.findall(r"`([\w.]+)`", DOCS))
     states = {"waiting", "running", "stopping", "succeeded", "early_stopped", "stopped", "failed"}
-    assert set(exports.TRIAL) <= told and set(exports.EXPERIMENT) - states <= told
+    assert set(exports.TRIAL) <= documented and set(exports.EXPERIMENT) - states <= documented

@@ -35,8 +35,8 @@ class Route:
             if self.root:
                 return int(self.root.split()[method == "post"])
             person = PEOPLE[-1]
-        said = [int(one) for one in (self.get if method == "get" else self.post).split()]
-        return (said * len(PEOPLE) if len(said) == 1 else said)[PEOPLE.index(person)]
+        statuses = [int(status) for status in (self.get if method == "get" else self.post).split()]
+        return (statuses * len(PEOPLE) if len(statuses) == 1 else statuses)[PEOPLE.index(person)]
 
 
 SEES = "302 404 200 200 200"  # members of the workspace; the signed-out are sent to sign in
@@ -50,7 +50,7 @@ ADMINISTERS = "302 403 403 403 403"
 ACTED = "302 404 403 302 302"
 REFUSES = "302 404 409 409 409"
 
-TOLD = {
+ROUTES = {
     "healthz": Route(get="200", post="200"),
     "home": Route(get="302 200 302 302 302", post=ONLY_LOOKS),  # whoever has one workspace is led there
     "sign-in": Route(get="200 302 302 302 302", post="200 302 302 302 302"),
@@ -141,13 +141,13 @@ TOLD = {
 }
 
 
-def routes(resolver: URLResolver, room: str = "") -> Iterator[tuple[str, URLPattern]]:
+def routes(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, URLPattern]]:
     """(name, pattern) of every address; names of rooms stand before a colon."""
     for entry in resolver.url_patterns:
         if isinstance(entry, URLResolver):
-            yield from routes(entry, f"{entry.namespace}:" if entry.namespace else room)
+            yield from routes(entry, f"{entry.namespace}:" if entry.namespace else namespace)
         else:
-            yield f"{room}{entry.name}", entry
+            yield f"{namespace}{entry.name}", entry
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def sample(running, bob, alice) -> dict[str, object]:
 
 def test_each_address_lets_in_whom_it_should(browser, sample):
     """PAI-P1: what does not exist for you is 404, what you may not do is 403."""
-    assert addresses().keys() == TOLD.keys(), "tell TOLD what each of PEOPLE gets there"
+    assert addresses().keys() == ROUTES.keys(), "tell ROUTES what each of PEOPLE gets there"
 
     assert walk(browser, sample, PEOPLE) == []
 
@@ -206,12 +206,12 @@ def test_an_administrator_is_let_in_like_an_owner(browser, sample):
 
 
 def walk(browser: Callable[[str], Client], sample: dict[str, object], people: tuple[str, ...]) -> list[str]:
-    """What answers otherwise than TOLD says."""
+    """What answers otherwise than ROUTES says."""
     wrong = []
     for name, pattern in addresses().items():
-        route = TOLD[name]
-        given = {**sample, "verb": route.verb, "action": route.verb, "block": route.block}
-        kwargs = {key: given.get(key, route.number) for key in pattern.pattern.converters}
+        route = ROUTES[name]
+        arguments = {**sample, "verb": route.verb, "action": route.verb, "block": route.block}
+        kwargs = {key: arguments.get(key, route.number) for key in pattern.pattern.converters}
         url = reverse(name, kwargs=kwargs)
         for method in ("get", "post"):
             for person in people:

@@ -9,14 +9,14 @@ from experiments.models import Model, Project, Workspace
 from tests.people import as_
 
 
-def found(user, q: str) -> dict[str, list[str]]:
+def results_of(user, q: str) -> dict[str, list[str]]:
     """Names by kind, of what the page shows."""
-    told = as_(user).get("/search/", {"q": q}).context["results"]
+    results = as_(user).get("/search/", {"q": q}).context["results"]
     kinds = ("experiments", "trials", "projects", "models")
     return {
-        kind: [str(getattr(one, "name", one)) for one in getattr(told, kind)]
+        kind: [str(getattr(row, "name", row)) for row in getattr(results, kind)]
         for kind in kinds
-        if getattr(told, kind)
+        if getattr(results, kind)
     }
 
 
@@ -30,16 +30,21 @@ def test_each_kind_is_found_by_what_people_know_of_it(lab, bob, alice, running):
         "projects": ["DETEKTOREN Ä"],
         "models": ["detektor-weights"],
     }
-    assert found(bob, " detektor ") == kinds
-    assert found(bob, "STRASSEN") == {"experiments": ["Straßen-Detektor"]}
-    assert found(bob, "detektoren ä") == {"projects": ["DETEKTOREN Ä"]}
-    assert found(bob, experiment.public_id.upper()) == {"experiments": ["Straßen-Detektor"]}
-    assert found(bob, f"{experiment.public_id}-2") == {"trials": [f"{experiment.public_id}-2"]}
+    assert results_of(bob, " detektor ") == kinds
+    assert results_of(bob, "STRASSEN") == {"experiments": ["Straßen-Detektor"]}
+    assert results_of(bob, "detektoren ä") == {"projects": ["DETEKTOREN Ä"]}
+    assert results_of(bob, experiment.public_id.upper()) == {"experiments": ["Straßen-Detektor"]}
+    assert results_of(bob, f"{experiment.public_id}-2") == {"trials": [f"{experiment.public_id}-2"]}
     page = as_(bob).get("/search/", {"q": f"{experiment.public_id}-2"}).content.decode()
     assert f'href="{reverse("trial", args=["lab", experiment.public_id, 2])}"' in page
     page = as_(bob).get("/search/", {"q": "detektor"}).content.decode()
     assert f'href="{reverse("model", args=["lab", model.public_id])}"' in page
-    assert found(bob, f"{experiment.public_id}-99") == found(bob, "%") == found(bob, "x" * 5000) == {}
+    assert (
+        results_of(bob, f"{experiment.public_id}-99")
+        == results_of(bob, "%")
+        == results_of(bob, "x" * 5000)
+        == {}
+    )
 
 
 def test_what_does_not_exist_for_me_is_not_found(lab, alice, bob, dave, running, draft):
@@ -53,11 +58,11 @@ def test_what_does_not_exist_for_me_is_not_found(lab, alice, bob, dave, running,
         Project.create(other, name="secret project"), by=alice, name="secret model", address="/m.pt"
     )
     for q in ("secret", secret.public_id, f"{secret.public_id}-1", gone.public_id):
-        assert found(bob, q) == found(dave, q) == {}
-    assert found(alice, "secret").keys() == {"experiments", "projects", "models"}
-    assert found(alice, f"{secret.public_id}-1").keys() == {"trials"}
+        assert results_of(bob, q) == results_of(dave, q) == {}
+    assert results_of(alice, "secret").keys() == {"experiments", "projects", "models"}
+    assert results_of(alice, f"{secret.public_id}-1").keys() == {"trials"}
     Workspace.objects.update(has_automl=False)
-    assert found(alice, "secret") == found(alice, f"{secret.public_id}-1") == {}
+    assert results_of(alice, "secret") == results_of(alice, f"{secret.public_id}-1") == {}
 
 
 @pytest.mark.once

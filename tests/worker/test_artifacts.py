@@ -56,8 +56,8 @@ def test_only_plain_files_within_the_folder_are_seen(collector, trial, output, t
     here = os.getcwd()
     os.chdir(output)  # the address of a socket is short
     try:
-        with socket.socket(socket.AF_UNIX) as one:
-            one.bind("socket")
+        with socket.socket(socket.AF_UNIX) as socket_:
+            socket_.bind("socket")
             assert collector.see(trial) == [ODD] and rows() == {"model.pt": Keeping.WAITING}
     finally:
         os.chdir(here)
@@ -73,14 +73,17 @@ def test_what_still_grows_is_stored_when_it_is_quiet(collector, trial, output, t
     collector.see(trial, quiet_s=QUIET_S)
     file.write_bytes(b"begun, and going on")
     collector.store_all()
-    one = Artifact.objects.get()
-    assert (one.keeping, one.size, one.sha256) == (Keeping.WAITING, 19, "")
-    assert 0 < (one.retry_at - one.seen_at).total_seconds() <= LOOK_S + 1
+    artifact = Artifact.objects.get()
+    assert (artifact.keeping, artifact.size, artifact.sha256) == (Keeping.WAITING, 19, "")
+    assert 0 < (artifact.retry_at - artifact.seen_at).total_seconds() <= LOOK_S + 1
     assert not (tmp_path / "share").exists()
     Artifact.objects.update(retry_at=None)
     collector.store_all()
-    one.refresh_from_db()
-    assert one.keeping == Keeping.STORED and (tmp_path / "share" / one.key).read_bytes() == file.read_bytes()
+    artifact.refresh_from_db()
+    assert (
+        artifact.keeping == Keeping.STORED
+        and (tmp_path / "share" / artifact.key).read_bytes() == file.read_bytes()
+    )
 
 
 def test_what_goes_or_turns_into_something_else_before_it_is_stored_is_not_followed(

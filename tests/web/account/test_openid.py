@@ -39,8 +39,10 @@ def provider(server: OpenIDProvider, settings, bob: User) -> OpenIDProvider:
     cache.clear()
     server.person, server.spoils, server.info = BOB, {}, {}
     server.algorithm, server.ways = "RS256", ["client_secret_basic"]
-    told = {"ISSUER": server.issuer, "CLIENT_ID": CLIENT, "CLIENT_SECRET": SECRET, "NAME": "Example"}
-    settings.OPENID = chosen.from_environment({f"TRIALDECK_OIDC_{name}": text for name, text in told.items()})
+    variables = {"ISSUER": server.issuer, "CLIENT_ID": CLIENT, "CLIENT_SECRET": SECRET, "NAME": "Example"}
+    settings.OPENID = chosen.from_environment(
+        {f"TRIALDECK_OIDC_{name}": text for name, text in variables.items()}
+    )
     settings.AUTHENTICATION_BACKENDS = [
         *settings.AUTHENTICATION_BACKENDS,
         "console.auth.openid.OpenIDBackend",
@@ -63,7 +65,7 @@ def come(client: Client, query: str = "", *, back: str = ""):
     return client.get(f"{parts.path}?{parts.query}")
 
 
-def said(client: Client, answer) -> str:
+def message_text(client: Client, answer) -> str:
     """The sentence on the sign-in page, where the answer leads."""
     assert answer["Location"] == reverse("sign-in"), answer["Location"]
     page = client.get(answer["Location"]).content.decode()
@@ -71,8 +73,8 @@ def said(client: Client, answer) -> str:
 
 
 def who(client: Client) -> str:
-    found = client.session.get("_auth_user_id")
-    return User.objects.get(pk=found).username if found else ""
+    key = client.session.get("_auth_user_id")
+    return User.objects.get(pk=key).username if key else ""
 
 
 @pytest.mark.parametrize(
@@ -101,13 +103,13 @@ def test_signing_out_and_switching_off_end_it(client, provider, bob, lab):
     assert client.get("/workspaces/").status_code == 200
     User.objects.filter(pk=bob.pk).update(is_active=False)
     assert client.get("/workspaces/").status_code == 302, "a session that is there ends at once"
-    assert "The account bob is disabled." in said(client, come(client))
+    assert "The account bob is disabled." in message_text(client, come(client))
     assert client.get("/workspaces/").status_code == 302
 
 
 def test_whom_nobody_knows_stays_outside_unless_anybody_may_come(client, provider, settings):
     provider.person = ERIN
-    assert "There is no account for erin@example.org." in said(client, come(client))
+    assert "There is no account for erin@example.org." in message_text(client, come(client))
     assert not User.objects.filter(username="erin").exists()
     settings.OPENID = replace(settings.OPENID, admits_anybody=True)
     come(client)
@@ -124,7 +126,7 @@ def test_an_unverified_address_opens_nobodys_account(verified, client, provider,
     provider.person = {**BOB, "sub": "evil", "email_verified": verified}
     for admits in (False, True):
         settings.OPENID = replace(settings.OPENID, admits_anybody=admits)
-        assert "no verified email address" in said(client, come(client)) and who(client) == ""
+        assert "no verified email address" in message_text(client, come(client)) and who(client) == ""
     assert User.objects.get(username="bob").openid is None
 
 
@@ -132,21 +134,21 @@ def test_a_bound_account_is_not_given_to_another_person(client, provider, settin
     come(client)
     client = Client()
     provider.person = {**BOB, "sub": "b-2"}
-    assert "The account bob is linked to another person at Example." in said(client, come(client))
+    assert "The account bob is linked to another person at Example." in message_text(client, come(client))
     settings.OPENID = replace(settings.OPENID, admits_anybody=True)
     provider.person = {**ERIN, "preferred_username": "alice"}
-    assert "The username alice belongs to another account" in said(client, come(client))
+    assert "The username alice belongs to another account" in message_text(client, come(client))
     provider.person = {**ERIN, "preferred_username": "<script>"}
-    assert "which is invalid" in said(client, come(client)) and who(client) == ""
+    assert "which is invalid" in message_text(client, come(client)) and who(client) == ""
     User.objects.filter(pk=alice.pk).update(email="BOB@example.org")
     User.objects.update(openid=None)
     provider.person = BOB
-    assert "Several accounts have the email address bob@example.org" in said(client, come(client))
+    assert "Several accounts have the email address bob@example.org" in message_text(client, come(client))
 
 
 def test_usernames_are_believed_only_where_the_installation_says_so(client, provider, settings, alice):
     provider.person = {"sub": "a-1", "preferred_username": "alice"}
-    assert who(client) == "" and "no verified email" in said(client, come(client))
+    assert who(client) == "" and "no verified email" in message_text(client, come(client))
     settings.OPENID = replace(settings.OPENID, knows_by="username")
     come(client)
     assert who(client) == "alice"
@@ -166,22 +168,25 @@ SPOILT = {
 @pytest.mark.parametrize("spoilt", SPOILT)
 def test_a_token_that_cannot_be_believed_opens_nothing(spoilt, client, provider):
     provider.spoils = SPOILT[spoilt]
-    assert "Example sent an invalid response." in said(client, come(client)) and who(client) == ""
+    assert "Example sent an invalid response." in message_text(client, come(client)) and who(client) == ""
 
 
 def test_userinfo_about_somebody_else_is_not_believed(client, provider, alice):
     User.objects.filter(pk=alice.pk).update(email="alice@example.org")
     provider.info = {"sub": "a-1", "email": "alice@example.org"}
-    assert "sent an invalid response" in said(client, come(client)) and who(client) == ""
+    assert "sent an invalid response" in message_text(client, come(client)) and who(client) == ""
 
 
 def test_a_sign_in_comes_back_once_and_in_the_browser_that_left(client, provider):
     """A link with somebody else's code must not sign a visitor in, nor out."""
     back = go(client)
     stranger = Client()
-    assert "was not started in this browser" in said(stranger, come(stranger, back=back))
+    assert "was not started in this browser" in message_text(stranger, come(stranger, back=back))
     spoilt = re.sub(r"state=\w+", "state=guessed", back)
-    assert "was not started in this browser" in said(client, come(client, back=spoilt)) and who(client) == ""
+    assert (
+        "was not started in this browser" in message_text(client, come(client, back=spoilt))
+        and who(client) == ""
+    )
     come(client, back=back)
     assert who(client) == "bob"
     come(client, back=back)
@@ -192,22 +197,22 @@ def test_a_sign_in_comes_back_once_and_in_the_browser_that_left(client, provider
 def test_no_is_an_answer(client, provider):
     state = parse_qs(urlsplit(go(client)).query)["state"][0]
     back = f"{reverse('openid-back')}?error=access_denied&error_description=Not+you&state={state}"
-    assert "Example refused the sign-in: Not you" in said(client, come(client, back=back))
+    assert "Example refused the sign-in: Not you" in message_text(client, come(client, back=back))
     back = go(client).replace("code=", "codes=")
-    assert "sent an invalid response" in said(client, come(client, back=back)) and who(client) == ""
+    assert "sent an invalid response" in message_text(client, come(client, back=back)) and who(client) == ""
 
 
 def test_a_password_form_is_no_way_around_the_state(client, provider):
     """Whatever stands in the address of the sign-in page, only what began there comes back."""
     query = urlsplit(go(client)).query
-    provider.asked.clear()
+    provider.requests.clear()
     client.post(f"{reverse('sign-in')}?{query}", {"username": "bob", "password": "wrong"})
-    assert who(client) == "" and "/realm/token" not in provider.asked
+    assert who(client) == "" and "/realm/token" not in provider.requests
 
 
 def test_a_provider_that_is_away_is_one_sentence_and_passwords_still_work(client, provider, settings):
     settings.OPENID = replace(settings.OPENID, issuer="http://127.0.0.1:1/realm")
-    assert "Example is not available." in said(client, client.get(reverse("openid")))
+    assert "Example is not available." in message_text(client, client.get(reverse("openid")))
     client.post(reverse("sign-in"), {"username": "bob", "password": "bob-knows"})
     assert who(client) == "bob"
 
@@ -229,7 +234,7 @@ def test_whose_e_mail_opens_an_account_is_not_typed_by_its_owner(client, provide
 
 # --- what the environment says -----------------------------------------------------------------------------------
 
-TOLD = {
+VARIABLES = {
     "TRIALDECK_OIDC_ISSUER": "https://login.example.org/realm",
     "TRIALDECK_OIDC_CLIENT_ID": "trialdeck",
     "TRIALDECK_OIDC_CLIENT_SECRET": "secret",
@@ -237,11 +242,11 @@ TOLD = {
 
 
 def test_without_an_issuer_there_is_no_such_door(fresh):
-    told = settings_with(fresh, "AUTHENTICATION_BACKENDS", "OPENID")
-    assert told["OPENID"] is None and "openid" not in str(told["AUTHENTICATION_BACKENDS"])
-    told = settings_with({**fresh, **TOLD}, "AUTHENTICATION_BACKENDS", "OPENID")
-    assert told["AUTHENTICATION_BACKENDS"][-1] == "console.auth.openid.OpenIDBackend"
-    assert "name='login.example.org'" in told["OPENID"] and "admits_anybody=False" in told["OPENID"]
+    values = settings_with(fresh, "AUTHENTICATION_BACKENDS", "OPENID")
+    assert values["OPENID"] is None and "openid" not in str(values["AUTHENTICATION_BACKENDS"])
+    values = settings_with({**fresh, **VARIABLES}, "AUTHENTICATION_BACKENDS", "OPENID")
+    assert values["AUTHENTICATION_BACKENDS"][-1] == "console.auth.openid.OpenIDBackend"
+    assert "name='login.example.org'" in values["OPENID"] and "admits_anybody=False" in values["OPENID"]
 
 
 @pytest.mark.urls("console.urls")
@@ -261,6 +266,6 @@ def test_without_an_issuer_the_address_leads_nowhere(client, db):
 )
 def test_a_dangerous_environment_gets_one_sentence(fresh, change, says):
     change = {f"TRIALDECK_OIDC_{name}": text for name, text in change.items()}
-    done = manage("up", env={**fresh, **TOLD, **change})
+    done = manage("up", env={**fresh, **VARIABLES, **change})
     assert done.returncode != 0 and says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -257,9 +257,9 @@ EMAIL = (
     ],
 )
 def test_the_mail_server_is_named_by_an_address(fresh, url, means):
-    told = settings_with({**fresh, "TRIALDECK_EMAIL_URL": url}, *EMAIL, "DEFAULT_FROM_EMAIL")
-    assert [told[name] for name in EMAIL] == means
-    assert told["DEFAULT_FROM_EMAIL"] == (
+    values = settings_with({**fresh, "TRIALDECK_EMAIL_URL": url}, *EMAIL, "DEFAULT_FROM_EMAIL")
+    assert [values[name] for name in EMAIL] == means
+    assert values["DEFAULT_FROM_EMAIL"] == (
         "me@x.org" if "me%40" in url else f"trialdeck@{means[0] or 'localhost'}"
     )
 
@@ -275,6 +275,6 @@ def test_a_wrong_address_of_the_mail_server_is_told_without_the_password(fresh, 
 
 def test_the_page_about_people_names_every_variable_of_theirs():
     read = set(re.findall(r'_chosen\("(\w+)"', (ROOT / "console" / "settings.py").read_text()))
-    told = (ROOT / "docs" / "people.md").read_text()
+    text = (ROOT / "docs" / "people.md").read_text()
     read = {name for name in read if "EMAIL" in name or "REMOTE" in name or "PROXIES" in name}
-    assert len(read) == 4 and [name for name in read if f"`{name}`" not in told] == []
+    assert len(read) == 4 and [name for name in read if f"`{name}`" not in text] == []

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.once
 NEW = {"new_password1": "tulips-in-may-7", "new_password2": "tulips-in-may-7"}
 
 
-def said(answer) -> str:
+def message_text(answer) -> str:
     return " ".join(str(message) for message in answer.context["messages"])
 
 
@@ -64,13 +64,13 @@ def test_what_is_wrong_is_told_and_changes_nothing(client, bob, typed):
 def test_a_new_password_ends_the_other_sessions_and_keeps_this_one(client, bob, elsewhere):
     client.force_login(bob)
     answer = client.post(reverse("account-password"), {"old_password": "bob-knows", **NEW}, follow=True)
-    assert "Password changed" in said(answer)
+    assert "Password changed" in message_text(answer)
     assert is_signed_in(client) and not is_signed_in(elsewhere)
     assert Client().login(username="bob", password="tulips-in-may-7")
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "expected"),
     [
         ({"old_password": "wrong", **NEW}, "Wrong password"),
         ({**NEW}, "Required."),
@@ -81,10 +81,10 @@ def test_a_new_password_ends_the_other_sessions_and_keeps_this_one(client, bob, 
         ({"old_password": "bob-knows", "new_password1": "1234", "new_password2": "1234"}, "too short"),
     ],
 )
-def test_a_password_that_is_refused_changes_nothing(client, bob, elsewhere, typed, told):
+def test_a_password_that_is_refused_changes_nothing(client, bob, elsewhere, typed, expected):
     client.force_login(bob)
     answer = client.post(reverse("account-password"), typed)
-    assert answer.status_code == 422 and told in answer.content.decode().replace("&#x27;", "’")
+    assert answer.status_code == 422 and expected in answer.content.decode().replace("&#x27;", "’")
     assert is_signed_in(elsewhere) and Client().login(username="bob", password="bob-knows")
 
 

@@ -38,8 +38,8 @@ def come(client: Client, name: str | None, *, at: str = PROXY, path: str = "/wor
 
 
 def who(client: Client) -> str:
-    found = client.session.get("_auth_user_id")
-    return User.objects.get(pk=found).username if found else ""
+    key = client.session.get("_auth_user_id")
+    return User.objects.get(pk=key).username if key else ""
 
 
 def test_the_proxys_word_signs_in(client, lab, bob):
@@ -126,14 +126,14 @@ def test_trialdeck_keeps_no_password_for_whom_a_proxy_vouches(client, bob):
 
 
 def test_without_the_setting_nobody_listens_to_the_header(fresh):
-    told = settings_with(fresh, "MIDDLEWARE", "AUTHENTICATION_BACKENDS", "TRUSTED_PROXIES")
-    assert "console.auth.remote_user" not in str(told) and told["TRUSTED_PROXIES"] == []
+    values = settings_with(fresh, "MIDDLEWARE", "AUTHENTICATION_BACKENDS", "TRUSTED_PROXIES")
+    assert "console.auth.remote_user" not in str(values) and values["TRUSTED_PROXIES"] == []
     chosen = {"TRIALDECK_REMOTE_USER_HEADER": "X-Remote-User", "TRIALDECK_TRUSTED_PROXIES": "10.0.0.5, ::1"}
-    told = settings_with({**fresh, **chosen}, "MIDDLEWARE", "AUTHENTICATION_BACKENDS", "TRUSTED_PROXIES")
-    order = told["MIDDLEWARE"]
+    values = settings_with({**fresh, **chosen}, "MIDDLEWARE", "AUTHENTICATION_BACKENDS", "TRUSTED_PROXIES")
+    order = values["MIDDLEWARE"]
     signed_in = order.index("django.contrib.auth.middleware.AuthenticationMiddleware")
     assert order.index("console.auth.remote_user.ProxyUserMiddleware") == signed_in + 1
-    assert told["TRUSTED_PROXIES"] == ["10.0.0.5/32", "::1/128"]
+    assert values["TRUSTED_PROXIES"] == ["10.0.0.5/32", "::1/128"]
     assert django_settings.REMOTE_USER_HEADER == "X-Remote-User"  # as the other tests have it
 
 

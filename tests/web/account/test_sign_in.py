@@ -14,18 +14,18 @@ pytestmark = pytest.mark.once
 
 def who(client: Client) -> int | None:
     """The primary key of whoever is signed in."""
-    found = client.session.get("_auth_user_id")
-    return int(found) if found else None
+    key = client.session.get("_auth_user_id")
+    return int(key) if key else None
 
 
 def test_a_password_opens_the_page_that_was_asked_for(client, lab, bob):
     wanted = reverse("experiments", args=["lab"]) + "?tag=nightly"
-    asked = client.get(wanted)
-    assert asked.status_code == 302
-    page = client.get(asked["Location"])
+    redirect = client.get(wanted)
+    assert redirect.status_code == 302
+    page = client.get(redirect["Location"])
     assert page.status_code == 200 and b"Sign in to see this page" in page.content
     form = {"username": "bob", "password": "bob-knows", "next": page.context["next"]}
-    assert client.post(asked["Location"], form)["Location"] == wanted
+    assert client.post(redirect["Location"], form)["Location"] == wanted
     assert who(client) == bob.pk
 
 

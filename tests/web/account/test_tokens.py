@@ -41,7 +41,7 @@ def test_it_is_shown_once_and_opens_the_api(client, bob, lab):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"role": "owner"}, "Your role in Lab is operator"),
         ({"name": " "}, "Enter a name for the token"),
@@ -49,11 +49,11 @@ def test_it_is_shown_once_and_opens_the_api(client, bob, lab):
         ({"days": "7"}, "Invalid choice"),
     ],
 )
-def test_it_may_do_no_more_than_its_maker(client, bob, lab, alice, wrong, said):
+def test_it_may_do_no_more_than_its_maker(client, bob, lab, alice, wrong, message):
     Workspace.open("other", owner=alice)
     client.force_login(bob)
     answer = client.post(reverse("tokens"), {**TYPED, **wrong})
-    assert answer.status_code == 422 and said in answer.content.decode()
+    assert answer.status_code == 422 and message in answer.content.decode()
     assert not Token.objects.exists()
 
 
@@ -109,7 +109,7 @@ def test_the_command_makes_lists_and_revokes_one(alice, bob, lab):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("create x --workspace nowhere --role viewer", "Workspaces: lab"),
         ("create x --workspace lab --role king", "viewer, operator, owner"),
@@ -119,8 +119,8 @@ def test_the_command_makes_lists_and_revokes_one(alice, bob, lab):
         ("revoke x", "There is no token 'x'"),
     ],
 )
-def test_the_command_says_what_is_wrong(alice, bob, lab, words, said):
-    with pytest.raises(SystemExit, match=said):
+def test_the_command_says_what_is_wrong(alice, bob, lab, words, message):
+    with pytest.raises(SystemExit, match=message):
         command(*words.split())
     assert not Token.objects.exists()
 

@@ -26,7 +26,7 @@ def attic(dave: User) -> Workspace:
 
 
 @pytest.fixture
-def line(draft: Callable[..., Experiment], alice: User) -> Callable[..., list[Experiment]]:
+def enqueued(draft: Callable[..., Experiment], alice: User) -> Callable[..., list[Experiment]]:
     def make(*names: str, **changes: object) -> list[Experiment]:
         made = [draft(name, **changes) for name in names]
         for experiment in made:
@@ -53,9 +53,9 @@ def order() -> str:
 # --- what is seen ----------------------------------------------------------------------------------------------
 
 
-def test_the_list_tells_workers_slots_line_and_wait(line, worker, carol, gpu_of_attic):
+def test_the_list_tells_workers_slots_line_and_wait(enqueued, worker, carol, gpu_of_attic):
     """CML-Q3: each queue with who serves it, what runs, what waits; a queue of others does not exist here."""
-    first, _ = line("first", "second")
+    first, _ = enqueued("first", "second")
     look_at(first)
     Trial.take(worker, ["default"])
     Queue.objects.filter(name="default").update(waits=[100])
@@ -71,9 +71,9 @@ def gpu_of_attic(attic: Workspace, root: User) -> Queue:
     return Queue.create("gpu-of-attic", by=root, workspaces=[attic])
 
 
-def test_what_i_may_not_see_is_named_by_what_it_is(line, attic, alice, bob, dave, carol):
+def test_what_i_may_not_see_is_named_by_what_it_is(enqueued, attic, alice, bob, dave, carol):
     """docs/behaviors.md, Terms: "another workspace", "private"; its name, ID and creator are not on the page."""
-    mine, secret = line("mine", "hush-hush")
+    mine, secret = enqueued("mine", "hush-hush")
     secret.describe(by=alice, visibility="private")
     theirs = Experiment.draft(attic, by=dave, name="up-there", settings=make_settings())
     theirs.enqueue(by=dave)
@@ -86,9 +86,9 @@ def test_what_i_may_not_see_is_named_by_what_it_is(line, attic, alice, bob, dave
     assert "up-there" in seen and seen.count(">another workspace<") == 2
 
 
-def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(line, bob, root, worker):
+def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(enqueued, bob, root, worker):
     """The command, with the queue's name in it; draining ones are told apart."""
-    line("first")
+    enqueued("first")
     worker.drain(by=root)
     assert "All workers of default are draining" in page(as_(bob))
     worker.leave()
@@ -97,9 +97,9 @@ def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(line, bob, roo
     assert "no worker serves queue default" in html, "and each experiment says why it waits"
 
 
-def test_it_tells_the_last_day_and_what_waits_longest(line, worker, attic, dave, bob, carol, root):
+def test_it_tells_the_last_day_and_what_waits_longest(enqueued, worker, attic, dave, bob, carol, root):
     """CML-Q3, TD-X4: busy slots as a chart and in numbers, waits of the queues that I may use, and why each waits."""
-    first, second = line("first", "second")
+    first, second = enqueued("first", "second")
     theirs = Experiment.draft(attic, by=dave, name="up-there", settings=make_settings())
     theirs.enqueue(by=dave)
     for experiment in (first, second, theirs):
@@ -112,7 +112,7 @@ def test_it_tells_the_last_day_and_what_waits_longest(line, worker, attic, dave,
     end = start + timedelta(minutes=15)
     Usage.objects.create(worker=worker, at=start, until_at=end, busy_s=900 * 2, slot_s=900 * 8)
     html = as_(bob).get(reverse("queues")).content.decode()
-    for said in (
+    for text in (
         "5 trials",
         "of 3 experiments",
         "90 % under 10 s",
@@ -120,7 +120,7 @@ def test_it_tells_the_last_day_and_what_waits_longest(line, worker, attic, dave,
         "of 2 slot hours",
         "Waiting longest",
     ):
-        assert said in html, said
+        assert text in html, text
     assert html.count("queue default is paused") == 2, "of what I may not see only the place is told"
     assert "another workspace" in html and "position 3" in html and "up-there" not in html
     front = f'"{action(second, "front")}"'
@@ -134,41 +134,41 @@ def test_an_empty_queue_says_how_to_get_into_it(carol):
     assert "Queue is empty" in page(as_(carol))
 
 
-def test_a_line_has_a_fixed_number_of_queries(line, attic, dave, bob, worker, root):
+def test_a_line_has_a_fixed_number_of_queries(enqueued, attic, dave, bob, worker, root):
     """A fixed number of queries: whatever the number of experiments, workspaces, workers."""
 
     client = as_(bob)
 
     def queries(path: str) -> int:
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as captured:
             assert client.get(path).status_code == 200
-        return len(asked)
+        return len(captured)
 
     paths = (reverse("queue", args=["default"]), reverse("queues"))
-    line("first", "second")
+    enqueued("first", "second")
     Experiment.draft(attic, by=dave, name="x", settings=make_settings()).enqueue(by=dave)
     few = [queries(path) for path in paths]
-    line(*(f"n{number}" for number in range(10)))
+    enqueued(*(f"n{number}" for number in range(10)))
     for number in range(5):
         Worker.register(f"w2{number}", host="h", pid=1, queues=["default"], slots=1, lease_s=15)
         Queue.create(f"q{number}", by=root, is_open=True)
-        room = Workspace.open(f"room{number}", owner=dave)
-        Experiment.draft(room, by=dave, name="x", settings=make_settings()).enqueue(by=dave)
+        workspace = Workspace.open(f"room{number}", owner=dave)
+        Experiment.draft(workspace, by=dave, name="x", settings=make_settings()).enqueue(by=dave)
     assert [queries(path) for path in paths] == few
     assert max(few) <= 13
 
 
-def test_a_fragment_is_not_drawn_again_unless_the_line_changed(line, bob):
+def test_a_fragment_is_not_drawn_again_unless_the_line_changed(enqueued, bob):
     """An unchanged poll is answered with 304; a move is news."""
-    first, second = line("first", "second")
+    first, second = enqueued("first", "second")
     client, url = as_(bob), reverse("queue", args=["default"])
-    asked = {"HX-Request": "true", "HX-Target": "experiments"}
-    response = client.get(url, headers=asked)
+    headers = {"HX-Request": "true", "HX-Target": "experiments"}
+    response = client.get(url, headers=headers)
     assert response.content.decode().lstrip().startswith("<section") and b"<html" not in response.content
-    again = client.get(url, headers={**asked, "If-None-Match": response["ETag"]})
+    again = client.get(url, headers={**headers, "If-None-Match": response["ETag"]})
     assert again.status_code == 304
     second.front(by=bob)
-    news = client.get(url, headers={**asked, "If-None-Match": response["ETag"]})
+    news = client.get(url, headers={**headers, "If-None-Match": response["ETag"]})
     assert news.status_code == 200
     html = news.content.decode()
     assert html.index("second</a>") < html.index("first</a>")
@@ -177,9 +177,9 @@ def test_a_fragment_is_not_drawn_again_unless_the_line_changed(line, bob):
 # --- moves -----------------------------------------------------------------------------------------------------
 
 
-def test_an_operator_moves_what_they_may_operate(line, bob, carol, dave):
+def test_an_operator_moves_what_they_may_operate(enqueued, bob, carol, dave):
     """CML-Q3: by the buttons of the queue's page, and back to it."""
-    a, b, c = line("a", "b", "c")
+    a, b, c = enqueued("a", "b", "c")
     client, there = as_(bob), reverse("queue", args=["default"])
     html = page(client)
     for experiment, verb in ((b, "front"), (a, "back"), (a, "before"), (a, "move_to"), (a, "dequeue")):
@@ -197,9 +197,9 @@ def test_an_operator_moves_what_they_may_operate(line, bob, carol, dave):
     assert order() == "ba"
 
 
-def test_the_question_before_whom_tells_no_names_of_others(line, attic, dave, bob):
+def test_the_question_before_whom_tells_no_names_of_others(enqueued, attic, dave, bob):
     """docs/behaviors.md, Terms: the choice is by place; what I may not see is told as on the page."""
-    (mine,) = line("mine")
+    (mine,) = enqueued("mine")
     theirs = Experiment.draft(attic, by=dave, name="up-there", settings=make_settings())
     theirs.enqueue(by=dave)
     html = as_(bob).get(action(mine, "before")).content.decode()
@@ -208,9 +208,9 @@ def test_the_question_before_whom_tells_no_names_of_others(line, attic, dave, bo
     assert wrong.status_code == 422 and "This experiment left the queue." in wrong.content.decode()
 
 
-def test_an_experiment_moves_to_a_queue_that_its_workspace_may_use(line, bob, root, lab, gpu_of_attic):
+def test_an_experiment_moves_to_a_queue_that_its_workspace_may_use(enqueued, bob, root, lab, gpu_of_attic):
     """CML-Q3: only granted ones are offered and accepted."""
-    (mine,) = line("mine")
+    (mine,) = enqueued("mine")
     gpu = Queue.create("gpu", by=root, workspaces=[lab])
     html = as_(bob).get(action(mine, "move_to")).content.decode()
     assert ">gpu <" in html and "gpu-of-attic" not in html and ">default <" not in html
@@ -276,9 +276,9 @@ def test_an_administrator_pauses_and_deletes(root, alice, draft):
     assert client.get(reverse("queue-action", args=["default", "explode"])).status_code == 404
 
 
-def test_the_enqueue_question_tells_workers_and_length(line, worker, bob, draft, root):
+def test_the_enqueue_question_tells_workers_and_length(enqueued, worker, bob, draft, root):
     """CML-Q1: each queue with its workers, free slots and line; a warning where nobody serves it."""
-    line("a", "b")
+    enqueued("a", "b")
     Queue.create("gpu", by=root, is_open=True)
     html = as_(bob).get(action(draft("new"), "enqueue")).content.decode()
     assert "1 worker, 8 of 8 slots free, 2 experiments queued" in html

@@ -59,7 +59,7 @@ def test_it_tells_what_runs_what_ended_and_how_its_machine_does(running, worker,
     html = page(as_(carol))
     for number in (1, 2, 3, 4):
         assert reverse("trial", args=["lab", experiment.public_id, number]) in html
-    for said in (
+    for text in (
         *("1/8", "pid 4711", "7 slots free", "42 %, load 3.1", "8.0 GB of 64.0 GB", "25 %"),
         *("NVIDIA A100: 92 %, 40.0 GB of 80.0 GB", "2.1 GB", "Exit code 3: KeyError: &#x27;x&#x27;"),
         *(
@@ -70,7 +70,7 @@ def test_it_tells_what_runs_what_ended_and_how_its_machine_does(running, worker,
             "Working",
         ),
     ):
-        assert said in html, said
+        assert text in html, text
     assert html.index("#4</a>") < html.index("#3</a>"), "the latest stands first"
     assert "Drain" not in html, "only an administrator may"
     head = re.compile(r"<th[^>]*>\s*Slots\s*</th>")
@@ -91,7 +91,13 @@ def test_what_i_may_not_see_is_named_by_what_it_is(others, bob, dave, worker, ro
         trial.settle(Outcome(failure="exit_code", detail="secret words"))
     after = told_to(bob)
     assert "No trials that you have access to" in after and "2 failed" in after
-    for name in ("hush-hush", "up-there", *(one.public_id for one in others), "gpu-of-attic", "secret words"):
+    for name in (
+        "hush-hush",
+        "up-there",
+        *(user.public_id for user in others),
+        "gpu-of-attic",
+        "secret words",
+    ):
         assert name not in html and name not in after
     seen = told_to(dave)
     assert "gpu-of-attic" in seen and "up-there" in seen and "hush-hush" not in seen
@@ -142,9 +148,9 @@ def test_it_asks_the_same_few_questions_whatever_ran_there(running, worker, caro
     client, url = as_(carol), reverse("worker", args=["w1"])
 
     def queries() -> int:
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as captured:
             page(client)
-        return len(asked)
+        return len(captured)
 
     running("a", taken=2, concurrency=2)
     first = Trial.objects.first()
@@ -155,9 +161,9 @@ def test_it_asks_the_same_few_questions_whatever_ran_there(running, worker, caro
         for trial in experiment.trials.filter(state="running")[:2]:
             trial.settle(Outcome(value=0.5))
     assert queries() == few <= 17
-    asked = {"HX-Request": "true", "HX-Target": "worker"}
-    answer = client.get(url, headers=asked)
-    again = client.get(url, headers={**asked, "If-None-Match": answer["ETag"]})
+    captured = {"HX-Request": "true", "HX-Target": "worker"}
+    answer = client.get(url, headers=captured)
+    again = client.get(url, headers={**captured, "If-None-Match": answer["ETag"]})
     Trial.objects.filter(state="running").first().begun(pid=5)
-    news = client.get(url, headers={**asked, "If-None-Match": answer["ETag"]})
+    news = client.get(url, headers={**captured, "If-None-Match": answer["ETag"]})
     assert (answer.status_code, again.status_code, news.status_code) == (200, 304, 200)

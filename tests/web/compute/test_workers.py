@@ -38,8 +38,8 @@ def test_a_worker_tells_what_it_runs_and_how_its_machine_does(running, worker, c
     assert worker.heartbeat(MACHINE)
     html = page(as_(carol))
     assert reverse("trial", args=["lab", experiment.public_id, 1]) in html
-    for said in ("2/8", "here, 8 cores", "42 %", "load 3.1", "8.0 GB", "of 64.0 GB", "Working"):
-        assert said in html, said
+    for text in ("2/8", "here, 8 cores", "42 %", "load 3.1", "8.0 GB", "of 64.0 GB", "Working"):
+        assert text in html, text
     assert "NVIDIA A100: 92 %, 40.0 GB of 80.0 GB" in html
     assert "Drain" not in html.replace("A draining", ""), "only an administrator may"
     assert "reserved: " not in html and "Memory is not limited on here: memory requested by trials" in html
@@ -103,9 +103,9 @@ def test_it_has_a_fixed_number_of_queries(running, worker, bob):
     client = as_(bob)
 
     def queries() -> int:
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as captured:
             page(client)
-        return len(asked)
+        return len(captured)
 
     running(taken=1)
     few = queries()

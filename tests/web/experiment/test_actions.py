@@ -35,7 +35,7 @@ def answer(experiment: Experiment, verb: str) -> dict[str, object]:
     return {"max_trials": 100} if verb == "resume" else {}
 
 
-def said(response) -> str:
+def message_text(response) -> str:
     return " ".join(str(message) for message in get_messages(response.wsgi_request))
 
 
@@ -56,23 +56,23 @@ def _try(verb, cell, experiment, bob, alice):
     state = experiment.state
     # A published experiment is deleted by an owner only (TD-A13).
     client = as_(alice if (verb, state) == ("delete", "published") else bob)
-    given = answer(experiment, verb) if verb != "before" else {}
+    data = answer(experiment, verb) if verb != "before" else {}
     if verb in ("front", "back", "before") and cell == "o":
         _between_two_others(experiment, alice)
-        given = answer(experiment, verb)
+        data = answer(experiment, verb)
     events = Event.objects.count()
-    asked = client.get(url_of(experiment, verb))
-    response = client.post(url_of(experiment, verb), given)
+    question = client.get(url_of(experiment, verb))
+    response = client.post(url_of(experiment, verb), data)
     if cell == "o":
-        assert asked.status_code == 200 and b"data-question" in asked.content, verb
-        assert response.status_code == 302 and said(response), verb
+        assert question.status_code == 200 and b"data-question" in question.content, verb
+        assert response.status_code == 302 and message_text(response), verb
         assert Event.objects.count() > events, verb
     elif cell == "=":
-        assert asked.status_code == 302, verb
-        assert response.status_code == 302 and "already" in said(response), verb
+        assert question.status_code == 302, verb
+        assert response.status_code == 302 and "already" in message_text(response), verb
         assert Event.objects.count() == events, verb
     else:
-        for refused in (asked, response):
+        for refused in (question, response):
             page = refused.content.decode()
             assert refused.status_code == 409, verb
             assert f"while the experiment is {state}" in page and status.WAY_OUT[state] in page, verb
@@ -152,7 +152,7 @@ def test_stop_asks_in_numbers_and_ends_the_trials_first(running, bob):
     assert "1 waiting trial will not start." in page
     assert ">Stop experiment</button>" in page and ">Keep running</a>" in page
     response = as_(bob).post(url_of(experiment, "stop"))
-    assert "waiting for 1 trial to end" in said(response)
+    assert "waiting for 1 trial to end" in message_text(response)
     experiment.refresh_from_db()
     assert (experiment.state, experiment.waiting_count, experiment.stopping_count) == ("stopping", 0, 1)
 
@@ -277,8 +277,8 @@ def test_an_action_never_leads_away(running, bob, referer):
 
 def test_a_question_leads_back_to_details_and_not_to_itself(running, bob):
     experiment = running()
-    asked = f"http://testserver{url_of(experiment, 'stop')}"
-    response = as_(bob).post(url_of(experiment, "stop"), headers={"referer": asked})
+    url = f"http://testserver{url_of(experiment, 'stop')}"
+    response = as_(bob).post(url_of(experiment, "stop"), headers={"referer": url})
     assert response["Location"] == url_of(experiment)
 
 

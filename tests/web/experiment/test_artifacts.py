@@ -98,9 +98,9 @@ def test_many_files_are_paged_by_key_and_cost_no_more_queries(left, carol, djang
         with django_assert_max_num_queries(queries + ("after" in address)):
             html = client.get(url("experiment-artifacts", left) + address).content.decode()
         pages.append(re.findall(r'data-key="file-(\d+)"', html))
-        found = re.search(r'href="(\?[^"]*)" rel="next"', html)
+        match = re.search(r'href="(\?[^"]*)" rel="next"', html)
         back = re.search(r'href="(\?[^"]*)" rel="prev"', html)
-        address = found and found[1]
+        address = match and match[1]
     assert [len(page) for page in pages] == [50, 50, 23]
     best = list(Artifact.objects.filter(trial__number=2).order_by("name").values_list("pk", flat=True))
     others = Artifact.objects.exclude(trial__number=2).order_by("trial", "name").values_list("pk", flat=True)
@@ -114,12 +114,12 @@ def test_an_experiment_without_files_says_how_a_trial_leaves_one(draft, carol):
 
 
 def test_what_a_reset_put_into_the_trash_is_not_listed(left, alice, carol):
-    one = Artifact.objects.first()
+    artifact = Artifact.objects.first()
     left.stop(by=alice)
     left.refresh_from_db()
-    left.trials.filter(number=one.trial.number).update(trashed_at=one.changed_at)
+    left.trials.filter(number=artifact.trial.number).update(trashed_at=artifact.changed_at)
     assert len(names(tab(carol, left))) == 2
-    assert as_(carol).get(url("artifact-download", left, one.pk)).status_code == 404
+    assert as_(carol).get(url("artifact-download", left, artifact.pk)).status_code == 404
 
 
 # --- downloaded ------------------------------------------------------------------------------------------------
@@ -127,25 +127,25 @@ def test_what_a_reset_put_into_the_trash_is_not_listed(left, alice, carol):
 
 def test_a_file_of_this_machine_is_given_whole_and_never_shown(left, carol, dave):
     """CML-O1, TD-X10: as an attachment that no browser runs."""
-    one = Artifact.objects.get(name="of 2 ü.pt")
-    answer = as_(carol).get(url("artifact-download", left, one.pk))
+    artifact = Artifact.objects.get(name="of 2 ü.pt")
+    answer = as_(carol).get(url("artifact-download", left, artifact.pk))
     assert fetched(answer) == b"weights of 2"
     assert answer["Content-Disposition"] == "attachment; filename*=utf-8''of%202%20%C3%BC.pt"
     assert answer["Content-Type"] == "application/octet-stream" and answer["Content-Length"] == "12"
     assert answer["X-Content-Type-Options"] == "nosniff" and "sandbox" in answer["Content-Security-Policy"]
-    assert as_(dave).get(url("artifact-download", left, one.pk)).status_code == 404
+    assert as_(dave).get(url("artifact-download", left, artifact.pk)).status_code == 404
 
 
 @pytest.mark.once
 def test_a_broken_download_goes_on_where_it_broke_off(left, carol, api):
     """TD-X10: HEAD, one range, If-Range with the hash; by page and API. A file that changed begins anew."""
-    one = Artifact.objects.get(name="of 2 ü.pt")
+    artifact = Artifact.objects.get(name="of 2 ü.pt")
     pages, program = as_(carol), api(carol)
-    path = f"/experiments/{left.public_id}/artifacts/{one.pk}/download"
+    path = f"/experiments/{left.public_id}/artifacts/{artifact.pk}/download"
 
     def ask(method="GET", **headers):
-        told = {name.replace("_", "-"): text for name, text in headers.items()}
-        by_page = pages.generic(method, url("artifact-download", left, one.pk), headers=told)
+        content_range = {name.replace("_", "-"): text for name, text in headers.items()}
+        by_page = pages.generic(method, url("artifact-download", left, artifact.pk), headers=content_range)
         by_api = program.send(method, path, headers=headers)
         for name in ("Content-Range", "ETag", "Content-Length", "Accept-Ranges"):
             assert by_page.get(name) == by_api.get(name) or by_page.status_code == 416, name
@@ -155,34 +155,34 @@ def test_a_broken_download_goes_on_where_it_broke_off(left, carol, api):
         return by_page, body
 
     whole, body = ask()
-    etag = f'"{one.sha256}"'
+    etag = f'"{artifact.sha256}"'
     assert (body, whole["ETag"], whole["Accept-Ranges"]) == (b"weights of 2", etag, "bytes")
     for _ in range(downloads.AT_ONCE + 1):  # it takes nobody's place
         head, _ = ask("HEAD", Range="bytes=2-")
         assert (head.status_code, head["Content-Length"], head["ETag"]) == (200, "12", etag)
-    for asked, given, told in (
+    for range_, part, content_range in (
         ("bytes=8-", b"of 2", "bytes 8-11/12"),
         ("bytes=0-6", b"weights", "bytes 0-6/12"),
         ("bytes=-4", b"of 2", "bytes 8-11/12"),
         ("bytes=10-99", b" 2", "bytes 10-11/12"),
         ("bytes=-99", b"weights of 2", "bytes 0-11/12"),
     ):
-        part, body = ask(Range=asked, If_Range=etag)
-        assert (part.status_code, body, part["Content-Range"]) == (206, given, told), asked
-    for asked in ("bytes=5-2", "bytes=0-1,4-5", "bytes=-", "lines=1-2", "bytes=x-", "bytes=²-"):
-        assert ask(Range=asked.encode().decode("latin-1"))[1] == b"weights of 2", asked
-    for asked in ("bytes=12-", "bytes=-0", "bytes=99-100"):
-        beyond, _ = ask(Range=asked)
-        assert (beyond.status_code, beyond["Content-Range"]) == (416, "bytes */12"), asked
+        part, body = ask(Range=range_, If_Range=etag)
+        assert (part.status_code, body, part["Content-Range"]) == (206, part, content_range), range_
+    for range_ in ("bytes=5-2", "bytes=0-1,4-5", "bytes=-", "lines=1-2", "bytes=x-", "bytes=²-"):
+        assert ask(Range=range_.encode().decode("latin-1"))[1] == b"weights of 2", range_
+    for range_ in ("bytes=12-", "bytes=-0", "bytes=99-100"):
+        beyond, _ = ask(Range=range_)
+        assert (beyond.status_code, beyond["Content-Range"]) == (416, "bytes */12"), range_
     assert ask(Range="bytes=8-", If_Range='"another"')[1] == b"weights of 2"
-    path_of(one).write_bytes(b"WEIGHTS of 2")  # as long as before, and not what was hashed
+    path_of(artifact).write_bytes(b"WEIGHTS of 2")  # as long as before, and not what was hashed
     changed, body = ask(Range="bytes=8-", If_Range=etag)
     assert (changed.status_code, body, changed.get("ETag")) == (200, b"WEIGHTS of 2", None)
 
 
 @pytest.mark.once
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ('a "b"; filename=x.exe', 'attachment; filename="a \\"b\\"; filename=x.exe"'),
         ("back\\slash.pt", 'attachment; filename="back\\\\slash.pt"'),
@@ -190,19 +190,19 @@ def test_a_broken_download_goes_on_where_it_broke_off(left, carol, api):
         ("模型 100%.pt", "attachment; filename*=utf-8''%E6%A8%A1%E5%9E%8B%20100%25.pt"),
     ],
 )
-def test_any_name_is_safe_in_a_header(left, carol, name, told):
+def test_any_name_is_safe_in_a_header(left, carol, name, expected):
     """CML-O1: a trial names its files; a name ends no header and begins no other."""
-    one = leave(left.trials.first(), name, b"x")
-    answer = as_(carol).get(url("artifact-download", left, one.pk))
-    assert fetched(answer) == b"x" and answer["Content-Disposition"] == told
+    artifact = leave(left.trials.first(), name, b"x")
+    answer = as_(carol).get(url("artifact-download", left, artifact.pk))
+    assert fetched(answer) == b"x" and answer["Content-Disposition"] == expected
 
 
 def test_one_in_a_folder_is_given_too(left, carol, tmp_path):
     """CML-O1: a share that the web's machine sees."""
-    one = leave(
+    artifact = leave(
         left.trials.first(), "sub/a #1 %.bin", b"x", keeping=Keeping.STORED, destination=str(tmp_path)
     )
-    assert fetched(as_(carol).get(url("artifact-download", left, one.pk))) == b"x"
+    assert fetched(as_(carol).get(url("artifact-download", left, artifact.pk))) == b"x"
 
 
 def test_one_in_an_object_store_is_a_signed_address(left, carol, s3):  # noqa: F811
@@ -211,21 +211,21 @@ def test_one_in_an_object_store_is_a_signed_address(left, carol, s3):  # noqa: F
 
     from experiments.runner.destination import Store
 
-    one = leave(left.trials.first(), "a b.bin", b"stored", keeping=Keeping.STORED, destination=s3)
+    artifact = leave(left.trials.first(), "a b.bin", b"stored", keeping=Keeping.STORED, destination=s3)
     local = leave(left.trials.first(), "local copy", b"stored")
-    Store(s3).put(path_of(local), one.key)
-    answer = as_(carol).get(url("artifact-download", left, one.pk))
+    Store(s3).put(path_of(local), artifact.key)
+    answer = as_(carol).get(url("artifact-download", left, artifact.pk))
     assert answer.status_code == 302 and answer["Cache-Control"] == "no-store"
     with urlopen(answer["Location"], timeout=10) as response:
         assert response.read() == b"stored"
-    head = as_(carol).head(url("artifact-download", left, one.pk))
+    head = as_(carol).head(url("artifact-download", left, artifact.pk))
     with urlopen(Request(head["Location"], method="HEAD"), timeout=10) as response:
         assert response.headers["Content-Length"] == "6"
 
 
 def test_one_on_another_machine_says_where_it_lies(left, carol):
-    one = leave(left.trials.first(), "far.bin", None)
-    answer = as_(carol).get(url("artifact-download", left, one.pk))
+    artifact = leave(left.trials.first(), "far.bin", None)
+    answer = as_(carol).get(url("artifact-download", left, artifact.pk))
     text = words(answer.content.decode())
     assert answer.status_code == 409 and "Download not available" in text
     assert "of the worker w1 (here)" in text and f"trials/{left.public_id}/1/output/far.bin" in text
@@ -235,8 +235,8 @@ def test_one_on_another_machine_says_where_it_lies(left, carol):
 def test_what_is_no_plain_file_is_not_followed(left, carol, tmp_path, kind):
     """CML-O1: a trial may leave a link to what only the web may read."""
     (tmp_path / "secret").write_text("s3cret")
-    one = leave(left.trials.first(), "sub/x", b"x")
-    path = path_of(one)
+    artifact = leave(left.trials.first(), "sub/x", b"x")
+    path = path_of(artifact)
     path.unlink()
     if kind == "link":
         path.symlink_to(tmp_path / "secret")
@@ -247,14 +247,14 @@ def test_what_is_no_plain_file_is_not_followed(left, carol, tmp_path, kind):
         (path.parent.parent / "other").mkdir()
         (path.parent.parent / "other" / "x").write_text("s3cret")
         path.parent.symlink_to("other")
-    answer = as_(carol).get(url("artifact-download", left, one.pk))
+    answer = as_(carol).get(url("artifact-download", left, artifact.pk))
     assert answer.status_code == 409 and b"s3cret" not in answer.content
 
 
 def test_downloads_leave_room_for_pages(left, carol):
     """Two at once in a process; whoever comes then is told to wait, until one has ended or was given up."""
-    one, client = Artifact.objects.first(), as_(carol)
-    address = url("artifact-download", left, one.pk)
+    artifact, client = Artifact.objects.first(), as_(carol)
+    address = url("artifact-download", left, artifact.pk)
     under_way = [client.get(address) for _ in range(downloads.AT_ONCE)]
     busy = client.get(address)
     assert busy.status_code == 503 and busy["Retry-After"] == "10"
@@ -267,9 +267,9 @@ def test_downloads_leave_room_for_pages(left, carol):
 
 def test_what_is_appended_meanwhile_is_left_out(left, carol):
     """A running trial goes on writing: the answer is as long as it says."""
-    one = Artifact.objects.first()
-    answer = as_(carol).get(url("artifact-download", left, one.pk))
-    with path_of(one).open("ab") as file:
+    artifact = Artifact.objects.first()
+    answer = as_(carol).get(url("artifact-download", left, artifact.pk))
+    with path_of(artifact).open("ab") as file:
         file.write(b" and more")
     assert fetched(answer) == b"weights of 1"
 
@@ -279,8 +279,8 @@ def test_what_is_appended_meanwhile_is_left_out(left, carol):
 
 def test_an_operator_registers_a_file_as_a_model(left, bob, carol):
     """CML-M1, TD-X10."""
-    one = Artifact.objects.get(name="of 2 ü.pt")
-    address = url("artifact-register", left, one.pk)
+    artifact = Artifact.objects.get(name="of 2 ü.pt")
+    address = url("artifact-register", left, artifact.pk)
     client = as_(bob)
     page = client.get(address).content.decode()
     assert f'value="{left.name} #2 of 2 ü.pt"' in page and 'value="PyTorch"' in page
@@ -289,15 +289,20 @@ def test_an_operator_registers_a_file_as_a_model(left, bob, carol):
     answer = client.post(address, {"name": "good one", "project": left.project_id, "framework": "PyTorch"})
     model = Model.objects.get()
     assert answer["Location"] == reverse("model", args=["lab", model.public_id])
-    assert (model.name, model.artifact, model.creator, model.framework) == ("good one", one, bob, "PyTorch")
+    assert (model.name, model.artifact, model.creator, model.framework) == (
+        "good one",
+        artifact,
+        bob,
+        "PyTorch",
+    )
     assert 'title="good one">model' in tab(carol, left)
     assert as_(carol).post(address, {"name": "x"}).status_code == 403
 
 
 def test_a_file_that_was_not_kept_is_no_model(left, bob):
-    one = leave(left.trials.first(), "gone.bin", None, keeping=Keeping.DROPPED)
-    assert as_(bob).get(url("artifact-register", left, one.pk)).status_code == 409
-    assert as_(bob).get(url("artifact-download", left, one.pk)).status_code == 409
+    artifact = leave(left.trials.first(), "gone.bin", None, keeping=Keeping.DROPPED)
+    assert as_(bob).get(url("artifact-register", left, artifact.pk)).status_code == 409
+    assert as_(bob).get(url("artifact-download", left, artifact.pk)).status_code == 409
 
 
 # --- input model -----------------------------------------------------------------------------------------------
@@ -315,17 +320,17 @@ def test_an_input_model_is_chosen_changed_and_removed(draft, model, lab, alice, 
     second = Model.register(other, by=alice, name="Other", address="s3://bucket/o.pt")
     choose = url("experiment-input", experiment)
     assert "Select model" in tab(bob, experiment) and "Select model" not in tab(carol, experiment)
-    for query, found in (("", [model, second]), ("?q=GOOD", [model]), ("?project=Vision", [second])):
+    for query, expected in (("", [model, second]), ("?q=GOOD", [model]), ("?project=Vision", [second])):
         page = client.get(choose + query).content.decode()
-        assert {one.name for one in (model, second) if f'value="{one.public_id}"' in page} == {
-            one.name for one in found
+        assert {model_.name for model_ in (model, second) if f'value="{model_.public_id}"' in page} == {
+            model_.name for model_ in expected
         }
     assert client.post(choose, {"seen": 1}).status_code == 422
-    for one in (model, second):
+    for model_ in (model, second):
         seen = re.search(r'name="seen" value="(\d+)"', client.get(choose).content.decode())[1]
-        assert client.post(choose, {"seen": seen, "model": one.public_id}).status_code == 302
+        assert client.post(choose, {"seen": seen, "model": model_.public_id}).status_code == 302
         experiment.refresh_from_db()
-        assert experiment.settings.input_model == one.public_id
+        assert experiment.settings.input_model == model_.public_id
     assert "Other" in words(tab(carol, experiment)) and experiment.revision.number == 3
     users = as_(carol).get(reverse("model", args=["lab", second.public_id])).content.decode()
     assert experiment.name in users
@@ -345,8 +350,8 @@ def test_a_model_of_another_workspace_does_not_exist(draft, dave, bob):
     experiment.refresh_from_db()
     assert experiment.settings.input_model == ""
     for page in ("model", "model-download", "model-network", "model-labels"):
-        for room in ("lab", "attic"):
-            assert as_(bob).get(reverse(page, args=[room, theirs.public_id])).status_code == 404
+        for slug in ("lab", "attic"):
+            assert as_(bob).get(reverse(page, args=[slug, theirs.public_id])).status_code == 404
 
 
 @pytest.mark.parametrize("state", ["pending", "running", "paused", "completed", "published"])
@@ -370,11 +375,11 @@ def test_a_chosen_model_that_is_gone_is_named(draft, model, alice, bob, carol):
     """CML-M1: on the tab, and where the draft is enqueued."""
     experiment = draft(input_model=model.public_id)
     enqueue = reverse("experiment-action", args=["lab", experiment.public_id, "enqueue"])
-    said = f"no model {model.public_id} in this workspace"
-    assert said not in words(as_(bob).get(enqueue).content.decode())
+    message = f"no model {model.public_id} in this workspace"
+    assert message not in words(as_(bob).get(enqueue).content.decode())
     model.delete_unused(by=alice)
-    assert said in words(tab(carol, experiment))
-    assert said in words(as_(bob).get(enqueue).content.decode())
+    assert message in words(tab(carol, experiment))
+    assert message in words(as_(bob).get(enqueue).content.decode())
 
 
 # --- destination -----------------------------------------------------------------------------------------------

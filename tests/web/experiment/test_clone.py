@@ -33,7 +33,7 @@ def test_a_new_project_is_made_by_its_name_once(draft, bob, lab):
     for name in ("one", "two"):
         sent = {"name": name, "project": experiment.project_id, "new_project": " Vision  lab "}
         assert as_(bob).post(url_of(experiment, "clone"), sent).status_code == 302
-    assert {one.project.name for one in Experiment.objects.exclude(pk=experiment.pk)} == {"Vision lab"}
+    assert {clone.project.name for clone in Experiment.objects.exclude(pk=experiment.pk)} == {"Vision lab"}
     assert lab.projects.count() == 2
 
 
@@ -77,8 +77,8 @@ def test_changed_only_that_differs_and_the_clone_shows_it(running, bob, carol):
     details = as_(carol).get(url_of(made)).content.decode()
     assert f'Clone of <a class="link" href="{url_of(experiment)}">the parent</a>' in details
     page = as_(carol).get(reverse("experiment-configuration", args=["lab", made.public_id])).content.decode()
-    told = page.split('id="parent"')[1].split("</section>")[0]
-    assert "<del>6</del>" in told and "<ins>77</ins>" in told
+    section = page.split('id="parent"')[1].split("</section>")[0]
+    assert "<del>6</del>" in section and "<ins>77</ins>" in section
 
 
 def test_an_equal_clone_says_that_nothing_differs(running, alice):
@@ -100,9 +100,9 @@ def test_a_parent_that_one_may_not_see_is_not_told(draft, alice, bob):
     assert "the secret one" not in as_(alice).get(url_of(made)).content.decode()
 
 
-@pytest.mark.parametrize("asked", ["zzzzzzzz", "'", "%00", "x" * 500])
-def test_a_source_that_is_not_there_is_404(lab, bob, asked):
-    assert as_(bob).get(f"{NEW}?from={asked}").status_code == 404
+@pytest.mark.parametrize("public_id", ["zzzzzzzz", "'", "%00", "x" * 500])
+def test_a_source_that_is_not_there_is_404(lab, bob, public_id):
+    assert as_(bob).get(f"{NEW}?from={public_id}").status_code == 404
 
 
 def test_a_source_of_another_workspace_or_a_private_one_is_404(draft, alice, bob):

@@ -41,7 +41,7 @@ def test_what_holds_now_is_readable_in_sections(running, carol):
         directory="/data",
     )
     text = words(page_of(carol, experiment))
-    for said in (
+    for sentence in (
         "python train.py --lr ${lr}",
         "in /data",
         "CUDA 0",
@@ -53,7 +53,7 @@ def test_what_holds_now_is_readable_in_sections(running, carol):
         "Early stopping Medianstop",
         "Max trials 6 Concurrency 2 Max duration no limit",
     ):
-        assert said in text, said
+        assert sentence in text, sentence
     assert "s3cret" not in text
 
 

@@ -84,7 +84,7 @@ def send(client, lab, bob):
 
 
 def errors(page) -> dict[str, list[str]]:
-    return {name: list(said) for name, said in page.context["form"].errors.items()}
+    return {name: list(sentences) for name, sentences in page.context["form"].errors.items()}
 
 
 # --- making ----------------------------------------------------------------------------------------------------
@@ -191,9 +191,14 @@ def test_empty_fields_take_their_meaning(send):
         environment="", weights="", algorithm_arguments="", tags="", description="", passes_arguments=None,
         source="sdk", pattern="", early_stopping="none", early_stopping_arguments="",
     )  # fmt: skip
-    told = Experiment.objects.get().settings
-    assert (told.metric, told.goal, told.max_trials, told.max_duration_s) == ("default", None, None, None)
-    assert (told.max_trial_duration_s, told.stop_grace_s, told.environment) == (None, 0, {})
+    settings = Experiment.objects.get().settings
+    assert (settings.metric, settings.goal, settings.max_trials, settings.max_duration_s) == (
+        "default",
+        None,
+        None,
+        None,
+    )
+    assert (settings.max_trial_duration_s, settings.stop_grace_s, settings.environment) == (None, 0, {})
 
 
 @pytest.mark.parametrize(
@@ -241,8 +246,8 @@ def test_it_says_that_nobody_serves_the_queue(send, client, lab, worker):
     html = send("preview").content.decode()
     assert "gpu (no worker)" in html and ">default<" in html and "secret" not in html
     answer = send(queue=gpu.pk)
-    said = [str(message) for message in client.get(answer["Location"]).context["messages"]]
-    assert said == ["Enqueued in gpu, which has no worker. Trials start when one is online."]
+    messages = [str(message) for message in client.get(answer["Location"]).context["messages"]]
+    assert messages == ["Enqueued in gpu, which has no worker. Trials start when one is online."]
 
 
 # --- checking --------------------------------------------------------------------------------------------------
@@ -311,8 +316,8 @@ def test_a_fault_is_a_sentence_at_its_field_and_nothing_is_made(send, changes, f
     """TD-F: each validated with a sentence. Nothing is made by halves."""
     page = send(**changes)
     assert page.status_code == 422
-    said = errors(page)
-    assert list(said) == [field] and sentence in " ".join(said[field])
+    field_errors = errors(page)
+    assert list(field_errors) == [field] and sentence in " ".join(field_errors[field])
     html = page.content.decode()
     assert "Fix 1 field to create the experiment" in html
     assert html.index('class="errors"') < html.index('id="experiment-form"') and f'href="#id_{field}"' in html
@@ -355,7 +360,7 @@ def test_all_faults_are_said_at_once_and_what_was_typed_stays(send):
 def test_a_refusal_while_it_starts_leaves_nothing_behind(button, send, lab, monkeypatch):
     """All or nothing: a draft that could not be enqueued, or tried, is not left lying about."""
 
-    def refuse(*args: object, **given: object) -> None:
+    def refuse(*args: object, **options: object) -> None:
         raise Refused("The queue gpu is not granted any more.")
 
     monkeypatch.setattr(Experiment, "enqueue", refuse)
@@ -545,12 +550,12 @@ def test_another_workspaces_project_and_queue_cannot_be_used(send, alice):
 
 def test_a_script_of_a_repository_needs_no_command(send, lab):
     """TD-F9, CML-S1: source, packages, container and output on Create."""
-    told = {
+    data = {
         "repository": "git@example.org:team/code.git",
         "script": "train.py",
         "packages_from": "repository",
     }
-    answer = send("draft", command="", directory="src", destination="s3://host:9000/bucket", **told)
+    answer = send("draft", command="", directory="src", destination="s3://host:9000/bucket", **data)
     assert answer.status_code == 302
     settings = Experiment.objects.get().settings
     assert settings.run_command == "python train.py" and settings.packages_from == "repository"
@@ -558,7 +563,7 @@ def test_a_script_of_a_repository_needs_no_command(send, lab):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("repository", "--upload-pack=x", "must not begin with a minus"),
         ("reference", "a..b", "not a valid branch name"),
@@ -566,10 +571,10 @@ def test_a_script_of_a_repository_needs_no_command(send, lab):
         ("packages_from", "list", "List at least one package"),
     ],
 )
-def test_a_source_that_cannot_be_is_refused_at_its_field(send, name, value, said):
+def test_a_source_that_cannot_be_is_refused_at_its_field(send, name, value, message):
     """TD-F9: nothing is made, the section stands open."""
     answer = send("draft", **{name: value})
     page = answer.content.decode()
-    assert answer.status_code == 422 and said in page
+    assert answer.status_code == 422 and message in page
     assert '<details class="more" open><summary>Repository, packages, container' in page
     assert not Experiment.objects.exists()

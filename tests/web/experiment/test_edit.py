@@ -46,7 +46,7 @@ def url_of(experiment: Experiment, query: str = "") -> str:
     return reverse("experiment-edit", args=["lab", experiment.public_id]) + query
 
 
-def said(response) -> str:
+def message_text(response) -> str:
     return " ".join(str(message) for message in get_messages(response.wsgi_request))
 
 
@@ -115,7 +115,7 @@ def test_a_page_that_nobody_touched_changes_nothing(running, bob):
     experiment = running(**ODD)
     before = fresh(experiment)
     answer = submit(as_(bob), experiment)
-    assert answer.status_code == 302 and "No changes to save" in said(answer)
+    assert answer.status_code == 302 and "No changes to save" in message_text(answer)
     assert fresh(experiment).settings == before.settings and fresh(experiment).revision.number == 1
 
 
@@ -124,7 +124,7 @@ def test_one_change_leaves_everything_else_to_the_last_digit(running, bob):
     experiment = running(**ODD)
     answer = submit(as_(bob), experiment, concurrency="3", note="more machines")
     assert answer["Location"] == reverse("experiment", args=["lab", experiment.public_id])
-    assert "Saved as revision 2." in said(answer)
+    assert "Saved as revision 2." in message_text(answer)
     changed = fresh(experiment)
     assert before_but(experiment, concurrency=3) == changed.settings
     assert (changed.revision.number, changed.revision.by, changed.revision.note) == (2, bob, "more machines")
@@ -141,8 +141,8 @@ def test_a_changed_row_leaves_the_other_rows_as_they_are(running, bob):
     submit(as_(bob), experiment, **{"space-0-values": "0.001, 0.1"})
     space = fresh(experiment).settings.space_document
     assert space == {**ODD["space_document"], "lr": {"_type": "loguniform", "_value": [0.001, 0.1]}}
-    assert [type(one) for one in space["mode"]["_value"]] == [
-        type(one) for one in ODD["space_document"]["mode"]["_value"]
+    assert [type(item) for item in space["mode"]["_value"]] == [
+        type(item) for item in ODD["space_document"]["mode"]["_value"]
     ]
 
 
@@ -170,7 +170,7 @@ def test_what_describes_it_changes_at_once_and_makes_no_revision(running, bob):
     """TD-U8."""
     experiment = running()
     answer = submit(as_(bob), experiment, name="better", description="why")
-    assert "settings did not change" in said(answer)
+    assert "settings did not change" in message_text(answer)
     assert (fresh(experiment).name, fresh(experiment).revision.number) == ("better", 1)
 
 
@@ -196,7 +196,7 @@ def test_early_stopping_is_applied_to_running_trials_when_asked(running, bob):
     submit(as_(bob), experiment, **rule, apply_to_running="on")
     assert fresh(experiment).settings.early_stopping_arguments == {"upper": 2.5, "lower": None}
     assert list(experiment.trials.values_list("judged_by", flat=True)) == [2, 2]
-    assert "No changes to save" in said(submit(as_(bob), experiment))
+    assert "No changes to save" in message_text(submit(as_(bob), experiment))
 
 
 # --- refused ---------------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_the_same_update_from_two_tabs_makes_one_revision(running, bob):
     mine = filled(as_(bob).get(url_of(experiment)))
     assert submit(as_(bob), experiment, mine, max_trials="20").status_code == 302
     second = submit(as_(bob), experiment, mine, max_trials="20")
-    assert second.status_code == 302 and "Already saved as revision 2." in said(second)
+    assert second.status_code == 302 and "Already saved as revision 2." in message_text(second)
     assert experiment.revisions.count() == 2
 
 
@@ -344,9 +344,9 @@ def test_a_revision_with_another_objective_restores_the_rest_and_says_so(draft, 
     assert (after.settings.objective, after.max_trials) == ("maximize accuracy", 9)
 
 
-@pytest.mark.parametrize("asked", ["0", "2", "x", "", "-1", "1" * 30, "²"])
-def test_a_revision_that_is_not_there_is_404(running, bob, asked):
-    assert as_(bob).get(url_of(running(), f"?restore={asked}")).status_code == 404
+@pytest.mark.parametrize("number", ["0", "2", "x", "", "-1", "1" * 30, "²"])
+def test_a_revision_that_is_not_there_is_404(running, bob, number):
+    assert as_(bob).get(url_of(running(), f"?restore={number}")).status_code == 404
 
 
 # --- consequences ----------------------------------------------------------------------------------------------
@@ -438,15 +438,17 @@ def test_another_queue_is_told_beforehand_and_takes_what_has_not_started(
     experiment, before = running(), draft("before")
     before.enqueue(by=alice, queue=gpu)
     look_at(before)
-    told_ = preview(as_(bob), experiment, queue=gpu.pk)
-    assert "Queue default gpu" in told_ and "1 change" in told_
+    consequences = preview(as_(bob), experiment, queue=gpu.pk)
+    assert "Queue default gpu" in consequences and "1 change" in consequences
     assert (
         "Queue gpu: 1 waiting trial moves to the end of the queue, behind 1 experiment; no worker serves"
-        in told_
+        in consequences
     )
-    assert "Running trials finish on their current workers." in told_ and "New trials" not in told_
+    assert (
+        "Running trials finish on their current workers." in consequences and "New trials" not in consequences
+    )
     answer = submit(as_(bob), experiment, queue=gpu.pk)
-    assert answer.status_code == 302 and "Moved to queue gpu." in said(answer)
+    assert answer.status_code == 302 and "Moved to queue gpu." in message_text(answer)
     experiment = fresh(experiment)
     assert (experiment.queue, experiment.revision.number, experiment.running_count) == (gpu, 1, 1)
     assert Trial.take(worker, ["gpu"]).experiment == before
@@ -479,7 +481,7 @@ def test_a_queue_of_others_is_refused_at_its_field(running, bob, gpu, lab):
 def test_a_draft_says_where_it_will_run(draft, bob, gpu):
     """TD-A1, TD-F8"""
     experiment = draft()
-    assert "Moved to queue gpu." in said(submit(as_(bob), experiment, queue=gpu.pk))
+    assert "Moved to queue gpu." in message_text(submit(as_(bob), experiment, queue=gpu.pk))
     assert (fresh(experiment).queue, fresh(experiment).state) == (gpu, "draft")
 
 

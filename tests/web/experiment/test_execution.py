@@ -81,7 +81,7 @@ def test_saving_what_is_there_makes_no_revision(draft, bob):
 
 
 @pytest.mark.parametrize(
-    ("block", "typed", "said"),
+    ("block", "typed", "message"),
     [
         ("source", {**SOURCE, "reference": ""}, "Enter the tag."),
         ("source", {**SOURCE, "repository": "--upload-pack=x"}, "git would take it for an option"),
@@ -101,29 +101,29 @@ def test_saving_what_is_there_makes_no_revision(draft, bob):
         ("output", {"keeps_best": "0"}, "must be at least 1"),
     ],
 )
-def test_what_cannot_be_is_refused_at_its_field_with_what_was_typed(draft, bob, block, typed, said):
+def test_what_cannot_be_is_refused_at_its_field_with_what_was_typed(draft, bob, block, typed, message):
     """Bad input."""
     experiment = draft()
     response = save(bob, experiment, block, **typed)
     html = response.content.decode()
-    assert response.status_code == 422 and said in unescape(html) and experiment.revision.number == 1
+    assert response.status_code == 422 and message in unescape(html) and experiment.revision.number == 1
     assert all(str(value).strip() in html for value in typed.values())
 
 
 def test_three_empty_package_lists_are_three_different_things(draft, bob):
     """CML-S2 (P1 to P3, P6): a list, none, the repository's, and the machine's own are never mixed up."""
     experiment = draft(repository=REPOSITORY)
-    told = {}
+    pages = {}
     save(bob, experiment, "packages", packages_from="list", packages="numpy==2.3.4\r\ntorch")
     assert experiment.settings.packages == "numpy==2.3.4\ntorch"
     for chosen in ("none", "repository", "worker"):
         save(bob, experiment, "packages", packages_from="list", packages="numpy==2.3.4")
         save(bob, experiment, "packages/clear", packages_from=chosen)
         assert (experiment.settings.packages_from, experiment.settings.packages) == (chosen, "")
-        told[chosen] = words(page_of(bob, experiment))
-    assert "No packages will be installed." in told["none"]
-    assert "will be installed from the repository's requirements.txt" in told["repository"]
-    assert "No packages are installed. Trials use the worker's Python environment" in told["worker"]
+        pages[chosen] = words(page_of(bob, experiment))
+    assert "No packages will be installed." in pages["none"]
+    assert "will be installed from the repository's requirements.txt" in pages["repository"]
+    assert "No packages are installed. Trials use the worker's Python environment" in pages["worker"]
     without = draft("without repository")
     assert 'value="repository"' not in as_(bob).get(url_of(without, "packages/clear")).content.decode()
 
@@ -161,8 +161,8 @@ def test_changes_are_seen_as_a_diff_searched_edited_and_discarded(draft, bob):
     )
     assert '<span class="del">--- x' in html, "within a hunk this is a removed line"
     assert "1 file, +1 −2" in html
-    found = page_of(bob, experiment, "?q=PRINT(")
-    assert found.count("<mark>print(</mark>") == 2 and "2 lines match" in found
+    page_ = page_of(bob, experiment, "?q=PRINT(")
+    assert page_.count("<mark>print(</mark>") == 2 and "2 lines match" in page_
     assert "Removes 8 lines" in as_(bob).get(url_of(experiment, "changes/discard")).content.decode()
     save(bob, experiment, "changes/discard")
     assert experiment.settings.diff == "" and "None." in words(page_of(bob, experiment))
@@ -228,9 +228,9 @@ def test_the_container_is_edited_and_the_page_says_who_would_use_it(draft, bob, 
 def test_the_nearest_destination_counts(draft, bob):
     """CML-O1 (O1 to O7): experiment, project, workspace, installation."""
     experiment = draft()
-    room, project = experiment.workspace, experiment.project
-    room.destination, project.destination = "gs://of-workspace/x", "/mnt/of-project"
-    room.save(update_fields=["destination"])
+    workspace, project = experiment.workspace, experiment.project
+    workspace.destination, project.destination = "gs://of-workspace/x", "/mnt/of-project"
+    workspace.save(update_fields=["destination"])
     project.save(update_fields=["destination"])
     assert "Project Default /mnt/of-project in effect" in words(page_of(bob, experiment))
     for where in (
@@ -317,17 +317,17 @@ def test_enqueue_warns_of_what_will_not_run(draft, bob, worker):
     """CML-Q1 (Q5), CML-D1: no code where it is looked for; an image and nobody who runs containers."""
     client = as_(bob)
 
-    def asked(experiment: Experiment) -> str:
+    def question(experiment: Experiment) -> str:
         url = reverse("experiment-action", args=["lab", experiment.public_id, "enqueue"])
         return words(client.get(url).content.decode())
 
-    plain = asked(draft(image=""))
+    plain = question(draft(image=""))
     assert "No code to run" not in plain and "image is ignored" not in plain
-    lost = asked(draft("lost", command="", script="train.py", image="torch"))
+    lost = question(draft("lost", command="", script="train.py", image="torch"))
     assert "No code to run" in lost and "trials look for train.py" in lost
     assert "no worker of this queue runs containers, so the image is ignored" in lost
     Worker.register("boxed", host="h", pid=2, queues=["default"], slots=1, lease_s=15, container="docker")
-    assert "image is ignored" not in asked(draft("boxed", image="torch"))
-    assert "No code to run" not in asked(
+    assert "image is ignored" not in question(draft("boxed", image="torch"))
+    assert "No code to run" not in question(
         draft("cloned", command="", script="train.py", repository=REPOSITORY)
     )

@@ -35,24 +35,24 @@ def page_of(user, experiment: Experiment, query: str = "") -> str:
 
 def rows(*typed: tuple) -> dict[str, str]:
     """(name, value, name before, "on" for a secret), as a browser sends them."""
-    told = {}
+    fields = {}
     for place, row in enumerate(typed):
         for part, text in zip(("name", "value", "was", "secret"), row, strict=False):
             if text or part != "secret":
-                told[f"row-{place}-{part}"] = text
-    return told
+                fields[f"row-{place}-{part}"] = text
+    return fields
 
 
 def drawn(html: str) -> dict[str, str]:
     """What a browser would send of the form as it is drawn, untouched."""
     html = html.split("<template")[0]
-    told = {
+    fields = {
         name: unescape(value)
         for name, value in re.findall(r'<input[^>]* name="((?:row|seen)[^"]*)"[^>]*? value="([^"]*)"', html)
     }
     for name, value in re.findall(r'<textarea[^>]* name="([^"]*)"[^>]*>\n?(.*?)</textarea>', html, re.S):
-        told[name] = unescape(value).replace("\n", "\r\n")
-    return told | {name: "on" for name in re.findall(r'name="(row-\d+-secret)" checked', html)}
+        fields[name] = unescape(value).replace("\n", "\r\n")
+    return fields | {name: "on" for name in re.findall(r'name="(row-\d+-secret)" checked', html)}
 
 
 def ask(user, experiment: Experiment, part: str, **query: str) -> str:
@@ -61,9 +61,9 @@ def ask(user, experiment: Experiment, part: str, **query: str) -> str:
     return response.content.decode()
 
 
-def save(user, experiment: Experiment, part: str, told: dict, **query: str):
-    told = {"seen": str(experiment.revision.number), **told}
-    response = as_(user).post(url_of(experiment, part), told, query_params=query)
+def save(user, experiment: Experiment, part: str, data: dict, **query: str):
+    data = {"seen": str(experiment.revision.number), **data}
+    response = as_(user).post(url_of(experiment, part), data, query_params=query)
     experiment.refresh_from_db()
     return response
 
@@ -72,7 +72,7 @@ def test_groups_stand_in_order_and_say_what_is_searched(draft, carol):
     """CML-H1 (H1, H2, H8): groups by name, names by number; what is searched; search and copy."""
     experiment = draft(hyperparameters=GROUPS)
     html = page_of(carol, experiment)
-    assert [unescape(one) for one in re.findall(r"<h3>(.*?)</h3>", html)] == [
+    assert [unescape(heading) for heading in re.findall(r"<h3>(.*?)</h3>", html)] == [
         "Args",
         "General",
         "ü/&? custom",
@@ -81,8 +81,8 @@ def test_groups_stand_in_order_and_say_what_is_searched(draft, carol):
     assert text.index("layer2") < text.rindex("layer10")
     assert 'title="Type: float. Step"><code>lr</code></td><td><span class="tag"' in html
     assert 'data-copy="layer10=x\nlr=1e-3"' in html
-    found = words(page_of(carol, experiment, "?q=LAYER2"))
-    assert "1 match" in found and "1 of 2" in found and "lr searched" not in found
+    page = words(page_of(carol, experiment, "?q=LAYER2"))
+    assert "1 match" in page and "1 of 2" in page and "lr searched" not in page
     assert "No matches for “zzz”" in words(page_of(carol, experiment, "?q=zzz"))
 
 
@@ -98,10 +98,10 @@ def test_any_characters_come_back_as_they_went_in(draft, bob):
     for name in groups:
         save(bob, experiment, "group/", drawn(ask(bob, experiment, "group/", name=name)), name=name)
     assert experiment.revision.number == 1
-    told = drawn(ask(bob, experiment, "group/", name="General"))
-    place = next(key for key, value in told.items() if key.endswith("-name") and value == "d/e")
-    told[place.replace("name", "value")] = "changed"
-    save(bob, experiment, "group/", told, name="General")
+    data = drawn(ask(bob, experiment, "group/", name="General"))
+    place = next(key for key, value in data.items() if key.endswith("-name") and value == "d/e")
+    data[place.replace("name", "value")] = "changed"
+    save(bob, experiment, "group/", data, name="General")
     assert experiment.settings.hyperparameters == {
         **groups,
         "General": {**groups["General"], "d/e": {"value": "changed"}},
@@ -111,14 +111,14 @@ def test_any_characters_come_back_as_they_went_in(draft, bob):
 def test_properties_and_objects_have_names_of_any_characters(draft, bob):
     """CML-H2, CML-G1: added, shown, found by their address, edited and removed."""
     experiment, names = draft(), [name.strip() for name in ODD]
-    given = rows(*((name, f"{name}\n{name}", "") for name in ODD))
+    data = rows(*((name, f"{name}\n{name}", "") for name in ODD))
     assert (
-        save(bob, experiment, "properties/", drawn(ask(bob, experiment, "properties/")) | given).status_code
+        save(bob, experiment, "properties/", drawn(ask(bob, experiment, "properties/")) | data).status_code
         == 302
     )
     assert experiment.properties == {name.strip(): f"{name}\n{name}" for name in ODD}
-    told = drawn(ask(bob, experiment, "properties/"))
-    assert sorted(value for key, value in told.items() if key.endswith("-was")) == sorted([*names, "", ""])
+    fields = drawn(ask(bob, experiment, "properties/"))
+    assert sorted(value for key, value in fields.items() if key.endswith("-was")) == sorted([*names, "", ""])
     for name in names:
         assert save(bob, experiment, "object/", {"object": name, "text": f"<{name}>"}).status_code == 302
     assert experiment.settings.objects == {name: f"<{name}>" for name in names}
@@ -133,8 +133,8 @@ def test_properties_and_objects_have_names_of_any_characters(draft, bob):
 def test_rows_are_added_changed_and_removed_and_a_group_goes_with_its_last_row(draft, bob):
     """CML-H1 (H3 to H5): type and description stay with their row, renamed too."""
     experiment = draft(hyperparameters=GROUPS)
-    told = rows(("rate", "1e-2", "lr"), ("new", "1", ""), ("", "", ""))
-    assert save(bob, experiment, "group/", told, name="Args").status_code == 302
+    data = rows(("rate", "1e-2", "lr"), ("new", "1", ""), ("", "", ""))
+    assert save(bob, experiment, "group/", data, name="Args").status_code == 302
     assert experiment.settings.hyperparameters["Args"] == {
         "rate": {"type": "float", "description": "Step", "value": "1e-2"},
         "new": {"value": "1"},
@@ -151,14 +151,14 @@ def test_type_and_description_are_edited_and_the_value_is_read_by_its_type(draft
     """CML-H1 (H2): what is changed must fit; what a script declared stays, however odd."""
     odd = {"odd": {"value": "abc", "type": "int", "description": "a\r\nb"}}
     experiment = draft(hyperparameters={**GROUPS, "Args": {**GROUPS["Args"], **odd}})
-    told = drawn(ask(bob, experiment, "group/", name="Args"))
+    data = drawn(ask(bob, experiment, "group/", name="Args"))
     place = next(
-        key.removesuffix("name") for key, value in told.items() if (key[-5:], value) == ("-name", "lr")
+        key.removesuffix("name") for key, value in data.items() if (key[-5:], value) == ("-name", "lr")
     )
 
     def typed(kind: str, value: str):
-        given = {f"{place}type": kind, f"{place}value": value, f"{place}description": "Step <size>\r\n"}
-        return save(bob, experiment, "group/", told | given, name="Args")
+        changes = {f"{place}type": kind, f"{place}value": value, f"{place}description": "Step <size>\r\n"}
+        return save(bob, experiment, "group/", data | changes, name="Args")
 
     for kind, value in (("int", "abc"), ("int", "1.5"), ("float", "1,5"), ("bool", "maybe")):
         response = typed(kind, value)
@@ -178,7 +178,7 @@ def test_type_and_description_are_edited_and_the_value_is_read_by_its_type(draft
         ("int", "7"),
     ):
         assert typed(kind, value).status_code == 302
-        told["seen"] = str(experiment.revision.number)
+        data["seen"] = str(experiment.revision.number)
     now = experiment.settings.hyperparameters["Args"]
     assert now == {**GROUPS["Args"], **odd, "lr": {"type": "int", "value": "7", "description": "Step <size>"}}
     assert 'title="Type: int. Step &lt;size&gt;"' in page_of(bob, experiment)
@@ -198,7 +198,7 @@ def test_type_and_description_are_edited_and_the_value_is_read_by_its_type(draft
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("data", "message"),
     [
         (rows(("lr", "1", ""), ("lr", "2", "")), "“lr” is in two rows"),
         (rows((" lr ", "1", ""), ("lr", "2", "")), "“lr” is in two rows"),
@@ -208,22 +208,22 @@ def test_type_and_description_are_edited_and_the_value_is_read_by_its_type(draft
         (rows(("k", "", "", "on")), "Enter the secret value."),
     ],
 )
-def test_wrong_rows_are_said_and_kept(draft, bob, told, said):
+def test_wrong_rows_are_said_and_kept(draft, bob, data, message):
     """CML-H1 (H6)."""
     experiment = draft(hyperparameters=GROUPS)
-    response = save(bob, experiment, "group/", told, name="Args")
+    response = save(bob, experiment, "group/", data, name="Args")
     html = unescape(response.content.decode())
-    assert response.status_code == 422 and said in html and experiment.revision.number == 1
-    assert all(text.strip() in html for text in told.values())
+    assert response.status_code == 422 and message in html and experiment.revision.number == 1
+    assert all(text.strip() in html for text in data.values())
     again = save(bob, experiment, "group/", {"group": "Args", **rows(("x", "1", ""))})
     assert again.status_code == 422 and "A group with this name exists" in again.content.decode()
 
 
 def test_rows_are_added_and_removed_without_script(draft, bob):
     experiment = draft(hyperparameters=GROUPS)
-    told = rows(("one", "1", ""), ("two", "2", ""), ("two", "3", ""))
-    more = save(bob, experiment, "group/", {**told, "add_row": "1"}, name="Args")
-    less = save(bob, experiment, "group/", {**told, "drop_row": "1"}, name="Args")
+    data = rows(("one", "1", ""), ("two", "2", ""), ("two", "3", ""))
+    more = save(bob, experiment, "group/", {**data, "add_row": "1"}, name="Args")
+    less = save(bob, experiment, "group/", {**data, "drop_row": "1"}, name="Args")
     assert (more.status_code, less.status_code, experiment.revision.number) == (200, 200, 1)
     count = [answer.content.decode().count('name="drop_row"') for answer in (more, less)]
     assert count == [4, 2] and 'class="error"' not in more.content.decode()
@@ -268,15 +268,15 @@ def test_what_is_edited_in_which_state(in_state, bob, state):
         is_draft,
     )
     assert (f'href="{url_of(experiment, "properties/")}"' in html) is is_open
-    client, asked = as_(bob), 200 if is_draft else 409
+    client, status = as_(bob), 200 if is_draft else 409
     for part in ("group/?name=Args", "group/remove/?name=Args", "object/?name=m", "object/clear/?name=m"):
-        assert client.get(url_of(experiment, part)).status_code == asked
+        assert client.get(url_of(experiment, part)).status_code == status
     typed = save(bob, experiment, "group/", rows(("typed-name", "typed", "")), name="Args")
     assert typed.status_code == (302 if is_draft else 409)
     assert is_draft or "typed-name" in typed.content.decode()
     number = experiment.revision.number
-    told = drawn(ask(bob, experiment, "properties/")) if is_open else {"seen": "x"}
-    answer = save(bob, experiment, "properties/", told | rows(("ticket", "VIS-482", "")))
+    data = drawn(ask(bob, experiment, "properties/")) if is_open else {"seen": "x"}
+    answer = save(bob, experiment, "properties/", data | rows(("ticket", "VIS-482", "")))
     assert answer.status_code == (302 if is_open else 409)
     assert experiment.properties == ({"ticket": "VIS-482"} if is_open else {})
     assert experiment.revision.number == number
@@ -308,19 +308,19 @@ def test_objects_are_added_read_edited_cleared_and_deleted(draft, bob):
     save(bob, experiment, "object/", {"object": "m/ü.yaml", "text": "depth: 3\r\n<b>\r\n"})
     save(bob, experiment, "object/", {"object": "labels", "text": ""})
     assert experiment.settings.objects == {"m/ü.yaml": "depth: 3\n<b>\n", "labels": ""}
-    one = {"name": "m/ü.yaml"}
+    name_only = {"name": "m/ü.yaml"}
     html = page_of(bob, experiment, "?in=m/%C3%BC.yaml&q=DEPTH")
     assert "<mark>depth</mark>: 3" in html and "1 line matches" in html and "Clear<span" in html
     assert "Clear<span" not in page_of(bob, experiment, "?in=labels"), "it is empty"
     twice = save(bob, experiment, "object/", {"object": "labels", "text": "x"})
     assert twice.status_code == 422 and "An object with this name exists" in twice.content.decode()
-    save(bob, experiment, "object/", {"text": "depth: 4"}, **one)
+    save(bob, experiment, "object/", {"text": "depth: 4"}, **name_only)
     assert experiment.settings.objects["m/ü.yaml"] == "depth: 4"
-    save(bob, experiment, "object/clear/", {}, **one)
+    save(bob, experiment, "object/clear/", {}, **name_only)
     assert experiment.settings.objects == {"m/ü.yaml": "", "labels": ""}
-    save(bob, experiment, "object/delete/", {}, **one)
+    save(bob, experiment, "object/delete/", {}, **name_only)
     assert experiment.settings.objects == {"labels": ""}
-    assert as_(bob).get(url_of(experiment, "object/"), one).status_code == 404
+    assert as_(bob).get(url_of(experiment, "object/"), name_only).status_code == 404
 
 
 def test_a_viewer_may_not_and_a_stranger_knows_nothing(draft, carol, dave):
@@ -331,16 +331,16 @@ def test_a_viewer_may_not_and_a_stranger_knows_nothing(draft, carol, dave):
         and 'hx-target="#dialog"' not in html.split('id="hyperparameters"')[1].split("Objective")[0]
     )
     for part in ("group/?name=Args", "group/remove/?name=Args", "object/?name=m", "properties/"):
-        assert [as_(one).get(url_of(experiment, part)).status_code for one in (carol, dave)] == [403, 404]
+        assert [as_(user).get(url_of(experiment, part)).status_code for user in (carol, dave)] == [403, 404]
         assert as_(carol).post(url_of(experiment, part)).status_code == 403
 
 
 def test_a_thousand_rows_and_a_million_characters_can_be_saved(draft, bob):
     """As much as the gatekeeper takes."""
     experiment = draft(hyperparameters={"General": {f"k{n}": {"value": str(n)} for n in range(1000)}})
-    told = drawn(ask(bob, experiment, "group/", name="General"))
-    told["row-7-value"] = "changed"
-    assert save(bob, experiment, "group/", told, name="General").status_code == 302
+    data = drawn(ask(bob, experiment, "group/", name="General"))
+    data["row-7-value"] = "changed"
+    assert save(bob, experiment, "group/", data, name="General").status_code == 302
     assert save(bob, experiment, "object/", {"object": "o", "text": "ü" * 1_000_000}).status_code == 302
     assert len(experiment.settings.objects["o"]) == 1_000_000
     assert page_of(bob, experiment)

@@ -52,7 +52,7 @@ def many(count: int, draft, **columns) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "found"),
+    ("typed", "expected"),
     [
         ("lr", ["Lr 50%_off", "ÜBER lr"]),
         ("über LR", ["ÜBER lr"]),
@@ -66,11 +66,11 @@ def many(count: int, draft, **columns) -> None:
         ("'; DROP TABLE", []),
     ],
 )
-def test_search_finds_a_part_of_a_name_as_it_is_written(ask, draft, typed, found):
+def test_search_finds_a_part_of_a_name_as_it_is_written(ask, draft, typed, expected):
     """PAI-F1: folded; % and _ are letters like others."""
     for name in ("Lr 50%_off", "ÜBER lr", "STRASSE"):
         draft(name)
-    assert sorted(names(ask(q=typed))) == sorted(found)
+    assert sorted(names(ask(q=typed))) == sorted(expected)
 
 
 def test_search_finds_a_part_of_an_id_or_all_of_it(ask, draft):
@@ -94,8 +94,8 @@ def test_creator_is_a_name_or_an_id(ask, lab, alice, bob, draft):
 def test_project_and_tag_are_exact(ask, lab, alice, draft):
     """PAI-F1: project and tag."""
     vision = lab.projects.create(name="Vision & Co")
-    one, two = draft("one"), draft("two")
-    one.describe(by=alice, project=vision, tags=["größe 10", 'q"uote', "night"])
+    first, two = draft("one"), draft("two")
+    first.describe(by=alice, project=vision, tags=["größe 10", 'q"uote', "night"])
     two.describe(by=alice, tags=["nightly"])
     assert names(ask(project="Vision & Co")) == ["one"]
     assert names(ask(project="Vision")) == []
@@ -194,9 +194,9 @@ def test_the_total_is_exact_to_ten_thousand(draft, alice):
     """PAI-L1: exact to 10,000, then "10k+"."""
     draft()
     page = index_table.Page(index_table.TableQuery(), Experiment.objects.all(), user=alice)
-    for total, said in ((10_000, "1 to 1 of 10,000"), (10_001, "1 to 1 of 10k+")):
+    for total, text in ((10_000, "1 to 1 of 10,000"), (10_001, "1 to 1 of 10k+")):
         page.total = total
-        assert page.said == said
+        assert page.said == text
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_a_row_offers_what_its_state_allows_and_says_why_it_cannot_be_deleted(as
     may_edit = states.is_offered("edit", state) or states.is_offered("update", state)
     assert ("edit" in possible) is may_edit, "PAI-M1"
     possible.discard("edit")
-    asked = (
+    verbs = (
         "enqueue",
         "dequeue",
         "pause",
@@ -342,7 +342,7 @@ def test_a_row_offers_what_its_state_allows_and_says_why_it_cannot_be_deleted(as
         "publish",
         "delete",
     )
-    offered = {verb for verb in asked if states.is_offered(verb, state)}
+    offered = {verb for verb in verbs if states.is_offered(verb, state)}
     if state == "published":
         offered.remove("delete")  # that needs an owner
     assert possible == offered
@@ -377,19 +377,19 @@ def queries(ask, **query) -> int:
     ask(**query)  # content types, roles and the like are read once
     with CaptureQueriesContext(connection) as captured:
         ask(**query)
-    return len([one for one in captured if "django_session" not in one["sql"]])
+    return len([query for query in captured if "django_session" not in query["sql"]])
 
 
 def test_it_has_a_fixed_number_of_queries(ask, draft, lab, bob):
     """A fixed number of queries: with one row and with two hundred."""
     draft("only").enqueue(by=bob)
     Worker.register("w8", host="here", pid=1, queues=["default"], slots=1, lease_s=15)
-    one = queries(ask, size=100)
+    few = queries(ask, size=100)
     many(200, draft, state="pending", queue=Queue.default(), tags=["x"])
     Worker.register("w9", host="here", pid=1, queues=["default"], slots=1, lease_s=15)
     Experiment.objects.filter(name__endswith="7").update(creator=bob)
     assert len(names(ask(size=100))) == 100
-    assert queries(ask, size=100) == one <= 16
+    assert queries(ask, size=100) == few <= 16
 
 
 def test_an_unchanged_poll_reads_little_and_draws_nothing(client, ask, running, monkeypatch):

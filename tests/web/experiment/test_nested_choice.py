@@ -71,11 +71,11 @@ def test_tables_and_files_have_a_column_for_each_nested_value(deep, page):
 def test_a_trial_tells_its_nested_values(deep, client, bob):
     """NNI-S1: each by its path, with its place in its own range."""
     client.force_login(bob)
-    trial = next(one for one in deep.trials.all() if one.params["layer"]["_name"] == "Conv")
+    trial = next(param for param in deep.trials.all() if param.params["layer"]["_name"] == "Conv")
     answer = client.get(reverse("trial", args=["lab", deep.public_id, trial.number]))
-    told = {one.name: (one.value, one.share) for one in answer.context["params"]}
+    values = {param.name: (param.value, param.share) for param in answer.context["params"]}
     size = trial.params["layer"]["size"]
-    assert told["layer"] == ("Conv", 1.0) and told["layer/size"] == (size, (size - 1) / 7)
+    assert values["layer"] == ("Conv", 1.0) and values["layer/size"] == (size, (size - 1) / 7)
 
 
 @pytest.mark.once

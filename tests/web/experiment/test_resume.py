@@ -17,7 +17,7 @@ def url_of(experiment: Experiment, verb: str) -> str:
     return reverse("experiment-action", args=["lab", experiment.public_id, verb])
 
 
-def asked(user, experiment: Experiment, verb: str = "resume"):
+def question(user, experiment: Experiment, verb: str = "resume"):
     return as_(user).get(url_of(experiment, verb))
 
 
@@ -42,7 +42,7 @@ def stopped(running, bob):
 def test_each_limit_that_is_set_can_be_enlarged(stopped, bob):
     """TD-A9: max trials, max duration, goal."""
     experiment = stopped(max_duration_s=7200, goal=0.9)
-    form = asked(bob, experiment).context["form"]
+    form = question(bob, experiment).context["form"]
     assert (form["max_duration_h"].value(), form["goal"].value()) == (2.0, 0.9)
     sent = as_filled(form) | {"max_trials": 50, "max_duration_h": 3, "goal": 0.95}
     as_(bob).post(url_of(experiment, "resume"), sent)
@@ -58,14 +58,14 @@ def test_each_limit_that_is_set_can_be_enlarged(stopped, bob):
 
 def test_what_is_left_as_it_is_makes_no_revision(stopped, bob):
     experiment = stopped(max_duration_s=5000.0, goal=0.9)
-    as_(bob).post(url_of(experiment, "resume"), as_filled(asked(bob, experiment).context["form"]))
+    as_(bob).post(url_of(experiment, "resume"), as_filled(question(bob, experiment).context["form"]))
     experiment.refresh_from_db()
     assert (experiment.state, experiment.revision.number) == ("pending", 1)
     assert experiment.settings.max_duration_s == 5000.0
 
 
 def test_limits_that_are_not_set_are_not_asked_for(stopped, bob):
-    form = asked(bob, stopped()).context["form"]
+    form = question(bob, stopped()).context["form"]
     assert "max_duration_h" not in form.fields and "goal" not in form.fields
 
 
@@ -74,7 +74,7 @@ def test_a_spent_duration_is_asked_for_with_a_larger_one_filled_in(stopped, bob)
     experiment = stopped(max_duration_s=3600)
     Experiment.objects.filter(pk=experiment.pk).update(ran_s=4000)
     experiment.refresh_from_db()
-    form = asked(bob, experiment).context["form"]
+    form = question(bob, experiment).context["form"]
     assert form["max_duration_h"].value() == 1.5
     as_(bob).post(url_of(experiment, "resume"), as_filled(form))
     experiment.refresh_from_db()
@@ -85,7 +85,7 @@ def test_a_reached_goal_that_is_left_is_refused_and_without_one_it_goes_on(runni
     """TD-A9."""
     experiment = end_all(running(goal=0.4, concurrency=1))
     assert experiment.reason == "goal reached"
-    form = asked(bob, experiment).context["form"]
+    form = question(bob, experiment).context["form"]
     kept = as_filled(form) | {"goal": "0.4"}
     assert as_(bob).post(url_of(experiment, "resume"), kept).status_code == 409
     as_(bob).post(url_of(experiment, "resume"), kept | {"goal": ""})
@@ -96,7 +96,7 @@ def test_a_reached_goal_that_is_left_is_refused_and_without_one_it_goes_on(runni
 def test_the_failed_ones_are_rerun_if_that_is_ticked(running, bob):
     """TD-A9: it says how many; free of the budget."""
     experiment = end_all(running(max_trials=1, concurrency=1), FAILED)
-    response = asked(bob, experiment)
+    response = question(bob, experiment)
     assert "Rerun the failed trials (1)" in unescape(response.content.decode())
     sent = as_filled(response.context["form"]) | {"rerun_failed": "on", "max_trials": 1}
     as_(bob).post(url_of(experiment, "resume"), sent)
@@ -106,6 +106,6 @@ def test_the_failed_ones_are_rerun_if_that_is_ticked(running, bob):
 def test_pause_says_what_goes_on_and_what_waits(running, bob):
     """TD-A7: in numbers."""
     experiment = running(taken=2, concurrency=3, max_duration_s=3600)
-    page = unescape(asked(bob, experiment, "pause").content.decode())
+    page = unescape(question(bob, experiment, "pause").content.decode())
     assert "2 running trials finish" in page and "1 waiting trial starts after" in page
     assert "does not count toward the max duration" in page

@@ -83,9 +83,17 @@ def test_each_fault_stands_at_its_row():
     ]
     with pytest.raises(SpaceError) as caught:
         read(rows)
-    said = [" ".join(row.errors) for row in rows]
-    assert "greater than the upper bound" in said[0] and "already listed" in said[1] and "a name" in said[2]
-    assert said[3] == "" and "Another row has this name." in said[4] and "Invalid parameter name" in said[5]
+    errors = [" ".join(row.errors) for row in rows]
+    assert (
+        "greater than the upper bound" in errors[0]
+        and "already listed" in errors[1]
+        and "a name" in errors[2]
+    )
+    assert (
+        errors[3] == ""
+        and "Another row has this name." in errors[4]
+        and "Invalid parameter name" in errors[5]
+    )
     assert len(caught.value.faults) == sum(len(row.errors) for row in rows)
 
 

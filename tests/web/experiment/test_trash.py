@@ -69,8 +69,8 @@ def test_restored_twice_it_says_so_and_changes_nothing(gone, alice):
     client = as_(alice)
     client.post(restore_url(gone))
     response = client.post(restore_url(gone))
-    said = " ".join(str(message) for message in get_messages(response.wsgi_request))
-    assert "no longer in the trash" in said
+    text = " ".join(str(message) for message in get_messages(response.wsgi_request))
+    assert "no longer in the trash" in text
     assert gone.events.filter(verb="restore").count() == 1
 
 

@@ -27,17 +27,17 @@ def test_a_file_is_read_shown_and_leads_to_create(
     page = browser.post(PAGE, {"file": file}, follow=True)
     kept = WarmResults.objects.get()
     assert page.request["PATH_INFO"] == f"/w/lab/experiments/results/{kept.public_id}/"
-    told = page.content.decode()
-    assert "2 results read from known &lt;b&gt;.csv. 1 row without a valid result skipped." in told
+    html = page.content.decode()
+    assert "2 results read from known &lt;b&gt;.csv. 1 row without a valid result skipped." in html
     assert (
-        kept.mark in told
-        and "0.75" in told
-        and ">3.33e-5<" in told
-        and 'title="3.3333333e-05"' in told
-        and "known <b>" not in told
+        kept.mark in html
+        and "0.75" in html
+        and ">3.33e-5<" in html
+        and 'title="3.3333333e-05"' in html
+        and "known <b>" not in html
     )
     link = f"/w/lab/experiments/new/?{urlencode({'warm_start': kept.mark}, safe=':')}"
-    assert f'href="{link}"' in told
+    assert f'href="{link}"' in html
     assert browser.get(link).context["form"]["warm_start"].value() == kept.mark
     seen = as_(carol)
     seen.get("/w/lab/")
@@ -55,18 +55,18 @@ def test_a_bad_file_is_refused_with_every_fault(lab: Workspace, bob: User) -> No
         b'[{"params": {"lr": NaN}, "value": 1}]': ["Result 1: a parameter is not a finite number"],
         b'[{"params": {"lr": "\\ud800"}, "value": 1}]': ["Result 1: a parameter contains characters"],
     }
-    for data, said in bad.items():
+    for data, text in bad.items():
         page = browser.post(PAGE, {"file": SimpleUploadedFile("bad.csv", data)})
         assert page.status_code == 422
-        assert all(sentence in page.content.decode() for sentence in said), data
+        assert all(sentence in page.content.decode() for sentence in text), data
     assert not WarmResults.objects.exists()
 
 
 def test_our_own_exports_are_read(running: Callable[..., Experiment], lab: Workspace, bob: User) -> None:
     """NNI-S2, TD-X6: both files of a table of trials, only what ended well."""
     experiment = running(taken=2)
-    one = experiment.trials.get(number=1)
-    one.settle(Outcome(failure="exit_code", detail="boom", exit_code=1))
+    trial = experiment.trials.get(number=1)
+    trial.settle(Outcome(failure="exit_code", detail="boom", exit_code=1))
     end_all(experiment, Outcome(value=0.25, exit_code=0))
     params = experiment.trials.get(number=2).params
     browser = as_(bob)
@@ -116,8 +116,8 @@ def test_they_are_deleted_when_nothing_but_drafts_starts_from_them(
     ran.stop(by=alice)
     end_all(ran)
     ran.delete_to_trash(by=alice)
-    asked = browser.get(f"{address}delete/").content.decode()
-    assert "1 result will be deleted" in asked and "1 draft uses these results for a warm start" in asked
+    page = browser.get(f"{address}delete/").content.decode()
+    assert "1 result will be deleted" in page and "1 draft uses these results for a warm start" in page
     assert browser.post(f"{address}delete/")["Location"] == "/w/lab/experiments/"
     assert browser.get(address).status_code == api(bob).delete(path).status_code == 404
     assert waits.events.get(verb="delete_results").by == bob

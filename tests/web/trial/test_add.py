@@ -26,7 +26,7 @@ def replicas_of(trial: Trial) -> str:
     return reverse("trial-replicate", args=["lab", trial.experiment.public_id, trial.number])
 
 
-def said(response) -> str:
+def message_text(response) -> str:
     return " ".join(str(message) for message in get_messages(response.wsgi_request))
 
 
@@ -74,7 +74,7 @@ def test_values_reach_the_trial_as_what_they_are(mixed, bob):
     response = as_(bob).post(url_of(mixed), sent)
     added = mixed.trials.get(source="added")
     assert added.params == {"lr": 0.001, "units/0": 7, "layers": [3, 4], "csrfmiddlewaretoken": -0.1}
-    assert added.raw is not None and "Added trial" in said(response)
+    assert added.raw is not None and "Added trial" in message_text(response)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_is_wrong_is_told_at_its_field_and_nothing_is_made(mixed, bob, name
 def test_values_outside_of_the_space_are_tried_and_the_answer_says_that_they_do_not_inform(mixed, bob):
     sent = {"v-lr": "5", "v-units/0": "7", "v-layers": "0", "v-csrfmiddlewaretoken": "0"}
     response = as_(bob).post(url_of(mixed), sent)
-    assert "outside the search space" in said(response)
+    assert "outside the search space" in message_text(response)
     assert mixed.trials.get(source="added").params["lr"] == 5.0
 
 
@@ -109,7 +109,7 @@ def test_values_that_break_a_constraint_are_tried_and_the_answer_says_so(running
     """NNI-S2: the constraints are for proposals."""
     experiment = running(constraints=["layers < 3", "lr < 0.05"])
     answer = as_(bob).post(url_of(experiment), {"v-lr": "0.09", "v-layers": "1"})
-    assert "The values violate the constraint lr < 0.05" in said(answer)
+    assert "The values violate the constraint lr < 0.05" in message_text(answer)
     assert experiment.trials.get(source="added").params == {"lr": 0.09, "layers": 2}
 
 
@@ -117,7 +117,7 @@ def test_a_double_click_adds_one_trial(mixed, bob):
     client = as_(bob)
     sent = values(client.get(url_of(mixed)).context["form"])
     first, second = client.post(url_of(mixed), sent), client.post(url_of(mixed), sent)
-    assert first.url == second.url and "No trial was added" in said(second)
+    assert first.url == second.url and "No trial was added" in message_text(second)
     assert mixed.trials.filter(source="added").count() == 1
 
 
@@ -129,10 +129,10 @@ def test_adding_is_offered_exactly_while_it_runs_or_is_paused(in_state, bob, sta
     client, is_offered = as_(bob), state in ("running", "paused")
     page = client.get(reverse("experiment-trials", args=["lab", experiment.public_id])).content.decode()
     assert (url_of(experiment) in page) is is_offered
-    asked = client.get(url_of(experiment))
+    question = client.get(url_of(experiment))
     sent = {"v-lr": "0.01", "v-layers": "0"}
     response = client.post(url_of(experiment), sent)
-    assert (asked.status_code, response.status_code) == ((200, 302) if is_offered else (409, 409))
+    assert (question.status_code, response.status_code) == ((200, 302) if is_offered else (409, 409))
     assert experiment.trials.count() == before + is_offered
     if not is_offered:
         assert state in response.content.decode()
@@ -152,8 +152,10 @@ def test_replicas_are_new_trials_with_the_same_values(good, bob):
     form = client.get(replicas_of(good)).context["form"]
     response = client.post(replicas_of(good), {"count": 2, "seen": form["seen"].value()})
     made = list(Trial.objects.filter(source="replica"))
-    assert [(one.params, one.rerun_of, one.attempt) for one in made] == [(good.params, good, 1)] * 2
-    assert "2 replicas of #1" in said(response)
+    assert [(replica.params, replica.rerun_of, replica.attempt) for replica in made] == [
+        (good.params, good, 1)
+    ] * 2
+    assert "2 replicas of #1" in message_text(response)
     experiment, before = good.experiment, good.experiment.proposed_count
     experiment.refresh_from_db()
     assert experiment.proposed_count == before, "free of budget"
@@ -179,7 +181,7 @@ def test_a_second_click_makes_no_second_set(good, bob):
     client = as_(bob)
     for _ in range(2):
         response = client.post(replicas_of(good), {"count": 3, "seen": 0})
-    assert "already has 3 replicas" in said(response)
+    assert "already has 3 replicas" in message_text(response)
     assert Trial.objects.filter(source="replica").count() == 3
 
 

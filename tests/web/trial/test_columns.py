@@ -88,8 +88,8 @@ def test_a_metric_beside_the_objective_can_be_a_column(hundred, bob):
 
 def test_sorting_filtering_and_paging_keep_the_columns(hundred, bob):
     """TD-X6: and choosing columns keeps the sort and the filter, not the page."""
-    asked = query("value", "p.lr", rest="&sort=-value&state=succeeded&page=2")
-    page = table(bob, hundred, asked)
+    search = query("value", "p.lr", rest="&sort=-value&state=succeeded&page=2")
+    page = table(bob, hundred, search)
     kept = "columns=value&columns=p.lr"
     usual = "?sort=-value&state=succeeded"
     to_rows = [url for url in links(page) if url != usual and re.search(r"sort=|page=|state=|\.csv", url)]
@@ -111,13 +111,13 @@ def test_the_form_sends_what_the_address_means(hundred, bob):
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_files_have_the_columns_of_the_table(hundred, carol, kind):
     """TD-X6: as shown."""
-    asked = query("p.layers", "m.loss/train", "value", "no", rest="&sort=number&state=succeeded")
+    search = query("p.layers", "m.loss/train", "value", "no", rest="&sort=number&state=succeeded")
     url = reverse(f"trials-{kind}", args=["lab", hundred.public_id])
-    said = b"".join(as_(carol).get(url + asked).streaming_content).decode()
-    rows = list(csv.DictReader(io.StringIO(said))) if kind == "csv" else json.loads(said)
+    content = b"".join(as_(carol).get(url + search).streaming_content).decode()
+    rows = list(csv.DictReader(io.StringIO(content))) if kind == "csv" else json.loads(content)
     assert list(rows[0]) == ["number", "state", "value", "m.loss/train", "p.layers"] and len(rows) == 108
-    told = [1, "succeeded", 0.0001, 1.25, hundred.trials.get(number=1).params["layers"]]
-    assert list(rows[0].values()) == ([str(one) for one in told] if kind == "csv" else told)
+    values = [1, "succeeded", 0.0001, 1.25, hundred.trials.get(number=1).params["layers"]]
+    assert list(rows[0].values()) == ([str(value) for value in values] if kind == "csv" else values)
 
 
 def test_of_very_many_parameters_a_table_shows_some(draft, bob):
@@ -134,9 +134,9 @@ def test_of_very_many_parameters_a_table_shows_some(draft, bob):
     assert f"sort=p.{names[0]}" in usual.content.decode()
 
 
-@pytest.mark.parametrize("asked", ["", query("m.loss/train", "m.odd", "p.lr", "worker")])
+@pytest.mark.parametrize("search", ["", query("m.loss/train", "m.odd", "p.lr", "worker")])
 def test_a_page_takes_as_many_queries_with_one_trial_as_with_many(
-    hundred, draft, bob, asked, django_assert_max_num_queries
+    hundred, draft, bob, search, django_assert_max_num_queries
 ):
     """TD-X7: further metrics come with the rows."""
     small, counts = draft("small"), []
@@ -144,7 +144,7 @@ def test_a_page_takes_as_many_queries_with_one_trial_as_with_many(
     for experiment in (small, hundred):
         client = as_(bob)
         with django_assert_max_num_queries(20) as seen:
-            client.get(reverse("experiment-trials", args=["lab", experiment.public_id]) + asked)
+            client.get(reverse("experiment-trials", args=["lab", experiment.public_id]) + search)
         counts.append(len(seen))
     assert counts[0] == counts[1]
 

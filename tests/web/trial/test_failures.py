@@ -95,9 +95,9 @@ def test_rerun_of_a_group_asks_and_then_the_group_is_gone(mixed, bob):
     rerun = reverse("trials-bulk", args=["lab", mixed.public_id, "rerun"])
     page = overview(bob, mixed)
     assert f'hx-get="{rerun}?failure={key}" hx-target="#dialog"' in page and "Rerun all 6" in page
-    asked = as_(bob).get(f"{rerun}?failure={key}")
-    assert "Rerun 6 trials?" in asked.content.decode() and not mixed.trials.filter(source="rerun").exists()
-    sent = [row.key for row in asked.context["selection"].rows]
+    question = as_(bob).get(f"{rerun}?failure={key}")
+    assert "Rerun 6 trials?" in question.content.decode() and not mixed.trials.filter(source="rerun").exists()
+    sent = [row.key for row in question.context["selection"].rows]
     as_(bob).post(rerun, {"trial": sent})
     assert mixed.trials.filter(source="rerun").count() == 6
     mixed.refresh_from_db()
@@ -155,7 +155,7 @@ def key(detail: str, failure: str = "exit_code", exit_code: int = 1) -> str:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "other"),
     [
         ("step 12: loss is 3.5e-7", "step 9000: loss is 1"),
         ("no such file: /data/a/x.csv", "no such file: /other/b-2/y_1.csv"),
@@ -165,12 +165,12 @@ def key(detail: str, failure: str = "exit_code", exit_code: int = 1) -> str:
         ("Too  many\tspaces", "too many spaces"),
     ],
 )
-def test_alike(one, other):
-    assert key(one) == key(other)
+def test_alike(first, other):
+    assert key(first) == key(other)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "other"),
     [
         (key("KeyError: 'a'"), key("KeyError: 'b'")),
         (key("x"), key("x", exit_code=2)),
@@ -178,8 +178,8 @@ def test_alike(one, other):
         (key("defaced"), key("effaced")),
     ],
 )
-def test_not_alike(one, other):
-    assert one != other
+def test_not_alike(first, other):
+    assert first != other
 
 
 # --- what tells them apart -----------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def of(name: str, values: list) -> list[dict]:
 
 
 @pytest.mark.parametrize(
-    ("failed", "others", "said"),
+    ("failed", "others", "message"),
     [
         ([256, 512] * 4, [32, 64, 128] * 8, "batch ≥ 256, and none of the 24"),
         ([256, 512] * 6, [32, 64, 128] * 8 + [512], "batch ≥ 256, and 1 of the 25"),
@@ -202,8 +202,8 @@ def of(name: str, values: list) -> list[dict]:
         ([None] * 8, [0] * 16, "batch = null, and none"),
     ],
 )
-def test_a_condition_that_separates_them_is_said(failed, others, said):
-    assert said in failures.separating(of("batch", failed), of("batch", others))
+def test_a_condition_that_separates_them_is_said(failed, others, message):
+    assert message in failures.separating(of("batch", failed), of("batch", others))
 
 
 @pytest.mark.parametrize(
@@ -224,11 +224,11 @@ def test_what_does_not_separate_well_is_not_said(failed, others):
 
 def test_chance_alone_hardly_ever_makes_a_condition():
     """Twenty parameters without any meaning: said in at most two of a hundred."""
-    rng, said = random.Random(7), 0
+    rng, hits = random.Random(7), 0
     for _ in range(100):
         trials = [{f"p{n}": rng.random() for n in range(20)} for _ in range(30)]
-        said += failures.separating(trials[:4], trials[4:]) != ""
-    assert said <= 2
+        hits += failures.separating(trials[:4], trials[4:]) != ""
+    assert hits <= 2
 
 
 VALUES = st.one_of(

@@ -126,7 +126,7 @@ def test_the_search_box_of_the_trials_page_leads_to_the_log(taken, bob):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_colour_of_a_log_can_be_read(theme):
     """WCAG 1.4.3."""
-    found = tokens(theme)
+    results = tokens(theme)
     for ink in ("--ansi-yellow", "--ansi-magenta", "--ansi-cyan"):
-        assert contrast(found[ink], found["--sunken"]) >= 4.5, ink
-        assert contrast(found[ink], found["--surface"]) >= 4.5, ink
+        assert contrast(results[ink], results["--sunken"]) >= 4.5, ink
+        assert contrast(results[ink], results["--surface"]) >= 4.5, ink

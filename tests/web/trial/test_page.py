@@ -31,7 +31,7 @@ def page_of(user, trial: Trial, query: str = "") -> str:
     return response.content.decode()
 
 
-def said(response) -> str:
+def message_text(response) -> str:
     return " ".join(str(message) for message in get_messages(response.wsgi_request))
 
 
@@ -181,10 +181,10 @@ def report(trial: Trial, name: str, values: list[float | None]) -> None:
 
 def test_the_objective_stands_among_its_siblings(running, bob):
     experiment = running(taken=2)
-    one, two = experiment.trials.order_by("number")[:2]
-    report(one, "accuracy", [0.1, 0.2, 0.3])
+    first, two = experiment.trials.order_by("number")[:2]
+    report(first, "accuracy", [0.1, 0.2, 0.3])
     report(two, "accuracy", [0.2, 0.3, 0.4])
-    html = page_of(bob, one)
+    html = page_of(bob, first)
     assert "among 1 other trial" in html and html.count('class="sibling"') == 2  # wide and narrow
 
 
@@ -320,11 +320,11 @@ def test_a_log_that_grows_is_news(taken, bob):
     client, asks = as_(bob), {"HX-Request": "true", "HX-Target": "log"}
     printed(taken, b"one\n")
     first = client.get(url_of(taken), headers=asks)
-    known = {**asks, "If-None-Match": first["ETag"]}
-    assert client.get(url_of(taken), headers=known).status_code == 304
+    headers = {**asks, "If-None-Match": first["ETag"]}
+    assert client.get(url_of(taken), headers=headers).status_code == 304
     LogPiece.keep([LogPiece(trial=taken, offset=0, size=8, data=b"one\ntwo\n")])
     Trial.objects.filter(pk=taken.pk).update(log_bytes=8, version=taken.version + 1)
-    assert "two" in client.get(url_of(taken), headers=known).content.decode()
+    assert "two" in client.get(url_of(taken), headers=headers).content.decode()
 
 
 # --- stop ----------------------------------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def test_a_log_that_grows_is_news(taken, bob):
 def test_stop_acts_at_once_and_leaves_the_experiment_running(taken, bob):
     """PAI-T1."""
     response = as_(bob).post(url_of(taken, "trial-stop"))
-    assert response.status_code == 302 and said(response) == "Stopping #1."
+    assert response.status_code == 302 and message_text(response) == "Stopping #1."
     taken.refresh_from_db()
     assert (taken.state, taken.experiment.state) == ("stopping", "running")
 
@@ -348,7 +348,7 @@ def test_a_waiting_trial_is_stopped_before_it_starts(running, bob):
     """TD-A15."""
     trial = running().trials.get(number=2)
     response = as_(bob).post(url_of(trial, "trial-stop"))
-    assert said(response) == "Stopped #2 before it started."
+    assert message_text(response) == "Stopped #2 before it started."
 
 
 def test_without_script_a_link_asks_first(taken, bob):
@@ -364,13 +364,13 @@ def test_stopping_a_trial_that_just_ended_is_harmless_and_says_so(taken, bob, me
     taken.settle(Outcome(value=0.5, exit_code=0))
     events = Event.objects.count()
     response = getattr(as_(bob), method)(url_of(taken, "trial-stop"))
-    assert response.status_code == 302 and said(response) == "#1 had already ended: succeeded."
+    assert response.status_code == 302 and message_text(response) == "#1 had already ended: succeeded."
     assert Event.objects.count() == events
 
 
 def test_stopping_twice_says_that_it_is_stopping(taken, bob):
     as_(bob).post(url_of(taken, "trial-stop"))
-    assert said(as_(bob).post(url_of(taken, "trial-stop"))) == "#1 is already stopping."
+    assert message_text(as_(bob).post(url_of(taken, "trial-stop"))) == "#1 is already stopping."
 
 
 def test_a_viewer_may_not_stop_it(taken, carol):
@@ -408,7 +408,7 @@ def test_a_double_click_makes_one_rerun(failed, bob):
         response = as_(bob).post(url_of(failed, "trial-rerun"))
         assert response.status_code == 302
     again = failed.reruns.get()
-    assert response["Location"] == url_of(again) and "already retries #" in said(response)
+    assert response["Location"] == url_of(again) and "already retries #" in message_text(response)
 
 
 def test_while_paused_the_question_says_that_it_will_wait(failed, bob):

@@ -89,17 +89,17 @@ def test_pages_hold_every_trial_once_in_order(draft, bob, size):
     """Also those read from the end."""
     experiment = draft()
     many(experiment, size)
-    found = [
+    results = [
         n for page in range(1, -(-size // 50) + 1) for n in numbers(table(bob, experiment, f"?page={page}"))
     ]
-    assert found == list(range(size, 0, -1))
+    assert results == list(range(size, 0, -1))
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "abc", "²", "99999999999999999999", "", "1e3", "4"])
 def test_a_page_that_does_not_exist_is_the_nearest(hundred, bob, page):
     """A bad address gives a page, never an error."""
-    found = numbers(table(bob, hundred, f"?page={page}"))
-    assert found == (list(range(20, 0, -1)) if page == "4" else list(range(120, 70, -1)))
+    results = numbers(table(bob, hundred, f"?page={page}"))
+    assert results == (list(range(20, 0, -1)) if page == "4" else list(range(120, 70, -1)))
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_a_page_that_does_not_exist_is_the_nearest(hundred, bob, page):
 )
 def test_every_column_sorts_and_what_has_no_value_comes_last(hundred, bob, sort, key):
     expected = [trial.number for trial in sorted(hundred.trials.all(), key=key)]
-    found = [n for page in (1, 2, 3) for n in numbers(table(bob, hundred, f"?sort={sort}&page={page}"))]
-    assert found == expected
+    results = [n for page in (1, 2, 3) for n in numbers(table(bob, hundred, f"?sort={sort}&page={page}"))]
+    assert results == expected
 
 
 def test_text_parameters_sort_by_their_text(draft, bob):
@@ -299,10 +299,10 @@ def test_an_unchanged_table_is_not_drawn_and_a_new_value_is(running, bob):
     asks = {"HX-Request": "true", "HX-Target": "rows"}
     first = client.get(url, headers=asks)
     assert first.content.decode().strip().startswith('<div id="rows"')
-    known = {**asks, "If-None-Match": first["ETag"]}
-    assert client.get(url, headers=known).status_code == 304
+    headers = {**asks, "If-None-Match": first["ETag"]}
+    assert client.get(url, headers=headers).status_code == 304
     Trial.objects.filter(experiment=experiment, number=1).update(last_step=1, last_value=0.777, version=99)
-    changed = client.get(url, headers=known)
+    changed = client.get(url, headers=headers)
     assert changed.status_code == 200 and "0.7770" in changed.content.decode()
 
 

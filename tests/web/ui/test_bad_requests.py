@@ -18,7 +18,7 @@ SAYS = "Bad request"
 def new(client: Client, lab: Workspace, bob: User) -> Callable[..., object]:
     """Sends Create experiment."""
     client.force_login(bob)
-    return lambda data, **given: client.post(reverse("experiment-new", args=[lab.slug]), data, **given)
+    return lambda data, **options: client.post(reverse("experiment-new", args=[lab.slug]), data, **options)
 
 
 def test_what_is_too_large_is_told_and_changes_nothing(new: Callable[..., object]) -> None:

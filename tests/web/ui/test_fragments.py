@@ -45,7 +45,7 @@ class Stage:
         self.status = 200
         self.hold = threading.Event()
         self.hold.set()
-        self.asked: list[dict[str, str]] = []
+        self.requests: list[dict[str, str]] = []
         self.answered: list[int] = []
         self.at_once = 0
         self.most_at_once = 0
@@ -101,7 +101,7 @@ def handler_for(stage: Stage) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             with stage.lock:
-                stage.asked.append(dict(self.headers))
+                stage.requests.append(dict(self.headers))
                 stage.at_once += 1
                 stage.most_at_once = max(stage.most_at_once, stage.at_once)
             stage.hold.wait(10)
@@ -161,7 +161,9 @@ def page(browser: Browser, stage: Stage) -> Iterator[Page]:
     page = context.new_page()
     broken: list[str] = []
     page.on("pageerror", lambda error: broken.append(str(error)))
-    page.on("console", lambda said: broken.append(said.text) if "Content Security" in said.text else None)
+    page.on(
+        "console", lambda message: broken.append(message.text) if "Content Security" in message.text else None
+    )
     page.goto("/page")
     yield page
     context.close()
@@ -181,7 +183,7 @@ def changed(page: Page, stage: Stage, *, rows: list[str], state: str) -> None:
 def test_it_shows_what_is_new_without_a_reload(page, stage):
     changed(page, stage, rows=["4", "3", "2", "1"], state="stopping")
     assert page.locator("tr").evaluate_all("rows => rows.map(row => row.id)") == ["r4", "r3", "r2", "r1"]
-    assert stage.asked[0]["HX-Request"] == "true" and stage.asked[0]["HX-Target"] == "trials"
+    assert stage.requests[0]["HX-Request"] == "true" and stage.requests[0]["HX-Target"] == "trials"
 
 
 def test_an_unchanged_fragment_costs_a_304(page, stage):
@@ -242,9 +244,9 @@ def test_it_never_asks_twice_at_the_same_time(page, stage):
 def test_it_stops_asking_when_the_fragment_has_ended(page, stage):
     stage.is_live = False
     changed(page, stage, rows=["1"], state="completed")
-    asked = len(stage.asked)
+    count = len(stage.requests)
     page.evaluate("new Promise(done => setTimeout(done, 500))")  # five times its interval
-    assert len(stage.asked) == asked
+    assert len(stage.requests) == count
 
 
 def test_a_silent_server_is_said_and_the_page_recovers_by_itself(page, stage):
@@ -261,9 +263,9 @@ def test_a_silent_server_is_said_and_the_page_recovers_by_itself(page, stage):
 def test_a_fragment_that_is_no_longer_mine_stops_and_says_so(page, stage):
     stage.status = 404
     expect(page.locator("[data-live-banner]")).to_contain_text("can no longer be kept up to date")
-    asked = len(stage.asked)
+    count = len(stage.requests)
     page.evaluate("new Promise(done => setTimeout(done, 500))")
-    assert len(stage.asked) == asked
+    assert len(stage.requests) == count
 
 
 def test_a_question_opens_in_a_dialog_and_gives_the_focus_back(page, stage):

@@ -78,10 +78,10 @@ def test_states_of_one_list_have_glyphs_of_different_shape():
 
 
 def test_every_mark_that_a_template_names_is_in_the_sprite():
-    known = symbols()
+    symbols_ = symbols()
     for path in TEMPLATES:
         for kind, name in re.findall(r'{% (icon|glyph) "([^"]+)" %}', path.read_text()):
-            assert f"{kind[0]}-{name}" in known, f"{path.name} names the {kind} {name}"
+            assert f"{kind[0]}-{name}" in symbols_, f"{path.name} names the {kind} {name}"
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=names(SCRIPTS))
@@ -119,15 +119,15 @@ def test_a_style_sheet_is_layered_and_asks_nobody_else(path):
 
 def tokens(theme: str) -> dict[str, tuple[float, float, float]]:
     """The oklch colours of a theme as linear sRGB."""
-    found = {}
-    one = r"oklch\(([\d.]+)% ([\d.]+) ([\d.]+)\)"
+    values = {}
+    pattern = r"oklch\(([\d.]+)% ([\d.]+) ([\d.]+)\)"
     for name, value in re.findall(r"(--[\w-]+):\s*([^;]+);", (ROOT / "static/css/tokens.css").read_text()):
-        if pair := re.fullmatch(rf"light-dark\({one},\s*{one}\)", value):
+        if pair := re.fullmatch(rf"light-dark\({pattern},\s*{pattern}\)", value):
             parts = pair.groups()[:3] if theme == "light" else pair.groups()[3:]
-            found[name] = linear(*map(float, parts))
-        elif single := re.fullmatch(one, value):
-            found[name] = linear(*map(float, single.groups()))
-    return found
+            values[name] = linear(*map(float, parts))
+        elif single := re.fullmatch(pattern, value):
+            values[name] = linear(*map(float, single.groups()))
+    return values
 
 
 def linear(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
@@ -145,13 +145,13 @@ def linear(lightness: float, chroma: float, hue: float) -> tuple[float, float, f
     return tuple(min(max(part, 0.0), 1.0) for part in (red, green, blue))
 
 
-def contrast(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
+def contrast(first: tuple[float, float, float], other: tuple[float, float, float]) -> float:
     """WCAG 2 contrast of two linear sRGB colours."""
 
     def luminance(colour: tuple[float, float, float]) -> float:
         return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
 
-    low, high = sorted((luminance(one), luminance(other)))
+    low, high = sorted((luminance(first), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -161,19 +161,19 @@ def test_the_contrast_of_black_and_white_is_what_wcag_says():
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_text_can_be_read_on_every_plane(theme):
-    found = tokens(theme)
+    theme_tokens = tokens(theme)
     for plane in ("--canvas", "--surface", "--raised", "--sunken"):
         for ink in ("--ink", "--ink-2", "--ink-3", "--accent", "--danger-ink", "--good-ink"):
-            assert contrast(found[ink], found[plane]) >= 4.5, f"{ink} on {plane}"
-    assert contrast(found["--on-accent"], found["--accent"]) >= 4.5
-    assert contrast(found["--on-danger"], found["--danger-fill"]) >= 4.5
-    assert contrast(found["--canvas"], found["--ink"]) >= 4.5, "toasts and tips"
+            assert contrast(theme_tokens[ink], theme_tokens[plane]) >= 4.5, f"{ink} on {plane}"
+    assert contrast(theme_tokens["--on-accent"], theme_tokens["--accent"]) >= 4.5
+    assert contrast(theme_tokens["--on-danger"], theme_tokens["--danger-fill"]) >= 4.5
+    assert contrast(theme_tokens["--canvas"], theme_tokens["--ink"]) >= 4.5, "toasts and tips"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_mark_and_every_edge_can_be_seen(theme):
     """WCAG 1.4.11: 3:1 for what tells a state or shows a control."""
-    found = tokens(theme)
+    theme_tokens = tokens(theme)
     for plane in ("--canvas", "--surface"):
         for mark in ("--quiet", "--active", "--moving", "--good", "--bad", "--cut", "--edge"):
-            assert contrast(found[mark], found[plane]) >= 3, f"{mark} on {plane}"
+            assert contrast(theme_tokens[mark], theme_tokens[plane]) >= 3, f"{mark} on {plane}"

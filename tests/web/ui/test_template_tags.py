@@ -14,7 +14,7 @@ pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "message"),
     [
         (None, "—"),
         (0, "0 s"),
@@ -29,14 +29,14 @@ pytestmark = pytest.mark.once
         (-0.2, "0 s"),
     ],
 )
-def test_a_duration_is_said_in_its_two_largest_units(seconds, said):
-    assert ui.duration(seconds) == said
+def test_a_duration_is_said_in_its_two_largest_units(seconds, message):
+    assert ui.duration(seconds) == message
     if seconds is not None:
-        assert ui.duration(timedelta(seconds=seconds)) == said
+        assert ui.duration(timedelta(seconds=seconds)) == message
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "message"),
     [
         (None, "—"),
         (0.8147, "0.8147"),
@@ -56,12 +56,12 @@ def test_a_duration_is_said_in_its_two_largest_units(seconds, said):
         (float("-inf"), "-∞"),
     ],
 )
-def test_a_value_alone_has_four_places_or_none_and_never_loses_a_small_one(number, said):
-    assert ui.value(number) == said
+def test_a_value_alone_has_four_places_or_none_and_never_loses_a_small_one(number, message):
+    assert ui.value(number) == message
 
 
 def test_a_column_has_one_precision():
-    assert [ui.value(one, 4) for one in (1.0, 0.5, 0.0, 3, 1e-9)] == [
+    assert [ui.value(item, 4) for item in (1.0, 0.5, 0.0, 3, 1e-9)] == [
         "1.0000",
         "0.5000",
         "0.0000",
@@ -71,11 +71,11 @@ def test_a_column_has_one_precision():
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
+    ("size", "message"),
     [(None, "—"), (0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (999_600, "1.0 MB"), (2.1e9, "2.1 GB")],
 )
-def test_a_size_is_said_in_powers_of_1000(size, said):
-    assert ui.bytes_(size) == said
+def test_a_size_is_said_in_powers_of_1000(size, message):
+    assert ui.bytes_(size) == message
 
 
 def test_a_number_comes_with_the_right_word():
@@ -95,10 +95,10 @@ def test_times_are_short_in_sight_and_whole_in_the_title(settings):
 
 def test_a_state_is_a_word_with_its_glyph():
     """PAI-S2: the word stands beside the glyph, in the words of the product."""
-    said = ui.status("early_stopped")
-    assert 'data-status="early_stopped"' in said
-    assert "glyphs.svg#g-early_stopped" in said
-    assert said.endswith("</svg>Stopped early</span>")
+    message = ui.status("early_stopped")
+    assert 'data-status="early_stopped"' in message
+    assert "glyphs.svg#g-early_stopped" in message
+    assert message.endswith("</svg>Stopped early</span>")
 
 
 def test_nothing_that_a_user_wrote_becomes_html():

@@ -47,9 +47,9 @@ def test_it_says_what_needs_somebody_and_why(lab, alice, bob, in_state, draft, w
     draft("fine")
     Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=12))
     page = as_(bob).get(HOME)
-    told = {need.name: need.detail for need in page.context["needs"]}
-    assert told.pop("w1").startswith("2 running trials, last heartbeat 12 s ago")
-    assert told == {
+    details = {need.name: need.detail for need in page.context["needs"]}
+    assert details.pop("w1").startswith("2 running trials, last heartbeat 12 s ago")
+    assert details == {
         "broken": "the search cannot go on",
         "by itself": "10 failures alike: exit code 1",
         "waits": "no worker serves queue gpu",
@@ -61,10 +61,10 @@ def test_it_shows_capacity_and_lines(lab, bob, in_state):
     in_state("running")
     hidden = Queue.objects.create(name="not-ours")
     page = as_(bob).get(HOME)
-    assert [(one["worker"].name, one["busy"], one["worker"].slots) for one in page.context["workers"]] == [
+    assert [(row["worker"].name, row["busy"], row["worker"].slots) for row in page.context["workers"]] == [
         ("w1", 1, 8)
     ]
-    assert [(one.queue.name, one.length) for one in page.context["queues"]] == [("default", 1)]
+    assert [(row.queue.name, row.length) for row in page.context["queues"]] == [("default", 1)]
     assert "1/8" in page.content.decode() and hidden.name not in page.content.decode()
 
 
@@ -92,11 +92,11 @@ def test_the_number_of_queries_does_not_depend_on_how_much_there_is(
     with django_assert_num_queries(15):
         everywhere = client.get("/")
     assert names(everywhere) == names(page)
-    asked = {"HX-Request": "true", "HX-Target": "home"}
+    headers = {"HX-Request": "true", "HX-Target": "home"}
     Worker.objects.update(heard_at=timezone.now())  # a slow machine must not make them late in between
-    part = client.get(HOME, headers=asked)
+    part = client.get(HOME, headers=headers)
     assert b"<html" not in part.content and b'id="home"' in part.content
-    assert client.get(HOME, headers={**asked, "If-None-Match": part["ETag"]}).status_code == 304
+    assert client.get(HOME, headers={**headers, "If-None-Match": part["ETag"]}).status_code == 304
 
 
 def test_whoever_has_one_workspace_is_led_there_and_who_has_more_sees_all(lab, alice, bob, draft):

@@ -9,12 +9,12 @@ pytestmark = pytest.mark.once
 
 
 @pytest.fixture
-def room(alice) -> Workspace:
+def speech(alice) -> Workspace:
     """A second workspace, which bob does not know."""
     return Workspace.open("speech", name="Speech group", owner=alice)
 
 
-def test_the_page_lists_mine_with_my_role_and_counts(client, lab, room, alice, bob, draft, running):
+def test_the_page_lists_mine_with_my_role_and_counts(client, lab, speech, alice, bob, draft, running):
     """PAI-N1: a name leads into the workspace; private experiments of others are not counted."""
     running("runs")
     mine = draft("private")
@@ -39,11 +39,11 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_workspaces(
     client, lab, alice, django_assert_num_queries
 ):
     client.force_login(alice)
-    with django_assert_num_queries(5) as one:  # session, person, roles, counts, workspaces
+    with django_assert_num_queries(5) as queries:  # session, person, roles, counts, workspaces
         client.get(reverse("workspaces"))
     for number in range(20):
         Workspace.open(f"room-{number}", owner=alice)
-    with django_assert_num_queries(len(one)):
+    with django_assert_num_queries(len(queries)):
         assert len(client.get(reverse("workspaces")).context["rows"]) == 21
 
 
@@ -57,7 +57,7 @@ def test_whoever_is_nowhere_learns_what_to_do(client, dave):
     assert b"New workspace" not in page.content
 
 
-def test_an_administrator_sees_all_and_can_make_one(client, lab, room, root, bob):
+def test_an_administrator_sees_all_and_can_make_one(client, lab, speech, root, bob):
     client.force_login(root)
     page = client.get(reverse("workspaces"))
     assert [(row["workspace"].slug, row["role"]) for row in page.context["rows"]] == [

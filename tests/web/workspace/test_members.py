@@ -16,12 +16,12 @@ def url(name: str, *args: str) -> str:
     return reverse(name, args=["lab", *args])
 
 
-def said(answer) -> str:
+def message_text(answer) -> str:
     return " ".join(str(message) for message in answer.context["messages"])
 
 
-def roles(room: Workspace) -> dict[str, str]:
-    return dict(room.members.values_list("user__username", "role"))
+def roles(workspace: Workspace) -> dict[str, str]:
+    return dict(workspace.members.values_list("user__username", "role"))
 
 
 # --- members -----------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_more_members_need_no_more_queries(client, lab, alice, name, django_asse
 def test_an_owner_admits_somebody_who_then_gets_in(client, lab, alice, dave):
     client.force_login(alice)
     answer = client.post(url("members"), {"username": " dave ", "role": "operator"}, follow=True)
-    assert said(answer) == "dave added to Lab as operator."
+    assert message_text(answer) == "dave added to Lab as operator."
     client.force_login(dave)
     assert client.get(url("experiment-new")).status_code == 200
 
@@ -67,14 +67,14 @@ def test_an_owner_admits_somebody_who_then_gets_in(client, lab, alice, dave):
 def test_admitting_twice_is_harmless_and_never_changes_a_role(client, lab, alice, bob):
     client.force_login(alice)
     again = client.post(url("members"), {"username": "bob", "role": "operator"}, follow=True)
-    assert said(again) == "bob is already a member of Lab."
+    assert message_text(again) == "bob is already a member of Lab."
     other = client.post(url("members"), {"username": "bob", "role": "owner"})
     assert other.status_code == 422 and b"bob is already a member of Lab. Change the role" in other.content
     assert roles(lab)["bob"] == "operator"
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "expected"),
     [
         ({"username": "zoe", "role": "viewer"}, "No user named zoe"),
         ({"username": "gone", "role": "viewer"}, "The account gone is disabled"),
@@ -84,11 +84,11 @@ def test_admitting_twice_is_harmless_and_never_changes_a_role(client, lab, alice
         ({"username": "<b>" * 60, "role": "viewer"}, "180 characters long; the maximum is 150"),
     ],
 )
-def test_whom_it_cannot_admit_it_names_and_keeps_what_was_typed(client, lab, alice, dave, typed, told):
+def test_whom_it_cannot_admit_it_names_and_keeps_what_was_typed(client, lab, alice, dave, typed, expected):
     User.objects.create_user("gone", is_active=False)
     client.force_login(alice)
     answer = client.post(url("members"), typed)
-    assert answer.status_code == 422 and told in answer.content.decode()
+    assert answer.status_code == 422 and expected in answer.content.decode()
     assert answer.context["member_form"]["username"].value() == typed["username"]
     assert len(roles(lab)) == 3
 
@@ -96,9 +96,9 @@ def test_whom_it_cannot_admit_it_names_and_keeps_what_was_typed(client, lab, ali
 def test_an_owner_gives_another_role_that_holds_at_once(client, lab, alice, carol):
     client.force_login(alice)
     answer = client.post(url("member-role", "carol"), {"role": "operator"}, follow=True)
-    assert said(answer) == "carol is now operator of Lab."
+    assert message_text(answer) == "carol is now operator of Lab."
     again = client.post(url("member-role", "carol"), {"role": "operator"}, follow=True)
-    assert said(again) == "carol is already operator of Lab."
+    assert message_text(again) == "carol is already operator of Lab."
     client.force_login(carol)
     assert client.get(url("experiment-new")).status_code == 200
 
@@ -106,7 +106,7 @@ def test_an_owner_gives_another_role_that_holds_at_once(client, lab, alice, caro
 def test_a_removed_member_finds_nothing_any_more(client, lab, alice, bob):
     client.force_login(alice)
     answer = client.post(url("member-remove", "bob"), follow=True)
-    assert said(answer) == "bob removed from Lab."
+    assert message_text(answer) == "bob removed from Lab."
     client.force_login(bob)
     assert client.get(url("experiments")).status_code == 404
 
@@ -116,11 +116,14 @@ def test_leaving_asks_and_says_what_it_means(client, lab, alice, bob, draft):
     draft("mine").describe(by=alice, visibility="private")
     client.force_login(alice)
     assert b'hx-swap="outerHTML">Leave</a>' in client.get(url("workspace-settings")).content
-    asked = client.get(url("member-remove", "alice")).content.decode()
-    assert "Only another owner can add you again" in asked and "1 private experiment is then visible" in asked
+    question = client.get(url("member-remove", "alice")).content.decode()
+    assert (
+        "Only another owner can add you again" in question
+        and "1 private experiment is then visible" in question
+    )
     assert "alice" in roles(lab)
     answer = client.post(url("member-remove", "alice"), follow=True)
-    assert said(answer) == "You left Lab." and "alice" not in roles(lab)
+    assert message_text(answer) == "You left Lab." and "alice" not in roles(lab)
 
 
 def test_the_last_owner_stays(client, lab, alice, bob):
@@ -264,15 +267,15 @@ def secret(running, lab, bob):
     return experiment
 
 
-def about_one(resolver: URLResolver, room: str = "") -> list[tuple[str, URLPattern]]:
+def about_one(resolver: URLResolver, namespace: str = "") -> list[tuple[str, URLPattern]]:
     """(name, pattern) of all addresses that lead to one experiment: new ones are found by themselves."""
-    found = []
+    patterns = []
     for entry in resolver.url_patterns:
         if isinstance(entry, URLResolver):
-            found += about_one(entry, f"{entry.namespace}:" if entry.namespace else room)
+            patterns += about_one(entry, f"{entry.namespace}:" if entry.namespace else namespace)
         elif isinstance(entry, URLPattern) and "public_id" in entry.pattern.converters:
-            found.append((f"{room}{entry.name}", entry))
-    return found
+            patterns.append((f"{namespace}{entry.name}", entry))
+    return patterns
 
 
 def test_a_private_experiment_has_no_address_for_other_members(client, lab, secret, alice, bob, carol):

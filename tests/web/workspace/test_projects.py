@@ -27,8 +27,8 @@ def test_a_card_shows_what_its_experiments_come_to_and_leads_to_them(
 ):
     """CML-N1: totals, running, completed in 24 h, compute time; private ones of others do not count."""
     done, old = in_state("completed", name="done"), in_state("completed", name="old")
-    for one in (done, old, in_state("running", name="runs"), secret := draft("secret")):
-        one.describe(by=alice, project=vision)
+    for experiment in (done, old, in_state("running", name="runs"), secret := draft("secret")):
+        experiment.describe(by=alice, project=vision)
     secret.describe(by=alice, visibility="private")
     now = timezone.now()
     Experiment.objects.filter(pk=old.pk).update(ended_at=now - timedelta(hours=25), compute_s=60)
@@ -100,10 +100,10 @@ def test_an_operator_makes_changes_and_deletes_one(lab, bob, draft, alice):
     experiment = draft("in the way")
     experiment.describe(by=alice, project=made)
     Model.register(made, by=alice, name="weights", address="s3://bucket/weights.pt")
-    asked = client.get(delete).content.decode()
+    question = client.get(delete).content.decode()
     assert (
-        "1 experiment and 1 model are in this project" in asked
-        and 'type="submit">Delete project' not in asked
+        "1 experiment and 1 model are in this project" in question
+        and 'type="submit">Delete project' not in question
     )
     refused = client.post(delete)
     assert refused.status_code == 409
@@ -116,7 +116,7 @@ def test_an_operator_makes_changes_and_deletes_one(lab, bob, draft, alice):
 
 
 @pytest.mark.parametrize(
-    ("sent", "said"),
+    ("sent", "message"),
     [
         ({"name": "  "}, "Enter a name for the project."),
         ({"name": "vision"}, "The workspace Lab already has a project vision."),
@@ -126,12 +126,12 @@ def test_an_operator_makes_changes_and_deletes_one(lab, bob, draft, alice):
         ({"name": "n", "destination": "ftp://somewhere"}, "s3://host:port/bucket"),
     ],
 )
-def test_what_cannot_be_is_told_at_its_field_and_nothing_changes(lab, vision, bob, sent, said):
+def test_what_cannot_be_is_told_at_its_field_and_nothing_changes(lab, vision, bob, sent, message):
     """CML-O1: validated as for an experiment."""
     other = Project.create(lab, name="other")
     for url in (PAGE + "new/", reverse("project-edit", args=["lab", other.pk])):
         answer = as_(bob).post(url, sent)
-        assert answer.status_code == 422 and said in answer.content.decode()
+        assert answer.status_code == 422 and message in answer.content.decode()
     assert set(lab.projects.values_list("name", flat=True)) == {"Default", "other", "vision"}
 
 
@@ -168,4 +168,4 @@ def test_what_ran_before_the_column_was_there_is_added_up(running, draft):
     ran.trials.filter(state="succeeded").update(duration_s=30.5)
     Experiment.objects.update(compute_s=-1)
     import_module("experiments.migrations.0011_compute").add_up(apps, None)
-    assert [Experiment.objects.get(pk=one.pk).compute_s for one in (ran, idle)] == [61, 0]
+    assert [Experiment.objects.get(pk=project.pk).compute_s for project in (ran, idle)] == [61, 0]

@@ -21,8 +21,8 @@ ODD = ["a.b", "$c", "${lr}", "d/../e", "f%20g&h=i?", "😀 ü", "__proto__", "{{
 def model(running, alice) -> Model:
     """Made of a file of a running experiment."""
     experiment = running(max_trials=1)
-    one = leave(experiment.trials.get(), data=b"weights")
-    return Model.register(experiment.project, by=alice, name="Good weights", artifact=one)
+    artifact = leave(experiment.trials.get(), data=b"weights")
+    return Model.register(experiment.project, by=alice, name="Good weights", artifact=artifact)
 
 
 def url(page: str, model: Model) -> str:
@@ -41,7 +41,7 @@ def test_the_list_finds_by_name_id_project_and_published(lab, model, alice, caro
     vision = lab.projects.create(name="Vision")
     second = Model.register(vision, by=alice, name="Kühe", address="s3://bucket/w.pt")
     second.publish()
-    for query, found in (
+    for query, expected in (
         ("", [second, model]),
         ("?q=GOOD", [model]),
         ("?q=kÜhe", [second]),
@@ -52,7 +52,7 @@ def test_the_list_finds_by_name_id_project_and_published(lab, model, alice, caro
     ):
         html = as_(carol).get(reverse("models", args=["lab"]) + query).content.decode()
         assert re.findall(r'class="name" href="[^"]*/models/(\w+)/"', html) == [
-            one.public_id for one in found
+            row.public_id for row in expected
         ]
 
 
@@ -104,22 +104,22 @@ def test_an_operator_describes_it(model, bob, carol):
     client = as_(bob)
     old = seen(client, model)
     vision = model.workspace.projects.create(name="Vision")
-    told = {"name": "better  name", "framework": "PyTorch", "description": "of June", "project": vision.pk}
-    assert client.post(url("model", model), {**told, "name": " ", "seen": old}).status_code == 422
-    assert client.post(url("model", model), {**told, "seen": old}).status_code == 302
+    data = {"name": "better  name", "framework": "PyTorch", "description": "of June", "project": vision.pk}
+    assert client.post(url("model", model), {**data, "name": " ", "seen": old}).status_code == 422
+    assert client.post(url("model", model), {**data, "seen": old}).status_code == 302
     model.refresh_from_db()
     assert (model.name, model.framework, model.description) == ("better name", "PyTorch", "of June")
     assert model.project == vision
-    late = client.post(url("model", model), {**told, "description": "typed late", "seen": old})
+    late = client.post(url("model", model), {**data, "description": "typed late", "seen": old})
     assert late.status_code == 409 and "typed late" in late.content.decode()
-    assert as_(carol).post(url("model", model), told).status_code == 403
+    assert as_(carol).post(url("model", model), data).status_code == 403
 
 
 def test_its_network_is_viewed_searched_edited_and_cleared(model, bob, carol):
     """CML-M1: any characters come back."""
     client, text = as_(bob), 'layer { name: "conv<1>" }\n\n  Layer 2: ü 😀 & more\n'
-    given = {"network": text.replace("\n", "\r\n"), "seen": seen(client, model, "model-network", "?edit")}
-    assert client.post(url("model-network", model), given).status_code == 302
+    data = {"network": text.replace("\n", "\r\n"), "seen": seen(client, model, "model-network", "?edit")}
+    assert client.post(url("model-network", model), data).status_code == 302
     model.refresh_from_db()
     assert model.network == text
     html = as_(carol).get(url("model-network", model) + "?q=LAYER").content.decode()
@@ -128,8 +128,8 @@ def test_its_network_is_viewed_searched_edited_and_cleared(model, bob, carol):
     assert as_(carol).get(url("model-network", model) + "?edit").status_code == 403
     editor = client.get(url("model-network", model) + "?edit").content.decode()
     assert "Layer 2: ü 😀 &amp; more" in editor
-    asked = words(client.get(url("model-clear", model)).content.decode())
-    assert f"{len(text)} characters and cannot be undone" in asked
+    question = words(client.get(url("model-clear", model)).content.decode())
+    assert f"{len(text)} characters and cannot be undone" in question
     assert client.post(url("model-clear", model)).status_code == 302
     model.refresh_from_db()
     assert model.network == ""
@@ -140,14 +140,14 @@ def test_labels_are_added_changed_and_deleted(model, bob, carol):
     client, address = as_(bob), url("model-labels", model)
     for label, number in (("cat", "0"), ('do"g <b>', "1"), ("ü 😀", "0")):
         assert client.post(address, {"label": label, "number": number}).status_code == 302
-    for wrong, said in (
+    for wrong, message in (
         ({"label": "cat", "number": "3"}, "There is a label “cat” already: 0"),
         ({"label": "x", "number": "-1"}, "not a whole number"),
         ({"label": "x", "number": "1.5"}, "not a whole number"),
         ({"label": " ", "number": "1"}, "Every label needs a name"),
     ):
         answer = client.post(address, wrong)
-        assert answer.status_code == 422 and said in words(answer.content.decode())
+        assert answer.status_code == 422 and message in words(answer.content.decode())
     assert client.post(address, {"was": "cat", "label": "cat", "number": "7"}).status_code == 302
     assert client.post(address, {"was": 'do"g <b>', "label": "dog", "number": "1"}).status_code == 302
     assert 'name="action" value="delete"' in " ".join(client.get(address).content.decode().split())
@@ -193,14 +193,14 @@ def test_published_is_read_only_everywhere(model, bob, alice):
     client = as_(bob)
     assert "This cannot be undone" in words(client.get(url("model-publish", model)).content.decode())
     assert client.post(url("model-publish", model)).status_code == 302
-    for page, given in (
+    for page, data in (
         ("model", {"name": "other"}),
         ("model-network", {"network": "other"}),
         ("model-clear", {}),
         ("model-labels", {"label": "dog", "number": "1"}),
         ("model-labels", {"was": "cat", "action": "delete"}),
     ):
-        assert as_(alice).post(url(page, model), given).status_code == 409, page
+        assert as_(alice).post(url(page, model), data).status_code == 409, page
     assert client.get(url("model-network", model) + "?edit").status_code == 409
     for page in ("model", "model-network", "model-labels"):
         html = client.get(url(page, model)).content.decode()
@@ -213,8 +213,8 @@ def test_its_file_is_downloaded(model, carol, tmp_path, alice):
     """TD-X10: from its trial's folder, or from the address that outlived its trial."""
     client = as_(carol)
     assert fetched(client.get(url("model-download", model))) == b"weights"
-    one = leave(model.artifact.trial, "b.pt", b"b", keeping=Keeping.STORED, destination=str(tmp_path))
-    second = Model.register(model.project, by=alice, name="b", address=f"{tmp_path}/{one.key}")
+    row = leave(model.artifact.trial, "b.pt", b"b", keeping=Keeping.STORED, destination=str(tmp_path))
+    second = Model.register(model.project, by=alice, name="b", address=f"{tmp_path}/{row.key}")
     assert fetched(client.get(url("model-download", second))) == b"b"
     Model.objects.filter(pk=model.pk).update(artifact=None)
     gone = client.get(url("model-download", model))
@@ -239,13 +239,15 @@ def test_it_is_deleted_when_nothing_but_drafts_starts_from_it(model, draft, runn
         text = words(answer.content.decode())
         assert answer.status_code == 409 and f"is the input model of {ran} and 1 more." in text
     assert "sécret" not in text and "delete them first" in text
-    for one in (ran, private):
-        one.stop(by=alice)
-        end_all(one)
-        one.delete_to_trash(by=alice)
-    asked = words(client.get(delete).content.decode())
-    assert "The file model.pt is kept with its trial." in asked
-    assert "1 draft uses this model as input and will need another one." in asked and "decoy" not in asked
+    for row in (ran, private):
+        row.stop(by=alice)
+        end_all(row)
+        row.delete_to_trash(by=alice)
+    question = words(client.get(delete).content.decode())
+    assert "The file model.pt is kept with its trial." in question
+    assert (
+        "1 draft uses this model as input and will need another one." in question and "decoy" not in question
+    )
     file, summary = model.artifact, model.summary
     assert client.post(delete)["Location"] == reverse("models", args=["lab"])
     assert not Model.objects.exists() and file.experiment.artifacts.get() == file
@@ -284,5 +286,5 @@ def test_the_question_says_where_a_file_stays_or_that_it_goes(model, alice):
     Model.objects.update(artifact=None)
     assert "already deleted" in words(client.get(url("model-delete", model)).content.decode())
     Model.objects.update(address="s3://bucket/w.pt")
-    asked = client.get(url("model-delete", model)).content.decode()
-    assert "The file is kept at <b>s3://bucket/w.pt</b>." in asked
+    question = client.get(url("model-delete", model)).content.decode()
+    assert "The file is kept at <b>s3://bucket/w.pt</b>." in question

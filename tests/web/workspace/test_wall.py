@@ -48,8 +48,8 @@ def test_it_tells_what_runs_how_well_and_until_when(running, worker, draft, alic
     Experiment.objects.filter(pk=experiment.pk).update(state="running")
     at = timezone.localtime()
     html = page(as_(carol))
-    for said in ("resnet", "alice, 2 of 10, 0 running, ends", "0.7500", "accuracy, +0.2500 at", "/8"):
-        assert said in html, said
+    for text in ("resnet", "alice, 2 of 10, 0 running, ends", "0.7500", "accuracy, +0.2500 at", "/8"):
+        assert text in html, text
     ends = [f"{at + timedelta(hours=hours):%H:}" for hours in (4, 5)]
     assert any(moment in html.split("ends", 1)[1][:400] for moment in ends), (
         "8 trials, two at once, an hour each"
@@ -100,9 +100,9 @@ def test_it_asks_the_same_few_questions_whatever_there_is(running, draft, alice,
     client = as_(carol)
 
     def queries() -> int:
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as captured:
             page(client)
-        return len(asked)
+        return len(captured)
 
     end(running("a", max_trials=10), 0.5, 0.6)
     few = queries()
@@ -113,12 +113,12 @@ def test_it_asks_the_same_few_questions_whatever_there_is(running, draft, alice,
     html = page(client)
     assert "3 more" in html and "1 more" in html
     assert queries() == few <= 20
-    asked = {"HX-Request": "true", "HX-Target": "wall"}
-    answer = client.get(WALL, headers=asked)
+    captured = {"HX-Request": "true", "HX-Target": "wall"}
+    answer = client.get(WALL, headers=captured)
     assert answer.content.decode().lstrip().startswith("<main")
-    again = client.get(WALL, headers={**asked, "If-None-Match": answer["ETag"]})
+    again = client.get(WALL, headers={**captured, "If-None-Match": answer["ETag"]})
     Experiment.objects.filter(name="e").update(best_value=0.99, version=99)
-    news = client.get(WALL, headers={**asked, "If-None-Match": answer["ETag"]})
+    news = client.get(WALL, headers={**captured, "If-None-Match": answer["ETag"]})
     assert (again.status_code, news.status_code) == (304, 200)
 
 
