@@ -1,0 +1,219 @@
+"""Conditions on one column each, as the filters of trials and of experiments share them: text, numbers, times."""
+
+from __future__ import annotations
+
+import math
+import operator as operators
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import reduce
+
+from django.db.models import Q
+from django.utils import timezone
+
+from .language import And, Comparison, FilterError, Node, Not, Or, Text, Word, nearest
+
+LOOKUPS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+NONE = "none"
+
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|min|m|h|d|w))+", re.I)
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)", re.I)
+
+Build = Callable[[Comparison], Q]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the language. `build` makes the condition of a comparison with it; `values` are what it can be,
+    for completion, where that is a closed list; `help` is its line in the help."""
+
+    name: str
+    build: Build
+    help: str
+    values: tuple[str, ...] = ()
+
+
+def compile_tree(node: Node, field: Callable[[Text], Field], word: Callable[[Word], Q]) -> Q:
+    """Return the condition that a tree stands for. `field` finds the field that a text names, or raises; `word` makes
+    the condition of a word without an operator."""
+    match node:
+        case And(terms):
+            return reduce(operators.and_, (compile_tree(term, field, word) for term in terms))
+        case Or(terms):
+            return reduce(operators.or_, (compile_tree(term, field, word) for term in terms))
+        case Not(term):
+            return ~compile_tree(term, field, word)
+        case Word():
+            return word(node)
+        case _:
+            return field(node.field).build(node)
+
+
+def unknown_field(name: Text, fields: Iterable[str], *, of: str) -> FilterError:
+    """Return the error of a field that `of` (such as "Trials") do not have, with the nearest that they have."""
+    names = list(fields)
+    close = nearest(name.text, names)
+    hint = f"; did you mean “{close}”?" if close else f". Fields: {', '.join(names[:20])}"
+    return name.error(f"{of} have no field “{name.text}”{hint}")
+
+
+# --- columns ------------------------------------------------------------------------------------------------------
+
+
+def text(column: str, *, is_nullable: bool = False) -> Build:
+    """Whole values, whatever their case; `~` looks for a part."""
+
+    def build(comparison: Comparison) -> Q:
+        if comparison.operator == "~":
+            return Q(**{f"{column}__icontains": comparison.values[0].text})
+        return equal(comparison, lambda value: Q(**{f"{column}__iexact": value.text}), column, is_nullable)
+
+    return build
+
+
+def choice(column: str, choices: Mapping[str, str]) -> Build:
+    """One of a closed list. `choices` maps what the column holds to its label; either may be written."""
+    by_name = {name.casefold(): value for value, label in choices.items() for name in (value, label)}
+
+    def chosen(value: Text) -> Q:
+        key = value.text.casefold()
+        if key not in by_name:
+            close = nearest(key, by_name)
+            hint = f"Did you mean “{close}”?" if close else f"It can be: {', '.join(choices)}"
+            raise value.error(f"“{value.text}” is not possible here. {hint}")
+        return Q(**{column: by_name[key]})
+
+    return lambda comparison: equal(comparison, chosen)
+
+
+def number(column: str, *, is_whole: bool = False, is_share: bool = False) -> Build:
+    """A number. `is_whole`: the column holds whole numbers only; `is_share`: 10% may be written for 0.1."""
+
+    def read(value: Text) -> float | int:
+        return read_number(value, is_share=is_share)
+
+    def same(value: Text) -> Q:
+        wanted = read(value)
+        if is_whole and not (math.isfinite(wanted) and wanted == int(wanted)):
+            return Q(pk__in=[])
+        return Q(**{column: int(wanted) if is_whole else wanted})
+
+    def build(comparison: Comparison) -> Q:
+        if comparison.operator in LOOKUPS:
+            return Q(**{f"{column}__{LOOKUPS[comparison.operator]}": read(comparison.values[0])})
+        return equal(comparison, same, column, is_nullable=True)
+
+    return build
+
+
+def duration(column: str) -> Build:
+    """A length of time, kept in seconds: 90, 90s, 10m, 1h30m, 2d."""
+
+    def build(comparison: Comparison) -> Q:
+        if comparison.operator in LOOKUPS:
+            return Q(**{f"{column}__{LOOKUPS[comparison.operator]}": read_duration(comparison.values[0])})
+        return equal(comparison, lambda value: Q(**{column: read_duration(value)}), column, is_nullable=True)
+
+    return build
+
+
+def instant(column: str) -> Build:
+    """A point in time: a date, a date with a time, or an age such as 2d (`<2d`: less than two days ago)."""
+
+    def within(value: Text) -> Q:
+        start, end = read_period(value)
+        return Q(**{f"{column}__gte": start, f"{column}__lt": end})
+
+    def build(comparison: Comparison) -> Q:
+        operator, value = comparison.operator, comparison.values[0]
+        if operator not in LOOKUPS:
+            return equal(comparison, within, column, is_nullable=True)
+        if _DURATION.fullmatch(value.text):
+            return Q(**{f"{column}__{LOOKUPS[FLIPPED[operator]]}": _ago(value)})
+        start, end = read_period(value)
+        if operator in ("<", ">="):
+            return Q(**{f"{column}__{LOOKUPS[operator]}": start})
+        return Q(**{f"{column}__{'lt' if operator == '<=' else 'gte'}": end})
+
+    return build
+
+
+def equal(
+    comparison: Comparison, one_of: Callable[[Text], Q], column: str = "", is_nullable: bool = False
+) -> Q:
+    """The condition of `=`, `!=` and `in`; other operators do not suit such a field."""
+    if comparison.operator not in ("=", "!=", "in"):
+        raise comparison.field.error(
+            f"“{comparison.field.text}” cannot be compared with “{comparison.operator}”"
+        )
+
+    def condition(value: Text) -> Q:
+        is_none = is_nullable and not value.is_quoted and value.text.casefold() == NONE
+        return Q(**{f"{column}__isnull": True}) if is_none else one_of(value)
+
+    any_of = reduce(operators.or_, (condition(value) for value in comparison.values))
+    return ~any_of if comparison.operator == "!=" else any_of
+
+
+# --- values -------------------------------------------------------------------------------------------------------
+
+
+def read_number(value: Text, *, is_share: bool = False) -> float | int:
+    """Return the number that a text is; whole numbers stay whole."""
+    written = value.text
+    divisor = 1
+    if is_share and written.endswith("%"):
+        written, divisor = written[:-1], 100
+    try:
+        if divisor == 1 and re.fullmatch(r"[+-]?\d{1,18}", written):
+            return int(written)
+        read = float(written) / divisor
+    except ValueError:
+        raise value.error(f"“{value.text}” is not a number") from None
+    if math.isnan(read) or "_" in written:
+        raise value.error(f"“{value.text}” is not a number that values can be compared with")
+    return read
+
+
+def read_duration(value: Text) -> float:
+    """Return seconds."""
+    if re.fullmatch(r"\d{1,12}(\.\d+)?", value.text):
+        return float(value.text)
+    if not _DURATION.fullmatch(value.text):
+        raise value.error(f"“{value.text}” is not a duration. Write it as 90s, 10m, 1h30m or 2d")
+    return sum(float(amount) * UNITS_S[unit.lower()] for amount, unit in _PART.findall(value.text))
+
+
+def read_period(value: Text) -> tuple[datetime, datetime]:
+    """Return the first instant of the day, minute or second that a text names, and the first one after it. Times
+    without a zone are in the reader's."""
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value.text):
+            day = date.fromisoformat(value.text)
+            return _midnight(day), _midnight(day + timedelta(days=1))
+        if value.text.casefold() in ("today", "yesterday"):
+            day = timezone.localdate() - timedelta(days=value.text.casefold() == "yesterday")
+            return _midnight(day), _midnight(day + timedelta(days=1))
+        start = datetime.fromisoformat(value.text)
+        step = timedelta(seconds=1) if re.search(r"\d:\d\d:\d\d", value.text) else timedelta(minutes=1)
+        start = timezone.make_aware(start) if timezone.is_naive(start) else start
+        return start, start + step
+    except (ValueError, OverflowError):
+        raise value.error(
+            f"“{value.text}” is not a time. Write a date (2026-11-01), a time (2026-11-01T18:30) or an age (2d)"
+        ) from None
+
+
+def _midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.min))
+
+
+def _ago(value: Text) -> datetime:
+    try:
+        return timezone.now() - timedelta(seconds=read_duration(value))
+    except OverflowError:
+        raise value.error(f"“{value.text}” is too long ago") from None

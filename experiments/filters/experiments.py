@@ -1,0 +1,122 @@
+"""Filters of experiments: `state:running creator:me (tag:cvpr or best>0.8) failed>10%`."""
+
+from __future__ import annotations
+
+from django.db.models import F, FloatField, Q, Value
+from django.db.models.functions import Cast, Coalesce, NullIf
+from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual, Lookup
+
+from experiments.models import User, status
+from experiments.models.experiment.base import Visibility
+from experiments.models.experiment.queryset import ExperimentQuerySet
+from experiments.models.fields import fold
+
+from . import HasTag, conditions, language
+from .conditions import Field
+from .language import Comparison, Text, Word
+
+ME = "me"
+_SHARE_LOOKUPS: dict[str, type[Lookup]] = {
+    "<": LessThan,
+    "<=": LessThanOrEqual,
+    ">": GreaterThan,
+    ">=": GreaterThanOrEqual,
+}
+_ENDED_TRIALS = F("succeeded_count") + F("early_stopped_count") + F("stopped_count") + F("failed_count")
+
+
+def filter_experiments(experiments: ExperimentQuerySet, text: str, *, reader: User) -> ExperimentQuerySet:
+    """Return those of `experiments` that a filter selects; `me` in it is `reader`. Raises `FilterError`."""
+    return experiments.filter(condition(text, reader=reader))
+
+
+def condition(text: str, *, reader: User) -> Q:
+    """Return the condition that a filter stands for; an empty one is always true. Raises `FilterError`."""
+    tree = language.parse(text)
+    if tree is None:
+        return Q()
+    known = fields(reader)
+
+    def field(name: Text) -> Field:
+        try:
+            return known[name.text.casefold()]
+        except KeyError:
+            raise conditions.unknown_field(name, known, of="Experiments") from None
+
+    return conditions.compile_tree(tree, field, _word)
+
+
+def fields(reader: User) -> dict[str, Field]:
+    """Return the fields by name."""
+    states = {state: known.label for state, known in status.EXPERIMENT_STATES.items()}
+    return {
+        field.name: field
+        for field in (
+            Field("state", conditions.choice("state", states), "State", tuple(states)),
+            Field("creator", _creator(reader), "Username; me is you", (ME,)),
+            Field("project", conditions.text("project__name"), "Name of the project"),
+            Field("tag", _tag, "A tag"),
+            Field("name", _name, "Name; ~ looks for a part"),
+            Field("id", conditions.text("public_id"), "ID"),
+            Field("description", conditions.text("description"), "Description; ~ looks for a part"),
+            Field("algorithm", conditions.text("algorithm"), "Search algorithm"),
+            Field("metric", conditions.text("metric"), "Objective metric"),
+            Field("queue", conditions.text("queue__name", is_nullable=True), "Name of the queue"),
+            Field(
+                "visibility",
+                conditions.choice("visibility", dict(Visibility.choices)),
+                "Visibility",
+                tuple(Visibility),
+            ),
+            Field("best", conditions.number("best_value"), "Best value of the objective"),
+            Field("trials", conditions.number("proposed_count", is_whole=True), "Trials proposed so far"),
+            Field("running", conditions.number("running_count", is_whole=True), "Running trials"),
+            Field("succeeded", conditions.number("succeeded_count", is_whole=True), "Succeeded trials"),
+            Field("failed", _failed, "Share of the ended trials that failed: 0.5 or 50%"),
+            Field("duration", conditions.duration("ran_s"), "Time spent running: 90s, 10m, 1h30m"),
+            Field("compute", conditions.duration("compute_s"), "Time of all its trials together"),
+            Field("created", conditions.instant("created_at"), "Date, time, or age (<2d)"),
+            Field("updated", conditions.instant("updated_at"), "Date, time, or age"),
+            Field("started", conditions.instant("started_at"), "Date, time, or age"),
+            Field("ended", conditions.instant("ended_at"), "Date, time, or age"),
+        )
+    }
+
+
+def _word(word: Word) -> Q:
+    """A word is part of the name or of the ID."""
+    text = fold(word.text.text)
+    return Q(folded_name__contains=text) | Q(public_id__contains=text)
+
+
+def _name(comparison: Comparison) -> Q:
+    if comparison.operator == "~":
+        return Q(folded_name__contains=fold(comparison.values[0].text))
+    return conditions.equal(comparison, lambda value: Q(folded_name=fold(value.text)))
+
+
+def _creator(reader: User) -> conditions.Build:
+    def named(value: Text) -> Q:
+        is_me = value.text.casefold() == ME and not value.is_quoted
+        return Q(creator=reader.pk) if is_me else Q(creator__username__iexact=value.text)
+
+    return lambda comparison: conditions.equal(comparison, named)
+
+
+def _tag(comparison: Comparison) -> Q:
+    return conditions.equal(comparison, lambda value: Q(HasTag("tags", Value(value.text))))
+
+
+def _failed(comparison: Comparison) -> Q:
+    """The share, not the count: `failed>0` finds the same either way."""
+    share = Coalesce(Cast(F("failed_count"), FloatField()) / NullIf(_ENDED_TRIALS, Value(0)), Value(0.0))
+
+    def wanted(value: Text) -> Value:
+        return Value(float(conditions.read_number(value, is_share=True)), output_field=FloatField())
+
+    if comparison.operator in _SHARE_LOOKUPS:
+        return Q(_SHARE_LOOKUPS[comparison.operator](share, wanted(comparison.values[0])))
+    return conditions.equal(
+        comparison,
+        lambda value: Q(GreaterThanOrEqual(share, wanted(value))) & Q(LessThanOrEqual(share, wanted(value))),
+    )

@@ -1,0 +1,240 @@
+"""The filter language: reads `state:failed (lr<1e-4 or opt=sgd) value>0.9` into a tree of conditions.
+
+Terms side by side must all hold, like those joined by `and`; `or` binds less, `not` more. A term is a comparison or a
+word. This module knows the grammar only: `trials` and `experiments` beside it know the fields and make queries.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lark import (
+    Lark,
+    Token,
+    Transformer,
+    UnexpectedEOF,
+    UnexpectedInput,
+    UnexpectedToken,
+)
+
+MAX_LENGTH = 2_000
+MAX_TERMS = 50
+KEYWORDS = ("and", "or", "not", "in")
+
+GRAMMAR = r"""
+?start: disjunction
+?disjunction: conjunction (_OR conjunction)*
+?conjunction: negation (_AND? negation)*
+?negation: _NOT negation -> negated
+         | "(" disjunction ")"
+         | comparison
+         | word
+comparison: field OPERATOR value
+          | field IN "(" value ("," value)* ")" -> membership
+field: WORD | STRING
+value: VALUE | STRING
+word: WORD | STRING
+
+OPERATOR: "<=" | ">=" | "!=" | "==" | "<" | ">" | "=" | ":" | "~"
+STRING: /"(\\.|[^"\\])*"/
+WORD: /[^\s()",:<>=!~]+/
+VALUE: /[^\s(),"]+/
+_AND.2: /and(?![^\s()"])/i
+_OR.2: /or(?![^\s()"])/i
+_NOT.2: /not(?![^\s()"])/i
+IN.2: /in(?=\s*\()/i
+%ignore /\s+/
+"""
+
+_EXPECTED = {
+    "WORD": "a field or a word",
+    "STRING": "a text in quotes",
+    "VALUE": "a value",
+    "OPERATOR": "an operator (= != < <= > >= ~ in)",
+    "LPAR": "“(”",
+    "RPAR": "“)”",
+    "COMMA": "“,”",
+}
+
+
+class FilterError(ValueError):
+    """The filter cannot be read. `message` says why, without the position; `start` and `end` are offsets into the
+    text, in characters from 0."""
+
+    def __init__(self, message: str, start: int, end: int | None = None) -> None:
+        self.message = message
+        self.start = start
+        self.end = start + 1 if end is None else max(end, start + 1)
+        super().__init__(f"{message} (at character {start + 1})")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the filter and its place in it. `is_quoted`: it stood in quotes, which are removed."""
+
+    text: str
+    start: int
+    end: int
+    is_quoted: bool = False
+
+    def error(self, message: str) -> FilterError:
+        return FilterError(message, self.start, self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`field operator value`. The operators `:` and `==` have become `=`; with `in`, there is more than one value."""
+
+    field: Text
+    operator: str  # = != < <= > >= ~ in
+    values: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word without an operator: part of a name."""
+
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    term: Node
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    terms: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    terms: tuple[Node, ...]
+
+
+Node = Comparison | Word | Not | And | Or
+
+
+def parse(text: str) -> Node | None:
+    """Return the tree of a filter; None: the filter is empty. Raises `FilterError`."""
+    if len(text) > MAX_LENGTH:
+        raise FilterError(
+            f"A filter has at most {MAX_LENGTH:,} characters; this one has {len(text):,}", MAX_LENGTH
+        )
+    if control := re.search(r"[\x00-\x08\x0e-\x1f\x7f]", text):
+        raise FilterError("A filter cannot contain control characters", control.start())
+    if not text.strip():
+        return None
+    try:
+        tree = _parser().parse(text)
+    except UnexpectedInput as error:
+        raise _explained(error, text) from None
+    terms = _Terms()
+    node: Node = terms.transform(tree)
+    if terms.keyword:
+        raise terms.keyword.error(_misplaced(terms.keyword.text.lower()))
+    if terms.count > MAX_TERMS:
+        raise FilterError(f"A filter has at most {MAX_TERMS} terms; this one has {terms.count}", 0, len(text))
+    return node
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of `names` that is most like `name`; None: nothing is similar."""
+    folded = {candidate.casefold(): candidate for candidate in names}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.55)
+    return folded[close[0]] if close else None
+
+
+def quoted(text: str) -> str:
+    """Return a value or a field as it must stand in a filter: in quotes where it would be read otherwise."""
+    if text and not re.search(r"[\s()\",:<>=!~\\]", text) and text.lower() not in KEYWORDS:
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+@functools.cache
+def _parser() -> Lark:
+    return Lark(GRAMMAR, parser="lalr", propagate_positions=True, maybe_placeholders=False)
+
+
+def _explained(error: UnexpectedInput, text: str) -> FilterError:
+    start = len(text) if isinstance(error, UnexpectedEOF) or _is_end(error) else error.pos_in_stream or 0
+    names = (
+        getattr(error, "accepts", None)
+        or getattr(error, "expected", None)
+        or getattr(error, "allowed", set())
+    )
+    wanted = list(dict.fromkeys(phrase for name, phrase in _EXPECTED.items() if name in names))
+    if start < len(text) and text[start] == '"':
+        return FilterError("The quotes that open here are not closed", start, len(text))
+    expected = f"; expected {_alternatives(wanted)}" if wanted else ""
+    if start >= len(text):
+        return FilterError(f"The filter ends too early{expected}", len(text))
+    return FilterError(f"Unexpected “{text[start]}”{expected}", start)
+
+
+def _is_end(error: UnexpectedInput) -> bool:
+    return isinstance(error, UnexpectedToken) and error.token.type == "$END"
+
+
+def _misplaced(keyword: str) -> str:
+    if keyword == "in":
+        return "“in” takes a list in parentheses, such as: opt in (adam, sgd)"
+    return f"“{keyword}” has no term to join here. To search for the word, put it in quotes"
+
+
+def _alternatives(phrases: list[str]) -> str:
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} or {phrases[-1]}"
+
+
+class _Terms(Transformer):
+    """Makes the tree of `Node`s from lark's, and counts the terms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.keyword: Text | None = None  # the first that stands where a word may stand
+
+    def field(self, tokens: list[Token]) -> Text:
+        return _text(tokens[0])
+
+    value = field
+
+    def word(self, tokens: list[Token]) -> Word:
+        self.count += 1
+        text = _text(tokens[0])
+        if not text.is_quoted and text.text.lower() in KEYWORDS:
+            self.keyword = self.keyword or text
+        return Word(text)
+
+    def comparison(self, parts: list[Any]) -> Comparison:
+        field, operator, value = parts
+        self.count += 1
+        return Comparison(field, "=" if operator in (":", "==") else str(operator), (value,))
+
+    def membership(self, parts: list[Any]) -> Comparison:
+        field, _, *values = parts
+        self.count += len(values)
+        return Comparison(field, "in", tuple(values))
+
+    def negated(self, terms: list[Node]) -> Node:
+        return terms[0].term if isinstance(terms[0], Not) else Not(terms[0])
+
+    def conjunction(self, terms: list[Node]) -> And:
+        return And(tuple(terms))
+
+    def disjunction(self, terms: list[Node]) -> Or:
+        return Or(tuple(terms))
+
+
+def _text(token: Token) -> Text:
+    start, end = token.start_pos or 0, token.end_pos or 0
+    if token.type != "STRING":
+        return Text(str(token), start, end)
+    return Text(re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL), start, end, is_quoted=True)
