@@ -29,7 +29,7 @@ from experiments.permissions import missing, require
 from experiments.web.experiment.actions import VERBS, trials_of
 from experiments.web.experiment.page import back_from, get_experiment, refused, url_of
 from experiments.web.ui.requests import SignedInRequest
-from experiments.web.workspace.index import find as get_workspace
+from experiments.web.workspace.index import get_workspace
 
 from .trial import failures, reruns
 
@@ -137,7 +137,7 @@ def _question_on_trials(experiment: Experiment, picked: Sequence[Trial], verb: s
         ]
         if experiment.state == ExperimentState.PAUSED:
             sentences.append("The experiment is paused: new trials wait until it is unpaused.")
-    rows = [Chosen(str(one.number), f"#{one.number}", refusals[one.number]) for one in picked]
+    rows = [Chosen(str(trial.number), f"#{trial.number}", refusals[trial.number]) for trial in picked]
     count = sum(not row.why_not for row in rows)
     word = verb.capitalize()
     return BulkSelection(
@@ -147,7 +147,8 @@ def _question_on_trials(experiment: Experiment, picked: Sequence[Trial], verb: s
         rows,
         "trial",
         is_danger=verb == "stop",
-        asks_settings=verb == "rerun" and any(one.revision_id != experiment.revision_id for one in picked),
+        asks_settings=verb == "rerun"
+        and any(trial.revision_id != experiment.revision_id for trial in picked),
     )
 
 
@@ -185,18 +186,18 @@ def _action_on_trials(
 
 
 def _stop_effect(experiments: list[Experiment]) -> str:
-    alive = sum(one.alive_count for one in experiments)
+    alive = sum(experiment.alive_count for experiment in experiments)
     will = plural(alive, "running trial") if alive else "No running trial"
     return f"{will} will end. Results are kept, and the experiments can be resumed."
 
 
 def _pause_effect(experiments: list[Experiment]) -> str:
-    alive = sum(one.alive_count for one in experiments)
+    alive = sum(experiment.alive_count for experiment in experiments)
     return f"No new trials start. {plural(alive, 'running trial finishes,running trials finish')}."
 
 
 def _delete_effect(experiments: list[Experiment]) -> str:
-    count = plural(sum(trials_of(one) for one in experiments), "trial")
+    count = plural(sum(trials_of(experiment) for experiment in experiments), "trial")
     return (
         f"Deletes {count} with values and logs too. Owners can restore them from the workspace's trash for 30 days; "
         "then they are deleted permanently."
@@ -234,15 +235,18 @@ def experiments(request: SignedInRequest, workspace_slug: str, verb: str) -> Htt
     if not picked:
         return _nothing(request, back)
     if request.method == "POST":
-        rows = [_action_on(one, request, verb) for one in picked]
+        rows = [_action_on(experiment, request, verb) for experiment in picked]
         count = sum(not row.why_not for row in rows)
         return _answer(request, f"{TOGETHER[verb][1]} {plural(count, 'experiment')}", rows, back)
     return _ask(request, _question_on(picked, request, verb), back, workspace=workspace)
 
 
 def _question_on(picked: list[Experiment], request: SignedInRequest, verb: str) -> BulkSelection:
-    rows = [Chosen(one.public_id, _name(one), _why_not(one, request, verb)) for one in picked]
-    reached = [one for one, row in zip(picked, rows, strict=True) if not row.why_not]
+    rows = [
+        Chosen(experiment.public_id, _name(experiment), _why_not(experiment, request, verb))
+        for experiment in picked
+    ]
+    reached = [experiment for experiment, row in zip(picked, rows, strict=True) if not row.why_not]
     words = f"{status.ACTIONS[verb].label} {plural(len(reached), 'experiment')}"
     danger = verb in ("stop", "delete")
     return BulkSelection(f"{words}?", [TOGETHER[verb][0](reached)], words, rows, "pick", is_danger=danger)

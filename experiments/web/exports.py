@@ -1,6 +1,6 @@
 """The tables as files, .csv and .json: the filters and the order of the address, all rows, whole values.
 
-What the columns mean is told in docs/exports.md.
+docs/exports.md explains the columns.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from experiments.runner.command import text_of
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.page import get_experiment
 from experiments.web.ui.requests import SignedInRequest
-from experiments.web.workspace.index import find as get_workspace
+from experiments.web.workspace.index import get_workspace
 
 from .experiment import index_table
 from .trial import columns, table
 
-AT_ONCE = 500  # rows read, and told, at a time
+AT_ONCE = 500  # rows read and written at a time
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would calculate
 
 Record = dict[str, Any]
@@ -54,13 +54,13 @@ def of_trials(
 ) -> StreamingHttpResponse:
     """Send the table of trials as it is filtered and sorted."""
     experiment = get_experiment(request, workspace_slug, public_id)
-    metrics = columns.metrics_asked(request.GET)
+    metrics = columns.requested_metrics(request.GET)
     rows = columns.with_metrics(table.trial_query(request.GET, experiment).trials, metrics)
     rows = rows.select_related("worker", "rerun_of", "revision")
     rows = rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
     name = f"{public_id}-trials"
-    if columns.ASKED not in request.GET:
-        names = [columns.PARAMETER + one for one in experiment.settings.space.columns()]
+    if columns.QUERY_NAME not in request.GET:
+        names = [columns.PARAMETER + column for column in experiment.settings.space.columns()]
         return _answer(rows, lambda row: of_trial(row, experiment), [*TRIAL, *names], kind=kind, name=name)
     chosen = columns.chosen(request.GET, columns.offered(experiment, metrics=metrics))
     keys = [*columns.FIXED, *(column.key for column in chosen)]
@@ -69,10 +69,10 @@ def of_trials(
 
 def _shown(trial: Trial, experiment: Experiment, keys: list[str], metrics: list[str]) -> Record:
     """A trial with the chosen columns only."""
-    told = of_trial(trial, experiment)
-    told |= columns.with_prefix(columns.PARAMETER, flat(trial.params))
-    told |= columns.with_prefix(columns.METRIC, columns.metrics_of(trial, metrics))
-    return {key: told.get(key) for key in keys}
+    record = of_trial(trial, experiment)
+    record |= columns.with_prefix(columns.PARAMETER, flat(trial.params))
+    record |= columns.with_prefix(columns.METRIC, columns.metrics_of(trial, metrics))
+    return {key: record.get(key) for key in keys}
 
 
 # --- rows ------------------------------------------------------------------------------------------------------
@@ -154,9 +154,9 @@ def of_trial(trial: Trial, experiment: Experiment) -> Record:
 
 
 def _answer(
-    rows: QuerySet, told: Callable[..., Record], names: list[str], *, kind: str, name: str
+    rows: QuerySet, to_record: Callable[..., Record], names: list[str], *, kind: str, name: str
 ) -> StreamingHttpResponse:
-    records = (told(row) for row in _each(rows))
+    records = (to_record(row) for row in _each(rows))
     if kind == "csv":
         response = StreamingHttpResponse(as_csv(records, names), content_type="text/csv; charset=utf-8")
     else:
@@ -173,8 +173,8 @@ def _each(rows: QuerySet) -> Iterator[Experiment | Trial]:
     keys = array("q", rows.values_list("pk", flat=True).iterator())
     for start in range(0, len(keys), AT_ONCE):
         wanted = keys[start : start + AT_ONCE]
-        found = {row.pk: row for row in rows.order_by().filter(pk__in=list(wanted))}
-        yield from (found[key] for key in wanted if key in found)
+        rows_by_key = {row.pk: row for row in rows.order_by().filter(pk__in=list(wanted))}
+        yield from (rows_by_key[key] for key in wanted if key in rows_by_key)
 
 
 class _Line:

@@ -52,11 +52,11 @@ def show(request: SignedInRequest) -> HttpResponse:
     A fixed number of queries.
     """
     q = request.GET.get("q", "").replace("\0", "").strip()[:LONGEST]
-    context = {"nav": "search", "q": q, "results": find(q, request.user) if q else None}
+    context = {"nav": "search", "q": q, "results": search_results(q, request.user) if q else None}
     return render(request, "search/show.html", context)
 
 
-def find(q: str, user: User) -> SearchResults:
+def search_results(q: str, user: User) -> SearchResults:
     """Return the matches that the user may see."""
     results, text = SearchResults(), fold(q)
     workspaces = {

@@ -178,14 +178,13 @@ def sample(running, bob, alice) -> dict[str, object]:
     model = Model.register(experiment.project, by=alice, name="m", address="/nowhere/m.pt")
     results = WarmResults.upload(experiment.workspace, by=bob, name="r.csv", results=[({"lr": 1}, 1.0)])
     return {
-        "artifact": leave(good, data=None).pk,
-        "model": model.public_id,
-        "results": results.public_id,
-        "workspace": "lab",
+        "artifact_pk": leave(good, data=None).pk,
+        "model_id": model.public_id,
+        "results_id": results.public_id,
         "workspace_slug": "lab",
-        "queue": "default",
-        "project": experiment.project_id,
-        "worker": "w1",
+        "queue_name": "default",
+        "project_pk": experiment.project_id,
+        "worker_name": "w1",
         "public_id": experiment.public_id,
         "token": SignInLink.issue(bob),
         "username": erin.username,

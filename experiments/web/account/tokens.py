@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from experiments.models import Role, Token, User, Workspace
 from experiments.permissions import require, role_in
 from experiments.web.ui.requests import SignedInRequest
-from experiments.web.workspace.index import find
+from experiments.web.workspace.index import get_workspace
 
 MOST = 200  # the newest
 DAYS = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never")]
@@ -101,11 +101,13 @@ def revoke(request: SignedInRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def revoke_in(request: SignedInRequest, workspace: str, pk: int) -> HttpResponse:
+def revoke_in(request: SignedInRequest, workspace_slug: str, pk: int) -> HttpResponse:
     """Revoke a token of any member, in a workspace that the user owns."""
-    found = find(request, workspace)
-    require(request.user, "manage", found)
-    return _revoke(request, found.tokens.all(), pk, back=reverse("workspace-settings", args=[found.slug]))
+    workspace = get_workspace(request, workspace_slug)
+    require(request.user, "manage", workspace)
+    return _revoke(
+        request, workspace.tokens.all(), pk, back=reverse("workspace-settings", args=[workspace.slug])
+    )
 
 
 def _revoke(request: SignedInRequest, among: QuerySet[Token], pk: int, *, back: str) -> HttpResponse:

@@ -5,7 +5,7 @@ from django.urls import path
 
 from . import passwords, profile, sign_in, tokens
 
-W = "w/<slug:workspace>/"
+W = "w/<slug:workspace_slug>/"
 
 urlpatterns = [
     path("sign-in/", passwords.SignIn.as_view(), name="sign-in"),

@@ -85,7 +85,7 @@ def waiting(queues: Iterable[Queue], compute: Compute, user: User) -> list[Queue
         for queue in queues
         for at, place in enumerate(compute.queue_entries.get(queue.pk, []), 1)
     }
-    waits = {place.pk for line in compute.queue_entries.values() for place in line if place.waiting}
+    waits = {place.pk for entries in compute.queue_entries.values() for place in entries if place.waiting}
     waiting_rows = Experiment.objects.filter(pk__in=waits & places.keys()).order_by("enqueued_at", "pk")
     experiments = list(
         waiting_rows.select_related("workspace", "creator", "queue").defer("description", "trace")[:FEW]

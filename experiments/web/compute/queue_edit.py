@@ -14,7 +14,7 @@ from experiments.permissions import require_administrator
 from experiments.web.ui.requests import SignedInRequest
 
 from .queue_forms import QueueForm
-from .queues import find
+from .queues import get_queue
 
 
 @login_required
@@ -40,27 +40,27 @@ def new(request: SignedInRequest) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def edit(request: SignedInRequest, queue: str) -> HttpResponse:
+def edit(request: SignedInRequest, queue_name: str) -> HttpResponse:
     """Change name, access and fair share, in one transaction."""
-    found = find(request, queue)
+    queue = get_queue(request, queue_name)
     require_administrator(request.user)
     if request.method != "POST":
-        return _draw_form(request, QueueForm(queue=found), queue=found)
-    form = QueueForm(request.POST, queue=found)
+        return _draw_form(request, QueueForm(queue=queue), queue=queue)
+    form = QueueForm(request.POST, queue=queue)
     if form.is_valid():
         try:
             with transaction.atomic():
                 changed = [
-                    found.rename(form.cleaned_data["name"], by=request.user),
-                    not found.is_default and found.grant(by=request.user, **form.grant()),
-                    found.share(by=request.user, **form.share()),
+                    queue.rename(form.cleaned_data["name"], by=request.user),
+                    not queue.is_default and queue.grant(by=request.user, **form.grant()),
+                    queue.share(by=request.user, **form.share()),
                 ]
         except Invalid as invalid:
             _add_errors(form, invalid)
         else:
-            messages.success(request, f"Queue {found} saved." if any(changed) else "No changes to save.")
-            return redirect("queue", found.name)
-    return _draw_form(request, form, queue=found, name=queue, status=422)
+            messages.success(request, f"Queue {queue} saved." if any(changed) else "No changes to save.")
+            return redirect("queue", queue.name)
+    return _draw_form(request, form, queue=queue, name=queue_name, status=422)
 
 
 def _add_errors(form: QueueForm, invalid: Invalid) -> None:

@@ -128,31 +128,31 @@ def _actions(queue: Queue) -> tuple[list[Button], list[Button]]:
 
 @login_required
 @require_safe
-def show(request: SignedInRequest, queue: str) -> HttpResponse:
+def show(request: SignedInRequest, queue_name: str) -> HttpResponse:
     """One queue: its experiments in order, with the actions that the user may take."""
-    found = find(request, queue)
-    compute = Compute([found.pk])
-    marks = found.active_experiments().aggregate(
+    queue = get_queue(request, queue_name)
+    compute = Compute([queue.pk])
+    marks = queue.active_experiments().aggregate(
         n=Count("pk"), versions=Sum("version"), places=Sum("position")
     )
-    workers = [worker for worker in compute.workers if found.name in worker.queues]
+    workers = [worker for worker in compute.workers if queue.name in worker.queues]
     busy = {worker.pk: compute.busy.get(worker.pk, 0) for worker in workers}
     now = timezone.now()
     version = (
         sorted(marks.items()),
         [(w.pk, w.slots, w.is_draining, busy[w.pk], descriptions.lateness(w, now)) for w in workers],
-        (found.name, found.is_paused, found.usual_wait, found.limits, found.is_open),
+        (queue.name, queue.is_paused, queue.usual_wait, queue.limits, queue.is_open),
         is_administrator(request.user),
         int(time.time() // 20),  # how long each has waited
     )
     live = Live(request, fragments={"head", "experiments", "workers"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
-    context: dict[str, object] = {"nav": "queues", "queue": found, "every": EVERY_S}
+    context: dict[str, object] = {"nav": "queues", "queue": queue, "every": EVERY_S}
     if live.fragment in ("", "head"):
-        context |= _head(request, found, compute)
+        context |= _head(request, queue, compute)
     if live.fragment in ("", "experiments"):
-        context |= _experiments(request, found, compute)
+        context |= _experiments(request, queue, compute)
     if live.fragment in ("", "workers"):
         context["workers"] = [
             {"worker": worker, "busy": busy[worker.pk], "is_late": descriptions.is_late(worker, now)}
@@ -160,7 +160,7 @@ def show(request: SignedInRequest, queue: str) -> HttpResponse:
         ]
         context["more_workers"] = max(0, len(workers) - MOST_WORKERS)
     if not live.fragment and is_administrator(request.user):
-        context["events"] = descriptions.compute_feed_entries(found.events.select_related("by")[:EVENTS])
+        context["events"] = descriptions.compute_feed_entries(queue.events.select_related("by")[:EVENTS])
     return live.draw("queues/show.html", context)
 
 
@@ -210,7 +210,7 @@ def _experiments(request: SignedInRequest, queue: Queue, compute: Compute) -> di
     return {"rows": rows, "hidden": max(0, len(compute.queue_entries.get(queue.pk, [])) - len(rows))}
 
 
-def find(request: SignedInRequest, name: str) -> Queue:
+def get_queue(request: SignedInRequest, name: str) -> Queue:
     if name == "default":
         Queue.default()
     return get_object_or_404(Queue.objects.visible_to(request.user), name=name)
@@ -221,21 +221,21 @@ def find(request: SignedInRequest, name: str) -> Queue:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def action(request: SignedInRequest, queue: str, action: str) -> HttpResponse:
-    """Pause, unpause, delete: GET asks for confirmation, POST acts."""
+def action(request: SignedInRequest, queue_name: str, action: str) -> HttpResponse:
+    """Pause, unpause or delete a queue: GET asks for confirmation, POST does it."""
     if action not in ("pause", "unpause", "delete"):
         raise Http404
-    found = find(request, queue)
+    queue = get_queue(request, queue_name)
     require_administrator(request.user)
-    back = back_from(request, reverse("queue", args=[found.name]))
+    back = back_from(request, reverse("queue", args=[queue.name]))
     if action == "delete":
-        return _delete(request, found, back=back)
+        return _delete(request, queue, back=back)
     if request.method != "POST":
-        return _ask(request, found, action, back=back)
-    if getattr(found, action)(by=request.user):
-        messages.success(request, DONE[action].format(found))
+        return _ask(request, queue, action, back=back)
+    if getattr(queue, action)(by=request.user):
+        messages.success(request, DONE[action].format(queue))
     else:
-        messages.info(request, f"Queue {found} is already {'paused' if action == 'pause' else 'running'}.")
+        messages.info(request, f"Queue {queue} is already {'paused' if action == 'pause' else 'running'}.")
     return redirect(back)
 
 

@@ -49,16 +49,16 @@ class Notice:
 
 @login_required
 @require_safe
-def show(request: SignedInRequest, worker: str) -> HttpResponse:
+def show(request: SignedInRequest, worker_name: str) -> HttpResponse:
     """One worker; of its trials, links to those that the user may see."""
     now, user = timezone.now(), request.user
-    found = get_object_or_404(Worker.objects.listed(), name=worker)
-    held = list(_trials(found).filter(state__in=status.TRIAL_ALIVE).order_by("started_at", "pk"))
-    last = found.trials.exclude(ended_at=None).order_by("-ended_at").values_list("pk", "ended_at")[:1]
-    day = utilization.bars(found.usage.all(), now)
+    worker = get_object_or_404(Worker.objects.listed(), name=worker_name)
+    held = list(_trials(worker).filter(state__in=status.TRIAL_ALIVE).order_by("started_at", "pk"))
+    last = worker.trials.exclude(ended_at=None).order_by("-ended_at").values_list("pk", "ended_at")[:1]
+    day = utilization.bars(worker.usage.all(), now)
     version = (
-        (found.boot, found.slots, found.queues, found.is_draining, found.gone_at, found.machine),
-        descriptions.lateness(found, now),
+        (worker.boot, worker.slots, worker.queues, worker.is_draining, worker.gone_at, worker.machine),
+        descriptions.lateness(worker, now),
         [(trial.pk, trial.state, trial.pid) for trial in held],
         list(last),
         day[-1:],
@@ -68,9 +68,9 @@ def show(request: SignedInRequest, worker: str) -> HttpResponse:
     live = Live(request, fragments={"worker"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
-    state, word = state_of(found, len(held), now)
-    stuck = _stuck(found)
-    latest = _latest(found)
+    state, word = state_of(worker, len(held), now)
+    stuck = _stuck(worker)
+    latest = _latest(worker)
     experiments = Experiment.everything.filter(pk__in={row["experiment"] for row in latest})
     visibility = Visibility(
         user,
@@ -79,24 +79,24 @@ def show(request: SignedInRequest, worker: str) -> HttpResponse:
             *experiments.select_related("workspace").only(*SHOWN),
         ],
     )
-    more = actions(found, is_late=_is_late(found, now))[1] if is_administrator(user) else []
-    events = list(found.events.select_related("by")[:EVENTS])
+    more = actions(worker, is_late=_is_late(worker, now))[1] if is_administrator(user) else []
+    events = list(worker.events.select_related("by")[:EVENTS])
     context = {
         "nav": "workers",
-        "worker": found,
+        "worker": worker,
         "state": state,
         "word": word,
         "likely": more[:1],
         "more": more[1:],
-        "callouts": list(_callouts(found, len(held), stuck, events, now)),
-        "facts": _facts(found, len(held), len(stuck), day, now),
+        "callouts": list(_callouts(worker, len(held), stuck, events, now)),
+        "facts": _facts(worker, len(held), len(stuck), day, now),
         "slots": _slots(held, visibility, now),
-        "stuck": [{"pids": _stuck_pids(found, trial), **_named(trial, visibility)} for trial in stuck],
-        "free": 0 if found.gone_at else max(0, found.slots - len(held) - len(stuck)),
-        "chart": utilization.chart(day, now, slots=found.slots),
+        "stuck": [{"pids": _stuck_pids(worker, trial), **_named(trial, visibility)} for trial in stuck],
+        "free": 0 if worker.gone_at else max(0, worker.slots - len(held) - len(stuck)),
+        "chart": utilization.chart(day, now, slots=worker.slots),
         "shows_data": request.GET.get("show") == "data",
-        "machine": _machine(found, held, now),
-        "queues": _queues(found, Queue.objects.visible_to(user).values_list("name", flat=True)),
+        "machine": _machine(worker, held, now),
+        "queues": _queues(worker, Queue.objects.visible_to(user).values_list("name", flat=True)),
         "recent": _recent(latest),
         "ended": _ended(latest, visibility),
         "events": descriptions.compute_feed_entries(events) if is_administrator(user) else [],

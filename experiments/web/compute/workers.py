@@ -255,28 +255,28 @@ def _with_menu(likely: Button, *more: Button) -> tuple[list[Button], list[Button
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def action(request: SignedInRequest, worker: str, action: str) -> HttpResponse:
-    """Drain, undrain, release, forget: GET asks for confirmation, POST acts."""
+def action(request: SignedInRequest, worker_name: str, action: str) -> HttpResponse:
+    """Drain, undrain, release or forget a worker: GET asks for confirmation, POST does it."""
     if action not in DONE:
         raise Http404
     require_administrator(request.user)
-    found = get_object_or_404(Worker.objects.listed(), name=worker)
+    worker = get_object_or_404(Worker.objects.listed(), name=worker_name)
     back = back_from(request, reverse("workers"))
     if request.method != "POST":
-        running = found.trials.filter(state__in=status.TRIAL_ALIVE).count()
+        running = worker.trials.filter(state__in=status.TRIAL_ALIVE).count()
         context = {
             "nav": "workers",
-            "worker": found,
+            "worker": worker,
             "action": action,
             "form_action": request.path,
             "back": back,
             "running": plural(running, "running trial"),
-            "heartbeat": f"last heartbeat was {descriptions.heartbeat_age(found)}",
+            "heartbeat": f"last heartbeat was {descriptions.heartbeat_age(worker)}",
             "is_danger": action == "release",
         }
         return render(request, "workers/action.html", context)
-    if getattr(found, action)(by=request.user):
-        messages.success(request, DONE[action].format(found))
+    if getattr(worker, action)(by=request.user):
+        messages.success(request, DONE[action].format(worker))
     else:
-        messages.info(request, f"Worker {found} {ALREADY[action]}. Nothing was changed.")
+        messages.info(request, f"Worker {worker} {ALREADY[action]}. Nothing was changed.")
     return redirect(back)

@@ -105,9 +105,9 @@ class BeforeForm(ActionForm):
 
     def prepare(self) -> None:
         field_of(self, "other", forms.TypedChoiceField).choices = [
-            (one.experiment.pk, f"{one.place}. {one.label}")
-            for one in experiment_rows.of_queue(self.experiment.queue, self.user)
-            if one.experiment.pk != self.experiment.pk
+            (row.experiment.pk, f"{row.place}. {row.label}")
+            for row in experiment_rows.of_queue(self.experiment.queue, self.user)
+            if row.experiment.pk != self.experiment.pk
         ]
 
     def answer(self) -> dict[str, Any]:

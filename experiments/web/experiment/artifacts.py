@@ -77,7 +77,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
         context |= {
             "rows": rows_of(shown, experiment, request.user),
             "totals": totals,
-            "pager": {"said": plural(totals.files, "file"), **places},
+            "pager": {"summary": plural(totals.files, "file"), **places},
             "number": number,
         }
     if not live.fragment:
@@ -124,10 +124,10 @@ def _page(
     mark = _mark(files, request.GET.get("before" if goes_back else "after", ""))
     if mark is None:
         goes_back = False
-    found: list[Artifact] = []
+    artifacts: list[Artifact] = []
     for part in reversed(parts) if goes_back else parts:
-        found += _beyond(part, parts, mark, experiment, goes_back)[: SIZE + 1 - len(found)]
-    has_more, shown = len(found) > SIZE, found[:SIZE]
+        artifacts += _beyond(part, parts, mark, experiment, goes_back)[: SIZE + 1 - len(artifacts)]
+    has_more, shown = len(artifacts) > SIZE, artifacts[:SIZE]
     if goes_back:
         shown.reverse()
     if not shown:
@@ -187,16 +187,16 @@ def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[d
     for model in Model.objects.filter(artifact__in=shown).only("public_id", "name", "artifact"):
         models.setdefault(model.artifact_id, []).append(model)
     may_register = may(user, "register", experiment)
-    for one in shown:
-        one.experiment = experiment
+    for artifact in shown:
+        artifact.experiment = experiment
     return [
         {
-            "file": one,
-            "is_best": one.trial.number == experiment.best_number,
-            "models": models.get(one.pk, []),
+            "file": artifact,
+            "is_best": artifact.trial.number == experiment.best_number,
+            "models": models.get(artifact.pk, []),
             "may_register": may_register,
         }
-        for one in shown
+        for artifact in shown
     ]
 
 
@@ -204,8 +204,8 @@ def of_trial(trial: Trial, user: User) -> dict[str, object]:
     """What a trial's page shows of its files. Two queries."""
     files = Artifact.objects.kept().filter(trial=trial).select_related("worker").order_by("name")
     shown = list(files[: MOST_OF_TRIAL + 1])
-    for one in shown:
-        one.trial = trial
+    for artifact in shown:
+        artifact.trial = trial
     return {
         "files": rows_of(shown[:MOST_OF_TRIAL], trial.experiment, user),
         "has_more_files": len(shown) > MOST_OF_TRIAL,
@@ -218,28 +218,32 @@ def of_trial(trial: Trial, user: User) -> dict[str, object]:
 
 @login_required
 @require_safe
-def fetch(request: SignedInRequest, workspace_slug: str, public_id: str, artifact: int) -> HttpResponseBase:
-    """The file itself, or the asked range of it; or where it lies when it cannot be had from here (409)."""
+def fetch(
+    request: SignedInRequest, workspace_slug: str, public_id: str, artifact_pk: int
+) -> HttpResponseBase:
+    """Send the file or the requested range of it; or say where it is when it cannot be read from here (409)."""
     experiment = get_experiment(request, workspace_slug, public_id)
-    one = find_file(experiment, artifact)
-    download = partial(downloads.of_artifact, one, downloads.DownloadRequest.by(request))
+    artifact = get_artifact(experiment, artifact_pk)
+    download = partial(downloads.of_artifact, artifact, downloads.DownloadRequest.by(request))
     return download_response(
-        request, download, workspace=experiment.workspace, nav="experiments", back=_back(one)
+        request, download, workspace=experiment.workspace, nav="experiments", back=_back(artifact)
     )
 
 
-def find_file(experiment: Experiment, key: int) -> Artifact:
+def get_artifact(experiment: Experiment, artifact_pk: int) -> Artifact:
     """A file of this experiment, else 404."""
     rows = Artifact.objects.filter(experiment=experiment, trial__trashed_at=None)
-    one = rows.select_related("trial", "worker").filter(pk=key).first() if key < 2**63 else None
-    if one is None:
+    artifact = (
+        rows.select_related("trial", "worker").filter(pk=artifact_pk).first() if artifact_pk < 2**63 else None
+    )
+    if artifact is None:
         raise Http404
-    one.experiment = experiment
-    return one
+    artifact.experiment = experiment
+    return artifact
 
 
-def _back(one: Artifact) -> str:
-    return f"{url_of(one.experiment, 'experiment-artifacts')}?trial={one.trial.number}"
+def _back(artifact: Artifact) -> str:
+    return f"{url_of(artifact.experiment, 'experiment-artifacts')}?trial={artifact.trial.number}"
 
 
 def download_response(
@@ -297,33 +301,33 @@ class RegisterForm(forms.Form):
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def register(request: SignedInRequest, workspace_slug: str, public_id: str, artifact: int) -> HttpResponse:
+def register(request: SignedInRequest, workspace_slug: str, public_id: str, artifact_pk: int) -> HttpResponse:
     """Register a file as a model."""
     experiment = get_experiment(request, workspace_slug, public_id)
     require(request.user, "register", experiment)
-    one = find_file(experiment, artifact)
-    if one.keeping == Keeping.DROPPED:
-        reason = one.fault or f"{one.name} was removed: only artifacts of the best trials are kept."
-        return refused(request, experiment, reason, back=_back(one))
-    form = RegisterForm(request.POST if request.method == "POST" else None, file=one)
+    artifact = get_artifact(experiment, artifact_pk)
+    if artifact.keeping == Keeping.DROPPED:
+        reason = artifact.fault or f"{artifact.name} was removed: only artifacts of the best trials are kept."
+        return refused(request, experiment, reason, back=_back(artifact))
+    form = RegisterForm(request.POST if request.method == "POST" else None, file=artifact)
     if request.method == "POST" and form.is_valid():
         values = dict(form.cleaned_data)
         try:
-            model = Model.register(values.pop("project"), by=request.user, artifact=one, **values)
+            model = Model.register(values.pop("project"), by=request.user, artifact=artifact, **values)
         except Invalid as invalid:
             for field, sentences in invalid.errors.items():
                 form.add_error(field if field in form.fields else None, sentences)
         else:
-            messages.success(request, f"{one.name} is registered as model {model}.")
+            messages.success(request, f"{artifact.name} is registered as model {model}.")
             return redirect("model", experiment.workspace.slug, model.public_id)
     context = {
         "experiment": experiment,
         "workspace": experiment.workspace,
         "nav": "experiments",
-        "file": one,
+        "file": artifact,
         "form": form,
-        "is_local": one.keeping != Keeping.STORED,
+        "is_local": artifact.keeping != Keeping.STORED,
         "form_action": request.path,
-        "back": _back(one),
+        "back": _back(artifact),
     }
     return render(request, "experiment/register.html", context, status=422 if form.errors else 200)

@@ -9,7 +9,7 @@ from django.db.models import OuterRef, Subquery
 from experiments.charts.curve import MAX_SIBLINGS, Series, curve
 from experiments.charts.history import Edit, Point, history
 from experiments.charts.svg import Chart, Svg, element, px
-from experiments.messages import value as said
+from experiments.messages import value as format_value
 from experiments.models import Experiment, Failure, Trial, status
 
 from . import metric_series
@@ -45,7 +45,7 @@ def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
         direction=experiment.direction,
         metric=experiment.metric,
         best_steps=best_steps(experiment),
-        best_text=said(experiment.best_value) if experiment.best_value is not None else "",
+        best_text=format_value(experiment.best_value) if experiment.best_value is not None else "",
         left=left,
         edits=edits_of(experiment, url=url),
         href=address(url),
@@ -62,14 +62,14 @@ def edits_of(experiment: Experiment, *, url: str) -> list[Edit]:
     shown = revisions.select_related("by").defer("document").order_by("-number")[:MOST_EDITS]
     return [
         Edit(
-            after=one.after,
-            revision=one.number,
-            by=one.by.username if one.by else "Trialdeck",
-            note=one.note,
-            href=f"{url.removesuffix('trials/')}configuration/#revision-{one.number}",
+            after=revision.after,
+            revision=revision.number,
+            by=revision.by.username if revision.by else "Trialdeck",
+            note=revision.note,
+            href=f"{url.removesuffix('trials/')}configuration/#revision-{revision.number}",
         )
-        for one in reversed(shown)
-        if one.after is not None
+        for revision in reversed(shown)
+        if revision.after is not None
     ]
 
 
@@ -134,11 +134,11 @@ def _siblings(trial: Trial) -> list[Trial]:
 
 def small_curve(points: metric_series.Points) -> Svg:
     """Return the curve of a trial as a sparkline."""
-    told = [(step, value) for step, value in points if value is not None]
-    if len(told) < 2:
+    reported = [(step, value) for step, value in points if value is not None]
+    if len(reported) < 2:
         return Svg()
-    first, last = told[0][0], told[-1][0]
-    low, high = min(value for _, value in told), max(value for _, value in told)
+    first, last = reported[0][0], reported[-1][0]
+    low, high = min(value for _, value in reported), max(value for _, value in reported)
     wide, tall = (last - first) or 1, (high / 2 - low / 2) or 1
 
     def at(step: int, value: float) -> str:
@@ -148,8 +148,8 @@ def small_curve(points: metric_series.Points) -> Svg:
 
     return element(
         "svg",
-        element("path", d="M" + " ".join(at(*point) for point in told)),
-        element("path", class_="end", d=f"M{at(*told[-1])}h0"),
+        element("path", d="M" + " ".join(at(*point) for point in reported)),
+        element("path", class_="end", d=f"M{at(*reported[-1])}h0"),
         class_="spark",
         viewBox=f"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}",
         aria_hidden="true",

@@ -50,18 +50,18 @@ def _configured(request: SignedInRequest, experiment: Experiment) -> dict[str, o
     `?q=` searches the groups; with `?in=` the object of that name, which is shown then."""
     settings, query = experiment.settings, request.GET.get("q", "")
     names = sorted(settings.objects, key=key_value_rows.naturally)
-    asked = request.GET.get("in")
+    object_name = request.GET.get("in")
     first = next((name for name in names if settings.objects[name]), names[0] if names else "")
-    name = asked if asked in settings.objects else first
-    is_in_object = asked is not None
+    name = object_name if object_name in settings.objects else first
+    is_in_object = object_name is not None
     groups = hyperparameters.groups_of(settings, query="" if is_in_object else query)
-    told = experiment.properties
+    properties = experiment.properties
     return {
         "groups": groups,
         "group_query": "" if is_in_object else query,
-        "group_found": sum(len(rows) for _, rows, _, _ in groups),
+        "group_matches": sum(len(rows) for _, rows, _, _ in groups),
         "has_groups": bool(settings.hyperparameters),
-        "properties": [(name, told[name]) for name in sorted(told, key=key_value_rows.naturally)],
+        "properties": [(name, properties[name]) for name in sorted(properties, key=key_value_rows.naturally)],
         "objects": names,
         "shown": highlight.read(
             settings.objects[name],
@@ -82,14 +82,16 @@ def _revisions(request: SignedInRequest, experiment: Experiment) -> tuple[list[d
     """A page of revisions, each with what it changed, and what restoring it would change."""
     rows = experiment.revisions.select_related("by").order_by("-number")
     shown, pager = page_of(request, rows, total=experiment.revision.number)
-    settings = {one.number: one.settings for one in shown}
+    settings = {revision.number: revision.settings for revision in shown}
     oldest = shown[-1].number if shown else 1
-    settings |= {one.number: one.settings for one in experiment.revisions.filter(number=oldest - 1)}
+    settings |= {
+        revision.number: revision.settings for revision in experiment.revisions.filter(number=oldest - 1)
+    }
     now = experiment.settings
-    return [_told(one, settings.get(one.number - 1), now) for one in shown], pager
+    return [_revision_row(revision, settings.get(revision.number - 1), now) for revision in shown], pager
 
 
-def _told(revision: Revision, before: Settings | None, now: Settings) -> dict[str, object]:
+def _revision_row(revision: Revision, before: Settings | None, now: Settings) -> dict[str, object]:
     return {
         "revision": revision,
         "by": revision.by.username if revision.by else "Trialdeck",

@@ -19,7 +19,7 @@ from experiments.models import Amount, Experiment, ExperimentState, Invalid, Ref
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
-from experiments.web.workspace.index import find as get_workspace
+from experiments.web.workspace.index import get_workspace
 
 from .create_form import CreateForm
 from .forms import ExperimentForm, algorithm_help, early_stopping_help

@@ -112,7 +112,7 @@ class ExperimentForm(
 
     @property
     def valid_settings(self) -> Settings:
-        """The settings of a form that is known to be valid."""
+        """The settings of a valid form."""
         if self.settings is None:
             raise ValueError("the form is not valid")
         return self.settings

@@ -68,7 +68,7 @@ class RowsForm(BlockForm):
         return self.is_checked and super().is_valid()
 
     def clean(self) -> dict[str, Any]:
-        self.given = self.checked()
+        self.filled_rows = self.checked()
         faulty = sum(bool(row.errors) for row in self.rows)
         if faulty:
             self.add_error(None, f"Fix {plural(faulty, 'row')} to save the changes.")
@@ -153,7 +153,7 @@ class GroupForm(RowsForm):
         cleaned = super().clean()
         if cleaned.get("group") in self.current.hyperparameters:
             self.add_error("group", "A group with this name exists. Edit that group instead.")
-        if cleaned.get("group") and not self.given:
+        if cleaned.get("group") and not self.filled_rows:
             self.add_error(None, "Enter at least one name with a value.")
         return cleaned
 
@@ -161,8 +161,8 @@ class GroupForm(RowsForm):
         groups = dict(self.experiment.settings.hyperparameters)
         name = self.name or self.cleaned_data["group"]
         before = groups.pop(name, {})
-        names = {key_value_rows.plain(one): one for one in before}
-        kept = {names.get(row.name, row.name): self._traits(row, before, names) for row in self.given}
+        names = {key_value_rows.plain(stored): stored for stored in before}
+        kept = {names.get(row.name, row.name): self._traits(row, before, names) for row in self.filled_rows}
         return {"hyperparameters": {**groups, name: kept} if kept else groups}
 
     def _traits(self, row: Pair, before: dict, names: dict[str, str]) -> dict[str, str]:
@@ -214,14 +214,14 @@ class PropertiesForm(RowsForm):
     saved = "Saved."
 
     def mark(self) -> str:
-        told = json.dumps(self.experiment.properties, sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        document = json.dumps(self.experiment.properties, sort_keys=True)
+        return hashlib.sha256(document.encode()).hexdigest()[:16]
 
     def stored(self) -> list[Pair]:
-        told = self.experiment.properties
+        properties = self.experiment.properties
         return [
-            Pair(name, key_value_rows.plain(str(told[name])), was=name)
-            for name in sorted(told, key=key_value_rows.naturally)
+            Pair(name, key_value_rows.plain(str(properties[name])), was=name)
+            for name in sorted(properties, key=key_value_rows.naturally)
         ]
 
     def theirs(self) -> Settings | None:
@@ -229,12 +229,12 @@ class PropertiesForm(RowsForm):
 
     def changes(self) -> dict[str, str]:
         before = self.experiment.properties
-        names = {key_value_rows.plain(one): one for one in before}
-        told = {}
-        for row in self.given:
+        names = {key_value_rows.plain(stored): stored for stored in before}
+        properties = {}
+        for row in self.filled_rows:
             name = names.get(row.name, row.name)
-            told[name] = key_value_rows.kept(row.value, stored=before.get(name))
-        return told
+            properties[name] = key_value_rows.kept(row.value, stored=before.get(name))
+        return properties
 
     def write(self, experiment: Experiment, *, by: User) -> bool:
         return experiment.annotate(by=by, properties=self.changes())
@@ -388,7 +388,7 @@ class Shown:
 
 def groups_of(settings: Settings, *, query: str = "") -> list[tuple[str, list[Shown], int, str]]:
     """(group, its rows that have `query` in them, how many it has, its text to copy), by name."""
-    wanted, found = query.casefold(), []
+    wanted, groups = query.casefold(), []
     searched = {parameter.name for parameter in settings.space.parameters}
     for group in sorted(settings.hyperparameters, key=str.casefold):
         named = settings.hyperparameters[group]
@@ -398,8 +398,8 @@ def groups_of(settings: Settings, *, query: str = "") -> list[tuple[str, list[Sh
         ]
         kept = [row for row in rows if wanted in row.name.casefold() or wanted in row.value.casefold()]
         text = "\n".join(f"{row.name}={named[row.name]['value']}" for row in rows if not row.is_secret)
-        found.append((group, kept, len(rows), text))
-    return [one for one in found if one[1]]
+        groups.append((group, kept, len(rows), text))
+    return [entry for entry in groups if entry[1]]
 
 
 def _shown(name: str, traits: dict[str, str], *, is_searched: bool) -> Shown:

@@ -14,7 +14,7 @@ from experiments.models import Experiment, User
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
-from experiments.web.workspace.index import find as get_workspace
+from experiments.web.workspace.index import get_workspace
 
 from . import index_table
 from .action_buttons import ICONS

@@ -169,7 +169,9 @@ class Page:
         self.offset = (self.query.page - 1) * query.size
         rows = query.ordered(matching).select_related("workspace", "project", "creator", "queue")
         shown = list(rows.defer("description", "properties")[self.offset : self.offset + query.size])
-        compute = Compute({one.queue_id for one in shown if one.is_active and one.queue_id})
+        compute = Compute(
+            {experiment.queue_id for experiment in shown if experiment.is_active and experiment.queue_id}
+        )
         self.rows = [row(experiment, user=user, compute=compute) for experiment in shown]
 
     @property
@@ -195,7 +197,7 @@ class Page:
         ]
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """`1 to 50 of 317`; the total is exact to 10,000."""
         total = f"{self.total:,}" if self.total <= EXACT_TO else "10k+"
         return f"{self.offset + 1:,} to {self.offset + len(self.rows):,} of {total}" if self.rows else ""

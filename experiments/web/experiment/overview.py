@@ -1,4 +1,4 @@
-"""Experiment details: the overview, and the acts by their verbs."""
+"""Experiment details: the overview, and the actions by their verbs."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def _head_context(experiment: Experiment, context: dict, held: Hold | None) -> d
     url = context["trials_url"]
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
     callout = summaries.experiment_callout(experiment, held, url=url)
-    said = "" if callout else descriptions.hold_text(held, experiment)
+    waits = "" if callout else descriptions.hold_text(held, experiment)
     left = experiment.budget_left or 0
     return {
-        "facts": summaries.experiment_summary(experiment, context["best"], said, url=url),
+        "facts": summaries.experiment_summary(experiment, context["best"], waits, url=url),
         "callout": callout,
         "bar": outcome(counts, left=left, is_big=True),
         "has_bar": any(counts.values()),
@@ -114,12 +114,16 @@ def _history_context(request: SignedInRequest, experiment: Experiment, url: str)
 
 def _space(experiment: Experiment) -> list[dict[str, object]]:
     return [
-        {"name": name, "type": one["_type"], "values": ", ".join(_said(each) for each in one["_value"])}
-        for name, one in experiment.settings.space_document.items()
+        {
+            "name": name,
+            "type": declaration["_type"],
+            "values": ", ".join(_short_text(each) for each in declaration["_value"]),
+        }
+        for name, declaration in experiment.settings.space_document.items()
     ]
 
 
-def _said(value: object) -> str:
+def _short_text(value: object) -> str:
     """A bound or a choice in few letters: 1e-5; of a nested choice its name."""
     if isinstance(value, dict):
         return str(value.get("_name", value))
@@ -151,13 +155,13 @@ def _running_context(
     }
 
 
-# --- acts ------------------------------------------------------------------------------------------------------
+# --- actions ---------------------------------------------------------------------------------------------------
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def action(request: SignedInRequest, workspace_slug: str, public_id: str, verb: str) -> HttpResponse:
-    """GET asks, with the consequences; POST acts. 403 for viewers, 409 where the state does not allow it."""
+    """GET asks for confirmation, POST does it. 403 for viewers, 409 where the state forbids it."""
     if verb not in VERBS:
         raise Http404
     experiment = get_experiment(request, workspace_slug, public_id)
@@ -190,7 +194,7 @@ def _do(request: SignedInRequest, experiment: Experiment, verb: Verb, word: str)
     except Refused as blank:
         if form and status.is_offered(
             word, experiment.state
-        ):  # the answer was refused, not the act: ask again
+        ):  # the input was refused, not the action: show the form again
             return _ask(request, experiment, verb, form, status_code=409, problem=str(blank))
         raise
     if not done:
@@ -246,7 +250,7 @@ def _queues(form: ActionForm) -> list[dict[str, object]]:
             "pk": queue.pk,
             "name": queue.name,
             "is_chosen": str(queue.pk) == chosen,
-            "said": descriptions.queue_summary(queue, compute)
+            "summary": descriptions.queue_summary(queue, compute)
             + descriptions.image_note(queue, compute, form.experiment)
             + descriptions.resources_note(queue, compute, form.experiment),
         }

@@ -82,8 +82,8 @@ class BlockForm(forms.Form):
     def theirs(self) -> Settings | None:
         """Return the settings that the page was drawn from, if what the form shows of them has changed since."""
         number = self.cleaned_data["seen"]
-        known = number.isdecimal() and len(number) < 9
-        seen = self.experiment.revisions.filter(number=int(number)).first() if known else None
+        is_number = number.isdecimal() and len(number) < 9
+        seen = self.experiment.revisions.filter(number=int(number)).first() if is_number else None
         if seen is None:
             return self.current
         now = self.experiment.revision.settings

@@ -20,7 +20,7 @@ from experiments.models import Event, Experiment, Workspace
 from experiments.permissions import require
 from experiments.scheduler.retention import KEPT_FOR
 from experiments.web.ui.requests import SignedInRequest
-from experiments.web.workspace.index import find as get_workspace
+from experiments.web.workspace.index import get_workspace
 
 from .actions import trials_of
 

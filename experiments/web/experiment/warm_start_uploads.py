@@ -26,13 +26,13 @@ from experiments.search.imported_results import (
 )
 from experiments.search.nested_choice import flat
 from experiments.web.ui.requests import SignedInRequest
-from experiments.web.workspace.index import find as get_workspace
+from experiments.web.workspace.index import get_workspace
 
 MOST_COLUMNS = 100  # on the page; the file keeps all
 
 
 class UploadForm(forms.Form):
-    """The file, read while it is checked: `found` is what stood in it."""
+    """The file, read while it is checked: `imported` is what is in it."""
 
     file = forms.FileField(
         widget=forms.FileInput(attrs={"accept": ".csv,.json,.tsv,.txt,text/csv,application/json"}),
@@ -40,12 +40,12 @@ class UploadForm(forms.Form):
         error_messages={"required": "Choose a file.", "empty": "The file is empty."},
     )
 
-    found: ImportedResults
+    imported: ImportedResults
 
     def clean_file(self) -> object:
         file = self.cleaned_data["file"]
         try:
-            self.found = read_results(file.read(MAX_BYTES + 1))
+            self.imported = read_results(file.read(MAX_BYTES + 1))
         except ResultsError as error:
             raise forms.ValidationError(error.faults) from None
         return file
@@ -65,11 +65,11 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         return render(request, "results/new.html", context, status=422 if form.is_bound else 200)
     name = form.cleaned_data["file"].name.replace("\0", "")[:200]
     try:
-        kept = WarmResults.upload(workspace, by=request.user, name=name, results=form.found.results)
+        kept = WarmResults.upload(workspace, by=request.user, name=name, results=form.imported.results)
     except Invalid as invalid:
-        form.add_error("file", [sentence for said in invalid.errors.values() for sentence in said])
+        form.add_error("file", [sentence for sentences in invalid.errors.values() for sentence in sentences])
         return render(request, "results/new.html", context, status=422)
-    skipped = form.found.skipped
+    skipped = form.imported.skipped
     left_out = f" {plural(skipped, 'row')} without a valid result skipped." if skipped else ""
     messages.success(request, f"{plural(kept.count, 'result')} read from {kept.name}.{left_out}")
     return redirect("results", workspace.slug, kept.public_id)
@@ -77,10 +77,10 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 
 @login_required
 @require_safe
-def show(request: SignedInRequest, workspace_slug: str, results: str) -> HttpResponse:
+def show(request: SignedInRequest, workspace_slug: str, results_id: str) -> HttpResponse:
     """What was read: how many, the parameters, the lowest and the highest."""
-    workspace, kept = _found(request, workspace_slug, results)
-    low, high = (best(kept.rows, key=lambda one: one[1]) for best in (min, max))
+    workspace, kept = _get_results(request, workspace_slug, results_id)
+    low, high = (best(kept.rows, key=lambda result: result[1]) for best in (min, max))
     names = parameter_names(kept.rows)
     sides = [flat(params) for params, _ in (low, high)]
     create_url = reverse("experiment-new", args=[workspace.slug])
@@ -93,7 +93,7 @@ def show(request: SignedInRequest, workspace_slug: str, results: str) -> HttpRes
         "count": len(names),
         "hidden": max(0, len(names) - MOST_COLUMNS),
         "parameters": [
-            (name, [_said(side[name]) if name in side else ("", "") for side in sides])
+            (name, [_cell(side[name]) if name in side else ("", "") for side in sides])
             for name in names[:MOST_COLUMNS]
         ],
         "may_create": permissions.may(request.user, "create", workspace),
@@ -105,9 +105,9 @@ def show(request: SignedInRequest, workspace_slug: str, results: str) -> HttpRes
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def delete(request: SignedInRequest, workspace_slug: str, results: str) -> HttpResponse:
+def delete(request: SignedInRequest, workspace_slug: str, results_id: str) -> HttpResponse:
     """Delete uploaded results for good, after a question. 409 while experiments start from them."""
-    workspace, kept = _found(request, workspace_slug, results)
+    workspace, kept = _get_results(request, workspace_slug, results_id)
     permissions.require(request.user, "delete", workspace)
     context = {
         "workspace": workspace,
@@ -126,13 +126,17 @@ def delete(request: SignedInRequest, workspace_slug: str, results: str) -> HttpR
     return redirect("experiments", workspace.slug)
 
 
-def _found(request: SignedInRequest, workspace_slug: str, results: str) -> tuple[Workspace, WarmResults]:
+def _get_results(
+    request: SignedInRequest, workspace_slug: str, results_id: str
+) -> tuple[Workspace, WarmResults]:
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
-    return workspace, get_object_or_404(workspace.warm_results.select_related("creator"), public_id=results)
+    return workspace, get_object_or_404(
+        workspace.warm_results.select_related("creator"), public_id=results_id
+    )
 
 
-def _said(one: object) -> tuple[str, str]:
+def _cell(parameter: object) -> tuple[str, str]:
     """As a table shows it, and whole."""
-    whole = text_of(one)
-    return (value(one) if isinstance(one, int | float) else whole), whole
+    whole = text_of(parameter)
+    return (value(parameter) if isinstance(parameter, int | float) else whole), whole

@@ -14,11 +14,11 @@ from django.http import QueryDict
 
 from experiments.models import Experiment, Point, Trial
 
-ASKED = "columns"  # in the address
+QUERY_NAME = "columns"  # in the address
 FIXED = ("number", "state")
 PARAMETER = "p."  # before a parameter's name, so that one may be called "value"
 METRIC = "m."  # before the name of a metric that is not the objective
-MOST = 60  # columns of a table; of more parameters the first ones, the others when they are asked for
+MOST = 60  # columns of a table: the first parameters, the others on request
 MOST_METRICS = 12  # of a table: each is looked up for each row
 MOST_NAMES = 30  # of metrics that are offered
 
@@ -63,12 +63,12 @@ def offered(experiment: Experiment, metrics: Iterable[str] = ()) -> list[Column]
     """What there is to choose from, in the order of the table. `metrics`: those that trials have reported."""
     objective = experiment.metric
     names = experiment.settings.space.columns()
-    workspace = MOST - 1 - sum(column.is_usual for column in OTHERS)
+    most_usual = MOST - 1 - sum(column.is_usual for column in OTHERS)
     return [
         Column("value", objective, sort="value", first="-", is_num=True, is_usual=True),
         *(Column(METRIC + name, name, is_num=True) for name in metrics if name != objective),
         *(
-            Column(key, name, sort=key, is_usual=place < workspace)
+            Column(key, name, sort=key, is_usual=place < most_usual)
             for place, name in enumerate(names)
             for key in [PARAMETER + name]
         ),
@@ -78,17 +78,18 @@ def offered(experiment: Experiment, metrics: Iterable[str] = ()) -> list[Column]
 
 def chosen(query: QueryDict, columns: Sequence[Column]) -> list[Column]:
     """Those that the address asks for, in the order of the table; without a wish the usual ones."""
-    if ASKED not in query:
+    if QUERY_NAME not in query:
         return [column for column in columns if column.is_usual]
-    wanted = set(query.getlist(ASKED))
-    found = [column for column in columns if column.key in wanted]
-    too_many = {column.key for column in [one for one in found if one.is_metric][MOST_METRICS:]}
-    return [column for column in found if column.key not in too_many][:MOST]
+    wanted = set(query.getlist(QUERY_NAME))
+    matching = [column for column in columns if column.key in wanted]
+    metrics = [column for column in matching if column.is_metric]
+    too_many = {column.key for column in metrics[MOST_METRICS:]}
+    return [column for column in matching if column.key not in too_many][:MOST]
 
 
-def metrics_asked(query: QueryDict) -> list[str]:
+def requested_metrics(query: QueryDict) -> list[str]:
     """The names of the metrics in the address, whether or not a trial of this page has reported them."""
-    names = (key.removeprefix(METRIC) for key in query.getlist(ASKED) if key.startswith(METRIC))
+    names = (key.removeprefix(METRIC) for key in query.getlist(QUERY_NAME) if key.startswith(METRIC))
     # PostgreSQL takes no NUL, not even to look for it.
     return [name for name in dict.fromkeys(names) if name and "\0" not in name][:MOST_METRICS]
 
@@ -118,12 +119,12 @@ def with_prefix(prefix: str, values: Mapping[str, object]) -> dict[str, object]:
 def metric_names(trial_pk: int | None) -> list[str]:
     """The metrics that a trial has reported, at most `MOST_NAMES`. Reads one row for each, not its 100,000 points."""
     table = Point._meta.db_table
-    sql = f"""WITH RECURSIVE found(name) AS (
+    sql = f"""WITH RECURSIVE metric(name) AS (
             SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s)
             UNION ALL
-            SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s AND name > found.name)
-            FROM found WHERE found.name IS NOT NULL
-        ) SELECT name FROM found WHERE name IS NOT NULL LIMIT {MOST_NAMES}"""  # noqa: S608
+            SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s AND name > metric.name)
+            FROM metric WHERE metric.name IS NOT NULL
+        ) SELECT name FROM metric WHERE name IS NOT NULL LIMIT {MOST_NAMES}"""  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql, [trial_pk, trial_pk])
         return [name for (name,) in cursor.fetchall()]
@@ -132,10 +133,12 @@ def metric_names(trial_pk: int | None) -> list[str]:
 def is_numeric(values: Iterable[object]) -> bool:
     """Are all of them numbers, those apart that are missing?"""
     return all(
-        isinstance(one, int | float) and not isinstance(one, bool) for one in values if one is not None
+        isinstance(value, int | float) and not isinstance(value, bool)
+        for value in values
+        if value is not None
     )
 
 
 def places(values: Iterable[object]) -> int | None:
     """The decimals that all numbers of a column get; None when all are whole, so that nobody reads 347.0000."""
-    return 4 if any(isinstance(one, float) and not one.is_integer() for one in values) else None
+    return 4 if any(isinstance(value, float) and not value.is_integer() for value in values) else None

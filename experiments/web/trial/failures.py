@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from django.db.models import Exists, OuterRef
 from django.urls import reverse
 
-from experiments.messages import value
+from experiments.messages import value as format_value
 from experiments.models import Experiment, Trial, TrialState, status
 from experiments.permissions import may
 from experiments.search.nested_choice import flat
@@ -21,7 +21,7 @@ from experiments.web.ui.requests import SignedInRequest
 
 LOOKED_AT = 500  # of the trials that ended last: a page reads no more, however many there are
 MOST_GROUPS = 5
-LIKELY_BY_CHANCE = 0.01  # a condition is not said when chance alone would show one as often as this
+LIKELY_BY_CHANCE = 0.01  # a condition is not shown when chance alone would produce one this often
 MOST_EXCEPTIONS = 0.1  # of those that did not fail
 
 _FOLDED = re.compile(
@@ -46,7 +46,7 @@ class Group:
 
     @property
     def detail(self) -> str:
-        """One of the details, as it was said."""
+        """The detail of the newest trial; empty when it only repeats the cause."""
         detail = self.trials[0].detail
         return "" if detail.casefold() == self.cause.casefold() else detail
 
@@ -84,7 +84,7 @@ def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str
     shown = groups[:MOST_GROUPS]
     for group in shown:
         group.condition = separating(
-            [flat(trial.params) for trial in group.trials], [flat(one.params) for one in others]
+            [flat(trial.params) for trial in group.trials], [flat(trial.params) for trial in others]
         )
     may_rerun = may(request.user, "rerun", experiment) and status.is_offered("rerun", experiment.state)
     rerun_url = reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, "rerun"])
@@ -106,8 +106,8 @@ def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str
 def key_of(trial: Trial) -> str:
     """Equal for trials that failed alike: numbers, paths and addresses in the detail do not count."""
     text = " ".join(_FOLDED.sub(_fold, trial.detail).casefold().split())
-    said = f"{trial.failure} {trial.exit_code} {trial.signal} {text}"
-    return hashlib.sha1(said.encode(), usedforsecurity=False).hexdigest()[:12]
+    signature = f"{trial.failure} {trial.exit_code} {trial.signal} {text}"
+    return hashlib.sha1(signature.encode(), usedforsecurity=False).hexdigest()[:12]
 
 
 def _fold(match: re.Match[str]) -> str:
@@ -124,10 +124,10 @@ def separating(failed: Sequence[dict], others: Sequence[dict]) -> str:
     How likely chance alone would do it: of n + k trials in any order the k failed ones lie among the k + m that
     meet the condition, C(k+m, k) / C(k+n, k), times the number of conditions that were tried (Bonferroni).
     """
-    candidates = [one for name in _common(failed) for one in _candidates(name, failed, others)]
+    candidates = [candidate for name in _common(failed) for candidate in _candidates(name, failed, others)]
     if not candidates:
         return ""
-    exceptions, condition = min(candidates, key=lambda one: one[0])
+    exceptions, condition = min(candidates, key=lambda candidate: candidate[0])
     k, n = len(failed), len(others)
     chance = len(candidates) * math.comb(k + exceptions, k) / math.comb(k + n, k)
     if chance > LIKELY_BY_CHANCE or exceptions > n * MOST_EXCEPTIONS:
@@ -148,21 +148,23 @@ def _candidates(name: str, failed: Sequence[dict], others: Sequence[dict]) -> li
     """(how many of the others meet it too, the condition), the more exact ones first."""
     mine = [params[name] for params in failed]
     theirs = [params[name] for params in others if name in params]
-    found = []
-    if len({identity(one) for one in mine}) == 1:
+    candidates = []
+    if len({identity(value) for value in mine}) == 1:
         same = identity(mine[0])
-        found.append((sum(identity(one) == same for one in theirs), f"{name} = {_said(mine[0])}"))
-    if all(_is_number(one) for one in mine):
+        candidates.append(
+            (sum(identity(value) == same for value in theirs), f"{name} = {_value_text(mine[0])}")
+        )
+    if all(_is_number(value) for value in mine):
         low, high = min(mine), max(mine)
-        numbers = [one for one in theirs if _is_number(one)]
-        found.append((sum(one >= low for one in numbers), f"{name} ≥ {_said(low)}"))
-        found.append((sum(one <= high for one in numbers), f"{name} ≤ {_said(high)}"))
-    return found
+        numbers = [value for value in theirs if _is_number(value)]
+        candidates.append((sum(value >= low for value in numbers), f"{name} ≥ {_value_text(low)}"))
+        candidates.append((sum(value <= high for value in numbers), f"{name} ≤ {_value_text(high)}"))
+    return candidates
 
 
-def _is_number(one: object) -> bool:
-    return isinstance(one, int | float) and not isinstance(one, bool)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _said(one: object) -> str:
-    return value(one) if not isinstance(one, bool | list | None) else identity(one)
+def _value_text(value: object) -> str:
+    return format_value(value) if not isinstance(value, bool | list | None) else identity(value)

@@ -16,9 +16,9 @@ from experiments.runner.ansi import PLAIN, StyledText, styled
 from experiments.runner.log import plain_text
 
 LONGEST_QUERY = 200
-MOST_FOUND = 10_000  # lines; of more, the last ones
+MAX_MATCHES = 10_000  # lines; of more, the last ones
 LONGEST_LINE = 1024 * 1024  # bytes; a longer one counts as several
-AFTER_BYTES = 16 * 1024  # shown after a line that was found
+AFTER_BYTES = 16 * 1024  # shown after a matching line
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def whole(trial: Trial) -> Iterator[bytes]:
 class Search:
     """The lines of a log that hold a text, whatever its case; `at` (from 1) of `total` is looked at.
 
-    `line` is where in the log that line begins and ends, None when nothing was found.
+    `line` is where in the log that line begins and ends, None without a match.
     """
 
     query: str
@@ -128,7 +128,7 @@ class Search:
         return _pattern(self.query)
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         if not self.total:
             return "not found"
         most = "the last " if self.has_more else ""
@@ -157,18 +157,20 @@ def query_of(text: str) -> str:
 def search(trial: Trial, query: str, *, at: int | None = None) -> Window:
     """The window around the line that is looked at: the `at`-th with this text, else the last one."""
     wanted = _pattern(query)
-    found: deque[tuple[int, int]] = deque(maxlen=MOST_FOUND)
+    matches: deque[tuple[int, int]] = deque(maxlen=MAX_MATCHES)
     total = 0
     for begin, line in _lines(trial):
         if wanted.search(plain_text(line)):
-            found.append((begin, begin + len(line)))
+            matches.append((begin, begin + len(line)))
             total += 1
-    count = len(found)
+    count = len(matches)
     place = min(max(1, at), count) if at is not None else count
-    here = found[place - 1] if found else None
-    told = Search(query, place, count, here, has_more=total > count)
+    here = matches[place - 1] if matches else None
+    result = Search(query, place, count, here, has_more=total > count)
     shown = window(trial, until=_end_after(trial, here[1]) if here else None)
-    return Window(shown.data, shown.start, shown.stop, shown.total, shown.missing, shown.earlier, search=told)
+    return Window(
+        shown.data, shown.start, shown.stop, shown.total, shown.missing, shown.earlier, search=result
+    )
 
 
 def _pattern(query: str) -> re.Pattern[str]:
@@ -210,7 +212,7 @@ def _end_after(trial: Trial, offset: int) -> int:
 def _line(runs: list[StyledText], wanted: re.Pattern[str] | None, *, is_here: bool) -> str:
     """A line as HTML: runs in their colours, matches marked; the first of the line looked at can be linked to."""
     spans = deque(_spans("".join(run.text for run in runs), wanted))
-    found = spans[0][0] if spans and is_here else None
+    first = spans[0][0] if spans and is_here else None
     parts, at = [], 0
     for run in runs:
         begin, end = at, at + len(run.text)
@@ -223,8 +225,8 @@ def _line(runs: list[StyledText], wanted: re.Pattern[str] | None, *, is_here: bo
             text = escape(run.text[begin - at : stop - at])
             if begin < low:
                 inside.append(text)
-            elif begin == found:
-                inside.append(f'<mark id="found" class="is-here">{text}</mark>')
+            elif begin == first:
+                inside.append(f'<mark id="match" class="is-here">{text}</mark>')
             else:
                 inside.append(f"<mark>{text}</mark>")
             begin = stop
@@ -234,7 +236,7 @@ def _line(runs: list[StyledText], wanted: re.Pattern[str] | None, *, is_here: bo
 
 
 def _spans(text: str, wanted: re.Pattern[str] | None) -> list[tuple[int, int]]:
-    return [found.span() for found in wanted.finditer(text)] if wanted else []
+    return [match.span() for match in wanted.finditer(text)] if wanted else []
 
 
 def _coloured(html: str, run: StyledText) -> str:

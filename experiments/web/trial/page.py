@@ -121,12 +121,12 @@ def _curve(request: SignedInRequest, trial: Trial, url: str) -> dict[str, object
         .values_list("name", flat=True)
         .distinct()[:MOST_METRICS]
     )
-    objective, asked = trial.experiment.metric, request.GET.get("metric", "")
+    objective, requested = trial.experiment.metric, request.GET.get("metric", "")
     if len(names) == MOST_METRICS:  # these two are among them, however late in the alphabet
-        wanted = Point.objects.filter(trial=trial, name__in=[objective, asked.replace("\0", "")])
+        wanted = Point.objects.filter(trial=trial, name__in=[objective, requested.replace("\0", "")])
         names = list({*names, *wanted.values_list("name", flat=True).distinct()})
     names.sort(key=lambda name: (name != objective, name))
-    metric = asked if asked in names else (names[0] if names else objective)
+    metric = requested if requested in names else (names[0] if names else objective)
     if not names:
         return {"metrics": [], "metric": metric, "chart": None}
     chart, is_all, siblings = charts.curve_of(trial, metric, url=url)
@@ -145,18 +145,20 @@ def _side(trial: Trial) -> dict[str, object]:
         Q(pk=trial.pk) | Q(pk=trial.rerun_of_id) | Q(rerun_of=trial) | Q(values_digest=trial.values_digest)
     )
     attempts = list(chain.select_related("worker").order_by("number")[:MOST_ATTEMPTS])
-    events = trial.events.select_related("by").defer("details")[:MOST_EVENTS]
-    told = list(events)
-    for event in told:
+    events = list(trial.events.select_related("by").defer("details")[:MOST_EVENTS])
+    for event in events:
         event.trial = trial
     return {
         "params": summaries.parameter_rows(trial.params, trial.experiment.settings.space),
         "params_json": json.dumps(trial.params, ensure_ascii=False, indent=2),
-        "attempts": [{"trial": one, "reason": descriptions.reason_of(one)} for one in attempts]
+        "attempts": [
+            {"trial": attempt, "reason": descriptions.reason_of(attempt) or attempt.get_source_display()}
+            for attempt in attempts
+        ]
         if len(attempts) > 1
         else [],
         "process": summaries.process_pairs(trial),
-        "activity": descriptions.feed_entries(told),
+        "activity": descriptions.feed_entries(events),
     }
 
 
@@ -186,7 +188,7 @@ def _whole(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
-# --- acts ------------------------------------------------------------------------------------------------------
+# --- actions ---------------------------------------------------------------------------------------------------
 
 
 @login_required
@@ -201,21 +203,21 @@ def stop(request: SignedInRequest, workspace_slug: str, public_id: str, number: 
             trial.experiment.allows("stop_trial")
             return _ask(request, trial, "trial/stop.html", is_danger=True)
         if request.method == "POST" and trial.stop(by=request.user):
-            messages.success(request, _said_stop(trial))
+            messages.success(request, _stop_message(trial))
             return redirect(back)
     except Refused as blank:
         return refused(request, trial.experiment, str(blank), back=back)
-    messages.info(request, _said_too_late(trial))
+    messages.info(request, _too_late_message(trial))
     return redirect(back)
 
 
-def _said_stop(trial: Trial) -> str:
+def _stop_message(trial: Trial) -> str:
     if trial.state == TrialState.STOPPED:
         return f"Stopped #{trial.number} before it started."
     return f"Stopping #{trial.number}."
 
 
-def _said_too_late(trial: Trial) -> str:
+def _too_late_message(trial: Trial) -> str:
     if trial.state == TrialState.STOPPING:
         return f"#{trial.number} is already stopping."
     return f"#{trial.number} had already ended: {status.TRIAL_STATES[trial.state].label.lower()}."

@@ -75,8 +75,8 @@ def script_of(trial: Trial) -> str:
 def code_of(trial: Trial) -> Code:
     """Return the commit and packages that were resolved, or the requested ones."""
     settings, resolved = trial.revision.settings, trial.revision.resolved
-    asked = {"branch": f"origin/{settings.reference}", "tag": f"refs/tags/{settings.reference}"}
-    version = asked.get(settings.reference_kind, settings.reference) if settings.reference else ""
+    references = {"branch": f"origin/{settings.reference}", "tag": f"refs/tags/{settings.reference}"}
+    version = references.get(settings.reference_kind, settings.reference) if settings.reference else ""
     listed = None if settings.packages_from == "repository" else settings.packages
     is_script = bool(settings.diff and not settings.repository and not settings.command)
     return Code(

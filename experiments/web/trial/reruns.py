@@ -23,8 +23,8 @@ def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
         .exclude(state__in=(TrialState.FAILED, TrialState.STOPPED))
         .values_list("values_digest", "number", "state")
     )
-    taken = {found: (number, state) for found, number, state in equals}
-    return {number: _said(taken.get(found)) for number, found in digests.items()}
+    taken = {key: (number, state) for key, number, state in equals}
+    return {number: _equal_reason(taken.get(key)) for number, key in digests.items()}
 
 
 def why_not_together(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
@@ -33,8 +33,8 @@ def why_not_together(trials: Sequence[Trial], experiment: Experiment) -> dict[in
         trial.number: not_failed(trial) for trial in trials if trial.state != TrialState.FAILED
     } | why_not(trials, experiment)
     first: dict[str, int] = {}
-    for number, found in _digests([trial for trial in trials if not refusals[trial.number]]).items():
-        if (earlier := first.setdefault(found, number)) != number:
+    for number, key in _digests([trial for trial in trials if not refusals[trial.number]]).items():
+        if (earlier := first.setdefault(key, number)) != number:
             refusals[number] = f"#{earlier} has the same values. One rerun is enough."
     return refusals
 
@@ -54,5 +54,5 @@ def _digests(trials: Sequence[Trial]) -> dict[int, str]:
     }
 
 
-def _said(equal: tuple[int, str] | None) -> str:
+def _equal_reason(equal: tuple[int, str] | None) -> str:
     return f"#{equal[0]} has the same values and is {equal[1]}: nothing to rerun." if equal else ""

@@ -85,7 +85,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
 
 def _table(request: SignedInRequest, experiment: Experiment) -> dict[str, object]:
     wanted = trial_query(request.GET, experiment)
-    metrics = columns.metrics_asked(request.GET)
+    metrics = columns.requested_metrics(request.GET)
     trials = columns.with_metrics(wanted.trials, metrics)
     trials = trials.select_related("worker", "rerun_of", "revision").defer(
         "raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw"
@@ -116,17 +116,17 @@ def _table(request: SignedInRequest, experiment: Experiment) -> dict[str, object
 
 def _metrics_of(shown: list[Trial], *, also: list[str]) -> list[str]:
     """The metrics to choose from: what one trial of the page has reported, and those that are in the address."""
-    told = next((trial.pk for trial in shown if trial.last_step is not None), None)
-    return sorted({*columns.metric_names(told), *also})
+    reporting = next((trial.pk for trial in shown if trial.last_step is not None), None)
+    return sorted({*columns.metric_names(reporting), *also})
 
 
 def _drawn(chosen: list[Column], shown: list[Trial], metrics: list[str]) -> list[Column]:
     """Columns as this page draws them: numbers to the right and alike, and a line before each kind."""
-    found, kind, cells = [], "", [_values(trial, metrics) for trial in shown]
+    drawn, kind, cells = [], "", [_values(trial, metrics) for trial in shown]
     for column in chosen:
         before, kind = kind, "p" if column.is_parameter else "r" if column in columns.OTHERS else "v"
-        values = [one.get(column.key) for one in cells]
-        found.append(
+        values = [row.get(column.key) for row in cells]
+        drawn.append(
             replace(
                 column,
                 is_num=columns.is_numeric(values) if column.is_parameter else column.is_num,
@@ -134,27 +134,27 @@ def _drawn(chosen: list[Column], shown: list[Trial], metrics: list[str]) -> list
                 css=f"rule {column.css}".strip() if before != kind else column.css,
             )
         )
-    return found
+    return drawn
 
 
 def _values(trial: Trial, metrics: list[str]) -> dict[str, object]:
     """What a trial has in the columns of the objective, the parameters and the further metrics."""
     value = trial.last_value if trial.value is None else trial.value
-    told = columns.with_prefix(columns.METRIC, columns.metrics_of(trial, metrics))
-    return {"value": value} | columns.with_prefix(PARAMETER, flat(trial.params)) | told
+    metric_values = columns.with_prefix(columns.METRIC, columns.metrics_of(trial, metrics))
+    return {"value": value} | columns.with_prefix(PARAMETER, flat(trial.params)) | metric_values
 
 
 def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> dict[str, object]:
     """What the form that chooses columns shows and carries along."""
     keys = {column.key for column in chosen}
-    kept = [(key, value) for key, value in query.items() if key not in (columns.ASKED, "page") and value]
+    kept = [(key, value) for key, value in query.items() if key not in (columns.QUERY_NAME, "page") and value]
     return {
         "columns": [(column, column.key in keys) for column in offered],
         "shown": len(chosen) + len(columns.FIXED),
         "total": len(offered) + len(columns.FIXED),
         "most": columns.MOST if len(offered) > columns.MOST else None,
         "kept": kept,
-        "is_asked": columns.ASKED in query,
+        "is_customized": columns.QUERY_NAME in query,
     }
 
 
@@ -252,10 +252,10 @@ def _chips(query: QueryDict, experiment: Experiment, current: str) -> list[dict[
         return f"{url_of(experiment, 'experiment-trials')}?{kept.urlencode()}".rstrip("?")
 
     chips = [("", "All", trials_of(experiment))]
-    for state, known in status.TRIAL_STATES.items():
+    for state, description in status.TRIAL_STATES.items():
         count = experiment.count(state)
         if count or state == current:
-            chips.append((state, known.label, count))
+            chips.append((state, description.label, count))
     return [
         {"state": state, "label": label, "count": count, "url": url(state), "is_current": state == current}
         for state, label, count in chips

@@ -130,14 +130,14 @@ def _column(theme: str) -> dict[str, object]:
         ],
         "diff": highlight.read(DIFF, query="epochs", is_diff=True),
         "pager": {
-            "said": "251 to 300 of 2,914",
+            "summary": "251 to 300 of 2,914",
             "start": ADDRESS,
             "previous": ADDRESS,
             "pages": [(number, ADDRESS, number == 6) for number in (4, 5, 6, 7, 8)],
             "next": ADDRESS,
             "end": ADDRESS,
         },
-        "short_pager": {"said": "1 to 3 of 3"},
+        "short_pager": {"summary": "1 to 3 of 3"},
         "bars": _bars(),
         "sparks": _sparks(),
         "cards": _cards(),
@@ -146,7 +146,7 @@ def _column(theme: str) -> dict[str, object]:
         "days": _days(theme),
         "messages": [
             Message("info", "ResNet baseline reset to a draft."),
-            *(Message(*one) for one in TOASTS),
+            *(Message(level, text) for level, text in TOASTS),
         ],
         "long": LONG,
         "word": WORD,
@@ -173,8 +173,8 @@ TOASTS = (
 
 
 def _icons() -> list[str]:
-    found = finders.find("glyphs.svg")
-    return re.findall(r'id="i-([\w-]+)"', Path(found).read_text()) if found else []
+    path = finders.find("glyphs.svg")
+    return re.findall(r'id="i-([\w-]+)"', Path(path).read_text()) if path else []
 
 
 def _actions() -> list[Button]:

@@ -85,8 +85,8 @@ class ArgumentsField(PairsField):
     """Lines of name=value whose values are numbers, true and false where they look like it."""
 
     def value_of(self, text: str) -> object:
-        found = space_rows.items(text)
-        return found[0] if len(found) == 1 else text.strip()
+        values = space_rows.items(text)
+        return values[0] if len(values) == 1 else text.strip()
 
 
 class PointsField(forms.CharField):

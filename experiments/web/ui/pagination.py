@@ -23,8 +23,8 @@ def page_of(request: HttpRequest, rows: QuerySet, *, total: int) -> tuple[list, 
         wanted_keys = list(keys.reverse()[total - stop : total - start])[::-1]
     else:
         wanted_keys = list(keys[start:stop])
-    found = {row.pk: row for row in rows.order_by().filter(pk__in=wanted_keys)}
-    shown = [found[key] for key in wanted_keys if key in found]
+    rows_by_key = {row.pk: row for row in rows.order_by().filter(pk__in=wanted_keys)}
+    shown = [rows_by_key[key] for key in wanted_keys if key in rows_by_key]
     return shown, _pager(request, page=page, last=last, start=start, stop=start + len(shown), total=total)
 
 
@@ -39,7 +39,7 @@ def _pager(
     first_shown = max(1, min(page - SHOWN // 2, last - SHOWN + 1))
     around = range(first_shown, min(last, first_shown + SHOWN - 1) + 1)
     return {
-        "said": f"{start + 1:,} to {stop:,} of {total:,}" if stop > start else "No trials",
+        "summary": f"{start + 1:,} to {stop:,} of {total:,}" if stop > start else "No trials",
         "start": url(1) if first_shown > 1 else None,
         "previous": url(page - 1) if page > 1 else None,
         "pages": [(number, url(number), number == page) for number in around] if last > 1 else [],

@@ -27,7 +27,7 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.ui.summaries import Fact
 
-from .index import find
+from .index import get_workspace
 from .projects import ProjectCard, Sums, cards
 
 RECENT, CARDS, NEEDS, WORKERS, QUEUES = 8, 6, 5, 8, 6
@@ -54,11 +54,11 @@ def everywhere(request: SignedInRequest) -> HttpResponse:
 
 @login_required
 @require_safe
-def show(request: SignedInRequest, workspace: str) -> HttpResponse:
+def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """One workspace."""
-    found = find(request, workspace)
-    found.require_automl()
-    return _draw(request, [found], workspace=found)
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    return _draw(request, [workspace], workspace=workspace)
 
 
 def _draw(

@@ -13,7 +13,7 @@ from experiments.models import Experiment, ExperimentState, Role, Workspace
 from experiments.web.ui.requests import SignedInRequest
 
 
-def find(request: SignedInRequest, slug: str) -> Workspace:
+def get_workspace(request: SignedInRequest, slug: str) -> Workspace:
     """Return the workspace of an address if the user may see it, else raise 404."""
     return get_object_or_404(Workspace.objects.visible_to(request.user), slug=slug)
 

@@ -14,24 +14,24 @@ from experiments.models import Member, Refused, Role, User, Workspace
 from experiments.permissions import may, require
 from experiments.web.ui.requests import SignedInRequest
 
-from .index import find
+from .index import get_workspace
 from .settings import ROLE_PERMISSIONS, MemberForm, draw, members_of
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def index(request: SignedInRequest, workspace: str) -> HttpResponse:
+def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """The list; POST adds a member (owners only)."""
-    found = find(request, workspace)
+    workspace = get_workspace(request, workspace_slug)
     if request.method == "POST":
-        require(request.user, "manage", found)
-        return _admit(request, found)
+        require(request.user, "manage", workspace)
+        return _admit(request, workspace)
     context = {
-        "workspace": found,
+        "workspace": workspace,
         "nav": "members",
-        "members": members_of(found),
+        "members": members_of(workspace),
         "role_permissions": [(role.label, text) for role, text in ROLE_PERMISSIONS.items()],
-        "may_manage": may(request.user, "manage", found),
+        "may_manage": may(request.user, "manage", workspace),
     }
     return render(request, "people/members.html", context)
 
@@ -54,36 +54,38 @@ def _admit(request: SignedInRequest, workspace: Workspace) -> HttpResponse:
 
 @login_required
 @require_POST
-def role(request: SignedInRequest, workspace: str, username: str) -> HttpResponse:
+def role(request: SignedInRequest, workspace_slug: str, username: str) -> HttpResponse:
     """Change a member's role."""
-    found, member = _member(request, workspace, username)
+    workspace, member = _member(request, workspace_slug, username)
     wanted = request.POST.get("role", "")
     if wanted not in Role.values:
         roles = ", ".join(choice.label.lower() for choice in Role)
-        return draw(request, found, problem=f"Unknown role. Select one of: {roles}.", status=422)
+        return draw(request, workspace, problem=f"Unknown role. Select one of: {roles}.", status=422)
     try:
-        is_changed = change_role(found, member.user, Role(wanted))
+        is_changed = change_role(workspace, member.user, Role(wanted))
     except Refused as error:
-        return draw(request, found, problem=str(error), status=409)
+        return draw(request, workspace, problem=str(error), status=409)
     now = "now" if is_changed else "already"
-    messages.success(request, f"{member.user} is {now} {Role(wanted).label.lower()} of {found}.")
-    return _redirect(request, found)
+    messages.success(request, f"{member.user} is {now} {Role(wanted).label.lower()} of {workspace}.")
+    return _redirect(request, workspace)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def remove(request: SignedInRequest, workspace: str, username: str) -> HttpResponse:
+def remove(request: SignedInRequest, workspace_slug: str, username: str) -> HttpResponse:
     """Remove a member. Only leaving asks for confirmation (GET): an owner can add others again."""
-    found, member = _member(request, workspace, username)
+    workspace, member = _member(request, workspace_slug, username)
     if request.method != "POST":
-        return _ask(request, found, member)
+        return _ask(request, workspace, member)
     try:
-        remove_member(found, member.user)
+        remove_member(workspace, member.user)
     except Refused as error:
-        return _ask(request, found, member, problem=str(error), status=409)
+        return _ask(request, workspace, member, problem=str(error), status=409)
     is_me = member.user == request.user
-    messages.success(request, f"You left {found}." if is_me else f"{member.user} removed from {found}.")
-    return _redirect(request, found)
+    messages.success(
+        request, f"You left {workspace}." if is_me else f"{member.user} removed from {workspace}."
+    )
+    return _redirect(request, workspace)
 
 
 def _ask(
@@ -102,11 +104,11 @@ def _ask(
     return render(request, "people/remove.html", context, status=status)
 
 
-def _member(request: SignedInRequest, workspace: str, username: str) -> tuple[Workspace, Member]:
+def _member(request: SignedInRequest, workspace_slug: str, username: str) -> tuple[Workspace, Member]:
     """Return the workspace and member of an address; raise `Forbidden` unless the user may manage them."""
-    found = find(request, workspace)
-    require(request.user, "manage", found)
-    return found, get_object_or_404(found.members.select_related("user"), user__username=username)
+    workspace = get_workspace(request, workspace_slug)
+    require(request.user, "manage", workspace)
+    return workspace, get_object_or_404(workspace.members.select_related("user"), user__username=username)
 
 
 def _redirect(request: SignedInRequest, workspace: Workspace) -> HttpResponse:

@@ -24,7 +24,7 @@ from experiments.permissions import learn_roles, may, require
 from experiments.web.experiment.action_buttons import Button
 from experiments.web.ui.requests import SignedInRequest
 
-from .index import find
+from .index import get_workspace
 
 RECENTLY = timedelta(hours=24)
 
@@ -133,18 +133,18 @@ def _actions(project: Project, user: User) -> list[Button]:
 
 @login_required
 @require_safe
-def index(request: SignedInRequest, workspace: str) -> HttpResponse:
+def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Show a card for all experiments and one for each project of the workspace."""
-    found = find(request, workspace)
-    found.require_automl()
-    project_cards = cards(request.user, [found])
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    project_cards = cards(request.user, [workspace])
     totals = sum((card.sums for card in project_cards), start=Sums())
-    everything = Card(None, reverse("experiments", args=[found.slug]), totals)
+    everything = Card(None, reverse("experiments", args=[workspace.slug]), totals)
     context = {
-        "workspace": found,
+        "workspace": workspace,
         "nav": "projects",
         "cards": [everything, *project_cards],
-        "may_create": may(request.user, "create", found),
+        "may_create": may(request.user, "create", workspace),
     }
     return render(request, "projects/index.html", context)
 
@@ -200,68 +200,68 @@ class ProjectForm(forms.Form):
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def new(request: SignedInRequest, workspace: str) -> HttpResponse:
+def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """An operator creates a project."""
-    found = _editable_workspace(request, workspace)
+    workspace = _editable_workspace(request, workspace_slug)
     form = ProjectForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
-        return _draw(request, found, form, status=422 if form.is_bound else 200)
+        return _draw(request, workspace, form, status=422 if form.is_bound else 200)
     try:
-        project = Project.create(found, **form.cleaned_data)
+        project = Project.create(workspace, **form.cleaned_data)
     except Invalid as invalid:
-        return _add_errors(request, found, form, invalid)
+        return _add_errors(request, workspace, form, invalid)
     messages.success(request, f"Project {project} created.")
-    return redirect("projects", found.slug)
+    return redirect("projects", workspace.slug)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def edit(request: SignedInRequest, workspace: str, project: int) -> HttpResponse:
+def edit(request: SignedInRequest, workspace_slug: str, project_pk: int) -> HttpResponse:
     """Name, description, default output destination."""
-    parent = _editable_workspace(request, workspace)
-    found = get_object_or_404(parent.projects, pk=project)
-    form = ProjectForm(request.POST if request.method == "POST" else None, project=found)
+    workspace = _editable_workspace(request, workspace_slug)
+    project = get_object_or_404(workspace.projects, pk=project_pk)
+    form = ProjectForm(request.POST if request.method == "POST" else None, project=project)
     if not form.is_valid():
-        return _draw(request, parent, form, project=found, status=422 if form.is_bound else 200)
+        return _draw(request, workspace, form, project=project, status=422 if form.is_bound else 200)
     try:
-        is_changed = found.change(**form.cleaned_data)
+        is_changed = project.change(**form.cleaned_data)
     except Invalid as invalid:
-        return _add_errors(request, parent, form, invalid, project=found)
-    messages.success(request, f"Project {found} saved." if is_changed else "No changes to save.")
-    return redirect("projects", parent.slug)
+        return _add_errors(request, workspace, form, invalid, project=project)
+    messages.success(request, f"Project {project} saved." if is_changed else "No changes to save.")
+    return redirect("projects", workspace.slug)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def delete(request: SignedInRequest, workspace: str, project: int) -> HttpResponse:
+def delete(request: SignedInRequest, workspace_slug: str, project_pk: int) -> HttpResponse:
     """Delete an empty project: GET asks for confirmation, POST deletes."""
-    parent = _editable_workspace(request, workspace)
-    found = get_object_or_404(parent.projects, pk=project)
+    workspace = _editable_workspace(request, workspace_slug)
+    project = get_object_or_404(workspace.projects, pk=project_pk)
     context = {
-        "workspace": parent,
+        "workspace": workspace,
         "nav": "projects",
-        "project": found,
+        "project": project,
         "form_action": request.path,
-        "back": reverse("projects", args=[parent.slug]),
+        "back": reverse("projects", args=[workspace.slug]),
         "is_danger": True,
-        "contents": (contents := found.holds()),
+        "contents": (contents := project.holds()),
         "is_impossible": bool(contents),
     }
     if request.method != "POST":
         return render(request, "projects/delete.html", context)
     try:
-        found.delete_empty()
+        project.delete_empty()
     except Refused as refused:
         return render(request, "projects/delete.html", {**context, "problem": str(refused)}, status=409)
-    messages.success(request, f"Project {found} deleted.")
-    return redirect("projects", parent.slug)
+    messages.success(request, f"Project {project} deleted.")
+    return redirect("projects", workspace.slug)
 
 
-def _editable_workspace(request: SignedInRequest, workspace: str) -> Workspace:
-    found = find(request, workspace)
-    found.require_automl()
-    require(request.user, "create", found)
-    return found
+def _editable_workspace(request: SignedInRequest, workspace_slug: str) -> Workspace:
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    require(request.user, "create", workspace)
+    return workspace
 
 
 def _add_errors(

@@ -29,7 +29,7 @@ from experiments.web.ui import highlight
 from experiments.web.ui.pagination import page_of
 from experiments.web.ui.requests import SignedInRequest
 
-from .index import find as find_workspace
+from .index import get_workspace
 
 PUBLISHED = {"yes": True, "no": False}
 LABELS_AT_ONCE = 100
@@ -38,29 +38,29 @@ MOST_USERS = 20
 
 @login_required
 @require_safe
-def index(request: SignedInRequest, workspace: str) -> HttpResponse:
+def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """List the models of a workspace, the newest first, in a fixed number of queries."""
-    found = find_workspace(request, workspace)
-    found.require_automl()
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
     query = {name: request.GET.get(name, "").replace("\0", "").strip()[:200] for name in ("q", "project")}
     published = request.GET.get("published", "")
-    rows = found.models.among(**query, is_published=PUBLISHED.get(published))
+    rows = workspace.models.among(**query, is_published=PUBLISHED.get(published))
     total = rows.count()
     shown, pager = page_of(request, rows.light().order_by("-created_at", "-pk"), total=total)
     context = {
-        "workspace": found,
+        "workspace": workspace,
         "nav": "models",
         "rows": shown,
         "pager": pager,
         "total": total,
         "query": {**query, "published": published},
         "is_filtered": any(query.values()) or published in PUBLISHED,
-        "projects": found.projects.values_list("name", flat=True),
+        "projects": workspace.projects.values_list("name", flat=True),
     }
     return render(request, "models/index.html", context)
 
 
-def find(request: SignedInRequest, workspace: str, public_id: str) -> Model:
+def get_model(request: SignedInRequest, workspace_slug: str, model_id: str) -> Model:
     """Return the model if the user may see it, else raise 404."""
     related = (
         "workspace",
@@ -70,7 +70,7 @@ def find(request: SignedInRequest, workspace: str, public_id: str) -> Model:
         "artifact__experiment",
         "artifact__worker",
     )
-    rows = Model.objects.visible_to(request.user).filter(workspace__slug=workspace, public_id=public_id)
+    rows = Model.objects.visible_to(request.user).filter(workspace__slug=workspace_slug, public_id=model_id)
     model = rows.select_related(*related).first()
     if model is None:
         raise Http404
@@ -152,24 +152,24 @@ class GeneralForm(forms.Form):
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def show(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+def show(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponse:
     """Show a model, its source and its uses; POST changes its description."""
-    one = find(request, workspace, model)
+    model = get_model(request, workspace_slug, model_id)
     if request.method != "POST":
-        return _general(request, one)
-    form = GeneralForm(request.POST, model=one)
+        return _general(request, model)
+    form = GeneralForm(request.POST, model=model)
     try:
-        _must_be_open(request, one)
+        _must_be_open(request, model)
         if form.is_valid():
-            changed = one.change(seen=_seen(request), **form.cleaned_data)
+            changed = model.change(seen=_seen(request), **form.cleaned_data)
             messages.success(request, "Saved." if changed else "No changes to save.")
-            return redirect(url_of(one))
+            return redirect(url_of(model))
     except Refused as refusal:
-        return _refused(request, one, refusal, typed=request.POST.get("description", ""))
+        return _refused(request, model, refusal, typed=request.POST.get("description", ""))
     except Invalid as invalid:
         for field, sentences in invalid.errors.items():
             form.add_error(field, sentences)
-    return _general(request, one, form)
+    return _general(request, model, form)
 
 
 def _general(request: SignedInRequest, model: Model, form: GeneralForm | None = None) -> HttpResponse:
@@ -200,26 +200,26 @@ def used_by(model: Model, user: User) -> list[Experiment]:
 
 @login_required
 @require_safe
-def fetch(request: SignedInRequest, workspace: str, model: str) -> HttpResponseBase:
+def fetch(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponseBase:
     """Send the model's file, or say where it is when it cannot be read from here (409)."""
-    one = find(request, workspace, model)
-    download = partial(downloads.of_model, one, downloads.DownloadRequest.by(request))
-    return download_response(request, download, workspace=one.workspace, nav="models", back=url_of(one))
+    model = get_model(request, workspace_slug, model_id)
+    download = partial(downloads.of_model, model, downloads.DownloadRequest.by(request))
+    return download_response(request, download, workspace=model.workspace, nav="models", back=url_of(model))
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def publish(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+def publish(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponse:
     """Make a model read-only permanently, after a confirmation."""
-    one = find(request, workspace, model)
-    require(request.user, "register", one.workspace)
-    if request.method == "POST" or one.is_published:
-        changed = request.method == "POST" and one.publish()
+    model = get_model(request, workspace_slug, model_id)
+    require(request.user, "register", model.workspace)
+    if request.method == "POST" or model.is_published:
+        changed = request.method == "POST" and model.publish()
         messages.success(
-            request, f"Model {one} published." if changed else f"Model {one} is already published."
+            request, f"Model {model} published." if changed else f"Model {model} is already published."
         )
-        return redirect(url_of(one))
-    return _ask(request, one, "models/publish.html", back=url_of(one))
+        return redirect(url_of(model))
+    return _ask(request, model, "models/publish.html", back=url_of(model))
 
 
 def _ask(
@@ -239,19 +239,19 @@ def _ask(
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def delete(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+def delete(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponse:
     """Delete a model permanently, after a confirmation. 409 while experiments use it; published: owners only."""
-    one = find(request, workspace, model)
-    require(request.user, "delete", one)
+    model = get_model(request, workspace_slug, model_id)
+    require(request.user, "delete", model)
     try:
         if request.method != "POST":
-            drafts = len(one.drafts(by=request.user))
-            return _ask(request, one, "models/delete.html", back=url_of(one), drafts=drafts)
-        one.delete_unused(by=request.user)
+            drafts = len(model.drafts(by=request.user))
+            return _ask(request, model, "models/delete.html", back=url_of(model), drafts=drafts)
+        model.delete_unused(by=request.user)
     except Refused as refusal:
-        return _refused(request, one, refusal)
-    messages.success(request, f"Model {one} deleted.")
-    return redirect("models", one.workspace.slug)
+        return _refused(request, model, refusal)
+    messages.success(request, f"Model {model} deleted.")
+    return redirect("models", model.workspace.slug)
 
 
 # --- Network ---------------------------------------------------------------------------------------------------
@@ -259,48 +259,48 @@ def delete(request: SignedInRequest, workspace: str, model: str) -> HttpResponse
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def network(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+def network(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponse:
     """Show a model's configuration text; `?edit` shows the editor, `?q=` highlights matches, POST saves."""
-    one = find(request, workspace, model)
+    model = get_model(request, workspace_slug, model_id)
     if request.method == "POST":
         typed = request.POST.get("network", "").replace("\r\n", "\n")
         try:
-            _must_be_open(request, one)
-            changed = one.change(seen=_seen(request), network=typed)
+            _must_be_open(request, model)
+            changed = model.change(seen=_seen(request), network=typed)
         except Refused as refusal:
-            return _refused(request, one, refusal, typed=typed)
+            return _refused(request, model, refusal, typed=typed)
         except Invalid as invalid:
             problem = " ".join(invalid.errors.get("network", [str(invalid)]))
             context = {"is_editing": True, "text": typed, "problem": problem, "most": MAX_NETWORK}
-            return _draw(request, one, "model-network", context, status=422)
+            return _draw(request, model, "model-network", context, status=422)
         messages.success(request, "Saved." if changed else "No changes to save.")
-        return redirect(url_of(one, "model-network"))
+        return redirect(url_of(model, "model-network"))
     is_editing = "edit" in request.GET
     if is_editing:
         try:
-            _must_be_open(request, one)
+            _must_be_open(request, model)
         except Refused as refusal:
-            return _refused(request, one, refusal)
+            return _refused(request, model, refusal)
     shown = highlight.read(
-        one.network, name="network", query=request.GET.get("q", ""), is_whole="whole" in request.GET
+        model.network, name="network", query=request.GET.get("q", ""), is_whole="whole" in request.GET
     )
-    context = {"is_editing": is_editing, "text": one.network, "most": MAX_NETWORK, "shown": shown}
-    return _draw(request, one, "model-network", context)
+    context = {"is_editing": is_editing, "text": model.network, "most": MAX_NETWORK, "shown": shown}
+    return _draw(request, model, "model-network", context)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def clear(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+def clear(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponse:
     """Delete a model's configuration text, after a confirmation."""
-    one = find(request, workspace, model)
-    back = url_of(one, "model-network")
+    model = get_model(request, workspace_slug, model_id)
+    back = url_of(model, "model-network")
     try:
-        _must_be_open(request, one)
+        _must_be_open(request, model)
         if request.method != "POST":
-            return _ask(request, one, "models/clear.html", back=back)
-        one.change(network="")
+            return _ask(request, model, "models/clear.html", back=back)
+        model.change(network="")
     except Refused as refusal:
-        return _refused(request, one, refusal)
+        return _refused(request, model, refusal)
     messages.success(request, "Network text cleared.")
     return redirect(back)
 
@@ -310,29 +310,29 @@ def clear(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def labels(request: SignedInRequest, workspace: str, model: str) -> HttpResponse:
+def labels(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponse:
     """Show a model's labels. POST adds one, changes the one that `was`, or deletes it (`action=delete`)."""
-    one = find(request, workspace, model)
+    model = get_model(request, workspace_slug, model_id)
     if request.method != "POST":
-        return _labels(request, one)
+        return _labels(request, model)
     typed = {name: request.POST.get(name, "").strip() for name in ("label", "number")}
     was = request.POST.get("was")
     try:
-        _must_be_open(request, one)
+        _must_be_open(request, model)
         if request.POST.get("action") == "delete" and was is not None:
-            message = f"Label {was} deleted." if one.unlabel(was) else f"Label {was} is already deleted."
+            message = f"Label {was} deleted." if model.unlabel(was) else f"Label {was} is already deleted."
         else:
             number = whole(typed["number"])
-            one.label(typed["label"], number, was=was)
+            model.label(typed["label"], number, was=was)
             message = f"Label {typed['label']} saved as {number}."
     except Refused as refusal:
-        return _refused(request, one, refusal, typed=" ".join(typed.values()))
+        return _refused(request, model, refusal, typed=" ".join(typed.values()))
     except Invalid as invalid:
         problem = " ".join(sentence for sentences in invalid.errors.values() for sentence in sentences)
-        return _labels(request, one, typed={**typed, "was": was}, problem=problem)
+        return _labels(request, model, typed={**typed, "was": was}, problem=problem)
     messages.success(request, message)
     query = request.GET.urlencode()
-    return redirect(url_of(one, "model-labels") + (f"?{query}" if query else ""))
+    return redirect(url_of(model, "model-labels") + (f"?{query}" if query else ""))
 
 
 def whole(text: str) -> int:
@@ -360,7 +360,7 @@ def _labels(
         "problem": problem,
         "next_number": max(model.labels.values(), default=-1) + 1,
         "pager": {
-            "said": plural(len(rows), "label"),
+            "summary": plural(len(rows), "label"),
             "previous": _page_url(request, page - 1) if page > 1 else None,
             "next": _page_url(request, page + 1) if page < last else None,
         },

@@ -18,7 +18,7 @@ from experiments.runner import destination as destinations
 from experiments.web.account.tokens import rows
 from experiments.web.ui.requests import SignedInRequest
 
-from .index import find
+from .index import get_workspace
 
 ROLE_PERMISSIONS = {
     Role.VIEWER: "views experiments and results",
@@ -97,51 +97,51 @@ class MemberForm(forms.Form):
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def show(request: SignedInRequest, workspace: str) -> HttpResponse:
+def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """The page; POST changes name and description."""
-    found = find(request, workspace)
-    require(request.user, "manage", found)
+    workspace = get_workspace(request, workspace_slug)
+    require(request.user, "manage", workspace)
     if request.method != "POST":
-        return draw(request, found)
+        return draw(request, workspace)
     form = DetailsForm(request.POST, label_suffix="")
     if not form.is_valid():
-        return draw(request, found, details_form=form, status=422)
-    found.name, found.description = form.cleaned_data["name"], form.cleaned_data["description"]
-    found.save(update_fields=["name", "description"])
+        return draw(request, workspace, details_form=form, status=422)
+    workspace.name, workspace.description = form.cleaned_data["name"], form.cleaned_data["description"]
+    workspace.save(update_fields=["name", "description"])
     messages.success(request, "Name and description saved.")
-    return redirect("workspace-settings", found.slug)
+    return redirect("workspace-settings", workspace.slug)
 
 
 @login_required
 @require_POST
-def destination(request: SignedInRequest, workspace: str) -> HttpResponse:
+def destination(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Set the output destination of experiments whose project has none. Blank: the installation's."""
-    found = find(request, workspace)
-    require(request.user, "manage", found)
+    workspace = get_workspace(request, workspace_slug)
+    require(request.user, "manage", workspace)
     form = DestinationForm(request.POST, label_suffix="")
     if not form.is_valid():
-        return draw(request, found, destination_form=form, status=422)
-    found.destination = form.cleaned_data["destination"]
-    found.save(update_fields=["destination"])
+        return draw(request, workspace, destination_form=form, status=422)
+    workspace.destination = form.cleaned_data["destination"]
+    workspace.save(update_fields=["destination"])
     messages.success(request, "Output destination saved for trials that start from now on.")
-    return redirect("workspace-settings", found.slug)
+    return redirect("workspace-settings", workspace.slug)
 
 
 @login_required
 @require_POST
-def automl(request: SignedInRequest, workspace: str) -> HttpResponse:
+def automl(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Switch AutoML on (`wanted=on`) or off (`wanted=off`)."""
-    found = find(request, workspace)
-    require(request.user, "manage", found)
+    workspace = get_workspace(request, workspace_slug)
+    require(request.user, "manage", workspace)
     wanted = request.POST.get("wanted")
     if wanted not in ("on", "off"):
-        return draw(request, found, problem="Choose whether AutoML is on or off.", status=422)
+        return draw(request, workspace, problem="Choose whether AutoML is on or off.", status=422)
     try:
-        switch_automl(found, is_on=wanted == "on")
+        switch_automl(workspace, is_on=wanted == "on")
     except Refused as error:
-        return draw(request, found, problem=str(error), status=409)
-    messages.success(request, f"AutoML turned {wanted} in {found}.")
-    return redirect("workspace-settings", found.slug)
+        return draw(request, workspace, problem=str(error), status=409)
+    messages.success(request, f"AutoML turned {wanted} in {workspace}.")
+    return redirect("workspace-settings", workspace.slug)
 
 
 def switch_automl(workspace: Workspace, *, is_on: bool) -> None:

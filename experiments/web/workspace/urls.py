@@ -4,18 +4,18 @@ from django.urls import path
 
 from . import home, index, members, projects, registered_models, settings, wall
 
-W = "w/<slug:workspace>/"
-MODEL = W + "models/<slug:model>/"
+W = "w/<slug:workspace_slug>/"
+MODEL = W + "models/<slug:model_id>/"
 
 urlpatterns = [
     path("", home.everywhere, name="home"),
     path("workspaces/", index.index, name="workspaces"),
-    path("w/<slug:workspace>/", home.show, name="workspace"),
+    path("w/<slug:workspace_slug>/", home.show, name="workspace"),
     path("projects/", projects.everywhere, name="projects-everywhere"),
     path(W + "projects/", projects.index, name="projects"),
     path(W + "projects/new/", projects.new, name="project-new"),
-    path(W + "projects/<int:project>/edit/", projects.edit, name="project-edit"),
-    path(W + "projects/<int:project>/delete/", projects.delete, name="project-delete"),
+    path(W + "projects/<int:project_pk>/edit/", projects.edit, name="project-edit"),
+    path(W + "projects/<int:project_pk>/delete/", projects.delete, name="project-delete"),
     path(W + "wall/", wall.show, name="wall"),
     path(W + "models/", registered_models.index, name="models"),
     path(MODEL, registered_models.show, name="model"),

@@ -30,7 +30,7 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 
 from .home import needs
-from .index import find
+from .index import get_workspace
 
 RUNS, WORKERS, NEEDS = 5, 7, 4
 ROWS = 15  # of the leaderboard when nothing runs; a running experiment takes the space of two
@@ -51,13 +51,13 @@ class RunningExperiment:
 
 @login_required
 @require_safe
-def show(request: SignedInRequest, workspace: str) -> HttpResponse:
+def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Running experiments, capacity, the leaderboard, and what needs attention."""
-    found = find(request, workspace)
-    found.require_automl()
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
     now, compute = timezone.now(), Compute()
     seen = Experiment.objects.visible_to(request.user).filter(
-        workspace=found, visibility=Visibility.WORKSPACE
+        workspace=workspace, visibility=Visibility.WORKSPACE
     )
     running = seen.filter(state__in=(ExperimentState.RUNNING, ExperimentState.STOPPING))
     keys = list(running.order_by("enqueued_at", "pk").values_list("pk", flat=True))
@@ -68,7 +68,7 @@ def show(request: SignedInRequest, workspace: str) -> HttpResponse:
     day = utilization.bars(Usage.objects.all(), now)
     waits = _waits(seen)
     version = (
-        found.name,
+        workspace.name,
         [(experiment.pk, experiment.version, experiment.name) for experiment in runs],
         [(experiment.pk, experiment.version, experiment.name) for experiment in leaders],
         [
@@ -85,7 +85,7 @@ def show(request: SignedInRequest, workspace: str) -> HttpResponse:
         return live.not_modified()
     slots = utilization.slots_now(compute.workers, compute.busy, now)
     context = {
-        "workspace": found,
+        "workspace": workspace,
         "now": timezone.localtime(now),
         "runs": _runs(runs, compute, now),
         "more_runs": more_runs,

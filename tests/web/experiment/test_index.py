@@ -122,7 +122,7 @@ def test_filters_order_and_page_survive_each_other(ask, draft):
     many(60, draft, tags=["t"])
     page = ask(q="copy", tag="t", size=25, sort="name", page=2)
     html = page.content.decode()
-    assert page.context["page"].said == "26 to 50 of 59"
+    assert page.context["page"].summary == "26 to 50 of 59"
     links = re.findall(r'<li><a href="(\?[^"]*)"', html)
     assert len(links) == 5  # previous, three pages, next
     assert all(
@@ -184,7 +184,7 @@ def test_pages_have_a_size_and_a_total_and_each_row_stands_on_one(ask, draft):
     for number in (1, 2, 3, 4, 5):
         page = ask(size=25, page=number, sort="state")  # all the same: the order must be whole all the same
         seen += names(page)
-    assert page.context["page"].said == "101 to 120 of 120"
+    assert page.context["page"].summary == "101 to 120 of 120"
     assert len(seen) == len(set(seen)) == 120
     assert len(names(ask(size=100))) == 100
     assert len(names(ask())) == len(names(ask(size=7))) == len(names(ask(size="all"))) == 50
@@ -196,7 +196,7 @@ def test_the_total_is_exact_to_ten_thousand(draft, alice):
     page = index_table.Page(index_table.TableQuery(), Experiment.objects.all(), user=alice)
     for total, text in ((10_000, "1 to 1 of 10,000"), (10_001, "1 to 1 of 10k+")):
         page.total = total
-        assert page.said == text
+        assert page.summary == text
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def status(html: str) -> str:
 def here(html: str) -> str:
     """The line with the match that is looked at, as text."""
     log = re.search(r'<pre class="log"[^>]*>(.*?)</pre>', html, re.S)[1]
-    return unescape(next(re.sub(r"<[^>]*>", "", line) for line in log.split("\n") if 'id="found"' in line))
+    return unescape(next(re.sub(r"<[^>]*>", "", line) for line in log.split("\n") if 'id="match"' in line))
 
 
 def test_colours_are_classes_and_nothing_in_a_log_is_html(taken, bob):
@@ -51,14 +51,14 @@ def test_a_search_begins_at_the_last_line_and_goes_back_by_links(taken, bob):
     printed(taken, b"".join(b"line %d%s\n" % (n, b" WARN: slow" if n % 10 == 3 else b"") for n in range(100)))
     html = search(bob, taken, "?q=warn")
     assert status(html) == "10 of 10 lines" and here(html) == "line 93 WARN: slow"
-    assert html.count("<mark") == 10 and html.count('id="found"') == 1
+    assert html.count("<mark") == 10 and html.count('id="match"') == 1
     assert 'rel="next"' not in html
     previous = unescape(re.search(r'href="([^"]*)" rel="prev"', html)[1])
-    assert previous.endswith("#found")
-    html = search(bob, taken, previous.removesuffix("#found"))
+    assert previous.endswith("#match")
+    html = search(bob, taken, previous.removesuffix("#match"))
     assert status(html) == "9 of 10 lines" and here(html) == "line 83 WARN: slow"
     onwards = unescape(re.search(r'href="([^"]*)" rel="next"', html)[1])
-    assert here(search(bob, taken, onwards.removesuffix("#found"))) == "line 93 WARN: slow"
+    assert here(search(bob, taken, onwards.removesuffix("#match"))) == "line 93 WARN: slow"
 
 
 def test_it_finds_what_is_far_from_the_end_and_shows_what_came_next(taken, bob):
@@ -88,7 +88,7 @@ def test_it_searches_what_is_shown_not_what_was_overwritten(taken, bob):
     assert status(search(bob, taken, "?q=epoch+1")) == "not found"
     html = search(bob, taken, "?q=VAL_LOSS")
     assert (
-        '<mark id="found" class="is-here">val_</mark><span class="ink-1"><mark>loss</mark></span>=1' in html
+        '<mark id="match" class="is-here">val_</mark><span class="ink-1"><mark>loss</mark></span>=1' in html
     )
 
 
@@ -120,7 +120,7 @@ def test_a_log_without_anything_can_be_searched(taken, bob):
 def test_the_search_box_of_the_trials_page_leads_to_the_log(taken, bob):
     printed(taken, b"hello\n")
     html = as_(bob).get(url_of(taken)).content.decode()
-    assert f'action="{url_of(taken, "trial-log")}#found"' in html
+    assert f'action="{url_of(taken, "trial-log")}#match"' in html
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

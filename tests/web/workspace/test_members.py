@@ -284,8 +284,7 @@ def test_a_private_experiment_has_no_address_for_other_members(client, lab, secr
     assert len(patterns) >= 7
     not_found = opened = 0
     for name, pattern in patterns:
-        sample = {"workspace": "lab", "public_id": secret.public_id, "verb": "stop", "number": 1}
-        sample["workspace_slug"] = "lab"
+        sample = {"workspace_slug": "lab", "public_id": secret.public_id, "verb": "stop", "number": 1}
         kwargs = {key: sample.get(key, "1") for key in pattern.pattern.converters}
         address = reverse(name, kwargs=kwargs)
         nowhere = reverse(name, kwargs={**kwargs, "public_id": "zzzzzzzz"})
