@@ -14,7 +14,7 @@ from experiments.models import Experiment, Project, Queue, Settings, User, refer
 from experiments.web.compute import experiment_rows
 from experiments.web.ui.form_fields import field_of
 
-from .forms import chosen_project
+from .forms.experiment_form import chosen_project
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
-from .create_form import CreateForm
-from .forms import ExperimentForm, algorithm_help, early_stopping_help
+from .forms.create_form import CreateForm
+from .forms.experiment_form import ExperimentForm, algorithm_help, early_stopping_help
+from .forms.space_rows import SHAPES
 from .preview import first_draw, preview
-from .space_rows import SHAPES
 
 REVIEWED = ("name", "project", "new_project", "description")  # the fields of the clone dialog
 REMEMBERED = 20  # submissions whose experiment the session remembers

@@ -20,12 +20,12 @@ from experiments.web.ui.requests import SignedInRequest
 
 from .create import run_test
 from .edit_conflict import Conflict, conflict_of
-from .edit_form import EditForm
 from .edit_preview import change_preview
-from .forms import algorithm_help, early_stopping_help
+from .forms.edit_form import EditForm
+from .forms.experiment_form import algorithm_help, early_stopping_help
+from .forms.space_rows import SHAPES
 from .page import get_experiment, refused, url_of
 from .settings_diff import label_of, text_of
-from .space_rows import SHAPES
 
 # Shown beside a locked setting. `LOCKED` has the error of a request that changes it nevertheless.
 WHY_LOCKED = {

@@ -8,9 +8,9 @@ from django.http import QueryDict
 
 from experiments.models import Experiment, Revision, Settings
 
-from . import space_rows
-from .edit_form import comparable, description_digest, filled_rows
-from .forms import settings_values
+from .forms import space_rows
+from .forms.edit_form import comparable, description_digest, filled_rows
+from .forms.experiment_form import settings_values
 from .settings_diff import Change, changes
 
 

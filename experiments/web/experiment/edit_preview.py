@@ -11,7 +11,7 @@ from experiments.messages import Consequence, consequences
 from experiments.models import Experiment, ExperimentState, Settings, status
 from experiments.scheduler.impact import Consequences, Estimate, impact_of
 
-from .edit_form import EditForm
+from .forms.edit_form import EditForm
 from .settings_diff import Change, changes
 
 SOON_S = 900  # an end within this is shown as a time span from now, a later one as a time of day

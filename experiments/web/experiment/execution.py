@@ -16,8 +16,8 @@ from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.key_value_rows import kept
 from experiments.web.ui.requests import SignedInRequest
 
-from .form_sections import REFERENCE_KINDS
-from .forms import ExperimentForm, settings_values
+from .forms.experiment_form import ExperimentForm, settings_values
+from .forms.sections import REFERENCE_KINDS
 from .page import frame, get_experiment, url_of
 from .setting_blocks import BlockForm, change
 from .settings_diff import label_of, text_of

@@ -11,7 +11,7 @@ from experiments.search import engine, starting_points
 from experiments.search.nested_choice import flat
 from experiments.search.space import Space
 
-from .forms import ExperimentForm
+from .forms.experiment_form import ExperimentForm
 
 DRAWS = 5
 

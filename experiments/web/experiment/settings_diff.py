@@ -12,7 +12,7 @@ from experiments.models import Settings
 from experiments.models.execution import PACKAGES_FROM
 from experiments.runner.memory_size import format_mebibytes
 
-from . import space_rows
+from .forms import space_rows
 
 LABELS = {
     "command": "Command",

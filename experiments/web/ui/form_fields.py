@@ -14,7 +14,7 @@ from django import forms
 
 from experiments.models import Queue
 from experiments.runner.memory_size import parse_mebibytes
-from experiments.web.experiment import space_rows
+from experiments.web.experiment.forms import space_rows
 
 AnyField = TypeVar("AnyField", bound=forms.Field)
 

@@ -9,8 +9,8 @@ from django.urls import reverse
 
 from experiments.models import Experiment
 from experiments.search.space import parse
-from experiments.web.experiment import space_rows
-from experiments.web.experiment.declared_parameters import Offer
+from experiments.web.experiment.forms import space_rows
+from experiments.web.experiment.forms.declared_parameters import Offer
 from tests.people import as_
 from tests.web.filled import filled
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.search.space import SpaceError, parse
-from experiments.web.experiment.space_rows import SHAPES, Row, items, read, rows_of, text_of, typed
+from experiments.web.experiment.forms.space_rows import SHAPES, Row, items, read, rows_of, text_of, typed
 
 pytestmark = pytest.mark.once
 

@@ -23,7 +23,7 @@ from experiments.web.ui import key_value_rows
 from experiments.web.ui.form_fields import field_of, span_of
 
 from . import declared_parameters, space_rows
-from .form_sections import (
+from .sections import (
     SECTIONS,
     BudgetFields,
     CommandFields,

@@ -13,12 +13,12 @@ from django.forms.models import ModelChoiceIterator
 from experiments import filters
 from experiments.models import Experiment, ExperimentState, Queue, Settings
 from experiments.models.settings import LOCKED
+from experiments.web.experiment.settings_diff import label_of, text_of
 from experiments.web.ui.form_fields import QueueField, field_of
 
 from . import space_rows
-from .form_sections import text_input
-from .forms import ExperimentForm, description_values, settings_values
-from .settings_diff import label_of, text_of
+from .experiment_form import ExperimentForm, description_values, settings_values
+from .sections import text_input
 
 
 class EditForm(ExperimentForm):

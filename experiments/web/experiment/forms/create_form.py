@@ -15,7 +15,7 @@ from experiments.web.ui import key_value_rows
 from experiments.web.ui.form_fields import QueueField, field_of
 
 from . import space_rows
-from .forms import ExperimentForm, description_values, settings_values
+from .experiment_form import ExperimentForm, description_values, settings_values
 
 
 class CreateForm(ExperimentForm):
