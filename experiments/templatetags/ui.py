@@ -146,7 +146,7 @@ def is_group(field: BoundField) -> bool:
 # Tables
 
 
-@register.inclusion_tag("components/_sort.html", takes_context=True)
+@register.inclusion_tag("components/table/_sort.html", takes_context=True)
 def sort_head(
     context: Context, label: str, key: str, *, num: bool = False, first: str = "", css: str = ""
 ) -> dict[str, object]:

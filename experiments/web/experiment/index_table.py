@@ -146,7 +146,7 @@ class Row:
 
 @dataclass
 class Chip:
-    """One state of the filter, as components/_chips.html wants it."""
+    """One state of the filter, as components/table/_chips.html wants it."""
 
     state: str
     label: str

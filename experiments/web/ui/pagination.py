@@ -10,7 +10,7 @@ SHOWN = 5  # addresses of pages around this one
 
 
 def page_of(request: HttpRequest, rows: QuerySet, *, total: int) -> tuple[list, dict[str, object]]:
-    """Return the rows of the page in `?page=` and the context of `components/_pager.html`.
+    """Return the rows of the page in `?page=` and the context of `components/table/_pager.html`.
 
     A page beyond the end is the last one.
     """

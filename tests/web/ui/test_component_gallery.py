@@ -16,15 +16,16 @@ from tests.browser.conftest import DESK, PHONE, is_wider_than_its_window, launch
 
 pytestmark = pytest.mark.once
 
-COMPONENTS = sorted((Path(__file__).parents[3] / "templates/components").glob("_*.html"))
-ALL = (Path(__file__).parents[3] / "templates/patterns/_all.html").read_text()
+TEMPLATES = Path(__file__).parents[3] / "templates"
+COMPONENTS = sorted((TEMPLATES / "components").rglob("_*.html"))
+ALL = (TEMPLATES / "patterns/_all.html").read_text()
 
 # What base.html includes is on every page, this one's too.
-BASE = (Path(__file__).parents[3] / "templates/base.html").read_text()
+BASE = (TEMPLATES / "base.html").read_text()
 OF_THE_FRAME = {*re.findall(r'"components/(_\w+\.html)"', BASE), "_styles.html", "_crumb.html"} - {
     "_toasts.html"
 }
-BY_A_TAG = {"_sort.html": "{% sort_head", "_field_errors.html": '{% include "components/_field.html"'}
+BY_A_TAG = {"_sort.html": "{% sort_head", "_field_errors.html": '{% include "components/form/_field.html"'}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_it_is_there_in_debug_only(settings, db):
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.name)
 def test_every_component_shows_itself(path):
     """A new component is drawn in templates/patterns/_all.html, in its states."""
-    drawn = BY_A_TAG.get(path.name, f'"components/{path.name}"')
+    drawn = BY_A_TAG.get(path.name, f'"{path.relative_to(TEMPLATES)}"')
     assert path.name in OF_THE_FRAME or drawn in ALL, f"show {path.name} in templates/patterns/_all.html"
 
 

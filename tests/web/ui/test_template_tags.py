@@ -131,7 +131,7 @@ class Form(forms.Form):
 def test_a_refused_field_says_why_and_its_control_points_at_the_sentence():
     """PAI-M3: refused field by field, in words that a screen reader finds."""
     form = Form({"name": "", "max_trials": "0"})
-    html = Template('{% include "components/_field.html" with field=form.name %}').render(
+    html = Template('{% include "components/form/_field.html" with field=form.name %}').render(
         Context({"form": form})
     )
     assert 'aria-invalid="true"' in html
@@ -140,5 +140,5 @@ def test_a_refused_field_says_why_and_its_control_points_at_the_sentence():
     for target in described:
         assert f'id="{target}"' in html
     assert "Required." in html
-    summary = Template('{% include "components/_errors.html" %}').render(Context({"form": form}))
+    summary = Template('{% include "components/form/_errors.html" %}').render(Context({"form": form}))
     assert "Fix 2 fields to save" in summary and 'href="#id_max_trials"' in summary
