@@ -1,4 +1,4 @@
-"""The tables as files, .csv and .json: the filters and the order of the address, all rows, whole values.
+"""The tables as .csv and .json files, with the filters and the order of the page: all rows, unrounded values.
 
 docs/exports.md explains the columns.
 """
@@ -68,7 +68,7 @@ def of_trials(
 
 
 def _shown(trial: Trial, experiment: Experiment, keys: list[str], metrics: list[str]) -> Record:
-    """A trial with the chosen columns only."""
+    """Return the selected columns of a trial."""
     record = of_trial(trial, experiment)
     record |= columns.with_prefix(columns.PARAMETER, flat(trial.params))
     record |= columns.with_prefix(columns.METRIC, columns.metrics_of(trial, metrics))
@@ -93,7 +93,7 @@ TRIAL = [
 
 
 def of_experiment(experiment: Experiment, now: datetime) -> Record:
-    """An experiment by the names of `EXPERIMENT`."""
+    """Return the values of an experiment by the names in `EXPERIMENT`."""
     return {
         "id": experiment.public_id,
         "name": experiment.name,
@@ -122,7 +122,7 @@ def of_experiment(experiment: Experiment, now: datetime) -> Record:
 
 
 def of_trial(trial: Trial, experiment: Experiment) -> Record:
-    """A trial by the names of `TRIAL`, and its parameters."""
+    """Return the values of a trial by the names in `TRIAL`, and its parameters."""
     return {
         "number": trial.number,
         "id": f"{experiment.public_id}-{trial.number}",
@@ -166,9 +166,9 @@ def _answer(
 
 
 def _each(rows: QuerySet) -> Iterator[Experiment | Trial]:
-    """The rows in their order, some at a time; those deleted meanwhile are left out.
+    """Yield the rows in order, a chunk at a time; rows deleted meanwhile are left out.
 
-    Only keys are read at first: a cursor kept open for a slow reader would hold back SQLite's log.
+    The keys are read first: a cursor that stays open for a slow client would keep SQLite's log from being truncated.
     """
     keys = array("q", rows.values_list("pk", flat=True).iterator())
     for start in range(0, len(keys), AT_ONCE):
@@ -185,7 +185,7 @@ class _Line:
 
 
 def as_csv(records: Iterable[Record], names: list[str]) -> Iterator[str]:
-    """RFC 4180, a chunk at a time. A parameter's column begins with `p.`."""
+    """Yield RFC 4180 text, a chunk at a time. Columns of parameters begin with `p.`."""
     writer = csv.writer(_Line())
     yield writer.writerow(names)
     lines: list[str] = []
@@ -200,7 +200,7 @@ def as_csv(records: Iterable[Record], names: list[str]) -> Iterator[str]:
 
 
 def cell(value: object) -> str:
-    """A value in full. A text that a spreadsheet would take for a formula gets a ' before it."""
+    """Return a value unrounded. A text that a spreadsheet would treat as a formula gets a leading '."""
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -210,7 +210,7 @@ def cell(value: object) -> str:
 
 
 def as_json(records: Iterable[Record]) -> Iterator[str]:
-    """One array, an object a line."""
+    """Yield a JSON array, one object per line."""
     chunk, before = "[", "\n"
     for count, record in enumerate(records, 1):
         chunk += before + json.dumps(record, ensure_ascii=False, default=datetime.isoformat)

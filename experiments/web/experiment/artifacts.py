@@ -1,4 +1,4 @@
-"""The Artifacts tab: the input model, and the files that trials left: where they are, downloaded, made into models."""
+"""The Artifacts tab: the input model, and the output files of the trials: list, download, register as a model."""
 
 from __future__ import annotations
 
@@ -116,8 +116,11 @@ def totals_of(files: QuerySet[Artifact]) -> FileTotals:
 def _page(
     files: QuerySet[Artifact], experiment: Experiment, request: SignedInRequest
 ) -> tuple[list[Artifact], dict[str, str | None]]:
-    """(the files of the page, the addresses around it). The best trial's come first, then by number and name; a page
-    begins behind the file that `?after=` names, or ends before that of `?before=`."""
+    """Return (the files of the page, the addresses of the pages around it).
+
+    The files of the best trial come first, then by number and name. A page begins after the file in `?after=`, or
+    ends before the one in `?before=`.
+    """
     best = {"trial__number": experiment.best_number}
     parts = [files.filter(**best), files.exclude(**best)] if experiment.best_number else [files]
     goes_back = "before" in request.GET
@@ -162,7 +165,7 @@ def _beyond(
     experiment: Experiment,
     goes_back: bool,
 ) -> QuerySet[Artifact]:
-    """What of this part lies beyond the mark; nothing, all of it, or what follows the mark in it."""
+    """Return the rows of this part that come after the mark (before it when going back): none, all, or the rest."""
     order = (
         ("-trial", "-name") if goes_back else ("trial", "name")
     )  # trials are numbered in the order of their keys
@@ -182,7 +185,7 @@ def _beyond(
 
 
 def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[dict[str, object]]:
-    """The files as the table shows them. One query, for the models that were made of them."""
+    """Return the rows of the table. One query, for the models registered from these files."""
     models: dict[int | None, list[Model]] = {}
     for model in Model.objects.filter(artifact__in=shown).only("public_id", "name", "artifact"):
         models.setdefault(model.artifact_id, []).append(model)
@@ -201,7 +204,7 @@ def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[d
 
 
 def of_trial(trial: Trial, user: User) -> dict[str, object]:
-    """What a trial's page shows of its files. Two queries."""
+    """Return the context of the files on a trial's page. Two queries."""
     files = Artifact.objects.kept().filter(trial=trial).select_related("worker").order_by("name")
     shown = list(files[: MOST_OF_TRIAL + 1])
     for artifact in shown:
@@ -231,7 +234,7 @@ def fetch(
 
 
 def get_artifact(experiment: Experiment, artifact_pk: int) -> Artifact:
-    """A file of this experiment, else 404."""
+    """Return a file of this experiment, else raise 404."""
     rows = Artifact.objects.filter(experiment=experiment, trial__trashed_at=None)
     artifact = (
         rows.select_related("trial", "worker").filter(pk=artifact_pk).first() if artifact_pk < 2**63 else None
@@ -277,7 +280,7 @@ def download_response(
 
 
 class RegisterForm(forms.Form):
-    """What describes the new model."""
+    """The details of the new model."""
 
     name = forms.CharField(max_length=200, error_messages={"required": "Enter a name for the model."})
     project = forms.ModelChoiceField(Project.objects.none(), empty_label=None)

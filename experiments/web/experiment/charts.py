@@ -1,4 +1,4 @@
-"""Rows as charts: which rows a drawing needs, at most as many as it can show."""
+"""Charts of an experiment and of a trial, drawn from a bounded number of rows."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ SPARK_WIDTH, SPARK_HEIGHT = 72, 18
 
 
 def address(url: str) -> Callable[[int], str]:
-    """Trials' addresses by number, from that of their list."""
+    """Return a function from a trial's number to its address, given the address of the list."""
     return lambda number: f"{url}{number}/"
 
 
 def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
-    """The values by trial number, and whether all trials are in it. Beyond 1000 evenly spaced ones are."""
+    """Return the chart of values by trial number, and whether it shows all trials.
+
+    Of more than 1000 trials it shows evenly spaced ones.
+    """
     numbers, is_all = _numbers(experiment)
     rows = experiment.trials.filter(number__in=numbers).values_list(
         "number", "value", "last_value", "state", "failure"
@@ -74,7 +77,7 @@ def edits_of(experiment: Experiment, *, url: str) -> list[Edit]:
 
 
 def best_steps(experiment: Experiment) -> list[tuple[int, float]]:
-    """Where the best value improved, by trial number; the trace is in the order in which trials ended."""
+    """Return where the best value improved, by trial number. The trace is in the order in which trials ended."""
     steps: list[tuple[int, float]] = []
     for number, value in sorted(experiment.trace):
         if experiment.is_better(value, steps[-1][1] if steps else None):
@@ -95,9 +98,9 @@ def _numbers(experiment: Experiment) -> tuple[list[int], bool]:
 
 
 def curve_of(trial: Trial, metric: str, *, url: str) -> tuple[Chart, bool, int]:
-    """One trial's metric by step; whether all its points are in it; how many siblings stand behind it.
+    """Return the chart of a trial's metric by step, whether it shows all points, and the number of siblings drawn.
 
-    Of the objective, up to 20 siblings and the best trial; of another metric the trial alone.
+    The objective is drawn with up to 20 siblings and the best trial, other metrics alone.
     """
     experiment = trial.experiment
     own, is_all = metric_series.whole(trial, metric)
@@ -120,7 +123,7 @@ def curve_of(trial: Trial, metric: str, *, url: str) -> tuple[Chart, bool, int]:
 
 
 def _siblings(trial: Trial) -> list[Trial]:
-    """The best trial and those that came before and after, which ran with about the same knowledge."""
+    """Return the best trial and the trials with the nearest numbers."""
     experiment = trial.experiment
     others = experiment.trials.exclude(last_step=None).exclude(pk=trial.pk)
     others = others.only("pk", "number", "last_step", "last_value", "state", "experiment")

@@ -1,4 +1,4 @@
-"""Configuration: the settings as they hold now, and every revision with what it changed."""
+"""The Configuration tab: the current settings, and every revision with its changes."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
 
 
 def _configured(request: SignedInRequest, experiment: Experiment) -> dict[str, object]:
-    """Return groups, properties, objects, and whether this person may change them now.
+    """Return groups, properties and objects, and whether this user may change them now.
 
-    `?q=` searches the groups; with `?in=` the object of that name, which is shown then."""
+    `?q=` searches the groups, or with `?in=` the object of that name, which is then shown.
+    """
     settings, query = experiment.settings, request.GET.get("q", "")
     names = sorted(settings.objects, key=key_value_rows.naturally)
     object_name = request.GET.get("in")
@@ -79,7 +80,7 @@ def _configured(request: SignedInRequest, experiment: Experiment) -> dict[str, o
 
 
 def _revisions(request: SignedInRequest, experiment: Experiment) -> tuple[list[dict], dict[str, object]]:
-    """A page of revisions, each with what it changed, and what restoring it would change."""
+    """Return a page of revisions, each with its changes, and with those that restoring it would make."""
     rows = experiment.revisions.select_related("by").order_by("-number")
     shown, pager = page_of(request, rows, total=experiment.revision.number)
     settings = {revision.number: revision.settings for revision in shown}

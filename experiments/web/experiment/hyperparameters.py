@@ -1,4 +1,4 @@
-"""Configuration as edited one by one: hyperparameter groups, user properties, configuration objects."""
+"""Blocks of the Configuration tab: hyperparameter groups, user properties, configuration objects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TYPES = ("int", "float", "bool", "str", "list", "dict")  # likewise
 
 
 class RowsForm(BlockForm):
-    """Rows of name and value, added and removed by buttons of the form."""
+    """Rows of name and value, which buttons of the form add and remove."""
 
     has_secrets: ClassVar[bool] = False
     is_rows = True
@@ -45,7 +45,7 @@ class RowsForm(BlockForm):
             self.rows.append(Pair())
 
     def stored(self) -> list[Pair]:
-        """The rows as they are."""
+        """The stored rows."""
         raise NotImplementedError
 
     @property
@@ -54,11 +54,11 @@ class RowsForm(BlockForm):
         return key_value_rows.focus_after(self.data, count=len(self.rows))
 
     def checked(self) -> list[Pair]:
-        """The rows that say something; what is wrong with one is noted on it."""
+        """Return the rows that are not blank, with their errors noted on them."""
         return key_value_rows.check(self.rows)
 
     def full_clean(self) -> None:
-        """Whoever asks for another row wants no judgement yet."""
+        """A request that only adds or removes a row shows no errors."""
         if self.is_checked:
             super().full_clean()
         else:
@@ -76,7 +76,7 @@ class RowsForm(BlockForm):
 
 
 class GroupForm(RowsForm):
-    """One group of hyperparameters as a whole. A group without rows is removed."""
+    """One group of hyperparameters. A group without rows is removed."""
 
     reads = ("hyperparameters",)
     has_secrets = True
@@ -166,7 +166,7 @@ class GroupForm(RowsForm):
         return {"hyperparameters": {**groups, name: kept} if kept else groups}
 
     def _traits(self, row: Pair, before: dict, names: dict[str, str]) -> dict[str, str]:
-        """What is stored of a row: what nobody touched stays as it is, to the character."""
+        """Return what is stored of a row. Untouched values keep their exact text."""
         was = before.get(names.get(row.was, ""), {})
         rest = {}
         for trait in ("type", "description"):
@@ -207,7 +207,7 @@ class RemoveGroup(BlockForm):
 
 
 class PropertiesForm(RowsForm):
-    """User properties: not settings, so they can be edited in every state but published."""
+    """User properties. They are no settings: every state but published allows to edit them."""
 
     heading = "User properties"
     verb = "annotate"
@@ -387,7 +387,7 @@ class Shown:
 
 
 def groups_of(settings: Settings, *, query: str = "") -> list[tuple[str, list[Shown], int, str]]:
-    """(group, its rows that have `query` in them, how many it has, its text to copy), by name."""
+    """Return (group, its rows that match `query`, number of all its rows, text to copy), sorted by name."""
     wanted, groups = query.casefold(), []
     searched = {parameter.name for parameter in settings.space.parameters}
     for group in sorted(settings.hyperparameters, key=str.casefold):

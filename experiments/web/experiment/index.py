@@ -84,6 +84,6 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 
 
 def _tags(experiments: ExperimentQuerySet) -> list[str]:
-    """The tags of the newest experiments, to choose from."""
+    """Return the tags of the newest experiments, as suggestions."""
     newest = experiments.exclude(tags=[]).order_by("-created_at").values_list("tags", flat=True)
     return sorted({tag for tags in newest[:MOST_HINTS] for tag in tags})

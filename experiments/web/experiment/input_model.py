@@ -1,4 +1,4 @@
-"""The input model of an experiment: chosen, changed, removed, in a draft only."""
+"""The input model of a draft: select and remove it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST = 30  # offered at once; the search finds the others
 
 
 def context(request: SignedInRequest, experiment: Experiment) -> dict[str, object]:
-    """What the Artifacts tab shows of it. At most one query."""
+    """Return what the Artifacts tab shows of the input model. At most one query."""
     chosen = experiment.settings.input_model
     is_draft = experiment.state == ExperimentState.DRAFT
     return {
@@ -39,7 +39,7 @@ def _of(experiment: Experiment) -> ModelQuerySet:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def choose(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
-    """Choose any model of the workspace, by name, ID and project. A model of another workspace is 404."""
+    """Select a model of the workspace, filtered by name, ID and project. 404 for a model of another workspace."""
     experiment = get_experiment(request, workspace_slug, public_id)
     require(request.user, "edit", experiment)
     back = url_of(experiment, "experiment-artifacts")

@@ -1,4 +1,4 @@
-"""Points of metrics, as many as a drawing needs: never a whole series of 100,000 for a curve of 600 pixels."""
+"""Points of metrics, downsampled to what a chart needs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ Points = list[tuple[int, float | None]]
 
 
 def whole(trial: Trial, metric: str) -> tuple[Points, bool]:
-    """One trial's points in order, and whether they are all. Of a long series evenly spaced ones, with the lowest and
-    the highest among them."""
+    """Return a trial's points by step, and whether they are all. Long series are downsampled, keeping extremes."""
     mine = Point.objects.filter(trial=trial, name=metric)
     points = list(mine.order_by("step").values_list("step", "value")[: ALL + 1])
     if len(points) <= ALL:
@@ -34,7 +33,7 @@ def whole(trial: Trial, metric: str) -> tuple[Points, bool]:
 
 
 def spaced(trial: Trial, metric: str, most: int) -> list[int]:
-    """At most about `most` of the steps at which a trial reported, evenly spaced."""
+    """Return about `most` evenly spaced steps at which the trial reported."""
     mine = Point.objects.filter(trial=trial, name=metric)
     ends = mine.aggregate(low=Min("step"), high=Max("step"))
     if ends["low"] is None:
@@ -47,9 +46,9 @@ def spaced(trial: Trial, metric: str, most: int) -> list[int]:
 
 
 def of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, Points]:
-    """Points of several trials by their key: three queries, whatever their number and length.
+    """Return points of several trials by primary key, in three queries.
 
-    Trials of one experiment report at the same steps, so those of the longest one say where to look.
+    Trials of one experiment report at the same steps, so the steps are taken from the longest series.
     """
     last_steps = {trial: trial.last_step for trial in trials if trial.last_step is not None}
     if not last_steps:

@@ -124,7 +124,7 @@ def _space(experiment: Experiment) -> list[dict[str, object]]:
 
 
 def _short_text(value: object) -> str:
-    """A bound or a choice in few letters: 1e-5; of a nested choice its name."""
+    """Return a bound or a choice in short form: 1e-5; of a nested choice its name."""
     if isinstance(value, dict):
         return str(value.get("_name", value))
     return str(value).replace("e-0", "e-") if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""A workspace's trash: what was deleted, by whom, how long it is still there; owners restore."""
+"""The trash of a workspace: deleted experiments, who deleted them, and the time left to restore them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST = 200  # the newest; the search of the list is for what is not in the trash
 @login_required
 @require_safe
 def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """List what was deleted in the last 30 days, for owners."""
+    """List the experiments deleted in the last 30 days, for owners."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     require(request.user, "restore", workspace)
@@ -47,7 +47,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 
 @dataclass(frozen=True)
 class TrashRow:
-    """A deleted experiment: who deleted it, how many trials it has, and how long it is still there."""
+    """A deleted experiment: who deleted it, its number of trials, and the time left to restore it."""
 
     experiment: Experiment
     by: str
@@ -81,7 +81,7 @@ def _left(span: timedelta) -> str:
 @login_required
 @require_POST
 def restore(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
-    """Restore an experiment as it was, without a question: deleting it takes that back."""
+    """Restore an experiment as it was, without a confirmation: it can be deleted again."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     require(request.user, "restore", workspace)

@@ -1,4 +1,4 @@
-"""Results of elsewhere for a warm start: uploaded, and shown as they were read."""
+"""Results uploaded for a warm start: upload, show, delete."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_COLUMNS = 100  # on the page; the file keeps all
 
 
 class UploadForm(forms.Form):
-    """The file, read while it is checked: `imported` is what is in it."""
+    """The file, which validation parses into `imported`."""
 
     file = forms.FileField(
         widget=forms.FileInput(attrs={"accept": ".csv,.json,.tsv,.txt,text/csv,application/json"}),
@@ -54,7 +54,7 @@ class UploadForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Upload a file of results (operators); the next page has the text for the field Warm start."""
+    """Upload a file of results (operators); the next page shows the value for the field Warm start."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     permissions.require(request.user, "create", workspace)
@@ -78,7 +78,7 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 @login_required
 @require_safe
 def show(request: SignedInRequest, workspace_slug: str, results_id: str) -> HttpResponse:
-    """What was read: how many, the parameters, the lowest and the highest."""
+    """Show what was imported: number of results, parameters, the lowest and the highest value."""
     workspace, kept = _get_results(request, workspace_slug, results_id)
     low, high = (best(kept.rows, key=lambda result: result[1]) for best in (min, max))
     names = parameter_names(kept.rows)
@@ -106,7 +106,7 @@ def show(request: SignedInRequest, workspace_slug: str, results_id: str) -> Http
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: SignedInRequest, workspace_slug: str, results_id: str) -> HttpResponse:
-    """Delete uploaded results for good, after a question. 409 while experiments start from them."""
+    """Delete uploaded results permanently, after a confirmation. 409 while experiments start from them."""
     workspace, kept = _get_results(request, workspace_slug, results_id)
     permissions.require(request.user, "delete", workspace)
     context = {
@@ -137,6 +137,6 @@ def _get_results(
 
 
 def _cell(parameter: object) -> tuple[str, str]:
-    """As a table shows it, and whole."""
+    """Return a value as a table shows it, and in full."""
     whole = text_of(parameter)
     return (value(parameter) if isinstance(parameter, int | float) else whole), whole

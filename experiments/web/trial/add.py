@@ -57,7 +57,7 @@ class ValuesForm(forms.Form):
 
     @property
     def params(self) -> dict[str, Any]:
-        """The values as a trial gets them."""
+        """The values that the trial will get, by parameter."""
         return dict(self.cleaned_data)
 
 
@@ -130,7 +130,7 @@ def _range(parameter: Randint | Uniform | Normal) -> str:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def add(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
-    """Ask for the values, filled with the best trial's; the POST creates the trial."""
+    """Show the form, filled with the best trial's values; POST creates the trial."""
     experiment = get_experiment(request, workspace_slug, public_id)
     require(request.user, "add_trial", experiment)
     back = back_from(request, url_of(experiment, "experiment-trials"))

@@ -1,6 +1,6 @@
-"""The columns of the trials table: which there are, and which of them an address asks for.
+"""The columns of the trials table: the available ones, and those that the address selects.
 
-`?columns=value&columns=p.lr` names them as the files do (docs/exports.md). Number and state are always there.
+`?columns=value&columns=p.lr` uses the names of the exports (docs/exports.md). Number and state are always shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_NAMES = 30  # of metrics that are offered
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: `key` in the address and in files, `label` in the head, `sort` what `?sort=` calls it."""
+    """One column: `key` in the address and in exports, `label` in the table head, `sort` the value of `?sort=`."""
 
     key: str
     label: str
@@ -42,7 +42,7 @@ class Column:
 
     @property
     def is_metric(self) -> bool:
-        """One beside the objective?"""
+        """Whether this is a metric other than the objective."""
         return self.key.startswith(METRIC)
 
 
@@ -60,7 +60,7 @@ OTHERS = (
 
 
 def offered(experiment: Experiment, metrics: Iterable[str] = ()) -> list[Column]:
-    """What there is to choose from, in the order of the table. `metrics`: those that trials have reported."""
+    """Return the available columns in the order of the table. `metrics`: those that trials have reported."""
     objective = experiment.metric
     names = experiment.settings.space.columns()
     most_usual = MOST - 1 - sum(column.is_usual for column in OTHERS)
@@ -77,7 +77,7 @@ def offered(experiment: Experiment, metrics: Iterable[str] = ()) -> list[Column]
 
 
 def chosen(query: QueryDict, columns: Sequence[Column]) -> list[Column]:
-    """Those that the address asks for, in the order of the table; without a wish the usual ones."""
+    """Return the columns that the address selects, in the order of the table; without a selection the usual ones."""
     if QUERY_NAME not in query:
         return [column for column in columns if column.is_usual]
     wanted = set(query.getlist(QUERY_NAME))
@@ -88,14 +88,14 @@ def chosen(query: QueryDict, columns: Sequence[Column]) -> list[Column]:
 
 
 def requested_metrics(query: QueryDict) -> list[str]:
-    """The names of the metrics in the address, whether or not a trial of this page has reported them."""
+    """Return the metrics in the address, whether or not a trial of this page has reported them."""
     names = (key.removeprefix(METRIC) for key in query.getlist(QUERY_NAME) if key.startswith(METRIC))
     # PostgreSQL takes no NUL, not even to look for it.
     return [name for name in dict.fromkeys(names) if name and "\0" not in name][:MOST_METRICS]
 
 
 def with_metrics(trials: QuerySet[Trial], names: Sequence[str]) -> QuerySet[Trial]:
-    """Trials with the last value of each of these metrics: `metric_0` of the first. One look into an index for each."""
+    """Annotate trials with each metric's last value: `metric_0` of the first. One index lookup per metric and row."""
     return trials.annotate(
         **{
             f"metric_{place}": Subquery(
@@ -107,17 +107,17 @@ def with_metrics(trials: QuerySet[Trial], names: Sequence[str]) -> QuerySet[Tria
 
 
 def metrics_of(trial: Trial, names: Sequence[str]) -> dict[str, float | None]:
-    """The values of a trial `with_metrics`, by name."""
+    """Return the values of a trial from `with_metrics`, by metric."""
     return {name: getattr(trial, f"metric_{place}") for place, name in enumerate(names)}
 
 
 def with_prefix(prefix: str, values: Mapping[str, object]) -> dict[str, object]:
-    """Values by the keys of their columns."""
+    """Return the values by column key."""
     return {prefix + name: value for name, value in values.items()}
 
 
 def metric_names(trial_pk: int | None) -> list[str]:
-    """The metrics that a trial has reported, at most `MOST_NAMES`. Reads one row for each, not its 100,000 points."""
+    """Return the metrics that a trial has reported, at most `MOST_NAMES`. Reads one row per metric, not all points."""
     table = Point._meta.db_table
     sql = f"""WITH RECURSIVE metric(name) AS (
             SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s)
@@ -131,7 +131,7 @@ def metric_names(trial_pk: int | None) -> list[str]:
 
 
 def is_numeric(values: Iterable[object]) -> bool:
-    """Are all of them numbers, those apart that are missing?"""
+    """Whether all values that are not missing are numbers."""
     return all(
         isinstance(value, int | float) and not isinstance(value, bool)
         for value in values
@@ -140,5 +140,5 @@ def is_numeric(values: Iterable[object]) -> bool:
 
 
 def places(values: Iterable[object]) -> int | None:
-    """The decimals that all numbers of a column get; None when all are whole, so that nobody reads 347.0000."""
+    """Return the decimals for the numbers of a column; None when all are integers."""
     return 4 if any(isinstance(value, float) and not value.is_integer() for value in values) else None

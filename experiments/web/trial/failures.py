@@ -1,4 +1,4 @@
-"""Failures by their cause: which failed alike, and which parameter tells them from those that did not fail."""
+"""Failures grouped by cause, and the parameter value that the failed trials of a group have in common."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FOLDED = re.compile(
 
 @dataclass
 class Group:
-    """Trials that failed alike. `trials` are the newest first; `condition` a sentence, or nothing."""
+    """Trials that failed for the same reason, newest first. `condition` is a sentence, or empty."""
 
     key: str
     trials: list[Trial] = field(default_factory=list)
@@ -56,8 +56,10 @@ class Group:
 
 
 def groups_of(experiment: Experiment) -> tuple[list[Group], list[Trial]]:
-    """(all groups, the biggest first; the trials that did not fail) of the last `LOOKED_AT` that ended. Of a chain
-    of attempts only the last counts: what was tried again has been looked at. One query."""
+    """Return (all groups, largest first; the trials that did not fail) among the last `LOOKED_AT` trials that ended.
+
+    Of a chain of attempts only the last one counts. One query.
+    """
     if not experiment.failed_count:
         return [], []
     ended = experiment.trials.exclude(settled_rank=None).order_by("-settled_rank")
@@ -74,7 +76,7 @@ def groups_of(experiment: Experiment) -> tuple[list[Group], list[Trial]]:
 
 
 def group_of(experiment: Experiment, key: str) -> Group | None:
-    """The group of that key; None when there is none (any more)."""
+    """Return the group with this key; None when it does not exist (anymore)."""
     return next((group for group in groups_of(experiment)[0] if group.key == key), None)
 
 
@@ -104,7 +106,7 @@ def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str
 
 
 def key_of(trial: Trial) -> str:
-    """Equal for trials that failed alike: numbers, paths and addresses in the detail do not count."""
+    """Return the same key for trials that failed alike: numbers, paths and addresses in the detail are ignored."""
     text = " ".join(_FOLDED.sub(_fold, trial.detail).casefold().split())
     signature = f"{trial.failure} {trial.exit_code} {trial.signal} {text}"
     return hashlib.sha1(signature.encode(), usedforsecurity=False).hexdigest()[:12]
@@ -118,11 +120,11 @@ def _fold(match: re.Match[str]) -> str:
 
 
 def separating(failed: Sequence[dict], others: Sequence[dict]) -> str:
-    """The one condition on a parameter that all of `failed` meet and (almost) none of `others`, as a sentence; empty
-    when none separates them well.
+    """Return the condition on one parameter that all of `failed` and (almost) none of `others` meet, as a sentence.
 
-    How likely chance alone would do it: of n + k trials in any order the k failed ones lie among the k + m that
-    meet the condition, C(k+m, k) / C(k+n, k), times the number of conditions that were tried (Bonferroni).
+    Empty when no condition separates them well. The chance of a coincidence: of n + k trials in random order, the k
+    failed ones are among the k + m that meet the condition with probability C(k+m, k) / C(k+n, k), times the number of
+    conditions that were tried (Bonferroni).
     """
     candidates = [candidate for name in _common(failed) for candidate in _candidates(name, failed, others)]
     if not candidates:
@@ -145,7 +147,7 @@ def _common(failed: Sequence[dict]) -> list[str]:
 
 
 def _candidates(name: str, failed: Sequence[dict], others: Sequence[dict]) -> list[tuple[int, str]]:
-    """(how many of the others meet it too, the condition), the more exact ones first."""
+    """Return (how many of the others meet it too, the condition), the more specific ones first."""
     mine = [params[name] for params in failed]
     theirs = [params[name] for params in others if name in params]
     candidates = []

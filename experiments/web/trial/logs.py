@@ -1,4 +1,4 @@
-"""What a trial printed: a window at a time, searched, and whole."""
+"""The log of a trial: a window of it, a search in it, and all of it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ AFTER_BYTES = 16 * 1024  # shown after a matching line
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Some of a log: its bytes from `start` to `stop`, and how many are missing just before them.
+    """A part of a log: its bytes from `start` to `stop`, and the number of bytes missing just before them.
 
-    `earlier` is where the window before this one ends; None at the beginning. `search` is what is looked for.
+    `earlier` is the end of the window before this one; None at the beginning of the log.
     """
 
     data: bytes
@@ -42,7 +42,7 @@ class Window:
 
     @property
     def html(self) -> SafeString:
-        """As a terminal would show it, with its colours, and marks around what is looked for."""
+        """The text with its terminal colors, and with marks around the matches of the search."""
         wanted = self.search.pattern if self.search else None
         here = self.search.line_in(self) if self.search else None
         lines = (_line(runs, wanted, is_here=number == here) for number, runs in enumerate(styled(self.data)))
@@ -58,9 +58,9 @@ class Window:
 
 
 def window(trial: Trial, *, until: int | None = None, size: int = PIECE_BYTES) -> Window:
-    """The last `size` bytes before `until` (None: the end), from the beginning of a line where there is one.
+    """Return the last `size` bytes before `until` (None: the end of the log), beginning with a whole line if possible.
 
-    Never reaches over what was cut: there it begins, and says how much is missing.
+    A window does not span bytes that were not kept: it begins after them, and `missing` is their number.
     """
     data, start, stop = b"", None, 0
     pieces = LogPiece.objects.filter(trial=trial).order_by("-offset")
@@ -98,7 +98,7 @@ def _missing_before(trial: Trial, start: int) -> tuple[int, int]:
 
 
 def whole(trial: Trial) -> Iterator[bytes]:
-    """All that is kept, as it was printed; a line says where something was cut, and how much."""
+    """Yield all that is kept; a line marks where bytes are missing, and how many."""
     at = 0
     for piece in LogPiece.objects.filter(trial=trial).order_by("offset").iterator(chunk_size=8):
         if piece.offset > at:
@@ -112,9 +112,9 @@ def whole(trial: Trial) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The lines of a log that hold a text, whatever its case; `at` (from 1) of `total` is looked at.
+    """The lines of a log that contain a text, ignoring case; line `at` (from 1) of `total` is shown.
 
-    `line` is where in the log that line begins and ends, None without a match.
+    `line` is where this line begins and ends in the log, None without a match.
     """
 
     query: str
@@ -143,19 +143,19 @@ class Search:
         return self.at + 1 if self.at < self.total else None
 
     def line_in(self, shown: Window) -> int | None:
-        """The number of the line that is looked at, among those of the window (from 0)."""
+        """Return the index of the shown line among the lines of the window."""
         if not self.line or not shown.start < self.line[1] <= shown.stop:
             return None
         return shown.data[: max(0, self.line[0] - shown.start)].count(b"\n")
 
 
 def query_of(text: str) -> str:
-    """What somebody looks for, from an address."""
+    """Return the search text of an address."""
     return text.replace("\0", "").strip()[:LONGEST_QUERY]
 
 
 def search(trial: Trial, query: str, *, at: int | None = None) -> Window:
-    """The window around the line that is looked at: the `at`-th with this text, else the last one."""
+    """Return the window around the `at`-th matching line, by default the last one."""
     wanted = _pattern(query)
     matches: deque[tuple[int, int]] = deque(maxlen=MAX_MATCHES)
     total = 0
@@ -178,7 +178,7 @@ def _pattern(query: str) -> re.Pattern[str]:
 
 
 def _lines(trial: Trial) -> Iterator[tuple[int, bytes]]:
-    """(where it begins, the line) of all that is kept. What was cut ends a line."""
+    """Yield (offset, line) of all that is kept. Missing bytes end a line."""
     rest, begin = b"", 0
     for piece in LogPiece.objects.filter(trial=trial).order_by("offset").iterator(chunk_size=8):
         if piece.offset > begin + len(rest):
@@ -197,7 +197,7 @@ def _lines(trial: Trial) -> Iterator[tuple[int, bytes]]:
 
 
 def _end_after(trial: Trial, offset: int) -> int:
-    """The end of a line, not far behind `offset`: a window that ends there shows what came next."""
+    """Return the end of a line shortly after `offset`, so that the window also shows what follows a match."""
     end, after = offset, b""
     pieces = LogPiece.objects.filter(trial=trial, offset__lt=offset + AFTER_BYTES).order_by("-offset")[:2]
     for piece in sorted(pieces, key=lambda piece: piece.offset):
@@ -210,7 +210,7 @@ def _end_after(trial: Trial, offset: int) -> int:
 
 
 def _line(runs: list[StyledText], wanted: re.Pattern[str] | None, *, is_here: bool) -> str:
-    """A line as HTML: runs in their colours, matches marked; the first of the line looked at can be linked to."""
+    """Return a line as HTML: styled runs with marked matches. The first match of the shown line gets an ID."""
     spans = deque(_spans("".join(run.text for run in runs), wanted))
     first = spans[0][0] if spans and is_here else None
     parts, at = [], 0

@@ -1,4 +1,4 @@
-"""One trial: what it is doing, what it printed, how it ended; stop and rerun."""
+"""The page of one trial: state, curve, log and result; stop and rerun."""
 
 from __future__ import annotations
 
@@ -168,8 +168,7 @@ def _side(trial: Trial) -> dict[str, object]:
 @login_required
 @require_safe
 def log(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponseBase:
-    """The log by pages from its end (`?until=` a byte), searched (`?q=`, `?at=` one of the lines), or whole
-    (`?download`)."""
+    """Show a window of the log (`?until=` a byte offset) or a match (`?q=`, `?at=`), or send it whole (`?download`)."""
     trial = get_trial(request, workspace_slug, public_id, number)
     if "download" in request.GET:
         response = StreamingHttpResponse(logs.whole(trial), content_type="text/plain; charset=utf-8")
@@ -194,7 +193,7 @@ def _whole(text: str) -> int | None:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def stop(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
-    """Stop it at once. Without JavaScript a link leads to the question (GET)."""
+    """Stop the trial. GET asks for confirmation."""
     trial = get_trial(request, workspace_slug, public_id, number)
     require(request.user, "stop_trial", trial.experiment)
     back = back_from(request, url_of_trial(trial))
@@ -226,7 +225,7 @@ def _too_late_message(trial: Trial) -> str:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def rerun(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
-    """Ask first; the confirmed POST creates a new trial with the same values."""
+    """Rerun a failed trial: GET asks for confirmation, POST creates a trial with the same values."""
     trial = get_trial(request, workspace_slug, public_id, number)
     require(request.user, "rerun", trial.experiment)
     back = back_from(request, url_of_trial(trial))

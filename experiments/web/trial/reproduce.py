@@ -1,4 +1,4 @@
-"""Taking a trial away: its command as it was run, a script that runs it by hand, its parameters as a file."""
+"""A trial outside Trialdeck: the command as it ran, a script to run it by hand, its parameters as a file."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def script(request: SignedInRequest, workspace_slug: str, public_id: str, number
 @login_required
 @require_safe
 def parameters(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
-    """Send its parameters, exactly as the process received them."""
+    """Send the parameters exactly as the process received them."""
     trial = get_trial(request, workspace_slug, public_id, number)
     text = json.dumps(trial.revision.settings.received(trial.params), ensure_ascii=False, indent=2) + "\n"
     return _file(text, "application/json", f"{trial}-parameters.json")
 
 
 def command_of(trial: Trial) -> str:
-    """The command as it is rendered for this trial. Raises ValueError with a sentence."""
+    """Return the command as rendered for this trial. Raises ValueError with a sentence."""
     settings = trial.revision.settings
     return scripts.command_of(
         settings.run_command,
@@ -54,7 +54,7 @@ def command_of(trial: Trial) -> str:
 
 
 def script_of(trial: Trial) -> str:
-    """The script. Raises ValueError with a sentence."""
+    """Return the script. Raises ValueError with a sentence."""
     settings, experiment = trial.revision.settings, trial.experiment
     return scripts.script(
         command=command_of(trial),
@@ -93,7 +93,7 @@ def code_of(trial: Trial) -> Code:
 
 
 def context(trial: Trial) -> dict[str, object]:
-    """What the trial's page shows of it."""
+    """Return what the trial's page shows."""
     settings = trial.revision.settings
     try:
         command, fault = command_of(trial), ""

@@ -34,7 +34,7 @@ SORTS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A trial as the table shows it."""
+    """One trial in the table."""
 
     trial: Trial
     cells: list[tuple[Column, object]]  # the value, where it is a metric's or a parameter's
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class TrialQuery:
-    """The trials of a view in order, with the filters and sort that are in effect."""
+    """The selected trials in order, with the filters and the sort in effect."""
 
     trials: QuerySet[Trial]
     state: str
@@ -59,7 +59,7 @@ class TrialQuery:
 @login_required
 @require_safe
 def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
-    """Show the table of trials. A page is a fixed number of queries, with one trial or with 10,000."""
+    """Show the table of trials, in a fixed number of queries."""
     experiment = get_experiment(request, workspace_slug, public_id)
     reported = (
         experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by("state", "number")
@@ -115,13 +115,13 @@ def _table(request: SignedInRequest, experiment: Experiment) -> dict[str, object
 
 
 def _metrics_of(shown: list[Trial], *, also: list[str]) -> list[str]:
-    """The metrics to choose from: what one trial of the page has reported, and those that are in the address."""
+    """Return the metrics to choose from: those that one trial of the page has reported, and those in the address."""
     reporting = next((trial.pk for trial in shown if trial.last_step is not None), None)
     return sorted({*columns.metric_names(reporting), *also})
 
 
 def _drawn(chosen: list[Column], shown: list[Trial], metrics: list[str]) -> list[Column]:
-    """Columns as this page draws them: numbers to the right and alike, and a line before each kind."""
+    """Return the columns as this page draws them: numeric ones right-aligned, and a rule before each kind."""
     drawn, kind, cells = [], "", [_values(trial, metrics) for trial in shown]
     for column in chosen:
         before, kind = kind, "p" if column.is_parameter else "r" if column in columns.OTHERS else "v"
@@ -138,14 +138,14 @@ def _drawn(chosen: list[Column], shown: list[Trial], metrics: list[str]) -> list
 
 
 def _values(trial: Trial, metrics: list[str]) -> dict[str, object]:
-    """What a trial has in the columns of the objective, the parameters and the further metrics."""
+    """Return the values of a trial in the columns of the objective, the parameters and the other metrics."""
     value = trial.last_value if trial.value is None else trial.value
     metric_values = columns.with_prefix(columns.METRIC, columns.metrics_of(trial, metrics))
     return {"value": value} | columns.with_prefix(PARAMETER, flat(trial.params)) | metric_values
 
 
 def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> dict[str, object]:
-    """What the form that chooses columns shows and carries along."""
+    """Return the context of the form that selects columns."""
     keys = {column.key for column in chosen}
     kept = [(key, value) for key, value in query.items() if key not in (columns.QUERY_NAME, "page") and value]
     return {
@@ -194,14 +194,17 @@ def _total(wanted: TrialQuery, experiment: Experiment) -> int:
 
 
 def _file_url(request: SignedInRequest, experiment: Experiment, page: str) -> str:
-    """The address of this table as a file: the same filters and order, all pages."""
+    """Return the address of this table as a file: the same filters and order, all pages."""
     query = request.GET.copy()
     query.pop("page", None)
     return f"{url_of(experiment, page)}?{query.urlencode()}".rstrip("?")
 
 
 def in_order(trials: QuerySet[Trial], sort: str, names: list[str]) -> tuple[QuerySet[Trial], str]:
-    """Sorted by a column or a parameter, what has no value last; and the sort as understood. Default: newest first."""
+    """Return the trials sorted by a column or parameter, missing values last, and the sort in effect.
+
+    The default is newest first.
+    """
     falls, key = sort.startswith("-"), sort.removeprefix("-")
     if key in SORTS:
         orders = [_order(SORTS[key], falls=falls)]
@@ -241,7 +244,7 @@ def _rows(
 
 
 def _chips(query: QueryDict, experiment: Experiment, current: str) -> list[dict[str, object]]:
-    """All states with trials, in their order; and the chosen one even without. Order and columns stay."""
+    """Return the states that have trials, and the selected one. Sort and columns stay in the addresses."""
 
     def url(state: str) -> str:
         kept = query.copy()
