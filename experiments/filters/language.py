@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,11 +164,14 @@ def _parser() -> Lark:
 
 
 def _explained(error: UnexpectedInput, text: str) -> FilterError:
-    start = len(text) if isinstance(error, UnexpectedEOF) or _is_end(error) else error.pos_in_stream or 0
-    names = (
+    # lark declares pos_in_stream as None and sets it where the error arises.
+    position: int = getattr(error, "pos_in_stream", None) or 0
+    start = len(text) if isinstance(error, UnexpectedEOF) or _is_end(error) else position
+    names: Collection[str] = (
         getattr(error, "accepts", None)
         or getattr(error, "expected", None)
-        or getattr(error, "allowed", set())
+        or getattr(error, "allowed", None)
+        or ()
     )
     wanted = list(dict.fromkeys(phrase for name, phrase in _EXPECTED.items() if name in names))
     if start < len(text) and text[start] == '"':
