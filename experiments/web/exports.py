@@ -10,7 +10,7 @@ import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
@@ -32,6 +32,7 @@ AT_ONCE = 500  # rows read and written at a time
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would calculate
 
 Record = dict[str, Any]
+Row = TypeVar("Row", Experiment, Trial)
 
 
 @login_required
@@ -154,7 +155,7 @@ def of_trial(trial: Trial, experiment: Experiment) -> Record:
 
 
 def _answer(
-    rows: QuerySet, to_record: Callable[..., Record], names: list[str], *, kind: str, name: str
+    rows: QuerySet[Row], to_record: Callable[[Row], Record], names: list[str], *, kind: str, name: str
 ) -> StreamingHttpResponse:
     records = (to_record(row) for row in _each(rows))
     if kind == "csv":
@@ -165,7 +166,7 @@ def _answer(
     return response
 
 
-def _each(rows: QuerySet) -> Iterator[Experiment | Trial]:
+def _each(rows: QuerySet[Row]) -> Iterator[Row]:
     """Yield the rows in order, a chunk at a time; rows deleted meanwhile are left out.
 
     The keys are read first: a cursor that stays open for a slow client would keep SQLite's log from being truncated.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -121,10 +122,18 @@ def _revoke(request: SignedInRequest, among: QuerySet[Token], pk: int, *, back: 
     return redirect(back)
 
 
-def rows(tokens: QuerySet[Token], now: datetime) -> list[dict[str, object]]:
+@dataclass(frozen=True)
+class TokenRow:
+    """A token in tokens/_table.html."""
+
+    token: Token
+    is_expired: bool
+
+
+def rows(tokens: QuerySet[Token], now: datetime) -> list[TokenRow]:
     """Return the newest tokens for tokens/_table.html."""
     newest = tokens.select_related("user", "workspace")[:MOST]
-    return [{"token": token, "is_expired": token.is_expired(now)} for token in newest]
+    return [TokenRow(token, is_expired=token.is_expired(now)) for token in newest]
 
 
 def _draw(

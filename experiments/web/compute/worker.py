@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -20,6 +20,7 @@ from django.views.decorators.http import require_safe
 
 from experiments.charts.outcome import outcome, summary
 from experiments.charts.sparkline import level
+from experiments.charts.svg import Svg
 from experiments.charts.utilization import Bar
 from experiments.messages import ago, bytes_, clock, duration, percent, plural
 from experiments.models import Amount, ComputeEvent, Experiment, Failure, Queue, Source, Trial, Worker, status
@@ -91,7 +92,9 @@ def show(request: SignedInRequest, worker_name: str) -> HttpResponse:
         "callouts": list(_callouts(worker, len(held), stuck, events, now)),
         "facts": _facts(worker, len(held), len(stuck), day, now),
         "slots": _slots(held, visibility, now),
-        "stuck": [{"pids": _stuck_pids(worker, trial), **_named(trial, visibility)} for trial in stuck],
+        "stuck": [
+            StuckRow(TrialLink.to(trial, visibility), pids=_stuck_pids(worker, trial)) for trial in stuck
+        ],
         "free": 0 if worker.gone_at else max(0, worker.slots - len(held) - len(stuck)),
         "chart": utilization.chart(day, now, slots=worker.slots),
         "shows_data": request.GET.get("show") == "data",
@@ -138,13 +141,58 @@ def _is_late(worker: Worker, now: datetime) -> bool:
     return worker.gone_at is None and descriptions.is_late(worker, now)
 
 
-def _named(trial: Trial, visibility: Visibility) -> dict[str, object]:
-    """Return a trial's name and link, or a placeholder when the user may not see it."""
-    experiment = trial.experiment
-    if not visibility.sees(experiment):
-        return {"url": "", "name": visibility.label(experiment)}
-    where = [experiment.workspace.slug, experiment.public_id, trial.number]
-    return {"url": reverse("trial", args=where), "name": experiment.name, "trial": trial}
+@dataclass(frozen=True)
+class TrialLink:
+    """A trial and its address; a placeholder as the name, without trial and address, when the user may not see it."""
+
+    name: str
+    url: str = ""
+    trial: Trial | None = None
+
+    @classmethod
+    def to(cls, trial: Trial, visibility: Visibility) -> TrialLink:
+        experiment = trial.experiment
+        if not visibility.sees(experiment):
+            return cls(visibility.label(experiment))
+        where = [experiment.workspace.slug, experiment.public_id, trial.number]
+        return cls(experiment.name, reverse("trial", args=where), trial)
+
+
+@dataclass(frozen=True)
+class SlotRow:
+    """A slot with a running trial; `resources` are its process and what is reserved for it."""
+
+    link: TrialLink
+    state: str
+    running_for: timedelta | None
+    resources: str
+
+
+@dataclass(frozen=True)
+class StuckRow:
+    """A slot that is held by processes of an ended trial that could not be killed."""
+
+    link: TrialLink
+    pids: str
+
+
+@dataclass(frozen=True)
+class EndedRow:
+    """A trial that ended, and why."""
+
+    link: TrialLink
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The outcomes of the latest trials."""
+
+    bar: Svg
+    summary: str
+    total: int
+    is_all: bool
+    note: str
 
 
 # --- the worker ----------------------------------------------------------------------------------------
@@ -256,14 +304,14 @@ def _queues(worker: Worker, visible: Iterable[str]) -> dict[str, object]:
 # --- its trials ------------------------------------------------------------------------------------------------
 
 
-def _slots(held: list[Trial], visibility: Visibility, now: datetime) -> list[dict[str, object]]:
+def _slots(held: list[Trial], visibility: Visibility, now: datetime) -> list[SlotRow]:
     return [
-        {
-            "state": trial.state,
-            "for": now - trial.started_at if trial.started_at else None,
-            "resources": _resources(trial),
-            **_named(trial, visibility),
-        }
+        SlotRow(
+            TrialLink.to(trial, visibility),
+            state=trial.state,
+            running_for=now - trial.started_at if trial.started_at else None,
+            resources=_resources(trial),
+        )
         for trial in held
     ]
 
@@ -298,7 +346,7 @@ def _latest(worker: Worker) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-def _recent(latest: list[dict[str, Any]]) -> dict[str, object]:
+def _recent(latest: list[dict[str, Any]]) -> Outcomes:
     """Return the outcomes of these trials, counted."""
     counts = Counter(row["state"] for row in latest)
     lost = sum(row["failure"] == Failure.WORKER_LOST for row in latest)
@@ -307,21 +355,21 @@ def _recent(latest: list[dict[str, Any]]) -> dict[str, object]:
         f"{lost:,} lost with this worker" if lost else "",
         plural(retries, "retry,retries") + " of trials lost by other workers" if retries else "",
     ]
-    return {
-        "bar": outcome(counts, is_big=True),
-        "summary": summary(counts),
-        "total": len(latest),
-        "is_all": len(latest) < LATEST,
-        "note": ", ".join(note for note in notes if note),
-    }
+    return Outcomes(
+        bar=outcome(counts, is_big=True),
+        summary=summary(counts),
+        total=len(latest),
+        is_all=len(latest) < LATEST,
+        note=", ".join(note for note in notes if note),
+    )
 
 
-def _ended(latest: list[dict[str, Any]], visibility: Visibility) -> list[dict[str, object]]:
+def _ended(latest: list[dict[str, Any]], visibility: Visibility) -> list[EndedRow]:
     """Return the most recent of these trials that the user may see."""
     mine = [row["pk"] for row in latest if visibility.has(row["experiment"])][:RECENT]
     by_key = Trial.objects.select_related("experiment__workspace").in_bulk(mine)
     return [
-        {"reason": descriptions.reason_of(by_key[pk]), **_named(by_key[pk], visibility)}
+        EndedRow(TrialLink.to(by_key[pk], visibility), reason=descriptions.reason_of(by_key[pk]))
         for pk in mine
         if pk in by_key
     ]

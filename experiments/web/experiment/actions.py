@@ -12,7 +12,7 @@ from django.urls import reverse
 from experiments.messages import duration, plural
 from experiments.models import Experiment, Project, Queue, Settings, User, references, status
 from experiments.web.compute import experiment_rows
-from experiments.web.ui.form_fields import field_of
+from experiments.web.ui.form_fields import QueueChoiceField, field_of
 
 from .forms.experiment_form import chosen_project
 
@@ -56,7 +56,7 @@ class ActionForm(forms.Form):
         return self.cleaned_data
 
 
-class QueueChoice(forms.ModelChoiceField):
+class QueueChoice(QueueChoiceField):
     """The queues granted to the workspace. Blank means the experiment's own, or `default`."""
 
     widget = forms.RadioSelect

@@ -35,6 +35,7 @@ from experiments.models import (
 from experiments.permissions import may, require
 from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.pagination import Pager
 from experiments.web.ui.requests import SignedInRequest
 
 from . import input_model
@@ -73,11 +74,11 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
         return live.not_modified()
     context = frame(request, experiment, tab="experiment-artifacts")
     if live.fragment in ("", "rows"):
-        shown, places = _page(files, experiment, request)
+        shown, pager = _page(files, experiment, request, summary=plural(totals.files, "file"))
         context |= {
             "rows": rows_of(shown, experiment, request.user),
             "totals": totals,
-            "pager": {"summary": plural(totals.files, "file"), **places},
+            "pager": pager,
             "number": number,
         }
     if not live.fragment:
@@ -98,6 +99,16 @@ class FileTotals:
     hashed: int  # files with a checksum
 
 
+@dataclass(frozen=True)
+class FileRow:
+    """A file in the table; `models` were registered from it."""
+
+    file: Artifact
+    is_best: bool
+    models: list[Model]
+    may_register: bool
+
+
 def totals_of(files: QuerySet[Artifact]) -> FileTotals:
     """Return counts and bytes. One query."""
     waiting = Q(keeping=Keeping.WAITING)
@@ -114,9 +125,9 @@ def totals_of(files: QuerySet[Artifact]) -> FileTotals:
 
 
 def _page(
-    files: QuerySet[Artifact], experiment: Experiment, request: SignedInRequest
-) -> tuple[list[Artifact], dict[str, str | None]]:
-    """Return (the files of the page, the addresses of the pages around it).
+    files: QuerySet[Artifact], experiment: Experiment, request: SignedInRequest, *, summary: str
+) -> tuple[list[Artifact], Pager]:
+    """Return (the files of the page, its pager).
 
     The files of the best trial come first, then by number and name. A page begins after the file in `?after=`, or
     ends before the one in `?before=`.
@@ -134,7 +145,7 @@ def _page(
     if goes_back:
         shown.reverse()
     if not shown:
-        return [], {}
+        return [], Pager(summary)
     has_before = has_more if goes_back else mark is not None
     has_after = goes_back or has_more
 
@@ -145,11 +156,12 @@ def _page(
         query.update({name: str(key) for name, key in place.items()})
         return f"?{query.urlencode()}"
 
-    return shown, {
-        "start": url() if has_before else None,
-        "previous": url(before=shown[0].pk) if has_before else None,
-        "next": url(after=shown[-1].pk) if has_after else None,
-    }
+    return shown, Pager(
+        summary,
+        start=url() if has_before else None,
+        previous=url(before=shown[0].pk) if has_before else None,
+        next=url(after=shown[-1].pk) if has_after else None,
+    )
 
 
 def _mark(files: QuerySet[Artifact], key: str) -> Artifact | None:
@@ -184,7 +196,7 @@ def _beyond(
     return rows if (here < marked) == goes_back else rows.none()
 
 
-def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[dict[str, object]]:
+def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[FileRow]:
     """Return the rows of the table. One query, for the models registered from these files."""
     models: dict[int | None, list[Model]] = {}
     for model in Model.objects.filter(artifact__in=shown).only("public_id", "name", "artifact"):
@@ -193,12 +205,12 @@ def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[d
     for artifact in shown:
         artifact.experiment = experiment
     return [
-        {
-            "file": artifact,
-            "is_best": artifact.trial.number == experiment.best_number,
-            "models": models.get(artifact.pk, []),
-            "may_register": may_register,
-        }
+        FileRow(
+            artifact,
+            is_best=artifact.trial.number == experiment.best_number,
+            models=models.get(artifact.pk, []),
+            may_register=may_register,
+        )
         for artifact in shown
     ]
 

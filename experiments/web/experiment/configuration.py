@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -10,12 +12,24 @@ from django.views.decorators.http import require_safe
 from experiments.models import Experiment, Revision, Settings, status
 from experiments.permissions import may
 from experiments.web.ui import highlight, key_value_rows
-from experiments.web.ui.pagination import page_of
+from experiments.web.ui.pagination import Pager, page_of
 from experiments.web.ui.requests import SignedInRequest
 
 from . import hyperparameters, settings_diff
 from .action_buttons import EDITS
 from .page import frame, get_experiment, url_of
+from .settings_diff import Change
+
+
+@dataclass(frozen=True)
+class RevisionRow:
+    """A revision: its changes, and those that restoring it would make now."""
+
+    revision: Revision
+    by: str
+    changes: list[Change]
+    is_first: bool
+    to_restore: list[Change]
 
 
 @login_required
@@ -79,7 +93,7 @@ def _configured(request: SignedInRequest, experiment: Experiment) -> dict[str, o
     }
 
 
-def _revisions(request: SignedInRequest, experiment: Experiment) -> tuple[list[dict], dict[str, object]]:
+def _revisions(request: SignedInRequest, experiment: Experiment) -> tuple[list[RevisionRow], Pager]:
     """Return a page of revisions, each with its changes, and with those that restoring it would make."""
     rows = experiment.revisions.select_related("by").order_by("-number")
     shown, pager = page_of(request, rows, total=experiment.revision.number)
@@ -92,11 +106,11 @@ def _revisions(request: SignedInRequest, experiment: Experiment) -> tuple[list[d
     return [_revision_row(revision, settings.get(revision.number - 1), now) for revision in shown], pager
 
 
-def _revision_row(revision: Revision, before: Settings | None, now: Settings) -> dict[str, object]:
-    return {
-        "revision": revision,
-        "by": revision.by.username if revision.by else "Trialdeck",
-        "changes": settings_diff.changes(before, revision.settings) if before else [],
-        "is_first": before is None,
-        "to_restore": settings_diff.changes(now, revision.settings),
-    }
+def _revision_row(revision: Revision, before: Settings | None, now: Settings) -> RevisionRow:
+    return RevisionRow(
+        revision,
+        by=revision.by.username if revision.by else "Trialdeck",
+        changes=settings_diff.changes(before, revision.settings) if before else [],
+        is_first=before is None,
+        to_restore=settings_diff.changes(now, revision.settings),
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
@@ -324,7 +326,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     return render(request, "execution/show.html", context)
 
 
-def _source(settings: Settings, resolved: dict) -> dict[str, object]:
+def _source(settings: Settings, resolved: dict[str, Any]) -> dict[str, object]:
     """Return version, commit and command of the source code."""
     name = settings.reference
     version = {

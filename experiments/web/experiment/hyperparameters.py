@@ -165,7 +165,7 @@ class GroupForm(RowsForm):
         kept = {names.get(row.name, row.name): self._traits(row, before, names) for row in self.filled_rows}
         return {"hyperparameters": {**groups, name: kept} if kept else groups}
 
-    def _traits(self, row: Pair, before: dict, names: dict[str, str]) -> dict[str, str]:
+    def _traits(self, row: Pair, before: dict[str, dict[str, str]], names: dict[str, str]) -> dict[str, str]:
         """Return what is stored of a row. Untouched values keep their exact text."""
         was = before.get(names.get(row.was, ""), {})
         rest = {}

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from experiments import filters, permissions
 from experiments.models import Experiment, User
 from experiments.models.experiment.queryset import ExperimentQuerySet
+from experiments.web.ui.controls import BulkAction
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
@@ -66,11 +67,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             "every_s": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,
             "may_create": permissions.may(request.user, "create", workspace),
             "bulk": [
-                {
-                    "label": label,
-                    "icon": ICONS[verb],
-                    "url": reverse("experiments-bulk", args=[workspace.slug, verb]),
-                }
+                BulkAction(label, ICONS[verb], reverse("experiments-bulk", args=[workspace.slug, verb]))
                 for verb, label in BULK
             ],
             # Lazy: used by the filters only, which no fragment shows.

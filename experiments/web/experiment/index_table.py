@@ -19,6 +19,7 @@ from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import missing
 from experiments.scheduler.wait_reasons import Compute, Kind
 from experiments.web.ui import descriptions
+from experiments.web.ui.controls import Chip, Tab
 
 from .action_buttons import ICONS, Button, button
 
@@ -95,18 +96,14 @@ class TableQuery:
         return experiments.order_by(order, "-pk")
 
 
-def views(query: TableQuery, user: User) -> list[dict[str, object]]:
-    """Return the predefined views as tabs (components/_tabs.html). A view is fully described by its address."""
+def views(query: TableQuery, user: User) -> list[Tab]:
+    """Return the predefined views as tabs. A view is fully described by its address."""
     mine = TableQuery(creator=user.username)
     is_mine = query.creator.casefold() == user.username.casefold()
     return [
-        {"label": "All", "url": "?", "is_current": not (is_mine or query.needs)},
-        {"label": "Mine", "url": mine.url(), "is_current": is_mine and not query.needs},
-        {
-            "label": "Needs attention",
-            "url": TableQuery(needs=ATTENTION).url(),
-            "is_current": bool(query.needs),
-        },
+        Tab("All", "?", is_current=not (is_mine or query.needs)),
+        Tab("Mine", mine.url(), is_current=is_mine and not query.needs),
+        Tab("Needs attention", TableQuery(needs=ATTENTION).url(), is_current=bool(query.needs)),
     ]
 
 
@@ -142,17 +139,6 @@ class Row:
     likely: list[Button]
     more: list[Button]
     waits: str = ""  # why nothing (more) starts
-
-
-@dataclass
-class Chip:
-    """One state of the filter, as components/table/_chips.html wants it."""
-
-    state: str
-    label: str
-    count: int
-    url: str
-    is_current: bool
 
 
 class Page:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -12,6 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments.charts.outcome import outcome
+from experiments.charts.svg import Svg
 from experiments.models import Experiment, Invalid, Refused, Trial, TrialState, status
 from experiments.permissions import may, require
 from experiments.scheduler import wait_reasons
@@ -79,7 +82,7 @@ def _best_context(experiment: Experiment) -> dict[str, object]:
     return {"best": best, "best_params": summaries.parameter_rows(best.params, experiment.settings.space)}
 
 
-def _head_context(experiment: Experiment, context: dict, held: Hold | None) -> dict[str, object]:
+def _head_context(experiment: Experiment, context: dict[str, Any], held: Hold | None) -> dict[str, object]:
     url = context["trials_url"]
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
     callout = summaries.experiment_callout(experiment, held, url=url)
@@ -112,13 +115,22 @@ def _history_context(request: SignedInRequest, experiment: Experiment, url: str)
     }
 
 
-def _space(experiment: Experiment) -> list[dict[str, object]]:
+@dataclass(frozen=True)
+class ParameterRow:
+    """A parameter of the search space."""
+
+    name: str
+    type: str
+    values: str
+
+
+def _space(experiment: Experiment) -> list[ParameterRow]:
     return [
-        {
-            "name": name,
-            "type": declaration["_type"],
-            "values": ", ".join(_short_text(each) for each in declaration["_value"]),
-        }
+        ParameterRow(
+            name,
+            type=declaration["_type"],
+            values=", ".join(_short_text(value) for value in declaration["_value"]),
+        )
         for name, declaration in experiment.settings.space_document.items()
     ]
 
@@ -130,6 +142,17 @@ def _short_text(value: object) -> str:
     return str(value).replace("e-0", "e-") if isinstance(value, float) else str(value)
 
 
+@dataclass(frozen=True)
+class RunningTrial:
+    """A running trial with its last heartbeat and the curve so far."""
+
+    trial: Trial
+    heartbeat: str
+    is_late: bool
+    curve: Svg
+    may_stop: bool
+
+
 def _running_context(
     request: SignedInRequest, experiment: Experiment, alive: list[Trial], now: datetime
 ) -> dict[str, object]:
@@ -138,13 +161,13 @@ def _running_context(
         "stop_trial", experiment.state
     )
     rows = [
-        {
-            "trial": trial,
-            "heard": descriptions.last_heartbeat(trial.worker, now),
-            "is_late": descriptions.is_late(trial.worker, now),
-            "curve": charts.small_curve(points.get(trial.pk, [])),
-            "may_stop": may_stop and trial.state == TrialState.RUNNING,
-        }
+        RunningTrial(
+            trial,
+            heartbeat=descriptions.last_heartbeat(trial.worker, now),
+            is_late=descriptions.is_late(trial.worker, now),
+            curve=charts.small_curve(points.get(trial.pk, [])),
+            may_stop=may_stop and trial.state == TrialState.RUNNING,
+        )
         for trial in alive
     ]
     events = experiment.events.select_related("by", "trial").defer("details")[:LINES]
@@ -240,19 +263,29 @@ def _ask(
     return render(request, "experiment/action.html", context, status=status_code)
 
 
-def _queues(form: ActionForm) -> list[dict[str, object]]:
+@dataclass(frozen=True)
+class QueueOption:
+    """A queue to choose; `summary` are its workers and its length."""
+
+    pk: int
+    name: str
+    is_chosen: bool
+    summary: str
+
+
+def _queues(form: ActionForm) -> list[QueueOption]:
     """Return the queues to choose from, each with its workers and its length."""
     field = field_of(form, "queue", QueueChoice)
     chosen = str(form["queue"].value() or field.initial)
     compute = Compute()
     return [
-        {
-            "pk": queue.pk,
-            "name": queue.name,
-            "is_chosen": str(queue.pk) == chosen,
-            "summary": descriptions.queue_summary(queue, compute)
+        QueueOption(
+            queue.pk,
+            queue.name,
+            is_chosen=str(queue.pk) == chosen,
+            summary=descriptions.queue_summary(queue, compute)
             + descriptions.image_note(queue, compute, form.experiment)
             + descriptions.resources_note(queue, compute, form.experiment),
-        }
+        )
         for queue in field.queryset or ()
     ]

@@ -11,6 +11,7 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from experiments.models import Experiment, ExperimentState, Trial, User, status
+from experiments.web.ui.controls import Tab
 from experiments.web.ui.requests import SignedInRequest
 
 from .action_buttons import buttons
@@ -111,7 +112,7 @@ def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict
         "why": experiment.reason if experiment.state in REASON_SHOWN else "",
         "every": 2 if experiment.is_active else None,
         "tabs": [
-            {"label": label, "url": url_of(experiment, page), "count": count, "is_current": page == tab}
+            Tab(label, url_of(experiment, page), is_current=page == tab, count=count)
             for label, page, count in pages
         ],
     }

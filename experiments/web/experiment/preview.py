@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from experiments.messages import DASH, value
 from experiments.runner import command as commands
@@ -58,7 +59,7 @@ def preview(form: ExperimentForm) -> Preview | None:
     return Preview(parameters, is_exact, space.size, space.is_counted, command)
 
 
-def first_draw(form: ExperimentForm) -> dict:
+def first_draw(form: ExperimentForm) -> dict[str, Any]:
     """Return the values of a test run of this valid form: the first sample of its preview."""
     return _draws(form, form.valid_settings.searched)[0][0]
 
@@ -68,7 +69,7 @@ def _searched(form: ExperimentForm, space: Space) -> Space:
     return form.settings.searched if form.settings else space
 
 
-def _draws(form: ExperimentForm, space: Space) -> tuple[list[dict], bool]:
+def _draws(form: ExperimentForm, space: Space) -> tuple[list[dict[str, Any]], bool]:
     """Return the first samples, and whether they are exactly those of the first trials."""
     cleaned = form.cleaned_data
     seed, algorithm = cleaned.get("seed") or 0, cleaned.get("algorithm", "")
@@ -90,7 +91,7 @@ def _cell(sample: object) -> tuple[str, str]:
     return value(sample) if isinstance(sample, float) else text, text
 
 
-def _rendered(form: ExperimentForm, draw: dict) -> str:
+def _rendered(form: ExperimentForm, draw: dict[str, Any]) -> str:
 
     cleaned = form.cleaned_data
     groups = form.settings.hyperparameters if form.settings else {}

@@ -15,7 +15,7 @@ from experiments.permissions import require
 from experiments.web.ui.requests import SignedInRequest
 
 from .page import refused
-from .settings_diff import changes, label_of
+from .settings_diff import Change, changes, label_of
 
 
 class BlockForm(forms.Form):
@@ -159,7 +159,7 @@ def _draw(
     *,
     code: int = 200,
     problem: str = "",
-    theirs: list | None = None,
+    theirs: list[Change] | None = None,
 ) -> HttpResponse:
     experiment = form.experiment
     context = {

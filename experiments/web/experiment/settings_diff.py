@@ -91,6 +91,8 @@ HIDDEN_IF_UNSET = {"gpus", "cores", "memory_mib"}
 NO_LIMIT = {"max_trials", "max_duration_s", "max_trial_duration_s"}
 SOURCES = {"sdk": "script (trialdeck SDK)", "stdout": "standard output", "file": "JSON file"}
 HIDDEN = "••••"
+Groups = dict[str, dict[str, dict[str, str]]]  # of hyperparameters: group, name, trait
+
 MOST_LINES = 4000  # of both texts together; longer ones are not compared line by line
 
 _SECRET = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
@@ -196,7 +198,7 @@ def _is_shown(name: str, settings: Settings) -> bool:
     return True
 
 
-def _of_space(old: dict, new: dict) -> list[Change]:
+def _of_space(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     return [
         Change(name, _parameter(old.get(name)), _parameter(new.get(name)), is_code=True)
         for name in [*old, *(name for name in new if name not in old)]
@@ -208,7 +210,7 @@ def _parameter(spec: dict[str, Any] | None) -> str:
     return f"{spec['_type']} {space_rows.text_of(spec['_value'])}" if spec else ""
 
 
-def _of_environment(old: dict, new: dict) -> list[Change]:
+def _of_environment(old: dict[str, str], new: dict[str, str]) -> list[Change]:
     return [
         Change(
             name,
@@ -221,7 +223,7 @@ def _of_environment(old: dict, new: dict) -> list[Change]:
     ]
 
 
-def _of_hyperparameters(old: dict, new: dict) -> list[Change]:
+def _of_hyperparameters(old: Groups, new: Groups) -> list[Change]:
     before, after = _flat(old), _flat(new)
     return [
         Change(name, _hyperparameter(name, before), _hyperparameter(name, after), is_code=True)
@@ -230,18 +232,18 @@ def _of_hyperparameters(old: dict, new: dict) -> list[Change]:
     ]
 
 
-def _flat(groups: dict) -> dict[str, dict]:
+def _flat(groups: Groups) -> dict[str, dict[str, str]]:
     return {f"{group}/{name}": traits for group, named in groups.items() for name, traits in named.items()}
 
 
-def _hyperparameter(name: str, all_: dict[str, dict]) -> str:
+def _hyperparameter(name: str, all_: dict[str, dict[str, str]]) -> str:
     traits = all_.get(name)
     if traits is None:
         return ""
     return HIDDEN if "secret" in traits else _masked(name, traits["value"]) or "empty"
 
 
-def _of_objects(old: dict, new: dict) -> list[Change]:
+def _of_objects(old: dict[str, str], new: dict[str, str]) -> list[Change]:
     names = [*old, *(name for name in new if name not in old)]
     return [
         Change(name, lines=tuple(_lines(old.get(name, ""), new.get(name, ""))))

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db.models import Exists, OuterRef
 from django.urls import reverse
@@ -55,6 +56,15 @@ class Group:
         return [trial.number for trial in self.trials]
 
 
+@dataclass(frozen=True)
+class GroupRow:
+    """A group on the overview: the address of its trials, and that of rerunning them (empty: not possible)."""
+
+    group: Group
+    url: str
+    rerun_url: str
+
+
 def groups_of(experiment: Experiment) -> tuple[list[Group], list[Trial]]:
     """Return (all groups, largest first; the trials that did not fail) among the last `LOOKED_AT` trials that ended.
 
@@ -92,11 +102,11 @@ def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str
     rerun_url = reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, "rerun"])
     return {
         "failures": [
-            {
-                "group": group,
-                "url": f"{trials_url}?failure={group.key}",
-                "rerun_url": f"{rerun_url}?failure={group.key}" if may_rerun else "",
-            }
+            GroupRow(
+                group,
+                url=f"{trials_url}?failure={group.key}",
+                rerun_url=f"{rerun_url}?failure={group.key}" if may_rerun else "",
+            )
             for group in shown
         ],
         "failures_more": len(groups) - len(shown),
@@ -119,7 +129,7 @@ def _fold(match: re.Match[str]) -> str:
 # --- what tells them apart -----------------------------------------------------------------------------------------
 
 
-def separating(failed: Sequence[dict], others: Sequence[dict]) -> str:
+def separating(failed: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> str:
     """Return the condition on one parameter that all of `failed` and (almost) none of `others` meet, as a sentence.
 
     Empty when no condition separates them well. The chance of a coincidence: of n + k trials in random order, the k
@@ -142,11 +152,13 @@ def separating(failed: Sequence[dict], others: Sequence[dict]) -> str:
     return f"All have {condition}, and {rest}."
 
 
-def _common(failed: Sequence[dict]) -> list[str]:
+def _common(failed: Sequence[dict[str, Any]]) -> list[str]:
     return [name for name in failed[0] if all(name in params for params in failed)] if failed else []
 
 
-def _candidates(name: str, failed: Sequence[dict], others: Sequence[dict]) -> list[tuple[int, str]]:
+def _candidates(
+    name: str, failed: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
+) -> list[tuple[int, str]]:
     """Return (how many of the others meet it too, the condition), the more specific ones first."""
     mine = [params[name] for params in failed]
     theirs = [params[name] for params in others if name in params]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -140,6 +141,14 @@ def _curve(request: SignedInRequest, trial: Trial, url: str) -> dict[str, object
     }
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """A trial of the chain of attempts, and why it was made or how it ended."""
+
+    trial: Trial
+    reason: str
+
+
 def _side(trial: Trial) -> dict[str, object]:
     chain = trial.experiment.trials.filter(
         Q(pk=trial.pk) | Q(pk=trial.rerun_of_id) | Q(rerun_of=trial) | Q(values_digest=trial.values_digest)
@@ -152,7 +161,7 @@ def _side(trial: Trial) -> dict[str, object]:
         "params": summaries.parameter_rows(trial.params, trial.experiment.settings.space),
         "params_json": json.dumps(trial.params, ensure_ascii=False, indent=2),
         "attempts": [
-            {"trial": attempt, "reason": descriptions.reason_of(attempt) or attempt.get_source_display()}
+            Attempt(attempt, reason=descriptions.reason_of(attempt) or attempt.get_source_display())
             for attempt in attempts
         ]
         if len(attempts) > 1

@@ -16,6 +16,7 @@ from experiments.search.nested_choice import flat
 from experiments.web.experiment.actions import trials_of
 from experiments.web.experiment.page import frame, get_experiment, url_of
 from experiments.web.ui import descriptions
+from experiments.web.ui.controls import BulkAction, Chip
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.pagination import page_of
 from experiments.web.ui.requests import SignedInRequest
@@ -158,15 +159,15 @@ def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> d
     }
 
 
-def bulk_actions(user: User, experiment: Experiment) -> list[dict[str, str]]:
+def bulk_actions(user: User, experiment: Experiment) -> list[BulkAction]:
     """Return the bulk actions on trials; without any, the rows have no checkboxes."""
     actions = (("stop", "stop_trial", "Stop", "stop"), ("rerun", "rerun", "Rerun failed", "rerun"))
     return [
-        {
-            "label": label,
-            "icon": icon,
-            "url": reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, verb]),
-        }
+        BulkAction(
+            label,
+            icon,
+            reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, verb]),
+        )
         for verb, action, label, icon in actions
         if may(user, action, experiment) and status.is_offered(action, experiment.state)
     ]
@@ -243,7 +244,7 @@ def _rows(
     ]
 
 
-def _chips(query: QueryDict, experiment: Experiment, current: str) -> list[dict[str, object]]:
+def _chips(query: QueryDict, experiment: Experiment, current: str) -> list[Chip]:
     """Return the states that have trials, and the selected one. Sort and columns stay in the addresses."""
 
     def url(state: str) -> str:
@@ -260,6 +261,5 @@ def _chips(query: QueryDict, experiment: Experiment, current: str) -> list[dict[
         if count or state == current:
             chips.append((state, description.label, count))
     return [
-        {"state": state, "label": label, "count": count, "url": url(state), "is_current": state == current}
-        for state, label, count in chips
+        Chip(state, label, count, url(state), is_current=state == current) for state, label, count in chips
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django import forms
 
@@ -17,6 +17,11 @@ from experiments.runner.memory_size import parse_mebibytes
 from experiments.web.experiment.forms import space_rows
 
 AnyField = TypeVar("AnyField", bound=forms.Field)
+
+if TYPE_CHECKING:
+    QueueChoiceField = forms.ModelChoiceField[Queue]
+else:  # Django's class is generic in its stubs only
+    QueueChoiceField = forms.ModelChoiceField
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -73,11 +78,11 @@ class PairsField(forms.CharField):
     def value_of(self, text: str) -> object:
         return text
 
-    def validate(self, value: dict) -> None:
+    def validate(self, value: dict[str, object]) -> None:
         if self.required and not value:
             raise forms.ValidationError(self.error_messages["required"], code="required")
 
-    def run_validators(self, value: dict) -> None:
+    def run_validators(self, value: dict[str, object]) -> None:
         super().run_validators(json.dumps(value, ensure_ascii=False))
 
 
@@ -106,7 +111,7 @@ class PointsField(forms.CharField):
             points.append(point)
         return points
 
-    def run_validators(self, value: list[dict]) -> None:
+    def run_validators(self, value: list[dict[str, Any]]) -> None:
         super().run_validators(json.dumps(value, ensure_ascii=False))
 
 
@@ -130,7 +135,7 @@ class TagsField(forms.CharField):
         super().run_validators(",".join(value))
 
 
-class QueueField(forms.ModelChoiceField):
+class QueueField(QueueChoiceField):
     """The queues granted to the workspace; the label tells which are paused or have no worker."""
 
     served: Collection[str] = ()  # names of the queues that have workers

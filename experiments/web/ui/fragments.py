@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from typing import Any
 
 from django.http import HttpResponse, HttpResponseNotModified
 from django.shortcuts import render
@@ -35,7 +36,7 @@ class Live:
     def not_modified(self) -> HttpResponse:
         return self._tagged(HttpResponseNotModified())
 
-    def draw(self, template: str, context: dict, *, status: int = 200) -> HttpResponse:
+    def draw(self, template: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
         """Render the page, or the requested fragment."""
         name = f"{template}#{self.fragment}" if self.fragment else template
         return self._tagged(render(self.request, name, context, status=status))

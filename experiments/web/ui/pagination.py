@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+
+Row = TypeVar("Row", bound=Model)
 
 SIZE = 50
 SHOWN = 5  # addresses of pages around this one
 
 
-def page_of(request: HttpRequest, rows: QuerySet, *, total: int) -> tuple[list, dict[str, object]]:
-    """Return the rows of the page in `?page=` and the context of `components/table/_pager.html`.
+@dataclass(frozen=True)
+class Pager:
+    """What `components/table/_pager.html` draws: a summary of the rows, and the addresses of other pages.
+
+    `pages` are (number, address, whether it is this one).
+    """
+
+    summary: str
+    start: str | None = None
+    previous: str | None = None
+    pages: list[tuple[int, str, bool]] = field(default_factory=list)
+    next: str | None = None
+    end: str | None = None
+
+
+def page_of(request: HttpRequest, rows: QuerySet[Row, Any], *, total: int) -> tuple[list[Row], Pager]:
+    """Return the rows of the page in `?page=`, and its pager.
 
     A page beyond the end is the last one.
     """
@@ -28,9 +48,7 @@ def page_of(request: HttpRequest, rows: QuerySet, *, total: int) -> tuple[list, 
     return shown, _pager(request, page=page, last=last, start=start, stop=start + len(shown), total=total)
 
 
-def _pager(
-    request: HttpRequest, *, page: int, last: int, start: int, stop: int, total: int
-) -> dict[str, object]:
+def _pager(request: HttpRequest, *, page: int, last: int, start: int, stop: int, total: int) -> Pager:
     def url(number: int) -> str:
         query = request.GET.copy()
         query["page"] = str(number)
@@ -38,11 +56,11 @@ def _pager(
 
     first_shown = max(1, min(page - SHOWN // 2, last - SHOWN + 1))
     around = range(first_shown, min(last, first_shown + SHOWN - 1) + 1)
-    return {
-        "summary": f"{start + 1:,} to {stop:,} of {total:,}" if stop > start else "No trials",
-        "start": url(1) if first_shown > 1 else None,
-        "previous": url(page - 1) if page > 1 else None,
-        "pages": [(number, url(number), number == page) for number in around] if last > 1 else [],
-        "next": url(page + 1) if page < last else None,
-        "end": url(last) if around[-1] < last else None,
-    }
+    return Pager(
+        summary=f"{start + 1:,} to {stop:,} of {total:,}" if stop > start else "No trials",
+        start=url(1) if first_shown > 1 else None,
+        previous=url(page - 1) if page > 1 else None,
+        pages=[(number, url(number), number == page) for number in around] if last > 1 else [],
+        next=url(page + 1) if page < last else None,
+        end=url(last) if around[-1] < last else None,
+    )

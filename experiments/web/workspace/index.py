@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Q
 from django.http import HttpResponse
@@ -16,6 +18,16 @@ from experiments.web.ui.requests import SignedInRequest
 def get_workspace(request: SignedInRequest, slug: str) -> Workspace:
     """Return the workspace of an address if the user may see it, else raise 404."""
     return get_object_or_404(Workspace.objects.visible_to(request.user), slug=slug)
+
+
+@dataclass(frozen=True)
+class WorkspaceRow:
+    """A workspace, the user's role in it, and the numbers of visible and of running experiments."""
+
+    workspace: Workspace
+    role: str
+    total: int
+    running: int
 
 
 @login_required
@@ -34,7 +46,7 @@ def index(request: SignedInRequest) -> HttpResponse:
     for workspace in Workspace.objects.visible_to(user):
         role = Role(roles[workspace.pk]).label if workspace.pk in roles else "Administrator"
         total, running = counts.get(workspace.pk, (0, 0))
-        rows.append({"workspace": workspace, "role": role, "total": total, "running": running})
+        rows.append(WorkspaceRow(workspace, role, total=total, running=running))
     return render(
         request, "workspaces/index.html", {"nav": "workspaces", "rows": rows, "add_url": _add_url(request)}
     )

@@ -26,7 +26,8 @@ from experiments.models.registered_model import MAX_NETWORK
 from experiments.permissions import may, require
 from experiments.web.experiment.artifacts import download_response
 from experiments.web.ui import highlight
-from experiments.web.ui.pagination import page_of
+from experiments.web.ui.controls import Tab
+from experiments.web.ui.pagination import Pager, page_of
 from experiments.web.ui.requests import SignedInRequest
 
 from .index import get_workspace
@@ -99,7 +100,7 @@ def _draw(
         "may_delete": may(request.user, "delete", model),
         "seen": model.updated_at.isoformat(),
         "tabs": [
-            {"label": label, "url": url_of(model, name), "count": count, "is_current": name == page}
+            Tab(label, url_of(model, name), is_current=name == page, count=count)
             for label, name, count in tabs
         ],
     }
@@ -359,11 +360,11 @@ def _labels(
         "typed": typed or {},
         "problem": problem,
         "next_number": max(model.labels.values(), default=-1) + 1,
-        "pager": {
-            "summary": plural(len(rows), "label"),
-            "previous": _page_url(request, page - 1) if page > 1 else None,
-            "next": _page_url(request, page + 1) if page < last else None,
-        },
+        "pager": Pager(
+            summary=plural(len(rows), "label"),
+            previous=_page_url(request, page - 1) if page > 1 else None,
+            next=_page_url(request, page + 1) if page < last else None,
+        ),
     }
     return _draw(request, model, "model-labels", context, status=422 if problem else 200)
 

@@ -21,13 +21,13 @@ def test_the_page_lists_mine_with_my_role_and_counts(client, lab, speech, alice,
     mine.describe(by=alice, visibility="private")
     client.force_login(bob)
     page = client.get(reverse("workspaces"))
-    assert [
-        (row["workspace"].slug, row["role"], row["running"], row["total"]) for row in page.context["rows"]
-    ] == [("lab", "Operator", 1, 1)]
+    assert [(row.workspace.slug, row.role, row.running, row.total) for row in page.context["rows"]] == [
+        ("lab", "Operator", 1, 1)
+    ]
     assert b"Speech group" not in page.content
     client.force_login(alice)
     rows = client.get(reverse("workspaces")).context["rows"]
-    assert [(row["workspace"].slug, row["role"], row["total"]) for row in rows] == [
+    assert [(row.workspace.slug, row.role, row.total) for row in rows] == [
         ("lab", "Owner", 2),
         ("speech", "Owner", 0),
     ]
@@ -60,7 +60,7 @@ def test_whoever_is_nowhere_learns_what_to_do(client, dave):
 def test_an_administrator_sees_all_and_can_make_one(client, lab, speech, root, bob):
     client.force_login(root)
     page = client.get(reverse("workspaces"))
-    assert [(row["workspace"].slug, row["role"]) for row in page.context["rows"]] == [
+    assert [(row.workspace.slug, row.role) for row in page.context["rows"]] == [
         ("lab", "Administrator"),
         ("speech", "Administrator"),
     ]

@@ -328,13 +328,13 @@ def test_a_private_experiment_is_in_no_list_count_search_or_filter_of_other_memb
             assert "secret plan" in client.get(url("experiments") + query).content.decode()
     client.force_login(carol)
     row = client.get(reverse("workspaces")).context["rows"][0]
-    assert (row["total"], row["running"]) == (1, 0)
+    assert (row.total, row.running) == (1, 0)
     for name in ("experiments-csv", "experiments-json"):
         file = client.get(url(name)).getvalue()
         assert b"open plan" in file and b"secret plan" not in file and secret.public_id.encode() not in file
     client.force_login(bob)
     row = client.get(reverse("workspaces")).context["rows"][0]
-    assert (row["total"], row["running"]) == (2, 1)
+    assert (row.total, row.running) == (2, 1)
 
 
 def test_a_private_experiment_stays_with_the_owners_when_its_creator_leaves(client, lab, secret, alice, bob):

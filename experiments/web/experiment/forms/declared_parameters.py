@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from experiments.models import Experiment
 from experiments.runner.dialects.clearml import PLAIN
@@ -52,7 +53,7 @@ def is_taken(name: str, names: Collection[str]) -> bool:
     return name in names or (group in PLAIN and rest in names)
 
 
-def _around(value: str, kind: str) -> tuple[str, list]:
+def _around(value: str, kind: str) -> tuple[str, list[Any]]:
     """Return (type, values) of a range around a value: half to twice a number, a tenth to ten times a small one."""
     number = _number(value) if kind in ("int", "float") else None
     if number is None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from experiments.search.space import Space, SpaceError, parse
 from experiments.search.validation import Fault
@@ -49,7 +50,7 @@ class Row:
         return SHAPES.get(self.type, "")
 
     @property
-    def parameter(self) -> dict:
+    def parameter(self) -> dict[str, Any]:
         """The parameter in NNI's format; `parse` reports what is invalid about it."""
         return {"_type": self.type, "_value": items(self.values)}
 
@@ -68,7 +69,7 @@ def read(rows: list[Row]) -> Space:
     """Return the space that the rows describe. Raises SpaceError, and adds its errors to the rows they concern."""
 
     faults: list[Fault] = []
-    document: dict[str, dict] = {}
+    document: dict[str, dict[str, Any]] = {}
     for row in rows:
         if row.is_blank:
             continue
@@ -95,14 +96,14 @@ def view_of(space: Space) -> dict[str, str]:
     return {"space_as": "json" if space.is_nested else "rows"}
 
 
-def rows_of(document: Mapping[str, Mapping]) -> list[Row]:
+def rows_of(document: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     """Return a valid space as rows; nothing for a nested one, which is edited as JSON."""
     if parse(document).is_nested:
         return []
     return [Row(name, spec["_type"], text_of(spec["_value"])) for name, spec in document.items()]
 
 
-def items(text: str) -> list:
+def items(text: str) -> list[Any]:
     """Return the values in `16, 32, adam, "a, b", true`: JSON where it parses, else numbers and bare words.
 
     A JSON list, as pasted from a search space, is the list of values itself.
@@ -118,7 +119,7 @@ def items(text: str) -> list:
     return values
 
 
-def text_of(values: list) -> str:
+def text_of(values: list[Any]) -> str:
     """Return the values as a person would type them; `items` reads them back."""
     if len(values) == 1 and isinstance(values[0], list):
         return json.dumps(values, ensure_ascii=False)  # as bare text it would read as the list of values
