@@ -16,7 +16,9 @@ import pytest
 import pytest_django
 
 from tests.support.engine import find_engine
+from tests.support.migrated import copy_migrated_sqlite
 from tests.support.postgres import Postgres
+from tests.support.processes import manage
 from tests.support.valkey import Valkey
 
 # No test depends on how fast the machine is.
@@ -64,6 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # starts see its rows. It lives in a folder made a moment ago; nobody's data can be hit.
     database = settings.DATABASES["default"]
     database.setdefault("TEST", {}).update(NAME=database["NAME"])
+    if _postgres is None:
+        copy_migrated_sqlite(Path(database["NAME"]))
     # The manifest would need collectstatic; a strong password hash would need seconds.
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
     # Each test client would look through all that a console of another test has collected there.
@@ -156,6 +160,12 @@ def django_db_modify_db_settings_xdist_suffix() -> None:
 
 
 @pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """On SQLite the migrated database is there already."""
+    return _postgres is None
+
+
+@pytest.fixture(scope="session")
 def django_db_setup(
     django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
 ) -> Iterator[None]:
@@ -187,6 +197,16 @@ def fresh() -> Iterator[dict[str, str]]:
         env["DATABASE_URL"] = _postgres.create(folder.name)
     yield env
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def migrated(fresh: dict[str, str]) -> dict[str, str]:
+    """As `fresh`, with a database whose migrations are applied."""
+    if _postgres:
+        manage("migrate", "-v0", env=fresh)
+    else:
+        copy_migrated_sqlite(Path(fresh["TRIALDECK_DATA"]) / "db.sqlite3")
+    return fresh
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,21 @@ READY = r"Trialdeck is at http://127\.0\.0\.1:\d+/"
 
 
 @pytest.fixture
-def console(fresh):
+def console(migrated):
+    with processes.Console(migrated, "--no-demo") as console:
+        yield console
+
+
+@pytest.fixture
+def new_console(fresh):
+    """A console that has to make its database first."""
     with processes.Console(fresh, "--no-demo") as console:
         yield console
 
 
-def test_it_says_what_is_ready_and_ends_everything_in_order(console):
+def test_it_says_what_is_ready_and_ends_everything_in_order(new_console):
     """TD-X8: one command on one machine."""
+    console = new_console
     console.says(READY)
     named = re.findall(r"^  (\w+) +ready", console.output, re.MULTILINE)
     assert named == ["broker", "database", "web", "worker", "control"]
@@ -49,14 +57,16 @@ def test_it_says_what_is_ready_and_ends_everything_in_order(console):
 
 @pytest.mark.once
 @pytest.mark.parametrize("moment", ["Trialdeck, data", "broker +ready", "database +ready"])
-def test_a_supervisor_killed_while_it_starts_leaves_nothing(console, moment):
+def test_a_supervisor_killed_while_it_starts_leaves_nothing(new_console, moment):
+    console = new_console
     console.says(moment)
     console.process.kill()
     eventually(lambda: not processes_of(console.data), what="the end of all processes")
 
 
 @pytest.mark.once
-def test_ctrl_c_while_it_starts_ends_everything(console):
+def test_ctrl_c_while_it_starts_ends_everything(new_console):
+    console = new_console
     console.says(r"broker +ready")
     assert console.end(signal.SIGINT, within=60) == 0  # the migrations under way end first
     assert not processes_of(console.data)

@@ -37,9 +37,8 @@ def test_it_does_not_start_on_an_empty_database_and_says_whose_it_is(fresh, comm
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_an_unknown_queue_is_refused_and_the_known_ones_are_named(fresh):
-    manage("migrate", "-v0", env=fresh)
-    done = manage("worker", "--queue", "default", "--queue", "gpu", env=fresh)
+def test_an_unknown_queue_is_refused_and_the_known_ones_are_named(migrated):
+    done = manage("worker", "--queue", "default", "--queue", "gpu", env=migrated)
     assert done.returncode != 0
     assert done.stderr.strip() == (
         "There is no queue 'gpu'; queues: default. An administrator can create it on the Queues page."
@@ -65,13 +64,12 @@ def test_up_refuses_a_lease_that_is_none_before_it_starts_anything(fresh):
 
 
 @pytest.mark.parametrize("command", [["worker", "--slots", "2", "--name", "w1"], ["control"]])
-def test_it_outlives_its_broker_and_ends_at_once_when_told(fresh, command):
+def test_it_outlives_its_broker_and_ends_at_once_when_told(migrated, command):
     """TD-X8: a broker that was killed is found again, also when a message was in hand."""
     from celery import Celery
     from kombu import pools
 
-    manage("migrate", "-v0", env=fresh)
-    data = Path(fresh["TRIALDECK_DATA"])
+    data = Path(migrated["TRIALDECK_DATA"])
     valkey = Valkey(data)
     valkey.start()
     ready = data / "ready"
@@ -79,7 +77,7 @@ def test_it_outlives_its_broker_and_ends_at_once_when_told(fresh, command):
         process = subprocess.Popen(
             [sys.executable, "manage.py", *command],
             cwd=ROOT,
-            env={**fresh, "TRIALDECK_READY": str(ready)},
+            env={**migrated, "TRIALDECK_READY": str(ready)},
             stdout=log,
             stderr=log,
         )
