@@ -135,8 +135,14 @@ def trial_job(trial: dict) -> TrialJob:
 def final_metric(trial: dict) -> TrialMetricData:
     ended = trial.get("ended_at") or trial["created_at"]
     return TrialMetricData(
-        milliseconds(ended), trial["id"], str(trial["number"] - 1), "FINAL", 0, trial["value"]
+        milliseconds(ended), trial["id"], str(trial["number"] - 1), "FINAL", 0, final_value(trial)
     )
+
+
+def final_value(trial: dict) -> Any:
+    """Return the final result as the trial reported it: a number, or a dict whose "default" is the objective."""
+    others = trial.get("final_metrics") or {}
+    return {"default": trial["value"], **others} if others else trial["value"]
 
 
 def periodical_metrics(trial: dict, points: list[dict], *, objective: str) -> list[TrialMetricData]:

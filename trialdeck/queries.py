@@ -95,7 +95,7 @@ class ExperimentQueries:
     def export_data(self) -> list[nni_types.TrialResult]:
         """Return parameters and value of each succeeded trial."""
         return [
-            nni_types.TrialResult(trial["params"], trial["value"], trial["id"])
+            nni_types.TrialResult(trial["params"], nni_types.final_value(trial), trial["id"])
             for trial in self._trials(state="succeeded")
             if trial["value"] is not None
         ]

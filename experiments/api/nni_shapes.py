@@ -17,8 +17,8 @@ from .experiments import current_revision
 
 VERSION = "3.0.0"  # the version of NNI's API
 TRIAL_FIELDS = (
-    "pk", "number", "state", "failure", "detail", "source", "params", "value", "last_value", "last_step",
-    "created_at", "started_at", "ended_at",
+    "pk", "number", "state", "failure", "detail", "source", "params", "value", "final_metrics", "last_value",
+    "last_step", "created_at", "started_at", "ended_at",
 )  # fmt: skip
 NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 DURATION = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([smhd]?)\s*", re.ASCII)
@@ -165,7 +165,7 @@ def job(experiment: Experiment, row: Row, *, trials_url: str) -> dict[str, Any]:
 def result(experiment: Experiment, row: Row) -> dict[str, Any]:
     return {
         "parameter": experiment.settings.received(row["params"]),
-        "value": json.dumps(row["value"]),
+        "value": json.dumps(final_value(row)),
         "trialJobId": trial_id(experiment, row),
     }
 
@@ -184,7 +184,17 @@ def number_of(experiment: Experiment, trial_id: str) -> int | None:
 
 
 def final(experiment: Experiment, row: Row) -> dict[str, Any]:
-    return _metric(experiment, row, "FINAL", 0, row["value"], at=row["ended_at"])
+    return _metric(experiment, row, "FINAL", 0, final_value(row), at=row["ended_at"])
+
+
+def final_value(row: Row) -> object:
+    """Return the final result as the trial reported it: a number, or a dict whose "default" is the objective."""
+    if not row["final_metrics"]:
+        return row["value"]
+    others = {
+        name: float(value) if value in NOT_FINITE else value for name, value in row["final_metrics"].items()
+    }
+    return {"default": row["value"], **others}
 
 
 def latest(experiment: Experiment, row: Row) -> dict[str, Any]:

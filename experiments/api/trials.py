@@ -44,6 +44,9 @@ class TrialOut(BaseModel):
     attempt: int
     params: dict[str, Any]
     value: float | None = Field(description="Final objective value.")
+    final_metrics: dict[str, float | str] = Field(
+        description="The other numbers of the final result, by name; those that are not finite as text."
+    )
     last_value: float | None = Field(description="Latest intermediate objective value.")
     last_step: int | None
     failure: str | None = Field(description="Cause of failure, as one word.")
@@ -122,6 +125,7 @@ def serialize(request: ApiRequest, trial: Trial) -> dict[str, Any]:
         "attempt": trial.attempt,
         "params": trial.params,
         "value": trial.value,
+        "final_metrics": trial.final_metrics,
         "last_value": trial.last_value,
         "last_step": trial.last_step,
         "failure": trial.failure or None,

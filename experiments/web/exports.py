@@ -29,6 +29,7 @@ from .experiment import index_table
 from .trial import columns, table
 
 AT_ONCE = 500  # rows read and written at a time
+LOOKED_AT = 20  # trials, for the names in their final results
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would calculate
 
 Record = dict[str, Any]
@@ -61,7 +62,9 @@ def of_trials(
     rows = rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
     name = f"{public_id}-trials"
     if columns.QUERY_NAME not in request.GET:
-        names = [columns.PARAMETER + column for column in experiment.settings.space.columns()]
+        latest = experiment.trials.exclude(value=None).order_by("-number")[:LOOKED_AT]
+        names = [columns.METRIC + name for name in columns.final_names(latest)]
+        names += [columns.PARAMETER + column for column in experiment.settings.space.columns()]
         return _answer(rows, lambda row: of_trial(row, experiment), [*TRIAL, *names], kind=kind, name=name)
     chosen = columns.chosen(request.GET, columns.offered(experiment, metrics=metrics))
     keys = [*columns.FIXED, *(column.key for column in chosen)]
@@ -147,6 +150,7 @@ def of_trial(trial: Trial, experiment: Experiment) -> Record:
         "gone_after_s": trial.gone_after_s,
         "peak_memory_bytes": trial.peak_memory,
         "cpu_s": trial.cpu_s,
+        "final_metrics": trial.final_metrics,
         "parameters": trial.params,
     }
 
@@ -191,8 +195,13 @@ def as_csv(records: Iterable[Record], names: list[str]) -> Iterator[str]:
     yield writer.writerow(names)
     lines: list[str] = []
     for record in records:
-        params = record.pop("parameters", {})
-        cells = {**record, **columns.with_prefix(columns.PARAMETER, flat(params))}
+        params: Any = record.pop("parameters", {})
+        finals: Any = record.pop("final_metrics", {})
+        cells = {
+            **record,
+            **columns.with_prefix(columns.METRIC, finals),
+            **columns.with_prefix(columns.PARAMETER, flat(params)),
+        }
         lines.append(writer.writerow([cell(cells.get(name)) for name in names]))
         if len(lines) == AT_ONCE:
             yield "".join(lines)

@@ -44,7 +44,7 @@ from experiments.runner.log import LogReader, plain_text
 from experiments.runner.memory_size import format_mebibytes
 from experiments.runner.metric_pattern import PatternReader
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
-from experiments.runner.report import Report
+from experiments.runner.report import MAX_SERIES, Report
 from experiments.runner.tool_process import Cancelled
 from experiments.runner.trial_folder import TrialFolder, environment, read_regular
 from experiments.worker.environment import Place, Setup, SetupFailed
@@ -319,6 +319,7 @@ class TrialRun:
                 self.finals = {report.name: report for report in reader.implied()} | self.finals
         objective = self.objective(self.settings.selection)
         value, metric_failure = (objective, None) if isinstance(objective, float) else (None, objective)
+        facts["final_metrics"] = self._final_metrics()
         is_done = ended.code == 0 and value is not None
         if (self.lost or self.worker.ending.is_set()) and not is_done:
             why = self.lost or "its worker was shut down"
@@ -343,6 +344,16 @@ class TrialRun:
         if failure:
             return Outcome(value=value, failure=failure.kind, detail=failure.detail, **facts)
         return Outcome(value=value, **facts)
+
+    def _final_metrics(self) -> dict[str, float | str]:
+        """What its final result says beside the value of the objective; nan and infinities as text."""
+        others = {report.name: report for report in self.finals.values()}
+        if not self.settings.weights:
+            others.pop(self.settings.metric, None)
+        return {
+            name: report.text if report.value is None else report.value
+            for name, report in list(others.items())[:MAX_SERIES]
+        }
 
     def _progress(self) -> list[str]:
         """The progress that its container reports. A file that cannot be read counts as prepared."""

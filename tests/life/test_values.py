@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.urls import reverse
 
 from experiments.models import Experiment, Queue, User
 from experiments.scheduler.conductor import schedule
 from experiments.worker.worker import LocalWorker
+from tests.api.caller import Caller
+from tests.people import as_
 from tests.support.valkey import Valkey
+from trialdeck import nni_types
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -86,3 +92,42 @@ def test_weights_read_each_of_their_metrics_from_the_file(run: Callable[..., Exp
     settings = {"source": "file", "metric_path": "result.json", "weights": {"acc": 1, "test.f1": 2}}
     experiment = run(command=f'{sys.executable} -c "{code}"', metric="acc", max_trials=1, **settings)
     assert experiment.trials.get().value == 2
+
+
+def test_a_final_result_keeps_all_of_its_numbers(
+    run: Callable[..., Experiment], alice: User, api: Callable[..., Caller]
+) -> None:
+    """TD-V11: on the page, in the table, in the files, through the API and in NNI's shapes."""
+    code = (
+        "import trialdeck as t; "
+        "t.report_final_result({'default': 0.2, 'acc': 0.5, 'f1': 0.25, 'bad': float('nan')})"
+    )
+    experiment = run(command=f'{sys.executable} -c "{code}"', metric="loss", max_trials=1)
+    trial = experiment.trials.get()
+    assert (trial.value, trial.final_metrics) == (0.2, {"acc": 0.5, "f1": 0.25, "bad": "NaN"})
+
+    where = ["lab", experiment.public_id]
+    page = as_(alice).get(reverse("trial", args=[*where, 1])).content.decode()
+    assert "Final metrics" in page and "0.2500" in page and "NaN" in page
+    table = as_(alice).get(reverse("experiment-trials", args=where))
+    assert [column.key for column in table.context["columns"]][:4] == ["value", "m.acc", "m.bad", "m.f1"]
+    assert "0.2500" in table.content.decode()
+    for query in ("", "?columns=m.f1"):
+        lines = (
+            b"".join(as_(alice).get(reverse("trials-csv", args=where) + query).streaming_content)
+            .decode()
+            .split()
+        )
+        assert dict(zip(lines[0].split(","), lines[1].split(","), strict=True))["m.f1"] == "0.25"
+    (record,) = json.loads(b"".join(as_(alice).get(reverse("trials-json", args=where)).streaming_content))
+    assert record["final_metrics"] == trial.final_metrics
+
+    answer = api(alice).get(f"/experiments/{experiment.public_id}/trials/1").json()
+    assert answer["final_metrics"] == trial.final_metrics
+    nni = f"/experiments/{experiment.public_id}/nni"
+    (result,) = api(alice).get(f"{nni}/export-data").json()
+    value = json.loads(result["value"])
+    assert (value["default"], value["f1"]) == (0.2, 0.25) and math.isnan(value["bad"])
+    (job,) = api(alice).get(f"{nni}/trial-jobs").json()
+    assert json.loads(json.loads(job["finalMetricData"][0]["data"]))["acc"] == 0.5
+    assert nni_types.trial_job(answer).finalMetricData[0].data == {"default": 0.2, **trial.final_metrics}

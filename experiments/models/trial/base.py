@@ -79,6 +79,9 @@ class TrialBase(models.Model):
     memory_limited_by = models.CharField(max_length=16, blank=True)  # empty: only reserved
 
     value = models.FloatField(null=True)
+    final_metrics = ExactJSONField(
+        default=dict
+    )  # of its final result, beside the objective; not finite ones as text
     last_value = models.FloatField(null=True)  # of the objective, so far
     last_step = models.BigIntegerField(null=True)
     judged_step = models.BigIntegerField(null=True)  # up to here early stopping has judged it

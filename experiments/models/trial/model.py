@@ -185,6 +185,7 @@ class Trial(CopyVerbs):
                 because=detail,
                 failure=failure,
                 value=value,
+                final_metrics=outcome.final_metrics,
                 exit_code=outcome.exit_code,
                 signal=outcome.signal,
                 gone_after_s=outcome.gone_after_s,

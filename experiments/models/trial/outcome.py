@@ -24,13 +24,15 @@ class Failure(models.TextChoices):
 class Outcome:
     """How a trial's process ended, as its worker saw it.
 
-    `value` is the objective, if it could be computed, `so_far` what an early-stopped trial is worth; `failure`
-    one of `Failure`, with one line of `detail`.
+    `value` is the objective, if it could be computed, `so_far` what an early-stopped trial is worth; `final_metrics`
+    the other numbers of its final result, by name, those that are not finite as text; `failure` one of `Failure`,
+    with one line of `detail`.
     `cpu_s`, `gone_after_s` are seconds (the latter from the stop's signal until the whole tree was gone),
     `peak_memory` bytes; `survivors` the pids of what could not be killed.
     """
 
     value: float | None = None
+    final_metrics: dict[str, float | str] = field(default_factory=dict)
     so_far: float | None = None
     failure: str = ""
     detail: str = ""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import connection
@@ -19,6 +19,7 @@ FIXED = ("number", "state")
 PARAMETER = "p."  # before a parameter's name, so that one may be called "value"
 METRIC = "m."  # before the name of a metric that is not the objective
 MOST = 60  # columns of a table: the first parameters, the others on request
+USUAL_METRICS = 4  # of final results, shown when the address asks for no columns
 MOST_METRICS = 12  # of a table: each is looked up for each row
 MOST_NAMES = 30  # of metrics that are offered
 
@@ -59,14 +60,22 @@ OTHERS = (
 # fmt: on
 
 
-def offered(experiment: Experiment, metrics: Iterable[str] = ()) -> list[Column]:
-    """Return the available columns in the order of the table. `metrics`: those that trials have reported."""
+def offered(
+    experiment: Experiment, metrics: Iterable[str] = (), finals: Collection[str] = ()
+) -> list[Column]:
+    """Return the available columns in the order of the table. `metrics`: those that trials have reported, `finals`:
+    those of their final results."""
     objective = experiment.metric
+    usual = [name for name in finals if name != objective][:USUAL_METRICS]
     names = experiment.settings.space.columns()
-    most_usual = MOST - 1 - sum(column.is_usual for column in OTHERS)
+    most_usual = MOST - 1 - len(usual) - sum(column.is_usual for column in OTHERS)
     return [
         Column("value", objective, sort="value", first="-", is_num=True, is_usual=True),
-        *(Column(METRIC + name, name, is_num=True) for name in metrics if name != objective),
+        *(
+            Column(METRIC + name, name, is_num=True, is_usual=name in usual)
+            for name in sorted({*metrics, *finals})
+            if name != objective
+        ),
         *(
             Column(key, name, sort=key, is_usual=place < most_usual)
             for place, name in enumerate(names)
@@ -106,9 +115,14 @@ def with_metrics(trials: QuerySet[Trial], names: Sequence[str]) -> QuerySet[Tria
     )
 
 
-def metrics_of(trial: Trial, names: Sequence[str]) -> dict[str, float | None]:
-    """Return the values of a trial from `with_metrics`, by metric."""
-    return {name: getattr(trial, f"metric_{place}") for place, name in enumerate(names)}
+def metrics_of(trial: Trial, names: Sequence[str]) -> dict[str, float | str | None]:
+    """Return the values of a trial from `with_metrics`, by metric, and its final metrics, which take precedence."""
+    return {name: getattr(trial, f"metric_{place}") for place, name in enumerate(names)} | trial.final_metrics
+
+
+def final_names(trials: Iterable[Trial]) -> list[str]:
+    """Return the names in the final results of these trials, at most `MOST_NAMES`."""
+    return list(dict.fromkeys(name for trial in trials for name in trial.final_metrics))[:MOST_NAMES]
 
 
 def with_prefix(prefix: str, values: Mapping[str, object]) -> dict[str, object]:

@@ -160,6 +160,7 @@ def _side(trial: Trial) -> dict[str, object]:
     return {
         "params": summaries.parameter_rows(trial.params, trial.experiment.settings.space),
         "params_json": json.dumps(trial.params, ensure_ascii=False, indent=2),
+        "final_metrics": summaries.final_metric_pairs(trial),
         "attempts": [
             Attempt(attempt, reason=descriptions.reason_of(attempt) or attempt.get_source_display())
             for attempt in attempts

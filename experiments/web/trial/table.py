@@ -93,7 +93,9 @@ def _table(request: SignedInRequest, experiment: Experiment) -> dict[str, object
     )
     total = _total(wanted, experiment)
     shown, pager = page_of(request, trials, total=total)
-    offered = columns.offered(experiment, metrics=_metrics_of(shown, also=metrics))
+    offered = columns.offered(
+        experiment, metrics=_metrics_of(shown, also=metrics), finals=columns.final_names(shown)
+    )
     chosen = _drawn(columns.chosen(request.GET, offered), shown, metrics)
     return {
         "rows": _rows(shown, experiment, chosen, metrics, request.user),

@@ -207,6 +207,11 @@ def _ending(trial: Trial) -> Fact | None:
     return Fact("Process", exit_text) if exit_text else None
 
 
+def final_metric_pairs(trial: Trial) -> list[tuple[str, object]]:
+    """Return the other numbers of the trial's final result, by name."""
+    return [(name, value(number)) for name, number in trial.final_metrics.items()]
+
+
 def process_pairs(trial: Trial) -> list[tuple[str, object]]:
     """Return what is known about the trial's process, as pairs of name and value."""
     gone_after = trial.gone_after_s
