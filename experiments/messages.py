@@ -6,6 +6,7 @@ Every formatter returns `DASH` (`—`) for a missing value (None or "").
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from experiments.models.status import EXPERIMENT_STATES, TRIAL_STATES
 from experiments.scheduler.impact import Consequences
 
 DASH = "—"
+MAX_DECIMALS = 12
 STATES = EXPERIMENT_STATES | TRIAL_STATES  # a word in both lists has the same label and glyph
 
 # Numbers
@@ -27,24 +29,61 @@ def value(number: Any, decimals: int | None = None) -> str:
     """Return a metric or parameter as text: `0.8147`, `347`, `2.10e-4` for very small and large numbers.
 
     By default a float has four decimals, or none when it is whole; a table column passes the same `decimals`
-    for all of its numbers. Text, booleans and integers are returned unchanged.
+    for all of its numbers (see `decimals_of`). Text, booleans and whole numbers are returned in full.
     """
     if number is None or number == "":
         return DASH
     if isinstance(number, bool) or not isinstance(number, int | float):
         return str(number)
     if isinstance(number, int):
-        return str(number) if abs(number) < 10**15 else f"{number:.2e}"
+        return str(number)
     if math.isnan(number):
         return "NaN"
     if math.isinf(number):
         return "∞" if number > 0 else "-∞"
-    if number == 0 or 0.01 <= abs(number) < 10**6:
-        return (
-            str(int(number)) if decimals is None and number == int(number) else f"{number:.{decimals or 4}f}"
-        )
+    is_plain = number == 0 or 0.01 <= abs(number) < 10**6
+    if number == int(number) and (decimals is None or not is_plain) and abs(number) < 2**53:
+        return str(int(number))
+    if is_plain:
+        return f"{number:.{decimals or 4}f}"
     mantissa, exponent = f"{number:.{max((decimals or 4) - 2, 1)}e}".split("e")
     return f"{mantissa}e{int(exponent)}"
+
+
+def decimals_of(values: Iterable[object]) -> int | None:
+    """Return the decimals that keep apart what differs in a column, at least 4; None when all numbers are whole.
+
+    Numbers that differ by less than a billionth count as equal: sums of floats seldom agree in the last digits.
+    """
+    numbers = [one for one in values if isinstance(one, float) and math.isfinite(one)]
+    if all(number.is_integer() for number in numbers):
+        return None
+    distinct = {float(f"{number:.9e}") for number in numbers}
+    return next(
+        (n for n in range(4, MAX_DECIMALS) if len({value(one, n) for one in distinct}) == len(distinct)),
+        MAX_DECIMALS,
+    )
+
+
+def precise(number: float | None) -> str:
+    """Return a number that stands alone, in full up to eight decimals."""
+    if not isinstance(number, float) or not math.isfinite(number) or number.is_integer():
+        return value(number)
+    return next(
+        (text for n in range(4, 9) if math.isclose(float(text := value(number, n)), number, rel_tol=1e-12)),
+        value(number, 8),
+    )
+
+
+def set_best_decimals(experiments: Iterable[Experiment]) -> None:
+    """Set `best_decimals` of the experiments of a list, alike for those with the same metric."""
+    by_metric: dict[str, list[Experiment]] = {}
+    for experiment in experiments:
+        by_metric.setdefault(experiment.metric, []).append(experiment)
+    for group in by_metric.values():
+        decimals = decimals_of(experiment.best_value for experiment in group)
+        for experiment in group:
+            experiment.best_decimals = decimals
 
 
 def count(number: int | None) -> str:

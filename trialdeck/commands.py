@@ -19,7 +19,7 @@ from trialdeck.experiment import Experiment
 from trialdeck.nni_bridge import run as run_bridge
 from trialdeck.nni_types import RunMode
 from trialdeck.progress import duration
-from trialdeck.table_output import print_table, write_rows
+from trialdeck.table_output import numbers, print_table, write_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,17 +93,18 @@ def ls(args: argparse.Namespace) -> None:
     if args.json:
         _json(rows)
         return
+    bests = numbers([row["best"] and row["best"]["value"] for row in rows])
     table = [
         (
             row["id"],
             row["name"] if len(row["name"]) <= MAX_NAME_LENGTH else row["name"][: MAX_NAME_LENGTH - 1] + "…",
             row["state"],
             str(sum(row["counts"].values())),
-            _number(row["best"] and row["best"]["value"]),
+            best,
             duration(row["elapsed_s"] or 0),
             f"{row['workspace']}/{row['project']}",
         )
-        for row in rows
+        for row, best in zip(rows, bests)  # noqa: B905
     ]
     print_table(("ID", "NAME", "STATE", "TRIALS", "BEST", "TIME", "PROJECT"), table)
 
@@ -143,12 +144,12 @@ def trials(args: argparse.Namespace) -> None:
         (
             row["id"],
             row["state"],
-            _number(row["value"]),
+            value,
             "" if row["duration_s"] is None else f"{row['duration_s']:.1f} s",
             row["failure"] or "",
             json.dumps(row["params"], ensure_ascii=False),
         )
-        for row in rows
+        for row, value in zip(rows, numbers([row["value"] for row in rows]))  # noqa: B905
     ]
     print_table(("TRIAL", "STATE", "VALUE", "TIME", "FAILURE", "PARAMETERS"), table)
 
@@ -282,7 +283,7 @@ def _whole(text: str) -> Any:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+    return numbers([value])[0]
 
 
 def _json(value: Any) -> None:

@@ -44,21 +44,42 @@ def print_table(names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None
         print("  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]]).rstrip())  # noqa: B905
 
 
+def numbers(values: list[float | None]) -> list[str]:
+    """Return the numbers of a column with as many digits as keep apart what differs; "" for None."""
+    distinct = {float(f"{value:.10g}") for value in values if value is not None}
+    digits = next(
+        (n for n in range(6, 10) if len({f"{value:.{n}g}" for value in distinct}) == len(distinct)), 10
+    )
+    return ["" if value is None else _digits(value, digits) for value in values]
+
+
+def _digits(value: float, digits: int) -> str:
+    is_whole = value == value // 1 and abs(value) < 2**53
+    return str(int(value)) if is_whole else f"{value:.{digits}g}"
+
+
 def write_rows(rows: Iterator[dict], file: TextIO, *, as_csv: bool) -> None:
-    """Write an export like the console's: all columns, full precision, parameters as p.… in CSV."""
+    """Write an export like the console's: all columns, full precision, final metrics as m.…
+    and parameters as p.… in CSV."""
     if not as_csv:
         file.write("[")
         for place, row in enumerate(rows):
-            document = {**dict(zip(COLUMNS, _values(row))), "parameters": row["params"]}  # noqa: B905
+            document = {**dict(zip(COLUMNS, _values(row))), "final_metrics": row.get("final_metrics") or {}}  # noqa: B905
+            document["parameters"] = row["params"]
             file.write((",\n" if place else "\n") + json.dumps(document, ensure_ascii=False))
         file.write("\n]\n")
         return
     all_rows = list(rows)
     names = list(dict.fromkeys(name for row in all_rows for name in row["params"]))
     writer = csv.writer(file, lineterminator="\r\n")
-    writer.writerow([*COLUMNS, *(f"p.{name}" for name in names)])
+    finals = list(dict.fromkeys(name for row in all_rows for name in row.get("final_metrics") or {}))
+    writer.writerow([*COLUMNS, *(f"m.{name}" for name in finals), *(f"p.{name}" for name in names)])
     for row in all_rows:
-        values = [*_values(row), *(row["params"].get(name) for name in names)]
+        values = [
+            *_values(row),
+            *((row.get("final_metrics") or {}).get(name) for name in finals),
+            *(row["params"].get(name) for name in names),
+        ]
         writer.writerow([_cell(value) for value in values])
 
 

@@ -110,6 +110,7 @@ class ExperimentBase(models.Model):
     settled_count = models.IntegerField(default=0)  # ranks settled trials; never falls
     last_number = models.IntegerField(default=0)
     last_ordinal = models.IntegerField(default=0)
+    best_decimals: int | None = None  # of the best value in a list: see messages.set_best_decimals
     best_value = models.FloatField(null=True)
     best_number = models.IntegerField(null=True)
     trace = ExactJSONField(default=list)  # [[number, best value so far], …], thinned

@@ -14,6 +14,7 @@ from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
 from experiments.charts.svg import Svg
 from experiments.filters import NEWEST, SORTS, whole
+from experiments.messages import set_best_decimals
 from experiments.models import Experiment, ExperimentState, User, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import missing
@@ -158,6 +159,7 @@ class Page:
         compute = Compute(
             {experiment.queue_id for experiment in shown if experiment.is_active and experiment.queue_id}
         )
+        set_best_decimals(shown)
         self.rows = [row(experiment, user=user, compute=compute) for experiment in shown]
 
     @property

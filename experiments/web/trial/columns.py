@@ -151,8 +151,3 @@ def is_numeric(values: Iterable[object]) -> bool:
         for value in values
         if value is not None
     )
-
-
-def places(values: Iterable[object]) -> int | None:
-    """Return the decimals for the numbers of a column; None when all are integers."""
-    return 4 if any(isinstance(value, float) and not value.is_integer() for value in values) else None

@@ -10,6 +10,7 @@ from django.http import HttpResponse, QueryDict
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from experiments.messages import decimals_of
 from experiments.models import Experiment, Trial, TrialState, User, status
 from experiments.permissions import may
 from experiments.search.nested_choice import flat
@@ -133,7 +134,7 @@ def _drawn(chosen: list[Column], shown: list[Trial], metrics: list[str]) -> list
             replace(
                 column,
                 is_num=columns.is_numeric(values) if column.is_parameter else column.is_num,
-                places=columns.places(values),
+                places=decimals_of(values),
                 css=f"rule {column.css}".strip() if before != kind else column.css,
             )
         )

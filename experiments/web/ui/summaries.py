@@ -11,7 +11,7 @@ from typing import Any
 from django.urls import reverse
 from django.utils.html import format_html
 
-from experiments.messages import ago, bytes_, clock, count, duration, plural, value
+from experiments.messages import ago, bytes_, clock, count, duration, plural, precise, value
 from experiments.models import Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
 from experiments.runner.memory_size import format_mebibytes
 from experiments.scheduler.wait_reasons import Hold, Kind
@@ -77,7 +77,7 @@ def _best(experiment: Experiment, best: Trial | None, url: str) -> Fact:
     note = format_html('<a href="{0}{1}/">#{1}</a>', url, experiment.best_number)
     if best and best.ended_at:
         note = format_html("{}, {}", note, ago(best.ended_at))
-    return Fact(name, value(experiment.best_value), note=note, title=repr(experiment.best_value))
+    return Fact(name, precise(experiment.best_value), note=note, title=repr(experiment.best_value))
 
 
 def _trials(experiment: Experiment) -> Fact:
@@ -164,7 +164,10 @@ def trial_summary(trial: Trial, now: datetime, hold: Hold | None = None) -> list
         shown, note = trial.last_value, f"so far, at step {count(trial.last_step)}"
     elif trial.last_step is not None:
         note = f"last step {count(trial.last_step)}"
-    facts = [Fact(trial.experiment.metric, value(shown), note=note, title=repr(shown)), _time_of(trial, now)]
+    facts = [
+        Fact(trial.experiment.metric, precise(shown), note=note, title=repr(shown)),
+        _time_of(trial, now),
+    ]
     if hold and hold.kind not in NEXT_STEPS:  # those are in a callout
         facts.append(Fact("Waits", "queued", note=hold.reason))
     if trial.worker:
@@ -209,7 +212,7 @@ def _ending(trial: Trial) -> Fact | None:
 
 def final_metric_pairs(trial: Trial) -> list[tuple[str, object]]:
     """Return the other numbers of the trial's final result, by name."""
-    return [(name, value(number)) for name, number in trial.final_metrics.items()]
+    return [(name, precise(number)) for name, number in trial.final_metrics.items()]
 
 
 def process_pairs(trial: Trial) -> list[tuple[str, object]]:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from experiments.filters import in_need, lately
-from experiments.messages import DASH, duration, plural
+from experiments.messages import DASH, duration, plural, set_best_decimals
 from experiments.models import Experiment, ExperimentState, Queue, Worker, Workspace, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import learn_roles, may
@@ -121,6 +121,7 @@ def load_rows(keys: list[int]) -> list[Experiment]:
     """
     rows = Experiment.objects.select_related("workspace", "project", "creator", "queue")
     by_key = rows.defer("description", "properties").in_bulk(keys)
+    set_best_decimals(by_key.values())
     return [by_key[key] for key in keys if key in by_key]
 
 

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from experiments.charts.outcome import outcome
 from experiments.charts.svg import Svg
-from experiments.messages import clock, count, duration, duration_short, value
+from experiments.messages import clock, count, duration, duration_short, set_best_decimals, value
 from experiments.models import Experiment, ExperimentState, Trial, TrialState, Usage, Worker, status
 from experiments.models.experiment.base import Visibility
 from experiments.models.experiment.queryset import ExperimentQuerySet
@@ -220,6 +220,7 @@ def _best(seen: ExperimentQuerySet, *, rows: int) -> tuple[dict[str, str], list[
         .defer("description", "properties", "trace")
         .order_by(order, "pk")[:rows]
     )
+    set_best_decimals(leaders)
     return {
         "project": group["project__name"],
         "metric": group["metric"],

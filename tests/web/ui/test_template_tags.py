@@ -8,6 +8,7 @@ from django.template import Context, Template
 from django.test import RequestFactory
 from django.utils import timezone
 
+from experiments import messages
 from experiments.templatetags import ui
 
 pytestmark = pytest.mark.once
@@ -48,7 +49,10 @@ def test_a_duration_is_said_in_its_two_largest_units(seconds, message):
         (347.0, "347"),
         (-1.0, "-1"),
         (347.25, "347.2500"),
-        (1234567.0, "1.23e6"),
+        (1234567.0, "1234567"),
+        (1e20, "1.00e20"),
+        (1234567.5, "1.23e6"),
+        (10**18, "1000000000000000000"),
         (128, "128"),
         (True, "True"),
         ("sgd", "sgd"),
@@ -68,6 +72,41 @@ def test_a_column_has_one_precision():
         "3",
         "1.00e-9",
     ]
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.99876103, 0.99876944, 0.5], ["0.99876", "0.99877", "0.50000"]),
+        ([0.99876103, 0.99876104], ["0.99876103", "0.99876104"]),
+        ([0.1 + 0.2, 0.3, 0.5], ["0.3000", "0.3000", "0.5000"]),
+        ([0.25, None, "NaN"], ["0.2500", "—", "NaN"]),
+        ([347.0, 1e7], ["347", "10000000"]),
+        ([1234567.25, 1234569.5], ["1.234567e6", "1.234570e6"]),
+        ([2.1001e-5, 2.1002e-5], ["2.1001e-5", "2.1002e-5"]),
+        ([float("nan"), float("inf"), 1.5], ["NaN", "∞", "1.5000"]),
+    ],
+)
+def test_a_column_shows_as_many_digits_as_its_spread_needs(values, texts):
+    """TD-V10"""
+    decimals = messages.decimals_of(values)
+    assert [ui.value(one, decimals) for one in values] == texts
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0.99876103, "0.99876103"),
+        (0.5, "0.5000"),
+        (1 / 3, "0.33333333"),
+        (12.0, "12"),
+        (7.539e-05, "7.539e-5"),
+        (None, "—"),
+    ],
+)
+def test_a_number_that_stands_alone_is_shown_in_full(number, text):
+    """TD-V10: up to eight decimals."""
+    assert messages.precise(number) == text
 
 
 @pytest.mark.parametrize(
