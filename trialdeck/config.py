@@ -27,7 +27,8 @@ _RENAMED = {
     "max_trial_duration": "max_trial_duration_s",
 }
 _UNCHANGED = (
-    "environment passes_arguments metric direction source pattern metric_path selection weights goal seed stop_grace_s "
+    "environment pipefail passes_arguments argument_style boolean_style list_style metric direction source pattern "
+    "metric_path selection weights goal seed stop_grace_s "
     "retries breaker constraints fixed starting_points"
 )
 _SEPARATE = ("directory", "algorithm", "algorithm_arguments", "early_stopping", "early_stopping_arguments")
@@ -111,7 +112,11 @@ class ExperimentConfig(ConfigFields):
         "trial_cores": None,
         "trial_memory": None,
         "environment": {},
+        "pipefail": None,
         "passes_arguments": None,
+        "argument_style": None,
+        "boolean_style": None,
+        "list_style": None,
         "metric": None,
         "direction": None,
         "source": None,

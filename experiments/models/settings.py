@@ -14,6 +14,7 @@ from typing import Any
 from experiments.runner import command as commands
 from experiments.runner import json_metric
 from experiments.runner import metric_pattern as patterns
+from experiments.runner.arguments import BOOLEANS, LISTS, STYLES, ArgumentStyle
 from experiments.search import early_stopping as early_stopping_rules
 from experiments.search import engine
 from experiments.search.constrained_space import constrain
@@ -51,7 +52,11 @@ class Settings(SearchInputs, Execution):
     space_document: dict
     directory: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    pipefail: bool = True
     passes_arguments: bool = False
+    argument_style: str = "option"
+    boolean_style: str = "value"
+    list_style: str = "json"
     metric: str = "default"
     direction: str = "maximize"
     source: str = "sdk"
@@ -94,6 +99,11 @@ class Settings(SearchInputs, Execution):
     def received(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters as a trial receives them."""
         return engine.received(self.algorithm, params)
+
+    @property
+    def arguments_as(self) -> ArgumentStyle:
+        """How parameters are passed as arguments."""
+        return ArgumentStyle(self.argument_style, self.boolean_style, self.list_style)
 
     @property
     def objective(self) -> str:
@@ -145,7 +155,11 @@ class Checker(SearchInputChecks, ExecutionChecks):
             "space_document": space.document if space else {},
             "directory": self.directory(),
             "environment": self.environment(),
+            "pipefail": self.truth("pipefail", default=True),
             "passes_arguments": self.truth("passes_arguments"),
+            "argument_style": self.one_of("argument_style", tuple(STYLES)),
+            "boolean_style": self.one_of("boolean_style", tuple(BOOLEANS)),
+            "list_style": self.one_of("list_style", tuple(LISTS)),
             "metric": self.metric(),
             "direction": self.one_of("direction", ("maximize", "minimize")),
             "source": self.one_of("source", ("sdk", "stdout", "file")),

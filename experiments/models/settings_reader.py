@@ -39,11 +39,11 @@ class SettingsReader:
             return default or words[0]
         return value
 
-    def truth(self, name: str) -> bool:
-        value = self.document.get(name, False)
+    def truth(self, name: str, *, default: bool = False) -> bool:
+        value = self.document.get(name, default)
         if not isinstance(value, bool):
             self.fault(name, "This must be true or false.")
-            return False
+            return default
         return value
 
     def number(

@@ -1,8 +1,8 @@
 """Check and render the experiment's command, a shell script with placeholders.
 
-`${lr}` and the names in `WORDS` are placeholders; `$HOME`, `$1`, `$(...)` and `${ALL_CAPS...}` belong to the shell.
-Each value is quoted for the shell, so a placeholder is allowed only where a word is: not in quotes, backticks or
-here-documents.
+`${lr}` and the names in `WORDS` are placeholders; `$HOME`, `$1`, `$(...)`, `${ALL_CAPS...}`, `${files[@]}` and
+variables that the script itself sets belong to the shell, and `$${...}` is the shell's `${...}`. Each value is quoted
+for the shell, so a placeholder is allowed only where a word is: not in quotes, backticks or here-documents.
 """
 
 import difflib
@@ -17,7 +17,16 @@ WORDS = ("trial_id", "exp_id", "params", "output_dir")
 
 _SHELLS_OWN = re.compile(r"[A-Z_][A-Z0-9_]*(?![A-Za-z0-9_])|[0-9@*#?$!-]")
 _HEREDOC = re.compile(r"<<-?[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|\\?([A-Za-z_][\w.-]*))")
+_EXPANSION = re.compile(r"([!#]?)([A-Za-z_]\w*)(.?)", re.ASCII | re.DOTALL)
+_ASSIGNED = re.compile(
+    r"(?:^|[\s;&|(){}])(?:([A-Za-z_]\w*)(?:\[[^\]\n]*\])?\+?=|(?:for|select)\s+([A-Za-z_]\w*)"
+    r"|(?:read|mapfile|readarray|local|declare|typeset|export|readonly)\b((?:\s+[-\w]+)+))",
+    re.ASCII,
+)
 _OPEN_ENDS = re.compile(r"(?:[;&|<>]|(?:^|\s)(?:[(){}]|done|fi|esac))$")
+
+
+PIPEFAIL_IF_KNOWN = "(set -o pipefail) 2>/dev/null && set -o pipefail\n"  # for sh: dash lacks it
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,9 @@ class Fault:
 class _Script:
     """The parsed command. A place is the (start, end, name) of a placeholder in the text."""
 
-    places: list[tuple[int, int, str]] = field(default_factory=list)
+    places: list[tuple[int, int, str]] = field(
+        default_factory=list
+    )  # "$" is the first sign of an escaped $${
     faults: list[tuple[int, str]] = field(default_factory=list)  # (offset, message)
     end: int = 0  # end of the last line's code, without trailing space and comments
     ends_in_heredoc: bool = False
@@ -58,7 +69,7 @@ def check(command: str, names: Collection[str], *, as_arguments: bool = False) -
 
 
 def render(command: str, values: Mapping[str, object], *, append: Sequence[str] = ()) -> str:
-    """The script with each placeholder replaced, and `append` (see `arguments`) added to its last line.
+    """The script with each placeholder replaced, and `append` (see `arguments.arguments`) added to its last line.
 
     `values` are the parameters and the `WORDS`. Raise ValueError with a message when `check` has a fault.
     """
@@ -67,7 +78,7 @@ def render(command: str, values: Mapping[str, object], *, append: Sequence[str] 
         raise ValueError(script.faults[0][1])
     parts, at = [], 0
     for start, end, name in script.places:
-        parts += [command[at:start], shlex.quote(text_of(values[name]))]
+        parts += [command[at:start], "" if name == "$" else shlex.quote(text_of(values[name]))]
         at = end
     if append:
         parts += [command[at : script.end], " ", shlex.join(append)]
@@ -75,14 +86,15 @@ def render(command: str, values: Mapping[str, object], *, append: Sequence[str] 
     return "".join(parts) + command[at:]
 
 
-def arguments(params: Mapping[str, object]) -> list[str]:
-    """Return the parameters as arguments: `--lr 0.1 --flag true --layers [1, 2]`."""
-    return [word for name, value in params.items() for word in (f"--{name}", text_of(value))]
+def argv(script: str, *, pipefail: bool = True) -> list[str]:
+    """Return the argv that runs the rendered script, which stops at the first line that fails.
 
-
-def argv(script: str) -> list[str]:
-    """Return the argv that runs the rendered script, which stops at the first line that fails."""
-    return [shutil.which("bash") or "sh", "-e", "-c", script]
+    `pipefail`: a pipe fails when any of its programs does, not only the last one.
+    """
+    bash = shutil.which("bash")
+    if bash:
+        return [bash, "-e", *(["-o", "pipefail"] if pipefail else []), "-c", script]
+    return ["sh", "-e", "-c", PIPEFAIL_IF_KNOWN + script if pipefail else script]
 
 
 def text_of(value: object) -> str:
@@ -98,6 +110,7 @@ def _read(command: str, names: Collection[str]) -> _Script:
     """Scan the command as the shell would, as far as needed to know what is quoted."""
     script = _Script()
     inside: list[tuple[str, int]] = []  # open delimiters (" ( { `), outermost first, with their offsets
+    assigned = _assigned(command)
     waiting: list[tuple[str, bool]] = []  # here-documents announced on this line: end word, tabs stripped
     at = 0
     while at < len(command):
@@ -126,11 +139,19 @@ def _read(command: str, names: Collection[str]) -> _Script:
         elif char in ")}" and inside and inside[-1][0] == {")": "(", "}": "{"}[char]:
             inside.pop()
             at += 1
+        elif command.startswith("$${", at):
+            script.places.append((at, at + 1, "$"))
+            inside.append(("{", at))
+            at += 3
         elif command.startswith("${", at):
-            place = _placeholder(command, at, names)
+            place = _placeholder(command, at, names, assigned)
             if place is None:
                 inside.append(("{", at))
                 at += 2
+            elif place[1] not in names and (name := _parameter_in(place[1], names)):
+                message = f"${{{place[1]}}} is a shell expression, and {name} a parameter. Write ${{{name}}}."
+                script.faults.append((at, message))
+                at = place[0]
             else:
                 is_in_backticks = any(kind == "`" for kind, _ in inside)
                 where = "backticks" if is_in_backticks else "quotes" if is_quoted else ""
@@ -157,7 +178,9 @@ def _read(command: str, names: Collection[str]) -> _Script:
     return script
 
 
-def _placeholder(command: str, at: int, names: Collection[str]) -> tuple[int, str] | None:
+def _placeholder(
+    command: str, at: int, names: Collection[str], assigned: Collection[str]
+) -> tuple[int, str] | None:
     """Return the end and name of the placeholder at `at`, or None when it is a shell expansion."""
     end = command.find("}", at)
     name = command[at + 2 : end] if end > 0 else ""
@@ -165,7 +188,27 @@ def _placeholder(command: str, at: int, names: Collection[str]) -> tuple[int, st
         return end + 1, name
     if end < 0 or _SHELLS_OWN.match(command, at + 2):
         return None
+    expansion = _EXPANSION.match(name)
+    if expansion and expansion[2] in assigned:
+        return None
+    if expansion and (expansion[1] or (expansion[3] and expansion[3] in "[:#%^,@")):
+        return (end + 1, name) if expansion[2] in names else None
     return end + 1, name
+
+
+def _parameter_in(content: str, names: Collection[str]) -> str:
+    """Return the parameter to which a shell expansion such as `lr:-0.1` refers: its variable is never set."""
+    expansion = _EXPANSION.match(content)
+    is_operator = expansion and (expansion[1] or (expansion[3] and expansion[3] in "[:#%^,@"))
+    return expansion[2] if expansion and is_operator and expansion[2] in names else ""
+
+
+def _assigned(command: str) -> set[str]:
+    """Return the variables that the script sets itself."""
+    found: set[str] = set()
+    for match in _ASSIGNED.finditer(command):
+        found.update(name for name in (match[1] or match[2], *(match[3] or "").split()) if name)
+    return found
 
 
 def _note(script: _Script, at: int, end: int, name: str, names: Collection[str], where: str) -> None:
@@ -185,7 +228,11 @@ def _unknown(name: str, names: Collection[str]) -> str:
     if near:
         return f"${{{name}}} is not a parameter of the search space. Did you mean ${{{near[0]}}}?"
     available = ", ".join(f"${{{each}}}" for each in sorted(names)[:8])
-    variable = f" Write a shell variable as ${name}." if re.fullmatch(r"\w+", name) else ""
+    variable = (
+        f" Write a shell variable as ${name}."
+        if re.fullmatch(r"\w+", name)
+        else f" Write a shell expression as $${{{name}}}."
+    )
     return f"${{{name}}} is not a parameter of the search space. Available: {available}.{variable}"
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from experiments.runner.arguments import ArgumentStyle
 from experiments.runner.command import text_of
 
 ARGUMENTS, VARIABLES = "Args", "Environment"
@@ -45,20 +46,24 @@ def variables(groups: Groups, params: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def arguments(groups: Groups, params: Mapping[str, object]) -> list[str]:
+def arguments(
+    groups: Groups,
+    params: Mapping[str, object],
+    style: ArgumentStyle = ArgumentStyle(),  # noqa: B008 (frozen)
+) -> list[str]:
     """Return `--epochs 60 --amp --lr 0.1`: the group Args (an empty value as the name alone), then the search
-    parameters except those of other groups."""
+    parameters except those of other groups. `style` is how they are written."""
     words: list[str] = []
     for name, parameter in groups.get(ARGUMENTS, {}).items():
         name = name.lstrip("-")
         if "value" in parameter and not {name, f"{ARGUMENTS}/{name}"} & params.keys():
-            words += [f"--{name}", parameter["value"]] if parameter["value"] else [f"--{name}"]
+            words += style.words(name, parameter["value"]) if parameter["value"] else style.flag(name)
     for full_name, value in params.items():
         group, slash, name = full_name.partition("/")
         if slash and group == ARGUMENTS:
-            words += [f"--{name}", text_of(value)]
+            words += style.words(name, value)
         elif not slash or group not in groups:
-            words += [f"--{full_name}", text_of(value)]
+            words += style.words(full_name, value)
     return words
 
 

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from experiments.runner.command import PIPEFAIL_IF_KNOWN
 from experiments.runner.keeper import INSTALLATION_MARK, LAUNCH_MARK
 from experiments.runner.tool_process import ToolError, error_line, run_tool
 
@@ -71,6 +72,7 @@ class ContainerSpec:
     gpus: Collection[int] = ()
     cores: Collection[int] = ()
     memory_mib: int | None = None
+    pipefail: bool = True
 
 
 class ContainerEngine:
@@ -225,6 +227,6 @@ def _script(job: ContainerSpec) -> str:
         '[ -w "${HOME:-/}" ] || export HOME=/tmp',  # a user that the image does not know
         job.setup,
         f"echo {PREPARED} >> {progress}",
-        f"({_TRAP_TERM}\n{job.script}\n)",
+        f"({_TRAP_TERM}\n{PIPEFAIL_IF_KNOWN if job.pipefail else ''}{job.script}\n)",
     ]
     return "\n".join(line for line in lines if line.strip())

@@ -11,6 +11,11 @@ from experiments.runner.process import Exit
 from experiments.runner.report import Report
 
 MAX_DETAIL = 300
+BROKEN_PIPE = 128 + 13  # SIGPIPE
+BROKEN_PIPE_REASON = (
+    "A program of a pipe was ended because the next one stopped reading, as in `yes | head -1`. "
+    "If that is intended, turn off “Fail when any part of a pipe fails”."
+)
 _TRACEBACK = re.compile(r"^(.*?)Traceback \(most recent call last\):$")
 _EXCEPTION = re.compile(
     r"^(?:\[?\w+\]?: )?[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning|Killed)\b"
@@ -41,11 +46,12 @@ def find_failure(
     log_tail: bytes | str,
     memory: str = "",
     container_oom: bool = False,
+    pipefail: bool = False,
 ) -> Failure | None:
     """Return why the process failed; None when it exited with 0 or was stopped on request (`stopped`).
 
     `log_tail` is the end of its output. `memory` is its formatted memory limit, if any. `container_oom`: the container
-    engine reports an OOM kill.
+    engine reports an OOM kill. `pipefail`: the command fails when any part of a pipe does.
     """
     if exit.lost:
         return Failure("worker_lost", "The worker's process keeper died, and the trial with it.")
@@ -73,6 +79,8 @@ def find_failure(
         return Failure(
             "signal", one_line(f"Ended by {_name(number)}" + (f": {error_line}" if error_line else "."))
         )
+    if pipefail and (exit.code == BROKEN_PIPE or "BrokenPipeError" in error_line):
+        return Failure("exit_code", one_line(f"{BROKEN_PIPE_REASON} Exit code {exit.code}."))
     if exit.code is None:
         return Failure("signal", "The process did not end, even after SIGKILL.")
     return Failure("exit_code", one_line(error_line or f"Exit code {exit.code}, no output."))

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from experiments.runner import command as commands
 from experiments.runner import configuration
+from experiments.runner.arguments import ArgumentStyle
 from experiments.runner.dialects import clearml
 from experiments.runner.reproduce_code import Code, file, layout, path
 
@@ -50,6 +51,7 @@ def command_of(
     trial_id: str,
     experiment_id: str,
     as_arguments: bool,
+    style: ArgumentStyle = ArgumentStyle(),  # noqa: B008 (frozen)
     groups: configuration.Groups = MappingProxyType({}),
 ) -> str:
     """Return the command with this trial's values. Its files are referenced by their environment variables.
@@ -58,7 +60,7 @@ def command_of(
     """
     tokens = {word: f"td-{uuid.uuid4().hex}" for word in OWN_FILES}  # need no quoting in the shell
     values = {**params, "trial_id": trial_id, "exp_id": experiment_id, **tokens}
-    append = configuration.arguments(without_secrets(groups), params) if as_arguments else ()
+    append = configuration.arguments(without_secrets(groups), params, style) if as_arguments else ()
     rendered = commands.render(command, values, append=append)
     for word, token in tokens.items():
         rendered = rendered.replace(token, f'"${OWN_FILES[word]}"')
@@ -76,6 +78,7 @@ def script(
     metric: str,
     title: str,
     needs_package: bool,
+    pipefail: bool = True,
     hyperparameters: configuration.Groups = MappingProxyType({}),
     objects: Mapping[str, str] = MappingProxyType({}),
     code: Code = Code(),  # noqa: B008 (frozen)
@@ -90,7 +93,7 @@ def script(
 #!/usr/bin/env bash
 # Runs trial {trial_id} of {" ".join(title.split())!r} again, by hand: the same values, environment and command.
 # Its files go into the folder given as the first argument, or into ./trial-{trial_id}.
-set -e
+set -e{"o pipefail" if pipefail else ""}
 folder=${{1:-"$PWD/trial-{trial_id}"}}
 mkdir -p "$folder/output"
 folder=$(cd "$folder" && pwd)

@@ -331,6 +331,7 @@ class Setup:
             gpus=self.trial.gpus,
             cores=self.trial.cores,
             memory_mib=self.trial.memory_mib,
+            pipefail=settings.pipefail,
         )
 
     @property

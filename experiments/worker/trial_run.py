@@ -212,7 +212,11 @@ class TrialRun:
             "output_dir": str(self.folder.output),
         }
         groups = self._groups()
-        appended = configuration.arguments(groups, params) if settings.passes_arguments else ()
+        appended = (
+            configuration.arguments(groups, params, settings.arguments_as)
+            if settings.passes_arguments
+            else ()
+        )
         script = commands.render(settings.run_command, names, append=appended)
         chosen = {**configuration.variables(groups, params), **settings.environment}
         env = environment(
@@ -260,7 +264,7 @@ class TrialRun:
             except ContainerError as failed:
                 raise SetupFailed(str(failed)) from failed
         else:
-            argv, env = commands.argv(script), place.activated(env)
+            argv, env = commands.argv(script, pipefail=settings.pipefail), place.activated(env)
         self._log = LogReader(self.folder.log)
         if settings.source == "stdout":
             self._pattern = PatternReader(settings.pattern, settings.metric)
@@ -339,6 +343,7 @@ class TrialRun:
             log_tail=tail,
             memory=format_mebibytes(self.trial.memory_mib) if self.trial.memory_mib else "",
             container_oom=is_oom,
+            pipefail=self.settings.pipefail,
         )
         failure = failure or metric_failure
         if failure:

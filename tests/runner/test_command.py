@@ -1,5 +1,6 @@
 """TD-F2: what the command means, checked against the real shell where values are quoted."""
 
+import argparse
 import re
 import subprocess
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from experiments.runner.command import WORDS, arguments, argv, check, render, text_of
+from experiments.runner.arguments import ArgumentStyle, arguments
+from experiments.runner.command import WORDS, argv, check, render, text_of
 
 NAMES = {"lr", "layers", "model/width"}
 VALUES = {"lr": 0.1, "layers": [1, 2], "model/width": 3, **{word: f"<{word}>" for word in WORDS}}
@@ -25,6 +27,10 @@ def shell(script: str) -> subprocess.CompletedProcess:
         "echo $HOME ${HOME} ${HOME:-/root} ${PATH%%:*} $1 ${1} ${#} ${#PATH} $(nproc) $((1<<2)) $lr",
         'echo "$(python x.py ${lr})"',
         "echo ${OUT:-${output_dir}} ${lr}",
+        'python train.py "${files[@]}" ${#files[@]} "${!files[@]}" ${name%.py} ${name:-x} ${lr}',
+        'for name in a b; do echo "${name}" ${name/a/b}; done; python train.py ${lr}',
+        'read -r first second; echo "${first}" ${second}; x+=1; echo "${x}"; mapfile -t all; echo "${all}"',
+        'echo "$${name}" $${name/a/b} ${lr}',
         'echo "it costs \\${lr}" \\${lr}',
         "# ${nonsense} and an apostrophe: it's fine\npython train.py ${lr}",
         "python train.py ${lr} # trailing ${nonsense} isn't ours",
@@ -50,6 +56,9 @@ def test_a_good_command_has_no_faults(command):
         ("cat <<EOF\na: 1\nlr: ${lr}\nEOF\npython train.py", 3, "here-document"),
         ("python train.py --layers ${layer}", 1, r"Did you mean \$\{layers\}\?"),
         ("python train.py ${LAYers}", 1, "is not a parameter"),
+        ("python train.py ${path/a/b}", 1, r"Write a shell expression as \$\$\{path/a/b\}"),
+        ("python train.py ${lr:-0.1}", 1, r"Write \$\{lr\}"),
+        ('echo "${layers[@]}"', 1, r"Write \$\{layers\}"),
         ("python train.py ${qqqqqq}", 1, r"Available: .*\$\{lr\}.*Write a shell variable as \$qqqqqq"),
         ('echo "${qqqqqq}"', 1, "is not a parameter"),
         ("echo ok\necho 'never closed ${", 2, "' opened here is never closed"),
@@ -95,7 +104,8 @@ printf '%s\\0'  # comment"""
     done = shell(render(script, {"lr": value}, append=arguments({"lr": value})))
     text = text_of(value)
     assert done.stderr == b""
-    assert done.stdout.decode().split("\0") == [text, f"--lr={text}", f"{text}.", "x", "--lr", text, ""]
+    appended = arguments({"lr": value})
+    assert done.stdout.decode().split("\0") == [text, f"--lr={text}", f"{text}.", "x", *appended, ""]
 
 
 def test_values_are_written_as_a_program_wants_them():
@@ -146,3 +156,88 @@ def test_any_text_is_either_refused_or_rendered(command):
     names = {"lr", *WORDS}
     if not check(command, names):
         assert isinstance(render(command, VALUES | {"lr": 1}), str)
+
+
+def test_the_shells_own_expansions_reach_the_shell():
+    """TD-F2: an escaped one, too."""
+    script = 'files=(a "b c")\nprintf "%s|" "${files[@]}" ${#files[@]} $${files[0]} ${lr}\n'
+    done = shell(render(script, VALUES))
+    assert (done.stdout.decode(), done.stderr) == ("a|b c|2|a|0.1|", b"")
+
+
+def test_a_pipe_fails_with_any_of_its_programs():
+    """TD-V6: unless the checkbox is off."""
+    assert shell("false | cat").returncode == 1
+    assert shell("sh -c 'exit 3' | tee /dev/null\necho never").returncode == 3
+    assert subprocess.run(argv("false | cat", pipefail=False), check=False, timeout=20).returncode == 0
+
+
+def test_without_bash_the_shell_decides(monkeypatch):
+    """TD-V6: a shell without pipefail runs the script all the same."""
+    monkeypatch.setattr("experiments.runner.command.shutil.which", lambda name: None)
+    done = shell("echo it runs | cat")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"it runs\n", b"")
+
+
+FLAGS = {"amp": True, "fast": False, "layers": [1, 2], "lr": -1e-05, "name": "a b"}
+
+
+@pytest.mark.parametrize(
+    ("style", "words"),
+    [
+        (ArgumentStyle(), "--amp true --fast false --layers|[1, 2] --lr=-1e-05 --name|a b"),
+        (ArgumentStyle("equals"), "--amp=true --fast=false --layers=[1, 2] --lr=-1e-05 --name=a b"),
+        (ArgumentStyle(booleans="flag", lists="spread"), "--amp --layers 1 2 --lr=-1e-05 --name|a b"),
+        (
+            ArgumentStyle(booleans="no_flag", lists="repeat"),
+            "--amp --no-fast --layers 1 --layers 2 --lr=-1e-05 --name|a b",
+        ),
+        (ArgumentStyle("equals", "flag", "repeat"), "--amp --layers=1 --layers=2 --lr=-1e-05 --name=a b"),
+        (ArgumentStyle("assignment", "flag"), "amp=true fast=false layers=[1,2] lr=-1e-05 name='a b'"),
+    ],
+)
+def test_a_style_of_arguments(style, words):
+    """TD-V8: the words of `words` are separated by | or, where unambiguous, by a space."""
+    assert " ".join(arguments(FLAGS, style)) == words.replace("|", " ")
+    assert len(arguments(FLAGS, style)) == len(
+        words.replace("[1, 2]", "[]").replace("a b", "ab").replace("|", " ").split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("sgd", "sgd"),
+        ("a,b", "'a,b'"),
+        ("it's", r"'it\'s'"),
+        ("1", "'1'"),
+        ("True", "'True'"),
+        ("", "''"),
+        (True, "true"),
+        (None, "null"),
+        (["x,y", 1, None], "['x,y',1,null]"),
+        ({"k": 0.5}, "{k:0.5}"),
+        ("C:\\x\\", r"'C:\x\\'"),
+    ],
+)
+def test_an_assignment_keeps_the_type_in_hydras_grammar(value, text):
+    """TD-V8"""
+    assert arguments({"k": value}, ArgumentStyle("assignment")) == [f"k={text}"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    number=st.floats(allow_nan=False, allow_infinity=False),
+    flag=st.booleans(),
+    layers=st.lists(st.integers(), min_size=1),
+)
+def test_argparse_reads_what_is_passed(number, flag, layers):
+    """TD-V8: a negative number in exponent notation, a flag, a list."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--amp", action="store_true")
+    parser.add_argument("--layers", type=int, nargs="+")
+    words = arguments(
+        {"lr": number, "amp": flag, "layers": layers}, ArgumentStyle(booleans="flag", lists="spread")
+    )
+    assert vars(parser.parse_args(words)) == {"lr": number, "amp": flag, "layers": layers}

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from django.http import QueryDict
 
 from experiments.models import Experiment, Revision, Settings
+from experiments.web.ui.form_fields import SHOWN
 
 from .forms import space_rows
 from .forms.edit_form import comparable, description_digest, filled_rows
-from .forms.experiment_form import settings_values
+from .forms.experiment_form import ExperimentForm, settings_values
 from .settings_diff import Change, changes
+
+CHECKBOXES = ("pipefail", "passes_arguments")
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,17 @@ def merged(data: QueryDict, *, before: Settings, now: Experiment) -> QueryDict:
     """Return the posted values; a field that was not touched takes the current value."""
     data, old, new = data.copy(), settings_values(before), settings_values(now.settings)
     data["seen"], data["seen_description"] = str(now.revision.number), description_digest(now)
-    for name in old.keys() - {"space_document", "passes_arguments"}:
+    for name in old.keys() - {"space_document", *CHECKBOXES}:
         if name in data and comparable(data[name]) == comparable(old[name]):
             data[name] = str(comparable(new[name]))
-    if ("passes_arguments" in data) == before.passes_arguments:
-        data.pop("passes_arguments", None)
-        if now.settings.passes_arguments:
-            data["passes_arguments"] = "on"
+    for name in CHECKBOXES:
+        if ExperimentForm.base_fields[name].widget.value_from_datadict(data, {}, name) == getattr(
+            before, name
+        ):
+            data.pop(name, None)
+            data[f"{name}{SHOWN}"] = "1"
+            if getattr(now.settings, name):
+                data[name] = "on"
     if filled_rows(space_rows.typed(data)) == filled_rows(space_rows.rows_of(before.space_document)):
         for name in [name for name in data if name.startswith("space-")]:
             del data[name]

@@ -8,6 +8,7 @@ from typing import Any
 from experiments.messages import DASH, value
 from experiments.runner import command as commands
 from experiments.runner import configuration
+from experiments.runner.arguments import ArgumentStyle
 from experiments.search import engine, starting_points
 from experiments.search.nested_choice import flat
 from experiments.search.space import Space
@@ -96,7 +97,10 @@ def _rendered(form: ExperimentForm, draw: dict[str, Any]) -> str:
     cleaned = form.cleaned_data
     groups = form.settings.hyperparameters if form.settings else {}
     draw = form.settings.received(draw) if form.settings else draw
-    append = configuration.arguments(groups, draw) if cleaned.get("passes_arguments") else ()
+    style = ArgumentStyle(
+        *(str(cleaned.get(name) or "") for name in ("argument_style", "boolean_style", "list_style"))
+    )
+    append = configuration.arguments(groups, draw, style) if cleaned.get("passes_arguments") else ()
     try:
         return commands.render(cleaned.get("command", ""), {**draw, **PLACEHOLDERS}, append=append)
     except ValueError:  # the form reports the error of the command

@@ -49,6 +49,7 @@ def command_of(trial: Trial) -> str:
         trial_id=trial.public_id,
         experiment_id=trial.experiment.public_id,
         as_arguments=settings.passes_arguments,
+        style=settings.arguments_as,
         groups=settings.hyperparameters,
     )
 
@@ -66,6 +67,7 @@ def script_of(trial: Trial) -> str:
         metric=settings.metric,
         title=experiment.name,
         needs_package=settings.source == "sdk",
+        pipefail=settings.pipefail,
         code=code_of(trial),
         hyperparameters=settings.hyperparameters,
         objects=settings.objects,

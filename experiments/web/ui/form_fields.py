@@ -11,6 +11,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django import forms
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from experiments.models import Queue
 from experiments.runner.memory_size import parse_mebibytes
@@ -54,6 +56,20 @@ class MemoryField(forms.CharField):
             return parse_mebibytes(text)
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
+
+
+SHOWN = "-shown"
+
+
+class DefaultOn(forms.CheckboxInput):
+    """A checkbox that is on unless it was shown and not checked: a request may leave it out."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        shown = format_html('<input type="hidden" name="{}{}" value="1">', name, SHOWN)
+        return super().render(name, value, attrs, renderer) + shown
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> bool:
+        return name in data and super().value_from_datadict(data, files, name) or f"{name}{SHOWN}" not in data
 
 
 class PairsField(forms.CharField):

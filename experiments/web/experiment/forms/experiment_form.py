@@ -38,6 +38,7 @@ from .sections import (
 BLANK_ROWS = 3
 SPANS = ("max_duration_s", "max_trial_duration_s", "stop_grace_s")
 SOURCE_FIELDS = tuple(SourceFields.base_fields)
+STYLE_FIELDS = ("argument_style", "boolean_style", "list_style")
 
 _SETTINGS = [setting.name for setting in fields(Settings)]
 
@@ -136,7 +137,7 @@ class ExperimentForm(
 
     def is_absent(self, name: str) -> bool:
         """Whether this field was missing in the request, as opposed to sent empty."""
-        return name in SOURCE_FIELDS and name not in self.data
+        return name in (*SOURCE_FIELDS, *STYLE_FIELDS) and name not in self.data
 
     def _settings_document(self, cleaned: dict[str, Any]) -> dict[str, Any]:
         """Return the settings that could be read, by name."""
@@ -144,7 +145,7 @@ class ExperimentForm(
         if "diff" in values:
             values["diff"] = key_value_rows.plain(values["diff"])
         values["space_document"] = self.space.document if self.space else {}
-        for name in ("metric", "reference_kind", "packages_from"):
+        for name in ("metric", "reference_kind", "packages_from", *STYLE_FIELDS):
             if not values.get(name):
                 values.pop(name, None)
         return values

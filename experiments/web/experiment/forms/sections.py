@@ -9,10 +9,12 @@ from django import forms
 from experiments.models import Project
 from experiments.models.execution import PACKAGES_FROM
 from experiments.models.experiment.base import Visibility
+from experiments.runner.arguments import BOOLEANS, LISTS, STYLES
 from experiments.search import early_stopping as early_stopping_rules
 from experiments.search import engine
 from experiments.web.ui.form_fields import (
     ArgumentsField,
+    DefaultOn,
     LinesField,
     MemoryField,
     PairsField,
@@ -86,11 +88,23 @@ class CommandFields(forms.Form):
         "of all parameters, ${output_dir} the output folder.",
         error_messages={"required": "Enter the command that runs one trial, e.g. python train.py"},
     )
+    pipefail = forms.BooleanField(
+        required=False,
+        initial=True,
+        widget=DefaultOn,
+        label="Fail when any part of a pipe fails",
+        help_text="python train.py | tee log fails with train.py, as with set -o pipefail.",
+    )
     passes_arguments = forms.BooleanField(
         required=False,
         label="Pass parameters as arguments",
         help_text="Appends --name value for each parameter to the last line.",
     )
+    argument_style = forms.ChoiceField(choices=list(STYLES.items()), initial="option", required=False)
+    boolean_style = forms.ChoiceField(
+        choices=list(BOOLEANS.items()), initial="value", required=False, label="Booleans"
+    )
+    list_style = forms.ChoiceField(choices=list(LISTS.items()), initial="json", required=False, label="Lists")
     directory = forms.CharField(
         required=False,
         label="Working directory",

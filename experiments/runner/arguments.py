@@ -1,0 +1,80 @@
+"""Parameters as words of a command line, in the styles that programs read."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from experiments.runner.command import text_of
+
+STYLES = {"option": "--name value", "equals": "--name=value", "assignment": "name=value (Hydra)"}
+BOOLEANS = {
+    "value": "--name true / --name false",
+    "flag": "--name / omitted (store_true)",
+    "no_flag": "--name / --no-name",
+}
+LISTS = {
+    "json": "as one JSON value",
+    "spread": "--name 1 2 (nargs=+)",
+    "repeat": "--name 1 --name 2 (append)",
+}
+# A text that Hydra's and OmegaConf's grammar takes as it is.
+_PLAIN = re.compile(
+    r"(?!(?:true|false|null|none|nan|[-+]?inf|yes|no|on|off)$)[A-Za-z_/.][\w/.~+@%-]*", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class ArgumentStyle:
+    """How parameters are written: `style` of `STYLES`, `booleans` of `BOOLEANS`, `lists` of `LISTS`.
+
+    `booleans` and `lists` do not apply to `name=value`, which has its own notation for both.
+    """
+
+    style: str = "option"
+    booleans: str = "value"
+    lists: str = "json"
+
+    def words(self, name: str, value: object) -> list[str]:
+        """Return one parameter as words."""
+        if self.style == "assignment":
+            return [f"{name}={_assigned(value)}"]
+        if isinstance(value, bool) and self.booleans != "value":
+            if value:
+                return [f"--{name}"]
+            return [f"--no-{name}"] if self.booleans == "no_flag" else []
+        if isinstance(value, list) and self.lists != "json":
+            texts = [text_of(item) for item in value]
+            if self.lists == "repeat" or not texts:
+                return [word for text in texts for word in self._option(name, text)]
+            return [f"--{name}", *texts]
+        return self._option(name, text_of(value))
+
+    def flag(self, name: str) -> list[str]:
+        """Return a name without a value as words."""
+        return [f"{name}=true"] if self.style == "assignment" else [f"--{name}"]
+
+    def _option(self, name: str, text: str) -> list[str]:
+        # A value that begins with a hyphen would be read as another option, a negative number apart.
+        is_ambiguous = text.startswith("-") and not re.fullmatch(r"-\d+|-\d*\.\d+", text)
+        return [f"--{name}={text}"] if self.style == "equals" or is_ambiguous else [f"--{name}", text]
+
+
+def arguments(params: Mapping[str, object], style: ArgumentStyle = ArgumentStyle()) -> list[str]:  # noqa: B008 (frozen)
+    """Return the parameters as arguments: `--lr 0.1 --flag true --layers [1, 2]`."""
+    return [word for name, value in params.items() for word in style.words(name, value)]
+
+
+def _assigned(value: object) -> str:
+    """Return a value in the notation of Hydra's overrides: texts are quoted where they would be read otherwise."""
+    if isinstance(value, str):
+        if _PLAIN.fullmatch(value):
+            return value
+        # A backslash escapes only a quote, or another backslash before a quote.
+        escaped = re.sub(r"(\\*)('|$)", lambda run: run[1] * 2 + ("\\'" if run[2] else ""), value)
+        return f"'{escaped}'"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_assigned, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_assigned(str(key))}:{_assigned(item)}" for key, item in value.items()) + "}"
+    return repr(value) if isinstance(value, float) else json.dumps(value)
