@@ -30,6 +30,11 @@ CLOSE_GRACE_S = 3.0
 GIVE_UP_S = 30.0  # after SIGKILL: a process that is still there is blocked in the kernel
 LAST_COMMAND_S = 30.0  # time limit of the `last` command
 FIRST_LOOK_S = 0.5  # how soon a running tree is looked at for the first time
+LATE_SHARE, LATE_MOST_S = 0.2, 2.0  # of the grace, before its end: helpers are signaled then at the latest
+READER_S = 0.5  # after its writer has ended, the reading end of a pipe gets this long to end by itself
+BACKGROUND_LOOK_S = 0.5  # after the main process: what still runs then was left in the background
+MAX_BACKGROUND = 10  # processes that are named
+SHELLS = ("bash", "sh", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "fish", "rbash")
 LIMIT_SLACK = 1 << 20  # bytes below its limit at which a control group counts as full
 LAUNCH_MARK, INSTALLATION_MARK = "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"
 
@@ -69,6 +74,32 @@ def environment_of(pid: int) -> dict[str, str]:
         return {}
     pairs = (item.partition("=") for item in os.fsdecode(raw).split("\0"))
     return {name: value for name, _, value in pairs if name in (LAUNCH_MARK, INSTALLATION_MARK)}
+
+
+def command_line(pid: int) -> list[str]:
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+def is_shell(pid: int) -> bool:
+    try:
+        program = Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:
+        return False
+    if program == "busybox":  # one program for many commands
+        program = Path(command_line(pid)[0].lstrip("-")).name
+    return program in SHELLS
+
+
+def reads_from(pid: int, others: list[int]) -> bool:
+    """Tell whether the standard input of a process is the output of one of the others."""
+    try:
+        source = str(Path(f"/proc/{pid}/fd/0").readlink())
+    except OSError:
+        return False
+    return source.startswith("pipe:") and any(source in outputs_of(other) for other in others if other != pid)
 
 
 def outputs_of(pid: int) -> set[str]:
@@ -227,6 +258,13 @@ class KeeperProcess:
         self.stop_requested_at: float | None = None
         self.kill_at: float | None = None  # set when the tree is being ended
         self.killed_at: float | None = None
+        self.mains: set[tuple[int, int]] = set()  # (pid, ticks) of the processes that were signaled first
+        self.readers: set[tuple[int, int]] = set()  # of those that read their output, which end by themselves
+        self.readers_at = float("inf")  # when readers that did not are signaled
+        self.helpers_at = float("inf")  # when the rest of the tree is signaled at the latest
+        self.is_tree_signaled = False
+        self.background_at: float | None = None  # set while processes outlive the main one
+        self.background: list[str] = []
         self.has_orphans = False  # whether processes of its tree were reparented to us
         # A container's monitor (podman's conmon) is reparented to us unnoticed: look while its origin is visible.
         self.look_at = self.started_at + FIRST_LOOK_S if self.last else float("inf")
@@ -242,6 +280,7 @@ class KeeperProcess:
         """Start to end the tree. Return False when that was under way already; then a shorter grace wins."""
         is_first = self.kill_at is None
         self.kill_at = now + grace_s if self.kill_at is None else min(self.kill_at, now + grace_s)
+        self.helpers_at = min(self.helpers_at, self.kill_at - min(LATE_MOST_S, LATE_SHARE * grace_s))
         self.look_at, self.quiet_looks = now, 0
         return is_first
 
@@ -415,17 +454,86 @@ class Keeper:
             self.end(run, grace_s)
 
     def end(self, run: KeeperProcess, grace_s: float) -> None:
-        if run.end(grace_s, time.monotonic()) and grace_s > 0:
-            # SIGTERM is sent once, to the processes that exist now: processes that a SIGTERM handler starts to save
-            # its work run until the grace is over.
-            processes = all_processes()
-            pids = self.tree_of(run, processes)
-            self.signal_group(run, signal.SIGTERM)
-            for pid in pids:
-                if processes[pid].group != run.pid:
-                    send(signal.SIGTERM, pid, processes[pid].ticks)
-            for pid in pids:
-                send(signal.SIGCONT, pid, processes[pid].ticks)  # a stopped process would not handle SIGTERM
+        is_first = run.end(grace_s, time.monotonic())
+        if grace_s <= 0:
+            return
+        if run.wall_s is not None:
+            self.signal_tree(run)
+        elif is_first:
+            self.signal_mains(run)
+
+    def signal_mains(self, run: KeeperProcess) -> None:
+        """SIGTERM what the command runs now, so that it can save its work with the help of its own processes.
+
+        A shell above it is stopped meanwhile: it must neither orphan it nor go on with its next line. What only reads
+        its output, such as tee, ends with it.
+        """
+        processes = all_processes()
+        self.tree_of(run, processes)
+        shells, mains = self.mains_of(run, processes)
+        readers = [pid for pid in mains if reads_from(pid, mains)]
+        writers = [pid for pid in mains if pid not in readers]
+        if not writers:
+            readers, writers = [], mains
+        for pid in shells:
+            send(signal.SIGSTOP, pid, processes[pid].ticks)
+        run.mains = {(pid, processes[pid].ticks) for pid in writers}
+        run.readers = {(pid, processes[pid].ticks) for pid in readers}
+        self.terminate(run.mains)
+
+    def mains_of(self, run: KeeperProcess, processes: dict[int, Stat]) -> tuple[list[int], list[int]]:
+        """Return the shells of the command with running children, and what they run: (shells, mains)."""
+        children: dict[int, list[int]] = {}
+        for pid, process in processes.items():
+            if not process.is_gone:
+                children.setdefault(process.parent, []).append(pid)
+        shells: list[int] = []
+        mains: list[int] = []
+        pending = [run.pid]
+        while pending:
+            pid = pending.pop()
+            if children.get(pid) and is_shell(pid):
+                shells.append(pid)
+                pending += children[pid]
+            else:
+                mains.append(pid)
+        return shells, mains
+
+    def terminate(self, targets: set[tuple[int, int]]) -> None:
+        for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process would not handle SIGTERM
+            for pid, ticks in targets:
+                send(number, pid, ticks)
+
+    def signal_tree(self, run: KeeperProcess) -> None:
+        """SIGTERM the whole tree, once: processes that a handler starts to save its work run until the grace is
+        over."""
+        if run.is_tree_signaled:
+            return
+        run.is_tree_signaled = True
+        processes = all_processes()
+        pids = self.tree_of(run, processes) - {pid for pid, _ in run.mains}
+        self.terminate({(pid, processes[pid].ticks) for pid in pids})
+
+    def signal_more(self, run: KeeperProcess, processes: dict[int, Stat], now: float) -> None:
+        """Signal the rest of the tree when the main processes have ended, or the grace is nearly over."""
+
+        def living(targets: set[tuple[int, int]]) -> bool:
+            found = (processes.get(pid) for pid, ticks in targets)
+            return any(
+                process and not process.is_gone and (pid, process.ticks) in targets
+                for (pid, _), process in zip(targets, found)  # noqa: B905  one per target
+            )
+
+        if now >= run.helpers_at:
+            self.signal_tree(run)
+        elif not living(run.mains):
+            if not living(run.readers):
+                self.signal_tree(run)
+            elif run.readers_at == float("inf"):
+                run.readers_at = now + READER_S
+            elif now >= run.readers_at:
+                run.mains, run.readers = run.readers, set()
+                self.terminate(run.mains)
 
     def signal_group(self, run: KeeperProcess, number: int) -> None:
         """Signal the process group. Safe because the main process is reaped last, so its pid cannot be reused."""
@@ -436,10 +544,15 @@ class Keeper:
 
     def look(self, run: KeeperProcess, processes: dict[int, Stat], now: float) -> None:
         """Finish the process when its tree is gone, else continue to end it. For a running one, note its tree."""
+        if run.background_at is not None and run.kill_at is None:
+            self.end_background(run, processes, now)
+            return
         if run.kill_at is None:
             self.tree_of(run, processes)
             run.look_at = float("inf") if run.has_orphans else 2 * now - run.started_at
             return
+        if not run.is_tree_signaled and run.killed_at is None:
+            self.signal_more(run, processes, now)
         living = [pid for pid in self.tree_of(run, processes) if not processes[pid].is_gone]
         if not living and run.wall_s is not None:
             # Look twice: reading /proc is not atomic, so a process that forks and exits can be missed.
@@ -461,6 +574,21 @@ class Keeper:
         if run.killed_at is None:
             run.look_at = min(run.look_at, run.kill_at)
         run.pause_s = min(run.pause_s * 1.5, 0.25)
+
+    def end_background(self, run: KeeperProcess, processes: dict[int, Stat], now: float) -> None:
+        """Note what still runs a while after the main process has ended by itself, and end it."""
+        left = [
+            pid
+            for pid in sorted(self.tree_of(run, processes))
+            if pid != run.pid and not processes[pid].is_gone
+        ]
+        if left and run.background_at is not None and now < run.background_at:
+            run.look_at = now + 0.02
+            return
+        named = [" ".join(command_line(pid))[:200] for pid in left]
+        # Python's own helper, which ends with its parent, but may take its time on a busy machine.
+        run.background = [name for name in named if name and "resource_tracker" not in name][:MAX_BACKGROUND]
+        self.end(run, run.leftover_grace_s)
 
     def tree_of(self, run: KeeperProcess, processes: dict[int, Stat]) -> set[int]:
         mains = {other.pid for other in self.runs.values()}
@@ -501,7 +629,10 @@ class Keeper:
             run.look_at = min(run.look_at, now + 0.005) if run.kill_at is not None else run.look_at
             if run.wall_s is None and os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 run.wall_s = now - run.started_at
-                self.end(run, run.leftover_grace_s)
+                if run.kill_at is not None:
+                    self.end(run, run.leftover_grace_s)
+                else:  # a helper that ends with its parent gets the time to do so
+                    run.background_at, run.look_at = now + BACKGROUND_LOOK_S, now
         mains = {run.pid for run in self.runs.values()}
         while True:
             try:
@@ -540,6 +671,7 @@ class Keeper:
             gone_after_s=None if run.stop_requested_at is None or survivors else now - run.stop_requested_at,
             survivors=sorted(survivors or ()),
             out_of_memory=killed_by,
+            background=run.background,
         )
         if self.is_orphaned and run.last:
             self.run_last(run)

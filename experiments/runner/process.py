@@ -37,7 +37,8 @@ class Exit:
     `cpu_s` the sum over all reaped processes. `gone_after_s` is the time from the first `stop()` until the tree was
     verified gone; None when it was not stopped. `survivors` are the pids still there 30 s after SIGKILL. `lost`: the
     keeper died, so the outcome is unknown. `out_of_memory`: the OOM killer killed in its control group, because of its
-    "limit", or because the "machine" ran out of memory.
+    "limit", or because the "machine" ran out of memory. `background` are the command lines of processes that still ran
+    when the main process had ended by itself.
     """
 
     code: int | None = None
@@ -49,6 +50,7 @@ class Exit:
     survivors: tuple[int, ...] = ()
     lost: bool = False
     out_of_memory: str = ""
+    background: tuple[str, ...] = ()
 
 
 class Process:
@@ -73,6 +75,9 @@ class Process:
 
     def stop(self, grace_s: float) -> None:
         """Request the end of the tree: SIGTERM, `grace_s` seconds, SIGKILL. Return at once. Idempotent.
+
+        SIGTERM goes to the main process first: the program, or what its shell runs at that moment. All others get it
+        when that has ended, or when the grace is nearly over.
 
         A later call with a shorter grace wins (0 means kill now); a longer one changes nothing.
         """
@@ -251,7 +256,9 @@ class Keeper:
             process._refusal = LaunchError(event["message"])
             process._answered.set()
             return
-        process._exit = Exit(**{**event, "survivors": tuple(event["survivors"])})
+        process._exit = Exit(
+            **{**event, **{name: tuple(event[name]) for name in ("survivors", "background")}}
+        )
         process._ended.set()
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -155,6 +155,8 @@ class TrialRun:
             self._remove_container(setup)
             if group and self.process is None:
                 remove_cgroup(str(group))
+        if ended.background:
+            self._odd.append(_background(ended.background))
         if self._run_context:
             clearml.move_uploads(self._run_context)
         self._odd += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
@@ -345,6 +347,9 @@ class TrialRun:
             container_oom=is_oom,
             pipefail=self.settings.pipefail,
         )
+        if metric_failure and metric_failure.kind == Failure.NO_METRIC and ended.background:
+            detail = f"{metric_failure.detail} {_background(ended.background)}"
+            metric_failure = replace(metric_failure, detail=outcomes.one_line(detail))
         failure = failure or metric_failure
         if failure:
             return Outcome(value=value, failure=failure.kind, detail=failure.detail, **facts)
@@ -599,6 +604,13 @@ def _has_anything(folder: Path) -> bool:
         return any(path.name != nni.LOG_NAME for path in folder.iterdir())
     except OSError:  # it is not on this machine, or may not be read
         return False
+
+
+def _background(names: Sequence[str]) -> str:
+    return (
+        f"Still running in the background when the command ended, and ended with it: {'; '.join(names)}. "
+        "Let the command wait for it: remove the & or end with wait."
+    )
 
 
 def _sentence(text: str) -> str:

@@ -131,3 +131,23 @@ def test_a_final_result_keeps_all_of_its_numbers(
     (job,) = api(alice).get(f"{nni}/trial-jobs").json()
     assert json.loads(json.loads(job["finalMetricData"][0]["data"]))["acc"] == 0.5
     assert nni_types.trial_job(answer).finalMetricData[0].data == {"default": 0.2, **trial.final_metrics}
+
+
+def test_a_process_left_in_the_background_is_named(run: Callable[..., Experiment]) -> None:
+    """TD-V6"""
+    trial = run(command="nohup sleep 654.25 > /dev/null 2>&1 &", max_trials=1).trials.get()
+    assert (trial.state, trial.failure, trial.exit_code) == ("failed", "no_metric", 0)
+    assert "in the background" in trial.detail and "sleep 654.25" in trial.detail
+    assert [note for note in trial.notes if "sleep 654.25" in note and "remove the &" in note]
+
+
+def test_a_pipe_fails_with_its_first_program(run: Callable[..., Experiment]) -> None:
+    """TD-V6: an exception behind tee; and a reader that stops early, with the way out."""
+    code = "raise RuntimeError('diverged')"
+    trial = run(command=f'{sys.executable} -c "{code}" | tee log.txt', max_trials=1).trials.get()
+    assert (trial.state, trial.failure, trial.detail) == ("failed", "exit_code", "RuntimeError: diverged")
+    settings = {"source": "stdout", "pattern": "acc={number}", "max_trials": 1}
+    command = "yes | head -1; echo acc=1"
+    trial = run(command=command, **settings).trials.get()
+    assert trial.exit_code == 141 and "turn off “Fail when any part of a pipe fails”" in trial.detail
+    assert run(command=command, pipefail=False, **settings).trials.get().value == 1
