@@ -8,7 +8,7 @@ import re
 import threading
 import time
 
-from trialdeck import discovery, embedded, errors, lookup
+from trialdeck import caller, discovery, embedded, errors, lookup
 from trialdeck.config import ExperimentConfig, seconds
 from trialdeck.nni_types import RunMode, TrialJob, trial_job
 from trialdeck.progress import Progress
@@ -256,6 +256,9 @@ class Experiment(ExperimentQueries):
         if not self.config.has_direction:
             document["settings"]["direction"] = "maximize"
             print("No direction given (optimize_mode or direction): the metric is maximized.")
+        settings = document["settings"]
+        if console.is_here and not settings.get("image"):
+            settings["environment"] = {**caller.environment(), **settings.get("environment", {})}
         self._attach(console, console.post(f"workspaces/{workspace}/experiments", document))
 
     def _attach(self, console: Console, row: dict[str, Any]) -> None:

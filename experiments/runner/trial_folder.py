@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-# Variables that a worker needs and a trial must not see. All TRIALDECK_* are removed too: the trial gets its own.
-_SECRETS = re.compile(r"(DATABASE_URL|REDIS_URL|SECRET_KEY|DJANGO_.*|CELERY.*|TRIALDECK_.*)")
+from experiments.runner.shell_variables import inherited
+
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -85,10 +85,14 @@ def environment(
 ) -> dict[str, str]:
     """Return all environment variables of a trial's process.
 
-    `base` is the worker's own environment (its secrets are removed), `user` the experiment's Environment group, which
+    `base` is the worker's own environment, of which a trial inherits what a person has in a shell, `user` the
+    experiment's Environment group, which
     overrides `base` but not TRIALDECK_*. `metric` is the objective's name.
     """
-    env = {name: value for name, value in base.items() if not _SECRETS.fullmatch(name)}
+    env = inherited(base)
+    if "PATH" in user:  # of another Python, then
+        for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+            env.pop(name, None)
     # The project's own root must not shadow a user's modules named experiments, console or tests.
     entries = [entry for entry in env.pop("PYTHONPATH", "").split(os.pathsep) if not _is_project(entry)]
     if any(entries):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from django.urls import reverse
 
 from experiments.models import Experiment, Queue, User
+from experiments.runner.shell_variables import inherited
 from experiments.scheduler.conductor import schedule
 from experiments.worker.worker import LocalWorker
 from tests.api.caller import Caller
@@ -151,3 +155,32 @@ def test_a_pipe_fails_with_its_first_program(run: Callable[..., Experiment]) -> 
     trial = run(command=command, **settings).trials.get()
     assert trial.exit_code == 141 and "turn off “Fail when any part of a pipe fails”" in trial.detail
     assert run(command=command, pipefail=False, **settings).trials.get().value == 1
+
+
+def test_a_trial_sees_what_a_shell_sees(
+    run: Callable[..., Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-V5: of the worker's own variables nothing of make, Django, Celery or the console."""
+    foreign = (
+        "MAKEFLAGS",
+        "MAKELEVEL",
+        "DATA",
+        "PORT",
+        "CELERY_LOG_LEVEL",
+        "DJANGO_X",
+        "TRIALDECK_DATA",
+        "MY_TOKEN",
+    )
+    for name in foreign:
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("LC_TIME", "C")
+    source = {"source": "stdout", "pattern": "acc={number}", "environment": {"CHOSEN": "1"}}
+    run(command=f"env -0 > {tmp_path}/env; echo acc=1", max_trials=1, **source)
+    names = {pair.partition("=")[0] for pair in (tmp_path / "env").read_text().split("\0") if pair}
+    assert {"PATH", "HOME", "LC_TIME", "CHOSEN"} <= names and not names & set(foreign)
+    login = subprocess.run(
+        ["env", "-i", "bash", "-lc", "env -0"], capture_output=True, text=True, check=True
+    ).stdout
+    ours = re.compile("TRIALDECK_.*|NNI_.*|CLEARML_.*|PYTHONPATH|PYTHONUNBUFFERED|CHOSEN|PWD|OLDPWD|SHLVL|_")
+    shell = {pair.partition("=")[0] for pair in login.split("\0")} | inherited(os.environ).keys()
+    assert not [name for name in names - shell if not ours.fullmatch(name)]

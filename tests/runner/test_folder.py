@@ -52,17 +52,28 @@ def test_the_folder_has_its_places(tmp_path):
     assert {folder.parameters.parent, folder.metrics.parent, folder.log.parent} == {folder.path}
 
 
-def test_the_workers_secrets_stay_with_the_worker(tmp_path):
+def test_the_workers_own_variables_stay_with_the_worker(tmp_path):
+    """TD-V5"""
     secrets = {
         name: "x"
         for name in (
             "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DJANGO_SETTINGS_MODULE", "DJANGO_SECRET_KEY",
             "CELERY_BROKER_URL", "CELERYD_X", "TRIALDECK_SECRET_KEY", "TRIALDECK_TOKEN",
+            "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "DATA", "PORT", "SLOTS", "AWS_SECRET_ACCESS_KEY",
+            "FORKED_BY_MULTIPROCESSING",
         )
     }  # fmt: skip
     got = env(TrialFolder(tmp_path, "e1", 1), base={**secrets, "PATH": "/bin", "HF_HOME": "/cache"})
     assert not secrets.keys() & got.keys()
     assert (got["PATH"], got["HF_HOME"], got["PYTHONUNBUFFERED"]) == ("/bin", "/cache", "1")
+
+
+def test_a_worker_may_name_further_variables(tmp_path):
+    """TD-V5"""
+    base = {"TRIALDECK_TRIAL_ENV": "WANDB_*, TEAM", "WANDB_MODE": "offline", "TEAM": "a", "TEAMS": "b"}
+    got = env(TrialFolder(tmp_path, "e1", 1), base={**base, "TRIALDECK_TOKEN": "x"})
+    assert (got["WANDB_MODE"], got["TEAM"]) == ("offline", "a")
+    assert not {"TEAMS", "TRIALDECK_TRIAL_ENV", "TRIALDECK_TOKEN"} & got.keys()
 
 
 def test_the_environment_group_wins_but_not_over_ours(tmp_path):

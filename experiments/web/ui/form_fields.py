@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from experiments.models import Queue
 from experiments.runner.memory_size import parse_mebibytes
 from experiments.web.experiment.forms import space_rows
+from experiments.web.ui import env_lines
 
 AnyField = TypeVar("AnyField", bound=forms.Field)
 
@@ -73,26 +74,28 @@ class DefaultOn(forms.CheckboxInput):
 
 
 class PairsField(forms.CharField):
-    """Lines of NAME=VALUE; a dict of texts when cleaned. Blank lines and lines beginning with # are skipped."""
+    """Lines as in a .env file; a dict of texts when cleaned. Blank lines and comments are skipped."""
 
     widget = forms.Textarea
 
     def to_python(self, value: object) -> Any:
         pairs: dict[str, object] = {}
         for number, line in enumerate(re.split(r"\r\n|\r|\n", str(value or "")), start=1):
-            if not line.strip() or line.lstrip().startswith("#"):
+            try:
+                pair = self.pair_of(line)
+            except ValueError as error:
+                raise forms.ValidationError(f"Line {number}: {error}") from None
+            if pair is None:
                 continue
-            name, equals, text = line.partition("=")
-            name = name.strip()
-            if not equals or not name:
-                raise forms.ValidationError(f"Line {number}: enter NAME=VALUE.")
+            name, pair_value = pair
             if name in pairs:
                 raise forms.ValidationError(f"Line {number}: {name[:64]} is already defined above. Keep one.")
-            pairs[name] = self.value_of(text)
+            pairs[name] = pair_value
         return pairs
 
-    def value_of(self, text: str) -> object:
-        return text
+    def pair_of(self, line: str) -> tuple[str, object] | None:
+        """Return the name and value of a line, or None without any. Raise ValueError with a sentence."""
+        return env_lines.parse(line)
 
     def validate(self, value: dict[str, object]) -> None:
         if self.required and not value:
@@ -105,9 +108,14 @@ class PairsField(forms.CharField):
 class ArgumentsField(PairsField):
     """Lines of name=value whose values are numbers, true and false where they look like it."""
 
-    def value_of(self, text: str) -> object:
+    def pair_of(self, line: str) -> tuple[str, object] | None:
+        if not line.strip() or line.lstrip().startswith("#"):
+            return None
+        name, equals, text = line.partition("=")
+        if not equals or not name.strip():
+            raise ValueError("enter NAME=VALUE.")
         values = space_rows.items(text)
-        return values[0] if len(values) == 1 else text.strip()
+        return name.strip(), values[0] if len(values) == 1 else text.strip()
 
 
 class PointsField(forms.CharField):

@@ -19,7 +19,7 @@ from experiments.runner.memory_size import format_mebibytes
 from experiments.search import early_stopping, engine
 from experiments.search.space import Space, SpaceError, parse_text
 from experiments.search.validation import Argument
-from experiments.web.ui import key_value_rows
+from experiments.web.ui import env_lines, key_value_rows
 from experiments.web.ui.form_fields import field_of, span_of
 
 from . import declared_parameters, space_rows
@@ -285,7 +285,7 @@ def settings_values(settings: Settings) -> dict[str, Any]:
     for name in SPANS:
         values[name] = span_of(values[name])
     values["memory_mib"] = "" if settings.memory_mib is None else format_mebibytes(settings.memory_mib)
-    values["environment"] = "\n".join(f"{name}={text}" for name, text in settings.environment.items())
+    values["environment"] = "\n".join(env_lines.written(*pair) for pair in settings.environment.items())
     values["starting_points"] = "\n".join(
         json.dumps(point, ensure_ascii=False) for point in settings.starting_points
     )

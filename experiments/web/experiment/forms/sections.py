@@ -114,7 +114,7 @@ class CommandFields(forms.Form):
     environment = PairsField(
         required=False,
         widget=text_area(3, "CUDA_VISIBLE_DEVICES=0"),
-        help_text="One NAME=VALUE per line.",
+        help_text="One NAME=VALUE per line, as in a .env file.",
     )
 
 
