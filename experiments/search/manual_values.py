@@ -40,6 +40,7 @@ def _value_errors(parameter: Parameter, value: Any, name: str) -> list[str]:
         return [f"{name} must be a finite number."]
     if abs(value) > MAX_NUMBER:
         return [f"{name} must be between -{MAX_NUMBER:g} and {MAX_NUMBER:g}."]
-    if isinstance(parameter, Randint) and (value != int(value) or abs(value) > MAX_EXACT_INTEGER):
+    is_whole = isinstance(parameter, Randint) or parameter.is_whole
+    if is_whole and (value != int(value) or abs(value) > MAX_EXACT_INTEGER):
         return [f"{name} must be a whole number between -2**53 and 2**53."]
     return []

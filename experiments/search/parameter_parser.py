@@ -6,9 +6,10 @@ import math
 import re
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 
 from .nested_choice import Branch, Nested, Parameter
-from .parameters import Choice, Normal, Randint, Uniform, identity
+from .parameters import Choice, LogRandint, Normal, Randint, Uniform, identity
 from .validation import Fault, nearest
 
 MAX_PARAMETERS = 100
@@ -32,7 +33,9 @@ _SHAPES = {
     "qnormal": ("mu", "sigma", "q"),
     "lognormal": ("mu", "sigma"),
     "qlognormal": ("mu", "sigma", "q"),
+    "lograndint": ("low", "high"),
 }
+WHOLE = "_whole"  # of a type with a step: its values are integers
 
 
 def parse_parameters(document: Mapping, before: str, faults: list[Fault], depth: int = 1) -> list[Parameter]:
@@ -57,8 +60,8 @@ def _parameter(
         faults.append(Fault(path, 'Define the parameter as {"_type": …, "_value": …}.'))
         return None
     for key in definition:
-        if key not in ("_type", "_value"):
-            hint = nearest(key, ("_type", "_value"))
+        if key not in ("_type", "_value", WHOLE):
+            hint = nearest(key, ("_type", "_value", WHOLE))
             message = f"Unknown key; a parameter has _type and _value.{hint}"
             faults.append(Fault(f"{path}.{str(key)[:100]}", message))
     kind = definition.get("_type")
@@ -76,6 +79,8 @@ def _parameter(
         parameter = _choice(str(name), path, value, faults, depth)
     else:
         parameter = _numeric(str(name), path, kind, value, faults)
+    if WHOLE in definition and len(faults) == count_before:
+        parameter = _whole(parameter, path, definition[WHOLE], faults)
     return parameter if len(faults) == count_before else None
 
 
@@ -177,8 +182,8 @@ def _numeric(name: str, path: str, kind: str, values: list, faults: list[Fault])
     if invalid:
         faults.extend(invalid)
         return None
-    if kind == "randint":
-        return _randint(name, path, values[0], values[1], faults)
+    if kind in ("randint", "lograndint"):
+        return _randint(name, path, kind, values[0], values[1], faults)
     numbers = [float(number) for number in values]
     q = numbers[2] if kind.startswith("q") else None
     if q is not None and q <= 0:
@@ -204,20 +209,44 @@ def _text(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
 
-def _randint(name: str, path: str, low: float, high: float, faults: list[Fault]) -> Randint | None:
+def _whole(parameter: Parameter | None, path: str, is_whole: object, faults: list[Fault]) -> Parameter | None:
+    """Return the parameter with integers as values, if `is_whole`."""
+    if not isinstance(is_whole, bool):
+        faults.append(Fault(f"{path}.{WHOLE}", "This must be true or false."))
+        return None
+    if not is_whole or parameter is None:
+        return parameter
+    if not isinstance(parameter, Uniform | Normal) or parameter.q is None:
+        faults.append(
+            Fault(f"{path}.{WHOLE}", "Only types with a step (quniform, qloguniform, …) can be whole.")
+        )
+        return None
+    numbers = (
+        (parameter.q,) if isinstance(parameter, Normal) else (parameter.q, parameter.low, parameter.high)
+    )
+    if not all(number.is_integer() for number in numbers):
+        faults.append(Fault(f"{path}._value", "Whole numbers need a whole step and whole bounds."))
+        return None
+    return replace(parameter, is_whole=True)
+
+
+def _randint(name: str, path: str, kind: str, low: float, high: float, faults: list[Fault]) -> Randint | None:
     value_path = f"{path}._value"
     if low > high:
         faults.append(Fault(value_path, _bounds_problem(low, high)))
         return None
     if max(abs(low), abs(high)) > 2**53:
-        faults.append(Fault(value_path, "The bounds of randint must be between -2**53 and 2**53."))
+        faults.append(Fault(value_path, f"The bounds of {kind} must be between -2**53 and 2**53."))
         return None
     first, last = math.ceil(low), math.ceil(high) - 1
     if first > last:
         message = f"There is no whole number between {low} and {high}; the upper bound is exclusive."
         faults.append(Fault(value_path, message))
         return None
-    return Randint(name=name, type="randint", low=first, high=last)
+    if kind == "lograndint" and first < 1:
+        faults.append(Fault(f"{value_path}[0]", "low must be at least 1 on a log scale."))
+        return None
+    return (LogRandint if kind == "lograndint" else Randint)(name=name, type=kind, low=first, high=last)
 
 
 def _uniform(name: str, path: str, kind: str, numbers: list[float], faults: list[Fault]) -> Uniform | None:

@@ -116,11 +116,34 @@ class Randint:
 
 
 @dataclass(frozen=True)
+class LogRandint(Randint):
+    """An integer from low to high, both inclusive, whose logarithm is uniform: a draw from low - 0.5 to high + 0.5 is
+    rounded, as by Optuna."""
+
+    log: bool = True
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        return math.log(self.low - 0.5), math.log(self.high + 0.5)
+
+    def draw(self, rng: Random) -> int:
+        return self.quantile(rng.random())
+
+    def quantile(self, u: float) -> int:
+        first, last = self._ends
+        return min(max(round(math.exp(first + (last - first) * u)), self.low), self.high)
+
+    def share(self, raw: Any) -> float:
+        first, last = self._ends
+        return min(max((math.log(raw) - first) / (last - first), 0.0), 1.0)
+
+
+@dataclass(frozen=True)
 class Uniform:
     """A float between low and high, uniform or (`log`) log-uniform.
 
     With q, the shown value is round(x / q) * q, halves to even, clipped to the bounds, which need not be multiples
-    of q.
+    of q. `is_whole`: it is shown as an integer; q and the bounds are integers then.
     """
 
     name: str
@@ -129,6 +152,7 @@ class Uniform:
     high: float
     q: float | None
     log: bool
+    is_whole: bool = False
 
     @property
     def count(self) -> int | None:
@@ -163,7 +187,10 @@ class Uniform:
         return _is_number(raw) and self.low <= raw <= self.high
 
     def shown(self, raw: Any) -> float:
-        return float(raw) if self.q is None else self.clip(round(raw / self.q) * self.q)
+        if self.q is None:
+            return float(raw)
+        value = self.clip(round(raw / self.q) * self.q)
+        return int(value) if self.is_whole else value
 
     def to_raw(self, shown: Any) -> Any:
         if self.q is None:
@@ -176,7 +203,8 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Normal:
-    """A normal or (`log`) log-normal draw. With q, the shown value is round(x / q) * q, never clipped."""
+    """A normal or (`log`) log-normal draw. With q, the shown value is round(x / q) * q, never clipped, and with
+    `is_whole` an integer."""
 
     name: str
     type: str
@@ -184,6 +212,7 @@ class Normal:
     sigma: float
     q: float | None
     log: bool
+    is_whole: bool = False
 
     @property
     def count(self) -> None:
@@ -223,7 +252,10 @@ class Normal:
         return _is_number(raw) and self.low <= raw <= self.high
 
     def shown(self, raw: Any) -> float:
-        return float(raw) if self.q is None else round(raw / self.q) * self.q
+        if self.q is None:
+            return float(raw)
+        value = round(raw / self.q) * self.q
+        return int(value) if self.is_whole else value
 
     def to_raw(self, shown: Any) -> Any:
         if self.q is None:

@@ -13,7 +13,7 @@ from functools import cached_property
 from random import Random
 
 from .nested_choice import Group, Nested, Parameter
-from .parameter_parser import MAX_PARAMETERS, parse_parameters
+from .parameter_parser import MAX_PARAMETERS, WHOLE, parse_parameters
 from .parameters import identity
 from .validation import Fault
 
@@ -118,7 +118,14 @@ def parse(document: object) -> Space:
     parameters = parse_parameters(document, "", faults)
     if faults:
         raise SpaceError(faults)
-    copied = {p.name: {"_type": p.type, "_value": deepcopy(document[p.name]["_value"])} for p in parameters}
+    copied = {
+        p.name: {
+            "_type": p.type,
+            "_value": deepcopy(document[p.name]["_value"]),
+            **({WHOLE: True} if document[p.name].get(WHOLE) else {}),
+        }
+        for p in parameters
+    }
     space = Space(copied, tuple(parameters))
     if clashes := _clashes(space):
         raise SpaceError(clashes)

@@ -50,6 +50,19 @@ def uniforms(draw, kinds=("uniform", "quniform", "loguniform", "qloguniform")):
 
 
 @st.composite
+def log_randints(draw):
+    low = draw(st.integers(1, 10))
+    return {"_type": "lograndint", "_value": [low, low + draw(st.integers(1, 9))]}
+
+
+@st.composite
+def whole_steps(draw):
+    kind, step = draw(st.sampled_from(["quniform", "qloguniform"])), draw(st.integers(1, 3))
+    low = draw(st.integers(1, 5))
+    return {"_type": kind, "_value": [low, low + draw(st.integers(0, 20)), step], "_whole": True}
+
+
+@st.composite
 def normals(draw):
     kind = draw(st.sampled_from(["normal", "qnormal", "lognormal", "qlognormal"]))
     value = [draw(finite_floats(-5, 5)), draw(finite_floats(0.01, 3))]
@@ -69,7 +82,9 @@ def nested(draw, inner):
 
 
 NAMES = st.sampled_from(["lr", "batch-size", "opt.name", "model/depth", "_x", "B2"])
-FINITE = st.one_of(choices(), randints(), uniforms(kinds=("quniform", "qloguniform")))
+FINITE = st.one_of(
+    choices(), randints(), log_randints(), whole_steps(), uniforms(kinds=("quniform", "qloguniform"))
+)
 LEAVES = st.one_of(FINITE, uniforms(), normals())
 documents = st.dictionaries(
     NAMES, st.one_of(LEAVES, LEAVES, nested(LEAVES | nested(LEAVES))), min_size=1, max_size=4

@@ -437,3 +437,45 @@ def test_keys_survive_how_a_database_keeps_numbers():
     space = space_of("choice", 1)
     assert space.key({"x": [1e16]}) == space.key({"x": [10**16]})
     assert space.key({"x": -0.0}) == space.key({"x": 0.0}) != space.key({"x": 0})
+
+
+def test_lograndint_draws_whole_numbers_on_a_log_scale():
+    """TD-V8: each octave as often as the others."""
+    values = drawn("lograndint", 16, 1025)
+    assert all(type(value) is int for value in values) and (min(values), max(values)) == (16, 1024)
+    assert median(values) == pytest.approx(126, rel=0.1)
+    assert drawn("lograndint", 7, 8, count=5) == [7] * 5
+    space = space_of("lograndint", 16, 1025)
+    assert space.size == 1009 and space.parameters[0].to_raw(64.0) == 64
+
+
+@pytest.mark.parametrize("kind", ["quniform", "qloguniform"])
+def test_whole_steps_draw_whole_numbers(kind):
+    """TD-V8: LightGBM takes --num_leaves 43, not 43.0."""
+    document = {"x": {"_type": kind, "_value": [8, 512, 8], "_whole": True}}
+    space = parse(document)
+    assert space.document == document
+    values = [shown["x"] for shown in space.draws(200, seed=7)]
+    assert all(type(value) is int and value % 8 == 0 and 8 <= value <= 512 for value in values)
+    assert all(type(value) is float for value in drawn(kind, 8, 512, 8, count=20)), "NNI's meaning without it"
+    parameter = space.parameters[0]
+    assert parameter.shown(parameter.to_raw(48)) == 48 and type(parameter.shown(47.9)) is int
+
+
+@pytest.mark.parametrize(
+    ("definition", "path", "message"),
+    [
+        ({"_type": "lograndint", "_value": [0, 5]}, "x._value[0]", "at least 1"),
+        ({"_type": "lograndint", "_value": [5, 5]}, "x._value", "no whole number"),
+        ({"_type": "quniform", "_value": [0, 1, 0.5], "_whole": True}, "x._value", "whole step"),
+        ({"_type": "quniform", "_value": [0.5, 9, 1], "_whole": True}, "x._value", "whole bounds"),
+        ({"_type": "uniform", "_value": [0, 1], "_whole": True}, "x._whole", "with a step"),
+        ({"_type": "quniform", "_value": [0, 9, 1], "_whole": "yes"}, "x._whole", "true or false"),
+    ],
+)
+def test_what_cannot_be_whole_is_refused(definition, path, message):
+    """TD-V8"""
+    with pytest.raises(SpaceError) as error:
+        parse({"x": definition})
+    (fault,) = error.value.faults
+    assert fault.path == path and message in fault.message

@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from experiments.search.nested_choice import Nested, Parameter, Path
-from experiments.search.parameters import EDGE, Choice, Normal, Randint
+from experiments.search.parameters import EDGE, Choice, LogRandint, Normal, Randint
 from experiments.search.space import Space, seed_of
 
 from .history import FittedTrial, History
@@ -60,7 +60,7 @@ def _suggest(trial: Any, name: str, parameter: Parameter) -> Any:
     if isinstance(parameter, Choice):  # by position, because 1, 1.0 and True would collide
         return parameter.at(trial.suggest_categorical(name, range(parameter.count)))
     if isinstance(parameter, Randint):
-        return trial.suggest_int(name, parameter.low, parameter.high)
+        return trial.suggest_int(name, parameter.low, parameter.high, log=isinstance(parameter, LogRandint))
     if isinstance(parameter, Normal):  # Optuna has no normal distribution: suggest the cumulative probability
         return parameter.clip(parameter.quantile(trial.suggest_float(name, EDGE, 1 - EDGE)))
     # Optuna's step moves the upper bound, NNI's q does not: suggest the value before rounding.
@@ -105,7 +105,7 @@ def _distribution(parameter: Parameter) -> Any:
     if isinstance(parameter, Choice):
         return of.CategoricalDistribution(range(parameter.count))
     if isinstance(parameter, Randint):
-        return of.IntDistribution(parameter.low, parameter.high)
+        return of.IntDistribution(parameter.low, parameter.high, log=isinstance(parameter, LogRandint))
     if isinstance(parameter, Normal):
         return of.FloatDistribution(EDGE, 1 - EDGE)
     return of.FloatDistribution(parameter.low, parameter.high, log=parameter.log)

@@ -128,7 +128,7 @@ def _space(experiment: Experiment) -> list[ParameterRow]:
     return [
         ParameterRow(
             name,
-            type=declaration["_type"],
+            type=f"{declaration['_type']}{', whole' if declaration.get('_whole') else ''}",
             values=", ".join(_short_text(value) for value in declaration["_value"]),
         )
         for name, declaration in experiment.settings.space_document.items()

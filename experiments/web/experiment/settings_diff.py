@@ -211,7 +211,10 @@ def _of_space(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 
 
 def _parameter(spec: dict[str, Any] | None) -> str:
-    return f"{spec['_type']} {space_rows.text_of(spec['_value'])}" if spec else ""
+    if not spec:
+        return ""
+    whole = ", whole" if spec.get("_whole") else ""
+    return f"{spec['_type']} {space_rows.text_of(spec['_value'])}{whole}"
 
 
 def _of_environment(old: dict[str, str], new: dict[str, str]) -> list[Change]:

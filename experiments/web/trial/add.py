@@ -109,7 +109,7 @@ def _field(parameter: Parameter, filled: Any) -> forms.Field:
         "help_text": _range(parameter),
         "initial": filled if is_number else None,
     }
-    if isinstance(parameter, Randint):
+    if isinstance(parameter, Randint) or parameter.is_whole:
         return forms.IntegerField(min_value=-MAX_EXACT_INTEGER, max_value=MAX_EXACT_INTEGER, **arguments)
     return forms.FloatField(**arguments)
 

@@ -38,6 +38,8 @@ def test_whatever_is_typed_reads_as_json_values(text):
         ("16, 32,64", [16, 32, 64]),
         ("1e-5, .1, 5., +3", [1e-5, 0.1, 5.0, 3]),
         ("sgd, adam w, true, null", ["sgd", "adam w", True, None]),
+        ("True, False, None", [True, False, None]),
+        ('"True", Trues', ["True", "Trues"]),
         ('"a, b", c', ["a, b", "c"]),
         ("[1, 2]", [1, 2]),
         ("[1, 2], [3]", [[1, 2], [3]]),
@@ -69,6 +71,14 @@ def test_rows_become_a_space_and_a_space_rows():
             "opt": {"_type": "choice", "_value": ["sgd", "adam"]},
         }
     )
+    assert read(rows_of(space.document)) == space
+
+
+def test_a_step_of_whole_numbers_is_a_word_of_its_row():
+    """TD-V8"""
+    space = read([Row("leaves", "qloguniform", "8, 512, 8, whole"), Row("units", "lograndint", "16, 1025")])
+    assert space.document["leaves"] == {"_type": "qloguniform", "_value": [8, 512, 8], "_whole": True}
+    assert rows_of(space.document)[0].values == "8, 512, 8, whole"
     assert read(rows_of(space.document)) == space
 
 

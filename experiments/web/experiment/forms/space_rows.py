@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from experiments.search.parameter_parser import WHOLE
 from experiments.search.space import Space, SpaceError, parse
 from experiments.search.validation import Fault
 
@@ -15,16 +16,19 @@ from experiments.search.validation import Fault
 SHAPES = {
     "choice": "choices: 16, 32, adam",
     "randint": "low, high (exclusive): 1, 10",
+    "lograndint": "low, high (exclusive): 16, 1025",
     "uniform": "low, high: 0, 0.5",
     "quniform": "low, high, step: 0, 1, 0.1",
     "loguniform": "low, high: 1e-5, 1e-1",
-    "qloguniform": "low, high, step: 1, 1000, 1",
+    "qloguniform": "low, high, step: 1, 1000, 1, whole",
     "normal": "mean, deviation: 0, 1",
     "qnormal": "mean, deviation, step: 0, 1, 0.1",
     "lognormal": "mean, deviation: 0, 1",
     "qlognormal": "mean, deviation, step: 0, 1, 0.1",
 }
 
+WHOLE_WORD = "whole"
+_PYTHON = {"True": True, "False": False, "None": None}
 _LONGEST_NUMBER = 400  # characters; longer input stays text
 
 _FIELD = re.compile(r"space-([0-9]{1,3})-(name|type|values)")
@@ -51,8 +55,11 @@ class Row:
 
     @property
     def parameter(self) -> dict[str, Any]:
-        """The parameter in NNI's format; `parse` reports what is invalid about it."""
-        return {"_type": self.type, "_value": items(self.values)}
+        """The parameter in NNI's format; `parse` reports what is invalid. A step may be followed by `whole`."""
+        values = items(self.values)
+        if self.type.startswith("q") and values[-1:] == [WHOLE_WORD]:
+            return {"_type": self.type, "_value": values[:-1], WHOLE: True}
+        return {"_type": self.type, "_value": values}
 
 
 def typed(data: Mapping[str, str], *, without: str = "") -> list[Row]:
@@ -100,7 +107,10 @@ def rows_of(document: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     """Return a valid space as rows; nothing for a nested one, which is edited as JSON."""
     if parse(document).is_nested:
         return []
-    return [Row(name, spec["_type"], text_of(spec["_value"])) for name, spec in document.items()]
+    return [
+        Row(name, spec["_type"], text_of([*spec["_value"], *([WHOLE_WORD] if spec.get(WHOLE) else [])]))
+        for name, spec in document.items()
+    ]
 
 
 def items(text: str) -> list[Any]:
@@ -157,7 +167,9 @@ def _after_space(text: str, at: int) -> int:
 
 
 def _word(text: str) -> object:
-    """Return a bare word as a value: true, null, a number, else text."""
+    """Return a bare word as a value: true, null, also as Python writes them, a number, else text."""
+    if text in _PYTHON:
+        return _PYTHON[text]
     value = _json(text)
     if value is not None or text == "null":
         return value
