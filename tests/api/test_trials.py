@@ -112,6 +112,7 @@ def test_a_trial_tells_what_its_page_tells(api, running, bob, worker):
         "rerun_of": None,
         "attempt": 1,
         "params": trial.params,
+        "final_metrics": {},
         "value": None,
         "last_value": None,
         "last_step": None,
