@@ -83,7 +83,7 @@ def choice(column: str, choices: Mapping[str, str]) -> Build:
         key = value.text.casefold()
         if key not in by_name:
             close = nearest(key, by_name)
-            hint = f"Did you mean “{close}”?" if close else f"It can be: {', '.join(choices)}"
+            hint = f"Did you mean “{close}”?" if close else f"Possible values: {', '.join(choices)}"
             raise value.error(f"“{value.text}” is not possible here. {hint}")
         return Q(**{column: by_name[key]})
 

@@ -169,7 +169,7 @@ def test_dates_are_days_of_the_reader(experiment: Experiment) -> None:
         ("zzzzzz=1", 0, "Fields: number, state,"),
         ("param.nope=1", 0, "no field “param.nope”"),
         ("state:faild", 6, "Did you mean “failed”?"),
-        ("state:zzzzzzz", 6, "It can be: waiting, running"),
+        ("state:zzzzzzz", 6, "Possible values: waiting, running"),
         ("state>failed", 0, "cannot be compared with “>”"),
         ("value~3", 0, "cannot be compared with “~”"),
         ("f1~3", 0, "cannot be compared with “~”"),
