@@ -7,7 +7,6 @@ Celery task in a thread that calls `work`: claim, run, settle, claim again, unti
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import socket
@@ -15,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,7 +30,6 @@ from experiments.models import (
     LogPiece,
     Outcome,
     Point,
-    Refused,
     Trial,
     TrialState,
     Worker,
@@ -47,13 +44,15 @@ from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder
 from experiments.worker.artifacts import Collector
 from experiments.worker.environment import Shelf
+from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
+from experiments.worker.outbox import Outbox
+from experiments.worker.reports import TrialReports
 from experiments.worker.trial_run import SHUTDOWN_GRACE_S, TrialRun, clear
 
 logger = logging.getLogger(__name__)
 
 BEAT_S = 0.5
 FLUSH_S = 0.5
-LATE_DELIVERY_S = 1.0
 MACHINE_S = 5.0  # between two looks at the machine
 
 
@@ -88,7 +87,6 @@ class LocalWorker:
         self.home: cgroup.CgroupParent | None = None  # where memory is limited
         self.folder = data / "workers" / _file_name(name)
         self.trials_folder = data / "trials"
-        self.outbox = self.folder / "outbox"
         engine = (
             ContainerEngine(container, installation=self.installation, default_image=image)
             if container
@@ -96,6 +94,7 @@ class LocalWorker:
         )
         self.shelf = Shelf.below(data, installation=self.installation, engine=engine)
         self.ending = threading.Event()
+        self.outbox = Outbox(self.folder / "outbox", ending=self.ending)
         self.collector = Collector(trials_folder=self.trials_folder, row=lambda: self.row, ending=self.ending)
         self.runs: dict[int, TrialRun] = {}
         self.metric_files = Writers()
@@ -123,7 +122,7 @@ class LocalWorker:
 
     def start(self) -> None:
         """Takes over from a former self: delivers what it could not, ends what it left. Raises `Taken`."""
-        self.outbox.mkdir(parents=True, exist_ok=True)
+        self.outbox.folder.mkdir(parents=True, exist_ok=True)
         self._file = file = (self.folder / "lock").open("w")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,7 +135,7 @@ class LocalWorker:
             logger.warning("Ended %s processes that an earlier worker left: %s", len(swept), swept)
         self._sweep_containers()
         self._settle_cgroup()
-        self._deliver_outbox()
+        self.outbox.deliver_kept()
         if host := Worker.lives_elsewhere(self.name, host=socket.gethostname()):
             raise Taken(f"A worker named {self.name} runs on {host}. Choose another --name.")
         self._clear_up()
@@ -159,7 +158,7 @@ class LocalWorker:
         self.ending.set()
         self.collector.wake()
         self._close_keepers()
-        deadline = time.monotonic() + LATE_DELIVERY_S + 1
+        deadline = time.monotonic() + DELIVERY_RETRY_S + 1
         while self.busy and time.monotonic() < deadline:
             time.sleep(0.02)  # the slots settle their trials now
         for thread in self._threads:
@@ -334,7 +333,7 @@ class LocalWorker:
             logger.error("Trial %s left processes that cannot be killed: %s", trial, outcome.survivors)
         else:
             self._holding.pop(trial.pk, None)  # what cannot be killed keeps its devices
-        self._deliver(trial, outcome)
+        self.outbox.deliver(trial, outcome)
         self.collector.settled(trial)
         if run.ruin:
             run.retrying(
@@ -346,37 +345,6 @@ class LocalWorker:
         if not is_disk_full(reason + tool_output):
             return reason
         return f"The disk of the worker {self.name} is full: free some space, then rerun. ({reason})"
-
-    # --- delivery ----------------------------------------------------------------------------------------
-
-    def _deliver(self, trial: Trial, outcome: Outcome) -> None:
-        """Settles the trial; while the database is away the outcome waits in a file, and survives this process."""
-        file = self.outbox / f"{trial.pk}.json"
-        for attempt in range(10**9):
-            try:
-                trial.settle(outcome)
-                file.unlink(missing_ok=True)
-                return
-            except DatabaseError as error:
-                logger.warning("Cannot settle %s yet: %s", trial, error)
-                close_old_connections()
-                if attempt == 0:
-                    _write_atomically(file, json.dumps(asdict(outcome)))
-                if self.ending.wait(LATE_DELIVERY_S):
-                    return  # the next start delivers it
-
-    def _deliver_outbox(self) -> None:
-        for file in sorted(self.outbox.glob("*.json")):
-            content = json.loads(file.read_text())
-            content.pop("claim", None)  # of an earlier version
-            content["survivors"] = tuple(content["survivors"])
-            trial = Trial.objects.filter(pk=file.stem).select_related("experiment").first()
-            try:
-                if trial and trial.settle(Outcome(**content)):
-                    logger.info("Delivered the outcome of %s from before this worker started", trial)
-            except Refused as refused:  # its experiment is in the trash: nobody waits for this any more
-                logger.warning("The outcome of %s is no longer needed: %s", trial, refused)
-            file.unlink()
 
     # --- heartbeat ---------------------------------------------------------------------------------------
 
@@ -452,18 +420,18 @@ class LocalWorker:
     def _write(self) -> None:
         while not self.ending.wait(FLUSH_S):
             try:
-                self.flush(list(self.runs.values()))
+                self.flush([run.reports for run in list(self.runs.values())])
             except DatabaseError as error:
                 logger.warning("Metrics and logs wait for the database: %s", error)
                 close_old_connections()
             except Exception:  # a writer that dies of a bug would silence every trial of this worker
                 logger.exception("The writer failed")
 
-    def flush(self, runs: list[TrialRun]) -> None:
-        """Stores what these trials reported and printed since, in one transaction. One flush at a time: the
-        pieces of a log grow, and an older state of one must not overwrite a newer."""
+    def flush(self, trials: list[TrialReports]) -> None:
+        """Store what these trials reported and printed since the last flush, in one transaction. One flush at a time:
+        the pieces of a log grow, and an older state of one must not overwrite a newer."""
         with self._flushing:
-            batches = [batch for run in runs if (batch := run.collect())]
+            batches = [batch for reports in trials if (batch := reports.collect())]
             if not batches:
                 return
             with transaction.atomic():
@@ -472,7 +440,7 @@ class LocalWorker:
                 for batch in batches:
                     batch.store_summary()
             for batch in batches:
-                batch.run.stored()
+                batch.reports.mark_stored()
 
 
 def worker_routing_key(name: str) -> str:
@@ -482,13 +450,3 @@ def worker_routing_key(name: str) -> str:
 
 def _file_name(name: str) -> str:
     return "".join(character if character.isalnum() or character in "-_" else "_" for character in name)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """All or nothing."""
-    draft = path.with_suffix(".draft")
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)

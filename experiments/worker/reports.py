@@ -1,0 +1,157 @@
+"""What a trial reports and prints, read while it runs and stored in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import F
+
+from experiments import dispatch
+from experiments.models import Experiment, LogPiece, Point, Trial, status
+from experiments.models.log import PIECE_BYTES
+from experiments.models.metric import MAX_POINTS
+from experiments.runner.dialects.reader import Reader
+from experiments.runner.log import LogReader
+from experiments.runner.metric_pattern import PatternReader
+from experiments.runner.report import MAX_SERIES, Report
+
+READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics and of its log, per flush
+
+
+class TrialReports:
+    """The intermediate and final results, the log and the notes of one trial.
+
+    Used by the writer thread while the trial runs, then by its slot. `finals` are the final results by name; `notes`
+    are sentences about what was unusual, in addition to those of the readers.
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial, self.settings = trial, trial.revision.settings
+        self.is_judged = self.settings.early_stopping != "none"  # else an Update may still make it so
+        self.has_ended = False
+        self.finals: dict[str, Report] = {}
+        self.notes: list[str] = []
+        self._readers: Sequence[Reader] = ()  # one for each dialect
+        self._log: LogReader | None = None
+        self._pattern: PatternReader | None = None
+        self._piece: LogPiece | None = None  # the piece of the log that still grows
+        self._batch: Batch | None = None  # collected, not stored yet
+        self._stored_notes: list[str] = []
+
+    def start(self, readers: Sequence[Reader], log: LogReader) -> None:
+        """Read from these from now on."""
+        self._log = log
+        if self.settings.source == "stdout":
+            self._pattern = PatternReader(self.settings.pattern, self.settings.metric)
+        self._readers = readers
+
+    def positions(self) -> list[object]:
+        """Return how far each source was read."""
+        return [source.position for source in (*self._readers, self._log) if source]
+
+    @property
+    def fault(self) -> str:
+        """Why the metric in the output is invalid, or ""."""
+        return self._pattern.fault if self._pattern else ""
+
+    def add_implied(self) -> None:
+        """Add the final results that follow from the intermediate ones. Explicit ones take precedence."""
+        for reader in self._readers:
+            self.finals = {report.name: report for report in reader.implied()} | self.finals
+
+    def other_finals(self) -> dict[str, float | str]:
+        """Return the final results except for the objective, at most MAX_SERIES; nan and infinities as text."""
+        others = {report.name: report for report in self.finals.values()}
+        if not self.settings.weights:
+            others.pop(self.settings.metric, None)
+        return {
+            name: report.text if report.value is None else report.value
+            for name, report in list(others.items())[:MAX_SERIES]
+        }
+
+    def collect(self) -> Batch | None:
+        """Return what is new, and the same again until `mark_stored`. Only within a flush."""
+        if self._batch is None and self._readers:
+            self._batch = self._read()
+        return self._batch
+
+    def mark_stored(self) -> None:
+        """The collected batch is in the database."""
+        if self._batch:
+            self._stored_notes, self._batch = self._batch.notes, None
+
+    def _read(self) -> Batch | None:
+        batch = Batch(self)
+        reports: list[Report] = []
+        for reader in self._readers:
+            reports += reader.drain() if self.has_ended else reader.new(READ_BYTES)
+        for piece in self._log.new(READ_BYTES) if self._log else ():
+            if self._pattern:
+                reports += self._pattern.feed(piece.data)
+            self._add_to_log(batch, piece.offset, piece.data)
+        if self.has_ended and self._pattern:
+            reports += self._pattern.drain()
+        for report in reports:
+            if report.final:
+                self.finals[report.name] = report
+            else:
+                batch.points.append(
+                    Point(
+                        trial_id=self.trial.pk,
+                        name=report.name,
+                        step=report.step,
+                        value=report.value,
+                        text=report.text,
+                    )
+                )
+        batch.notes = self._all_notes()
+        return batch if batch.points or batch.pieces or batch.notes != self._stored_notes else None
+
+    def _add_to_log(self, batch: Batch, offset: int, data: bytes) -> None:
+        """Extend the open piece up to its size, so that a slow log does not make a row every half second."""
+        while data:
+            piece = self._piece
+            if piece is None or piece.size >= PIECE_BYTES or piece.offset + piece.size != offset:
+                piece = self._piece = LogPiece(trial_id=self.trial.pk, offset=offset, size=0, data=b"")
+            part = data[: PIECE_BYTES - piece.size]
+            piece.data = bytes(piece.data) + part
+            piece.size += len(part)
+            batch.pieces.append(piece)
+            data, offset = data[len(part) :], offset + len(part)
+        batch.log_bytes = offset
+
+    def _all_notes(self) -> list[str]:
+        dropped = sum(reader.dropped for reader in self._readers)
+        dropped += self._pattern.dropped if self._pattern else 0
+        limit = [f"{dropped:,} points were dropped: a series has at most {MAX_POINTS:,}."] if dropped else []
+        return [*limit, *self.notes, *(note for reader in self._readers for note in reader.notes())]
+
+
+class Batch:
+    """What one trial reported and printed between two flushes."""
+
+    def __init__(self, reports: TrialReports) -> None:
+        self.reports = reports
+        self.points: list[Point] = []
+        self.pieces: list[LogPiece] = []
+        self.log_bytes: int | None = None
+        self.notes: list[str] = []
+
+    def store_summary(self) -> None:
+        """Store the trial's own columns that pages show while it runs."""
+        trial, settings = self.reports.trial, self.reports.settings
+        changes: dict[str, Any] = {"version": F("version") + 1}
+        mine = [point for point in self.points if point.name == settings.metric]
+        if mine:
+            changes |= {"last_step": mine[-1].step, "last_value": mine[-1].value}
+        if self.log_bytes is not None:
+            changes["log_bytes"] = self.log_bytes
+            LogPiece.trim(trial.pk, total=self.log_bytes)
+        if self.notes:
+            changes["notes"] = self.notes
+        held = Trial.objects.filter(pk=trial.pk, state__in=status.TRIAL_ALIVE)
+        held.update(**changes)  # a worker that lost the trial changes nothing
+        if mine and self.reports.is_judged:
+            Experiment.objects.filter(pk=trial.experiment_id).update(wake=F("wake") + 1)
+            dispatch.experiment(trial.experiment_id)
