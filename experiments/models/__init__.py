@@ -1,4 +1,4 @@
-"""Rows, their verbs and their rules."""
+"""The database models, their methods and their rules."""
 
 from experiments.models.experiment.model import Experiment
 from experiments.models.trial.base import Source

@@ -15,7 +15,7 @@ from .worker import Worker
 
 MOST_ARTIFACTS = 1000  # of one trial
 LONGEST_NAME = 500
-RETRY_S = (5, 15, 60, 300)  # between two tries to store it; the last for ever
+RETRY_S = (5, 15, 60, 300)  # between two attempts to store it; the last one repeats
 
 
 class Keeping(models.TextChoices):
@@ -29,12 +29,12 @@ class Keeping(models.TextChoices):
 
 class ArtifactQuerySet(models.QuerySet["Artifact"]):
     def due(self, worker: Worker, now: datetime) -> ArtifactQuerySet:
-        """What this worker has to store now, the longest waiting first."""
+        """The artifacts that this worker has to store now, longest waiting first."""
         is_due = Q(retry_at=None) | Q(retry_at__lte=now)
         return self.filter(is_due, worker=worker, keeping=Keeping.WAITING).order_by("seen_at", "pk")
 
     def of(self, experiment: Experiment) -> ArtifactQuerySet:
-        """What is kept of its trials, but for those in the trash."""
+        """The artifacts that are kept, without those of trials in the trash."""
         return self.kept().filter(experiment=experiment, trial__trashed_at=None)
 
     def kept(self) -> ArtifactQuerySet:
@@ -44,7 +44,7 @@ class ArtifactQuerySet(models.QuerySet["Artifact"]):
 class Artifact(models.Model):
     """One file of a trial's output folder: `name` is its path there, with slashes.
 
-    `destination` is where it goes, empty: nowhere but the worker's machine. `sha256` is empty until it was read whole.
+    `destination` is where it is stored; empty: only on the worker's machine. `sha256` is empty until it was computed.
     """
 
     trial = models.ForeignKey(Trial, models.CASCADE, related_name="artifacts")
@@ -76,17 +76,17 @@ class Artifact(models.Model):
 
     @property
     def key(self) -> str:
-        """Its name in the destination. `trial` and `experiment` should be at hand."""
+        """The name in the destination. Select `trial` and `experiment` with the row."""
         return f"{self.experiment.public_id}/{self.trial.number}/{self.name}"
 
     @property
     def address(self) -> str:
-        """Where it is, or will be, in its destination, as a person would write it; empty: nowhere."""
+        """The URL or path in the destination, where it is or will be stored; empty without a destination."""
         return f"{self.destination.rstrip('/')}/{self.key}" if self.destination else ""
 
     @classmethod
     def see(cls, trial: Trial, worker: Worker, files: dict[str, tuple[int, datetime]], *, to: str) -> None:
-        """Writes down the files that are there now, by name with size and time of change; what is as it was stays."""
+        """Record the files that exist now, by name with size and modification time. Unchanged ones stay as they are."""
         stored_rows = {artifact.name: artifact for artifact in cls.objects.filter(trial=trial)}
         new, changed = [], []
         for name, (size, changed_at) in files.items():
@@ -109,7 +109,7 @@ class Artifact(models.Model):
         )
 
     def stored(self, *, sha256: str, size: int) -> None:
-        """It is in the destination, unless it has changed since."""
+        """Mark it as stored, unless the file has changed since."""
         mine = Artifact.objects.filter(pk=self.pk, changed_at=self.changed_at, keeping=Keeping.WAITING)
         mine.update(keeping=Keeping.STORED, sha256=sha256, size=size, fault="", retry_at=None)
 
@@ -117,18 +117,18 @@ class Artifact(models.Model):
         Artifact.objects.filter(pk=self.pk, changed_at=self.changed_at).update(sha256=sha256)
 
     def failed(self, fault: str) -> None:
-        """The destination did not take it: it stays where it is, and is tried again later."""
+        """Note why the destination did not accept it. It is tried again later."""
         pause_s = RETRY_S[min(self.tries, len(RETRY_S) - 1)]
         Artifact.objects.filter(pk=self.pk).update(
             fault=fault[:1000], tries=self.tries + 1, retry_at=timezone.now() + timedelta(seconds=pause_s)
         )
 
     def later(self, pause_s: float) -> None:
-        """It is still being written: tried again after a while."""
+        """Try again after `pause_s`, because the file is still being written."""
         Artifact.objects.filter(pk=self.pk).update(retry_at=timezone.now() + timedelta(seconds=pause_s))
 
     def lost(self, fault: str) -> None:
-        """The file is not there any more: nobody can store it."""
+        """Mark it as dropped, because the file no longer exists."""
         Artifact.objects.filter(pk=self.pk).update(keeping=Keeping.DROPPED, fault=fault[:1000])
 
     def dropped(self) -> None:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Event(models.Model):
-    """One line of history. Never changed, never deleted but with its experiment."""
+    """An entry of the history. Never changed, and deleted only with its experiment."""
 
     experiment = models.ForeignKey("Experiment", models.CASCADE, related_name="events")
     trial = models.ForeignKey("Trial", models.CASCADE, null=True, related_name="events")
     verb = models.CharField(max_length=32)
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="events")
-    token = models.CharField(max_length=100, blank=True)  # the name of that with which a program did it
+    token = models.CharField(max_length=100, blank=True)  # name of the token, if a program did it
     at = models.DateTimeField(default=timezone.now)
     before = models.CharField(max_length=16, blank=True)
     after = models.CharField(max_length=16, blank=True)
@@ -41,7 +41,7 @@ class Event(models.Model):
 
     @property
     def who(self) -> str:
-        """A person's name, with the token that acted for them; or Trialdeck itself."""
+        """The user's name, with the token that acted for them, or Trialdeck."""
         who = self.by.username if self.by else "Trialdeck"
         return f"{who} (token {self.token})" if self.token else who
 
@@ -58,7 +58,7 @@ class Event(models.Model):
         why: str = "",
         **details: object,
     ) -> Event:
-        """Appends one line."""
+        """Append an entry."""
         return cls.objects.create(
             verb=verb,
             experiment_id=experiment.pk,
@@ -73,11 +73,11 @@ class Event(models.Model):
 
 
 class ComputeEvent(models.Model):
-    """One line of the history of a queue or a worker, which outlives them. Never changed, never deleted."""
+    """An entry about a queue or a worker, which outlives them. Never changed, never deleted."""
 
     queue = models.ForeignKey("Queue", models.SET_NULL, null=True, related_name="events")
     worker = models.ForeignKey("Worker", models.SET_NULL, null=True, related_name="events")
-    name = models.CharField(max_length=100)  # what it was called then
+    name = models.CharField(max_length=100)  # its name at that time
     verb = models.CharField(max_length=32)
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     at = models.DateTimeField(default=timezone.now)
@@ -93,7 +93,7 @@ class ComputeEvent(models.Model):
 
     @property
     def who(self) -> str:
-        """A person's name, or Trialdeck itself."""
+        """The user's name, or Trialdeck."""
         return self.by.username if self.by else "Trialdeck"
 
     @classmethod

@@ -14,17 +14,17 @@ from experiments.runner import repository_address
 from .secret import LONGEST, is_sealed
 from .settings_reader import SettingsReader
 
-# Where a trial's Python packages come from; two of the four are empty, and mean different things.
+# Where a trial's Python packages come from.
 PACKAGES_FROM = {
     "worker": "What the worker's machine has",
     "list": "The list below",
     "repository": "The repository's requirements.txt",
     "none": "No packages at all",
 }
-LITERAL = "script.py"  # what a text without a repository is called where it is run
+LITERAL = "script.py"  # file name of a literal script
 MOST_GPUS = 64
 MOST_CORES = 1024
-LEAST_MIB, MOST_MIB = 16, 64 << 20  # of memory: less is no process, more no machine
+LEAST_MIB, MOST_MIB = 16, 64 << 20  # plausible limits of memory
 MAX_GROUPS, MAX_KEYS = 50, 1000
 MAX_TEXT = 1_000_000
 MAX_PROPERTY = 10_000
@@ -39,11 +39,11 @@ _BINARY = re.compile(r"[A-Za-z0-9_./+-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How the code of a trial gets to the worker, and its results away from there.
+    """The execution environment of a trial: code, packages, container, resources, output.
 
-    `reference` is a branch, tag or commit by `reference_kind`, empty: the default branch. `diff` without a
-    repository is a script of its own. `packages` counts where `packages_from` is "list"; `original_packages` is
-    what had been specified before a run resolved it, empty for the repository's list. `hyperparameters` are
+    `reference` is a branch, tag or commit, as `reference_kind` says; empty means the default branch. `diff` without a
+    repository is a literal script. `packages` applies when `packages_from` is "list"; `original_packages` is the list
+    before a run resolved it, empty for the repository's list. `hyperparameters` are
     {group: {name: {value, type, description}}}, values as text; `objects` are configuration texts by name.
     """
 
@@ -60,25 +60,25 @@ class Execution:
     image_arguments: str = ""
     setup_script: str = ""
     destination: str = ""
-    keeps_best: int | None = None  # artifacts of so many best trials; None: of all
+    keeps_best: int | None = None  # keep artifacts of this many best trials; None: of all
     hyperparameters: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     objects: dict[str, str] = field(default_factory=dict)
     input_model: str = ""
-    gpus: int | None = None  # devices of its own for each trial; None: not managed, 0: it sees none
-    cores: int | None = None  # of its own for each trial; None: it shares all of the worker's
-    memory_mib: int | None = None  # for each trial, in MiB; None: neither reserved nor limited
+    gpus: int | None = None  # exclusive devices per trial; None: not managed, 0: no device is visible
+    cores: int | None = None  # exclusive cores per trial; None: shares the worker's
+    memory_mib: int | None = None  # per trial, in MiB; None: neither reserved nor limited
 
     @property
     def has_code(self) -> bool:
-        """Is there a script to run when no command is given?"""
+        """Whether there is a script to run when the command is empty."""
         return bool(self.script or (self.diff and not self.repository))
 
 
 class ExecutionChecks(SettingsReader):
-    """The part of the settings' checker that reads `Execution`."""
+    """The part of the settings checker that reads `Execution`."""
 
     def execution(self) -> dict[str, Any]:
-        """The fields of `Execution`, as far as they could be read."""
+        """Return the fields of `Execution`, with defaults for invalid ones."""
         values: dict[str, Any] = {
             "repository": self.text("repository", limit=2000, single_line=True),
             "reference_kind": self.one_of(
@@ -123,7 +123,7 @@ class ExecutionChecks(SettingsReader):
         return values
 
     def has_code(self) -> bool:
-        """Will there be a script to run where no command is given?"""
+        """Whether there will be a script to run when the command is empty."""
         document = self.document
         return bool(document.get("script") or (document.get("diff") and not document.get("repository")))
 
@@ -141,7 +141,7 @@ class ExecutionChecks(SettingsReader):
         return self.text(name, limit=MAX_TEXT).replace("\r\n", "\n")
 
     def diff(self) -> str:
-        """A diff to the byte: what it says of a file with CRLF must keep them. A script of its own has none."""
+        """Return the diff unchanged, because a diff of a file with CRLF must keep them; a literal script without CR."""
         if not self.document.get("repository"):
             return self.lines("diff")
         diff = self.text("diff", limit=MAX_TEXT)
@@ -192,7 +192,7 @@ class ExecutionChecks(SettingsReader):
         return objects if "objects" not in self.errors else {}
 
     def named(self, name: str, *, most: int) -> dict:
-        """A mapping with good names: unlike `mapping`, of any length."""
+        """Return a mapping with valid names; unlike `mapping`, its text may have any length."""
         value = self.document.get(name, {})
         if not isinstance(value, dict) or len(value) > most:
             self.fault(name, f"This must be a JSON object with at most {most} names.")
@@ -204,8 +204,8 @@ class ExecutionChecks(SettingsReader):
 
 
 def fault_of_value(kind: str, text: str) -> str:
-    """Why `text` is no value of the type `int`, `float` or `bool`, as a sentence; empty when nothing is wrong. Of other
-    types nothing is known. No text, and None, stand for no value."""
+    """Return why `text` is not a value of the type `int`, `float` or `bool`, or "". Values of other types are not
+    checked. "" and "None" mean no value."""
     value, type_name = text.strip(), kind.strip()
     if value in ("", "None"):
         return ""
@@ -219,8 +219,8 @@ def fault_of_value(kind: str, text: str) -> str:
 
 
 def faults_of_values(groups: dict, *, before: dict) -> list[str]:
-    """What is wrong with hyperparameters whose value or type differs from `before`. Those that nobody touched, a
-    script may have declared as they are."""
+    """Return the faults of hyperparameters whose value or type differs from `before`. Unchanged ones are accepted as
+    the script declared them."""
     faults = []
     for group, named in groups.items():
         for name, traits in named.items():
@@ -232,7 +232,7 @@ def faults_of_values(groups: dict, *, before: dict) -> list[str]:
 
 
 def faults_of_texts(texts: Mapping[str, object]) -> list[str]:
-    """What is wrong with texts by name, as sentences."""
+    """Return the faults of texts by name, as sentences."""
     if len(texts) > MAX_KEYS:
         return [f"At most {MAX_KEYS:,} are allowed."]
     faults = [fault for name in texts if (fault := _name_fault(name))]
@@ -251,5 +251,5 @@ def _name_fault(name: object) -> str:
 
 
 def _is_broken(text: str) -> bool:
-    """A NUL, or half a character: neither can be stored or passed on."""
+    """Whether the text contains NUL or a lone surrogate, which cannot be stored or passed on."""
     return bool(re.search("[\x00\ud800-\udfff]", text))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
-ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/i/l: an ID is read out loud
+ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without 0, o, 1, i and l, which are easily confused
 
 
 def fold(text: str) -> str:
-    """The form in which names are searched and sorted, the same on every database."""
+    """Return the form in which names are searched and sorted, the same on every database."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
@@ -25,7 +25,7 @@ class ExactJSONField(models.TextField):
     """A JSON document kept as text: key order, 1 against 1.0, and 1e+16 survive on every database.
 
     PostgreSQL's jsonb sorts keys and turns 1e+16 into an integer, which would change the order of parameters
-    and the values that a process receives. Not for searching inside. Refuses NaN and infinities.
+    and the values that a process receives. Not searchable. Refuses NaN and infinities.
     """
 
     if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What was answered to requests that carry an idempotency key, so that the same request acts once."""
+"""Stored responses to requests with an idempotency key, so that a repeated request has no further effect."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ KEPT_FOR = timedelta(hours=24)
 
 
 class Answer(models.Model):
-    """One stored answer. Written in the transaction of the act, so there is never one without the other.
+    """A stored response. Written in the transaction of the change, so that neither exists without the other.
 
-    `holder` is the token or the person that asked; a key belongs to its holder. `digest` tells what was asked.
+    `holder` is the token or the user that sent the request; a key belongs to its holder. `digest` identifies the
+    request.
     """
 
     holder = models.CharField(max_length=40)

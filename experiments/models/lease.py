@@ -1,4 +1,4 @@
-"""A name that one process holds for a while."""
+"""A lease: a name that at most one process holds for a while."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.utils import timezone
 
 
 class Lease(models.Model):
-    """Who may do what only one may do at a time, such as the beat. Losing it costs a few seconds, never more."""
+    """Elects one process for a task such as the beat. Losing the lease costs a few seconds, never more."""
 
     name = models.CharField(max_length=64, primary_key=True)
     holder = models.CharField(max_length=64)
@@ -21,9 +21,11 @@ class Lease(models.Model):
 
     @classmethod
     def hold(cls, name: str, holder: str, *, for_: timedelta) -> bool:
-        """Takes or prolongs the lease. False while somebody else holds it."""
+        """Acquire or renew the lease. False while another process holds it."""
         now = timezone.now()
-        mine = Q(holder=holder) | Q(until__lt=now) | Q(until__gt=now + 10 * for_)  # the last: a clock jumped
+        mine = (
+            Q(holder=holder) | Q(until__lt=now) | Q(until__gt=now + 10 * for_)
+        )  # the last condition: a clock jumped
         if cls.objects.filter(mine, name=name).update(holder=holder, until=now + for_):
             return True
         try:

@@ -1,4 +1,4 @@
-"""What a trial printed: its first and its last 8 MiB, in pieces with their offsets."""
+"""The log of a trial: its first and its last 8 MiB, in pieces with their offsets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PIECE_BYTES = 64 * 1024
 
 
 class LogPiece(models.Model):
-    """A run of bytes of a trial's output. `offset` counts bytes from its start; a gap means: cut there."""
+    """Consecutive bytes of a trial's output. `offset` counts from its start; a gap means that bytes were dropped."""
 
     trial = models.ForeignKey("Trial", models.CASCADE, related_name="log_pieces")
     offset = models.BigIntegerField()
@@ -28,7 +28,7 @@ class LogPiece(models.Model):
 
     @classmethod
     def keep(cls, pieces: list[Self]) -> None:
-        """Stores pieces; one that has grown replaces its former self."""
+        """Store pieces. A piece that has grown replaces its earlier version."""
         latest = {(piece.trial_id, piece.offset): piece for piece in pieces}
         cls.objects.bulk_create(
             list(latest.values()),
@@ -40,7 +40,7 @@ class LogPiece(models.Model):
 
     @classmethod
     def trim(cls, trial_id: int, *, total: int) -> None:
-        """Drops what lies between the head and the tail of an output of `total` bytes."""
+        """Delete the pieces between the head and the tail of an output of `total` bytes."""
         if total > HEAD_BYTES + TAIL_BYTES:
             cls.objects.filter(
                 trial=trial_id, offset__gte=HEAD_BYTES, offset__lt=total - TAIL_BYTES - PIECE_BYTES
@@ -48,7 +48,7 @@ class LogPiece(models.Model):
 
     @classmethod
     def tail(cls, trial_id: int, *, size: int = PIECE_BYTES) -> bytes:
-        """The last bytes that were stored, at most `size`."""
+        """Return the last stored bytes, at most `size`."""
         data = b""
         for piece in cls.objects.filter(trial=trial_id).order_by("-offset").iterator(chunk_size=4):
             data = bytes(piece.data) + data

@@ -12,8 +12,8 @@ __all__ = ["MAX_POINTS", "Point"]
 
 
 class Point(models.Model):
-    """One intermediate result. `value` is None where the trial reported something that is no finite number;
-    `text` then says what it was. Steps count from 0, as the trial counts them."""
+    """An intermediate result. `value` is None when the trial reported something other than a finite number, which
+    `text` then holds. Steps are numbered by the trial, from 0."""
 
     trial = models.ForeignKey("Trial", models.CASCADE, related_name="points")
     name = models.CharField(max_length=MAX_NAME)
@@ -30,7 +30,7 @@ class Point(models.Model):
 
     @classmethod
     def keep(cls, points: list[Self]) -> None:
-        """Stores points; one that is there already is overwritten. The last of equal steps wins."""
+        """Store points, replacing existing ones. Of several points with the same step the last one wins."""
         latest = {(point.trial_id, point.name, point.step): point for point in points}
         cls.objects.bulk_create(
             list(latest.values()),

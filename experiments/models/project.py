@@ -16,14 +16,14 @@ MAX_DESCRIPTION = 10_000
 
 
 class Project(models.Model):
-    """A folder of experiments. A new workspace has one, `Default`, which keeps its name."""
+    """A folder of experiments. Every workspace has the project `Default`, which cannot be renamed."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="projects")
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True)
     destination = models.CharField(
         max_length=1000, blank=True
-    )  # of artifacts, where an experiment names none
+    )  # of artifacts of experiments without a destination
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -41,7 +41,7 @@ class Project(models.Model):
     def create(
         cls, workspace: Workspace, *, name: str, description: str = "", destination: str = ""
     ) -> Project:
-        """An empty project. Raises `Invalid`."""
+        """Create an empty project. Raise `Invalid`."""
         project = cls(workspace=workspace, **_checked(name, description, destination))
         try:
             with transaction.atomic():
@@ -51,8 +51,8 @@ class Project(models.Model):
         return project
 
     def change(self, *, name: str, description: str, destination: str) -> bool:
-        """Renames, describes, gives where artifacts go that are made from now on. Raises `Invalid`; `Refused` for
-        another name of `Default`. False: nothing was different."""
+        """Change name, description, or the destination of future artifacts. Return False when nothing differs. Raise
+        `Invalid`, and `Refused` for another name of `Default`."""
         wanted = _checked(name, description, destination)
         if self.is_default and wanted["name"] != self.name:
             raise Refused(
@@ -72,21 +72,21 @@ class Project(models.Model):
         return True
 
     def hold(self) -> None:
-        """Keeps it there until the transaction ends, for whoever puts something into it. Raises `Invalid` when it was
-        deleted meanwhile."""
+        """Lock the row against deletion until the transaction ends, to put something into it. Raise `Invalid` when it
+        was deleted."""
         if not Project.objects.select_for_update(no_key=True).filter(pk=self.pk).first():
             raise Invalid({"project": [f"The project {self} was just deleted. Choose another one."]})
 
     def delete_empty(self) -> None:
-        """Gone for good; harmless when it is gone already. What of it lies in the trash would come back into `Default`.
-        Raises `Refused` while there are experiments or models in it."""
+        """Delete it permanently, if it still exists. Its experiments in the trash move to `Default`. Raise `Refused`
+        while there are experiments or models in it."""
         if self.is_default:
             raise Refused(
                 "The project Default cannot be deleted: experiments without a project belong to it."
             )
         with transaction.atomic():
             if not Project.objects.select_for_update().filter(pk=self.pk).first():
-                return  # somebody else did it
+                return  # already deleted
             if held := self.holds():
                 raise Refused(f"The project {self} is not empty: {held} in it. Move or delete them first.")
             trashed = self.experiments.model.everything.filter(project=self)
@@ -94,7 +94,7 @@ class Project(models.Model):
             Project.objects.get(pk=self.pk).delete()
 
     def holds(self) -> str:
-        """What stands in the way of deleting it: `3 experiments and 1 model are`; or nothing. Private ones count."""
+        """Return what prevents its deletion: `3 experiments and 1 model are`, or "". Private ones count."""
         experiments = self.experiments.filter(trashed_at=None).count()
         models_ = self.models.count()
         counts = [
@@ -106,7 +106,7 @@ class Project(models.Model):
 
 
 def _checked(name: str, description: str, destination: str) -> dict[str, str]:
-    """The columns, tidied. Raises `Invalid`."""
+    """Return the normalized columns. Raise `Invalid`."""
     errors: dict[str, list[str]] = {}
     name, destination = " ".join(name.split()), destination.strip()
     if not name:

@@ -23,15 +23,14 @@ from .worker import Worker
 from .workspace import Workspace
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-RESERVED = ("new",)  # an address
+RESERVED = ("new",)  # part of a URL
 GAP = 1 << 32  # between two positions, so that others fit between them for a long time
-LATELY = 100  # experiments whose waits are remembered
+LATELY = 100  # experiments whose waiting times are kept
 MOST_SLOTS = 100_000
 
 
 class Wait(NamedTuple):
-    """How long people wait, in seconds: half of them shorter than the median, nine of ten no longer than `most`. None
-    where nobody has waited yet."""
+    """Waiting times in seconds: the median and the 90th percentile. None without data."""
 
     median_s: float | None
     most_s: float | None
@@ -45,11 +44,11 @@ class Wait(NamedTuple):
 
 class QueueQuerySet(models.QuerySet["Queue"]):
     def granted_to(self, workspace: Workspace) -> QueueQuerySet:
-        """The queues that this workspace may use: those open to all, and those granted to it."""
+        """Queues that this workspace may use: those open to all, and those granted to it."""
         return self.filter(Q(is_open=True) | Q(workspaces=workspace)).distinct()
 
     def visible_to(self, user: User) -> QueueQuerySet:
-        """The queues that exist for this person: those that one of their workspaces (of their token) may use."""
+        """Queues that this user can see: those that one of their workspaces (or the one of their token) may use."""
         if user.is_superuser and not (user.token and user.token.workspace_id):
             return self
         mine = Workspace.objects.visible_to(user).values("pk")
@@ -67,10 +66,12 @@ class Queue(models.Model):
     is_open = models.BooleanField("open to all workspaces", default=False)
     workspaces = models.ManyToManyField(Workspace, blank=True, related_name="queues")
     is_paused = models.BooleanField(default=False)
-    # A fair share: so many trials of one experiment, of one person's experiments, run at once; None: no limit.
+    # Fair share: maximum of parallel trials per experiment and per person; None: no limit.
     slots_per_experiment = models.PositiveIntegerField(null=True, blank=True)
     slots_per_person = models.PositiveIntegerField(null=True, blank=True)
-    waits = models.JSONField(default=list, editable=False)  # seconds from enqueued to running, of the latest
+    waits = models.JSONField(
+        default=list, editable=False
+    )  # seconds from enqueued to running, of the latest experiments
     last_position = models.BigIntegerField(default=0, editable=False)
 
     objects = QueueQuerySet.as_manager()
@@ -82,14 +83,14 @@ class Queue(models.Model):
         return self.name
 
     def save(self, **kwargs: Any) -> None:
-        """Write all columns but those that verbs change under the lock: here they may be outdated."""
+        """Write all columns except those that are changed under the lock: here they may be outdated."""
         if not self._state.adding and not kwargs.get("update_fields"):
             names = {field.name for field in self._meta.concrete_fields if not field.primary_key}
             kwargs["update_fields"] = names - {"waits", "last_position"}
         super().save(**kwargs)
 
     def clean(self) -> None:
-        """For the administrator's site."""
+        """Validate in the admin."""
         try:
             _check_name(self.name)
         except Invalid as invalid:
@@ -97,35 +98,35 @@ class Queue(models.Model):
 
     @classmethod
     def default(cls) -> Queue:
-        """The queue `default`, which every workspace may use. Made when it is missing."""
+        """Return the queue `default`, which every workspace may use. Create it if it is missing."""
         return cls.objects.get_or_create(name="default", defaults={"is_open": True})[0]
 
     @property
     def routing_key(self) -> str:
-        """The name of this queue at the broker: it survives a rename."""
+        """The name of this queue at the broker, which a rename does not change."""
         return f"work.{self.pk}"
 
     @property
     def is_default(self) -> bool:
-        """Is it the one that every workspace may use, whatever else there is?"""
+        """Whether it is the queue that every workspace may use."""
         return self.name == "default"
 
     @property
     def limits(self) -> str:
-        """The fair share, in words: `2 per experiment, 8 per person`."""
+        """The fair share as text: `2 per experiment, 8 per person`."""
         return _limits(self)
 
     @property
     def usual_wait(self) -> Wait:
-        """How long the latest experiments waited for their first worker."""
+        """Waiting times of the latest experiments until their first trial started."""
         return Wait.of(self.waits)
 
     def active_experiments(self) -> models.QuerySet:
-        """The experiments that wait for its workers, or use them, in order."""
+        """The active experiments of this queue, in order."""
         return self.experiments.filter(state__in=status.ACTIVE).order_by("position", "pk")
 
     def is_served(self) -> bool:
-        """Does a worker that is there and not draining serve this queue?"""
+        """Whether a worker that is present and not draining serves this queue."""
         return any(self.name in worker.queues for worker in Worker.objects.serving())
 
     # --- positions (with the experiment locked) --------------------------------------------------------------
@@ -157,22 +158,22 @@ class Queue(models.Model):
             queue.save(update_fields=["last_position"])
 
     def _locked_experiments(self) -> models.QuerySet:
-        """Its experiments, each of them locked, always in the same order."""
+        """Its experiments, locked in a fixed order."""
         return self.experiments.select_for_update(no_key=True).order_by("pk")
 
     def waited(self, seconds: float) -> None:
-        """An experiment has just come to its first worker, `seconds` after it was enqueued."""
+        """Note that an experiment waited `seconds` from enqueued to its first trial."""
         with transaction.atomic():
             waits = [*self.lock().waits, round(max(0.0, seconds), 1)]
             Queue.objects.filter(pk=self.pk).update(waits=waits[-LATELY:])
 
-    # --- managed (by administrators) -----------------------------------------------------------------------
+    # --- administration ------------------------------------------------------------------------------------
 
     @classmethod
     def create(
         cls, name: str, *, by: User, is_open: bool = False, workspaces: Collection[Workspace] = ()
     ) -> Queue:
-        """An empty queue. Raises `Invalid` for a name that is taken or not possible."""
+        """Create an empty queue. Raise `Invalid` for an invalid or existing name."""
         _check_name(name)
         try:
             with transaction.atomic():
@@ -184,8 +185,8 @@ class Queue(models.Model):
         return queue
 
     def rename(self, name: str, *, by: User) -> bool:
-        """Its workers serve it by its new name from their next heartbeat on, and its experiments go on. A worker
-        that is started with the old name is refused, with the new one in the message. False: already so."""
+        """Rename it. Its workers learn the new name with their next heartbeat. A worker that is started with the old
+        name is refused, with the new one in the message. Return False when nothing changes."""
         if name == self.name:
             return False
         _check_name(name)
@@ -207,11 +208,11 @@ class Queue(models.Model):
         return True
 
     def pause(self, *, by: User) -> bool:
-        """Its workers take nothing more from it; what runs goes on. False: already so."""
+        """Start no more trials from it. Running trials continue. Return False if it is already paused."""
         return self._set_paused(True, by=by, verb="pause")
 
     def unpause(self, *, by: User) -> bool:
-        """Goes on. False: it was not paused."""
+        """Start trials again. Return False if it was not paused."""
         return self._set_paused(False, by=by, verb="unpause")
 
     def _set_paused(self, wanted: bool, *, by: User, verb: str) -> bool:
@@ -224,7 +225,7 @@ class Queue(models.Model):
         return True
 
     def grant(self, *, by: User, is_open: bool, workspaces: Collection[Workspace] = ()) -> bool:
-        """Who may enqueue: all workspaces, or these. What is queued stays queued. False: already so."""
+        """Set who may enqueue: all workspaces, or these. Queued experiments stay. Return False when nothing changes."""
         if self.is_default and not is_open:
             raise Refused("The queue default stays open to all workspaces.")
         with transaction.atomic():
@@ -240,8 +241,8 @@ class Queue(models.Model):
         return True
 
     def share(self, *, by: User, per_experiment: int | None, per_person: int | None) -> bool:
-        """At most so many trials at once of one experiment, of all experiments of one person; None: no limit. What
-        runs beyond it goes on to its end. False: already so."""
+        """Set the fair share: the maximum of parallel trials per experiment and per person; None: no limit. Trials
+        beyond it run to their end. Return False when nothing changes."""
         wanted = {"slots_per_experiment": per_experiment, "slots_per_person": per_person}
         if any(limit is not None and not 1 <= limit <= MOST_SLOTS for limit in wanted.values()):
             message = f"Enter 1 to {MOST_SLOTS:,} slots, or leave blank for no limit."
@@ -260,8 +261,8 @@ class Queue(models.Model):
         return True
 
     def delete_for_good(self, *, by: User) -> int:
-        """Its pending experiments return to the state before; returns how many. Raises `Refused` while anything in
-        it runs. What ended in it, or is a draft for it, has no queue then."""
+        """Delete it permanently. Dequeue its pending experiments and return their number. Drafts and ended experiments
+        lose their queue. Raise `Refused` while an experiment in it is running."""
         if self.is_default:
             raise Refused(
                 "The queue default cannot be deleted: every workspace can use it. Pause it instead."
@@ -274,7 +275,7 @@ class Queue(models.Model):
                     if experiment.queue_id == self.pk and experiment.state == ExperimentState.PENDING:
                         experiment.dequeue(by=by, because=f"the queue {self} was deleted")
                         sent_back += 1
-            except Refused:  # it went to the trash, or on, meanwhile: the last look tells
+            except Refused:  # moved to the trash or started meanwhile: checked again below
                 continue
         with transaction.atomic():
             list(self._locked_experiments().values_list("pk"))
@@ -309,14 +310,14 @@ def _taken(name: str) -> Invalid:
 
 
 def _who(is_open: bool, workspaces: Collection[Workspace]) -> str:
-    """Who may use it, in words."""
+    """Return who may use it, as text."""
     if is_open:
         return "all workspaces"
     return ", ".join(sorted(workspace.slug for workspace in workspaces)) or "no workspace"
 
 
 def _limits(queue: Queue) -> str:
-    """The fair share, in words; see `Queue.limits`."""
+    """Return the fair share as text; see `Queue.limits`."""
     limits = []
     if queue.slots_per_experiment is not None:
         limits.append(f"{queue.slots_per_experiment:,} per experiment")

@@ -1,4 +1,4 @@
-"""What settings name: the model that trials start from, the uploaded results that a search starts from."""
+"""References from settings to other rows: the input model, and the uploaded results of a warm start."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MOST_NAMED = 3  # in one sentence
 
 
 def require_model(workspace: Workspace, settings: Settings, *, before: Settings | None) -> None:
-    """Raises `Invalid` where the input model is none of this workspace's. What stood there `before` was accepted then:
-    a model that is gone keeps nobody from changing something else."""
+    """Raise `Invalid` when the input model is not in this workspace. An unchanged one (as in `before`) is accepted, so
+    that a deleted model does not prevent other changes."""
     public_id = settings.input_model
     if not public_id or (before and before.input_model == public_id):
         return
@@ -32,7 +32,7 @@ def require_model(workspace: Workspace, settings: Settings, *, before: Settings 
 
 
 def gone(experiment: Experiment) -> list[str]:
-    """What its settings name and nobody has any more, as sentences with what follows."""
+    """Return what the settings refer to but no longer exists, as sentences with the consequences."""
     workspace, settings = experiment.workspace, experiment.settings
     model, results = settings.input_model, settings.warm_start
     sentences = []
@@ -49,16 +49,16 @@ def gone(experiment: Experiment) -> list[str]:
 def naming(
     rows: ExperimentQuerySet, setting: str, value: str, *, at_most: int | None = None
 ) -> list[Experiment]:
-    """Those of these experiments in whose settings `word` stands at `setting`, the newest first."""
+    """Return those of these experiments whose setting `setting` is `value`, newest first."""
     rows = rows.annotate(text=Cast("revision__document", TextField())).select_related("revision")
     candidates = rows.filter(text__contains=f'"{setting}": "{value}"').order_by("-created_at")[:at_most]
-    # A text that only looks like it, somewhere in the settings, does not count.
+    # The text may also occur elsewhere in the document.
     return [experiment for experiment in candidates if getattr(experiment.settings, setting) == value]
 
 
 def drafts_only(workspace: Workspace, setting: str, value: str, *, by: User, what: str) -> list[Experiment]:
-    """The drafts that name it, for whoever deletes it. Raises `Refused` while other experiments do: `what` begins the
-    sentence ("Good weights is the input model of"). What lies in the trash does not count."""
+    """Return the drafts that refer to a row which is to be deleted. Raise `Refused` when other experiments do: `what`
+    begins the sentence ("Good weights is the input model of"). Experiments in the trash do not count."""
     users = naming(workspace.experiments.all(), setting, value)
     ran = [experiment for experiment in users if experiment.state != ExperimentState.DRAFT]
     if ran:
@@ -74,7 +74,7 @@ def drafts_only(workspace: Workspace, setting: str, value: str, *, by: User, wha
 
 
 def _listed(names: list[str], total: int) -> str:
-    """`a (k2m9p3qr), b (w7x8y9za) and 3 more`; what one may not see is only counted."""
+    """Return `a (k2m9p3qr), b (w7x8y9za) and 3 more`. Experiments that the user cannot see are only counted."""
     shown = names[:MOST_NAMED]
     rest = total - len(shown)
     if not shown:

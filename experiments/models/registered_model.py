@@ -1,4 +1,4 @@
-"""Models: weights with a name, from a trial's output or from elsewhere, that experiments may start from."""
+"""Registered models: named weights, from a trial's output or from elsewhere, that experiments can start from."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ HEAVY = (
 
 class ModelQuerySet(models.QuerySet["Model"]):
     def visible_to(self, user: User) -> ModelQuerySet:
-        """The models of workspaces that exist for this person."""
+        """Models of workspaces that this user can see."""
         return self.filter(workspace__in=Workspace.objects.visible_to(user))
 
     def among(self, *, q: str = "", project: str = "", is_published: bool | None = None) -> ModelQuerySet:
-        """Those with `q` in the name or as the ID, of a project by its name, published or not."""
+        """Filter by `q` in the name or as the ID, by project name, and by published or not."""
         rows = self
         if q:
             rows = rows.filter(Q(folded_name__contains=fold(q)) | Q(public_id=q.lower()))
@@ -52,16 +52,16 @@ class ModelQuerySet(models.QuerySet["Model"]):
         return rows if is_published is None else rows.filter(is_published=is_published)
 
     def light(self) -> ModelQuerySet:
-        """For lists: without the long texts, with what a row tells of other rows."""
+        """For lists: without long texts, with the related rows that a list shows."""
         related = ("project", "creator", "artifact__trial", "artifact__experiment")
         heavy = [f"artifact__{column}" for column in HEAVY]
         return self.select_related(*related).defer("network", "labels", "description", *heavy)
 
 
 class Model(models.Model):
-    """`network` is its configuration as text, `labels` what its outputs mean: {label: number}.
+    """`network` is its configuration as text, `labels` the meaning of its outputs, {label: number}.
 
-    The file is an `artifact`, or stands at `address`: a destination's object that Trialdeck did not put there.
+    The file is an `artifact`, or an object at `address` that Trialdeck did not store.
     """
 
     public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
@@ -106,7 +106,7 @@ class Model(models.Model):
         address: str = "",
         **described: Any,
     ) -> Model:
-        """A new model, from a file of a trial or from an address. Raises `Invalid`."""
+        """Create a model from a file of a trial or from an address. Raise `Invalid`."""
         columns = checked({"name": name, **described})
         if (artifact is None) == (not address):
             raise Invalid({"address": ["Specify either a file of a trial or an address."]})
@@ -128,7 +128,7 @@ class Model(models.Model):
 
     @property
     def summary(self) -> str:
-        """Its name and ID, and the file it was made of: `Good weights (k2m9p3qr), #7 model.pt`."""
+        """Name, ID and file: `Good weights (k2m9p3qr), #7 model.pt`."""
         of = f", #{self.artifact.trial.number} {self.artifact.name}" if self.artifact else ""
         return f"{self} ({self.public_id}){of}"
 
@@ -223,7 +223,7 @@ FIELDS = ("name", "description", "framework", "network", "labels")
 
 
 def checked(document: dict[str, Any]) -> dict[str, Any]:
-    """What describes a model. Raises `Invalid`."""
+    """Return the checked columns that describe a model. Raise `Invalid`."""
     errors: dict[str, list[str]] = {}
     columns = {name: document.get(name, {} if name == "labels" else "") for name in FIELDS}
     for name, most in (("name", 200), ("description", 100_000), ("framework", 64), ("network", MAX_NETWORK)):

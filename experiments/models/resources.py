@@ -1,4 +1,4 @@
-"""What a trial has for itself alone: devices, cores, memory. What it needs of them, and what a worker has."""
+"""Resources that trials reserve: devices, cores, memory. What a trial needs, and what a worker has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from experiments.runner.memory_size import format_mebibytes
 
 
 class Amount(NamedTuple):
-    """So much of each; `memory_mib` in MiB."""
+    """An amount of each resource; `memory_mib` in MiB."""
 
     gpus: int = 0
     cores: int = 0
@@ -17,7 +17,7 @@ class Amount(NamedTuple):
 
     @classmethod
     def needed_by(cls, row: object) -> Amount:
-        """By trials of an experiment, or under settings: what is not asked for is 0."""
+        """Return what each trial of an experiment, or with these settings, reserves; 0 where nothing is reserved."""
         return cls(*(getattr(row, name) or 0 for name in cls._fields))
 
     def fits(self, most: Amount) -> bool:
@@ -30,11 +30,11 @@ class Amount(NamedTuple):
         return Amount(*(mine + theirs for mine, theirs in zip(self, more, strict=True)))
 
     def times_in(self, most: Amount, *, at_most: int) -> int:
-        """How often it fits side by side, up to `at_most`."""
+        """Return how many times it fits into `most`, up to `at_most`."""
         return min([at_most, *(theirs // mine for mine, theirs in zip(self, most, strict=True) if mine)])
 
     def beyond(self, all_: Iterable[Amount]) -> Amount:
-        """The part of it that none of these has enough of."""
+        """Return the resources that none of these amounts has enough of."""
         most = [max(amounts) for amounts in zip(*all_, strict=True)]
         return Amount(*(mine if mine > theirs else 0 for mine, theirs in zip(self, most, strict=True)))
 
@@ -51,7 +51,7 @@ class Amount(NamedTuple):
 
 
 class Free(NamedTuple):
-    """What a worker can give now: devices and cores by number, and memory."""
+    """What a worker has available now: devices and cores by number, and memory."""
 
     gpus: Sequence[int] = ()
     cores: Sequence[int] = ()

@@ -14,7 +14,7 @@ from .settings import LOCKED, Settings
 from .status import ExperimentState
 from .user import User
 
-# Which settings a finding depends on.
+# The settings that each resolved fact depends on.
 _CODE = ("repository", "reference_kind", "reference")
 MEANT_BY = {
     "commit": _CODE,
@@ -25,13 +25,13 @@ MEANT_BY = {
 
 
 class Revision(models.Model):
-    """Settings as they were accepted. A trial belongs to the revision under which it was proposed."""
+    """Settings as they were accepted. A trial belongs to the revision with which it was proposed."""
 
     experiment = models.ForeignKey("Experiment", models.CASCADE, related_name="revisions")
     number = models.PositiveIntegerField()
     document = ExactJSONField()
-    # What names in it meant when it first ran: commit, packages, destination; and what parameters the script was seen
-    # to declare, {group: {name: {value, type, description}}}.
+    # Facts that the first run resolved: commit, packages, destination; and the parameters that the script declared,
+    # {group: {name: {value, type, description}}}.
     resolved = ExactJSONField(default=dict)
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     at = models.DateTimeField(default=timezone.now)
@@ -50,7 +50,7 @@ class Revision(models.Model):
 
     @property
     def as_it_ran(self) -> Settings:
-        """For a clone: the packages as they were resolved, and beside them the list that had been specified."""
+        """For a clone: the settings with the resolved packages, and the original list in `original_packages`."""
         settings, resolved = self.settings, self.resolved.get("packages")
         if resolved is None:
             return settings
@@ -60,7 +60,7 @@ class Revision(models.Model):
         return replace(settings, packages_from="list", packages=resolved, original_packages=original)
 
     def resolve(self, **findings: Any) -> dict[str, Any]:
-        """Keeps what a name was found to mean; returns what holds: whoever was first has said it for all."""
+        """Store resolved facts and return those in effect. The first one to resolve a fact decides it."""
         with transaction.atomic():
             row = Revision.objects.select_for_update(no_key=True).get(pk=self.pk)
             row.resolved = {**findings, **row.resolved}
@@ -69,7 +69,7 @@ class Revision(models.Model):
         return self.resolved
 
     def forget(self) -> None:
-        """It starts anew: so do its names. What its script declares stays true."""
+        """Forget the resolved facts, because the experiment starts over. What its script declares stays."""
         with transaction.atomic():
             row = Revision.objects.select_for_update(no_key=True).get(pk=self.pk)
             row.resolved = {fact: value for fact, value in row.resolved.items() if fact == "declared"}
@@ -77,7 +77,7 @@ class Revision(models.Model):
         self.resolved = row.resolved
 
     def inherits(self, earlier: Revision) -> dict[str, Any]:
-        """What of an earlier revision's findings holds for this one as well: the names that have not changed."""
+        """Return the facts of an earlier revision that also hold for this one, because their settings are equal."""
         mine, theirs = self.settings, earlier.settings
         kept = {}
         for fact, names in MEANT_BY.items():
@@ -86,10 +86,9 @@ class Revision(models.Model):
         return kept
 
     def restore(self, *, by: User, seen: int) -> bool:
-        """Makes these settings hold again: an Edit of a draft, an Update under way, which keeps what is locked then.
+        """Apply these settings again: as an edit of a draft, else as an update, without the locked settings.
 
-        `seen` is the number of the revision that the person looked at. False when nothing differs. Raises `Refused`,
-        `Invalid`.
+        `seen` is the revision number that the user saw. Return False when nothing differs. Raise `Refused`, `Invalid`.
         """
         with self.experiment.locked() as experiment:
             settings = self.settings

@@ -1,4 +1,4 @@
-"""What a person gives to the search: values to hold, constraints, points to try first, results to start from."""
+"""Inputs of the search: fixed values, constraints, starting points, and a warm start."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ _SOURCE = re.compile(r"[a-z0-9]{8}(@[1-9][0-9]{0,8})?|file:[a-z0-9]{8}")
 
 @dataclass(frozen=True, kw_only=True)
 class SearchInputs:
-    """`fixed` holds parameters at a value, without taking them out of the search space; `constraints` are conditions
-    that all proposals meet, such as `batch * accumulate <= 4096`; `starting_points` are sets of values, whole or
-    partial, that are tried before the algorithm's own proposals; `warm_start` is the ID of an experiment whose results
-    inform the search, with @ and how many of its ended trials, once it was accepted; or of uploaded results, such as
-    file:abcd2345."""
+    """`fixed` are parameters with a fixed value, which stay in the search space. `constraints` are conditions that all
+    proposals meet, such as `batch * accumulate <= 4096`. `starting_points` are complete or partial sets of values that
+    are tried before the algorithm's own proposals. `warm_start` is the ID of an experiment whose results inform the
+    search, once accepted with @ and the number of its ended trials, or of uploaded results, such as file:abcd2345."""
 
     fixed: dict[str, object] = field(default_factory=dict)
     constraints: list[str] = field(default_factory=list)
@@ -31,7 +30,7 @@ class SearchInputs:
 
 
 class SearchInputChecks(SettingsReader):
-    """The part of the settings' checker that reads `SearchInputs`."""
+    """The part of the settings checker that reads `SearchInputs`."""
 
     def search_inputs(self, space: Space | None) -> dict[str, Any]:
         fixed, points = self.mapping("fixed"), self._points()
@@ -57,7 +56,7 @@ class SearchInputChecks(SettingsReader):
         return [stripped for text in texts if (stripped := text.strip())]
 
     def _check_constraints(self, held: Space, constraints: list[str], points: list[dict]) -> None:
-        """On the space with the fixed values: neither it nor a starting point may be left without anything."""
+        """Check the constraints on the space with the fixed values, and every starting point against them."""
         faults = check_constraints(held, constraints)
         for sentence in faults[:5]:
             self.fault("constraints", sentence)

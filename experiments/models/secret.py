@@ -1,4 +1,4 @@
-"""Hyperparameters that are kept encrypted: sealed when they are given, opened only by the worker that runs a trial.
+"""Encrypted hyperparameters: sealed when they are entered, opened only by the worker that runs a trial.
 
 {group: {name: {"secret": sealed text, "type": …, "description": …}}}, as in `Execution.hyperparameters`.
 """
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
-HIDDEN = "••••"  # what everybody sees of it
+HIDDEN = "••••"  # shown instead of a secret
 LONGEST = 100_000  # characters of a secret
 
 _SEALED = re.compile(r"sealed:[A-Za-z0-9_-]{40,}=*")
@@ -25,21 +25,21 @@ Groups = dict[str, dict[str, Traits]]
 
 
 class Unreadable(Exception):
-    """A secret that this process has no key for. `str()` names it and says what to do."""
+    """A secret that was encrypted with another key. `str()` names it and says what to do."""
 
 
 def seal(text: str) -> str:
-    """The text encrypted, with the key of this installation."""
+    """Return the text, encrypted with the key of this installation."""
     return f"sealed:{_keys(*_phrases()).encrypt(text.encode()).decode()}"
 
 
 def is_sealed(text: str) -> bool:
-    """Does it look like what `seal` makes?"""
+    """Whether the text has the form of a result of `seal`."""
     return bool(_SEALED.fullmatch(text))
 
 
 def hidden(groups: Groups) -> Groups:
-    """With nothing but dots where the secrets are."""
+    """Return the groups with dots instead of secrets."""
     return {
         group: {
             name: {**traits, "secret": HIDDEN} if "secret" in traits else traits
@@ -50,14 +50,14 @@ def hidden(groups: Groups) -> Groups:
 
 
 def hidden_in(text: str) -> str:
-    """A text with nothing but dots where sealed secrets are."""
+    """Return the text with dots instead of sealed secrets."""
     return _SEALED.sub(HIDDEN, text)
 
 
 def sealed(groups: object, *, kept: Groups) -> object:
-    """What a program sends, with its secrets sealed. The dots stand for the secret that is `kept` under that name.
+    """Return the groups with their secrets sealed. Dots stand for the secret that is `kept` under that name.
 
-    What cannot be sealed is left as it is: `Settings.checked` says what is wrong with it.
+    Invalid secrets are returned unchanged; `Settings.checked` reports them.
     """
     if not isinstance(groups, dict):
         return groups
@@ -72,7 +72,7 @@ def sealed(groups: object, *, kept: Groups) -> object:
 
 
 def opened(groups: Groups) -> Groups:
-    """With the secrets as plain values: for a trial, never for people. Raises `Unreadable`."""
+    """Return the groups with decrypted secrets, for a trial, never for users. Raise `Unreadable`."""
     return {
         group: {name: _opened(f"{group}/{name}", traits) for name, traits in parameters.items()}
         for group, parameters in groups.items()

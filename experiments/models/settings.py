@@ -1,4 +1,4 @@
-"""What an experiment is told: command, objective, search space, algorithm, budget. One gatekeeper for all doors."""
+"""The settings of an experiment: command, objective, search space, algorithm, budget. Pages and API check them here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Settings(SearchInputs, Execution):
     """The settings of an experiment, checked.
 
     Durations are in seconds. `max_trials` counts proposals; None means no limit, as for the durations and
-    `goal`. `breaker` is the number of failures alike, in a row, after which the experiment pauses; 0: never.
+    `goal`. `breaker` is the number of consecutive failures with the same error that pause the experiment; 0: never.
     """
 
     command: str
@@ -89,7 +89,7 @@ class Settings(SearchInputs, Execution):
 
     @property
     def run_command(self) -> str:
-        """The shell script of a trial: the command, or else what runs the script."""
+        """The shell command of a trial: the setting `command`, or one that runs the script."""
         if self.command or not self.has_code:
             return self.command
         script = self.script or LITERAL
@@ -107,31 +107,31 @@ class Settings(SearchInputs, Execution):
 
     @property
     def objective(self) -> str:
-        """`maximize val_accuracy`, in words."""
+        """Direction and metric: `maximize val_accuracy`."""
         return f"{self.direction} {self.metric}"
 
     @classmethod
     def stored(cls, document: Mapping) -> Settings:
-        """From a revision: was checked when it was accepted. Fields that came later take their defaults."""
+        """Return the settings of a revision, which were checked when accepted. Newer fields get their defaults."""
         names = {setting.name for setting in fields(cls)}
         return cls(**{name: value for name, value in document.items() if name in names})
 
     @classmethod
     def checked(cls, document: Mapping) -> Settings:
-        """From a person or a program. Raises `Invalid` with all that is wrong, by field."""
+        """Return the settings in a document of a user or program. Raise `Invalid` with all faults by field."""
         return Checker(document).settings()
 
     def document(self) -> dict:
-        """JSON-able, for a revision."""
+        """Return the settings as JSON-compatible values, for a revision."""
         return asdict(self)
 
     def differences(self, other: Settings) -> dict[str, tuple[Any, Any]]:
-        """The fields that differ, as (here, there)."""
+        """Return the fields that differ, as (own value, other value)."""
         mine, theirs = self.document(), other.document()
         return {name: (mine[name], theirs[name]) for name in mine if _text(mine[name]) != _text(theirs[name])}
 
 
-# What an Update under way may not change, with the reason.
+# Settings that an update cannot change, with the reason.
 LOCKED = {
     "metric": "The results so far are values of this metric. Clone the experiment to change it.",
     "direction": "The results so far were ranked in this direction. Clone the experiment to change it.",
@@ -141,10 +141,10 @@ LOCKED = {
 
 
 class Checker(SearchInputChecks, ExecutionChecks):
-    """Reads a document field by field and collects one sentence for each fault."""
+    """Reads a document field by field and collects a sentence for each fault."""
 
     def settings(self) -> Settings:
-        """The settings, or `Invalid`."""
+        """Return the settings, or raise `Invalid`."""
         names = {setting.name for setting in fields(Settings)}
         for name in self.document:
             if name not in names:
@@ -260,7 +260,7 @@ class Checker(SearchInputChecks, ExecutionChecks):
         return command
 
     def directory(self) -> str:
-        """A path within the repository, or else on the worker: here only its form can be looked at."""
+        """Return the working directory, in the repository or on the worker; only its form can be checked here."""
         path = self.text("directory", limit=1000, single_line=True)
         if self.document.get("repository"):
             if path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts:
@@ -299,5 +299,5 @@ class Checker(SearchInputChecks, ExecutionChecks):
 
 
 def _text(value: object) -> str:
-    """Equal for equal values, as the trials see them: 1, 1.0 and true differ."""
+    """Return a text that is equal for values that trials receive as equal: 1, 1.0 and true differ."""
     return json.dumps(value, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Reads a document of settings value by value, and collects one sentence for each fault."""
+"""Reads the values of a settings document and collects a sentence for each fault."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class SettingsReader:
-    """`errors`: sentences by the name of the setting. What is faulty is read as its default."""
+    """`errors`: sentences by the name of the setting. An invalid value is read as its default."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = document

@@ -1,13 +1,13 @@
-"""The two closed lists of states, what may follow what, and which act is offered in which state.
+"""The states of experiments and trials, the allowed transitions, and the actions offered in each state.
 
-Database constraints repeat the lists; nothing else does.
+Only the database constraints repeat these lists.
 """
 
 from dataclasses import dataclass
 
 
 class Refused(Exception):
-    """The act is not possible in this state. The text tells the state and the way out (409)."""
+    """The action is not possible in this state. The text has the state and the next step (409)."""
 
 
 class SwitchedOff(Refused):
@@ -19,18 +19,18 @@ class SwitchedOff(Refused):
 
 
 class Forbidden(Exception):
-    """The person may not act here. The text tells what is missing (403)."""
+    """The user has no permission. The text says what is missing (403)."""
 
 
 class Overtaken(Exception):
-    """Somebody was faster: the row is no longer in the state it was read in. Look again."""
+    """Another process was faster: the row is no longer in the state in which it was read."""
 
 
 @dataclass(frozen=True)
 class State:
-    """A word of a closed list with how it is shown.
+    """A state and its appearance.
 
-    `role` names the colour role of the tokens, `glyph` the symbol of the sprite (without `g-`).
+    `role` is the color role of the CSS tokens, `glyph` the symbol of the sprite (without `g-`).
     """
 
     word: str
@@ -98,7 +98,7 @@ TRIAL_STATES: dict[str, State] = {
     )
 }
 
-# From where an experiment can be put into a queue; a dequeue returns there.
+# States from which an experiment can be enqueued; a dequeue returns there.
 ENQUEUED_FROM = (E.DRAFT, E.STOPPED, E.COMPLETED, E.FAILED)
 
 EXPERIMENT_MAY_BECOME: dict[str, tuple[str, ...]] = {
@@ -129,14 +129,14 @@ ENDED = (E.STOPPED, E.COMPLETED, E.FAILED)
 UNPUBLISHED = tuple(state for state in EXPERIMENT_STATES if state != E.PUBLISHED)
 
 TRIAL_ACTIVE = (T.WAITING, T.RUNNING, T.STOPPING)
-TRIAL_ALIVE = (T.RUNNING, T.STOPPING)  # a worker holds it
+TRIAL_ALIVE = (T.RUNNING, T.STOPPING)  # held by a worker
 TRIAL_SETTLED = (T.SUCCEEDED, T.STOPPED, T.EARLY_STOPPED, T.FAILED)
 TRIAL_INFORMS = (T.SUCCEEDED, T.EARLY_STOPPED)
 
 
 @dataclass(frozen=True)
 class Action:
-    """An action: the states in which it is offered, and those in which the experiment is already so."""
+    """An action: the states in which it is offered, and those in which it has already taken effect."""
 
     label: str
     offered: tuple[str, ...]
@@ -170,7 +170,7 @@ ACTIONS: dict[str, Action] = {
     "kill": Action("Kill now", (E.STOPPING,)),
 }
 
-# The way out that a refusal names, by state.
+# The next step that a refusal suggests, by state.
 WAY_OUT: dict[str, str] = {
     E.DRAFT: "Enqueue it first.",
     E.PENDING: "Dequeue it first.",
@@ -185,17 +185,17 @@ WAY_OUT: dict[str, str] = {
 
 
 def is_offered(action: str, state: str) -> bool:
-    """Is the control for `act` shown for an experiment in `state`?"""
+    """Whether the action is offered for an experiment in `state`."""
     return state in ACTIONS[action].offered
 
 
 def is_already_so(action: str, state: str) -> bool:
-    """Is the experiment already where `act` would bring it?"""
+    """Whether the action has already taken effect for an experiment in `state`."""
     return state in ACTIONS[action].already
 
 
 def refusal(action: str, state: str) -> str:
-    """The sentence of a 409: the act, the state, the way out.
+    """Return the sentence of a 409: the action, the state, the next step.
 
     >>> refusal("delete", "running")
     'Delete is not possible while the experiment is running. Stop it first.'
@@ -204,6 +204,6 @@ def refusal(action: str, state: str) -> str:
 
 
 def check_transition(table: dict[str, tuple[str, ...]], before: str, after: str) -> None:
-    """Raises `Refused` when the table does not lead from `before` to `after`."""
+    """Raise `Refused` when the table does not allow the transition."""
     if after not in table[before]:
         raise Refused(f"The state cannot change from {before} to {after}.")

@@ -1,4 +1,4 @@
-"""Keys for programs: a token acts for one person, at most with one role, in one workspace."""
+"""API tokens: a token acts for one user, with at most one role, in one workspace."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .user import User
 from .workspace import Role, Workspace
 
 PREFIX = "td_"
-SHOWN = 9  # letters of the secret that lists show, so that people know which one it is
-USED_EVERY = timedelta(minutes=1)  # how exact `last_used_at` is: a read must not become a write each time
+SHOWN = 9  # characters of the secret that lists show for recognition
+USED_EVERY = timedelta(minutes=1)  # precision of `last_used_at`, so that not every read becomes a write
 
 
 class TokenQuerySet(models.QuerySet["Token"]):
     def working(self, now: datetime) -> TokenQuerySet:
-        """Neither revoked nor expired."""
+        """Tokens that are neither revoked nor expired."""
         return self.filter(revoked_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))
 
 
 class Token(models.Model):
-    """What a program shows instead of a password.
+    """The credential of a program.
 
     Only the secret's SHA-256 is kept. A slow hash with salt protects passwords because people choose guessable ones;
     256 random bits cannot be guessed, so a fast one is as safe, and found by an index in one read.
 
-    Without a workspace it opens all workspaces of its person: only the machine's own tools make such ones.
+    A token without a workspace is valid in all workspaces of its user; only tools on the console's machine create such.
     """
 
     name = models.CharField(max_length=100)
@@ -64,7 +64,7 @@ class Token(models.Model):
         role: str,
         valid_for: timedelta | None = None,
     ) -> tuple[Token, str]:
-        """(the row, the secret). The secret is known now and never again. `valid_for` None: it does not expire."""
+        """Return (row, secret). The secret is available only now. `valid_for` None: no expiry."""
         secret, now = PREFIX + secrets.token_urlsafe(32), timezone.now()
         token = cls.objects.create(
             name=name,
@@ -80,11 +80,11 @@ class Token(models.Model):
 
     @classmethod
     def find(cls, secret: str) -> Token | None:
-        """The token with this secret, in whatever state; None: there never was one."""
+        """Return the token with this secret, even if it is revoked or expired; None if there is none."""
         return cls.objects.filter(digest=_digest(secret)).select_related("user", "workspace").first()
 
     def why_not(self, now: datetime) -> str:
-        """Why it opens nothing, as a sentence; empty: it works."""
+        """Why it is not valid, as a sentence; empty if it is."""
         if self.revoked_at is not None:
             return f"The token {self} was revoked. Create a new one."
         if self.is_expired(now):
@@ -101,7 +101,7 @@ class Token(models.Model):
         return self.expires_at is not None and self.expires_at <= now
 
     def bearer(self) -> User:
-        """Its person, with no more rights than this token has."""
+        """Return its user, limited to the permissions of this token."""
         self.user.token = self
         return self.user
 
@@ -109,18 +109,18 @@ class Token(models.Model):
         return self.workspace_id is None or self.workspace_id == workspace.pk
 
     def capped(self, role: Role) -> Role:
-        """The lesser of the person's role and this token's."""
+        """Return the lesser of the user's role and this token's."""
         return min(role, Role(self.role), key=lambda role: role.rank)
 
     def note_use(self, now: datetime) -> None:
-        """Writes down that it was used, at most once a minute."""
+        """Note that it was used, at most once a minute."""
         if self.last_used_at is not None and now - self.last_used_at < USED_EVERY:
             return
-        with suppress(OperationalError):  # a disk that is full must not keep anybody from reading
+        with suppress(OperationalError):  # a full disk must not prevent reading
             Token.objects.filter(pk=self.pk).update(last_used_at=now)
 
     def revoke(self) -> bool:
-        """It opens nothing from now on. False: that was so already."""
+        """Revoke it. Return False if it already is revoked."""
         return bool(Token.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now()))
 
 

@@ -1,4 +1,4 @@
-"""Results of elsewhere that people uploaded, for warm starts."""
+"""Uploaded results of other tools, for warm starts."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .workspace import Workspace
 logger = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 20_000_000  # of all results as JSON
-MOST_OBJECTS = 100  # in the parameters of one, so that walking into them has an end
+MOST_OBJECTS = 100  # in the parameters of one result, to limit recursion
 TOO_DEEP = "a parameter is not a finite number, or is nested too deeply."
 
 
 class WarmResults(models.Model):
-    """`rows` are [parameters, value], as they stood in the file `name`. They never change."""
+    """`rows` are [parameters, value], as in the file `name`. They never change."""
 
     public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="warm_results")
@@ -48,12 +48,12 @@ class WarmResults(models.Model):
 
     @property
     def mark(self) -> str:
-        """What stands in an experiment's warm start: `file:abcd2345`."""
+        """The value of the setting `warm_start` that refers to them: `file:abcd2345`."""
         return f"file:{self.public_id}"
 
     @classmethod
     def upload(cls, workspace: Workspace, *, by: User, name: str, results: Sequence[Result]) -> WarmResults:
-        """Keeps 1 to 10,000 results of elsewhere. Raises `Invalid`."""
+        """Store 1 to 10,000 results. Raise `Invalid`."""
         name = " ".join(name.split())
         if not name or len(name) > 200 or not _is_plain(name):
             raise Invalid({"name": ["Enter a name of at most 200 characters."]})
@@ -72,12 +72,12 @@ class WarmResults(models.Model):
         return cls.objects.create(workspace=workspace, creator=by, name=name, rows=kept, count=len(kept))
 
     def drafts(self, *, by: User) -> list[Experiment]:
-        """The drafts that start from them. Raises `Refused` while experiments that are none do, but for the trash."""
+        """Return the drafts that start from them. Raise `Refused` when other experiments outside the trash do."""
         what = f"The results {self} are the warm start of"
         return drafts_only(self.workspace, "warm_start", self.mark, by=by, what=what)
 
     def delete_unused(self, *, by: User) -> bool:
-        """Delete them for good. False when they are gone already. Raises `Refused` while experiments that are no
+        """Delete them permanently. Return False if they no longer exist. Raise `Refused` while experiments other than
         drafts start from them."""
         with transaction.atomic():
             row = WarmResults.objects.select_for_update().filter(pk=self.pk).first()
@@ -92,7 +92,7 @@ class WarmResults(models.Model):
 
 
 def _why_not(params: dict, value: float) -> str:
-    """Why this result cannot be kept; empty: it can."""
+    """Return why this result cannot be stored, or ""."""
     if not math.isfinite(value):
         return "value is not a finite number."
     if not params:
@@ -107,7 +107,7 @@ def _why_not(params: dict, value: float) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """No NUL, which PostgreSQL does not take, and no half of a character, which UTF-8 does not know."""
+    """Whether the text has no NUL, which PostgreSQL rejects, and no lone surrogate, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:

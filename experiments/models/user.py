@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class User(AbstractUser):
-    """A person. An administrator is a superuser: creates accounts and workspaces, manages queues and workers."""
+    """A person's account. Administrators are superusers: they create accounts and workspaces, and manage queues and
+    workers."""
 
     openid = models.CharField(
         "OpenID identity",
@@ -27,12 +28,12 @@ class User(AbstractUser):
         help_text="Issuer and subject of who signs in to this account by OpenID. Emptied, the next who fits is bound.",
     )
 
-    # The token with which a program acts for this person now: it lessens all rights. Not a column.
+    # The token with which a program acts for this user now, which limits all permissions. Not a column.
     token: Token | None = None
 
 
 class SignInLink(models.Model):
-    """A one-time door for one person. Only the token's hash is kept."""
+    """A one-time sign-in link of one user. Only the token's hash is stored."""
 
     user = models.ForeignKey(User, models.CASCADE, related_name="sign_in_links")
     digest = models.CharField(max_length=64, unique=True)
@@ -44,14 +45,14 @@ class SignInLink(models.Model):
 
     @classmethod
     def issue(cls, user: User, valid_for: timedelta = timedelta(hours=24)) -> str:
-        """Returns a fresh token, which is shown once; `/enter/<token>/` opens with it, once."""
+        """Return a new token, which is shown once. `/enter/<token>/` accepts it once."""
         token = secrets.token_urlsafe(24)
         cls.objects.create(user=user, digest=_digest(token), expires_at=timezone.now() + valid_for)
         return token
 
     @classmethod
     def find(cls, token: str) -> SignInLink | None:
-        """The link of a token that can still be used, or None. Does not use it up."""
+        """Return the link of a valid token, or None. The link stays valid."""
         return (
             cls.objects.filter(
                 digest=_digest(token),
@@ -64,12 +65,12 @@ class SignInLink(models.Model):
         )
 
     def use(self) -> bool:
-        """Burns the link. True for the one caller who may enter with it."""
+        """Use up the link. Return True for the one caller who may sign in with it."""
         return bool(SignInLink.objects.filter(pk=self.pk, used_at=None).update(used_at=timezone.now()))
 
 
 def ensure_owner() -> tuple[User, bool]:
-    """The installation's first administrator, and whether it was made just now (without a password)."""
+    """Return the first administrator of the installation, and whether it was just created (without a password)."""
     with transaction.atomic():
         user = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
         if user:

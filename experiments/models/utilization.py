@@ -1,4 +1,4 @@
-"""How busy each worker was, a quarter of an hour a row. Kept by the beat: see experiments/scheduler/utilization.py."""
+"""Utilization of workers, one row per quarter of an hour. Written by experiments/scheduler/utilization.py."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ KEPT_FOR = timedelta(days=7)
 
 class UsageQuerySet(models.QuerySet["Usage"]):
     def since(self, moment: datetime) -> UsageQuerySet:
-        """From the quarter on in which `moment` lies."""
+        """Rows from the quarter that contains `moment` on."""
         return self.filter(at__gt=moment - QUARTER)
 
     def by_quarter(self) -> list[tuple[datetime, float, float, datetime]]:
-        """(start, busy, there, measured until) of each quarter, over all workers; the numbers in slot seconds."""
+        """Return (start, busy, available, measured until) of each quarter over all workers, in slot seconds."""
         sums = self.order_by("at").values_list("at").annotate(Sum("busy_s"), Sum("slot_s"), Max("until_at"))
         return list(sums)
 
 
 class Usage(models.Model):
-    """A quarter of an hour of one worker. Slot seconds: ten of two slots are twenty."""
+    """A quarter of an hour of one worker. Ten seconds of two slots are twenty slot seconds."""
 
     worker = models.ForeignKey(Worker, models.CASCADE, related_name="usage")
-    at = models.DateTimeField()  # when the quarter begins
-    until_at = models.DateTimeField()  # so far it is measured
-    slot_s = models.FloatField(default=0)  # of slots that were there
-    busy_s = models.FloatField(default=0)  # of slots that a trial held
-    looks = models.IntegerField(default=0)  # at its machine; the next two are their means
+    at = models.DateTimeField()  # start of the quarter
+    until_at = models.DateTimeField()  # measured up to here
+    slot_s = models.FloatField(default=0)  # of the available slots
+    busy_s = models.FloatField(default=0)  # of the slots that trials used
+    looks = models.IntegerField(default=0)  # samples of its machine; the next two columns are their means
     cpu = models.FloatField(null=True)  # 0 to 1
     memory = models.FloatField(null=True)  # bytes in use
 
@@ -47,7 +47,7 @@ class Usage(models.Model):
         return f"{self.worker_id} at {self.at:%H:%M}: {self.busy_s:.0f} of {self.slot_s:.0f} s"
 
     def look(self, machine: dict) -> None:
-        """Takes one more look at its machine into the means; nothing was seen, nothing changes."""
+        """Add a sample of its machine to the means, if there is one."""
         if not machine:
             return
         self.looks += 1

@@ -1,4 +1,4 @@
-"""Warm start: what another experiment has found out, or a file tells, informs the search from the first proposal on."""
+"""Warm start: results of another experiment or of a file inform the search from the first proposal on."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MOST_RESULTS = 10_000
 
 
 def warmed(experiment: ExperimentBase, settings: Settings, *, by: User, before: Settings | None) -> Settings:
-    """These settings for this experiment, with the results that they start from marked: `abcd2345` becomes
-    `abcd2345@120`, the results among the first 120 trials that ended there, so that they never change again.
+    """Return the settings with a fixed warm start: `abcd2345` becomes `abcd2345@120`, the results of the first 120
+    ended trials, so that they never change. Uploaded results stay `file:abcd2345`.
 
-    What stood there `before` was accepted then. Raises `Invalid` for an experiment that this person does not see in
-    the workspace, or whose results would tell nothing; likewise for uploaded results, which stay `file:abcd2345`.
+    An unchanged warm start (as in `before`) is accepted. Raise `Invalid` for an experiment that this user cannot see
+    in the workspace, and when no result fits.
     """
     warm_start = settings.warm_start
     if not warm_start or (before and before.warm_start == warm_start):
@@ -53,7 +53,7 @@ def warmed(experiment: ExperimentBase, settings: Settings, *, by: User, before: 
 
 
 def _require_telling(experiment: ExperimentBase, settings: Settings) -> None:
-    """Raises `Invalid` where the workspace has no such uploaded results, or none of them fits."""
+    """Raise `Invalid` when the workspace has no such uploaded results, or none of them fits."""
     warm_start, space = settings.warm_start, settings.searched
     file = experiment.workspace.warm_results.filter(public_id=warm_start.removeprefix(FILE)).first()
     if file is None:
@@ -74,10 +74,10 @@ def _listed(names: list[str]) -> str:
 
 
 def results(experiment: ExperimentBase, mark: str, space: Space) -> list[tuple[dict, float]]:
-    """(values, result) of the trials that a mark such as `abcd2345@120` stands for, in the order in which they
-    ended; the latest 10,000. Reset or in the trash, they still count; deleted for good, they are gone.
+    """Return (parameters, value) of the trials that `mark` refers to, such as `abcd2345@120`, in the order in which
+    they ended, at most the latest 10,000. Trials that were reset or are in the trash count; deleted ones do not.
 
-    Of `file:abcd2345` the uploaded results, in the file's order and as this space would have their values."""
+    For `file:abcd2345` return the uploaded results in the file's order, with values adapted to this space."""
     if mark.startswith(FILE):
         uploaded = experiment.workspace.warm_results.model.objects  # a clone may be in another workspace
         file = uploaded.filter(public_id=mark.removeprefix(FILE)).first()

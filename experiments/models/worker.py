@@ -1,4 +1,4 @@
-"""Workers: processes with slots on some machine. They belong to the installation."""
+"""Workers: processes with slots on a machine. They belong to the installation."""
 
 from __future__ import annotations
 
@@ -22,38 +22,40 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         return self.filter(forgotten_at=None)
 
     def present(self) -> WorkerQuerySet:
-        """Workers that beat, as far as the conductor knows."""
+        """Workers that send heartbeats, as far as the conductor knows."""
         return self.filter(gone_at=None)
 
     def serving(self) -> WorkerQuerySet:
-        """Workers that take new trials."""
+        """Workers that start new trials."""
         return self.present().filter(is_draining=False)
 
 
 class Worker(models.Model):
-    """A worker process on some machine. One row per name: a restarted worker is the same row, another boot."""
+    """A worker process on a machine. One row per name: a restarted worker has the same row and a new `boot`."""
 
     name = models.CharField(max_length=100, unique=True)
     host = models.CharField(max_length=255)
     pid = models.IntegerField()
     boot = models.UUIDField(default=uuid.uuid4)
-    queues = models.JSONField(default=list)  # names, in strict order
+    queues = models.JSONField(default=list)  # names, in order of priority
     slots = models.PositiveIntegerField()
     lease_s = models.FloatField(default=15)
-    container = models.CharField(max_length=16, blank=True)  # docker or podman: it runs every trial in one
-    gpus = models.JSONField(default=list)  # numbers of the devices that it gives to trials
-    cores = models.JSONField(default=list)  # numbers of the cores, likewise
-    memory_mib = models.IntegerField(default=0)  # that it gives to trials
+    container = models.CharField(
+        max_length=16, blank=True
+    )  # docker or podman, if it runs trials in containers
+    gpus = models.JSONField(default=list)  # numbers of the devices that trials can reserve
+    cores = models.JSONField(default=list)  # numbers of the cores that trials can reserve
+    memory_mib = models.IntegerField(default=0)  # that trials can reserve
     limits_memory_by = models.CharField(
         max_length=16, blank=True
-    )  # "cgroup v2", "docker"; empty: nothing does
+    )  # "cgroup v2" or "docker"; empty: not limited
     beat = models.BigIntegerField(default=0)
     is_draining = models.BooleanField(default=False)
     started_at = models.DateTimeField(default=timezone.now)
     heard_at = models.DateTimeField(default=timezone.now)
     gone_at = models.DateTimeField(null=True)
-    forgotten_at = models.DateTimeField(null=True)  # no longer listed; its trials still name it
-    # See experiments/runner/machine.py; `stuck`: what holds a slot and cannot be killed (trial's key, pids).
+    forgotten_at = models.DateTimeField(null=True)  # no longer listed; its trials still refer to it
+    # See experiments/runner/machine.py. `stuck`: trials whose processes cannot be killed (key, pids).
     machine = models.JSONField(default=dict)
 
     objects = WorkerQuerySet.as_manager()
@@ -80,7 +82,7 @@ class Worker(models.Model):
         memory_mib: int = 0,
         limits_memory_by: str = "",
     ) -> Worker:
-        """The row of a worker that starts now. Its former self's boot ends here: nothing of it is accepted."""
+        """Return the row of a worker that starts now. Nothing of its earlier boot is accepted from here on."""
         with transaction.atomic():
             worker, _ = cls.objects.update_or_create(
                 name=name,
@@ -107,15 +109,15 @@ class Worker(models.Model):
 
     @property
     def amount(self) -> Amount:
-        """What it has to give to trials."""
+        """What trials can reserve."""
         return Amount(len(self.gpus), len(self.cores), self.memory_mib)
 
     @classmethod
     def lives_elsewhere(cls, name: str, *, host: str) -> str:
-        """The other machine on which a worker of this name was heard within its lease, or nothing.
+        """Return the other machine from which a worker of this name sent a heartbeat within its lease, or "".
 
-        Two that share a name would take each other's trials away with every heartbeat. On one machine the lock
-        in the worker's folder tells at once.
+        Two workers with one name would take each other's trials away with every heartbeat. On one machine the lock
+        in the worker's folder prevents it.
         """
         row = cls.objects.present().filter(name=name).exclude(host=host).first()
         if row is None or (timezone.now() - row.heard_at).total_seconds() >= row.lease_s:
@@ -123,8 +125,8 @@ class Worker(models.Model):
         return row.host
 
     def heartbeat(self, machine: dict | None = None) -> bool:
-        """Says "I live" for every claim of this worker, and how its machine does, if that is news. False: another
-        boot took over, or it was declared gone."""
+        """Send a heartbeat for all trials of this worker, with the state of its machine if there is a new one. Return
+        False when another boot took over, or the worker was declared gone."""
         news = {} if machine is None else {"machine": machine}
         return bool(
             Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None).update(
@@ -133,25 +135,25 @@ class Worker(models.Model):
         )
 
     def leave(self) -> None:
-        """An orderly goodbye."""
+        """Sign off in an orderly shutdown."""
         Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None).update(gone_at=timezone.now())
 
     def declare_gone(self, *, beat: int) -> bool:
-        """Takes the lease away, unless it beat again meanwhile. True: its claims are void."""
+        """End the lease unless there was another heartbeat meanwhile. Return True if its claims are void."""
         return bool(
             Worker.objects.filter(pk=self.pk, boot=self.boot, beat=beat, gone_at=None).update(
                 gone_at=timezone.now()
             )
         )
 
-    # --- managed (by administrators) -----------------------------------------------------------------------
+    # --- administration ------------------------------------------------------------------------------------
 
     def drain(self, *, by: User) -> bool:
-        """Takes nothing new; what runs goes on to its end. False: already so."""
+        """Start no new trials. Running trials finish. Return False if it is already draining."""
         return self._set_draining(True, by=by, verb="drain")
 
     def undrain(self, *, by: User) -> bool:
-        """Takes trials again. False: it did not drain."""
+        """Start trials again. Return False if it was not draining."""
         return self._set_draining(False, by=by, verb="undrain")
 
     def _set_draining(self, wanted: bool, *, by: User, verb: str) -> bool:
@@ -163,8 +165,8 @@ class Worker(models.Model):
         return True
 
     def release(self, *, by: User) -> bool:
-        """Takes the lease away: what it holds is lost and tried again. False when it is gone already. Raises
-        `Refused` when it beat again meanwhile."""
+        """End the lease: its trials are lost and retried. Return False if it is already gone. Raise `Refused` when
+        there was another heartbeat."""
         if self.gone_at:
             return False
         if not self.declare_gone(beat=self.beat):
@@ -177,7 +179,8 @@ class Worker(models.Model):
         return True
 
     def forget(self, *, by: User) -> bool:
-        """No longer listed, until it starts again. Raises `Refused` while it is there. False: already so."""
+        """Hide it from the lists until it starts again. Return False if it is hidden. Raise `Refused` while it is
+        present."""
         if self.gone_at is None:
             raise Refused(f"The worker {self} is there. Drain it, end its process, then forget it.")
         with transaction.atomic():

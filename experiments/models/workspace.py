@@ -10,7 +10,7 @@ from .user import User
 
 
 class Role(models.TextChoices):
-    """What a member may do: each role may do all that the one before may."""
+    """The roles of members, in ascending order of permissions."""
 
     VIEWER = "viewer", "Viewer"
     OPERATOR = "operator", "Operator"
@@ -23,7 +23,7 @@ class Role(models.TextChoices):
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
     def visible_to(self, user: User) -> WorkspaceQuerySet:
-        """The workspaces that exist for this person."""
+        """Workspaces that this user can see."""
         if not user.is_authenticated:
             return self.none()
         mine = self if user.is_superuser else self.filter(members__user=user)
@@ -35,13 +35,15 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
 
 
 class Workspace(models.Model):
-    """A team's room."""
+    """Where a team keeps its projects and experiments."""
 
     slug = models.SlugField(max_length=64, unique=True)
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True)
     has_automl = models.BooleanField(default=True)
-    destination = models.CharField(max_length=1000, blank=True)  # of artifacts, where a project names none
+    destination = models.CharField(
+        max_length=1000, blank=True
+    )  # of artifacts of projects without a destination
     created_at = models.DateTimeField(default=timezone.now)
     people = models.ManyToManyField(User, through="Member", related_name="workspaces")
 
@@ -55,7 +57,7 @@ class Workspace(models.Model):
 
     @classmethod
     def open(cls, slug: str, *, name: str = "", owner: User | None = None) -> Workspace:
-        """Makes a workspace with its project `Default` and, if given, its first owner."""
+        """Create a workspace with the project `Default` and optionally its first owner."""
         with transaction.atomic():
             workspace = cls.objects.create(slug=slug, name=name or slug)
             workspace.projects.create(name="Default")
@@ -64,7 +66,7 @@ class Workspace(models.Model):
         return workspace
 
     def admit(self, user: User, role: str) -> Member:
-        """Makes `user` a member with `role`, or changes the role of a member."""
+        """Make `user` a member with `role`, or change the role of a member."""
         member, _ = Member.objects.update_or_create(workspace=self, user=user, defaults={"role": Role(role)})
         return member
 
@@ -74,7 +76,7 @@ class Workspace(models.Model):
             raise SwitchedOff(self)
 
     def role_of(self, user: User) -> Role | None:
-        """The role of a person here; an administrator counts as an owner; None for a stranger."""
+        """Return the user's role; administrators count as owners; None for non-members."""
         if not user.is_active or (user.token and not user.token.opens(self)):
             return None
         if user.is_superuser:
@@ -87,7 +89,7 @@ class Workspace(models.Model):
 
 
 class Member(models.Model):
-    """A person in a workspace."""
+    """A user's membership in a workspace."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="members")
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")

@@ -1,1 +1,1 @@
-"""The experiment: its model, and its verbs by subject."""
+"""The experiment: its model, with its methods grouped by subject."""

@@ -1,4 +1,4 @@
-"""The row of an experiment: its columns, questions about it, its lock, and the move from state to state."""
+"""The row of an experiment: its columns and properties, its lock, and its state transitions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Visibility(models.TextChoices):
 
 
 class ExperimentBase(models.Model):
-    """What all verbs of an experiment share. `Experiment` is the model."""
+    """The common base of the mixins that make up `Experiment`."""
 
     if TYPE_CHECKING:
         events: RelatedManager[Event]
@@ -52,7 +52,7 @@ class ExperimentBase(models.Model):
         revision_id: int | None
         revision: models.ForeignKey[
             Revision | Combinable, Revision
-        ]  # null until `draft` has made the first one
+        ]  # null until `draft` has created the first one
     else:
         revision = models.ForeignKey(Revision, models.PROTECT, null=True, related_name="+")
 
@@ -82,11 +82,9 @@ class ExperimentBase(models.Model):
     ended_at = models.DateTimeField(null=True)
     ran_s = models.FloatField(default=0)  # time spent running before `ticking_since`
     ticking_since = models.DateTimeField(null=True)
-    compute_s = models.FloatField(
-        default=0
-    )  # of all its trials that ended; never falls, not by a reset either
+    compute_s = models.FloatField(default=0)  # of all ended trials; never decreases, not even by a reset
 
-    # Hot copies of the current revision's settings.
+    # Copies of the current revision's settings, for queries.
     metric = models.CharField(max_length=100)
     direction = models.CharField(max_length=8)
     algorithm = models.CharField(max_length=64)
@@ -97,7 +95,7 @@ class ExperimentBase(models.Model):
     cores = models.IntegerField(null=True)
     memory_mib = models.IntegerField(null=True)
 
-    # Kept up to date on write, so that no page counts trials.
+    # Updated on write, so that no page counts trials.
     waiting_count = models.IntegerField(default=0)
     running_count = models.IntegerField(default=0)
     stopping_count = models.IntegerField(default=0)
@@ -106,16 +104,16 @@ class ExperimentBase(models.Model):
     early_stopped_count = models.IntegerField(default=0)
     failed_count = models.IntegerField(default=0)
     proposed_count = models.IntegerField(default=0)  # what max_trials limits
-    epoch = models.IntegerField(default=0)  # rises with every reset
-    settled_count = models.IntegerField(default=0)  # ranks settled trials; never falls
+    epoch = models.IntegerField(default=0)  # increases with every reset
+    settled_count = models.IntegerField(default=0)  # ranks settled trials; never decreases
     last_number = models.IntegerField(default=0)
     last_ordinal = models.IntegerField(default=0)
     best_decimals: int | None = None  # of the best value in a list: see messages.set_best_decimals
     best_value = models.FloatField(null=True)
     best_number = models.IntegerField(null=True)
     trace = ExactJSONField(default=list)  # [[number, best value so far], …], thinned
-    wake = models.BigIntegerField(default=0)  # rises with whatever the conductor should look at
-    version = models.BigIntegerField(default=0)  # rises with whatever a page shows
+    wake = models.BigIntegerField(default=0)  # increases with every change that the conductor must process
+    version = models.BigIntegerField(default=0)  # increases with every change that a page shows
 
     objects = KeptManager()
     everything = ExperimentQuerySet.as_manager()
@@ -127,18 +125,18 @@ class ExperimentBase(models.Model):
         return f"{self.name} ({self.public_id})"
 
     def save(self, **kwargs: Any) -> None:
-        """Insert the row, or write columns of it within `locked()`: elsewhere they may be outdated."""
+        """Insert the row, or write columns within `locked()`. Elsewhere they may be outdated."""
         is_new = self._state.adding or kwargs.get("force_insert")
         if not is_new and row_locks.holder_of(self) is not self:
             raise RuntimeError(
                 f"Change {self} within `with experiment.locked()`: elsewhere its columns may be outdated."
             )
-        self.folded_name = fold(self.name)[:600]  # one letter may fold into eighteen
+        self.folded_name = fold(self.name)[:600]  # one character may fold into eighteen
         if kwargs.get("update_fields") and "name" in kwargs["update_fields"]:
             kwargs["update_fields"] = {*kwargs["update_fields"], "folded_name"}
         super().save(**kwargs)
 
-    # --- questions -----------------------------------------------------------------------------------
+    # --- properties ----------------------------------------------------------------------------------
 
     @property
     def settings(self) -> Settings:
@@ -150,7 +148,7 @@ class ExperimentBase(models.Model):
 
     @property
     def alive_count(self) -> int:
-        """Trials whose process a worker holds."""
+        """Number of trials that a worker holds."""
         return self.running_count + self.stopping_count
 
     @property
@@ -159,11 +157,11 @@ class ExperimentBase(models.Model):
 
     @property
     def budget_left(self) -> int | None:
-        """Proposals that may still be made; None: no limit."""
+        """Number of proposals that are left; None: no limit."""
         return None if self.max_trials is None else max(0, self.max_trials - self.proposed_count)
 
     def why_no_more(self) -> str:
-        """The reason why nothing new is proposed, or nothing."""
+        """Return why no more trials are proposed, or ""."""
         settings = self.settings
         if self.has_reached(settings.goal):
             return "goal reached"
@@ -174,17 +172,17 @@ class ExperimentBase(models.Model):
         return ""
 
     def has_reached(self, goal: float | None) -> bool:
-        """Is the best value at least as good as `goal`?"""
+        """Whether the best value is at least as good as `goal`."""
         if goal is None or self.best_value is None:
             return False
         return not self.is_better(goal, self.best_value)
 
     def count(self, state: str) -> int:
-        """How many trials are in `state`."""
+        """Return the number of trials in `state`."""
         return getattr(self, f"{state}_count")
 
     def elapsed_s(self, now: datetime | None = None) -> float:
-        """Seconds spent running since the first start, pauses excluded."""
+        """Return the seconds spent running since the first start, without pauses."""
         if self.ticking_since is None:
             return self.ran_s
         return self.ran_s + max(0.0, ((now or timezone.now()) - self.ticking_since).total_seconds())
@@ -195,7 +193,7 @@ class ExperimentBase(models.Model):
         return value > than if self.direction == "maximize" else value < than
 
     def allows(self, action: str) -> bool:
-        """True: go on. False: it is already so. Raises `Refused` where the table of actions has a blank."""
+        """Return whether the action has an effect in this state. Raise `Refused` when it is not possible."""
         if status.is_offered(action, self.state):
             return True
         if status.is_already_so(action, self.state):
@@ -207,19 +205,19 @@ class ExperimentBase(models.Model):
         by = f" ({last.by.username}: {last.verb})" if last and last.by and last.after == self.state else ""
         return status.refusal(action, self.state).replace(self.state, f"{self.state}{by}", 1)
 
-    # --- one at a time -------------------------------------------------------------------------------
+    # --- lock ----------------------------------------------------------------------------------------
 
     @contextmanager
     def locked(self) -> Iterator[Self]:
-        """Lock the row, read it anew, write it once at the end of the block, and dispatch a look of the conductor.
+        """Lock and reload the row; at the end of the block write it once, and dispatch the conductor.
 
-        Whoever changes an experiment or its trials takes this lock first, so that nothing deadlocks, nothing
-        slips in after a stop, and budget and concurrency hold at every instant. On SQLite the transaction
-        itself (IMMEDIATE) is the lock.
+        Every change of an experiment or its trials takes this lock first, so that nothing deadlocks, nothing starts
+        after a stop, and budget and concurrency hold at every instant. On SQLite the transaction itself (IMMEDIATE)
+        is the lock.
 
         Blocks may be nested. Another object of the same row takes over from the one that holds the lock: it starts
-        with what that one has changed so far, and hands the row back with its own changes, or without them when an
-        error ends its block.
+        with the changes of that one, and hands the row back with its own changes, or without them when an error ends
+        its block.
         """
         holder = row_locks.holder_of(self)
         if holder is self:
@@ -250,10 +248,10 @@ class ExperimentBase(models.Model):
         super().save(update_fields=LOCKED_FIELDS)
 
     def move(self, to: str, *, by: User | None = None, because: str = "", verb: str = "") -> bool:
-        """The only writer of `state`: a compare-and-set, the event and the dispatch in one transaction.
+        """Change the state. The only writer of `state`: compare-and-set, event and dispatch in one transaction.
 
-        False when already there. Raises `Refused` when the table does not lead there, `Overtaken` when
-        somebody was faster.
+        Return False if it is in this state already. Raise `Refused` when the transition is not allowed, `Overtaken`
+        when another process was faster.
         """
         with self.locked():
             before = self.state
@@ -288,7 +286,7 @@ class ExperimentBase(models.Model):
             self.stop_target = ""
 
 
-# Columns that repeat the current revision's settings, for queries and tables.
+# Columns that copy the current revision's settings, for queries and tables.
 MIRRORED_FIELDS = (
     "metric",
     "direction",
@@ -301,7 +299,7 @@ MIRRORED_FIELDS = (
     "memory_mib",
 )
 
-# Written once, at the end of `locked()`. `state` and `reason` are not among them: `move` alone writes those.
+# Written once, at the end of `locked()`. Only `move` writes `state` and `reason`.
 LOCKED_FIELDS = [
     "updated_at",
     "trashed_at",

@@ -1,4 +1,4 @@
-"""A change of an experiment as a whole: settings, description, user properties and queue in one transaction."""
+"""Change an experiment as a whole: settings, description, user properties and queue in one transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .details import DescriptionVerbs
 
 @dataclass(frozen=True)
 class ChangeResult:
-    """What differed: the settings (a revision was made), the description, the user properties, the queue."""
+    """What changed: the settings (there is a new revision), the description, the user properties, the queue."""
 
     is_revised: bool = False
     is_described: bool = False
@@ -24,7 +24,7 @@ class ChangeResult:
 
 
 class ChangeVerbs(DescriptionVerbs):
-    """The verb behind the page Edit and the request PATCH."""
+    """The method of the page Edit and of the request PATCH."""
 
     class Meta:
         abstract = True
@@ -45,8 +45,8 @@ class ChangeVerbs(DescriptionVerbs):
         """Change everything that is passed, or nothing. What is None stays.
 
         `settings` edit a draft and update an active experiment: see `edit` and `update`, also for `seen`, `note`,
-        `stop_surplus` and `apply_to_running`. Without `seen` it is the current revision that was looked at.
-        `description` holds arguments of `describe`. Raises `Invalid`, `Refused`.
+        `stop_surplus` and `apply_to_running`. The default of `seen` is the current revision.
+        `description` has the arguments of `describe`. Raise `Invalid`, `Refused`.
         """
         with self.locked():
             seen = self.revision.number if seen is None else seen

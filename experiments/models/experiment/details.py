@@ -1,4 +1,4 @@
-"""How an experiment is made and described, cloned and tried."""
+"""Create, describe, clone and try an experiment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from experiments.models.workspace import Workspace
 from .base import Visibility
 from .lifecycle import LifecycleVerbs
 
-# A try of a draft: one trial, judged by nothing but its own end.
+# Settings of a try of a draft: one trial, without early stopping or a goal.
 TRY = "try"
 ONLY_TRIED: dict[str, Any] = {
     "max_trials": 1,
@@ -35,7 +35,7 @@ ONLY_TRIED: dict[str, Any] = {
 
 
 class DescriptionVerbs(LifecycleVerbs):
-    """The verbs with which an experiment comes to be, and by which it is told from others."""
+    """Methods that create an experiment, and that change its name, description and other details."""
 
     class Meta:
         abstract = True
@@ -55,7 +55,7 @@ class DescriptionVerbs(LifecycleVerbs):
         parent: Self | None = None,
         queue: Queue | None = None,
     ) -> Self:
-        """Makes a draft with its first revision."""
+        """Create a draft with its first revision."""
         workspace.require_automl()
         described = _description(name=name, description=description, tags=tags or [], visibility=visibility)
         with transaction.atomic():
@@ -81,7 +81,7 @@ class DescriptionVerbs(LifecycleVerbs):
         return experiment
 
     def describe(self, *, by: User, **changes: Any) -> bool:
-        """Change name, description, tags, visibility or project. Takes effect at once. False when nothing differs."""
+        """Change name, description, tags, visibility or project. Return False when nothing differs."""
         with self.locked():
             self.allows("describe")
             project = changes.pop("project", self.project)
@@ -130,7 +130,7 @@ class DescriptionVerbs(LifecycleVerbs):
         settings: Settings | None = None,
         queue: Queue | None = None,
     ) -> Self:
-        """Return an equal experiment as a draft with a new ID, except for the arguments. This one is untouched."""
+        """Return a copy as a draft with a new ID; arguments replace its values."""
         return self.draft(
             project.workspace if project else self.workspace,
             by=by,
@@ -145,8 +145,8 @@ class DescriptionVerbs(LifecycleVerbs):
         )
 
     def declared(self) -> dict[str, Any]:
-        """The parameters that its script was seen to declare beside those that it was given, {group: {name: {value,
-        type, description}}}: by its own trials, else by those of a try, a clone, or what it was cloned from."""
+        """Return the parameters that its script declares in addition to the specified ones, {group: {name: {value,
+        type, description}}}: from its own trials, else from a try, a clone, or the experiment it was cloned from."""
         mine = self.revision
         if "declared" in mine.resolved:
             return mine.resolved["declared"]
@@ -161,8 +161,8 @@ class DescriptionVerbs(LifecycleVerbs):
         return {}
 
     def try_it(self, params: dict, *, by: User) -> Self:
-        """Run one trial of a draft with these values, as an experiment of its own that is enqueued at once: what is
-        only tried neither spends the budget nor informs the search. While such a try is under way, that one."""
+        """Run one trial of a draft with these values, as a separate experiment that is enqueued immediately, so that
+        it neither counts toward the budget nor informs the search. Return a running try with equal settings."""
         with self.locked():
             self.allows("try_it")
             settings = Settings.checked({**self.settings.document(), **ONLY_TRIED})
@@ -192,7 +192,7 @@ class DescriptionVerbs(LifecycleVerbs):
 
 
 def _description(*, name: str, description: str, tags: list[str], visibility: str) -> dict[str, Any]:
-    """Checks what describes an experiment. Raises `Invalid`."""
+    """Check the description of an experiment. Raise `Invalid`."""
     errors: dict[str, list[str]] = {}
     name = " ".join(name.split())
     if not name:

@@ -1,4 +1,4 @@
-"""The life of an experiment: into a queue and out of it, paused, stopped, resumed, published, deleted."""
+"""The lifecycle of an experiment: enqueue, dequeue, pause, stop, resume, publish, delete."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .settings import SettingsVerbs
 
 
 class LifecycleVerbs(SettingsVerbs):
-    """The verbs that lead from state to state; `move` writes it."""
+    """The methods that change the state, through `move`."""
 
     class Meta:
         abstract = True
 
     def enqueue(self, *, by: User, queue: Queue | None = None) -> bool:
-        """Put it at the end of `queue` (by default its own, else `default`)."""
+        """Put it at the end of `queue`, by default its own, else `default`."""
         with self.locked():
             queue = queue or self.queue or Queue.default()
             if not self.allows("enqueue"):
@@ -40,15 +40,15 @@ class LifecycleVerbs(SettingsVerbs):
         self.enqueued_from, self.enqueued_at = self.state, timezone.now()
 
     def _stand_in(self, queue: Queue) -> None:
-        """At the end of `queue`, if the workspace may use it."""
+        """Put it at the end of `queue`, if the workspace may use it."""
         if not Queue.objects.granted_to(self.workspace).filter(pk=queue.pk).exists():
             raise Refused(f"The queue {queue} is not granted to the workspace {self.workspace}.")
         self.queue, self.position = queue, queue.next_position()
-        self.save(update_fields=["queue", "position"])  # the next look at the queue must find it there
+        self.save(update_fields=["queue", "position"])  # before this transaction reads the queue again
 
     def move_to(self, queue: Queue, *, by: User) -> bool:
-        """Move it to the end of another queue. Trials that run end where they are; the waiting ones, and all that
-        are proposed from now on, start with the workers of `queue`. False: it stands there already."""
+        """Move it to the end of another queue. Running trials finish on their workers; waiting and future trials start
+        on the workers of `queue`. Return False if it is in this queue already."""
         with self.locked():
             self.allows("move_to")
             before = self.queue
@@ -59,11 +59,11 @@ class LifecycleVerbs(SettingsVerbs):
             Event.note("move_to", self, by=by, why=f"{before or 'no queue'} → {queue}", queue=queue.name)
             self.announce()
             if before:
-                dispatch.queue(before.routing_key)  # those behind it there may be next
+                dispatch.queue(before.routing_key)  # experiments behind it may be next
             return True
 
     def dequeue(self, *, by: User | None, because: str = "") -> bool:
-        """Restore the state before it was enqueued; proposals that no worker has taken are dropped."""
+        """Restore the state before it was enqueued, and drop proposals that no worker has taken."""
         with self.locked():
             self.allows("dequeue")
             self.drop_proposals()
@@ -72,7 +72,7 @@ class LifecycleVerbs(SettingsVerbs):
             return True
 
     def pause(self, *, by: User | None, because: str = "") -> bool:
-        """Start no new trials; running trials go on."""
+        """Start no new trials. Running trials continue."""
         with self.locked():
             return self.allows("pause") and self.move(
                 ExperimentState.PAUSED, by=by, verb="pause", because=because
@@ -87,13 +87,13 @@ class LifecycleVerbs(SettingsVerbs):
             self.enqueue_trials()
             return True
 
-    # --- ends ------------------------------------------------------------------------------------------------
+    # --- end -------------------------------------------------------------------------------------------------
 
     def stop(self, *, by: User | None, because: str = "", target: str = ExperimentState.STOPPED) -> bool:
         """Start nothing new, end every running trial, then stop the experiment.
 
-        The conductor makes the last step when the last trial is gone. `target` is `failed` when the search
-        itself cannot go on.
+        The conductor finishes it when the last trial has ended. `target` is `failed` when the search itself cannot
+        continue.
         """
         with self.locked():
             if not self.allows("stop"):
@@ -107,7 +107,7 @@ class LifecycleVerbs(SettingsVerbs):
             return True
 
     def kill(self, *, by: User) -> bool:
-        """While stopping: ends the grace of every trial that is still there."""
+        """End the grace period of the trials of an experiment that is stopping."""
         with self.locked():
             self.allows("kill")
             changed = self.trials.filter(state=TrialState.STOPPING, stop_grace_s__gt=0).update(stop_grace_s=0)
@@ -116,7 +116,7 @@ class LifecycleVerbs(SettingsVerbs):
             return bool(changed)
 
     def finish(self, to: str, *, because: str) -> bool:
-        """The conductor's last step: completed, stopped or failed. Only when no trial is active."""
+        """Make it completed, stopped or failed, when no trial is active. Called by the conductor."""
         with self.locked():
             if self.active_count:
                 raise Overtaken(f"{self} has active trials.")
@@ -126,8 +126,8 @@ class LifecycleVerbs(SettingsVerbs):
     def resume(
         self, *, by: User, queue: Queue | None = None, rerun_failed: bool = False, **budget: float | None
     ) -> bool:
-        """Put it back into a queue with its history. `budget` may enlarge `max_trials`, `max_duration_s`,
-        or change `goal`; a spent budget must be enlarged."""
+        """Put it back into a queue with its history. `budget` can increase `max_trials` and `max_duration_s`, and
+        change `goal`; a spent budget must be increased."""
         with self.locked():
             self.allows("resume")
             unknown = budget.keys() - {"max_trials", "max_duration_s", "goal"}
@@ -175,12 +175,12 @@ class LifecycleVerbs(SettingsVerbs):
             )
 
     def publish(self, *, by: User) -> bool:
-        """Make the experiment read-only for good."""
+        """Make the experiment permanently read-only."""
         with self.locked():
             return self.allows("publish") and self.move(ExperimentState.PUBLISHED, by=by, verb="publish")
 
     def delete_to_trash(self, *, by: User) -> bool:
-        """Move it to the trash, the only place where it is found, by an owner and for 30 days."""
+        """Move it to the trash, where owners can restore it for 30 days."""
         with self.locked():
             self.allows("delete")
             self.trashed_at = timezone.now()
@@ -188,7 +188,7 @@ class LifecycleVerbs(SettingsVerbs):
             return True
 
     def restore(self, *, by: User) -> bool:
-        """Back from the trash, as it was."""
+        """Restore it from the trash, in its previous state."""
         with transaction.atomic():
             changed = (
                 type(self).everything.filter(pk=self.pk).exclude(trashed_at=None).update(trashed_at=None)

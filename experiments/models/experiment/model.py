@@ -1,4 +1,4 @@
-"""An experiment: what to run, what to search, what counts, how much."""
+"""An experiment: a command, an objective, a search space and a budget."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .queueing import QueueingVerbs
 
 
 class Experiment(ChangeVerbs, QueueingVerbs):
-    """A command, a search space and a budget. All that changes this row goes through `locked`, one at a time."""
+    """A command, a search space and a budget. Every change of the row happens within `locked()`."""
 
     class Meta:
         base_manager_name = "everything"

@@ -1,4 +1,4 @@
-"""From suggestions to waiting trials, and what was learnt from ended ones: within an experiment's turn."""
+"""Turn suggestions into waiting trials, and record the results of ended ones. Only within `locked()`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ TRACE_LENGTH = 200
 
 
 class ProposalVerbs(ExperimentBase):
-    """What the conductor, a settling trial and a stop do with proposals."""
+    """Methods for proposals, used by the conductor, by settling trials and by stop."""
 
     class Meta:
         abstract = True
 
     def enqueue_trials(self) -> int:
-        """Turns suggestions into waiting trials while budget and concurrency have room. Returns how many."""
+        """Turn suggestions into waiting trials, as far as budget and concurrency allow. Return their number."""
         if self.state not in (ExperimentState.PENDING, ExperimentState.RUNNING) or self.why_no_more():
             return 0
         free = self.concurrency - self.active_count
@@ -35,12 +35,12 @@ class ProposalVerbs(ExperimentBase):
         return len(suggestions)
 
     def announce(self) -> None:
-        """Tells the workers of the queue, if a waiting trial may start now."""
+        """Notify the workers of the queue if a waiting trial can start now."""
         if self.queue and self.waiting_count and self.alive_count < self.concurrency:
             dispatch.queue(self.queue.routing_key)
 
     def drop_proposals(self, *, at_most: int | None = None) -> int:
-        """Drops suggestions and proposals that no worker has taken; their numbers are not used again."""
+        """Drop suggestions and proposals that no worker has taken. Their numbers are not used again."""
         self.suggestions.all().delete()
         waiting = self.trials.filter(state=TrialState.WAITING, source="proposal").order_by("-number")
         keys = list(waiting.values_list("pk", flat=True)[:at_most])
@@ -55,7 +55,7 @@ class ProposalVerbs(ExperimentBase):
             trial.move(TrialState.STOPPED, by=by, because=because)
 
     def learn(self, number: int, value: float) -> None:
-        """A trial that informs the search ended with `value`: keeps best and trace."""
+        """Update best value and trace with the value of an ended trial that informs the search."""
         if not self.is_better(value, self.best_value):
             return
         self.best_value, self.best_number = value, number

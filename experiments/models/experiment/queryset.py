@@ -1,4 +1,4 @@
-"""Which experiments: visible to a person, active, open to a worker."""
+"""Querysets of experiments: visible to a user, active, claimable by a worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class ExperimentQuerySet(models.QuerySet["Experiment"]):
     def visible_to(self, user: User) -> ExperimentQuerySet:
-        """The experiments that exist for this person: their workspaces', and of the private ones their own."""
+        """Experiments that this user can see: those of their workspaces, and of private ones only their own."""
         if not user.is_authenticated:
             return self.none()
         rows, open_to_me = self, Q(visibility="workspace") | Q(creator=user)
@@ -35,13 +35,13 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
         return rows.filter(open_to_me, workspace__in=mine.values("workspace"))
 
     def active(self) -> ExperimentQuerySet:
-        """Those that the conductor looks after."""
+        """Experiments that the conductor schedules."""
         return self.filter(state__in=status.ACTIVE)
 
     def claimable(self, *, free: Amount | None = None) -> ExperimentQuerySet:
-        """Those of which a worker may take a waiting trial now, in the order of their queue.
+        """Experiments of which a worker can claim a waiting trial now, by queue position.
 
-        `free`: what it can give to a trial; None: whatever an experiment needs.
+        `free`: the resources that the worker has available; None: no limit.
         """
         alive = F("running_count") + F("stopping_count")
         queued = self.model.everything.filter(state__in=status.ACTIVE, queue=OuterRef("queue"))

@@ -13,7 +13,7 @@ from .base import ExperimentBase
 
 
 class QueueingVerbs(ExperimentBase):
-    """The verbs that change an experiment's position; see `move_to` for another queue.
+    """The methods that change an experiment's position; see `move_to` for another queue.
 
     Each locks the experiment and then the queue: two moves at once happen one after the other.
     """

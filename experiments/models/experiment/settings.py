@@ -1,4 +1,4 @@
-"""How an experiment's settings change: every accepted change is a revision."""
+"""Changes of an experiment's settings. Every accepted change is a revision."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from experiments.models.warm_start import warmed
 from .base import MIRRORED_FIELDS
 from .proposals import ProposalVerbs
 
-# What an Update changes only for trials that are started afterwards: proposals are made anew.
+# Settings whose change invalidates proposals that have not started.
 PROPOSAL_FIELDS = {
     "space_document", "constraints", "algorithm_arguments", "seed", "fixed", "starting_points", "warm_start",
 }  # fmt: skip
 
 
 class SettingsVerbs(ProposalVerbs):
-    """The verbs that change settings."""
+    """The methods that change settings."""
 
     class Meta:
         abstract = True
 
     def edit(self, settings: Settings, *, by: User, seen: int, note: str = "") -> bool:
-        """Edit all settings of a draft. `seen` is the revision number that the person looked at, `note` the
-        reason in their words.
+        """Replace the settings of a draft. `seen` is the revision number that the user saw, `note` their reason.
 
-        Returns False, and makes no revision, when nothing differs.
+        Return False, without a new revision, when nothing differs.
         """
         with self.locked():
             self.allows("edit")
@@ -51,11 +50,11 @@ class SettingsVerbs(ProposalVerbs):
         stop_surplus: bool = False,
         apply_to_running: bool = False,
     ) -> bool:
-        """Update the settings while running or paused. Makes one revision; later trials obey it.
+        """Update the settings of an active experiment with a new revision, which applies to new trials.
 
-        `stop_surplus` stops the newest running trials when the concurrency falls below what runs.
-        `apply_to_running` lets the new early stopping judge the running trials from now on, by all that they have
-        reported; else the rule of their own revision goes on judging them.
+        `stop_surplus` stops the newest running trials beyond a lower concurrency. `apply_to_running` applies the new
+        early stopping to running trials too, including their past results; otherwise the rule of their own revision
+        still applies.
         """
         with self.locked():
             self.allows("update")
@@ -89,7 +88,7 @@ class SettingsVerbs(ProposalVerbs):
             return True
 
     def check_seen(self, seen: int) -> None:
-        """Raises `Refused` when there is another revision than the one that the person looked at."""
+        """Raise `Refused` when the current revision is not the one that the user saw."""
         if seen > self.revision.number or seen < 1:
             raise Refused(
                 f"There is no revision {seen} of this experiment; the latest is {self.revision.number}. Look at it and "

@@ -1,1 +1,1 @@
-"""The trial: its model, and how a trial's process ended."""
+"""The trial: its model, and the outcome of its process."""

@@ -1,4 +1,4 @@
-"""The row of a trial: its columns, its lock, the move from state to state, and how it comes to wait."""
+"""The row of a trial: its columns, its lock, its state transitions, and its creation."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ class KeptManager(models.Manager):
 
 
 class TrialBase(models.Model):
-    """What all verbs of a trial share. `Trial` is the model."""
+    """The common base of the mixins that make up `Trial`."""
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="trials")
     revision = models.ForeignKey(Revision, models.PROTECT, related_name="trials")
     number = models.IntegerField()
-    ordinal = models.IntegerField(null=True)  # of its proposal; None where nobody proposed it
+    ordinal = models.IntegerField(null=True)  # of its proposal; None if the algorithm did not propose it
     source = models.CharField(max_length=8, choices=Source.choices, default=Source.PROPOSAL)
     rerun_of = models.ForeignKey("self", models.SET_NULL, null=True, related_name="reruns")
-    attempt = models.IntegerField(default=1)  # a link in a chain of reruns
-    retries = models.IntegerField(default=0)  # of this chain, after lost workers
-    keeps_revision = models.BooleanField(default=False)  # a rerun of the original command
+    attempt = models.IntegerField(default=1)  # the trial that it reruns
+    retries = models.IntegerField(default=0)  # number of retries so far, after lost workers
+    keeps_revision = models.BooleanField(default=False)  # a rerun with the original command
 
     params = ExactJSONField()  # as the process receives them
-    raw = ExactJSONField(null=True)  # as the sampler drew them; None where they lie outside the space
+    raw = ExactJSONField(null=True)  # as the sampler drew them; None outside of the search space
     sampler_attrs = ExactJSONField(default=dict)
     values_digest = models.CharField(max_length=40)  # of values and command
 
@@ -73,10 +73,10 @@ class TrialBase(models.Model):
     worker = models.ForeignKey(Worker, models.SET_NULL, null=True, related_name="trials")
     boot = models.UUIDField(null=True)  # of the worker that claimed it
     pid = models.IntegerField(null=True)
-    gpus = models.JSONField(default=list)  # the devices that are its own
-    cores = models.JSONField(default=list)  # likewise
-    memory_mib = models.IntegerField(null=True)  # reserved for it
-    memory_limited_by = models.CharField(max_length=16, blank=True)  # empty: only reserved
+    gpus = models.JSONField(default=list)  # its reserved devices
+    cores = models.JSONField(default=list)  # its reserved cores
+    memory_mib = models.IntegerField(null=True)  # its reserved memory
+    memory_limited_by = models.CharField(max_length=16, blank=True)  # empty: only reserved, not limited
 
     value = models.FloatField(null=True)
     final_metrics = ExactJSONField(
@@ -84,10 +84,10 @@ class TrialBase(models.Model):
     )  # of its final result, beside the objective; not finite ones as text
     last_value = models.FloatField(null=True)  # of the objective, so far
     last_step = models.BigIntegerField(null=True)
-    judged_step = models.BigIntegerField(null=True)  # up to here early stopping has judged it
-    judged_by = models.IntegerField(null=True)  # the revision whose early stopping judges it; None: its own
+    judged_step = models.BigIntegerField(null=True)  # up to this step early stopping has checked it
+    judged_by = models.IntegerField(null=True)  # the revision whose early stopping applies; None: its own
     log_bytes = models.BigIntegerField(default=0)
-    notes = models.JSONField(default=list)  # what was odd in what it reported
+    notes = models.JSONField(default=list)  # sentences about what was unusual
 
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
@@ -113,7 +113,7 @@ class TrialBase(models.Model):
         return f"{self.experiment.public_id}-{self.number}"
 
     def save(self, **kwargs: Any) -> None:
-        """Insert the row. `move` and the narrow updates below change it: other columns may be outdated here."""
+        """Insert the row. Only `move` and the updates below change it, because other columns may be outdated."""
         if not (self._state.adding or kwargs.get("force_insert")):
             raise RuntimeError(f"Change {self} by move() or by an update of the columns that are meant.")
         super().save(**kwargs)
@@ -128,21 +128,19 @@ class TrialBase(models.Model):
 
     @property
     def informs(self) -> bool:
-        """Does its value inform the search?"""
+        """Whether its value informs the search."""
         return self.state in status.TRIAL_INFORMS and self.value is not None
 
-    # --- one at a time ---------------------------------------------------------------------------------
+    # --- lock ------------------------------------------------------------------------------------------
 
     @contextmanager
     def locked(self) -> Iterator[Self]:
-        """The experiment's turn (its row is locked first, always), with this row fresh in it."""
+        """Lock the experiment, whose row always is locked first, and reload this row."""
         experiment = self.experiment
         with experiment.locked():
             try:
                 self.refresh_from_db()
-            except type(
-                self
-            ).DoesNotExist:  # a proposal that no worker had taken: see Experiment.drop_proposals
+            except type(self).DoesNotExist:  # a dropped proposal: see Experiment.drop_proposals
                 raise Refused(
                     f"#{self.number} was dropped before it started. Reload the experiment."
                 ) from None
@@ -159,10 +157,10 @@ class TrialBase(models.Model):
         verb: str = "",
         **changes: Any,
     ) -> bool:
-        """The only writer of `state`: a compare-and-set, the counts, the event, in the experiment's turn.
+        """Change the state. The only writer of `state`: compare-and-set, counts and event, with the experiment locked.
 
-        `changes` are further columns to write. False when already there. Raises `Refused` where the table
-        does not lead, `Overtaken` when somebody was faster.
+        `changes` are further columns to write. Return False if it is in this state already. Raise `Refused` when the
+        transition is not allowed, `Overtaken` when another process was faster.
         """
         with self.experiment.locked() as experiment:
             before = self.state
@@ -170,7 +168,7 @@ class TrialBase(models.Model):
                 return False
             status.check_transition(status.TRIAL_MAY_BECOME, before, to)
             now = timezone.now()
-            # Who took it is a column of its own.
+            # The worker is a column of its own.
             detail = "" if to == TrialState.RUNNING else _on_one_line(because)
             changes.update(state=to, detail=detail, failure=failure)
             if to == TrialState.RUNNING:
@@ -178,7 +176,7 @@ class TrialBase(models.Model):
             if to in status.TRIAL_SETTLED:
                 experiment.settled_count += 1
                 took_s = (now - self.started_at).total_seconds() if self.started_at else None
-                experiment.compute_s += max(0.0, took_s or 0.0)  # a clock may have jumped back
+                experiment.compute_s += max(0.0, took_s or 0.0)  # a clock may have been set back
                 changes.update(
                     ended_at=now,
                     duration_s=took_s,
@@ -186,9 +184,7 @@ class TrialBase(models.Model):
                     stop_target="",
                 )
             rows = type(self).objects.filter(pk=self.pk, state=before)
-            if not rows.update(
-                **changes, version=F("version") + 1
-            ):  # its worker counts the version up as well
+            if not rows.update(**changes, version=F("version") + 1):  # its worker increments the version too
                 raise Overtaken(f"Trial {self} is no longer {before}.")
             self.version += 1
             for name, value in changes.items():
@@ -212,7 +208,7 @@ class TrialBase(models.Model):
 
     @classmethod
     def enqueue(cls, suggestion: Suggestion) -> Self:
-        """Make a waiting trial of a suggestion: from now on it counts as proposed."""
+        """Make a waiting trial from a suggestion. It counts as proposed from now on."""
         experiment = suggestion.experiment
         experiment.proposed_count += 1
         return cls._wait(
@@ -250,5 +246,5 @@ def _count(experiment: Experiment, state: str, by: int) -> None:
 
 
 def _on_one_line(text: str) -> str:
-    """One line for the row's `detail`; the event keeps the whole text."""
+    """Return the text as one line for `detail`; the event keeps the whole text."""
     return " ".join(text.replace("\0", "").split())[:300]

@@ -1,4 +1,4 @@
-"""A trial again: rerun, retried, replicated; and one with values given by hand."""
+"""Rerun, retry and replicate trials, and add one with values entered by hand."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from experiments.search.manual_values import check_manual_values
 from .base import Source, TrialBase
 from .parameter import digest
 
-MOST_REPLICAS = 100  # at a time: each is a job
+MOST_REPLICAS = 100  # at a time, because each one is a job
 
 
 class CopyVerbs(TrialBase):
-    """The verbs that make another trial."""
+    """The methods that create another trial."""
 
     class Meta:
         abstract = True
 
     def copy(self, *, source: str, by: User | None, revision: Revision, keeps_revision: bool = False) -> Self:
-        """A new waiting trial with the same values, linked to this one."""
+        """Return a new waiting trial with the same values, linked to this one."""
         space = revision.settings.space
         lost = source == Source.RETRY
         trial = self._wait(
@@ -50,8 +50,8 @@ class CopyVerbs(TrialBase):
         return trial
 
     def rerun(self, *, by: User, current: bool = False) -> Self:
-        """Return a new trial with the same values, free of budget. With the original command, or,
-        if `current`, with the experiment's current one. Raises `Refused` with the reason."""
+        """Return a new trial with the same values, which does not count toward the budget, with the original command
+        or, if `current`, with the experiment's current one. Raise `Refused` with the reason."""
         with self.locked():
             self.experiment.allows("rerun")
             if self.state != TrialState.FAILED:
@@ -63,9 +63,9 @@ class CopyVerbs(TrialBase):
             return self.copy(source=Source.RERUN, by=by, revision=revision, keeps_revision=not current)
 
     def replicate(self, *, by: User, count: int) -> list[Self]:
-        """`count` new trials with the values and the settings of this succeeded one, free of budget. Each has a
-        number of its own, from which its script takes its seed; their results inform the search. Raises `Refused`
-        with the reason, `Invalid` for a count that is not possible."""
+        """Return `count` new trials with the values and settings of this succeeded one, which do not count toward the
+        budget. Each has its own number, which scripts can use as a seed; their results inform the search. Raise
+        `Refused` with the reason, `Invalid` for an invalid count."""
         with self.locked():
             self.experiment.allows("add_trial")
             if self.state != TrialState.SUCCEEDED:
@@ -78,20 +78,20 @@ class CopyVerbs(TrialBase):
             ]
 
     def equals(self, revision: Revision | None = None) -> models.QuerySet[Self]:
-        """Trials of this experiment with the same values and command, this one among them."""
+        """Trials of this experiment with the same values and command, including this one."""
         command = (revision or self.revision).settings.run_command
         return type(self).objects.filter(
             experiment=self.experiment_id, values_digest=digest(self.params, command)
         )
 
     def has_no_equal(self) -> bool:
-        """Has nobody with the same values and command succeeded, and does nobody wait or run?"""
+        """Whether no trial with the same values and command has succeeded, waits or runs."""
         return not self.equals().exclude(state__in=(TrialState.FAILED, TrialState.STOPPED)).exists()
 
     @classmethod
     def add(cls, experiment: Experiment, params: dict, *, by: User) -> Self:
-        """Return a new trial with values given by hand. Free of budget; its result informs the search if they lie in
-        the search space: numbers may lie outside of it. Raises `Refused`, `Invalid` with a sentence for each fault.
+        """Return a new trial with values entered by hand, which does not count toward the budget. Numbers may be
+        outside of the search space; otherwise its result informs the search. Raise `Refused`, or `Invalid` with all faults.
         """
         with experiment.locked():
             experiment.allows("add_trial")

@@ -1,4 +1,4 @@
-"""A trial: one set of parameter values and the process that tried it."""
+"""A trial: one set of parameter values and the process that tries it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .outcome import Failure, Outcome
 
 
 class Trial(CopyVerbs):
-    """All that changes this row goes through the lock of its experiment, and through `move`."""
+    """Every change of the row happens with the experiment locked, and every change of its state through `move`."""
 
     class Meta:
         base_manager_name = "everything"
@@ -39,19 +39,19 @@ class Trial(CopyVerbs):
             models.Index(fields=["experiment", "ended_at"], name="trial_by_end"),
             models.Index(fields=["experiment", "settled_rank"], name="trial_by_rank"),
             models.Index(fields=["experiment", "values_digest"], name="trial_by_values"),
-            # Not a partial one: SQLite does not use it where the states are parameters of the query.
+            # Not a partial index, which SQLite does not use when the states are query parameters.
             models.Index(fields=["worker", "state"], name="trial_held_by_worker"),
             models.Index(fields=["worker", "ended_at"], name="trial_ended_on_worker"),
         ]
 
-    # --- claimed -----------------------------------------------------------------------------------------
+    # --- claim -------------------------------------------------------------------------------------------
 
     @classmethod
     def take(cls, worker: Worker, queue_names: list[str], *, free: Free = NOTHING) -> Trial | None:
-        """The next waiting trial for a slot of `worker`, claimed; None when there is nothing to do.
+        """Claim the next waiting trial for a slot of `worker`; None when there is none.
 
-        Looks through the queues in their order, by queue position, then trial number. `free` is what the worker has
-        to give: a trial that needs more waits, and others go before it.
+        The order is that of `queues`, then queue position, then trial number. `free` are the available resources: a
+        trial that needs more waits, and later ones go before it.
         """
         for name in queue_names:
             refused: set[int] = set()
@@ -76,7 +76,7 @@ class Trial(CopyVerbs):
         try:
             with experiment.locked():
                 if queue.slots_per_person is not None:
-                    queue.lock()  # another experiment of this person may be taken from at this moment
+                    queue.lock()  # a trial of the same user's other experiments may be claimed concurrently
                 still = (
                     Experiment.objects.claimable().filter(pk=experiment.pk, queue__name=queue_name).exists()
                 )
@@ -85,7 +85,7 @@ class Trial(CopyVerbs):
                 if not (still and serves and trial):
                     return None
                 needed = Amount.needed_by(trial.revision.settings)
-                if not needed.fits(free.amount):  # a rerun by a revision that asked for more
+                if not needed.fits(free.amount):  # a rerun with a revision that reserves more
                     return None
                 if experiment.state == ExperimentState.PENDING:
                     experiment.move(
@@ -103,26 +103,26 @@ class Trial(CopyVerbs):
                     memory_mib=needed.memory_mib or None,
                 )
                 return trial
-        except Refused:  # it went to the trash between the look and the turn
+        except Refused:  # moved to the trash before it was locked
             return None
 
     def begun(self, *, pid: int, memory_limited_by: str = "") -> None:
-        """The worker started its process."""
+        """Note that the worker has started its process."""
         Trial.objects.filter(pk=self.pk, state__in=status.TRIAL_ALIVE).update(
             pid=pid, memory_limited_by=memory_limited_by, version=F("version") + 1
         )
 
     def logged(self, size: int) -> None:
-        """Its log has so many bytes by now."""
+        """Note the size of its log in bytes."""
         Trial.objects.filter(pk=self.pk, state__in=status.TRIAL_ALIVE).update(
             log_bytes=size, version=F("version") + 1
         )
 
-    # --- stopped -----------------------------------------------------------------------------------------
+    # --- stop --------------------------------------------------------------------------------------------
 
     def stop(self, *, by: User | None) -> bool:
-        """End its whole process tree; the experiment goes on. False when it has ended, or is
-        stopping, already."""
+        """End its whole process tree. The experiment continues. Return False if it has ended or is stopping
+        already."""
         with self.locked():
             if self.is_settled or self.state == TrialState.STOPPING:
                 return False
@@ -135,7 +135,7 @@ class Trial(CopyVerbs):
             return True
 
     def begin_stop(self, target: str, *, by: User | None, because: str = "") -> None:
-        """Running → stopping, on the way to `target`. Its worker sees it within half a second."""
+        """Change from running to stopping, with the final state `target`. Its worker sees it within half a second."""
         self.move(
             TrialState.STOPPING,
             by=by,
@@ -147,8 +147,8 @@ class Trial(CopyVerbs):
         )
 
     def stop_early(self, *, because: str, judged_by: int | None) -> bool:
-        """Stop it as its early-stopping rule says. False when it does not run any more, or when an Update has put
-        another rule in place of that of the revision `judged_by` (None: the trial's own)."""
+        """Stop it early. Return False if it is no longer running, or if an update has replaced the rule of the
+        revision `judged_by` (None: the trial's own)."""
         with self.locked():
             if self.state != TrialState.RUNNING or self.judged_by != judged_by:
                 return False
@@ -156,21 +156,21 @@ class Trial(CopyVerbs):
             return True
 
     def time_out(self, *, limit_s: float) -> bool:
-        """It ran longer than `limit_s` seconds."""
+        """Stop it because it ran longer than `limit_s` seconds."""
         with self.locked():
             if self.state != TrialState.RUNNING:
                 return False
             self.begin_stop(TrialState.FAILED, by=None, because=f"ran longer than {limit_s:g} s")
             return True
 
-    # --- settled -----------------------------------------------------------------------------------------
+    # --- settle ------------------------------------------------------------------------------------------
 
     def settle(self, outcome: Outcome) -> bool:
-        """Write how it ended, once. False when it has ended already: then nothing changes. A trial is taken by one
-        worker in its life, a retry is another trial: so its state is the fence against a late result.
+        """Store how it ended, once. Return False, without a change, if it has ended already. Only one worker ever
+        claims a trial, and a retry is another trial, so the state fences off late results.
 
-        In the same transaction the counts, the best value, a retry after a lost worker, and the next waiting
-        trial, so that the slot finds work at once.
+        The same transaction updates counts and best value, creates a retry after a lost worker, and enqueues the next
+        trial, so that the slot finds work immediately.
         """
         with self.locked():
             if self.state not in status.TRIAL_ALIVE:
@@ -202,7 +202,7 @@ class Trial(CopyVerbs):
             return True
 
     def _verdict(self, outcome: Outcome) -> tuple[str, str, str]:
-        """(state, failure, detail). While stopping, the target decides; a result is kept all the same."""
+        """Return (state, failure, detail). The target decides while it is stopping; a result is kept anyway."""
         if self.state == TrialState.STOPPING:
             if self.stop_target == TrialState.FAILED:
                 return TrialState.FAILED, Failure.TIMEOUT, self.detail
@@ -219,7 +219,7 @@ class Trial(CopyVerbs):
         return TrialState.SUCCEEDED, "", ""
 
     def _retry(self) -> None:
-        """Same values again, at no cost, up to the setting `retries` times."""
+        """Retry the values without counting toward the budget, up to `retries` times."""
         if self.experiment.state not in (*status.UNDER_WAY, ExperimentState.PENDING):
             return
         if self.retries < self.experiment.settings.retries:

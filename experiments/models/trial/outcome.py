@@ -1,4 +1,4 @@
-"""How a trial's process ended, as its worker saw it."""
+"""The outcome of a trial's process, as its worker saw it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ class Failure(models.TextChoices):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial's process ended, as its worker saw it.
+    """The outcome of a trial's process, as its worker saw it.
 
-    `value` is the objective, if it could be computed, `so_far` what an early-stopped trial is worth; `final_metrics`
-    the other numbers of its final result, by name, those that are not finite as text; `failure` one of `Failure`,
-    with one line of `detail`.
-    `cpu_s`, `gone_after_s` are seconds (the latter from the stop's signal until the whole tree was gone),
-    `peak_memory` bytes; `survivors` the pids of what could not be killed.
+    `value` is the objective, if there is one, `so_far` the value of an early-stopped trial; `final_metrics` are the
+    other numbers of its final result by name, nan and infinities as text; `failure` is one of `Failure`, with one line
+    of `detail`. `cpu_s` and `gone_after_s` are seconds (the latter from the signal until the whole process tree was
+    gone), `peak_memory` is in bytes; `survivors` are the pids that could not be killed.
     """
 
     value: float | None = None

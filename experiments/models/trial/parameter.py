@@ -20,7 +20,7 @@ class TrialParameter(models.Model):
 
     trial = models.ForeignKey("Trial", models.CASCADE, related_name="parameters")
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+")
-    name = models.CharField(max_length=MAX_COLUMN)  # of a nested one: layer/kernel_size
+    name = models.CharField(max_length=MAX_COLUMN)  # nested: layer/kernel_size
     number = models.FloatField(null=True)
     text = models.CharField(max_length=100, blank=True)
 
@@ -47,6 +47,6 @@ class TrialParameter(models.Model):
 
 
 def digest(params: dict, command: str) -> str:
-    """Stands for the same values (1, 1.0 and true differ) tried by the same command."""
+    """Return a digest that is equal for equal values (1, 1.0 and true differ) and the same command."""
     text = json.dumps([params, command], sort_keys=True, ensure_ascii=False)
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

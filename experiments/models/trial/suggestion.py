@@ -1,4 +1,4 @@
-"""A proposal of the search that no trial tries yet."""
+"""A proposal without a trial yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from experiments.models.revision import Revision
 
 
 class Suggestion(models.Model):
-    """A proposal that is ready before a slot is free. Bound to the revision under which it was made."""
+    """A proposal that is computed before a slot is free. It belongs to the revision with which it was made."""
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="suggestions")
     revision = models.ForeignKey(Revision, models.PROTECT, related_name="+")
