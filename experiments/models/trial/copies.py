@@ -91,8 +91,8 @@ class CopyVerbs(TrialBase):
     @classmethod
     def add(cls, experiment: Experiment, params: dict, *, by: User) -> Self:
         """Return a new trial with values entered by hand, which does not count toward the budget. Numbers may be
-        outside of the search space; otherwise its result informs the search. Raise `Refused`, or `Invalid` with all faults.
-        """
+        outside of the search space; its result informs the search only when they are inside. Raise `Refused`, or
+        `Invalid` with all faults."""
         with experiment.locked():
             experiment.allows("add_trial")
             space = experiment.settings.space
