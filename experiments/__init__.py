@@ -1,4 +1,4 @@
-"""The app of Trialdeck: see docs and the floors in pyproject.toml."""
+"""The Django app of Trialdeck. CONTRIBUTING.md describes its layers."""
 
 from trialdeck import __version__
 

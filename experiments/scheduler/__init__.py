@@ -1,1 +1,1 @@
-"""What the control process runs: the conductor and what it decides by."""
+"""What the control process runs: the conductor, early stopping, periodic tasks."""

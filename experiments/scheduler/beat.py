@@ -1,4 +1,4 @@
-"""The beat: every few seconds it declares silent workers gone and dispatches a look at each active experiment."""
+"""The beat: every few seconds it detects lost workers and dispatches the conductor for each active experiment."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ MEASURE_EVERY_S = 60.0
 
 
 class LeaseWatch:
-    """Counts unchanged heartbeat counters against this process's own monotonic clock.
+    """Detects expired leases: heartbeat counters that stay unchanged, by this process's own monotonic clock.
 
-    A clock that jumps, or a database that was away, must not declare everybody lost: a counter is first seen
-    with a full lease, and after an error everybody has one again.
+    A clock that jumps, or a database outage, must not expire all leases: a counter gets a full lease when it is first
+    seen, and all counters get one after an error.
     """
 
     def __init__(self) -> None:
         self._seen: dict[int, tuple[object, int, float]] = {}
 
     def lost(self, now: float) -> list[tuple[Worker, int]]:
-        """Workers whose counter did not change for their lease, with the counter. `now` is monotonic seconds."""
+        """Return (worker, counter) of the workers with an expired lease. `now` is in monotonic seconds."""
         present = {worker.pk: worker for worker in Worker.objects.present()}
         self._seen = {pk: seen for pk, seen in self._seen.items() if pk in present}
         lost = []
@@ -47,12 +47,12 @@ class LeaseWatch:
         return lost
 
     def forgive(self) -> None:
-        """Everybody has a fresh grace."""
+        """Give all workers a full lease."""
         self._seen.clear()
 
 
 class Beat:
-    """Looks at everything every few seconds. Many may run: each tick holds a lease in the database."""
+    """Checks everything every few seconds. Several may run: a tick needs a lease in the database."""
 
     def __init__(self) -> None:
         self.holder = uuid.uuid4().hex
@@ -60,7 +60,7 @@ class Beat:
         self.purge_at = self.measure_at = 0.0  # of the monotonic clock
 
     def run(self, ending: threading.Event) -> None:
-        """Ticks until `ending` is set."""
+        """Tick until `ending` is set."""
         while not ending.is_set():
             try:
                 self.tick()
@@ -68,12 +68,12 @@ class Beat:
                 logger.warning("The database is not available: %s", error)
                 self.watch.forgive()
                 close_old_connections()
-            except Exception:  # a beat that dies of a bug would leave lost workers unnoticed, for ever
+            except Exception:  # after a bug here the beat must still detect lost workers
                 logger.exception("The beat stumbled")
             ending.wait(TICK_S)
 
     def tick(self, now: float | None = None) -> bool:
-        """One look at `now`, seconds of the monotonic clock. False when another beat holds the lease."""
+        """Check everything once. `now` is in monotonic seconds. Return False when another beat holds the lease."""
         now = time.monotonic() if now is None else now
         if not Lease.hold("beat", self.holder, for_=timedelta(seconds=5 * TICK_S)):
             self.watch.forgive()
@@ -91,8 +91,8 @@ class Beat:
         return True
 
     def measure(self, now: float) -> None:
-        """Once a minute: how busy the workers were. `now` is monotonic seconds. It waits for no page, and nothing
-        waits for it: whatever goes wrong there must not keep the beat from the experiments that run."""
+        """Once a minute, measure the utilization of the workers. `now` is in monotonic seconds. An error here must not
+        stop the beat."""
         if now < self.measure_at:
             return
         self.measure_at = now + MEASURE_EVERY_S
@@ -102,8 +102,8 @@ class Beat:
             logger.exception("Worker utilization could not be measured")
 
     def empty_the_trash(self, now: float) -> None:
-        """Once an hour, and then a little with each tick until nothing is left to delete. `now` is monotonic
-        seconds. Whatever goes wrong there must not keep the beat from the experiments that run."""
+        """Once an hour, delete expired rows, a portion with each tick until none is left. `now` is in monotonic
+        seconds. An error here must not stop the beat."""
         if now < self.purge_at:
             return
         try:

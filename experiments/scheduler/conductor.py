@@ -1,7 +1,7 @@
-"""The conductor: `schedule(pk)` takes every step that an experiment is due.
+"""The conductor: `schedule(pk)` takes every step that is due for an experiment.
 
-Each step is safe to take twice, and by two processes at once: the experiment's lock and unique ordinals guard what
-it writes. Single flight, within a process, only saves work.
+Each step can safely be repeated, and taken by two processes at once: the experiment's lock and unique ordinals guard
+what it writes. That only one thread of a process works on an experiment just saves work.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from experiments.search.space import Space
 
 logger = logging.getLogger(__name__)
 
-BY_STATE = ("state", "number")  # by number alone, SQLite would walk through all trials to find the few
+BY_STATE = ("state", "number")  # by number alone, SQLite would scan all trials
 
 
 def schedule(pk: int) -> None:
-    """Brings one experiment forward until nothing is owed, and until it has seen the latest wake."""
+    """Take all steps that are due for the experiment, until it has processed the latest `wake`."""
     with _exclusively(pk) as is_mine:
         while is_mine:
             experiment = Experiment.objects.filter(pk=pk).select_related("revision", "queue").first()
@@ -75,7 +75,7 @@ def _step(experiment: Experiment) -> None:
         wind_down(experiment, because="search space exhausted")
     except (Overtaken, Refused, IntegrityError, DatabaseError):
         raise
-    except Exception as error:  # the search itself is broken: say so on the row, do not try for ever
+    except Exception as error:  # the search itself is broken: show it on the row instead of trying forever
         logger.exception("The search of %s cannot continue", experiment)
         experiment.stop(
             by=None,
@@ -88,7 +88,7 @@ def _step(experiment: Experiment) -> None:
 
 
 def lose_trials(experiment: Experiment) -> None:
-    """Trials whose worker is gone, or whose worker has started anew since, are lost; they are retried."""
+    """Settle the trials of gone or restarted workers as lost, which retries them."""
     held = experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by(*BY_STATE).select_related("worker")
     for trial in held:
         worker = trial.worker
@@ -98,12 +98,12 @@ def lose_trials(experiment: Experiment) -> None:
 
 
 def break_off(experiment: Experiment) -> None:
-    """The breaker: as many failures alike, one after the other, as the settings say, and it pauses."""
+    """Pause the experiment after too many consecutive failures with the same error (the setting `breaker`)."""
     limit = experiment.settings.breaker
     if not limit or experiment.failed_count < limit or experiment.state != ExperimentState.RUNNING:
         return
     last = experiment.trials.exclude(settled_rank=None).exclude(state=TrialState.STOPPED)
-    # Failures from before somebody unpaused it, resumed it, or changed it, have been looked at.
+    # Failures from before the last unpause, resume or change have been handled.
     looked = experiment.events.filter(verb__in=("unpause", "resume", "update")).first()
     if looked:
         last = last.filter(ended_at__gt=looked.at)
@@ -117,8 +117,9 @@ def break_off(experiment: Experiment) -> None:
 
 
 def wind_down(experiment: Experiment, *, because: str) -> None:
-    """Nothing new starts; when the last trial has ended, the experiment completes."""
-    # Not `waiting_count`: a rerun waits as well, and is kept. A turn is news, so one for nothing would go on for ever.
+    """Start nothing new; complete the experiment when the last trial has ended."""
+    # Not `waiting_count`, which includes reruns, which are kept. Locking dispatches the conductor again, so locking
+    # without need would never end.
     waiting = experiment.trials.filter(state=TrialState.WAITING, source="proposal")
     if because != "max trials reached" and (experiment.suggestions.exists() or waiting.exists()):
         with experiment.locked():
@@ -132,9 +133,9 @@ def wind_down(experiment: Experiment, *, because: str) -> None:
 
 
 def propose(experiment: Experiment) -> None:
-    """Keeps waiting trials and, beyond one at a time, suggestions ready.
+    """Keep waiting trials and, above a concurrency of 1, suggestions ready.
 
-    Raises `Exhausted` when the space has nothing left and no trial is active.
+    Raise `Exhausted` when the space is exhausted and no trial is active.
     """
     if experiment.state == ExperimentState.PAUSED:
         return
@@ -176,11 +177,11 @@ def propose(experiment: Experiment) -> None:
 
 
 def _ahead(experiment: Experiment) -> int:
-    """How many suggestions to keep ready, so that no slot waits for the algorithm.
+    """Return how many suggestions to keep ready, so that no slot waits for the algorithm.
 
-    One that learns does so from results, and what is suggested early knows fewer of them: so as few as the trials
-    that ended since the last look, at least one. That is one as long as looks keep up, which costs the search
-    nothing; as many as the concurrency, always, makes it measurably worse (benchmarks/search_quality.py).
+    An early suggestion of an algorithm that learns knows fewer results. So this is the number of trials that ended
+    since the last call, at least one: one as long as the conductor keeps up, which costs the search nothing. As many
+    as the concurrency would make the search measurably worse (benchmarks/search_quality.py).
     """
     if experiment.concurrency == 1:
         return 0
@@ -211,10 +212,10 @@ def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
 
 
 def past(experiment: Experiment) -> list[PastTrial]:
-    """What was tried, in number order: settled, active and suggested. Settled trials are read once a process."""
+    """Return what was tried, by number: settled, active and suggested. A process reads settled trials only once."""
     memory = memory_of(experiment)
     space = experiment.settings.space
-    # In the order of life: who moves on between two looks is seen twice, and never missed.
+    # In the order of their lifecycle: what moves on between two queries is seen twice, and never missed.
     suggestions = list(experiment.suggestions.filter(revision=experiment.revision))
     active = list(experiment.trials.filter(state__in=status.TRIAL_ACTIVE).order_by(*BY_STATE))
     settled = experiment.trials.filter(settled_rank__gt=memory.last_rank).order_by("settled_rank")
@@ -240,7 +241,7 @@ def past(experiment: Experiment) -> list[PastTrial]:
 
 
 def _warm(experiment: Experiment, memory: Memory) -> list[PastTrial]:
-    """The results that a warm start gave it: before the first trial, and not trials of this experiment."""
+    """Return the results of the warm start, which come before the first trial."""
     mark, space = experiment.settings.warm_start, experiment.settings.space
     if mark and (mark, space) not in memory.warm:
         results = warm_results(experiment, mark, space)
@@ -279,7 +280,7 @@ _flights_lock = threading.Lock()
 
 @contextmanager
 def _exclusively(pk: int) -> Iterator[bool]:
-    """False, at once, when another thread waits for its turn already: it will see all that I would see."""
+    """Yield False immediately when another thread already waits, which will see everything that this one would."""
     with _flights_lock:
         flight = _flights[pk]
         if flight.waiting > 1:

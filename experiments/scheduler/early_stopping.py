@@ -1,4 +1,4 @@
-"""Early stopping. `judge(experiment, memory)` asks the rule about every running trial with news."""
+"""Early stopping: apply the rule to every running trial with new results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from experiments.search import early_stopping
 
 
 def apply_early_stopping(experiment: Experiment, memory: EarlyStoppingMemory) -> None:
-    """Stop running trials as their rule says: it is asked about each that got further since it was last judged.
+    """Apply the early-stopping rule to each running trial with results since the last check, and stop it if so decided.
 
-    The rule is that of the trial's revision, or of the one that an Update applied to running trials. Up to which
-    step a trial was judged stands on its row, so that a restart judges nothing twice.
+    The rule is that of the trial's revision, or of the one that an update applied to running trials. The row has the
+    step up to which a trial was checked, so that a restart checks nothing twice.
     """
     further = Q(judged_step=None) | Q(last_step__gt=F("judged_step"))
     running = experiment.trials.filter(further, state=TrialState.RUNNING).exclude(last_step=None)
@@ -35,7 +35,7 @@ def apply_early_stopping(experiment: Experiment, memory: EarlyStoppingMemory) ->
             checked_step=trial.judged_step,
             peers=rivals.of(trial, early_stopping.EARLY_STOPPING[name].peers),
         )
-        if not curve:  # its points went, or are not there yet
+        if not curve:  # its points were deleted, or are not stored yet
             continue
         judged_by = trial.judged_by
         if why := early_stopping.reason_to_stop(name, arguments, case):
@@ -44,12 +44,12 @@ def apply_early_stopping(experiment: Experiment, memory: EarlyStoppingMemory) ->
     if not judged:
         return
     with transaction.atomic():
-        for pk, judged_by, step in judged:  # unless an Update came between: then it is to be judged anew
+        for pk, judged_by, step in judged:  # unless an update came in between: then check it again
             Trial.objects.filter(pk=pk, judged_by=judged_by).update(judged_step=step)
 
 
 def _rule(trial: Trial, experiment: Experiment, memory: EarlyStoppingMemory) -> tuple[str, dict]:
-    """The early-stopping rule that judges this trial, and its arguments."""
+    """Return the early-stopping rule of this trial and its arguments."""
     which = ("pk", trial.revision_id) if trial.judged_by is None else ("number", trial.judged_by)
     if which not in memory.rules:
         settings = experiment.revisions.get(**dict([which])).settings
@@ -58,14 +58,14 @@ def _rule(trial: Trial, experiment: Experiment, memory: EarlyStoppingMemory) -> 
 
 
 class Rivals:
-    """The trials that others are compared with, read when a rule wants to see them, and once in a look."""
+    """The trials that a rule compares with, read at most once per call and only if a rule needs them."""
 
     def __init__(self, experiment: Experiment, memory: EarlyStoppingMemory) -> None:
         self.experiment = experiment
         self.memory = memory
 
     def of(self, trial: Trial, wanted: str) -> list[early_stopping.Peer]:
-        """`wanted` is a rule's word: "" none, "succeeded", or "all" (but failed and stopped ones)."""
+        """`wanted` is the rule's `peers`: "" (none), "succeeded", or "all" (except failed and stopped ones)."""
         if not wanted:
             return []
         if wanted == "succeeded":

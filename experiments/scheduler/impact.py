@@ -1,5 +1,4 @@
-"""The impact of an Update, computed before it is accepted. Only reads, and reads a bounded number
-of rows."""
+"""The impact of an update, computed before it is accepted. Reads a bounded number of rows and writes none."""
 
 from __future__ import annotations
 
@@ -21,17 +20,17 @@ from experiments.search.engine import PastTrial, Problem
 from experiments.search.validation import with_defaults
 
 MOST_JUDGED = 10_000  # finished trials whose values are compared with a new search space
-MOST_DURATIONS = 200  # the latest finished trials, from which the estimate is made
+MOST_DURATIONS = 200  # latest finished trials, on which the estimate is based
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """When it will end and what it will cost, in seconds from now: (at least, at most).
+    """When the experiment will end and what it will cost, in seconds from now: (at least, at most).
 
-    `compute_s` is the time of all trials together. Both are None where nobody can say, and `unknown` says why.
-    `latest_s` is there when a max duration ends it at the latest.
+    `compute_s` is the sum over all trials. Both are None when they are unknown; `unknown` says why. `latest_s` is set
+    when a max duration limits it.
     """
 
     end_s: Range | None = None
@@ -42,14 +41,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Consequences:
-    """What changed settings would do to an experiment under way.
+    """What changed settings would do to an active experiment.
 
-    `outside` of `judged` finished trials lie outside the new search space; `is_exact` is False when there are more
-    finished ones than were judged. `needed`: so many that fit must exist until the others stop informing; None for
-    an algorithm that does not learn. `redrawn`: waiting proposals that are made anew. `surplus`: running trials beyond
-    the new concurrency; `overdue`: those that run longer than a new limit allows. `ending`: why nothing new would
-    start, or nothing. `slots` of the workers that would serve it; `ahead`: experiments that stand in another queue
-    before it, if it moves there.
+    `outside` of `judged` finished trials are outside the new search space; `is_exact` is False when more trials have
+    finished than were judged. `needed`: number of fitting trials from which on the others no longer inform the search;
+    None for an algorithm that does not learn. `redrawn`: waiting proposals that are replaced. `surplus`: running trials
+    beyond the new concurrency; `overdue`: running trials beyond the new time limit. `ending`: why no trial would start,
+    or "". `slots`: slots of the workers that would serve it; `ahead`: experiments ahead of it in the new queue.
     """
 
     outside: int = 0
@@ -72,7 +70,7 @@ class Consequences:
 
 
 def impact_of(experiment: Experiment, settings: Settings, *, queue: Queue | None = None) -> Consequences:
-    """The consequences of `settings` for this experiment, as it stands now, and of a move to `queue`."""
+    """Return the impact of `settings`, and of a move to `queue`, on this experiment."""
     old = experiment.settings
     is_new_space = settings.searched != old.searched
     judged = _finished(experiment) if is_new_space else []
@@ -104,8 +102,8 @@ def impact_of(experiment: Experiment, settings: Settings, *, queue: Queue | None
 def estimates(
     experiments: Collection[Experiment], *, serving: Mapping[int, list[Worker]]
 ) -> dict[int, Estimate]:
-    """When each of these will end as it stands, by its key. One query; give them with their revisions. `serving`: the
-    workers of each queue, by its key."""
+    """Return the estimate of each of these experiments with its current settings, by primary key. One query; select
+    them with their revisions. `serving`: the workers by primary key of their queue."""
     if not experiments:
         return {}
     latest = (
@@ -132,7 +130,7 @@ def estimates(
 
 
 def _finished(experiment: Experiment) -> list[PastTrial]:
-    """The latest finished trials with a value: one more than is judged, to know whether these are all."""
+    """Return the latest finished trials with a value: one more than are judged, to know whether these are all."""
     rows = (
         experiment.trials.exclude(settled_rank=None)
         .filter(state__in=status.TRIAL_INFORMS, value__isnull=False)
@@ -183,7 +181,7 @@ def _ending(experiment: Experiment, settings: Settings, started: int) -> str:
 
 
 def _durations(experiment: Experiment) -> list[float]:
-    """Seconds that the latest finished trials took."""
+    """Return the durations of the latest finished trials in seconds."""
     rows = experiment.trials.exclude(settled_rank=None).exclude(duration_s=None)
     rows = rows.filter(state__in=status.TRIAL_INFORMS).order_by("-settled_rank")
     seconds = rows.values_list("duration_s", flat=True)[:MOST_DURATIONS]
@@ -197,7 +195,7 @@ def _serving(queue: Queue | None) -> list[Worker]:
 
 
 def _slots(serving: list[Worker], settings: Settings) -> int:
-    """How many trials these workers can run at once: each needs a slot, and what it has for itself."""
+    """Return how many trials these workers can run in parallel: each needs a slot and its resources."""
     needed = Amount.needed_by(settings)
     return sum(needed.times_in(worker.amount, at_most=worker.slots) for worker in serving)
 
@@ -205,7 +203,7 @@ def _slots(serving: list[Worker], settings: Settings) -> int:
 def _estimate(
     experiment: Experiment, settings: Settings, durations: list[float], *, slots: int, started: int
 ) -> Estimate:
-    """From the middle half of the durations: a quarter of the trials was quicker, a quarter slower."""
+    """Estimate from the first and the third quartile of the durations."""
     limit_s = settings.max_duration_s
     rest_s = None if limit_s is None else max(0.0, limit_s - experiment.elapsed_s())
     if not durations:
@@ -223,14 +221,16 @@ def _estimate(
     least_s = ceil(to_start / at_once) * quick_s
     most_s = ceil((to_start + alive) / at_once) * slow_s
     compute_s = (to_start * quick_s, (to_start + alive) * slow_s)
-    if rest_s is not None and most_s > rest_s + slow_s:  # nothing starts after it, but what runs may end
+    if (
+        rest_s is not None and most_s > rest_s + slow_s
+    ):  # no trial starts after it, but running ones may finish
         least_s, most_s = min(least_s, rest_s), rest_s + slow_s
         compute_s = (min(compute_s[0], at_once * least_s), min(compute_s[1], at_once * most_s))
     return Estimate(end_s=(least_s, most_s), compute_s=compute_s)
 
 
 def _middle(durations: list[float], limit_s: float | None) -> Range:
-    """The quartiles; of a single trial half and twice its time."""
+    """Return the quartiles; for a single trial half and twice its duration."""
     if len(durations) == 1:
         low, high = durations[0] / 2, durations[0] * 2
     else:
@@ -239,7 +239,7 @@ def _middle(durations: list[float], limit_s: float | None) -> Range:
 
 
 def _to_start(experiment: Experiment, settings: Settings, started: int) -> int | None:
-    """How many trials would still begin; None: no limit. A finite space ends it, too."""
+    """Return how many trials would still start; None: no limit. A finite space is a limit, too."""
     if _ending(experiment, settings, started):
         return 0
     limits = [] if settings.max_trials is None else [settings.max_trials - started]

@@ -1,4 +1,4 @@
-"""What the control process remembers of experiments, to read settled rows once. All of it can be read again."""
+"""Caches of the control process, so that settled rows are read once. Everything can be read again."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from experiments.search.space import Space
 
 @dataclass
 class EarlyStoppingMemory:
-    """The rows of one experiment that early stopping reads and that never change again.
+    """Rows of one experiment for early stopping, which never change again.
 
-    `rules` are those of revisions, by ("pk", key) or ("number", number); `finished` the trials that succeeded or
-    were stopped early, up to `last_rank`.
+    `rules` are the rules of revisions, by ("pk", key) or ("number", number); `finished` are the trials that succeeded
+    or were stopped early, up to `last_rank`.
     """
 
     rules: dict[tuple[str, int], tuple[str, dict]] = field(default_factory=dict)
@@ -27,27 +27,27 @@ class EarlyStoppingMemory:
 
 @dataclass
 class Memory:
-    """Of one experiment: rows that never change again."""
+    """Rows of one experiment that never change again."""
 
     of: tuple[str, int]  # the experiment's ID and epoch
     settled: dict[int, PastTrial] = field(default_factory=dict)
     last_rank: int = 0
-    ended: int | None = None  # trials, at the last look
+    ended: int | None = None  # trials, at the last call
     warm: dict[tuple[str, Space], list[PastTrial]] = field(default_factory=dict)
     early_stopping: EarlyStoppingMemory = field(default_factory=EarlyStoppingMemory)
 
 
 memories: OrderedDict[int, Memory] = OrderedDict()
-_lock = threading.Lock()  # control has several threads, and one may forget for another
+_lock = threading.Lock()  # control has several threads
 MEMORIES = 64
 
 
 def memory_of(experiment: Experiment) -> Memory:
-    """Return what this process remembers of the experiment since its last reset."""
+    """Return the cache of the experiment since its last reset."""
     with _lock:
         of = (experiment.public_id, experiment.epoch)
         memory = memories.setdefault(experiment.pk, Memory(of))
-        if memory.of != of:  # its trials went to the trash
+        if memory.of != of:  # its trials were moved to the trash
             memory = memories[experiment.pk] = Memory(of)
         memories.move_to_end(experiment.pk)
         while len(memories) > MEMORIES:

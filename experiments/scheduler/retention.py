@@ -15,14 +15,14 @@ from experiments.models.idempotency import KEPT_FOR as ANSWERS_KEPT_FOR
 KEPT_FOR = timedelta(days=30)
 PATIENCE = timedelta(
     days=7
-)  # for workers that have to delete stored files first; then the destination keeps them
-AT_ONCE = 50  # trials in one transaction: each may have a hundred thousand points, and others want to write
+)  # for workers to delete stored files first; after that the destination keeps them
+AT_ONCE = 50  # trials per transaction: each may have 100,000 points, and other writers wait
 
 
 def purge(now: datetime | None = None) -> bool:
-    """Deletes some of what went to the trash more than `KEPT_FOR` ago: experiments, and trials that a reset put
-    there; old answers to idempotency keys; sessions that are over. True: there is more. Rows only: the workers delete
-    what is in data folders and destinations (collect.py)."""
+    """Delete a portion of the expired rows: experiments and reset trials that have been in the trash for `KEPT_FOR`,
+    old responses to idempotency keys, and expired sessions. Return True if there is more. The workers delete the files
+    in data folders and destinations (worker/artifacts.py)."""
     now = now or timezone.now()
     Answer.objects.filter(created_at__lt=now - ANSWERS_KEPT_FOR).delete()
     before = now - KEPT_FOR
@@ -40,8 +40,8 @@ def purge(now: datetime | None = None) -> bool:
 
 
 def _without_files(rows: QuerySet, owner: str, before: datetime) -> QuerySet:
-    """Those without a model whose only file lies with them on a worker's machine, and, for as long as it is worth
-    waiting for, without files that the workers have yet to delete from a destination."""
+    """Exclude experiments whose files on a worker's machine are the only copy of a model, and, for a limited time,
+    those with files that the workers still have to delete from a destination."""
     files = Artifact.objects.filter(**{owner: OuterRef("pk")})
     needed = files.filter(keeping__in=(Keeping.LOCAL, Keeping.WAITING), models__isnull=False)
     to_delete = files.filter(keeping=Keeping.STORED, models=None)
@@ -49,7 +49,7 @@ def _without_files(rows: QuerySet, owner: str, before: datetime) -> QuerySet:
 
 
 def _delete_some(experiment: Experiment, before: datetime) -> None:
-    """Of an expired experiment first the trials, then the rest."""
+    """Delete the trials of an expired experiment, then the experiment."""
     if _delete_trials(experiment, Trial.everything.all(), expired_before=before):
         return
     with transaction.atomic():
@@ -63,7 +63,7 @@ def _delete_some(experiment: Experiment, before: datetime) -> None:
 def _delete_trials(
     experiment: Experiment, trials: QuerySet[Trial], *, expired_before: datetime | None = None
 ) -> bool:
-    """Deletes up to `AT_ONCE` of these trials. False: there are none."""
+    """Delete up to `AT_ONCE` of these trials. Return False if there are none."""
     with transaction.atomic():
         if expired_before and not _is_expired(experiment, expired_before):
             return True
@@ -74,7 +74,7 @@ def _delete_trials(
 
 
 def _keep_addresses(trials: list[int]) -> None:
-    """A model outlives the trial that made it: it remembers where its file is stored."""
+    """Keep the models of these trials: store the addresses of their files."""
     models = Model.objects.filter(artifact__trial__in=trials, artifact__keeping=Keeping.STORED)
     for model in models.select_related("artifact__trial", "artifact__experiment"):
         if model.artifact:
@@ -83,6 +83,6 @@ def _keep_addresses(trials: list[int]) -> None:
 
 
 def _is_expired(experiment: Experiment, before: datetime) -> bool:
-    """Still? An owner may restore it at the last moment; the lock keeps them out from here on."""
+    """Whether it is still expired, now that it is locked: an owner may have restored it."""
     rows = Experiment.everything.select_for_update().filter(pk=experiment.pk, trashed_at__lt=before)
     return rows.first() is not None

@@ -1,5 +1,5 @@
-"""How busy the workers are, measured from rows: which trial held a slot from when to when. Once a minute, by
-the beat, so that no page has to look at the trials of a day."""
+"""Utilization of the workers, measured from the times at which trials held slots. The beat calls it once a minute, so
+that no page has to read the trials of a day."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from django.utils import timezone
 from experiments.models import Trial, Usage, Worker, status
 from experiments.models.utilization import KEPT_FOR, QUARTER
 
-BACK = timedelta(hours=24)  # after a beat that was away, or before the first one
+BACK = timedelta(hours=24)  # after an outage of the beat, or before the first one
 COLUMNS = ("until_at", "slot_s", "busy_s", "looks", "cpu", "memory")
 
 Window = tuple[datetime, datetime]
 
 
 def measure(now: datetime | None = None) -> None:
-    """Brings the table of usage up to `now`.
+    """Update the table of usage up to `now`.
 
-    Each worker is measured from where its last row ends, so that nothing is counted twice, and a beat that was away
-    catches up. Of a worker that was restarted, the time between the last look and its end is lost: at most a minute.
+    Each worker is measured from the end of its last row, so that nothing is counted twice, and an outage of the beat is
+    caught up. When a worker restarts, up to a minute before its end is lost.
     """
     now = now or timezone.now()
     windows = _windows(now)
@@ -51,7 +51,7 @@ def measure(now: datetime | None = None) -> None:
         for at, seconds in quarters(max(began, start), min(ended or end, end)):
             row(pk, at).busy_s += seconds
     for usage in touched.values():
-        usage.pk = None  # what is there already is found by worker and quarter: one statement for all
+        usage.pk = None  # existing rows are matched by worker and quarter: one statement for all
     Usage.objects.bulk_create(
         touched.values(), update_conflicts=True, unique_fields=["worker", "at"], update_fields=COLUMNS
     )
@@ -59,7 +59,7 @@ def measure(now: datetime | None = None) -> None:
 
 
 def _windows(now: datetime) -> dict[int, Window]:
-    """What has not been measured yet of each worker."""
+    """Return the time span of each worker that has not been measured yet."""
     back = now - BACK
     measured = dict(Usage.objects.since(back).order_by().values_list("worker").annotate(Max("until_at")))
     windows = {}
@@ -72,10 +72,10 @@ def _windows(now: datetime) -> dict[int, Window]:
 
 
 def _held(windows: dict[int, Window], since: datetime) -> Iterator[tuple[int, datetime, datetime | None]]:
-    """(worker, from, to) of the trials that held a slot of theirs after `since`; no end: they still do."""
+    """Yield (worker, start, end) of the trials that held a slot after `since`; no end: they still do."""
     trials = Trial.everything.filter(worker__in=windows).exclude(started_at=None).order_by()
     columns = ("pk", "worker", "started_at", "ended_at")
-    # In the order of life: who ends between the two looks is seen twice, and never missed.
+    # In the order of their lifecycle: what ends between the two queries is seen twice, and never missed.
     alive = {row[0]: row for row in trials.filter(state__in=status.TRIAL_ALIVE).values_list(*columns)}
     ended = trials.filter(ended_at__gt=since).values_list(*columns).iterator(chunk_size=2000)
     for _, *held in chain(alive.values(), (row for row in ended if row[0] not in alive)):
@@ -83,7 +83,7 @@ def _held(windows: dict[int, Window], since: datetime) -> Iterator[tuple[int, da
 
 
 def quarters(start: datetime, end: datetime) -> Iterator[tuple[datetime, float]]:
-    """The quarters of an hour that lie in a span of time, and how many seconds of it lie in each."""
+    """Yield the quarters of an hour that overlap a time span, with the seconds of the overlap."""
     at = quarter(start)
     while max(at, start) < end:
         yield at, (min(end, at + QUARTER) - max(start, at)).total_seconds()
@@ -91,6 +91,6 @@ def quarters(start: datetime, end: datetime) -> Iterator[tuple[datetime, float]]
 
 
 def quarter(moment: datetime) -> datetime:
-    """When the quarter of an hour began in which `moment` lies."""
+    """Return the start of the quarter of an hour that contains `moment`."""
     seconds = QUARTER.total_seconds()
     return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)

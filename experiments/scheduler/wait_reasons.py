@@ -1,4 +1,4 @@
-"""Why an experiment or a trial waits: the one reason that holds it, in words."""
+"""Why an experiment or a trial waits: the first reason that applies, as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from experiments.models import Amount, Experiment, ExperimentState, Queue, Trial
 
 
 class Kind(StrEnum):
-    """What holds it, in the order in which it is looked for."""
+    """What it waits for, in the order in which it is checked."""
 
     UNPAUSE = "unpause"  # the experiment is paused
     CONCURRENCY = "concurrency"
@@ -21,13 +21,13 @@ class Kind(StrEnum):
     QUEUE_PAUSED = "queue_paused"
     UNSERVED = "unserved"
     DRAINING = "draining"
-    NO_DEVICES = "no_devices"  # no worker has so many GPUs, cores or so much memory
+    NO_DEVICES = "no_devices"  # no worker has enough GPUs, cores or memory
     SHARE = "share"
     BUSY = "busy"
-    DEVICES = "devices"  # there is enough of them, but others use it
+    DEVICES = "devices"  # enough of them exist, but other trials use them
     PROPOSING = "proposing"
     QUEUE_POSITION = "queue_position"  # others are ahead of it
-    SOON = "soon"  # nothing holds it
+    SOON = "soon"  # nothing blocks it
 
 
 STUCK = {
@@ -36,11 +36,11 @@ STUCK = {
     Kind.UNSERVED,
     Kind.DRAINING,
     Kind.NO_DEVICES,
-}  # somebody has to do something
+}  # someone has to do something
 
 
 class Hold(NamedTuple):
-    """What an experiment or trial waits for: a kind for code, and a few words without a full stop for people."""
+    """What an experiment or trial waits for: a kind for code, and text without a period for users."""
 
     kind: Kind
     reason: str
@@ -51,14 +51,14 @@ class QueueEntry(NamedTuple):
 
     pk: int
     creator: int
-    alive: int  # slots that it uses
-    is_owed: bool  # a trial of it could start, as far as the experiment itself goes
-    waiting: int  # trials that wait for a slot, unless it is paused or stopping
+    alive: int  # slots in use
+    is_owed: bool  # the experiment itself would allow another trial to start
+    waiting: int  # trials that wait for a slot; 0 if it is paused or stopping
 
 
 class Compute:
-    """Workers, what they hold, and what is in the queues, as they are now: at most three queries, each when it is
-    needed first. `queues`: the keys of those that matter; None: all."""
+    """A snapshot of workers, their trials, and queues: at most three queries, each on first use. `queues`: primary keys
+    of the relevant ones; None: all."""
 
     def __init__(self, queues: Collection[int] | None = None) -> None:
         self._queues = queues
@@ -67,18 +67,18 @@ class Compute:
 
     @cached_property
     def workers(self) -> list[Worker]:
-        """Those that beat."""
+        """Workers that send heartbeats."""
         return list(Worker.objects.present())
 
     @cached_property
     def busy(self) -> dict[int, int]:
-        """Trials in the hands of each worker."""
+        """Number of trials that each worker holds."""
         held = Trial.objects.filter(worker__in=self.workers, state__in=status.TRIAL_ALIVE)
         return dict(held.order_by().values_list("worker").annotate(Count("pk")))
 
     @cached_property
     def queue_entries(self) -> dict[int, list[QueueEntry]]:
-        """The experiments of each queue in their order."""
+        """The active experiments of each queue, in order."""
         active = Experiment.objects.active().exclude(queue=None)
         if self._queues is not None:
             active = active.filter(queue__in=self._queues)
@@ -96,16 +96,16 @@ class Compute:
         return entries
 
     def serving(self, queue: Queue) -> list[Worker]:
-        """Those that take trials from this queue."""
+        """Return the workers that start trials of this queue."""
         return [worker for worker in self.workers if queue.name in worker.queues and not worker.is_draining]
 
     def slots(self, workers: Collection[Worker]) -> tuple[int, int]:
-        """(busy, all) slots of these workers."""
+        """Return (busy slots, all slots) of these workers."""
         return sum(self.busy.get(worker.pk, 0) for worker in workers), sum(worker.slots for worker in workers)
 
     @cached_property
     def _in_use(self) -> dict[int, Amount]:
-        """What trials have for themselves, by worker."""
+        """Resources that trials have reserved, by worker."""
         used: dict[int, Amount] = {}
         held = Trial.objects.filter(worker__in=self.workers, state__in=status.TRIAL_ALIVE)
         for worker, gpus, cores, mib in held.order_by().values_list("worker", "gpus", "cores", "memory_mib"):
@@ -113,22 +113,22 @@ class Compute:
         return used
 
     def free(self, worker: Worker) -> Amount:
-        """How much of what it gives to trials none has."""
+        """Return the resources of the worker that no trial has reserved."""
         return worker.amount.minus(self._in_use.get(worker.pk, Amount()))
 
     def cannot_fit(self, needed: Amount, queue: Queue) -> str:
-        """What no worker of this queue has, in words; empty when one has enough, or nobody serves it."""
+        """Return the resources that no worker of this queue has, as text, or ""."""
         all_ = [worker.amount for worker in self.serving(queue)]
         if not all_ or any(needed.fits(amount) for amount in all_):
             return ""
         beyond = needed.beyond(all_)
-        if beyond == Amount():  # each has enough of one, none of all
+        if beyond == Amount():  # each resource is available somewhere, but not all of them together
             return f"{needed.description} together"
         options = [f"--{name.removesuffix('_mib')}" for name, more in beyond._asdict().items() if more]
         return f"{beyond.description} ({', '.join(options)})"
 
     def before(self, experiment: Experiment) -> int:
-        """How many experiments that could start a trial are ahead of it in its queue."""
+        """Return the number of experiments ahead of it in its queue that could start a trial."""
         queue = experiment.queue
         if queue is None:
             return 0
@@ -144,7 +144,7 @@ class Compute:
         return ranks
 
     def hold(self, experiment: Experiment) -> Hold | None:
-        """The one thing that holds it; None when nothing of it waits. Give it with its queue (select_related)."""
+        """Return what the experiment waits for, or None. Select it with its queue."""
         if experiment.state == ExperimentState.PAUSED:
             return Hold(Kind.UNPAUSE, "the experiment is paused") if experiment.waiting_count else None
         is_pending = experiment.state == ExperimentState.PENDING
@@ -194,7 +194,7 @@ class Compute:
         return Hold(Kind.SOON, "a worker is about to start it")
 
     def _share(self, queue: Queue, alive: int, creator: int) -> str:
-        """The fair share that is used up, in words; or nothing."""
+        """Return the fair share that is used up as text, or ""."""
         most = queue.slots_per_experiment
         if most is not None and alive >= most:
             return f"fair share of queue {queue} reached: {_some(most, 'slot')} per experiment"
@@ -204,7 +204,7 @@ class Compute:
         return ""
 
     def _used_in(self, queue: Queue) -> dict[int, int]:
-        """Slots that each person's experiments use in this queue."""
+        """Return the slots that each user's experiments use in this queue."""
         if queue.pk not in self._used:
             used = self._used[queue.pk] = {}
             for entry in self.queue_entries.get(queue.pk, []):
@@ -213,12 +213,12 @@ class Compute:
 
 
 def hold(experiment: Experiment) -> Hold | None:
-    """What holds this one experiment, or None."""
+    """Return what this experiment waits for, or None."""
     return Compute([experiment.queue_id] if experiment.queue_id else []).hold(experiment)
 
 
 def hold_of_trial(trial: Trial) -> Hold | None:
-    """What holds a waiting trial: what holds its experiment, or the trials before it."""
+    """Return what a waiting trial waits for: what its experiment waits for, or the trials before it."""
     if trial.state != TrialState.WAITING:
         return None
     experiment_hold = hold(trial.experiment)

@@ -1,8 +1,8 @@
 """What trials leave in their output folders: recorded, hashed, uploaded to the output destination.
 
-A thread of the worker does it, apart from the slots: a trial is settled before its files are away, and a destination
-that does not answer holds up no trial. What could not be stored stays where it is, and is tried again, also after the
-worker has started anew: the rows say what is to be done.
+A separate thread of the worker does it: a trial is settled before its files are uploaded, and an unresponsive
+destination delays no trial. Files that could not be stored stay in place and are retried, also after a restart of the
+worker, because the rows record what is left to do.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ QUIET_S = 2.0  # since the last change of a file that a running trial may still 
 SWEEP_S = 3600.0
 ABANDONED_S = 86_400.0
 ODD = "Links and special files were skipped."
-MOST_DELETED = 1000  # stored files, in one sweep
+MOST_DELETED = 1000  # stored files per sweep
 
 OutputFiles = dict[str, tuple[int, datetime]]
 
 
 class Collector:
-    """Of one worker. `row` gives the worker's row, which a new boot replaces."""
+    """The collector of one worker. `row` returns the worker's row, which a new boot replaces."""
 
     def __init__(self, *, trials_folder: Path, row: Callable[[], Worker], ending: threading.Event) -> None:
         self.trials_folder, self.row, self.ending = trials_folder, row, ending
         self._news = threading.Event()
-        self._to_thin: dict[int, Trial] = {}  # by experiment: one of its trials was settled
+        self._to_thin: dict[int, Trial] = {}  # by experiment, one of its settled trials
         self._sweep_at = 0.0
 
     def run(self, running: Callable[[], list[Trial]]) -> None:
-        """Until the worker ends."""
+        """Run until the worker ends."""
         while not self.ending.is_set():
             self._news.clear()
             try:
@@ -69,24 +69,24 @@ class Collector:
             except DatabaseError as error:
                 logger.warning("Artifacts wait for the database: %s", error)
                 close_old_connections()
-            except Exception:  # a collector that dies of a bug would leave everything where it is, unnoticed
+            except Exception:  # after a bug here the collector must continue
                 logger.exception("The collector failed")
             self._news.wait(LOOK_S)
 
     def settled(self, trial: Trial) -> None:
-        """A trial of this worker has ended: what it left may go to its destination now."""
+        """Upload the files of a trial that has ended."""
         if trial.revision.settings.keeps_best:
             self._to_thin[trial.experiment_id] = trial
         self._news.set()
 
     def wake(self) -> None:
-        """There is something to do, or the end."""
+        """Wake the thread, because there is work or the worker ends."""
         self._news.set()
 
     # --- recorded ------------------------------------------------------------------------------------------------
 
     def see(self, trial: Trial, *, quiet_s: float = 0) -> list[str]:
-        """Writes down what is in the trial's output folder. Returns what was odd, as sentences."""
+        """Record the files in the trial's output folder. Return what was skipped, as sentences."""
         files, odd = files_in(self._output(trial), quiet_s=quiet_s)
         if files:
             Artifact.see(trial, self.row(), files, to=destination_of(trial))
@@ -98,7 +98,7 @@ class Collector:
     # --- stored ----------------------------------------------------------------------------------------------
 
     def store_all(self) -> None:
-        """Everything that is due, one file after the other."""
+        """Store everything that is due, one file after the other."""
         rows = Artifact.objects.select_related("trial", "experiment")
         while not self.ending.is_set():
             artifact = rows.due(self.row(), timezone.now()).first()
@@ -131,7 +131,7 @@ class Collector:
             self._look_again(artifact)
 
     def _open_unchanged(self, artifact: Artifact) -> BinaryIO | None:
-        """The file, opened, if it is still as it was seen. What took its place (a link, a pipe) is not read."""
+        """Open the file if it has not changed since it was recorded. Links and special files are not read."""
         try:
             file = open_regular(self._output(artifact.trial), artifact.name)
         except PermissionError as error:
@@ -147,7 +147,7 @@ class Collector:
         return None
 
     def _look_again(self, artifact: Artifact) -> None:
-        """It was written to meanwhile: what is there now comes next; while its trial still runs, when it is quiet."""
+        """Record a file again that was written to meanwhile; while its trial is running, wait until it is unchanged."""
         self.see(artifact.trial)
         if not artifact.trial.is_settled:
             artifact.later(LOOK_S)
@@ -155,8 +155,8 @@ class Collector:
     # --- removed ---------------------------------------------------------------------------------------------
 
     def tidy(self, now: float) -> None:
-        """Once an hour: folders of experiments that were deleted for good, and stored files whose time in the trash is
-        over. `now` is monotonic seconds."""
+        """Once an hour, delete the folders of deleted experiments, and stored files that have expired in the trash.
+        `now` is in monotonic seconds."""
         if now < self._sweep_at:
             return
         self._sweep_at = now + SWEEP_S
@@ -169,12 +169,12 @@ class Collector:
                 shutil.rmtree(folders[name], ignore_errors=True)
 
     def empty_trash(self, now: datetime) -> int:
-        """Deletes from their destinations what trials left that lay in the trash for its time, unless it is a model.
-        Returns how many files went. Any worker does it: the one that stored them may be gone."""
+        """Delete from their destinations the files of trials that have expired in the trash, except for models. Return
+        their number. Any worker does it, because the one that stored them may be gone."""
         before = now - KEPT_FOR
         expired = Q(experiment__trashed_at__lt=before) | Q(trial__trashed_at__lt=before)
         rows = Artifact.objects.filter(expired, keeping=Keeping.STORED, models=None)
-        silent: set[str] = set()  # destinations that do not answer: one try an hour
+        silent: set[str] = set()  # destinations that do not respond: one attempt per hour
         deleted = 0
         for artifact in rows.select_related("trial", "experiment").order_by("pk")[:MOST_DELETED]:
             if artifact.destination in silent or self.ending.is_set():
@@ -190,7 +190,7 @@ class Collector:
         return deleted
 
     def keep_best(self, experiment: Experiment, count: int) -> int:
-        """Drops the artifacts of all settled trials but the `count` best. Returns how many files went."""
+        """Delete the artifacts of all settled trials except for the `count` best. Return their number."""
         order = "-value" if experiment.direction == "maximize" else "value"
         best = experiment.trials.exclude(value=None).order_by(order, "number").values_list("pk", flat=True)
         others = Artifact.objects.filter(experiment=experiment, trial__state__in=status.TRIAL_SETTLED).kept()
@@ -214,8 +214,8 @@ class Collector:
 
 
 def destination_of(trial: Trial) -> str:
-    """Where this trial's artifacts go; empty: nowhere. The nearest wins: experiment, project, workspace,
-    installation. Looked up once for a revision, so that all of it is in one place."""
+    """Return the destination of this trial's artifacts, or "". The most specific one applies: experiment, project,
+    workspace, installation. It is resolved once per revision, so that all its artifacts are in one place."""
     revision = trial.revision
     if "destination" not in revision.resolved:
         project = trial.experiment.project
@@ -225,9 +225,10 @@ def destination_of(trial: Trial) -> str:
 
 
 def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[OutputFiles, list[str]]:
-    """Regular files below `folder`, by name, that nobody has changed for `quiet_s` seconds; and what was odd.
+    """Return the regular files below `folder` by name that have been unchanged for `quiet_s` seconds, and sentences
+    about skipped ones.
 
-    Links are not followed: they could lead anywhere.
+    Links are not followed, because they could lead anywhere.
     """
     files: OutputFiles = {}
     odd: set[str] = set()
@@ -257,7 +258,7 @@ def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[OutputFiles, list[str
 
 
 def digest_of(file: BinaryIO) -> str:
-    """SHA-256 of the rest of an open file, as hexadecimal digits. In constant memory, whatever its size."""
+    """Return the SHA-256 of the rest of an open file in hexadecimal digits. Uses constant memory."""
     digest = hashlib.sha256()
     while chunk := file.read(CHUNK):
         digest.update(chunk)

@@ -1,7 +1,7 @@
 """What a trial's process needs before it can start: its code, its packages, its container.
 
-What a name means (a branch, a list of packages) is found out once for a revision, by whoever comes first, and kept
-on it, so that all its trials run the same, on whatever machine.
+References (a branch, a list of packages) are resolved once per revision, by its first trial, and stored there, so that
+all its trials run the same on every machine.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from experiments.runner.process import process_marks
 from experiments.runner.tool_process import Cancelled, is_disk_full, locked
 from experiments.runner.trial_folder import OutsideFolder, TrialFolder, inside, package_folder, read_regular
 
-MAX_PACKAGES_BYTES = 1 << 20  # bytes of a list of packages
+MAX_PACKAGES_BYTES = 1 << 20  # of a list of packages
 
 
 class SetupFailed(Exception):
-    """The trial could not be prepared. The text is one line for its row; `tool_output` what a tool printed."""
+    """The trial could not be prepared. The text is one line for its row; `tool_output` is the output of a tool."""
 
     def __init__(self, sentence: str, tool_output: str = "") -> None:
         super().__init__(sentence)
@@ -37,7 +37,7 @@ class SetupFailed(Exception):
 
 @dataclass
 class Shelf:
-    """What this worker's machine keeps for all its trials."""
+    """What the trials of this worker share: sources, environments, models, and the container engine."""
 
     sources: Repositories
     environments: Environments
@@ -46,7 +46,7 @@ class Shelf:
 
     @classmethod
     def below(cls, data: Path, *, installation: str, engine: ContainerEngine | None = None) -> Shelf:
-        """What git and uv start for it is found by the `sweep` of its installation."""
+        """Create it in the data folder. The `sweep` of the installation finds processes that git and uv leave."""
         marks = process_marks(installation)
         sources = Repositories(data / "sources", marks=marks)
         environments = Environments(data / "environments", marks=marks)
@@ -54,13 +54,13 @@ class Shelf:
 
 
 class ModelFiles:
-    """The files of models on this machine. Raises `SetupFailed` where one cannot be had."""
+    """The files of registered models on this machine. Raises `SetupFailed` when one is not available."""
 
     def __init__(self, data: Path) -> None:
         self.folder, self.trials = data / "models", data / "trials"
 
     def get(self, model: Model, *, is_cancelled: Callable[[], bool]) -> Path:
-        """The file; one that a trial of this machine left is used where it lies."""
+        """Return the file, fetched if necessary. The output of a trial of this machine is used in place."""
         artifact = model.artifact
         store, name = self._kept(model)
         if artifact is not None and not store:
@@ -79,7 +79,7 @@ class ModelFiles:
         return path
 
     def _kept(self, model: Model) -> tuple[str, str]:
-        """(destination, name there); an empty destination: it is in no store."""
+        """Return (destination, name there); an empty destination if it is not stored in one."""
         artifact = model.artifact
         if artifact is None:
             destination, _, name = model.address.rpartition("/")
@@ -104,18 +104,18 @@ class ModelFiles:
 
 @dataclass
 class Place:
-    """Where a trial runs: `cwd`, and the Python environment (None: the worker's own)."""
+    """Where a trial runs: `cwd`, and its Python environment (None: the worker's)."""
 
     cwd: Path
     environment: Path | None = None
     model: Path | None = None  # the weights to start from
-    requirements: Path | None = None  # to be installed within the container
+    requirements: Path | None = None  # to install in the container
 
     def activated(self, env: dict[str, str]) -> dict[str, str]:
         return activated(env, self.environment) if self.environment else env
 
     def installed(self, folder: TrialFolder) -> str | None:
-        """Return the packages that were there after the installation within a container."""
+        """Return the packages that are installed in the container after its setup."""
         if self.requirements is None:
             return None
         try:
@@ -127,7 +127,7 @@ class Place:
 
 @dataclass
 class Setup:
-    """Prepares one trial. `is_cancelled` is asked while git and uv work."""
+    """Prepares one trial. `is_cancelled` is polled while git and uv run."""
 
     trial: Trial
     settings: Settings
@@ -135,12 +135,12 @@ class Setup:
     shelf: Shelf
     is_cancelled: Callable[[], bool]
     worker: str = ""
-    ruin: str = ""  # why no trial of this experiment can ever be prepared
+    ruin: str = ""  # why no trial of this experiment can be prepared
     _held: ExitStack = field(default_factory=ExitStack)
 
     @contextmanager
     def ready(self) -> Iterator[Place]:
-        """The place, kept while the block runs; the code's copy goes at its end. Raises `SetupFailed`."""
+        """Prepare everything and keep it while the block runs. Raise `SetupFailed`."""
         with self._held:
             try:
                 tree = self._tree()
@@ -184,7 +184,7 @@ class Setup:
                 is_cancelled=self.is_cancelled,
             )
         except SourceError as failed:
-            # Nothing has run with this revision yet, and nothing can: the experiment itself cannot go on. A full
+            # Nothing has run with this revision yet, and nothing can: the experiment itself cannot continue. A full
             # disk is a problem of this worker alone.
             if not is_disk_full(getattr(failed.__cause__, "output", "")):
                 reason = str(failed).removesuffix(".")
@@ -216,7 +216,7 @@ class Setup:
         return cwd
 
     def _script(self, place: Place, tree: Path | None) -> None:
-        """Of a repository, it is there; else whoever runs it would say so in the words of its language."""
+        """Check that the script exists in the repository, for a clear error."""
         settings = self.settings
         if tree is None or settings.command or settings.script.startswith("-m ") or not settings.script:
             return
@@ -255,7 +255,7 @@ class Setup:
         return self.trial.revision.resolve(packages=resolved)["packages"]
 
     def _for_pip(self, tree: Path | None) -> Path:
-        """What pip shall install within the container: as an earlier trial found it, if one did."""
+        """Return the packages for pip in the container: those that an earlier trial resolved, if there are any."""
         resolved = self.trial.revision.resolved.get("packages")
         if resolved is None:
             return self._listed(tree)
@@ -271,14 +271,14 @@ class Setup:
         return file
 
     def _python(self) -> str:
-        """The Python that the settings name, such as python3.12; else the worker's own."""
+        """Return the Python of the settings, such as python3.12, else the worker's."""
         name = Path(self.settings.binary).name
         return self.settings.binary if name.startswith("python") and name != "python" else sys.executable
 
     # --- input model -----------------------------------------------------------------------------------------
 
     def _model(self) -> Path | None:
-        """Return the input model's file on this machine, fetched once."""
+        """Return the input model's file on this machine, fetched if necessary."""
         public_id = self.settings.input_model
         if not public_id:
             return None
@@ -295,7 +295,7 @@ class Setup:
     def contained(
         self, script: str, place: Place, env: dict[str, str], *, previous: Path | None
     ) -> ContainerSpec:
-        """The job for the engine. Raises `SetupFailed`."""
+        """Return what the engine runs. Raise `SetupFailed`."""
         settings, folder = self.settings, self.folder
         image = settings.image or (self.shelf.engine.default_image if self.shelf.engine else "")
         if not image:
@@ -313,7 +313,7 @@ class Setup:
         setup = [settings.setup_script]
         for file in (folder.progress, folder.packages):
             file.touch()
-            file.chmod(0o666)  # whoever the container's user is
+            file.chmod(0o666)  # the container may run as any user
         if place.requirements:
             output = None if "packages" in self.trial.revision.resolved else folder.packages
             setup.append(packages.install_script(place.requirements, output=output, python=settings.binary))

@@ -50,9 +50,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DIALECTS = (native, nni, clearml)
-SHUTDOWN_GRACE_S = 2.5  # so that `up` has ended everything within its 5 s, a busy machine included
+SHUTDOWN_GRACE_S = 2.5  # so that `up` ends everything within its 5 s, even on a busy machine
 RETRY_S = 1.0
-TAIL_BYTES = 16 * 1024  # of the log, to find the reason in
+TAIL_BYTES = 16 * 1024  # of the log, to find the reason of a failure
 
 
 class TrialRun:
@@ -65,18 +65,18 @@ class TrialRun:
         self.cwd = self.folder.path
         self.process: Process | None = None
         self.began = time.monotonic()
-        self.lost = ""  # why this worker gave it up
+        self.lost = ""  # why this worker lost it
         self.reports = TrialReports(trial)
-        self._run_context: RunContext | None = None  # of its dialects
+        self._run_context: RunContext | None = None  # for its dialects
         self._metric_file: MetricFile | None = None
         self._stop_grace: float | None = None
         self._is_container_oom = False
-        self.ruin = ""  # why the experiment itself cannot go on
+        self.ruin = ""  # why the experiment itself cannot continue
 
     # --- run ---------------------------------------------------------------------------------------------
 
     def execute(self) -> Outcome:
-        """Prepares, runs and reads one trial; returns how it ended. Does not touch the trial's state."""
+        """Prepare, run and read the trial. Return its outcome, without changing the trial's state."""
         setup = Setup(
             self.trial,
             self.settings,
@@ -123,7 +123,7 @@ class TrialRun:
                 env=env,
                 log=self.folder.log,
                 last=engine.removal(setup.container) if engine else (),
-                cores=() if engine else self.trial.cores,  # the engine has them
+                cores=() if engine else self.trial.cores,  # the engine sets them
                 cgroup=group,
             )
             self.began = time.monotonic()
@@ -148,7 +148,7 @@ class TrialRun:
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was not available.")
 
     def _cgroup(self, keeper: Keeper) -> Path | None:
-        """The control group that limits its memory, where it has a limit and the worker can."""
+        """Return the control group that limits its memory, if it has a limit and the worker can create one."""
         limit, home = self.trial.memory_mib, self.worker.home
         if not limit or home is None:
             return None
@@ -159,7 +159,7 @@ class TrialRun:
             return None
 
     def _learn(self, place: Place) -> None:
-        """What else the script could be given, and what a container's packages are, from the first run that tells."""
+        """Store the parameters that the script declares, and the packages in its container, once per revision."""
         revision = self.trial.revision
         if "packages" not in revision.resolved and (listed := place.installed(self.folder)) is not None:
             self.retrying(lambda: revision.resolve(packages=listed))
@@ -168,7 +168,7 @@ class TrialRun:
             self.retrying(lambda: revision.resolve(declared=declared))
 
     def _remove_container(self, setup: Setup) -> None:
-        """The client may be gone while the container goes on: it belongs to the engine."""
+        """Remove the container, which may outlive its client."""
         if not setup.shelf.engine:
             return
         try:
@@ -178,14 +178,14 @@ class TrialRun:
             self.reports.notes.append(str(stays))
 
     def _log_tool_output(self, tool_output: str) -> None:
-        """What git or the resolver printed, as the trial's log: nothing else was written to it yet."""
+        """Store the output of git or the resolver as the trial's log, which is empty so far."""
         data = tool_output.strip().encode()
         if data:
             self.retrying(lambda: LogPiece.keep([_piece(self.trial, data)]))
             self.retrying(lambda: self.trial.logged(len(data)))
 
     def prepare(self, setup: Setup, place: Place) -> tuple[list[str], dict[str, str]]:
-        """The script, the parameters, the environment."""
+        """Return the command line and the environment, and start to read reports."""
         settings, trial = self.settings, self.trial
         self.cwd = place.cwd
         params = settings.received(trial.params)
@@ -205,7 +205,9 @@ class TrialRun:
         script = commands.render(settings.run_command, names, append=appended)
         chosen = {**configuration.variables(groups, params), **settings.environment}
         env = environment(
-            base={} if setup.shelf.engine else os.environ,  # the worker's own means nothing in a container
+            base={}
+            if setup.shelf.engine
+            else os.environ,  # the worker's environment does not apply in a container
             folder=self.folder,
             experiment_id=trial.experiment.public_id,
             trial_id=trial.public_id,
@@ -237,7 +239,7 @@ class TrialRun:
         if earlier := self.retrying(self.previous_output):
             env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
         if settings.gpus is not None:
-            # Within a container its devices are counted anew, from 0.
+            # In a container the devices are numbered from 0.
             devices = range(len(trial.gpus)) if setup.shelf.engine else trial.gpus
             env["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu) for gpu in devices)
         if place.model:
@@ -257,7 +259,7 @@ class TrialRun:
         return argv, env
 
     def _find_metric_file(self, names: dict[str, Any], env: dict[str, str]) -> MetricFile:
-        """The file with the metric, and its version before the trial starts."""
+        """Return the file with the metric, with its version before the trial starts."""
         try:
             path = Path(expand_path(self.settings.metric_path, names, env)).expanduser()
         except (NoMetric, RuntimeError) as error:
@@ -266,16 +268,15 @@ class TrialRun:
         return MetricFile(path, Version.of(path), self.folder.path, self.worker.metric_files)
 
     def _groups(self) -> dict[str, dict[str, dict[str, str]]]:
-        """The hyperparameters with their secrets. Raises `SetupFailed` where this worker cannot read one."""
+        """Return the hyperparameters with decrypted secrets. Raise `SetupFailed` if that is not possible."""
         try:
             return secret.opened(self.settings.hyperparameters)
         except secret.Unreadable as unreadable:
             raise SetupFailed(str(unreadable)) from None
 
     def previous_output(self) -> Path | None:
-        """Return the output folder of the nearest earlier attempt that left something in it on this machine, so
-        that a rerun or a retry can go on from its checkpoint. An attempt that died before it saved anything does
-        not hide what the one before it had saved."""
+        """Return the output folder of the latest earlier attempt that left files on this machine, so that a rerun or a
+        retry can continue from its checkpoint. Attempts that ended before they saved anything are skipped."""
         trial: TrialBase = self.trial
         while trial.source in (Source.RERUN, Source.RETRY) and trial.rerun_of:
             trial = trial.rerun_of
@@ -285,12 +286,12 @@ class TrialRun:
         return None
 
     def outcome(self, ended: Exit) -> Outcome:
-        """What the exit, the log's tail and the metrics say together."""
+        """Return the outcome, from the exit, the end of the log, and the metrics."""
         if ended.lost:
             sweep(installation=self.worker.installation)
             return Outcome.lost("The worker's keeper was lost.")
         engine = self.worker.shelf.engine
-        is_seen = engine is None or engine.sees_processes  # else these would be the client's
+        is_seen = engine is None or engine.sees_processes  # else these are the client's
         facts: dict[str, Any] = {
             "exit_code": ended.code,
             "signal": ended.signal,
@@ -308,7 +309,7 @@ class TrialRun:
         if (self.lost or self.worker.ending.is_set()) and not is_done:
             why = self.lost or "its worker was shut down"
             return Outcome(failure=Failure.WORKER_LOST, detail=_sentence(why), **facts)
-        if self._stop_grace is not None:  # the row knows the target; what it has reached so far may count
+        if self._stop_grace is not None:  # the row has the target; the value so far may count
             return Outcome(value=value, so_far=objective.so_far(self.reports, self._metric_file), **facts)
         tail = LogPiece.tail(self.trial.pk, size=TAIL_BYTES)
         progress = self._progress() if engine else []
@@ -334,7 +335,7 @@ class TrialRun:
         return Outcome(value=value, **facts)
 
     def _progress(self) -> list[str]:
-        """The progress that its container reports. A file that cannot be read counts as prepared."""
+        """Return the progress that its container reports. A file that cannot be read counts as prepared."""
         try:
             return read_regular(self.folder.progress, max_bytes=READ_BYTES).splitlines()
         except (OSError, ValueError):
@@ -343,7 +344,7 @@ class TrialRun:
     # --- instructions from the row (heartbeat thread) -----------------------------------------------------
 
     def obey(self, row: dict | None) -> None:
-        """Follows what the trial's row says now; `row` is None when this worker does not hold it any more."""
+        """Act on the trial's row; `row` is None when this worker no longer holds the trial."""
         if row is None:
             self.stop(0)
             return
@@ -357,7 +358,7 @@ class TrialRun:
                 self.stop(trial.stop_grace_s or 0)
 
     def stop(self, grace_s: float) -> None:
-        """Ends the process tree: terminate, grace, kill. Again, with a shorter grace, is possible."""
+        """End the process tree: terminate, wait for the grace period, kill. A later call can shorten the grace."""
         if self._stop_grace is not None and self._stop_grace <= grace_s:
             return
         self._stop_grace = grace_s
@@ -365,7 +366,7 @@ class TrialRun:
             self.process.stop(grace_s)
 
     def lose(self, why: str) -> None:
-        """This worker has to give the trial up."""
+        """Stop the trial, because this worker has lost it."""
         self.lost = self.lost or why
         self.stop(SHUTDOWN_GRACE_S)
 
@@ -378,7 +379,7 @@ class TrialRun:
         self.retrying(lambda: self.worker.flush([self.reports]))
 
     def retrying(self, action: Callable[[], T]) -> T | None:
-        """Does it as soon as the database is there. None when the worker ends before that."""
+        """Call `action` until the database is available. Return None when the worker ends before."""
         while True:
             try:
                 return action()
@@ -390,7 +391,7 @@ class TrialRun:
 
 
 def clear(trial: Trial, folder: TrialFolder) -> None:
-    """Removes what shall not outlast a trial's process: its copy of the code, and what is kept encrypted."""
+    """Delete what must not outlive a trial's process: its copy of the code, and decrypted secrets."""
     shutil.rmtree(folder.code, ignore_errors=True)
     hyperparameters = trial.revision.settings.hyperparameters
     if secret.hidden(hyperparameters) == hyperparameters:
@@ -409,7 +410,7 @@ def _piece(trial: Trial, data: bytes) -> LogPiece:
 def _has_anything(folder: Path) -> bool:
     try:
         return any(path.name != nni.LOG_NAME for path in folder.iterdir())
-    except OSError:  # it is not on this machine, or may not be read
+    except OSError:  # not on this machine, or not readable
         return False
 
 

@@ -1,7 +1,7 @@
-"""A worker on its machine, and its trials from claim to settled.
+"""A worker process, which runs trials from claim to settled.
 
 `LocalWorker` owns a keeper (which owns the processes), a heartbeat thread and a writer thread. Each slot is a
-Celery task in a thread that calls `work`: claim, run, settle, claim again, until there is nothing to do.
+Celery task in a thread that calls `work`: claim, run, settle, and repeat until there is no trial to claim.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ logger = logging.getLogger(__name__)
 
 BEAT_S = 0.5
 FLUSH_S = 0.5
-MACHINE_S = 5.0  # between two looks at the machine
+MACHINE_S = 5.0  # between two measurements of the machine
 
 
 class Taken(Exception):
-    """Another process uses this worker's folder. The text is a sentence for people."""
+    """This worker cannot start, for example because another process uses its folder. The text is for users."""
 
 
 class LocalWorker:
-    """One worker process: `slots` trials at a time from `queues`, in their order."""
+    """One worker process: up to `slots` parallel trials from `queues`, in order of priority."""
 
     def __init__(
         self,
@@ -77,14 +77,14 @@ class LocalWorker:
         cores: Sequence[int] | None = None,
         memory_mib: int | None = None,
     ) -> None:
-        """`gpus`, `cores` and memory are given to trials that ask for some; None: all that this process may use."""
+        """Trials can reserve `gpus`, `cores` and memory; None: all that this process may use."""
         self.name, self.queues, self.slots, self.lease_s = name, queues, slots, lease_s
         self.gpus = list(gpus)
         self.cores = sorted(os.sched_getaffinity(0)) if cores is None else list(cores)
         self.memory_mib = cgroup.memory_mib() if memory_mib is None else memory_mib
-        self._holding: dict[int, Trial] = {}  # who has devices, cores, memory
-        self._taking = threading.Lock()  # two slots must not give the same device away
-        self.home: cgroup.CgroupParent | None = None  # where memory is limited
+        self._holding: dict[int, Trial] = {}  # trials with reserved devices, cores, memory
+        self._taking = threading.Lock()  # two slots must not assign the same device
+        self.home: cgroup.CgroupParent | None = None  # if memory is limited by control groups
         self.folder = data / "workers" / _file_name(name)
         self.trials_folder = data / "trials"
         engine = (
@@ -99,14 +99,14 @@ class LocalWorker:
         self.runs: dict[int, TrialRun] = {}
         self.metric_files = Writers()
         self.busy = 0
-        self.stuck: list[dict] = []  # what cannot be killed, each with a slot of its own: trial, pids
+        self.stuck: list[dict] = []  # trials whose processes cannot be killed; each takes up a slot
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._keeper: Keeper | None = None
-        self._own_keepers: list[Keeper] = []  # each of one trial
+        self._own_keepers: list[Keeper] = []  # each for one trial
         self._threads: list[threading.Thread] = []
         self._file: TextIO | None = None  # locked while this process lives
-        self._machine: dict | None = None  # how it does, not told yet
+        self._machine: dict | None = None  # measured, not sent yet
         self.row: Worker
 
     @property
@@ -115,13 +115,13 @@ class LocalWorker:
 
     @property
     def out_of_service(self) -> int:
-        """Slots with a process that cannot be killed."""
+        """Number of slots with a process that cannot be killed."""
         return len(self.stuck)
 
-    # --- life --------------------------------------------------------------------------------------------
+    # --- start and end -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Takes over from a former self: delivers what it could not, ends what it left. Raises `Taken`."""
+        """Clean up after an earlier process of this worker, register, and start the threads. Raise `Taken`."""
         self.outbox.folder.mkdir(parents=True, exist_ok=True)
         self._file = file = (self.folder / "lock").open("w")
         try:
@@ -154,13 +154,13 @@ class LocalWorker:
             self._threads.append(thread)
 
     def end(self) -> None:
-        """An orderly shutdown: ends every trial, gives the claims up. Trials are retried elsewhere, or later."""
+        """Shut down: end every trial and release the claims. The trials are retried on other workers, or later."""
         self.ending.set()
         self.collector.wake()
         self._close_keepers()
         deadline = time.monotonic() + DELIVERY_RETRY_S + 1
         while self.busy and time.monotonic() < deadline:
-            time.sleep(0.02)  # the slots settle their trials now
+            time.sleep(0.02)  # while the slots settle their trials
         for thread in self._threads:
             thread.join(1)
         try:
@@ -168,10 +168,10 @@ class LocalWorker:
         except DatabaseError as error:
             logger.warning("Could not sign off: %s", error)
         if self._file:
-            self._file.close()  # and with it the lock
+            self._file.close()  # releases the lock
 
     def _clear_up(self) -> None:
-        """What trials of a former self that was killed left of code and secrets. Before its boot is forgotten."""
+        """Delete code and secrets that trials of a killed earlier process left, before its boot is replaced."""
         its = Trial.everything.filter(worker__name=self.name, boot=F("worker__boot"))
         its = its.exclude(state=TrialState.SUCCEEDED).select_related("experiment", "revision")
         for trial in its.iterator(chunk_size=100):
@@ -181,7 +181,7 @@ class LocalWorker:
         self.collector.run(lambda: [run.trial for run in list(self.runs.values()) if run.process])
 
     def _sweep_containers(self) -> None:
-        """Raises `Taken` when the engine cannot be used: every trial would fail by it."""
+        """Remove containers of an earlier process. Raise `Taken` when the engine cannot be used."""
         if not self.shelf.engine:
             return
         if problem := self.shelf.engine.check():
@@ -190,7 +190,7 @@ class LocalWorker:
             logger.warning("Removed %s containers that an earlier worker left", len(left))
 
     def _settle_cgroup(self) -> None:
-        """In containers the engine limits memory."""
+        """Prepare control groups for memory limits. With containers the engine limits memory instead."""
         if self.shelf.engine:
             return
         try:
@@ -203,7 +203,7 @@ class LocalWorker:
 
     @property
     def limits_memory_by(self) -> str:
-        """What ends a trial that uses more than its memory, in words; empty: nothing does."""
+        """What enforces memory limits, as text; empty if nothing does."""
         return self.shelf.engine.program if self.shelf.engine else self.home.description if self.home else ""
 
     def _register(self) -> Worker:
@@ -222,16 +222,16 @@ class LocalWorker:
         )
 
     def _take_back_claims(self) -> None:
-        """The conductor sees that the boot has changed; wake it now instead of at the next beat."""
+        """Dispatch the conductor for the trials of the earlier boot, instead of waiting for the next beat."""
         held = Trial.objects.filter(worker=self.row, state__in=status.TRIAL_ALIVE)
         for pk in set(held.values_list("experiment", flat=True)):
             dispatch.experiment(pk)
 
     @contextmanager
     def keeper(self, trial: Trial) -> Iterator[Keeper]:
-        """Who runs its process: the worker's keeper, or one of its own when it was lost before.
+        """Yield the keeper for its process: the worker's, or a separate one if the trial was lost before.
 
-        Perhaps it is what ended the keeper, perhaps a neighbour did. Alone it takes nobody along, and nobody it.
+        A retried trial may have been what ended the keeper. With a separate keeper it cannot take others along.
         """
         if not trial.retries:
             yield self._shared_keeper()
@@ -248,7 +248,7 @@ class LocalWorker:
             self._own_keepers.remove(own)
 
     def _shared_keeper(self) -> Keeper:
-        """The living keeper; a new one after the last has died and what it left was ended."""
+        """Return the running keeper. Replace one that died, after ending what it left."""
         with self._lock:
             self._refuse_when_ending()
             if self._keeper is None or not self._keeper.alive:
@@ -265,7 +265,7 @@ class LocalWorker:
             raise LaunchError("The worker is shutting down.")
 
     def _close_keepers(self) -> None:
-        """All at once: each ends its trials within the grace."""
+        """Close all keepers in parallel. Each ends its trials within the grace period."""
         with self._lock:
             keepers = [*([self._keeper] if self._keeper else []), *self._own_keepers]
         closing = [
@@ -279,7 +279,7 @@ class LocalWorker:
     # --- a slot ------------------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """One slot: runs trials until there is nothing to claim."""
+        """Run trials in one slot until there is none to claim."""
         with self._slot() as is_free:
             while is_free and not self.ending.is_set():
                 trial = self._take()
@@ -289,7 +289,7 @@ class LocalWorker:
                 is_free = self.busy + self.out_of_service <= self.slots
 
     def _take(self) -> Trial | None:
-        """The next trial, with what is its own."""
+        """Claim the next trial, with its resources."""
         with self._taking:
             trial = Trial.take(self.row, self.queues, free=self._free())
             if trial:
@@ -318,12 +318,12 @@ class LocalWorker:
                 self.busy -= is_free
 
     def run(self, trial: Trial) -> None:
-        """From claim to settled."""
+        """Run a claimed trial until it is settled."""
         run = TrialRun(trial, self)
         self.runs[trial.pk] = run
         try:
             outcome = run.execute()
-        except Exception as error:  # whatever it is, the trial must not hang: the row says what happened
+        except Exception as error:  # on any error the trial must end, with the error on its row
             logger.exception("Trial %s could not be run", trial)
             outcome = Outcome(failure=Failure.SETUP, detail=self.blamed(f"{type(error).__name__}: {error}"))
         finally:
@@ -332,7 +332,7 @@ class LocalWorker:
             self.stuck.append({"trial": trial.pk, "pids": list(outcome.survivors)})
             logger.error("Trial %s left processes that cannot be killed: %s", trial, outcome.survivors)
         else:
-            self._holding.pop(trial.pk, None)  # what cannot be killed keeps its devices
+            self._holding.pop(trial.pk, None)  # processes that cannot be killed keep their devices
         self.outbox.deliver(trial, outcome)
         self.collector.settled(trial)
         if run.ruin:
@@ -357,7 +357,7 @@ class LocalWorker:
             except DatabaseError as error:
                 logger.warning("No heartbeat: %s", error)
                 close_old_connections()
-            except Exception:  # a heartbeat that dies of a bug would lose every trial of this worker
+            except Exception:  # without heartbeats this worker would lose all its trials
                 logger.exception("The heartbeat failed")
 
     def _beat_once(self) -> None:
@@ -396,8 +396,8 @@ class LocalWorker:
         )
 
     def _watch_heartbeat(self) -> None:
-        """At three quarters of the lease without a heartbeat: others may soon run these trials, so they end
-        here. A thread of its own, because a heartbeat may hang for minutes in a dead connection."""
+        """End the trials after three quarters of the lease without a heartbeat, because others may run them soon. A
+        separate thread, because a heartbeat may hang for minutes in a dead connection."""
         while not self.ending.wait(BEAT_S):
             away_s = time.monotonic() - self.last_heard
             if away_s > 0.75 * self.lease_s:
@@ -405,12 +405,12 @@ class LocalWorker:
                     run.lose(f"its worker could not reach the database for {away_s:.0f} s")
 
     def _watch_machine(self) -> None:
-        """A thread of its own: nvidia-smi may take seconds, and the heartbeat must not wait for it."""
+        """Measure the machine in a separate thread, because nvidia-smi may take seconds."""
         machine = Machine(folder=self.folder)
         while True:
             try:
                 self._machine = machine.measure() | ({"stuck": list(self.stuck)} if self.stuck else {})
-            except Exception:  # whatever is odd about the machine, trials run
+            except Exception:  # a failed measurement must not affect trials
                 logger.exception("The machine could not be measured")
             if self.ending.wait(MACHINE_S):
                 return
@@ -424,7 +424,7 @@ class LocalWorker:
             except DatabaseError as error:
                 logger.warning("Metrics and logs wait for the database: %s", error)
                 close_old_connections()
-            except Exception:  # a writer that dies of a bug would silence every trial of this worker
+            except Exception:  # without the writer nothing of any trial would be stored
                 logger.exception("The writer failed")
 
     def flush(self, trials: list[TrialReports]) -> None:
