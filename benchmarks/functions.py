@@ -1,6 +1,6 @@
 """Standard functions to be minimized, with search spaces in NNI's dialect: flat, mixed, nested.
 
-Each has the space that somebody began with, too (`before`): too small, too large, or without what turns out best.
+Each also has an initial space (`before`): too small, too large, or without the best values.
 """
 
 from __future__ import annotations

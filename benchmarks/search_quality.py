@@ -2,13 +2,13 @@
 
     python -m benchmarks.search_quality [--quick] [--seeds 40] [--trials 60] [--only Branin TPE "8 at a time"] [--pg]
 
-Ours take the real path, but for processes: rows in a database, conducted, lined up, taken and settled; now and then
+Ours take the real path, but for processes: rows in a database, scheduled, enqueued, claimed and settled; now and then
 everything is forgotten, as by a restart. Optuna's study is one object that lives from the first trial to the last,
 with the same sampler and Optuna's own defaults. The ways:
 
 - 1 at a time;
 - 8 at a time: suggestions are made ahead, and whichever running trial ends next, by the seed, has the next result;
-- edited: after half of the trials the space is changed; in Optuna's place somebody makes a new study of the new space
+- edited: after half of the trials the space is changed; with Optuna, a new study of the new space replaces the old one
   and adds the trials that still fit.
 
 What counts is the best value found, as its distance from the minimum: median and quartiles over the seeds, of which
@@ -109,7 +109,7 @@ def main() -> int:
         for case in cases(trials, is_quick=options.quick):
             if all(word.casefold() in str(case).casefold() for word in options.only):
                 worse += report(case, seeds)
-                Valkey(data).wipe()  # nobody reads the nudges
+                Valkey(data).wipe()  # nothing reads the messages
         print(f"\n{worse} worse; {time.monotonic() - began:.0f} s")
     return 1 if worse else 0
 
@@ -276,7 +276,7 @@ def moved(study: optuna.Study, document: dict, sampler: optuna.samplers.BaseSamp
 
 
 def suggested(trial: Any, document: Mapping, before: str = "") -> dict:
-    """Parameters as somebody who uses Optuna would ask for them, in the shape of NNI's."""
+    """Return parameters as a user of Optuna would ask for them, in the shape of NNI."""
     values: dict = {}
     for name, parameter in document.items():
         if name == "_name":

@@ -71,15 +71,15 @@ except OSError as error:
 
 SECRET_KEY_FALLBACKS = _listed("TRIALDECK_FORMER_SECRET_KEYS")
 
-# Who may be asked for. A proxy in front names its addresses in TRIALDECK_ORIGINS; when all of them are https,
-# cookies are sent over https only and the proxy's X-Forwarded-Proto is believed.
+# Host names of the console. TRIALDECK_ORIGINS has those of a reverse proxy; when all of them are https,
+# cookies are sent over https only and the proxy's X-Forwarded-Proto is trusted.
 CSRF_TRUSTED_ORIGINS = _listed("TRIALDECK_ORIGINS")
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *_listed("TRIALDECK_HOSTS")]
 ALLOWED_HOSTS += [urlsplit(origin).hostname or "" for origin in CSRF_TRUSTED_ORIGINS]
 IS_BEHIND_HTTPS = bool(CSRF_TRUSTED_ORIGINS) and all(o.startswith("https://") for o in CSRF_TRUSTED_ORIGINS)
 
-# Proxies whose word is believed: about the address that a request came from (X-Forwarded-For), and with
-# TRIALDECK_REMOTE_USER_HEADER about who is signed in.
+# Trusted proxies: for the address of the client (X-Forwarded-For), and with
+# TRIALDECK_REMOTE_USER_HEADER for the signed-in user.
 TRUSTED_PROXIES = []
 for _proxy in filter(None, map(str.strip, _chosen("TRIALDECK_TRUSTED_PROXIES").split(","))):
     try:
@@ -173,7 +173,7 @@ AUTHENTICATION_BACKENDS = [
     *(["console.auth.remote_user.ProxyUserBackend"] if REMOTE_USER_HEADER else []),
     *(["console.auth.openid.OpenIDBackend"] if OPENID else []),
 ]
-# Counts wrong passwords, in each process by itself.
+# Counts wrong passwords, separately in each process.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -206,7 +206,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# Letters. Without a server, EMAIL_HOST is empty and nothing offers to send any.
+# E-mail. Without a server, EMAIL_HOST is empty and no page offers to send one.
 _email = urlsplit(_chosen("TRIALDECK_EMAIL_URL"))
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 try:
@@ -254,7 +254,7 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = DEBUG
 
-# Celery only carries nudges: what must happen is a row. So a message is acknowledged when it arrives (early),
+# Celery only carries notifications: what must happen is a row. So a message is acknowledged when it arrives (early),
 # nothing is stored about its result, and a lost one is no loss.
 CELERY_BROKER_URL = os.environ.get("REDIS_URL") or broker.url(DATA)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -262,16 +262,16 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 5,
-    # How long one wait at the broker lasts, in seconds. A worker that is told to end sits the last one out.
+    # How long one wait at the broker lasts, in seconds. A worker that is asked to stop waits for the current one.
     "polling_interval": 0.3,
-    # For senders: a web request must not wait for a broker that is away; the beat finds the work in the rows.
+    # For senders: a web request must not wait for an unavailable broker; the beat finds the work in the rows.
     "max_retries": 1,
     "interval_start": 0,
     "interval_step": 0.2,
     "interval_max": 0.5,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker tries for ever
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker retries forever
 CELERY_WORKER_CONSUMER = "console.consumer:PatientConsumer"
 CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "max_retries": 1,
@@ -304,7 +304,7 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-        # One nudge, four lines: too many.
+        # Four log lines per message are too many.
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
     },

@@ -32,11 +32,11 @@ OTHERS = """
 import os, sys
 from pathlib import Path
 from experiments.models import *
-owner, room = User.objects.get(), Workspace.open("demo", name="Demo", owner=User.objects.get())
+owner, workspace = User.objects.get(), Workspace.open("demo", name="Demo", owner=User.objects.get())
 space = {"x": {"_type": "uniform", "_value": [-5, 5]}, "y": {"_type": "uniform", "_value": [-5, 5]}}
 path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 def make(name, tags, **told):
-    return Experiment.draft(room, by=owner, name=name, tags=tags, settings=Settings.checked({
+    return Experiment.draft(workspace, by=owner, name=name, tags=tags, settings=Settings.checked({
         "command": "python sdk.py", "directory": str(Path.cwd() / "examples" / "first"), "environment": {"PATH": path},
         "space_document": space, "metric": "loss", "direction": "minimize", "concurrency": 2, **told}))
 keeps = 'cp "$TRIALDECK_PARAMETERS" "$TRIALDECK_OUTPUT_DIR/point.json"'
