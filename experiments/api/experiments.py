@@ -24,8 +24,8 @@ from experiments.models import (
     secret,
     status,
 )
-from experiments.models.execution import faults_of_values
 from experiments.models.experiment.queryset import ExperimentQuerySet
+from experiments.models.settings.execution import faults_of_values
 from experiments.permissions import may, require
 from experiments.runner.reproduce import is_secret
 from experiments.scheduler.impact import Estimate, impact_of

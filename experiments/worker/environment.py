@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.models import Keeping, Model, Settings, Trial
-from experiments.models.execution import LITERAL
+from experiments.models.settings.execution import LITERAL
 from experiments.runner import packages
 from experiments.runner.checkout import Repositories, SourceError
 from experiments.runner.container import ContainerEngine, ContainerSpec

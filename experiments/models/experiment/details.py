@@ -8,13 +8,12 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from experiments.models import execution
 from experiments.models.event import Event
 from experiments.models.project import Project
 from experiments.models.queue import Queue
 from experiments.models.references import require_model
 from experiments.models.revision import Revision
-from experiments.models.settings import Invalid, Settings
+from experiments.models.settings import Invalid, Settings, execution
 from experiments.models.user import User
 from experiments.models.warm_start import warmed
 from experiments.models.workspace import Workspace

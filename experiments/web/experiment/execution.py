@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments.models import Experiment, Settings, Worker, status
-from experiments.models.execution import LITERAL, PACKAGES_FROM
+from experiments.models.settings.execution import LITERAL, PACKAGES_FROM
 from experiments.permissions import may
 from experiments.web.ui import highlight
 from experiments.web.ui.form_fields import field_of

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 
 from experiments.messages import plural
 from experiments.models import Experiment, Settings, User, secret
-from experiments.models.execution import fault_of_value
+from experiments.models.settings.execution import fault_of_value
 from experiments.web.ui import key_value_rows
 from experiments.web.ui.key_value_rows import Pair
 from experiments.web.ui.requests import SignedInRequest

@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.messages import duration
 from experiments.models import Settings
-from experiments.models.execution import PACKAGES_FROM
+from experiments.models.settings.execution import PACKAGES_FROM
 from experiments.runner.memory_size import format_mebibytes
 
 from .forms import space_rows

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from experiments.models import Trial
-from experiments.models.execution import LITERAL
+from experiments.models.settings.execution import LITERAL
 from experiments.runner import reproduce as scripts
 from experiments.runner.reproduce_code import Code
 from experiments.web.experiment.page import get_trial, refused, url_of_trial

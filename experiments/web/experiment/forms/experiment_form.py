@@ -14,7 +14,7 @@ from django.forms.utils import ErrorDict
 
 from experiments.messages import plural
 from experiments.models import Experiment, Invalid, Project, Settings, Workspace
-from experiments.models.settings_warnings import settings_warnings
+from experiments.models.settings.warnings import settings_warnings
 from experiments.runner.memory_size import format_mebibytes
 from experiments.search import early_stopping, engine
 from experiments.search.space import Space, SpaceError, parse_text

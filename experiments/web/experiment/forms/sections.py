@@ -7,8 +7,8 @@ from typing import Any
 from django import forms
 
 from experiments.models import Project
-from experiments.models.execution import PACKAGES_FROM
 from experiments.models.experiment.base import Visibility
+from experiments.models.settings.execution import PACKAGES_FROM
 from experiments.runner.arguments import BOOLEANS, LISTS, STYLES
 from experiments.search import early_stopping as early_stopping_rules
 from experiments.search import engine

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from experiments.models.secret import LONGEST, is_sealed
 from experiments.runner import destination as destinations
 from experiments.runner import repository_address
 
-from .secret import LONGEST, is_sealed
-from .settings_reader import SettingsReader
+from .reader import SettingsReader
 
 # Where a trial's Python packages come from.
 PACKAGES_FROM = {

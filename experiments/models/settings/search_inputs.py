@@ -11,7 +11,7 @@ from experiments.search.constrained_space import check_constraints, complete_poi
 from experiments.search.space import Space
 from experiments.search.starting_points import MAX_POINTS, check_values, fix_parameters
 
-from .settings_reader import SettingsReader
+from .reader import SettingsReader
 
 _SOURCE = re.compile(r"[a-z0-9]{8}(@[1-9][0-9]{0,8})?|file:[a-z0-9]{8}")
 
