@@ -181,7 +181,7 @@ def test_a_renamed_queue_is_served_on(
         with pytest.raises(Invalid) as invalid:
             gpu.rename(name, by=root)
         assert invalid.value.errors["name"][0].endswith((".", "already."))
-    with pytest.raises(Refused, match="keeps its name"):
+    with pytest.raises(Refused, match="cannot be renamed"):
         Queue.default().rename("other", by=root)
     gpu.refresh_from_db()
     assert gpu.name == "big-gpu"

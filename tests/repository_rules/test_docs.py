@@ -24,10 +24,10 @@ def test_links_lead_to_files_that_are_there(page: Path) -> None:
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
-        target = (page.parent / path).resolve() if path else page
-        assert target.exists(), target
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
         if anchor:
-            assert anchor in anchors(target), target
+            assert anchor in anchors(file), target
 
 
 def anchors(page: Path) -> set[str]:

@@ -96,10 +96,10 @@ def test_the_beat_empties_the_trash_once_an_hour(draft, alice, monkeypatch):
 
     def answer() -> bool:
         calls.append(None)
-        answer = answers[len(calls) - 1]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        result = answers[len(calls) - 1]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     monkeypatch.setattr(beats, "purge", answer)
     for now, count in ((10, 1), (12, 2), (14, 2), (3611, 2), (3612, 3), (3614, 3)):

@@ -28,7 +28,7 @@ class LifecycleVerbs(SettingsVerbs):
             queue = queue or self.queue or Queue.default()
             if not self.allows("enqueue"):
                 if queue != self.queue:
-                    raise Refused(f"Already pending in the queue {self.queue}. Dequeue the experiment first.")
+                    raise Refused(f"Already pending in the queue {self.queue}. Dequeue it first.")
                 return False
             self._join(queue)
             self.move(ExperimentState.PENDING, by=by, verb="enqueue", because=f"queue {queue}")

@@ -144,8 +144,8 @@ def test_a_broken_download_goes_on_where_it_broke_off(left, carol, api):
     path = f"/experiments/{left.public_id}/artifacts/{artifact.pk}/download"
 
     def ask(method="GET", **headers):
-        content_range = {name.replace("_", "-"): text for name, text in headers.items()}
-        by_page = pages.generic(method, url("artifact-download", left, artifact.pk), headers=content_range)
+        sent = {name.replace("_", "-"): text for name, text in headers.items()}
+        by_page = pages.generic(method, url("artifact-download", left, artifact.pk), headers=sent)
         by_api = program.send(method, path, headers=headers)
         for name in ("Content-Range", "ETag", "Content-Length", "Accept-Ranges"):
             assert by_page.get(name) == by_api.get(name) or by_page.status_code == 416, name
@@ -160,7 +160,7 @@ def test_a_broken_download_goes_on_where_it_broke_off(left, carol, api):
     for _ in range(downloads.AT_ONCE + 1):  # it takes nobody's place
         head, _ = ask("HEAD", Range="bytes=2-")
         assert (head.status_code, head["Content-Length"], head["ETag"]) == (200, "12", etag)
-    for range_, part, content_range in (
+    for range_, bytes_, content_range in (
         ("bytes=8-", b"of 2", "bytes 8-11/12"),
         ("bytes=0-6", b"weights", "bytes 0-6/12"),
         ("bytes=-4", b"of 2", "bytes 8-11/12"),
@@ -168,7 +168,7 @@ def test_a_broken_download_goes_on_where_it_broke_off(left, carol, api):
         ("bytes=-99", b"weights of 2", "bytes 0-11/12"),
     ):
         part, body = ask(Range=range_, If_Range=etag)
-        assert (part.status_code, body, part["Content-Range"]) == (206, part, content_range), range_
+        assert (part.status_code, body, part["Content-Range"]) == (206, bytes_, content_range), range_
     for range_ in ("bytes=5-2", "bytes=0-1,4-5", "bytes=-", "lines=1-2", "bytes=x-", "bytes=²-"):
         assert ask(Range=range_.encode().decode("latin-1"))[1] == b"weights of 2", range_
     for range_ in ("bytes=12-", "bytes=-0", "bytes=99-100"):
@@ -375,10 +375,11 @@ def test_a_chosen_model_that_is_gone_is_named(draft, model, alice, bob, carol):
     """CML-M1: on the tab, and where the draft is enqueued."""
     experiment = draft(input_model=model.public_id)
     enqueue = reverse("experiment-action", args=["lab", experiment.public_id, "enqueue"])
-    message = f"no model {model.public_id} in this workspace"
+    on_tab = f"no model {model.public_id} in this workspace"
+    message = f"The model {model.public_id} no longer exists in this workspace"
     assert message not in words(as_(bob).get(enqueue).content.decode())
     model.delete_unused(by=alice)
-    assert message in words(tab(carol, experiment))
+    assert on_tab in words(tab(carol, experiment))
     assert message in words(as_(bob).get(enqueue).content.decode())
 
 

@@ -254,7 +254,7 @@ def test_it_says_that_nobody_serves_the_queue(send, client, lab, worker):
 
 FAULTS = [
     ({"name": " "}, "name", "Enter a name"),
-    ({"name": "x" * 201}, "name", "at most 200"),
+    ({"name": "x" * 201}, "name", "the maximum is 200"),
     ({"tags": ",".join("x" * 51 for _ in range(1))}, "tags", "At most 20 tags"),
     ({"command": "   "}, "command", "The command is empty"),
     ({"command": ""}, "command", "Enter the command"),
@@ -262,11 +262,11 @@ FAULTS = [
     ({"command": "echo\necho ${nope}"}, "command", "Line 2: ${nope} is not a parameter"),
     ({"environment": "A=1\nB"}, "environment", "Line 2: enter NAME=VALUE"),
     ({"environment": "A=1\nA=2"}, "environment", "Line 2: A is already defined"),
-    ({"environment": "1A=1"}, "environment", "is not a name"),
+    ({"environment": "1A=1"}, "environment", "is not a valid name"),
     ({"environment": "TRIALDECK_X=1"}, "environment", "set by Trialdeck"),
     ({"directory": "data/project"}, "directory", "Enter an absolute path"),
     ({"pattern": ""}, "pattern", "Enter a regular expression, for example accuracy: {number}"),
-    ({"pattern": "(" + "x" * 1000 + ")"}, "pattern", "at most 1,000"),
+    ({"pattern": "(" + "x" * 1000 + ")"}, "pattern", "the maximum is 1,000"),
     ({"pattern": "("}, "pattern", "Invalid regular expression"),
     ({"source": "file"}, "metric_path", "Enter the path"),
     ({"source": "file", "metric_path": "${outdir}/r.json"}, "metric_path", "${outdir} is not a placeholder"),

@@ -91,7 +91,7 @@ def test_saving_what_is_there_makes_no_revision(draft, bob):
         ("packages", {"packages_from": "list", "packages": " "}, "List at least one package"),
         ("resources", {"memory_mib": "lots"}, "such as 4 GiB or 512 MiB"),
         ("resources", {"cores": "0"}, "This must be at least 1."),
-        ("container", {"image": "-v"}, "must not begin with a minus"),
+        ("container", {"image": "-v"}, "must not begin with a dash"),
         (
             "output",
             {"destination": "s3://localhost/bucket"},

@@ -329,7 +329,7 @@ def test_a_row_offers_what_its_state_allows_and_says_why_it_cannot_be_deleted(as
     may_edit = states.is_offered("edit", state) or states.is_offered("update", state)
     assert ("edit" in possible) is may_edit, "PAI-M1"
     possible.discard("edit")
-    verbs = (
+    all_verbs = (
         "enqueue",
         "dequeue",
         "pause",
@@ -342,7 +342,7 @@ def test_a_row_offers_what_its_state_allows_and_says_why_it_cannot_be_deleted(as
         "publish",
         "delete",
     )
-    offered = {verb for verb in verbs if states.is_offered(verb, state)}
+    offered = {verb for verb in all_verbs if states.is_offered(verb, state)}
     if state == "published":
         offered.remove("delete")  # that needs an owner
     assert possible == offered
