@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from signal import Signals
 
+from experiments.runner.error_line import error_line
 from experiments.runner.log import plain_text
 from experiments.runner.process import Exit
 from experiments.runner.report import Report
@@ -15,10 +16,6 @@ BROKEN_PIPE = 128 + 13  # SIGPIPE
 BROKEN_PIPE_REASON = (
     "A program of a pipe was ended because the next one stopped reading, as in `yes | head -1`. "
     "If that is intended, turn off “Fail when any part of a pipe fails”."
-)
-_TRACEBACK = re.compile(r"^(.*?)Traceback \(most recent call last\):$")
-_EXCEPTION = re.compile(
-    r"^(?:\[?\w+\]?: )?[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning|Killed)\b"
 )
 _OUT_OF_MEMORY = re.compile(
     r"\bMemoryError\b|CUDA out of memory|\bOutOfMemoryError\b|CUDA_ERROR_OUT_OF_MEMORY|HIP out of memory"
@@ -60,8 +57,9 @@ def find_failure(
     if stopped or exit.code == 0:
         return None
 
-    lines = [line.rstrip() for line in plain_text(log_tail).split("\n") if line.strip()]
-    error_line, is_exception = _error_line(lines)
+    every_line = [line.rstrip() for line in plain_text(log_tail).split("\n")]
+    lines = [line for line in every_line if line]
+    cause, is_exception = error_line(every_line)
     number = exit.signal
     if number is None and exit.code is not None:
         number = _ENDED_BY.get(exit.code)
@@ -70,20 +68,18 @@ def find_failure(
     if exit.out_of_memory or container_oom:
         limit = f"its limit of {memory}" if memory else "the limit of its container"
         return Failure("out_of_memory", f"Memory use exceeded {limit}.")
-    evidence = error_line if _OUT_OF_MEMORY.search(error_line) else ""
+    evidence = cause if _OUT_OF_MEMORY.search(cause) else ""
     if not evidence and not is_exception:  # a later exception of another kind means that the program went on
         evidence = next((line for line in reversed(lines[-20:]) if _OUT_OF_MEMORY.search(line)), "")
     if evidence:
         return Failure("out_of_memory", one_line(evidence))
     if number is not None:
-        return Failure(
-            "signal", one_line(f"Ended by {_name(number)}" + (f": {error_line}" if error_line else "."))
-        )
-    if pipefail and (exit.code == BROKEN_PIPE or "BrokenPipeError" in error_line):
+        return Failure("signal", one_line(f"Ended by {_name(number)}" + (f": {cause}" if cause else ".")))
+    if pipefail and (exit.code == BROKEN_PIPE or "BrokenPipeError" in cause):
         return Failure("exit_code", one_line(f"{BROKEN_PIPE_REASON} Exit code {exit.code}."))
     if exit.code is None:
         return Failure("signal", "The process did not end, even after SIGKILL.")
-    return Failure("exit_code", one_line(error_line or f"Exit code {exit.code}, no output."))
+    return Failure("exit_code", one_line(cause or f"Exit code {exit.code}, no output."))
 
 
 def final_value(
@@ -119,22 +115,6 @@ def one_line(text: str) -> str:
     """Return the text in one line of at most 300 characters, without control characters."""
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"
-
-
-def _error_line(lines: list[str]) -> tuple[str, bool]:
-    """Return the line of the last Python exception and True, or without one the last line and False."""
-    for index in range(len(lines) - 1, -1, -1):
-        begin = _TRACEBACK.match(lines[index])
-        if begin:
-            # Some launchers prefix each line ("[rank0]: "); the frames below are indented.
-            unprefixed = (line.removeprefix(begin[1]) for line in lines[index + 1 :])
-            exception = next((line for line in unprefixed if not line.startswith((" ", "\t"))), "")
-            if exception:
-                return exception, True
-            break
-    bare = [line.lstrip("| ") for line in lines[-5:]]  # exception groups are printed as a tree
-    exception = next((line for line in reversed(bare) if _EXCEPTION.match(line)), "")
-    return (exception, True) if exception else (lines[-1].strip() if lines else "", False)
 
 
 def _selected(name: str, points: list[Report], selection: str, is_up: bool) -> float | Failure:
