@@ -7,6 +7,8 @@ from itertools import groupby
 _TOKENS = re.compile(
     r"\x1b\[(?P<style>[\d;:]*)m"
     r"|(?P<erase>\x1b\[[02]?K)"
+    r"|(?P<move>\x1b\[(?P<rows>\d{0,4})(?P<way>[ABEF]))"
+    r"|(?P<clear>\x1b\[0?J)"
     r"|(?P<escape>\x1b\[[0-?]*+[ -/]*+[@-~]"  # the same as in log.py: shown as nothing
     r"|\x1b[\]PX^_][^\x07\x1b]*+(?:\x07|\x1b\\|$)?"
     r"|\x1b[ -/]*+[0-~]|\x1b)"
@@ -14,6 +16,8 @@ _TOKENS = re.compile(
     r"|(?P<home>\r)"
     r"|(?P<text>[^\r\x08\x1b]+)"
 )
+_UP = re.compile(r"\x1b\[\d{0,4}[AF]")
+_SCREEN_ROWS = 100  # how far up a program can move: a terminal cannot change what has scrolled away
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -39,10 +43,13 @@ PLAIN = Style()
 def styled(text: bytes | str) -> list[list[StyledText]]:
     """Return the lines of a text as styled pieces; joined they equal `log.plain_text`. A style lasts until it is reset.
 
-    Supports the 16 text colors and bold; backgrounds and other colors are ignored. Linear time.
+    Supports the 16 text colors and bold; backgrounds and other colors are ignored. Where a program moves the cursor up,
+    as nested progress bars do, its later lines replace the earlier ones. Linear time.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
+    if moves_up(text):
+        return _screen(text)
     style = PLAIN
     lines: list[list[StyledText]] = []
     for line in text.split("\n"):
@@ -53,6 +60,54 @@ def styled(text: bytes | str) -> list[list[StyledText]]:
         pieces, style = _line(line.rstrip("\r"), style)
         lines.append(pieces)
     return lines
+
+
+def moves_up(text: str) -> bool:
+    """Tell whether the text moves the cursor to earlier lines."""
+    return _UP.search(text) is not None
+
+
+def _screen(text: str) -> list[list[StyledText]]:
+    """Return the lines of a text that moves the cursor between them."""
+    style = PLAIN
+    rows: list[list[tuple[str, Style]]] = [[]]
+    row = column = 0
+    for number, segment in enumerate(text.split("\n")):
+        if number:
+            row, column = row + 1, 0
+            if row == len(rows):
+                rows.append([])
+        for token in _TOKENS.finditer(segment):
+            cells, kind = rows[row], token.lastgroup
+            if kind == "style":
+                style = _after(style, token["style"])
+            elif kind == "home":
+                column = 0
+            elif kind == "back":
+                column = max(0, column - 1)
+            elif kind == "erase":
+                column = 0 if token[0][2] == "2" else column
+                del cells[column:]
+            elif kind == "clear":
+                del cells[column:], rows[row + 1 :]
+            elif kind == "move":
+                count = max(1, int(token["rows"] or 1))
+                if token["way"] in "AF":
+                    row = max(row - count, len(rows) - _SCREEN_ROWS, 0)
+                else:
+                    row = min(row + count, len(rows) - 1)
+                column = 0 if token["way"] in "EF" else column
+            elif kind == "text":
+                visible = _UNSEEN.sub("", token[0])
+                cells += [(" ", PLAIN)] * (column - len(cells))
+                cells[column : column + len(visible)] = [(letter, style) for letter in visible]
+                column += len(visible)
+    return [_grouped(cells) for cells in rows]
+
+
+def _grouped(cells: list[tuple[str, Style]]) -> list[StyledText]:
+    groups = groupby(cells, key=lambda cell: cell[1])
+    return [StyledText("".join(letter for letter, _ in group), cell_style) for cell_style, group in groups]
 
 
 def _line(line: str, style: Style) -> tuple[list[StyledText], Style]:
@@ -74,10 +129,7 @@ def _line(line: str, style: Style) -> tuple[list[StyledText], Style]:
             visible = _UNSEEN.sub("", token[0])
             cells[cursor : cursor + len(visible)] = [(letter, style) for letter in visible]
             cursor += len(visible)
-    groups = groupby(cells, key=lambda cell: cell[1])
-    return [
-        StyledText("".join(letter for letter, _ in group), cell_style) for cell_style, group in groups
-    ], style
+    return _grouped(cells), style
 
 
 def _after(style: Style, codes: str) -> Style:

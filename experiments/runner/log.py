@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.runner.ansi import moves_up, styled
+
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*+[ -/]*+[@-~]"  # CSI: colours, cursor
     r"|\x1b[\]PX^_][^\x07\x1b]*+(?:\x07|\x1b\\|$)?"  # OSC (titles, links) and other strings
@@ -66,12 +68,15 @@ class LogReader:
 
 
 def plain_text(text: bytes | str) -> str:
-    """Return the text as a terminal would show it: carriage returns and backspaces applied, escapes removed.
+    """Return the text as a terminal would show it: carriage returns, backspaces and moves to earlier lines applied,
+    other escapes removed.
 
     Invalid UTF-8 becomes U+FFFD. Linear time.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
+    if moves_up(text):
+        return "\n".join("".join(piece.text for piece in line) for line in styled(text))
     return "\n".join(_plain_line(line) for line in text.split("\n"))
 
 

@@ -1,5 +1,8 @@
 """Colours of a log: the text is what the plain one is, the runs carry what a terminal would colour."""
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,3 +69,50 @@ def test_a_bar_that_was_drawn_over_keeps_the_colours_of_its_end():
 def test_bytes_that_are_no_text_do_no_harm():
     assert runs(b"\x1b[31m\xff\xfe".decode("utf-8", "replace")) == [("��", 1, False)]
     assert styled(b"\xff") == [[StyledText("�", PLAIN)]]
+
+
+NESTED = """
+import time
+from tqdm import tqdm
+print("begins")
+for epoch in tqdm(range(3), desc="epochs", mininterval=0, ncols=60):
+    for batch in tqdm(range(20), desc="batches", mininterval=0, leave=False, ncols=60):
+        pass
+print("done")
+"""
+
+
+def test_nested_progress_bars_take_a_line_each():
+    """TD-V9: what the real tqdm prints; its inner bar moves the cursor up for the outer one."""
+    done = subprocess.run(
+        [sys.executable, "-uc", NESTED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.count(b"\n") > 60, "each refresh goes to another line"
+    lines = [line.rstrip() for line in plain_text(done.stdout).split("\n") if line.strip()]
+    assert lines[0] == "begins" and "epochs: 100%" in lines[1] and lines[-1] == "done"
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("raw", "lines"),
+    [
+        ("a\nb\x1b[A\rX", ["X", "b"]),
+        ("one\ntwo\x1b[1A\x1b[2Kthree\nfour", ["three", "four"]),
+        ("a\nb\nc\x1b[2F\x1b[JX", ["X"]),
+        ("a\nb\x1b[A\x1b[BX", ["a", "bX"]),
+        ("ab\n\x1b[Ac", ["cb", ""]),
+        ("a\x1b[9999A\rb", ["b"]),
+        ("\x1b[Aa\nlong\x1b[AX", ["a   X", "long"]),
+    ],
+)
+def test_moves_to_earlier_lines_replace_them(raw, lines):
+    assert plain_text(raw).split("\n") == lines
+    assert ["".join(piece.text for piece in line) for line in styled(raw)] == lines
+
+
+def test_a_program_changes_no_more_than_a_screen():
+    assert plain_text("\n".join(map(str, range(300))) + "\x1b[9999A\rX").split("\n").index("X00") == 200

@@ -146,7 +146,7 @@ class Search:
         """Return the index of the shown line among the lines of the window."""
         if not self.line or not shown.start < self.line[1] <= shown.stop:
             return None
-        return shown.data[: max(0, self.line[0] - shown.start)].count(b"\n")
+        return plain_text(shown.data[: max(0, self.line[0] - shown.start)]).count("\n")
 
 
 def query_of(text: str) -> str:
