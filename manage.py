@@ -4,8 +4,8 @@
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036  before any import that an old Python could stumble over
-    found = "{}.{}".format(*sys.version_info[:2])
-    sys.exit("Python 3.11 or newer is needed; this is " + found + ". Use: make up PYTHON=python3.11")
+    version = "{}.{}".format(*sys.version_info[:2])
+    sys.exit("Python 3.11 or newer is needed; this is " + version + ". Use: make up PYTHON=python3.11")
 
 if __name__ == "__main__":
     try:

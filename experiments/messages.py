@@ -55,12 +55,16 @@ def decimals_of(values: Iterable[object]) -> int | None:
 
     Numbers that differ by less than a billionth count as equal: sums of floats seldom agree in the last digits.
     """
-    numbers = [one for one in values if isinstance(one, float) and math.isfinite(one)]
+    numbers = [number for number in values if isinstance(number, float) and math.isfinite(number)]
     if all(number.is_integer() for number in numbers):
         return None
     distinct = {float(f"{number:.9e}") for number in numbers}
     return next(
-        (n for n in range(4, MAX_DECIMALS) if len({value(one, n) for one in distinct}) == len(distinct)),
+        (
+            n
+            for n in range(4, MAX_DECIMALS)
+            if len({value(number, n) for number in distinct}) == len(distinct)
+        ),
         MAX_DECIMALS,
     )
 

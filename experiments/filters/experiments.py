@@ -35,20 +35,20 @@ def condition(text: str, *, reader: User) -> Q:
     tree = language.parse(text)
     if tree is None:
         return Q()
-    known = fields(reader)
+    fields_by_name = fields(reader)
 
     def field(name: Text) -> Field:
         try:
-            return known[name.text.casefold()]
+            return fields_by_name[name.text.casefold()]
         except KeyError:
-            raise conditions.unknown_field(name, known, of="Experiments") from None
+            raise conditions.unknown_field(name, fields_by_name, of="Experiments") from None
 
     return conditions.compile_tree(tree, field, _word)
 
 
 def fields(reader: User) -> dict[str, Field]:
     """Return the fields by name."""
-    states = {state: known.label for state, known in status.EXPERIMENT_STATES.items()}
+    states = {state: info.label for state, info in status.EXPERIMENT_STATES.items()}
     return {
         field.name: field
         for field in (

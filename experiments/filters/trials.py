@@ -67,7 +67,7 @@ class TrialFields:
 
 
 def _fixed(experiment: Experiment) -> tuple[Field, ...]:
-    states = {state: known.label for state, known in status.TRIAL_STATES.items()}
+    states = {state: info.label for state, info in status.TRIAL_STATES.items()}
     return (
         Field("number", conditions.number("number", is_whole=True), "Number of the trial"),
         Field("state", conditions.choice("state", states), "State", tuple(states)),
@@ -136,12 +136,14 @@ def _parameter(experiment: Experiment, name: str) -> Callable[[Comparison], Q]:
     def build(comparison: Comparison) -> Q:
         value = comparison.values[0]
         if comparison.operator in LOOKUPS:
-            found = rows.filter(**{f"number__{LOOKUPS[comparison.operator]}": conditions.read_number(value)})
+            matches = rows.filter(
+                **{f"number__{LOOKUPS[comparison.operator]}": conditions.read_number(value)}
+            )
         elif comparison.operator == "~":
-            found = rows.filter(text__icontains=value.text)
+            matches = rows.filter(text__icontains=value.text)
         else:
-            found = rows.filter(reduce(operators.or_, (equal(value) for value in comparison.values)))
-        selected = Q(pk__in=found.values("trial"))
+            matches = rows.filter(reduce(operators.or_, (equal(value) for value in comparison.values)))
+        selected = Q(pk__in=matches.values("trial"))
         return ~selected if comparison.operator == "!=" else selected
 
     return build

@@ -205,10 +205,10 @@ def _parameter_in(content: str, names: Collection[str]) -> str:
 
 def _assigned(command: str) -> set[str]:
     """Return the variables that the script sets itself."""
-    found: set[str] = set()
+    names: set[str] = set()
     for match in _ASSIGNED.finditer(command):
-        found.update(name for name in (match[1] or match[2], *(match[3] or "").split()) if name)
-    return found
+        names.update(name for name in (match[1] or match[2], *(match[3] or "").split()) if name)
+    return names
 
 
 def _note(script: _Script, at: int, end: int, name: str, names: Collection[str], where: str) -> None:

@@ -65,8 +65,8 @@ class Writers:
     def claim(self, path: Path, version: Version, trial: str) -> str:
         """Count this version for the trial that claims it first; return whom it counts for."""
         with self._lock:
-            known, owner = self._trials.pop(str(path), (None, ""))
-            if known is None or version.is_written_since(known):
+            claimed, owner = self._trials.pop(str(path), (None, ""))
+            if claimed is None or version.is_written_since(claimed):
                 owner = trial
             self._trials[str(path)] = (version, owner)  # the latest last
             if len(self._trials) > 1000:
@@ -108,7 +108,7 @@ def read_json_metric(path: Path, name: str) -> Report:
     value = _MISSING
     if is_lines:
         value = next(
-            (found for line in reversed(content) if (found := _find(line, name)) is not _MISSING), _MISSING
+            (last for line in reversed(content) if (last := _find(line, name)) is not _MISSING), _MISSING
         )
     if value is _MISSING:
         value = _find(content, name)
@@ -173,8 +173,8 @@ def _walk(content: object, keys: list[str]) -> object:
         return _MISSING
     for count in range(len(keys), 0, -1):
         key = ".".join(keys[:count])
-        if key in content and (found := _walk(content[key], keys[count:])) is not _MISSING:
-            return found
+        if key in content and (value := _walk(content[key], keys[count:])) is not _MISSING:
+            return value
     return _MISSING
 
 

@@ -518,10 +518,10 @@ class Keeper:
         """Signal the rest of the tree when the main processes have ended, or the grace is nearly over."""
 
         def living(targets: set[tuple[int, int]]) -> bool:
-            found = (processes.get(pid) for pid, ticks in targets)
+            current = (processes.get(pid) for pid, ticks in targets)
             return any(
                 process and not process.is_gone and (pid, process.ticks) in targets
-                for (pid, _), process in zip(targets, found)  # noqa: B905  one per target
+                for (pid, _), process in zip(targets, current)  # noqa: B905  one per target
             )
 
         if now >= run.helpers_at:

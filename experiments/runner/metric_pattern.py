@@ -68,10 +68,10 @@ def warning(pattern: str) -> str | None:
     except re2.error:  # it needs flags from outside the group
         return None
     for sample in _SAMPLES:
-        found = group.match(sample)
-        if found and found.group() and found.end() < len(sample):
+        match = group.match(sample)
+        if match and match.group() and match.end() < len(sample):
             return (
-                f"Reads only {found.group()} of {sample}, which fails the trial. "
+                f"Reads only {match.group()} of {sample}, which fails the trial. "
                 "Use {number} in place of the group to read numbers of any notation."
             )
     return None

@@ -36,5 +36,6 @@ def inherited(worker: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in worker.items()
-        if not name.startswith("TRIALDECK_") and any(fnmatch.fnmatchcase(name, one) for one in patterns)
+        if not name.startswith("TRIALDECK_")
+        and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
     }

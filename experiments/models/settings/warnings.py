@@ -15,17 +15,17 @@ _OF_ITS_OWN = re.compile(
 
 def settings_warnings(values: Mapping[str, Any]) -> dict[str, str]:
     """Return a sentence by the name of the field that it is about. `values` are settings by name, maybe not all."""
-    found = {}
+    warnings = {}
     source, pattern, path = (str(values.get(name) or "") for name in ("source", "pattern", "metric_path"))
     if source == "stdout" and (warning := metric_pattern.warning(pattern)):
-        found["pattern"] = warning
+        warnings["pattern"] = warning
     if source == "file" and path and _is_shared(path, values):
         name = path.rpartition("/")[2]
-        found["metric_path"] = (
+        warnings["metric_path"] = (
             "All trials write this file: one may read the result of another. "
             f"Write ${{output_dir}}/{name} here and in the command."
         )
-    return found
+    return warnings
 
 
 def _is_shared(path: str, values: Mapping[str, Any]) -> bool:

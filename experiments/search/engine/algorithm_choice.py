@@ -73,11 +73,11 @@ def received_names(algorithm: str, space: Space) -> list[str]:
 
 
 def _argument_faults(name: str, arguments: dict) -> list[Fault]:
-    known = ALGORITHMS[name].arguments
+    accepted = ALGORITHMS[name].arguments
     refused = {**_REFUSED_ANYWHERE, **nni_arguments.REFUSED.get(name, {})}
-    for argument in known:
+    for argument in accepted:
         refused.pop(argument.name, None)
-    faults = check_arguments(arguments, known)
+    faults = check_arguments(arguments, accepted)
     return [Fault(fault.path, refused.get(fault.path, fault.message)) for fault in faults]
 
 

@@ -90,7 +90,7 @@ def test_a_column_has_one_precision():
 def test_a_column_shows_as_many_digits_as_its_spread_needs(values, texts):
     """TD-V10"""
     decimals = messages.decimals_of(values)
-    assert [ui.value(one, decimals) for one in values] == texts
+    assert [ui.value(number, decimals) for number in values] == texts
 
 
 @pytest.mark.parametrize(
