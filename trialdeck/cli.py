@@ -90,7 +90,21 @@ def _add(
 
 def _add_lifecycle(subparsers: Subparsers, connection: argparse.ArgumentParser) -> None:
     command = _add(subparsers, "create", commands.create, "Start an experiment from a file.", connection)
-    command.add_argument("-f", "--file", required=True, metavar="FILE", help="config.yml or config.json")
+    command.add_argument(
+        "-f",
+        "--file",
+        "-c",
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="config.yml or config.json; NNI's too",
+    )
+    command.add_argument(
+        "--slots",
+        type=int,
+        metavar="N",
+        help="trials in parallel, if this starts the console (default: one per core)",
+    )
     command.add_argument("--wait", action="store_true", help="wait until it ends; status 1 if it fails")
     for name, handler, text in (
         ("stop", commands.stop, "Stop an experiment and wait until its last process has ended."),

@@ -16,6 +16,7 @@ from trialdeck.config import ExperimentConfig, seconds
 from trialdeck.config_files import read_document
 from trialdeck.console import Console
 from trialdeck.experiment import Experiment
+from trialdeck.field_names import renamed
 from trialdeck.nni_bridge import run as run_bridge
 from trialdeck.nni_types import RunMode
 from trialdeck.progress import duration
@@ -34,11 +35,11 @@ MAX_NAME_LENGTH = 60  # in a table
 def create(args: argparse.Namespace) -> int | None:
     config = ExperimentConfig.load(args.file)
     experiment = Experiment(config)
-    if args.url or args.token:
-        console = discovery.find(args.url or args.port, args.token)
-        experiment._start_on(console)
-    else:
-        experiment.start(args.port or 8080, run_mode=RunMode.Detach)
+    with contextlib.redirect_stdout(sys.stderr):  # notes; standard output has the ID and the address only
+        if args.url or args.token:
+            experiment._start_on(discovery.find(args.url or args.port, args.token))
+        else:
+            experiment.start(args.port, run_mode=RunMode.Detach, slots=args.slots)
     print(f"{experiment.id} {experiment.url}", flush=True)
     return _ended(experiment) if args.wait else None
 
@@ -67,8 +68,12 @@ def wait(args: argparse.Namespace) -> int:
 
 def resume(args: argparse.Namespace) -> int | None:
     experiment = _experiment(args)
-    budget = {"max_trials": args.trialnum, "max_duration_s": seconds(args.duration, "duration")}
-    experiment._run_action("resume", **{name: value for name, value in budget.items() if value is not None})
+    budget = {"max_trials": args.trialnum, "max_duration_s": seconds(args.duration, "--duration")}
+    options = {"max_trials": "--trialnum", "max_duration_s": "--duration"}
+    with renamed(lambda setting: options.get(setting, setting)):
+        experiment._run_action(
+            "resume", **{name: value for name, value in budget.items() if value is not None}
+        )
     _print_state(experiment)
     return _ended(experiment) if args.wait else None
 
@@ -197,14 +202,15 @@ def export(args: argparse.Namespace) -> None:
 
 def update(args: argparse.Namespace) -> None:
     experiment = _experiment(args)
-    if args.what == "concurrency":
-        experiment.update_trial_concurrency(_whole(args.value))
-    elif args.what == "trialnum":
-        experiment.update_max_trial_number(_whole(args.value))
-    elif args.what == "duration":
-        experiment.update_max_experiment_duration(args.value)
-    else:
-        experiment.update_search_space(read_document(Path(args.value)))
+    with renamed(lambda _: args.what):
+        if args.what == "concurrency":
+            experiment.update_trial_concurrency(_whole(args.value))
+        elif args.what == "trialnum":
+            experiment.update_max_trial_number(_whole(args.value))
+        elif args.what == "duration":
+            experiment.update_max_experiment_duration(args.value)
+        else:
+            experiment.update_search_space(read_document(Path(args.value)))
     _print_state(experiment)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations  # for Python 3.8
 import re
 from pathlib import Path
 
-from trialdeck import errors
+from trialdeck import errors, nni_algorithms, nni_v1
 from trialdeck.config_fields import ConfigFields
 from trialdeck.config_files import absolute, read_document
 
@@ -25,13 +25,22 @@ _RENAMED = {
     "max_trial_number": "max_trials",
     "max_experiment_duration": "max_duration_s",
     "max_trial_duration": "max_trial_duration_s",
+    "trial_gpu_number": "gpus",
+    "trial_cores": "cores",
 }
 _UNCHANGED = (
     "environment pipefail passes_arguments argument_style boolean_style list_style metric direction source pattern "
     "metric_path selection weights goal seed stop_grace_s "
     "retries breaker constraints fixed starting_points"
 )
-_SEPARATE = ("directory", "algorithm", "algorithm_arguments", "early_stopping", "early_stopping_arguments")
+_SEPARATE = (
+    "directory",
+    "memory_mib",
+    "algorithm",
+    "algorithm_arguments",
+    "early_stopping",
+    "early_stopping_arguments",
+)
 UNIT_MIB = {"M": 1, "G": 1024, "T": 1024 * 1024}
 UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 
@@ -146,11 +155,24 @@ class ExperimentConfig(ConfigFields):
     def __init__(self, training_service_platform: Any = None, **values: Any) -> None:
         super().__init__()
         self.tuner, self.assessor, self.training_service = AlgorithmConfig(), AlgorithmConfig(), LocalConfig()
+        object.__setattr__(self, "_conversion", "")  # what was converted from nnictl's first version
         if isinstance(training_service_platform, dict):
-            self.update(training_service_platform)
+            if nni_v1.is_v1(training_service_platform):
+                self._update_v1(training_service_platform)
+            else:
+                self.update(training_service_platform)
         elif training_service_platform is not None:
             check_platform(training_service_platform)
         self.update(values)
+
+    def _update_v1(self, document: dict[str, Any]) -> None:
+        converted, paths = nni_v1.convert(document)
+        self.update(converted)
+        for field in (*self.FIELDS, "tuner.name", "tuner.class_args", "assessor.name", "assessor.class_args"):
+            if path := nni_v1.path_of(field):
+                self._spelling[field] = path
+        self._spelling.update((field, path) for field, path in paths.items() if path)
+        object.__setattr__(self, "_conversion", nni_v1.note(paths))
 
     @classmethod
     def load(cls, path: str | Path) -> ExperimentConfig:
@@ -179,6 +201,8 @@ class ExperimentConfig(ConfigFields):
             setattr(config, name, settings.get(name))
         for name in ("workspace", "project", "description", "tags", "visibility", "properties", "queue"):
             setattr(config, name, experiment.get(name))
+        if settings.get("memory_mib") is not None:
+            config.trial_memory = f"{settings['memory_mib']} MiB"
         handled = {*_RENAMED.values(), *_UNCHANGED.split(), *_SEPARATE}
         config.other_settings = {name: value for name, value in settings.items() if name not in handled}
         mode = {"optimize_mode": settings.get("direction")}
@@ -202,7 +226,8 @@ class ExperimentConfig(ConfigFields):
         if value is None:
             return kind() if name != "advisor" else None
         raise errors.Invalid(
-            "", fields={name: [f"This must be an object such as {kind.__name__}, or a dict."]}
+            "",
+            fields={name: [f"This must be an object such as {kind.__name__}, or a dict, not {value!r:.60}."]},
         )
 
     def settings(self, *, base: Path | None = None) -> dict[str, Any]:
@@ -212,7 +237,8 @@ class ExperimentConfig(ConfigFields):
         """
         self._check_unsupported()
         tuner = self.advisor or self.tuner
-        arguments = dict(tuner.class_args or {})
+        arguments, brackets = nni_algorithms.split_brackets(tuner.name, tuner.class_args or {})
+        arguments.pop("optimize_mode", None)
         environment = dict(self.environment or {})
         settings = {
             "command": self.trial_command,
@@ -222,10 +248,10 @@ class ExperimentConfig(ConfigFields):
             "concurrency": self.trial_concurrency,
             "gpus": self.trial_gpu_number,
             "cores": self.trial_cores,
-            "memory_mib": mebibytes(self.trial_memory, "trial_memory"),
-            "max_duration_s": seconds(self.max_experiment_duration, "max_experiment_duration"),
-            "max_trial_duration_s": seconds(self.max_trial_duration, "max_trial_duration"),
-            "direction": _direction(self.direction, arguments, self.assessor),
+            "memory_mib": mebibytes(self.trial_memory, self.spelled("trial_memory")),
+            "max_duration_s": seconds(self.max_experiment_duration, self.spelled("max_experiment_duration")),
+            "max_trial_duration_s": seconds(self.max_trial_duration, self.spelled("max_trial_duration")),
+            "direction": self._chosen_direction() or self._default_direction(),
             "algorithm": tuner.name,
             "seed": arguments.pop("seed", None) if self.seed is None else self.seed,
             "algorithm_arguments": arguments or None,
@@ -235,18 +261,34 @@ class ExperimentConfig(ConfigFields):
             rule_arguments = dict(self.assessor.class_args or {})
             rule_arguments.pop("optimize_mode", None)
             settings["early_stopping_arguments"] = rule_arguments
+        elif brackets is not None:
+            settings["early_stopping"], settings["early_stopping_arguments"] = "Hyperband", brackets
         settings.update((name, getattr(self, name)) for name in _UNCHANGED.split() if name not in settings)
         settings = {name: value for name, value in settings.items() if value is not None}
         settings["max_trials"] = self.max_trial_number  # None: no limit
         return {**settings, **(self.other_settings or {})}
 
-    @property
-    def has_direction(self) -> bool:
-        """Whether the configuration says if the metric is maximized or minimized."""
-        algorithms = (self.tuner, self.assessor)
-        return bool(self.direction) or any(
-            algorithm.class_args.get("optimize_mode") for algorithm in algorithms
-        )
+    def notes(self) -> list[str]:
+        """Return what of this configuration is read differently than it is written, in sentences."""
+        notes = [self._conversion] if self._conversion else []
+        tuner = self.advisor or self.tuner
+        if not self._chosen_direction():
+            word = self._default_direction() or "maximize"
+            why = f", as by default in NNI's {tuner.name}" if tuner.name else ""
+            notes.append(f"No direction is set (optimize_mode or direction): the metric is {word}d{why}.")
+        if nni_algorithms.split_brackets(tuner.name, {})[1] is not None and not self.assessor.name:
+            notes.append(
+                f"{tuner.name} stops trials early by their intermediate results; they get no TRIAL_BUDGET."
+            )
+        return notes
+
+    def _chosen_direction(self) -> str | None:
+        tuner = (self.advisor or self.tuner).class_args or {}
+        assessor = self.assessor.class_args if self.assessor.name else None
+        return nni_algorithms.chosen_direction(self.direction, tuner, assessor or {})
+
+    def _default_direction(self) -> str | None:
+        return nni_algorithms.default_direction((self.advisor or self.tuner).name)
 
     def document(self, *, start: bool, base: Path | None = None) -> dict[str, Any]:
         """Return the body of the request that creates this experiment."""
@@ -264,11 +306,12 @@ class ExperimentConfig(ConfigFields):
 
     def _space(self) -> Any:
         if self.search_space is not None and self.search_space_file is not None:
-            raise errors.Invalid("Set search_space or search_space_file, not both.")
+            both = f"{self.spelled('search_space')} or {self.spelled('search_space_file')}"
+            raise errors.Invalid(f"Set {both}, not both.")
         if self.search_space_file is not None:
             return read_document(Path(self.search_space_file))
         if self.search_space is None:
-            raise errors.Invalid("", fields={"search_space": ["Set a search space."]})
+            raise errors.Invalid("", fields={self.spelled("search_space"): ["Set a search space."]})
         return self.search_space
 
     def _check_unsupported(self) -> None:
@@ -291,7 +334,7 @@ class ExperimentConfig(ConfigFields):
             if algorithm and (algorithm.class_name or algorithm.code_directory):
                 faults[name] = ["Custom algorithms are not supported. Use the name of a built-in one."]
         if faults:
-            raise errors.Invalid("", fields=faults)
+            raise errors.Invalid("", fields={self.spelled(name): faults[name] for name in faults})
 
 
 def check_platform(name: Any) -> None:
@@ -327,20 +370,3 @@ def mebibytes(value: Any, name: str) -> int | None:
         message = f"This must be a size such as '4 GiB' or '512 MiB', or a number of GiB, not {value!r}."
         raise errors.Invalid("", fields={name: [message]})
     return int(float(match.group(1)) * UNIT_MIB[(match.group(2) or "G").upper()])
-
-
-def _direction(direction: str | None, arguments: dict[str, Any], assessor: AlgorithmConfig) -> str | None:
-    """Return `direction` or NNI's optimize_mode, which is removed from the tuner's arguments. Raise Invalid."""
-    by_source = {
-        "direction": direction,
-        "tuner": arguments.pop("optimize_mode", None),
-        "assessor": (assessor.class_args or {}).get("optimize_mode") if assessor.name else None,
-    }
-    words = {name: word for name, word in by_source.items() if word is not None}
-    for name, word in words.items():
-        if word not in ("maximize", "minimize"):
-            raise errors.Invalid("", fields={name: [f"This must be 'maximize' or 'minimize', not {word!r}."]})
-    if len(set(words.values())) > 1:
-        conflict = ", ".join(f"{name}: {word}" for name, word in words.items())
-        raise errors.Invalid(f"Conflicting directions: {conflict}. Set one direction.")
-    return next(iter(words.values()), None)

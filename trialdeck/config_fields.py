@@ -3,6 +3,7 @@
 from __future__ import annotations  # for Python 3.8
 
 import difflib
+import re
 
 from trialdeck import errors
 
@@ -20,6 +21,7 @@ class ConfigFields:
     KIND = "configuration"
 
     def __init__(self, **values: Any) -> None:
+        object.__setattr__(self, "_spelling", {})  # fields as the caller spelled them
         for name, default in self.FIELDS.items():
             object.__setattr__(self, name, default.copy() if isinstance(default, (dict, list)) else default)
         self.update(values)
@@ -31,6 +33,7 @@ class ConfigFields:
     def __setattr__(self, name: str, value: Any) -> None:
         field = self._field(name)
         object.__setattr__(self, field, self.converted(field, value))
+        self._spelling[field] = name
 
     def __getattr__(self, name: str) -> Any:  # only for names that are not spelled as in FIELDS
         if name.startswith("__"):
@@ -47,13 +50,28 @@ class ConfigFields:
         return f"{type(self).__name__}({', '.join(changed)})"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
+        return type(self) is type(other) and all(
+            getattr(self, name) == getattr(other, name) for name in self.FIELDS
+        )
 
     __hash__ = None  # type: ignore[assignment]  # instances are mutable
 
     def converted(self, name: str, value: Any) -> Any:
         """Return the value to store when `name` is set to `value`."""
         return value
+
+    def spelled(self, path: str) -> str:
+        """Return a field, or a path of fields such as tuner.class_args, as the caller spelled it; else in the style of
+        the others."""
+        for prefix in (path[: dot.start()] for dot in reversed([*re.finditer(r"\.|$", path)])):
+            if "." in prefix and prefix in self._spelling:
+                return self._spelling[prefix] + path[len(prefix) :]
+        name, dot, rest = path.partition(".")
+        is_camel = any(camel(field) == spelling != field for field, spelling in self._spelling.items())
+        spelling = self._spelling.get(name) or (camel(name) if is_camel else name)
+        value = getattr(self, name, None)
+        inner = value.spelled(rest) if isinstance(value, ConfigFields) else rest
+        return spelling + dot + inner
 
     def json(self) -> dict[str, Any]:
         """Return NNI's JSON: camelCase, without None."""
@@ -71,7 +89,9 @@ class ConfigFields:
         field = by_fold.get(fold(str(name)))
         if field is None:
             close = difflib.get_close_matches(fold(str(name)), by_fold, n=1)
-            hint = f" Did you mean {by_fold[close[0]]}?" if close else f" Fields: {', '.join(cls.FIELDS)}."
+            near = by_fold[close[0]] if close else ""
+            near = camel(near) if any(letter.isupper() for letter in str(name)) else near
+            hint = f" Did you mean {near}?" if near else f" Fields: {', '.join(cls.FIELDS)}."
             raise errors.UnknownField(f"The {cls.KIND} has no field {str(name)!r}.{hint}")
         return field
 

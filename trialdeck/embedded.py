@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from trialdeck.discovery import ConnectionFile
 
+PORT = 8080
 READY_WITHIN_S = 180.0
 END_WITHIN_S = 15.0
 # Very likely another program's database and broker; the embedded console has its own.
@@ -67,21 +68,30 @@ class Embedded:
 
 
 def console_on(
-    port: int | str, *, data: Path | None = None, options: Sequence[str] = ()
+    port: int | str | None, *, data: Path | None = None, options: Sequence[str] = ()
 ) -> tuple[Console, Embedded | None]:
     """Return the console to start experiments on: TRIALDECK_URL's, the one on this port, or the embedded one.
 
-    The embedded console is started with its data in the folder `data` and further `options` of `up`. A message is
-    printed if the choice is not obvious.
+    Without a port, it is the only console that this user runs here; if there is none, the embedded one on port 8080.
+    That console is also used if none is on the port and none is installed that could be started. The embedded console
+    is started with its data in the folder `data` and further `options` of `up`. A message is printed if the choice is
+    not obvious.
     """
     if os.environ.get("TRIALDECK_URL"):
         return discovery.find(), None
+    if port is None and discovery.running_consoles():
+        return discovery.find(), None
+    port = PORT if port is None else port
     number = discovery.as_port(port)
     if number is None or discovery.running_console(number):
         return discovery.find(port), None
     data = data or data_folder()
     if _console_in(data):
         return _wait_for_console_in(data), None
+    if discovery.running_consoles() and not server.is_installed():
+        console = discovery.find()
+        print(f"No console is running on port {number}. Using the one at {console.url}.", flush=True)
+        return console, None
     if _is_taken(number):
         return _foreign_console(number), None
     try:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations  # for Python 3.8
 
+import urllib.parse
+
 from trialdeck import errors
+from trialdeck.config import mebibytes
 from trialdeck.console import Console
+from trialdeck.field_names import in_terms_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from trialdeck.config import ExperimentConfig
+
+RESOURCES = ("trial_gpu_number", "trial_cores", "trial_memory")
 
 
 def active_experiments(console: Console, workspace: str) -> list[dict[str, Any]]:
@@ -34,16 +42,44 @@ def only_workspace(console: Console) -> str:
     raise errors.Invalid(f"You have several workspaces. Choose one: config.workspace = {choices}.")
 
 
-def check_served(console: Console, queue: str | None) -> None:
-    """Raise Refused if no worker serves the queue: the experiment would wait forever."""
-    name = queue or "default"
-    row = next((row for row in console.items("queues") if row["name"] == name), None)
-    if row is not None and not row["is_served"]:
+def check_served(console: Console, config: ExperimentConfig) -> list[str]:
+    """Raise Refused if no worker can run the trials: the experiment would wait forever.
+
+    Return a note, in a list, if the queue has fewer slots than the concurrency.
+    """
+    name = config.queue or "default"
+    needed = {
+        "gpus": config.trial_gpu_number,
+        "cores": config.trial_cores,
+        "memory_mib": mebibytes(config.trial_memory, config.spelled("trial_memory")),
+    }
+    try:
+        with in_terms_of(config):
+            queue = console.get(f"queues/{urllib.parse.quote(name, safe='')}", **needed)
+    except errors.NotFound:
+        return []  # the console says so when the experiment is created
+    if not queue["workers"]:
         raise errors.Refused(
             f"Nothing was started: no worker serves the queue {name} on {console.url}. Start one: "
             f"trialdeck worker --queue {name}",
             status=409,
         )
+    if queue["obstacle"]:
+        fields = [config.spelled(field) for field in RESOURCES if getattr(config, field)]
+        hint = f" Change {' or '.join(fields)}, or start a worker that has them." if fields else ""
+        raise errors.Refused(f"Nothing was started: {queue['obstacle']}.{hint}", status=409)
+    slots, concurrency = queue["slots"], config.trial_concurrency
+    if not isinstance(concurrency, int) or concurrency <= slots:
+        return []
+    return [
+        f"{config.spelled('trial_concurrency')} is {concurrency}, but queue {name} has {_some(slots, 'slot')}: at most "
+        f"{_some(slots, 'trial')} can run at the same time. For more, start the console with slots={concurrency} "
+        f"(`trialdeck up --slots {concurrency}`), or another worker."
+    ]
+
+
+def _some(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def find_experiment(console: Console, text: str) -> dict[str, Any]:

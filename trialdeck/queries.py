@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from trialdeck.config import ExperimentConfig
+
 LOG_BYTES = 1 << 20
 PAGE_SIZE = 1000  # of trials and points
 
@@ -20,7 +22,8 @@ PAGE_SIZE = 1000  # of trials and points
 class ExperimentQueries:
     """Read-only methods of a connected experiment. All raise NotConnected if there is no connection."""
 
-    id: str | None
+    id: str
+    config: ExperimentConfig
     _console: Console | None
 
     def get_status(self) -> str:
@@ -148,7 +151,7 @@ class ExperimentQueries:
                 time.sleep(0.5)
 
     def _connected(self) -> Console:
-        if self._console is None or self.id is None:
+        if self._console is None:
             raise errors.NotConnected(
                 "The experiment is not connected. Call run() or start(), or Experiment.connect()."
             )
@@ -163,10 +166,18 @@ class ExperimentQueries:
         return self._connected().get(self._path)
 
     def _trials(self, **query: object) -> Iterator[dict[str, Any]]:
-        return self._connected().items(f"{self._path}/trials", limit=PAGE_SIZE, **query)
+        trials = self._connected().items(f"{self._path}/trials", limit=PAGE_SIZE, **query)
+        return map(self._as_received, trials)
 
     def _trial(self, trial_job_id: str | int) -> dict[str, Any]:
-        return self._connected().get(f"{self._path}/trials/{self._number(trial_job_id)}")
+        path = f"{self._path}/trials/{self._number(trial_job_id)}"
+        return self._as_received(self._connected().get(path))
+
+    def _as_received(self, trial: dict[str, Any]) -> dict[str, Any]:
+        """Return the trial with the parameters that it received: Batch hands over objects without the choice's name."""
+        values = list(trial["params"].values())
+        is_object = len(values) == 1 and isinstance(values[0], dict) and "_name" not in values[0]
+        return {**trial, "params": values[0]} if is_object and self.config.tuner.name == "Batch" else trial
 
     def _number(self, trial_job_id: str | int) -> int:
         """Return the number in `7f3k2m9q-12` or `12`. Raise NotFound for other text and other experiments."""

@@ -51,6 +51,15 @@ def program() -> list[str]:
     )
 
 
+def is_installed() -> bool:
+    """Return whether there is a console that could be started."""
+    try:
+        program()
+    except errors.NotStarted:
+        return False
+    return True
+
+
 def _python(folder: Path, own: Path) -> str:
     """Return the Python of the console's own environment, else this one if it has what the console needs."""
     if own.exists():

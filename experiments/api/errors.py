@@ -61,6 +61,7 @@ VALIDATION_MESSAGES = {
     "finite_number": "This must be a finite number.",
     "bool_type": "This must be true or false.",
     "bool_parsing": "This must be true or false.",
+    "string_pattern_mismatch": "This must match {pattern}.",
     "list_type": "This must be a list.",
     "dict_type": "This must be a JSON object.",
     "model_type": "This must be a JSON object.",

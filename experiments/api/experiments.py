@@ -145,6 +145,7 @@ def create(request: ApiRequest, workspace: str, request_body: schemas.NewExperim
             by=by,
             name=request_body.name,
             settings=checked(request_body.settings),
+            public_id=request_body.id,
             project=project_of(workspace_row, request_body.project),
             description=request_body.description,
             tags=request_body.tags,

@@ -7,16 +7,19 @@ from typing import Any
 
 from django.db.models import Count
 from django.http import Http404
-from ninja import Router
+from ninja import Query, Router
 from pydantic import BaseModel, Field
 
-from experiments.models import Experiment, ExperimentState, Queue, Worker
+from experiments.models import Amount, Experiment, ExperimentState, Queue, Worker
 from experiments.permissions import require_administrator
+from experiments.scheduler.wait_reasons import Compute
 
 from . import schemas
 from .auth import ApiRequest
 from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import responses
+
+MAX_RESOURCE = 2**31 - 1
 
 router = Router(tags=["Queues and workers"])
 
@@ -31,6 +34,15 @@ class QueueOut(BaseModel):
     )
     waiting: int = Field(description="Queued experiments that have not started.")
     workers: list[str] = Field(description="Names of the live workers that serve the queue.")
+    slots: int = Field(description="Trials that the live workers of the queue can run in parallel.")
+
+
+class OneQueue(QueueOut):
+    """A queue, and whether its workers can run trials with the requested resources."""
+
+    obstacle: str = Field(
+        description="Why none of its workers can run such trials, for example because none has a GPU; else empty."
+    )
 
 
 class QueueChanged(BaseModel):
@@ -47,9 +59,18 @@ def queues(request: ApiRequest, cursor: Cursor = None, limit: Limit = DEFAULT_LI
     return page(rows, Key("name"), list_name="queues", cursor=cursor, limit=limit, serialize=_serializer())
 
 
-@router.get("/queues/{slug:queue}", response=responses(QueueOut), summary="Read a queue")
-def read_queue(request: ApiRequest, queue: str) -> dict[str, Any]:
-    return _serializer()(_find(request, queue))
+@router.get("/queues/{slug:queue}", response=responses(OneQueue), summary="Read a queue")
+def read_queue(
+    request: ApiRequest,
+    queue: str,
+    gpus: int = Query(0, ge=0, le=MAX_RESOURCE, description="GPUs per trial."),
+    cores: int = Query(0, ge=0, le=MAX_RESOURCE, description="Cores per trial."),
+    memory_mib: int = Query(0, ge=0, le=MAX_RESOURCE, description="Memory per trial, in MiB."),
+) -> dict[str, Any]:
+    """With resources, `obstacle` says whether the queue's workers have them, free or in use."""
+    row = _find(request, queue)
+    obstacle = Compute([row.pk]).obstacle(row, Amount(gpus, cores, memory_mib))
+    return {**_serializer()(row), "obstacle": obstacle.reason if obstacle else ""}
 
 
 @router.post(
@@ -97,6 +118,7 @@ def _serializer() -> Callable[[Queue], dict[str, Any]]:
             "is_served": any(not worker.is_draining for worker in serving),
             "waiting": waiting.get(queue.pk, 0),
             "workers": [worker.name for worker in serving],
+            "slots": sum(worker.slots for worker in serving if not worker.is_draining),
         }
 
     return serialize

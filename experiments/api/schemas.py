@@ -173,6 +173,12 @@ class NewExperiment(RequestBody):
 
     name: str
     settings: dict[str, Any]
+    id: str | None = Field(
+        None,
+        pattern="^[a-z0-9]{8}$",
+        description="The experiment's ID, if the client chooses it: 8 lowercase letters and digits that no experiment "
+        "has had.",
+    )
     description: str = ""
     project: str | None = Field(None, description="Name of an existing project; default: Default.")
     tags: list[str] = []

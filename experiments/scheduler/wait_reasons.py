@@ -160,20 +160,10 @@ class Compute:
         return self._hold_by_workers(experiment, queue) or self._hold_by_position(experiment, queue)
 
     def _hold_by_workers(self, experiment: Experiment, queue: Queue) -> Hold | None:
-        serving = self.serving(queue)
-        if not serving:
-            draining = [worker for worker in self.workers if queue.name in worker.queues]
-            if not draining:
-                return Hold(Kind.UNSERVED, f"no worker serves queue {queue}")
-            who = (
-                f"the only worker of queue {queue}, {draining[0]}, is"
-                if len(draining) == 1
-                else f"all {len(draining):,} workers of queue {queue} are"
-            )
-            return Hold(Kind.DRAINING, f"{who} draining")
         needed = Amount.needed_by(experiment)
-        if lacking := self.cannot_fit(needed, queue):
-            return Hold(Kind.NO_DEVICES, f"no worker of queue {queue} has {lacking}")
+        if obstacle := self.obstacle(queue, needed):
+            return obstacle
+        serving = self.serving(queue)
         if share := self._share(queue, experiment.alive_count, experiment.creator_id):
             return Hold(Kind.SHARE, share)
         if any(needed) and not any(needed.fits(self.free(worker)) for worker in serving):
@@ -185,6 +175,22 @@ class Compute:
         reason = f"{all_} of queue {queue} {'is' if slots == 1 else 'are'} busy"
         before = self.before(experiment)
         return Hold(Kind.BUSY, f"{reason}; {_some(before, 'experiment')} ahead" if before else reason)
+
+    def obstacle(self, queue: Queue, needed: Amount) -> Hold | None:
+        """Return why no worker of the queue can run such trials before somebody changes the workers, or None."""
+        if not self.serving(queue):
+            draining = [worker for worker in self.workers if queue.name in worker.queues]
+            if not draining:
+                return Hold(Kind.UNSERVED, f"no worker serves queue {queue}")
+            who = (
+                f"the only worker of queue {queue}, {draining[0]}, is"
+                if len(draining) == 1
+                else f"all {len(draining):,} workers of queue {queue} are"
+            )
+            return Hold(Kind.DRAINING, f"{who} draining")
+        if lacking := self.cannot_fit(needed, queue):
+            return Hold(Kind.NO_DEVICES, f"no worker of queue {queue} has {lacking}")
+        return None
 
     def _hold_by_position(self, experiment: Experiment, queue: Queue) -> Hold:
         if not experiment.waiting_count:

@@ -33,8 +33,8 @@ def test_a_concurrency_that_is_none(deck, value):
         deck.first.update_trial_concurrency(value)
     if value == value:  # NaN is not even JSON: nothing was asked
         assert error.value.status == 422
-        assert error.value.fields["concurrency"]
-        assert "concurrency: This must be" in str(error.value)
+        assert error.value.fields["trial_concurrency"]
+        assert str(error.value).startswith("trial_concurrency: This must be")
 
 
 def test_an_unknown_trial(deck):
@@ -79,7 +79,9 @@ def test_no_worker_serves_the_queue(deck, expired):
     ) as error:
         lonely.start(deck.port)
     assert error.value.status == 409
-    assert lonely.id is None
+    assert lonely.port is None
+    with pytest.raises(errors.NotConnected):
+        lonely.get_status()
     names = [experiment["experimentName"] for experiment in deck.first.get_all_experiments_metadata()]
     assert "lonely" not in names
 
@@ -100,7 +102,7 @@ def test_the_console_is_not_running(deck, monkeypatch):
 def test_a_search_space_that_is_empty(deck, space):
     with pytest.raises(errors.Invalid) as error:
         deck.first.update_search_space(space)
-    assert error.value.status == 422 and error.value.fields["space_document"]
+    assert error.value.status == 422 and error.value.fields["search_space"]
 
 
 def test_a_final_result_that_is_not_a_number(deck, started):
@@ -126,7 +128,7 @@ def test_a_config_file_with_a_misspelt_key(deck, tmp_path):
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "trialdeck: The experiment configuration has no field 'trialComand'. Did you mean trial_command?\n"
+        "trialdeck: The experiment configuration has no field 'trialComand'. Did you mean trialCommand?\n"
     )
 
 
@@ -157,7 +159,8 @@ def test_settings_that_the_console_refuses(deck):
     with pytest.raises(errors.Invalid) as error:
         wrong.start(deck.port)
     assert error.value.status == 422
-    assert {"command", "max_trials"} <= set(error.value.fields)
+    assert set(error.value.fields) == {"trial_command", "max_trial_number"}
+    assert "trial_command: Line 1: ${y} is not a parameter" in str(error.value)
     with pytest.raises(errors.Refused, match="is already started"):
         deck.first.start(deck.port)
     with pytest.raises(errors.Invalid, match="letters, digits"):

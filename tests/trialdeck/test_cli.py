@@ -6,11 +6,14 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import yaml
 from django.core.management.base import CommandParser
 
 from experiments.management.commands import up
@@ -20,6 +23,7 @@ from tests.trialdeck.conftest import OLDEST, REPORT, SPACE
 from trialdeck import cli, table_output
 
 Run = Callable[..., str]
+SITE_PACKAGES = str(Path(yaml.__file__).parents[1])
 
 
 @pytest.fixture
@@ -106,7 +110,7 @@ def test_one_is_created_steered_and_ended(deck, run, tmp_path):
             }
         )
     )
-    made, url = run("create", "-f", tmp_path / "config.json", "--port", deck.port).split()
+    made, url = run("create", "--config", tmp_path / "config.json").split()  # on the only console that runs
     assert url.endswith(f"/{made}/")
     assert run("update", "concurrency", "2", made).startswith(made)
     assert run("update", "trialnum", "2").startswith(made)  # the one under way
@@ -124,14 +128,69 @@ def test_one_is_created_steered_and_ended(deck, run, tmp_path):
     assert json.loads(run("show", copy, "--json"))["parent"] == made
 
 
+V1 = """
+authorName: alice
+experimentName: of the first version
+trialConcurrency: {concurrency}
+maxTrialNum: 2
+searchSpacePath: space.json
+tuner:
+  builtinTunerName: Random
+trial:
+  command: "echo '{{\\"final\\": true, \\"value\\": 1}}' >> $TRIALDECK_METRICS"
+  codeDir: .
+  gpuNum: {gpus}
+"""
+
+
+@pytest.fixture
+def alone(tmp_path) -> list[str]:
+    """The command of a client that is installed without the console."""
+    shutil.copytree(ROOT / "trialdeck", tmp_path / "alone" / "trialdeck")
+    return [sys.executable, "-m", "trialdeck"]
+
+
+def test_a_client_of_its_own_uses_the_console_that_runs(deck, alone, tmp_path):
+    """NNI-E2: with a file of nnictl's first version; what was made of it is on standard error."""
+    (tmp_path / "space.json").write_text(json.dumps(SPACE))
+    (tmp_path / "config.yml").write_text(V1.format(concurrency=500, gpus=0))
+
+    def create(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*alone, "create", "--config", str(tmp_path / "config.yml"), *options],
+            cwd=tmp_path / "alone",
+            env={"PATH": os.environ["PATH"], "TRIALDECK_HOME": str(deck.home), "PYTHONPATH": SITE_PACKAGES},
+            capture_output=True,
+            text=True,
+        )
+
+    for options in ([], ["--port", str(free_port())]):
+        done = create("--wait", *options)
+        assert done.returncode == 0, done.stderr
+        (line,) = done.stdout.splitlines()
+        assert line.split()[1].startswith(f"http://127.0.0.1:{deck.port}/w/local/experiments/")
+    assert "No console is running on port" in done.stderr and "Using the one at" in done.stderr
+    assert "nnictl's first version and was converted" in done.stderr
+    assert "the metric is maximized, as by default in NNI's Random" in done.stderr
+    assert "trialConcurrency is 500, but queue default has" in done.stderr
+    (tmp_path / "config.yml").write_text(V1.format(concurrency=0, gpus=1))
+    done = create()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no worker of queue default has 1 GPU (--gpus). Change trial.gpuNum" in done.stderr
+    (tmp_path / "config.yml").write_text(V1.format(concurrency=0, gpus=0))
+    assert create().stderr == "trialdeck: trialConcurrency: This must be at least 1.\n"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["show", "gone"], "No experiment 'gone'"),
         (["stop"], "No experiment is active"),
         (["logs", "7f3k2m9q"], "trial IDs look like 7f3k2m9q-3"),
-        (["update", "trialnum", "many", "first"], "max_trials: This must be a whole number"),
-        (["update", "duration", "long", "first"], "This must be a time such as '90s'"),
+        (["update", "trialnum", "many", "first"], "trialnum: This must be a whole number"),
+        (["update", "concurrency", "0", "first"], "concurrency: This must be at least 1"),
+        (["resume", "first", "--trialnum", "0"], "--trialnum: This must be at least 1"),
+        (["update", "duration", "long", "first"], "duration: This must be a time such as '90s'"),
         (["update", "searchspace", "gone.json", "first"], "gone.json cannot be read: No such file"),
         (["ls", "--url", "deck.example.org"], "Invalid console address"),
         (["ls", "--port", "1"], "No console is running at http://127.0.0.1:1"),

@@ -14,6 +14,7 @@ import trialdeck
 from experiments.models import Settings
 from tests.people import make_settings
 from trialdeck import AlgorithmConfig, Error, ExperimentConfig, Invalid, LocalConfig
+from trialdeck.field_names import in_terms_of
 
 SPACE = {"lr": {"_type": "loguniform", "_value": [0.0001, 0.1]}}
 LEAST = {"trial_command": "python train.py", "search_space": SPACE}
@@ -46,7 +47,7 @@ def test_both_spellings_are_one_field():
 
 @pytest.mark.parametrize(
     ("options", "nearest"),
-    [("trial_concurency", "trial_concurrency"), ("maxTrialNumer", "max_trial_number"), ("tunner", "tuner")],
+    [("trial_concurency", "trial_concurrency"), ("maxTrialNumer", "maxTrialNumber"), ("tunner", "tuner")],
 )
 def test_a_misspelt_field_names_the_nearest(options, nearest):
     with pytest.raises(AttributeError, match=rf"no field '{options}'. Did you mean {nearest}\?") as error:
@@ -216,7 +217,7 @@ def test_a_file_is_relative_to_its_folder(tmp_path, monkeypatch):
         ("bad.json", "{", "is not valid JSON"),
         ("bad.yml", "a: [", "is not valid YAML"),
         ("list.json", "[1]", "must hold one object"),
-        ("misspelt.json", '{"trialComand": "x"}', "Did you mean trial_command?"),
+        ("misspelt.json", '{"trialComand": "x"}', "Did you mean trialCommand?"),
     ],
 )
 def test_a_config_file_that_is_none_is_one_sentence(tmp_path, name, text, sentence):
@@ -224,6 +225,160 @@ def test_a_config_file_that_is_none_is_one_sentence(tmp_path, name, text, senten
         (tmp_path / name).write_text(text)
     with pytest.raises(Invalid, match=sentence.replace("?", r"\?")):
         ExperimentConfig.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("tuner", "direction"),
+    [
+        *((name, "minimize") for name in ("TPE", "tpe", "TPE_legacy", "TPESampler", "Anneal", "AnnealTuner")),
+        *(
+            (name, "maximize")
+            for name in ("Evolution", "Random", "GridSearch", "Batch", "GP", "Hyperband", "BOHB")
+        ),
+    ],
+)
+def test_without_optimize_mode_a_tuner_has_nnis_default(tuner, direction):
+    """NNI-E2: TPE and Anneal minimize; and the client says so."""
+    config = ExperimentConfig("local", tuner={"name": tuner}, **LEAST)
+    assert config.settings()["direction"] == direction
+    assert f"the metric is {direction}d, as by default in NNI's {tuner}." in config.notes()[0]
+    for explicit in (
+        {"direction": "maximize"},
+        {"assessor": {"name": "Medianstop", "class_args": {"optimize_mode": "maximize"}}},
+    ):
+        config = ExperimentConfig("local", tuner={"name": tuner}, **explicit, **LEAST)
+        assert config.settings()["direction"] == "maximize"
+        assert not any("direction" in note for note in config.notes())
+
+
+@pytest.mark.parametrize(
+    ("tuner", "arguments", "rule"),
+    [
+        (
+            "Hyperband",
+            {"R": 81, "eta": 3, "exec_mode": "parallelism"},
+            {"max_resource": 81, "reduction_factor": 3},
+        ),
+        ("BOHB", {"min_budget": 1, "max_budget": 9}, {"min_resource": 1, "max_resource": 9}),
+    ],
+)
+def test_brackets_of_nnis_advisors_become_early_stopping(tuner, arguments, rule):
+    """NNI-S2: an advisor of NNI is a tuner and an early-stopping rule here."""
+    for field in ("tuner", "advisor"):
+        config = ExperimentConfig("local", **{field: {"name": tuner, "class_args": arguments}}, **LEAST)
+        checked = Settings.checked(config.settings())
+        assert (checked.algorithm, checked.early_stopping) == (tuner, "Hyperband")
+        assert checked.early_stopping_arguments == rule
+        assert "TRIAL_BUDGET" in config.notes()[-1]
+
+
+V1 = """
+authorName: alice
+experimentName: mnist
+trialConcurrency: 2
+maxExecDuration: 1h
+maxTrialNum: 10
+#choice: local, remote, pai
+trainingServicePlatform: local
+searchSpacePath: space.json
+useAnnotation: false
+multiPhase: false
+logLevel: info
+tuner:
+  builtinTunerName: TPE
+  classArgs:
+    optimize_mode: maximize
+assessor:
+  builtinAssessorName: Medianstop
+  classArgs:
+    optimize_mode: maximize
+    start_step: 5
+trial:
+  command: python3 mnist.py
+  codeDir: code
+  gpuNum: 0
+localConfig:
+  useActiveGpu: true
+"""
+
+
+def test_a_file_of_nnictls_first_version_is_converted(tmp_path):
+    """NNI-E2: and the client says what it made of it."""
+    (tmp_path / "config.yml").write_text(V1)
+    (tmp_path / "space.json").write_text(json.dumps(SPACE))
+    config = ExperimentConfig.load(tmp_path / "config.yml")
+    assert config.experiment_name == "mnist" and config.training_service.use_active_gpu is True
+    assert config.settings() == {
+        "command": "python3 mnist.py",
+        "directory": str(tmp_path / "code"),
+        "space_document": SPACE,
+        "concurrency": 2,
+        "gpus": 0,
+        "max_duration_s": 3600,
+        "max_trials": 10,
+        "direction": "maximize",
+        "algorithm": "TPE",
+        "early_stopping": "Medianstop",
+        "early_stopping_arguments": {"start_step": 5},
+    }
+    (note,) = config.notes()
+    assert "nnictl's first version" in note
+    assert "trial.codeDir is trial_code_directory" in note and note.endswith("without effect: authorName.")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("trial: {comand: x}", "no field 'trial.comand'. Did you mean trial.command?"),
+        ("trial: {codeDir: .}", "trial.command: Set the command that runs a trial."),
+        ("trial: python train.py", "trial: This must be an object of fields."),
+        ("maxExecDuration: soon", "maxExecDuration: This must be a time"),
+        ("multiPhase: true", "multiPhase: Trials that request several sets of values"),
+        ("useAnnotation: true", "useAnnotation: Annotations are not supported"),
+        ("trainingServicePlatform: pai\nmachineList: []", "The training service 'pai' is not supported"),
+        (
+            "tuner: {builtinTunerName: TPE, classArgs: {optimize_mode: max}}",
+            "tuner.classArgs.optimize_mode: This must",
+        ),
+        ("tuner: {className: Mine, codeDir: ., classFileName: mine.py}", "tuner: Custom algorithms"),
+        ("maxTrialNumm: 3", "no field 'maxTrialNumm'. Did you mean maxTrialNum?"),
+    ],
+)
+def test_errors_name_the_fields_of_the_first_version(tmp_path, line, sentence):
+    (tmp_path / "config.yml").write_text(f"authorName: alice\nsearchSpacePath: space.json\n{line}\n")
+    (tmp_path / "space.json").write_text(json.dumps(SPACE))
+    with pytest.raises(Error) as error:
+        config = ExperimentConfig.load(tmp_path / "config.yml")
+        if "trial:" not in line:
+            config.trial_command = "true"
+        config.settings()
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("document", "setting", "field"),
+    [
+        ({"trialConcurrency": 0}, "concurrency", "trialConcurrency"),
+        ({"trial_concurrency": 0}, "concurrency", "trial_concurrency"),
+        ({"concurrency": 0}, "concurrency", "concurrency"),
+        ({"searchSpaceFile": "a.json"}, "space_document", "searchSpaceFile"),
+        ({"tuner": {"name": "TPE", "classArgs": {}}}, "algorithm_arguments", "tuner.classArgs"),
+        ({"advisor": {"name": "BOHB"}}, "algorithm", "advisor.name"),
+        ({"tuner": {"class_args": {"seed": -1}}}, "seed", "tuner.class_args.seed"),
+        ({"seed": -1}, "seed", "seed"),
+        ({"other_settings": {"image": 3}}, "image", "other_settings.image"),
+        ({"authorName": "a", "maxTrialNum": 0}, "max_trials", "maxTrialNum"),
+        ({"maxTrialNumber": 1}, "gpus", "trialGpuNumber"),
+        ({}, "gpus", "trial_gpu_number"),
+        ({}, "name", "experiment_name"),
+    ],
+)
+def test_an_error_of_the_console_names_the_callers_field(document, setting, field):
+    """NNI-E1: what the caller wrote, in Python or in a file."""
+    with pytest.raises(Invalid) as error, in_terms_of(ExperimentConfig(document)):
+        raise Invalid(f"{setting}: Wrong.", status=422, fields={setting: ["Wrong."]})
+    assert (error.value.fields, error.value.status) == ({field: ["Wrong."]}, 422)
+    assert str(error.value) == f"{field}: Wrong."
 
 
 def test_yaml_without_pyyaml_is_one_sentence(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from pathlib import Path
@@ -212,6 +213,87 @@ def test_a_draft_is_started_and_not_waited_for(deck):
     assert draft.wait(progress=False) is True
     with pytest.raises(Refused, match="is already started .state: completed"):
         draft.start()
+
+
+def test_id_and_port_can_be_read_at_any_time(deck):
+    """NNI-E1: the ID before the start is the one in the console; the port goes with the stop."""
+    new = configured("early")
+    assert (new.port, repr(new)) == (None, f"<Experiment {new.id}, not started>")
+    early = new.id
+    new.start(deck.port)
+    assert (new.id, new.port) == (early, deck.port)
+    assert new.url.endswith(f"/experiments/{early}/")
+    new.stop()
+    assert new.port is None and new.get_status() in ("DONE", "STOPPED")
+    again = configured("again")
+    again.id = early
+    with pytest.raises(errors.Invalid, match=f"The ID {early} is already used") as error:
+        again.start(deck.port)
+    assert error.value.fields["id"]
+    assert Experiment("local", id="abcd2345").id == "abcd2345"
+    named = Experiment("local", id="My_experiment")
+    assert named.config.experiment_name == "My_experiment" and len(named.id) == 8
+
+
+def test_resources_that_no_worker_has_are_refused_as_on_the_page(deck):
+    """NNI-E3: nothing is started that would wait forever."""
+    for field, value, reason in (
+        ("trial_gpu_number", 1, "no worker of queue default has 1 GPU (--gpus)"),
+        ("trial_memory", "900 TiB", "no worker of queue default has"),
+    ):
+        greedy = configured("greedy", **{field: value})
+        with pytest.raises(Refused) as error:
+            greedy.start(deck.port)
+        assert str(error.value).startswith(f"Nothing was started: {reason}")
+        assert f"Change {field}, or start a worker" in str(error.value)
+    assert "greedy" not in [one["experimentName"] for one in deck.first.get_all_experiments_metadata()]
+    with pytest.raises(errors.Invalid, match="trial_gpu_number: This must be a whole number"):
+        configured("greedy", trial_gpu_number="one").start(deck.port)
+
+
+def test_a_concurrency_above_the_slots_is_noted(started, capsys):
+    """NNI-E2: with what gives more slots."""
+    started("wide", trial_concurrency=600)
+    said = capsys.readouterr().out
+    assert "trial_concurrency is 600, but queue default has" in said and "trialdeck up --slots 600" in said
+    started("narrow", trial_concurrency=1)
+    assert "slots" not in capsys.readouterr().out
+
+
+def test_slots_are_for_a_console_that_is_started(deck, capsys):
+    """NNI-E2: one that runs keeps its own; see test_it_brings_the_console_up for the other."""
+    again = configured("slots")
+    again.start(deck.port, slots=3)
+    assert f"slots=3 has no effect: the console at http://127.0.0.1:{deck.port}" in capsys.readouterr().out
+    again.wait(progress=False)
+    with pytest.raises(errors.Invalid, match="slots: This must be a number from 1 to 512, not 0"):
+        configured("slots").start(deck.port, slots=0)
+
+
+def test_batch_hands_over_the_object(deck):
+    """NNI-S2: a choice of plain objects, tried in order, each as the trial's parameters, as in NNI."""
+    pairs = [{"optimizer": "adam", "1st": 3}, {"optimizer": "sgd", "1st": 0.5}]
+    batch = configured(
+        "batch",
+        trial_command="""cat $TRIALDECK_PARAMETERS; echo
+echo ${optimizer} ${1st}
+value=${1st}
+echo '{"final": true, "value": '$value'}' >> $TRIALDECK_METRICS""",
+        search_space={"combined": {"_type": "choice", "_value": pairs}},
+        tuner={"name": "Batch"},
+        trial_concurrency=1,
+        max_trial_number=9,
+    )
+    batch.start(deck.port)
+    assert batch.wait(progress=False) is True
+    assert [json.loads(batch.logs(n).splitlines()[0]) for n in (1, 2)] == pairs
+    assert [batch.logs(n).splitlines()[1] for n in (1, 2)] == ["adam 3", "sgd 0.5"]
+    assert [(result.parameter, result.value) for result in batch.export_data()] == [
+        (pairs[0], 3),
+        (pairs[1], 0.5),
+    ]
+    assert [job.hyperParameters[0].parameters for job in batch.list_trial_jobs()] == pairs
+    assert batch.best().parameter == pairs[0]
 
 
 def test_it_is_found_by_address_and_environment(deck, monkeypatch):

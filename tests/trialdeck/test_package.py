@@ -22,9 +22,9 @@ OLD = sorted(Path.home().glob(".pyenv/versions/3.8.*/bin/python3.8"))
 TOUR = """
 import glob, importlib, os, sys, trialdeck
 folder = os.path.dirname(trialdeck.__file__)
-for path in glob.glob(os.path.join(folder, "*.py")):
-    name = os.path.basename(path)[:-3]
-    if not name.startswith("__"):
+for path in glob.glob(os.path.join(folder, "**", "*.py"), recursive=True):
+    name = os.path.relpath(path, folder)[:-3].replace(os.sep, ".")
+    if "__" not in name:
         importlib.import_module("trialdeck." + name)
 for name in trialdeck.__all__:
     getattr(trialdeck, name)
@@ -83,8 +83,13 @@ def test_its_wheel_is_built_and_installed_without_a_network(tmp_path):
     assert done.returncode == 0, done.stderr
     info = f"trialdeck-{trialdeck.__version__}.dist-info"
     assert {path.name for path in target.iterdir()} == {"bin", "trialdeck", info}
-    installed = {path.name for path in (target / "trialdeck").iterdir()} - {"__pycache__"}
-    assert installed == {path.name for path in (ROOT / "trialdeck").glob("*.py")} | {"py.typed"}
+    installed = {
+        path.relative_to(target / "trialdeck")
+        for path in (target / "trialdeck").rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    package = ROOT / "trialdeck"
+    assert installed == {path.relative_to(package) for path in package.rglob("*.py")} | {Path("py.typed")}
     output = subprocess.run(
         [sys.executable, target / "bin" / "trialdeck", "--version"],
         env={"PYTHONPATH": str(target)},

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from experiments.models.event import Event
+from experiments.models.fields import new_public_id
 from experiments.models.project import Project
 from experiments.models.queue import Queue
 from experiments.models.references import require_model
@@ -53,9 +54,12 @@ class DescriptionVerbs(LifecycleVerbs):
         visibility: str = Visibility.WORKSPACE,
         parent: Self | None = None,
         queue: Queue | None = None,
+        public_id: str | None = None,
     ) -> Self:
-        """Create a draft with its first revision."""
+        """Create a draft with its first revision. `public_id` is a new one by default."""
         workspace.require_automl()
+        if public_id and cls.everything.filter(public_id=public_id).exists():
+            raise Invalid({"id": [f"The ID {public_id} is already used; choose another one."]})
         described = _description(name=name, description=description, tags=tags or [], visibility=visibility)
         with transaction.atomic():
             if project:
@@ -66,6 +70,7 @@ class DescriptionVerbs(LifecycleVerbs):
                 creator=by,
                 parent=parent,
                 queue=queue,
+                public_id=public_id or new_public_id(),
                 **described,
             )
             before = parent.settings if parent else None

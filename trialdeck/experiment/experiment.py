@@ -5,11 +5,13 @@ from __future__ import annotations  # for Python 3.8
 import atexit
 import os
 import re
+import secrets
 import threading
 import time
 
 from trialdeck import caller, discovery, embedded, errors, lookup
 from trialdeck.config import ExperimentConfig, seconds
+from trialdeck.field_names import in_terms_of
 from trialdeck.nni_types import RunMode, TrialJob, trial_job
 from trialdeck.progress import Progress
 from trialdeck.queries import ExperimentQueries
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 ENDED = ("stopped", "completed", "failed", "published")
 STOP_WITHIN_S = 180.0
 START_WITHIN_S = 10.0
+MAX_SLOTS = 512
 UNREACHABLE_S = 60.0  # how long a wait tolerates an unreachable console, for example during a restart
 
 
@@ -32,7 +35,8 @@ class Experiment(ExperimentQueries):
     """A new experiment, or an existing one (`connect`, `resume`, `view`).
 
     `Experiment('local')` starts with an empty configuration; the argument may also be an ExperimentConfig, or a dict
-    of its fields. `id` becomes the name if the configuration has none; the console assigns the real ID.
+    of its fields. `id` is the ID if it has 8 lowercase letters and digits; otherwise the ID is a new one, and `id`
+    becomes the name if the configuration has none. `port` is None before the start and after stop().
     """
 
     def __init__(self, config_or_platform: Any = None, id: str | None = None) -> None:  # noqa: A002  NNI's name
@@ -44,7 +48,8 @@ class Experiment(ExperimentQueries):
         )
         if id is not None and self.config.experiment_name is None:
             self.config.experiment_name = id
-        self.id: str | None = None
+        is_public_id = id is not None and re.fullmatch(r"[a-z0-9]{8}", str(id))
+        self.id: str = str(id) if is_public_id else _new_id()
         self.port: int | None = None
         self._console: Console | None = None
         self._embedded: Embedded | None = None
@@ -52,7 +57,7 @@ class Experiment(ExperimentQueries):
         self._is_view = False
 
     def __repr__(self) -> str:
-        return f"<Experiment {self.id or 'not started'}>"
+        return f"<Experiment {self.id}{'' if self._console else ', not started'}>"
 
     @property
     def url(self) -> str:
@@ -62,31 +67,47 @@ class Experiment(ExperimentQueries):
 
     # --- lifecycle ----------------------------------------------------------------------------------------
 
-    def start(self, port: int = 8080, debug: bool = False, run_mode: RunMode = RunMode.Background) -> None:
+    def start(
+        self,
+        port: int | None = 8080,
+        debug: bool = False,
+        run_mode: RunMode = RunMode.Background,
+        slots: int | None = None,
+    ) -> None:
         """Start the experiment. Return once it is in a queue that a worker serves.
 
-        The console is TRIALDECK_URL's if that is set, else the one on `port` of this machine; if none is running there,
-        the embedded console is started. The embedded console and its experiments end with this program, unless
-        `run_mode` is Detach. Raise trialdeck.Error if anything is wrong; nothing is started then.
-        `debug` has no effect.
+        The console is TRIALDECK_URL's if that is set, else the one on `port` of this machine (None: the only one that
+        runs here); if none is running there, the embedded console is started. The embedded console and its experiments
+        end with this program, unless `run_mode` is Detach. `slots`: how many trials the embedded console runs in
+        parallel (default: one per core), if it is started. `debug` has no effect.
+
+        Raise trialdeck.Error if anything is wrong, also if no worker of the queue has the GPUs, cores or memory that a
+        trial needs; nothing is started then.
         """
-        if self.id is not None:
+        if self._console is not None:
             self._start_draft()
             return
         self.config.document(start=True)  # raises errors before a console is started
-        console, started = embedded.console_on(port)
+        console, started = embedded.console_on(port, options=_up_options(slots))
+        if slots is not None and started is None:
+            print(
+                f"slots={slots} has no effect: the console at {console.url} is already running.", flush=True
+            )
         _detach_if_asked(started, run_mode)
         self._start_on(console)
         self._belongs_to(started, run_mode)
 
-    def run(self, port: int = 8080, wait_completion: bool = True, debug: bool = False) -> bool | None:
+    def run(
+        self, port: int = 8080, wait_completion: bool = True, debug: bool = False, slots: int | None = None
+    ) -> bool | None:
         """Start the experiment and wait for its end. Return True if it completed or was stopped, False if it failed or
         was auto-paused.
 
-        Without `wait_completion`, return None immediately. Ctrl-C stops the experiment; it can be resumed.
+        Without `wait_completion`, return None immediately. Ctrl-C stops the experiment; it can be resumed. `slots` as
+        in start().
         """
         mode = RunMode.Foreground if wait_completion else RunMode.Background
-        return self._in_foreground(lambda: self.start(port, debug, mode), waits=wait_completion)
+        return self._in_foreground(lambda: self.start(port, debug, mode, slots), waits=wait_completion)
 
     def wait(self, progress: bool = True, timeout_s: float | None = None) -> bool:
         """Wait for the end. Return True if the experiment completed or was stopped, False if it failed or was
@@ -128,17 +149,20 @@ class Experiment(ExperimentQueries):
         return True
 
     def stop(self) -> None:
-        """Stop the experiment and wait until its last process has ended. An ended experiment stays as it is."""
+        """Stop the experiment and wait until its last process has ended. An ended experiment stays as it is.
+
+        Results can still be read afterwards; `port` is None, as in NNI.
+        """
         self._require_writable()
         state = self._read()["state"]
-        if state == "draft" or state in ENDED:
-            return
-        try:
-            self._run_action("stop")
-        except errors.Refused:  # the experiment ended a moment ago
-            if self._read()["state"] not in ENDED:
-                raise
-        self._until(lambda: self._read()["state"] in ENDED, event="the end of the last trial")
+        if state != "draft" and state not in ENDED:
+            try:
+                self._run_action("stop")
+            except errors.Refused:  # the experiment ended a moment ago
+                if self._read()["state"] not in ENDED:
+                    raise
+            self._until(lambda: self._read()["state"] in ENDED, event="the end of the last trial")
+        self.port = None
 
     def pause(self) -> None:
         """Start no new trials. Running trials continue."""
@@ -174,7 +198,7 @@ class Experiment(ExperimentQueries):
         _detach_if_asked(started, mode)
         resumed = Experiment()
         resumed._attach(console, lookup.find_experiment(console, experiment_id))
-        lookup.check_served(console, resumed.config.queue)
+        lookup.check_served(console, resumed.config)
         resumed._belongs_to(started, mode)
         resumed._in_foreground(lambda: resumed._run_action("resume"), waits=wait_completion)
         return resumed
@@ -246,20 +270,21 @@ class Experiment(ExperimentQueries):
             raise errors.Refused(
                 f"The experiment {self.id} is already started (state: {row['state']}).", status=409
             )
-        lookup.check_served(self._connected(), row["queue"])
+        lookup.check_served(self._connected(), self.config)
         self._run_action("enqueue")
 
     def _start_on(self, console: Console) -> None:
-        document = self.config.document(start=True)
+        document = {**self.config.document(start=True), "id": self.id}
         workspace = self.config.workspace or lookup.only_workspace(console)
-        lookup.check_served(console, self.config.queue)
-        if not self.config.has_direction:
-            document["settings"]["direction"] = "maximize"
-            print("No direction given (optimize_mode or direction): the metric is maximized.")
+        slots_note = lookup.check_served(console, self.config)
         settings = document["settings"]
         if console.is_here and not settings.get("image"):
             settings["environment"] = {**caller.environment(), **settings.get("environment", {})}
-        self._attach(console, console.post(f"workspaces/{workspace}/experiments", document))
+        with in_terms_of(self.config):
+            row = console.post(f"workspaces/{workspace}/experiments", document)
+        for note in (*self.config.notes(), *slots_note):
+            print(note, flush=True)
+        self._attach(console, row)
 
     def _attach(self, console: Console, row: dict[str, Any]) -> None:
         self._console, self.id, self.port, self._url = console, row["id"], console.port, row["url"]
@@ -290,7 +315,7 @@ class Experiment(ExperimentQueries):
             print(f"Experiment {self.id}: {self.url}", flush=True)
             return self.wait(progress=True) if waits else None
         except KeyboardInterrupt:
-            if self.id is None:
+            if self._console is None:
                 raise
         print(f"\nStopping experiment {self.id} (press Ctrl-C again to skip waiting).", flush=True)
         try:
@@ -301,7 +326,7 @@ class Experiment(ExperimentQueries):
         return None
 
     def _how_to_resume(self) -> str:
-        return f"To resume: Experiment.resume('{self.id}', {self.port})"
+        return f"To resume: Experiment.resume('{self.id}', {self._connected().port})"
 
     def _run_action(self, name: str, **request_body: Any) -> dict[str, Any]:
         self._require_writable()
@@ -310,12 +335,14 @@ class Experiment(ExperimentQueries):
 
     def _change(self, **settings: Any) -> None:
         self._require_writable()
-        self._when_started(lambda: self._connected().patch(self._path, {"settings": settings}))
+        with in_terms_of(self.config):
+            self._when_started(lambda: self._connected().patch(self._path, {"settings": settings}))
 
     def _change_budget(self, **budget: Any) -> None:
         self._require_writable()
         if self._read()["state"] in ENDED:
-            self._run_action("resume", **budget)
+            with in_terms_of(self.config):
+                self._run_action("resume", **budget)
         else:
             self._change(**budget)
 
@@ -329,8 +356,9 @@ class Experiment(ExperimentQueries):
     def _require_writable(self) -> None:
         self._connected()
         if self._is_view:
+            call = f"Experiment.connect({self._connected().port}, '{self.id}')"
             raise errors.Refused(
-                f"This view is read-only. To make changes, use Experiment.connect({self.port}, '{self.id}').",
+                f"This view is read-only. To make changes, use {call}.",
                 status=409,
             )
 
@@ -343,6 +371,21 @@ class Experiment(ExperimentQueries):
                 )
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.3, 1.0)
+
+
+def _new_id() -> str:
+    """Return a new ID, in the letters that the console uses: none is read as another."""
+    return "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789") for _ in range(8))
+
+
+def _up_options(slots: object) -> list[str]:
+    if slots is None:
+        return []
+    if isinstance(slots, bool) or not isinstance(slots, int) or not 1 <= slots <= MAX_SLOTS:
+        raise errors.Invalid(
+            "", fields={"slots": [f"This must be a number from 1 to {MAX_SLOTS}, not {slots!r}."]}
+        )
+    return [f"--slots={slots}"]
 
 
 def _detach_if_asked(started: Embedded | None, mode: RunMode) -> None:

@@ -1,0 +1,37 @@
+"""NNI-T1: the helpers of `nni.utils`, and the places from which programs import NNI's classes."""
+
+from argparse import Namespace
+
+import pytest
+
+import trialdeck
+from trialdeck.utils import merge_parameter
+
+
+@pytest.mark.parametrize("kind", [dict, Namespace])
+def test_parameters_replace_those_of_the_command_line(kind):
+    base = kind(lr=0.1, layers=2, note=None)
+    merged = merge_parameter(base, {"lr": 0.5, "note": "a"})
+    assert merged is base
+    assert (merged if kind is dict else vars(merged)) == {"lr": 0.5, "layers": 2, "note": "a"}
+    assert merge_parameter(base, None) is base
+    with pytest.raises(ValueError, match="no 'lt'"):
+        merge_parameter(base, {"lt": 1})
+    with pytest.raises(TypeError, match="'layers' must have the type int, not float"):
+        merge_parameter(base, {"layers": 2.0})
+
+
+def test_classes_are_where_nni_has_them():
+    """NNI-E1: with `nni` replaced by `trialdeck`, the imports of a program work."""
+    from trialdeck.experiment import Experiment, RunMode
+    from trialdeck.experiment.config import AlgorithmConfig, ExperimentConfig, LocalConfig
+    from trialdeck.experiment.data import TrialJob, TrialMetricData, TrialResult
+
+    assert (Experiment, RunMode) == (trialdeck.Experiment, trialdeck.RunMode)
+    assert ExperimentConfig("local").tuner == AlgorithmConfig()
+    assert ExperimentConfig("local").training_service == LocalConfig()
+    assert (TrialJob, TrialMetricData, TrialResult) == (
+        trialdeck.TrialJob,
+        trialdeck.TrialMetricData,
+        trialdeck.TrialResult,
+    )

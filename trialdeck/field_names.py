@@ -1,0 +1,71 @@
+"""Error messages in the caller's terms: the fields of the configuration instead of the console's settings."""
+
+from __future__ import annotations  # for Python 3.8
+
+import contextlib
+
+from trialdeck import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from trialdeck.config import ExperimentConfig
+
+# Settings whose fields have other names.
+FIELDS = {
+    "name": "experiment_name",
+    "command": "trial_command",
+    "directory": "trial_code_directory",
+    "space_document": "search_space",
+    "concurrency": "trial_concurrency",
+    "max_trials": "max_trial_number",
+    "max_duration_s": "max_experiment_duration",
+    "max_trial_duration_s": "max_trial_duration",
+    "gpus": "trial_gpu_number",
+    "cores": "trial_cores",
+    "memory_mib": "trial_memory",
+    "algorithm": "tuner.name",
+    "algorithm_arguments": "tuner.class_args",
+    "early_stopping": "assessor.name",
+    "early_stopping_arguments": "assessor.class_args",
+}
+
+
+@contextlib.contextmanager
+def in_terms_of(config: ExperimentConfig) -> Iterator[None]:
+    """Within the block, errors name the fields as the configuration spells them."""
+    with renamed(lambda setting: field_of(config, setting)):
+        yield
+
+
+@contextlib.contextmanager
+def renamed(name_of: Callable[[str], str]) -> Iterator[None]:
+    """Within the block, errors name their fields as `name_of` does."""
+    try:
+        yield
+    except errors.Error as error:
+        if not error.fields:
+            raise
+        names = {name: name_of(name) for name in error.fields}
+        detail = error.detail
+        for name, field in names.items():
+            if detail.startswith(f"{name}: "):
+                detail = f"{field}{detail[len(name) :]}"
+                break
+        fields = {names[name]: messages for name, messages in error.fields.items()}
+        raise type(error)(detail, status=error.status, fields=fields) from None
+
+
+def field_of(config: ExperimentConfig, setting: str) -> str:
+    """Return the field that gives this setting its value, as the configuration spells it; others as they are."""
+    if setting in (config.other_settings or {}):
+        return f"{config.spelled('other_settings')}.{setting}"
+    field = FIELDS.get(setting, setting)
+    if field == "search_space" and config.search_space_file is not None:
+        field = "search_space_file"
+    if field == "seed" and config.seed is None and "seed" in config.tuner.class_args:
+        field = "tuner.class_args.seed"
+    if field.startswith("tuner.") and config.advisor:
+        field = field.replace("tuner.", "advisor.")
+    return config.spelled(field)

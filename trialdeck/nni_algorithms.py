@@ -1,0 +1,64 @@
+"""What NNI's tuners and advisors imply besides their name: a direction, or a rule of early stopping."""
+
+from __future__ import annotations  # for Python 3.8
+
+import re
+
+from trialdeck import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+MINIMIZING = ("tpe", "tpelegacy", "anneal")  # the tuners whose optimize_mode is "minimize" by default in NNI
+# Arguments of advisors that are arguments of the early-stopping rule Hyperband.
+_BRACKETS = {
+    "hyperband": {"R": "max_resource", "eta": "reduction_factor"},
+    "bohb": {"min_budget": "min_resource", "max_budget": "max_resource", "eta": "reduction_factor"},
+}
+
+
+def default_direction(tuner: str | None) -> str | None:
+    """Return NNI's default of optimize_mode; None without a tuner."""
+    if not tuner:
+        return None
+    return "minimize" if _folded(tuner) in MINIMIZING else "maximize"
+
+
+def chosen_direction(
+    direction: str | None, tuner: Mapping[str, Any], assessor: Mapping[str, Any]
+) -> str | None:
+    """Return `direction`, or the optimize_mode in the arguments of the tuner or the assessor. Raise Invalid."""
+    by_source = {
+        "direction": direction,
+        "tuner": tuner.get("optimize_mode"),
+        "assessor": assessor.get("optimize_mode"),
+    }
+    words = {name: word for name, word in by_source.items() if word is not None}
+    for name, word in words.items():
+        if word not in ("maximize", "minimize"):
+            field = name if name == "direction" else f"{name}.class_args.optimize_mode"
+            raise errors.Invalid(
+                "", fields={field: [f"This must be 'maximize' or 'minimize', not {word!r}."]}
+            )
+    if len(set(words.values())) > 1:
+        conflict = ", ".join(f"{name}: {word}" for name, word in words.items())
+        raise errors.Invalid(f"Conflicting directions: {conflict}. Set one direction.")
+    return next(iter(words.values()), None)
+
+
+def split_brackets(
+    tuner: str | None, arguments: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the tuner's own arguments, and those of the early-stopping rule Hyperband: None if it has no brackets."""
+    names = _BRACKETS.get(_folded(tuner or ""))
+    if names is None:
+        return dict(arguments), None
+    own = {name: value for name, value in arguments.items() if name not in names}
+    return own, {names[name]: value for name, value in arguments.items() if name in names}
+
+
+def _folded(name: str) -> str:
+    folded = re.sub(r"[^a-z0-9]", "", str(name).lower())
+    return re.sub(r"(tuner|sampler|advisor|search|ing)+$", "", folded) or folded
