@@ -17,10 +17,11 @@ def test_a_queue_tells_who_waits_and_who_serves_it(api, in_state, bob, worker):
     Worker.objects.filter(name="w2").update(is_draining=True)
     body = api(bob).get("/queues").json()["items"]
     assert body == [
-        {"name": "default", "is_paused": False, "is_served": True, "waiting": 1, "workers": ["w1", "w2"]},
-        {"name": "gpu", "is_paused": False, "is_served": False, "waiting": 0, "workers": ["w2"]},
+        {"name": "default", "is_paused": False, "is_served": True, "waiting": 1, "workers": ["w1", "w2"], "slots": 8},
+        {"name": "gpu", "is_paused": False, "is_served": False, "waiting": 0, "workers": ["w2"], "slots": 0},
     ]
-    assert api(bob).get("/queues/gpu").json() == body[1]
+    draining = "the only worker of queue gpu, w2, is draining"
+    assert api(bob).get("/queues/gpu").json() == {**body[1], "obstacle": draining}
     error_of(api(bob).get("/queues/tpu"), 404)
 
 
@@ -31,6 +32,19 @@ def test_a_queue_that_none_of_my_workspaces_may_use_does_not_exist(api, bob, dav
     error_of(api(bob).get("/queues/secret"), 404)  # the token is lab's
     assert api(bob, workspace=other).get("/queues/secret").status_code == 200
     assert api(bob, workspace=None).get("/queues/secret").status_code == 200
+
+
+def test_a_queue_tells_which_resources_its_workers_lack(api, bob, worker):
+    """NNI-E3: as the page of an experiment that waits for them."""
+    Worker.objects.update(gpus=[0], memory_mib=2048)
+    for query, obstacle in (
+        ("", ""),
+        ("?gpus=1&memory_mib=2048", ""),
+        ("?gpus=2", "no worker of queue default has 2 GPUs (--gpus)"),
+        ("?gpus=1&memory_mib=4096", "no worker of queue default has 4 GiB of memory (--memory)"),
+    ):
+        assert api(bob).get(f"/queues/default{query}").json()["obstacle"] == obstacle
+    assert "gpus: " in error_of(api(bob).get("/queues/default?gpus=-1"), 422)["detail"]
 
 
 def test_a_worker_tells_where_it_is_and_that_it_lives(api, running, bob, worker):
