@@ -8,6 +8,7 @@ from pathlib import Path
 from trialdeck import errors, nni_algorithms, nni_v1
 from trialdeck.config_fields import ConfigFields
 from trialdeck.config_files import absolute, read_document
+from trialdeck.field_names import renamed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -285,7 +286,8 @@ class ExperimentConfig(ConfigFields):
     def _chosen_direction(self) -> str | None:
         tuner = (self.advisor or self.tuner).class_args or {}
         assessor = self.assessor.class_args if self.assessor.name else None
-        return nni_algorithms.chosen_direction(self.direction, tuner, assessor or {})
+        with renamed(self.spelled):
+            return nni_algorithms.chosen_direction(self.direction, tuner, assessor or {})
 
     def _default_direction(self) -> str | None:
         return nni_algorithms.default_direction((self.advisor or self.tuner).name)
