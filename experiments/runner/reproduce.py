@@ -175,6 +175,7 @@ def _clearml(trial_id: str, task: dict[str, object]) -> list[str]:
         f'rm -rf "{session}"\nmkdir -p "{session}" "{session}.zip"\n',
         f'mkdir -p "{session}/data" "$CLEARML_CACHE_DIR/{clearml.SITE.name}"\n',
         file(f"{session}/task.json", json.dumps(task)),
+        file(f"$CLEARML_CACHE_DIR/{clearml.OVERRIDES}", json.dumps(clearml.overridden_names(task))),
         *(
             file(f"$CLEARML_CACHE_DIR/{clearml.SITE.name}/{path.name}", path.read_text("utf-8").rstrip("\n"))
             for path in sorted(clearml.SITE.glob("*.py"))

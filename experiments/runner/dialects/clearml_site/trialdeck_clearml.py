@@ -11,6 +11,8 @@ import os
 import sys
 from types import SimpleNamespace
 
+from trialdeck_connect import mend as connect
+
 _declared = {}  # {group: {name: {value, type, description}}}: what the package itself does not tell
 
 
@@ -19,7 +21,7 @@ def mend(clearml):
     if os.environ.get("CLEARML_OFFLINE_MODE") != "1" or "CLEARML_CACHE_DIR" not in os.environ:
         return  # the script wants a server
     version = getattr(clearml, "__version__", "")
-    for each in (_numbers, _server, _models, _argparse, _click, _fire, _hydra, _project):
+    for each in (_numbers, _server, _models, _argparse, _click, _fire, _hydra, _project, connect):
         try:
             each()
         except Exception as error:
