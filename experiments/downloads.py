@@ -101,6 +101,24 @@ def of_model(model: Model, request: DownloadRequest) -> HttpResponseBase:
     )
 
 
+def content_of(artifact: Artifact, *, max_bytes: int) -> bytes:
+    """Return the content of a small file, to be shown in a page. `trial` and `experiment` should be at hand.
+
+    Raise `Refused` for a larger one, and for one that is not in a folder of this machine.
+    """
+    location = location_of(artifact, DownloadRequest())
+    try:
+        if artifact.size > max_bytes or location.folder is None:
+            raise OutsideFolder(location.name)
+        with open_regular(location.folder, location.name) as file:
+            content = file.read(max_bytes + 1)
+    except (OSError, OutsideFolder) as error:
+        raise Refused(f"{PurePosixPath(artifact.name).name} cannot be shown here.") from error
+    if len(content) > max_bytes:
+        raise Refused(f"{PurePosixPath(artifact.name).name} is too large to be shown here.")
+    return content
+
+
 def location_of(artifact: Artifact, request: DownloadRequest) -> FileLocation:
     """Return where the file is. Raise `Refused` when it was dropped, or its destination does not answer."""
     if artifact.keeping == Keeping.DROPPED:

@@ -17,7 +17,14 @@ def test_a_queue_tells_who_waits_and_who_serves_it(api, in_state, bob, worker):
     Worker.objects.filter(name="w2").update(is_draining=True)
     body = api(bob).get("/queues").json()["items"]
     assert body == [
-        {"name": "default", "is_paused": False, "is_served": True, "waiting": 1, "workers": ["w1", "w2"], "slots": 8},
+        {
+            "name": "default",
+            "is_paused": False,
+            "is_served": True,
+            "waiting": 1,
+            "workers": ["w1", "w2"],
+            "slots": 8,
+        },
         {"name": "gpu", "is_paused": False, "is_served": False, "waiting": 0, "workers": ["w2"], "slots": 0},
     ]
     draining = "the only worker of queue gpu, w2, is draining"

@@ -148,7 +148,12 @@ def test_a_script_written_for_clearml_runs_unchanged(
             in LogPiece.tail(trial.pk).decode()
         )
         left = Artifact.objects.filter(trial=trial).order_by("name").values_list("name", flat=True)
-        assert list(left) == ["artifacts/facts/facts.json", "artifacts/notes/notes.txt", "models/net.pt"]
+        assert list(left) == [
+            "artifacts/facts/facts.json",
+            "artifacts/notes/notes.txt",
+            "clearml.json",
+            "models/net.pt",
+        ]
         assert not trial.notes
         points = list(trial.points.order_by("name", "step").values_list("name", "step", "value", "text"))
         assert points[-2:] == [("odd", 0, None, "NaN"), ("odd", 1, None, "-Infinity")]

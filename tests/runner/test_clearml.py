@@ -295,7 +295,7 @@ def test_what_was_uploaded_goes_to_the_output_folder(tmp_path: Path) -> None:
         f"{data}/artifacts/facts/facts.json",
         f"{data}/artifacts/mine/mine",
         f"{data}/artifacts/stolen/x",
-        f"{data}/metrics/plot.png",
+        f"{data}/metrics/title/series/plot.png",
         "models/net.pt",
     ):
         (session / name).parent.mkdir(parents=True, exist_ok=True)
@@ -310,6 +310,7 @@ def test_what_was_uploaded_goes_to_the_output_folder(tmp_path: Path) -> None:
     assert left == {
         "artifacts/facts/facts.json": f"{data}/artifacts/facts/facts.json",
         "artifacts/mine/mine": "my own",
+        "debug_samples/title/series/plot.png": f"{data}/metrics/title/series/plot.png",
         "models/net.pt": "models/net.pt",
     }
     assert not (tmp_path / "x").exists()

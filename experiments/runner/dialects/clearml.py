@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from experiments.runner.dialects.clearml_reports import report_files, sample_parts
 from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_SERIES, Report
@@ -25,10 +26,12 @@ PLAIN = (
 )  # where a parameter without a group goes: argparse and click, connect, hydra
 MAX_LINE = 16 << 20  # plots are in the same lines
 MAX_TASK = 16 << 20
+MAX_EVENTS = 128 << 20  # bytes of metrics.jsonl, when it is read for plots
 MAX_DECLARED = 200
 MAX_VALUE = 200  # characters
 CONFIG = "sdk { development { report_use_subprocess: false } }\n"
 SITE = Path(__file__).with_name("clearml_site")  # modules that the trial's Python runs before the script
+OVERRIDES = "overrides.json"
 SINGLE = -(1 << 31)  # the iteration of report_single_value
 _MONITOR = ":monitor:"  # prefix of ClearML's own machine metrics
 _HYDRA = "_allow_omegaconf_edit_"  # in the task of a script that uses hydra
@@ -51,6 +54,7 @@ def prepare(context: RunContext) -> dict[str, str]:
         objects=context.objects,
     )
     (session / "task.json").write_text(json.dumps(task), "utf-8")
+    (_folder(context) / OVERRIDES).write_text(json.dumps(overridden_names(task)), "utf-8")
     # Without it, datasets fail because their folder is not writable.
     (session / "data").mkdir(exist_ok=True)
     (_folder(context) / "clearml.conf").write_text(_config(context), "utf-8")
@@ -81,7 +85,7 @@ def task_of(
     params: Mapping[str, object],
     hyperparameters: Mapping[str, Mapping[str, Mapping[str, str]]],
     objects: Mapping[str, str],
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return the content of task.json."""
     return {
         "id": trial_id,
@@ -99,6 +103,13 @@ def task_of(
         "models": {"input": [], "output": []},
         "last_metrics": {},
     }
+
+
+def overridden_names(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of OVERRIDES: the names of what the task overrides, without the values. A script keeps its
+    own values of everything else."""
+    groups = {group: [*values] for group, values in task["hyperparams"].items()}
+    return {"hyperparams": groups, "configuration": [*task["configuration"]]}
 
 
 def remove_task(folder: TrialFolder, trial_id: str) -> None:
@@ -149,17 +160,42 @@ def _script_parameters(context: RunContext) -> list[tuple[str, str, dict[str, An
 
 def move_uploads(context: RunContext) -> None:
     """Move what the script uploaded (offline: a copy in the package's folder) to the output folder, as
-    `artifacts/<name>/…` and `models/<file>`. Files that exist there stay."""
+    `artifacts/<name>/…`, `models/<file>` and `debug_samples/…`, and write its plots and tables there, see
+    `clearml_reports`. Files that exist there stay."""
     session, output = _session(context), context.folder.output
     try:
         for path in _files(session / "data"):
             parts = path.relative_to(session / "data").parts
-            if "artifacts" in parts:
+            if sample := sample_parts(parts):
+                _move(path, output, sample)
+            elif "artifacts" in parts:
                 _move(path, output, parts[parts.index("artifacts") :])
         for path in _files(session / "models"):
             _move(path, output, path.relative_to(session).parts)
     except OSError:
         return  # files that the worker cannot read
+    _write_reports(session, output)
+
+
+def _write_reports(session: Path, output: Path) -> None:
+    """Write the plots, tables and the summary of the script's task."""
+    events, task = "", {}
+    try:
+        events = read_regular(session / "metrics.jsonl", max_bytes=MAX_EVENTS)
+    except (OSError, ValueError):
+        pass  # none, too large, or not a text
+    try:
+        task = json.loads(read_regular(session / "task.json", max_bytes=MAX_TASK))
+    except (OSError, ValueError, RecursionError):
+        pass
+    for parts, content in report_files(events, task):
+        try:
+            target = inside(output, *parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                file.write(content)
+        except (OSError, OutsideFolder):
+            continue  # it exists, or the trial made something else of the folder
 
 
 class ScalarReader(Reader):

@@ -24,7 +24,7 @@ from experiments.web.ui import descriptions, summaries
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 
-from . import logs, reproduce, reruns
+from . import logs, reports, reproduce, reruns
 
 MOST_METRICS = 30
 MOST_ATTEMPTS = 20
@@ -39,7 +39,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str, number: 
     held = wait_reasons.hold_of_trial(trial)
     live = Live(
         request,
-        fragments={"head", "curve", "log", "files", "side"},
+        fragments={"head", "curve", "log", "files", "reports", "side"},
         version=(
             trial.version,
             held,
@@ -66,6 +66,8 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str, number: 
         context |= _side(trial)
     if live.fragment in ("", "files"):
         context |= artifacts.of_trial(trial, request.user)
+    if live.fragment in ("", "reports"):
+        context |= {"reports": reports.of_trial(trial)}
     if not live.fragment:
         context |= reproduce.context(trial)
     return live.draw("trial/show.html", context)

@@ -4,7 +4,7 @@ from django.urls import path
 
 from experiments.web import bulk, exports
 
-from . import add, page, reproduce, table
+from . import add, page, reports, reproduce, table
 
 EXPERIMENT = "w/<slug:workspace_slug>/experiments/<slug:public_id>/"
 TRIAL = EXPERIMENT + "trials/<int:number>/"
@@ -21,5 +21,6 @@ urlpatterns = [
     path(TRIAL + "rerun/", page.rerun, name="trial-rerun"),
     path(TRIAL + "reproduce.sh", reproduce.script, name="trial-script"),
     path(TRIAL + "parameters.json", reproduce.parameters, name="trial-parameters"),
+    path(EXPERIMENT + "artifacts/<int:artifact_pk>/image/", reports.image, name="artifact-image"),
     path(TRIAL + "replicate/", add.replicate, name="trial-replicate"),
 ]
