@@ -47,22 +47,22 @@ def error_line(lines: list[str]) -> tuple[str, bool]:
         return message, False
     if exception:
         return exception, True
-    said = [line.strip() for line in lines if line.strip()]
-    while len(said) > 1 and _NOISE.fullmatch(said[-1]):
-        said.pop()
+    texts = [line.strip() for line in lines if line.strip()]
+    while len(texts) > 1 and _NOISE.fullmatch(texts[-1]):
+        texts.pop()
     for line in reversed(lines):
         if signal := _TORCHRUN.fullmatch(line):
             return signal[1], False
-    bare = [line.lstrip("| ") for line in said[-5:]]  # exception groups are printed as a tree
+    bare = [line.lstrip("| ") for line in texts[-5:]]  # exception groups are printed as a tree
     exception = next(
         (line for line in reversed(bare) if _EXCEPTION.match(line) and not _LAUNCHER.match(line)), ""
     )
     if exception:
         return exception, True
-    if not said:
+    if not texts:
         return "", False
-    recent = reversed(said[-_LAST_LINES:])
-    return next((line for line in recent if _LOOKS_LIKE_ERROR.match(line)), said[-1]), False
+    recent = reversed(texts[-_LAST_LINES:])
+    return next((line for line in recent if _LOOKS_LIKE_ERROR.match(line)), texts[-1]), False
 
 
 def _last_exception(lines: list[str]) -> tuple[int, str]:
@@ -73,11 +73,11 @@ def _last_exception(lines: list[str]) -> tuple[int, str]:
             continue
         # Some launchers prefix each line ("[rank0]: "); the frames below are indented.
         unprefixed = ((at, lines[at].removeprefix(begin[1])) for at in range(index + 1, len(lines)))
-        found = next(
+        exception = next(
             ((at, line) for at, line in unprefixed if line and not line.startswith((" ", "\t"))), None
         )
-        if found and not _LAUNCHER.match(found[1]):
-            return found
+        if exception and not _LAUNCHER.match(exception[1]):
+            return exception
     return -1, ""
 
 
