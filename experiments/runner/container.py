@@ -27,6 +27,58 @@ _MARKS = (
     INSTALLATION_MARK,
 )  # by which the keeper and a sweep recognize processes in a container
 _TRAP_TERM = "trap 'exit 143' TERM"
+# On SIGTERM, what the keeper does outside of containers (keeper.signal_mains), with nothing but a shell and /proc: the
+# programs that the command runs get it first, shells above them are held meanwhile, all others get it afterwards.
+_STOP = """\
+_children() {
+  for _file in /proc/[0-9]*/stat; do
+    if read -r _line < "$_file"; then
+      _rest=${_line##*) }; _rest=${_rest#* }; _name=${_line#*(}
+      if [ "${_rest%% *}" = "$1" ]; then
+        case ${_name%)*} in sh|bash|dash|ash|ksh|zsh) _kind=shell ;; *) _kind=program ;; esac
+        echo "${_line%% *}:$_kind"
+      fi
+    fi 2>/dev/null
+  done
+}
+_reads() {
+  for _other in $2; do
+    if [ "${_other%:*}" != "$1" ] && [ "/proc/$1/fd/0" -ef "/proc/${_other%:*}/fd/1" ]; then return 0; fi
+  done 2>/dev/null
+  return 1
+}
+_signal() {
+  _siblings=$(_children "$1")
+  for _child in $_siblings; do
+    _pid=${_child%:*}
+    if [ "$_child" != "${_child%:shell}" ] && [ -n "$(_children "$_pid")" ]; then
+      kill -STOP "$_pid" 2>/dev/null && _shells="$_shells $_pid"
+      _signal "$_pid"
+    elif ! _reads "$_pid" "$_siblings"; then
+      kill -TERM "$_pid" 2>/dev/null && _programs="$_programs $_pid"
+    fi
+  done
+  return 0
+}
+_runs() {
+  for _pid in $_programs; do
+    if read -r _line < "/proc/$_pid/stat"; then case ${_line##*) } in Z*) ;; *) return 0 ;; esac; fi 2>/dev/null
+  done
+  return 1
+}
+_stop() {
+  trap '' TERM
+  _shells= _programs=
+  HELPERS
+  kill -TERM $_main 2>/dev/null || :
+  _signal $_main
+  while _runs; do sleep 0.1 || break; done
+  for _pid in $_shells; do kill -TERM $_pid 2>/dev/null || :; kill -CONT $_pid 2>/dev/null || :; done
+  wait $_main || :
+  kill -TERM 0 2>/dev/null || :
+  exit 143
+}
+trap _stop TERM"""
 # podman may miss OOM kills (4.3 does where both cgroup versions are mounted), so read the kernel's counter.
 _REPORT_OOM = """\
 _tell() {
@@ -73,6 +125,7 @@ class ContainerSpec:
     cores: Collection[int] = ()
     memory_mib: int | None = None
     pipefail: bool = True
+    grace_s: float = 10.0  # of a stop: its helpers are signaled a little before the end
 
 
 class ContainerEngine:
@@ -122,7 +175,7 @@ class ContainerEngine:
             job.image,
             "-e",
             "-c",
-            _script(job),
+            _script(job, times_helpers=self.program != "podman"),
         ]
 
     def environment(self, job: ContainerSpec, *, base: Mapping[str, str]) -> dict[str, str]:
@@ -175,14 +228,11 @@ class ContainerEngine:
         return [self.program, "rm", "--force", "--volumes", name]
 
     def _signal_arguments(self) -> list[str]:
-        """Return the arguments that make SIGTERM reach all processes, and `rm` end without a grace period.
+        """Return the arguments that make `rm` end without a grace period, and give docker's containers an init.
 
-        docker includes an init that forwards a signal to the whole group if configured to. podman's init is a separate
-        package that may be missing; it is not needed, because the keeper signals each process.
+        podman's init is a separate package that may be missing.
         """
-        if self.program == "podman":
-            return ["--stop-timeout", "0"]
-        return ["--init", "--env", "TINI_KILL_PROCESS_GROUP=1"]
+        return ["--stop-timeout", "0"] if self.program == "podman" else ["--init"]
 
     def _run(self, arguments: Sequence[str]) -> str:
         return run_tool([self.program, *arguments], env=os.environ, limit_s=REMOVE_S)
@@ -215,11 +265,15 @@ def _passed_name(name: str) -> str:
     return f"{_PASSED_PREFIX}{name}" if name.startswith(_CLIENT_VARIABLES) else name
 
 
-def _script(job: ContainerSpec) -> str:
-    """Return the script for /bin/sh. The container ends with it, so on SIGTERM it waits for its children, which get the
-    signal too. The trial's command has its own shell because the first process of a container ignores most signals."""
+def _script(job: ContainerSpec, *, times_helpers: bool) -> str:
+    """Return the script for /bin/sh, which runs the trial's command in a shell of its own and ends with it.
+
+    `times_helpers`: nobody outside sees the processes, so the script itself signals those that the command started
+    before the grace is over.
+    """
     renamed = [name for name in job.env if _passed_name(name) != name]
     progress = shlex.quote(str(job.progress))
+    helpers = f"(sleep {max(1, int(0.8 * job.grace_s))}; kill -TERM 0) &" if times_helpers else ":"
     lines = [
         _TRAP_TERM,
         _REPORT_OOM.replace("MEMORY", OUT_OF_MEMORY).replace("PROGRESS", progress),
@@ -227,6 +281,10 @@ def _script(job: ContainerSpec) -> str:
         '[ -w "${HOME:-/}" ] || export HOME=/tmp',  # a user that the image does not know
         job.setup,
         f"echo {PREPARED} >> {progress}",
-        f"({_TRAP_TERM}\n{PIPEFAIL_IF_KNOWN if job.pipefail else ''}{job.script}\n)",
+        f"({_TRAP_TERM}\n{PIPEFAIL_IF_KNOWN if job.pipefail else ''}{job.script}\n) &",
+        "_main=$! _code=0",  # in the background, because a shell handles no signal while it waits for a program
+        _STOP.replace("HELPERS", helpers),
+        "wait $_main || _code=$?",
+        "exit $_code",
     ]
     return "\n".join(line for line in lines if line.strip())

@@ -332,6 +332,7 @@ class Setup:
             cores=self.trial.cores,
             memory_mib=self.trial.memory_mib,
             pipefail=settings.pipefail,
+            grace_s=settings.stop_grace_s,
         )
 
     @property

@@ -2,13 +2,17 @@
 
 import json
 import os
+import shutil
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from experiments.runner.container import ContainerEngine, ContainerError, ContainerSpec, reason
+from tests.runner.test_process_stop import POOL
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.once
 
@@ -63,7 +67,7 @@ def test_the_whole_command_line(engine, monkeypatch):
     argv = engine.argv(job(arguments="--shm-size=1g -v '/a b:/c'", setup="apt-get update"))
     script = argv.pop().splitlines()
     assert argv == [
-        *("docker", "run", "--init", "--env", "TINI_KILL_PROCESS_GROUP=1", "--log-driver", "none"),
+        *("docker", "run", "--init", "--log-driver", "none"),
         *("--name", "trialdeck-abc-1-1"),
         *("--label", "trialdeck.installation=/data/workers/one", "--label", "trialdeck.trial=abc-1"),
         *("--workdir", "/data/trials/abc/1/code"),
@@ -167,3 +171,27 @@ def test_an_engine_that_is_not_there_or_does_not_answer(engine, record, tmp_path
     assert "Cannot connect" in engine.check()
     monkeypatch.setenv("PATH", "/nowhere")
     assert "not installed" in engine.check()
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh"])
+@pytest.mark.parametrize(
+    "command", ["{pool} | tee log.txt\necho never", "bash -c '{pool}; echo never'\necho never"]
+)
+def test_in_a_container_the_program_is_signaled_first_too(tmp_path, shell, command):
+    """TD-V7: the script of a container, in the shells that images have."""
+    if not shutil.which(shell.split()[0]):
+        shell = "sh"
+    (tmp_path / "pool.py").write_text(POOL)
+    pool = f"{sys.executable} {tmp_path}/pool.py {tmp_path}/checkpoint"
+    script = ContainerEngine("podman", installation="x").argv(
+        job(script=command.format(pool=pool), progress=tmp_path / "progress")
+    )[-1]
+    output = tmp_path / "output"
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            [*shell.split(), "-e", "-c", script], cwd=tmp_path, stdout=log, start_new_session=True
+        )
+    eventually(lambda: "batch" in output.read_text())
+    process.terminate()
+    assert process.wait(30) == 143
+    assert (tmp_path / "checkpoint").exists() and "never" not in output.read_text()
