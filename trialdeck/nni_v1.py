@@ -97,8 +97,8 @@ def convert(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]
         (value for name, value in document.items() if fold(str(name)) == "trainingserviceplatform"), "local"
     )
     for path, value in _leaves(document):
-        known = _BY_FOLD.get(fold(path))
-        if platform != "local" and (known is None or known.startswith("trial.")):
+        our_path = _BY_FOLD.get(fold(path))
+        if platform != "local" and (our_path is None or our_path.startswith("trial.")):
             continue  # fields of that service: the training service is refused anyway
         if fold(path) == "multiphase":
             if value:
@@ -107,9 +107,9 @@ def convert(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]
                 )
                 raise errors.Invalid("", fields={path: [message]})
             continue
-        if known is None:
+        if our_path is None:
             raise errors.UnknownField(f"NNI's configuration has no field {path!r}.{_nearest(path)}")
-        field = _FIELDS[known]
+        field = _FIELDS[our_path]
         if not field:
             paths[path] = ""
             continue

@@ -107,8 +107,8 @@ def _described(trace: Trace) -> str:
     return f"{trace.name} from {significant(min(values))} to {significant(max(values))}"
 
 
-def _some(count: int, one: str, more: str) -> str:
-    return f"{count:,} {one if count == 1 else more}"
+def _some(count: int, singular: str, plural: str) -> str:
+    return f"{count:,} {singular if count == 1 else plural}"
 
 
 class _XY:
@@ -167,9 +167,9 @@ class _XY:
         else:
             longest = max(map(len, self.names))
             every = max(1, math.ceil(DIGIT * (min(longest, 14) + 1) / self.step))
-            room = max(3, int(self.step * every / DIGIT))
+            length = max(3, int(self.step * every / DIGIT))
             for name in self.names[::every]:
-                parts.append(label(self.places[name], base, clip(name, room), anchor="middle"))
+                parts.append(label(self.places[name], base, clip(name, length), anchor="middle"))
         return element("g", *parts)
 
     def _bars(self) -> list[Svg]:

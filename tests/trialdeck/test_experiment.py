@@ -246,7 +246,7 @@ def test_resources_that_no_worker_has_are_refused_as_on_the_page(deck):
             greedy.start(deck.port)
         assert str(error.value).startswith(f"Nothing was started: {reason}")
         assert f"Change {field}, or start a worker" in str(error.value)
-    assert "greedy" not in [one["experimentName"] for one in deck.first.get_all_experiments_metadata()]
+    assert "greedy" not in [row["experimentName"] for row in deck.first.get_all_experiments_metadata()]
     with pytest.raises(errors.Invalid, match="trial_gpu_number: This must be a whole number"):
         configured("greedy", trial_gpu_number="one").start(deck.port)
 
@@ -254,8 +254,10 @@ def test_resources_that_no_worker_has_are_refused_as_on_the_page(deck):
 def test_a_concurrency_above_the_slots_is_noted(started, capsys):
     """NNI-E2: with what gives more slots."""
     started("wide", trial_concurrency=600)
-    said = capsys.readouterr().out
-    assert "trial_concurrency is 600, but queue default has" in said and "trialdeck up --slots 600" in said
+    output = capsys.readouterr().out
+    assert (
+        "trial_concurrency is 600, but queue default has" in output and "trialdeck up --slots 600" in output
+    )
     started("narrow", trial_concurrency=1)
     assert "slots" not in capsys.readouterr().out
 

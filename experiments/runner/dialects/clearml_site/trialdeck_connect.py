@@ -40,14 +40,14 @@ def _parameters(groups):
         if ignore_remote_overrides or not _is_remote(self):
             return connect_parameters(self, parameters, name, True)
         prefix = f"{name}/" if name else ""
-        known = {
+        stored = {
             key[len(prefix) :]: value
             for key, value in self.get_parameters(cast=True).items()
             if key.startswith(prefix)
         }
         theirs = parameters.to_dict()  # names that it does not have, it refuses
         parameters.update_from_dict(
-            {key: value for key, value in known.items() if key in names and key in theirs}
+            {key: value for key, value in stored.items() if key in names and key in theirs}
         )
         own = {key: value for key, value in parameters.to_dict().items() if key not in names}
         self._arguments.copy_from_dict(own, prefix=name)
@@ -93,9 +93,9 @@ class _Overridden:
                 own[path] = value
 
     def _cast(self, flat):
-        known = {path: value for path, value in flat.items() if path in self._names}
-        if known:
-            self._values.update(self._task._arguments.copy_to_dict(known, prefix=self._group))
+        stored = {path: value for path, value in flat.items() if path in self._names}
+        if stored:
+            self._values.update(self._task._arguments.copy_to_dict(stored, prefix=self._group))
 
     def _record(self, own):
         changed = {
