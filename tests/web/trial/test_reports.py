@@ -71,7 +71,7 @@ def test_files_that_cannot_be_read_harm_nothing(trial, carol, data):
 
 
 def test_only_images_are_sent_to_be_shown(trial, carol, dave):
-    """TD-Z2: by their content, with nothing that could run; to nobody else."""
+    """TD-C7: by their content, with nothing that could run; to nobody else."""
     image = leave(trial, "figure.png", PNG)
     response = as_(carol).get(image_url(trial, image))
     assert (response.status_code, response.content, response["Content-Type"]) == (200, PNG, "image/png")
