@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import Http404
 from django.utils import timezone
 from ninja import Query, Router
 from ninja.responses import Status
 
 from experiments import filters
+from experiments.filters.experiments import filter_experiments
+from experiments.filters.language import FilterError
 from experiments.messages import consequences
 from experiments.models import (
     Experiment,
@@ -40,6 +44,8 @@ router = Router(tags=["Experiments"])
 EXPERIMENT_PATH = "/experiments/{slug:public_id}"
 IN_WORKSPACE = "/workspaces/{slug:workspace}/experiments"
 HIDDEN = "••••"
+FILTER = "Filter language, such as `state:failed (lr<1e-4 or opt=sgd)`: see docs/filters.md."
+Rows = TypeVar("Rows", bound=QuerySet)
 Sort = Literal[
     "name", "-name", "state", "-state", "created", "-created", "updated", "-updated", "best", "-best"
 ]
@@ -83,6 +89,7 @@ def with_related(rows: ExperimentQuerySet) -> ExperimentQuerySet:
 def index(
     request: ApiRequest,
     workspace: str,
+    filter: str = Query("", description=FILTER),
     q: str = Query("", max_length=600, description="ID or name, or a part of one."),
     creator: str = Query("", max_length=150, description="Username or user ID."),
     status: schemas.StateWord | None = None,
@@ -107,6 +114,8 @@ def index(
     )
     if status:
         rows = rows.filter(state=status)
+    if filter:
+        rows = filtered(lambda: filter_experiments(rows, filter, reader=request.user))
     name = sort.removeprefix("-")
     key = Key(filters.key_of(name), descending=sort.startswith("-"), nullable=name in filters.MAY_LACK)
     return page(
@@ -118,6 +127,14 @@ def index(
         limit=limit,
         serialize=lambda row: summary(row, request),
     )
+
+
+def filtered(rows: Callable[[], Rows]) -> Rows:
+    """Return what `rows` returns. An error in the filter language becomes a response that says where it is."""
+    try:
+        return rows()
+    except FilterError as error:
+        raise Invalid({"filter": [f"{error}."]}) from None
 
 
 def clean(text: str) -> str:

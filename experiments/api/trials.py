@@ -7,17 +7,18 @@ from typing import Any, Literal
 
 from django.db.models import QuerySet
 from django.http import Http404
-from ninja import Router
+from ninja import Query, Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field
 
+from experiments.filters.trials import TrialFields
 from experiments.models import Experiment, Trial
 from experiments.models.trial.copies import MOST_REPLICAS
 from experiments.permissions import require
 
 from . import schemas
 from .auth import ApiRequest
-from .experiments import find
+from .experiments import FILTER, filtered, find
 from .pagination import DEFAULT_LIMIT, Cursor, Key, LargeLimit, PageData, page
 from .serialization import RequestBody, responses, time_of, url_of
 
@@ -163,6 +164,7 @@ def trials(
     request: ApiRequest,
     public_id: str,
     state: State | None = None,
+    filter: str = Query("", description=FILTER),
     sort: Sort = "number",
     cursor: Cursor = None,
     limit: LargeLimit = DEFAULT_LIMIT,
@@ -173,6 +175,8 @@ def trials(
     rows = _with_related(experiment)
     if state:
         rows = rows.filter(state=state)
+    if filter:
+        rows = filtered(lambda: TrialFields.of(experiment).filter(rows, filter))
     column, descending = SORTS[sort.removeprefix("-")], sort.startswith("-")
     keys = (
         [Key(column, descending=descending)]
@@ -184,7 +188,7 @@ def trials(
         row.experiment = experiment
         return serialize(request, row)
 
-    list_name = f"trials of {public_id} {state or ''} {sort}"
+    list_name = f"trials of {public_id} {state or ''} {filter} {sort}"
     return page(rows, *keys, list_name=list_name, cursor=cursor, limit=limit, serialize=serialize_row)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator as operators
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
@@ -18,6 +18,7 @@ from .conditions import LOOKUPS, NONE, Field
 from .language import Comparison, Text, Word
 
 PARAMETER, METRIC = "param.", "metric."
+MOST_METRICS = 100  # by a bare name
 
 
 class TrialFields:
@@ -27,11 +28,23 @@ class TrialFields:
     `metrics` are the names of the metrics that trials have reported.
     """
 
-    def __init__(self, experiment: Experiment, metrics: list[str]) -> None:
+    def __init__(self, experiment: Experiment, metrics: Sequence[str]) -> None:
         self.experiment = experiment
         self.fixed = {field.name: field for field in _fixed(experiment)}
         self.parameters = experiment.settings.space.columns()
         self.metrics = metrics
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> TrialFields:
+        """Return the fields, with the metrics that the best and the latest trial have reported: a few reads, however
+        many trials there are. `metric.` finds any other."""
+        latest = (
+            experiment.trials.filter(last_step__isnull=False).order_by("-number").values_list("pk", flat=True)
+        )
+        best = experiment.trials.filter(number=experiment.best_number).values_list("pk", flat=True)
+        reporting = {*latest[:1], *best[:1]}
+        names = {name for pk in reporting for name in Point.names_of(pk, at_most=MOST_METRICS)}
+        return cls(experiment, sorted(names - {experiment.metric}))
 
     def names(self) -> list[str]:
         """Return every field, as it is written in a filter."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from django.db import models
+from django.db import connection, models
 
 from experiments.runner.report import MAX_NAME, MAX_POINTS
 
@@ -39,3 +39,18 @@ class Point(models.Model):
             unique_fields=["trial", "name", "step"],
             update_fields=["value", "text"],
         )
+
+    @classmethod
+    def names_of(cls, trial_pk: int | None, *, at_most: int) -> list[str]:
+        """Return the names of the metrics that a trial has reported, sorted. Reads one row per metric, not all
+        points."""
+        table = cls._meta.db_table
+        sql = f"""WITH RECURSIVE metric(name) AS (
+                SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s)
+                UNION ALL
+                SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s AND name > metric.name)
+                FROM metric WHERE metric.name IS NOT NULL
+            ) SELECT name FROM metric WHERE name IS NOT NULL LIMIT %s"""  # noqa: S608
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [trial_pk, trial_pk, at_most])
+            return [name for (name,) in cursor.fetchall()]

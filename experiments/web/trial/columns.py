@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db import connection
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import QueryDict
 
@@ -131,17 +130,8 @@ def with_prefix(prefix: str, values: Mapping[str, object]) -> dict[str, object]:
 
 
 def metric_names(trial_pk: int | None) -> list[str]:
-    """Return the metrics that a trial has reported, at most `MOST_NAMES`. Reads one row per metric, not all points."""
-    table = Point._meta.db_table
-    sql = f"""WITH RECURSIVE metric(name) AS (
-            SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s)
-            UNION ALL
-            SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s AND name > metric.name)
-            FROM metric WHERE metric.name IS NOT NULL
-        ) SELECT name FROM metric WHERE name IS NOT NULL LIMIT {MOST_NAMES}"""  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [trial_pk, trial_pk])
-        return [name for (name,) in cursor.fetchall()]
+    """Return the metrics that a trial has reported, at most `MOST_NAMES`."""
+    return Point.names_of(trial_pk, at_most=MOST_NAMES)
 
 
 def is_numeric(values: Iterable[object]) -> bool:
