@@ -129,12 +129,14 @@ def _add_queries(subparsers: Subparsers, connection: argparse.ArgumentParser) ->
     command = _add(subparsers, "ls", commands.ls, "List experiments, newest first.", connection)
     command.add_argument("text", nargs="?", help="ID or name, or a part of one")
     command.add_argument("--state", help="only experiments in this state")
+    command.add_argument("--filter", metavar="TEXT", help="such as: tag:cvpr best>0.9 (see docs/filters.md)")
     command.add_argument("--all", action="store_true", help="list all, not only the latest 50")
     _add_json(command)
     _add_json(_add_experiment(_add(subparsers, "show", commands.show, "Show an experiment.", connection)))
     text = "List the trials of an experiment."
     command = _add_experiment(_add(subparsers, "trials", commands.trials, text, connection))
     command.add_argument("--state", help="only trials in this state")
+    command.add_argument("--filter", metavar="TEXT", help="such as: lr<1e-3 value>0.9 (see docs/filters.md)")
     _add_json(command)
     text = "Show the best trial of an experiment."
     _add_json(_add_experiment(_add(subparsers, "best", commands.best, text, connection)))

@@ -87,7 +87,7 @@ def clone(args: argparse.Namespace) -> None:
 
 def ls(args: argparse.Namespace) -> None:
     console = _console(args)
-    query = {"q": args.text, "status": args.state, "sort": "-created"}
+    query = {"q": args.text, "status": args.state, "filter": args.filter, "sort": "-created"}
     all_rows = (
         {"workspace": workspace, **row}
         for workspace in lookup.workspaces(console)
@@ -141,7 +141,7 @@ def show(args: argparse.Namespace) -> None:
 
 
 def trials(args: argparse.Namespace) -> None:
-    rows = list(_experiment(args)._trials(state=args.state))
+    rows = list(_experiment(args)._trials(state=args.state, filter=args.filter))
     if args.json:
         _json(rows)
         return

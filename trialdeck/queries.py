@@ -34,9 +34,10 @@ class ExperimentQueries:
         """Return one trial, by ID or number. Raise NotFound."""
         return nni_types.trial_job(self._trial(trial_job_id))
 
-    def list_trial_jobs(self) -> list[nni_types.TrialJob]:
-        """Return all trials, ordered by number."""
-        return [nni_types.trial_job(trial) for trial in self._trials()]
+    def list_trial_jobs(self, filter: str = "") -> list[nni_types.TrialJob]:
+        """Return all trials, or those that a filter such as `lr<1e-3 value>0.9` selects, ordered by number. Raise
+        Invalid for a filter that cannot be read."""
+        return [nni_types.trial_job(trial) for trial in self._trials(filter=filter or None)]
 
     def get_job_statistics(self) -> list[dict[str, Any]]:
         """Return the number of trials per status: [{"trialJobStatus": …, "trialJobNumber": …}]."""

@@ -33,6 +33,9 @@ def test_it_brings_the_console_up_runs_to_the_end_and_says_where_to_look(deck):
 def test_every_question_of_nni_is_answered(deck):
     """NNI-E1, NNI-E4: names, shapes and words of the reference."""
     first = deck.first
+    assert [job.sequenceId for job in first.list_trial_jobs("number>1")] == [1]
+    with pytest.raises(errors.Invalid, match="did you mean “number”"):
+        first.list_trial_jobs("numbr>1")
     jobs = first.list_trial_jobs()
     assert [(job.trialJobId, job.status, job.sequenceId) for job in jobs] == [
         (f"{first.id}-1", "SUCCEEDED", 0),
