@@ -54,7 +54,7 @@ def test_an_experiment_is_looked_at(deck, run):
     table = run("trials", first).splitlines()
     assert len(table) == 3 and table[1].startswith(f"{first}-1  succeeded  0.5")
     assert json.loads(run("trials", first, "--json", "--state", "failed")) == []
-    filtered = json.loads(run("trials", first, "--json", "--filter", f"number=2 state:succeeded"))
+    filtered = json.loads(run("trials", first, "--json", "--filter", "number=2 state:succeeded"))
     assert [trial["number"] for trial in filtered] == [2]
     listed = json.loads(run("ls", "--json", "--filter", f"id:{first} state:completed"))
     assert [experiment["id"] for experiment in listed] == [first]
