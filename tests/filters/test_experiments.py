@@ -72,8 +72,8 @@ def experiments(lab: Workspace, draft: Callable[..., Experiment], alice: User, b
     ],
 )
 def test_what_is_found(experiments: None, alice: User, text: str, names: str) -> None:
-    found = filter_experiments(Experiment.objects.order_by("pk"), text, reader=alice)
-    assert ", ".join(found.values_list("name", flat=True)) == names
+    matches = filter_experiments(Experiment.objects.order_by("pk"), text, reader=alice)
+    assert ", ".join(matches.values_list("name", flat=True)) == names
 
 
 @pytest.mark.parametrize(
