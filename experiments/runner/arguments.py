@@ -8,16 +8,8 @@ from dataclasses import dataclass
 from experiments.runner.command import text_of
 
 STYLES = {"option": "--name value", "equals": "--name=value", "assignment": "name=value (Hydra)"}
-BOOLEANS = {
-    "value": "--name true / --name false",
-    "flag": "--name / omitted (store_true)",
-    "no_flag": "--name / --no-name",
-}
-LISTS = {
-    "json": "as one JSON value",
-    "spread": "--name 1 2 (nargs=+)",
-    "repeat": "--name 1 --name 2 (append)",
-}
+BOOLEANS = {"value": "--name true", "flag": "--name or nothing", "no_flag": "--name / --no-name"}
+LISTS = {"json": "--name [1, 2]", "spread": "--name 1 2", "repeat": "--name 1 --name 2"}
 # A text that Hydra's and OmegaConf's grammar takes as it is.
 _PLAIN = re.compile(
     r"(?!(?:true|false|null|none|nan|[-+]?inf|yes|no|on|off)$)[A-Za-z_/.][\w/.~+@%-]*", re.IGNORECASE

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from experiments.messages import duration, plural, value
+from experiments.messages import duration, plural, precise
 from experiments.models import (
     Amount,
     ComputeEvent,
@@ -266,7 +266,7 @@ def _running(event: Event, trial: Trial) -> FeedEntry:
 
 
 def _succeeded(event: Event, trial: Trial) -> FeedEntry:
-    result = f" with {value(trial.value)}" if trial.value is not None else ""
+    result = f" with {precise(trial.value)}" if trial.value is not None else ""
     return FeedEntry(event, "good", "", f"succeeded{result}", event.why, glyph="succeeded", trial=trial)
 
 
