@@ -175,16 +175,32 @@ def remove_cgroup(path: str) -> bool:
 class CappedLog:
     """`<prefix>.head` keeps the first `cap` bytes, `<prefix>.<offset>` (two segments) the last 1 to 2 × `cap`.
 
-    A segment's name is its offset in the stream, so a reader needs no other state.
+    A segment's name is its offset in the stream, so a reader needs no other state. The folder may be the process's own:
+    its descriptor is kept, and what the process left under the name of a segment is removed, never written to. `below`
+    is the folder in which no link is followed, by default the log's own.
     """
 
-    def __init__(self, prefix: str, cap: int) -> None:
-        for old in Path(prefix).parent.iterdir():
-            if re.fullmatch(re.escape(Path(prefix).name) + r"\.(head|\d+)", old.name):
-                old.unlink()
-        self.prefix, self.cap, self.offset = prefix, cap, 0
-        self.tails: list[str] = []
-        self.fd, self.bytes_left = open_log(f"{prefix}.head"), cap
+    def __init__(self, prefix: str, cap: int, below: str = "") -> None:
+        path = Path(prefix)
+        self.folder = open_folder(path.parent, Path(below) if below else path.parent)
+        try:
+            for old in os.listdir(self.folder):  # noqa: PTH208  of a descriptor
+                if re.fullmatch(re.escape(path.name) + r"\.(head|\d+)", old):
+                    os.unlink(old, dir_fd=self.folder)
+            self.name, self.cap, self.offset = path.name, cap, 0
+            self.tails: list[str] = []
+            self.fd, self.bytes_left = self.create("head"), cap
+        except OSError:
+            os.close(self.folder)
+            raise
+
+    def create(self, segment: str) -> int:
+        name = f"{self.name}.{segment}"
+        try:
+            os.unlink(name, dir_fd=self.folder)
+        except FileNotFoundError:
+            pass
+        return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644, dir_fd=self.folder)
 
     def write(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -202,16 +218,20 @@ class CappedLog:
             rest = rest[written:]
 
     def begin_segment(self) -> None:
-        fd = open_log(f"{self.prefix}.{self.offset}")
+        fd = self.create(str(self.offset))
         os.close(self.fd)
         self.fd, self.bytes_left = fd, self.cap
-        self.tails.append(f"{self.prefix}.{self.offset}")
+        self.tails.append(f"{self.name}.{self.offset}")
         for old in self.tails[:-2]:
-            Path(old).unlink(missing_ok=True)
+            try:
+                os.unlink(old, dir_fd=self.folder)
+            except FileNotFoundError:
+                pass
         self.tails = self.tails[-2:]
 
     def close(self) -> None:
         os.close(self.fd)
+        os.close(self.folder)
 
 
 class RotatingLog:
@@ -239,6 +259,18 @@ class RotatingLog:
 
 def open_log(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+
+
+def open_folder(path: Path, below: Path) -> int:
+    """Return the descriptor of a folder, whose names below `below` are entered without following links."""
+    number = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
+    for name in path.relative_to(below).parts:
+        upper = number
+        try:
+            number = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=upper)
+        finally:
+            os.close(upper)
+    return number
 
 
 class KeeperProcess:
@@ -379,7 +411,10 @@ class Keeper:
         if self.is_closing:
             return self.emit(event="refused", id=order["id"], message="The process keeper is shutting down.")
         try:
-            log = (RotatingLog if order["rotate"] else CappedLog)(order["log"], order["cap_bytes"])
+            if order["rotate"]:
+                log: CappedLog | RotatingLog = RotatingLog(order["log"], order["cap_bytes"])
+            else:
+                log = CappedLog(order["log"], order["cap_bytes"], order["log_below"])
         except OSError as error:
             message = f"The log {order['log']} cannot be written: {error.strerror}. Check folder and disk."
             return self.emit(event="refused", id=order["id"], message=message)
@@ -401,7 +436,7 @@ class Keeper:
                 stdout=into,
                 stderr=into,
                 start_new_session=True,
-                preexec_fn=lambda: self.prepare_child(order["cores"], cgroup_fd),
+                preexec_fn=lambda: self.prepare_child(order["cores"], cgroup_fd, order["umask"]),
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             os.close(out)
@@ -417,7 +452,7 @@ class Keeper:
         self.selector.register(out, selectors.EVENT_READ, lambda _: self.copy_output(run))
         return self.emit(event="started", id=run.id, pid=run.pid, ticks=run.ticks)
 
-    def prepare_child(self, cores: list[int], cgroup_fd: int | None) -> None:
+    def prepare_child(self, cores: list[int], cgroup_fd: int | None, umask: int | None) -> None:
         """Run in the child before exec: request SIGKILL for when the keeper ends, even by SIGKILL; set the cores and
         the control group, which the child's own children inherit."""
         self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -427,6 +462,8 @@ class Keeper:
             os.sched_setaffinity(0, cores)
         if cgroup_fd is not None:
             os.write(cgroup_fd, b"0")  # 0 means this process
+        if umask is not None:
+            os.umask(umask)
 
     def copy_output(self, run: KeeperProcess) -> bool:
         """Copy one read of output to the log. Return whether there may be more."""

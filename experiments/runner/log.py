@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.runner.ansi import moves_up, styled
+from experiments.runner.safe_files import OutsideFolder, list_names, open_regular
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*+[ -/]*+[@-~]"  # CSI: colours, cursor
@@ -13,6 +14,7 @@ _ESCAPES = re.compile(
 )
 _ERASE = re.compile(r"\x1b\[[02]?K")
 _MOVES = re.compile(r"[\r\b]|\x1b\[[02]?K|[^\r\b\x1b]+")
+MAX_DIGITS = 18  # of an offset
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -25,10 +27,14 @@ class Piece:
 
 
 class LogReader:
-    """Follow the log of one process by its prefix. A reader returns each byte once."""
+    """Follow the log of one process by its prefix. A reader returns each byte once.
 
-    def __init__(self, prefix: Path) -> None:
+    `below` is the folder in which no link is followed; the log's own by default.
+    """
+
+    def __init__(self, prefix: Path, *, below: Path | None = None) -> None:
         self.prefix = Path(prefix)
+        self.below = below or self.prefix.parent
         self.position = 0
         self.total = 0  # bytes written so far, as of the last call
         self.dropped = 0  # bytes that were dropped before this reader reached them
@@ -38,15 +44,15 @@ class LogReader:
         pieces = []
         for start, path in self._segments():
             try:
-                with path.open("rb") as file:
+                with open_regular(path, below=self.below) as file:
                     self.total = max(self.total, start + file.seek(0, 2))
                     if start > self.position:
                         self.dropped += start - self.position
                         self.position = start
                     file.seek(self.position - start)
                     data = file.read(-1 if limit is None else limit)
-            except OSError:
-                continue  # dropped meanwhile: the next segment shows the gap
+            except (OSError, OutsideFolder):
+                continue  # dropped or replaced meanwhile: the next segment shows the gap
             if data:
                 pieces.append(Piece(self.position, data))
                 self.position += len(data)
@@ -58,13 +64,19 @@ class LogReader:
 
     def _segments(self) -> list[tuple[int, Path]]:
         segments = []
-        for path in self.prefix.parent.iterdir() if self.prefix.parent.is_dir() else ():
-            suffix = path.name.removeprefix(self.prefix.name + ".")
-            if suffix == "head" or suffix.isdecimal():
-                segments.append((0 if suffix == "head" else int(suffix), path))
+        for name in self._listed():
+            suffix = name.removeprefix(self.prefix.name + ".")
+            if suffix == "head" or (suffix.isdecimal() and len(suffix) <= MAX_DIGITS):
+                segments.append((0 if suffix == "head" else int(suffix), self.prefix.with_name(name)))
         segments.sort()
         ends = [start for start, _ in segments[1:]] + [self.position + 1]
         return [segment for segment, end in zip(segments, ends, strict=False) if end > self.position]
+
+    def _listed(self) -> list[str]:
+        try:
+            return list_names(self.prefix.parent, below=self.below)
+        except (OSError, OutsideFolder):
+            return []  # not there yet
 
 
 def plain_text(text: bytes | str) -> str:

@@ -143,22 +143,25 @@ class Keeper:
         cwd: Path,
         env: Mapping[str, str],
         log: Path,
+        log_below: Path | None = None,
         cap_bytes: int = 8 * MIB,
         rotate: bool = False,
         leftover_grace_s: float = 3.0,
         last: Sequence[str] = (),
         cores: Sequence[int] = (),
         cgroup: Path | None = None,
+        umask: int | None = None,
     ) -> Process:
         """Start `argv` in its own session; return when it runs.
 
         `env` is the complete environment. stdout and stderr go to files with the prefix `log`: `<log>.head` has the
         first `cap_bytes`, `<log>.<offset>` the last one to two times as much (see `log.LogReader`). With `rotate` (for
-        services) they are appended to `<log>` itself, which is renamed to `<log>.1` at `cap_bytes`.
+        services) they are appended to `<log>` itself, which is renamed to `<log>.1` at `cap_bytes`. No link below the
+        folder `log_below` is followed (None: the log's own folder).
         When the main process ends, the rest of its tree gets SIGTERM and `leftover_grace_s` seconds.
         `last` is a cleanup command that the keeper runs when the tree is gone and the owner has exited.
         `cores` are the CPU cores it may use (empty: all of the keeper's). It starts in the control group `cgroup`,
-        which is removed when the tree is gone.
+        which is removed when the tree is gone. `umask` is its own (None: the keeper's).
         Raise LaunchError with a message for users; KeeperDied when the keeper is gone.
         """
         self.start()
@@ -173,12 +176,14 @@ class Keeper:
             cwd=str(cwd),
             env={**env, keeper.INSTALLATION_MARK: self._installation} if self._installation else dict(env),
             log=str(Path(log).absolute()),
+            log_below=str(log_below.absolute()) if log_below else "",
             cap_bytes=cap_bytes,
             rotate=rotate,
             leftover_grace_s=leftover_grace_s,
             last=list(last),
             cores=list(cores),
             cgroup=str(cgroup or ""),
+            umask=umask,
         )
         if not is_sent:
             raise KeeperDied("The process keeper of this worker died; restart the worker.")

@@ -1,0 +1,328 @@
+"""Files below a root folder, without following links: open, list, create, move, delete.
+
+A trial may put anything into its folder at any time: a link, a pipe, a device, or a link in the place of a folder that
+was checked a moment before. So each function enters the folders of a path one by one, by the descriptor of the one
+above and with O_NOFOLLOW, and works on the last name by that descriptor. Only the root itself may be reached through
+links: it belongs to the console, or to the person who chose it.
+
+Paths are absolute or relative to `below`, the root. All functions raise OutsideFolder for a path that is not below the
+root or has a link in it, and OSError.
+
+A hard link is a regular file here. Whoever made it could already open its file, and deleting it removes only its name.
+"""
+
+import errno
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: opening a named pipe would otherwise wait for a writer forever.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_LEVELS = 10_000  # of folders to delete; something may create new ones at the same time
+
+
+class OutsideFolder(ValueError):
+    """A path leaves its folder, or has a link in it. `str()` is a message for users."""
+
+
+class NotRegular(FileNotFoundError):
+    """There is something else than a regular file, such as a pipe, a device or a folder."""
+
+
+@contextmanager
+def opened_folder(path: PurePath | str, *, below: Path, create: bool = False) -> Iterator[int]:
+    """Yield the descriptor of a folder; the root for an empty path. With `create`, make what is missing."""
+    number = os.open(below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in _names(path, below):
+            upper, number = number, _enter(number, name, create=create)
+            os.close(upper)
+        yield number
+    finally:
+        os.close(number)
+
+
+def list_names(path: PurePath | str, *, below: Path) -> list[str]:
+    """Return the names in a folder, sorted."""
+    with opened_folder(path, below=below) as number:
+        return [name for name, _ in _statuses(number)]
+
+
+def status_of(path: PurePath | str, *, below: Path) -> os.stat_result:
+    """Return the status of a file, or of a link itself."""
+    with _parent(path, below) as (folder, name):
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+def open_regular(path: PurePath | str, *, below: Path) -> BinaryIO:
+    """Open a regular file for reading. Raise NotRegular for anything else."""
+    with _parent(path, below) as (folder, name):
+        # Look first: opening a device may do something by itself.
+        _require_regular(os.stat(name, dir_fd=folder, follow_symlinks=False), name)
+        number = os.open(name, _FILE, dir_fd=folder)
+    try:
+        _require_regular(os.fstat(number), name)  # it may have been replaced in between
+        return os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def read_text(path: PurePath | str, *, below: Path, max_bytes: int) -> str:
+    """Return the text of a regular file. Raise ValueError when it is larger or not UTF-8."""
+    with open_regular(path, below=below) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"{PurePath(path).name} has more than {max_bytes:,} bytes")
+    return data.decode()
+
+
+def write_new(path: PurePath | str, data: str | bytes, *, below: Path, mode: int = 0o666) -> None:
+    """Create a file, and its folders. What had its name, such as a link, is removed first and never written to. `mode`
+    is subject to the umask."""
+    with _parent(path, below, create=True) as (folder, name):
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+        with os.fdopen(os.open(name, _NEW, mode, dir_fd=folder), "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+
+
+def add(path: PurePath | str, data: bytes, *, below: Path) -> None:
+    """Create a file and its folders. Raise FileExistsError when anything has its name."""
+    with _parent(path, below, create=True) as (folder, name):
+        number = os.open(name, _NEW, 0o666, dir_fd=folder)
+    with os.fdopen(number, "wb") as file:
+        file.write(data)
+
+
+def replace(path: PurePath | str, source: BinaryIO, *, below: Path) -> None:
+    """Create or replace a file with the rest of `source`, and create its folders: the whole file or nothing."""
+    with _parent(path, below, create=True) as (folder, name):
+        draft = f".{uuid.uuid4().hex}"
+        try:
+            with os.fdopen(os.open(draft, _NEW, 0o666, dir_fd=folder), "wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+            os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(draft, dir_fd=folder)
+            raise
+
+
+def list_files(path: PurePath | str, *, below: Path, max_name: int) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield all that lies below a folder except folders: its name from there, with slashes, and its own status (a
+    link's, not its target's). A folder whose name is longer than `max_name` is yielded itself, not entered. Folders
+    that disappear or become links meanwhile are skipped."""
+    folders = [PurePath()]
+    while folders:
+        inner = folders.pop()
+        try:
+            with opened_folder(PurePath(path) / inner, below=below) as number:
+                found = _statuses(number)
+        except (OSError, OutsideFolder):
+            continue
+        deeper = []
+        for name, status in found:
+            full_name = (inner / name).as_posix()
+            if stat.S_ISDIR(status.st_mode) and len(full_name) <= max_name:
+                deeper.append(inner / name)
+            else:
+                yield full_name, status
+        folders += reversed(deeper)
+
+
+def open_to_everyone(path: PurePath | str, *, below: Path) -> None:
+    """Let all users who can reach a folder read and write all in it: a container may have any user."""
+    folders = [PurePath(below, path)]
+    while folders:
+        folder = folders.pop()
+        with opened_folder(folder, below=below) as number:
+            os.fchmod(number, 0o777)
+            found = _statuses(number)
+        for name, status in found:
+            if stat.S_ISDIR(status.st_mode):
+                folders.append(folder / name)
+            elif stat.S_ISREG(status.st_mode):
+                with open_regular(folder / name, below=below) as file:
+                    os.fchmod(file.fileno(), 0o777 if status.st_mode & 0o100 else 0o666)
+
+
+def make_private(path: PurePath | str, *, below: Path) -> None:
+    """Take all rights of other users from a file, or from a folder and all in it. Links are left alone."""
+    with _parent(path, below) as (upper, name):
+        pending = [(PurePath(below, path), os.stat(name, dir_fd=upper, follow_symlinks=False))]
+    while pending:
+        full_path, status = pending.pop()
+        with _parent(full_path, below) as (upper, name):
+            if stat.S_ISDIR(status.st_mode):
+                number = _enter(upper, name)
+                try:
+                    pending += [(full_path / inner, status) for inner, status in _statuses(number)]
+                    os.fchmod(number, stat.S_IMODE(status.st_mode) & 0o700)
+                finally:
+                    os.close(number)
+            elif not stat.S_ISLNK(status.st_mode):
+                # A descriptor that opens nothing, so that it works for sockets and pipes, too.
+                number = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=upper)
+                try:
+                    Path(f"/proc/self/fd/{number}").chmod(stat.S_IMODE(status.st_mode) & 0o700)
+                finally:
+                    os.close(number)
+
+
+def move(source: PurePath | str, target: PurePath | str, *, below: Path) -> bool:
+    """Move a regular file to where nothing is yet, creating folders. Return whether it was moved."""
+    with _parent(source, below) as (old_folder, old), _parent(target, below, create=True) as (folder, name):
+        _require_regular(os.stat(old, dir_fd=old_folder, follow_symlinks=False), old)
+        if _exists(name, folder):
+            return False
+        os.rename(old, name, src_dir_fd=old_folder, dst_dir_fd=folder)
+        return True
+
+
+def link_or_copy(source: PurePath | str, target: PurePath | str, *, below: Path) -> None:
+    """Create `target` as another name of a regular file, or as its copy where the file system has no hard links."""
+    with open_regular(source, below=below) as file, _parent(target, below, create=True) as (folder, name):
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+        try:
+            # By its descriptor: the name may refer to something else by now.
+            os.link(f"/proc/self/fd/{file.fileno()}", name, dst_dir_fd=folder, follow_symlinks=True)
+        except OSError:
+            with os.fdopen(os.open(name, _NEW, 0o644, dir_fd=folder), "wb") as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
+
+
+def remove(path: PurePath | str, *, below: Path) -> None:
+    """Delete a file, or a link itself, unless nothing is there."""
+    try:
+        with _parent(path, below) as (folder, name):
+            os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+
+
+def remove_tree(path: PurePath | str, *, below: Path) -> None:
+    """Delete a folder with everything in it, or a file, or a link itself; do nothing when nothing is there."""
+    try:
+        with _parent(path, below) as (folder, name):
+            if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=folder)
+                return
+            top = _enter(folder, name)
+            try:
+                _empty(top)
+            finally:
+                os.close(top)
+            os.rmdir(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+
+
+def _empty(top: int) -> None:
+    """Delete everything in a folder. Folders in folders are moved up before their turn comes, so that no depth exhausts
+    descriptors or the stack."""
+    for _ in range(_MAX_LEVELS):
+        folders = []
+        for name, status in _statuses(top):
+            if stat.S_ISDIR(status.st_mode):
+                folders.append(name)
+            else:
+                os.unlink(name, dir_fd=top)
+        if not folders:
+            return
+        for name in folders:
+            number = _enter(top, name)
+            try:
+                _move_up(number, top)
+            finally:
+                os.close(number)
+            os.rmdir(name, dir_fd=top)
+
+
+def _move_up(folder: int, top: int) -> None:
+    """Delete the files of a folder, and move its folders to `top`."""
+    with suppress(OSError):
+        os.fchmod(folder, 0o700)  # package caches are read-only
+    for name, status in _statuses(folder):
+        if not stat.S_ISDIR(status.st_mode):
+            os.unlink(name, dir_fd=folder)
+            continue
+        inner = _enter(folder, name)
+        with suppress(OSError):
+            os.fchmod(inner, 0o700)
+        os.close(inner)
+        os.rename(name, uuid.uuid4().hex, src_dir_fd=folder, dst_dir_fd=top)
+
+
+@contextmanager
+def _parent(path: PurePath | str, below: Path, *, create: bool = False) -> Iterator[tuple[int, str]]:
+    """Yield the descriptor of the folder that holds `path`, and the last name."""
+    *upper, name = _names(path, below) or [""]
+    if not name:
+        raise OutsideFolder(f"{os.fspath(path)!r} is outside its folder.")
+    with opened_folder(PurePath(*upper), below=below, create=create) as folder:
+        yield folder, name
+
+
+def _names(path: PurePath | str, below: Path) -> list[str]:
+    text = os.fspath(path)
+    try:
+        names = list(PurePath(below, text).relative_to(below).parts)
+    except ValueError:
+        names = [".."]
+    if ".." in names or "\0" in text:
+        raise OutsideFolder(f"{text!r} is outside its folder.")
+    return names
+
+
+def _enter(folder: int, name: str, *, create: bool = False) -> int:
+    """Return the descriptor of a folder in a folder."""
+    try:
+        if create:
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=folder)
+        return os.open(name, _FOLDER, dir_fd=folder)
+    except OSError as error:
+        # ENOTDIR is also what O_DIRECTORY with O_NOFOLLOW says of a link.
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(name, folder):
+            raise OutsideFolder(f"{name!r} is a link. Links are not followed.") from error
+        raise
+
+
+def _statuses(folder: int) -> list[tuple[str, os.stat_result]]:
+    """Return the names in a folder, in order, and the status of each."""
+    statuses = []
+    for name in sorted(os.listdir(folder)):
+        with suppress(FileNotFoundError):
+            statuses.append((name, os.stat(name, dir_fd=folder, follow_symlinks=False)))
+    return statuses
+
+
+def _require_regular(status: os.stat_result, name: str) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise OutsideFolder(f"{name!r} is a link. Links are not followed.")
+    if not stat.S_ISREG(status.st_mode):
+        raise NotRegular(errno.ENOENT, "Not a regular file", name)
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_link(name: str, folder: int) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
