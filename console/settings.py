@@ -31,7 +31,7 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from console import database, secret_key
+from console import data_folder, database, secret_key
 from console.auth import provider
 from experiments import broker
 
@@ -62,12 +62,14 @@ DATA = Path(os.environ.get("TRIALDECK_DATA") or DEFAULT_DATA).expanduser().absol
 DEBUG = os.environ.get("TRIALDECK_DEBUG") == "1"
 
 try:
-    DATA.mkdir(mode=0o700, parents=True, exist_ok=True)
+    TRIAL_UMASK = data_folder.prepare(DATA)  # of the person who started the console
     SECRET_KEY = os.environ.get("TRIALDECK_SECRET_KEY") or secret_key.read_or_make(DATA / "secret")
 except OSError as error:
     raise ImproperlyConfigured(
         f"The data folder {DATA} cannot be used: {error.strerror}. Choose another one with TRIALDECK_DATA."
     ) from error
+except data_folder.NotPrivate as error:
+    raise ImproperlyConfigured(str(error)) from error
 
 SECRET_KEY_FALLBACKS = _listed("TRIALDECK_FORMER_SECRET_KEYS")
 

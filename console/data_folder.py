@@ -1,0 +1,64 @@
+"""The data folder is private to its user: nobody else may enter it, and what is created in it is nobody else's."""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+from experiments.runner.safe_files import make_private
+
+PRIVATE, OTHERS = 0o700, 0o077
+# What an installation has in its data folder; a folder with any of these is one.
+OWN = {"secret", "db.sqlite3", "broker", "log", "models", "trials", "workers", "up.lock"}
+NOT_FILES = {"lost+found"}  # of a fresh file system
+UMASK_NAME = "TRIALDECK_UMASK"
+
+
+class NotPrivate(Exception):
+    """The data folder cannot be made private. `str()` is a message for users."""
+
+
+def prepare(data: Path) -> int:
+    """Create the data folder, or close it to other users when it was open. Everything that this process creates from
+    now on is private. Return the umask of the person who started the console, for the processes of trials.
+
+    As PostgreSQL does, check at every start: a folder that someone opened would expose the database, the secret key,
+    logs and outputs. Raise NotPrivate for a folder that is not Trialdeck's alone, OSError when it cannot be used.
+    """
+    umask = os.umask(OTHERS)
+    os.environ.setdefault(UMASK_NAME, f"{umask:03o}")  # the processes that we start inherit the private one
+    data.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    status = data.stat()
+    if status.st_uid != os.geteuid() and os.geteuid() != 0:
+        raise NotPrivate(
+            f"The data folder {data} belongs to another user (uid {status.st_uid}). Start Trialdeck as that user, or "
+            "choose another folder, such as a new one in it, with TRIALDECK_DATA."
+        )
+    if status.st_mode & OTHERS:
+        _close(data, stat.S_IMODE(status.st_mode))
+    return int(os.environ[UMASK_NAME], 8)
+
+
+def _close(data: Path, mode: int) -> None:
+    names = {path.name for path in data.iterdir()} - NOT_FILES
+    if names and not names & OWN:
+        raise NotPrivate(
+            f"The folder {data} is open to other users (mode {mode:o}) and has files that are not Trialdeck's: the "
+            "database and secrets would not be private there. Choose a new folder with TRIALDECK_DATA, or make this "
+            f"one private first: chmod 700 {data}"
+        )
+    data.chmod(PRIVATE)
+    if data.stat().st_mode & OTHERS:  # some network and Windows file systems ignore it
+        raise NotPrivate(
+            f"The folder {data} is open to other users (mode {mode:o}), and its file system does not allow to change "
+            "that. Choose another folder with TRIALDECK_DATA."
+        )
+    for name in names:
+        if name in OWN or name.endswith((".ready", ".log")) or name.startswith("db.sqlite3"):
+            make_private(name, below=data)
+    print(
+        f"The data folder {data} was open to other users (mode {mode:o}) and is private now (mode {PRIVATE:o}), like "
+        "the database, secrets, logs and outputs in it.",
+        file=sys.stderr,
+        flush=True,
+    )
