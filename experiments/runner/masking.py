@@ -1,0 +1,127 @@
+"""Mask secrets that are known where they are printed: in a trial's log, failure details, notes and metrics.
+
+In the log, a secret becomes as many asterisks as it has bytes, so that offsets stay what they are on the worker's disk.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from urllib.parse import quote, quote_plus, unquote
+
+from experiments.runner.report import Report
+
+MASK = "***"
+MIN_MARKED = 4  # characters; shorter ones would mask numbers and words everywhere
+MIN_NAMED = 8  # of a value that only its variable's name calls a secret
+MAX_BYTES = 4096  # of one pattern; longer secrets are masked in pieces
+
+_SECRET_NAME = re.compile(
+    r"(?:^|.*_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|APIKEY|(?:API|ACCESS|SECRET|PRIVATE)_KEY)",
+    re.IGNORECASE,
+)
+_IN_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^\s/@:'\"]*)(?::([^\s/@'\"]*))?@")
+
+
+def secrets_in(environment: Mapping[str, str], texts: Iterable[str] = ()) -> set[str]:
+    """Return the values of variables whose name calls them a secret, and the credentials in URLs of all values and
+    `texts`. A user without a password counts where it can only be a token: in http and https."""
+    secrets = {
+        value
+        for name, value in environment.items()
+        if _SECRET_NAME.fullmatch(name) and len(value) >= MIN_NAMED and not value.startswith("/")
+    }
+    for text in (*environment.values(), *texts):
+        for scheme, user, password in _IN_URL.findall(text) if "@" in text else ():
+            if password:
+                secrets |= {password, unquote(password)}
+            elif scheme.lower() in ("http", "https") and len(user) >= MIN_NAMED:
+                secrets |= {user, unquote(user)}
+    return secrets
+
+
+class Masker:
+    """Masks these secrets, also as JSON and URLs spell them, and each line of one with several."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        spelled = {spelling for secret in secrets for spelling in _spellings(secret)}
+        self._secrets = sorted(spelled, key=lambda secret: (-len(secret), secret))
+        self._longest = len(self._secrets[0]) if self._secrets else 0
+        self._first_bytes = {secret[0] for secret in self._secrets}
+        self._pattern = re.compile(b"|".join(map(re.escape, self._secrets))) if self._secrets else None
+
+    def text(self, text: str) -> str:
+        """Return a text with MASK in place of each secret."""
+        if self._pattern is None:
+            return text
+        data = text.encode("utf-8", "surrogatepass")
+        return self._pattern.sub(MASK.encode(), data).decode("utf-8", "surrogatepass")
+
+    def data(self, data: bytes) -> bytes:
+        """Return bytes of the same length, with asterisks in place of each secret."""
+        if self._pattern is None:
+            return data
+        return self._pattern.sub(lambda match: b"*" * len(match[0]), data)
+
+    def report(self, report: Report) -> Report:
+        """Return a report with no secret in its name or text."""
+        name, text = self.text(report.name), self.text(report.text)
+        return report if (name, text) == (report.name, report.text) else replace(report, name=name, text=text)
+
+    def cut(self, data: bytes) -> int:
+        """Return how many of these bytes can be masked now: at their end a secret may have begun."""
+        if self._pattern is None:
+            return len(data)
+        begin = max(0, len(data) - self._longest + 1)
+        cut = next((place for place in range(begin, len(data)) if self._may_begin(data, place)), len(data))
+        # A whole secret is never cut in two.
+        ends = (match.end() for match in self._pattern.finditer(data) if match.start() < cut < match.end())
+        return next(ends, cut)
+
+    def _may_begin(self, data: bytes, place: int) -> bool:
+        if data[place] not in self._first_bytes:
+            return False
+        rest = data[place:]
+        return any(len(secret) > len(rest) and secret.startswith(rest) for secret in self._secrets)
+
+
+class MaskedStream:
+    """The pieces of one log with all secrets masked, wherever the pieces divide them."""
+
+    def __init__(self, masker: Masker) -> None:
+        self.masker = masker
+        self._offset, self._kept = 0, b""
+
+    def feed(self, offset: int, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield (offset, bytes) of what can be shown. What may be the beginning of a secret waits for the next call."""
+        if offset != self._offset + len(self._kept):  # a part was dropped
+            yield from self.end()
+            self._offset = offset
+        data = self._kept + data
+        cut = self.masker.cut(data)
+        shown, self._kept = self.masker.data(data[:cut]), data[cut:]
+        begin, self._offset = self._offset, self._offset + cut
+        if shown:
+            yield begin, shown
+
+    def end(self) -> Iterator[tuple[int, bytes]]:
+        """Yield what was kept. Call it when the log has ended."""
+        kept, self._kept = self._kept, b""
+        begin, self._offset = self._offset, self._offset + len(kept)
+        if kept:
+            yield begin, self.masker.data(kept)
+
+
+def _spellings(secret: str) -> Iterator[bytes]:
+    lines = {secret, secret.strip(), *secret.splitlines()}
+    for line in (line for line in lines if len(line) >= MIN_MARKED and line.strip()):
+        escaped = json.dumps(line)[1:-1]
+        unicode = json.dumps(line, ensure_ascii=False)[1:-1]
+        in_urls = {quote_with(line, errors="replace") for quote_with in (quote, quote_plus)}
+        in_urls.add(quote(line, safe="", errors="replace"))
+        for spelling in {line, escaped, unicode} | in_urls:
+            data = spelling.encode("utf-8", "surrogatepass")
+            for begin in range(0, len(data), MAX_BYTES):
+                piece = data[begin : begin + MAX_BYTES]
+                if len(piece) >= MIN_MARKED:
+                    yield piece
