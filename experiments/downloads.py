@@ -21,7 +21,8 @@ from django.utils.http import content_disposition_header
 
 from experiments.models import Artifact, Keeping, Model, Refused
 from experiments.runner.destination import DestinationError, Store, StoreError
-from experiments.runner.trial_folder import OutsideFolder, TrialFolder, open_regular, size_and_mtime
+from experiments.runner.safe_files import OutsideFolder, open_regular
+from experiments.runner.trial_folder import TrialFolder, size_and_mtime
 
 SIGNED_FOR_S = 300
 AT_ONCE = 2  # of the threads of a web process: a slow line must not keep the others from their pages
@@ -110,7 +111,7 @@ def content_of(artifact: Artifact, *, max_bytes: int) -> bytes:
     try:
         if artifact.size > max_bytes or location.folder is None:
             raise OutsideFolder(location.name)
-        with open_regular(location.folder, location.name) as file:
+        with open_regular(location.name, below=location.folder) as file:
             content = file.read(max_bytes + 1)
     except (OSError, OutsideFolder) as error:
         raise Refused(f"{PurePosixPath(artifact.name).name} cannot be shown here.") from error
@@ -128,7 +129,8 @@ def location_of(artifact: Artifact, request: DownloadRequest) -> FileLocation:
             _in_store(artifact.destination, artifact.key, request), sha256=artifact.sha256, size=artifact.size
         )
     folder = TrialFolder(settings.DATA / "trials", artifact.experiment.public_id, artifact.trial.number)
-    return FileLocation("", folder.output, artifact.name, artifact.sha256, artifact.size, artifact.changed_at)
+    name = (folder.output / artifact.name).relative_to(folder.root).as_posix()
+    return FileLocation("", folder.root, name, artifact.sha256, artifact.size, artifact.changed_at)
 
 
 def where_of(artifact: Artifact) -> str:
@@ -171,7 +173,7 @@ def _response(location: FileLocation, request: DownloadRequest, *, where: str) -
     try:
         if location.folder is None:
             raise OutsideFolder(location.name)
-        file = open_regular(location.folder, location.name)
+        file = open_regular(location.name, below=location.folder)
         try:
             span = Span.of(request, etag=location.etag_of(file), size=os.fstat(file.fileno()).st_size)
             if is_head:

@@ -5,13 +5,13 @@ hyperparameter of that name its value.
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.runner.arguments import ArgumentStyle
 from experiments.runner.command import text_of
+from experiments.runner.safe_files import write_new
 
 ARGUMENTS, VARIABLES = "Args", "Environment"
 
@@ -73,9 +73,7 @@ def text(groups: Groups, objects: Mapping[str, str], params: Mapping[str, object
     return json.dumps(content, ensure_ascii=False)
 
 
-def write(path: Path, content: str) -> None:
-    """Write a file with mode 0600, because it may contain secrets."""
-    with os.fdopen(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-    ) as file:
-        file.write(content)
+def write(path: Path, content: str, *, below: Path | None = None) -> None:
+    """Write a new file with mode 0600, because it may contain secrets. No link below the folder `below` (None: the
+    file's own) is followed."""
+    write_new(path, content, below=below or path.parent, mode=0o600)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -10,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
+
+from experiments.runner import safe_files
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}[A-Za-z0-9]")
 _ACCOUNT = re.compile(r"([a-z0-9]{3,24})\.blob\.core\.windows\.net")
@@ -123,24 +126,31 @@ class Store:
     def put(self, file: Path | BinaryIO, name: str) -> None:
         """Store a file (a path, or an open file from its position) under this name, completely or not at all; large
         files are uploaded in parts. Raise StoreError."""
-        self._do("store", lambda store: obstore().put(store, self._path(name), file))
+        if root := self._folder():
+            return self._do("store", lambda _: _put_below(root, name, file))
+        return self._do("store", lambda store: obstore().put(store, self._path(name), file))
 
     def read(self, name: str) -> Iterator[bytes]:
         """Return the content in chunks. Raise StoreError."""
+        if root := self._folder():
+            file = self._do("read", lambda _: safe_files.open_regular(name, below=root))
+            return _chunks(file)
         result = self._do("read", lambda store: obstore().get(store, self._path(name)))
         return (bytes(chunk) for chunk in result.stream(min_chunk_size=1 << 20))
 
     def delete(self, name: str) -> None:
         """Delete the object if it exists. Raise StoreError."""
+        if root := self._folder():
+            return self._do("delete", lambda _: safe_files.remove(name, below=root))
         try:
-            self._do("delete", lambda store: obstore().delete(store, self._path(name)))
+            return self._do("delete", lambda store: obstore().delete(store, self._path(name)))
         except StoreError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise
 
     def signed(self, name: str, *, for_s: float = 600, method: str = "GET") -> str:
         """Return a signed URL of this object, valid for `for_s` seconds; "" for a folder."""
-        if self.destination.kind == "folder":
+        if self._folder():
             return ""
         span = timedelta(seconds=for_s)
         return self._do("sign", lambda store: obstore().sign(store, method, self._path(name), span))
@@ -153,13 +163,17 @@ class Store:
         """Return the address of an object, as users write it."""
         return f"{self.text.rstrip('/')}/{name}"
 
+    def _folder(self) -> Path | None:
+        """Return the folder of this machine that is the destination. Trials may write to it, too: no link is followed
+        in it."""
+        return Path(self.destination.prefix) if self.destination.kind == "folder" else None
+
     def _path(self, name: str) -> str:
-        is_folder = self.destination.kind == "folder" or not self.destination.prefix
-        return name if is_folder else f"{self.destination.prefix}/{name}"
+        return f"{self.destination.prefix}/{name}" if self.destination.prefix else name
 
     def _do(self, verb: str, operation: Callable[[Any], Any]) -> Any:
         try:
-            return operation(_opened(self.text))
+            return operation(None if self._folder() else _opened(self.text))
         except Exception as error:  # obstore has its own exceptions, besides OSError and ValueError
             raise StoreError(f"{self.text}: could not {verb} the file: {_reason(error)}") from error
 
@@ -170,8 +184,6 @@ def _opened(text: str) -> Any:
     stores = import_module("obstore.store")
     client_options: dict[str, str | bool] = {"connect_timeout": "10s", "timeout": "15m"}
     options = {"client_options": client_options}
-    if destination.kind == "folder":
-        return stores.LocalStore(destination.prefix, mkdir=True)
     if destination.kind == "gs":
         return stores.GCSStore(destination.container, **options)
     if destination.kind == "azure":
@@ -185,6 +197,18 @@ def _opened(text: str) -> Any:
     return stores.S3Store(
         destination.container, endpoint=endpoint, virtual_hosted_style_request=False, **options
     )
+
+
+def _put_below(root: Path, name: str, file: Path | BinaryIO) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    with file.open("rb") if isinstance(file, Path) else nullcontext(file) as source:
+        safe_files.replace(name, source, below=root)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(1 << 20):
+            yield chunk
 
 
 def obstore() -> Any:

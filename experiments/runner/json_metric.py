@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from experiments.runner.dialects.reader import number_or_text
 from experiments.runner.number_text import parse_number
 from experiments.runner.report import Report
+from experiments.runner.safe_files import NotRegular, OutsideFolder, open_regular, status_of
 
 MAX_FILE = 16 << 20
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
@@ -41,11 +41,12 @@ class Version:
     modified_ns: int
 
     @classmethod
-    def of(cls, path: Path) -> Version | None:
-        """Return the version of the file, or None when there is none."""
+    def of(cls, path: Path, *, below: Path | None = None) -> Version | None:
+        """Return the version of the file, or None when there is none. No link below the folder `below` (None: the
+        file's own) is followed."""
         try:
-            status = path.stat()
-        except OSError:
+            status = status_of(path, below=below or path.parent)
+        except (OSError, OutsideFolder):
             return None
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns, status.st_mtime_ns)
 
@@ -98,13 +99,14 @@ def check_path(text: str, names: set[str]) -> str | None:
     return None
 
 
-def read_json_metric(path: Path, name: str) -> Report:
+def read_json_metric(path: Path, name: str, *, below: Path | None = None) -> Report:
     """Return the final result `name` in a JSON file. Raise NoMetric.
 
     `name` is a key, or a path of keys and list indices: `val.accuracy`, `test.f1.macro` (a key may contain dots),
-    `folds.0.acc`, `folds[-1].acc`. In JSON lines the last line that has it counts.
+    `folds.0.acc`, `folds[-1].acc`. In JSON lines the last line that has it counts. No link below the folder `below`
+    (None: the file's own) is followed.
     """
-    content, is_lines = _content(path)
+    content, is_lines = _content(path, below or path.parent)
     value = _MISSING
     if is_lines:
         value = next(
@@ -117,20 +119,20 @@ def read_json_metric(path: Path, name: str) -> Report:
     return Report(name, 0, *_number(path, name, value), final=True)
 
 
-def _content(path: Path) -> tuple[Any, bool]:
+def _content(path: Path, below: Path) -> tuple[Any, bool]:
     """Return the parsed file, and whether it is a list of parsed lines."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
-        with os.fdopen(fd, "rb") as file:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE:
+        with open_regular(path, below=below) as file:
+            if os.fstat(file.fileno()).st_size > MAX_FILE:
                 raise NoMetric(f"{path.name} is not a file of at most {MAX_FILE >> 20} MiB.")
             text = file.read(MAX_FILE + 1).decode("utf-8-sig")
+    except OutsideFolder as error:
+        raise NoMetric(f"{path.name} cannot be read: {error}") from None
+    except NotRegular:
+        raise NoMetric(f"{path.name} is not a file of at most {MAX_FILE >> 20} MiB.") from None
     except FileNotFoundError:
         raise NoMetric(f"The trial did not write the file {path.name}.") from None
     except OSError as error:
-        if path.is_dir():
-            raise NoMetric(f"{path.name} is not a file of at most {MAX_FILE >> 20} MiB.") from None
         raise NoMetric(f"{path.name} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise NoMetric(f"{path.name} is not JSON: {error}.") from None

@@ -2,20 +2,15 @@
 
 import os
 import re
-import stat
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
+from experiments.runner.safe_files import OutsideFolder, opened_folder
 from experiments.runner.shell_variables import inherited
 
 _PROJECT = Path(__file__).resolve().parents[2]
-
-
-class OutsideFolder(ValueError):
-    """A path would leave its folder. `str()` is a message for users."""
 
 
 def inside(folder: Path, *names: str | int) -> Path:
@@ -27,23 +22,6 @@ def inside(folder: Path, *names: str | int) -> Path:
     return path
 
 
-def open_regular(folder: Path, name: str) -> BinaryIO:
-    """Open the regular file `name` (with slashes) below `folder`; links in its path are refused.
-
-    Raise OSError or OutsideFolder.
-    """
-    names = name.split("/")
-    path = inside(folder, *names)
-    if path.resolve() != folder.resolve().joinpath(*names):
-        raise OutsideFolder(f"The path of {name!r} contains a link.")
-    # O_NONBLOCK: opening a named pipe would otherwise wait for a writer forever.
-    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        os.close(number)
-        raise FileNotFoundError(f"{name!r} is not a regular file.")
-    return os.fdopen(number, "rb")
-
-
 def size_and_mtime(status: os.stat_result) -> tuple[int, datetime]:
     """Return the size in bytes and the modification time, to the microsecond as both databases store it."""
     seconds, microseconds = divmod(status.st_mtime_ns // 1000, 10**6)
@@ -51,26 +29,33 @@ def size_and_mtime(status: os.stat_result) -> tuple[int, datetime]:
 
 
 class TrialFolder:
-    """`<root>/<experiment>/<number>/`: parameters, metrics, log files, and `output/` for artifacts."""
+    """`<root>/<experiment>/<number>/`: parameters, metrics, log files, and `output/` for artifacts.
+
+    The trial can replace anything in it, so all access goes through `safe_files`, below `root`.
+    """
 
     def __init__(self, root: Path, experiment_id: str, number: int) -> None:
         """Raise OutsideFolder when the experiment ID is invalid."""
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", experiment_id):
             raise OutsideFolder(f"{experiment_id!r} is not an experiment ID.")
         self.root = Path(root).absolute()
-        self.path = inside(self.root, experiment_id, int(number))
+        self.path = self.root / experiment_id / str(int(number))
         self.output = self.path / "output"
         self.parameters = self.path / "parameters.json"
         self.configuration = self.path / "configuration.json"
         self.code = self.path / "code"
+        self.work = self.path / "work"  # the working directory in a container without code
+        self.model = self.path / "model"  # the input model
         self.metrics = self.path / "metrics.jsonl"
         self.progress = self.path / "progress"  # this and `packages`: only of trials in containers
         self.packages = self.path / "packages.txt"
         self.log = self.path / "log"  # a prefix: see keeper.CappedLog
 
     def create(self) -> None:
-        """Create the folders unless they exist."""
-        self.output.mkdir(parents=True, exist_ok=True)
+        """Create the folders unless they exist. Raise OutsideFolder when a link is in their place."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with opened_folder(self.output, below=self.root, create=True):
+            pass
 
 
 def environment(
@@ -112,18 +97,6 @@ def environment(
         "TRIALDECK_OUTPUT_DIR": str(folder.output),
         "TRIALDECK_METRIC": metric,
     }
-
-
-def read_regular(path: Path, *, max_bytes: int) -> str:
-    """Return the text of a regular file. Raise OSError or ValueError: a trial may put anything there."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-            raise ValueError(f"{path} is not a file of at max_bytes {max_bytes} bytes")
-        return os.read(fd, max_bytes).decode()
-    finally:
-        os.close(fd)
 
 
 def package_folder(root: Path) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 import stat
 import threading
 import time
@@ -27,7 +26,15 @@ from django.utils import timezone
 from experiments.models import Artifact, Experiment, Keeping, Trial, Worker, status
 from experiments.models.artifact import LONGEST_NAME, MOST_ARTIFACTS
 from experiments.runner.destination import DestinationError, Store, StoreError
-from experiments.runner.trial_folder import OutsideFolder, TrialFolder, inside, open_regular, size_and_mtime
+from experiments.runner.safe_files import (
+    OutsideFolder,
+    list_files,
+    list_names,
+    open_regular,
+    remove,
+    remove_tree,
+)
+from experiments.runner.trial_folder import TrialFolder, size_and_mtime
 from experiments.scheduler.retention import KEPT_FOR
 
 logger = logging.getLogger(__name__)
@@ -39,6 +46,7 @@ QUIET_S = 2.0  # since the last change of a file that a running trial may still 
 SWEEP_S = 3600.0
 ABANDONED_S = 86_400.0
 ODD = "Links and special files were skipped."
+FIRST_OF_ID = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 MOST_DELETED = 1000  # stored files per sweep
 
 OutputFiles = dict[str, tuple[int, datetime]]
@@ -87,7 +95,7 @@ class Collector:
 
     def see(self, trial: Trial, *, quiet_s: float = 0) -> list[str]:
         """Record the files in the trial's output folder. Return what was skipped, as sentences."""
-        files, odd = files_in(self._output(trial), quiet_s=quiet_s)
+        files, odd = files_in(self._output(trial), below=self.trials_folder, quiet_s=quiet_s)
         if files:
             Artifact.see(trial, self.row(), files, to=destination_of(trial))
         return odd
@@ -133,7 +141,7 @@ class Collector:
     def _open_unchanged(self, artifact: Artifact) -> BinaryIO | None:
         """Open the file if it has not changed since it was recorded. Links and special files are not read."""
         try:
-            file = open_regular(self._output(artifact.trial), artifact.name)
+            file = open_regular(self._output(artifact.trial) / artifact.name, below=self.trials_folder)
         except PermissionError as error:
             artifact.failed(f"The file cannot be read: {error.strerror}.")
             return None
@@ -161,12 +169,21 @@ class Collector:
             return
         self._sweep_at = now + SWEEP_S
         self.empty_trash(timezone.now())
-        folders = {path.name: path for path in self.trials_folder.glob("[a-z0-9]*") if path.is_dir()}
-        there = Experiment.everything.filter(public_id__in=list(folders))
-        for name in folders.keys() - set(there.values_list("public_id", flat=True)):
-            if time.time() - folders[name].stat().st_mtime > ABANDONED_S:
+        names = [name for name in self._trials_names() if name[0] in FIRST_OF_ID]
+        there = Experiment.everything.filter(public_id__in=names)
+        for name in set(names) - set(there.values_list("public_id", flat=True)):
+            if time.time() - (self.trials_folder / name).lstat().st_mtime > ABANDONED_S:
                 logger.info("Removing what the trials of %s left: it was deleted for good", name)
-                shutil.rmtree(folders[name], ignore_errors=True)
+                try:
+                    remove_tree(name, below=self.trials_folder)
+                except (OSError, OutsideFolder) as error:
+                    logger.warning("%s cannot be removed: %s", self.trials_folder / name, error)
+
+    def _trials_names(self) -> list[str]:
+        try:
+            return list_names("", below=self.trials_folder)
+        except FileNotFoundError:
+            return []  # no trial has run yet
 
     def empty_trash(self, now: datetime) -> int:
         """Delete from their destinations the files of trials that have expired in the trash, except for models. Return
@@ -204,10 +221,12 @@ class Collector:
                 if artifact.keeping == Keeping.STORED:
                     Store(artifact.destination).delete(artifact.key)
                 if is_here:
-                    inside(self._output(artifact.trial), *artifact.name.split("/")).unlink(missing_ok=True)
-            except (StoreError, OSError, OutsideFolder) as error:
+                    remove(self._output(artifact.trial) / artifact.name, below=self.trials_folder)
+            except (StoreError, OSError) as error:
                 logger.warning("%s of %s could not be removed: %s", artifact.name, artifact.trial, error)
                 continue
+            except OutsideFolder as error:  # it is not in the trial's folder any more
+                logger.warning("%s of %s was left alone: %s", artifact.name, artifact.trial, error)
             artifact.dropped()
             dropped += 1
         return dropped
@@ -224,37 +243,40 @@ def destination_of(trial: Trial) -> str:
     return revision.resolved["destination"]
 
 
-def files_in(folder: Path, *, quiet_s: float = 0) -> tuple[OutputFiles, list[str]]:
-    """Return the regular files below `folder` by name that have been unchanged for `quiet_s` seconds, and sentences
+def files_in(folder: Path, *, below: Path, quiet_s: float = 0) -> tuple[OutputFiles, list[str]]:
+    """Return the regular files in `folder` by name that have been unchanged for `quiet_s` seconds, and sentences
     about skipped ones.
 
-    Links are not followed, because they could lead anywhere.
+    Links below `below` are not followed, because they could lead anywhere.
     """
     files: OutputFiles = {}
     odd: set[str] = set()
-    for root, folders, names in os.walk(folder):
-        if any(Path(root, name).is_symlink() for name in folders):
+    if _is_link(folder):
+        return {}, [ODD]
+    for name, facts in list_files(folder, below=below, max_name=LONGEST_NAME):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            odd.add("Files with a name that is not UTF-8 were skipped.")
+            continue
+        if len(name) > LONGEST_NAME or not name.isprintable() or stat.S_ISDIR(facts.st_mode):
+            odd.add(
+                f"Files with a name over {LONGEST_NAME} characters or with unprintable ones were skipped."
+            )
+        elif not stat.S_ISREG(facts.st_mode):
             odd.add(ODD)
-        for name in sorted(names):
-            path = Path(root, name)
-            relative_name = path.relative_to(folder).as_posix()
-            try:
-                relative_name.encode()
-                facts = path.lstat()
-            except (OSError, UnicodeEncodeError):
-                odd.add("Files with a name that is not UTF-8 were skipped.")
-                continue
-            if not stat.S_ISREG(facts.st_mode):
-                odd.add(ODD)
-            elif len(relative_name) > LONGEST_NAME or not relative_name.isprintable():
-                odd.add(
-                    f"Files with a name over {LONGEST_NAME} characters or with unprintable ones were skipped."
-                )
-            elif len(files) >= MOST_ARTIFACTS:
-                odd.add(f"More than {MOST_ARTIFACTS:,} output files: the first ones were kept.")
-            elif time.time() - facts.st_mtime >= quiet_s:
-                files[relative_name] = size_and_mtime(facts)
+        elif len(files) >= MOST_ARTIFACTS:
+            odd.add(f"More than {MOST_ARTIFACTS:,} output files: the first ones were kept.")
+        elif time.time() - facts.st_mtime >= quiet_s:
+            files[name] = size_and_mtime(facts)
     return files, sorted(odd)
+
+
+def _is_link(folder: Path) -> bool:
+    try:
+        return stat.S_ISLNK(folder.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def digest_of(file: BinaryIO) -> str:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from experiments.models import Keeping, Model, Settings, Trial
 from experiments.models.settings.execution import LITERAL
@@ -19,10 +19,19 @@ from experiments.runner import packages
 from experiments.runner.checkout import Repositories, SourceError
 from experiments.runner.container import ContainerEngine, ContainerSpec
 from experiments.runner.destination import DestinationError, Store, StoreError
+from experiments.runner.dialects import clearml, nni
 from experiments.runner.packages import Environments, PackagesError, activated
 from experiments.runner.process import process_marks
+from experiments.runner.safe_files import (
+    OutsideFolder,
+    link_or_copy,
+    open_to_everyone,
+    opened_folder,
+    read_text,
+    write_new,
+)
 from experiments.runner.tool_process import Cancelled, is_disk_full, locked
-from experiments.runner.trial_folder import OutsideFolder, TrialFolder, inside, package_folder, read_regular
+from experiments.runner.trial_folder import TrialFolder, inside, package_folder
 
 MAX_PACKAGES_BYTES = 1 << 20  # of a list of packages
 
@@ -59,18 +68,21 @@ class ModelFiles:
     def __init__(self, data: Path) -> None:
         self.folder, self.trials = data / "models", data / "trials"
 
-    def get(self, model: Model, *, is_cancelled: Callable[[], bool]) -> Path:
-        """Return the file, fetched if necessary. The output of a trial of this machine is used in place."""
+    def get(self, model: Model, *, into: Path, is_cancelled: Callable[[], bool]) -> Path:
+        """Return the file, fetched if necessary. The output of a trial of this machine gets another name, or is copied,
+        in the folder `into` of the trial that uses it: in its own place, it could become a link at any time."""
         artifact = model.artifact
         store, name = self._kept(model)
         if artifact is not None and not store:
             folder = TrialFolder(self.trials, artifact.experiment.public_id, artifact.trial.number)
-            path = folder.output / artifact.name
-            if not path.is_file():
+            path = into / PurePath(artifact.name).name
+            try:
+                link_or_copy(folder.output / artifact.name, path, below=self.trials)
+            except (FileNotFoundError, OutsideFolder):
                 raise SetupFailed(
                     f"The file of {model} is only on the machine of worker {artifact.worker or 'that was removed'}. "
                     "Give the experiment that made it an output destination to store it there."
-                )
+                ) from None
             return path
         path = inside(self.folder, model.public_id, Path(name).name)
         with locked(self.folder / f"{model.public_id}.lock", is_cancelled=is_cancelled):
@@ -110,6 +122,7 @@ class Place:
     environment: Path | None = None
     model: Path | None = None  # the weights to start from
     requirements: Path | None = None  # to install in the container
+    specified: str = ""  # their content: the container may change the file
 
     def activated(self, env: dict[str, str]) -> dict[str, str]:
         return activated(env, self.environment) if self.environment else env
@@ -119,8 +132,8 @@ class Place:
         if self.requirements is None:
             return None
         try:
-            frozen = read_regular(folder.packages, max_bytes=MAX_PACKAGES_BYTES)
-            return packages.parse_frozen(frozen, specified=self.requirements.read_text("utf-8", "replace"))
+            frozen = read_text(folder.packages, below=folder.root, max_bytes=MAX_PACKAGES_BYTES)
+            return packages.parse_frozen(frozen, specified=self.specified)
         except (OSError, ValueError):
             return None
 
@@ -203,7 +216,8 @@ class Setup:
                 raise SetupFailed(f"There is no folder {directory} in the repository at this commit.")
             return cwd
         try:
-            cwd = Path(directory).expanduser() if directory else self.folder.path
+            own = self.folder.work if self.shelf.engine else self.folder.path
+            cwd = Path(directory).expanduser() if directory else own
         except RuntimeError:
             raise SetupFailed(
                 f"The working directory {directory} names a user unknown on the worker {self.worker}. Enter "
@@ -211,9 +225,23 @@ class Setup:
             ) from None
         if not cwd.is_absolute():
             raise SetupFailed(f"The working directory {cwd} must be an absolute path.")
+        if cwd == self.folder.work:
+            with opened_folder(cwd, below=self.folder.root, create=True):
+                return cwd
         if not cwd.is_dir():
             raise SetupFailed(f"The working directory {cwd} does not exist on the worker {self.worker}.")
+        if self.shelf.engine:
+            self._refuse_data_folder(cwd)
         return cwd
+
+    def _refuse_data_folder(self, cwd: Path) -> None:
+        """A container sees its working directory, and must see no database, no secrets and no other trial."""
+        data, cwd = self.folder.root.parent.resolve(), cwd.resolve()
+        if cwd.is_relative_to(data) or data.is_relative_to(cwd):
+            raise SetupFailed(
+                f"The working directory {cwd} contains Trialdeck's data folder, or is in it. A container would see "
+                "its database and secrets: choose another folder."
+            )
 
     def _script(self, place: Place, tree: Path | None) -> None:
         """Check that the script exists in the repository, for a clear error."""
@@ -234,16 +262,28 @@ class Setup:
         chosen = self.settings.packages_from
         if chosen == "worker":
             return
-        if chosen == "repository" and tree is not None and not (tree / "requirements.txt").is_file():
-            raise SetupFailed("There is no requirements.txt in the repository at this commit.")
+        if chosen == "repository" and tree is not None:
+            self._require_list(tree)
         if self.shelf.engine:
-            place.requirements = self._for_pip(tree) if chosen != "none" else None
+            if chosen != "none":
+                place.requirements = self._for_pip(tree)
+                place.specified = place.requirements.read_text("utf-8", "replace")
             return
         python = self._python()
         resolved = "" if chosen == "none" else self._resolved(tree, python)
         place.environment = self._held.enter_context(
             self.shelf.environments.held(resolved, python=python, is_cancelled=self.is_cancelled)
         )
+
+    def _require_list(self, tree: Path) -> None:
+        try:
+            is_there = inside(tree, "requirements.txt").is_file()
+        except OutsideFolder:
+            raise SetupFailed(
+                "The repository's requirements.txt is a link that leaves the repository."
+            ) from None
+        if not is_there:
+            raise SetupFailed("There is no requirements.txt in the repository at this commit.")
 
     def _resolved(self, tree: Path | None, python: str) -> str:
         resolved_before = self.trial.revision.resolved.get("packages")
@@ -259,15 +299,16 @@ class Setup:
         resolved = self.trial.revision.resolved.get("packages")
         if resolved is None:
             return self._listed(tree)
-        file = self.folder.path / "requirements.txt"
-        file.write_text(resolved + "\n", "utf-8")
-        return file
+        return self._list_file(resolved)
 
     def _listed(self, tree: Path | None) -> Path:
         if self.settings.packages_from == "repository" and tree is not None:
             return tree / "requirements.txt"
+        return self._list_file(self.settings.packages)
+
+    def _list_file(self, text: str) -> Path:
         file = self.folder.path / "requirements.txt"
-        file.write_text(self.settings.packages + "\n", "utf-8")
+        write_new(file, text + "\n", below=self.folder.root)
         return file
 
     def _python(self) -> str:
@@ -288,7 +329,7 @@ class Setup:
             raise SetupFailed(f"There is no model {public_id} in this workspace. Choose another one.")
         if model.artifact is None and not model.address:
             raise SetupFailed(f"The file of the model {model} was deleted. Choose another one.")
-        return self.shelf.models.get(model, is_cancelled=self.is_cancelled)
+        return self.shelf.models.get(model, into=self.folder.model, is_cancelled=self.is_cancelled)
 
     # --- container -------------------------------------------------------------------------------------------
 
@@ -303,17 +344,7 @@ class Setup:
                 f"The worker {self.worker} runs trials in containers, but neither this experiment nor "
                 "the worker (--image) specifies an image."
             )
-        package = Path(package_folder(folder.root))
-        mounts = {folder.path: True, package: False, (package / "trialdeck").resolve(): False}
-        if not place.cwd.is_relative_to(folder.path):
-            mounts[place.cwd] = True
-        for path in (previous, place.model):
-            if path:
-                mounts[path] = False
         setup = [settings.setup_script]
-        for file in (folder.progress, folder.packages):
-            file.touch()
-            file.chmod(0o666)  # the container may run as any user
         if place.requirements:
             output = None if "packages" in self.trial.revision.resolved else folder.packages
             setup.append(packages.install_script(place.requirements, output=output, python=settings.binary))
@@ -325,7 +356,7 @@ class Setup:
             cwd=place.cwd,
             env=env,
             progress=folder.progress,
-            mounts=mounts,
+            mounts=self._mounts(place, previous),
             arguments=settings.image_arguments,
             setup="\n".join(setup),
             gpus=self.trial.gpus,
@@ -334,6 +365,35 @@ class Setup:
             pipefail=settings.pipefail,
             grace_s=settings.stop_grace_s,
         )
+
+    def _mounts(self, place: Place, previous: Path | None) -> dict[Path, bool]:
+        """Return what the container sees, and whether it may write there.
+
+        The trial's folder itself is read-only, so that nothing in it can be replaced by a link: writable are the output
+        folder, the trial's own working directory, and what its reports go to.
+        """
+        folder, cwd = self.folder, place.cwd
+        for file in (folder.progress, folder.packages, folder.metrics):
+            write_new(file, b"", below=folder.root)
+        writable = {folder.output, nni.reports_folder(folder), clearml.reports_folder(folder)}
+        writable |= {path for path in (folder.code, folder.work) if cwd.is_relative_to(path)}
+        for path in writable:
+            with opened_folder(path, below=folder.root, create=True):
+                pass
+        package = Path(package_folder(folder.root))
+        # Whoever the container's user is; on this machine, nobody else gets to the data folder.
+        package.chmod(0o755)
+        open_to_everyone(folder.path, below=folder.root)
+        if previous:
+            open_to_everyone(previous, below=folder.root)
+        if place.model and not place.model.is_relative_to(folder.path):
+            open_to_everyone(place.model.parent, below=self.shelf.models.folder)
+        mounts = {folder.path: False, package: False, (package / "trialdeck").resolve(): False}
+        for shown in (cwd, previous, place.model):
+            if shown and not shown.is_relative_to(folder.path):
+                mounts[shown] = False
+        writable |= {folder.progress, folder.packages, folder.metrics}
+        return mounts | dict.fromkeys(sorted(writable), True)
 
     @property
     def container(self) -> str:

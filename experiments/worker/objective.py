@@ -14,10 +14,15 @@ from experiments.worker.reports import TrialReports
 
 @dataclass(frozen=True)
 class MetricFile:
-    """The JSON file with the metric. `before` is its version before the trial started, None if it did not exist;
-    `trial_folder` is the folder that only this trial writes to; `writers` knows which trial wrote other files."""
+    """The JSON file with the metric.
+
+    No link is followed in the folder `below`. `before` is the file's version before the trial started, None if it did
+    not exist; `trial_folder` is the folder that only this trial writes to; `writers` knows which trial wrote other
+    files.
+    """
 
     path: Path
+    below: Path
     before: Version | None
     trial_folder: Path
     writers: Writers
@@ -25,11 +30,11 @@ class MetricFile:
     def read(self, reports: TrialReports) -> None:
         """Read the final results from the file if this trial wrote it. Raise NoMetric."""
         settings, trial = reports.settings, str(reports.trial)
-        version = Version.of(self.path)
+        version = Version.of(self.path, below=self.below)
         if version and not version.is_written_since(self.before):
             raise NoMetric(f"The trial did not write {self.path.name}: the file is older than the trial.")
         for name in settings.weights or [settings.metric]:
-            reports.finals[name] = read_json_metric(self.path, name)
+            reports.finals[name] = read_json_metric(self.path, name, below=self.below)
         if version and not self.path.is_relative_to(self.trial_folder):
             writer = self.writers.claim(self.path, version, trial)
             if writer != trial:

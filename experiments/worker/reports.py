@@ -13,6 +13,7 @@ from experiments.models.log import PIECE_BYTES
 from experiments.models.metric import MAX_POINTS
 from experiments.runner.dialects.reader import Reader
 from experiments.runner.log import LogReader
+from experiments.runner.masking import MaskedStream, Masker
 from experiments.runner.metric_pattern import PatternReader
 from experiments.runner.report import MAX_SERIES, Report
 
@@ -23,10 +24,12 @@ class TrialReports:
     """The intermediate and final results, the log and the notes of one trial.
 
     Used by the writer thread while the trial runs, then by its slot. `finals` are the final results by name; `notes`
-    are sentences about what was unusual, in addition to those of the readers.
+    are sentences about what was unusual, in addition to those of the readers. `masker` masks known secrets in all of
+    them.
     """
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Trial, masker: Masker) -> None:
+        self.masker = masker
         self.trial, self.settings = trial, trial.revision.settings
         self.is_judged = self.settings.early_stopping != "none"  # else an Update may still make it so
         self.has_ended = False
@@ -35,6 +38,7 @@ class TrialReports:
         self._readers: Sequence[Reader] = ()  # one for each dialect
         self._log: LogReader | None = None
         self._pattern: PatternReader | None = None
+        self._masked = MaskedStream(masker)
         self._piece: LogPiece | None = None  # the piece of the log that still grows
         self._batch: Batch | None = None  # collected, not stored yet
         self._stored_notes: list[str] = []
@@ -89,10 +93,14 @@ class TrialReports:
         for piece in self._log.new(READ_BYTES) if self._log else ():
             if self._pattern:
                 reports += self._pattern.feed(piece.data)
-            self._add_to_log(batch, piece.offset, piece.data)
+            for offset, data in self._masked.feed(piece.offset, piece.data):
+                self._add_to_log(batch, offset, data)
+        if self.has_ended:
+            for offset, data in self._masked.end():
+                self._add_to_log(batch, offset, data)
         if self.has_ended and self._pattern:
             reports += self._pattern.drain()
-        for report in reports:
+        for report in map(self.masker.report, reports):
             if report.final:
                 self.finals[report.name] = report
             else:
@@ -125,7 +133,8 @@ class TrialReports:
         dropped = sum(reader.dropped for reader in self._readers)
         dropped += self._pattern.dropped if self._pattern else 0
         limit = [f"{dropped:,} points were dropped: a series has at most {MAX_POINTS:,}."] if dropped else []
-        return [*limit, *self.notes, *(note for reader in self._readers for note in reader.notes())]
+        notes = [*limit, *self.notes, *(note for reader in self._readers for note in reader.notes())]
+        return [self.masker.text(note) for note in notes]
 
 
 class Batch:

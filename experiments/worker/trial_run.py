@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.conf import settings as django_settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
@@ -35,10 +35,12 @@ from experiments.runner.keeper import remove_cgroup
 from experiments.runner.log import LogReader, plain_text
 from experiments.runner.memory_size import format_mebibytes
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
+from experiments.runner.safe_files import OutsideFolder, list_names, read_text, remove, remove_tree
 from experiments.runner.tool_process import Cancelled
-from experiments.runner.trial_folder import TrialFolder, environment, read_regular
+from experiments.runner.trial_folder import TrialFolder, environment
 from experiments.worker import objective
 from experiments.worker.environment import Place, Setup, SetupFailed
+from experiments.worker.masker import masker_of
 from experiments.worker.objective import MetricFile
 from experiments.worker.reports import READ_BYTES, TrialReports
 
@@ -66,7 +68,8 @@ class TrialRun:
         self.process: Process | None = None
         self.began = time.monotonic()
         self.lost = ""  # why this worker lost it
-        self.reports = TrialReports(trial)
+        self.masker = masker_of(self.settings)
+        self.reports = TrialReports(trial, self.masker)
         self._run_context: RunContext | None = None  # for its dialects
         self._metric_file: MetricFile | None = None
         self._stop_grace: float | None = None
@@ -100,15 +103,20 @@ class TrialRun:
             self._log_tool_output(tool_output)
             return Outcome(failure=Failure.SETUP, detail=self.worker.blamed(str(failed), tool_output))
         finally:
-            self.ruin = setup.ruin
+            self.ruin = self.masker.text(setup.ruin)
             clear(self.trial, self.folder)
 
     def _make_folder(self) -> None:
         try:
-            shutil.rmtree(self.folder.path, ignore_errors=True)
+            self.folder.root.mkdir(parents=True, exist_ok=True)
+            remove_tree(self.folder.path, below=self.folder.root)
             self.folder.create()
         except OSError as error:
             raise SetupFailed(f"The trial's folder cannot be created: {error.strerror}.") from error
+        except OutsideFolder as error:
+            raise SetupFailed(
+                f"The trial's folder {self.folder.path} cannot be created: {str(error).rstrip('.')}. Remove the link."
+            ) from error
 
     def _run(self, setup: Setup, place: Place, keeper: Keeper) -> Outcome:
         argv, env = self.prepare(setup, place)
@@ -122,9 +130,11 @@ class TrialRun:
                 cwd=place.cwd,
                 env=env,
                 log=self.folder.log,
+                log_below=self.folder.root,
                 last=engine.removal(setup.container) if engine else (),
                 cores=() if engine else self.trial.cores,  # the engine sets them
                 cgroup=group,
+                umask=django_settings.TRIAL_UMASK,
             )
             self.began = time.monotonic()
             if self._stop_grace is not None:
@@ -179,7 +189,7 @@ class TrialRun:
 
     def _log_tool_output(self, tool_output: str) -> None:
         """Store the output of git or the resolver as the trial's log, which is empty so far."""
-        data = tool_output.strip().encode()
+        data = self.masker.data(tool_output.strip().encode())
         if data:
             self.retrying(lambda: LogPiece.keep([_piece(self.trial, data)]))
             self.retrying(lambda: self.trial.logged(len(data)))
@@ -232,10 +242,12 @@ class TrialRun:
                 env = env | dialect.prepare(run_context)
             if groups or settings.objects:
                 text = configuration.text(groups, settings.objects, params)
-                configuration.write(self.folder.configuration, text)
+                configuration.write(self.folder.configuration, text, below=self.folder.root)
                 env["TRIALDECK_CONFIGURATION"] = str(self.folder.configuration)
         except OSError as error:
             raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
+        except OutsideFolder as error:
+            raise SetupFailed(f"The trial's parameters cannot be written: {error}") from error
         if earlier := self.retrying(self.previous_output):
             env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
         if settings.gpus is not None:
@@ -255,17 +267,34 @@ class TrialRun:
         if settings.source == "file":
             self._metric_file = self._find_metric_file(names, env)
         readers = [dialect.listen(run_context) for dialect in DIALECTS]
-        self.reports.start(readers, LogReader(self.folder.log))  # from now on the writer thread reads
+        self.reports.start(
+            readers, LogReader(self.folder.log, below=self.folder.root)
+        )  # from now on the writer thread reads
         return argv, env
 
     def _find_metric_file(self, names: dict[str, Any], env: dict[str, str]) -> MetricFile:
-        """Return the file with the metric, with its version before the trial starts."""
+        """Return the file with the metric, with its version before the trial starts.
+
+        Links are followed neither in the trial's folder nor in its working directory. What is in neither belongs to the
+        container, and is no file of this machine.
+        """
         try:
             path = Path(expand_path(self.settings.metric_path, names, env)).expanduser()
         except (NoMetric, RuntimeError) as error:
             raise SetupFailed(str(error)) from None
-        path = path if path.is_absolute() else self.cwd / path
-        return MetricFile(path, Version.of(path), self.folder.path, self.worker.metric_files)
+        path = Path(os.path.normpath(self.cwd / path))
+        below = path.parent
+        if path.is_relative_to(self.folder.path):
+            below = self.folder.root
+        elif path.is_relative_to(self.cwd):
+            below = self.cwd
+        elif self.worker.shelf.engine:
+            raise SetupFailed(
+                f"{path} would be in the container only, where the metric cannot be read. Write the file to "
+                "${output_dir} instead."
+            )
+        before = Version.of(path, below=below)
+        return MetricFile(path, below, before, self.folder.path, self.worker.metric_files)
 
     def _groups(self) -> dict[str, dict[str, dict[str, str]]]:
         """Return the hyperparameters with decrypted secrets. Raise `SetupFailed` if that is not possible."""
@@ -281,7 +310,7 @@ class TrialRun:
         while trial.source in (Source.RERUN, Source.RETRY) and trial.rerun_of:
             trial = trial.rerun_of
             folder = TrialFolder(self.worker.trials_folder, self.trial.experiment.public_id, trial.number)
-            if _has_anything(folder.output):
+            if _has_anything(folder):
                 return folder.output
         return None
 
@@ -337,7 +366,7 @@ class TrialRun:
     def _progress(self) -> list[str]:
         """Return the progress that its container reports. A file that cannot be read counts as prepared."""
         try:
-            return read_regular(self.folder.progress, max_bytes=READ_BYTES).splitlines()
+            return read_text(self.folder.progress, below=self.folder.root, max_bytes=READ_BYTES).splitlines()
         except (OSError, ValueError):
             return [container.PREPARED]
 
@@ -391,15 +420,19 @@ class TrialRun:
 
 
 def clear(trial: Trial, folder: TrialFolder) -> None:
-    """Delete what must not outlive a trial's process: its copy of the code, and decrypted secrets."""
-    shutil.rmtree(folder.code, ignore_errors=True)
+    """Delete what must not outlive a trial's process: its copies of code and model, and decrypted secrets."""
+    for copied in (folder.code, folder.model):
+        try:
+            remove_tree(copied, below=folder.root)
+        except (OSError, OutsideFolder) as error:
+            logger.warning("Trial %s: %s cannot be removed: %s", trial, copied, error)
     hyperparameters = trial.revision.settings.hyperparameters
     if secret.hidden(hyperparameters) == hyperparameters:
         return
     try:
-        folder.configuration.unlink(missing_ok=True)
+        remove(folder.configuration, below=folder.root)
         clearml.remove_task(folder, trial.public_id)
-    except OSError as error:
+    except (OSError, OutsideFolder) as error:
         logger.error("Trial %s: its configuration cannot be removed: %s", trial, error)
 
 
@@ -407,10 +440,10 @@ def _piece(trial: Trial, data: bytes) -> LogPiece:
     return LogPiece(trial_id=trial.pk, offset=0, size=len(data), data=data)
 
 
-def _has_anything(folder: Path) -> bool:
+def _has_anything(folder: TrialFolder) -> bool:
     try:
-        return any(path.name != nni.LOG_NAME for path in folder.iterdir())
-    except OSError:  # not on this machine, or not readable
+        return any(name != nni.LOG_NAME for name in list_names(folder.output, below=folder.root))
+    except (OSError, OutsideFolder):  # not on this machine, not readable, or a link
         return False
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -328,6 +329,7 @@ class LocalWorker:
             outcome = Outcome(failure=Failure.SETUP, detail=self.blamed(f"{type(error).__name__}: {error}"))
         finally:
             del self.runs[trial.pk]
+        outcome = replace(outcome, detail=run.masker.text(outcome.detail))
         if outcome.survivors:
             self.stuck.append({"trial": trial.pk, "pids": list(outcome.survivors)})
             logger.error("Trial %s left processes that cannot be killed: %s", trial, outcome.survivors)

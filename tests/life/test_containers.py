@@ -20,15 +20,15 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once, pytest.
 REPORTS = """\
 echo "lr is" ${lr} "and $GIVEN, $PATH, $PREPARED, as $(id -u) in $(cat /etc/hostname)"
 echo '{"step": 0, "value": 0.25}' >> "$TRIALDECK_METRICS"
-until [ -e go ]; do sleep 0.05; done
+until [ -e "$TRIALDECK_OUTPUT_DIR/go" ]; do sleep 0.05; done
 cat "$TRIALDECK_PARAMETERS" > "$TRIALDECK_OUTPUT_DIR/kept.json"
 echo '{"final": true, "value": '${lr}'}' >> "$TRIALDECK_METRICS"
 """
 SAVES = """\
-/bin/sh -c 'trap "echo saved; exit 0" TERM; touch runs; while :; do sleep 0.05; done'
+/bin/sh -c 'trap "echo saved; exit 0" TERM; touch $TRIALDECK_OUTPUT_DIR/runs; while :; do sleep 0.05; done'
 echo never
 """
-DEAF = "trap '' TERM\ntouch runs\nwhile :; do sleep 0.05; done"
+DEAF = "trap '' TERM\ntouch $TRIALDECK_OUTPUT_DIR/runs\nwhile :; do sleep 0.05; done"
 
 
 IMPORTS = """\
@@ -58,7 +58,7 @@ def folder_of(trial, data):
     return data / "trials" / trial.experiment.public_id / str(trial.number)
 
 
-def begun(experiment, data, mark="runs", number=1):
+def begun(experiment, data, mark="output/runs", number=1):
     """Its trial of that number, as soon as that has left the file `mark` in its folder."""
 
     def look():
@@ -98,13 +98,13 @@ def test_a_trial_lives_and_ends_in_its_container(crew, started, engine, alice, d
     saves = started("saves", command=SAVES, max_trials=1, stop_grace_s=20)
     deaf = started("deaf", command=DEAF, max_trials=1, stop_grace_s=1)
 
-    trials = [begun(saves, data), begun(deaf, data), begun(good, data, "metrics.jsonl")]
+    trials = [begun(saves, data), begun(deaf, data), begun(good, data, "output")]
     names = {f"trialdeck-{trial.public_id}" for trial in trials}
+    eventually(lambda: trials[2].points.exists(), within=30, what="the point, while it runs")
     assert set(engine.containers()) == names
-    eventually(lambda: trials[2].points.exists(), what="the point, while it runs")
     for trial in trials[:2]:
         trial.stop(by=alice)
-    (folder_of(trials[2], data) / "go").touch()
+    (folder_of(trials[2], data) / "output" / "go").touch()
 
     trial = ended(good)
     assert (trial.state, trial.value) == ("succeeded", trial.params["lr"]), (trial.detail, log_of(trial))
@@ -194,3 +194,61 @@ def test_packages_are_installed_within_and_kept_as_resolved(draft, contained, al
         f"{shelf}mine==2.0\nyours==0.5",
         f"{shelf}mine",
     )
+
+
+BREAKS_OUT = """\
+rm -rf "$TRIALDECK_OUTPUT_DIR" && ln -s /etc "$TRIALDECK_OUTPUT_DIR" && echo replaced the output folder
+mine=$(dirname "$TRIALDECK_OUTPUT_DIR")
+for name in new log.8388608 output/../configuration.json; do touch "$mine/$name" && echo wrote "$name"; done
+mv "$TRIALDECK_METRICS" "$mine/old" && echo moved the metrics
+for path in DATA/*; do [ "$path" = DATA/trials ] || echo sees "$path"; done
+touch DIRECTORY/new && echo wrote to the working directory
+cat DIRECTORY/here
+echo scratch > scratch && ln -s /etc/shadow "$TRIALDECK_OUTPUT_DIR/shadow"
+echo '{"final": true, "value": 1}' >> "$TRIALDECK_METRICS"
+"""
+
+
+def test_only_the_output_folder_can_be_written_to(draft, contained, alice, engine, data, tmp_path):
+    """TD-Z2: its own folder is read-only, so no link takes the place of what is read and deleted there; a working
+    directory of the machine is read-only, too; the database and secrets are not there."""
+    (tmp_path / "here").write_text("seen\n")
+    command = "set +e\n" + BREAKS_OUT.replace("DATA", str(data)).replace("DIRECTORY", str(tmp_path))
+    for directory in ("", str(tmp_path)):
+        scratch = command.replace("echo scratch > scratch && ", "") if directory else command
+        arguments = "" if directory else f"-v {tmp_path}:{tmp_path}:ro"
+        experiment = draft(command=scratch, directory=directory, image_arguments=arguments, max_trials=1)
+        experiment.enqueue(by=alice)
+        live(experiment, contained)
+        trial = experiment.trials.get()
+        log = log_of(trial)
+        assert (trial.state, trial.value) == ("succeeded", 1), (trial.detail, log)
+        for word in ("replaced", "wrote", "moved", "sees"):
+            assert f"{word} " not in log, log
+        assert "seen" in log
+        assert not (folder_of(trial, data) / "output").is_symlink()
+        assert trial.notes == ["Links and special files were skipped."]
+        assert not trial.artifacts.exists()
+
+
+def test_a_container_never_sees_the_data_folder(draft, contained, alice, engine, data):
+    """TD-Z2: not as its working directory either, nor a folder around it."""
+    for directory in (data, data / "trials", data.parent):
+        experiment = draft(command="true", directory=str(directory), max_trials=1)
+        experiment.enqueue(by=alice)
+        live(experiment, contained)
+        trial = experiment.trials.get()
+        assert (trial.failure, "Trialdeck's data folder" in trial.detail) == ("setup", True), trial.detail
+
+
+def test_a_user_of_the_image_can_read_and_write_its_files(draft, contained, alice, engine):
+    """TD-Z2, CML-D1: although the data folder is private to the worker's user."""
+    command = 'id -u\ncat "$TRIALDECK_PARAMETERS" > "$TRIALDECK_OUTPUT_DIR/mine"\n' + (
+        'echo x > here\necho \'{"final": true, "value": 1}\' >> "$TRIALDECK_METRICS"'
+    )
+    experiment = draft(command=command, image_arguments="--user 1234", max_trials=1)
+    experiment.enqueue(by=alice)
+    live(experiment, contained)
+    trial = experiment.trials.get()
+    assert (trial.state, trial.value, "1234" in log_of(trial)) == ("succeeded", 1, True), log_of(trial)
+    assert trial.artifacts.get().name == "mine"

@@ -6,18 +6,28 @@ override those of the script. It appends scalars to `metrics.jsonl` in the same 
 """
 
 import json
-import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from experiments.runner.dialects.clearml_reports import report_files, sample_parts
 from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_SERIES, Report
-from experiments.runner.trial_folder import OutsideFolder, TrialFolder, inside, read_regular
+from experiments.runner.safe_files import (
+    OutsideFolder,
+    add,
+    list_files,
+    move,
+    opened_folder,
+    read_text,
+    remove,
+    write_new,
+)
+from experiments.runner.trial_folder import TrialFolder
 
 PLAIN = (
     "Args",
@@ -29,6 +39,7 @@ MAX_TASK = 16 << 20
 MAX_EVENTS = 128 << 20  # bytes of metrics.jsonl, when it is read for plots
 MAX_DECLARED = 200
 MAX_VALUE = 200  # characters
+MAX_PATH = 500  # characters, of an uploaded file below the package's folder
 CONFIG = "sdk { development { report_use_subprocess: false } }\n"
 SITE = Path(__file__).with_name("clearml_site")  # modules that the trial's Python runs before the script
 OVERRIDES = "overrides.json"
@@ -43,24 +54,23 @@ def prepare(context: RunContext) -> dict[str, str]:
     """Write the task. Do nothing for an experiment that sets CLEARML_OFFLINE_MODE: it uses a server of its own."""
     if "CLEARML_OFFLINE_MODE" in context.chosen:
         return {}
-    session = _session(context)
-    session.mkdir(parents=True, exist_ok=True)
+    session, root = _session(context), context.folder.root
     # At its end the package zips its folder with all artifacts; a folder with that name prevents it.
-    session.with_name(f"{context.trial_id}.zip").mkdir(exist_ok=True)
+    # Without `data`, datasets fail because their folder is not writable.
+    for folder in (session.with_name(f"{context.trial_id}.zip"), session / "data"):
+        with opened_folder(folder, below=root, create=True):
+            pass
     task = task_of(
         context.trial_id,
         params=context.params,
         hyperparameters=context.hyperparameters,
         objects=context.objects,
     )
-    (session / "task.json").write_text(json.dumps(task), "utf-8")
-    (_folder(context) / OVERRIDES).write_text(json.dumps(overridden_names(task)), "utf-8")
-    # Without it, datasets fail because their folder is not writable.
-    (session / "data").mkdir(exist_ok=True)
-    (_folder(context) / "clearml.conf").write_text(_config(context), "utf-8")
-    (_folder(context) / SITE.name).mkdir(exist_ok=True)
+    write_new(session / "task.json", json.dumps(task), below=root)
+    write_new(_folder(context) / OVERRIDES, json.dumps(overridden_names(task)), below=root)
+    write_new(_folder(context) / "clearml.conf", _config(context), below=root)
     for path in SITE.glob("*.py"):
-        (_folder(context) / SITE.name / path.name).write_text(path.read_text("utf-8"), "utf-8")
+        write_new(_folder(context) / SITE.name / path.name, path.read_bytes(), below=root)
     own = context.environment.get("PYTHONPATH")
     site = f"{_folder(context)}/{SITE.name}"
     return variables(str(_folder(context)), context.trial_id) | {
@@ -114,11 +124,11 @@ def overridden_names(task: Mapping[str, Any]) -> dict[str, Any]:
 
 def remove_task(folder: TrialFolder, trial_id: str) -> None:
     """Remove the task file, which may contain secrets."""
-    (_session_below(folder, trial_id) / "task.json").unlink(missing_ok=True)
+    remove(_session_below(folder, trial_id) / "task.json", below=folder.root)
 
 
 def listen(context: RunContext) -> "ScalarReader":
-    return ScalarReader(_session(context) / "metrics.jsonl", context.objective)
+    return ScalarReader(_session(context) / "metrics.jsonl", context.objective, below=context.folder.root)
 
 
 def declared(context: RunContext) -> dict[str, dict[str, dict[str, str]]]:
@@ -143,7 +153,7 @@ def _script_parameters(context: RunContext) -> list[tuple[str, str, dict[str, An
     parameters_left = []
     for path in (_session(context) / "task.json", _folder(context) / "declared.json"):
         try:
-            content = json.loads(read_regular(path, max_bytes=MAX_TASK))
+            content = json.loads(read_text(path, below=context.folder.root, max_bytes=MAX_TASK))
             is_task = "hyperparams" in content
             # With hydra the arguments are hydra's own; "properties" are user properties.
             is_hydra = is_task and (
@@ -162,38 +172,36 @@ def move_uploads(context: RunContext) -> None:
     """Move what the script uploaded (offline: a copy in the package's folder) to the output folder, as
     `artifacts/<name>/…`, `models/<file>` and `debug_samples/…`, and write its plots and tables there, see
     `clearml_reports`. Files that exist there stay."""
-    session, output = _session(context), context.folder.output
+    session, output, root = _session(context), context.folder.output, context.folder.root
     try:
-        for path in _files(session / "data"):
-            parts = path.relative_to(session / "data").parts
+        for name in _files(session / "data", root):
+            parts = PurePath(name).parts
             if sample := sample_parts(parts):
-                _move(path, output, sample)
+                _move(session / "data" / name, output.joinpath(*sample), root)
             elif "artifacts" in parts:
-                _move(path, output, parts[parts.index("artifacts") :])
-        for path in _files(session / "models"):
-            _move(path, output, path.relative_to(session).parts)
+                target = output.joinpath(*parts[parts.index("artifacts") :])
+                _move(session / "data" / name, target, root)
+        for name in _files(session / "models", root):
+            _move(session / "models" / name, output / "models" / name, root)
     except OSError:
         return  # files that the worker cannot read
-    _write_reports(session, output)
+    _write_reports(session, output, root)
 
 
-def _write_reports(session: Path, output: Path) -> None:
+def _write_reports(session: Path, output: Path, root: Path) -> None:
     """Write the plots, tables and the summary of the script's task."""
     events, task = "", {}
     try:
-        events = read_regular(session / "metrics.jsonl", max_bytes=MAX_EVENTS)
+        events = read_text(session / "metrics.jsonl", below=root, max_bytes=MAX_EVENTS)
     except (OSError, ValueError):
         pass  # none, too large, or not a text
     try:
-        task = json.loads(read_regular(session / "task.json", max_bytes=MAX_TASK))
+        task = json.loads(read_text(session / "task.json", below=root, max_bytes=MAX_TASK))
     except (OSError, ValueError, RecursionError):
         pass
     for parts, content in report_files(events, task):
         try:
-            target = inside(output, *parts)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                file.write(content)
+            add(output.joinpath(*parts), content, below=root)
         except (OSError, OutsideFolder):
             continue  # it exists, or the trial made something else of the folder
 
@@ -202,8 +210,8 @@ class ScalarReader(Reader):
     """Follow the events of a trial. `report_scalar("loss", "train", …)` is a point of `loss/train`, or of `loss` when
     both names are equal; `report_single_value("accuracy", …)` is the final result of `accuracy`."""
 
-    def __init__(self, path: Path, objective: str) -> None:
-        super().__init__(path, objective)
+    def __init__(self, path: Path, objective: str, *, below: Path | None = None) -> None:
+        super().__init__(path, objective, below=below)
         self._is_skipping = False  # inside a line that is too long
         self._lines = 0
         self._last: dict[str, Report] = {}
@@ -271,8 +279,13 @@ class ScalarReader(Reader):
         return point
 
 
+def reports_folder(folder: TrialFolder) -> Path:
+    """Return the folder that ClearML's package writes to."""
+    return folder.path / "clearml"
+
+
 def _folder(context: RunContext) -> Path:
-    return context.folder.path / "clearml"
+    return reports_folder(context.folder)
 
 
 def _session(context: RunContext) -> Path:
@@ -280,7 +293,7 @@ def _session(context: RunContext) -> Path:
 
 
 def _session_below(folder: TrialFolder, trial_id: str) -> Path:
-    return folder.path / "clearml" / "offline" / trial_id
+    return reports_folder(folder) / "offline" / trial_id
 
 
 def _overrides(
@@ -344,18 +357,17 @@ def _short(text: object) -> str:
     return "".join(char for char in text[:MAX_VALUE] if char.isprintable())
 
 
-def _files(folder: Path) -> list[Path]:
-    """Return the regular files below a folder; links are not followed."""
-    walked = os.walk(folder) if not folder.is_symlink() else ()
-    paths = (Path(root, name) for root, _, names in walked for name in sorted(names))
-    return [path for path in paths if not path.is_symlink() and path.is_file()]
+def _files(folder: Path, root: Path) -> list[str]:
+    """Return the names of the regular files below a folder; links are not followed."""
+    return [
+        name
+        for name, status in list_files(folder, below=root, max_name=MAX_PATH)
+        if stat.S_ISREG(status.st_mode)
+    ]
 
 
-def _move(path: Path, output: Path, parts: tuple[str, ...]) -> None:
+def _move(path: Path, target: Path, root: Path) -> None:
     try:
-        target = inside(output, *parts)
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
+        move(path, target, below=root)
     except (OSError, OutsideFolder):
         return  # leave it where the package put it

@@ -11,6 +11,7 @@ from pathlib import Path
 from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_NAME, MAX_SERIES, Report
+from experiments.runner.safe_files import write_new
 
 MAX_LINE = 64 << 10
 _BEGIN = re.compile(rb'\{"name": "[^"\\,]+", ')  # as json.dumps writes it
@@ -18,19 +19,20 @@ _BEGIN = re.compile(rb'\{"name": "[^"\\,]+", ')  # as json.dumps writes it
 
 def prepare(context: RunContext) -> dict[str, str]:
     """Write the parameters; `trial_folder.environment` sets the variables with the file names."""
-    context.folder.parameters.write_text(json.dumps(context.params, ensure_ascii=False), "utf-8")
+    text = json.dumps(context.params, ensure_ascii=False)
+    write_new(context.folder.parameters, text, below=context.folder.root)
     return {}
 
 
 def listen(context: RunContext) -> "MetricsReader":
-    return MetricsReader(context.folder.metrics, context.objective)
+    return MetricsReader(context.folder.metrics, context.objective, below=context.folder.root)
 
 
 class MetricsReader(Reader):
     """Follow the metrics file of a trial."""
 
-    def __init__(self, path: Path, objective: str) -> None:
-        super().__init__(path, objective)
+    def __init__(self, path: Path, objective: str, *, below: Path | None = None) -> None:
+        super().__init__(path, objective, below=below)
         self._is_skipping = False  # inside a line that is too long
         self._lines = 0
         self._full: set[bytes] = set()  # beginnings of lines of full series, which need no parsing

@@ -14,6 +14,8 @@ from typing import Any, TypeGuard
 from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import Report
+from experiments.runner.safe_files import opened_folder, write_new
+from experiments.runner.trial_folder import TrialFolder
 
 LOG_NAME = "trial.log"  # the package creates this file in the output folder when it is imported
 _HEAD = re.compile(rb"ME([0-9]{6})")
@@ -23,15 +25,16 @@ _PYTHON_OBJECT = "A Python object"
 
 def prepare(context: RunContext) -> dict[str, str]:
     """Write the parameters where NNI's package reads them."""
-    folder = context.folder.path / "nni"
-    (folder / ".nni").mkdir(parents=True, exist_ok=True)
+    folder, root = reports_folder(context.folder), context.folder.root
+    with opened_folder(folder / ".nni", below=root, create=True):
+        pass
     record = {
         "parameter_id": context.number - 1,
         "parameter_source": "algorithm",
         "parameters": context.params,
         "parameter_index": 0,
     }
-    (folder / "parameter.cfg").write_text(json.dumps(record), "utf-8")
+    write_new(folder / "parameter.cfg", json.dumps(record), below=root)
     return {
         "NNI_PLATFORM": "local",
         "REUSE_MODE": "false",  # any value but "true" keeps the package from redirecting standard output
@@ -47,7 +50,13 @@ def prepare(context: RunContext) -> dict[str, str]:
 
 
 def listen(context: RunContext) -> "FrameReader":
-    return FrameReader(context.folder.path / "nni" / ".nni" / "metrics", context.objective)
+    path = reports_folder(context.folder) / ".nni" / "metrics"
+    return FrameReader(path, context.objective, below=context.folder.root)
+
+
+def reports_folder(folder: TrialFolder) -> Path:
+    """Return the folder that NNI's package writes to."""
+    return folder.path / "nni"
 
 
 class FrameReader(Reader):
@@ -55,8 +64,8 @@ class FrameReader(Reader):
 
     unit = "frames"
 
-    def __init__(self, path: Path, objective: str) -> None:
-        super().__init__(path, objective)
+    def __init__(self, path: Path, objective: str, *, below: Path | None = None) -> None:
+        super().__init__(path, objective, below=below)
         self._offset = 0  # of the first byte of _torn in the file
         self._is_lost = False  # no valid frame since the last fault
         self._warning = ""

@@ -3,11 +3,11 @@
 import json
 import math
 import os
-import stat
 from pathlib import Path
-from typing import TypeGuard
+from typing import BinaryIO, TypeGuard
 
 from experiments.runner.report import MAX_NAME, MAX_POINTS, MAX_SERIES, Report
+from experiments.runner.safe_files import OutsideFolder, open_regular
 
 MAX_STEP = 1 << 53
 
@@ -17,8 +17,10 @@ class Reader:
 
     unit = "lines"  # what is skipped when it is invalid
 
-    def __init__(self, path: Path, objective: str) -> None:
+    def __init__(self, path: Path, objective: str, *, below: Path | None = None) -> None:
+        """`below` is the folder in which no link is followed; the file's own by default."""
         self.path, self.objective = Path(path), objective
+        self.below = below or self.path.parent
         self.position = 0
         self.dropped = 0  # points beyond MAX_POINTS of a series or MAX_SERIES
         self.faults = 0  # number of invalid lines or frames
@@ -35,7 +37,10 @@ class Reader:
         """Return all remaining reports, an unfinished last line included. Call it when the trial has ended."""
         reports: list[Report] = []
         # Only up to the current size: a leftover process could write forever.
-        end = self.path.stat().st_size if self.path.is_file() else 0
+        if (file := self._open()) is None:
+            return self.end()
+        with file:
+            end = os.fstat(file.fileno()).st_size
         while self.position < end and (data := self._read(min(1 << 20, end - self.position))):
             reports += self.feed(data)
         return reports + self.end()
@@ -63,22 +68,21 @@ class Reader:
         self.position, self._torn = 0, b""
 
     def _read(self, limit: int) -> bytes:
-        try:
-            # A trial may put anything there: do not block on a pipe, and do not read a device.
-            fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return b""  # does not exist yet
-        try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                return b""
-            if status.st_size < self.position:
+        if (file := self._open()) is None:
+            return b""
+        with file:
+            if os.fstat(file.fileno()).st_size < self.position:
                 self.begin_anew()
-            data = os.pread(fd, limit, self.position)
-        finally:
-            os.close(fd)
+            data = os.pread(file.fileno(), limit, self.position)
         self.position += len(data)
         return data
+
+    def _open(self) -> BinaryIO | None:
+        """Return the open file; None while there is none, and for anything else that the trial put there."""
+        try:
+            return open_regular(self.path, below=self.below)
+        except (OSError, OutsideFolder):
+            return None
 
     def _point(self, name: str, step: int | None, value: float | None, text: str) -> Report | None:
         """Return a point of a series, or None when the series is full."""
