@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from experiments.models import Experiment, ExperimentState, Forbidden, Model, Role, User, Workspace
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Concat, StrIndex
+from django.http import Http404
+
+from experiments.models import (
+    Experiment,
+    ExperimentState,
+    Forbidden,
+    Model,
+    Queue,
+    Role,
+    User,
+    Worker,
+    Workspace,
+)
 
 # The least role for each verb. Whatever is not named here needs an operator.
 NEEDS: dict[str, Role] = {
@@ -51,6 +66,7 @@ def require(user: User, verb: str, row: Experiment | Model | Workspace) -> None:
     """Raises `Forbidden` with what is missing."""
     if reason := missing(user, verb, row):
         raise Forbidden(reason)
+    _note(user, type(row)._meta.model_name, row.pk, verb)
 
 
 def is_administrator(user: User) -> bool:
@@ -64,6 +80,52 @@ def require_administrator(user: User) -> None:
     """Raises `Forbidden` with what is missing."""
     if not is_administrator(user):
         raise Forbidden("This needs an administrator.")
+    _note(user, "installation", 0, "manage")
+
+
+def checks(user: User) -> list[list[object]]:
+    """Return the permissions that this request has needed so far, as [kind of row, its key, verb]."""
+    return user.__dict__.setdefault("_checks", [])
+
+
+def _note(user: User, kind: str | None, key: int, verb: str) -> None:
+    check: list[object] = [kind, key, verb]
+    if check not in checks(user):
+        checks(user).append(check)
+
+
+def require_again(user: User, needed: Sequence[Sequence[object]]) -> None:
+    """Check what `checks` returned once more, for an answer that is repeated: a member may have left since, or a row
+    may be private now. Raises `Forbidden`, or `Http404` for a row that does not exist for this person any more."""
+    rows: dict[str, QuerySet[Any]] = {
+        "workspace": Workspace.objects.visible_to(user),
+        "experiment": Experiment.everything.visible_to(user),
+        "model": Model.objects.visible_to(user),
+    }
+    for kind, key, verb in needed:
+        if kind == "installation":
+            require_administrator(user)
+            continue
+        row = rows[str(kind)].filter(pk=key).first()
+        if row is None:
+            raise Http404
+        require(user, str(verb), row)
+
+
+def visible_workers(user: User) -> QuerySet[Worker]:
+    """The workers that serve a queue of one of this person's workspaces; for administrators all."""
+    if is_administrator(user):
+        return Worker.objects.listed()
+    queues = Cast(OuterRef("queues"), TextField())  # ["gpu", "default"]; names have no quotes
+    name = Concat(Value('"'), F("name"), Value('"'))
+    visible = Queue.objects.visible_to(user).annotate(place=StrIndex(queues, name)).filter(place__gt=0)
+    # The queue `default` belongs to all workspaces, and its row is made when it is first used.
+    serves_default = Worker.objects.annotate(place=StrIndex(Cast("queues", TextField()), Value('"default"')))
+    is_default = Q(pk__in=serves_default.filter(place__gt=0).values("pk"))
+    has_row, has_workspace = Queue.objects.filter(name="default"), Workspace.objects.visible_to(user)
+    return Worker.objects.listed().filter(
+        Q(Exists(visible)) | (is_default & Q(~Exists(has_row)) & Q(Exists(has_workspace)))
+    )
 
 
 def learn_roles(user: User, workspaces: Collection[Workspace]) -> None:

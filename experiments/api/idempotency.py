@@ -15,6 +15,7 @@ from ninja.responses import Status
 
 from experiments.models import Answer, Refused
 from experiments.models.idempotency import KEPT_FOR
+from experiments.permissions import checks, require_again
 
 from .auth import ApiRequest, holder_of
 from .errors import BadRequest
@@ -48,7 +49,8 @@ def _run_once(request: ApiRequest, key: str, run: Callable[[], HttpResponseBase]
     """Run the view and store its response in one transaction.
 
     Of two concurrent requests, the second waits for the first one's row and then repeats its response. A failed
-    request stores and changes nothing, and may be sent again.
+    request stores and changes nothing, and may be sent again. Before a response is repeated, the permissions that the
+    request needed are checked again.
     """
     if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
         raise BadRequest(f"An Idempotency-Key must have 1 to {LONGEST_KEY} printable characters.")
@@ -61,7 +63,8 @@ def _run_once(request: ApiRequest, key: str, run: Callable[[], HttpResponseBase]
             if not isinstance(response, HttpResponse):
                 raise TypeError("The response of a POST must not be streamed: it is stored.")
             row.status, row.body = response.status_code, response.content.decode()
-            row.save(update_fields=["status", "body"])
+            row.checks = checks(request.user)
+            row.save(update_fields=["status", "body", "checks"])
             return response
     except IntegrityError:
         stored = Answer.objects.filter(holder=holder, key=key).first()
@@ -69,6 +72,9 @@ def _run_once(request: ApiRequest, key: str, run: Callable[[], HttpResponseBase]
             raise
     if stored.digest != digest:
         raise Refused(f"The Idempotency-Key {key} was used for another request. Use a new key per request.")
+    if not stored.checks:
+        raise Refused(f"The response for the Idempotency-Key {key} is no longer available. Use a new key.")
+    require_again(request.user, stored.checks)
     replay = HttpResponse(stored.body, status=stored.status, content_type="application/json")
     replay["Idempotent-Replay"] = "true"
     return replay

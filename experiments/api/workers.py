@@ -12,7 +12,7 @@ from ninja import Router
 from pydantic import BaseModel, Field
 
 from experiments.models import Trial, Worker, status
-from experiments.permissions import require_administrator
+from experiments.permissions import require_administrator, visible_workers
 
 from . import schemas
 from .auth import ApiRequest
@@ -51,9 +51,9 @@ class WorkerChanged(BaseModel):
 
 @router.get("/workers", response=responses(schemas.Page[WorkerOut]), summary="List workers")
 def workers(request: ApiRequest, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> PageData:
-    """By name, including workers that are gone."""
+    """Workers that serve a queue of the caller's workspaces, by name, including workers that are gone."""
     running = _running_counts()
-    rows = Worker.objects.listed()
+    rows = visible_workers(request.user)
     return page(
         rows,
         Key("name"),
@@ -66,7 +66,7 @@ def workers(request: ApiRequest, cursor: Cursor = None, limit: Limit = DEFAULT_L
 
 @router.get("/workers/{worker}", response=responses(WorkerOut), summary="Read a worker")
 def read_worker(request: ApiRequest, worker: str) -> dict[str, Any]:
-    return serialize(_find(worker), _running_counts())
+    return serialize(_find(request, worker), _running_counts())
 
 
 @router.post(
@@ -74,7 +74,7 @@ def read_worker(request: ApiRequest, worker: str) -> dict[str, Any]:
 )
 def drain(request: ApiRequest, worker: str) -> dict[str, Any]:
     """The worker takes no new trials; running trials finish. Administrators only."""
-    row = _find(worker)
+    row = _find(request, worker)
     require_administrator(request.user)
     changed = row.drain(by=request.user)
     return {"changed": changed, "worker": serialize(row, _running_counts())}
@@ -87,14 +87,14 @@ def drain(request: ApiRequest, worker: str) -> dict[str, Any]:
 )
 def undrain(request: ApiRequest, worker: str) -> dict[str, Any]:
     """The worker takes trials again. Administrators only."""
-    row = _find(worker)
+    row = _find(request, worker)
     require_administrator(request.user)
     changed = row.undrain(by=request.user)
     return {"changed": changed, "worker": serialize(row, _running_counts())}
 
 
-def _find(name: str) -> Worker:
-    row = Worker.objects.listed().filter(name=name).first() if "\0" not in name else None
+def _find(request: ApiRequest, name: str) -> Worker:
+    row = visible_workers(request.user).filter(name=name).first() if "\0" not in name else None
     if row is None:
         raise Http404
     return row

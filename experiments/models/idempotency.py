@@ -14,7 +14,8 @@ class Answer(models.Model):
     """A stored response. Written in the transaction of the change, so that neither exists without the other.
 
     `holder` is the token or the user that sent the request; a key belongs to its holder. `digest` identifies the
-    request.
+    request. `checks` are the permissions that it needed, as [kind of row, its key, verb]: they are checked again before
+    the answer is repeated. None in answers of earlier versions.
     """
 
     holder = models.CharField(max_length=40)
@@ -22,6 +23,7 @@ class Answer(models.Model):
     digest = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(default=0)
     body = models.TextField(blank=True)
+    checks = models.JSONField(null=True)
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     class Meta:

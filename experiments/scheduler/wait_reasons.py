@@ -99,6 +99,11 @@ class Compute:
         """Return the workers that start trials of this queue."""
         return [worker for worker in self.workers if queue.name in worker.queues and not worker.is_draining]
 
+    def workers_for(self, queues: Collection[Queue], *, sees_all: bool) -> list[Worker]:
+        """Those that serve one of these queues; all for who `sees_all`."""
+        names = {queue.name for queue in queues}
+        return [worker for worker in self.workers if sees_all or names.intersection(worker.queues)]
+
     def slots(self, workers: Collection[Worker]) -> tuple[int, int]:
         """Return (busy slots, all slots) of these workers."""
         return sum(self.busy.get(worker.pk, 0) for worker in workers), sum(worker.slots for worker in workers)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from experiments.models import Answer, Experiment
+from experiments.models import Answer, Experiment, Queue, Role, User
 from experiments.scheduler.retention import purge
 from tests.people import make_settings
 from tests.support.threads import Thread
@@ -67,3 +67,58 @@ def test_an_answer_is_kept_for_a_day(api, bob, lab):
     Answer.objects.update(created_at=timezone.now() - timedelta(hours=25))
     purge()
     assert not Answer.objects.exists()
+
+
+def test_a_stored_answer_is_not_repeated_to_who_lost_the_right(api, bob, alice, lab):
+    """TD-Z4: a member who left, one who may only see now, an experiment that was made private."""
+    caller = api(bob, workspace=None)
+    made = caller.post(EXPERIMENTS, BODY, Idempotency_Key="k").json()
+    stop = f"/experiments/{made['id']}/enqueue"
+    assert caller.post(stop, {}, Idempotency_Key="k2").status_code == 200
+    experiment = Experiment.objects.get()
+
+    lab.admit(bob, Role.VIEWER)
+    for path, body, key in ((EXPERIMENTS, BODY, "k"), (stop, {}, "k2")):
+        refused = caller.post(path, body, Idempotency_Key=key)
+        assert refused.status_code == 403 and "operator" in refused.json()["detail"]
+    lab.admit(bob, Role.OPERATOR)
+    assert caller.post(stop, {}, Idempotency_Key="k2")["Idempotent-Replay"] == "true"
+
+    Experiment.objects.update(creator=alice, visibility="private")
+    assert caller.post(stop, {}, Idempotency_Key="k2").status_code == 404
+    Experiment.objects.update(visibility="workspace")
+    lab.members.filter(user=bob).delete()
+    for path, body, key in ((EXPERIMENTS, BODY, "k"), (stop, {}, "k2")):
+        gone = caller.post(path, body, Idempotency_Key=key)
+        assert gone.status_code == 404 and made["id"] not in gone.content.decode()
+    assert Experiment.objects.get().version == experiment.version, "nothing ran again"
+
+
+def test_an_answer_outlives_what_it_tells_of_while_the_right_lasts(api, bob, lab):
+    """An experiment in the trash is still answered for: the request was made once."""
+    caller = api(bob)
+    made = caller.post(EXPERIMENTS, BODY, Idempotency_Key="k").json()
+    path = f"/experiments/{made['id']}/clone"
+    assert caller.post(path, {}, Idempotency_Key="k2").status_code == 201
+    assert caller.delete(f"/experiments/{made['id']}").status_code in (200, 204)
+    assert caller.post(path, {}, Idempotency_Key="k2")["Idempotent-Replay"] == "true"
+
+
+def test_an_administrators_answer_needs_an_administrator_again(api, root, lab):
+    """TD-Z4"""
+    Queue.default()
+    caller = api(root, workspace=None, role=Role.OWNER)
+    assert caller.post("/queues/default/pause", Idempotency_Key="k").status_code == 200
+    assert caller.post("/queues/default/pause", Idempotency_Key="k")["Idempotent-Replay"] == "true"
+    lab.admit(root, Role.OWNER)
+    User.objects.filter(pk=root.pk).update(is_superuser=False)
+    assert caller.post("/queues/default/pause", Idempotency_Key="k").status_code == 403
+
+
+def test_an_answer_of_an_earlier_version_is_not_repeated(api, bob, lab):
+    """TD-Z4: what it needed is not known."""
+    caller = api(bob)
+    caller.post(EXPERIMENTS, BODY, Idempotency_Key="k")
+    Answer.objects.update(checks=None)
+    assert caller.post(EXPERIMENTS, BODY, Idempotency_Key="k").status_code == 409
+    assert Experiment.objects.count() == 1

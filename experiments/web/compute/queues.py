@@ -42,7 +42,8 @@ def index(request: SignedInRequest) -> HttpResponse:
     compute, now = Compute(), timezone.now()
     queues = list(Queue.objects.visible_to(request.user).annotate(granted=Count("workspaces")))
     rows = [_row(queue, compute, request.user) for queue in queues]
-    day = utilization.bars(Usage.objects.all(), now)
+    workers = compute.workers_for(queues, sees_all=is_administrator(request.user))
+    day = utilization.bars(Usage.objects.filter(worker__in=workers), now)
     version = (
         [
             (q.pk, q.name, q.is_paused, q.limits, q.is_open, q.usual_wait, row["facts"])
@@ -50,7 +51,7 @@ def index(request: SignedInRequest) -> HttpResponse:
         ],
         [
             (worker.pk, worker.slots, worker.is_draining, descriptions.is_late(worker, now))
-            for worker in compute.workers
+            for worker in workers
         ],
         [compute.queue_entries.get(queue.pk) for queue in queues],
         day[-1:],
@@ -60,12 +61,12 @@ def index(request: SignedInRequest) -> HttpResponse:
     live = Live(request, fragments={"queues"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
-    slots = compute.slots([worker for worker in compute.workers if not worker.is_draining])[1]
+    slots = compute.slots([worker for worker in workers if not worker.is_draining])[1]
     context = {
         "nav": "queues",
         "rows": rows,
         "facts": [
-            utilization.slots_now(compute.workers, compute.busy, now),
+            utilization.slots_now(workers, compute.busy, now),
             *_wait_facts(queues, compute),
             utilization.used(day),
         ],

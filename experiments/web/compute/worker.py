@@ -24,7 +24,7 @@ from experiments.charts.svg import Svg
 from experiments.charts.utilization import Bar
 from experiments.messages import ago, bytes_, clock, duration, percent, plural
 from experiments.models import Amount, ComputeEvent, Experiment, Failure, Queue, Source, Trial, Worker, status
-from experiments.permissions import is_administrator
+from experiments.permissions import is_administrator, visible_workers
 from experiments.runner.memory_size import format_mebibytes
 from experiments.web.ui import descriptions
 from experiments.web.ui.fragments import Live
@@ -53,7 +53,7 @@ class Notice:
 def show(request: SignedInRequest, worker_name: str) -> HttpResponse:
     """One worker; of its trials, links to those that the user may see."""
     now, user = timezone.now(), request.user
-    worker = get_object_or_404(Worker.objects.listed(), name=worker_name)
+    worker = get_object_or_404(visible_workers(user), name=worker_name)
     held = list(_trials(worker).filter(state__in=status.TRIAL_ALIVE).order_by("started_at", "pk"))
     last = worker.trials.exclude(ended_at=None).order_by("-ended_at").values_list("pk", "ended_at")[:1]
     day = utilization.bars(worker.usage.all(), now)

@@ -16,8 +16,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments.messages import bytes_, percent, plural
-from experiments.models import Amount, Queue, Trial, Worker, status
-from experiments.permissions import is_administrator, require_administrator
+from experiments.models import Amount, Queue, Trial, User, Worker, status
+from experiments.permissions import is_administrator, require_administrator, visible_workers
 from experiments.runner.memory_size import format_mebibytes
 from experiments.web.experiment.action_buttons import Button
 from experiments.web.experiment.page import back_from
@@ -73,9 +73,9 @@ class Row:
 @login_required
 @require_safe
 def index(request: SignedInRequest) -> HttpResponse:
-    """All workers; of their trials, links to those that the user may see."""
+    """The workers that the user may see; of their trials, links to those that the user may see."""
     now = timezone.now()
-    workers = _listed()
+    workers = _listed(request.user)
     held = Trial.objects.filter(
         worker__in=[worker for worker in workers if worker.gone_at is None], state__in=status.TRIAL_ALIVE
     )
@@ -129,10 +129,11 @@ def index(request: SignedInRequest) -> HttpResponse:
     return live.draw("workers/index.html", context)
 
 
-def _listed() -> list[Worker]:
-    """Return the present workers by name, then those that are gone, latest first."""
-    present = list(Worker.objects.present())
-    gone = Worker.objects.listed().exclude(gone_at=None).order_by("-gone_at")
+def _listed(user: User) -> list[Worker]:
+    """Return the present workers that the user may see by name, then those that are gone, latest first."""
+    visible = visible_workers(user)
+    present = list(visible.filter(gone_at=None))
+    gone = visible.exclude(gone_at=None).order_by("-gone_at")
     return present + list(gone[:MOST_GONE])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from experiments.filters import in_need, lately
 from experiments.messages import DASH, duration, plural, set_best_decimals
 from experiments.models import Experiment, ExperimentState, Queue, Worker, Workspace, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
-from experiments.permissions import learn_roles, may
+from experiments.permissions import is_administrator, learn_roles, may
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.experiment import index_table
 from experiments.web.experiment.page import url_of
@@ -71,16 +71,14 @@ def _draw(
         QueueRow(queue, len(compute.queue_entries.get(queue.pk, [])))
         for queue in Queue.objects.visible_to(user)
     ]
+    workers = compute.workers_for([row.queue for row in queues], sees_all=is_administrator(user))
     project_cards = cards(user, workspaces)
     version = (
         [
             (card.project.name, card.project.description, card.project.destination, card.sums)
             for card in project_cards
         ],
-        [
-            (w.name, w.slots, w.is_draining, _busy(w, compute), descriptions.lateness(w, now))
-            for w in compute.workers
-        ],
+        [(w.name, w.slots, w.is_draining, _busy(w, compute), descriptions.lateness(w, now)) for w in workers],
         [(row.queue.name, row.queue.is_paused, row.length) for row in queues],
         [(w.pk, w.name, may(user, "create", w)) for w in workspaces],
         int(time.time() // 60),  # times are shown in minutes
@@ -90,14 +88,14 @@ def _draw(
         return live.not_modified()
     sums = sum((card.sums for card in project_cards), start=Sums())
     recent = list(seen.order_by(*lately()).values_list("pk", flat=True)[:RECENT])
-    shown_needs, need_count = needs(seen, compute, now)
+    shown_needs, need_count = needs(seen, compute, workers, now)
     context = {
         "workspace": workspace,
         "nav": "workspace" if workspace else "home",
         "workspaces": workspaces,
         "may_create": workspace is not None and may(user, "create", workspace),
         "every_s": WHILE_ACTIVE_S if sums.alive or sums.waiting else OTHERWISE_S,
-        "facts": _facts(sums, compute),
+        "facts": _facts(sums, compute, workers),
         "total": sums.total,
         "needs": shown_needs,
         "more_needs": need_count - len(shown_needs),
@@ -105,9 +103,9 @@ def _draw(
         "cards": sorted(project_cards, key=_latest, reverse=True)[:CARDS],
         "workers": [
             {"worker": w, "busy": _busy(w, compute), "is_late": descriptions.is_late(w, now)}
-            for w in compute.workers[:WORKERS]
+            for w in workers[:WORKERS]
         ],
-        "more_workers": max(0, len(compute.workers) - WORKERS),
+        "more_workers": max(0, len(workers) - WORKERS),
         "queues": sorted(queues, key=lambda row: -row.length)[:QUEUES],
         "attention_url": f"?needs={index_table.ATTENTION}",
     }
@@ -135,8 +133,8 @@ def _latest(card: ProjectCard) -> tuple[bool, datetime]:
     return moment is not None, moment or card.project.created_at
 
 
-def _facts(sums: Sums, compute: Compute) -> list[Fact]:
-    serving = [worker for worker in compute.workers if not worker.is_draining]
+def _facts(sums: Sums, compute: Compute, workers: list[Worker]) -> list[Fact]:
+    serving = [worker for worker in workers if not worker.is_draining]
     busy, slots = compute.slots(serving)
     return [
         Fact(
@@ -168,9 +166,11 @@ class Need:
     action: str
 
 
-def needs(seen: ExperimentQuerySet, compute: Compute, now: datetime) -> tuple[list[Need], int]:
+def needs(
+    seen: ExperimentQuerySet, compute: Compute, workers: Sequence[Worker], now: datetime
+) -> tuple[list[Need], int]:
     """Return what needs attention (unresponsive workers, then the latest experiments), and the total count."""
-    late = [worker for worker in compute.workers if descriptions.is_late(worker, now)]
+    late = [worker for worker in workers if descriptions.is_late(worker, now)]
     by_worker = [_unresponsive(late, compute, now)] if late else []
     keys = list(seen.filter(in_need()).order_by("-updated_at", "-pk").values_list("pk", flat=True))
     shown = [_need(experiment, compute) for experiment in load_rows(keys[:NEEDS])]

@@ -19,9 +19,10 @@ from django.views.decorators.http import require_safe
 from experiments.charts.outcome import outcome
 from experiments.charts.svg import Svg
 from experiments.messages import clock, count, duration, duration_short, set_best_decimals, value
-from experiments.models import Experiment, ExperimentState, Trial, TrialState, Usage, Worker, status
+from experiments.models import Experiment, ExperimentState, Queue, Trial, TrialState, Usage, Worker, status
 from experiments.models.experiment.base import Visibility
 from experiments.models.experiment.queryset import ExperimentQuerySet
+from experiments.permissions import is_administrator
 from experiments.scheduler.impact import Estimate, estimates
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.compute import utilization
@@ -64,8 +65,10 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     by_key = Experiment.objects.select_related("creator", "queue", "revision").in_bulk(keys[:RUNS])
     runs, more_runs = [by_key[key] for key in keys[:RUNS] if key in by_key], max(0, len(keys) - RUNS)
     heading, leaders = _best(seen, rows=max(FEWEST, ROWS - 2 * len(runs)))
-    shown_needs, needs_count = needs(seen, compute, now)
-    day = utilization.bars(Usage.objects.all(), now)
+    queues = Queue.objects.visible_to(request.user)
+    workers = compute.workers_for(queues, sees_all=is_administrator(request.user))
+    shown_needs, needs_count = needs(seen, compute, workers, now)
+    day = utilization.bars(Usage.objects.filter(worker__in=workers), now)
     waits = _waits(seen)
     version = (
         workspace.name,
@@ -73,7 +76,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         [(experiment.pk, experiment.version, experiment.name) for experiment in leaders],
         [
             (w.name, w.slots, w.is_draining, compute.busy.get(w.pk), descriptions.lateness(w, now))
-            for w in compute.workers
+            for w in workers
         ],
         shown_needs,
         (more_runs, needs_count, waits),
@@ -83,7 +86,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     live = Live(request, fragments={"wall"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
-    slots = utilization.slots_now(compute.workers, compute.busy, now)
+    slots = utilization.slots_now(workers, compute.busy, now)
     context = {
         "workspace": workspace,
         "now": timezone.localtime(now),
@@ -96,7 +99,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "waits_for": now - waits[1] if waits[1] else None,
         "used": utilization.used(day),
         "chart": utilization.chart(
-            day, now, slots=sum(worker.slots for worker in compute.workers), width=480, height=112
+            day, now, slots=sum(worker.slots for worker in workers), width=480, height=112
         ),
         "workers": [
             {
@@ -105,9 +108,9 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
                 "is_late": descriptions.is_late(worker, now),
                 "silent_for": duration_short(now - worker.heard_at),
             }
-            for worker in _by_importance(compute, now)[:WORKERS]
+            for worker in _by_importance(workers, compute, now)[:WORKERS]
         ],
-        "more_workers": max(0, len(compute.workers) - WORKERS),
+        "more_workers": max(0, len(workers) - WORKERS),
         "needs": shown_needs[:NEEDS],
         "more_needs": needs_count - len(shown_needs[:NEEDS]),
         "every": EVERY_S,
@@ -115,10 +118,10 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     return live.draw("wall/show.html", context)
 
 
-def _by_importance(compute: Compute, now: datetime) -> list[Worker]:
+def _by_importance(workers: list[Worker], compute: Compute, now: datetime) -> list[Worker]:
     """Return the workers: unresponsive ones first, then busy ones."""
     return sorted(
-        compute.workers,
+        workers,
         key=lambda worker: (not descriptions.is_late(worker, now), worker.pk not in compute.busy),
     )
 
