@@ -43,6 +43,8 @@ class UserAdmin(DjangoUserAdmin):
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         obj.is_staff = obj.is_superuser  # only administrators may use this site
         super().save_model(request, obj, form, change)
+        if change and "email" in form.changed_data:
+            obj.tell_former_email(form.initial.get("email", ""))
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         is_allowed = super().has_delete_permission(request, obj)

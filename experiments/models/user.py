@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from datetime import timedelta
+from threading import Thread
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.core.mail import EmailMessage
 from django.db import models, transaction
 from django.utils import timezone
 
 if TYPE_CHECKING:
     from .token import Token
+
+logger = logging.getLogger(__name__)
+
+EMAIL_CHANGED = """\
+The email address of your Trialdeck account {} was changed. Password resets no longer go to this address.
+
+If you did not do this, change your password and sign out your other sessions on the account page, or contact an
+administrator.
+"""
 
 
 class User(AbstractUser):
@@ -30,6 +43,16 @@ class User(AbstractUser):
 
     # The token with which a program acts for this user now, which limits all permissions. Not a column.
     token: Token | None = None
+
+    def tell_former_email(self, former: str) -> None:
+        """Tell the old address that it was replaced, where Trialdeck can send email: whoever took over a session would
+        otherwise take over the account unnoticed. In a thread: a slow mail server holds up no page."""
+        if not (former and settings.EMAIL_HOST):
+            return
+        message = EmailMessage(
+            "Your email address was changed", EMAIL_CHANGED.format(self.get_username()), to=[former]
+        )
+        Thread(target=_send, args=[message], daemon=True).start()
 
 
 class SignInLink(models.Model):
@@ -86,6 +109,13 @@ def _free_name(wanted: str) -> str:
     return next(
         name for name in (wanted, *(f"{wanted}{n}" for n in range(2, len(taken) + 3))) if name not in taken
     )
+
+
+def _send(message: EmailMessage) -> None:
+    try:
+        message.send()
+    except OSError as error:  # smtplib's errors, too
+        logger.warning("%s could not be sent to %s: %s", message.subject, ", ".join(message.to), error)
 
 
 def _digest(token: str) -> str:

@@ -32,20 +32,43 @@ NEW_PASSWORD = "At least 8 characters. Not only digits, not a common password, n
 
 
 class PersonForm(forms.Form):
+    """Name and email. Another address is a door to the account, by a password reset: changing it asks for the password
+    where there is one."""
+
     first_name = forms.CharField(required=False, max_length=150)
     last_name = forms.CharField(required=False, max_length=150)
     email = forms.EmailField(
         required=False, max_length=254, label="Email", help_text="Used for password resets."
     )
 
-    def __init__(
-        self, data: Mapping[str, Any] | None = None, *, initial: dict[str, str] | None = None
-    ) -> None:
-        super().__init__(data, initial=initial, label_suffix="")
+    password = forms.CharField(
+        strip=False,
+        required=False,
+        label="Your password",
+        help_text="Only to change the email address.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, data: Mapping[str, Any] | None = None, *, user: User) -> None:
+        kept = {"first_name": user.first_name, "last_name": user.last_name, "email": user.email}
+        super().__init__(data, initial=kept, label_suffix="")
+        self.user = user
         for name, kind in (("first_name", "given-name"), ("last_name", "family-name"), ("email", "email")):
             self.fields[name].widget.attrs["autocomplete"] = kind
         if is_email_identity():
             del self.fields["email"]
+        if is_email_identity() or not user.has_usable_password():
+            del self.fields["password"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        password = cleaned.pop("password", "")
+        if "password" in self.fields and "email" in cleaned and cleaned["email"] != self.user.email:
+            if not password:
+                self.add_error("password", "Enter your password to change the email address.")
+            elif not self.user.check_password(password):
+                self.add_error("password", "Wrong password.")
+        return cleaned
 
 
 class SignOutOthersForm(forms.Form):
@@ -86,16 +109,20 @@ def is_email_identity() -> bool:
     return settings.OPENID is not None and settings.OPENID.knows_by == "email"
 
 
+@sensitive_post_parameters("password")
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: SignedInRequest) -> HttpResponse:
     """The page; POST changes name and email."""
     if request.method != "POST":
         return _draw(request)
-    form = PersonForm(request.POST)
+    form = PersonForm(request.POST, user=request.user)
     if not form.is_valid():
         return _draw(request, person=form, status=422)
+    former = request.user.email
     User.objects.filter(pk=request.user.pk).update(**form.cleaned_data)
+    if form.cleaned_data.get("email", former) != former:
+        request.user.tell_former_email(former)
     messages.success(request, "Profile saved.")
     return redirect("account")
 
@@ -127,10 +154,9 @@ def _draw(
     status: int = 200,
 ) -> HttpResponse:
     user = request.user
-    kept = {"first_name": user.first_name, "last_name": user.last_name, "email": user.email}
     context = {
         "nav": "account",
-        "person": person or PersonForm(initial=kept),
+        "person": person or PersonForm(user=user),
         "elsewhere": elsewhere or SignOutOthersForm(user=user),
         "memberships": list(user.memberships.select_related("workspace").order_by("workspace__slug")),
         "has_password": user.has_usable_password(),

@@ -278,3 +278,31 @@ def test_the_page_about_people_names_every_variable_of_theirs():
     text = (ROOT / "docs" / "people.md").read_text()
     read = {name for name in read if "EMAIL" in name or "REMOTE" in name or "PROXIES" in name}
     assert len(read) == 4 and [name for name in read if f"`{name}`" not in text] == []
+
+
+def test_the_old_address_is_told_that_it_was_replaced(client, post, bob_with_mail, root):
+    """TD-Z4: by the person and by an administrator; nothing is sent when the address stays."""
+    client.force_login(bob_with_mail)
+    typed = {"email": "mallory@example.org", "password": "bob-knows"}
+    client.post(reverse("account"), {**typed, "email": "bob@example.org", "first_name": "Bob"})
+    client.post(reverse("account"), typed)
+    eventually(lambda: post, what="the letter")
+    [letter] = post
+    assert letter["To"] == "bob@example.org" and "email address was changed" in letter["Subject"]
+    text = letter.get_payload(decode=True).decode()
+    assert "your Trialdeck account bob was changed" in text and "mallory" not in text
+    client.force_login(root)
+    form = (
+        client.get(reverse("admin:experiments_user_change", args=[bob_with_mail.pk]))
+        .context["adminform"]
+        .form
+    )
+    values = {
+        name: form.initial.get(name) or "" for name in form.fields if name not in ("password", "is_superuser")
+    }
+    client.post(
+        reverse("admin:experiments_user_change", args=[bob_with_mail.pk]),
+        {**values, "is_active": "on", "email": "bob@example.net"},
+    )
+    eventually(lambda: len(post) == 2, what="the second letter")
+    assert post[1]["To"] == "mallory@example.org"

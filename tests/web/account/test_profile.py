@@ -42,11 +42,38 @@ def test_it_shows_who_i_am_and_where_i_may_what(client, lab, bob, alice, django_
 
 def test_name_and_e_mail_are_mine_to_change_and_nothing_else_is(client, bob):
     client.force_login(bob)
-    typed = {"first_name": "Bob", "last_name": "Ross", "email": "bob@example.org"}
+    typed = {"first_name": "Bob", "last_name": "Ross", "email": "bob@example.org", "password": "bob-knows"}
     client.post(reverse("account"), {**typed, "username": "root", "is_superuser": "1", "is_active": ""})
     bob.refresh_from_db()
     assert (bob.get_full_name(), bob.email) == ("Bob Ross", "bob@example.org")
     assert bob.username == "bob" and not bob.is_superuser and bob.is_active
+
+
+def test_another_address_asks_for_the_password(client, bob, alice):
+    """TD-Z4: whoever finds an open browser must not take over the account; names are changed without it."""
+    client.force_login(bob)
+    for password, message in (
+        ({}, "Enter your password to change"),
+        ({"password": "wrong"}, "Wrong password."),
+    ):
+        answer = client.post(reverse("account"), {"email": "mallory@example.org", **password})
+        assert answer.status_code == 422 and message in answer.content.decode()
+    bob.refresh_from_db()
+    assert bob.email == ""
+    client.post(reverse("account"), {"first_name": "Bob", "email": ""})
+    client.post(reverse("account"), {"email": "bob@example.org", "password": "bob-knows"})
+    client.post(reverse("account"), {"first_name": "Bobby", "email": "bob@example.org"})
+    bob.refresh_from_db()
+    assert (bob.first_name, bob.email) == ("Bobby", "bob@example.org")
+
+
+def test_who_has_no_password_changes_the_address_without_one(client, db):
+    erin = User.objects.create_user("erin")
+    client.force_login(erin)
+    assert b'name="password"' not in client.get(reverse("account")).content.split(b"Other sessions")[0]
+    client.post(reverse("account"), {"email": "erin@example.org"})
+    erin.refresh_from_db()
+    assert erin.email == "erin@example.org"
 
 
 @pytest.mark.parametrize(
