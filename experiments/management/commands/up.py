@@ -265,9 +265,12 @@ def prepare_database() -> tuple[bool, str | None]:
 
 
 def web(host: str, port: int, logs: Path) -> Service:
-    argv = [*python(), "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)]
-    argv += ["--workers", "1", "--blocking-threads", "4", "--no-ws", "--workers-kill-timeout", "1"]
-    argv += ["console.wsgi:application"]
+    argv = [*python(), "-m", "granian", "--host", host, "--port", str(port), "--workers", "1", "--no-ws"]
+    argv += ["--workers-kill-timeout", "1", "--interface"]
+    if settings.TRUSTED_PROXIES:  # whose headers a client must not spell in another way: see console/rsgi.py
+        argv += ["rsgi", "console.rsgi:application"]
+    else:
+        argv += ["wsgi", "--blocking-threads", "4", "console.wsgi:application"]
     return Service("web", argv, logs / "web.log", lambda: is_serving(here(host), port), grace_s=1.5)
 
 
