@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def read_or_make(path: Path) -> str:
-    """Return the secret in `path`, and generate it on the first call: 256 bits, file mode 600.
+    """Return the secret in `path`, and generate it on the first call: 384 bits, file mode 600.
 
     Safe for concurrent processes: all of them return the same secret. Raise OSError when the folder is not writable.
     """
@@ -21,7 +21,7 @@ def _make(path: Path) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # with mode 600
     try:
         with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
+            file.write(secrets.token_urlsafe(48) + "\n")
             file.flush()
             os.fsync(file.fileno())
         os.link(name, path)  # atomic, and never replaces a file that another process created first

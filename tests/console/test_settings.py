@@ -87,3 +87,15 @@ def test_a_command_on_a_folder_without_a_database_gets_one_sentence(fresh):
     )
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert fresh["TRIALDECK_DATA"] in done.stderr.strip().splitlines()[-1]
+
+
+def test_the_settings_for_production_pass_djangos_check(fresh):
+    """TD-Z4: behind an https proxy, as docs/operations.md says."""
+    production = {
+        "TRIALDECK_ORIGINS": "https://trials.example.org",
+        "TRIALDECK_TRUSTED_PROXIES": "10.0.0.5",
+        "TRIALDECK_EMAIL_URL": "smtps://user:password@mail.example.org",
+    }
+    done = manage("check", "--deploy", "--fail-level", "WARNING", env={**fresh, **production})
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout

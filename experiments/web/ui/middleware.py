@@ -1,4 +1,4 @@
-"""Turn refusals of the models into pages that say why: 409, 403."""
+"""Turn refusals of the models into pages that say why: 409, 403, 405; keep answers out of caches."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import Resolver404, resolve, reverse
 from django.utils.cache import patch_vary_headers
 from django_htmx.http import HttpResponseClientRedirect
 
 from experiments.models import Forbidden, Overtaken, Refused, SwitchedOff
 from experiments.web.ui.requests import HtmxRequest
+
+
+class Private:
+    """No proxy and no browser may keep an answer and show it to the next person, except those that say so."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
 
 
 class Htmx:
@@ -38,13 +51,18 @@ def _followed_by_the_browser(request: HtmxRequest, response: HttpResponse) -> Ht
 
 
 class Refusals:
-    """Render `Refused` (409), `Overtaken` (409: reload) and `Forbidden` (403)."""
+    """Render `Refused` (409), `Overtaken` (409: reload), `Forbidden` (403) and methods that are not allowed (405)."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        response = self.get_response(request)
+        if response.status_code == 405 and not request.path_info.startswith("/api/"):
+            page = render(request, "405.html", {"back": _page_above(request)}, status=405)
+            page["Allow"] = response.headers.get("Allow", "")
+            return page
+        return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, Forbidden):
@@ -58,3 +76,16 @@ class Refusals:
             sentence = "Someone else changed this first. Reload the page to see its current state."
             return render(request, "409.html", {"reason": sentence}, status=409)
         return None
+
+
+def _page_above(request: HttpRequest) -> str:
+    """Return the address of the nearest page above: of the experiment for one of its actions."""
+    path = request.path_info.rstrip("/")
+    while path := path.rpartition("/")[0]:
+        try:
+            match = resolve(f"{path}/")
+        except Resolver404:
+            continue
+        if match.namespace != "api":
+            return f"{path}/"
+    return reverse("home")
