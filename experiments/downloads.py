@@ -20,6 +20,7 @@ from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 
 from experiments.models import Artifact, Keeping, Model, Refused
+from experiments.models.registered_model import LOCAL
 from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.safe_files import OutsideFolder, open_regular
 from experiments.runner.trial_folder import TrialFolder, size_and_mtime
@@ -96,6 +97,10 @@ def of_model(model: Model, request: DownloadRequest) -> HttpResponseBase:
         return of_artifact(model.artifact, request)
     if not model.address:
         raise Refused(f"The file of {model} is gone: its trial's output was deleted.")
+    if model.address.startswith(LOCAL):
+        raise Refused(f"The file is {model.address.removeprefix(LOCAL)} on the machines of the workers.")
+    if model.address.startswith(("http://", "https://")):
+        return _response(FileLocation(address=model.address), request, where="")
     destination, _, name = model.address.rpartition("/")
     return _response(
         _in_store(destination, name, request), request, where=f"The model's address is {model.address}."

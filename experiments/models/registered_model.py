@@ -26,6 +26,7 @@ from .workspace import Workspace
 logger = logging.getLogger(__name__)
 
 MOST_LABELS = 10_000
+LOCAL = "file://"
 MAX_NETWORK = 1_000_000
 HEAVY = (
     "trial__params",
@@ -61,7 +62,8 @@ class ModelQuerySet(models.QuerySet["Model"]):
 class Model(models.Model):
     """`network` is its configuration as text, `labels` the meaning of its outputs, {label: number}.
 
-    The file is an `artifact`, or an object at `address` that Trialdeck did not store.
+    The file is an `artifact`, or an object at `address` that no trial of today left: a destination's, a URL, or a file
+    of the workers' machines (LOCAL and its path), which the console never serves.
     """
 
     public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
@@ -104,6 +106,7 @@ class Model(models.Model):
         name: str,
         artifact: Artifact | None = None,
         address: str = "",
+        public_id: str | None = None,
         **described: Any,
     ) -> Model:
         """Create a model from a file of a trial or from an address. Raise `Invalid`."""
@@ -120,6 +123,7 @@ class Model(models.Model):
                 creator=by,
                 artifact=artifact,
                 address=address,
+                public_id=public_id or new_public_id(),
                 **columns,
             )
             if artifact is not None:

@@ -7,13 +7,16 @@ all its trials run the same on every machine.
 from __future__ import annotations
 
 import sys
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path, PurePath
 
 from experiments.models import Keeping, Model, Settings, Trial
+from experiments.models.registered_model import LOCAL
 from experiments.models.settings.execution import LITERAL
 from experiments.runner import packages
 from experiments.runner.checkout import Repositories, SourceError
@@ -34,6 +37,7 @@ from experiments.runner.tool_process import Cancelled, is_disk_full, locked
 from experiments.runner.trial_folder import TrialFolder, inside, package_folder
 
 MAX_PACKAGES_BYTES = 1 << 20  # of a list of packages
+FETCH_TIMEOUT_S = 60.0  # without a byte from a model's URL
 
 
 class SetupFailed(Exception):
@@ -84,7 +88,12 @@ class ModelFiles:
                     "Give the experiment that made it an output destination to store it there."
                 ) from None
             return path
-        path = inside(self.folder, model.public_id, Path(name).name)
+        if model.address.startswith(LOCAL):
+            path = Path(model.address.removeprefix(LOCAL))
+            if not path.is_file():
+                raise SetupFailed(f"The file of {model}, {path}, does not exist on this worker's machine.")
+            return path
+        path = inside(self.folder, model.public_id, Path(name.partition("?")[0]).name)
         with locked(self.folder / f"{model.public_id}.lock", is_cancelled=is_cancelled):
             if not path.exists():
                 self._fetch(store, name, path, is_cancelled)
@@ -103,7 +112,7 @@ class ModelFiles:
         fresh = path.with_name(f".{uuid.uuid4().hex}")
         try:
             with fresh.open("wb") as file:
-                for piece in Store(destination).read(name):
+                for piece in _pieces(destination, name):
                     if is_cancelled():
                         raise Cancelled
                     file.write(piece)
@@ -112,6 +121,20 @@ class ModelFiles:
             raise SetupFailed(f"The input model cannot be fetched: {failed}") from failed
         finally:
             fresh.unlink(missing_ok=True)
+
+
+def _pieces(destination: str, name: str) -> Iterator[bytes]:
+    """Yield the content of a file at a destination, or at a URL in two parts."""
+    if not destination.startswith(("http://", "https://")):
+        yield from Store(destination).read(name)
+        return
+    url = f"{destination}/{name}"
+    try:
+        with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as response:
+            while piece := response.read(1 << 20):
+                yield piece
+    except (OSError, HTTPException, ValueError) as error:
+        raise StoreError(f"{url} cannot be read: {error}") from error
 
 
 @dataclass
@@ -386,7 +409,7 @@ class Setup:
         open_to_everyone(folder.path, below=folder.root)
         if previous:
             open_to_everyone(previous, below=folder.root)
-        if place.model and not place.model.is_relative_to(folder.path):
+        if place.model and place.model.is_relative_to(self.shelf.models.folder):
             open_to_everyone(place.model.parent, below=self.shelf.models.folder)
         mounts = {folder.path: False, package: False, (package / "trialdeck").resolve(): False}
         for shown in (cwd, previous, place.model):

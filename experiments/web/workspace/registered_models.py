@@ -30,6 +30,7 @@ from experiments.web.ui.controls import Tab
 from experiments.web.ui.pagination import Pager, page_of
 from experiments.web.ui.requests import SignedInRequest
 
+from . import model_label_block
 from .index import get_workspace
 
 PUBLISHED = {"yes": True, "no": False}
@@ -52,6 +53,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "workspace": workspace,
         "nav": "models",
         "rows": shown,
+        "may_add": may(request.user, "register", workspace),
         "pager": pager,
         "total": total,
         "query": {**query, "published": published},
@@ -312,10 +314,13 @@ def clear(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpR
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def labels(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponse:
-    """Show a model's labels. POST adds one, changes the one that `was`, or deletes it (`action=delete`)."""
+    """Show a model's labels. POST adds one, changes the one that `was`, or deletes it (`action=delete`); with `block`,
+    it replaces all of them."""
     model = get_model(request, workspace_slug, model_id)
     if request.method != "POST":
         return _labels(request, model)
+    if "block" in request.POST:
+        return _replace_labels(request, model, request.POST["block"])
     typed = {name: request.POST.get(name, "").strip() for name in ("label", "number")}
     was = request.POST.get("was")
     try:
@@ -336,6 +341,19 @@ def labels(request: SignedInRequest, workspace_slug: str, model_id: str) -> Http
     return redirect(url_of(model, "model-labels") + (f"?{query}" if query else ""))
 
 
+def _replace_labels(request: SignedInRequest, model: Model, text: str) -> HttpResponse:
+    try:
+        _must_be_open(request, model)
+        changed = model.change(seen=_seen(request), labels=model_label_block.labels_of(text))
+    except Refused as refusal:
+        return _refused(request, model, refusal, typed=text)
+    except Invalid as invalid:
+        problem = " ".join(sentence for sentences in invalid.errors.values() for sentence in sentences)
+        return _labels(request, model, problem=problem, block=text)
+    messages.success(request, "Labels saved." if changed else "No changes to save.")
+    return redirect(url_of(model, "model-labels"))
+
+
 def whole(text: str) -> int:
     """Return the number; raise `Invalid` unless the text is a whole number of 0 or more."""
     if not re.fullmatch("[0-9]{1,15}", text):
@@ -344,7 +362,12 @@ def whole(text: str) -> int:
 
 
 def _labels(
-    request: SignedInRequest, model: Model, *, typed: dict[str, str | None] | None = None, problem: str = ""
+    request: SignedInRequest,
+    model: Model,
+    *,
+    typed: dict[str, str | None] | None = None,
+    problem: str = "",
+    block: str | None = None,
 ) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:200]
     wanted = query.casefold()
@@ -359,6 +382,8 @@ def _labels(
         "query": query,
         "typed": typed or {},
         "problem": problem,
+        "label_block": model_label_block.text_of(model.labels) if block is None else block,
+        "is_block_open": block is not None,
         "next_number": max(model.labels.values(), default=-1) + 1,
         "pager": Pager(
             summary=plural(len(rows), "label"),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import home, index, members, projects, registered_models, settings, wall
+from . import home, index, members, model_add, projects, registered_models, settings, wall
 
 W = "w/<slug:workspace_slug>/"
 MODEL = W + "models/<slug:model_id>/"
@@ -18,6 +18,7 @@ urlpatterns = [
     path(W + "projects/<int:project_pk>/delete/", projects.delete, name="project-delete"),
     path(W + "wall/", wall.show, name="wall"),
     path(W + "models/", registered_models.index, name="models"),
+    path(W + "models/add/", model_add.add, name="model-add"),
     path(MODEL, registered_models.show, name="model"),
     path(MODEL + "network/", registered_models.network, name="model-network"),
     path(MODEL + "network/clear/", registered_models.clear, name="model-clear"),
