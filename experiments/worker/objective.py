@@ -27,15 +27,18 @@ class MetricFile:
     trial_folder: Path
     writers: Writers
 
-    def read(self, reports: TrialReports) -> None:
-        """Read the final results from the file if this trial wrote it. Raise NoMetric."""
+    def read(self, reports: TrialReports, *, claims: bool) -> None:
+        """Read the final results from the file if this trial wrote it. Raise NoMetric.
+
+        `claims`: this version of the file then counts for this trial, and for no other that shares its directory.
+        """
         settings, trial = reports.settings, str(reports.trial)
         version = Version.of(self.path, below=self.below)
         if version and not version.is_written_since(self.before):
             raise NoMetric(f"The trial did not write {self.path.name}: the file is older than the trial.")
         for name in settings.weights or [settings.metric]:
             reports.finals[name] = read_json_metric(self.path, name, below=self.below)
-        if version and not self.path.is_relative_to(self.trial_folder):
+        if version and claims and not self.path.is_relative_to(self.trial_folder):
             writer = self.writers.claim(self.path, version, trial)
             if writer != trial:
                 raise NoMetric(
@@ -44,14 +47,16 @@ class MetricFile:
                 )
 
 
-def evaluate(reports: TrialReports, file: MetricFile | None) -> float | outcomes.Failure:
-    """Return the value that the search uses, or why there is none."""
+def evaluate(
+    reports: TrialReports, file: MetricFile | None, *, has_succeeded: bool = False
+) -> float | outcomes.Failure:
+    """Return the value that the search uses, or why there is none. `has_succeeded`: the process exited with 0."""
     settings = reports.settings
     if reports.fault:
         return outcomes.Failure(Failure.BAD_METRIC, outcomes.one_line(f"Invalid metric: {reports.fault}."))
     if file:
         try:
-            file.read(reports)
+            file.read(reports, claims=has_succeeded)
         except NoMetric as missing:
             kind = Failure.BAD_METRIC if missing.is_bad else Failure.NO_METRIC
             return outcomes.Failure(kind, outcomes.one_line(str(missing)))

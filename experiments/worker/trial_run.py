@@ -331,7 +331,7 @@ class TrialRun:
         }
         if ended.code == 0 and self.settings.source == "sdk":
             self.reports.add_implied()
-        result = objective.evaluate(self.reports, self._metric_file)
+        result = objective.evaluate(self.reports, self._metric_file, has_succeeded=ended.code == 0)
         value, metric_failure = (result, None) if isinstance(result, float) else (None, result)
         facts["final_metrics"] = self.reports.other_finals()
         is_done = ended.code == 0 and value is not None

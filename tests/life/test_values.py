@@ -20,6 +20,7 @@ from experiments.scheduler.conductor import schedule
 from experiments.worker.worker import LocalWorker
 from tests.api.caller import Caller
 from tests.people import as_
+from tests.support.threads import Thread
 from tests.support.valkey import Valkey
 from trialdeck import nni_types
 
@@ -40,7 +41,7 @@ def local(broker: Valkey, data: Path) -> Iterator[LocalWorker]:
 def run(draft: Callable[..., Experiment], local: LocalWorker, alice: User) -> Callable[..., Experiment]:
     """Run an experiment to its end."""
 
-    def run(**settings: object) -> Experiment:
+    def run(slots: int = 1, **settings: object) -> Experiment:
         experiment = draft(**settings)
         experiment.enqueue(by=alice)
         for _ in range(200):
@@ -48,7 +49,8 @@ def run(draft: Callable[..., Experiment], local: LocalWorker, alice: User) -> Ca
             experiment.refresh_from_db()
             if not experiment.is_active:
                 return experiment
-            local.work()
+            for thread in [Thread(local.work) for _ in range(slots)]:
+                thread.outcome()
         raise AssertionError(f"{experiment} is still {experiment.state}")
 
     return run
@@ -79,6 +81,23 @@ def test_a_file_of_an_earlier_trial_does_not_count(run: Callable[..., Experiment
         ("failed", "no_metric", None),
     ]
     assert "did not write result.json" in experiment.trials.get(number=2).detail
+
+
+def test_a_trial_that_fails_takes_no_file_away(run: Callable[..., Experiment], tmp_path: Path) -> None:
+    """TD-V4: #1 writes the file, and still runs when #2 fails."""
+    path = tmp_path / "result.json"
+    first = (
+        f"echo '{{\"acc\": 0.5}}' > {path}; until [ -e {tmp_path}/failed ]; do sleep 0.05; done; sleep 0.5"
+    )
+    second = f"until [ -e {path} ]; do sleep 0.05; done; touch {tmp_path}/failed; exit 3"
+    command = f"case ${{trial_id}} in *-1) {first} ;; *) {second} ;; esac"
+    settings = {"source": "file", "metric": "acc", "metric_path": "result.json", "directory": str(tmp_path)}
+    experiment = run(command=command, max_trials=2, concurrency=2, slots=2, **settings)
+    assert list(experiment.trials.order_by("number").values_list("state", "exit_code")) == [
+        ("succeeded", 0),
+        ("failed", 3),
+    ]
+    assert experiment.trials.get(number=1).value == 0.5
 
 
 def test_a_file_in_its_output_folder(run: Callable[..., Experiment]) -> None:
@@ -181,6 +200,8 @@ def test_a_trial_sees_what_a_shell_sees(
     login = subprocess.run(
         ["env", "-i", "bash", "-lc", "env -0"], capture_output=True, text=True, check=True
     ).stdout
-    ours = re.compile("TRIALDECK_.*|NNI_.*|CLEARML_.*|PYTHONPATH|PYTHONUNBUFFERED|CHOSEN|PWD|OLDPWD|SHLVL|_")
+    ours = re.compile(
+        "TRIALDECK_.*|NNI_.*|MULTI_PHASE|REUSE_MODE|CLEARML_.*|PYTHONPATH|PYTHONUNBUFFERED|CHOSEN|PWD|OLDPWD|SHLVL|_"
+    )
     shell = {pair.partition("=")[0] for pair in login.split("\0")} | inherited(os.environ).keys()
     assert not [name for name in names - shell if not ours.fullmatch(name)]
