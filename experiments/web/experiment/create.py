@@ -146,5 +146,5 @@ def _render(request: SignedInRequest, form: CreateForm, *, status: int = 200) ->
         return HttpResponse(
             status=204
         )  # an unreadable search space cannot be converted: both views stay as they are
-    live = Live(request, fragments={"preview", "id_space_document"}, version="")
+    live = Live(request, fragments={"preview", "id_space_document", "space_rows"}, version="")
     return live.draw("experiments/new.html", context, status=status)

@@ -179,7 +179,7 @@ def _render(
         return HttpResponse(
             status=204
         )  # an unreadable search space cannot be converted: both views stay as they are
-    live = Live(request, fragments={"preview", "id_space_document"}, version="")
+    live = Live(request, fragments={"preview", "id_space_document", "space_rows"}, version="")
     return live.draw("experiment/edit.html", context, status=code)
 
 

@@ -43,6 +43,7 @@ class RowsForm(BlockForm):
         self.is_checked = data is None or not {"add_row", "drop_row"} & data.keys()
         if data is not None and "add_row" in data:
             self.rows.append(Pair())
+        key_value_rows.give_places(self.rows)
 
     def stored(self) -> list[Pair]:
         """The stored rows."""
@@ -51,7 +52,7 @@ class RowsForm(BlockForm):
     @property
     def focus(self) -> key_value_rows.Focus:
         """Where the focus goes after a row was added or removed."""
-        return key_value_rows.focus_after(self.data, count=len(self.rows))
+        return key_value_rows.focus_after(self.data, self.rows)
 
     def checked(self) -> list[Pair]:
         """Return the rows that are not blank, with their errors noted on them."""
@@ -135,7 +136,7 @@ class GroupForm(RowsForm):
     @property
     def focus(self) -> key_value_rows.Focus:
         """Where the focus goes after a row was added or removed."""
-        return key_value_rows.focus_after(self.data, count=len(self.rows))
+        return key_value_rows.focus_after(self.data, self.rows)
 
     def checked(self) -> list[Pair]:
         rows, stored = super().checked(), {row.name: row for row in self.stored()}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 BLANK_ROWS = 2
 
@@ -27,6 +27,9 @@ class Pair:
     description: str | None = None
     errors: list[str] = field(default_factory=list)
     wrong: str = ""  # what of it: name or value
+    place: int | None = field(
+        default=None, compare=False
+    )  # its number in the form, whatever rows come and go
 
     def fault(self, wrong: str, sentence: str) -> None:
         self.wrong = self.wrong or wrong
@@ -45,12 +48,29 @@ class Focus(NamedTuple):
     drop: int | None = None
 
 
-def focus_after(data: Mapping[str, str], *, count: int, added: int = 1) -> Focus:
-    """Return the focus among `count` rows: the first added one, or the one after the removed one."""
+class Placed(Protocol):
+    """A row of a form; `place` is its number there."""
+
+    place: int | None
+
+
+def give_places(rows: Sequence[Placed]) -> None:
+    """Number the rows that have no place in the form yet, after all others."""
+    taken = [row.place for row in rows if row.place is not None]
+    new = (row for row in rows if row.place is None)
+    for place, row in enumerate(new, start=max(taken, default=-1) + 1):
+        row.place = place
+
+
+def focus_after(data: Mapping[str, str], rows: Sequence[Placed], *, added: int = 1) -> Focus:
+    """Return the focus among the rows: the first of the added ones, or the one after the removed one."""
     if "add_row" in data:
-        return Focus(name=count - added)
+        return Focus(name=rows[-added].place)
     place = data.get("drop_row", "")
-    return Focus(drop=min(int(place), count - 1)) if place.isdecimal() and len(place) < 6 else Focus()
+    if not rows or not place.isdecimal() or len(place) > 5:
+        return Focus()
+    after = (row.place for row in rows if row.place is not None and row.place > int(place))
+    return Focus(drop=next(after, rows[-1].place))
 
 
 def typed(data: Mapping[str, str], *, kept: Iterable[str]) -> list[Pair]:
@@ -61,7 +81,8 @@ def typed(data: Mapping[str, str], *, kept: Iterable[str]) -> list[Pair]:
         match = _FIELD.fullmatch(key)
         if not match or match[1] == without:
             continue
-        row, part = by_place.setdefault(int(match[1]), Pair()), match[2]
+        place, part = int(match[1]), match[2]
+        row = by_place.setdefault(place, Pair(place=place))
         if part == "secret":
             row.is_secret = True
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, TypedDict
@@ -86,7 +86,10 @@ class ExperimentForm(
         field_of(self, "project", forms.ModelChoiceField).queryset = workspace.projects.all()
         for name in SPANS:
             self.fields[name].widget.attrs |= {"class": "is-num", "autocomplete": "off"}
+        self.dropped_rows: list[space_rows.Row] = []  # blank ones, for which an offered one comes
         self.rows = self._posted_rows(data) if data is not None else self.initial_rows()
+        self.added_rows = [row for row in self.rows if row.place is None]
+        key_value_rows.give_places(self.rows)
         self.is_validated = not ({"add_row", "drop_row", "add_declared"} & self.data.keys())
 
     def initial_rows(self) -> list[space_rows.Row]:
@@ -202,7 +205,7 @@ class ExperimentForm(
     @property
     def focus(self) -> key_value_rows.Focus:
         """Where the focus goes after a row was added or removed."""
-        return key_value_rows.focus_after(self.data, count=len(self.rows), added=self._adds)
+        return key_value_rows.focus_after(self.data, self.rows, added=self._adds)
 
     @property
     def is_nested(self) -> bool:
@@ -226,8 +229,9 @@ class ExperimentForm(
     def _posted_rows(self, data: Mapping[str, Any]) -> list[space_rows.Row]:
         """Return the rows of a request, whose buttons add and remove them. htmx adds one at a time."""
         rows = space_rows.typed(data, without=data.get("drop_row", ""))
-        name = data.get("add_declared")
-        if offer := next((offer for offer in self._declared if offer.name == name), None):
+        wanted = data.get("add_declared")
+        if offer := next((offer for offer in self._offers_beside(rows) if offer.name == wanted), None):
+            self.dropped_rows = [row for row in rows if row.is_blank]
             return [row for row in rows if not row.is_blank] + [offer.row]
         if "add_row" in data or not rows:
             rows += [space_rows.Row() for _ in range(self._adds)]
@@ -240,7 +244,10 @@ class ExperimentForm(
     @property
     def offers(self) -> list[declared_parameters.Offer]:
         """The parameters that the script declares and the search space lacks."""
-        names = {row.name.strip() for row in self.rows}
+        return self._offers_beside(self.rows)
+
+    def _offers_beside(self, rows: Sequence[space_rows.Row]) -> list[declared_parameters.Offer]:
+        names = {row.name.strip() for row in rows}
         return [offer for offer in self._declared if not declared_parameters.is_taken(offer.name, names)]
 
     @cached_property

@@ -44,6 +44,9 @@ class Row:
     type: str = "uniform"
     values: str = ""
     errors: list[str] = field(default_factory=list)
+    place: int | None = field(
+        default=None, compare=False
+    )  # its number in the form, whatever rows come and go
 
     @property
     def is_blank(self) -> bool:
@@ -68,7 +71,8 @@ def typed(data: Mapping[str, str], *, without: str = "") -> list[Row]:
     for key in data:
         match = _FIELD.fullmatch(key)
         if match and match[1] != without:
-            setattr(by_place.setdefault(int(match[1]), Row()), match[2], data[key])
+            place = int(match[1])
+            setattr(by_place.setdefault(place, Row(place=place)), match[2], data[key])
     return [by_place[place] for place in sorted(by_place)]
 
 
@@ -108,8 +112,13 @@ def rows_of(document: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     if parse(document).is_nested:
         return []
     return [
-        Row(name, spec["_type"], text_of([*spec["_value"], *([WHOLE_WORD] if spec.get(WHOLE) else [])]))
-        for name, spec in document.items()
+        Row(
+            name,
+            spec["_type"],
+            text_of([*spec["_value"], *([WHOLE_WORD] if spec.get(WHOLE) else [])]),
+            place=place,
+        )
+        for place, (name, spec) in enumerate(document.items())
     ]
 
 

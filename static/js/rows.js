@@ -1,0 +1,17 @@
+// Rows of a form ([data-space-row]). "Remove" takes its row away at once, however fast the clicks come; without script the
+// server does it. What a type of parameter takes is the placeholder of its values.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("[name=drop_row]");
+  if (!button) return;
+  event.preventDefault();
+  const { form } = button, row = button.closest("[data-space-row]"), next = row.nextElementSibling ?? row.previousElementSibling;
+  if (row.querySelector("[name$=-name]:not([value=''])")) form.dataset.typed = "already";
+  row.remove();
+  (next.querySelector("button") ?? form.querySelector("[name=add_row]:not([tabindex])")).focus();
+  form.dispatchEvent(new Event("input", { bubbles: true }));
+});
+
+document.addEventListener("change", ({ target }) => {
+  const values = target.matches("select") && target.closest("[data-space-row]")?.querySelector("[name$=-values]");
+  if (values) values.placeholder = target.selectedOptions[0].dataset.hint;
+});
