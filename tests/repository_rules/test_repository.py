@@ -39,6 +39,15 @@ def test_scripts_and_styles_are_our_own() -> None:
         assert not re.search(r"""(from|import|url)\s*\(?\s*["']?(https?:)?//""", text), name_of(path)
 
 
+def test_what_is_served_as_a_file_is_a_style_a_small_script_or_a_drawing() -> None:
+    """htmx comes from the django-htmx wheel, and what a script would imitate of it stays out."""
+    served = [path for path in files() if name_of(path).startswith("static/")]
+    assert {path.suffix for path in served} == {".css", ".js", ".svg"}
+    assert not [name_of(path) for path in served if "htmx" in path.name]
+    lines = {name_of(path): len(text_of(path).splitlines()) for path in files(".js")}
+    assert max(lines.values()) <= 100 and sum(lines.values()) <= 500, lines
+
+
 def requirements() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lines = project["project"]["dependencies"] + project["dependency-groups"]["test"]
