@@ -1,18 +1,13 @@
-// A log ([data-follow]) stays at its end while it grows, unless somebody has scrolled up to read.
-
-const END = 24; // pixels from the bottom that still count as the end
-const reading = new WeakSet(); // logs in which somebody has scrolled up
+// The log ([data-follow]) stays at its end while it grows, unless somebody has scrolled up to read.
+let isRead = false;
 
 function follow() {
-  for (const log of document.querySelectorAll("[data-follow]")) {
-    if (!reading.has(log)) log.scrollTop = log.scrollHeight;
-  }
+  const log = document.querySelector("[data-follow]");
+  if (!isRead) log?.scrollTo(0, log.scrollHeight);
 }
 
-document.addEventListener("scroll", ({ target }) => {
-  if (!target.matches?.("[data-follow]")) return;
-  if (target.scrollHeight - target.scrollTop - target.clientHeight < END) reading.delete(target);
-  else reading.add(target);
+document.addEventListener("scroll", ({ target: log }) => {
+  if (log.matches?.("[data-follow]")) isRead = log.scrollHeight - log.scrollTop - log.clientHeight > 24;
 }, { capture: true, passive: true });
 document.addEventListener("htmx:afterSwap", follow);
 follow();

@@ -1,90 +1,70 @@
-// hx-swap="morph": what differs moves into the target, the rest stays the same elements. Focus, scroll positions, typed
-// text, ticked boxes, open menus and open details survive. The answer is the target itself, found by its id; children with
-// an id or data-key keep their identity when they move. `open` of <details> belongs to the browser.
+// hx-swap="morph": what differs moves into the target, the rest stays the same elements, with focus, scroll positions, typed
+// text, ticks, open menus and details. The answer is the target, found by its id; an id or data-key is a child's identity.
+
+const chosen = new WeakSet(); // selects
+document.addEventListener("change", ({ target }) => { if (target.matches("select")) chosen.add(target); });
 
 htmx.defineExtension("morph", {
   isInlineSwap: (style) => style === "morph",
   handleSwap(style, target, fragment) {
     if (style !== "morph") return false;
-    const sent = fragment.querySelector(`#${CSS.escape(target.id)}`);
+    const sent = fragment.querySelector(`#${CSS.escape(target.id)}`), focused = document.activeElement;
     if (sent?.nodeName !== target.nodeName) return [];
-    const focused = document.activeElement;
-    morphNode(target, sent);
+    morph(target, sent);
     // Without moveBefore a moved row loses the focus.
-    if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+    if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
     return [target];
   },
 });
 
-function morphNode(from, to) {
+function morph(from, to) {
   if (from.isEqualNode(to)) return;
-  if (from.nodeType !== Node.ELEMENT_NODE) {
-    from.nodeValue = to.nodeValue;
-    return;
+  if (from.nodeType !== Node.ELEMENT_NODE) from.nodeValue = to.nodeValue;
+  else {
+    morphAttributes(from, to);
+    if (!isTheirs(from)) morphChildren(from, to);
   }
-  if (isTheirs(from)) return;
-  morphAttributes(from, to);
-  morphChildren(from, to);
 }
 
-/** Has a person typed or chosen here? Then it is theirs until they leave the page. */
-function isTheirs(element) {
-  if (element.matches("textarea, input:not([type=checkbox], [type=radio], [type=hidden])")) {
-    return element === document.activeElement || element.value !== element.defaultValue;
-  }
-  if (element.matches("select")) {
-    return element === document.activeElement || "touched" in element.dataset;
-  }
-  return false;
-}
+/** Is a person at it, or did they choose here? What was typed, and a tick, the browser keeps by itself. */
+const isTheirs = (element) => element.matches("textarea, select") && (element === document.activeElement || chosen.has(element));
 
-document.addEventListener("change", (event) => {
-  if (event.target.matches?.("select")) event.target.dataset.touched = "";
-});
+/** Attributes that belong to the browser, or to whoever is typing. */
+function isKept(element, name) {
+  return (name === "open" && element.matches("details, dialog")) || (name === "value" && element === document.activeElement);
+}
 
 function morphAttributes(from, to) {
-  for (const { name, value } of to.attributes) {
-    if (!isOpenState(from, name) && from.getAttribute(name) !== value) from.setAttribute(name, value);
-  }
-  for (const { name } of [...from.attributes]) {
-    if (!isOpenState(from, name) && name !== "data-touched" && !to.hasAttribute(name)) from.removeAttribute(name);
+  for (const name of new Set([...from.getAttributeNames(), ...to.getAttributeNames()])) {
+    const value = to.getAttribute(name);
+    if (value === from.getAttribute(name) || isKept(from, name)) continue;
+    if (value === null) from.removeAttribute(name);
+    else from.setAttribute(name, value);
   }
 }
 
-const isOpenState = (element, name) => name === "open" && element.matches("details, dialog");
-
-const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE && (node.id || node.dataset.key)) || null;
+const keyOf = (node) => node.id || node.dataset?.key || null;
 
 function morphChildren(from, to) {
-  const wanted = new Set([...to.childNodes].map(keyOf).filter(Boolean));
-  const kept = new Map();
-  for (const child of [...from.childNodes]) {
+  const wanted = new Set([...to.children].map(keyOf)), kept = new Map();
+  for (const child of [...from.children]) {
     const key = keyOf(child);
-    if (!key) continue;
-    if (wanted.has(key) && !kept.has(key)) kept.set(key, child);
-    else child.remove();
+    if (key && wanted.has(key)) kept.set(key, child);
+    else if (key) child.remove();
   }
-
   let at = from.firstChild;
+  const drop = () => { [at] = [at.nextSibling, at.remove()]; };
   for (const next of [...to.childNodes]) {
-    const key = keyOf(next);
-    const same = key ? kept.get(key) : at && !keyOf(at) && at.nodeName === next.nodeName ? at : null;
-    if (!same || same.nodeName !== next.nodeName) {
-      from.insertBefore(document.importNode(next, true), at);
+    const key = keyOf(next), same = key ? kept.get(key) : at && !keyOf(at) && at;
+    if (same?.nodeName !== next.nodeName) {
+      from.insertBefore(next, at);
       continue;
     }
-    kept.delete(key);
     // Text between rows goes rather than a row moves: what moves may lose its focus and its open menu.
-    while (at && at !== same && !keyOf(at)) at = removed(at);
+    while (at && at !== same && !keyOf(at)) drop();
     if (at === same) at = at.nextSibling;
     else (from.moveBefore ?? from.insertBefore).call(from, same, at);
-    morphNode(same, next);
+    morph(same, next);
   }
-  while (at) at = removed(at);
-}
-
-function removed(node) {
-  const next = node.nextSibling;
-  node.remove();
-  return next;
+  while (at) drop();
 }

@@ -70,6 +70,11 @@ def test_a_row_changes_while_one_looks_and_an_open_menu_stays(open_as, alice, ru
     menu = page.get_by_role("button", name="Actions for a draft")
     menu.click()
     expect(page.locator(f"#actions-{other.public_id}")).to_be_visible()
+    where = page.locator(f"#actions-{other.public_id}").bounding_box()["y"]
+    other.enqueue(by=alice, queue=Queue.default())
+    expect(page.locator("tr", has_text="a draft").locator(".status")).to_have_text("Pending")
+    now = page.locator(f"#actions-{other.public_id}").bounding_box()["y"]
+    assert abs(now - where) < 1, "it stays at its button"
     experiment.stop(by=alice)
     expect(row.locator(".status")).to_have_text("Stopping")
     end_all(experiment)

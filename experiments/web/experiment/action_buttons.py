@@ -28,6 +28,7 @@ QUEUE_ICONS = {"front": "up", "before": "up", "back": "down", "move_to": "queue"
 LIKELY = ("enqueue", "dequeue", "edit", "update", "unpause", "pause", "resume", "stop", "kill", "clone")
 REST = ("move_to", "reset", "publish", "delete")
 EDITS = {"edit", "update"}  # one page serves both
+SHORTCUTS = {"edit": "e", "clone": "c", "stop": "s", "rerun": "r"}  # keys, by the last part of the address
 WITHOUT_CONFIRMATION = {"dequeue", "pause", "unpause", "front", "back"}  # can be undone
 
 
@@ -44,6 +45,11 @@ class Button:
     is_primary: bool = False
     why_not: str = ""
     title: str = ""
+
+    @property
+    def shortcut(self) -> str:
+        """The key that presses it; blank for none."""
+        return SHORTCUTS.get(self.url.rstrip("/").rpartition("/")[2], "")
 
 
 def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:

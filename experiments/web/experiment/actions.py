@@ -120,7 +120,6 @@ class CloneForm(ActionForm):
         Project.objects.none(),
         empty_label=None,
         label="Project",
-        widget=forms.Select(attrs={"data-combo": "new_project"}),
     )
     new_project = forms.CharField(
         required=False, max_length=100, label="Create new", help_text="Name of a new project to use instead."
@@ -131,6 +130,7 @@ class CloneForm(ActionForm):
 
     def prepare(self) -> None:
         fields, experiment = self.fields, self.experiment
+        self.auto_id = "clone_%s"  # its dialog may open above a form that has a project too
         fields["name"].initial = f"Clone of {experiment.name}"[:200]
         project = field_of(self, "project", forms.ModelChoiceField)
         project.queryset, project.initial = experiment.workspace.projects.all(), experiment.project_id

@@ -48,7 +48,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         permissions.role_in(request.user, workspace),
         int(time.time() // 60),  # elapsed times are shown in minutes
     )
-    live = Live(request, fragments={"list"}, version=version)
+    live = Live(request, fragments={"view", "list"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
     page = index_table.Page(index_table.TableQuery.of(request.GET), experiments, user=request.user)
@@ -64,7 +64,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             "views": index_table.views(page.query, request.user),
             "csv": reverse("experiments-csv", args=[workspace.slug]) + page.query.url(),
             "json": reverse("experiments-json", args=[workspace.slug]) + page.query.url(),
-            "every_s": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,
+            "every": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,
             "may_create": permissions.may(request.user, "create", workspace),
             "bulk": [
                 BulkAction(label, ICONS[verb], reverse("experiments-bulk", args=[workspace.slug, verb]))

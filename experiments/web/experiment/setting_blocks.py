@@ -30,6 +30,7 @@ class BlockForm(forms.Form):
     verb: ClassVar[str] = "edit"
     is_danger: ClassVar[bool] = False
     is_full: ClassVar[bool] = False  # uses the full width
+    is_checked_by_server: ClassVar[bool] = True  # a refusal comes with what was typed
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment) -> None:
         self.experiment, self.current = experiment, experiment.settings

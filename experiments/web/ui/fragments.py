@@ -9,12 +9,15 @@ from typing import Any
 from django.http import HttpResponse, HttpResponseNotModified
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+from django_htmx.http import push_url
 
 from experiments.web.ui.requests import SignedInRequest
 
 
 class Live:
     """One request for a page with live fragments.
+
+    The fragment `view` is a page's filters with what they leave: its address is that of the page from then on.
 
     `version` is all that the fragments show, as one short text: when the browser already has it, nothing is
     rendered. Use: `live = Live(request, fragments={"facts", "rows"}, version=...)`, then
@@ -39,7 +42,16 @@ class Live:
     def draw(self, template: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
         """Render the page, or the requested fragment."""
         name = f"{template}#{self.fragment}" if self.fragment else template
-        return self._tagged(render(self.request, name, context, status=status))
+        response = self._tagged(render(self.request, name, context, status=status))
+        return push_url(response, self._address) if self.fragment == "view" else response
+
+    @property
+    def _address(self) -> str:
+        """The address of a filtered view, without the filters that are blank."""
+        query = self.request.GET.copy()
+        for name in [name for name, value in query.items() if not value]:
+            del query[name]
+        return f"{self.request.path}?{query.urlencode()}" if query else self.request.path
 
     def _tagged(self, response: HttpResponse) -> HttpResponse:
         if self.fragment:

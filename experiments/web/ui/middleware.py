@@ -8,7 +8,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.cache import patch_vary_headers
-from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.http import (
+    HttpResponseClientRedirect,
+    HttpResponseStopPolling,
+    reswap,
+    retarget,
+    trigger_client_event,
+)
 
 from experiments.models import Forbidden, Overtaken, Refused, SwitchedOff
 from experiments.web.ui.requests import HtmxRequest
@@ -35,9 +41,37 @@ class Htmx:
     def __call__(self, request: HtmxRequest) -> HttpResponse:
         response = self.get_response(request)
         patch_vary_headers(response, ("HX-Request", "HX-Target"))
+        if request.htmx and _is_lost(request, response):
+            return _no_longer_live(request)
         if request.htmx and "Location" in response:
+            if request.htmx.target is None and _is_shown(request, response["Location"]):
+                return _done_in_place(request, response)
             return _followed_by_the_browser(request, response)
         return response
+
+
+def _is_lost(request: HtmxRequest, response: HttpResponse) -> bool:
+    """Whether a fragment that asks for itself can no longer be had: signed out, deleted, or no longer theirs to see."""
+    asks_itself = request.htmx.target is not None and request.htmx.target == request.htmx.trigger
+    return asks_itself and ("Location" in response or response.status_code in (403, 404))
+
+
+def _no_longer_live(request: HtmxRequest) -> HttpResponse:
+    """Say so above the page. What somebody reads or types there is not taken away."""
+    response = render(request, "components/no_longer_live.html", status=HttpResponseStopPolling.status_code)
+    return reswap(retarget(response, "#live-over"), "innerHTML")
+
+
+def _is_shown(request: HtmxRequest, url: str) -> bool:
+    """Whether the browser shows this page already."""
+    return url.split("#")[0] == (request.htmx.current_url_abs_path or "").split("#")[0]
+
+
+def _done_in_place(request: HtmxRequest, response: HttpResponse) -> HttpResponse:
+    """Say what was done, and let the page's fragments follow: nobody loses their place to a reload."""
+    done = render(request, "components/done.html")
+    done.cookies = response.cookies
+    return trigger_client_event(done, "changed")
 
 
 def _followed_by_the_browser(request: HtmxRequest, response: HttpResponse) -> HttpResponse:
@@ -45,7 +79,7 @@ def _followed_by_the_browser(request: HtmxRequest, response: HttpResponse) -> Ht
     url = response["Location"]
     followed = HttpResponseClientRedirect(url)
     followed.cookies = response.cookies
-    if url.split("#")[0] == (request.htmx.current_url_abs_path or "").split("#")[0]:
+    if _is_shown(request, url):
         followed["HX-Refresh"] = "true"  # an address that differs in its fragment alone loads nothing
     return followed
 

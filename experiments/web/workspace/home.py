@@ -94,7 +94,7 @@ def _draw(
         "nav": "workspace" if workspace else "home",
         "workspaces": workspaces,
         "may_create": workspace is not None and may(user, "create", workspace),
-        "every_s": WHILE_ACTIVE_S if sums.alive or sums.waiting else OTHERWISE_S,
+        "every": WHILE_ACTIVE_S if sums.alive or sums.waiting else OTHERWISE_S,
         "facts": _facts(sums, compute, workers),
         "total": sums.total,
         "needs": shown_needs,

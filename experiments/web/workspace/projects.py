@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import filters
 from experiments.models import Experiment, ExperimentState, Invalid, Project, Refused, User, Workspace
+from experiments.models.fields import fold
 from experiments.permissions import learn_roles, may, require
 from experiments.web.experiment.action_buttons import Button
 from experiments.web.ui.requests import SignedInRequest
@@ -161,6 +162,29 @@ def everywhere(request: SignedInRequest) -> HttpResponse:
     for card in cards(request.user, workspaces):
         groups[card.project.workspace_id][1].append(card)
     return render(request, "projects/everywhere.html", {"nav": "home", "groups": groups.values()})
+
+
+MOST_OPTIONS = 50
+
+
+@login_required
+@require_safe
+def options(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
+    """Answer a project box: the projects whose name contains what was typed, all where it is a name, and a new one."""
+    names = list(_editable_workspace(request, workspace_slug).projects.values_list("name", flat=True))
+    text = " ".join(request.GET.get("project_text", "").replace("\0", "").split())[:100]
+    is_name = text in names
+    matching = [name for name in names if is_name or fold(text) in fold(name)]
+    start = max(0, matching.index(text) - MOST_OPTIONS // 2) if is_name else 0
+    shown = matching[start : start + MOST_OPTIONS]
+    context = {
+        "names": shown,
+        "selected": text if is_name else next(iter(shown), ""),
+        "text": text,
+        "creates": text and not is_name,
+        "list": request.htmx.target or "options",
+    }
+    return render(request, "projects/_options.html", context)
 
 
 # --- managed ---------------------------------------------------------------------------------------------------

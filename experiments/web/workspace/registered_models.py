@@ -27,6 +27,7 @@ from experiments.permissions import may, require
 from experiments.web.experiment.artifacts import download_response
 from experiments.web.ui import highlight
 from experiments.web.ui.controls import Tab
+from experiments.web.ui.fragments import Live
 from experiments.web.ui.pagination import Pager, page_of
 from experiments.web.ui.requests import SignedInRequest
 
@@ -60,7 +61,8 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "is_filtered": any(query.values()) or published in PUBLISHED,
         "projects": workspace.projects.values_list("name", flat=True),
     }
-    return render(request, "models/index.html", context)
+    live = Live(request, fragments={"view"}, version="")
+    return live.draw("models/index.html", context)
 
 
 def get_model(request: SignedInRequest, workspace_slug: str, model_id: str) -> Model:

@@ -13,6 +13,7 @@ urlpatterns = [
     path("w/<slug:workspace_slug>/", home.show, name="workspace"),
     path("projects/", projects.everywhere, name="projects-everywhere"),
     path(W + "projects/", projects.index, name="projects"),
+    path(W + "projects/options/", projects.options, name="project-options"),
     path(W + "projects/new/", projects.new, name="project-new"),
     path(W + "projects/<int:project_pk>/edit/", projects.edit, name="project-edit"),
     path(W + "projects/<int:project_pk>/delete/", projects.delete, name="project-delete"),

@@ -257,7 +257,7 @@ def test_a_block_is_edited_in_drafts_only(in_state, bob, state):
     )
     html, number = page_of(bob, experiment), experiment.revision.number
     is_draft = state == "draft"
-    assert ('hx-swap="outerHTML">Clear' in html, "Reset to original" in html) == (is_draft, is_draft)
+    assert ('hx-swap="morph">Clear' in html, "Reset to original" in html) == (is_draft, is_draft)
     for block in BLOCKS:
         assert (url_of(experiment, block) in html) is (
             is_draft and block not in ("source/clear", "output/clear")

@@ -18,6 +18,8 @@ from tests.support.waiting import eventually
 pytestmark = [pytest.mark.browser, pytest.mark.once]
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+LIVE = """ hx-get="/page" hx-trigger="every 100ms, online from:window, visibilitychange from:document" hx-swap="morph"
+  hx-sync="this:drop" data-live="0.1\""""
 CSP = "default-src 'self'; object-src 'none'"
 
 PAGE = """<!doctype html><html lang="en"><head><title>t</title>
@@ -27,11 +29,12 @@ PAGE = """<!doctype html><html lang="en"><head><title>t</title>
 <script type="module" src="/static/js/live.js"></script>
 <script type="module" src="/static/js/dialog.js"></script>
 <script type="module" src="/static/js/keys.js"></script></head><body hx-ext="morph">
-<div data-live-banner hidden><b></b><span data-live-lost></span><button data-live-retry>Try now</button></div>
+{banner}
 <span data-live-state><span data-live-word></span><span data-live-age></span></span>
 {fragment}<dialog id="dialog" class="dialog"></dialog></body></html>"""
 
 
+BANNER = render_to_string("components/_banner.html")
 HTMX = render_to_string("components/_htmx.html").replace('src="js/', 'src="/static/js/')
 
 
@@ -42,6 +45,7 @@ class Stage:
         self.rows = ["1", "2", "3"]
         self.state = "running"
         self.is_live = True
+        self.is_over = False
         self.status = 200
         self.hold = threading.Event()
         self.hold.set()
@@ -61,11 +65,11 @@ class Stage:
         rows = "\n".join(
             f'<tr id="r{n}"><td><input type="checkbox" aria-label="pick {n}"></td><td class="state">{self.state}'
             f'</td><td><button popovertarget="m{n}">menu {n}</button><div id="m{n}" popover>'
-            f'<a href="/question" hx-get="/question" hx-target="#dialog" hx-swap="outerHTML">Stop {n}</a></div>'
+            f'<a href="/question" hx-get="/question" hx-target="#dialog" hx-swap="morph">Stop {n}</a></div>'
             f"<details><summary>more {n}</summary>detail</details></td></tr>"
             for n in self.rows
         )
-        live = ' data-live="0.1" hx-get="/page" hx-trigger="tick" hx-swap="morph"' if self.is_live else ""
+        live = LIVE if self.is_live else ""
         return (
             f'<section id="trials"{live}><p class="count">{len(self.rows)} trials, {self.state}</p>'
             f'<input aria-label="note" value="{self.state}"><table><tbody>\n{rows}\n</tbody></table></section>'
@@ -73,8 +77,9 @@ class Stage:
 
 
 QUESTION = """<dialog id="dialog" class="dialog" aria-labelledby="q">
-<form method="post" action="/question"><h1 id="q">Stop it?</h1><a href="/page" data-close autofocus>Keep running</a>
-<button hx-post="/question" hx-target="#dialog" hx-swap="outerHTML">Stop experiment</button></form></dialog>"""
+<form method="post" action="/question"><h1 id="q">Stop it?</h1><p data-said hidden></p><footer>
+<a href="/page" data-close autofocus>Keep running</a></footer>
+<button hx-post="/question" hx-target="#dialog" hx-swap="morph">Stop experiment</button></form></dialog>"""
 
 
 def handler_for(stage: Stage) -> type[BaseHTTPRequestHandler]:
@@ -90,7 +95,7 @@ def handler_for(stage: Stage) -> type[BaseHTTPRequestHandler]:
             elif self.headers.get("HX-Request"):
                 self.answer()
             elif self.path.startswith("/page"):
-                self.send(200, PAGE.format(htmx=HTMX, fragment=stage.fragment).encode())
+                self.send(200, PAGE.format(htmx=HTMX, banner=BANNER, fragment=stage.fragment).encode())
             else:
                 self.send(204, b"")
 
@@ -107,6 +112,9 @@ def handler_for(stage: Stage) -> type[BaseHTTPRequestHandler]:
             stage.hold.wait(10)
             with stage.lock:
                 stage.at_once -= 1
+            if stage.is_over:
+                self.send(286, b"can no longer be kept up to date", retarget="#live-over")
+                return
             if stage.status != 200:
                 status, body = stage.status, b""
             elif self.headers.get("If-None-Match") == stage.tag:
@@ -117,7 +125,13 @@ def handler_for(stage: Stage) -> type[BaseHTTPRequestHandler]:
             stage.answered.append(status)
 
         def send(
-            self, status: int, body: bytes, kind: str = "text/html", tag: str = "", redirect: str = ""
+            self,
+            status: int,
+            body: bytes,
+            kind: str = "text/html",
+            tag: str = "",
+            redirect: str = "",
+            retarget: str = "",
         ) -> None:
             self.send_response(status)
             self.send_header("Content-Security-Policy", CSP)
@@ -126,6 +140,9 @@ def handler_for(stage: Stage) -> type[BaseHTTPRequestHandler]:
                 self.send_header("ETag", tag)
             if redirect:
                 self.send_header("HX-Redirect", redirect)
+            if retarget:
+                self.send_header("HX-Retarget", retarget)
+                self.send_header("HX-Reswap", "innerHTML")
             if status not in (204, 304):
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -251,21 +268,23 @@ def test_it_stops_asking_when_the_fragment_has_ended(page, stage):
 
 def test_a_silent_server_is_said_and_the_page_recovers_by_itself(page, stage):
     stage.status = 503
-    expect(page.locator("[data-live-banner]")).to_be_visible()
-    expect(page.locator("[data-live-banner]")).to_contain_text("Connection lost, retrying")
+    expect(page.locator("#live-lost")).to_be_visible()
+    expect(page.locator("#live-lost")).to_contain_text("Connection lost, retrying")
     expect(page.locator("[data-live-word]")).to_have_text("Not live")
     stage.status = 200
     changed(page, stage, rows=["1"], state="back")
-    expect(page.locator("[data-live-banner]")).to_be_hidden()
+    expect(page.locator("#live-lost")).to_be_hidden()
     expect(page.locator("[data-live-word]")).to_have_text("Live")
 
 
 def test_a_fragment_that_is_no_longer_mine_stops_and_says_so(page, stage):
-    stage.status = 404
-    expect(page.locator("[data-live-banner]")).to_contain_text("can no longer be kept up to date")
+    """The server's part is in `test_middleware.py`."""
+    stage.is_over = True
+    expect(page.locator("#live-over")).to_contain_text("can no longer be kept up to date")
     count = len(stage.requests)
     page.evaluate("new Promise(done => setTimeout(done, 500))")
     assert len(stage.requests) == count
+    expect(page.locator("#trials")).to_be_visible()
 
 
 def test_a_question_opens_in_a_dialog_and_gives_the_focus_back(page, stage):

@@ -115,7 +115,7 @@ def test_leaving_asks_and_says_what_it_means(client, lab, alice, bob, draft):
     lab.admit(bob, Role.OWNER)
     draft("mine").describe(by=alice, visibility="private")
     client.force_login(alice)
-    assert b'hx-swap="outerHTML">Leave</a>' in client.get(url("workspace-settings")).content
+    assert b'hx-swap="morph">Leave</a>' in client.get(url("workspace-settings")).content
     question = client.get(url("member-remove", "alice")).content.decode()
     assert (
         "Only another owner can add you again" in question

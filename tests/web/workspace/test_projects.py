@@ -52,6 +52,26 @@ def test_a_card_shows_what_its_experiments_come_to_and_leads_to_them(
     assert "done" in listed and "elsewhere" not in listed
 
 
+def test_a_project_box_offers_what_matches_and_a_new_one(lab, vision, bob, carol):
+    """CML-C1: typing searches, in any case; text without a match offers to create a new project."""
+    Project.create(lab, name="Television <b>")
+
+    def offered(text: str) -> tuple[list[str], str, str]:
+        page = as_(bob).get(f"{PAGE}options/", {"project_text": text}, headers={"HX-Request": "true"})
+        context, html = page.context, page.content.decode()
+        assert "<b>" not in html and html.count('aria-selected="true"') == 1
+        return list(context["names"]), context["selected"], "Create New" in html and context["text"]
+
+    assert offered(" VISION ") == (["Television <b>", "vision"], "Television <b>", "VISION")
+    assert offered("vision") == (["Default", "Television <b>", "vision"], "vision", False)
+    assert offered("") == (["Default", "Television <b>", "vision"], "Default", False)
+    assert offered("a\0b  c") == ([], "", "ab c")
+    assert as_(carol).get(f"{PAGE}options/").status_code == 403
+    Project.objects.bulk_create(Project(workspace=lab, name=f"p{n:03}") for n in range(200))
+    names, selected, _ = offered("p150")
+    assert len(names) == 50 and selected in names
+
+
 def test_compute_time_is_kept_when_a_trial_ends_and_outlives_a_reset(running, alice):
     """CML-N1: no page adds up trials."""
     experiment = running(taken=2)
@@ -141,7 +161,7 @@ def test_default_keeps_its_name_and_stays(lab, bob):
     default.refresh_from_db()
     assert (default.name, default.description) == ("Default", "new")
     answer = as_(bob).post(reverse("project-delete", args=["lab", default.pk]))
-    assert answer.status_code == 409 and "Default stays" in answer.content.decode()
+    assert answer.status_code == 409 and "Default cannot be deleted" in answer.content.decode()
 
 
 def test_a_viewer_sees_them_and_may_not_change_them(lab, vision, carol):

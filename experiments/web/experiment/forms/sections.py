@@ -64,7 +64,7 @@ class DescriptionFields(forms.Form):
         error_messages={"required": "Enter a name."},
     )
     project: forms.ModelChoiceField[Project] = forms.ModelChoiceField(
-        Project.objects.none(), empty_label=None, widget=forms.Select(attrs={"data-combo": "new_project"})
+        Project.objects.none(), empty_label=None
     )
     new_project = forms.CharField(
         required=False,
