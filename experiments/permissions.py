@@ -113,19 +113,19 @@ def require_again(user: User, needed: Sequence[Sequence[object]]) -> None:
 
 
 def visible_workers(user: User) -> QuerySet[Worker]:
-    """The workers that serve a queue of one of this person's workspaces; for administrators all."""
+    """The workers that serve a queue that one of this person's workspaces may use; for administrators all, and for who
+    is in no workspace none."""
     if is_administrator(user):
         return Worker.objects.listed()
-    queues = Cast(OuterRef("queues"), TextField())  # ["gpu", "default"]; names have no quotes
-    name = Concat(Value('"'), F("name"), Value('"'))
-    visible = Queue.objects.visible_to(user).annotate(place=StrIndex(queues, name)).filter(place__gt=0)
-    # The queue `default` belongs to all workspaces, and its row is made when it is first used.
+    quoted = Concat(Value('"'), F("name"), Value('"'))  # as in ["gpu", "default"]; names have no quotes
+    place = StrIndex(Cast(OuterRef("queues"), TextField()), quoted)
+    visible = Queue.objects.visible_to(user).annotate(place=place).filter(place__gt=0)
+    # The row of the queue `default`, which is open to all, is made when it is first used.
     serves_default = Worker.objects.annotate(place=StrIndex(Cast("queues", TextField()), Value('"default"')))
     is_default = Q(pk__in=serves_default.filter(place__gt=0).values("pk"))
-    has_row, has_workspace = Queue.objects.filter(name="default"), Workspace.objects.visible_to(user)
-    return Worker.objects.listed().filter(
-        Q(Exists(visible)) | (is_default & Q(~Exists(has_row)) & Q(Exists(has_workspace)))
-    )
+    has_row = Exists(Queue.objects.filter(name="default"))
+    has_workspace = Exists(Workspace.objects.visible_to(user))
+    return Worker.objects.listed().filter(Q(has_workspace), Q(Exists(visible)) | (is_default & ~Q(has_row)))
 
 
 def learn_roles(user: User, workspaces: Collection[Workspace]) -> None:

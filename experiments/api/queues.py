@@ -10,8 +10,8 @@ from django.http import Http404
 from ninja import Query, Router
 from pydantic import BaseModel, Field
 
-from experiments.models import Amount, Experiment, ExperimentState, Queue, Worker
-from experiments.permissions import require_administrator
+from experiments.models import Amount, Experiment, ExperimentState, Queue, User
+from experiments.permissions import require_administrator, visible_workers
 from experiments.scheduler.wait_reasons import Compute
 
 from . import schemas
@@ -56,7 +56,9 @@ class QueueChanged(BaseModel):
 def queues(request: ApiRequest, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> PageData:
     """Queues that at least one of the caller's workspaces may use."""
     rows = Queue.objects.visible_to(request.user)
-    return page(rows, Key("name"), list_name="queues", cursor=cursor, limit=limit, serialize=_serializer())
+    return page(
+        rows, Key("name"), list_name="queues", cursor=cursor, limit=limit, serialize=_serializer(request.user)
+    )
 
 
 @router.get("/queues/{slug:queue}", response=responses(OneQueue), summary="Read a queue")
@@ -70,7 +72,7 @@ def read_queue(
     """With resources, `obstacle` says whether the queue's workers have them, free or in use."""
     row = _find(request, queue)
     obstacle = Compute([row.pk]).obstacle(row, Amount(gpus, cores, memory_mib))
-    return {**_serializer()(row), "obstacle": obstacle.reason if obstacle else ""}
+    return {**_serializer(request.user)(row), "obstacle": obstacle.reason if obstacle else ""}
 
 
 @router.post(
@@ -81,7 +83,7 @@ def pause_queue(request: ApiRequest, queue: str) -> dict[str, Any]:
     row = _find(request, queue)
     require_administrator(request.user)
     changed = row.pause(by=request.user)
-    return {"changed": changed, "queue": _serializer()(row)}
+    return {"changed": changed, "queue": _serializer(request.user)(row)}
 
 
 @router.post(
@@ -94,7 +96,7 @@ def unpause_queue(request: ApiRequest, queue: str) -> dict[str, Any]:
     row = _find(request, queue)
     require_administrator(request.user)
     changed = row.unpause(by=request.user)
-    return {"changed": changed, "queue": _serializer()(row)}
+    return {"changed": changed, "queue": _serializer(request.user)(row)}
 
 
 def _find(request: ApiRequest, name: str) -> Queue:
@@ -104,11 +106,11 @@ def _find(request: ApiRequest, name: str) -> Queue:
     return row
 
 
-def _serializer() -> Callable[[Queue], dict[str, Any]]:
+def _serializer(user: User) -> Callable[[Queue], dict[str, Any]]:
     """Return a function that makes a `QueueOut` of a queue: two queries, however many queues there are."""
     pending = Experiment.objects.filter(state=ExperimentState.PENDING)
     waiting = dict(pending.order_by().values_list("queue").annotate(Count("pk")))
-    live_workers = list(Worker.objects.present())
+    live_workers = list(visible_workers(user).filter(gone_at=None))
 
     def serialize(queue: Queue) -> dict[str, Any]:
         serving = [worker for worker in live_workers if queue.name in worker.queues]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
-from django.db.models import Exists, F, Q
+from django.db.models import F, Q
 
 from experiments import dispatch
 
@@ -53,7 +53,7 @@ class QueueQuerySet(models.QuerySet["Queue"]):
             return self
         mine = Workspace.objects.visible_to(user).values("pk")
         granted = Queue.workspaces.through.objects.filter(workspace__in=mine).values("queue")
-        return self.filter(Q(Exists(mine), is_open=True) | Q(pk__in=granted))
+        return self.filter(Q(is_open=True) | Q(pk__in=granted))
 
 
 class Queue(models.Model):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from experiments.models import Amount, Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
 
@@ -58,17 +58,20 @@ class QueueEntry(NamedTuple):
 
 class Compute:
     """A snapshot of workers, their trials, and queues: at most three queries, each on first use. `queues`: primary keys
-    of the relevant ones; None: all."""
+    of the relevant ones, `workers`: those to look at; None: all."""
 
-    def __init__(self, queues: Collection[int] | None = None) -> None:
+    def __init__(
+        self, queues: Collection[int] | None = None, workers: QuerySet[Worker] | None = None
+    ) -> None:
         self._queues = queues
+        self._workers = Worker.objects.all() if workers is None else workers
         self._ranks: dict[int, dict[int, int]] = {}
         self._used: dict[int, dict[int, int]] = {}
 
     @cached_property
     def workers(self) -> list[Worker]:
         """Workers that send heartbeats."""
-        return list(Worker.objects.present())
+        return list(self._workers.filter(gone_at=None))
 
     @cached_property
     def busy(self) -> dict[int, int]:
@@ -98,11 +101,6 @@ class Compute:
     def serving(self, queue: Queue) -> list[Worker]:
         """Return the workers that start trials of this queue."""
         return [worker for worker in self.workers if queue.name in worker.queues and not worker.is_draining]
-
-    def workers_for(self, queues: Collection[Queue], *, sees_all: bool) -> list[Worker]:
-        """Those that serve one of these queues; all for who `sees_all`."""
-        names = {queue.name for queue in queues}
-        return [worker for worker in self.workers if sees_all or names.intersection(worker.queues)]
 
     def slots(self, workers: Collection[Worker]) -> tuple[int, int]:
         """Return (busy slots, all slots) of these workers."""

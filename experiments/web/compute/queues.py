@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from experiments.messages import duration, plural
 from experiments.models import Experiment, Queue, Refused, Usage, User
 from experiments.models.queue import LATELY, Wait
-from experiments.permissions import is_administrator, require_administrator
+from experiments.permissions import is_administrator, require_administrator, visible_workers
 from experiments.scheduler.wait_reasons import Compute, Kind
 from experiments.web.experiment.action_buttons import Button
 from experiments.web.experiment.page import back_from
@@ -39,11 +39,10 @@ DONE = {"pause": "Queue {} paused. Running trials continue.", "unpause": "Queue 
 @require_safe
 def index(request: SignedInRequest) -> HttpResponse:
     """The queues that this user may see, the longest waiting experiments, and the utilization of the last day."""
-    compute, now = Compute(), timezone.now()
+    compute, now = Compute(workers=visible_workers(request.user)), timezone.now()
     queues = list(Queue.objects.visible_to(request.user).annotate(granted=Count("workspaces")))
     rows = [_row(queue, compute, request.user) for queue in queues]
-    workers = compute.workers_for(queues, sees_all=is_administrator(request.user))
-    day = utilization.bars(Usage.objects.filter(worker__in=workers), now)
+    day = utilization.bars(Usage.objects.filter(worker__in=compute.workers), now)
     version = (
         [
             (q.pk, q.name, q.is_paused, q.limits, q.is_open, q.usual_wait, row["facts"])
@@ -51,7 +50,7 @@ def index(request: SignedInRequest) -> HttpResponse:
         ],
         [
             (worker.pk, worker.slots, worker.is_draining, descriptions.is_late(worker, now))
-            for worker in workers
+            for worker in compute.workers
         ],
         [compute.queue_entries.get(queue.pk) for queue in queues],
         day[-1:],
@@ -61,12 +60,12 @@ def index(request: SignedInRequest) -> HttpResponse:
     live = Live(request, fragments={"queues"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
-    slots = compute.slots([worker for worker in workers if not worker.is_draining])[1]
+    slots = compute.slots([worker for worker in compute.workers if not worker.is_draining])[1]
     context = {
         "nav": "queues",
         "rows": rows,
         "facts": [
-            utilization.slots_now(workers, compute.busy, now),
+            utilization.slots_now(compute.workers, compute.busy, now),
             *_wait_facts(queues, compute),
             utilization.used(day),
         ],
@@ -132,7 +131,7 @@ def _actions(queue: Queue) -> tuple[list[Button], list[Button]]:
 def show(request: SignedInRequest, queue_name: str) -> HttpResponse:
     """One queue: its experiments in order, with the actions that the user may take."""
     queue = get_queue(request, queue_name)
-    compute = Compute([queue.pk])
+    compute = Compute([queue.pk], visible_workers(request.user))
     marks = queue.active_experiments().aggregate(
         n=Count("pk"), versions=Sum("version"), places=Sum("position")
     )

@@ -18,7 +18,7 @@ from experiments.filters import in_need, lately
 from experiments.messages import DASH, duration, plural, set_best_decimals
 from experiments.models import Experiment, ExperimentState, Queue, Worker, Workspace, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
-from experiments.permissions import is_administrator, learn_roles, may
+from experiments.permissions import learn_roles, may, visible_workers
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.experiment import index_table
 from experiments.web.experiment.page import url_of
@@ -64,14 +64,15 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 def _draw(
     request: SignedInRequest, workspaces: Collection[Workspace], *, workspace: Workspace | None
 ) -> HttpResponse:
-    user, now, compute = request.user, timezone.now(), Compute()
+    user, now = request.user, timezone.now()
+    compute = Compute(workers=visible_workers(user))
     learn_roles(user, workspaces)
     seen = Experiment.objects.visible_to(user).filter(workspace__in=workspaces)
     queues = [
         QueueRow(queue, len(compute.queue_entries.get(queue.pk, [])))
         for queue in Queue.objects.visible_to(user)
     ]
-    workers = compute.workers_for([row.queue for row in queues], sees_all=is_administrator(user))
+    workers = compute.workers
     project_cards = cards(user, workspaces)
     version = (
         [

@@ -19,10 +19,10 @@ from django.views.decorators.http import require_safe
 from experiments.charts.outcome import outcome
 from experiments.charts.svg import Svg
 from experiments.messages import clock, count, duration, duration_short, set_best_decimals, value
-from experiments.models import Experiment, ExperimentState, Queue, Trial, TrialState, Usage, Worker, status
+from experiments.models import Experiment, ExperimentState, Trial, TrialState, Usage, Worker, status
 from experiments.models.experiment.base import Visibility
 from experiments.models.experiment.queryset import ExperimentQuerySet
-from experiments.permissions import is_administrator
+from experiments.permissions import visible_workers
 from experiments.scheduler.impact import Estimate, estimates
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.compute import utilization
@@ -56,7 +56,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Running experiments, capacity, the leaderboard, and what needs attention."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
-    now, compute = timezone.now(), Compute()
+    now, compute = timezone.now(), Compute(workers=visible_workers(request.user))
     seen = Experiment.objects.visible_to(request.user).filter(
         workspace=workspace, visibility=Visibility.WORKSPACE
     )
@@ -65,8 +65,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     by_key = Experiment.objects.select_related("creator", "queue", "revision").in_bulk(keys[:RUNS])
     runs, more_runs = [by_key[key] for key in keys[:RUNS] if key in by_key], max(0, len(keys) - RUNS)
     heading, leaders = _best(seen, rows=max(FEWEST, ROWS - 2 * len(runs)))
-    queues = Queue.objects.visible_to(request.user)
-    workers = compute.workers_for(queues, sees_all=is_administrator(request.user))
+    workers = compute.workers
     shown_needs, needs_count = needs(seen, compute, workers, now)
     day = utilization.bars(Usage.objects.filter(worker__in=workers), now)
     waits = _waits(seen)
