@@ -81,16 +81,16 @@ def opened(groups: Groups) -> Groups:
 
 def texts(groups: Groups) -> list[str]:
     """The secrets that this process can read, to mask them."""
-    found = []
+    plain_texts = []
     for parameters in groups.values():
         for name, traits in parameters.items():
             if "secret" not in traits:
                 continue
             try:
-                found.append(_opened(name, traits)["value"])
+                plain_texts.append(_opened(name, traits)["value"])
             except Unreadable:
                 continue  # so no trial of this worker gets it
-    return found
+    return plain_texts
 
 
 def _sealed(traits: object, kept: Traits) -> object:

@@ -125,11 +125,11 @@ def list_files(path: PurePath | str, *, below: Path, max_name: int) -> Iterator[
         inner = folders.pop()
         try:
             with opened_folder(PurePath(path) / inner, below=below) as number:
-                found = _statuses(number)
+                statuses = _statuses(number)
         except (OSError, OutsideFolder):
             continue
         deeper = []
-        for name, status in found:
+        for name, status in statuses:
             full_name = (inner / name).as_posix()
             if stat.S_ISDIR(status.st_mode) and len(full_name) <= max_name:
                 deeper.append(inner / name)
@@ -145,8 +145,8 @@ def open_to_everyone(path: PurePath | str, *, below: Path) -> None:
         folder = folders.pop()
         with opened_folder(folder, below=below) as number:
             os.fchmod(number, 0o777)
-            found = _statuses(number)
-        for name, status in found:
+            statuses = _statuses(number)
+        for name, status in statuses:
             if stat.S_ISDIR(status.st_mode):
                 folders.append(folder / name)
             elif stat.S_ISREG(status.st_mode):

@@ -80,8 +80,8 @@ def test_what_is_behind_it_is_not_listed(trial, collector, outside):
 
 def test_what_is_behind_it_is_not_sent(trial, outside, carol):
     """The row of the file is still there, with its size."""
-    one = Artifact.objects.get()
-    address = f"/api/v1/experiments/{trial.experiment.public_id}/artifacts/{one.pk}/download"
+    artifact = Artifact.objects.get()
+    address = f"/api/v1/experiments/{trial.experiment.public_id}/artifacts/{artifact.pk}/download"
     response = as_(carol).get(address)
     content = b"".join(response.streaming_content) if response.streaming else response.content
     assert b"not yours" not in content and response.status_code == 409, (response.status_code, content)
@@ -134,8 +134,8 @@ def test_a_shared_destination_is_not_left_by_a_link(running, collector, outside,
     (share / trial.experiment.public_id).mkdir(parents=True)
     (share / trial.experiment.public_id / "1").symlink_to(outside)
     collector.store_all()
-    one = Artifact.objects.get()
-    assert (one.keeping, "is a link" in one.fault) == (Keeping.WAITING, True), one.fault
+    artifact = Artifact.objects.get()
+    assert (artifact.keeping, "is a link" in artifact.fault) == (Keeping.WAITING, True), artifact.fault
     assert is_untouched(outside)
     trial.settle(Outcome())
     Artifact.objects.update(keeping=Keeping.STORED)
