@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Function:
     least: float = 0.0
     is_flat: bool = True  # numbers only
     is_nested: bool = False
+    fails: Callable[[Mapping], bool] | None = None  # a trial with these parameters fails
 
 
 def uniform(low: float, high: float) -> dict:
@@ -147,5 +148,26 @@ FUNCTIONS = (
         before={"model": choice(LINEAR, FOREST), "scaler": SCALER},
         is_flat=False,
         is_nested=True,
+    ),
+)
+
+
+def rate(p: Mapping) -> float:
+    """As the loss by learning rate alone, best at 0.01, not far from where it diverges; least 0."""
+    return (math.log10(p["lr"]) + 2) ** 2
+
+
+RATE = {"lr": {"_type": "loguniform", "_value": [1e-4, 1e-1]}}
+BRANIN, HARTMANN, _, MIXED, _ = FUNCTIONS
+
+# The same and one more, where a part of the space fails; `before` is not used.
+FAILING = (
+    Function("rate, fails above 0.03", rate, space=RATE, before=RATE, fails=lambda p: p["lr"] > 0.03),
+    replace(BRANIN, name="Branin, a third fails", fails=lambda p: p["x"] + p["y"] > 15 or p["x"] < -3.5),
+    replace(HARTMANN, name="Hartmann 6, half fails", fails=lambda p: p["a"] + p["f"] > 1),
+    replace(
+        MIXED,
+        name="training, out of memory or diverged",
+        fails=lambda p: p["layers"] > 7 or (p["lr"] > 0.01 and p["optimizer"] != "sgd"),
     ),
 )

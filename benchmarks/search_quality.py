@@ -1,6 +1,7 @@
 """How good a search is: the same number of trials here, in a study of Optuna's, and at random, over many seeds.
 
     python -m benchmarks.search_quality [--quick] [--seeds 40] [--trials 60] [--only Branin TPE "8 at a time"] [--pg]
+                                        [--json]
 
 Ours take the real path, but for processes: rows in a database, scheduled, enqueued, claimed and settled; now and then
 everything is forgotten, as by a restart. Optuna's study is one object that lives from the first trial to the last,
@@ -11,15 +12,19 @@ with the same sampler and Optuna's own defaults. The ways:
 - edited: after half of the trials the space is changed; with Optuna, a new study of the new space replaces the old one
   and adds the trials that still fit.
 
+In the lines with failing regions a part of the trials fails; Optuna's study is told that they were pruned, which its
+documentation recommends, and the share of failures is compared as well.
+
 What counts is the best value found, as its distance from the minimum: median and quartiles over the seeds, of which
 Optuna and chance, which cost next to nothing, have three times as many. Ours is "worse" when a one-sided Mann-Whitney
-test says so at p < 0.01: of a hundred lines one is expected to, by chance alone, and is to be repeated with other
-seeds. The status is 1 when a line is worse.
+test says so at p < 0.01, of the value or of the share: of a hundred lines one is expected to, by chance alone, and is
+to be repeated with other seeds. The status is 1 when a line is worse.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 import time
@@ -34,7 +39,7 @@ from typing import Any
 import optuna
 from scipy.stats import mannwhitneyu
 
-from benchmarks.functions import FUNCTIONS, Function
+from benchmarks.functions import FAILING, FUNCTIONS, Function
 from benchmarks.stage import machine, stage
 from tests.support.valkey import Valkey
 
@@ -43,6 +48,7 @@ RIVALS = 3  # as many seeds for those that cost little
 FORGETS_EVERY = 7  # results
 WAYS = {"1 at a time": (1, False), "8 at a time": (8, False), "edited": (1, True)}  # concurrency, is edited
 
+Values = list[float | None]  # of all trials, in the order of their ends; None: failed
 Sampler = Callable[..., optuna.samplers.BaseSampler]
 SAMPLERS: dict[str, Sampler] = {
     "TPE": optuna.samplers.TPESampler,
@@ -56,6 +62,8 @@ SAMPLERS: dict[str, Sampler] = {
 }
 FLAT_ONLY = ("CMA-ES",)
 NOT_NESTED = ("NSGA-II", "GP")
+LEARNING = ("TPE", "CMA-ES", "NSGA-II", "GP", "Evolution", "Anneal")  # those that failures inform
+NO_RESULT = 1e9  # the distance of a search without any
 TIMES = {"CMA-ES": 3, "NSGA-II": 5, "Evolution": 5, "Anneal": 3}  # as many trials: they need more to begin
 
 
@@ -93,6 +101,7 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=1, help="to repeat a line with other seeds")
     parser.add_argument("--trials", type=int, help="of each search (default: 60; quick: 30)")
     parser.add_argument("--only", nargs="+", default=[], help="lines with these words, all of them")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line instead of the table")
     parser.add_argument("--pg", action="store_true", help="PostgreSQL (an embedded one) instead of SQLite")
     options = parser.parse_args()
     seeds = range(options.first_seed, options.first_seed + (options.seeds or (8 if options.quick else 40)))
@@ -101,23 +110,30 @@ def main() -> int:
     warnings.simplefilter("ignore")  # of experimental samplers, and of trials that do not fit a changed space
     with stage(uses_postgres=options.pg) as data:
         prepare()
-        print(
-            machine(uses_postgres=options.pg), f"Optuna {optuna.__version__}", f"{len(seeds)} seeds", sep=", "
-        )
-        print(HEAD, flush=True)
+        if not options.json:
+            print(
+                machine(uses_postgres=options.pg),
+                f"Optuna {optuna.__version__}",
+                f"{len(seeds)} seeds",
+                sep=", ",
+            )
+            print(HEAD, flush=True)
         began, worse = time.monotonic(), 0
         for case in cases(trials, is_quick=options.quick):
             if all(word.casefold() in str(case).casefold() for word in options.only):
-                worse += report(case, seeds)
+                worse += report(case, seeds, as_json=options.json)
                 Valkey(data).wipe()  # nothing reads the messages
-        print(f"\n{worse} worse; {time.monotonic() - began:.0f} s")
+        if not options.json:
+            print(f"\n{worse} worse; {time.monotonic() - began:.0f} s")
     return 1 if worse else 0
 
 
 def cases(trials: int, *, is_quick: bool) -> list[Case]:
     if is_quick:
         some = [function for function in FUNCTIONS if function.name not in ("Hartmann 6", "Rosenbrock 4")]
-        return [Case(function, way, "TPE", trials) for function in some for way in WAYS]
+        return [Case(function, way, "TPE", trials) for function in some for way in WAYS] + [
+            Case(function, "1 at a time", "TPE", trials) for function in FAILING[:2]
+        ]
     return [
         Case(function, way, algorithm, trials * TIMES.get(algorithm, 1))
         for algorithm in SAMPLERS
@@ -126,53 +142,109 @@ def cases(trials: int, *, is_quick: bool) -> list[Case]:
         if function.is_flat or algorithm not in FLAT_ONLY
         if not function.is_nested or algorithm not in NOT_NESTED
         for way in WAYS
+    ] + [
+        Case(function, way, algorithm, trials * TIMES.get(algorithm, 1))
+        for algorithm in LEARNING
+        if algorithm != "GP" or find_spec("torch")
+        for function in FAILING
+        if function.is_flat or algorithm not in FLAT_ONLY
+        for way in ("1 at a time", "8 at a time")
     ]
 
 
 # --- what is found -----------------------------------------------------------------------------------------
 
 HEAD = """
-| function | trials | way | algorithm | Trialdeck | Optuna | at random | ratio to Optuna | p | |
-|---|---|---|---|---|---|---|---|---|---|"""
+| function | trials | way | algorithm | Trialdeck | Optuna | at random | ratio to Optuna | p | failed: Trialdeck | Optuna | at random | p | |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""  # noqa: E501
 
 
-def report(case: Case, seeds: range) -> bool:
+def report(case: Case, seeds: range, *, as_json: bool) -> bool:
     """Prints one line; True when ours is worse."""
-    ours = [distance(case, ours_of(case, seed)) for seed in seeds]
+    ours = [ours_of(case, seed) for seed in seeds]
     theirs, chance = (
-        [distance(case, theirs_of(case, seed, sampler)) for seed in more_than(seeds)]
+        [theirs_of(case, seed, sampler) for seed in more_than(seeds)]
         for sampler in (SAMPLERS[case.algorithm], SAMPLERS["Random"])
     )
-    p = float(mannwhitneyu(ours, theirs, alternative="greater").pvalue)
-    is_worse = p < WORSE_P
-    ratio = statistics.median(ours) / statistics.median(theirs)
+    distances = [[distance(case, values) for values in runs] for runs in (ours, theirs, chance)]
+    shares = [[failure_share(values) for values in runs] for runs in (ours, theirs, chance)]
+    p = p_of(*distances[:2])
+    p_failed = p_of(*shares[:2]) if case.function.fails else None
+    is_worse = min(p, 1.0 if p_failed is None else p_failed) < WORSE_P
+    their_median = statistics.median(distances[1])
+    ratio = statistics.median(distances[0]) / their_median if their_median else float("nan")
+    verdict = "worse" if is_worse else "not worse"
+    if as_json:
+        names = ("trialdeck", "optuna", "random")
+        line = {
+            "function": case.function.name,
+            "trials": case.trials,
+            "way": case.way,
+            "algorithm": case.algorithm,
+            "seeds": len(seeds),
+            "distance": dict(zip(names, map(quartiles, distances), strict=True)),
+            "p": p,
+            "failed": dict(zip(names, map(quartiles, shares), strict=True)) if case.function.fails else None,
+            "p_failed": p_failed,
+            "is_worse": is_worse,
+        }
+        print(json.dumps(line), flush=True)
+        return is_worse
     words = (
         case.function.name,
         str(case.trials),
         case.way,
         case.algorithm,
-        *(spread(values) for values in (ours, theirs, chance)),
+        *map(spread, distances),
         f"{ratio:.2f}",
-        f"{p:.2f}" if p >= WORSE_P else f"{p:.4f}",
-        "worse" if is_worse else "not worse",
+        said(p),
+        *(map(spread, shares) if case.function.fails else ("", "", "")),
+        "" if p_failed is None else said(p_failed),
+        verdict,
     )
     print("| " + " | ".join(words) + " |", flush=True)
     return is_worse
+
+
+def p_of(ours: list[float], theirs: list[float]) -> float:
+    """How likely chance alone would make ours as much greater."""
+    if len({*ours, *theirs}) == 1:
+        return 1.0
+    return float(mannwhitneyu(ours, theirs, alternative="greater").pvalue)
+
+
+def said(p: float) -> str:
+    return f"{p:.2f}" if p >= WORSE_P else f"{p:.4f}"
 
 
 def more_than(seeds: range) -> range:
     return range(seeds.start, seeds.start + RIVALS * len(seeds))
 
 
-def distance(case: Case, values: list[float]) -> float:
+def distance(case: Case, values: Values) -> float:
     """From the minimum, of the best value found."""
     assert len(values) == case.trials
-    return max(min(values) - case.function.least, 0.0)
+    found = [value for value in values if value is not None]
+    return max(min(found) - case.function.least, 0.0) if found else NO_RESULT
 
 
-def spread(results: list[float]) -> str:
-    low, middle, high = statistics.quantiles(results, n=4, method="inclusive")
+def failure_share(values: Values) -> float:
+    return sum(value is None for value in values) / len(values)
+
+
+def quartiles(found: list[float]) -> list[float]:
+    """[lower quartile, median, upper quartile]"""
+    return statistics.quantiles(found, n=4, method="inclusive")
+
+
+def spread(found: list[float]) -> str:
+    low, middle, high = quartiles(found)
     return f"{middle:.2g} ({low:.2g} to {high:.2g})"
+
+
+def value_of(function: Function, params: Mapping) -> float | None:
+    """The value, or None where the trial fails."""
+    return None if function.fails and function.fails(params) else function.of(params)
 
 
 # --- ours --------------------------------------------------------------------------------------------------
@@ -186,9 +258,9 @@ def prepare() -> None:
     Worker.register("bench", host="here", pid=1, queues=["default"], slots=8, lease_s=15)
 
 
-def ours_of(case: Case, seed: int) -> list[float]:
+def ours_of(case: Case, seed: int) -> Values:
     """Values of all trials, in the order of their ends."""
-    from experiments.models import Experiment, Outcome, Settings, Trial, User, Worker, Workspace
+    from experiments.models import Experiment, Failure, Outcome, Settings, Trial, User, Worker, Workspace
     from experiments.scheduler.conductor import schedule
 
     user, worker = User.objects.get(), Worker.objects.get()
@@ -201,11 +273,12 @@ def ours_of(case: Case, seed: int) -> list[float]:
         "seed": seed,
         "max_trials": case.trials,
         "concurrency": case.concurrency,
+        "breaker": 0,
     }
     workspace, chance = Workspace.objects.get(), Random(seed)
     experiment = Experiment.draft(workspace, by=user, name=str(case), settings=Settings.checked(document))
     experiment.enqueue(by=user)
-    values: list[float] = []
+    values: Values = []
     running: list[Trial] = []
     while len(values) < case.trials:
         if len(values) % FORGETS_EVERY == 0:
@@ -214,15 +287,19 @@ def ours_of(case: Case, seed: int) -> list[float]:
         while trial := Trial.take(worker, ["default"]):
             running.append(trial)
         trial = running.pop(chance.randrange(len(running)))
-        values.append(case.function.of(trial.params))
-        assert trial.settle(Outcome(value=values[-1], exit_code=0))
+        values.append(value_of(case.function, trial.params))
+        outcome = Outcome(value=values[-1], exit_code=0)
+        if values[-1] is None:
+            outcome = Outcome(failure=Failure.EXIT_CODE, exit_code=1, detail="ValueError: no")
+        assert trial.settle(outcome)
         if case.is_edited and len(values) == case.trials // 2:
             experiment.refresh_from_db()
             changed = Settings.checked({**document, "space_document": case.function.space})
             experiment.update(changed, by=user, seen=experiment.revision.number)
     schedule(experiment.pk)
     experiment.refresh_from_db()
-    assert (experiment.state, experiment.reason) == ("completed", "max trials reached")
+    has_result = any(value is not None for value in values)
+    assert experiment.state == ("completed" if has_result else "failed")
     return values
 
 
@@ -238,12 +315,12 @@ def forget() -> None:
 # --- Optuna's ----------------------------------------------------------------------------------------------
 
 
-def theirs_of(case: Case, seed: int, sampler: Sampler) -> list[float]:
+def theirs_of(case: Case, seed: int, sampler: Sampler) -> Values:
     """The same by a study of Optuna's, with as many trials asked for before the first is told."""
     study = optuna.create_study(sampler=sampler(seed=seed))
     document, chance = case.first_space, Random(seed)
     running: list[tuple[optuna.Trial, dict]] = []
-    values: list[float] = []
+    values: Values = []
     started = 0
     while len(values) < case.trials:
         while len(running) < case.concurrency and started < case.trials:
@@ -251,8 +328,12 @@ def theirs_of(case: Case, seed: int, sampler: Sampler) -> list[float]:
             running.append((trial, suggested(trial, document)))
             started += 1
         trial, params = running.pop(chance.randrange(len(running)))
-        values.append(case.function.of(params))
-        study.tell(trial, values[-1])
+        value = value_of(case.function, params)
+        values.append(value)
+        if value is None:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, value)
         if case.is_edited and len(values) == case.trials // 2:
             document = case.function.space
             study = moved(study, document, sampler(seed=seed + 1_000_000))

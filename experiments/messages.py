@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from experiments.models import Experiment, Queue, Settings
+from experiments.models import Experiment, ExperimentState, Queue, Settings
 from experiments.models.status import EXPERIMENT_STATES, TRIAL_STATES
 from experiments.scheduler.impact import Consequences
 
@@ -116,6 +116,21 @@ def bytes_(number: int | None) -> str:
             return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def failures_of(experiment: Experiment) -> str:
+    """Return `16 of 17 failed` of a completed experiment with failures; else nothing."""
+    if experiment.state != ExperimentState.COMPLETED or not experiment.failed_count:
+        return ""
+    total = sum(experiment.count(state) for state in TRIAL_STATES)
+    return f"{experiment.failed_count:,} of {total:,} failed"
+
+
+def failed_heading(experiment: Experiment) -> str:
+    """Return the heading of what a failed experiment says about itself."""
+    has_no_result = experiment.failed_count and not experiment.succeeded_count
+    is_search = experiment.reason.casefold().startswith("the search cannot go on")
+    return "No results" if has_no_result and not is_search else "Search failed"
 
 
 # Times

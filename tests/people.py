@@ -86,6 +86,7 @@ def make_settings(**changes: object) -> Settings:
             "space_document": SPACE,
             "metric": "accuracy",
             "algorithm": "Random",
+            "seed": 0,
             "max_trials": 6,
             "concurrency": 2,
             **changes,

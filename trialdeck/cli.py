@@ -117,6 +117,11 @@ def _add_lifecycle(subparsers: Subparsers, connection: argparse.ArgumentParser) 
     command.add_argument("experiment", metavar="EXPERIMENT", help="ID or name")
     command.add_argument("--trialnum", type=int, metavar="N", help="new, larger number of trials")
     command.add_argument("--duration", metavar="TIME", help="new, longer duration, such as 2h")
+    command.add_argument(
+        "--rerun-failed",
+        action="store_true",
+        help="also rerun the failed trials whose values never succeeded",
+    )
     command.add_argument("--wait", action="store_true", help="wait until it ends; status 1 if it fails")
     text = "Create a draft with the settings of another experiment."
     command = _add(subparsers, "clone", commands.clone, text, connection)

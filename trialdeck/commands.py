@@ -72,7 +72,9 @@ def resume(args: argparse.Namespace) -> int | None:
     options = {"max_trials": "--trialnum", "max_duration_s": "--duration"}
     with renamed(lambda setting: options.get(setting, setting)):
         experiment._run_action(
-            "resume", **{name: value for name, value in budget.items() if value is not None}
+            "resume",
+            rerun_failed=args.rerun_failed,
+            **{name: value for name, value in budget.items() if value is not None},
         )
     _print_state(experiment)
     return _ended(experiment) if args.wait else None
@@ -121,10 +123,14 @@ def show(args: argparse.Namespace) -> None:
         return
     settings, best = experiment["settings"], experiment["best"]
     counts = ", ".join(f"{number} {state}" for state, number in experiment["counts"].items() if number)
+    failed, total = experiment["counts"]["failed"], sum(experiment["counts"].values())
+    failures = f", {failed} of {total} trials failed" if failed and experiment["state"] == "completed" else ""
     lines = {
         "ID": experiment["id"],
         "Name": experiment["name"],
-        "State": experiment["state"] + (f" ({experiment['reason']})" if experiment["reason"] else ""),
+        "State": experiment["state"]
+        + (f" ({experiment['reason']})" if experiment["reason"] else "")
+        + failures,
         "Project": f"{experiment['workspace']}/{experiment['project']}",
         "Queue": experiment["queue"] or "–",
         "Objective": f"{settings['direction']} {settings['metric']}",
@@ -149,7 +155,7 @@ def trials(args: argparse.Namespace) -> None:
         (
             row["id"],
             row["state"],
-            value,
+            value + (" (partial)" if row.get("is_partial") else ""),
             "" if row["duration_s"] is None else f"{row['duration_s']:.1f} s",
             row["failure"] or "",
             json.dumps(row["params"], ensure_ascii=False),
@@ -162,7 +168,7 @@ def trials(args: argparse.Namespace) -> None:
 def best(args: argparse.Namespace) -> int | None:
     best_trial = _experiment(args).best()
     if best_trial is None:
-        print("No trial has a value yet.", file=sys.stderr)
+        print("No trial has succeeded yet.", file=sys.stderr)
         return 1
     if args.json:
         _json({"id": best_trial.trialJobId, "value": best_trial.value, "params": best_trial.parameter})

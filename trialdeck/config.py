@@ -32,7 +32,7 @@ _RENAMED = {
 _UNCHANGED = (
     "environment pipefail passes_arguments argument_style boolean_style list_style metric direction source pattern "
     "metric_path selection weights goal seed stop_grace_s "
-    "retries breaker constraints fixed starting_points"
+    "retries breaker avoid_failing_regions constraints fixed starting_points"
 )
 _SEPARATE = (
     "directory",
@@ -139,6 +139,7 @@ class ExperimentConfig(ConfigFields):
         "stop_grace_s": None,
         "retries": None,
         "breaker": None,
+        "avoid_failing_regions": None,
         "constraints": None,
         "fixed": None,
         "starting_points": None,

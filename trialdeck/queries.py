@@ -105,23 +105,32 @@ class ExperimentQueries:
         ]
 
     def best(self) -> nni_types.TrialResult | None:
-        """Return the best trial so far, or None while no trial has a value."""
+        """Return the best succeeded trial so far, or None while none has succeeded."""
         best = self._read()["best"]
         if best is None:
             return None
         trial = self._trial(best["number"])
         return nni_types.TrialResult(trial["params"], best["value"], trial["id"])
 
+    def failures(self) -> list[dict[str, Any]]:
+        """Return the causes of failures, the commonest first: [{"cause": …, "detail": …, "count": …, "trials": […]}].
+
+        `trials` are numbers, newest first. Of the 500 trials that ended last, without those that were rerun.
+        """
+        groups: list[dict[str, Any]] = self._connected().get(f"{self._path}/failures")["items"]
+        return groups
+
     def to_dataframe(self) -> Any:
-        """Return all trials as a pandas DataFrame: number, id, state, value, duration_s, and parameters as p.lr, p.…"""
+        """Return all trials as a pandas DataFrame: number, id, state, value, is_partial, duration_s, and parameters as
+        p.lr, p.… `value` is partial where a trial did not succeed."""
         try:
             pandas = importlib.import_module("pandas")
         except ImportError:
             raise errors.Error("to_dataframe() needs pandas. Run `pip install pandas`.") from None
-        names = ("number", "id", "state", "value", "duration_s")
+        names = ("number", "id", "state", "value", "is_partial", "duration_s")
         rows = [
             {
-                **{name: trial[name] for name in names},
+                **{name: trial.get(name) for name in names},
                 **{f"p.{name}": value for name, value in trial["params"].items()},
             }
             for trial in self._trials()

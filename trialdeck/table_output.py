@@ -15,6 +15,7 @@ COLUMNS = (
     "id",
     "state",
     "value",
+    "is_partial",
     "last_value",
     "last_step",
     "duration_s",

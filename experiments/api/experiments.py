@@ -355,7 +355,16 @@ def summary(experiment: Experiment, request: ApiRequest) -> dict[str, Any]:
 def detail(experiment: Experiment, request: ApiRequest) -> dict[str, Any]:
     """Return the experiment with its settings: `schemas.Experiment`."""
     settings = settings_for(request.user, experiment, experiment.settings)
-    return {**summary(experiment, request), "settings": settings}
+    return {
+        **summary(experiment, request),
+        "settings": settings,
+        "to_resume": _to_resume(experiment) if experiment.state in status.ENDED else None,
+    }
+
+
+def _to_resume(experiment: Experiment) -> dict[str, Any]:
+    left = experiment.left_to_do()
+    return {"interrupted": left.interrupted, "failed": left.failed, "needs_budget": left.needs_budget}
 
 
 def settings_for(user: User, experiment: Experiment, settings: Settings) -> dict[str, Any]:

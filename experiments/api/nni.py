@@ -279,13 +279,13 @@ def metrics_between(request: ApiRequest, public_id: str, first: int, last: int) 
 
 @router.get(f"{ROOT}/metric-data-latest", include_in_schema=False)
 def metrics_latest(request: ApiRequest, public_id: str) -> list[dict[str, Any]]:
-    """The final result of each trial, and its latest intermediate result."""
+    """The final result of each succeeded trial, and its latest intermediate result."""
     experiment = find(request, public_id)
     latest = []
     for row in shapes.rows(experiment):
         if row["last_step"] is not None:
             latest.append(shapes.latest(experiment, row))
-        if row["value"] is not None:
+        if shapes.has_result(row):
             latest.append(shapes.final(experiment, row))
     return latest
 
@@ -296,7 +296,7 @@ def _metrics(experiment: Experiment, *, kind: str | None, **conditions: object) 
     points = {} if kind == "FINAL" else _points(experiment, conditions)
     for row in shapes.rows(experiment, **conditions):
         yield from shapes.periodical(experiment, row, points.get(row["pk"], ()))
-        if row["value"] is not None and kind != "PERIODICAL":
+        if shapes.has_result(row) and kind != "PERIODICAL":
             yield shapes.final(experiment, row)
 
 

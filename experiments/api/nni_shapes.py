@@ -157,7 +157,7 @@ def job(experiment: Experiment, row: Row, *, trials_url: str) -> dict[str, Any]:
         "logPath": f"{trials_url}{row['number']}/",
         "sequenceId": row["number"] - 1,
         "message": row["detail"] or None,
-        "finalMetricData": [final(experiment, row)] if _has_result(row) else None,
+        "finalMetricData": [final(experiment, row)] if has_result(row) else None,
     }
     return _without_none(trial_job)
 
@@ -234,7 +234,7 @@ def _number(value: float | None, text: str) -> float | str | None:
     return value if value is not None else text or None
 
 
-def _has_result(row: Row) -> bool:
+def has_result(row: Row) -> bool:
     return row["state"] == TrialState.SUCCEEDED and row["value"] is not None
 
 

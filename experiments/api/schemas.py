@@ -154,10 +154,23 @@ class Summary(BaseModel):
     version: int
 
 
+class ToResume(BaseModel):
+    """What a resume would do."""
+
+    interrupted: int = Field(
+        description="Trials that were stopped with the experiment; a resume retries them."
+    )
+    failed: int = Field(description="Failed trials that `rerun_failed` reruns.")
+    needs_budget: bool = Field(description="Nothing is left to do without a larger budget or `rerun_failed`.")
+
+
 class Experiment(Summary):
     """An experiment with its settings. Values in `environment` that look like secrets are hidden from viewers."""
 
     settings: dict[str, Any]
+    to_resume: ToResume | None = Field(
+        description="What a resume would do; null unless the experiment has ended."
+    )
 
 
 class ActionResult(BaseModel):
@@ -251,7 +264,8 @@ class Enqueue(RequestBody):
 
 
 class Resume(RequestBody):
-    """A larger budget, if the current one is spent. null removes a limit."""
+    """A larger budget, if nothing else is left to do; null removes a limit. `rerun_failed`: rerun the failed trials
+    whose values never succeeded. Trials that were stopped with the experiment are retried in any case."""
 
     queue: str | None = None
     rerun_failed: bool = False

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from experiments.filters.trials import TrialFields
 from experiments.models import Experiment, Trial
+from experiments.models.trial import failure_groups
 from experiments.models.trial.copies import MOST_REPLICAS
 from experiments.permissions import require
 
@@ -24,7 +25,7 @@ from .serialization import RequestBody, responses, time_of, url_of
 
 router = Router(tags=["Trials"])
 
-SORTS = {"number": "number", "value": "value", "duration": "duration_s", "started": "started_at"}
+SORTS = {"number": "number", "value": "result", "duration": "duration_s", "started": "started_at"}
 NUMBER = Key("number")
 State = Literal["waiting", "running", "stopping", "succeeded", "stopped", "early_stopped", "failed"]
 Sort = Literal["number", "-number", "value", "-value", "duration", "-duration", "started", "-started"]
@@ -38,13 +39,16 @@ class TrialOut(BaseModel):
     experiment: str = Field(description="ID of the experiment.")
     url: str = Field(description="Address of its page in the console.")
     state: State
-    source: Literal["proposal", "rerun", "retry", "added", "replica"] = Field(
+    source: Literal["proposal", "rerun", "retry", "resumed", "added", "replica"] = Field(
         description="Origin of the parameter values."
     )
     rerun_of: int | None = Field(description="Number of the trial that this one reruns.")
     attempt: int
     params: dict[str, Any]
-    value: float | None = Field(description="Final objective value.")
+    value: float | None = Field(description="Objective value; partial, if the trial did not succeed.")
+    is_partial: bool = Field(
+        description="The value is of a trial that did not succeed: it does not count for best, goal and ranking."
+    )
     final_metrics: dict[str, float | str] = Field(
         description="The other numbers of the final result, by name; those that are not finite as text."
     )
@@ -126,6 +130,7 @@ def serialize(request: ApiRequest, trial: Trial) -> dict[str, Any]:
         "attempt": trial.attempt,
         "params": trial.params,
         "value": trial.value,
+        "is_partial": trial.is_partial,
         "final_metrics": trial.final_metrics,
         "last_value": trial.last_value,
         "last_step": trial.last_step,
@@ -169,8 +174,8 @@ def trials(
     cursor: Cursor = None,
     limit: LargeLimit = DEFAULT_LIMIT,
 ) -> PageData:
-    """By number, or sorted. Trials without a value come last; trials with equal values are ordered by number. A `-`
-    before a sort reverses it."""
+    """By number, or sorted. `value` ranks succeeded trials; all others come last. Trials that are equal in a sort are
+    ordered by number. A `-` before a sort reverses it."""
     experiment = find(request, public_id)
     rows = _with_related(experiment)
     if state:
@@ -190,6 +195,43 @@ def trials(
 
     list_name = f"trials of {public_id} {state or ''} {filter} {sort}"
     return page(rows, *keys, list_name=list_name, cursor=cursor, limit=limit, serialize=serialize_row)
+
+
+class FailureGroup(BaseModel):
+    """Trials that failed alike."""
+
+    cause: str = Field(description="What ended them, in a few words.")
+    detail: str = Field(description="The line that explains it, of the latest of them; may be empty.")
+    count: int
+    trials: list[int] = Field(description="Their numbers, newest first.")
+
+
+class Failures(BaseModel):
+    """The causes of failures, the commonest first."""
+
+    items: list[FailureGroup]
+
+
+@router.get(
+    "/experiments/{slug:public_id}/failures",
+    response=responses(Failures, may_conflict=True),
+    summary="List causes of failures",
+)
+def failures(request: ApiRequest, public_id: str) -> dict[str, Any]:
+    """Failed trials by their cause, the commonest first; of the 500 trials that ended last, without those that were
+    rerun."""
+    groups, _ = failure_groups.groups_of(find(request, public_id))
+    return {
+        "items": [
+            {
+                "cause": group.cause,
+                "detail": group.detail,
+                "count": len(group.trials),
+                "trials": group.numbers,
+            }
+            for group in groups
+        ]
+    }
 
 
 def _with_related(experiment: Experiment) -> QuerySet[Trial]:

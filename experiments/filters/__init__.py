@@ -8,9 +8,11 @@ from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BooleanField, Case, Expression, F, Func, IntegerField, Q, Value, When
 from django.db.models.functions import Coalesce, Collate
+from django.db.models.lookups import GreaterThanOrEqual
 from django.db.models.sql.compiler import SQLCompiler
 
 from experiments.models import ExperimentState, Worker, status
+from experiments.models.experiment.details import TRY
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.models.fields import fold
 
@@ -57,10 +59,15 @@ def key_of(sort: str) -> Expression | F:
 
 
 def in_need() -> Q:
-    """The search cannot go on, it paused itself, or it waits for a queue from which nobody takes anything."""
+    """It failed, a tenth or more of its trials failed, it paused itself, or it waits for a queue from which nobody
+    takes anything. A failed try of a draft has been looked at."""
     is_stuck = Q(queue=None) | Q(queue__is_paused=True) | ~Q(queue__name__in=served_queues())
+    settled = sum((F(f"{state}_count") for state in status.TRIAL_SETTLED), start=Value(0))
+    a_tenth = Q(GreaterThanOrEqual(F("failed_count") * 10, settled))
+    has_failures = Q(state=ExperimentState.COMPLETED, failed_count__gt=0) & a_tenth
+    has_failed = Q(state=ExperimentState.FAILED) | has_failures
     return (
-        Q(state=ExperimentState.FAILED)
+        has_failed & ~Q(HasTag("tags", Value(TRY)))
         | Q(state=ExperimentState.PAUSED) & ~Q(reason="")
         | Q(state=ExperimentState.PENDING) & is_stuck
     )

@@ -200,7 +200,10 @@ def refusal(action: str, state: str) -> str:
     >>> refusal("delete", "running")
     'Delete is not possible while the experiment is running. Stop it first.'
     """
-    return f"{ACTIONS[action].label} is not possible while the experiment is {state}. {WAY_OUT[state]}"
+    way_out = WAY_OUT[state]
+    if action == "rerun" and state in ENDED:
+        way_out += " Resume offers to rerun its failed trials."
+    return f"{ACTIONS[action].label} is not possible while the experiment is {state}. {way_out}"
 
 
 def check_transition(table: dict[str, tuple[str, ...]], before: str, after: str) -> None:

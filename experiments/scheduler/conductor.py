@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import ceil
 
 from django.db import Error as DatabaseError
 from django.db import IntegrityError
+from django.db.models import F
 
 from experiments.models import (
     Experiment,
@@ -28,7 +30,9 @@ from experiments.models import (
     TrialState,
     status,
 )
+from experiments.models.trial import failure_groups
 from experiments.models.warm_start import results as warm_results
+from experiments.scheduler import ending
 from experiments.scheduler.early_stopping import apply_early_stopping
 from experiments.scheduler.memory import Memory, memories, memory_of
 from experiments.search import engine, starting_points
@@ -37,6 +41,7 @@ from experiments.search.space import Space
 
 logger = logging.getLogger(__name__)
 
+BREAKER_SHARE = 0.8  # of the last trials, that failed with the same error
 BY_STATE = ("state", "number")  # by number alone, SQLite would scan all trials
 
 
@@ -65,9 +70,8 @@ def _step(experiment: Experiment) -> None:
         return
     apply_early_stopping(experiment, memory_of(experiment).early_stopping)
     break_off(experiment)
-    ending = experiment.why_no_more()
-    if ending:
-        wind_down(experiment, because=ending)
+    if why := experiment.why_no_more():
+        wind_down(experiment, because=why)
         return
     try:
         propose(experiment)
@@ -98,26 +102,32 @@ def lose_trials(experiment: Experiment) -> None:
 
 
 def break_off(experiment: Experiment) -> None:
-    """Pause the experiment after too many consecutive failures with the same error (the setting `breaker`)."""
+    """Pause the experiment when four in five of the last `breaker` trials (a setting) failed with the same error."""
     limit = experiment.settings.breaker
-    if not limit or experiment.failed_count < limit or experiment.state != ExperimentState.RUNNING:
+    enough = ceil(limit * BREAKER_SHARE)
+    if not limit or experiment.failed_count < enough or experiment.state != ExperimentState.RUNNING:
         return
     last = experiment.trials.exclude(settled_rank=None).exclude(state=TrialState.STOPPED)
     # Failures from before the last unpause, resume or change have been handled.
     looked = experiment.events.filter(verb__in=("unpause", "resume", "update")).first()
     if looked:
         last = last.filter(ended_at__gt=looked.at)
-    ends = list(last.order_by("-settled_rank").values_list("state", "failure", "detail")[:limit])
-    if len(ends) == limit and len(set(ends)) == 1 and ends[0][0] == TrialState.FAILED:
-        _, failure, detail = ends[0]
-        word = Failure(failure).label.lower()
-        experiment.pause(
-            by=None, because=f"{limit} trials in a row failed with the same error ({word}): {detail}"
-        )
+    shown = ("state", "failure", "detail", "exit_code", "signal", "experiment")
+    ends = list(last.order_by("-settled_rank").only(*shown)[:limit])
+    failed = [trial for trial in ends if trial.state == TrialState.FAILED]
+    if len(ends) < limit or len(failed) < enough:
+        return
+    (cause, count), *_ = Counter(map(failure_groups.key_of, failed)).most_common(1)
+    if count < enough:
+        return
+    latest = next(trial for trial in failed if failure_groups.key_of(trial) == cause)
+    share = f"{limit} trials in a row" if count == limit else f"{count} of the last {limit} trials"
+    word = Failure(latest.failure).label.lower()
+    experiment.pause(by=None, because=f"{share} failed with the same error ({word}): {latest.detail}")
 
 
 def wind_down(experiment: Experiment, *, because: str) -> None:
-    """Start nothing new; complete the experiment when the last trial has ended."""
+    """Start nothing new; when the last trial has ended, complete the experiment, or fail it without any result."""
     # Not `waiting_count`, which includes reruns, which are kept. Locking dispatches the conductor again, so locking
     # without need would never end.
     waiting = experiment.trials.filter(state=TrialState.WAITING, source="proposal")
@@ -129,7 +139,7 @@ def wind_down(experiment: Experiment, *, because: str) -> None:
     if experiment.state == ExperimentState.PENDING:
         experiment.dequeue(by=None, because=f"nothing to do: {because}")
     else:
-        experiment.finish(ExperimentState.COMPLETED, because=because)
+        ending.complete(experiment, because=because)
 
 
 def propose(experiment: Experiment) -> None:
@@ -219,10 +229,15 @@ def past(experiment: Experiment) -> list[PastTrial]:
     suggestions = list(experiment.suggestions.filter(revision=experiment.revision))
     active = list(experiment.trials.filter(state__in=status.TRIAL_ACTIVE).order_by(*BY_STATE))
     settled = experiment.trials.filter(settled_rank__gt=memory.last_rank).order_by("settled_rank")
-    for trial in settled.iterator(chunk_size=2000):
+    for trial in settled.annotate(again_of=F("rerun_of__number")).iterator(chunk_size=2000):
         memory.settled[trial.number] = _past_of(trial, space)
         memory.last_rank = trial.settled_rank or memory.last_rank
+        first = memory.settled.get(trial.again_of)
+        if trial.informs and first and first.state == "infeasible":
+            memory.settled[first.number] = replace(first, is_retried=True)
     tried = {trial.number: _past_of(trial, space) for trial in active} | memory.settled
+    if not experiment.settings.avoid_failing_regions:
+        tried = {number: _without_failure(past_trial) for number, past_trial in tried.items()}
     enqueued = {trial.ordinal for trial in tried.values()}
     suggested = [
         PastTrial(
@@ -253,7 +268,12 @@ def _warm(experiment: Experiment, memory: Memory) -> list[PastTrial]:
 
 
 def _past_of(trial: Trial, space: Space) -> PastTrial:
-    state = "done" if trial.informs else "void" if trial.is_settled else "running"
+    if trial.informs:
+        state = "done"
+    elif trial.is_infeasible:
+        state = "infeasible"
+    else:
+        state = "void" if trial.is_settled else "running"
     return PastTrial(
         ordinal=trial.ordinal,
         number=trial.number,
@@ -263,6 +283,11 @@ def _past_of(trial: Trial, space: Space) -> PastTrial:
         value=trial.value if state == "done" else None,
         attrs=trial.sampler_attrs,
     )
+
+
+def _without_failure(past: PastTrial) -> PastTrial:
+    """A failed trial where the search does not avoid failing regions: tried, and nothing more."""
+    return replace(past, state="void") if past.state == "infeasible" else past
 
 
 # --- one thread at a time ------------------------------------------------------------------------------------

@@ -23,11 +23,13 @@ from experiments.messages import (
     count,
     duration,
     duration_short,
+    failures_of,
     percent,
     plural,
     state_label,
     value,
 )
+from experiments.models import Experiment
 
 register = template.Library()
 for text_filter in (ago, clock, count, duration, duration_short, percent, plural, state_label, value):
@@ -117,6 +119,20 @@ def status(state: object, label: str = "") -> SafeString:
         name,
         glyph(appearance.glyph if appearance else "warning"),
         label or (appearance.label if appearance else name),
+    )
+
+
+@register.simple_tag
+def experiment_status(experiment: Experiment) -> SafeString:
+    """An experiment's state; of a completed one with failures their number as well, as a warning."""
+    failures = failures_of(experiment)
+    if not failures:
+        return status(experiment.state)
+    return format_html(
+        '<span class="status" data-status="warning">{}{} · {}</span>',
+        glyph("warning"),
+        STATES[experiment.state].label,
+        failures,
     )
 
 

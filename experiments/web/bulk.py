@@ -25,13 +25,14 @@ from experiments.models import (
     Workspace,
     status,
 )
+from experiments.models.trial import failure_groups
 from experiments.permissions import missing, require
 from experiments.web.experiment.actions import VERBS, trials_of
 from experiments.web.experiment.page import back_from, get_experiment, refused, url_of
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
-from .trial import failures, reruns
+from .trial import reruns
 
 MOST = 500  # rows at a time
 MOST_REASONS = 8  # reasons in one message
@@ -116,7 +117,7 @@ def trials(request: SignedInRequest, workspace_slug: str, public_id: str, verb: 
 def _picked_trials(request: SignedInRequest, experiment: Experiment) -> list[Trial]:
     typed = (request.POST if request.method == "POST" else request.GET).getlist("trial")
     numbers = {int(text) for text in typed if text.isascii() and text.isdecimal() and len(text) < 10}
-    group = failures.group_of(experiment, request.GET.get("failure", "")) if not typed else None
+    group = failure_groups.group_of(experiment, request.GET.get("failure", "")) if not typed else None
     numbers |= set(group.numbers if group else [])
     matches = experiment.trials.filter(number__in=sorted(numbers)[:MOST]).order_by("number")
     picked = list(matches.defer("raw", "sampler_attrs"))

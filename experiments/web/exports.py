@@ -89,7 +89,7 @@ EXPERIMENT = [
     "started_at", "ended_at", "elapsed_s",
 ]
 TRIAL = [
-    "number", "id", "state", "value", "last_value", "last_step", "duration_s", "created_at", "started_at",
+    "number", "id", "state", "value", "is_partial", "last_value", "last_step", "duration_s", "created_at", "started_at",
     "ended_at", "worker", "revision", "source", "attempt", "rerun_of", "failure", "detail", "exit_code",
     "signal", "gone_after_s", "peak_memory_bytes", "cpu_s",
 ]
@@ -132,6 +132,7 @@ def of_trial(trial: Trial, experiment: Experiment) -> Record:
         "id": f"{experiment.public_id}-{trial.number}",
         "state": trial.state,
         "value": trial.value,
+        "is_partial": trial.is_partial,
         "last_value": trial.last_value,
         "last_step": trial.last_step,
         "duration_s": trial.duration_s,

@@ -207,11 +207,15 @@ class Collector:
         return deleted
 
     def keep_best(self, experiment: Experiment, count: int) -> int:
-        """Delete the artifacts of all settled trials except for the `count` best. Return their number."""
-        order = "-value" if experiment.direction == "maximize" else "value"
-        best = experiment.trials.exclude(value=None).order_by(order, "number").values_list("pk", flat=True)
+        """Delete the artifacts of all settled trials except for the `count` best that succeeded, and for those from
+        which an attempt goes on that waits, runs, or starts when the experiment is resumed. Return their number."""
+        order = "-result" if experiment.direction == "maximize" else "result"
+        best = experiment.trials.exclude(result=None).order_by(order, "number").values_list("pk", flat=True)
+        needed = experiment.trials.filter(state__in=status.TRIAL_ACTIVE).exclude(rerun_of=None)
+        interrupted = experiment.interrupted_trials().values_list("pk", flat=True)
+        kept = [*best[:count], *needed.values_list("rerun_of", flat=True), *interrupted]
         others = Artifact.objects.filter(experiment=experiment, trial__state__in=status.TRIAL_SETTLED).kept()
-        others = others.exclude(trial__in=list(best[:count])).exclude(models__isnull=False)
+        others = others.exclude(trial__in=kept).exclude(models__isnull=False)
         dropped = 0
         for artifact in others.select_related("trial", "experiment"):
             is_here = artifact.worker_id == self.row().pk

@@ -307,7 +307,7 @@ class TrialRun:
         """Return the output folder of the latest earlier attempt that left files on this machine, so that a rerun or a
         retry can continue from its checkpoint. Attempts that ended before they saved anything are skipped."""
         trial: TrialBase = self.trial
-        while trial.source in (Source.RERUN, Source.RETRY) and trial.rerun_of:
+        while trial.source in (Source.RERUN, Source.RETRY, Source.RESUMED) and trial.rerun_of:
             trial = trial.rerun_of
             folder = TrialFolder(self.worker.trials_folder, self.trial.experiment.public_id, trial.number)
             if _has_anything(folder):

@@ -29,7 +29,10 @@ def test_it_makes_a_draft_with_all_that_was_told(api, alice, bob, lab):
     made = answer.json()
     described = {name: value for name, value in body.items() if name != "settings"}
     assert {name: made[name] for name in described} == described
-    assert made["settings"] == Settings.checked({**SETTINGS, "max_trials": 7}).document()
+    seed = made["settings"]["seed"]  # TD-V12: drawn
+    assert made["settings"] == Settings.checked({**SETTINGS, "max_trials": 7, "seed": seed}).document()
+    drawn = {api(bob).post(EXPERIMENTS, body).json()["settings"]["seed"] for _ in range(4)}
+    assert len({seed, *drawn}) > 2
     assert (made["state"], made["creator"], made["revision"], made["best"]) == ("draft", "bob", 1, None)
     assert made["url"] == f"http://testserver/w/lab/experiments/{made['id']}/"
     assert made["created_at"].endswith("Z")

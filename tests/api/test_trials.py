@@ -114,6 +114,7 @@ def test_a_trial_tells_what_its_page_tells(api, running, bob, worker):
         "params": trial.params,
         "final_metrics": {},
         "value": None,
+        "is_partial": False,
         "last_value": None,
         "last_step": None,
         "failure": "exit_code",

@@ -37,8 +37,9 @@ def run(
         script.write_text(code)
         experiment = draft(command=f"{sys.executable} {script}", max_trials=1, concurrency=1, **changes)
         experiment.enqueue(by=alice)
-        assert live(experiment, local).state == "completed"
-        return experiment.trials.get()
+        state, trial = live(experiment, local).state, experiment.trials.get()
+        assert state == ("completed" if trial.state == "succeeded" else "failed")
+        return trial
 
     return run
 

@@ -41,7 +41,7 @@ def test_a_rerun_goes_on_from_the_checkpoint_of_the_attempt_before(
     experiment = draft(command=f"{sys.executable} {script}", max_trials=1, concurrency=1)
     experiment.enqueue(by=alice)
     for attempt in (1, 2, 3):
-        assert live(experiment, local).state == "completed"
+        assert live(experiment, local).state == ("failed" if attempt < 3 else "completed")
         trial = experiment.trials.get(attempt=attempt)
         if attempt < 3:
             assert trial.failure == "exit_code", trial.detail

@@ -96,7 +96,7 @@ FAILURES = {
 def test_a_trial_fails_with_its_cause(
     code: str, draft: Callable[..., Experiment], local: LocalWorker, alice: User, tmp_path: Path
 ) -> None:
-    """PAI-S1: each failure has its kind and one line of detail; the experiment goes on and completes."""
+    """PAI-S1: each failure has its kind and one line of detail; the experiment ends with its cause."""
     experiment = draft(command=python(code, tmp_path), max_trials=1, concurrency=1)
     experiment.enqueue(by=alice)
     live(experiment, local)
@@ -104,7 +104,7 @@ def test_a_trial_fails_with_its_cause(
     failure, detail = FAILURES[code]
     assert (trial.state, trial.failure) == ("failed", failure)
     assert detail in trial.detail
-    assert experiment.state == "completed"
+    assert experiment.state == "failed" and detail in experiment.reason
 
 
 @pytest.mark.parametrize(

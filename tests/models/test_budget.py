@@ -26,7 +26,7 @@ def test_max_trials_counts_proposals_whatever_became_of_them(
     end_all(experiment, FAILED)
     while Trial.take(worker, ["default"]):
         end_all(experiment, FAILED)
-    assert (experiment.state, experiment.reason) == ("completed", "max trials reached")
+    assert (experiment.state, experiment.reason) == ("failed", "all 3 trials failed: ValueError: no")
     assert (experiment.failed_count, experiment.proposed_count) == (3, 3)
 
 
@@ -115,7 +115,8 @@ def test_a_lost_worker_costs_nothing_and_is_retried_so_often(
     assert {str(trial.params) for trial in trials} == {str(trials[0].params)}
     assert {trial.failure for trial in trials} == {"worker_lost"}
     experiment.refresh_from_db()
-    assert (experiment.state, experiment.proposed_count) == ("completed", 1)
+    assert (experiment.state, experiment.proposed_count) == ("failed", 1)
+    assert experiment.reason == "all 3 trials failed: The worker w1 was lost."
 
 
 def test_a_late_result_of_a_lost_claim_changes_nothing(running: Callable[..., Experiment]) -> None:

@@ -204,7 +204,7 @@ def test_running_trials_are_kept_away_from():
 
 
 def test_void_trials_and_values_that_are_no_numbers_do_not_inform():
-    """NNI-S2: failed and stopped trials, and NaN, teach the search nothing and do not break it."""
+    """NNI-S2: stopped trials, and NaN, teach the search nothing and do not break it."""
     space = parse(BOWL)
     finished = random_past(space, 20)
     rng = Random(8)
@@ -222,13 +222,13 @@ def test_a_finite_space_is_never_tried_twice(name):
     document = {"x": {"_type": "quniform", "_value": [0, 10, 3]}, "c": choice(1, 1.0, True)}
     search_problem = problem(document, name)
     past, keys = [], []
-    states = ["done", "void", "running"]
+    states = ["done", "void", "running", "infeasible"]
     while len(past) < search_problem.space.size:
         n = len(past) + 1
         for proposal in propose(search_problem, past, [n, n + 1]):
             key = search_problem.space.key(proposal.shown)
             keys.append(key)
-            state = states[len(keys) % 3]
+            state = states[len(keys) % 4]
             past.append(
                 past_of(
                     search_problem.space,
@@ -245,7 +245,7 @@ def test_a_finite_space_is_never_tried_twice(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("state", ["running", "done", "void"])
+@pytest.mark.parametrize("state", ["running", "done", "infeasible", "void"])
 def test_the_last_points_are_found_whatever_became_of_the_others(name, state):
     """NNI-S2: tried is tried; a batch beyond the end gives what there is."""
     search_problem = problem({"r": {"_type": "randint", "_value": [0, 500]}}, name)
@@ -393,7 +393,7 @@ def test_a_point_that_ran_as_another_type_is_not_tried_again():
 
 
 actions = st.sampled_from(
-    ["propose", "propose", "done", "done", "done", "void", "drop", "space", "direction"]
+    ["propose", "propose", *["done"] * 3, "void", "infeasible", "drop", "space", "direction"]
 )
 histories = st.lists(st.tuples(actions, st.integers(0, 9)), min_size=12, max_size=25)
 
@@ -423,7 +423,7 @@ def test_keeping_the_past_changes_no_proposal(name, history, salt):
             direction = "maximize"
         elif action == "drop" and past:
             del past[choice_ % len(past)]
-        elif action in ("done", "void") and running:
+        elif action in ("done", "void", "infeasible") and running:
             position = running[choice_ % len(running)]
             old = past[position]
             value = choice_ / 3 if action == "done" else None

@@ -150,7 +150,9 @@ def test_stop_returns_when_the_last_process_has_ended(deck, started, tmp_path):
     stopped.update_max_trial_number(3)
     resumed = Experiment.connect(deck.port, stopped.id)
     assert resumed.wait(progress=False) is True
-    assert [job.sequenceId for job in resumed.list_trial_jobs()] == [0, 1, 2]
+    jobs = resumed.list_trial_jobs()  # TD-A9: the two that the stop interrupted are tried again
+    assert [job.sequenceId for job in jobs] == [0, 1, 2, 3, 4]
+    assert [job.status for job in jobs] == ["USER_CANCELED"] * 2 + ["SUCCEEDED"] * 3
     # The same by NNI's way; its budget is spent, so the console says what it takes.
     with pytest.raises(Refused, match="trials"):
         Experiment.resume(stopped.id, deck.port)

@@ -28,6 +28,7 @@ ENDED = ("stopped", "completed", "failed", "published")
 STOP_WITHIN_S = 180.0
 START_WITHIN_S = 10.0
 MAX_SLOTS = 512
+MOST_CAUSES = 3  # of failures, printed at the end
 UNREACHABLE_S = 60.0  # how long a wait tolerates an unreachable console, for example during a restart
 
 
@@ -100,8 +101,8 @@ class Experiment(ExperimentQueries):
     def run(
         self, port: int = 8080, wait_completion: bool = True, debug: bool = False, slots: int | None = None
     ) -> bool | None:
-        """Start the experiment and wait for its end. Return True if it completed or was stopped, False if it failed or
-        was auto-paused.
+        """Start the experiment and wait for its end. Return True if it completed or was stopped, False if it failed
+        (as it does when no trial has a result) or was auto-paused. Causes of failures are printed.
 
         Without `wait_completion`, return None immediately. Ctrl-C stops the experiment; it can be resumed. `slots` as
         in start().
@@ -110,8 +111,8 @@ class Experiment(ExperimentQueries):
         return self._in_foreground(lambda: self.start(port, debug, mode, slots), waits=wait_completion)
 
     def wait(self, progress: bool = True, timeout_s: float | None = None) -> bool:
-        """Wait for the end. Return True if the experiment completed or was stopped, False if it failed or was
-        auto-paused.
+        """Wait for the end. Return True if the experiment completed or was stopped, False if it failed (as it does
+        when no trial has a result) or was auto-paused. Causes of failures are printed.
 
         With `progress`, show progress on standard error. Raise TimedOut, a TimeoutError, after `timeout_s`.
         """
@@ -143,10 +144,23 @@ class Experiment(ExperimentQueries):
         finally:
             if shown:
                 shown.close()
-        if row["state"] == "failed" or _is_auto_paused(row):
-            print(f"Experiment {self.id} {_state_and_reason(row)}. {row['url']}", flush=True)
-            return False
-        return True
+        has_failed = row["state"] == "failed" or _is_auto_paused(row)
+        if has_failed or row["counts"]["failed"]:
+            self._print_failures(row)
+        return not has_failed
+
+    def _print_failures(self, row: dict[str, Any]) -> None:
+        """Print the end of the experiment, with the commonest causes of its failures."""
+        failed, total = row["counts"]["failed"], sum(row["counts"].values())
+        share = f", {failed} of {total} trials failed" if row["state"] in ("completed", "stopped") else ""
+        lines = [f"Experiment {self.id} {_state_and_reason(row)}{share}. {row['url']}"]
+        groups = self.failures()
+        lines += [
+            f"  {group['count']} × {group['detail'] or group['cause']}" for group in groups[:MOST_CAUSES]
+        ]
+        if len(groups) > MOST_CAUSES:
+            lines.append(f"  {len(groups) - MOST_CAUSES} more causes: see the page")
+        print("\n".join(lines), flush=True)
 
     def stop(self) -> None:
         """Stop the experiment and wait until its last process has ended. An ended experiment stays as it is.
@@ -190,9 +204,20 @@ class Experiment(ExperimentQueries):
 
     @staticmethod
     def resume(
-        experiment_id: str, port: int = 8080, wait_completion: bool = True, debug: bool = False
+        experiment_id: str,
+        port: int = 8080,
+        wait_completion: bool = True,
+        debug: bool = False,
+        *,
+        rerun_failed: bool = False,
+        max_trial_number: int | None = None,
+        max_experiment_duration: str | float | None = None,
     ) -> Experiment:
-        """Resume an experiment that has ended, by ID or name. Its history informs the search."""
+        """Resume an experiment that has ended, by ID or name. Its history informs the search.
+
+        Trials that were stopped with it are retried with the same values, free of budget; with `rerun_failed` also
+        the failed ones whose values never succeeded. A larger budget is needed only if nothing else is left to do.
+        """
         console, started = embedded.console_on(port)
         mode = RunMode.Foreground if wait_completion else RunMode.Background
         _detach_if_asked(started, mode)
@@ -200,7 +225,15 @@ class Experiment(ExperimentQueries):
         resumed._attach(console, lookup.find_experiment(console, experiment_id))
         lookup.check_served(console, resumed.config)
         resumed._belongs_to(started, mode)
-        resumed._in_foreground(lambda: resumed._run_action("resume"), waits=wait_completion)
+        budget = {
+            "max_trials": max_trial_number,
+            "max_duration_s": seconds(max_experiment_duration, "max_experiment_duration"),
+        }
+        request_body = {name: value for name, value in budget.items() if value is not None}
+        resumed._in_foreground(
+            lambda: resumed._run_action("resume", rerun_failed=rerun_failed, **request_body),
+            waits=wait_completion,
+        )
         return resumed
 
     @staticmethod
@@ -303,8 +336,9 @@ class Experiment(ExperimentQueries):
         try:
             if self._read()["state"] in ENDED:
                 return
-            print(f"Stopping experiment {self.id}. {self._how_to_resume()}", flush=True)
+            print(f"Stopping experiment {self.id}.", flush=True)
             self.stop()
+            print(self._how_to_resume(), flush=True)
         except errors.Error as error:
             print(f"Could not stop experiment {self.id}: {error}", flush=True)
 
@@ -326,7 +360,13 @@ class Experiment(ExperimentQueries):
         return None
 
     def _how_to_resume(self) -> str:
-        return f"To resume: Experiment.resume('{self.id}', {self._connected().port})"
+        """Return the call that resumes the stopped experiment, with what that needs."""
+        row = self._read()
+        left = row.get("to_resume") or {}
+        more = ""
+        if left.get("needs_budget"):
+            more = ", rerun_failed=True" if left["failed"] else ", max_trial_number=…"
+        return f"To resume: Experiment.resume('{self.id}', {self._connected().port}{more})"
 
     def _run_action(self, name: str, **request_body: Any) -> dict[str, Any]:
         self._require_writable()
@@ -404,5 +444,5 @@ def _is_auto_paused(row: dict[str, Any]) -> bool:
 
 
 def _state_and_reason(row: dict[str, Any]) -> str:
-    word = "failed" if row["state"] == "failed" else "was auto-paused"
+    word = row["state"] if row["state"] in ENDED else "was auto-paused"
     return f"{word}: {row['reason'].rstrip('.')}" if row["reason"] else word

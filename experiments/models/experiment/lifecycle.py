@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db import models, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from experiments import dispatch
@@ -14,6 +18,23 @@ from experiments.models.status import ExperimentState, Overtaken, Refused, Trial
 from experiments.models.user import User
 
 from .settings import SettingsVerbs
+
+if TYPE_CHECKING:
+    from experiments.models.trial.model import Trial
+
+
+@dataclass(frozen=True)
+class LeftToDo:
+    """What an ended experiment has left: trials that were stopped with it, failed ones to rerun, and a budget."""
+
+    interrupted: int
+    failed: int
+    has_budget: bool
+
+    @property
+    def needs_budget(self) -> bool:
+        """Must a resume that reruns nothing enlarge the budget?"""
+        return not (self.has_budget or self.interrupted)
 
 
 class LifecycleVerbs(SettingsVerbs):
@@ -103,7 +124,9 @@ class LifecycleVerbs(SettingsVerbs):
             self.drop_proposals()
             self._stop_waiting(by=by, because="stopped with its experiment")
             for trial in self.trials.filter(state=TrialState.RUNNING).order_by("number"):
-                trial.begin_stop(TrialState.STOPPED, by=by, because="stopped with its experiment")
+                trial.begin_stop(
+                    TrialState.STOPPED, by=by, because="stopped with its experiment", was_interrupted=True
+                )
             return True
 
     def kill(self, *, by: User) -> bool:
@@ -126,8 +149,9 @@ class LifecycleVerbs(SettingsVerbs):
     def resume(
         self, *, by: User, queue: Queue | None = None, rerun_failed: bool = False, **budget: float | None
     ) -> bool:
-        """Put it back into a queue with its history. `budget` can increase `max_trials` and `max_duration_s`, and
-        change `goal`; a spent budget must be increased."""
+        """Put it back into a queue with its history. Trials that were stopped with it are retried, free of budget, and
+        with `rerun_failed` the failed ones whose values never succeeded. `budget` may enlarge `max_trials`,
+        `max_duration_s`, or change `goal`; a spent budget must be enlarged only if nothing else is left to do."""
         with self.locked():
             self.allows("resume")
             unknown = budget.keys() - {"max_trials", "max_duration_s", "goal"}
@@ -135,28 +159,55 @@ class LifecycleVerbs(SettingsVerbs):
                 raise Invalid({name: ["Resume cannot change this."] for name in unknown})
             if budget:
                 self._accept(Settings.checked({**self.settings.document(), **budget}), by=by, verb="update")
-            failed = self._failed_to_rerun() if rerun_failed else []
-            if not failed:
-                self._check_budget()
+            interrupted = list(self.interrupted_trials())
+            digests = {trial.values_digest for trial in interrupted}
+            candidates = self.failed_trials_to_rerun() if rerun_failed else ()
+            failed = [trial for trial in candidates if trial.values_digest not in digests]
+            if not (interrupted or failed):
+                self._check_budget(was_asked_to_rerun=rerun_failed)
             self._join(queue or self.queue or Queue.default())
             self.move(ExperimentState.PENDING, by=by, verb="resume", because=f"queue {self.queue}")
+            for trial in interrupted:
+                trial.resume(by=by)
             for trial in failed:
                 trial.copy(source="rerun", by=by, revision=trial.revision, keeps_revision=True)
             return True
 
-    def _check_budget(self) -> None:
-        spent = {
+    def left_to_do(self) -> LeftToDo:
+        """Return what a resume would find to do. At most two queries."""
+        return LeftToDo(
+            self.interrupted_trials().count() if self.stopped_count else 0,
+            self.failed_trials_to_rerun().count() if self.failed_count else 0,
+            has_budget=not self.why_no_more(),
+        )
+
+    def interrupted_trials(self) -> models.QuerySet[Trial]:
+        """Trials that were stopped with the experiment and not yet retried, by number."""
+        again = self.trials.model.objects.filter(rerun_of=OuterRef("pk"))
+        stopped = self.trials.filter(state=TrialState.STOPPED, was_interrupted=True)
+        return stopped.exclude(Exists(again)).select_related("revision").order_by("number")
+
+    def failed_trials_to_rerun(self) -> models.QuerySet[Trial]:
+        """The failed trials whose values neither succeeded nor wait nor run, of equal ones the latest, by number."""
+        equal = self.trials.model.objects.filter(
+            experiment=OuterRef("experiment"), values_digest=OuterRef("values_digest")
+        )
+        others = equal.exclude(state__in=(TrialState.FAILED, TrialState.STOPPED))
+        later = equal.filter(state=TrialState.FAILED, number__gt=OuterRef("number"))
+        failed = self.trials.filter(state=TrialState.FAILED).exclude(Exists(others)).exclude(Exists(later))
+        return failed.select_related("revision").order_by("number")
+
+    def _check_budget(self, *, was_asked_to_rerun: bool) -> None:
+        way_out = {
             "max trials reached": f"The budget is spent: {self.proposed_count} of {self.max_trials} trials were "
-            "proposed. Increase max trials.",
-            "max duration reached": "The max duration is reached. Increase it.",
-            "goal reached": "The goal is reached. Change it.",
+            "proposed. Increase max trials",
+            "max duration reached": "The max duration is reached. Increase it",
+            "goal reached": "The goal is reached. Change it",
         }
         if why := self.why_no_more():
-            raise Refused(spent[why])
-
-    def _failed_to_rerun(self) -> list:
-        failed = self.trials.filter(state=TrialState.FAILED).order_by("number")
-        return [trial for trial in failed if trial.has_no_equal()]
+            count = 0 if was_asked_to_rerun else self.failed_trials_to_rerun().count()
+            rerun = f", or rerun the failed trials ({count:,})" if count else ""
+            raise Refused(f"{way_out[why]}{rerun}.")
 
     def reset(self, *, by: User) -> bool:
         """Make it a draft again. Its trials go to the trash, and their numbers are not used again."""

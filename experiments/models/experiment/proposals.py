@@ -52,10 +52,10 @@ class ProposalVerbs(ExperimentBase):
 
     def _stop_waiting(self, *, by: User | None, because: str) -> None:
         for trial in self.trials.filter(state=TrialState.WAITING).order_by("number"):
-            trial.move(TrialState.STOPPED, by=by, because=because)
+            trial.move(TrialState.STOPPED, by=by, because=because, was_interrupted=True)
 
     def learn(self, number: int, value: float) -> None:
-        """Update best value and trace with the value of an ended trial that informs the search."""
+        """Update best value and trace with the value of a trial that succeeded; partial values do not count."""
         if not self.is_better(value, self.best_value):
             return
         self.best_value, self.best_number = value, number

@@ -19,6 +19,7 @@ from .proposals import ProposalVerbs
 # Settings whose change invalidates proposals that have not started.
 PROPOSAL_FIELDS = {
     "space_document", "constraints", "algorithm_arguments", "seed", "fixed", "starting_points", "warm_start",
+    "avoid_failing_regions",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -30,6 +31,11 @@ MAX_TRIALS = 1_000_000
 MAX_CONCURRENCY = 1_000
 
 
+def draw_seed() -> int:
+    """Return a new seed: short, as people write it down."""
+    return secrets.randbelow(10_000)
+
+
 class Invalid(Exception):
     """Settings that cannot be accepted. `errors`: sentences by field name; nothing was changed."""
 
@@ -45,7 +51,8 @@ class Settings(SearchInputs, Execution):
     """The settings of an experiment, checked.
 
     Durations are in seconds. `max_trials` counts proposals; None means no limit, as for the durations and
-    `goal`. `breaker` is the number of consecutive failures with the same error that pause the experiment; 0: never.
+    `goal`. `breaker` is a number of trials: when four in five of the last ones failed alike, the experiment pauses;
+    0: never. `avoid_failing_regions`: trials that failed by their own doing inform the search as infeasible.
     """
 
     command: str
@@ -75,6 +82,7 @@ class Settings(SearchInputs, Execution):
     stop_grace_s: float = 10
     retries: int = 2
     breaker: int = 10
+    avoid_failing_regions: bool = True
     early_stopping: str = "none"
     early_stopping_arguments: dict = field(default_factory=dict)
 
@@ -170,7 +178,7 @@ class Checker(SearchInputChecks, ExecutionChecks):
             "goal": self.number("goal"),
             "algorithm": self.text("algorithm", default="TPE", limit=64, single_line=True),
             "algorithm_arguments": self.mapping("algorithm_arguments"),
-            "seed": self.whole("seed", default=0, low=0, high=2**31 - 1),
+            "seed": self.seed(),
             "max_trials": self.whole("max_trials", default=100, low=1, high=MAX_TRIALS, empty=None),
             "concurrency": self.whole("concurrency", default=1, low=1, high=MAX_CONCURRENCY),
             "max_duration_s": self.number("max_duration_s", low=1, high=3650 * DAY_S),
@@ -178,6 +186,7 @@ class Checker(SearchInputChecks, ExecutionChecks):
             "stop_grace_s": self.number("stop_grace_s", default=10, low=0, high=3600),
             "retries": self.whole("retries", default=2, low=0, high=100),
             "breaker": self.whole("breaker", default=10, low=0, high=MAX_TRIALS),
+            "avoid_failing_regions": self.truth("avoid_failing_regions", default=True),
             "early_stopping": early_stopping_rules.canonical(
                 self.text("early_stopping", default="none", limit=64, single_line=True)
             ),
@@ -225,6 +234,12 @@ class Checker(SearchInputChecks, ExecutionChecks):
         else:
             prefix = "" if fault.path == "arguments" else f"{fault.path}: "
             self.fault(f"{name}_arguments", prefix + fault.message)
+
+    def seed(self) -> int | None:
+        """The seed; without one, a new one is drawn, so that no two experiments propose the same by chance."""
+        if self.document.get("seed") is None:
+            return draw_seed()
+        return self.whole("seed", default=0, low=0, high=2**31 - 1)
 
     def space(self) -> Space | None:
         try:

@@ -21,7 +21,7 @@ from experiments.models.worker import Worker
 from experiments.search.nested_choice import flat
 from experiments.search.space import MAX_COLUMN
 
-from .outcome import Failure
+from .outcome import OWN_FAILURES, Failure
 from .parameter import TrialParameter, digest
 from .suggestion import Suggestion
 
@@ -36,6 +36,7 @@ class Source(models.TextChoices):
     RERUN = "rerun", "Rerun"
     RETRY = "retry", "Retried after its worker was lost"
     ADDED = "added", "Added by hand"
+    RESUMED = "resumed", "Retried after its experiment was stopped"
     REPLICA = "replica", "Replica of a good one"
 
 
@@ -69,6 +70,9 @@ class TrialBase(models.Model):
     detail = models.CharField(max_length=300, blank=True)
     stop_target = models.CharField(max_length=13, blank=True)
     stop_grace_s = models.FloatField(null=True)
+    was_interrupted = models.BooleanField(
+        default=False
+    )  # stopped with its experiment, which retries it on resume
 
     worker = models.ForeignKey(Worker, models.SET_NULL, null=True, related_name="trials")
     boot = models.UUIDField(null=True)  # of the worker that claimed it
@@ -78,7 +82,13 @@ class TrialBase(models.Model):
     memory_mib = models.IntegerField(null=True)  # its reserved memory
     memory_limited_by = models.CharField(max_length=16, blank=True)  # empty: only reserved, not limited
 
-    value = models.FloatField(null=True)
+    value = models.FloatField(null=True)  # partial, unless it succeeded
+    # The value of a succeeded trial. What ranks trials or keeps the best of them looks at this column.
+    result = models.GeneratedField(
+        expression=models.Case(models.When(state=TrialState.SUCCEEDED, then=F("value"))),
+        output_field=models.FloatField(null=True),
+        db_persist=True,
+    )
     final_metrics = ExactJSONField(
         default=dict
     )  # of its final result, beside the objective; not finite ones as text
@@ -130,6 +140,16 @@ class TrialBase(models.Model):
     def informs(self) -> bool:
         """Whether its value informs the search."""
         return self.state in status.TRIAL_INFORMS and self.value is not None
+
+    @property
+    def is_infeasible(self) -> bool:
+        """Whether it failed by its own doing, so that its values are worse than every result."""
+        return self.state == TrialState.FAILED and self.failure in OWN_FAILURES
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it has a value but did not succeed. Such a value ranks nowhere."""
+        return self.value is not None and self.state != TrialState.SUCCEEDED
 
     # --- lock ------------------------------------------------------------------------------------------
 

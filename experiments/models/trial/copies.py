@@ -41,13 +41,18 @@ class CopyVerbs(TrialBase):
             sampler_attrs={} if source == Source.REPLICA else inherited_attrs(self.sampler_attrs),
             rerun_of=self,
             attempt=1 if source == Source.REPLICA else self.attempt + 1,
-            retries=self.retries + 1 if lost else 0,
+            retries=self.retries + 1 if lost else self.retries if source == Source.RESUMED else 0,
             judged_by=self.judged_by if lost and keeps_revision else None,
         )
         verb = "replicate" if source == Source.REPLICA else source
         Event.note(verb, self.experiment, trial=trial, by=by, after=trial.state, why=f"of #{self.number}")
         self.experiment.announce()
         return trial
+
+    def resume(self, *, by: User | None) -> Self:
+        """Return a new trial with the values of this one, which was stopped with its experiment. Free of budget."""
+        revision = self.revision if self.keeps_revision else self.experiment.revision
+        return self.copy(source=Source.RESUMED, by=by, revision=revision, keeps_revision=self.keeps_revision)
 
     def rerun(self, *, by: User, current: bool = False) -> Self:
         """Return a new trial with the same values, which does not count toward the budget, with the original command
@@ -83,10 +88,6 @@ class CopyVerbs(TrialBase):
         return type(self).objects.filter(
             experiment=self.experiment_id, values_digest=digest(self.params, command)
         )
-
-    def has_no_equal(self) -> bool:
-        """Whether no trial with the same values and command has succeeded, waits or runs."""
-        return not self.equals().exclude(state__in=(TrialState.FAILED, TrialState.STOPPED)).exists()
 
     @classmethod
     def add(cls, experiment: Experiment, params: dict, *, by: User) -> Self:

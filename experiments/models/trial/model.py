@@ -33,7 +33,7 @@ class Trial(CopyVerbs):
         ]
         indexes = [
             models.Index(fields=["experiment", "state", "number"], name="trial_by_state"),
-            models.Index(fields=["experiment", "value"], name="trial_by_value"),
+            models.Index(fields=["experiment", "result"], name="trial_by_result"),
             models.Index(fields=["experiment", "duration_s"], name="trial_by_duration"),
             models.Index(fields=["experiment", "started_at"], name="trial_by_start"),
             models.Index(fields=["experiment", "ended_at"], name="trial_by_end"),
@@ -134,8 +134,13 @@ class Trial(CopyVerbs):
                 self.begin_stop(TrialState.STOPPED, by=by)
             return True
 
-    def begin_stop(self, target: str, *, by: User | None, because: str = "") -> None:
-        """Change from running to stopping, with the final state `target`. Its worker sees it within half a second."""
+    def begin_stop(
+        self, target: str, *, by: User | None, because: str = "", was_interrupted: bool = False
+    ) -> None:
+        """Change from running to stopping, with the final state `target`. Its worker sees it within half a second.
+
+        `was_interrupted`: it is stopped with its experiment, and retried when that is resumed.
+        """
         self.move(
             TrialState.STOPPING,
             by=by,
@@ -144,6 +149,7 @@ class Trial(CopyVerbs):
             failure=Failure.TIMEOUT if target == TrialState.FAILED else "",
             stop_target=target,
             stop_grace_s=self.experiment.settings.stop_grace_s,
+            was_interrupted=was_interrupted,
         )
 
     def stop_early(self, *, because: str, judged_by: int | None) -> bool:
@@ -193,8 +199,8 @@ class Trial(CopyVerbs):
                 cpu_s=outcome.cpu_s,
                 survivors=list(outcome.survivors),
             )
-            if self.informs and self.value is not None:
-                self.experiment.learn(self.number, self.value)
+            if to == TrialState.SUCCEEDED and value is not None:
+                self.experiment.learn(self.number, value)
             if failure == Failure.WORKER_LOST:
                 self._retry()
             self.experiment.enqueue_trials()

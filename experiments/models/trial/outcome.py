@@ -20,6 +20,17 @@ class Failure(models.TextChoices):
     SETUP = "setup", "Setup"
 
 
+# What a trial did by itself, so that its values are to blame. Not: its worker, its setup, a person.
+OWN_FAILURES = (
+    Failure.EXIT_CODE,
+    Failure.SIGNAL,
+    Failure.TIMEOUT,
+    Failure.OUT_OF_MEMORY,
+    Failure.NO_METRIC,
+    Failure.BAD_METRIC,
+)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of a trial's process, as its worker saw it.

@@ -3,7 +3,7 @@
 The state of the optimizer is not stored; it is replayed from the rows. The attrs of each proposal hold its generation
 and, from the second generation on, the numbers of the trials that updated the distribution before it ("judged");
 those of the first generation hold the start point. Trials that end late therefore change no earlier decision, and the
-database holds no pickles.
+database holds no pickles. CMA-ES compares ranks only, so an infeasible trial counts as infinitely bad.
 """
 
 import hashlib
@@ -50,15 +50,22 @@ def by_cma_es(problem: Problem, history: History, ordinal: int, arguments: dict[
         return space.draw(Random(seed_of(problem.seed, ordinal))), {}
     size = arguments["population_size"] or 4 + int(3 * math.log(len(axes)))
     stamp = f"{space.digest}-{size}-{arguments['sigma0']:g}"
+    # An infeasible trial with a successful rerun stays in the generation that it was judged in.
     own_trials = [
-        trial for trial in history.informing if trial.past.attrs.get("cma", {}).get("search") == stamp
+        trial
+        for trial in history.trials
+        if trial.is_whole
+        and (trial.may_inform or trial.is_infeasible)
+        and trial.past.attrs.get("cma", {}).get("search") == stamp
     ]
     start, generations = _generations(own_trials, size)
     if start is None:
         start = _best_shares(history, axes)
     generation = len(generations)
     done = [
-        trial for trial in own_trials if trial.is_done and trial.past.attrs["cma"]["generation"] == generation
+        trial
+        for trial in own_trials
+        if (trial.is_done or trial.is_infeasible) and trial.past.attrs["cma"]["generation"] == generation
     ]
     if len(done) >= size:
         generations.append(done[:size])
@@ -69,7 +76,11 @@ def by_cma_es(problem: Problem, history: History, ordinal: int, arguments: dict[
     else:
         attrs["start"] = start
     solutions = [
-        [(_shares(trial, axes), history.sign * trial.value) for trial in trials] for trials in generations
+        [
+            (_shares(trial, axes), history.sign * trial.value if trial.is_done else math.inf)
+            for trial in trials
+        ]
+        for trials in generations
     ]
     optimizer = _replayed(start, arguments["sigma0"], size, solutions)
     optimizer.reseed_rng(seed_of(problem.seed, ordinal))
@@ -92,7 +103,7 @@ def _generations(
 ) -> tuple[list[float] | None, list[list[FittedTrial]]]:
     """Return the start point of the search (None before the first proposal), and the trials that updated the
     distribution after each generation."""
-    by_number = {trial.past.number: trial for trial in own_trials if trial.is_done}
+    by_number = {trial.past.number: trial for trial in own_trials if trial.is_done or trial.is_infeasible}
     first: dict[int, dict[str, Any]] = {}  # the attrs of the first proposal of each generation
     for trial in own_trials:
         first.setdefault(trial.past.attrs["cma"]["generation"], trial.past.attrs["cma"])

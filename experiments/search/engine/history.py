@@ -36,6 +36,7 @@ class FittedTrial:
         is_point = space.size is not None and self.is_whole and past.number >= 0
         self.index = space.index(self.raw) if is_point and space.allows(space.shown(self.raw)) else None
         self.is_done = past.state == "done" and past.value is not None and math.isfinite(past.value)
+        self.is_infeasible = past.state == "infeasible"
         self.as_optuna: Any = None  # cache of optuna_study
 
     @cached_property
@@ -51,7 +52,8 @@ class FittedTrial:
 
     @property
     def may_inform(self) -> bool:
-        return bool(self.raw) and (self.is_done or self.past.state == "running")
+        is_infeasible = self.is_infeasible and not self.past.is_retried
+        return bool(self.raw) and (self.is_done or is_infeasible or self.past.state == "running")
 
 
 class History:
@@ -98,6 +100,12 @@ class History:
         """Return the finished trials that inform the search, best first, ties by number."""
         done = [trial for trial in self.informing if trial.is_done]
         return sorted(done, key=lambda trial: self.sign * trial.value)
+
+    def infeasible_value(self) -> float | None:
+        """Return the value of an infeasible trial for algorithms that need one: just worse than the worst result; None
+        without any result."""
+        ranked = self.best_first()
+        return math.nextafter(ranked[-1].value, self.sign * math.inf) if ranked else None
 
     def add(self, proposed: PastTrial) -> None:
         trial = FittedTrial(self.space, proposed)

@@ -1,11 +1,14 @@
 """The algorithms that use Optuna's samplers. This is the only file that imports Optuna.
 
 For every proposal an in-memory study is rebuilt from the informing trials in number order, running ones included.
+Infeasible trials are pruned ones without a value for TPE, which ranks them behind all results; samplers that look at
+complete trials only see them with the worst value so far.
 Each proposal gets a sampler with its own seed; otherwise the new sampler would draw the same numbers again. Parameters
 are suggested one by one, those of a nested choice only when their branch was chosen.
 """
 
 import warnings
+from copy import deepcopy
 from functools import cache, lru_cache
 from typing import Any
 
@@ -21,7 +24,7 @@ _GENERATION = "NSGAIISampler:generation"  # the key in Optuna's system attribute
 
 def by_tpe(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
     sampler = _optuna().samplers.TPESampler(**arguments, seed=seed_of(problem.seed, ordinal))
-    raw, _ = _ask(problem, history, sampler)
+    raw, _ = _ask(problem, history, sampler, ranks_pruned=True)
     return raw, {}
 
 
@@ -37,14 +40,19 @@ def by_gp(problem: Problem, history: History, ordinal: int, arguments: dict[str,
     return raw, {}
 
 
-def _ask(problem: Problem, history: History, sampler: Any) -> Suggestion:
-    """Return raw values for a new trial, and Optuna's system attributes of it."""
+def _ask(problem: Problem, history: History, sampler: Any, *, ranks_pruned: bool = False) -> Suggestion:
+    """Return raw values for a new trial, and Optuna's system attributes of it. `ranks_pruned`: the sampler learns from
+    pruned trials, so that infeasible ones need no value."""
     optuna = _optuna()
     storage = optuna.storages.InMemoryStorage()
     study = optuna.create_study(storage=storage, sampler=sampler, direction=problem.direction)
     study_id = storage.get_study_id_from_name(study.study_name)
+    worst = None if ranks_pruned else history.infeasible_value()
     for informing in history.informing:
-        storage.create_new_trial(study_id, template_trial=_frozen_trial(informing))
+        frozen = _frozen_trial(informing)
+        if informing.is_infeasible and worst is not None:
+            frozen = _with_value(frozen, worst)
+        storage.create_new_trial(study_id, template_trial=frozen)
     trial = study.ask()
 
     def pick(path: Path, parameter: Parameter) -> Any:
@@ -76,7 +84,11 @@ def _frozen_trial(trial: FittedTrial) -> Any:
         trial.as_optuna = _frozen_trial_class()(
             number=0,
             trial_id=0,
-            state=states.COMPLETE if trial.is_done else states.RUNNING,
+            state=states.COMPLETE
+            if trial.is_done
+            else states.PRUNED
+            if trial.is_infeasible
+            else states.RUNNING,
             value=float(trial.value) if trial.is_done else None,
             datetime_start=None,
             datetime_complete=None,
@@ -87,6 +99,13 @@ def _frozen_trial(trial: FittedTrial) -> Any:
             intermediate_values={},
         )
     return trial.as_optuna
+
+
+def _with_value(trial: Any, value: float) -> Any:
+    """Return a copy of a trial, complete with this value."""
+    copied = deepcopy(trial)
+    copied.state, copied.value = _optuna().trial.TrialState.COMPLETE, value
+    return copied
 
 
 def _name(path: Path) -> str:

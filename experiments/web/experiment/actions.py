@@ -156,8 +156,12 @@ class ResumeForm(ActionForm):
         settings = experiment.settings
         field_of(self, "queue", QueueChoice).prepare(experiment)
         fields["max_trials"].initial = experiment.max_trials
+        left = experiment.left_to_do()
+        asks = left.needs_budget and not left.failed
         if experiment.budget_left == 0:
-            fields["max_trials"].initial = experiment.proposed_count + max(1, experiment.proposed_count // 2)
+            if asks:
+                more = max(1, experiment.proposed_count // 2)
+                fields["max_trials"].initial = experiment.proposed_count + more
             fields[
                 "max_trials"
             ].help_text = f"Used: {experiment.proposed_count:,} of {experiment.max_trials:,} trials."
@@ -171,7 +175,8 @@ class ResumeForm(ActionForm):
             ].help_text = f"In hours. Used: {ran} of {duration(settings.max_duration_s)}."
         else:
             spent = duration(settings.max_duration_s)
-            fields["max_duration_h"].initial = round(settings.max_duration_s * 1.5 / 3600, 2)
+            most_h = settings.max_duration_s / 3600
+            fields["max_duration_h"].initial = round(most_h * 1.5, 2) if asks else round(most_h, 4)
             fields["max_duration_h"].help_text = f"In hours. All {spent} are used."
         if settings.goal is None:
             del fields["goal"]
@@ -179,9 +184,11 @@ class ResumeForm(ActionForm):
             fields["goal"].initial = settings.goal
             fields["goal"].help_text = "Not reached yet. Blank = no goal."
         else:
+            fields["goal"].initial = None if asks else settings.goal
             fields["goal"].help_text = f"{settings.goal:g} is reached. Blank = no goal."
-        if experiment.failed_count:
-            fields["rerun_failed"].label = f"Rerun the failed trials ({experiment.failed_count:,})"
+        if left.failed:
+            fields["rerun_failed"].initial = left.needs_budget
+            fields["rerun_failed"].label = f"Rerun the failed trials ({left.failed:,})"
             fields[
                 "rerun_failed"
             ].help_text = "Only values that never succeeded. Reruns do not count against the budget."
@@ -294,8 +301,11 @@ def _ask_kill(experiment: Experiment) -> Question:
 
 def _ask_resume(experiment: Experiment) -> Question:
     results = plural(experiment.succeeded_count + experiment.early_stopped_count, "result")
-    effect = f"The experiment is enqueued with its history: {results} will inform the search."
-    return Question(f"Resume {experiment.name}", [effect], "Resume")
+    effects = [f"The experiment is enqueued with its history: {results} will inform the search."]
+    if interrupted := experiment.left_to_do().interrupted:
+        trials = plural(interrupted, "interrupted trial is,interrupted trials are")
+        effects.append(f"{trials} retried with the same values, free of budget.")
+    return Question(f"Resume {experiment.name}", effects, "Resume")
 
 
 def _ask_reset(experiment: Experiment) -> Question:

@@ -14,7 +14,7 @@ from .forms.edit_form import comparable, description_digest, filled_rows
 from .forms.experiment_form import ExperimentForm, settings_values
 from .settings_diff import Change, changes
 
-CHECKBOXES = ("pipefail", "passes_arguments")
+CHECKBOXES = ("pipefail", "passes_arguments", "avoid_failing_regions")
 
 
 @dataclass(frozen=True)

@@ -2,58 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Exists, OuterRef
 from django.urls import reverse
 
 from experiments.messages import value as format_value
-from experiments.models import Experiment, Trial, TrialState, status
+from experiments.models import Experiment, status
+from experiments.models.trial.failure_groups import LOOKED_AT, Group, groups_of
 from experiments.permissions import may
 from experiments.search.nested_choice import flat
 from experiments.search.parameters import identity
-from experiments.web.ui import descriptions
 from experiments.web.ui.requests import SignedInRequest
 
-LOOKED_AT = 500  # of the trials that ended last: a page reads no more, however many there are
 MOST_GROUPS = 5
 LIKELY_BY_CHANCE = 0.01  # a condition is not shown when chance alone would produce one this often
 MOST_EXCEPTIONS = 0.1  # of those that did not fail
-
-_FOLDED = re.compile(
-    r"(?P<path>(?:~|\.{1,2})?(?:/[\w.@+~%=-]+){2,}/?)"
-    r"|0x[0-9a-f]+|\b(?=[0-9a-f-]*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b"
-    r"|\d+(?:[.,]\d+)*(?:e[+-]?\d+)?",
-    re.IGNORECASE,
-)
-
-
-@dataclass
-class Group:
-    """Trials that failed for the same reason, newest first. `condition` is a sentence, or empty."""
-
-    key: str
-    trials: list[Trial] = field(default_factory=list)
-    condition: str = ""
-
-    @property
-    def cause(self) -> str:
-        return descriptions.cause_of(self.trials[0])
-
-    @property
-    def detail(self) -> str:
-        """The detail of the newest trial; empty when it only repeats the cause."""
-        detail = self.trials[0].detail
-        return "" if detail.casefold() == self.cause.casefold() else detail
-
-    @property
-    def numbers(self) -> list[int]:
-        return [trial.number for trial in self.trials]
 
 
 @dataclass(frozen=True)
@@ -63,31 +29,6 @@ class GroupRow:
     group: Group
     url: str
     rerun_url: str
-
-
-def groups_of(experiment: Experiment) -> tuple[list[Group], list[Trial]]:
-    """Return (all groups, largest first; the trials that did not fail) among the last `LOOKED_AT` trials that ended.
-
-    Of a chain of attempts only the last one counts. One query.
-    """
-    if not experiment.failed_count:
-        return [], []
-    ended = experiment.trials.exclude(settled_rank=None).order_by("-settled_rank")
-    again = Exists(Trial.objects.filter(rerun_of=OuterRef("pk")))
-    shown = ("experiment", "number", "state", "failure", "detail", "exit_code", "signal", "params")
-    last = list(ended.annotate(was_tried_again=again).only(*shown)[:LOOKED_AT])
-    groups: dict[str, Group] = {}
-    for trial in last:
-        if trial.state == TrialState.FAILED and not trial.was_tried_again:
-            key = key_of(trial)
-            groups.setdefault(key, Group(key)).trials.append(trial)
-    in_order = sorted(groups.values(), key=lambda group: (-len(group.trials), -group.trials[0].number))
-    return in_order, [trial for trial in last if trial.state in status.TRIAL_INFORMS]
-
-
-def group_of(experiment: Experiment, key: str) -> Group | None:
-    """Return the group with this key; None when it does not exist (anymore)."""
-    return next((group for group in groups_of(experiment)[0] if group.key == key), None)
 
 
 def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str) -> dict[str, object]:
@@ -113,17 +54,6 @@ def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str
         "failures_all": experiment.settled_count <= LOOKED_AT,
         "failures_looked_at": LOOKED_AT,
     }
-
-
-def key_of(trial: Trial) -> str:
-    """Return the same key for trials that failed alike: numbers, paths and addresses in the detail are ignored."""
-    text = " ".join(_FOLDED.sub(_fold, trial.detail).casefold().split())
-    signature = f"{trial.failure} {trial.exit_code} {trial.signal} {text}"
-    return hashlib.sha1(signature.encode(), usedforsecurity=False).hexdigest()[:12]
-
-
-def _fold(match: re.Match[str]) -> str:
-    return "/…" if match["path"] else "#"
 
 
 # --- what tells them apart -----------------------------------------------------------------------------------------

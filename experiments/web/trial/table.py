@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from experiments.messages import decimals_of
 from experiments.models import Experiment, Trial, TrialState, User, status
+from experiments.models.trial import failure_groups
 from experiments.permissions import may
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.actions import trials_of
@@ -22,12 +23,12 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.pagination import page_of
 from experiments.web.ui.requests import SignedInRequest
 
-from . import columns, failures, reruns
+from . import columns, reruns
 from .columns import PARAMETER, Column
 
 SORTS = {
     "number": "number",
-    "value": "value",
+    "value": "result",  # of those that succeeded; the partial values of others come after all of them
     "state": "state",
     "duration": "duration_s",
     "started": "started_at",
@@ -41,6 +42,7 @@ class Row:
     trial: Trial
     cells: list[tuple[Column, object]]  # the value, where it is a metric's or a parameter's
     is_best: bool
+    partial: str  # what its value is, where it did not succeed
     reason: str
     may_stop: bool
     may_rerun: bool
@@ -55,7 +57,7 @@ class TrialQuery:
     state: str
     sort: str
     failure: str = ""  # the key of a group of failures
-    group: failures.Group | None = None
+    group: failure_groups.Group | None = None
 
 
 @login_required
@@ -186,7 +188,7 @@ def trial_query(query: QueryDict, experiment: Experiment) -> TrialQuery:
     failure = query.get("failure", "")
     if not failure:
         return TrialQuery(trials, state=state, sort=sort)
-    group = failures.group_of(experiment, failure)
+    group = failure_groups.group_of(experiment, failure)
     trials = trials.filter(number__in=group.numbers if group else [])
     return TrialQuery(trials, state=state, sort=sort, failure=failure, group=group)
 
@@ -212,6 +214,8 @@ def in_order(trials: QuerySet[Trial], sort: str, names: list[str]) -> tuple[Quer
     falls, key = sort.startswith("-"), sort.removeprefix("-")
     if key in SORTS:
         orders = [_order(SORTS[key], falls=falls)]
+        if key == "value":
+            orders.append(_order("value", falls=falls))
     elif key.startswith(PARAMETER) and key.removeprefix(PARAMETER) in names:
         same = Q(parameters__name=key.removeprefix(PARAMETER))
         trials = trials.annotate(sorted_by=FilteredRelation("parameters", condition=same))
@@ -238,6 +242,7 @@ def _rows(
             trial=trial,
             cells=[(column, values.get(column.key)) for column in chosen],
             is_best=trial.number == experiment.best_number,
+            partial=descriptions.partial_of(trial),
             reason=descriptions.reason_of(trial),
             may_stop=may_stop and trial.state in (TrialState.WAITING, TrialState.RUNNING),
             may_rerun=may_rerun and refusals.get(trial.number, "-") == "",

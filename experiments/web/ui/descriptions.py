@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils import timezone
 
-from experiments.messages import duration, plural, precise
+from experiments.messages import count, duration, plural, precise
 from experiments.models import (
     Amount,
     ComputeEvent,
@@ -22,6 +21,7 @@ from experiments.models import (
     Worker,
     status,
 )
+from experiments.models.trial.failure_groups import cause_of
 from experiments.scheduler import wait_reasons
 from experiments.scheduler.wait_reasons import Compute, Hold, Kind
 
@@ -105,25 +105,19 @@ def last_heartbeat(worker: Worker | None, now: datetime | None = None) -> str:
 # --- endings ---------------------------------------------------------------------------------------------------
 
 
-def exit_of(trial: Trial) -> str:
-    """Return `exit code 1` or `SIGKILL (signal 9)`; empty while neither is known."""
-    if trial.signal:
-        try:
-            return f"{signal.Signals(trial.signal).name} (signal {trial.signal})"
-        except ValueError:
-            return f"signal {trial.signal}"
-    return f"exit code {trial.exit_code}" if trial.exit_code is not None else ""
+PARTIAL = {
+    TrialState.EARLY_STOPPED: "partial, stopped early",
+    TrialState.STOPPED: "reported, then stopped",
+    TrialState.FAILED: "reported, then failed",
+}
 
 
-def cause_of(trial: Trial) -> str:
-    """Return why the trial failed, in a few words: `Exit code 1`, `Out of memory`; empty when it did not."""
-    if not trial.failure:
+def partial_of(trial: Trial) -> str:
+    """Return what the value of a trial that did not succeed is: `partial, stopped early at step 12`; else nothing."""
+    if not trial.is_partial:
         return ""
-    if trial.failure == Failure.EXIT_CODE and trial.exit_code is not None:
-        return f"Exit code {trial.exit_code}"
-    if trial.failure == Failure.SIGNAL and trial.signal:
-        return exit_of(trial)
-    return Failure(trial.failure).label
+    at = f" at step {count(trial.last_step)}" if trial.last_step is not None else ""
+    return PARTIAL[trial.state] + (at if trial.state == TrialState.EARLY_STOPPED else "")
 
 
 def reason_of(trial: Trial) -> str:
@@ -254,6 +248,10 @@ def _of_trial(event: Event, trial: Trial) -> FeedEntry:
         case "retry":
             after, detail = f"retries {original}", "worker lost"
             return FeedEntry(event, "", "", after, detail, icon="rerun", trial=trial)
+        case "resumed":
+            return FeedEntry(
+                event, "", "", f"retries {original}", "its experiment was stopped", icon="rerun", trial=trial
+            )
         case "add":
             return FeedEntry(event, "", f"{person} added", "", icon="plus", trial=trial)
     return TRIAL_STATES.get(event.verb, _other)(event, trial)
@@ -271,7 +269,10 @@ def _succeeded(event: Event, trial: Trial) -> FeedEntry:
 
 
 def _early_stopped(event: Event, trial: Trial) -> FeedEntry:
-    return FeedEntry(event, "cut", "", "stopped early", event.why, glyph="early_stopped", trial=trial)
+    result = f" at {precise(trial.value)} (partial)" if trial.value is not None else ""
+    return FeedEntry(
+        event, "cut", "", f"stopped early{result}", event.why, glyph="early_stopped", trial=trial
+    )
 
 
 def _stopped(event: Event, trial: Trial) -> FeedEntry:

@@ -11,8 +11,19 @@ from typing import Any
 from django.urls import reverse
 from django.utils.html import format_html
 
-from experiments.messages import ago, bytes_, clock, count, duration, plural, precise, value
+from experiments.messages import (
+    ago,
+    bytes_,
+    clock,
+    count,
+    duration,
+    failed_heading,
+    plural,
+    precise,
+    value,
+)
 from experiments.models import Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
+from experiments.models.trial.failure_groups import exit_of
 from experiments.runner.memory_size import format_mebibytes
 from experiments.scheduler.wait_reasons import Hold, Kind
 from experiments.search.nested_choice import Group, Nested, Parameter, flat, without_name
@@ -126,13 +137,18 @@ def _queue_note(queue: Queue) -> str:
 def experiment_callout(experiment: Experiment, hold: Hold | None, *, url: str) -> Callout | None:
     """Return what needs a person's attention first; None when all is in order."""
     if experiment.state == ExperimentState.FAILED:
-        return Callout("Search failed", experiment.reason, "bad", "failed")
+        failed = Callout(failed_heading(experiment), experiment.reason, "bad", "failed")
+        return _with_failures(failed, experiment, url=url)
     if experiment.state == ExperimentState.PAUSED and experiment.reason:
         notice = Callout("Auto-paused", experiment.reason, "moving", "warning")
-        if experiment.failed_count:
-            return replace(notice, url=f"{url}?state=failed", action="Show failed trials")
-        return notice
+        return _with_failures(notice, experiment, url=url)
     return stuck_callout(hold, experiment)
+
+
+def _with_failures(callout: Callout, experiment: Experiment, *, url: str) -> Callout:
+    if not experiment.failed_count:
+        return callout
+    return replace(callout, url=f"{url}?state=failed", action="Show failed trials")
 
 
 # The next step where something waits until a person acts.
@@ -162,6 +178,8 @@ def trial_summary(trial: Trial, now: datetime, hold: Hold | None = None) -> list
     shown, note = trial.value, ""
     if shown is None and trial.last_value is not None:
         shown, note = trial.last_value, f"so far, at step {count(trial.last_step)}"
+    elif trial.is_partial:
+        note = descriptions.partial_of(trial)
     elif trial.last_step is not None:
         note = f"last step {count(trial.last_step)}"
     facts = [
@@ -204,7 +222,7 @@ def _time_of(trial: Trial, now: datetime) -> Fact:
 
 
 def _ending(trial: Trial) -> Fact | None:
-    exit_text = descriptions.exit_of(trial)
+    exit_text = exit_of(trial)
     if trial.gone_after_s is not None:
         return Fact("Process tree", f"gone after {duration(trial.gone_after_s)}", note=exit_text)
     return Fact("Process", exit_text) if exit_text else None
@@ -229,7 +247,7 @@ def process_pairs(trial: Trial) -> list[tuple[str, object]]:
         ("Worker", worker_link(trial.worker) if trial.worker else None),
         ("Machine", trial.worker.host if trial.worker else None),
         ("Process", f"pid {trial.pid}" if trial.pid else None),
-        ("Exit", descriptions.exit_of(trial)),
+        ("Exit", exit_of(trial)),
         ("Stopped", f"process tree gone after {duration(gone_after)}" if gone_after is not None else ""),
         ("Left over", f"could not be killed: pid {survivors}" if survivors else ""),
         ("GPUs", ", ".join(str(gpu) for gpu in trial.gpus) or None),

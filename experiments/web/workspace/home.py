@@ -15,7 +15,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from experiments.filters import in_need, lately
-from experiments.messages import DASH, duration, plural, set_best_decimals
+from experiments.messages import (
+    DASH,
+    duration,
+    failed_heading,
+    failures_of,
+    plural,
+    set_best_decimals,
+)
 from experiments.models import Experiment, ExperimentState, Queue, Worker, Workspace, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import learn_roles, may, visible_workers
@@ -190,9 +197,12 @@ def _unresponsive(late: list[Worker], compute: Compute, now: datetime) -> Need:
 
 
 def _need(experiment: Experiment, compute: Compute) -> Need:
-    glyph = status.EXPERIMENT_STATES[experiment.state].glyph
+    glyph, role = status.EXPERIMENT_STATES[experiment.state].glyph, experiment.state
+    if failures_of(experiment):
+        glyph = role = "warning"
     heading, detail, action = {
-        ExperimentState.FAILED: ("Search failed", experiment.reason, "View cause"),
+        ExperimentState.FAILED: (failed_heading(experiment), experiment.reason, "View cause"),
+        ExperimentState.COMPLETED: ("Trials failed", failures_of(experiment), "View failures"),
         ExperimentState.PAUSED: ("Auto-paused", experiment.reason, "View cause"),
     }.get(experiment.state) or (
         "Stuck in queue",
@@ -202,7 +212,7 @@ def _need(experiment: Experiment, compute: Compute) -> Need:
     return Need(
         experiment.public_id,
         glyph,
-        experiment.state,
+        role,
         heading,
         experiment.name,
         url_of(experiment),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.models import Experiment, Failure, Outcome, Trial
+from experiments.models.trial import failure_groups
 from experiments.web.trial import failures
 from tests.people import as_
 from tests.web.trial.test_table import many, numbers
@@ -54,7 +55,7 @@ def mixed(running) -> Experiment:
 
 def test_those_that_failed_alike_are_one_group_the_biggest_first(mixed, bob):
     """TD-X3: numbers and addresses in the detail do not count."""
-    groups, others = failures.groups_of(mixed)
+    groups, others = failure_groups.groups_of(mixed)
     assert [sorted(group.numbers) for group in groups] == [[1, 2, 3, 4, 5, 6], [7]]
     assert len(others) == 17
     page = overview(bob, mixed)
@@ -69,7 +70,7 @@ def test_the_parameter_that_separates_them_is_said(mixed, bob):
 
 def test_show_them_filters_the_table_and_its_files(mixed, bob):
     """TD-X3, TD-X6: the filter is in the address and survives sorting."""
-    key = failures.groups_of(mixed)[0][0].key
+    key = failure_groups.groups_of(mixed)[0][0].key
     assert f"?failure={key}" in overview(bob, mixed)
     response = table(bob, mixed, f"?failure={key}&sort=number")
     assert numbers(response) == [1, 2, 3, 4, 5, 6]
@@ -91,7 +92,7 @@ def test_a_group_that_is_not_there_is_an_empty_table_not_a_full_one(mixed, bob, 
 
 def test_rerun_of_a_group_asks_and_then_the_group_is_gone(mixed, bob):
     """TD-X3, TD-X2: what was tried again is looked at no more, and is no longer in the way."""
-    key = failures.groups_of(mixed)[0][0].key
+    key = failure_groups.groups_of(mixed)[0][0].key
     rerun = reverse("trials-bulk", args=["lab", mixed.public_id, "rerun"])
     page = overview(bob, mixed)
     assert f'hx-get="{rerun}?failure={key}" hx-target="#dialog"' in page and "Rerun all 6" in page
@@ -101,7 +102,7 @@ def test_rerun_of_a_group_asks_and_then_the_group_is_gone(mixed, bob):
     as_(bob).post(rerun, {"trial": sent})
     assert mixed.trials.filter(source="rerun").count() == 6
     mixed.refresh_from_db()
-    assert [group.numbers for group in failures.groups_of(mixed)[0]] == [[7]]
+    assert [group.numbers for group in failure_groups.groups_of(mixed)[0]] == [[7]]
 
 
 def test_where_rerun_is_not_possible_the_group_is_shown_without_it(mixed, bob, carol):
@@ -132,7 +133,7 @@ def test_only_the_last_500_are_read(draft, bob, django_assert_max_num_queries):
     Experiment.objects.filter(pk=experiment.pk).update(failed_count=120, settled_count=1200, last_number=1200)
     experiment.refresh_from_db()
     with django_assert_max_num_queries(1):
-        groups, others = failures.groups_of(experiment)
+        groups, others = failure_groups.groups_of(experiment)
     assert sum(len(group.trials) for group in groups) == 50 and len(others) == 450
     assert min(groups[0].numbers) > 700
     assert "among the last 500" in overview(bob, experiment)
@@ -151,7 +152,7 @@ def test_details_are_shown_as_text(running, bob):
 
 
 def key(detail: str, failure: str = "exit_code", exit_code: int = 1) -> str:
-    return failures.key_of(Trial(detail=detail, failure=failure, exit_code=exit_code))
+    return failure_groups.key_of(Trial(detail=detail, failure=failure, exit_code=exit_code))
 
 
 @pytest.mark.parametrize(

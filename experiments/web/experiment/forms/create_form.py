@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from django import forms
 
 from experiments import filters
 from experiments.models import Experiment, Queue, User, Workspace
+from experiments.models.settings.settings import draw_seed
 from experiments.web.ui import key_value_rows
 from experiments.web.ui.form_fields import QueueField, field_of
 
@@ -47,7 +47,7 @@ class CreateForm(ExperimentForm):
         queue.served = filters.served_queues()
         self.initial.setdefault("project", workspace.projects.filter(name="Default").first())
         self.initial["queue"] = self.initial.get("queue") or Queue.default()
-        self.initial.setdefault("seed", secrets.randbelow(10_000))
+        self.initial.setdefault("seed", draw_seed())
         self.initial.setdefault("submission", uuid.uuid4())
 
     def _settings_document(self, cleaned: dict[str, Any]) -> dict[str, Any]:

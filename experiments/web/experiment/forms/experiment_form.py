@@ -20,7 +20,7 @@ from experiments.search import early_stopping, engine
 from experiments.search.space import Space, SpaceError, parse_text
 from experiments.search.validation import Argument
 from experiments.web.ui import env_lines, key_value_rows
-from experiments.web.ui.form_fields import field_of, span_of
+from experiments.web.ui.form_fields import SHOWN, DefaultOn, field_of, span_of
 
 from . import declared_parameters, space_rows
 from .sections import (
@@ -140,6 +140,8 @@ class ExperimentForm(
 
     def is_absent(self, name: str) -> bool:
         """Whether this field was missing in the request, as opposed to sent empty."""
+        if isinstance(self.fields[name].widget, DefaultOn):
+            return name not in self.data and f"{name}{SHOWN}" not in self.data
         return name in (*SOURCE_FIELDS, *STYLE_FIELDS) and name not in self.data
 
     def _settings_document(self, cleaned: dict[str, Any]) -> dict[str, Any]:

@@ -256,6 +256,13 @@ class SearchFields(forms.Form):
         "the search.",
     )
     seed = _integer(help_text="The same seed gives the same suggestions.")
+    avoid_failing_regions = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Avoid failing regions",
+        widget=DefaultOn,
+        help_text="Failed trials count as worse than every result. Otherwise they do not inform the search.",
+    )
 
 
 class BudgetFields(forms.Form):
@@ -296,7 +303,11 @@ class BudgetFields(forms.Form):
         error_messages={"required": "Enter a duration such as 10s, or 0 for none."},
     )
     retries = _integer(initial=2, label="Retries", help_text="Per trial, after a lost worker.")
-    breaker = _integer(initial=10, label="Auto-pause after N identical failures (0 = never)")
+    breaker = _integer(
+        initial=10,
+        label="Auto-pause after N identical failures (0 = never)",
+        help_text="Four in five of the last N trials suffice.",
+    )
 
 
 class EarlyStoppingFields(forms.Form):
