@@ -18,9 +18,14 @@ WORDS = ("trial_id", "exp_id", "params", "output_dir")
 _SHELLS_OWN = re.compile(r"[A-Z_][A-Z0-9_]*(?![A-Za-z0-9_])|[0-9@*#?$!-]")
 _HEREDOC = re.compile(r"<<-?[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|\\?([A-Za-z_][\w.-]*))")
 _EXPANSION = re.compile(r"([!#]?)([A-Za-z_]\w*)(.?)", re.ASCII | re.DOTALL)
-_ASSIGNED = re.compile(
-    r"(?:^|[\s;&|(){}])(?:([A-Za-z_]\w*)(?:\[[^\]\n]*\])?\+?=|(?:for|select)\s+([A-Za-z_]\w*)"
-    r"|(?:read|mapfile|readarray|local|declare|typeset|export|readonly)\b((?:\s+[-\w]+)+))",
+# Where a command begins; lr=1 elsewhere, as in `python train.py lr=1`, is an argument and sets nothing.
+_BEGIN = r"(?:^|[\n;&|({]|\b(?:then|do|else|while|until|if)\s)[ \t]*"
+_VALUE = r"(?:\"[^\"]*\"|'[^']*'|\$?\([^)]*\)|[^\s;&|()])*"
+_SETTING = rf"[A-Za-z_]\w*(?:\[[^\]\n]*\])?\+?={_VALUE}"
+_ASSIGNMENTS = re.compile(rf"{_BEGIN}({_SETTING}(?:[ \t]+{_SETTING})*)", re.ASCII)
+_DECLARED = re.compile(
+    rf"{_BEGIN}(?:{_SETTING}[ \t]+)*(?:(?:for|select)\s+([A-Za-z_]\w*)"
+    r"|(?:read|mapfile|readarray|local|declare|typeset|export|readonly)\b((?:[ \t]+[-\w]+(?:=\S*)?)+))",
     re.ASCII,
 )
 _OPEN_ENDS = re.compile(r"(?:[;&|<>]|(?:^|\s)(?:[(){}]|done|fi|esac))$")
@@ -205,9 +210,13 @@ def _parameter_in(content: str, names: Collection[str]) -> str:
 
 def _assigned(command: str) -> set[str]:
     """Return the variables that the script sets itself."""
-    names: set[str] = set()
-    for match in _ASSIGNED.finditer(command):
-        names.update(name for name in (match[1] or match[2], *(match[3] or "").split()) if name)
+    names = {
+        name
+        for match in _ASSIGNMENTS.finditer(command)
+        for name in re.findall(rf"([A-Za-z_]\w*)(?:\[[^\]\n]*\])?\+?={_VALUE}", match[1], re.ASCII)
+    }
+    for match in _DECLARED.finditer(command):
+        names.update([match[1]] if match[1] else (word.partition("=")[0] for word in match[2].split()))
     return names
 
 
