@@ -20,7 +20,8 @@ _HEREDOC = re.compile(r"<<-?[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|\\?([A-Za-z_][\w
 _EXPANSION = re.compile(r"([!#]?)([A-Za-z_]\w*)(.?)", re.ASCII | re.DOTALL)
 # Where a command begins; lr=1 elsewhere, as in `python train.py lr=1`, is an argument and sets nothing.
 _BEGIN = r"(?:^|[\n;&|({]|\b(?:then|do|else|while|until|if)\s)[ \t]*"
-_VALUE = r"(?:\"[^\"]*\"|'[^']*'|\$?\([^)]*\)|[^\s;&|()])*"
+# Each sign can be read in one way only, else a hostile text would take exponential time.
+_VALUE = r"(?:\"[^\"]*\"|'[^']*'|\$?\([^)]*\)|[^\s;&|()\"'$]|\$(?!\())*"
 _SETTING = rf"[A-Za-z_]\w*(?:\[[^\]\n]*\])?\+?={_VALUE}"
 _ASSIGNMENTS = re.compile(rf"{_BEGIN}({_SETTING}(?:[ \t]+{_SETTING})*)", re.ASCII)
 _DECLARED = re.compile(

@@ -245,3 +245,8 @@ def test_argparse_reads_what_is_passed(number, flag, layers):
         {"lr": number, "amp": flag, "layers": layers}, ArgumentStyle(booleans="flag", lists="spread")
     )
     assert vars(parser.parse_args(words)) == {"lr": number, "amp": flag, "layers": layers}
+
+
+@pytest.mark.parametrize("piece", ['""', "$(a)", "a=1 ", "$", "x='", "(", "a=b", 'a="'])
+def test_no_command_takes_exponential_time(piece):
+    check("a=" + piece * 3000 + " ${x}", NAMES)
