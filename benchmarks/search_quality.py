@@ -197,9 +197,9 @@ def report(case: Case, seeds: range, *, as_json: bool) -> bool:
         case.algorithm,
         *map(spread, distances),
         f"{ratio:.2f}",
-        said(p),
+        p_text(p),
         *(map(spread, shares) if case.function.fails else ("", "", "")),
-        "" if p_failed is None else said(p_failed),
+        "" if p_failed is None else p_text(p_failed),
         verdict,
     )
     print("| " + " | ".join(words) + " |", flush=True)
@@ -213,7 +213,7 @@ def p_of(ours: list[float], theirs: list[float]) -> float:
     return float(mannwhitneyu(ours, theirs, alternative="greater").pvalue)
 
 
-def said(p: float) -> str:
+def p_text(p: float) -> str:
     return f"{p:.2f}" if p >= WORSE_P else f"{p:.4f}"
 
 
@@ -224,21 +224,21 @@ def more_than(seeds: range) -> range:
 def distance(case: Case, values: Values) -> float:
     """From the minimum, of the best value found."""
     assert len(values) == case.trials
-    found = [value for value in values if value is not None]
-    return max(min(found) - case.function.least, 0.0) if found else NO_RESULT
+    distances_found = [value for value in values if value is not None]
+    return max(min(distances_found) - case.function.least, 0.0) if distances_found else NO_RESULT
 
 
 def failure_share(values: Values) -> float:
     return sum(value is None for value in values) / len(values)
 
 
-def quartiles(found: list[float]) -> list[float]:
+def quartiles(distances_found: list[float]) -> list[float]:
     """[lower quartile, median, upper quartile]"""
-    return statistics.quantiles(found, n=4, method="inclusive")
+    return statistics.quantiles(distances_found, n=4, method="inclusive")
 
 
-def spread(found: list[float]) -> str:
-    low, middle, high = quartiles(found)
+def spread(distances_found: list[float]) -> str:
+    low, middle, high = quartiles(distances_found)
     return f"{middle:.2g} ({low:.2g} to {high:.2g})"
 
 

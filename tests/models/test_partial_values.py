@@ -46,8 +46,8 @@ def mixed(running, alice) -> Experiment:
 def test_the_best_is_of_a_succeeded_trial(mixed, bob, api):
     """TD-V2: page, list, wall, API, NNI's shapes, history chart."""
     assert (mixed.best_value, mixed.best_number, mixed.trace) == (0.2, 3, [[2, 0.1], [3, 0.2]])
-    told = api(bob).get(f"/experiments/{mixed.public_id}").json()
-    assert told["best"] == {"number": 3, "value": 0.2}
+    answer = api(bob).get(f"/experiments/{mixed.public_id}").json()
+    assert answer["best"] == {"number": 3, "value": 0.2}
     page = as_(bob).get(reverse("experiment", args=["lab", mixed.public_id])).content.decode()
     assert re.search(r"#3, 0.20*, the best", page) and re.search(r"to 0.20* at trial 3", page), "the chart"
     assert re.search(r'Best accuracy.*?title="0.2"', page, re.DOTALL)
@@ -55,7 +55,7 @@ def test_the_best_is_of_a_succeeded_trial(mixed, bob, api):
         html = as_(bob).get(reverse(name, args=["lab"])).content.decode()
         assert "0.2000" in html and "0.6000" not in html and "0.9000" not in html
     finals = Nni(api(bob), mixed).get("metric-data")
-    assert [one["trialJobId"] for one in finals if one["type"] == "FINAL"] == [
+    assert [trial["trialJobId"] for trial in finals if trial["type"] == "FINAL"] == [
         f"{mixed.public_id}-2",
         f"{mixed.public_id}-3",
     ]
@@ -84,7 +84,7 @@ def test_rankings_begin_with_succeeded_trials(mixed, bob, api, sort):
     assert shown[:5] == ranked + after
     file = as_(bob).get(reverse("trials-json", args=["lab", mixed.public_id]) + f"?sort={sort}")
     sent = json.loads(file.getvalue())
-    assert [(one["number"], one["is_partial"]) for one in sent[:5]] == [
+    assert [(trial["number"], trial["is_partial"]) for trial in sent[:5]] == [
         *((number, False) for number in ranked),
         *((number, True) for number in after),
     ]
@@ -93,8 +93,8 @@ def test_rankings_begin_with_succeeded_trials(mixed, bob, api, sort):
         answer = api(bob).get(f"/experiments/{mixed.public_id}/trials", sort=sort, limit=1, **cursor).json()
         items += answer["items"]
         cursor = {"cursor": answer["next"]} if answer["next"] else None
-    assert [one["number"] for one in items][:2] == ranked
-    assert {one["number"]: one["is_partial"] for one in items if one["value"] is not None} == {
+    assert [trial["number"] for trial in items][:2] == ranked
+    assert {trial["number"]: trial["is_partial"] for trial in items if trial["value"] is not None} == {
         1: True, 2: False, 3: False, 4: True, 5: True,
     }  # fmt: skip
 
@@ -128,8 +128,8 @@ def test_kept_files_are_those_of_the_best_that_succeeded(running, worker):
         files[trial.number] = folder.output / "model.bin"
         files[trial.number].write_bytes(b"weights")
         collector.see(trial)
-    one, two, three = experiment.trials.filter(state="running").order_by("number")
-    one.settle(Outcome(value=0.5, exit_code=0))
+    trial, two, three = experiment.trials.filter(state="running").order_by("number")
+    trial.settle(Outcome(value=0.5, exit_code=0))
     two.settle(Outcome(value=0.9, failure=Failure.EXIT_CODE, exit_code=1, detail="no"))
     stopped_early(three, 0.8)
     assert collector.keep_best(experiment, 1) == 2

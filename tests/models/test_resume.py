@@ -97,8 +97,8 @@ def test_what_a_person_stopped_stays_stopped(
 ) -> None:
     """PAI-T1: only the experiment's own stop interrupts; one that was being stopped already is not retried."""
     experiment = running(taken=3, max_trials=3, concurrency=3)
-    one, two, three = experiment.trials.order_by("number")
-    one.stop(by=alice)
+    first, two, three = experiment.trials.order_by("number")
+    first.stop(by=alice)
     two.stop_early(because="behind", judged_by=None)
     stop(experiment, alice)
     experiment.resume(by=alice)
@@ -110,8 +110,8 @@ def test_a_spent_budget_is_asked_for_only_if_nothing_else_is_left(
 ) -> None:
     """TD-A9: with failed trials the sentence names both ways out, and both are open."""
     experiment = running(taken=2, max_trials=2, concurrency=2)
-    one, two = experiment.trials.order_by("number")
-    one.settle(BAD)
+    first, two = experiment.trials.order_by("number")
+    first.settle(BAD)
     two.settle(GOOD)
     assert look_at(experiment).state == "completed"
     assert experiment.left_to_do().needs_budget and experiment.left_to_do().failed == 1
@@ -177,8 +177,8 @@ def test_page_and_api_offer_the_same(
     experiment = running(taken=3, max_trials=3, concurrency=3)
     experiment.trials.get(number=1).settle(BAD)
     stop(experiment, alice)
-    told = api(bob).get(f"/experiments/{experiment.public_id}").json()
-    assert told["to_resume"] == {"interrupted": 2, "failed": 1, "needs_budget": False}
+    answer_before = api(bob).get(f"/experiments/{experiment.public_id}").json()
+    assert answer_before["to_resume"] == {"interrupted": 2, "failed": 1, "needs_budget": False}
     url = reverse("experiment-action", args=["lab", experiment.public_id, "resume"])
     page = as_(bob).get(url).content.decode()
     assert "2 interrupted trials are retried with the same values, free of budget" in page
@@ -195,8 +195,8 @@ def test_the_page_reruns_failed_trials_of_a_completed_experiment(
 ) -> None:
     """TD-A9, PAI-R1: the sentence that refuses a rerun names Resume, and Resume as it stands reruns it."""
     experiment = running(taken=2, max_trials=2, concurrency=2)
-    one, two = experiment.trials.order_by("number")
-    one.settle(BAD)
+    first, two = experiment.trials.order_by("number")
+    first.settle(BAD)
     two.settle(GOOD)
     look_at(experiment)
     answer = api(bob).send("POST", f"/experiments/{experiment.public_id}/trials/1/rerun", {})

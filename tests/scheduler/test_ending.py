@@ -115,7 +115,7 @@ def test_pages_and_api_say_how_many_failed_and_why(
     listed = client.get(reverse("experiments", args=["lab"]) + "?needs=attention").content.decode()
     assert some.public_id in listed and every.public_id in listed and fine.public_id not in listed
     causes = api(bob).get(f"/experiments/{some.public_id}/failures").json()["items"]
-    assert [(one["cause"], one["detail"], one["count"], one["trials"]) for one in causes] == [
+    assert [(cause["cause"], cause["detail"], cause["count"], cause["trials"]) for cause in causes] == [
         ("Exit code 1", "MemoryError: x", 1, [2]),
         ("Exit code 1", TORCH, 1, [1]),
     ]

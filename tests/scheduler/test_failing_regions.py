@@ -20,10 +20,10 @@ OWN = ["exit_code", "signal", "timeout", "out_of_memory", "no_metric", "bad_metr
 def states(experiment: Experiment) -> dict[int, str]:
     """What the search is told of the trials that ended, by number; the same after a restart."""
     experiment.refresh_from_db()
-    told = {one.number: one.state for one in past(experiment)}
+    seen = {first.number: first.state for first in past(experiment)}
     memory.memories.clear()
-    assert {one.number: one.state for one in past(experiment)} == told
-    return {number: state for number, state in told.items() if state != "running"}
+    assert {first.number: first.state for first in past(experiment)} == seen
+    return {number: state for number, state in seen.items() if state != "running"}
 
 
 def test_what_a_trial_did_itself_is_infeasible_and_nothing_else(
@@ -43,10 +43,10 @@ def test_a_rerun_with_a_result_clears_its_values(
 ) -> None:
     """TD-V1: the failure was not the values'; a rerun that fails as well changes nothing."""
     experiment = running(taken=2, concurrency=2, max_trials=9, breaker=0, algorithm="TPE")
-    one, two = experiment.trials.filter(state="running").order_by("number")
-    for trial in (one, two):
+    first, two = experiment.trials.filter(state="running").order_by("number")
+    for trial in (first, two):
         trial.settle(Outcome(failure=Failure.EXIT_CODE, exit_code=1, detail="no"))
-    mended, again = one.rerun(by=alice), two.rerun(by=alice)
+    mended, again = first.rerun(by=alice), two.rerun(by=alice)
     for trial, outcome in ((mended, GOOD), (again, Outcome(failure=Failure.EXIT_CODE, detail="no"))):
         Trial.objects.filter(pk=trial.pk).update(state="running", worker=worker, boot=worker.boot)
         trial.refresh_from_db()
@@ -54,7 +54,7 @@ def test_a_rerun_with_a_result_clears_its_values(
     experiment.refresh_from_db()
     for _ in range(2):
         retried = {trial.number: trial.is_retried for trial in past(experiment)}
-        assert retried[one.number] and not retried[two.number]
+        assert retried[first.number] and not retried[two.number]
         memory.memories.clear()
 
 

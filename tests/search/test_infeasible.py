@@ -28,36 +28,38 @@ def corner(shown: dict) -> float | None:
     return None if shown["a"] > 0.2 or shown["b"] > 0.8 else (shown["a"] - 0.1) ** 2 + (shown["b"] - 0.3) ** 2
 
 
-def search(asked, rounds: int, objective, *, failed: str) -> tuple[int, float]:
+def search(search_problem, rounds: int, objective, *, failed: str) -> tuple[int, float]:
     """Return how many trials failed, and the best value; `failed` is the state of those that did."""
     past: list[PastTrial] = []
     for n in range(1, rounds + 1):
-        (proposal,) = propose(asked, past, [n])
+        (proposal,) = propose(search_problem, past, [n])
         value = objective(proposal.shown)
         state = failed if value is None else "done"
-        past.append(past_of(asked.space, proposal.raw, n, state=state, value=value, attrs=proposal.attrs))
-    values = [one.value for one in past if one.value is not None]
+        past.append(
+            past_of(search_problem.space, proposal.raw, n, state=state, value=value, attrs=proposal.attrs)
+        )
+    values = [item.value for item in past if item.value is not None]
     return rounds - len(values), min(values, default=math.inf)
 
 
 def test_tpe_leaves_a_region_that_fails():
     """TD-V1: 76 trials of a script that fails for lr > 0.03, over seeds: 7 to 10 fail, not 49."""
-    found = [search(problem(RATE, seed=seed), 76, cliff, failed="infeasible") for seed in range(1, 4)]
-    assert median(count for count, _ in found) <= 10
-    assert max(count for count, _ in found) <= 13, "random: 13"
+    outcomes = [search(problem(RATE, seed=seed), 76, cliff, failed="infeasible") for seed in range(1, 4)]
+    assert median(count for count, _ in outcomes) <= 10
+    assert max(count for count, _ in outcomes) <= 13, "random: 13"
     without = [search(problem(RATE, seed=seed), 76, cliff, failed="void") for seed in range(1, 4)]
     assert median(count for count, _ in without) > 30, "what it was, and is when switched off"
-    assert median(best for _, best in found) < median(best for _, best in without)
+    assert median(best for _, best in outcomes) < median(best for _, best in without)
 
 
 @pytest.mark.parametrize("name", LEARN)
 def test_every_algorithm_that_learns_fails_less_than_random(name):
     """TD-V1: whatever its notion of a failure."""
     failed = {
-        one: median(
-            search(problem(MOST, one, seed=seed), 80, corner, failed="infeasible")[0] for seed in range(1, 4)
+        item: median(
+            search(problem(MOST, item, seed=seed), 80, corner, failed="infeasible")[0] for seed in range(1, 4)
         )
-        for one in (name, "Random")
+        for item in (name, "Random")
     }
     assert failed[name] < failed["Random"]
 
@@ -67,13 +69,14 @@ def test_every_algorithm_that_learns_fails_less_than_random(name):
 def test_a_search_with_nothing_but_failures_goes_on(name, count):
     """TD-V1: no result yet, so no worst one either; proposals stay within the space, and differ."""
     document = {"c": choice(*range(100))} if name == "Batch" else {"x": uniform(), "y": uniform()}
-    asked = problem(document, name)
+    search_problem = problem(document, name)
     past = [
-        dataclasses.replace(one, state="infeasible", value=None) for one in random_past(asked.space, count)
+        dataclasses.replace(item, state="infeasible", value=None)
+        for item in random_past(search_problem.space, count)
     ]
-    proposals = propose(asked, past, range(count + 1, count + 5))
-    assert len({one.ordinal for one in proposals}) == 4
-    assert all(asked.space.fits(one.raw) for one in proposals)
+    proposals = propose(search_problem, past, range(count + 1, count + 5))
+    assert len({item.ordinal for item in proposals}) == 4
+    assert all(search_problem.space.fits(item.raw) for item in proposals)
 
 
 @pytest.mark.parametrize("name", ["TPE", "Evolution"])
@@ -87,7 +90,7 @@ def test_a_failure_is_never_the_start_of_something(name):
         propose(problem(MOST, name, seed=seed, **arguments), [*failures, *good], [21])[0]
         for seed in range(1, 30)
     ]
-    near = sum(abs(one.raw["a"] - 0.1) < 0.25 for one in proposals)
+    near = sum(abs(item.raw["a"] - 0.1) < 0.25 for item in proposals)
     assert near > 29 * 0.5, "at random a third"
 
 
@@ -98,8 +101,8 @@ def test_a_failure_that_a_rerun_mended_counts_no_more(name):
     past = random_past(space, 60)
     failed = past_of(space, past[3].raw, 70, state="infeasible")
     mended = dataclasses.replace(failed, is_retried=True)
-    asked = problem(MOST, name)
-    assert propose(asked, [*past, mended], [71]) == propose(asked, past, [71])
+    search_problem = problem(MOST, name)
+    assert propose(search_problem, [*past, mended], [71]) == propose(search_problem, past, [71])
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])

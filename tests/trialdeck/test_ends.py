@@ -16,9 +16,9 @@ def test_run_returns_false_and_prints_the_cause_when_all_trials_failed(deck, cap
     """TD-V2, NNI-E2: not a green end."""
     experiment = configured("hopeless", trial_command=TORCH, max_trial_number=2)
     assert experiment.run(deck.port) is False
-    said = capsys.readouterr().out
-    assert f"Experiment {experiment.id} failed: all 2 trials failed: ModuleNotFoundError" in said
-    assert "  2 × ModuleNotFoundError: No module named 'torch'" in said
+    printed = capsys.readouterr().out
+    assert f"Experiment {experiment.id} failed: all 2 trials failed: ModuleNotFoundError" in printed
+    assert "  2 × ModuleNotFoundError: No module named 'torch'" in printed
     assert experiment.get_status() == "ERROR"
     assert cli.main(["wait", experiment.id]) == 1
     assert cli.main(["resume", experiment.id, "--rerun-failed", "--wait"]) == 1
@@ -34,9 +34,9 @@ def test_a_completed_run_with_failures_says_how_many_and_why(deck, started, tmp_
     partly = started("partly", trial_command=command, trial_concurrency=1)
     capsys.readouterr()
     assert partly.wait(progress=False) is True
-    said = capsys.readouterr().out
-    assert f"Experiment {partly.id} completed: max trials reached, 1 of 2 trials failed." in said
-    assert "  1 × ModuleNotFoundError: No module named 'torch'" in said
+    printed = capsys.readouterr().out
+    assert f"Experiment {partly.id} completed: max trials reached, 1 of 2 trials failed." in printed
+    assert "  1 × ModuleNotFoundError: No module named 'torch'" in printed
     (cause,) = partly.failures()
     assert (cause["count"], cause["trials"]) == (1, [1])
     with pytest.raises(Refused, match="Resume offers to rerun its failed trials"):
@@ -83,8 +83,8 @@ def test_a_new_experiment_draws_its_seed_and_is_repeated_with_it(deck, started):
         assert experiment.wait(progress=False) is True
         return [job.hyperParameters[0].parameters for job in experiment.list_trial_jobs()]
 
-    one, two = (started(name, max_trial_number=5) for name in ("seed 1", "seed 2"))
-    first, second = values(one), values(two)
-    assert first != second and one.config.seed != two.config.seed
-    again = started("seed 1 again", max_trial_number=5, seed=one.config.seed)
+    first_experiment, two = (started(name, max_trial_number=5) for name in ("seed 1", "seed 2"))
+    first, second = values(first_experiment), values(two)
+    assert first != second and first_experiment.config.seed != two.config.seed
+    again = started("seed 1 again", max_trial_number=5, seed=first_experiment.config.seed)
     assert values(again) == first
