@@ -94,7 +94,7 @@ def test_a_result_that_a_stopped_trial_kept_is_a_result(
 def test_pages_and_api_say_how_many_failed_and_why(
     running: Callable[..., Experiment], worker: Worker, bob: User, api: Callable
 ) -> None:
-    """TD-V2, TD-D1: beside the state on details, list and home; both ends need attention; causes by API."""
+    """TD-V2: beside the state on details, list and home; both ends need attention; causes by API."""
     some = running("some", taken=0, concurrency=1, max_trials=3, breaker=0)
     settle_each(some, worker, failed(), failed("MemoryError: x"), GOOD)
     every = running("every", taken=0, concurrency=1, max_trials=2, breaker=0)
@@ -124,7 +124,7 @@ def test_pages_and_api_say_how_many_failed_and_why(
 def test_a_failed_try_needs_no_attention(
     draft: Callable[..., Experiment], worker: Worker, alice: User, bob: User
 ) -> None:
-    """TD-D1: the person who tries a draft is looking at it."""
+    """TD-V2: the person who tries a draft is looking at it."""
     tried = draft(breaker=0).try_it({"lr": 0.01, "layers": 1}, by=alice)
     settle_each(tried, worker, failed())
     assert tried.state == "failed"
