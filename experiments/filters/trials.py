@@ -41,8 +41,10 @@ class TrialFields:
         latest = (
             experiment.trials.filter(last_step__isnull=False).order_by("-number").values_list("pk", flat=True)
         )
-        best = experiment.trials.filter(number=experiment.best_number).values_list("pk", flat=True)
-        reporting = {*latest[:1], *best[:1]}
+        reporting = {*latest[:1]}
+        if experiment.best_number is not None:
+            best = experiment.trials.filter(number=experiment.best_number)
+            reporting.update(best.values_list("pk", flat=True))
         names = {name for pk in reporting for name in Point.names_of(pk, at_most=MOST_METRICS)}
         return cls(experiment, sorted(names - {experiment.metric}))
 
