@@ -12,7 +12,7 @@ from tests.trialdeck.conftest import ROOT
 SAY = "import json; from trialdeck import caller; print(json.dumps(caller.environment()))"
 
 
-def said(python: str | Path, **env: str) -> dict[str, str]:
+def caller_of(python: str | Path, **env: str) -> dict[str, str]:
     import json
 
     variables = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **env}
@@ -25,9 +25,9 @@ def test_trials_run_with_the_python_of_their_program(tmp_path):
     venv.create(tmp_path / "b", symlinks=True)
     python = tmp_path / "b" / "bin" / "python"
     expected = {"PATH": f"{tmp_path}/b/bin:/usr/bin:/bin", "VIRTUAL_ENV": str(tmp_path / "b")}
-    assert said(python) == expected
-    assert said(python, VIRTUAL_ENV="/a", CONDA_PREFIX="/conda") == expected
+    assert caller_of(python) == expected
+    assert caller_of(python, VIRTUAL_ENV="/a", CONDA_PREFIX="/conda") == expected
     active = {"PATH": "/mine:/usr/bin", "VIRTUAL_ENV": str(tmp_path / "b")}
-    assert said(python, **active) == active
+    assert caller_of(python, **active) == active
     conda = {"PATH": "/conda/bin:/usr/bin", "CONDA_PREFIX": "/conda"}
-    assert said(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}", **conda) == conda
+    assert caller_of(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}", **conda) == conda

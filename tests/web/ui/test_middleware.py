@@ -20,13 +20,13 @@ def asks(target: str = "", *, trigger: str = "", page: str = LIST) -> dict[str, 
     return headers | ({"HX-Target": target} if target else {}) | ({"HX-Trigger": trigger} if trigger else {})
 
 
-def act(experiment, verb: str) -> str:
+def action_url(experiment, verb: str) -> str:
     return reverse("experiment-action", args=["lab", experiment.public_id, verb])
 
 
 def test_an_action_of_the_page_that_is_shown_says_what_it_did_and_leaves_the_page(running, bob):
     experiment = running("the run")
-    answer = as_(bob).post(act(experiment, "pause"), headers=asks(page=LIST + "?sort=name"))
+    answer = as_(bob).post(action_url(experiment, "pause"), headers=asks(page=LIST + "?sort=name"))
     experiment.refresh_from_db()
     assert (answer.status_code, experiment.state, answer["HX-Trigger"]) == (200, "paused", '{"changed": {}}')
     html = answer.content.decode()
@@ -38,7 +38,7 @@ def test_an_action_that_leads_elsewhere_is_followed_by_the_browser(running, bob)
     """Its message is for the page that it leads to."""
     experiment = running("the run")
     browser = as_(bob)
-    answer = browser.post(act(experiment, "stop"), headers=asks("dialog", trigger="stop"))
+    answer = browser.post(action_url(experiment, "stop"), headers=asks("dialog", trigger="stop"))
     assert answer["HX-Redirect"] and "HX-Trigger" not in answer
     assert "Stopping the run" in browser.get(LIST).content.decode()
 
@@ -61,7 +61,7 @@ def test_a_fragment_that_is_gone_or_behind_a_sign_in_ends_and_says_so(client, ru
 
 def test_who_asks_for_something_without_being_signed_in_is_led_to_the_sign_in(client, running):
     experiment = running("the run")
-    answer = client.get(act(experiment, "stop"), headers=asks("dialog", trigger="stop"))
+    answer = client.get(action_url(experiment, "stop"), headers=asks("dialog", trigger="stop"))
     assert "/sign-in/" in answer["HX-Redirect"] and "HX-Retarget" not in answer
 
 
