@@ -237,7 +237,7 @@ def test_an_administrator_makes_and_changes_a_queue(root, lab):
     Queue.default()
     edit = reverse("queue-edit", args=["gpu"])
     taken = client.post(edit, {"name": "default", "granted": "open", "slots_per_experiment": "9"})
-    assert taken.status_code == 422 and "There is a queue default already" in taken.content.decode()
+    assert taken.status_code == 422 and "The queue default already exists" in taken.content.decode()
     assert "<h1>Edit queue gpu</h1>" in taken.content.decode()
     bad = client.post(edit, {"name": "two words", "granted": "open", "slots_per_person": "0"})
     assert bad.status_code == 422
