@@ -128,6 +128,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "experiments.web.ui.middleware.Htmx",
+    "experiments.web.ui.query_checks.QueryChecks",
     "experiments.web.ui.middleware.Refusals",
     "experiments.api.middleware.JsonErrorMiddleware",
 ]

@@ -19,6 +19,7 @@ from . import (
     metrics,
     nni,
     projects,
+    query_names,
     queues,
     registered_models,
     revisions,
@@ -46,6 +47,7 @@ api = NinjaAPI(
     docs_url=None,
 )
 api.add_decorator(json_view)
+api.add_decorator(query_names.note_parameters, mode="view")
 errors.register_handlers(api)
 for module in (
     workspaces,

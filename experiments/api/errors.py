@@ -7,8 +7,9 @@ traceback; unexpected exceptions are logged.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
@@ -18,6 +19,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from experiments.messages import DATABASE_FULL, database_away
 from experiments.models import Forbidden, Invalid, Overtaken, Refused
+from experiments.query_parameters import invalid, listed, quoted
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,11 @@ CONFLICT = "Someone else changed this first. Load it again, then retry."
 
 
 class BadRequest(Exception):
-    """The request cannot be understood (400)."""
+    """The request cannot be understood (400). `fields`: a sentence for each parameter at fault."""
+
+    def __init__(self, detail: str = "", fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail or " ".join((fields or {}).values()))
+        self.fields = {name: [sentence] for name, sentence in (fields or {}).items()}
 
 
 class Unauthorized(Exception):
@@ -102,7 +108,6 @@ def error_response(
 def register_handlers(api: NinjaAPI) -> None:
     """Give `api` one handler for each kind of exception."""
     by_status: dict[type[Exception], int] = {
-        BadRequest: 400,
         SuspiciousOperation: 400,
         Unauthorized: 401,
         Forbidden: 403,
@@ -111,6 +116,7 @@ def register_handlers(api: NinjaAPI) -> None:
     }
     for kind, status in by_status.items():
         _register(api, kind, _with_status(status))
+    _register(api, BadRequest, lambda request, error: error_response(400, str(error), error.fields))
     _register(api, AuthenticationError, lambda request, error: error_response(401))
     _register(api, Overtaken, lambda request, error: error_response(409, CONFLICT))
     _register(api, RequestDataTooBig, _body_too_large)
@@ -143,6 +149,7 @@ def _model_invalid(request: HttpRequest, error: Invalid) -> HttpResponse:
 def _request_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
     """django-ninja's own validation. A location is (source, the view's parameter, field, …)."""
     fields: dict[str, list[str]] = {}
+    sources = {fault["loc"][0] for fault in error.errors if fault["loc"]}
     for fault in error.errors:
         location = fault["loc"]
         source = location[0] if location else ""
@@ -152,8 +159,22 @@ def _request_invalid(request: HttpRequest, error: ValidationError) -> HttpRespon
             name = ".".join(map(str, location[1:])) or "body"
         template = VALIDATION_MESSAGES.get(fault["type"])
         message = template.format(**fault.get("ctx", {})) if template else f"{fault['msg']}."
+        if source == "query":
+            message = _about_query(name, request.GET.get(name, ""), fault, message)
         fields.setdefault(name[:200], []).append(message)
+    if sources == {"query"}:  # what the address asks for: the same status as on the pages
+        return error_response(400, " ".join(messages[0] for messages in fields.values()), fields)
     return _validation_error(fields)
+
+
+def _about_query(name: str, value: str, fault: Mapping[str, Any], message: str) -> str:
+    """The sentence that the pages show about an invalid value."""
+    if fault["type"] == "missing":
+        return f"{name}: {message}"
+    if fault["type"] == "literal_error":
+        words = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
+        return invalid(name, value, listed(words))
+    return f"Invalid {name}: {quoted(value)}. {message}"
 
 
 def _validation_error(fields: Mapping[str, list[str]]) -> HttpResponse:

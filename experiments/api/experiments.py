@@ -36,6 +36,7 @@ from experiments.scheduler.impact import Estimate, impact_of
 
 from . import schemas, workspaces
 from .auth import ApiRequest
+from .errors import BadRequest
 from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import responses, time_of, url_of
 
@@ -104,6 +105,8 @@ def index(
     workspace_row = workspaces.find(request, workspace)
     workspace_row.require_automl()
     visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace_row)
+    if found := filters.missing_names(workspace_row, visible, creator=clean(creator), project=clean(project)):
+        raise BadRequest(fields=found)
     rows = filters.among(
         visible,
         q=clean(q),

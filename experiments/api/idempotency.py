@@ -17,6 +17,7 @@ from experiments.models import Answer, Refused
 from experiments.models.idempotency import KEPT_FOR
 from experiments.permissions import checks, require_again
 
+from . import query_names
 from .auth import ApiRequest, holder_of
 from .errors import BadRequest
 from .serialization import render
@@ -29,6 +30,7 @@ def json_view(view: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
 
     @wraps(view)
     def wrapped(request: ApiRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        query_names.check(request)
         key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
         if key is None:
             return _response(view(request, *args, **kwargs))

@@ -11,13 +11,14 @@ from ninja import Query, Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field
 
-from experiments import downloads
+from experiments import downloads, filters
 from experiments.models import Experiment, Model, User
 from experiments.permissions import require
 
 from . import schemas, workspaces
 from .artifacts import DOWNLOAD_OPENAPI, DOWNLOAD_RESPONSES, download_response
 from .auth import ApiRequest
+from .errors import BadRequest
 from .experiments import clean
 from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import responses, time_of, url_of
@@ -88,6 +89,8 @@ def models(
     """Newest first."""
     workspace_row = workspaces.find(request, workspace)
     workspace_row.require_automl()
+    if found := filters.missing_names(workspace_row, project=clean(project)):
+        raise BadRequest(fields=found)
     rows = workspace_row.models.among(
         q=clean(q), project=project.replace("\0", ""), is_published=is_published
     ).light()

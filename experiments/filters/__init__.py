@@ -11,10 +11,11 @@ from django.db.models.functions import Coalesce, Collate
 from django.db.models.lookups import GreaterThanOrEqual
 from django.db.models.sql.compiler import SQLCompiler
 
-from experiments.models import ExperimentState, Worker, status
+from experiments.models import ExperimentState, User, Worker, Workspace, status
 from experiments.models.experiment.details import TRY
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.models.fields import fold
+from experiments.query_parameters import missing
 
 SORTS = ("name", "state", "created", "updated", "best")
 MAY_LACK = ("best",)  # sorts by what not every experiment has: such ones come last, whichever way
@@ -45,6 +46,30 @@ def among(
     if tag:
         experiments = experiments.filter(HasTag("tags", Value(tag)))
     return experiments.filter(in_need()) if needs_attention else experiments
+
+
+def missing_names(
+    workspace: Workspace,
+    visible: ExperimentQuerySet | None = None,
+    *,
+    creator: str = "",
+    project: str = "",
+) -> dict[str, str]:
+    """Return a sentence for each of these filters that names nobody or nothing in the workspace. `visible`: its
+    experiments that the reader may see. At most two queries; none without a filter."""
+    sentences: dict[str, str] = {}
+    if creator and visible is not None:
+        is_here = Q(memberships__workspace=workspace) | Q(experiments__in=visible)
+        people = User.objects.filter(is_here).distinct()
+        names = dict(people.values_list("pk", "username"))
+        is_known = whole(creator) in names or creator.casefold() in map(str.casefold, names.values())
+        if not is_known:
+            sentences["creator"] = missing("creator", creator, list(names.values()))
+    if project:
+        projects = list(workspace.projects.values_list("name", flat=True))
+        if project not in projects:
+            sentences["project"] = missing("project", project, projects)
+    return sentences
 
 
 def key_of(sort: str) -> Expression | F:

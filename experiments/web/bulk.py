@@ -27,8 +27,10 @@ from experiments.models import (
 )
 from experiments.models.trial import failure_groups
 from experiments.permissions import missing, require
+from experiments.query_parameters import text, texts
 from experiments.web.experiment.actions import VERBS, trials_of
 from experiments.web.experiment.page import back_from, get_experiment, refused, url_of
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
@@ -87,6 +89,7 @@ def _by_reason(rows: Sequence[Chosen]) -> list[Chosen]:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes(trial=texts(), failure=text())
 def trials(request: SignedInRequest, workspace_slug: str, public_id: str, verb: str) -> HttpResponse:
     """Stop or rerun several trials: `?trial=3&trial=4`, or a group, `?failure=`."""
     if verb not in ("stop", "rerun"):
@@ -220,6 +223,7 @@ TOGETHER: dict[str, tuple[Callable[[list[Experiment]], str], str]] = {
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes(pick=texts())
 def experiments(request: SignedInRequest, workspace_slug: str, verb: str) -> HttpResponse:
     """Enqueue, pause, unpause, stop or delete several experiments (`?pick=7f3k2m9q`)."""
     if verb not in TOGETHER:

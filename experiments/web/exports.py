@@ -22,6 +22,7 @@ from experiments.models import Experiment, Trial, status
 from experiments.runner.command import text_of
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.page import get_experiment
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
@@ -38,12 +39,14 @@ Row = TypeVar("Row", Experiment, Trial)
 
 @login_required
 @require_safe
+@takes(index_table.ORDER_AND_FILTERS)
 def experiments(request: SignedInRequest, workspace_slug: str, kind: str) -> StreamingHttpResponse:
     """Send the list of experiments as it is filtered and sorted."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     query = index_table.TableQuery.of(request.GET)
     mine = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
+    query.note_missing(request, workspace, mine)
     rows = query.ordered(query.matching(mine)).select_related("project", "creator", "queue", "parent")
     now = timezone.now()
     return _answer(rows, lambda row: of_experiment(row, now), EXPERIMENT, kind=kind, name=workspace.slug)
@@ -51,11 +54,13 @@ def experiments(request: SignedInRequest, workspace_slug: str, kind: str) -> Str
 
 @login_required
 @require_safe
+@takes(table.ORDER_AND_FILTERS)
 def of_trials(
     request: SignedInRequest, workspace_slug: str, public_id: str, kind: str
 ) -> StreamingHttpResponse:
     """Send the table of trials as it is filtered and sorted."""
     experiment = get_experiment(request, workspace_slug, public_id)
+    table.note_faults(request, experiment)
     metrics = columns.requested_metrics(request.GET)
     rows = columns.with_metrics(table.trial_query(request.GET, experiment).trials, metrics)
     rows = rows.select_related("worker", "rerun_of", "revision")

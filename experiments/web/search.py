@@ -16,6 +16,8 @@ from django.views.decorators.http import require_safe
 from experiments import filters
 from experiments.models import Experiment, Model, Project, Trial, User, Workspace
 from experiments.models.fields import fold
+from experiments.query_parameters import text
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 MOST = 10  # of each kind
@@ -46,6 +48,7 @@ class SearchResults:
 
 @login_required
 @require_safe
+@takes(q=text(LONGEST))
 def show(request: SignedInRequest) -> HttpResponse:
     """`?q=`: part of an experiment's name or ID, a full trial ID, or part of a project's or model's name.
 

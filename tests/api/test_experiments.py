@@ -6,6 +6,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from experiments.models import Experiment, Outcome, Project, Queue, Settings, Workspace, secret
+from tests.api.test_base import error_of
 from tests.people import SPACE, end_all
 
 SETTINGS = {"command": "python train.py --lr ${lr}", "space_document": SPACE, "metric": "accuracy"}
@@ -103,7 +104,17 @@ def test_the_list_has_the_filters_of_the_page_and_is_walked_in_every_order(api, 
     assert listed(creator="ALICE", project="Default", q="l") == ["charlie", "alpha", "delta"]
     assert listed(creator="bob") == [] and listed(q="\0") == listed()
     assert caller.get(EXPERIMENTS, status="done").json()["fields"].keys() == {"status"}
-    assert caller.get(EXPERIMENTS, sort="age").status_code == 422
+    for query, sentence in (
+        ({"sort": "age"}, "Invalid sort: “age”. Allowed: "),
+        ({"limit": "many"}, "Invalid limit: “many”. This must be a whole number."),
+        ({"needs_attention": "perhaps"}, "Invalid needs_attention: “perhaps”."),
+        ({"state": "completed"}, "Unknown parameter “state” in the address. Did you mean status? Allowed: "),
+        ({"creator": "own"}, "No creator “own” in this workspace. Allowed: alice, bob, carol."),
+        ({"creator": "alic"}, "Did you mean alice? "),
+        ({"project": "default"}, "No project “default” in this workspace. Did you mean Default? "),
+    ):
+        refused = error_of(caller.get(EXPERIMENTS, **query), 400)
+        assert sentence in refused["detail"] and refused["fields"].keys() == query.keys()
     assert "settings" not in caller.get(EXPERIMENTS).json()["items"][0]
 
 

@@ -19,11 +19,13 @@ from experiments.messages import duration, plural
 from experiments.models import Experiment, Queue, Refused, Usage, User
 from experiments.models.queue import LATELY, Wait
 from experiments.permissions import is_administrator, require_administrator, visible_workers
+from experiments.query_parameters import choice
 from experiments.scheduler.wait_reasons import Compute, Kind
 from experiments.web.experiment.action_buttons import Button
 from experiments.web.experiment.page import back_from
 from experiments.web.ui import descriptions
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.ui.summaries import Fact
 
@@ -37,6 +39,7 @@ DONE = {"pause": "Queue {} paused. Running trials continue.", "unpause": "Queue 
 
 @login_required
 @require_safe
+@takes(show=choice("data"))
 def index(request: SignedInRequest) -> HttpResponse:
     """The queues that this user may see, the longest waiting experiments, and the utilization of the last day."""
     compute, now = Compute(workers=visible_workers(request.user)), timezone.now()

@@ -25,9 +25,11 @@ from experiments.charts.utilization import Bar
 from experiments.messages import ago, bytes_, clock, duration, percent, plural
 from experiments.models import Amount, ComputeEvent, Experiment, Failure, Queue, Source, Trial, Worker, status
 from experiments.permissions import is_administrator, visible_workers
+from experiments.query_parameters import choice
 from experiments.runner.memory_size import format_mebibytes
 from experiments.web.ui import descriptions
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.ui.summaries import Fact
 
@@ -50,6 +52,7 @@ class Notice:
 
 @login_required
 @require_safe
+@takes(show=choice("data"))
 def show(request: SignedInRequest, worker_name: str) -> HttpResponse:
     """One worker; of its trials, links to those that the user may see."""
     now, user = timezone.now(), request.user

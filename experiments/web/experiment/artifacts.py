@@ -33,9 +33,11 @@ from experiments.models import (
     Workspace,
 )
 from experiments.permissions import may, require
+from experiments.query_parameters import number
 from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.pagination import Pager
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from . import input_model
@@ -56,6 +58,7 @@ FRAMEWORKS = {
 
 @login_required
 @require_safe
+@takes(trial=number(1), after=number(1), before=number(1))
 def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """List the files of the trials, in a fixed number of queries. `?trial=` shows only those of one trial."""
     experiment = get_experiment(request, workspace_slug, public_id)

@@ -16,8 +16,10 @@ from django.views.decorators.http import require_http_methods
 
 from experiments import permissions
 from experiments.models import Amount, Experiment, ExperimentState, Invalid, Refused, Workspace
+from experiments.query_parameters import text
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
@@ -32,6 +34,7 @@ REMEMBERED = 20  # submissions whose experiment the session remembers
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes({"from": text()}, warm_start=text())
 def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """GET shows the form; POST previews it, changes its rows, or creates the experiment."""
     workspace = get_workspace(request, workspace_slug)

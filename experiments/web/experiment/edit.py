@@ -15,7 +15,9 @@ from experiments.models import Experiment, ExperimentState, Invalid, Refused, Re
 from experiments.models.experiment.change import ChangeResult
 from experiments.models.settings import LOCKED
 from experiments.permissions import require
+from experiments.query_parameters import number
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from .create import run_test
@@ -38,6 +40,7 @@ WHY_LOCKED = {
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes(restore=number(1))
 def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """GET shows the current values; POST previews them, or saves them and may start a test run."""
     experiment = get_experiment(request, workspace_slug, public_id)

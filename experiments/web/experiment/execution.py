@@ -13,9 +13,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 from experiments.models import Experiment, Settings, Worker, status
 from experiments.models.settings.execution import LITERAL, PACKAGES_FROM
 from experiments.permissions import may
+from experiments.query_parameters import choice, text
 from experiments.web.ui import highlight
 from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.key_value_rows import kept
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from .forms.experiment_form import ExperimentForm, settings_values
@@ -297,6 +299,7 @@ def edit(
 
 @login_required
 @require_safe
+@takes({"in": text()}, q=text(), whole=choice("1"))
 def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the current value of every block, in every state."""
     experiment = get_experiment(request, workspace_slug, public_id)

@@ -16,9 +16,12 @@ from django.views.decorators.http import require_http_methods
 
 from experiments.messages import plural
 from experiments.models import Experiment, Settings, User, secret
+from experiments.models.execution import fault_of_value
 from experiments.models.settings.execution import fault_of_value
+from experiments.query_parameters import text
 from experiments.web.ui import key_value_rows
 from experiments.web.ui.key_value_rows import Pair
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from .page import get_experiment, url_of
@@ -337,6 +340,7 @@ def _sealed(text: str) -> str:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes(name=text())
 def group(request: SignedInRequest, workspace_slug: str, public_id: str, action: str = "") -> HttpResponse:
     """Edit or remove the group `?name=`; without a name, add one."""
     kinds: dict[str, type[BlockForm]] = {"": GroupForm, "remove": RemoveGroup}
@@ -349,6 +353,7 @@ def group(request: SignedInRequest, workspace_slug: str, public_id: str, action:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes(name=text())
 def configuration_object(
     request: SignedInRequest, workspace_slug: str, public_id: str, action: str = ""
 ) -> HttpResponse:

@@ -14,6 +14,7 @@ from experiments.models import Experiment, User
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.web.ui.controls import BulkAction
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
@@ -37,6 +38,7 @@ BULK = (
 
 @login_required
 @require_safe
+@takes(index_table.ORDER_AND_FILTERS)
 def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Show the list of experiments, filtered and sorted."""
     workspace = get_workspace(request, workspace_slug)
@@ -51,7 +53,10 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     live = Live(request, fragments={"view", "list"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
-    page = index_table.Page(index_table.TableQuery.of(request.GET), experiments, user=request.user)
+    query = index_table.TableQuery.of(request.GET)
+    if not live.fragment:
+        query.note_missing(request, workspace, experiments)
+    page = index_table.Page(query, experiments, user=request.user)
     return live.draw(
         "experiments/index.html",
         {

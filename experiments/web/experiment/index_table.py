@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import Count, Max, Sum
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 
 from experiments import filters
 from experiments.charts.outcome import outcome
@@ -15,12 +15,14 @@ from experiments.charts.sparkline import sparkline
 from experiments.charts.svg import Svg
 from experiments.filters import NEWEST, SORTS, whole
 from experiments.messages import set_best_decimals
-from experiments.models import Experiment, ExperimentState, User, status
+from experiments.models import Experiment, ExperimentState, User, Workspace, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import missing
+from experiments.query_parameters import Parameter, choice, number, sorting, text
 from experiments.scheduler.wait_reasons import Compute, Kind
 from experiments.web.ui import descriptions
 from experiments.web.ui.controls import Chip, Tab
+from experiments.web.ui.query_checks import note_fault
 
 from .action_buttons import ICONS, Button, button
 
@@ -30,9 +32,22 @@ EXACT_TO = 10_000
 PAGES_AROUND = 2
 
 
+ORDER_AND_FILTERS: dict[str, Parameter] = {
+    "q": text(),
+    "creator": text(),
+    "project": text(),
+    "tag": text(),
+    "status": choice(*status.EXPERIMENT_STATES),
+    "needs": choice(ATTENTION),
+    "sort": sorting(*SORTS),
+    "size": choice(*map(str, SIZES)),
+    "page": number(1),
+}
+
+
 @dataclass(frozen=True)
 class TableQuery:
-    """The filters, order and page in the address. Invalid values are ignored."""
+    """The filters, order and page in the address. Invalid values count as not set: the page says so."""
 
     q: str = ""
     creator: str = ""
@@ -59,6 +74,13 @@ class TableQuery:
             size=size if size in SIZES else cls.size,
             page=max(1, whole(values["page"])),
         )
+
+    def note_missing(self, request: HttpRequest, workspace: Workspace, visible: ExperimentQuerySet) -> None:
+        """Add the faults of filters by a creator or a project that the workspace does not have."""
+        for name, sentence in filters.missing_names(
+            workspace, visible, creator=self.creator, project=self.project
+        ).items():
+            note_fault(request, name, sentence)
 
     @property
     def is_filtered(self) -> bool:

@@ -12,10 +12,13 @@ from experiments.filters import whole
 from experiments.models import Experiment, ExperimentState, Invalid, Model, Refused, Settings
 from experiments.models.registered_model import ModelQuerySet
 from experiments.permissions import may, require
+from experiments.query_parameters import text
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from .page import get_experiment, refused, url_of
 
+LONGEST_FILTER = 200
 MOST = 30  # offered at once; the search finds the others
 
 
@@ -38,6 +41,7 @@ def _of(experiment: Experiment) -> ModelQuerySet:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes(q=text(LONGEST_FILTER), project=text(LONGEST_FILTER))
 def choose(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Select a model of the workspace, filtered by name, ID and project. 404 for a model of another workspace."""
     experiment = get_experiment(request, workspace_slug, public_id)
@@ -50,7 +54,10 @@ def choose(request: SignedInRequest, workspace_slug: str, public_id: str) -> Htt
             return _keep(request, experiment, model.public_id, f"{model} is the input model.")
     except Refused as blank:
         return refused(request, experiment, str(blank), back=back)
-    query = {name: request.GET.get(name, "").replace("\0", "").strip()[:200] for name in ("q", "project")}
+    query = {
+        name: request.GET.get(name, "").replace("\0", "").strip()[:LONGEST_FILTER]
+        for name in ("q", "project")
+    }
     models = _of(experiment).light().among(q=query["q"], project=query["project"])
     matches = list(models.order_by("-created_at", "-pk")[: MOST + 1])
     context = {

@@ -17,12 +17,14 @@ from experiments.charts.outcome import outcome
 from experiments.charts.svg import Svg
 from experiments.models import Experiment, Invalid, Refused, Trial, TrialState, status
 from experiments.permissions import may, require
+from experiments.query_parameters import choice
 from experiments.scheduler import wait_reasons
 from experiments.scheduler.wait_reasons import Compute, Hold
 from experiments.web.trial import failures
 from experiments.web.ui import descriptions, summaries
 from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from . import charts, metric_series
@@ -35,6 +37,7 @@ LINES = 15  # of the activity
 
 @login_required
 @require_safe
+@takes(show=choice("data"))
 def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the overview. Its queries and its work do not grow with the number of trials."""
     experiment, now = get_experiment(request, workspace_slug, public_id), timezone.now()

@@ -16,12 +16,14 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments.models import ExperimentState, Point, Refused, Trial, TrialState, status
 from experiments.permissions import may, require
+from experiments.query_parameters import choice, invalid, listed, number, text
 from experiments.scheduler import wait_reasons
 from experiments.web.experiment import artifacts, charts
 from experiments.web.experiment.action_buttons import Button
 from experiments.web.experiment.page import back_from, get_trial, refused, url_of, url_of_trial
 from experiments.web.ui import descriptions, summaries
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 
 from . import logs, reports, reproduce, reruns
@@ -33,6 +35,7 @@ MOST_EVENTS = 30
 
 @login_required
 @require_safe
+@takes(metric=text(), show=choice("data"))
 def show(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
     """Show everything about one trial."""
     trial, now = get_trial(request, workspace_slug, public_id, number), timezone.now()
@@ -129,6 +132,8 @@ def _curve(request: SignedInRequest, trial: Trial, url: str) -> dict[str, object
         wanted = Point.objects.filter(trial=trial, name__in=[objective, requested.replace("\0", "")])
         names = list({*names, *wanted.values_list("name", flat=True).distinct()})
     names.sort(key=lambda name: (name != objective, name))
+    if requested and requested not in names:
+        note_fault(request, "metric", invalid("metric", requested, listed(names or [objective])))
     metric = requested if requested in names else (names[0] if names else objective)
     if not names:
         return {"metrics": [], "metric": metric, "chart": None}
@@ -179,6 +184,7 @@ def _side(trial: Trial) -> dict[str, object]:
 
 @login_required
 @require_safe
+@takes(q=text(), at=number(), until=number(), download=text())
 def log(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponseBase:
     """Show a window of the log (`?until=` a byte offset) or a match (`?q=`, `?at=`), or send it whole (`?download`)."""
     trial = get_trial(request, workspace_slug, public_id, number)

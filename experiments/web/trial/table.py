@@ -14,6 +14,7 @@ from experiments.messages import decimals_of
 from experiments.models import Experiment, Trial, TrialState, User, status
 from experiments.models.trial import failure_groups
 from experiments.permissions import may
+from experiments.query_parameters import Parameter, choice, invalid, listed, number, text, texts
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.actions import trials_of
 from experiments.web.experiment.page import frame, get_experiment, url_of
@@ -21,6 +22,7 @@ from experiments.web.ui import descriptions
 from experiments.web.ui.controls import BulkAction, Chip
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.pagination import page_of
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 
 from . import columns, reruns
@@ -32,6 +34,15 @@ SORTS = {
     "state": "state",
     "duration": "duration_s",
     "started": "started_at",
+}
+
+
+ORDER_AND_FILTERS: dict[str, Parameter] = {
+    "state": choice(*status.TRIAL_STATES),
+    "failure": text(),
+    "sort": text(),
+    columns.ASKED: texts(),
+    "page": number(1),
 }
 
 
@@ -62,6 +73,7 @@ class TrialQuery:
 
 @login_required
 @require_safe
+@takes(ORDER_AND_FILTERS)
 def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the table of trials, in a fixed number of queries."""
     experiment = get_experiment(request, workspace_slug, public_id)
@@ -81,6 +93,8 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     )
     if live.is_unchanged:
         return live.not_modified()
+    if not live.fragment:
+        note_faults(request, experiment)
     context = frame(request, experiment, tab="experiment-trials")
     if live.fragment in ("", "rows"):
         context |= _table(request, experiment)
@@ -179,7 +193,7 @@ def bulk_actions(user: User, experiment: Experiment) -> list[BulkAction]:
 
 
 def trial_query(query: QueryDict, experiment: Experiment) -> TrialQuery:
-    """Return the trials that the address selects. Invalid values are ignored."""
+    """Return the trials that the address selects. Invalid values count as not set: the page says so."""
     names = experiment.settings.space.columns()
     state = query.get("state", "")
     state = state if state in status.TRIAL_STATES else ""
@@ -191,6 +205,20 @@ def trial_query(query: QueryDict, experiment: Experiment) -> TrialQuery:
     group = failure_groups.group_of(experiment, failure)
     trials = trials.filter(number__in=group.numbers if group else [])
     return TrialQuery(trials, state=state, sort=sort, failure=failure, group=group)
+
+
+def note_faults(request: SignedInRequest, experiment: Experiment) -> None:
+    """Add the faults that depend on the experiment: an order or columns that its table does not have."""
+    space = [columns.PARAMETER + name for name in experiment.settings.space.columns()]
+    sort = request.GET.get("sort", "").strip()
+    keys = [*SORTS, *space]
+    if sort and sort.removeprefix("-") not in keys:
+        note_fault(request, "sort", invalid("sort", sort, f"{listed(keys)}; - before it for a falling order"))
+    offered = {*columns.FIXED, *(column.key for column in columns.offered(experiment))}
+    for key in request.GET.getlist(columns.ASKED):
+        if key and key not in offered and not key.startswith(columns.METRIC):
+            names = f"{listed(sorted(offered))}, and m. with the name of a metric"
+            note_fault(request, columns.ASKED, invalid("column", key, names))
 
 
 def _total(wanted: TrialQuery, experiment: Experiment) -> int:

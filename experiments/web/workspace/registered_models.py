@@ -18,17 +18,19 @@ from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_safe
 
-from experiments import downloads
+from experiments import downloads, filters
 from experiments.messages import plural
 from experiments.models import Experiment, Invalid, Model, Project, Refused, Trial, User
 from experiments.models.references import naming
 from experiments.models.registered_model import MAX_NETWORK
 from experiments.permissions import may, require
+from experiments.query_parameters import choice, number, text
 from experiments.web.experiment.artifacts import download_response
 from experiments.web.ui import highlight
 from experiments.web.ui.controls import Tab
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.pagination import Pager, page_of
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 
 from . import model_label_block
@@ -37,16 +39,23 @@ from .index import get_workspace
 PUBLISHED = {"yes": True, "no": False}
 LABELS_AT_ONCE = 100
 MOST_USERS = 20
+LONGEST_FILTER = 200
 
 
 @login_required
 @require_safe
+@takes(q=text(LONGEST_FILTER), project=text(LONGEST_FILTER), published=choice(*PUBLISHED), page=number(1))
 def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """List the models of a workspace, the newest first, in a fixed number of queries."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
-    query = {name: request.GET.get(name, "").replace("\0", "").strip()[:200] for name in ("q", "project")}
+    query = {
+        name: request.GET.get(name, "").replace("\0", "").strip()[:LONGEST_FILTER]
+        for name in ("q", "project")
+    }
     published = request.GET.get("published", "")
+    for name, sentence in filters.missing_names(workspace, project=query["project"]).items():
+        note_fault(request, name, sentence)
     rows = workspace.models.among(**query, is_published=PUBLISHED.get(published))
     total = rows.count()
     shown, pager = page_of(request, rows.light().order_by("-created_at", "-pk"), total=total)
@@ -264,6 +273,7 @@ def delete(request: SignedInRequest, workspace_slug: str, model_id: str) -> Http
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes(q=text(), whole=choice("1"), edit=text())
 def network(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponse:
     """Show a model's configuration text; `?edit` shows the editor, `?q=` highlights matches, POST saves."""
     model = get_model(request, workspace_slug, model_id)
@@ -315,6 +325,7 @@ def clear(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpR
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes(q=text(LONGEST_FILTER), page=number(1))
 def labels(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponse:
     """Show a model's labels. POST adds one, changes the one that `was`, or deletes it (`action=delete`); with `block`,
     it replaces all of them."""
@@ -371,7 +382,7 @@ def _labels(
     problem: str = "",
     block: str | None = None,
 ) -> HttpResponse:
-    query = request.GET.get("q", "").strip()[:200]
+    query = request.GET.get("q", "").strip()[:LONGEST_FILTER]
     wanted = query.casefold()
     rows = [row for row in model.labels.items() if wanted in row[0].casefold() or query == str(row[1])]
     rows.sort(key=lambda row: (row[1], row[0]))

@@ -60,12 +60,13 @@ def test_without_a_wish_the_usual_ones_are_there(hundred, bob):
     assert "9 of 14</span>" in page.content.decode()
 
 
-def test_the_address_chooses_in_the_order_of_the_table_and_what_is_unknown_is_ignored(hundred, bob):
-    """TD-X6: every view is a URL; a bad one gives a page."""
+def test_the_address_chooses_in_the_order_of_the_table_and_what_is_unknown_is_answered(hundred, bob):
+    """TD-X6: every view is a URL; TD-C3: a bad one gives a page with a sentence."""
     page = table(
         bob, hundred, query("cpu_s", "p.lr", "p.nothing", "state", "value__x", "<b>", "m.", "m.%00", "")
     )
     assert keys(page) == ticked(page) == ["p.lr", "cpu_s"]
+    assert page.status_code == 400 and "Invalid column: “p.nothing”" in page.content.decode()
     heads = page.content.decode().split("<thead")[1].split("</thead>")[0]
     assert "CPU time" in heads and "sort=p.layers" not in heads and "sort=-value" not in heads
     assert keys(table(bob, hundred, query("number"))) == [], (

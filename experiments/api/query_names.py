@@ -1,0 +1,49 @@
+"""Refuses query parameters that an endpoint does not have: ignored, they would return what nobody asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from ninja.operation import Operation
+
+from experiments.query_parameters import Parameter, faults, text, texts
+
+from .errors import BadRequest
+
+ANY = "nni/"  # below it the addresses and their parameters are NNI's
+
+
+def note_parameters(run: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Keep the parameters of the endpoint for `check`, which runs behind authentication and validation."""
+    allowed = _parameters(run.__self__)  # type: ignore[attr-defined]
+
+    @wraps(run)
+    def noting(request: HttpRequest, **arguments: Any) -> HttpResponseBase:
+        request.__dict__["query_parameters"] = allowed
+        return run(request, **arguments)
+
+    return noting
+
+
+def check(request: HttpRequest) -> None:
+    """Raise `BadRequest` that names each parameter that the endpoint does not have or that occurs twice."""
+    allowed = request.__dict__.get("query_parameters")
+    found = faults(request.GET, allowed) if allowed is not None else {}
+    if found:
+        raise BadRequest(fields=found)
+
+
+def _parameters(operation: Operation) -> dict[str, Parameter] | None:
+    if ANY in operation.path:
+        return None
+    allowed: dict[str, Parameter] = {}
+    for model in operation.models:
+        if model.__ninja_param_source__ == "query":
+            lists = set(model.__ninja_collection_fields__)
+            names = model.__ninja_flatten_map__
+            allowed |= {name: texts() if name in lists else text() for name in names}
+    return allowed

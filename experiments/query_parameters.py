@@ -1,0 +1,119 @@
+"""What the address of a page or of an API endpoint may ask for, and the sentences about everything else."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from django.http import QueryDict
+
+LONGEST_QUOTE = 60  # characters of a value that a sentence repeats
+MOST_NAMES = 12  # names that a sentence lists
+MOST_FAULTS = 5  # sentences of one answer
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: `refuse` returns what is allowed where a value is not, and "" where it is."""
+
+    refuse: Callable[[str], str]
+    is_repeatable: bool = False
+
+
+def text(longest: int | None = None) -> Parameter:
+    """Any text, of at most `longest` characters."""
+
+    def refuse(value: str) -> str:
+        is_too_long = longest is not None and len(value) > longest
+        return f"at most {longest} characters" if is_too_long else ""
+
+    return Parameter(refuse)
+
+
+def texts() -> Parameter:
+    """Any texts: the parameter may occur more than once."""
+    return Parameter(lambda value: "", is_repeatable=True)
+
+
+def choice(*words: str) -> Parameter:
+    """One of these words."""
+    return Parameter(lambda value: "" if value in words else listed(words))
+
+
+def sorting(*keys: str) -> Parameter:
+    """One of these keys, with - before it for a falling order."""
+
+    def refuse(value: str) -> str:
+        return "" if value.removeprefix("-") in keys else f"{listed(keys)}; -{keys[0]} for a falling order"
+
+    return Parameter(refuse)
+
+
+def number(least: int = 0) -> Parameter:
+    """A whole number that a database can hold."""
+
+    def refuse(value: str) -> str:
+        is_whole = value.isascii() and value.isdecimal() and len(value) < 16
+        return "" if is_whole and int(value) >= least else f"a whole number of {least} or more"
+
+    return Parameter(refuse)
+
+
+def faults(query: QueryDict, allowed: Mapping[str, Parameter]) -> dict[str, str]:
+    """Return a sentence for each parameter that the address should not have, or not with its value; at most
+    `MOST_FAULTS`. An empty value is a filter that is not set."""
+    found: dict[str, str] = {}
+    for name, values in query.lists():
+        if len(found) == MOST_FAULTS:
+            break
+        parameter = allowed.get(name)
+        if parameter is None:
+            found[name] = unknown(name, allowed)
+        elif len(values) > 1 and not parameter.is_repeatable:
+            found[name] = f"{quoted(name)} occurs {len(values)} times in the address. Allowed: once."
+        else:
+            for value in filter(None, map(str.strip, values)):
+                if allowed_here := parameter.refuse(value):
+                    found[name] = invalid(name, value, allowed_here)
+    return found
+
+
+def unknown(name: str, allowed: Iterable[str]) -> str:
+    """The sentence about a parameter that the address should not have."""
+    names = sorted(allowed)
+    takes = f"Allowed: {listed(names)}." if names else "Allowed: none."
+    return f"Unknown parameter {quoted(name)} in the address. {did_you_mean(name, names)}{takes}"
+
+
+def invalid(name: str, value: str, allowed: str) -> str:
+    """The sentence about a value that its parameter cannot have."""
+    return f"Invalid {name}: {quoted(value)}. Allowed: {allowed}."
+
+
+def missing(kind: str, value: str, existing: Collection[str]) -> str:
+    """The sentence about a filter by something that does not exist: `missing("creator", "own", ["owner"])`."""
+    exist = f"Allowed: {listed(sorted(existing))}." if existing else "There are none yet."
+    return f"No {kind} {quoted(value)} in this workspace. {did_you_mean(value, existing)}{exist}"
+
+
+def did_you_mean(value: str, existing: Iterable[str]) -> str:
+    """`Did you mean owner? ` for "own", or nothing where no word is near."""
+    by_folded = {word.casefold(): word for word in existing}
+    wanted = value.casefold()
+    begun = sorted(word for word in by_folded if len(wanted) > 1 and word.startswith(wanted))
+    near = begun[:1] or difflib.get_close_matches(wanted[:100], by_folded, n=1)
+    return f"Did you mean {by_folded[near[0]]}? " if near else ""
+
+
+def listed(words: Collection[str]) -> str:
+    """`a, b, c`, or the first ones `and 3 more`."""
+    shown = [word if len(word) <= LONGEST_QUOTE else f"{word[:LONGEST_QUOTE]}…" for word in words]
+    more = f" and {len(shown) - MOST_NAMES} more" if len(shown) > MOST_NAMES else ""
+    return ", ".join(shown[:MOST_NAMES]) + more
+
+
+def quoted(text: str) -> str:
+    """A value from the address, cut where it is long."""
+    clean = "".join(letter if letter.isprintable() else "�" for letter in text[: LONGEST_QUOTE + 1])
+    return f"“{clean[:LONGEST_QUOTE]}…”" if len(text) > LONGEST_QUOTE else f"“{clean}”"

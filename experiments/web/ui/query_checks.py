@@ -1,0 +1,74 @@
+"""Checks the query parameters of pages: a view declares its own, and everything else is answered with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+
+from experiments.query_parameters import Parameter, choice, faults
+
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
+
+PAGES = "experiments.web."  # views of these modules that declare nothing take no parameters
+OF_EVERY_PAGE = {"live": choice("off")}
+
+
+def takes(parameters: Mapping[str, Parameter] | None = None, /, **more: Parameter) -> Callable[[View], View]:
+    """Declare the query parameters of a view. Below `login_required` and the like: those copy it."""
+
+    def declare(view: View) -> View:
+        view.query_parameters = {**(parameters or {}), **more}  # type: ignore[attr-defined]
+        return view
+
+    return declare
+
+
+def note_fault(request: HttpRequest, name: str, sentence: str) -> None:
+    """Add a fault that only the view can see, e.g. a sort by a parameter that the experiment does not have."""
+    faults_of(request).setdefault(name, sentence)
+
+
+def faults_of(request: HttpRequest) -> dict[str, str]:
+    """Return the faults so far, by the name of the parameter."""
+    return request.__dict__.setdefault("query_faults", {})
+
+
+class QueryChecks:
+    """Answer 400 where the address asks for what the page does not know. A page shows the sentences, and itself without
+    what they are about; a file, which could only be wrong, is replaced by them."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        found = request.__dict__.get("query_faults")
+        if not found or response.status_code not in (200, 206):
+            return response
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            if not request.htmx:  # type: ignore[attr-defined]
+                response.status_code = 400
+            return response
+        refusal = _refusal(response, found)
+        # Its file is closed with the answer: close() itself would also tell Django that the request has ended.
+        refusal._resource_closers += response._resource_closers  # type: ignore[attr-defined]
+        return refusal
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: object, kwargs: object
+    ) -> None:
+        declared = getattr(view, "query_parameters", None)
+        is_page = view.__module__.startswith(PAGES) and not hasattr(view, "view_class")
+        if request.method in ("GET", "HEAD") and (declared is not None or is_page):
+            faults_of(request).update(faults(request.GET, {**(declared or {}), **OF_EVERY_PAGE}))
+
+
+def _refusal(response: HttpResponseBase, found: Mapping[str, str]) -> HttpResponse:
+    sentences = " ".join(found.values())
+    if response.headers.get("Content-Type", "").startswith("application/json"):
+        fields = {name: [sentence] for name, sentence in found.items()}
+        return JsonResponse({"error": "bad_request", "detail": sentences, "fields": fields}, status=400)
+    return HttpResponse(f"{sentences}\n", status=400, content_type="text/plain; charset=utf-8")
