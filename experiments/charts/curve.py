@@ -1,5 +1,7 @@
 """The chart of a trial's metric by step, with faded siblings and the best trial."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -82,6 +84,24 @@ def thinned(points: Sequence[tuple[float, float | None]], limit: int) -> list[tu
     edges = [len(inner) * index // intervals for index in range(intervals + 1)]
     kept = [point for begin, end in pairwise(edges) for point in _extremes(inner[begin:end])]
     return [points[0], *kept, points[-1]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """The ends and the baseline of a label, in pixels."""
+
+    left: float
+    right: float
+    y: float
+
+    def overlaps(self, other: _Box) -> bool:
+        return self.left < other.right and self.right > other.left and abs(self.y - other.y) < 13
+
+    def is_cut_off(self, own: Sequence[float], foreign: Sequence[float]) -> bool:
+        """Does a foreign line pass through the label, or between the label and the own line?"""
+        nearest = min(own, key=lambda y: abs(y - self.y))
+        low, high = min(self.y - 11, nearest), max(self.y + 3, nearest)
+        return any(low <= y <= high for y in foreign)
 
 
 class _Drawing:
@@ -251,24 +271,27 @@ class _Drawing:
         return min(max(self.y.at(value), self.top), self.bottom)
 
     def _peak(self) -> list[Svg]:
-        if not self._kept(self.own):
-            return []
-        step, value = self._best_of(self.own)
-        if (step, value) == self._end(self.own):
-            return []
-        dot = element("circle", class_="dot is-best", cx=self.x.at(step), cy=self._inside(value), r=3)
-        return [element("g", dot, element("title", f"Best: {self.y.text(value)} at {self._at(step)}"))]
+        """Mark the best point of the thick lines, where it is not their end."""
+        marks = []
+        for series in [self.own, *([self.best] if self.best else [])]:
+            if not self._kept(series) or self._best_of(series) == self._end(series):
+                continue
+            step, value = self._best_of(series)
+            dot = element("circle", class_="dot is-best", cx=self.x.at(step), cy=self._inside(value), r=3)
+            whose = f"Best of #{series.number}" if series is self.best else "Best"
+            marks.append(
+                element("g", dot, element("title", f"{whose}: {self.y.text(value)} at {self._at(step)}"))
+            )
+        return marks
 
     def _ends(self, href: Callable[[int], str] | None) -> list[Svg]:
         parts: list[Svg] = []
-        taken: tuple[float, float, float] | None = None
+        taken: _Box | None = None
         if self.best and self._kept(self.best):
-            step, value = self._end(self.best)
-            _, peak = self._best_of(self.best)
-            text = f"#{self.best.number} best, {self.y.text(peak)}"
-            left, right, y = self._label_box(step, value, text, below=False)
-            taken = (left, right, y)
-            best_label = label(right, y, text, class_="strong halo", anchor="end")
+            _, value = self._end(self.best)
+            text = f"#{self.best.number} best, {self.y.text(value)}"
+            taken = self._place(self.best, self.own, text, prefers_above=True)
+            best_label = label(taken.right, taken.y, text, class_="strong halo", anchor="end")
             parts.append(element("a", best_label, href=href(self.best.number)) if href else best_label)
         if not self._kept(self.own):
             return parts
@@ -278,29 +301,48 @@ class _Drawing:
         parts.append(element("circle", class_=live, cx=x, cy=y, r=4))
         number = f"#{self.own.number} best" if self.is_best else f"#{self.own.number}"
         text = f"{number}, {self.y.text(value)}" + (f" at {self._at(step)}" if not self.is_narrow else "")
-        below = taken is not None and not self.is_down
-        left, right, at_y = self._label_box(step, value, text, below=below)
-        if taken and left < taken[1] and right > taken[0] and abs(at_y - taken[2]) < 13:
-            # Both lines end at the same height: one label above, one below the other line's.
-            at_y = taken[2] + (15 if taken[2] < (self.top + self.bottom) / 2 else -15)
-        parts.append(label(left, at_y, text, class_="strong halo"))
+        prefers_above = taken is None or self.is_down
+        box = self._place(self.own, self.best, text, prefers_above=prefers_above, taken=taken)
+        parts.append(label(box.left, box.y, text, class_="strong halo"))
         return parts
 
-    def _label_box(self, step: float, value: float, text: str, *, below: bool) -> tuple[float, float, float]:
-        """Return left end, right end and baseline of a text at the end of a line."""
+    def _place(
+        self,
+        series: Series,
+        other: Series | None,
+        text: str,
+        *,
+        prefers_above: bool,
+        taken: _Box | None = None,
+    ) -> _Box:
+        """Return where the label of a line's end is: beside its own line, above or below, with neither the other line
+        nor the other label in between where there is such a place."""
+        step, value = self._end(series)
         length = len(text) * DIGIT
         right = min(max(self.x.at(step) + 8 + length, self.first_x + length), self.last_x)
-        heights = [self._inside(value), *self._heights(right - length - 4, right + 4)]
-        if below and max(heights) + 20 > self.bottom:
-            below = False
-        y = max(heights) + 20 if below else min(heights) - 9
-        return right - length, right, max(y, 12.0)
+        left = right - length
+        own = [self._inside(value), *self._heights(series, left - 4, right + 4)]
+        foreign = self._heights(other, left - 4, right + 4) if other else []
+        above = _Box(left, right, max(min(own) - 9, 12.0))
+        below = _Box(left, right, max(own) + 20)
+        places = [above, below] if prefers_above else [below, above]
+        if below.y > self.bottom:
+            places = [above]
+        places = [place for place in places if not (taken and place.overlaps(taken))] or [
+            # Both lines end at the same height: one label above, one below the other line's.
+            _Box(left, right, taken.y + (15 if taken.y < (self.top + self.bottom) / 2 else -15))
+            if taken
+            else above
+        ]
+        return next((place for place in places if not place.is_cut_off(own, foreign)), places[0])
 
-    def _heights(self, left: float, right: float) -> list[float]:
-        """Return the y coordinates of the two thick lines between these pixels, where no label may be."""
-        points = [*self.own.points, *(self.best.points if self.best else [])]
-        values = [value for step, value in points if value is not None and left <= self.x.at(step) <= right]
-        return [self._inside(value) for value in values]
+    def _heights(self, series: Series, left: float, right: float) -> list[float]:
+        """Return the y coordinates of a line between these pixels, also where it only passes through."""
+        places = [(self.x.at(step), self._inside(v)) for step, v in series.points if v is not None]
+        heights = [y for x, y in places if left <= x <= right]
+        for (x1, y1), (x2, y2) in pairwise(places):
+            heights += [y1 + (y2 - y1) * (edge - x1) / (x2 - x1) for edge in (left, right) if x1 < edge < x2]
+        return heights
 
     def _end(self, series: Series) -> tuple[float, float]:
         return next((step, value) for step, value in reversed(series.points) if value is not None)

@@ -103,6 +103,28 @@ def test_two_labels_at_one_height_do_not_lie_on_each_other():
         assert abs(heights[0] - heights[1]) >= 13
 
 
+@pytest.mark.parametrize("width", [640, 360])
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_label_of_the_best_stands_at_its_own_line(direction, width):
+    """The other trial runs on above (or below) the end of the best one: its label does not move to that line."""
+    sign = 1 if direction == "maximize" else -1
+    best = Series(3, [(step, sign * step * 0.1) for step in range(1, 6)])  # ends early
+    own = Series(8, [(step, sign * 0.09 * step) for step in range(1, 21)])
+    root = read_chart(draw(own, best=best, direction=direction, width=width).svg)
+    end_of_best, end_of_own = (places(path(root, name))[-1] for name in ("best-line", "own"))
+    (best_label,) = (text for text in having_class(root, "strong") if "#3 best" in text.text)
+    y = float(best_label.get("y"))
+    assert abs(y - end_of_best[1]) < 40 and abs(y - end_of_best[1]) < abs(y - end_of_own[1])
+
+
+def test_the_label_and_the_end_of_its_line_agree():
+    """A best trial that got worse at last: the number at the end is that of the end, the peak has a dot."""
+    best = Series(3, [(1, 0.2), (2, 0.9), (3, 0.6)])
+    root = read_chart(draw(rising(1, count=3), best=best).svg)
+    assert "#3 best, 0.6000" in texts(root)
+    assert titled(root, "Best of #3: 0.9000 at epoch 2") is not None
+
+
 def test_the_label_at_the_end_does_not_lie_on_a_falling_line():
     data = [(step, 3 - step / 40) for step in range(101)]
     root = read_chart(draw(Series(1, data), direction="minimize").svg)
