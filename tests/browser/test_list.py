@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from experiments.models import Experiment, Queue, Worker
+from experiments.models import Experiment, Queue, User, Worker
 from tests.browser.conftest import PHONE, WHOLE, is_wider_than_its_window
 from tests.people import end_all
 
@@ -108,6 +108,27 @@ def test_stop_asks_in_a_dialog_and_comes_back_to_the_list(open_as, alice, runnin
     assert experiment.state == "stopping"
 
 
+def test_the_name_takes_what_the_columns_leave_and_the_actions_stay_in_sight(open_as, alice, lab, in_state):
+    """PAI-N3: whatever a creator is called, the visible column Actions has Edit, Clone and Stop as words."""
+    frank = User.objects.create_user("frank.with-a-name-as-long-as@image-classification.research.example.org")
+    in_state("running", name=LONG[:200])
+    Experiment.objects.update(creator=frank)
+    page = open_as(alice, LIST)
+    expect(page.get_by_role("columnheader", name="Actions")).to_be_in_viewport(ratio=WHOLE)
+    for verb in ("Edit", "Clone", "Stop"):
+        link = page.locator(".cell-actions .row-actions > a", has_text=verb)
+        expect(link).to_be_in_viewport(ratio=WHOLE)
+    creator = page.locator(".cell-who a")
+    assert creator.evaluate("one => one.scrollWidth > one.clientWidth"), "cut, with the whole in its title"
+    assert creator.get_attribute("title") == frank.username
+    widths = page.locator("thead th").evaluate_all("heads => heads.map(one => one.offsetWidth)")
+    assert max(widths) == widths[1], "the name is the widest column"
+    page.set_viewport_size({"width": 900, "height": 900})
+    expect(page.locator(".cell-actions .row-actions > a").first).to_be_hidden()
+    page.get_by_role("button", name="Actions for").click()
+    expect(page.get_by_role("link", name="Edit", exact=True)).to_be_visible()
+
+
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 800, "height": 900}, {"width": 1360, "height": 900}])
 def test_the_page_never_scrolls_sideways(open_as, alice, lab, draft, in_state, worker, viewport):
     """TD-X6: whatever people write into names, tags and projects."""
@@ -151,7 +172,8 @@ def test_everything_works_without_script(open_as, alice, draft):
     page.get_by_label("Project").select_option("Default")
     page.get_by_role("button", name="Apply").click()
     assert rows(page) == ["resnet"]
-    page.get_by_role("link", name="Enqueue resnet").click()
+    page.get_by_role("button", name="Actions for resnet").click()
+    page.get_by_role("link", name="Enqueue", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("resnet")
 
 

@@ -66,6 +66,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             "query": page.query,
             "sort": page.query.sort,
             "sizes": index_table.SIZES,
+            "sorts": index_table.sorts(page.query),
             "views": index_table.views(page.query, request.user),
             "csv": reverse("experiments-csv", args=[workspace.slug]) + page.query.url(),
             "json": reverse("experiments-json", args=[workspace.slug]) + page.query.url(),

@@ -14,7 +14,7 @@ from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
 from experiments.charts.svg import Svg
 from experiments.filters import NEWEST, SORTS, whole
-from experiments.messages import set_best_decimals
+from experiments.messages import count, plural, set_best_decimals
 from experiments.models import Experiment, ExperimentState, User, Workspace, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import missing
@@ -24,10 +24,20 @@ from experiments.web.ui import descriptions
 from experiments.web.ui.controls import Chip, Tab
 from experiments.web.ui.query_checks import note_fault
 
+from . import charts
 from .action_buttons import ICONS, Button, button
 
 SIZES = (25, 50, 100)
 ATTENTION = "attention"
+SORT_LABELS = (
+    ("-created", "Newest"),
+    ("-updated", "Last updated"),
+    ("name", "Name"),
+    ("state", "State"),
+    ("-best", "Highest best"),
+    ("best", "Lowest best"),
+    ("created", "Oldest"),
+)
 EXACT_TO = 10_000
 PAGES_AROUND = 2
 
@@ -130,6 +140,15 @@ def views(query: TableQuery, user: User) -> list[Tab]:
     ]
 
 
+def sorts(query: TableQuery) -> list[tuple[str, str]]:
+    """Return the orders to choose from, with the one in effect."""
+    known = dict(SORT_LABELS)
+    if query.sort not in known:
+        name, falls = query.sort.removeprefix("-"), query.sort.startswith("-")
+        known[query.sort] = f"{name.capitalize()}, {'descending' if falls else 'ascending'}"
+    return list(known.items())
+
+
 def version(experiments: ExperimentQuerySet) -> str:
     """Changes with whatever the list could show of these experiments. One query."""
     marks = experiments.aggregate(
@@ -138,16 +157,17 @@ def version(experiments: ExperimentQuerySet) -> str:
     return " ".join(map(str, marks.values()))
 
 
-# The action shown in the row itself, by state.
-LIKELY = {
-    ExperimentState.DRAFT: "enqueue",
-    ExperimentState.PENDING: "dequeue",
-    ExperimentState.RUNNING: "stop",
-    ExperimentState.PAUSED: "unpause",
-    ExperimentState.STOPPED: "resume",
-    ExperimentState.COMPLETED: "clone",
-    ExperimentState.FAILED: "resume",
-    ExperimentState.PUBLISHED: "clone",
+# The actions that stand in the row as words, by state; the menu has all of them.
+WORDS: dict[str, tuple[str, ...]] = {
+    ExperimentState.DRAFT: ("edit", "clone", "delete"),
+    ExperimentState.PENDING: ("dequeue", "clone", "stop"),
+    ExperimentState.RUNNING: ("update", "clone", "stop"),
+    ExperimentState.PAUSED: ("update", "clone", "stop"),
+    ExperimentState.STOPPING: ("clone",),
+    ExperimentState.STOPPED: ("resume", "clone", "delete"),
+    ExperimentState.COMPLETED: ("clone", "delete"),
+    ExperimentState.FAILED: ("resume", "clone", "delete"),
+    ExperimentState.PUBLISHED: ("clone", "delete"),
 }
 
 
@@ -161,7 +181,8 @@ class Row:
     tried: int
     likely: list[Button]
     more: list[Button]
-    waits: str = ""  # why nothing (more) starts
+    note: str = ""  # below the state: why, what it waits for, how many failed
+    note_role: str = ""  # "moving" or "bad", where somebody should look
 
 
 class Page:
@@ -239,21 +260,41 @@ def row(experiment: Experiment, *, user: User, compute: Compute) -> Row:
     """Give the experiment with its workspace, project, creator and queue."""
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
     likely, more = _actions(experiment, user)
+    note, role = _note(experiment, compute)
     return Row(
         experiment,
         bar=outcome(counts, left=experiment.budget_left or 0),
-        spark=sparkline(experiment.trace, last=experiment.last_number),
+        spark=sparkline(charts.best_steps(experiment), last=experiment.last_number),
         tried=max(0, experiment.proposed_count - experiment.active_count),  # what the budget counts
         likely=likely,
         more=more,
-        waits=_waits(experiment, compute),
+        note=note,
+        note_role=role,
     )
+
+
+def _note(experiment: Experiment, compute: Compute) -> tuple[str, str]:
+    """Return the line below the state, and its role."""
+    state, reason = experiment.state, experiment.reason
+    if state == ExperimentState.STOPPING:
+        return f"{plural(experiment.alive_count, 'trial')} ending", ""
+    if state in (ExperimentState.PENDING, ExperimentState.RUNNING):
+        return _waits(experiment, compute), ""
+    if state == ExperimentState.PAUSED:
+        return reason, "moving" if reason else ""
+    if state == ExperimentState.FAILED:
+        return reason, "bad"
+    if state == ExperimentState.COMPLETED and experiment.failed_count:
+        total = sum(experiment.count(one) for one in status.TRIAL_SETTLED)
+        role = "moving" if experiment.failed_count * 2 > total else ""
+        return f"{count(experiment.failed_count)} of {count(total)} failed", role
+    return ("read-only" if state == ExperimentState.PUBLISHED else reason), ""
 
 
 def _waits(experiment: Experiment, compute: Compute) -> str:
     held = compute.hold(experiment)
     if held and held.kind in (Kind.SOON, Kind.PROPOSING):
-        return f"in the queue {experiment.queue}"
+        return f"in the queue {experiment.queue}" if experiment.state == ExperimentState.PENDING else ""
     return descriptions.hold_text(held, experiment)
 
 
@@ -261,10 +302,12 @@ def _actions(experiment: Experiment, user: User) -> tuple[list[Button], list[But
     """Return the actions in the row and those in its menu; none for a viewer."""
     if missing(user, "stop", experiment):
         return [], []
-    likely = LIKELY.get(experiment.state)
     listed = [verb for verb in ICONS if status.is_offered(verb, experiment.state)]
     if "delete" not in listed:
         listed.append("delete")  # listed even if not possible: the menu gives the reason
-    # The row shows only the label, to save width; the menu shows all actions with icons.
-    first = [replace(button(experiment, likely, user), icon="", is_primary=False)] if likely else []
-    return first, [button(experiment, verb, user) for verb in listed]
+    # The row shows only the labels, to save width; the menu shows all actions with icons.
+    words = [
+        replace(button(experiment, verb, user), icon="", is_danger=False, is_primary=False)
+        for verb in WORDS[experiment.state]
+    ]
+    return words, [button(experiment, verb, user) for verb in listed]

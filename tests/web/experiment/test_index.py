@@ -9,10 +9,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from experiments.models import Experiment, Queue, Role, Worker, Workspace
+from experiments.models import Experiment, Outcome, Queue, Role, User, Worker, Workspace
 from experiments.models import status as states
 from experiments.web.experiment import index, index_table
-from tests.people import end_all
+from tests.people import end_all, look_at, make_settings
 
 LIST = "/w/lab/experiments/"
 LIVE = {"HX-Request": "true", "HX-Target": "list"}
@@ -304,29 +304,28 @@ def test_a_pending_row_says_why_it_waits(ask, in_state, worker, lab):
     assert "queue default is paused" in ask().content.decode()
 
 
-LIKELY = {
-    "draft": "enqueue",
-    "pending": "dequeue",
-    "running": "stop",
-    "paused": "unpause",
-    "stopping": None,
-    "stopped": "resume",
-    "completed": "clone",
-    "failed": "resume",
-    "published": "clone",
+WORDS = {
+    "draft": ["edit", "clone", "delete"],
+    "pending": ["dequeue", "clone", "stop"],
+    "running": ["edit", "clone", "stop"],
+    "paused": ["edit", "clone", "stop"],
+    "stopping": ["clone"],
+    "stopped": ["resume", "clone", "delete"],
+    "completed": ["clone", "delete"],
+    "failed": ["resume", "clone", "delete"],
+    "published": ["clone", "delete"],
 }
 
 
 @pytest.mark.parametrize("state", states.EXPERIMENT_STATES)
 def test_a_row_offers_what_its_state_allows_and_says_why_it_cannot_be_deleted(ask, in_state, bob, state):
-    """PAI-N3, PAI-X1, PAI-C1, PAI-D1: an Actions column by the matrix; the likely act stands in the row."""
+    """PAI-N3, PAI-X1, PAI-C1, PAI-D1: an Actions column by the matrix; the usual ones as words."""
     experiment = in_state(state)
     page = ask(bob)
     row = page.context["page"].rows[0]
     verbs = {action.url.rstrip("/").rsplit("/", 1)[1]: action for action in (*row.likely, *row.more)}
-    assert [action.url.rstrip("/").rsplit("/", 1)[1] for action in row.likely] == [LIKELY[state]] * bool(
-        LIKELY[state]
-    )
+    assert [action.url.rstrip("/").rsplit("/", 1)[1] for action in row.likely] == WORDS[state]
+    assert re.search(r'<th scope="col" class="cell-actions">Actions</th>', page.content.decode())
     possible = {verb for verb, action in verbs.items() if not action.why_not}
     may_edit = states.is_offered("edit", state) or states.is_offered("update", state)
     assert ("edit" in possible) is may_edit, "PAI-M1"
@@ -457,3 +456,77 @@ def test_names_never_become_html(ask, draft, alice):
     experiment.describe(by=alice, tags=["<b>bold</b>"])
     html = ask(q="<img", tag="<b>bold</b>").content.decode()
     assert "<img" not in html and "<b>bold" not in html
+
+
+# --- columns ---------------------------------------------------------------------------------------------------
+
+
+def test_the_name_comes_first_and_what_people_write_is_cut_with_the_whole_in_its_title(ask, draft, lab):
+    """PAI-N3: Name, State, Trials, Best, Updated, Creator, Actions."""
+    name = "resnet50-with-a-name-that-is-longer-than-any-column-of-a-list-can-hold"
+    frank = User.objects.create_user("frank.with-a-long-name@image-classification.example.org")
+    lab.admit(frank, Role.OPERATOR)
+    Experiment.draft(lab, by=frank, name=name, settings=make_settings(), tags=["a-long-tag-of-many-letters"])
+    html = ask().content.decode()
+    heads = re.findall(r"<th scope=.col.[^>]*>(.*?)</th>", html, re.DOTALL)
+    assert [" ".join(re.sub("<[^>]+>", " ", head).split()) for head in heads] == [
+        *("Name", "State", "Trials", "Best", "Updated", "Creator", "Actions")
+    ]
+    assert f'title="{name}">{name}</a>' in html
+    assert f'<a class="truncate dim" title="{frank.username}" href="?creator=' in html
+
+
+def test_a_viewer_has_no_column_for_actions(ask, draft, carol):
+    draft()
+    html = ask(carol).content.decode()
+    assert 'class="cell-who">Creator</th>' in html and ">Actions</th>" not in html
+
+
+@pytest.mark.parametrize(
+    ("state", "note", "role"),
+    [
+        ("failed", "the search cannot go on", "bad"),
+        ("completed", "max trials reached", ""),
+        ("published", "read-only", ""),
+        ("stopping", "1 trial ending", ""),
+        ("paused", "", ""),
+        ("draft", "", ""),
+    ],
+)
+def test_the_line_below_the_state_says_why(ask, in_state, state, note, role):
+    """TD-V2, PAI-S2: the word is the state, the line below it the outcome."""
+    in_state(state)
+    row = ask().context["page"].rows[0]
+    assert (row.note, row.note_role) == (note, role)
+
+
+def test_a_completed_one_names_its_failures(ask, running):
+    experiment = running(max_trials=2, taken=2)
+    first, second = experiment.trials.order_by("number")
+    first.settle(Outcome(value=0.5, exit_code=0))
+    second.settle(Outcome(failure="exit_code", detail="boom", exit_code=1))
+    look_at(experiment)
+    row = ask().context["page"].rows[0]
+    assert (row.experiment.state, row.note, row.note_role) == ("completed", "1 of 2 failed", "")
+
+
+def test_the_trend_of_the_best_never_runs_back(ask, running):
+    """A later trial that ended first and was beaten by an earlier one: by number, and only what improved."""
+    experiment = running(taken=4, concurrency=4, max_trials=4)
+    for number, value in ((3, 0.4), (1, 0.6), (4, 0.7), (2, 0.9)):
+        experiment.trials.get(number=number).settle(Outcome(value=value, exit_code=0))
+    look_at(experiment)
+    assert experiment.trace == [[3, 0.4], [1, 0.6], [4, 0.7], [2, 0.9]]
+    spark = str(ask().context["page"].rows[0].spark)
+    xs = [float(x) for x in re.findall(r"[MH]([0-9.]+)", spark.split('class="end"')[0])]
+    ys = [float(y) for y in re.findall(r"(?:V|M[0-9.]+,)([0-9.]+)", spark.split('class="end"')[0])]
+    assert xs == sorted(xs) and xs[-1] == 72
+    assert ys == sorted(ys, reverse=True) and len(ys) == 2, "0.6 at trial 1, then 0.9 at trial 2"
+
+
+@pytest.mark.parametrize("sort", ["-created", "created", "-updated", "name", "-state", "best"])
+def test_the_order_is_chosen_in_the_filters_too(ask, draft, sort):
+    """PAI-L1: by name, state, created, updated and best value; whichever is in effect is selected."""
+    draft()
+    html = ask(sort=sort).content.decode()
+    assert re.search(rf'<option value="{sort}" selected>', html)
