@@ -35,7 +35,7 @@ class QueueForm(forms.Form):
         label="Access",
         choices=[(OPEN, "All workspaces"), (LISTED, "Selected workspaces")],
         widget=forms.RadioSelect,
-        initial=LISTED,
+        initial=OPEN,
     )
     workspaces = forms.ModelMultipleChoiceField(
         Workspace.objects.none(),

@@ -255,6 +255,17 @@ def test_an_administrator_makes_and_changes_a_queue(root, lab):
     assert Queue.default().limits == "3 per person" and Queue.default().is_open
 
 
+def test_the_form_of_a_new_queue_is_accepted_as_it_is_drawn(root):
+    """CML-Q3: whoever enters a name and changes nothing else gets a queue."""
+    client = as_(root)
+    html = client.get(reverse("queue-new")).content.decode()
+    granted = re.search(r'<input type="radio" name="granted" value="(\w+)"[^>]* checked', html)
+    assert granted, "one choice is made beforehand"
+    drawn = {"granted": granted[1], "slots_per_experiment": "", "slots_per_person": ""}
+    assert client.post(reverse("queue-new"), {"name": "gpu", **drawn}).status_code == 302
+    assert Queue.objects.get(name="gpu").is_open is True
+
+
 def test_an_administrator_pauses_and_deletes(root, alice, draft):
     """CML-Q3: a pause is undone by a click; a delete asks, and is refused with the reason while something runs."""
     client, gpu = as_(root), Queue.create("gpu", by=root, is_open=True)
