@@ -152,7 +152,7 @@ ACTIONS: dict[str, Action] = {
     "enqueue": Action("Enqueue", (E.DRAFT,), (E.PENDING,)),
     "dequeue": Action("Dequeue", (E.PENDING,)),
     "try_it": Action("Try one trial", (E.DRAFT,)),
-    "move_to": Action("Move to another queue", (E.DRAFT, E.PENDING, *UNDER_WAY)),
+    "move_to": Action("Move to another queue", (E.PENDING, *UNDER_WAY)),
     "front": Action("Move to the front", (E.PENDING, *UNDER_WAY)),
     "back": Action("Move to the back", (E.PENDING, *UNDER_WAY)),
     "before": Action("Move before another", (E.PENDING, *UNDER_WAY)),

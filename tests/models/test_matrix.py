@@ -31,7 +31,7 @@ MATRIX = {
     "enqueue":     "o=       ",
     "dequeue":     " o       ",
     "try_it":      "o        ",
-    "move_to":     "oooo     ",
+    "move_to":     " ooo     ",
     "front":       " ooo     ",
     "back":        " ooo     ",
     "before":      " ooo     ",

@@ -68,5 +68,10 @@ class ChangeVerbs(DescriptionVerbs):
                 is_revised=is_revised,
                 is_described=self.describe(by=by, **description) if description else False,
                 is_annotated=properties is not None and self.annotate(by=by, properties=properties),
-                is_moved=queue is not None and self.move_to(queue, by=by),
+                is_moved=queue is not None and self._move(queue, by=by),
             )
+
+    def _move(self, queue: Queue, *, by: User) -> bool:
+        if self.state == ExperimentState.DRAFT:  # in no queue yet: nothing moves
+            return self._change_queue(queue, by=by)
+        return self.move_to(queue, by=by)

@@ -72,16 +72,20 @@ class LifecycleVerbs(SettingsVerbs):
         on the workers of `queue`. Return False if it is in this queue already."""
         with self.locked():
             self.allows("move_to")
-            before = self.queue
-            if queue == before:
-                return False
-            self._stand_in(queue)
-            self.updated_at = timezone.now()
-            Event.note("move_to", self, by=by, why=f"{before or 'no queue'} → {queue}", queue=queue.name)
-            self.announce()
-            if before:
-                dispatch.queue(before.routing_key)  # experiments behind it may be next
-            return True
+            return self._change_queue(queue, by=by)
+
+    def _change_queue(self, queue: Queue, *, by: User) -> bool:
+        """Move it, or have a draft enqueued there later. The caller holds the lock."""
+        before = self.queue
+        if queue == before:
+            return False
+        self._stand_in(queue)
+        self.updated_at = timezone.now()
+        Event.note("move_to", self, by=by, why=f"{before or 'no queue'} → {queue}", queue=queue.name)
+        self.announce()
+        if before:
+            dispatch.queue(before.routing_key)  # experiments behind it may be next
+        return True
 
     def dequeue(self, *, by: User | None, because: str = "") -> bool:
         """Restore the state before it was enqueued, and drop proposals that no worker has taken."""

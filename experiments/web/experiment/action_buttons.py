@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.urls import reverse
 
-from experiments.models import Experiment, ExperimentState, User, status
+from experiments.models import Experiment, ExperimentState, Queue, User, status
 from experiments.permissions import missing
 
 ICONS = {
@@ -25,7 +25,19 @@ ICONS = {
     "delete": "trash",
 }
 QUEUE_ICONS = {"front": "up", "before": "up", "back": "down", "move_to": "queue"}  # on a queue's page
-LIKELY = ("enqueue", "dequeue", "edit", "update", "unpause", "pause", "resume", "stop", "kill", "clone")
+LIKELY = (
+    "enqueue",
+    "dequeue",
+    "edit",
+    "update",
+    "unpause",
+    "pause",
+    "resume",
+    "stop",
+    "kill",
+    "clone",
+    "delete",
+)
 REST = ("move_to", "reset", "publish", "delete")
 EDITS = {"edit", "update"}  # one page serves both
 SHORTCUTS = {"edit": "e", "clone": "c", "stop": "s", "rerun": "r"}  # keys, by the last part of the address
@@ -60,7 +72,19 @@ def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Butt
     """
     likely = [button(experiment, verb, user) for verb in LIKELY if status.is_offered(verb, experiment.state)]
     more = [button(experiment, verb, user) for verb in REST if _is_listed(experiment, verb)]
+    if status.is_offered("move_to", experiment.state) and not _may_move(experiment):
+        reason = f"No other queue is granted to {experiment.workspace.name}."
+        more = [
+            replace(one, why_not=one.why_not or reason) if one.icon == QUEUE_ICONS["move_to"] else one
+            for one in more
+        ]
     return likely, more
+
+
+def _may_move(experiment: Experiment) -> bool:
+    """Is there another queue to move it to?"""
+    queues = Queue.objects.granted_to(experiment.workspace)
+    return queues.exclude(pk=experiment.queue_id or 0).exists()
 
 
 def button(experiment: Experiment, verb: str, user: User) -> Button:
@@ -89,6 +113,10 @@ def button(experiment: Experiment, verb: str, user: User) -> Button:
 
 
 def _is_listed(experiment: Experiment, verb: str) -> bool:
-    if status.is_offered(verb, experiment.state) or verb == "delete":
+    if verb == "delete":  # a button where it is possible; else here, with the reason
+        return not status.is_offered(verb, experiment.state)
+    if status.is_offered(verb, experiment.state):
         return True
+    if verb == "move_to":
+        return False
     return experiment.is_active and experiment.state != ExperimentState.PENDING

@@ -16,7 +16,6 @@ from django.views.decorators.http import require_http_methods
 
 from experiments.messages import plural
 from experiments.models import Experiment, Settings, User, secret
-from experiments.models.execution import fault_of_value
 from experiments.models.settings.execution import fault_of_value
 from experiments.query_parameters import text
 from experiments.web.ui import key_value_rows

@@ -299,6 +299,7 @@ def test_two_people_at_once_see_who_was_faster(running, alice, bob):
 def test_details_offer_exactly_what_is_possible(state, in_state, bob):
     """PAI-N4, TD-A: an act with an address is possible; an impossible one is absent or has its reason beside it."""
     experiment = in_state(state)
+    Queue.objects.create(name="gpu", is_open=True)  # another one to move to
     page = as_(bob).get(url_of(experiment)).content.decode()
     offered = {verb for verb in VERBS if f'"{url_of(experiment, verb)}"' in page}
     expected = {verb for verb, cells in MATRIX.items() if cells[STATES.index(state)] == "o"}
@@ -309,6 +310,31 @@ def test_details_offer_exactly_what_is_possible(state, in_state, bob):
     if "delete" not in expected:
         reason = "needs the role owner" if state == "published" else status.WAY_OUT[state]
         assert reason in page
+
+
+@pytest.mark.parametrize("state", ["draft", "stopped", "completed", "failed"])
+def test_delete_stands_beside_clone_on_details(state, in_state, bob):
+    """PAI-N4: Edit, Clone, Delete (and Stop) stand at the upper right, as buttons."""
+    experiment = in_state(state)
+    page = as_(bob).get(url_of(experiment)).content.decode()
+    buttons = page.split('<div class="actions">', 1)[1].split('popovertarget="', 1)[0]
+    assert [verb for verb in ("clone", "delete") if f'href="{url_of(experiment, verb)}"' in buttons] == [
+        *("clone", "delete")
+    ]
+
+
+def test_moving_is_offered_only_where_there_is_another_queue(in_state, bob, alice):
+    """TD-U8: a draft stands in no queue, and without a second queue there is nowhere to go."""
+    draft = in_state("draft")
+    page = as_(bob).get(url_of(draft)).content.decode()
+    assert "Move to another queue" not in page
+    answer = as_(bob).get(url_of(draft, "move_to"))
+    assert answer.status_code == 409 and "Enqueue it first" in answer.content.decode()
+    pending = in_state("pending", name="second")
+    page = as_(bob).get(url_of(pending)).content.decode()
+    assert "No other queue is granted to Lab." in page and f'href="{url_of(pending, "move_to")}"' not in page
+    Queue.objects.create(name="gpu", is_open=True)
+    assert f'href="{url_of(pending, "move_to")}"' in as_(bob).get(url_of(pending)).content.decode()
 
 
 def test_a_viewer_sees_the_actions_with_what_is_missing(running, carol):

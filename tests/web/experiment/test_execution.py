@@ -213,7 +213,7 @@ def test_what_each_trial_has_for_itself_is_edited(draft, bob):
 def test_the_container_is_edited_and_the_page_says_who_would_use_it(draft, bob, worker):
     """CML-D1 (D1 to D3)."""
     experiment = draft()
-    experiment.move_to(Queue.default(), by=bob)
+    experiment.change(by=bob, queue=Queue.default())
     Worker.register("boxed", host="there", pid=2, queues=["default"], slots=1, lease_s=15, container="podman")
     typed = {"image": "torch:2.9", "image_arguments": "--ipc=host", "setup_script": "apt-get update\r\ntrue"}
     save(bob, experiment, "container", **typed)
