@@ -5,7 +5,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from experiments.models import Experiment, Outcome, Trial
-from tests.browser.conftest import PHONE, is_wider_than_its_window
+from tests.browser.conftest import DESK, PHONE, WHOLE, is_wider_than_its_window
 from tests.people import look_at, make_settings
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -54,7 +54,7 @@ def test_an_update_shows_its_consequences_while_one_types(open_as, bob, searched
     expect(preview).to_contain_text("the newest is stopped now")
     expect(page.get_by_label("Max trials")).to_have_value("60")
     page.get_by_label("Reason").fill("the good ones lie above 1e-3")
-    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Submit").click()
     page.wait_for_url(lambda url: "/edit/" not in url)
     expect(page.locator(".toast")).to_contain_text("Saved as revision 2")
     expect(page.locator("#history")).to_contain_text("Revision 2, bob")
@@ -68,11 +68,11 @@ def test_two_people_at_once_lose_nothing(open_as, alice, bob, searched):
     page.get_by_label("Concurrency").fill("4")
     settings = make_settings(**{**searched.settings.document(), "max_trials": 99})
     Experiment.objects.get().update(settings, by=alice, seen=1)
-    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Submit").click()
     expect(page.get_by_role("alert")).to_contain_text("alice saved revision 2")
     expect(page.get_by_label("Concurrency")).to_have_value("4")
     expect(page.get_by_label("Max trials")).to_have_value("99")
-    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Submit").click()
     page.wait_for_url(lambda url: "/edit/" not in url)
     changed = Experiment.objects.get()
     assert (changed.concurrency, changed.max_trials, changed.revision.number) == (4, 99, 3)
@@ -84,11 +84,11 @@ def test_without_script_update_restore_and_clone_work(open_as, bob, searched):
     page.get_by_label("Max trials").fill("60")
     page.get_by_role("button", name="Preview changes").last.click()
     expect(page.locator("#preview ins")).to_have_text("60")
-    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Submit").click()
     page.get_by_role("link", name="Configuration").click()
     page.get_by_role("link", name="Restore revision 1").click()
     expect(page.locator("#preview")).to_contain_text("1 change")
-    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Submit").click()
     assert (Experiment.objects.get().max_trials, Experiment.objects.get().revision.number) == (40, 3)
     page.get_by_role("link", name="Clone", exact=True).click()
     page.get_by_label("Name").fill("the same again")
@@ -132,4 +132,23 @@ def test_no_page_scrolls_sideways(open_as, alice, bob, searched, viewport):
     assert not is_wider_than_its_window(page)
     page.goto(url_of(searched, "experiment-configuration"))
     page.get_by_text("Compared with the current revision").first.click()
+    assert not is_wider_than_its_window(page)
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE])
+def test_submit_stays_in_sight_and_covers_no_field(open_as, bob, searched, viewport):
+    """PAI-M2, PAI-C1: the bar sticks to the lower edge; a field that gets the focus is scrolled clear of it."""
+    page = open_as(bob, url_of(searched), viewport)
+    submit = page.get_by_role("button", name="Submit")
+    expect(submit).to_be_in_viewport(ratio=WHOLE)
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        hidden = page.evaluate("""() => {
+            const field = document.activeElement, bar = document.querySelector(".form-bar").getBoundingClientRect();
+            if (!field.matches("#experiment-form :is(input, select, textarea)")) return "";
+            const box = field.getBoundingClientRect();
+            return box.bottom > bar.top && box.height < bar.top ? `${field.name}: ${box.bottom} > ${bar.top}` : "";
+        }""")
+        assert hidden == ""
+    expect(submit).to_be_in_viewport(ratio=WHOLE)
     assert not is_wider_than_its_window(page)
