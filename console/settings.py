@@ -105,7 +105,7 @@ OPENID = provider.from_environment(os.environ)
 
 INSTALLED_APPS = [
     "experiments",
-    "django.contrib.admin",
+    "console.admin_site.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

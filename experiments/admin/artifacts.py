@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from experiments.models import Artifact, Model, WarmResults
 
 from .base import ReadOnlyAdmin
+from .filters import by_creator, by_workspace
 
 
 @admin.register(Artifact)
@@ -19,6 +20,7 @@ class ArtifactAdmin(ReadOnlyAdmin):
     list_filter = ("keeping",)
     related = ("trial__experiment", "worker")
     trial_path = "trial"
+    console_paths = ("trial",)
 
 
 @admin.register(WarmResults)
@@ -28,6 +30,8 @@ class UploadedResultsAdmin(ReadOnlyAdmin):
     list_display = ("name", "public_id", "workspace", "count", "creator", "created_at")
     related = ("workspace", "creator")
     hidden_fields = ("rows",)
+    list_filter = (by_workspace(), by_creator())
+    console_paths = ("self",)
     experiment_path = ""
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[WarmResults]:
@@ -39,6 +43,7 @@ class RegisteredModelAdmin(ReadOnlyAdmin):
     """Registered models. They are edited in the console."""
 
     list_display = ("name", "workspace", "project", "is_published", "creator", "created_at")
-    list_filter = ("is_published",)
+    list_filter = ("is_published", by_workspace(), by_creator())
+    console_paths = ("self",)
     related = ("workspace", "project", "creator")
     experiment_path = ""

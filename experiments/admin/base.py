@@ -16,6 +16,8 @@ from django.utils.safestring import SafeString
 from experiments.models import User, secret, status
 from experiments.models.fields import ExactJSONField
 
+from . import console_links
+
 MAX_COUNTED = 10_000
 
 
@@ -31,7 +33,8 @@ class CappedPaginator(Paginator):
 class BaseAdmin(admin.ModelAdmin):
     """Base of all pages: the number of queries does not depend on the number of rows.
 
-    `related` names the rows that a row's text needs; `get_queryset` joins them.
+    `related` names the rows that a row's text needs; `get_queryset` joins them. `console_paths` lead to what the
+    console shows of a row ("self" is the row): the first that is not empty.
     """
 
     paginator = CappedPaginator
@@ -40,11 +43,40 @@ class BaseAdmin(admin.ModelAdmin):
     list_per_page = 50
     related: tuple[str, ...] = ()
     search_help_text = ""
+    console_paths: tuple[str, ...] = ()
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet:
         everything = getattr(self.model, "everything", self.model._default_manager)
-        rows = everything.select_related(*self.related) if self.related else everything.all()
+        joins = {*self.related}
+        for path in self.console_paths:
+            joins |= {*console_links.joins_of(self.model, path)}
+        rows = everything.select_related(*sorted(joins)) if joins else everything.all()
         return rows.order_by(*self.ordering) if self.ordering else rows
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        columns = [*super().get_list_display(request)]
+        return [columns[0], self.console, *columns[1:]] if self.console_paths else columns
+
+    def get_view_on_site_url(self, obj: models.Model | None = None) -> str | None:
+        """The address behind "View on site"."""
+        return self._console_url(obj) or None if obj else None
+
+    @admin.display(description="console", empty_value="-")
+    def console(self, row: models.Model) -> SafeString | None:
+        """A link to the page of the console."""
+        url = self._console_url(row)
+        return (
+            format_html('<a href="{}">Open<span class="visually-hidden"> {}</span></a>', url, row)
+            if url
+            else None
+        )
+
+    def _console_url(self, row: models.Model) -> str:
+        for path in self.console_paths:
+            target = console_links.target_of(row, path)
+            if target is not None:
+                return console_links.console_url(target)
+        return ""
 
 
 class ReadOnlyAdmin(BaseAdmin):

@@ -22,6 +22,7 @@ class QueueAdmin(BaseAdmin):
 
     list_display = ("name", "is_open", "is_paused", "slots_per_experiment", "slots_per_person")
     list_filter = ("is_open", "is_paused")
+    console_paths = ("self",)
     search_fields = ("name",)
     fields = ("name", "is_open", "workspaces", "is_paused", "slots_per_experiment", "slots_per_person")
     filter_horizontal = ("workspaces",)
@@ -54,6 +55,7 @@ class WorkerAdmin(ActionsMixin, ReadOnlyAdmin):
     list_display = ("name", "host", "pid", "queues", "slots", "heard_at", "gone_at", "is_draining")
     ordering = ("name",)
     experiment_path = ""
+    console_paths = ("self",)
 
 
 @admin.register(Usage)
@@ -62,6 +64,7 @@ class UsageAdmin(ReadOnlyAdmin):
 
     list_display = ("worker", "at", "busy_s", "slot_s", "cpu", "memory")
     related = ("worker",)
+    console_paths = ("worker",)
     experiment_path = ""
 
 
@@ -71,6 +74,7 @@ class ComputeEventAdmin(ReadOnlyAdmin):
 
     list_display = ("at", "by", "verb", "name", "before", "after", "why")
     related = ("by", "queue", "worker")
+    console_paths = ("queue", "worker")
     experiment_path = ""
 
 

@@ -24,6 +24,7 @@ from experiments.runner.log import plain_text
 
 from .actions import EXPERIMENT_ACTIONS, TRIAL_ACTIONS, ActionsMixin
 from .base import ReadOnlyAdmin, TrashFilter, state_filter
+from .filters import by_creator, by_workspace
 
 SEARCH_BY_EXPERIMENT = "By experiment ID."
 SEARCH_BY_TRIAL = "By experiment ID (7f3k2m9q) or trial ID (7f3k2m9q-12)."
@@ -35,7 +36,8 @@ class ExperimentAdmin(ActionsMixin, ReadOnlyAdmin):
 
     actions = EXPERIMENT_ACTIONS
     list_display = ("public_id", "name", "workspace", "state", "creator", "created_at", "proposed_count")
-    list_filter = (state_filter(status.EXPERIMENT_STATES), TrashFilter)
+    list_filter = (state_filter(status.EXPERIMENT_STATES), by_workspace(), by_creator(), TrashFilter)
+    console_paths = ("self",)
     related = ("workspace", "project", "creator", "parent", "queue", "revision")
     search_help_text = "By ID, or by a part of the name."
 
@@ -58,7 +60,13 @@ class TrialAdmin(ActionsMixin, ReadOnlyAdmin):
 
     actions = TRIAL_ACTIONS
     list_display = ("__str__", "state", "failure", "value", "worker", "created_at", "duration", "attempt")
-    list_filter = (state_filter(status.TRIAL_STATES), TrashFilter)
+    list_filter = (
+        state_filter(status.TRIAL_STATES),
+        by_workspace("experiment__workspace"),
+        by_creator("experiment__creator"),
+        TrashFilter,
+    )
+    console_paths = ("self",)
     related = ("experiment", "revision", "worker", "rerun_of__experiment")
     trial_path = "self"
     search_help_text = SEARCH_BY_TRIAL
@@ -72,6 +80,7 @@ class TrialRowAdmin(ReadOnlyAdmin):
     """Rows that belong to one trial."""
 
     related: tuple[str, ...] = ("trial__experiment",)
+    console_paths = ("trial",)
     experiment_path = "trial__experiment"
     trial_path = "trial"
     search_help_text = SEARCH_BY_TRIAL
@@ -110,4 +119,5 @@ class TrialParameterAdmin(TrialRowAdmin):
 class SuggestionAdmin(ReadOnlyAdmin):
     list_display = ("experiment", "ordinal", "revision")
     related = ("experiment", "revision")
+    console_paths = ("experiment",)
     search_help_text = SEARCH_BY_EXPERIMENT

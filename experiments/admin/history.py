@@ -14,6 +14,7 @@ from .experiments import SEARCH_BY_EXPERIMENT, SEARCH_BY_TRIAL
 class RevisionAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "experiment", "by", "at", "note")
     related = ("experiment", "by")
+    console_paths = ("experiment",)
     search_help_text = SEARCH_BY_EXPERIMENT
 
 
@@ -21,6 +22,7 @@ class RevisionAdmin(ReadOnlyAdmin):
 class EventAdmin(ReadOnlyAdmin):
     list_display = ("at", "by", "verb", "experiment", "trial", "before", "after", "why")
     related = ("experiment", "trial__experiment", "by")
+    console_paths = ("trial", "experiment")
     trial_path = "trial"
     search_help_text = SEARCH_BY_TRIAL
 

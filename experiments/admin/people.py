@@ -15,6 +15,7 @@ from django.utils.cache import add_never_cache_headers
 from experiments.models import Event, Experiment, Revision, SignInLink, Token, User
 
 from .base import ReadOnlyAdmin
+from .filters import by_workspace
 
 
 @admin.register(User)
@@ -97,4 +98,6 @@ class SignInLinkAdmin(CredentialAdmin):
 @admin.register(Token)
 class TokenAdmin(CredentialAdmin):
     list_display = ("name", "user", "workspace", "role", "expires_at", "last_used_at")
+    list_filter = (by_workspace(),)
     related = ("user", "workspace")
+    console_paths = ("workspace",)

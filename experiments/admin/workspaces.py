@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from experiments.models import Experiment, Member, Project, Workspace
 
 from .base import BaseAdmin
+from .filters import by_workspace
 
 
 class MembersInline(admin.TabularInline):
@@ -89,6 +90,7 @@ class WorkspaceAdmin(BaseAdmin):
     form = WorkspaceForm
     list_display = ("name", "slug", "has_automl", "created_at")
     search_fields = ("name", "slug")
+    console_paths = ("self",)
     readonly_fields = ("created_at",)
     fields = ("name", "slug", "description", "has_automl", "created_at")
     inlines = (MembersInline, NewMembersInline)
@@ -121,6 +123,8 @@ class ProjectAdmin(BaseAdmin):
 
     list_display = ("name", "workspace", "created_at")
     related = ("workspace",)
+    list_filter = (by_workspace(),)
+    console_paths = ("self",)
     search_fields = ("name", "workspace__slug")
     raw_id_fields = ("workspace",)
     fields = ("workspace", "name", "description", "created_at")

@@ -1,0 +1,7 @@
+"""The administrators' site as an app: Django's, with its models in groups."""
+
+from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
+
+
+class AdminConfig(DjangoAdminConfig):
+    default_site = "console.admin_site.site.Site"
