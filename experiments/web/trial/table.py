@@ -41,7 +41,7 @@ ORDER_AND_FILTERS: dict[str, Parameter] = {
     "state": choice(*status.TRIAL_STATES),
     "failure": text(),
     "sort": text(),
-    columns.ASKED: texts(),
+    columns.QUERY_NAME: texts(),
     "page": number(1),
 }
 
@@ -215,10 +215,10 @@ def note_faults(request: SignedInRequest, experiment: Experiment) -> None:
     if sort and sort.removeprefix("-") not in keys:
         note_fault(request, "sort", invalid("sort", sort, f"{listed(keys)}; - before it for a falling order"))
     offered = {*columns.FIXED, *(column.key for column in columns.offered(experiment))}
-    for key in request.GET.getlist(columns.ASKED):
+    for key in request.GET.getlist(columns.QUERY_NAME):
         if key and key not in offered and not key.startswith(columns.METRIC):
             names = f"{listed(sorted(offered))}, and m. with the name of a metric"
-            note_fault(request, columns.ASKED, invalid("column", key, names))
+            note_fault(request, columns.QUERY_NAME, invalid("column", key, names))
 
 
 def _total(wanted: TrialQuery, experiment: Experiment) -> int:

@@ -494,7 +494,7 @@ def test_a_viewer_has_no_column_for_actions(ask, draft, carol):
     ],
 )
 def test_the_line_below_the_state_says_why(ask, in_state, state, note, role):
-    """TD-V2, PAI-S2: the word is the state, the line below it the outcome."""
+    """PAI-S2: the word is the state, the line below it the outcome."""
     in_state(state)
     row = ask().context["page"].rows[0]
     assert (row.note, row.note_role) == (note, role)
