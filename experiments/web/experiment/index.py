@@ -54,7 +54,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     if live.is_unchanged:
         return live.not_modified()
     query = index_table.TableQuery.of(request.GET)
-    if not live.fragment:
+    if live.fragment != "list":
         query.note_missing(request, workspace, experiments)
     page = index_table.Page(query, experiments, user=request.user)
     return live.draw(
