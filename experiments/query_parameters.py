@@ -63,20 +63,20 @@ def number(least: int = 0) -> Parameter:
 def faults(query: QueryDict, allowed: Mapping[str, Parameter]) -> dict[str, str]:
     """Return a sentence for each parameter that the address should not have, or not with its value; at most
     `MOST_FAULTS`. An empty value is a filter that is not set."""
-    found: dict[str, str] = {}
+    sentences: dict[str, str] = {}
     for name, values in query.lists():
-        if len(found) == MOST_FAULTS:
+        if len(sentences) == MOST_FAULTS:
             break
         parameter = allowed.get(name)
         if parameter is None:
-            found[name] = unknown(name, allowed)
+            sentences[name] = unknown(name, allowed)
         elif len(values) > 1 and not parameter.is_repeatable:
-            found[name] = f"{quoted(name)} occurs {len(values)} times in the address. Allowed: once."
+            sentences[name] = f"{quoted(name)} occurs {len(values)} times in the address. Allowed: once."
         else:
             for value in filter(None, map(str.strip, values)):
                 if allowed_here := parameter.refuse(value):
-                    found[name] = invalid(name, value, allowed_here)
-    return found
+                    sentences[name] = invalid(name, value, allowed_here)
+    return sentences
 
 
 def unknown(name: str, allowed: Iterable[str]) -> str:

@@ -28,7 +28,8 @@ class Site(AdminSite):
             return apps
         models = {model["object_name"]: model for app in apps for model in app["models"]}
         groups = [
-            (name, [models.pop(one) for one in names if one in models]) for name, names in GROUPS.items()
+            (name, [models.pop(model) for model in names if model in models])
+            for name, names in GROUPS.items()
         ]
         index = reverse(f"{self.name}:index")
         return [
@@ -39,6 +40,9 @@ class Site(AdminSite):
                 "has_module_perms": True,
                 "models": members,
             }
-            for name, members in [*groups, (REST, sorted(models.values(), key=lambda one: str(one["name"])))]
+            for name, members in [
+                *groups,
+                (REST, sorted(models.values(), key=lambda model: str(model["name"]))),
+            ]
             if members
         ]

@@ -105,8 +105,10 @@ def index(
     workspace_row = workspaces.find(request, workspace)
     workspace_row.require_automl()
     visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace_row)
-    if found := filters.missing_names(workspace_row, visible, creator=clean(creator), project=clean(project)):
-        raise BadRequest(fields=found)
+    if missing := filters.missing_names(
+        workspace_row, visible, creator=clean(creator), project=clean(project)
+    ):
+        raise BadRequest(fields=missing)
     rows = filters.among(
         visible,
         q=clean(q),

@@ -32,9 +32,9 @@ def note_parameters(run: Callable[..., HttpResponseBase]) -> Callable[..., HttpR
 def check(request: HttpRequest) -> None:
     """Raise `BadRequest` that names each parameter that the endpoint does not have or that occurs twice."""
     allowed = request.__dict__.get("query_parameters")
-    found = faults(request.GET, allowed) if allowed is not None else {}
-    if found:
-        raise BadRequest(fields=found)
+    query_faults = faults(request.GET, allowed) if allowed is not None else {}
+    if query_faults:
+        raise BadRequest(fields=query_faults)
 
 
 def _parameters(operation: Operation) -> dict[str, Parameter] | None:

@@ -89,8 +89,8 @@ def models(
     """Newest first."""
     workspace_row = workspaces.find(request, workspace)
     workspace_row.require_automl()
-    if found := filters.missing_names(workspace_row, project=clean(project)):
-        raise BadRequest(fields=found)
+    if missing := filters.missing_names(workspace_row, project=clean(project)):
+        raise BadRequest(fields=missing)
     rows = workspace_row.models.among(
         q=clean(q), project=project.replace("\0", ""), is_published=is_published
     ).light()

@@ -75,8 +75,10 @@ def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Butt
     if status.is_offered("move_to", experiment.state) and not _may_move(experiment):
         reason = f"No other queue is granted to {experiment.workspace.name}."
         more = [
-            replace(one, why_not=one.why_not or reason) if one.icon == QUEUE_ICONS["move_to"] else one
-            for one in more
+            replace(action, why_not=action.why_not or reason)
+            if action.icon == QUEUE_ICONS["move_to"]
+            else action
+            for action in more
         ]
     return likely, more
 

@@ -142,11 +142,11 @@ def views(query: TableQuery, user: User) -> list[Tab]:
 
 def sorts(query: TableQuery) -> list[tuple[str, str]]:
     """Return the orders to choose from, with the one in effect."""
-    known = dict(SORT_LABELS)
-    if query.sort not in known:
+    labels = dict(SORT_LABELS)
+    if query.sort not in labels:
         name, falls = query.sort.removeprefix("-"), query.sort.startswith("-")
-        known[query.sort] = f"{name.capitalize()}, {'descending' if falls else 'ascending'}"
-    return list(known.items())
+        labels[query.sort] = f"{name.capitalize()}, {'descending' if falls else 'ascending'}"
+    return list(labels.items())
 
 
 def version(experiments: ExperimentQuerySet) -> str:
@@ -285,7 +285,7 @@ def _note(experiment: Experiment, compute: Compute) -> tuple[str, str]:
     if state == ExperimentState.FAILED:
         return reason, "bad"
     if state == ExperimentState.COMPLETED and experiment.failed_count:
-        total = sum(experiment.count(one) for one in status.TRIAL_SETTLED)
+        total = sum(experiment.count(settled) for settled in status.TRIAL_SETTLED)
         role = "moving" if experiment.failed_count * 2 > total else ""
         return f"{count(experiment.failed_count)} of {count(total)} failed", role
     return ("read-only" if state == ExperimentState.PUBLISHED else reason), ""

@@ -45,14 +45,14 @@ class QueryChecks:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        found = request.__dict__.get("query_faults")
-        if not found or response.status_code not in (200, 206):
+        query_faults = request.__dict__.get("query_faults")
+        if not query_faults or response.status_code not in (200, 206):
             return response
         if response.headers.get("Content-Type", "").startswith("text/html"):
             if not request.htmx:  # type: ignore[attr-defined]
                 response.status_code = 400
             return response
-        refusal = _refusal(response, found)
+        refusal = _refusal(response, query_faults)
         # Its file is closed with the answer: close() itself would also tell Django that the request has ended.
         refusal._resource_closers += response._resource_closers  # type: ignore[attr-defined]
         return refusal
@@ -66,9 +66,9 @@ class QueryChecks:
             faults_of(request).update(faults(request.GET, {**(declared or {}), **OF_EVERY_PAGE}))
 
 
-def _refusal(response: HttpResponseBase, found: Mapping[str, str]) -> HttpResponse:
-    sentences = " ".join(found.values())
+def _refusal(response: HttpResponseBase, query_faults: Mapping[str, str]) -> HttpResponse:
+    sentences = " ".join(query_faults.values())
     if response.headers.get("Content-Type", "").startswith("application/json"):
-        fields = {name: [sentence] for name, sentence in found.items()}
+        fields = {name: [sentence] for name, sentence in query_faults.items()}
         return JsonResponse({"error": "bad_request", "detail": sentences, "fields": fields}, status=400)
     return HttpResponse(f"{sentences}\n", status=400, content_type="text/plain; charset=utf-8")

@@ -28,8 +28,8 @@ def sentences(page: str) -> str:
 
 
 def arguments(sample: dict[str, object], route: test_routes.Route, pattern: URLPattern) -> dict[str, object]:
-    given = {**sample, "verb": route.verb, "action": route.verb, "block": route.block}
-    return {key: given.get(key, route.number) for key in pattern.pattern.converters}
+    values = {**sample, "verb": route.verb, "action": route.verb, "block": route.block}
+    return {key: values.get(key, route.number) for key in pattern.pattern.converters}
 
 
 def test_every_page_answers_a_parameter_that_it_does_not_have(browser, sample) -> None:
@@ -112,9 +112,11 @@ def test_the_list_of_experiments_names_what_where_and_what_is_allowed(
     assert as_csv.status_code == 400 and sentence in as_csv.content.decode()
     assert "Content-Disposition" not in as_csv
     as_json = as_(carol).get(f"{reverse('experiments-json', args=['lab'])}?{query}")
-    told = json.loads(as_json.content)
-    assert as_json.status_code == 400 and sentence in told["detail"] and told["error"] == "bad_request"
-    assert list(told["fields"]) == [query.split("=")[0]]
+    document = json.loads(as_json.content)
+    assert (
+        as_json.status_code == 400 and sentence in document["detail"] and document["error"] == "bad_request"
+    )
+    assert list(document["fields"]) == [query.split("=")[0]]
 
 
 @pytest.mark.parametrize(
@@ -204,8 +206,8 @@ def test_a_live_fragment_is_drawn_while_the_page_around_it_says_it(
 def test_sentences_stay_short_and_clean(rf) -> None:
     """However long the value, and whatever is in it."""
     query = rf.get("/", {"x" * 500: "1", "state": "\0\n" + "y" * 900}).GET
-    found = faults(query, {"state": choice("a"), "page": number(1), "q": text(), "t": texts()})
-    assert all(len(sentence) < 300 and sentence.isprintable() for sentence in found.values())
+    sentences_by_name = faults(query, {"state": choice("a"), "page": number(1), "q": text(), "t": texts()})
+    assert all(len(sentence) < 300 and sentence.isprintable() for sentence in sentences_by_name.values())
     assert len(faults(rf.get("/", {f"x{place}": "1" for place in range(90)}).GET, {})) == 5
     assert quoted("a") == "“a”" and listed(list("abcdefghijklmno")).endswith("l and 3 more")
     assert did_you_mean("own", ["owner", "bob"]) == "Did you mean owner? "
