@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from experiments.models import Experiment, Revision, Settings, status
 from experiments.permissions import may
-from experiments.query_parameters import choice, text
+from experiments.query_parameters import choice, number, text
 from experiments.web.ui import highlight, key_value_rows
 from experiments.web.ui.pagination import Pager, page_of
 from experiments.web.ui.query_checks import takes
@@ -36,7 +36,7 @@ class RevisionRow:
 
 @login_required
 @require_safe
-@takes({"in": text()}, q=text(), whole=choice("1"))
+@takes({"in": text()}, q=text(), whole=choice("1"), page=number(1))
 def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the settings, the differences from the parent, and the revisions, the newest first."""
     experiment = get_experiment(request, workspace_slug, public_id)

@@ -70,5 +70,9 @@ def _refusal(response: HttpResponseBase, query_faults: Mapping[str, str]) -> Htt
     sentences = " ".join(query_faults.values())
     if response.headers.get("Content-Type", "").startswith("application/json"):
         fields = {name: [sentence] for name, sentence in query_faults.items()}
-        return JsonResponse({"error": "bad_request", "detail": sentences, "fields": fields}, status=400)
+        return JsonResponse(
+            {"error": "bad_request", "detail": sentences, "fields": fields},
+            status=400,
+            json_dumps_params={"ensure_ascii": False},
+        )
     return HttpResponse(f"{sentences}\n", status=400, content_type="text/plain; charset=utf-8")

@@ -40,7 +40,7 @@ def test_every_page_answers_a_parameter_that_it_does_not_have(browser, sample) -
             pattern.callback, "view_class"
         ):
             continue
-        route = test_routes.TOLD[name]
+        route = test_routes.ROUTES[name]
         person = "root" if route.root else "alice"
         if route.wanted("get", person) != 200:
             continue
@@ -57,7 +57,7 @@ def test_what_the_pages_themselves_link_to_is_accepted(browser, sample, alice: U
     """The links, chips, heads and filter forms of every page lead to addresses without a fault."""
     client, tried = browser("alice"), set()
     for name, pattern in test_routes.addresses().items():
-        route = test_routes.TOLD[name]
+        route = test_routes.ROUTES[name]
         if route.wanted("get", "alice") != 200:
             continue
         url = reverse(name, kwargs=arguments(sample, route, pattern))
@@ -212,3 +212,10 @@ def test_sentences_stay_short_and_clean(rf) -> None:
     assert quoted("a") == "“a”" and listed(list("abcdefghijklmno")).endswith("l and 3 more")
     assert did_you_mean("own", ["owner", "bob"]) == "Did you mean owner? "
     assert did_you_mean("zzz", ["owner"]) == did_you_mean("", ["owner"]) == ""
+
+
+def test_the_second_page_of_the_revisions_is_accepted(draft: Callable[..., Experiment], bob: User) -> None:
+    """TD-X1: what the pager links to."""
+    url = reverse("experiment-configuration", args=["lab", draft("first").public_id])
+    assert as_(bob).get(url, {"page": "2"}).status_code == 200
+    assert as_(bob).get(url, {"page": "x"}).status_code == 400
