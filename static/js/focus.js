@@ -33,7 +33,7 @@ function restore(place) {
 }
 
 document.addEventListener("htmx:beforeRequest", ({ detail: { elt, target, requestConfig: { verb } } }) => {
-  const place = elt.closest("#dialog") ? acting : placeOf(elt);
+  const place = elt.closest("#dialog") ? acting : placeOf(pressed(elt));
   if (verb === "post") keep(place);
   else if (target?.id === "dialog" && !elt.closest("#dialog")) acting = place;
 });
@@ -41,6 +41,9 @@ document.addEventListener("htmx:beforeRequest", ({ detail: { elt, target, reques
 addEventListener("submit", ({ target: form }) => {
   if (form.method === "post") keep(form.closest("#dialog") ? acting : placeOf(form.querySelector("button")));
 }, { capture: true });
+
+/** Where the hand is: a key presses the action of a closed menu while the focus is elsewhere in the row. */
+const pressed = (elt) => (elt.closest("[popover]") && document.activeElement.closest("main") ? document.activeElement : elt);
 
 function keep(place) {
   if (place) store()?.setItem(KEPT, JSON.stringify(place));
