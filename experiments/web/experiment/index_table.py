@@ -14,7 +14,7 @@ from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
 from experiments.charts.svg import Svg
 from experiments.filters import NEWEST, SORTS, whole
-from experiments.messages import count, plural, set_best_decimals
+from experiments.messages import plural, set_best_decimals
 from experiments.models import Experiment, ExperimentState, User, Workspace, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import missing
@@ -285,9 +285,7 @@ def _note(experiment: Experiment, compute: Compute) -> tuple[str, str]:
     if state == ExperimentState.FAILED:
         return reason, "bad"
     if state == ExperimentState.COMPLETED and experiment.failed_count:
-        total = sum(experiment.count(settled) for settled in status.TRIAL_SETTLED)
-        role = "moving" if experiment.failed_count * 2 > total else ""
-        return f"{count(experiment.failed_count)} of {count(total)} failed", role
+        return "", ""  # the state itself names its failures
     return ("read-only" if state == ExperimentState.PUBLISHED else reason), ""
 
 
