@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from experiments.models import Experiment, ExperimentState, Queue, Settings
-from experiments.models.status import EXPERIMENT_STATES, TRIAL_STATES
+from experiments.models.status import EXPERIMENT_STATES, SEARCH_BROKEN, TRIAL_STATES
 from experiments.scheduler.impact import Consequences
 
 DASH = "—"
@@ -129,7 +129,7 @@ def failures_of(experiment: Experiment) -> str:
 def failed_heading(experiment: Experiment) -> str:
     """Return the heading of what a failed experiment says about itself."""
     has_no_result = experiment.failed_count and not experiment.succeeded_count
-    is_search = experiment.reason.casefold().startswith("the search cannot go on")
+    is_search = experiment.reason.startswith(SEARCH_BROKEN)
     return "No results" if has_no_result and not is_search else "Search failed"
 
 

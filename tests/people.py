@@ -172,7 +172,7 @@ def in_state(
         if state in (ExperimentState.STOPPED, ExperimentState.PUBLISHED):
             end_all(experiment, Outcome(signal=15, failure=Failure.SIGNAL, detail="SIGTERM"))
         if state == ExperimentState.FAILED:
-            experiment.stop(by=None, target=ExperimentState.FAILED, because="the search cannot go on")
+            experiment.stop(by=None, target=ExperimentState.FAILED, because="The search cannot continue")
             end_all(experiment)
         if state == ExperimentState.PUBLISHED:
             experiment.publish(by=alice)

@@ -170,6 +170,9 @@ ACTIONS: dict[str, Action] = {
     "kill": Action("Kill now", (E.STOPPING,)),
 }
 
+# How the reason of a failed experiment begins when its search raised an error, rather than its trials.
+SEARCH_BROKEN = "The search cannot continue"
+
 # The next step that a refusal suggests, by state.
 WAY_OUT: dict[str, str] = {
     E.DRAFT: "Enqueue it first.",

@@ -84,7 +84,7 @@ def _step(experiment: Experiment) -> None:
         experiment.stop(
             by=None,
             target=ExperimentState.FAILED,
-            because=f"The search cannot continue: {type(error).__name__}: {error}"[:1000],
+            because=f"{status.SEARCH_BROKEN}: {type(error).__name__}: {error}"[:1000],
         )
 
 

@@ -207,7 +207,7 @@ def test_every_state_has_nnis_word_and_can_be_ended(state, in_state, nni, alice)
     client = nni(alice, experiment)
     status = client.get("check-status")
     assert status["status"] == WORDS[state]
-    assert status["errors"] == (["the search cannot go on"] if state == "failed" else [])
+    assert status["errors"] == (["The search cannot continue"] if state == "failed" else [])
     answer = client.send("DELETE", "experiment")
     assert (answer.status_code, answer.content) == (200, b"")
     experiment.refresh_from_db()

@@ -163,7 +163,7 @@ def test_a_search_that_failed_is_resumed_with_what_it_interrupted(
 ) -> None:
     """TD-A9: the search's own end interrupts as a person's stop does."""
     experiment = running(taken=2, max_trials=2, concurrency=2)
-    experiment.stop(by=None, target="failed", because="The search cannot go on: x")
+    experiment.stop(by=None, target="failed", because="The search cannot continue: x")
     end_all(experiment, KILLED)
     assert experiment.state == "failed"
     experiment.resume(by=alice)

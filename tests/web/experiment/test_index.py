@@ -486,7 +486,7 @@ def test_a_viewer_has_no_column_for_actions(ask, draft, carol):
 @pytest.mark.parametrize(
     ("state", "note", "role"),
     [
-        ("failed", "the search cannot go on", "bad"),
+        ("failed", "The search cannot continue", "bad"),
         ("completed", "max trials reached", ""),
         ("published", "read-only", ""),
         ("stopping", "1 trial ending", ""),

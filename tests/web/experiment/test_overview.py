@@ -84,7 +84,7 @@ def test_the_reason_of_the_end_stands_beside_the_state(in_state, bob):
 
 def test_a_failed_search_says_why(in_state, bob):
     html = overview(bob, in_state("failed"))
-    assert "Search failed" in html and "the search cannot go on" in html
+    assert "Search failed" in html and "The search cannot continue" in html
 
 
 def test_an_experiment_that_paused_itself_says_why_and_leads_to_the_failures(running, bob):

@@ -50,7 +50,7 @@ def test_it_says_what_needs_somebody_and_why(lab, alice, bob, in_state, draft, w
     details = {need.name: need.detail for need in page.context["needs"]}
     assert details.pop("w1").startswith("2 running trials, last heartbeat 12 s ago")
     assert details == {
-        "broken": "the search cannot go on",
+        "broken": "The search cannot continue",
         "by itself": "10 failures alike: exit code 1",
         "waits": "no worker serves queue gpu",
     }
