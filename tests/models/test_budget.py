@@ -370,7 +370,7 @@ def test_a_clone_keeps_its_tags_queue_and_project(draft: Callable[..., Experimen
     gpu = Queue.objects.create(name="gpu", is_open=True)
     project = source.workspace.projects.create(name="Vision")
     source.describe(by=alice, tags=["vision"], project=project)
-    source.move_to(gpu, by=alice)
+    source.change(by=alice, queue=gpu)
     clone = source.clone(by=alice, name="other", description="")
     assert (clone.name, clone.description, clone.tags) == ("other", "", ["vision"])
     assert (clone.queue, clone.project, clone.visibility) == (gpu, project, "workspace")

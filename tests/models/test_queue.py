@@ -196,7 +196,7 @@ def test_a_deleted_queue_sends_its_pending_experiments_back(
     assert again.state == "completed"
     fresh.enqueue(by=alice, queue=gpu)
     again.resume(by=alice, queue=gpu, max_trials=5)
-    meant.move_to(gpu, by=alice)
+    meant.change(by=alice, queue=gpu)
     assert gpu.delete_for_good(by=root) == 2
     for experiment, state in ((fresh, "draft"), (again, "completed"), (meant, "draft")):
         experiment.refresh_from_db()
