@@ -70,9 +70,9 @@ class Parameters(TaskParameters):
     own = param(type=float, desc="own")
     lr = param(type=float, desc="rate")
 
-parameters = Parameters(own=4.0, lr=3.0)
-task.connect(parameters)
-print(json.dumps([parameters.own, parameters.lr]))
+for parameters in (Parameters(own=4.0, lr=3.0), Parameters(own=4.0, lr=None)):
+    task.connect(parameters)
+    print(json.dumps([parameters.own, parameters.lr]))
 """
 
 CONFIGURATION = """
@@ -153,8 +153,8 @@ def test_a_connected_dict_keeps_what_the_script_writes(said_by) -> None:
 
 
 def test_a_connected_object_keeps_what_the_script_sets(said_by) -> None:
-    """TD-V13: instances, classes and ClearML's own TaskParameters."""
-    assert said_by(OBJECTS) == [[3, 9, 0.25, True], [3, 0.25], [4.0, 0.05]]
+    """TD-V13: instances, classes and ClearML's own TaskParameters, whose types overridden values have."""
+    assert said_by(OBJECTS) == [[3, 9, 0.25, True], [3, 0.25], [4.0, 0.05], [4.0, 0.05]]
 
 
 def test_a_configuration_is_the_scripts_unless_it_is_overridden(said_by) -> None:

@@ -46,14 +46,31 @@ def _parameters(groups):
             if key.startswith(prefix)
         }
         theirs = parameters.to_dict()  # names that it does not have, it refuses
-        parameters.update_from_dict(
-            {key: value for key, value in stored.items() if key in names and key in theirs}
-        )
+        overridden = {key: value for key, value in stored.items() if key in names and key in theirs}
+        parameters.update_from_dict(_as_declared(self, parameters, overridden, name))
         own = {key: value for key, value in parameters.to_dict().items() if key not in names}
         self._arguments.copy_from_dict(own, prefix=name)
         return parameters
 
     Task._connect_dictionary, Task._connect_task_parameters = connected, connected_parameters
+
+
+def _as_declared(task, parameters, overridden, name):
+    """Return overridden values in the types of the script's own values, or else in those that it declares.
+
+    A task that ran before knows the types of its values; what an experiment overrides has none.
+    """
+    from clearml.utilities.proxy_object import cast_basic_type
+
+    own = {
+        key: value for key, value in parameters.to_dict().items() if key in overridden and value is not None
+    }
+    values = {**overridden, **task._arguments.copy_to_dict(own, prefix=name)}
+    declared = {trait.name: trait.type for trait in type(parameters).__attrs_attrs__ if trait.type}
+    for key, value in values.items():
+        if key in declared and isinstance(value, str):
+            values[key] = cast_basic_type(value, getattr(declared[key], "__name__", ""))
+    return values
 
 
 class _Overridden:
