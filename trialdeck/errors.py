@@ -27,10 +27,14 @@ class Error(Exception):
         super().__init__(detail)
 
     def __str__(self) -> str:
-        text = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in self.fields.items())
+        text = "; ".join(_about(name, " ".join(messages)) for name, messages in self.fields.items())
         if not text:
             return self.detail
         return text if not self.detail or self.detail in text else f"{self.detail} ({text})"
+
+
+def _about(name: str, message: str) -> str:
+    return message if message.startswith(f"Invalid {name}: ") else f"{name}: {message}"
 
 
 class Unreachable(Error):

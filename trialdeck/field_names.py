@@ -50,11 +50,23 @@ def renamed(name_of: Callable[[str], str]) -> Iterator[None]:
         names = {name: name_of(name) for name in error.fields}
         detail = error.detail
         for name, field in names.items():
-            if detail.startswith(f"{name}: "):
-                detail = f"{field}{detail[len(name) :]}"
+            renamed_detail = _renamed(detail, name, field)
+            if renamed_detail != detail:
+                detail = renamed_detail
                 break
-        fields = {names[name]: messages for name, messages in error.fields.items()}
+        fields = {
+            names[name]: [_renamed(message, name, names[name]) for message in messages]
+            for name, messages in error.fields.items()
+        }
         raise type(error)(detail, status=error.status, fields=fields) from None
+
+
+def _renamed(message: str, name: str, field: str) -> str:
+    """Return a message that begins with a name, or with "Invalid" and a name, with the field instead."""
+    for start in ("", "Invalid "):
+        if message.startswith(f"{start}{name}: "):
+            return f"{start}{field}{message[len(start) + len(name) :]}"
+    return message
 
 
 def field_of(config: ExperimentConfig, setting: str) -> str:

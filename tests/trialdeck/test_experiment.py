@@ -252,7 +252,9 @@ def test_resources_that_no_worker_has_are_refused_as_on_the_page(deck):
         assert str(error.value).startswith(f"Nothing was started: {reason}")
         assert f"Change {field}, or start a worker" in str(error.value)
     assert "greedy" not in [row["experimentName"] for row in deck.first.get_all_experiments_metadata()]
-    with pytest.raises(errors.Invalid, match="trial_gpu_number: This must be a whole number"):
+    with pytest.raises(
+        errors.Invalid, match="^Invalid trial_gpu_number: “one”. This must be a whole number.$"
+    ):
         configured("greedy", trial_gpu_number="one").start(deck.port)
 
 
