@@ -87,17 +87,17 @@ def console_on(
         return discovery.find(port), None
     data = data or data_folder()
     if _console_in(data):
-        return _wait_for_console_in(data), None
+        return _wait_for_console_in(data, number), None
     if discovery.running_consoles() and not server.is_installed():
         console = discovery.find()
-        print(f"No console is running on port {number}. Using the one at {console.url}.", flush=True)
+        _print_choice(console.url, console.port, number)
         return console, None
     if _is_taken(number):
         return _foreign_console(number), None
     try:
         started = start(number, data, options)
     except _StartedElsewhere:
-        return _wait_for_console_in(data), None
+        return _wait_for_console_in(data, number), None
     return started.console, started
 
 
@@ -109,16 +109,23 @@ def _console_in(data: Path) -> ConnectionFile | None:
     return next((running for running in discovery.running_consoles() if running["data"] == str(data)), None)
 
 
-def _wait_for_console_in(data: Path) -> Console:
+def _wait_for_console_in(data: Path, wanted_port: int) -> Console:
     """Return the console that runs, or is about to run, in this data folder."""
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
         running = _console_in(data)
         if running and Console(running["url"]).is_healthy():
-            print(f"Using the console that is already running at {running['url']}.", flush=True)
+            _print_choice(running["url"], running["port"], wanted_port)
             return discovery.find(running["port"])
         time.sleep(0.05)
     raise errors.NotStarted(f"Another console uses the data folder {data} and does not respond.")
+
+
+def _print_choice(url: str, port: int | None, wanted_port: int) -> None:
+    if port == wanted_port:
+        print(f"Using the console that is already running at {url}.", flush=True)
+    else:
+        print(f"No console is running on port {wanted_port}. Using the one at {url}.", flush=True)
 
 
 def data_folder() -> Path:
