@@ -106,10 +106,11 @@ def test_a_search_space_that_is_empty(deck, space):
 
 
 def test_a_final_result_that_is_not_a_number(deck, started):
-    """The trial fails with the sentence, the experiment ends."""
+    """The trial fails with the sentence, and so does the experiment, which has no result then."""
     command = f"{sys.executable} -c \"import trialdeck; trialdeck.report_final_result('high')\""
     wrong = started("wrong", trial_command=command, max_trial_number=1)
-    assert wrong.wait(progress=False) is True
+    assert wrong.wait(progress=False) is False
+    assert wrong.get_status() == "ERROR"
     job = wrong.get_trial_job(1)
     assert job.status == "FAILED"
     assert "The metric 'default' must be a number" in wrong.logs(1)
