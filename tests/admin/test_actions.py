@@ -157,7 +157,7 @@ def test_a_worker_that_beats_meanwhile_keeps_its_lease(worker: Worker, root: Use
 
     read = Worker.objects.get(pk=worker.pk)
     worker.heartbeat()
-    with pytest.raises(Refused, match="it lives"):
+    with pytest.raises(Refused, match="so it is alive. Drain it instead"):
         read.release(by=root)
     assert Worker.objects.present().exists()
 

@@ -49,7 +49,7 @@ def test_a_session_opens_it_too_and_must_not_act_without_the_csrf_header(bob, la
 
 
 def test_it_says_why_nobody_is_let_in(api, alice, bob, lab):
-    """Wrong, revoked, expired, switched off, no longer a member: each in its own words, and at once."""
+    """Wrong, revoked, expired, disabled, no longer a member: each in its own words, and at once."""
     assert "Authorization: Bearer" in error_of(Caller().get("/me"), 401)["detail"]
     assert "Invalid token" in error_of(Caller("td_nobody").get("/me"), 401)["detail"]
     token, secret = Token.make(
@@ -63,7 +63,7 @@ def test_it_says_why_nobody_is_let_in(api, alice, bob, lab):
     Token.objects.update(expires_at=None)
     bob.is_active = False
     bob.save(update_fields=["is_active"])
-    assert "switched off" in error_of(caller.get("/me"), 401)["detail"]
+    assert "whose account is disabled" in error_of(caller.get("/me"), 401)["detail"]
     bob.is_active = True
     bob.save(update_fields=["is_active"])
     Member.objects.filter(user=bob).delete()

@@ -51,7 +51,8 @@ def test_a_queue_tells_which_resources_its_workers_lack(api, bob, worker):
         ("?gpus=1&memory_mib=4096", "no worker of queue default has 4 GiB of memory (--memory)"),
     ):
         assert api(bob).get(f"/queues/default{query}").json()["obstacle"] == obstacle
-    assert "gpus: " in error_of(api(bob).get("/queues/default?gpus=-1"), 422)["detail"]
+    detail = error_of(api(bob).get("/queues/default?gpus=-1"), 400)["detail"]
+    assert detail == "Invalid gpus: “-1”. This must be at least 0."
 
 
 def test_a_worker_tells_where_it_is_and_that_it_lives(api, running, bob, worker):

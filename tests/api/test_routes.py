@@ -58,6 +58,7 @@ ROUTES = {
         MAKES, {"name": "r", "rows": [{"params": {"lr": 0.1}, "value": 1}]}
     ),
     "DELETE /workspaces/{workspace}/results/{results}": Route(GOES),
+    "GET /experiments/{public_id}/failures": Route(SEES),
     "GET /experiments/{public_id}/trials": Route(SEES),
     "POST /experiments/{public_id}/trials": Route(MAKES, {"params": {"lr": 0.01, "layers": 1}}),
     "GET /experiments/{public_id}/trials/{number}": Route(SEES),
