@@ -9,7 +9,7 @@ from experiments.models import Queue, Worker, Workspace
 from tests.api.caller import api  # noqa: F401  the fixture
 from tests.people import as_
 
-pytestmark = [pytest.mark.django_db, pytest.mark.once]
+pytestmark = [pytest.mark.django_db]
 
 MACHINE = {"cores": 8, "cpu": 0.425, "load": 3.1, "memory_used": 8_000_000_000, "memory": 64_000_000_000}
 PAGES = ("home", "workers", "queues", "workspaces")
