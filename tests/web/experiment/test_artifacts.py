@@ -66,8 +66,12 @@ def test_files_are_listed_the_best_first_with_where_they_are(left, carol):
     text = words(html)
     assert names(html) == ["of 2 ü.pt", "kept.bin", "of 1 ü.pt", "late.bin", "of 3 ü.pt"]
     assert f"s3://bucket/folder/{left.public_id}/1/kept.bin" in html
-    assert "/mnt/share is full" in text and "still on w1" in text and "on the worker's machine w1" in text
-    assert "5 files, 36 B" in text and "1 to be stored, 1 of them refused so far" in text
+    assert (
+        "/mnt/share is full" in text
+        and "on w1; next upload attempt" in text
+        and "on the worker's machine w1" in text
+    )
+    assert "5 files, 36 B" in text and "1 pending upload (1 failed, retrying)" in text
     assert Artifact.objects.get(name="of 1 ü.pt").sha256 in html
     assert "Register" not in text, "a viewer only looks"
     assert names(tab(carol, left, "?trial=3")) == ["late.bin", "of 3 ü.pt"]

@@ -280,7 +280,7 @@ FAULTS = [
     ({"constraints": "lr * layers"}, "constraints", "column 1: Expected a condition but got a value"),
     ({"constraints": "lr > 1"}, "constraints", "None of 2,000 random draws meets lr > 1; relax this constraint."),
     ({"constraints": "layers < 3", "starting_points": '{"layers": 3}'}, "starting_points", "Point 1: it violates the"),
-    ({"fixed": "layers=3", "starting_points": '{"layers": 2}'}, "starting_points", "layers: fixed at another"),
+    ({"fixed": "layers=3", "starting_points": '{"layers": 2}'}, "starting_points", "Point 1: layers conflicts"),
     ({"starting_points": '{"lr": 0.01}\n[1]'}, "starting_points", "Line 2: enter a JSON object"),
     ({"starting_points": '{"lr": 9}'}, "starting_points", "Point 1, lr: 9 is outside the search space"),
     ({"starting_points": '{"rl": 0.01}'}, "starting_points", "Did you mean lr?"),
@@ -479,7 +479,7 @@ def test_the_preview_warns_of_what_gives_wrong_results(send):
     assert "Reads only" not in send("preview", headers=FRAGMENT, pattern="acc={number}").content.decode()
     shared = {"source": "file", "metric_path": "result.json", "directory": "/data/project"}
     assert (
-        "JSON file: All trials write this file"
+        "JSON file: All trials write to this file"
         in send("preview", headers=FRAGMENT, **shared).content.decode()
     )
     for own in ({"metric_path": "${output_dir}/result.json"}, {"directory": ""}):
@@ -565,7 +565,7 @@ def test_a_script_of_a_repository_needs_no_command(send, lab):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("repository", "--upload-pack=x", "must not begin with a minus"),
+        ("repository", "--upload-pack=x", "must not begin with “-”"),
         ("reference", "a..b", "not a valid branch name"),
         ("destination", "s3://10.0.0.7/bucket", "requires a port"),
         ("packages_from", "list", "List at least one package"),

@@ -188,7 +188,7 @@ def test_early_stopping_is_applied_to_running_trials_when_asked(running, bob):
     experiment.trials.update(started_at=timezone.now() - timedelta(seconds=100))
     rule = {"early_stopping": "Threshold", "early_stopping_arguments": "upper=2.5\nlower=null"}
     text = preview(as_(bob), experiment, **rule, max_trial_duration_s="1m")
-    assert "The early stopping of their own revision still applies." in text
+    assert "Running trials keep the early-stopping rule of their revision." in text
     assert "The new time limit applies to them too: 2 trials already exceed the limit and are stopped" in text
     text = preview(as_(bob), experiment, **rule, apply_to_running="on", max_trial_duration_s="1h")
     assert "The new early stopping applies to them too, including past results." in text

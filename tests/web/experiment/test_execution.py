@@ -84,14 +84,14 @@ def test_saving_what_is_there_makes_no_revision(draft, bob):
     ("block", "typed", "message"),
     [
         ("source", {**SOURCE, "reference": ""}, "Enter the tag."),
-        ("source", {**SOURCE, "repository": "--upload-pack=x"}, "git would take it for an option"),
+        ("source", {**SOURCE, "repository": "--upload-pack=x"}, "git would read it as an option"),
         ("source", {**SOURCE, "reference_kind": "commit"}, "Enter the hash of the commit"),
         ("source", {**SOURCE, "directory": "../etc"}, "without .."),
         ("packages", {"packages_from": "repository"}, "A requirements.txt needs a repository"),
         ("packages", {"packages_from": "list", "packages": " "}, "List at least one package"),
         ("resources", {"memory_mib": "lots"}, "such as 4 GiB or 512 MiB"),
         ("resources", {"cores": "0"}, "This must be at least 1."),
-        ("container", {"image": "-v"}, "must not begin with a dash"),
+        ("container", {"image": "-v"}, "must not begin with “-”"),
         (
             "output",
             {"destination": "s3://localhost/bucket"},
@@ -187,7 +187,7 @@ def test_a_text_without_a_repository_is_a_script(draft, bob):
     """CML-S3 (U4)."""
     experiment = draft(diff="print(1)\n- not a diff\n", command="")
     html = page_of(bob, experiment)
-    assert "runs by itself" in html and 'class="del"' not in html and "python script.py" in html
+    assert "this text runs as the script" in html and 'class="del"' not in html and "python script.py" in html
 
 
 def test_a_long_diff_is_cut_and_shown_whole_when_asked():

@@ -75,7 +75,7 @@ def test_show_them_filters_the_table_and_its_files(mixed, bob):
     response = table(bob, mixed, f"?failure={key}&sort=number")
     assert numbers(response) == [1, 2, 3, 4, 5, 6]
     page = unescape(response.content.decode())
-    assert "1 to 6 of 6" in page and "failed alike, out of memory" in page
+    assert "1 to 6 of 6" in page and "Showing trials with the same error: out of memory" in page
     assert numbers(table(bob, mixed, f"?failure={key}&state=succeeded")) == []
     rows = as_(bob).get(reverse("trials-csv", args=["lab", mixed.public_id]) + f"?failure={key}")
     assert len(b"".join(rows.streaming_content).splitlines()) == 7

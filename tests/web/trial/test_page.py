@@ -185,7 +185,7 @@ def test_the_objective_stands_among_its_siblings(running, bob):
     report(first, "accuracy", [0.1, 0.2, 0.3])
     report(two, "accuracy", [0.2, 0.3, 0.4])
     html = page_of(bob, first)
-    assert "among 1 other trial" in html and html.count('class="sibling"') == 2  # wide and narrow
+    assert "with 1 other trial" in html and html.count('class="sibling"') == 2  # wide and narrow
 
 
 def test_other_metrics_are_a_link_away(taken, bob):
@@ -216,7 +216,7 @@ def test_a_long_curve_keeps_its_extremes_and_its_end(taken, bob):
     report(taken, "accuracy", values)
     html = page_of(bob, taken)
     assert "0.99" in html and "step 12,345" in html
-    assert "of the points shown" in html
+    assert re.search(r"showing [\d,]+ points", html)
     assert len(html) < 400_000
 
 
@@ -285,7 +285,7 @@ def test_where_a_log_was_cut_it_says_how_much_is_missing(taken, bob):
     window = logs.window(taken, until=gap_end + PIECE_BYTES)
     assert (window.start, window.missing, window.earlier) == (gap_end, missing, HEAD_BYTES)
     html = as_(bob).get(f"{url_of(taken, 'trial-log')}?until={gap_end + PIECE_BYTES}").content.decode()
-    assert f"({missing:,} bytes) are missing here" in html and f"?until={HEAD_BYTES}" in html
+    assert f"({missing:,} bytes) omitted." in html and f"?until={HEAD_BYTES}" in html
     before = logs.window(taken, until=window.earlier)
     assert before.stop == HEAD_BYTES and before.missing == 0
     whole = b"".join(as_(bob).get(f"{url_of(taken, 'trial-log')}?download").streaming_content)
@@ -386,7 +386,7 @@ def test_a_viewer_may_not_stop_it(taken, carol):
 def test_rerun_asks_first_and_says_that_a_job_starts(failed, bob):
     """PAI-R2: only the confirmed POST acts."""
     html = as_(bob).get(url_of(failed, "trial-rerun")).content.decode()
-    assert "starts a job with the same values. The rerun uses resources" in html
+    assert "starts a job with the same values and uses resources" in html
     assert "do not count against the budget" in html and "Exit code 3: ValueError: no" in html
     assert failed.reruns.count() == 0
 

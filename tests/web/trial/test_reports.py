@@ -49,7 +49,7 @@ def test_plots_tables_images_models_and_properties_are_shown(trial, carol):
     leave(trial, "clearml.json", json.dumps(SUMMARY).encode())
     html = page_of(carol, trial)
     assert "roc / train, iteration 2" in html and "roc / train, iteration 1" not in html
-    assert "cat-line-1" in html and "This kind of plot is not drawn here." in html
+    assert "cat-line-1" in html and "No preview for this plot type." in html
     assert "scores / t, iteration 3" in html and "&lt;i&gt;cat&lt;/i&gt;" in html
     assert "img / s" in html and image_url(trial, image) in html
     assert "User properties" in html and "<dt>seed</dt>" in html and "<dt>&lt;b&gt;</dt>" in html

@@ -113,7 +113,7 @@ def handler_for(stage: Stage) -> type[BaseHTTPRequestHandler]:
             with stage.lock:
                 stage.at_once -= 1
             if stage.is_over:
-                self.send(286, b"can no longer be kept up to date", retarget="#live-over")
+                self.send(286, b"Live updates stopped", retarget="#live-over")
                 return
             if stage.status != 200:
                 status, body = stage.status, b""
@@ -280,7 +280,7 @@ def test_a_silent_server_is_said_and_the_page_recovers_by_itself(page, stage):
 def test_a_fragment_that_is_no_longer_mine_stops_and_says_so(page, stage):
     """The server's part is in `test_middleware.py`."""
     stage.is_over = True
-    expect(page.locator("#live-over")).to_contain_text("can no longer be kept up to date")
+    expect(page.locator("#live-over")).to_contain_text("Live updates stopped")
     count = len(stage.requests)
     page.evaluate("new Promise(done => setTimeout(done, 500))")
     assert len(stage.requests) == count

@@ -56,7 +56,7 @@ def test_a_fragment_that_is_gone_or_behind_a_sign_in_ends_and_says_so(client, ru
         "#live-over",
         "innerHTML",
     )
-    assert "no longer be kept up to date" in answer.content.decode() and "HX-Redirect" not in answer
+    assert "Live updates stopped" in answer.content.decode() and "HX-Redirect" not in answer
 
 
 def test_who_asks_for_something_without_being_signed_in_is_led_to_the_sign_in(client, running):

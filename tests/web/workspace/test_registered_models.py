@@ -85,7 +85,7 @@ def test_its_page_says_where_it_comes_from(model, carol, draft):
     draft("decoy", objects={"input_model": model.public_id})
     html = as_(carol).get(url("model", model)).content.decode()
     text = words(html)
-    assert "model.pt" in text and model.artifact.sha256 in text and "the machine of worker w1" in text
+    assert "model.pt" in text and model.artifact.sha256 in text and "On worker w1" in text
     assert f'href="{reverse("trial", args=["lab", model.artifact.experiment.public_id, 1])}"' in html
     assert "next one" in text and "decoy" not in text
     assert ">Save</button>" not in html and "Publish" not in text, "a viewer only looks"
