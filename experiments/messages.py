@@ -294,13 +294,14 @@ def _for_running(
         if stop_surplus:
             rest += "the newest is stopped now." if impact.surplus == 1 else "the newest are stopped now."
         else:
-            rest += "no trial starts until enough have finished."
+            rest += "no new trials start until enough finish."
     if apply_to_running:
         rest += (
             f" The new early stopping applies to {'it' if is_one else 'them'} too, including past results."
         )
     elif {"early_stopping", "early_stopping_arguments"} & old.differences(new).keys():
-        rest += f" The early stopping of {'its' if is_one else 'their'} own revision still applies."
+        kept = "The running trial keeps" if is_one else "Running trials keep"
+        rest += f" {kept} the early-stopping rule of {'its' if is_one else 'their'} revision."
     if old.max_trial_duration_s != new.max_trial_duration_s:
         rest += f" The new time limit applies to {'it' if is_one else 'them'} too"
         if impact.overdue:

@@ -65,7 +65,7 @@ def unknown_field(name: Text, fields: Iterable[str], *, of: str) -> FilterError:
 
 
 def text(column: str, *, is_nullable: bool = False) -> Build:
-    """Whole values, whatever their case; `~` looks for a part."""
+    """Whole values, whatever their case; `~` matches a substring."""
 
     def build(comparison: Comparison) -> Q:
         if comparison.operator == "~":
@@ -84,7 +84,7 @@ def choice(column: str, choices: Mapping[str, str]) -> Build:
         if key not in by_name:
             close = nearest(key, by_name)
             hint = f"Did you mean “{close}”?" if close else f"Possible values: {', '.join(choices)}"
-            raise value.error(f"“{value.text}” is not possible here. {hint}")
+            raise value.error(f"“{value.text}” is not a valid value. {hint}")
         return Q(**{column: by_name[key]})
 
     return lambda comparison: equal(comparison, chosen)
@@ -174,8 +174,10 @@ def read_number(value: Text, *, is_share: bool = False) -> float | int:
         read = float(written) / divisor
     except ValueError:
         raise value.error(f"“{value.text}” is not a number") from None
-    if math.isnan(read) or "_" in written:
-        raise value.error(f"“{value.text}” is not a number that values can be compared with")
+    if "_" in written:
+        raise value.error(f"“{value.text}” is not a number")
+    if math.isnan(read):
+        raise value.error(f"“{value.text}” cannot be compared; use a number or none")
     return read
 
 

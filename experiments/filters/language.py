@@ -53,7 +53,7 @@ IN.2: /in(?=\s*\()/i
 
 _EXPECTED = {
     "WORD": "a field or a word",
-    "STRING": "a text in quotes",
+    "STRING": "a quoted string",
     "VALUE": "a value",
     "OPERATOR": "an operator (= != < <= > >= ~ in)",
     "LPAR": "“(”",
@@ -175,10 +175,10 @@ def _explained(error: UnexpectedInput, text: str) -> FilterError:
     )
     wanted = list(dict.fromkeys(phrase for name, phrase in _EXPECTED.items() if name in names))
     if start < len(text) and text[start] == '"':
-        return FilterError("The quotes that open here are not closed", start, len(text))
+        return FilterError("Unclosed quote", start, len(text))
     expected = f"; expected {_alternatives(wanted)}" if wanted else ""
     if start >= len(text):
-        return FilterError(f"The filter ends too early{expected}", len(text))
+        return FilterError(f"Unexpected end of filter{expected}", len(text))
     return FilterError(f"Unexpected “{text[start]}”{expected}", start)
 
 
@@ -189,7 +189,8 @@ def _is_end(error: UnexpectedInput) -> bool:
 def _misplaced(keyword: str) -> str:
     if keyword == "in":
         return "“in” takes a list in parentheses, such as: opt in (adam, sgd)"
-    return f"“{keyword}” has no term to join here. To search for the word, put it in quotes"
+    where = "after it" if keyword == "not" else "on both sides"
+    return f"“{keyword}” needs a term {where}. To search for the word itself, quote it"
 
 
 def _alternatives(phrases: list[str]) -> str:

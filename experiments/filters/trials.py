@@ -89,7 +89,7 @@ def _fixed(experiment: Experiment) -> tuple[Field, ...]:
         Field(
             "failure", conditions.choice("failure", dict(Failure.choices)), "Cause of failure", tuple(Failure)
         ),
-        Field("detail", conditions.text("detail"), "Line that explains a failure; ~ looks for a part"),
+        Field("detail", conditions.text("detail"), "Failure message (~ matches a substring)"),
         Field("value", conditions.number("value"), "Final value of the objective"),
         Field("last", conditions.number("last_value"), "Latest value of the objective"),
         Field("step", conditions.number("last_step", is_whole=True), "Latest step"),
@@ -110,7 +110,7 @@ def _fixed(experiment: Experiment) -> tuple[Field, ...]:
 
 
 def _word(word: Word) -> Q:
-    """A number means the trial; any other word is looked for in the line that explains a failure."""
+    """A number means the trial; any other word matches part of the failure message."""
     text = word.text.text.removeprefix("#")
     if text.isascii() and text.isdecimal() and len(text) <= 9:
         return Q(number=int(text))

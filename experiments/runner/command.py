@@ -67,9 +67,7 @@ def check(command: str, names: Collection[str], *, as_arguments: bool = False) -
         return [Fault(1, "The command is empty. Enter what a trial runs, for example python train.py.")]
     if as_arguments and (script.ends_in_heredoc or _OPEN_ENDS.search(last)):
         line = last.rstrip().count("\n") + 1
-        message = (
-            "Arguments are appended to the last line, but this line cannot take any. End with the program."
-        )
+        message = "The last line cannot take arguments. Put the program call on the last line."
         faults.append(Fault(line, message))
     return faults
 
@@ -155,7 +153,10 @@ def _read(command: str, names: Collection[str]) -> _Script:
                 inside.append(("{", at))
                 at += 2
             elif place[1] not in names and (name := _parameter_in(place[1], names)):
-                message = f"${{{place[1]}}} is a shell expression, and {name} a parameter. Write ${{{name}}}."
+                message = (
+                    f"{name} is a parameter; shell expressions such as ${{{place[1]}}} are not supported for it. "
+                    f"Use ${{{name}}}."
+                )
                 script.faults.append((at, message))
                 at = place[0]
             else:

@@ -214,7 +214,7 @@ class ContainerEngine:
                 self._run(["rm", "--force", "--volumes", *ids])
         except ToolError as failed:
             raise ContainerError(
-                f"{self.program} could not remove left containers: {error_line(failed.output) or failed}"
+                f"{self.program} could not remove leftover containers: {error_line(failed.output) or failed}"
             ) from failed
         return ids
 

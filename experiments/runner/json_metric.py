@@ -84,7 +84,7 @@ def expand_path(text: str, names: Mapping[str, object], env: Mapping[str, str]) 
             return str(names[name])
         if name in env:
             return env[name]
-        raise NoMetric(f"The path {text} contains ${name}, which the trial's environment does not have.")
+        raise NoMetric(f"${name} in the path {text} is not set in the trial's environment.")
 
     return _VARIABLE.sub(replaced, text)
 
@@ -124,12 +124,12 @@ def _content(path: Path, below: Path) -> tuple[Any, bool]:
     try:
         with open_regular(path, below=below) as file:
             if os.fstat(file.fileno()).st_size > MAX_FILE:
-                raise NoMetric(f"{path.name} is not a file of at most {MAX_FILE >> 20} MiB.")
+                raise NoMetric(f"{path.name} must be a regular file of at most {MAX_FILE >> 20} MiB.")
             text = file.read(MAX_FILE + 1).decode("utf-8-sig")
     except OutsideFolder as error:
         raise NoMetric(f"{path.name} cannot be read: {error}") from None
     except NotRegular:
-        raise NoMetric(f"{path.name} is not a file of at most {MAX_FILE >> 20} MiB.") from None
+        raise NoMetric(f"{path.name} must be a regular file of at most {MAX_FILE >> 20} MiB.") from None
     except FileNotFoundError:
         raise NoMetric(f"The trial did not write the file {path.name}.") from None
     except OSError as error:
@@ -187,7 +187,8 @@ def _available(content: object, is_lines: bool) -> str:
         keys = ", ".join(str(key)[:40] for key in list(where)[:6]) + (", …" if len(where) > 6 else "")
         return f"; {kind} has {keys}"
     if isinstance(where, list):
-        return f"; {kind} is a list of {len(where)}, whose items are 0., 1., … and -1. for the last"
+        count = "1 item" if len(where) == 1 else f"{len(where)} items"
+        return f"; {kind} is a list of {count}; start the path with an index (0., 1., … or -1. for the last)"
     return ""
 
 

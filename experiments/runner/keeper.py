@@ -409,14 +409,19 @@ class Keeper:
         argv, cwd = order["argv"], order["cwd"]
         mark = f"{self.mark}-{order['id']}"
         if self.is_closing:
-            return self.emit(event="refused", id=order["id"], message="The process keeper is shutting down.")
+            return self.emit(
+                event="refused", id=order["id"], message="The process supervisor is shutting down."
+            )
         try:
             if order["rotate"]:
                 log: CappedLog | RotatingLog = RotatingLog(order["log"], order["cap_bytes"])
             else:
                 log = CappedLog(order["log"], order["cap_bytes"], order["log_below"])
         except OSError as error:
-            message = f"The log {order['log']} cannot be written: {error.strerror}. Check folder and disk."
+            message = (
+                f"The log {order['log']} cannot be written: {error.strerror}. "
+                "Check the folder's permissions and the disk space."
+            )
             return self.emit(event="refused", id=order["id"], message=message)
         cgroup_fd = None
         if order["cgroup"]:
@@ -759,7 +764,7 @@ def start_error(error: Exception, argv: list[str], cwd: str) -> str:
     if isinstance(error, OSError):
         return f"{argv[0]} could not be started: {error.strerror}."
     if isinstance(error, subprocess.SubprocessError):  # raised when `prepare_child` fails
-        return "The process could not get its cores or memory limit on this machine; restart the worker."
+        return "The CPU or memory limit could not be applied on this machine; restart the worker."
     return f"{argv[0]} could not be started: {error}."
 
 

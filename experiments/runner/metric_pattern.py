@@ -22,7 +22,7 @@ _UNSUPPORTED = (
         "lookaround ((?=…), (?!…), (?<=…), (?<!…)) is not supported; match the surrounding text instead",
     ),
     (r"\\[1-9]|\(\?P=", "backreferences (\\1) are not supported"),
-    (r"\(\?>|[*+?}]\+", "atomic groups and possessive quantifiers are not supported or needed"),
+    (r"\(\?>|[*+?}]\+", "atomic groups and possessive quantifiers are not supported"),
 )
 _PARTS = re.compile(
     r"\\Q.*?\\E|\\.|\[\^?\]?(?:\[:\w+:\]|\\.|[^\]\\])*\]|\{number\}|\(\?P?<|\(\?|\(|\)", re.DOTALL
@@ -50,7 +50,7 @@ def check(pattern: str) -> str | None:
     if "value" in compiled.groupindex or compiled.groups == 1:
         return None
     if _numbers(pattern) > 1:
-        return "The expression has {number} several times. Write (?P<value>{number}) for the metric."
+        return "{number} occurs more than once. Write (?P<value>{number}) for the metric."
     if compiled.groups == 0:
         return f"Mark the number with {{number}}, for example {EXAMPLE}"
     return "The expression has several groups. Name the one with the number (?P<value>…), or use (?:…) for the others."

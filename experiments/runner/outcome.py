@@ -14,7 +14,7 @@ from experiments.runner.report import Report
 MAX_DETAIL = 300
 BROKEN_PIPE = 128 + 13  # SIGPIPE
 BROKEN_PIPE_REASON = (
-    "A program of a pipe was ended because the next one stopped reading, as in `yes | head -1`. "
+    "Broken pipe: a program in the pipe got SIGPIPE because the next one stopped reading, as in `yes | head -1`. "
     "If that is intended, turn off “Fail when any part of a pipe fails”."
 )
 _OUT_OF_MEMORY = re.compile(
@@ -51,7 +51,7 @@ def find_failure(
     engine reports an OOM kill. `pipefail`: the command fails when any part of a pipe does.
     """
     if exit.lost:
-        return Failure("worker_lost", "The worker's process keeper died, and the trial with it.")
+        return Failure("worker_lost", "The worker's process supervisor died and ended the trial.")
     if timed_out:
         return Failure("timeout", f"Stopped at its time limit after {exit.wall_s or 0:.0f} s.")
     if stopped or exit.code == 0:

@@ -113,7 +113,7 @@ class Keeper:
                     start_new_session=True,  # Ctrl-C in a terminal goes to the owner, which closes the keeper
                 )
             except OSError as error:
-                raise LaunchError(f"The process keeper could not be started: {error}.") from error
+                raise LaunchError(f"The process supervisor could not be started: {error}.") from error
             self._reader = threading.Thread(
                 target=self._read_events, args=(self._child,), name="keeper-events", daemon=True
             )
@@ -186,7 +186,7 @@ class Keeper:
             umask=umask,
         )
         if not is_sent:
-            raise KeeperDied("The process keeper of this worker died; restart the worker.")
+            raise KeeperDied("The process supervisor of this worker died; restart the worker.")
         if not process._answered.wait(ANSWER_S):
             self._order(do="stop", id=process._id, grace_s=0)  # handled right after the launch, if ever
             raise LaunchError(
@@ -243,7 +243,7 @@ class Keeper:
             child.stdout.close()
             child.stdin.close()
             for process in lost:
-                process._refusal = KeeperDied("The process keeper died while it started this process.")
+                process._refusal = KeeperDied("The process supervisor died while it started this process.")
                 process._exit = Exit(wall_s=time.monotonic() - process._begun_at, lost=True)
                 process._answered.set()
                 process._ended.set()

@@ -19,7 +19,7 @@ def check_repository(address: str) -> str:
     machine.
     """
     if address.startswith("-"):
-        return "A repository address must not begin with a minus; git would take it for an option."
+        return "A repository address must not begin with “-”; git would read it as an option."
     if re.search(r"[\x00-\x20\x7f]", address):
         return "A repository address must not contain spaces or control characters."
     if address.startswith(("/", "~/")):
@@ -32,9 +32,7 @@ def check_repository(address: str) -> str:
     if "::" in address:
         return "Addresses with a helper (transport::address) are not allowed: they could run any command."
     if _SCP.fullmatch(address):
-        return (
-            "" if not address.partition(":")[2].startswith("-") else "The path must not begin with a minus."
-        )
+        return "" if not address.partition(":")[2].startswith("-") else "The path must not begin with “-”."
     return "Enter a URL (https://…, ssh://…), user@host:path, or the absolute path of a folder."
 
 
@@ -47,7 +45,7 @@ def _check_url(address: str) -> str:
     if parts.scheme.casefold() != "file" and not host:
         return "The URL has no host."
     if (host or "").startswith("-"):
-        return "A host name must not begin with a minus."
+        return "A host name must not begin with “-”."
     if password:
         return (
             "Remove the password; all members of the workspace could read it here. Put credentials in the worker's "

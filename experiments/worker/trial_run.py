@@ -318,7 +318,7 @@ class TrialRun:
         """Return the outcome, from the exit, the end of the log, and the metrics."""
         if ended.lost:
             sweep(installation=self.worker.installation)
-            return Outcome.lost("The worker's keeper was lost.")
+            return Outcome.lost("The worker's process supervisor was lost.")
         engine = self.worker.shelf.engine
         is_seen = engine is None or engine.sees_processes  # else these are the client's
         facts: dict[str, Any] = {

@@ -72,12 +72,12 @@ def test_what_is_read(text: str, tree: object) -> None:
 @pytest.mark.parametrize(
     ("text", "start", "words"),
     [
-        ("lr<", 3, "ends too early; expected a text in quotes or a value"),
-        ("a or", 4, "ends too early; expected a field or a word"),
+        ("lr<", 3, "Unexpected end of filter; expected a quoted string or a value"),
+        ("a or", 4, "Unexpected end of filter; expected a field or a word"),
         ("(a", 2, "“)”"),
         ("x=1)", 3, "Unexpected “)”"),
-        ('a "b', 2, "not closed"),
-        ("a and and b", 6, "“and” has no term to join"),
+        ('a "b', 2, "Unclosed quote"),
+        ("a and and b", 6, "“and” needs a term on both sides"),
         ("opt in sgd", 4, "in parentheses"),
         ("x in ()", 6, "a value"),
         ("a ! b", 2, "Unexpected “!”"),

@@ -174,7 +174,7 @@ def test_dates_are_days_of_the_reader(experiment: Experiment) -> None:
         ("value~3", 0, "cannot be compared with “~”"),
         ("f1~3", 0, "cannot be compared with “~”"),
         ("value>much", 6, "“much” is not a number"),
-        ("value>nan", 6, "not a number that values can be compared with"),
+        ("value>nan", 6, "“nan” cannot be compared; use a number or none"),
         ("lr<small", 3, "“small” is not a number"),
         ("duration>10x", 9, "Write it as 90s, 10m"),
         ("created>soon", 8, "is not a time"),

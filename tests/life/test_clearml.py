@@ -77,7 +77,9 @@ if args.case == "ours":
     trialdeck.report_final_result(0.25)
 """
 
-UNAVAILABLE = "ClearML's package asked its server for {}, but a trial has none: it knows its own task only. "
+UNAVAILABLE = (
+    "The script requested {} from a ClearML server, but trials run offline and only have their own task. "
+)
 
 LAYERS = [5, 6]
 

@@ -205,9 +205,7 @@ def test_only_clearml_is_mended_and_nobodys_site_is_hidden(tmp_path: Path) -> No
     assert run("print(1)") == ("theirs sitecustomize\n1\n", "")
     out, output = run("import clearml\nprint(clearml.__version__)")
     assert out == "theirs sitecustomize\nimported\n9.0\n"
-    assert (
-        "trialdeck: NaN and infinity are reported as such. Not so with clearml 9.0: ModuleNotFound" in output
-    )
+    assert "trialdeck: could not patch clearml 9.0 (numbers): ModuleNotFound" in output
     assert run("import clearml", CLEARML_OFFLINE_MODE="0") == ("theirs sitecustomize\nimported\n", "")
 
 

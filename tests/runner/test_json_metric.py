@@ -125,9 +125,9 @@ def test_a_json_file_that_cannot_be_read_says_why(tmp_path):
     assert why(path).startswith("result.json is not JSON: ")
     path.write_text(" \n")
     assert why(path) == "result.json is empty."
-    assert why(tmp_path).endswith("is not a file of at most 16 MiB.")
+    assert why(tmp_path).endswith("must be a regular file of at most 16 MiB.")
     os.mkfifo(tmp_path / "pipe")
-    assert why(tmp_path / "pipe").endswith("is not a file of at most 16 MiB.")
+    assert why(tmp_path / "pipe").endswith("must be a regular file of at most 16 MiB.")
 
 
 def test_a_file_is_written_when_its_content_changed(tmp_path):

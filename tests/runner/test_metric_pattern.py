@@ -27,7 +27,7 @@ def test_a_pattern_with_one_group_or_a_named_one_is_good(pattern):
         ("", "Enter a regular expression"),
         ("acc: [0-9]+", "Mark the number with {number}"),
         (r"(\w+): (\d+)", "several groups"),
-        ("{number} of {number}", "several times"),
+        ("{number} of {number}", "more than once"),
         (r"(?=acc)(\d+)", "lookaround"),
         (r"(?<!val_)acc: (\d+)", "lookaround"),
         (r"(a)\1", "backreferences"),

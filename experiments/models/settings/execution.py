@@ -16,10 +16,10 @@ from .reader import SettingsReader
 
 # Where a trial's Python packages come from.
 PACKAGES_FROM = {
-    "worker": "What the worker's machine has",
+    "worker": "Worker's Python environment",
     "list": "The list below",
     "repository": "The repository's requirements.txt",
-    "none": "No packages at all",
+    "none": "No packages",
 }
 LITERAL = "script.py"  # file name of a literal script
 MOST_GPUS = 64
@@ -112,9 +112,9 @@ class ExecutionChecks(SettingsReader):
         if values["packages_from"] == "repository" and not values["repository"]:
             self.fault("packages_from", "A requirements.txt needs a repository.")
         if values["packages_from"] == "list" and not values["packages"]:
-            self.fault("packages", "List at least one package, or choose “No packages at all”.")
+            self.fault("packages", "List at least one package, or choose “No packages”.")
         if values["image"].startswith("-"):
-            self.fault("image", "The image must not begin with a dash.")
+            self.fault("image", "The image must not begin with “-”.")
         if values["destination"]:
             try:
                 destinations.parse(values["destination"])
@@ -175,12 +175,13 @@ class ExecutionChecks(SettingsReader):
                 ):
                     self.fault(
                         "hyperparameters",
-                        f'{group[:64]}/{name[:64]}: describe it as {{"value": "0.1"}}, with texts only.',
+                        f'{group[:64]}/{name[:64]}: must be an object such as {{"value": "0.1"}}; '
+                        "all values must be strings.",
                     )
                 elif "secret" in traits and not is_sealed(traits["secret"]):
                     self.fault(
                         "hyperparameters",
-                        f"{group[:64]}/{name[:64]}: give the secret, a text of at most {LONGEST:,} characters.",
+                        f"{group[:64]}/{name[:64]}: enter the secret (at most {LONGEST:,} characters).",
                     )
         return groups if "hyperparameters" not in self.errors else {}
 

@@ -100,7 +100,7 @@ class SearchInputChecks(SettingsReader):
             for fault in faults[:5]:
                 self.fault("starting_points", f"Point {number}, {fault}")
             for fault in [] if faults else check_values(held, values)[1]:
-                self.fault("starting_points", f"Point {number}, {fault.path}: fixed at another value.")
+                self.fault("starting_points", f"Point {number}: {fault.path} conflicts with its fixed value.")
             text = json.dumps(values, sort_keys=True)
             if text not in seen:
                 kept.append(values)
@@ -115,7 +115,7 @@ class SearchInputChecks(SettingsReader):
             )
             return []
         if len(points) > MAX_POINTS:
-            self.fault("starting_points", f"These are {len(points):,} points; the maximum is {MAX_POINTS:,}.")
+            self.fault("starting_points", f"{len(points):,} starting points; the maximum is {MAX_POINTS:,}.")
             return []
         try:
             text = json.dumps(points, allow_nan=False)

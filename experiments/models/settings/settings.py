@@ -156,7 +156,7 @@ class Checker(SearchInputChecks, ExecutionChecks):
         names = {setting.name for setting in fields(Settings)}
         for name in self.document:
             if name not in names:
-                self.fault(str(name)[:64], "There is no such setting.")
+                self.fault(str(name)[:64], "Unknown setting.")
         space = self.space()
         values: dict[str, Any] = {
             "command": self.command(space),
@@ -248,8 +248,7 @@ class Checker(SearchInputChecks, ExecutionChecks):
                 if parameter.name in commands.WORDS:
                     self.fault(
                         "space_document",
-                        f"{parameter.name}: in a command, ${{{parameter.name}}} has another meaning. "
-                        "Choose another name.",
+                        f"{parameter.name}: ${{{parameter.name}}} is reserved in commands. Choose another name.",
                     )
             return space
         except SpaceError as error:

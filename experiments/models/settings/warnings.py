@@ -22,7 +22,7 @@ def settings_warnings(values: Mapping[str, Any]) -> dict[str, str]:
     if source == "file" and path and _is_shared(path, values):
         name = path.rpartition("/")[2]
         warnings["metric_path"] = (
-            "All trials write this file: one may read the result of another. "
+            "All trials write to this file, so a trial could read another trial's result. "
             f"Write ${{output_dir}}/{name} here and in the command."
         )
     return warnings

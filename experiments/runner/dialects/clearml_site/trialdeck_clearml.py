@@ -25,8 +25,12 @@ def mend(clearml):
         try:
             each()
         except Exception as error:
-            what = each.__doc__ or each.__name__  # -OO leaves no sentences
-            print(f"trialdeck: {what} Not so with clearml {version}: {error!r}", file=sys.stderr, flush=True)
+            name = each.__name__.strip("_")
+            print(
+                f"trialdeck: could not patch clearml {version} ({name}): {error!r}",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def _numbers():
@@ -46,8 +50,8 @@ def _numbers():
 
 
 _UNAVAILABLE = (
-    "ClearML's package asked its server for {}, but a trial has none: it knows its own task only. Set "
-    "CLEARML_OFFLINE_MODE=0 and your server's credentials in the experiment's environment where the script needs it."
+    "The script requested {} from a ClearML server, but trials run offline and only have their own task. "
+    "To use a server, set CLEARML_OFFLINE_MODE=0 and its credentials in the experiment's environment."
 )
 
 
@@ -234,7 +238,7 @@ def _hydra():
             _declare_all("", OmegaConf.to_container(config, resolve=False))
             _write()
         except Exception as error:
-            print(f"trialdeck: hydra's configuration is not learnt: {error!r}", file=sys.stderr, flush=True)
+            print(f"trialdeck: could not read Hydra's configuration: {error!r}", file=sys.stderr, flush=True)
         return register(config, *args, **more)
 
     PatchHydra._register_omegaconf = staticmethod(registered)
