@@ -49,7 +49,7 @@ def test_an_update_shows_its_consequences_while_one_types(open_as, bob, searched
     expect(preview).to_contain_text("3 of 8 finished trials are outside the new search space")
     expect(preview).to_contain_text("between")
     page.get_by_label("Concurrency").fill("1")
-    expect(preview).to_contain_text("1 over the new concurrency: no trial starts until")
+    expect(preview).to_contain_text("1 over the new concurrency: no new trials start until")
     page.get_by_label("Stop excess trials now").check()
     expect(preview).to_contain_text("the newest is stopped now")
     expect(page.get_by_label("Max trials")).to_have_value("60")
