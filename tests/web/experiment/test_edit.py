@@ -367,7 +367,9 @@ def test_the_consequences_are_told_before_it_is_accepted(running, worker, bob):
     assert "2 changes" in text and "lr loguniform 0.0001, 0.1 loguniform 0.06, 0.1" in text
     assert "1 of 2 finished trials is outside the new search space." in text
     assert "They stay visible but no longer inform the search." in text
-    assert "2 running trials keep their revision. 1 over the new concurrency: no new trials start until" in text
+    assert (
+        "2 running trials keep their revision. 1 over the new concurrency: no new trials start until" in text
+    )
     assert "New trials use revision 2." in text
     text = preview(client, experiment, goal="0.8")
     assert (
