@@ -22,7 +22,9 @@ from experiments import filters
 from experiments.models import Experiment, ExperimentState, Invalid, Project, Refused, User, Workspace
 from experiments.models.fields import fold
 from experiments.permissions import learn_roles, may, require
+from experiments.query_parameters import text
 from experiments.web.experiment.action_buttons import Button
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from .index import get_workspace
@@ -169,19 +171,20 @@ MOST_OPTIONS = 50
 
 @login_required
 @require_safe
+@takes(project_text=text())
 def options(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Answer a project box: the projects whose name contains what was typed, all where it is a name, and a new one."""
     names = list(_editable_workspace(request, workspace_slug).projects.values_list("name", flat=True))
-    text = " ".join(request.GET.get("project_text", "").replace("\0", "").split())[:100]
-    is_name = text in names
-    matching = [name for name in names if is_name or fold(text) in fold(name)]
-    start = max(0, matching.index(text) - MOST_OPTIONS // 2) if is_name else 0
+    typed = " ".join(request.GET.get("project_text", "").replace("\0", "").split())[:100]
+    is_name = typed in names
+    matching = [name for name in names if is_name or fold(typed) in fold(name)]
+    start = max(0, matching.index(typed) - MOST_OPTIONS // 2) if is_name else 0
     shown = matching[start : start + MOST_OPTIONS]
     context = {
         "names": shown,
-        "selected": text if is_name else next(iter(shown), ""),
-        "text": text,
-        "creates": text and not is_name,
+        "selected": typed if is_name else next(iter(shown), ""),
+        "text": typed,
+        "creates": typed and not is_name,
         "list": request.htmx.target or "options",
     }
     return render(request, "projects/_options.html", context)
