@@ -128,7 +128,7 @@ ROUTES = {
     "queue-edit": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302"),
     "queue-action": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302"),
     "workers": Route(get=MINE, post=ONLY_LOOKS),
-    "worker": Route(get=MINE, post=ONLY_LOOKS),
+    "worker": Route(get=SEES, post=ONLY_LOOKS),
     "worker-action": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 302", verb="drain"),
     "account": Route(get=MINE, post="302"),
     "account-password": Route(get=MINE, post="302 422 422 422 422"),

@@ -21,9 +21,9 @@ def taken(running) -> Trial:
     return running().trials.get(number=1)
 
 
-def search(user, trial: Trial, query: str) -> str:
+def search(user, trial: Trial, query: str, status_code: int = 200) -> str:
     response = as_(user).get(url_of(trial, "trial-log") + query)
-    assert response.status_code == 200
+    assert response.status_code == status_code
     return response.content.decode()
 
 
@@ -98,9 +98,11 @@ def test_it_searches_what_is_shown_not_what_was_overwritten(taken, bob):
     + [f"?q=a&at={at}" for at in ("0", "-1", "x", "²", "9" * 18, "9" * 40)],
 )
 def test_whatever_is_searched_gives_a_page(taken, bob, query):
-    """Bad input: % and _ and quotes are letters."""
+    """Bad input: % and _ and quotes are letters. TD-C3: an invalid place is said, and the page drawn without it."""
     printed(taken, b"100% _ ' \" ( \\ a\n")
-    html = search(bob, taken, query)
+    is_invalid = "&at=" in query and not query.endswith("&at=0")
+    html = search(bob, taken, query, 400 if is_invalid else 200)
+    assert ("Invalid at: “" in html) == is_invalid
     if query in ("?q=%00", "?q=+"):
         assert '<span role="status">' not in html, "nothing is asked for"
     else:

@@ -25,9 +25,9 @@ def url_of(trial: Trial, page: str = "trial") -> str:
     return reverse(page, args=["lab", trial.experiment.public_id, trial.number])
 
 
-def page_of(user, trial: Trial, query: str = "") -> str:
+def page_of(user, trial: Trial, query: str = "", status_code: int = 200) -> str:
     response = as_(user).get(url_of(trial) + query)
-    assert response.status_code == 200
+    assert response.status_code == status_code
     return response.content.decode()
 
 
@@ -60,7 +60,7 @@ def test_a_running_trial_proves_that_it_lives(taken, bob):
     html = page_of(bob, taken)
     assert "pid 4711" in html and re.search(r"\b[0-9]+ s ago", html) and "w1" in html
     assert "so far, at step 12" in html and "0.4321" in html
-    assert f'<form method="post" action="{url_of(taken, "trial-stop")}">' in html
+    assert f'<form method="post" action="{url_of(taken, "trial-stop")}"' in html
     assert 'data-live="2"' in html
 
 
@@ -194,7 +194,8 @@ def test_other_metrics_are_a_link_away(taken, bob):
     html = page_of(bob, taken)
     assert 'href="?metric=loss%2Ftrain+%26+more"' in html
     assert "<h2>loss/train &amp; more</h2>" in page_of(bob, taken, "?metric=loss%2Ftrain+%26+more")
-    assert "<h2>accuracy</h2>" in page_of(bob, taken, "?metric=nothing")
+    unknown = page_of(bob, taken, "?metric=nothing", 400)
+    assert "Invalid metric: “nothing”. Allowed: " in unknown and "<h2>accuracy</h2>" in unknown
     assert "0.200000" in page_of(bob, taken, "?show=data")
 
 
@@ -206,7 +207,8 @@ def test_among_many_metrics_the_objective_comes_first_and_each_can_be_asked_for(
     html = page_of(bob, taken)
     assert "<h2>accuracy</h2>" in html and "a29" in html and "a35" not in html
     assert "<h2>a35</h2>" in page_of(bob, taken, "?metric=a35")
-    assert "<h2>accuracy</h2>" in page_of(bob, taken, "?metric=%00")
+    unknown = page_of(bob, taken, "?metric=%00", 400)
+    assert "Invalid metric: “�”. Allowed: " in unknown and "<h2>accuracy</h2>" in unknown
 
 
 def test_a_long_curve_keeps_its_extremes_and_its_end(taken, bob):
@@ -304,9 +306,12 @@ def test_the_whole_log_comes_as_it_was_printed(taken, bob):
 
 @pytest.mark.parametrize("until", ["0", "-5", "abc", "9" * 30, "²", ""])
 def test_a_place_that_is_not_there_gives_a_page(taken, bob, until):
+    """TD-C3: the page says what is invalid, and is drawn without it."""
     printed(taken, b"hello\n")
     response = as_(bob).get(f"{url_of(taken, 'trial-log')}?until={until}")
-    assert response.status_code == 200
+    is_invalid = until not in ("0", "")
+    assert response.status_code == (400 if is_invalid else 200)
+    assert ("Invalid until: “" in response.content.decode()) == is_invalid
 
 
 def test_one_endless_line_is_shown_all_the_same(taken):

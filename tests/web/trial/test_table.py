@@ -208,7 +208,7 @@ def test_a_running_row_shows_its_value_so_far_and_can_be_stopped(running, bob):
     assert "at step 4" in row(page, 1) and "0.4321" in row(page, 1)
     for number in (1, 2):  # the second waits
         url = reverse("trial-stop", args=["lab", experiment.public_id, number])
-        assert f'<form method="post" action="{url}">' in row(page, number)
+        assert f'<form method="post" action="{url}"' in row(page, number)
 
 
 def test_a_viewer_sees_no_actions_in_the_rows(running, carol):

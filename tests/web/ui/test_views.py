@@ -15,10 +15,10 @@ LIST = "/w/lab/experiments/"
 def look(client, lab, bob):
     """Opens an address of the list as bob: (names of the rows, the current view, the whole page)."""
 
-    def get(query: str = "") -> tuple[set[str], str, str]:
+    def get(query: str = "", status: int = 200) -> tuple[set[str], str, str]:
         client.force_login(bob)
         page = client.get(LIST + query)
-        assert page.status_code == 200
+        assert page.status_code == status
         html = page.content.decode()
         tabs = re.search(r'<nav class="tabs" aria-label="Views">(.*?)</nav>', html, re.S)[1]
         current = re.search(r'aria-current="page">([^<]*)', tabs)[1]
@@ -65,5 +65,7 @@ def test_a_view_survives_filters_sorting_and_export(look, in_state):
 
 @pytest.mark.parametrize("needs", ["", "nothing", "%25", "'", "x" * 10_000, "ATTENTION"])
 def test_a_view_that_does_not_exist_is_all(look, draft, needs):
+    """TD-C3: and the page says so."""
     draft("one")
-    assert look(f"?needs={needs}")[:2] == ({"one"}, "All")
+    names, view, html = look(f"?needs={needs}", 400 if needs else 200)
+    assert (names, view) == ({"one"}, "All") and ("Invalid needs: “" in html) == bool(needs)
