@@ -5,6 +5,7 @@
 const KEPT = "focus"; // in sessionStorage, from the page that acts to the page that it leads to
 let isByKey = false;
 let acting = null; // where the question was asked
+let posted = null; // where the button stands that posted last; it is disabled meanwhile, which takes the focus from it
 
 addEventListener("keydown", () => { isByKey = true; }, { capture: true });
 addEventListener("pointerdown", () => { isByKey = false; }, { capture: true });
@@ -34,7 +35,7 @@ function restore(place) {
 
 document.addEventListener("htmx:beforeRequest", ({ detail: { elt, target, requestConfig: { verb } } }) => {
   const place = elt.closest("#dialog") ? acting : placeOf(pressed(elt));
-  if (verb === "post") keep(place);
+  if (verb === "post") keep(posted = place);
   else if (target?.id === "dialog" && !elt.closest("#dialog")) acting = place;
 });
 
@@ -48,6 +49,10 @@ const pressed = (elt) => (elt.closest("[popover]") && document.activeElement.clo
 function keep(place) {
   if (place) store()?.setItem(KEPT, JSON.stringify(place));
 }
+
+document.addEventListener("htmx:afterRequest", ({ detail: { requestConfig: { verb } } }) => {
+  if (verb === "post" && posted) restore(posted);
+});
 
 let before = null;
 document.addEventListener("htmx:beforeSwap", () => { before = placeOf(document.activeElement); });

@@ -141,7 +141,7 @@ def test_labels_are_added_changed_and_deleted(model, bob, carol):
     for label, number in (("cat", "0"), ('do"g <b>', "1"), ("ü 😀", "0")):
         assert client.post(address, {"label": label, "number": number}).status_code == 302
     for wrong, message in (
-        ({"label": "cat", "number": "3"}, "There is a label “cat” already: 0"),
+        ({"label": "cat", "number": "3"}, "The label “cat” already exists: 0"),
         ({"label": "x", "number": "-1"}, "not a whole number"),
         ({"label": "x", "number": "1.5"}, "not a whole number"),
         ({"label": " ", "number": "1"}, "Every label needs a name"),
