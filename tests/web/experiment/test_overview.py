@@ -149,7 +149,7 @@ def test_what_runs_tells_its_worker_and_heartbeat(running, bob):
     html = overview(bob, experiment)
     assert "last heartbeat 1 s ago, w1" in html and "step 7" in html and "0.4321" in html
     stop = reverse("trial-stop", args=["lab", experiment.public_id, 1])
-    assert f'<form method="post" action="{stop}">' in html
+    assert f'<form method="post" action="{stop}"' in html
 
 
 def test_a_late_heartbeat_is_news(running, bob):
@@ -291,8 +291,8 @@ def test_ten_thousand_trials_cost_as_many_queries_as_two(draft, bob, django_asse
     lots, size = cost(django_assert_max_num_queries, bob, large)
     assert few == lots
     assert size < 700_000
-    assert " of them</p>" in overview(bob, large), "it says that not all are drawn"
-    assert " of them</p>" not in overview(bob, small)
+    assert "by trial; showing " in overview(bob, large), "it says that not all are drawn"
+    assert "by trial; showing " not in overview(bob, small)
 
 
 def test_after_a_reset_only_the_new_trials_are_drawn(in_state, alice, bob):
