@@ -201,8 +201,7 @@ class ResumeForm(ActionForm):
         if cleaned["max_trials"] is not None and cleaned["max_trials"] != self.experiment.max_trials:
             wanted["max_trials"] = cleaned["max_trials"]
         hours, most_s = cleaned.get("max_duration_h"), self.experiment.settings.max_duration_s
-        is_spent = most_s is not None and self.experiment.elapsed_s() >= most_s
-        if hours is not None and (is_spent or hours != self.fields["max_duration_h"].initial):
+        if hours is not None and most_s is not None and hours != round(most_s / 3600, 4):
             wanted["max_duration_s"] = hours * 3600
         if "goal" in cleaned and cleaned["goal"] != self.experiment.settings.goal:
             wanted["goal"] = cleaned["goal"]

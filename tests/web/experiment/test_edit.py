@@ -307,7 +307,10 @@ def test_a_draft_enqueued_meanwhile_does_not_lose_a_locked_change_silently(draft
     look_at(experiment)
     Trial.take(worker, ["default"])
     answer = submit(as_(bob), experiment, mine, metric="loss")
-    assert answer.status_code == 422 and "The results so far are values of this metric" in answer.content.decode()
+    assert (
+        answer.status_code == 422
+        and "The results so far are values of this metric" in answer.content.decode()
+    )
 
 
 # --- restored --------------------------------------------------------------------------------------------------

@@ -73,12 +73,26 @@ def test_a_spent_duration_is_asked_for_with_a_larger_one_filled_in(stopped, bob)
     """TD-A9: sent as it is, it goes on."""
     experiment = stopped(max_duration_s=3600)
     Experiment.objects.filter(pk=experiment.pk).update(ran_s=4000)
+    experiment.trials.update(was_interrupted=False)
     experiment.refresh_from_db()
     form = question(bob, experiment).context["form"]
     assert form["max_duration_h"].value() == 1.5
     as_(bob).post(url_of(experiment, "resume"), as_filled(form))
     experiment.refresh_from_db()
     assert (experiment.state, experiment.settings.max_duration_s) == ("pending", 5400)
+
+
+def test_a_spent_duration_is_not_enlarged_while_interrupted_trials_are_left(stopped, bob):
+    """TD-A9: they are retried whatever is spent."""
+    experiment = stopped(max_duration_s=3600)
+    Experiment.objects.filter(pk=experiment.pk).update(ran_s=4000)
+    experiment.refresh_from_db()
+    form = question(bob, experiment).context["form"]
+    assert form["max_duration_h"].value() == 1.0
+    as_(bob).post(url_of(experiment, "resume"), as_filled(form))
+    experiment.refresh_from_db()
+    assert (experiment.state, experiment.revision.number) == ("pending", 1)
+    assert experiment.trials.filter(state="waiting").count() == 1
 
 
 def test_a_reached_goal_that_is_left_is_refused_and_without_one_it_goes_on(running, bob):
