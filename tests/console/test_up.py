@@ -76,7 +76,7 @@ def test_ctrl_c_while_it_starts_ends_everything(new_console):
 def test_whatever_dies_is_started_again(console):
     console.says(READY)
     for words, name in [
-        ("granian --interface", "web"),
+        ("-m granian --host", "web"),
         ("valkey-server", "broker"),
         ("manage.py worker", "worker"),
     ]:
