@@ -13,7 +13,7 @@ MOST_CHOICES = 200
 
 
 class RowFilter(admin.SimpleListFilter):
-    """Rows that belong to one other row, given by its key."""
+    """Rows that belong to one other row, given by its key, directly or through their experiment."""
 
     path = ""
 
@@ -28,7 +28,13 @@ class RowFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet) -> models.QuerySet:
         key = self.key()
-        return queryset if key is None else queryset.filter(**{self.path: key})
+        if key is None:
+            return queryset
+        owner, _, column = self.path.rpartition("__")
+        if not owner:
+            return queryset.filter(**{column: key})
+        # The few experiments first: a join would read every trial.
+        return queryset.filter(**{f"{owner}__in": Experiment.everything.filter(**{column: key})})
 
 
 def by_workspace(path: str = "workspace") -> type[admin.SimpleListFilter]:
@@ -40,14 +46,6 @@ def by_workspace(path: str = "workspace") -> type[admin.SimpleListFilter]:
         def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
             rows = Workspace.objects.order_by("name").values_list("pk", "name")
             return [(str(pk), name) for pk, name in rows[:MOST_CHOICES]]
-
-        def queryset(self, request: HttpRequest, queryset: models.QuerySet) -> models.QuerySet:
-            key = self.key()
-            if key is None or "__" not in path:
-                return super().queryset(request, queryset)
-            # The few experiments first: a join would read every trial.
-            owner = path.removesuffix("__workspace")
-            return queryset.filter(**{f"{owner}__in": Experiment.everything.filter(workspace=key)})
 
     WorkspaceFilter.path = path
     return WorkspaceFilter
@@ -66,13 +64,6 @@ def by_creator(path: str = "creator") -> type[admin.SimpleListFilter]:
             )
             creators = User.objects.filter(pk__in=rows.order_by().values("creator")).order_by("username")
             return [(str(pk), name) for pk, name in creators.values_list("pk", "username")[:MOST_CHOICES]]
-
-        def queryset(self, request: HttpRequest, queryset: models.QuerySet) -> models.QuerySet:
-            key = self.key()
-            if key is None or "__" not in path:
-                return super().queryset(request, queryset)
-            owner = path.removesuffix("__creator")
-            return queryset.filter(**{f"{owner}__in": Experiment.everything.filter(creator=key)})
 
     CreatorFilter.path = path
     return CreatorFilter
