@@ -10,6 +10,8 @@ import pytest
 from experiments.models import Artifact, LogPiece, Point, secret
 from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
 from tests.people import as_
+from tests.support.threads import Thread
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
@@ -18,11 +20,10 @@ PRINTS = """\
 import json, os, sys, time
 secret, token = os.environ["API"], os.environ["HF_TOKEN"]
 print("whole", secret, "json", json.dumps({"key": secret}), "token", token, flush=True)
-print("half ", end="")
-for part in (secret[:7], secret[7:]):
-    print(part, end="", flush=True)
-    time.sleep(1.2)  # longer than a flush: the parts arrive apart
-print()
+print("half " + secret[:7], end="", flush=True)
+while not os.path.exists(sys.argv[1]):  # until the first part has been collected
+    time.sleep(0.01)
+print(secret[7:])
 with open(os.environ["TRIALDECK_METRICS"], "a") as file:
     file.write(json.dumps({"name": "loss", "value": "not " + secret}) + "\\n")
     file.write(json.dumps({"name": "of " + token, "value": 1}) + "\\n")
@@ -34,13 +35,20 @@ def test_secrets_are_stored_nowhere_in_clear(draft, local, alice, tmp_path, data
     """TD-Z4: neither in the log (in one piece or two), nor in the failure, notes or metrics; so on no page either."""
     (tmp_path / "prints.py").write_text(PRINTS)
     experiment = draft(
-        command=f"python3 {tmp_path}/prints.py",
+        command=f"python3 {tmp_path}/prints.py {tmp_path}/collected",
         environment={"HF_TOKEN": "hf_0123456789"},
         hyperparameters={"Environment": {"API": {"secret": secret.seal(SECRET)}}},
         max_trials=1,
     )
     experiment.enqueue(by=alice)
+
+    def release() -> None:
+        eventually(lambda: b"half " in b"".join(LogPiece.tail(row.pk) for row in experiment.trials.all()))
+        (tmp_path / "collected").touch()
+
+    second_part = Thread(release)
     live(experiment, local)
+    second_part.outcome()
     trial = experiment.trials.get()
     log = LogPiece.tail(trial.pk, size=10_000).decode()
     stars = "*" * len(SECRET)
