@@ -130,7 +130,7 @@ MIDDLEWARE = [
     "experiments.web.ui.middleware.Htmx",
     "experiments.web.ui.query_checks.QueryChecks",
     "experiments.web.ui.middleware.Refusals",
-    "experiments.api.middleware.JsonErrorMiddleware",
+    "experiments.api.protocol.middleware.JsonErrorMiddleware",
 ]
 if REMOTE_USER_HEADER:
     MIDDLEWARE.insert(

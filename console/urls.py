@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.decorators.cache import never_cache
 
-from experiments.api import openapi
+from experiments.api.protocol import openapi
 
 
 @never_cache

@@ -20,7 +20,7 @@ from experiments.models import (
     TrialParameter,
     status,
 )
-from experiments.runner.log import plain_text
+from experiments.runner.output.log import plain_text
 
 from .actions import EXPERIMENT_ACTIONS, TRIAL_ACTIONS, ActionsMixin
 from .base import ReadOnlyAdmin, TrashFilter, state_filter

@@ -14,7 +14,6 @@ from experiments.models import Experiment
 from experiments.permissions import require
 
 from . import schemas
-from .auth import ApiRequest
 from .experiments import (
     EXPERIMENT_PATH,
     checked,
@@ -25,6 +24,7 @@ from .experiments import (
     queue_of,
     with_related,
 )
+from .protocol.auth import ApiRequest
 from .serialization import responses
 
 router = Router(tags=["Actions"])

@@ -12,14 +12,12 @@ from experiments import __version__
 from . import (
     actions,
     artifacts,
-    errors,
     events,
     experiments,
     logs,
     metrics,
     nni,
     projects,
-    query_names,
     queues,
     registered_models,
     revisions,
@@ -28,8 +26,9 @@ from . import (
     workers,
     workspaces,
 )
-from .auth import Bearer, Session
-from .idempotency import json_view
+from .protocol import errors, query_names
+from .protocol.auth import Bearer, Session
+from .protocol.idempotency import json_view
 
 DESCRIPTION = (
     "The API follows the same rules and permissions as the pages. Times are ISO 8601 in UTC; durations are in "

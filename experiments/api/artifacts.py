@@ -16,10 +16,10 @@ from experiments import downloads
 from experiments.models import Artifact, Experiment
 
 from . import schemas
-from .auth import ApiRequest
-from .errors import error_response
 from .experiments import find
-from .pagination import DEFAULT_LIMIT, Cursor, Key, LargeLimit, PageData, page
+from .protocol.auth import ApiRequest
+from .protocol.errors import error_response
+from .protocol.pagination import DEFAULT_LIMIT, Cursor, Key, LargeLimit, PageData, page
 from .serialization import Problem, responses, time_of
 from .trials import find_trial
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field
 from experiments.models import Event
 
 from . import schemas
-from .auth import ApiRequest
 from .experiments import find
-from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .protocol.auth import ApiRequest
+from .protocol.pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import responses, time_of
 
 router = Router(tags=["Experiments"])

@@ -31,13 +31,13 @@ from experiments.models import (
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.models.settings.execution import faults_of_values
 from experiments.permissions import may, require
-from experiments.runner.reproduce import is_secret
+from experiments.runner.code.reproduce import is_secret
 from experiments.scheduler.impact import Estimate, impact_of
 
 from . import schemas, workspaces
-from .auth import ApiRequest
-from .errors import BadRequest
-from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .protocol.auth import ApiRequest
+from .protocol.errors import BadRequest
+from .protocol.pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import responses, time_of, url_of
 
 router = Router(tags=["Experiments"])

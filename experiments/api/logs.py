@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from experiments.models import LogPiece, Trial
 from experiments.models.log import PIECE_BYTES
 
-from .auth import ApiRequest
+from .protocol.auth import ApiRequest
 from .serialization import responses
 from .trials import find_trial
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field
 from experiments.models import Point
 
 from . import schemas
-from .auth import ApiRequest
 from .experiments import find
-from .pagination import LARGEST_LIMIT, Cursor, Key, LargeLimit, PageData, page
+from .protocol.auth import ApiRequest
+from .protocol.pagination import LARGEST_LIMIT, Cursor, Key, LargeLimit, PageData, page
 from .serialization import responses
 from .trials import find_trial
 

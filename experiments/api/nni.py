@@ -32,9 +32,9 @@ from experiments.models import (
 from experiments.permissions import require
 
 from . import nni_shapes as shapes
-from .auth import ApiRequest
-from .errors import BadRequest
 from .experiments import current_revision
+from .protocol.auth import ApiRequest
+from .protocol.errors import BadRequest
 from .serialization import url_of
 
 router = Router(tags=["NNI"])

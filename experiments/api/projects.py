@@ -12,8 +12,8 @@ from experiments.models import Project, Workspace
 from experiments.permissions import require
 
 from . import schemas, workspaces
-from .auth import ApiRequest
-from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .protocol.auth import ApiRequest
+from .protocol.pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import responses
 
 router = Router(tags=["Workspaces"])

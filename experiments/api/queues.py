@@ -15,8 +15,8 @@ from experiments.permissions import require_administrator, visible_workers
 from experiments.scheduler.wait_reasons import Compute
 
 from . import schemas
-from .auth import ApiRequest
-from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .protocol.auth import ApiRequest
+from .protocol.pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import responses
 
 MAX_RESOURCE = 2**31 - 1

@@ -17,10 +17,10 @@ from experiments.permissions import require
 
 from . import schemas, workspaces
 from .artifacts import DOWNLOAD_OPENAPI, DOWNLOAD_RESPONSES, download_response
-from .auth import ApiRequest
-from .errors import BadRequest
 from .experiments import clean
-from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .protocol.auth import ApiRequest
+from .protocol.errors import BadRequest
+from .protocol.pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import responses, time_of, url_of
 
 router = Router(tags=["Artifacts and models"])

@@ -14,9 +14,9 @@ from experiments.models import Experiment, Revision, Settings, User
 from experiments.permissions import require
 
 from . import schemas
-from .auth import ApiRequest
 from .experiments import current_revision, find, settings_for
-from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .protocol.auth import ApiRequest
+from .protocol.pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import RequestBody, responses, time_of
 
 router = Router(tags=["Experiments"], by_alias=True)

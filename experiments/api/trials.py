@@ -18,9 +18,9 @@ from experiments.models.trial.copies import MOST_REPLICAS
 from experiments.permissions import require
 
 from . import schemas
-from .auth import ApiRequest
 from .experiments import FILTER, filtered, find
-from .pagination import DEFAULT_LIMIT, Cursor, Key, LargeLimit, PageData, page
+from .protocol.auth import ApiRequest
+from .protocol.pagination import DEFAULT_LIMIT, Cursor, Key, LargeLimit, PageData, page
 from .serialization import RequestBody, responses, time_of, url_of
 
 router = Router(tags=["Trials"])

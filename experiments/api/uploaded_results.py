@@ -10,7 +10,7 @@ from experiments.models import WarmResults
 from experiments.permissions import require
 
 from . import schemas, workspaces
-from .auth import ApiRequest
+from .protocol.auth import ApiRequest
 from .serialization import responses
 
 router = Router(tags=["Workspaces"])

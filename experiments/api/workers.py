@@ -15,8 +15,8 @@ from experiments.models import Trial, Worker, status
 from experiments.permissions import require_administrator, visible_workers
 
 from . import schemas
-from .auth import ApiRequest
-from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .protocol.auth import ApiRequest
+from .protocol.pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import responses, time_of
 
 router = Router(tags=["Queues and workers"])

@@ -12,8 +12,8 @@ from experiments.models import Member, Role, User, Workspace
 from experiments.permissions import role_in
 
 from . import schemas
-from .auth import ApiRequest
-from .pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
+from .protocol.auth import ApiRequest
+from .protocol.pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from .serialization import responses, time_of
 
 router = Router(tags=["Workspaces"])

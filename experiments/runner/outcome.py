@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from signal import Signals
 
-from experiments.runner.error_line import error_line
-from experiments.runner.log import plain_text
+from experiments.runner.output.error_line import error_line
+from experiments.runner.output.log import plain_text
 from experiments.runner.process import Exit
 from experiments.runner.report import Report
 

@@ -18,12 +18,12 @@ from pathlib import Path, PurePath
 from experiments.models import Keeping, Model, Settings, Trial
 from experiments.models.registered_model import LOCAL
 from experiments.models.settings.execution import LITERAL
-from experiments.runner import packages
-from experiments.runner.checkout import Repositories, SourceError
+from experiments.runner.code import packages
+from experiments.runner.code.checkout import Repositories, SourceError
+from experiments.runner.code.packages import Environments, PackagesError, activated
 from experiments.runner.container import ContainerEngine, ContainerSpec
 from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.dialects import clearml, nni
-from experiments.runner.packages import Environments, PackagesError, activated
 from experiments.runner.process import process_marks
 from experiments.runner.safe_files import (
     OutsideFolder,

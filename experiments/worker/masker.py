@@ -7,7 +7,7 @@ import os
 from django.conf import settings as django_settings
 
 from experiments.models import Settings, secret
-from experiments.runner.masking import Masker, secrets_in
+from experiments.runner.output.masking import Masker, secrets_in
 
 
 def masker_of(settings: Settings) -> Masker:

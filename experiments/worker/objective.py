@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.models import Failure, Point
 from experiments.runner import outcome as outcomes
-from experiments.runner.json_metric import NoMetric, Version, Writers, read_json_metric
+from experiments.runner.output.json_metric import NoMetric, Version, Writers, read_json_metric
 from experiments.runner.report import Report
 from experiments.worker.reports import TrialReports
 

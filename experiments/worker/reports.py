@@ -12,9 +12,9 @@ from experiments.models import Experiment, LogPiece, Point, Trial, status
 from experiments.models.log import PIECE_BYTES
 from experiments.models.metric import MAX_POINTS
 from experiments.runner.dialects.reader import Reader
-from experiments.runner.log import LogReader
-from experiments.runner.masking import MaskedStream, Masker
-from experiments.runner.metric_pattern import PatternReader
+from experiments.runner.output.log import LogReader
+from experiments.runner.output.masking import MaskedStream, Masker
+from experiments.runner.output.metric_pattern import PatternReader
 from experiments.runner.report import MAX_SERIES, Report
 
 READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics and of its log, per flush

@@ -30,10 +30,10 @@ from experiments.runner import outcome as outcomes
 from experiments.runner.container import ContainerError
 from experiments.runner.dialects import clearml, native, nni
 from experiments.runner.dialects.run_context import RunContext
-from experiments.runner.json_metric import NoMetric, Version, expand_path
 from experiments.runner.keeper import remove_cgroup
-from experiments.runner.log import LogReader, plain_text
 from experiments.runner.memory_size import format_mebibytes
+from experiments.runner.output.json_metric import NoMetric, Version, expand_path
+from experiments.runner.output.log import LogReader, plain_text
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
 from experiments.runner.safe_files import OutsideFolder, list_names, read_text, remove, remove_tree
 from experiments.runner.tool_process import Cancelled

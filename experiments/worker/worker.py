@@ -38,8 +38,8 @@ from experiments.models import (
 )
 from experiments.runner import cgroup
 from experiments.runner.container import ContainerEngine
-from experiments.runner.json_metric import Writers
 from experiments.runner.machine import Machine
+from experiments.runner.output.json_metric import Writers
 from experiments.runner.process import Keeper, LaunchError, is_alive, sweep
 from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.api import rate_limit
+from experiments.api.protocol import rate_limit
 
 
 @pytest.fixture(autouse=True)

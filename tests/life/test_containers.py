@@ -11,7 +11,7 @@ from experiments.models import LogPiece, Queue
 from experiments.runner import keeper
 from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import live
-from tests.runner.test_packages import shelf  # noqa: F401  the fixture
+from tests.runner.code.test_packages import shelf  # noqa: F401  the fixture
 from tests.support.engine import IMAGE, PROGRAM, arguments_for_python
 from tests.support.waiting import eventually
 

@@ -17,8 +17,8 @@ from experiments.scheduler.conductor import schedule
 from experiments.worker.environment import Shelf
 from experiments.worker.worker import LocalWorker, Taken
 from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
-from tests.runner.test_checkout import DIFF, commit, git, repository  # noqa: F401  the fixture
-from tests.runner.test_packages import shelf  # noqa: F401  the fixture
+from tests.runner.code.test_checkout import DIFF, commit, git, repository  # noqa: F401  the fixture
+from tests.runner.code.test_packages import shelf  # noqa: F401  the fixture
 from tests.support.threads import Thread
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]

@@ -3,8 +3,8 @@
 import pytest
 
 from experiments.models import Invalid, Settings
+from experiments.runner.code.repository_address import check_reference, check_repository
 from experiments.runner.destination import Destination, DestinationError, parse
-from experiments.runner.repository_address import check_reference, check_repository
 
 pytestmark = pytest.mark.once
 

@@ -20,7 +20,7 @@ REGISTRIES = [
 ]
 MACHINE_PATHS = ["/work" + "/", "/tmp/" + "brief", "/root" + "/"]
 # What keeps addresses out of the lock, and what keeps the options of a list of packages.
-MAY_NAME_AN_OPTION = {"Makefile", "experiments/runner/packages.py"}
+MAY_NAME_AN_OPTION = {"Makefile", "experiments/runner/code/packages.py"}
 
 
 @pytest.mark.parametrize("word", [*REGISTRIES, *MACHINE_PATHS])

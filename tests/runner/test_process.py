@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments.runner import keeper as keeping
-from experiments.runner.log import LogReader
+from experiments.runner.output.log import LogReader
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
 from tests.support.waiting import eventually
 
@@ -397,7 +397,7 @@ def test_when_the_keeper_is_killed_its_processes_are_lost_and_swept(tmp_path, to
 FETCHES = """
 import sys
 from pathlib import Path
-from experiments.runner.checkout import Repositories
+from experiments.runner.code.checkout import Repositories
 from experiments.runner.process import process_marks
 sources = Repositories(Path(sys.argv[1]), marks=process_marks(sys.argv[2]))
 sources.resolve("git@example.org:repository", "branch", "", is_cancelled=lambda: False)

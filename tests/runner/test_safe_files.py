@@ -12,7 +12,7 @@ import pytest
 
 from experiments.runner import safe_files
 from experiments.runner.keeper import CappedLog
-from experiments.runner.log import LogReader
+from experiments.runner.output.log import LogReader
 from experiments.runner.safe_files import NotRegular, OutsideFolder
 
 MAX = 500

@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.models.secret import LONGEST, is_sealed
 from experiments.runner import destination as destinations
-from experiments.runner import repository_address
+from experiments.runner.code import repository_address
 
 from .reader import SettingsReader
 

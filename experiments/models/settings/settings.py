@@ -13,9 +13,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from experiments.runner import command as commands
-from experiments.runner import json_metric
-from experiments.runner import metric_pattern as patterns
 from experiments.runner.arguments import BOOLEANS, LISTS, STYLES, ArgumentStyle
+from experiments.runner.output import json_metric
+from experiments.runner.output import metric_pattern as patterns
 from experiments.search import early_stopping as early_stopping_rules
 from experiments.search import engine
 from experiments.search.constrained_space import constrain

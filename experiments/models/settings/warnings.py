@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.runner import metric_pattern
+from experiments.runner.output import metric_pattern
 
 _OF_ITS_OWN = re.compile(
     r"\$\{(?:output_dir|trial_id|params)\}|\$\{?TRIALDECK_(?:OUTPUT_DIR|TRIAL_ID|TRIAL_NUMBER)\b"

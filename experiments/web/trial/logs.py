@@ -12,8 +12,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from experiments.models import LogPiece, Trial
 from experiments.models.log import PIECE_BYTES
-from experiments.runner.ansi import PLAIN, StyledText, styled
-from experiments.runner.log import plain_text
+from experiments.runner.output.ansi import PLAIN, StyledText, styled
+from experiments.runner.output.log import plain_text
 
 LONGEST_QUERY = 200
 MAX_MATCHES = 10_000  # lines; of more, the last ones

@@ -10,8 +10,8 @@ from django.views.decorators.http import require_safe
 
 from experiments.models import Trial
 from experiments.models.settings.execution import LITERAL
-from experiments.runner import reproduce as scripts
-from experiments.runner.reproduce_code import Code
+from experiments.runner.code import reproduce as scripts
+from experiments.runner.code.reproduce_code import Code
 from experiments.web.experiment.page import get_trial, refused, url_of_trial
 from experiments.web.ui.requests import SignedInRequest
 

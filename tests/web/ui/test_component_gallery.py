@@ -22,13 +22,10 @@ ALL = (TEMPLATES / "patterns/_all.html").read_text()
 
 # What base.html includes is on every page, this one's too.
 BASE = (TEMPLATES / "base.html").read_text()
-OF_THE_FRAME = {*re.findall(r'"components/(_\w+\.html)"', BASE), "_styles.html", "_crumb.html"} - {
-    "_toasts.html"
-}
+OF_THE_FRAME = {*re.findall(r'"components/(_\w+\.html)"', BASE), "_crumb.html"}
 BY_ANOTHER = {
     "_sort.html": "{% sort_head",
     "_field_errors.html": '{% include "components/form/_field.html"',
-    "_toasts.html": '"components/_messages.html"',  # what the page itself has to say stands elsewhere
 }
 
 

@@ -35,7 +35,7 @@ PAGE = """<!doctype html><html lang="en"><head><title>t</title>
 
 
 BANNER = render_to_string("components/_banner.html")
-HTMX = render_to_string("components/_htmx.html").replace('src="js/', 'src="/static/js/')
+HTMX = render_to_string("layouts/_htmx.html").replace('src="js/', 'src="/static/js/')
 
 
 class Stage:

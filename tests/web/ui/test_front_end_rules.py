@@ -92,7 +92,7 @@ def test_a_script_leaves_nothing_on_window_and_writes_no_code(path):
 
 
 def test_every_style_sheet_is_linked_once_and_the_one_that_names_the_layers_first():
-    linked = re.findall(r"css/[\w/-]+\.css", (ROOT / "templates/components/_styles.html").read_text())
+    linked = re.findall(r"css/[\w/-]+\.css", (ROOT / "templates/layouts/_styles.html").read_text())
     there = {str(path.relative_to(ROOT / "static")) for path in STYLES}
     assert linked[0] == "css/tokens.css"
     assert len(linked) == len(set(linked))

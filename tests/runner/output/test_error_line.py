@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from experiments.runner.error_line import error_line
 from experiments.runner.outcome import find_failure
+from experiments.runner.output.error_line import error_line
 from experiments.runner.process import Exit
 
 HYDRA = "\n\nSet the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.\n"

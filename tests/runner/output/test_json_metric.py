@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from experiments.runner.json_metric import (
+from experiments.runner.output.json_metric import (
     NoMetric,
     Version,
     Writers,

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from experiments.runner.checkout import Repositories, SourceError
+from experiments.runner.code.checkout import Repositories, SourceError
 from experiments.runner.tool_process import Cancelled
 
 pytestmark = pytest.mark.once

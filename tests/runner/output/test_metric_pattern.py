@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.runner.metric_pattern import PatternReader, check, warning
+from experiments.runner.output.metric_pattern import PatternReader, check, warning
 from experiments.runner.report import Report
 
 

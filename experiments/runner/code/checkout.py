@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from experiments.runner.repository_address import PROTOCOLS, check_reference, check_repository
+from experiments.runner.code.repository_address import PROTOCOLS, check_reference, check_repository
 from experiments.runner.tool_process import ToolError, error_line, locked, run_tool
 from experiments.runner.trial_folder import OutsideFolder, inside
 

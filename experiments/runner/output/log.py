@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.runner.ansi import moves_up, styled
+from experiments.runner.output.ansi import moves_up, styled
 from experiments.runner.safe_files import OutsideFolder, list_names, open_regular
 
 _ESCAPES = re.compile(

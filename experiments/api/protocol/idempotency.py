@@ -17,10 +17,10 @@ from experiments.models import Answer, Refused
 from experiments.models.idempotency import KEPT_FOR
 from experiments.permissions import checks, require_again
 
+from ..serialization import render
 from . import query_names
 from .auth import ApiRequest, holder_of
 from .errors import BadRequest
-from .serialization import render
 
 LONGEST_KEY = 255
 

@@ -20,7 +20,7 @@ PAGE = "Page_"  # prefix of the names of lists: {"items", "next"}
 @cache
 def schema() -> dict[str, Any]:
     """Return the OpenAPI document, with descriptions on one line."""
-    from .api import api
+    from ..api import api
 
     document = json.loads(json.dumps(api.get_openapi_schema()))
     for verbs in document["paths"].values():

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from experiments.runner import command as commands
 from experiments.runner import configuration
 from experiments.runner.arguments import ArgumentStyle
+from experiments.runner.code.reproduce_code import Code, file, layout, path
 from experiments.runner.dialects import clearml
-from experiments.runner.reproduce_code import Code, file, layout, path
 
 # The files of a trial that a script recreates, by the variables that name them.
 OWN_FILES = {"params": "TRIALDECK_PARAMETERS", "output_dir": "TRIALDECK_OUTPUT_DIR"}
@@ -22,7 +22,7 @@ _SECRET_PART = re.compile(
 )
 _SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _LIKE_A_SECRET = "://:x@"
-_PACKAGE = Path(__file__).resolve().parents[2] / "trialdeck"
+_PACKAGE = Path(__file__).resolve().parents[3] / "trialdeck"
 _TRIAL_HALF = ("__init__.py", "errors.py", "trial.py")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runner.dialects.reader import number_or_text
-from experiments.runner.number_text import parse_number
+from experiments.runner.output.number_text import parse_number
 from experiments.runner.report import Report
 from experiments.runner.safe_files import NotRegular, OutsideFolder, open_regular, status_of
 

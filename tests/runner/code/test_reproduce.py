@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from experiments.runner.reproduce import command_of, is_secret, script
-from experiments.runner.reproduce_code import Code
+from experiments.runner.code.reproduce import command_of, is_secret, script
+from experiments.runner.code.reproduce_code import Code
 
 TRAIN = """
 import json, os, sys

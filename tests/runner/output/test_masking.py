@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.runner.masking import MASK, MAX_BYTES, MaskedStream, Masker, secrets_in
+from experiments.runner.output.masking import MASK, MAX_BYTES, MaskedStream, Masker, secrets_in
 from experiments.runner.report import Report
 
 KEY = "-----BEGIN KEY-----\nMIIEpAIBAAKCAQEA\n4711/+=\n-----END KEY-----\n"

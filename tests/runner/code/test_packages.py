@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from experiments.runner.packages import Environments, PackagesError, activated, parse_frozen
+from experiments.runner.code.packages import Environments, PackagesError, activated, parse_frozen
 from experiments.runner.tool_process import Cancelled
 
 pytestmark = pytest.mark.once

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.runner.keeper import CappedLog
-from experiments.runner.log import LogReader, plain_text
+from experiments.runner.output.log import LogReader, plain_text
 
 
 def write(path: Path, data: bytes) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.runner.ansi import PLAIN, Style, StyledText, styled
-from experiments.runner.log import plain_text
+from experiments.runner.output.ansi import PLAIN, Style, StyledText, styled
+from experiments.runner.output.log import plain_text
 
 PIECES = st.sampled_from(
     ["a", "Ω", "word ", "\r", "\b", "\n", "\r\n", "\t", "\x00", "\x1b[2K", "\x1b[K", "\x1b[0K", "\x1b[3A"]

@@ -1,0 +1,1 @@
+"""What all endpoints share: authentication, errors, pages of lists, idempotency, rate limit, description."""
