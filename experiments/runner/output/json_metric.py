@@ -139,18 +139,23 @@ def _content(path: Path, below: Path) -> tuple[Any, bool]:
     if not text.strip():
         raise NoMetric(f"{path.name} is empty.")
     try:
-        return json.loads(text), False
+        return _parsed(text), False
     except (ValueError, RecursionError) as error:
         lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
         parsed: list[object] = []
         for number, line in lines:
             try:
-                parsed.append(json.loads(line))
+                parsed.append(_parsed(line))
             except (ValueError, RecursionError):
                 if not parsed or not isinstance(parsed[0], dict | list):
                     raise NoMetric(f"{path.name} is not JSON: {error}.") from None
                 raise NoMetric(f"Line {number} of {path.name} is not JSON: {line[:60]}") from None
     return parsed, True
+
+
+def _parsed(text: str) -> Any:
+    # Python refuses to convert more digits than that into a whole number.
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits))
 
 
 def _find(content: object, name: str) -> object:

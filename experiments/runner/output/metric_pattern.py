@@ -12,7 +12,7 @@ import re2
 from experiments.runner.dialects.native import MAX_LINE
 from experiments.runner.dialects.reader import number_or_text
 from experiments.runner.output.log import plain_text
-from experiments.runner.output.number_text import RE2_NUMBER, cut_number, parse_number
+from experiments.runner.output.number_text import RE2_NUMBER, NumbersOfLine, parse_number
 from experiments.runner.report import MAX_POINTS, Report
 
 EXAMPLE = "accuracy: {number}"
@@ -27,8 +27,13 @@ _UNSUPPORTED = (
 _PARTS = re.compile(
     r"\\Q.*?\\E|\\.|\[\^?\]?(?:\[:\w+:\]|\\.|[^\]\\])*\]|\{number\}|\(\?P?<|\(\?|\(|\)", re.DOTALL
 )
-_UNREAD = rf"[-+−]?(?i:nan|inf(?:inity)?|none|null)\b|[-+−]{RE2_NUMBER}"  # what a group such as ([0-9.]+) passes over
-_SAMPLES = ("7.539e-05", "1234.5", "1E+20")
+# What a group such as ([0-9.]+) passes over. Behind a label, any number is the metric in another notation.
+_UNREAD = rf"[-+−]?(?i:nan|inf(?:inity)?|none|null|nil|undefined|n/?a)\b|[-+−]{RE2_NUMBER}"
+_UNREAD_OF_LABEL = rf"{_UNREAD}|{RE2_NUMBER}"
+LOOK_BACK = 1000  # bytes at the end of a part of an endless line, in which it may end
+_LABEL = re.compile(r"[^\W\d_]{2}")
+_NO_LABEL = re.compile(r"\\.|\[[^\]]*\]|\(\?[^)>:]*[)>:]")
+_SAMPLES = ("7.539e-05", "1234.5", "1E+20", "0.123456789")
 
 
 def check(pattern: str) -> str | None:
@@ -88,9 +93,11 @@ class PatternReader:
         self.objective = objective
         self.dropped = 0  # matches beyond MAX_POINTS; the last one still counts as the final result
         self.fault = ""  # the first match that was a part of a longer number, as a sentence
-        self._compiled = _widened(pattern)
+        self._compiled = _widened(pattern, _UNREAD)
         self._group = self._compiled.groupindex.get("value", 1)
         self._is_number = _numbers(pattern) > 0
+        widens = not self._is_number and _has_label(pattern)
+        self._any_number = _widened(pattern, _UNREAD_OF_LABEL) if widens else None
         self._torn = b""
         self._count = 0
         self._last: Report | None = None
@@ -98,8 +105,10 @@ class PatternReader:
     def feed(self, data: bytes) -> list[Report]:
         """Return the matches in the next bytes of the output, each a point of the objective."""
         *lines, self._torn = re.split(rb"[\r\n]", self._torn + data)
-        if len(self._torn) > MAX_LINE:  # an endless line: `_matches` splits it into parts of that length too
-            length = len(self._torn) // MAX_LINE * MAX_LINE
+        while (
+            len(self._torn) > MAX_LINE
+        ):  # an endless line: `_matches` splits a whole one into the same parts
+            length = _part_length(self._torn)
             lines.append(self._torn[:length])
             self._torn = self._torn[length:]
         return [report for line in lines for report in self._line(line)]
@@ -124,24 +133,43 @@ class PatternReader:
         return reports
 
     def _matches(self, line: bytes) -> Iterator[tuple[float | None, str]]:
-        for begin in range(0, len(line), MAX_LINE):
-            text = plain_text(line[begin : begin + MAX_LINE])
-            for match in self._compiled.finditer(text):
-                if match.group(self._group):
+        while line:
+            length = _part_length(line)
+            text, line = plain_text(line[:length]), line[length:]
+            matches = list(self._compiled.finditer(text))
+            if not matches and self._any_number:
+                matches = list(self._any_number.finditer(text))
+            numbers = NumbersOfLine(text) if matches else None
+            for match in matches:
+                if numbers and match.group(self._group):
                     start, end = match.span(self._group)
-                    yield self._number(text, start, end, match.end())
+                    yield self._number(numbers, start, end, match.span())
 
-    def _number(self, line: str, start: int, end: int, match_end: int) -> tuple[float | None, str]:
-        part = line[start:end]
+    def _number(
+        self, numbers: NumbersOfLine, start: int, end: int, match: tuple[int, int]
+    ) -> tuple[float | None, str]:
+        part = numbers.line[start:end]
         number = parse_number(part)
         if number is None:
             return number_or_text(part)
-        whole = cut_number(line, start, start + len(part.rstrip()), match_end=match_end)
+        whole = numbers.cut(start, start + len(part.rstrip()), match=match)
         if not whole:
             return number_or_text(number)
         hint = "" if self._is_number else "; use {number} in the pattern"
         self.fault = self.fault or f"the pattern read only {part} of {whole[:60]}{hint}"
         return None, whole[:200]
+
+
+def _part_length(line: bytes) -> int:
+    """Return how much of a line is read at once: all of it, or MAX_LINE bytes, but no part of a number."""
+    if len(line) <= MAX_LINE:
+        return len(line)
+    window = line[MAX_LINE - LOOK_BACK : MAX_LINE]
+    # Between a label and its number only if need be.
+    for end in (rb".*[\d%)\]][,;]?[ \t]+", rb".*[ \t,;|]"):
+        if match := re.match(end, window, re.DOTALL):
+            return MAX_LINE - LOOK_BACK + match.end()
+    return MAX_LINE
 
 
 def _compile(pattern: str) -> "re2._Regexp":
@@ -162,18 +190,25 @@ def _expanded(pattern: str) -> str:
     return _PARTS.sub(lambda part: number if part[0] == "{number}" else part[0], pattern)
 
 
-def _widened(pattern: str) -> "re2._Regexp":
-    """Compile the expression so that its group also matches nan, inf and numbers with a sign: a line with the metric's
-    label counts, whatever its number is."""
+def _widened(pattern: str, unread: str) -> "re2._Regexp":
+    """Compile the expression so that its group also matches `unread`, such as nan and numbers with a sign: a line with
+    the metric's label counts, whatever its number is."""
     expanded = _expanded(pattern)
     bounds = _value_group(expanded)
     if bounds is None:
         return _compile(expanded)
     start, end = bounds
     try:
-        return _compile(f"{expanded[:start]}(?:{expanded[start:end]})|{_UNREAD}{expanded[end:]}")
+        return _compile(f"{expanded[:start]}(?:{expanded[start:end]})|{unread}{expanded[end:]}")
     except re2.error:  # flags within the group, or too large
         return _compile(expanded)
+
+
+def _has_label(pattern: str) -> bool:
+    """Tell whether text in front of the group says what the number is."""
+    expanded = _expanded(pattern)
+    bounds = _value_group(expanded)
+    return bounds is not None and bool(_LABEL.search(_NO_LABEL.sub("", expanded[: bounds[0]])))
 
 
 def _value_group(pattern: str) -> tuple[int, int] | None:

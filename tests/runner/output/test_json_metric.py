@@ -34,6 +34,13 @@ def write(path, *lines):
     return path
 
 
+def test_a_number_with_thousands_of_digits_is_too_large(tmp_path):
+    """TD-V4"""
+    file = tmp_path / "result.json"
+    file.write_text('{"acc": -' + "9" * 5000 + "}")
+    assert read_json_metric(file, "acc") == Report("acc", 0, None, "-Infinity", final=True)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.runner.dialects.native import MAX_LINE
 from experiments.runner.output.metric_pattern import PatternReader, check, warning
 from experiments.runner.report import Report
 
@@ -121,6 +122,11 @@ def test_any_chunking_gives_the_same_reports(lines, cuts):
         ("nan", None),
         ("-NaN", None),
         ("Infinity", None),
+        ("1\u202f234.5", 1234.5),
+        ("1\u00a0234\u00a0567", 1234567),
+        ("1.#QNAN", None),
+        ("-1.#IND", None),
+        ("1.#INF", None),
     ],
 )
 def test_number_reads_every_notation(text, number):
@@ -145,6 +151,10 @@ def test_number_reads_every_notation(text, number):
         ("loss={number}", "loss=1.2.3", "1.2.3"),
         ("loss={number}", "loss=12:30", "12:30"),
         ("loss={number}", "loss=7.5x10^-5", "7.5x10^-5"),
+        ("loss={number}", "loss=1,2345", "1,2345"),
+        ("loss={number}", "loss=0.5+0.1j", "0.5+0.1j"),
+        ("loss={number}", "loss=1\u202f234,5", "1\u202f234,5"),
+        ("([0-9.]+)$", "loss=1,234.5", "1,234.5"),
     ],
 )
 def test_a_part_of_a_longer_number_is_never_a_value(pattern, line, whole):
@@ -172,7 +182,13 @@ def test_what_stands_beside_a_number_is_no_part_of_it(pattern, line, value):
 
 @pytest.mark.parametrize(
     ("last", "final"),
-    [("nan", (None, "NaN")), ("-inf", (None, "-Infinity")), ("None", (None, "None")), ("-0.3", (-0.3, ""))],
+    [
+        ("nan", (None, "NaN")),
+        ("-inf", (None, "-Infinity")),
+        ("None", (None, "None")),
+        ("N/A", (None, "N/A")),
+        ("-0.3", (-0.3, "")),
+    ],
 )
 def test_the_last_line_with_the_label_counts(last, final):
     """TD-V3: also when the pattern's own group passes over its number."""
@@ -182,7 +198,33 @@ def test_the_last_line_with_the_label_counts(last, final):
 
 
 @pytest.mark.parametrize(
-    "pattern", ["loss=([0-9.]+)", r"loss=(?P<value>\d+\.\d+)", r"(\w+)?loss=(?P<value>\d+)"]
+    ("pattern", "lines", "value"),
+    [
+        (r"loss=(\d+\.\d+)", "loss=0.3\nloss=1e-05\n", 1e-05),
+        (r"loss=(\d+\.\d+)", "loss=0.3\nloss=1\n", 1),
+        (r"acc=(\d+)%", "acc=90%\nacc=93.5%\n", 93.5),
+        (r": ([01]\.\d+)", "acc: 0.91\nsteps: 10\n", 0.91),  # without a label, the group alone decides
+    ],
+)
+def test_behind_a_label_any_notation_counts(pattern, lines, value):
+    """TD-V3: an earlier line is not the result because the last one is written in another way."""
+    reader = PatternReader(pattern, "m")
+    *_, report = reader.feed(lines.encode()) + reader.drain()
+    assert report == Report("m", report.step, value, final=True)
+
+
+@pytest.mark.parametrize("separator", [";", "; "])
+def test_no_number_of_an_endless_line_is_cut(separator):
+    """TD-V3: `print(..., end=" ")` makes a single line of any length, which is read in parts."""
+    numbers = [float(f"{number}e-05") for number in range(10_000, 30_000)]
+    text = separator.join(f"loss={number!r}" for number in numbers)
+    assert len(text) > 3 * MAX_LINE
+    assert values("loss={number}", text) == numbers
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["loss=([0-9.]+)", r"loss=(?P<value>\d+\.\d+)", r"(\w+)?loss=(?P<value>\d+)", r"loss=(\d\.\d{4})"],
 )
 def test_a_pattern_that_cuts_numbers_warns(pattern):
     """TD-V3"""
