@@ -38,6 +38,7 @@ class _Message:
 
     def __init__(self, name: str, send: Callable[[], None]) -> None:
         self.name, self.send = name, send
+        self.__qualname__ = f"message {name}"  # Django's log of a failed callback asks for it
 
     def __call__(self) -> None:
         self.send()
@@ -58,7 +59,7 @@ def _after_commit(name: str, send: Callable[[], None]) -> None:
 def _send(task: str, args: list[int], *, queue: str) -> None:
     try:
         current_app.send_task(task, args=args, queue=queue, expires=STALE_S, ignore_result=True, retry=False)
-    except (OperationalError, OSError) as error:
+    except (OperationalError, OSError, RedisError) as error:
         logger.warning("The broker is unavailable. Message %s %s was not sent: %s", task, args, error)
 
 

@@ -140,7 +140,7 @@ def test_a_text_beside_a_repository_must_be_a_diff():
     """CML-S3: a script, or what somebody pasted instead."""
     assert settings(repository="/srv/code", diff="--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n").diff
     assert settings(repository="/srv/code", diff="\n").diff == "\n"
-    assert faults(repository="/srv/code", diff="print(1)\n")["diff"][0].startswith("This is no diff")
+    assert faults(repository="/srv/code", diff="print(1)\n")["diff"][0].startswith("Not a diff")
 
 
 def test_any_characters_of_hyperparameters_and_objects_come_back():

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.runner.command import arguments, render
+from experiments.runner.arguments import arguments
+from experiments.runner.command import render
 from experiments.search.manual_values import check_manual_values
 from experiments.search.nested_choice import flat
 from experiments.search.space import parse
