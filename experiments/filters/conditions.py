@@ -92,6 +92,8 @@ def choice(column: str, choices: Mapping[str, str]) -> Build:
 
 def number(column: str, *, is_whole: bool = False, is_share: bool = False) -> Build:
     """A number. `is_whole`: the column holds whole numbers only; `is_share`: 10% may be written for 0.1."""
+    # Django adds this to a negated condition by itself, except for generated columns.
+    has_value = {f"{column}__isnull": False}
 
     def read(value: Text) -> float | int:
         return read_number(value, is_share=is_share)
@@ -100,14 +102,14 @@ def number(column: str, *, is_whole: bool = False, is_share: bool = False) -> Bu
         wanted = read(value)
         if is_whole and not (math.isfinite(wanted) and wanted == int(wanted)):
             return Q(pk__in=[])
-        return Q(**{column: int(wanted) if is_whole else wanted})
+        return Q(**{column: int(wanted) if is_whole else wanted}, **has_value)
 
     def build(comparison: Comparison) -> Q:
         if comparison.operator in LOOKUPS:
-            return Q(**{f"{column}__{LOOKUPS[comparison.operator]}": read(comparison.values[0])})
+            return Q(**{f"{column}__{LOOKUPS[comparison.operator]}": read(comparison.values[0])}, **has_value)
         return equal(comparison, same, column, is_nullable=True)
 
-    return build
+    return ranged(build)
 
 
 def duration(column: str) -> Build:
@@ -118,7 +120,7 @@ def duration(column: str) -> Build:
             return Q(**{f"{column}__{LOOKUPS[comparison.operator]}": read_duration(comparison.values[0])})
         return equal(comparison, lambda value: Q(**{column: read_duration(value)}), column, is_nullable=True)
 
-    return build
+    return ranged(build)
 
 
 def instant(column: str) -> Build:
@@ -139,7 +141,30 @@ def instant(column: str) -> Build:
             return Q(**{f"{column}__{LOOKUPS[operator]}": start})
         return Q(**{f"{column}__{'lt' if operator == '<=' else 'gte'}": end})
 
-    return build
+    return ranged(build)
+
+
+def ranged(build: Build) -> Build:
+    """Make `1e-4..1e-2`, with both ends, a possible value: of `=`, `!=` and `in`."""
+
+    def build_ranges(comparison: Comparison) -> Q:
+        pairs = [(value, value.ends()) for value in comparison.values]
+        ends = [pair for _, pair in pairs if pair]
+        if not ends:
+            return build(comparison)
+        if comparison.operator not in ("=", "!=", "in"):
+            raise comparison.values[0].error(f"A range takes “:” or “!=”, not “{comparison.operator}”")
+        conditions = [
+            build(Comparison(comparison.field, ">=", (low,)))
+            & build(Comparison(comparison.field, "<=", (high,)))
+            for low, high in ends
+        ]
+        if others := tuple(value for value, pair in pairs if not pair):
+            conditions.append(build(Comparison(comparison.field, "=", others)))
+        any_of = reduce(operators.or_, conditions)
+        return ~any_of if comparison.operator == "!=" else any_of
+
+    return build_ranges
 
 
 def equal(

@@ -34,7 +34,7 @@ GRAMMAR = r"""
          | "(" disjunction ")"
          | comparison
          | word
-comparison: field OPERATOR value
+comparison: field OPERATOR value ("," value)*
           | field IN "(" value ("," value)* ")" -> membership
 field: WORD | STRING
 value: VALUE | STRING
@@ -85,10 +85,18 @@ class Text:
     def error(self, message: str) -> FilterError:
         return FilterError(message, self.start, self.end)
 
+    def ends(self) -> tuple[Text, Text] | None:
+        """Return the two ends of a range such as 1e-4..1e-2; None: this is no range."""
+        low, dots, high = ("", "", "") if self.is_quoted else self.text.partition("..")
+        if not dots or not low or not high:
+            return None
+        return Text(low, self.start, self.start + len(low)), Text(high, self.end - len(high), self.end)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`field operator value`. The operators `:` and `==` have become `=`; with `in`, there is more than one value."""
+    """`field operator value`. The operators `:` and `==` have become `=`; with `=`, `!=` and `in`, there may be several
+    values."""
 
     field: Text
     operator: str  # = != < <= > >= ~ in
@@ -136,8 +144,8 @@ def parse(text: str) -> Node | None:
         raise _explained(error, text) from None
     terms = _Terms()
     node: Node = terms.transform(tree)
-    if terms.keyword:
-        raise terms.keyword.error(_misplaced(terms.keyword.text.lower()))
+    if terms.fault:
+        raise terms.fault
     if terms.count > MAX_TERMS:
         raise FilterError(f"A filter has at most {MAX_TERMS} terms; this one has {terms.count}", 0, len(text))
     return node
@@ -150,9 +158,25 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
+def joined(*filters: str) -> str:
+    """Return the filter that selects what all of `filters` select; one with `or` gets parentheses."""
+    parts = [text.strip() for text in filters if text.strip()]
+    if len(parts) < 2:
+        return "".join(parts)
+    return " ".join(f"({text})" if _needs_parentheses(text) else text for text in parts)
+
+
+def _needs_parentheses(text: str) -> bool:
+    try:
+        return isinstance(parse(text), Or)
+    except FilterError:
+        return False  # the place of its error stays easy to find
+
+
 def quoted(text: str) -> str:
     """Return a value or a field as it must stand in a filter: in quotes where it would be read otherwise."""
-    if text and not re.search(r"[\s()\",:<>=!~\\]", text) and text.lower() not in KEYWORDS:
+    is_plain = text and not re.search(r"[\s()\",:<>=!~\\]|\.\.", text)
+    if is_plain and text.lower() not in (*KEYWORDS, "none"):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
@@ -203,7 +227,7 @@ class _Terms(Transformer):
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
-        self.keyword: Text | None = None  # the first that stands where a word may stand
+        self.fault: FilterError | None = None  # the first
 
     def field(self, tokens: list[Token]) -> Text:
         return _text(tokens[0])
@@ -214,13 +238,16 @@ class _Terms(Transformer):
         self.count += 1
         text = _text(tokens[0])
         if not text.is_quoted and text.text.lower() in KEYWORDS:
-            self.keyword = self.keyword or text
+            self.fault = self.fault or text.error(_misplaced(text.text.lower()))
         return Word(text)
 
     def comparison(self, parts: list[Any]) -> Comparison:
-        field, operator, value = parts
-        self.count += 1
-        return Comparison(field, "=" if operator in (":", "==") else str(operator), (value,))
+        field, operator, *values = parts
+        self.count += len(values)
+        operator = "=" if operator in (":", "==") else str(operator)
+        if operator not in ("=", "!=") and len(values) > 1:
+            self.fault = self.fault or values[1].error(f"“{operator}” takes one value, not a list")
+        return Comparison(field, operator, tuple(values))
 
     def membership(self, parts: list[Any]) -> Comparison:
         field, _, *values = parts

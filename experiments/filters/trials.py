@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import operator as operators
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
-from experiments.models import Experiment, Point, Trial, TrialParameter, TrialState, status
+from experiments.models import Experiment, MetricValue, Point, Trial, TrialParameter, TrialState, status
+from experiments.models.trial import failure_groups
 from experiments.models.trial.base import Source
 from experiments.models.trial.outcome import Failure
 
 from . import conditions, language
 from .conditions import LOOKUPS, NONE, Field
-from .language import Comparison, Text, Word
+from .language import Comparison, FilterError, Text, Word
 
-PARAMETER, METRIC = "param.", "metric."
+PARAMETER, METRIC, FINAL = "param.", "metric.", "final."
+SHORT = {"p.": PARAMETER, "m.": METRIC}  # as in the columns of the table
+ALIASES = {"rev": "revision", "time": "duration", "objective": "value"}
 MOST_METRICS = 100  # by a bare name
 
 
@@ -36,40 +40,56 @@ class TrialFields:
 
     @classmethod
     def of(cls, experiment: Experiment) -> TrialFields:
-        """Return the fields, with the metrics that the best and the latest trial have reported: a few reads, however
-        many trials there are. `metric.` finds any other."""
+        """Return the fields, with the metrics of settled trials and of the latest that reports: two reads, however many
+        trials there are. `metric.` finds any other."""
+        names = set(MetricValue.names_of(experiment.pk, at_most=MOST_METRICS))
+        alive = experiment.trials.filter(state__in=status.TRIAL_ALIVE)
         latest = (
-            experiment.trials.filter(last_step__isnull=False).order_by("-number").values_list("pk", flat=True)
+            alive.order_by("-number").values_list("pk", flat=True).first() if experiment.alive_count else None
         )
-        reporting = {*latest[:1]}
-        if experiment.best_number is not None:
-            best = experiment.trials.filter(number=experiment.best_number)
-            reporting.update(best.values_list("pk", flat=True))
-        names = {name for pk in reporting for name in Point.names_of(pk, at_most=MOST_METRICS)}
+        names.update(Point.names_of(latest, at_most=MOST_METRICS))
         return cls(experiment, sorted(names - {experiment.metric}))
 
     def names(self) -> list[str]:
         """Return every field, as it is written in a filter."""
-        others = [
-            *((name, PARAMETER) for name in self.parameters),
-            *((name, METRIC) for name in self.metrics if name not in self.parameters),
-        ]
-        return [*self.fixed, *(prefix + name if name in self.fixed else name for name, prefix in others)]
+        return [*self.fixed, *map(self.parameter, self.parameters), *map(self.metric, self.metrics)]
+
+    def parameter(self, name: str) -> str:
+        """Return how a parameter is written as a field."""
+        return PARAMETER + name if name.casefold() in self.fixed else name
+
+    def metric(self, name: str) -> str:
+        """Return how a metric is written as a field."""
+        is_taken = name.casefold() in self.fixed or name in self.parameters
+        return METRIC + name if is_taken else name
 
     def get(self, name: Text) -> Field:
         """Return the field that a text names. Raises `FilterError`, with the nearest that there is."""
         key = name.text
         if not name.is_quoted and key.casefold() in self.fixed:
             return self.fixed[key.casefold()]
-        if key.startswith(PARAMETER) and (wanted := key.removeprefix(PARAMETER)) in self.parameters:
-            return Field(key, _parameter(self.experiment, wanted), "")
-        if key in self.parameters:
-            return Field(key, _parameter(self.experiment, key), "")
-        if key.startswith(METRIC) and (wanted := key.removeprefix(METRIC)):
-            return Field(key, _metric(wanted), "")
+        short = next((prefix for prefix in SHORT if key.startswith(prefix)), "")
+        full = SHORT[short] + key.removeprefix(short) if short else key
+        parameter = full.removeprefix(PARAMETER) if full.startswith(PARAMETER) else key
+        for candidate in (key, parameter):
+            if candidate in self.parameters:
+                return Field(key, _parameter(self.experiment, candidate), "Parameter")
+        if full.startswith(METRIC) and (metric := full.removeprefix(METRIC)):
+            return self._metric(key, metric)
+        if full.startswith(FINAL) and (metric := full.removeprefix(FINAL)):
+            return self._metric(key, metric, is_final=True)
         if key in self.metrics:
-            return Field(key, _metric(key), "")
+            return self._metric(key, key)
+        if key == self.experiment.metric:
+            return self.fixed["value"]
+        if key.casefold() in ALIASES:
+            return self.fixed[ALIASES[key.casefold()]]
         raise conditions.unknown_field(name, self.names(), of="Trials of this experiment")
+
+    def _metric(self, key: str, name: str, *, is_final: bool = False) -> Field:
+        if name == self.experiment.metric:  # of the objective the trial itself has the last value
+            return self.fixed["value" if is_final else "last"]
+        return Field(key, _metric(self.experiment, name, is_final=is_final), "Metric")
 
     def condition(self, text: str) -> Q:
         """Return the condition that a filter stands for; an empty one is always true. Raises `FilterError`."""
@@ -81,6 +101,33 @@ class TrialFields:
         return trials.filter(self.condition(text))
 
 
+@dataclass(frozen=True)
+class Selection:
+    """The trials that a filter selects. When it cannot be read, `error` says why and where, and `trials` are those of
+    `applied`, the last valid filter."""
+
+    filter: str
+    applied: str
+    trials: QuerySet[Trial]
+    fields: TrialFields
+    error: FilterError | None = None
+
+
+def select_trials(experiment: Experiment, filter: str, *, last: str = "") -> Selection:
+    """Return the trials of an experiment that a filter selects; for one that cannot be read, its error and what the
+    filter `last` selects. Three queries at most, apart from the trials."""
+    fields = TrialFields.of(experiment) if filter else TrialFields(experiment, [])
+    error = None
+    for text in (filter, last, ""):
+        try:
+            trials = fields.filter(experiment.trials.all(), text)
+        except FilterError as fault:
+            error = error or fault
+            continue
+        return Selection(filter, text, trials, fields, error)
+    raise AssertionError("an empty filter is valid")
+
+
 def _fixed(experiment: Experiment) -> tuple[Field, ...]:
     states = {state: info.label for state, info in status.TRIAL_STATES.items()}
     return (
@@ -90,8 +137,9 @@ def _fixed(experiment: Experiment) -> tuple[Field, ...]:
             "failure", conditions.choice("failure", dict(Failure.choices)), "Cause of failure", tuple(Failure)
         ),
         Field("detail", conditions.text("detail"), "Failure message (~ matches a substring)"),
-        Field("value", conditions.number("value"), "Final value of the objective"),
-        Field("last", conditions.number("last_value"), "Latest value of the objective"),
+        Field("value", conditions.number("result"), "Value of the objective, of succeeded trials"),
+        Field("partial", _partial, "Value of a trial that did not succeed"),
+        Field("last", conditions.number("last_value"), "Latest intermediate value of the objective"),
         Field("step", conditions.number("last_step", is_whole=True), "Latest step"),
         Field("best", _best(experiment), "The n best succeeded trials, such as best:10"),
         Field("duration", conditions.duration("duration_s"), "Duration: 90s, 10m, 1h30m"),
@@ -104,6 +152,7 @@ def _fixed(experiment: Experiment) -> tuple[Field, ...]:
             "source", conditions.choice("source", dict(Source.choices)), "Origin of the values", tuple(Source)
         ),
         Field("attempt", conditions.number("attempt", is_whole=True), "Number in a chain of reruns"),
+        Field("error_group", _error_group(experiment), "Trials with the same error, by the key of the group"),
         Field("exit_code", conditions.number("exit_code", is_whole=True), "Exit code"),
         Field("signal", conditions.number("signal", is_whole=True), "Number of the signal that ended it"),
     )
@@ -115,6 +164,27 @@ def _word(word: Word) -> Q:
     if text.isascii() and text.isdecimal() and len(text) <= 9:
         return Q(number=int(text))
     return Q(detail__icontains=word.text.text)
+
+
+def _partial(comparison: Comparison) -> Q:
+    """A partial value; `none`: there is none, as the trial has a result or nothing at all."""
+    is_partial = Q(result__isnull=True, value__isnull=False)
+    other = conditions.number("value")(comparison)
+    has_none = any(not value.is_quoted and value.text.casefold() == NONE for value in comparison.values)
+    if comparison.operator == "!=":
+        positive = conditions.number("value")(replace(comparison, operator="="))
+        return ~(is_partial & positive | ~is_partial if has_none else is_partial & positive)
+    return is_partial & other | ~is_partial if has_none else is_partial & other
+
+
+def _error_group(experiment: Experiment) -> Callable[[Comparison], Q]:
+    """The trials of a group of failures, as the overview shows it: of the latest that ended. One query a value."""
+
+    def group(value: Text) -> Q:
+        match = failure_groups.group_of(experiment, value.text)
+        return Q(number__in=match.numbers if match else [])
+
+    return lambda comparison: conditions.equal(comparison, group)
 
 
 def _best(experiment: Experiment) -> Callable[[Comparison], Q]:
@@ -145,7 +215,7 @@ def _parameter(experiment: Experiment, name: str) -> Callable[[Comparison], Q]:
         condition = Q(text__in=texts)
         try:
             return condition if value.is_quoted else condition | Q(number=conditions.read_number(value))
-        except language.FilterError:
+        except FilterError:
             return condition
 
     def build(comparison: Comparison) -> Q:
@@ -161,25 +231,37 @@ def _parameter(experiment: Experiment, name: str) -> Callable[[Comparison], Q]:
         selected = Q(pk__in=matches.values("trial"))
         return ~selected if comparison.operator == "!=" else selected
 
-    return build
+    return conditions.ranged(build)
 
 
-def _metric(name: str) -> Callable[[Comparison], Q]:
-    """The latest point of a metric; `none`: there is none, or it is no number."""
+def _metric(experiment: Experiment, name: str, *, is_final: bool) -> conditions.Build:
+    """The last value of a metric: of settled trials from its typed rows, of running ones from their points. `none`:
+    there is none, or it is no number. `is_final`: only of a final result."""
+    rows = MetricValue.objects.filter(
+        experiment=experiment.pk, name=name, **({"is_final": True} if is_final else {})
+    )
+    alive = Trial.objects.filter(experiment=experiment.pk, state__in=status.TRIAL_ALIVE)
     steps = Point.objects.filter(trial=OuterRef("trial"), name=name).order_by("-step").values("step")[:1]
     latest = Point.objects.filter(trial=OuterRef("pk"), name=name, step=Subquery(steps))
 
+    def matching(lookup: str, wanted: object) -> Q:
+        settled = rows.filter(**{f"number{lookup}": wanted}).values("trial")
+        if is_final or not experiment.alive_count:
+            return Q(pk__in=settled)
+        reporting = alive.filter(Exists(latest.filter(**{f"value{lookup}": wanted}))).values("pk")
+        return Q(pk__in=settled) | Q(pk__in=reporting)
+
     def equal(value: Text) -> Q:
         if value.text.casefold() == NONE and not value.is_quoted:
-            return ~Q(Exists(latest.filter(value__isnull=False)))
-        return Q(Exists(latest.filter(value=conditions.read_number(value))))
+            return ~matching("__isnull", False)
+        return matching("", conditions.read_number(value))
 
     def build(comparison: Comparison) -> Q:
         if (lookup := LOOKUPS.get(comparison.operator)) is None:
             return conditions.equal(comparison, equal)
-        return Q(Exists(latest.filter(**{f"value__{lookup}": conditions.read_number(comparison.values[0])})))
+        return matching(f"__{lookup}", conditions.read_number(comparison.values[0]))
 
-    return build
+    return conditions.ranged(build)
 
 
 def written(name: str, value: object) -> str:

@@ -2,6 +2,7 @@
 
 from experiments.models.experiment.model import Experiment
 from experiments.models.trial.base import Source
+from experiments.models.trial.metric_value import MetricValue
 from experiments.models.trial.model import Trial
 from experiments.models.trial.outcome import Failure, Outcome
 from experiments.models.trial.parameter import TrialParameter
@@ -43,6 +44,7 @@ __all__ = [
     "Keeping",
     "LogPiece",
     "Member",
+    "MetricValue",
     "Model",
     "Outcome",
     "Overtaken",

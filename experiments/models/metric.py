@@ -54,3 +54,20 @@ class Point(models.Model):
         with connection.cursor() as cursor:
             cursor.execute(sql, [trial_pk, trial_pk, at_most])
             return [name for (name,) in cursor.fetchall()]
+
+    @classmethod
+    def last_values(cls, trial_pk: int, *, at_most: int) -> dict[str, float | None]:
+        """Return the last value of each metric that a trial has reported, by name; None: it was no finite number.
+        Reads two rows per metric, not all points."""
+        table = cls._meta.db_table
+        sql = f"""WITH RECURSIVE metric(name) AS (
+                SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s)
+                UNION ALL
+                SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s AND name > metric.name)
+                FROM metric WHERE metric.name IS NOT NULL
+            ) SELECT name, (
+                SELECT value FROM {table} WHERE trial_id = %s AND name = metric.name ORDER BY step DESC LIMIT 1
+            ) FROM metric WHERE name IS NOT NULL LIMIT %s"""  # noqa: S608
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [trial_pk, trial_pk, trial_pk, at_most])
+            return dict(cursor.fetchall())

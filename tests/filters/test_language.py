@@ -16,6 +16,7 @@ from experiments.filters.language import (
     Not,
     Or,
     Word,
+    joined,
     nearest,
     parse,
     quoted,
@@ -55,6 +56,8 @@ def shape(node: Node | None) -> object:
         ("opt:sgd", ("opt", "=", "sgd")),
         ("opt == sgd", ("opt", "=", "sgd")),
         ("opt!=sgd", ("opt", "!=", "sgd")),
+        ("opt:sgd,adam lr<1", ("and", ("opt", "=", "sgd", "adam"), ("lr", "<", "1"))),
+        ("opt != sgd , adam", ("opt", "!=", "sgd", "adam")),
         ("opt in (sgd, adam,\t'x)", ("opt", "in", "sgd", "adam", "'x")),
         ("created>2026-11-01T18:30:00+01:00", ("created", ">", "2026-11-01T18:30:00+01:00")),
         ('"layer/kernel size">3', ("layer/kernel size", ">", "3")),
@@ -80,6 +83,8 @@ def test_what_is_read(text: str, tree: object) -> None:
         ("a and and b", 6, "“and” needs a term on both sides"),
         ("opt in sgd", 4, "in parentheses"),
         ("x in ()", 6, "a value"),
+        ("x<1,2", 4, "“<” takes one value, not a list"),
+        ("x=1,", 4, "Unexpected end of filter; expected a quoted string or a value"),
         ("a ! b", 2, "Unexpected “!”"),
         ("a\0b", 1, "control characters"),
         ("x" * (MAX_LENGTH + 1), MAX_LENGTH, f"at most {MAX_LENGTH:,} characters"),
@@ -127,3 +132,9 @@ def test_the_nearest_name() -> None:
     assert nearest("sate", ["state", "value"]) == "state"
     assert nearest("Learning_rate", ["learning-rate", "value"]) == "learning-rate"
     assert nearest("zzz", ["state", "value"]) is None
+
+
+def test_filters_are_joined_by_and() -> None:
+    assert joined("", " ") == "" and joined("a", "") == "a"
+    assert shape(parse(joined("a or b", "c", "not d"))) == ("and", ("or", "a", "b"), "c", ("not", "d"))
+    assert joined("(a", "b") == "(a b"

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from experiments.filters.language import FilterError
-from experiments.filters.trials import TrialFields, written
-from experiments.models import Experiment, Point, Trial, TrialParameter
+from experiments.filters.trials import TrialFields, select_trials, written
+from experiments.models import Experiment, MetricValue, Outcome, Point, Trial, TrialParameter
 from experiments.models.trial.parameter import digest
 
 SPACE = {
@@ -46,6 +46,9 @@ FIELDS = [
     "lr",
     "opt",
     "f1",
+    "partial",
+    "final.f1",
+    "error_group",
 ]
 ODD_VALUES = [
     "1",
@@ -59,6 +62,11 @@ ODD_VALUES = [
     "'",
     "%",
     "2026-11-01",
+    "1..5",
+    "..",
+    "1..",
+    "a,b",
+    "1d..2d",
 ]
 
 
@@ -84,11 +92,14 @@ def experiment(draft: Callable[..., Experiment]) -> Experiment:
         TrialParameter.objects.bulk_create([TrialParameter.of(trial, *pair) for pair in params.items()])
         if value is not None:
             Point.keep([Point(trial=trial, name="f1", step=step, value=value - step) for step in (0, 1)])
+        if state != "waiting":
+            trial.final_metrics = {"f1": -0.1, "recall": 0.8, "odd": "nan"} if number == 2 else {}
+            MetricValue.keep(trial)
     return made
 
 
 def find(experiment: Experiment, text: str) -> list[int]:
-    fields = TrialFields(experiment, ["f1"])
+    fields = TrialFields(experiment, ["f1", "recall"])
     return sorted(fields.filter(experiment.trials.all(), text).values_list("number", flat=True))
 
 
@@ -109,10 +120,25 @@ def find(experiment: Experiment, text: str) -> list[int]:
         ("number>=5", [5, 6]),
         ("number=1.5", []),
         ("number>1e30", []),
-        ("value>0.5", [2, 4]),
+        ("value>0.5", [2]),
+        ("accuracy>0.5", [2]),
+        ("value>0.5 or partial>0.5", [2, 4]),
+        ("partial>0", [4]),
+        ("partial=none", [1, 2, 3, 5, 6]),
+        ("partial!=none", [4]),
+        ("partial!=0.95", [1, 2, 3, 5, 6]),
+        ("value:0.1..0.5", [1, 5]),
+        ("value!=0.1..0.5", [2, 3, 4, 6]),
+        ("lr:1e-4..1e-2", [2, 3, 4]),
+        ("lr in (1e-5, 0.1..1)", [1, 5, 6]),
+        ("opt:sgd,adam", [1, 2, 6]),
+        ("opt!=sgd,adam", [3, 4, 5]),
+        ("f1:-0.5..0", [2, 4, 5]),
+        ("duration:10s..2m", [1, 4]),
+        ("created:2d12h..4d12h", [3, 4]),
         ("value>=0.5 state:succeeded", [2, 5]),
-        ("not value>0.5", [1, 3, 5, 6]),
-        ("value=none", [3, 6]),
+        ("not value>0.5", [1, 3, 4, 5, 6]),
+        ("value=none", [3, 4, 6]),
         ("value>inf or value<-inf", []),
         ("best:2", [2, 5]),
         ("best:2 lr<1e-2", [2]),
@@ -132,7 +158,14 @@ def find(experiment: Experiment, text: str) -> list[int]:
         ("metric.f1<-0.6", [1]),
         ("f1=none", [3, 6]),
         ("f1!=-0.5", [1, 2, 3, 4, 6]),
+        ("m.f1>-0.3", [2, 4]),
         ("metric.nothing>0", []),
+        ("final.f1>-1", [2]),
+        ("final.recall>=0.8", [2]),
+        ("recall=none", [1, 3, 4, 5, 6]),
+        ("final.nothing=none", [1, 2, 3, 4, 5, 6]),
+        ("p.value>0.45", [5, 6]),
+        ("rev=1 time>10m", [2, 5]),
         ("duration>10m", [2, 5]),
         ("duration<1h30s duration>1m30s", [2]),
         ("duration=30", [1]),
@@ -144,6 +177,43 @@ def find(experiment: Experiment, text: str) -> list[int]:
 )
 def test_what_is_found(experiment: Experiment, text: str, numbers: list[int]) -> None:
     assert find(experiment, text) == numbers
+
+
+def test_a_metric_of_a_running_trial_is_its_latest_point(experiment: Experiment) -> None:
+    Trial.objects.filter(number=6).update(state="running")
+    experiment.running_count = 1
+    trial = Trial.objects.get(number=6)
+    Point.keep([Point(trial=trial, name="f1", step=step, value=step) for step in (2, 10)])
+    assert find(experiment, "f1>5") == [6]
+    assert find(experiment, "f1=none") == [3]
+    assert find(experiment, "final.f1>5") == []
+
+
+def test_the_metrics_that_trials_have_are_fields(running, lab) -> None:
+    """Of settled trials those of the final result and the last points; of running ones what they report."""
+    experiment = running(taken=2, concurrency=2)
+    first, second = experiment.trials.order_by("number")[:2]
+    Point.keep([Point(trial=first, name=name, step=0, value=1) for name in ("loss", "accuracy", "value")])
+    first.settle(Outcome(value=0.5, exit_code=0, final_metrics={"f1": 0.7}))
+    Point.keep([Point(trial=second, name="grad/norm", step=0, value=3)])
+    experiment.refresh_from_db()
+    fields = TrialFields.of(experiment)
+    assert fields.metrics == ["f1", "grad/norm", "loss", "value"]
+    assert fields.names()[-4:] == ["f1", "grad/norm", "loss", "metric.value"]
+    wanted = {"f1>0.6": [1], "loss=1": [1], "grad/norm>2": [2], "metric.value=1": [1], "final.loss=1": []}
+    for text, numbers in wanted.items():
+        rows = fields.filter(experiment.trials.all(), text)
+        assert sorted(rows.values_list("number", flat=True)) == numbers, text
+
+
+def test_a_selection_names_its_error_and_keeps_the_last_valid_filter(experiment: Experiment) -> None:
+    valid = select_trials(experiment, "state:failed")
+    assert [trial.number for trial in valid.trials] == [3] and valid.error is None
+    wrong = select_trials(experiment, "sate:failed", last="number>4")
+    assert [trial.number for trial in wrong.trials] == [5, 6] and wrong.applied == "number>4"
+    assert wrong.error and wrong.error.start == 0 and wrong.filter == "sate:failed"
+    assert "did you mean “state”? (at character 1)" in str(wrong.error)
+    assert select_trials(experiment, "(", last=")").trials.count() == 6
 
 
 def test_dates_are_days_of_the_reader(experiment: Experiment) -> None:
@@ -184,6 +254,10 @@ def test_dates_are_days_of_the_reader(experiment: Experiment) -> None:
         ("best:0", 5, "from 1 to 1000"),
         ("best>3", 5, "from 1 to 1000"),
         ("best:99999", 5, "from 1 to 1000"),
+        ("value>1..2", 6, "A range takes"),
+        ("value:1..x", 9, "“x” is not a number"),
+        ("value>1,2", 8, "takes one value"),
+        ("error_group>x", 0, "cannot be compared"),
     ],
 )
 def test_what_an_error_says_and_where(experiment: Experiment, text: str, start: int, words: str) -> None:

@@ -17,6 +17,7 @@ from experiments.models.worker import Worker
 
 from .base import Source
 from .copies import CopyVerbs
+from .metric_value import MetricValue
 from .outcome import Failure, Outcome
 
 
@@ -33,7 +34,7 @@ class Trial(CopyVerbs):
         ]
         indexes = [
             models.Index(fields=["experiment", "state", "number"], name="trial_by_state"),
-            models.Index(fields=["experiment", "result"], name="trial_by_result"),
+            models.Index(fields=["experiment", "result", "value", "number"], name="trial_by_result"),
             models.Index(fields=["experiment", "duration_s"], name="trial_by_duration"),
             models.Index(fields=["experiment", "started_at"], name="trial_by_start"),
             models.Index(fields=["experiment", "ended_at"], name="trial_by_end"),
@@ -199,6 +200,7 @@ class Trial(CopyVerbs):
                 cpu_s=outcome.cpu_s,
                 survivors=list(outcome.survivors),
             )
+            MetricValue.keep(self)
             if to == TrialState.SUCCEEDED and value is not None:
                 self.experiment.learn(self.number, value)
             if failure == Failure.WORKER_LOST:

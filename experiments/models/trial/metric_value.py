@@ -1,0 +1,73 @@
+"""The last values of a settled trial's metrics, as typed rows for filtering and sorting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from django.db import connection, models
+
+from experiments.models.experiment.model import Experiment
+from experiments.models.metric import Point
+from experiments.runner.report import MAX_NAME
+
+if TYPE_CHECKING:
+    from .base import TrialBase
+
+MOST = 100  # metrics of one trial
+
+
+class MetricValue(models.Model):
+    """The last value of a metric other than the objective. `number` is None when it is not a finite number; `is_final`:
+    it was part of the final result, not an intermediate one."""
+
+    trial = models.ForeignKey("Trial", models.CASCADE, related_name="metric_values")
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+")
+    name = models.CharField(max_length=MAX_NAME)
+    number = models.FloatField(null=True)
+    is_final = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["trial", "name"], name="metric_value_once")]
+        indexes = [
+            models.Index(fields=["experiment", "name", "number", "trial"], name="metric_by_value"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.number}"
+
+    @classmethod
+    def keep(cls, trial: TrialBase) -> None:
+        """Store the rows of a trial that has just settled: its final metrics, and the last points of the others."""
+        objective = trial.experiment.metric
+        numbers: dict[str, float | None] = Point.last_values(trial.pk, at_most=MOST)
+        finals = {
+            name[:MAX_NAME]: value if isinstance(value, int | float) else None
+            for name, value in trial.final_metrics.items()
+        }
+        rows: list[Self] = [
+            cls(
+                trial_id=trial.pk,
+                experiment_id=trial.experiment_id,
+                name=name,
+                number=number,
+                is_final=name in finals,
+            )
+            for name, number in (numbers | finals).items()
+            if name != objective
+        ]
+        if rows:
+            cls.objects.bulk_create(rows[:MOST], batch_size=100)
+
+    @classmethod
+    def names_of(cls, experiment_pk: int, *, at_most: int) -> list[str]:
+        """Return the names of the metrics that an experiment's settled trials have, sorted. Reads one row per name."""
+        table = cls._meta.db_table
+        sql = f"""WITH RECURSIVE metric(name) AS (
+                SELECT (SELECT MIN(name) FROM {table} WHERE experiment_id = %s)
+                UNION ALL
+                SELECT (SELECT MIN(name) FROM {table} WHERE experiment_id = %s AND name > metric.name)
+                FROM metric WHERE metric.name IS NOT NULL
+            ) SELECT name FROM metric WHERE name IS NOT NULL LIMIT %s"""  # noqa: S608
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [experiment_pk, experiment_pk, at_most])
+            return [name for (name,) in cursor.fetchall()]
