@@ -14,6 +14,7 @@ from experiments.messages import duration as duration_text
 from experiments.models import (
     Experiment,
     LogPiece,
+    MetricValue,
     Point,
     Suggestion,
     Trial,
@@ -112,6 +113,12 @@ class LogPieceAdmin(TrialRowAdmin):
 @admin.register(TrialParameter)
 class TrialParameterAdmin(TrialRowAdmin):
     list_display = ("trial", "name", "number", "text")
+    related = ("trial__experiment", "experiment")
+
+
+@admin.register(MetricValue)
+class MetricValueAdmin(TrialRowAdmin):
+    list_display = ("trial", "name", "number", "is_final")
     related = ("trial__experiment", "experiment")
 
 

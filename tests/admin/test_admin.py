@@ -56,6 +56,7 @@ HISTORY = [
     "suggestion",
     "trial",
     "trialparameter",
+    "metricvalue",
     "usage",
     "warmresults",
     "worker",
@@ -80,7 +81,7 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         for trial in experiment.trials.filter(state="running"):
             Point.keep([Point(trial=trial, name="accuracy", step=0, value=0.5)])
             LogPiece.keep([LogPiece(trial=trial, offset=0, size=12, data=b"<b>hello</b>")])
-            trial.settle(Outcome(value=0.5, exit_code=0))
+            trial.settle(Outcome(value=0.5, exit_code=0, final_metrics={"f1": 0.7}))
         look_at(experiment)
         Lease.hold(f"beat {name}", "me", for_=timedelta(seconds=9))
         SignInLink.issue(alice)
