@@ -2,61 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-from experiments.models import Failure, Point
+from experiments.models import Failure, Point, Trial
 from experiments.runner import outcome as outcomes
-from experiments.runner.output.json_metric import NoMetric, Version, Writers, read_json_metric
+from experiments.runner.output.json_metric import NoMetric
 from experiments.runner.report import Report
+from experiments.worker.metric_file import MetricFile
 from experiments.worker.reports import TrialReports
 
 
-@dataclass(frozen=True)
-class MetricFile:
-    """The JSON file with the metric.
-
-    No link is followed in the folder `below`. `before` is the file's version before the trial started, None if it did
-    not exist; `trial_folder` is the folder that only this trial writes to; `writers` knows which trial wrote other
-    files.
-    """
-
-    path: Path
-    below: Path
-    before: Version | None
-    trial_folder: Path
-    writers: Writers
-
-    def read(self, reports: TrialReports, *, claims: bool) -> None:
-        """Read the final results from the file if this trial wrote it. Raise NoMetric.
-
-        `claims`: this version of the file then counts for this trial, and for no other that shares its directory.
-        """
-        settings, trial = reports.settings, str(reports.trial)
-        version = Version.of(self.path, below=self.below)
-        if version and not version.is_written_since(self.before):
-            raise NoMetric(f"The trial did not write {self.path.name}: the file is older than the trial.")
-        for name in settings.weights or [settings.metric]:
-            reports.finals[name] = read_json_metric(self.path, name, below=self.below)
-        if version and claims and not self.path.is_relative_to(self.trial_folder):
-            writer = self.writers.claim(self.path, version, trial)
-            if writer != trial:
-                raise NoMetric(
-                    f"The trial did not write {self.path.name}: it is the file that {writer} wrote in the same "
-                    "directory."
-                )
-
-
-def evaluate(
-    reports: TrialReports, file: MetricFile | None, *, has_succeeded: bool = False
-) -> float | outcomes.Failure:
-    """Return the value that the search uses, or why there is none. `has_succeeded`: the process exited with 0."""
+def evaluate(reports: TrialReports, file: MetricFile | None) -> float | outcomes.Failure:
+    """Return the value that the search uses, or why there is none."""
     settings = reports.settings
     if reports.fault:
         return outcomes.Failure(Failure.BAD_METRIC, outcomes.one_line(f"Invalid metric: {reports.fault}."))
     if file:
         try:
-            file.read(reports, claims=has_succeeded)
+            reports.finals |= {report.name: report for report in file.results()}
+            if file.shared and (others := _neighbors(reports.trial)):
+                raise file.of_others(others)
         except NoMetric as missing:
             kind = Failure.BAD_METRIC if missing.is_bad else Failure.NO_METRIC
             return outcomes.Failure(kind, outcomes.one_line(str(missing)))
@@ -85,6 +50,16 @@ def so_far(reports: TrialReports, file: MetricFile | None) -> float | None:
         return points.exclude(value=None).order_by("-step").values_list("value", flat=True).first()
     value = evaluate(reports, file)
     return value if isinstance(value, float) else None
+
+
+def _neighbors(trial: Trial) -> list[str]:
+    """Return the trials of this experiment that other workers on this machine ran at the same time."""
+    if trial.worker is None or trial.started_at is None:
+        return []
+    here = Trial.objects.filter(experiment=trial.experiment_id, worker__host=trial.worker.host)
+    overlapping = here.exclude(started_at=None).exclude(ended_at__lt=trial.started_at)
+    others = overlapping.exclude(worker=trial.worker).order_by("number")[:4]
+    return [f"{trial.experiment.public_id}-{number}" for number in others.values_list("number", flat=True)]
 
 
 def _with_reported_names(missing: outcomes.Failure, reports: TrialReports) -> outcomes.Failure:

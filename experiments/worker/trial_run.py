@@ -32,7 +32,7 @@ from experiments.runner.dialects import clearml, native, nni
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.keeper import remove_cgroup
 from experiments.runner.memory_size import format_mebibytes
-from experiments.runner.output.json_metric import NoMetric, Version, expand_path
+from experiments.runner.output.json_metric import NoMetric, expand_path
 from experiments.runner.output.log import LogReader, plain_text
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
 from experiments.runner.safe_files import OutsideFolder, list_names, read_text, remove, remove_tree
@@ -41,7 +41,7 @@ from experiments.runner.trial_folder import TrialFolder, environment
 from experiments.worker import objective
 from experiments.worker.environment import Place, Setup, SetupFailed
 from experiments.worker.masker import masker_of
-from experiments.worker.objective import MetricFile
+from experiments.worker.metric_file import MetricFile
 from experiments.worker.reports import READ_BYTES, TrialReports
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ class TrialRun:
             self._log_tool_output(tool_output)
             return Outcome(failure=Failure.SETUP, detail=self.worker.blamed(str(failed), tool_output))
         finally:
+            if self._metric_file:
+                self._metric_file.close()
             self.ruin = self.masker.text(setup.ruin)
             clear(self.trial, self.folder)
 
@@ -142,6 +144,8 @@ class TrialRun:
             self.retrying(lambda: self.trial.begun(pid=process.pid, memory_limited_by=limited_by))
             ended = process.wait()
             assert ended is not None, "waited without a timeout"
+            if self._metric_file:
+                self._metric_file.close()
             if engine and ended.code:
                 self._is_container_oom = engine.was_out_of_memory(setup.container)
         finally:
@@ -293,8 +297,14 @@ class TrialRun:
                 f"{path} would be in the container only, where the metric cannot be read. Write the file to "
                 "${output_dir} instead."
             )
-        before = Version.of(path, below=below)
-        return MetricFile(path, below, before, self.folder.path, self.worker.metric_files)
+        is_shared = not path.is_relative_to(self.folder.path)
+        return MetricFile(
+            path,
+            below=below,
+            names=[*self.settings.weights] or [self.settings.metric],
+            trial=str(self.trial),
+            shared=self.worker.metric_files if is_shared else None,
+        )
 
     def _groups(self) -> dict[str, dict[str, dict[str, str]]]:
         """Return the hyperparameters with decrypted secrets. Raise `SetupFailed` if that is not possible."""
@@ -331,7 +341,7 @@ class TrialRun:
         }
         if ended.code == 0 and self.settings.source == "sdk":
             self.reports.add_implied()
-        result = objective.evaluate(self.reports, self._metric_file, has_succeeded=ended.code == 0)
+        result = objective.evaluate(self.reports, self._metric_file)
         value, metric_failure = (result, None) if isinstance(result, float) else (None, result)
         facts["final_metrics"] = self.reports.other_finals()
         is_done = ended.code == 0 and value is not None

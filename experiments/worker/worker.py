@@ -39,12 +39,12 @@ from experiments.models import (
 from experiments.runner import cgroup
 from experiments.runner.container import ContainerEngine
 from experiments.runner.machine import Machine
-from experiments.runner.output.json_metric import Writers
 from experiments.runner.process import Keeper, LaunchError, is_alive, sweep
 from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder
 from experiments.worker.artifacts import Collector
 from experiments.worker.environment import Shelf
+from experiments.worker.metric_file import SharedFiles
 from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
 from experiments.worker.outbox import Outbox
 from experiments.worker.reports import TrialReports
@@ -98,7 +98,7 @@ class LocalWorker:
         self.outbox = Outbox(self.folder / "outbox", ending=self.ending)
         self.collector = Collector(trials_folder=self.trials_folder, row=lambda: self.row, ending=self.ending)
         self.runs: dict[int, TrialRun] = {}
-        self.metric_files = Writers()
+        self.metric_files = SharedFiles()
         self.busy = 0
         self.stuck: list[dict] = []  # trials whose processes cannot be killed; each takes up a slot
         self._lock = threading.Lock()

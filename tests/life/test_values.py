@@ -83,21 +83,45 @@ def test_a_file_of_an_earlier_trial_does_not_count(run: Callable[..., Experiment
     assert "did not write result.json" in experiment.trials.get(number=2).detail
 
 
-def test_a_trial_that_fails_takes_no_file_away(run: Callable[..., Experiment], tmp_path: Path) -> None:
-    """TD-V4: #1 writes the file, and still runs when #2 fails."""
+def test_overlapping_trials_do_not_take_each_others_value(
+    run: Callable[..., Experiment], tmp_path: Path
+) -> None:
+    """TD-V4: #2 writes last, while #1 still runs, and #3 alone: only the file of #3 can be believed."""
     path = tmp_path / "result.json"
-    first = (
-        f"echo '{{\"acc\": 0.5}}' > {path}; until [ -e {tmp_path}/failed ]; do sleep 0.05; done; sleep 0.5"
-    )
-    second = f"until [ -e {path} ]; do sleep 0.05; done; touch {tmp_path}/failed; exit 3"
-    command = f"case ${{trial_id}} in *-1) {first} ;; *) {second} ;; esac"
+    wait = "until [ -e {} ]; do sleep 0.02; done"
+    first = f"echo '{{\"acc\": 0.1}}' > {path}; touch {tmp_path}/one; {wait.format(tmp_path / 'two')}"
+    second = f"{wait.format(tmp_path / 'one')}; echo '{{\"acc\": 0.2}}' > {path}; touch {tmp_path}/two"
+    third = f"echo '{{\"acc\": 0.3}}' > {path}"
+    command = f"case ${{trial_id}} in *-1) {first} ;; *-2) {second} ;; *) {third} ;; esac"
     settings = {"source": "file", "metric": "acc", "metric_path": "result.json", "directory": str(tmp_path)}
-    experiment = run(command=command, max_trials=2, concurrency=2, slots=2, **settings)
-    assert list(experiment.trials.order_by("number").values_list("state", "exit_code")) == [
-        ("succeeded", 0),
-        ("failed", 3),
-    ]
-    assert experiment.trials.get(number=1).value == 0.5
+    experiment = run(command=command, max_trials=3, concurrency=2, slots=2, breaker=0, **settings)
+    ended = experiment.trials.order_by("number").values_list("failure", "value")
+    assert list(ended) == [("no_metric", None), ("no_metric", None), ("", 0.3)]
+    for number, other in ((1, 2), (2, 1)):
+        detail = experiment.trials.get(number=number).detail
+        assert f"result.json may be the result of {experiment.public_id}-{other}, which ran at the" in detail
+        assert "${output_dir}/result.json" in detail
+
+
+def test_trials_of_two_workers_do_not_take_each_others_value(
+    draft: Callable[..., Experiment], local: LocalWorker, data: Path, tmp_path: Path, alice: User
+) -> None:
+    """TD-V4: on one machine, in one directory."""
+    other = LocalWorker(name="there", queues=["default"], slots=1, data=data)
+    other.start()
+    write = "echo '{\"acc\": 0.5}' > result.json; touch ${trial_id}.done"
+    wait = "until [ $(ls *.done | wc -l) = 2 ]; do sleep 0.02; done"
+    settings = {"source": "file", "metric": "acc", "metric_path": "result.json", "directory": str(tmp_path)}
+    experiment = draft(command=f"{write}; {wait}", max_trials=2, concurrency=2, **settings)
+    experiment.enqueue(by=alice)
+    schedule(experiment.pk)
+    try:
+        for thread in [Thread(worker.work) for worker in (local, other)]:
+            thread.outcome()
+    finally:
+        other.end()
+    assert list(experiment.trials.values_list("failure", "value")) == [("no_metric", None)] * 2
+    assert {trial.worker.name for trial in experiment.trials.all()} == {"here", "there"}
 
 
 def test_a_file_in_its_output_folder(run: Callable[..., Experiment]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,25 +53,6 @@ class Version:
         """Tell whether somebody wrote the file; a change of its mode, owner or links does not count."""
         same = ("device", "inode", "size", "modified_ns")
         return before is None or any(getattr(self, name) != getattr(before, name) for name in same)
-
-
-class Writers:
-    """Which trial of this worker each version of a file counts for: trials may share a directory. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._trials: dict[str, tuple[Version, str]] = {}
-
-    def claim(self, path: Path, version: Version, trial: str) -> str:
-        """Count this version for the trial that claims it first; return whom it counts for."""
-        with self._lock:
-            claimed, owner = self._trials.pop(str(path), (None, ""))
-            if claimed is None or version.is_written_since(claimed):
-                owner = trial
-            self._trials[str(path)] = (version, owner)  # the latest last
-            if len(self._trials) > 1000:
-                del self._trials[next(iter(self._trials))]
-            return owner
 
 
 def expand_path(text: str, names: Mapping[str, object], env: Mapping[str, str]) -> str:

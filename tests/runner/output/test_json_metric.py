@@ -6,7 +6,6 @@ import pytest
 from experiments.runner.output.json_metric import (
     NoMetric,
     Version,
-    Writers,
     check_path,
     expand_path,
     read_json_metric,
@@ -146,15 +145,6 @@ def test_a_file_is_written_when_its_content_changed(tmp_path):
     os.utime(path, ns=(1, before.modified_ns + 1))
     assert Version.of(path).is_written_since(before)
     assert Version.of(tmp_path / "none") is None and Version.of(path).is_written_since(None)
-
-
-def test_a_version_of_a_file_counts_for_one_trial(tmp_path):
-    """TD-V4"""
-    path, writers = write(tmp_path / "result.json", CONTENT), Writers()
-    assert writers.claim(path, Version.of(path), "e-1") == "e-1"
-    assert writers.claim(path, Version.of(path), "e-2") == "e-1"
-    write(path, {"acc": 0.12345})
-    assert writers.claim(path, Version.of(path), "e-2") == "e-2"
 
 
 def test_placeholders_and_variables_of_the_path():
