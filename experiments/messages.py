@@ -249,7 +249,7 @@ def consequences(
             ended = plural(impact.running, "running trial has,running trials have")
             rest += f"; the experiment completes when {ended} ended"
         sentences.append(Consequence(f"The experiment will end: {impact.ending}.", f"{rest}."))
-    if impact.judged:
+    if impact.checked:
         sentences.append(_for_finished(impact))
     if impact.running and is_revised:
         options = {"stop_surplus": stop_surplus, "apply_to_running": apply_to_running}
@@ -266,13 +266,13 @@ def consequences(
 
 
 def _for_finished(impact: Consequences) -> Consequence:
-    judged = plural(impact.judged, "finished trial")
+    trials = plural(impact.checked, "finished trial")
     if not impact.outside:
         checked = "" if impact.is_exact else " checked"
-        return Consequence("", f"All {judged}{checked} fit the new search space.")
-    lead = f"{count(impact.outside)} of {judged}"
+        return Consequence("", f"All {trials}{checked} fit the new search space.")
+    lead = f"{count(impact.outside)} of {trials}"
     if not impact.is_exact:
-        lead = f"At least {count(impact.outside)} of the latest {judged}"
+        lead = f"At least {count(impact.outside)} of the latest {trials}"
     rest = f" {'is' if impact.outside == 1 else 'are'} outside the new search space. They stay visible"
     if impact.needed is None:
         return Consequence(lead, f"{rest}.")

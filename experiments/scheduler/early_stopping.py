@@ -19,9 +19,9 @@ def apply_early_stopping(experiment: Experiment, memory: EarlyStoppingMemory) ->
     The rule is that of the trial's revision, or of the one that an update applied to running trials. The row has the
     step up to which a trial was checked, so that a restart checks nothing twice.
     """
-    further = Q(judged_step=None) | Q(last_step__gt=F("judged_step"))
+    further = Q(checked_step=None) | Q(last_step__gt=F("checked_step"))
     running = experiment.trials.filter(further, state=TrialState.RUNNING).exclude(last_step=None)
-    judged, rivals = [], Rivals(experiment, memory)
+    checked, peers = [], Peers(experiment, memory)
     for trial in running.order_by("state", "number"):
         name, arguments = _rule(trial, experiment, memory)
         if name == "none":
@@ -32,32 +32,32 @@ def apply_early_stopping(experiment: Experiment, memory: EarlyStoppingMemory) ->
             number=trial.number,
             direction=experiment.direction,
             curve=curve,
-            checked_step=trial.judged_step,
-            peers=rivals.of(trial, early_stopping.EARLY_STOPPING[name].peers),
+            checked_step=trial.checked_step,
+            peers=peers.of(trial, early_stopping.EARLY_STOPPING[name].peers),
         )
         if not curve:  # its points were deleted, or are not stored yet
             continue
-        judged_by = trial.judged_by
+        rule_revision = trial.rule_revision
         if why := early_stopping.reason_to_stop(name, arguments, case):
-            trial.stop_early(because=why, judged_by=judged_by)
-        judged.append((trial.pk, judged_by, curve.last_step))
-    if not judged:
+            trial.stop_early(because=why, rule_revision=rule_revision)
+        checked.append((trial.pk, rule_revision, curve.last_step))
+    if not checked:
         return
     with transaction.atomic():
-        for pk, judged_by, step in judged:  # unless an update came in between: then check it again
-            Trial.objects.filter(pk=pk, judged_by=judged_by).update(judged_step=step)
+        for pk, rule_revision, step in checked:  # unless an update came in between: then check it again
+            Trial.objects.filter(pk=pk, rule_revision=rule_revision).update(checked_step=step)
 
 
 def _rule(trial: Trial, experiment: Experiment, memory: EarlyStoppingMemory) -> tuple[str, dict]:
     """Return the early-stopping rule of this trial and its arguments."""
-    which = ("pk", trial.revision_id) if trial.judged_by is None else ("number", trial.judged_by)
+    which = ("pk", trial.revision_id) if trial.rule_revision is None else ("number", trial.rule_revision)
     if which not in memory.rules:
         settings = experiment.revisions.get(**dict([which])).settings
         memory.rules[which] = (settings.early_stopping, settings.early_stopping_arguments)
     return memory.rules[which]
 
 
-class Rivals:
+class Peers:
     """The trials that a rule compares with, read at most once per call and only if a rule needs them."""
 
     def __init__(self, experiment: Experiment, memory: EarlyStoppingMemory) -> None:

@@ -19,7 +19,7 @@ from experiments.search import engine
 from experiments.search.engine import PastTrial, Problem
 from experiments.search.validation import with_defaults
 
-MOST_JUDGED = 10_000  # finished trials whose values are compared with a new search space
+MOST_CHECKED = 10_000  # finished trials whose values are compared with a new search space
 MOST_DURATIONS = 200  # latest finished trials, on which the estimate is based
 
 Range = tuple[float, float]
@@ -43,15 +43,15 @@ class Estimate:
 class Consequences:
     """What changed settings would do to an active experiment.
 
-    `outside` of `judged` finished trials are outside the new search space; `is_exact` is False when more trials have
-    finished than were judged. `needed`: number of fitting trials from which on the others no longer inform the search;
+    `outside` of `checked` finished trials are outside the new search space; `is_exact` is False when more trials have
+    finished than were checked. `needed`: number of fitting trials from which on the others no longer inform the search;
     None for an algorithm that does not learn. `redrawn`: waiting proposals that are replaced. `surplus`: running trials
     beyond the new concurrency; `overdue`: running trials beyond the new time limit. `ending`: why no trial would start,
     or "". `slots`: slots of the workers that would serve it; `ahead`: experiments ahead of it in the new queue.
     """
 
     outside: int = 0
-    judged: int = 0
+    checked: int = 0
     is_exact: bool = True
     needed: int | None = None
     running: int = 0
@@ -66,15 +66,15 @@ class Consequences:
 
     @property
     def inside(self) -> int:
-        return self.judged - self.outside
+        return self.checked - self.outside
 
 
 def impact_of(experiment: Experiment, settings: Settings, *, queue: Queue | None = None) -> Consequences:
     """Return the impact of `settings`, and of a move to `queue`, on this experiment."""
     old = experiment.settings
     is_new_space = settings.searched != old.searched
-    judged = _finished(experiment) if is_new_space else []
-    outside = engine.count_outside(_problem(settings), judged[:MOST_JUDGED])
+    checked = _finished(experiment) if is_new_space else []
+    outside = engine.count_outside(_problem(settings), checked[:MOST_CHECKED])
     durations = _durations(experiment)
     serving_now = _serving(experiment.queue)
     serving = _serving(queue) if queue else serving_now
@@ -84,8 +84,8 @@ def impact_of(experiment: Experiment, settings: Settings, *, queue: Queue | None
     started = experiment.proposed_count - waiting
     return Consequences(
         outside=outside,
-        judged=len(judged[:MOST_JUDGED]),
-        is_exact=len(judged) <= MOST_JUDGED,
+        checked=len(checked[:MOST_CHECKED]),
+        is_exact=len(checked) <= MOST_CHECKED,
         needed=_needed(settings),
         running=experiment.alive_count,
         redrawn=waiting if is_redrawn else 0,
@@ -130,7 +130,7 @@ def estimates(
 
 
 def _finished(experiment: Experiment) -> list[PastTrial]:
-    """Return the latest finished trials with a value: one more than are judged, to know whether these are all."""
+    """Return the latest finished trials with a value: one more than are checked, to know whether these are all."""
     rows = (
         experiment.trials.exclude(settled_rank=None)
         .filter(state__in=status.TRIAL_INFORMS, value__isnull=False)
@@ -140,7 +140,7 @@ def _finished(experiment: Experiment) -> list[PastTrial]:
     space = experiment.settings.space
     return [
         PastTrial(ordinal, number, raw or {}, space.key(params), "done", value)
-        for number, ordinal, raw, params, value in rows[: MOST_JUDGED + 1]
+        for number, ordinal, raw, params, value in rows[: MOST_CHECKED + 1]
     ]
 
 

@@ -31,7 +31,7 @@ class TrialReports:
     def __init__(self, trial: Trial, masker: Masker) -> None:
         self.masker = masker
         self.trial, self.settings = trial, trial.revision.settings
-        self.is_judged = self.settings.early_stopping != "none"  # else an Update may still make it so
+        self.has_rule = self.settings.early_stopping != "none"  # else an Update may still make it so
         self.has_ended = False
         self.finals: dict[str, Report] = {}
         self.notes: list[str] = []
@@ -161,6 +161,6 @@ class Batch:
             changes["notes"] = self.notes
         held = Trial.objects.filter(pk=trial.pk, state__in=status.TRIAL_ALIVE)
         held.update(**changes)  # a worker that lost the trial changes nothing
-        if mine and self.reports.is_judged:
+        if mine and self.reports.has_rule:
             Experiment.objects.filter(pk=trial.experiment_id).update(wake=F("wake") + 1)
             dispatch.experiment(trial.experiment_id)

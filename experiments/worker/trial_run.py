@@ -18,12 +18,10 @@ from experiments.models import (
     Failure,
     LogPiece,
     Outcome,
-    Source,
     Trial,
     TrialState,
     secret,
 )
-from experiments.models.trial.base import TrialBase
 from experiments.runner import cgroup, configuration, container
 from experiments.runner import command as commands
 from experiments.runner import outcome as outcomes
@@ -35,13 +33,14 @@ from experiments.runner.memory_size import format_mebibytes
 from experiments.runner.output.json_metric import NoMetric, expand_path
 from experiments.runner.output.log import LogReader, plain_text
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
-from experiments.runner.safe_files import OutsideFolder, list_names, read_text, remove, remove_tree
+from experiments.runner.safe_files import OutsideFolder, read_text, remove, remove_tree
 from experiments.runner.tool_process import Cancelled
 from experiments.runner.trial_folder import TrialFolder, environment
 from experiments.worker import objective
 from experiments.worker.environment import Place, Setup, SetupFailed
 from experiments.worker.masker import masker_of
 from experiments.worker.metric_file import MetricFile
+from experiments.worker.previous_output import previous_output
 from experiments.worker.reports import READ_BYTES, TrialReports
 
 if TYPE_CHECKING:
@@ -252,7 +251,7 @@ class TrialRun:
             raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
         except OutsideFolder as error:
             raise SetupFailed(f"The trial's parameters cannot be written: {error}") from error
-        if earlier := self.retrying(self.previous_output):
+        if earlier := self.retrying(lambda: previous_output(trial, self.worker.trials_folder)):
             env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
         if settings.gpus is not None:
             # In a container the devices are numbered from 0.
@@ -313,17 +312,6 @@ class TrialRun:
         except secret.Unreadable as unreadable:
             raise SetupFailed(str(unreadable)) from None
 
-    def previous_output(self) -> Path | None:
-        """Return the output folder of the latest earlier attempt that left files on this machine, so that a rerun or a
-        retry can continue from its checkpoint. Attempts that ended before they saved anything are skipped."""
-        trial: TrialBase = self.trial
-        while trial.source in (Source.RERUN, Source.RETRY, Source.RESUMED) and trial.rerun_of:
-            trial = trial.rerun_of
-            folder = TrialFolder(self.worker.trials_folder, self.trial.experiment.public_id, trial.number)
-            if _has_anything(folder):
-                return folder.output
-        return None
-
     def outcome(self, ended: Exit) -> Outcome:
         """Return the outcome, from the exit, the end of the log, and the metrics."""
         if ended.lost:
@@ -382,12 +370,12 @@ class TrialRun:
 
     # --- instructions from the row (heartbeat thread) -----------------------------------------------------
 
-    def obey(self, row: dict | None) -> None:
+    def apply_row(self, row: dict | None) -> None:
         """Act on the trial's row; `row` is None when this worker no longer holds the trial."""
         if row is None:
             self.stop(0)
             return
-        self.reports.is_judged = self.reports.is_judged or row["judged_by"] is not None
+        self.reports.has_rule = self.reports.has_rule or row["rule_revision"] is not None
         limit_s = row["experiment__max_trial_duration_s"]
         if row["state"] == TrialState.STOPPING:
             self.stop(row["stop_grace_s"] or 0)
@@ -448,13 +436,6 @@ def clear(trial: Trial, folder: TrialFolder) -> None:
 
 def _piece(trial: Trial, data: bytes) -> LogPiece:
     return LogPiece(trial_id=trial.pk, offset=0, size=len(data), data=data)
-
-
-def _has_anything(folder: TrialFolder) -> bool:
-    try:
-        return any(name != nni.LOG_NAME for name in list_names(folder.output, below=folder.root))
-    except (OSError, OutsideFolder):  # not on this machine, not readable, or a link
-        return False
 
 
 def _background(names: Sequence[str]) -> str:

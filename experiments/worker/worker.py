@@ -374,7 +374,7 @@ class LocalWorker:
         runs = list(self.runs.items())
         held = {row["pk"]: row for row in self._held()}
         for pk, run in runs:
-            run.obey(held.get(pk))
+            run.apply_row(held.get(pk))
         if self.busy + self.out_of_service < self.slots and self._sees_work():
             dispatch.worker(worker_routing_key(self.name))
 
@@ -386,7 +386,7 @@ class LocalWorker:
         self.queues = mine or self.queues
 
     def _held(self) -> list[dict[str, Any]]:
-        columns = ("pk", "state", "stop_grace_s", "judged_by", "experiment__max_trial_duration_s")
+        columns = ("pk", "state", "stop_grace_s", "rule_revision", "experiment__max_trial_duration_s")
         held = Trial.objects.filter(worker=self.row, state__in=status.TRIAL_ALIVE)
         return [dict(row) for row in held.values(*columns)]
 

@@ -203,10 +203,10 @@ def test_a_new_early_stopping_is_applied_to_running_trials_where_that_is_asked(a
     )
     assert without != with_
     assert api(bob).patch(path, {**rule, "apply_to_running": True}).status_code == 200
-    assert experiment.trials.get(number=1).judged_by == 2
+    assert experiment.trials.get(number=1).rule_revision == 2
     later = {"settings": {"early_stopping": "none"}, "revision": 2}
     assert api(bob).patch(path, later).status_code == 200
-    assert experiment.trials.get(number=1).judged_by == 2, "the running trial keeps its rule"
+    assert experiment.trials.get(number=1).rule_revision == 2, "the running trial keeps its rule"
 
 
 def test_a_clone_differs_only_in_what_is_told(api, bob, in_state):

@@ -84,11 +84,11 @@ def test_an_update_passes_on_both_of_its_switches(running: Callable[..., Experim
     experiment = running(taken=2, concurrency=2)
     new = make_settings(concurrency=1, early_stopping="Medianstop")
     experiment.change(by=alice, settings=new, stop_surplus=True, apply_to_running=True)
-    states = list(experiment.trials.filter(number__lte=2).values_list("number", "state", "judged_by"))
+    states = list(experiment.trials.filter(number__lte=2).values_list("number", "state", "rule_revision"))
     assert states == [(1, "running", 2), (2, "stopping", 2)]
     other = running("other", taken=2, concurrency=2)
     other.change(by=alice, settings=new)
-    states = list(other.trials.filter(number__lte=2).values_list("number", "state", "judged_by"))
+    states = list(other.trials.filter(number__lte=2).values_list("number", "state", "rule_revision"))
     assert states == [(1, "running", None), (2, "running", None)]
 
 

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def stopped_early(trial: Trial, value: float) -> None:
-    assert trial.stop_early(because="behind the median at step 2", judged_by=None)
+    assert trial.stop_early(because="behind the median at step 2", rule_revision=None)
     trial.settle(Outcome(so_far=value, signal=15))
 
 

@@ -99,7 +99,7 @@ def test_what_a_person_stopped_stays_stopped(
     experiment = running(taken=3, max_trials=3, concurrency=3)
     first, two, three = experiment.trials.order_by("number")
     first.stop(by=alice)
-    two.stop_early(because="behind", judged_by=None)
+    two.stop_early(because="behind", rule_revision=None)
     stop(experiment, alice)
     experiment.resume(by=alice)
     assert [trial.rerun_of.number for trial in experiment.trials.filter(source=Source.RESUMED)] == [3]

@@ -28,6 +28,7 @@ from experiments.scheduler import conductor, memory
 from experiments.scheduler.beat import Beat, LeaseWatch
 from experiments.scheduler.conductor import schedule
 from experiments.scheduler.impact import impact_of
+from experiments.scheduler.past_trials import past_trials
 from experiments.search import engine
 from tests.people import end_all, look_at, make_settings
 from tests.support.threads import Thread
@@ -502,7 +503,7 @@ def test_who_moves_on_while_the_conductor_reads_is_seen_once(
 
     memory.memories.pop(experiment.pk, None)
     with connection.execute_wrapper(move_on):
-        past = conductor.past(experiment)
+        past = past_trials(experiment)
     assert looks >= at
     assert sorted(past_trial.ordinal for past_trial in past) == sorted(tried)
 

@@ -39,7 +39,7 @@ def states(experiment: Experiment) -> dict[int, str]:
     return dict(experiment.trials.filter(number__lte=2).values_list("number", "state"))
 
 
-def test_running_trials_are_judged_by_the_rule_of_their_own_revision(
+def test_running_trials_are_checked_by_the_rule_of_their_own_revision(
     running: Callable[..., Experiment], worker: Worker, alice: User
 ) -> None:
     """TD-U6: a new rule holds for trials that start later; the checkbox applies it to running ones, at once and by
@@ -142,7 +142,7 @@ def course(number: int, step: int) -> float | None:
     return limit * (1 - 2.0 ** -((step + 1) / speed)) - 0.04 * ((step * number) % 3)
 
 
-def test_what_was_judged_by_a_rule_that_an_update_replaced_meanwhile_is_not_stored(
+def test_what_was_checked_by_a_rule_that_an_update_replaced_meanwhile_is_not_stored(
     running: Callable[..., Experiment], alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TD-U6: the Update comes between the look at the results and the write: the trial is neither stopped by the old
@@ -163,10 +163,10 @@ def test_what_was_judged_by_a_rule_that_an_update_replaced_meanwhile_is_not_stor
         Experiment.objects.get(pk=experiment.pk), EarlyStoppingMemory()
     )
     trial.refresh_from_db()
-    assert (trial.state, trial.judged_by, trial.judged_step) == ("running", 2, None)
+    assert (trial.state, trial.rule_revision, trial.checked_step) == ("running", 2, None)
     assert states(experiment)[1] == "running"
     trial.refresh_from_db()
-    assert trial.judged_step == 0, "judged by the new rule"
+    assert trial.checked_step == 0, "judged by the new rule"
     report(trial, 0.01, first=1)
     assert states(experiment)[1] == "stopping"
 
@@ -180,6 +180,6 @@ def test_a_rule_that_is_applied_judges_what_another_has_judged_before(
     report(trial, 0.1)
     assert states(experiment)[1] == "running"
     trial.refresh_from_db()
-    assert trial.judged_step == 0
+    assert trial.checked_step == 0
     update(experiment, alice, early_stopping_arguments={"lower": 0.5}, apply_to_running=True)
     assert states(experiment)[1] == "stopping"

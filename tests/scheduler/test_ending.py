@@ -20,7 +20,7 @@ def settle_each(experiment: Experiment, worker: Worker, *outcomes: Outcome | str
         trial = experiment.trials.filter(state="running").first() or Trial.take(worker, ["default"])
         assert trial
         if outcome == "early":
-            trial.stop_early(because="behind the median", judged_by=None)
+            trial.stop_early(because="behind the median", rule_revision=None)
             trial.settle(Outcome(so_far=0.9, signal=15))
         elif outcome == "stop":
             trial.stop(by=experiment.creator)

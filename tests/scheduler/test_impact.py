@@ -42,17 +42,17 @@ def test_finished_trials_outside_the_new_space_are_counted(running):
     assert changed(experiment, space_document=bounds).outside == 1
     two = {**bounds, "layers": {"_type": "choice", "_value": [1, 2]}}
     seen = changed(experiment, space_document=two)
-    assert (seen.outside, seen.judged, seen.inside, seen.is_exact, seen.needed) == (2, 3, 1, True, 10)
+    assert (seen.outside, seen.checked, seen.inside, seen.is_exact, seen.needed) == (2, 3, 1, True, 10)
     assert changed(experiment, space_document=LAYERS, command="run ${layers}").outside == 3
 
 
 def test_beyond_the_bound_it_says_at_least(running, monkeypatch):
     """Never 100,000 rows in a request."""
-    monkeypatch.setattr(module, "MOST_JUDGED", 2)
+    monkeypatch.setattr(module, "MOST_CHECKED", 2)
     experiment = running(taken=2, max_trials=50)
     took(experiment, 1, 1, 1)
     seen = changed(experiment, space_document=LAYERS, command="run ${layers}")
-    assert (seen.judged, seen.is_exact) == (2, False)
+    assert (seen.checked, seen.is_exact) == (2, False)
 
 
 def test_what_waits_is_made_anew_only_when_proposals_change(running):

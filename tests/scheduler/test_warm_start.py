@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Experiment, Invalid, Outcome, Trial, User, WarmResults, Worker, Workspace
-from experiments.scheduler import conductor, memory
+from experiments.scheduler import memory
+from experiments.scheduler.past_trials import past_trials
 from experiments.search import engine
 from tests.people import end_all, look_at, make_settings
 
@@ -34,9 +35,9 @@ def test_it_learns_from_the_first_proposal_on_and_after_restarts(
     source = searched(running, worker, "source", max_trials=12)
     first = running("second", taken=1, concurrency=1, algorithm="TPE", seed=7, warm_start=source.public_id)
     assert first.settings.warm_start == f"{source.public_id}@12"
-    informed = [trial for trial in conductor.past(first) if trial.state == "done"]
+    informed = [trial for trial in past_trials(first) if trial.state == "done"]
     assert [trial.number for trial in informed] == list(range(-12, 0))
-    problem = conductor.Problem(first.settings.searched, "TPE", {}, 7, "maximize")
+    problem = engine.Problem(first.settings.searched, "TPE", {}, 7, "maximize")
     assert engine.count_informing(problem, informed) == 12
     cold = running("cold", taken=1, concurrency=1, algorithm="TPE", seed=7)
     params = first.trials.get().params

@@ -78,7 +78,7 @@ class SettingsVerbs(ProposalVerbs):
                 )
             if apply_to_running:
                 running = self.trials.filter(state=TrialState.RUNNING)
-                running.update(judged_by=self.revision.number, judged_step=None)
+                running.update(rule_revision=self.revision.number, checked_step=None)
             if self.max_trials is not None and self.proposed_count > self.max_trials:
                 self.drop_proposals(at_most=self.proposed_count - self.max_trials)
             if stop_surplus:

@@ -42,7 +42,7 @@ class CopyVerbs(TrialBase):
             rerun_of=self,
             attempt=1 if source == Source.REPLICA else self.attempt + 1,
             retries=self.retries + 1 if lost else self.retries if source == Source.RESUMED else 0,
-            judged_by=self.judged_by if lost and keeps_revision else None,
+            rule_revision=self.rule_revision if lost and keeps_revision else None,
         )
         verb = "replicate" if source == Source.REPLICA else source
         Event.note(verb, self.experiment, trial=trial, by=by, after=trial.state, why=f"of #{self.number}")

@@ -153,11 +153,11 @@ class Trial(CopyVerbs):
             was_interrupted=was_interrupted,
         )
 
-    def stop_early(self, *, because: str, judged_by: int | None) -> bool:
+    def stop_early(self, *, because: str, rule_revision: int | None) -> bool:
         """Stop it early. Return False if it is no longer running, or if an update has replaced the rule of the
-        revision `judged_by` (None: the trial's own)."""
+        revision `rule_revision` (None: the trial's own)."""
         with self.locked():
-            if self.state != TrialState.RUNNING or self.judged_by != judged_by:
+            if self.state != TrialState.RUNNING or self.rule_revision != rule_revision:
                 return False
             self.begin_stop(TrialState.EARLY_STOPPED, by=None, because=because)
             return True

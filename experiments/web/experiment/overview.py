@@ -28,7 +28,8 @@ from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from . import charts, metric_series
-from .actions import VERBS, ActionForm, QueueChoice, Verb
+from .actions import VERBS, Verb
+from .forms.action_forms import ActionForm, QueueChoice
 from .page import back_from, best_trial, frame, get_experiment, refused, url_of
 
 MOST_SHOWN = 12  # of what runs now

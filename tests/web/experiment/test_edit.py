@@ -195,7 +195,7 @@ def test_early_stopping_is_applied_to_running_trials_when_asked(running, bob):
     assert "The new time limit applies to them too." in text
     submit(as_(bob), experiment, **rule, apply_to_running="on")
     assert fresh(experiment).settings.early_stopping_arguments == {"upper": 2.5, "lower": None}
-    assert list(experiment.trials.values_list("judged_by", flat=True)) == [2, 2]
+    assert list(experiment.trials.values_list("rule_revision", flat=True)) == [2, 2]
     assert "No changes to save" in message_text(submit(as_(bob), experiment))
 
 

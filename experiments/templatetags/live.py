@@ -1,0 +1,59 @@
+"""Template tags of live pages and of forms that post by htmx: what polls, what acts while the page stays.
+
+Built into all templates (settings.py), no `load` needed.
+"""
+
+from __future__ import annotations
+
+from django import template
+from django.template import Context
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def live(context: Context, every: float | None, *, seconds: float | None = None) -> SafeString:
+    """Return the attributes of a fragment that htmx asks for anew `every` so many seconds; nothing for None.
+
+    `seconds` is a pause of its own, while the page is live.
+    The fragment also follows an action of the page (`changed`). With `?live=off` it follows nothing else.
+    """
+    if not every:
+        return SafeString("")
+    pause = seconds or every
+    triggers = ["changed from:body"]
+    if context["request"].GET.get("live") != "off":
+        triggers += [
+            f"every {pause}s",
+            "online from:window",
+            "visibilitychange from:document",
+            "click from:#live-retry",
+        ]
+    return format_html(
+        'hx-get="" hx-trigger="{}" hx-swap="morph" hx-sync="this:drop" hx-request=\'"timeout": 10000\' data-live="{}"',
+        ", ".join(triggers),
+        pause,
+    )
+
+
+@register.simple_tag(takes_context=True)
+def act_in_place(context: Context, url: str) -> SafeString:
+    """Return the attributes of a form that acts while the page stays, on pages whose fragments follow."""
+    if not context.get("every"):
+        return SafeString("")
+    return format_html('hx-post="{}" hx-swap="none" hx-disabled-elt="find button"', url)
+
+
+@register.simple_tag(takes_context=True)
+def post_in_dialog(context: Context, url: str) -> SafeString:
+    """Return the attributes of a button that posts its form from a dialog: what is refused comes back into it."""
+    if not context["request"].htmx:
+        return SafeString("")
+    is_checked_here = not getattr(context.get("form"), "is_checked_by_server", False)
+    return format_html(
+        'hx-post="{}" hx-target="#dialog" hx-swap="morph" hx-disabled-elt="this" hx-validate="{}"',
+        url,
+        str(is_checked_here).lower(),
+    )
