@@ -22,6 +22,8 @@ from experiments.filters.language import (
     quoted,
 )
 
+pytestmark = pytest.mark.once
+
 
 def shape(node: Node | None) -> object:
     """The tree without positions."""

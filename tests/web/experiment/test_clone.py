@@ -10,6 +10,8 @@ from tests.people import as_
 from tests.web.experiment.test_edit import ODD
 from tests.web.filled import filled
 
+pytestmark = pytest.mark.once
+
 NEW = "/w/lab/experiments/new/"
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from django.urls import reverse
 
 from experiments.models import Experiment, Outcome, Trial
 from experiments.web.experiment.charts import edits_of
 from experiments.web.experiment.settings_diff import changes
 from tests.people import as_, end_all, make_settings
+
+pytestmark = pytest.mark.once
 
 
 def url_of(experiment: Experiment, page: str = "experiment-configuration") -> str:

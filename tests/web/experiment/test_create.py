@@ -11,6 +11,8 @@ from django.urls import reverse
 from experiments.models import Event, Experiment, Queue, Refused, Settings, Worker, Workspace
 from tests.support.threads import Thread
 
+pytestmark = pytest.mark.once
+
 NEW = "/w/lab/experiments/new/"
 
 # What a browser sends of a form that somebody filled in.

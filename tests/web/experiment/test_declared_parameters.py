@@ -14,6 +14,8 @@ from experiments.web.experiment.forms.declared_parameters import Offer
 from tests.people import as_
 from tests.web.filled import filled
 
+pytestmark = pytest.mark.once
+
 DECLARED = {
     "Other": {"alpha": {"value": "<i>alpha"}},
     "Args": {

@@ -17,6 +17,8 @@ from experiments.web.experiment.edit import WHY_LOCKED
 from tests.people import as_, end_all, look_at, make_settings
 from tests.web.filled import filled
 
+pytestmark = pytest.mark.once
+
 # Everything that is hard to show and read back.
 ODD = {
     "command": "set -e\n\n  echo 'a  b'\npython train.py --lr ${lr}",

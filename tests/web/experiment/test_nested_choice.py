@@ -13,6 +13,8 @@ from experiments.models import Experiment, Trial, TrialParameter
 from tests.people import end_all
 from tests.web.filled import filled
 
+pytestmark = pytest.mark.once
+
 NESTED = {
     "layer": {
         "_type": "choice",

@@ -10,6 +10,8 @@ from django.urls import reverse
 from experiments.models import Experiment, Failure, Outcome
 from tests.people import as_, end_all
 
+pytestmark = pytest.mark.once
+
 FAILED = Outcome(exit_code=1, failure=Failure.EXIT_CODE, detail="boom")
 
 

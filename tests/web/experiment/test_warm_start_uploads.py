@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlencode
 
+import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from experiments.models import Experiment, Outcome, User, WarmResults, Workspace
 from tests.api.caller import Caller
 from tests.people import as_, end_all
+
+pytestmark = pytest.mark.once
 
 PAGE = "/w/lab/experiments/results/new/"
 

@@ -10,6 +10,8 @@ from experiments.models import Event, Experiment, Failure, Outcome, Trial
 from tests.models.test_matrix import STATES
 from tests.people import as_, end_all, look_at
 
+pytestmark = pytest.mark.once
+
 MIXED = {
     "lr": {"_type": "loguniform", "_value": [1e-4, 1e-1]},
     "units/0": {"_type": "randint", "_value": [1, 9]},

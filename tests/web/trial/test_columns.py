@@ -16,6 +16,8 @@ from experiments.models import Experiment, Point, Trial
 from experiments.web.trial import columns
 from tests.web.trial.test_table import as_, many, row, table
 
+pytestmark = pytest.mark.once
+
 USUAL = ["value", "p.lr", "p.layers", "duration_s", "started_at", "worker", "revision"]
 
 

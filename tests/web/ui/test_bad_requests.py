@@ -11,6 +11,8 @@ from django.urls import reverse
 from experiments.models import Experiment, Queue, User, Workspace
 from tests.web.experiment.test_create import FILLED
 
+pytestmark = pytest.mark.once
+
 SAYS = "Bad request"
 
 

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from experiments.web.ui.env_lines import parse, written
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("line", "pair"),

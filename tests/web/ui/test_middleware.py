@@ -7,6 +7,8 @@ from django.urls import reverse
 
 from tests.people import as_
 
+pytestmark = pytest.mark.once
+
 LIST = "/w/lab/experiments/"
 
 

@@ -17,6 +17,8 @@ from tests.people import as_
 from tests.web import test_routes
 from tests.web.test_routes import browser, sample
 
+pytestmark = pytest.mark.once
+
 __all__ = ["browser", "sample"]
 
 NOT_APPLIED = re.compile(r"[0-9]+ parts? of the address not applied")

@@ -8,6 +8,8 @@ import pytest
 
 from experiments.models import Experiment, Queue
 
+pytestmark = pytest.mark.once
+
 LIST = "/w/lab/experiments/"
 
 
