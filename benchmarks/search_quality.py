@@ -12,8 +12,8 @@ with the same sampler and Optuna's own defaults. The ways:
 - edited: after half of the trials the space is changed; with Optuna, a new study of the new space replaces the old one
   and adds the trials that still fit.
 
-In the lines with failing regions a part of the trials fails; Optuna's study is told that they were pruned, which its
-documentation recommends, and the share of failures is compared as well.
+In the lines with failing regions a part of the trials fails, and the share of failures is compared as well. Optuna's
+study is told that they were pruned, as its documentation recommends; a third study, that they failed, for information.
 
 What counts is the best value found, as its distance from the minimum: median and quartiles over the seeds, of which
 Optuna and chance, which cost next to nothing, have three times as many. Ours is "worse" when a one-sided Mann-Whitney
@@ -37,6 +37,7 @@ from random import Random
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 from scipy.stats import mannwhitneyu
 
 from benchmarks.functions import FAILING, FUNCTIONS, Function
@@ -155,19 +156,24 @@ def cases(trials: int, *, is_quick: bool) -> list[Case]:
 # --- what is found -----------------------------------------------------------------------------------------
 
 HEAD = """
-| function | trials | way | algorithm | Trialdeck | Optuna | at random | ratio to Optuna | p | failed: Trialdeck | Optuna | at random | p | |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""  # noqa: E501
+| function | trials | way | algorithm | Trialdeck | Optuna | Optuna (FAIL) | at random | ratio to Optuna | p | failed: Trialdeck | Optuna | Optuna (FAIL) | at random | p | |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""  # noqa: E501
 
 
 def report(case: Case, seeds: range, *, as_json: bool) -> bool:
     """Prints one line; True when ours is worse."""
     ours = [ours_of(case, seed) for seed in seeds]
-    theirs, chance = (
-        [theirs_of(case, seed, sampler) for seed in more_than(seeds)]
-        for sampler in (SAMPLERS[case.algorithm], SAMPLERS["Random"])
+    sampler = SAMPLERS[case.algorithm]
+    theirs = [theirs_of(case, seed, sampler) for seed in more_than(seeds)]
+    told_fail = (
+        [theirs_of(case, seed, sampler, failure=TrialState.FAIL) for seed in more_than(seeds)]
+        if case.function.fails
+        else theirs
     )
-    distances = [[distance(case, values) for values in runs] for runs in (ours, theirs, chance)]
-    shares = [[failure_share(values) for values in runs] for runs in (ours, theirs, chance)]
+    chance = [theirs_of(case, seed, SAMPLERS["Random"]) for seed in more_than(seeds)]
+    everyone = (ours, theirs, told_fail, chance)
+    distances = [[distance(case, values) for values in runs] for runs in everyone]
+    shares = [[failure_share(values) for values in runs] for runs in everyone]
     p = p_of(*distances[:2])
     p_failed = p_of(*shares[:2]) if case.function.fails else None
     is_worse = min(p, 1.0 if p_failed is None else p_failed) < WORSE_P
@@ -175,7 +181,7 @@ def report(case: Case, seeds: range, *, as_json: bool) -> bool:
     ratio = statistics.median(distances[0]) / their_median if their_median else float("nan")
     verdict = "worse" if is_worse else "not worse"
     if as_json:
-        names = ("trialdeck", "optuna", "random")
+        names = ("trialdeck", "optuna", "optuna_fail", "random")
         line = {
             "function": case.function.name,
             "trials": case.trials,
@@ -198,7 +204,7 @@ def report(case: Case, seeds: range, *, as_json: bool) -> bool:
         *map(spread, distances),
         f"{ratio:.2f}",
         p_text(p),
-        *(map(spread, shares) if case.function.fails else ("", "", "")),
+        *(map(spread, shares) if case.function.fails else [""] * len(everyone)),
         "" if p_failed is None else p_text(p_failed),
         verdict,
     )
@@ -315,8 +321,9 @@ def forget() -> None:
 # --- Optuna's ----------------------------------------------------------------------------------------------
 
 
-def theirs_of(case: Case, seed: int, sampler: Sampler) -> Values:
-    """The same by a study of Optuna's, with as many trials asked for before the first is told."""
+def theirs_of(case: Case, seed: int, sampler: Sampler, *, failure: TrialState = TrialState.PRUNED) -> Values:
+    """The same by a study of Optuna's, with as many trials asked for before the first is told; failed trials are told
+    as `failure`."""
     study = optuna.create_study(sampler=sampler(seed=seed))
     document, chance = case.first_space, Random(seed)
     running: list[tuple[optuna.Trial, dict]] = []
@@ -331,7 +338,7 @@ def theirs_of(case: Case, seed: int, sampler: Sampler) -> Values:
         value = value_of(case.function, params)
         values.append(value)
         if value is None:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            study.tell(trial, state=failure)
         else:
             study.tell(trial, value)
         if case.is_edited and len(values) == case.trials // 2:
