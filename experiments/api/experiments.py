@@ -30,6 +30,7 @@ from experiments.models import (
 )
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.models.settings.execution import faults_of_values
+from experiments.models.settings.warnings import settings_warnings
 from experiments.permissions import may, require
 from experiments.runner.code.reproduce import is_secret
 from experiments.scheduler.impact import Estimate, impact_of
@@ -272,6 +273,7 @@ def change_preview(experiment: Experiment, changes: schemas.Changes, *, by: User
         "differences": {name: {"from": before[name], "to": after[name]} for name in changed},
         "consequences": [],
         "estimate": None,
+        "warnings": _warnings(settings),
     }
     if experiment.state in status.UNDER_WAY:
         impact = impact_of(experiment, settings, queue=queue)
@@ -363,8 +365,14 @@ def detail(experiment: Experiment, request: ApiRequest) -> dict[str, Any]:
     return {
         **summary(experiment, request),
         "settings": settings,
+        "warnings": _warnings(experiment.settings),
         "to_resume": _to_resume(experiment) if experiment.state in status.ENDED else None,
     }
+
+
+def _warnings(settings: Settings) -> list[dict[str, str]]:
+    sentences = settings_warnings(settings.document())
+    return [{"field": name, "message": sentence} for name, sentence in sentences.items()]
 
 
 def _to_resume(experiment: Experiment) -> dict[str, Any]:

@@ -164,10 +164,20 @@ class ToResume(BaseModel):
     needs_budget: bool = Field(description="Nothing is left to do without a larger budget or `rerun_failed`.")
 
 
+class SettingWarning(BaseModel):
+    """A valid setting that is likely to give wrong results. `field` is its name in `settings`."""
+
+    field: str
+    message: str
+
+
 class Experiment(Summary):
     """An experiment with its settings. Values in `environment` that look like secrets are hidden from viewers."""
 
     settings: dict[str, Any]
+    warnings: list[SettingWarning] = Field(
+        description="Settings that are valid, but likely to give wrong results, such as a pattern that cuts numbers."
+    )
     to_resume: ToResume | None = Field(
         description="What a resume would do; null unless the experiment has ended."
     )
@@ -255,6 +265,7 @@ class ChangePreview(BaseModel):
     differences: dict[str, Difference]
     consequences: list[str]
     estimate: Estimate | None
+    warnings: list[SettingWarning] = Field(description="Those of the experiment after the change.")
 
 
 class Enqueue(RequestBody):

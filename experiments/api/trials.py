@@ -56,6 +56,9 @@ class TrialOut(BaseModel):
     last_step: int | None
     failure: str | None = Field(description="Cause of failure, as one word.")
     detail: str | None = Field(description="Cause of failure, as one line.")
+    notes: list[str] = Field(
+        description="What was unusual, as sentences: processes left in the background, skipped files, dropped points."
+    )
     revision: int
     worker: str | None
     pid: int | None
@@ -136,6 +139,7 @@ def serialize(request: ApiRequest, trial: Trial) -> dict[str, Any]:
         "last_step": trial.last_step,
         "failure": trial.failure or None,
         "detail": trial.detail or None,
+        "notes": trial.notes,
         "revision": trial.revision.number,
         "worker": trial.worker.name if trial.worker else None,
         "pid": trial.pid,

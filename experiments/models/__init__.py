@@ -1,5 +1,6 @@
 """The database models, their methods and their rules."""
 
+from experiments.models.experiment.former import FormerExperiment
 from experiments.models.experiment.model import Experiment
 from experiments.models.trial.base import Source
 from experiments.models.trial.metric_value import MetricValue
@@ -38,6 +39,7 @@ __all__ = [
     "ExperimentState",
     "Failure",
     "Forbidden",
+    "FormerExperiment",
     "Free",
     "Invalid",
     "Lease",

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from experiments.models import Answer, Artifact, Experiment, Keeping, Model, Trial
+from experiments.models import Answer, Artifact, Experiment, FormerExperiment, Keeping, Model, Trial
 from experiments.models.idempotency import KEPT_FOR as ANSWERS_KEPT_FOR
 
 KEPT_FOR = timedelta(days=30)
@@ -57,6 +57,7 @@ def _delete_some(experiment: Experiment, before: datetime) -> None:
             return
         experiment.suggestions.all().delete()
         Experiment.everything.filter(pk=experiment.pk).update(revision=None)  # it protects its revision
+        FormerExperiment.objects.get_or_create(public_id=experiment.public_id)
         experiment.delete()
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from experiments.models import Experiment, Outcome, Project, Queue, Settings, Workspace, secret
+from experiments.models.experiment import details
+from experiments.scheduler import retention
 from tests.api.test_base import error_of
 from tests.people import SPACE, end_all
 
@@ -51,6 +56,46 @@ def test_a_start_is_all_or_nothing(api, bob, lab):
     assert (made["state"], made["queue"]) == ("pending", "default")
     event = Experiment.objects.get().events.first()
     assert (event.by, event.token, event.who) == (bob, "ci", "bob (token ci)")
+
+
+def test_an_id_is_never_used_twice(api, alice, bob, lab, monkeypatch):
+    """NNI-E1: the client chooses it; neither that of a deleted experiment, nor one that is taken at this moment."""
+    body = {"name": "x", "settings": SETTINGS, "id": "abcd2345"}
+    assert api(bob).post(EXPERIMENTS, body).status_code == 201
+    Experiment.objects.get().delete_to_trash(by=alice)
+    Experiment.everything.update(trashed_at=timezone.now() - timedelta(days=31))
+    for _ in range(2):  # in the trash, and deleted for good
+        refused = api(bob).post(EXPERIMENTS, body)
+        assert refused.status_code == 422
+        assert refused.json()["fields"]["id"] == ["The ID abcd2345 is already used; choose another one."]
+        while retention.purge():
+            pass
+    assert not Experiment.everything.exists()
+
+    def warmed(*args, **kwargs):  # between the check and the insertion
+        monkeypatch.undo()
+        assert api(bob).post(EXPERIMENTS, {**body, "id": "wxyz2345"}).status_code == 201
+        return details.warmed(*args, **kwargs)
+
+    monkeypatch.setattr(details, "warmed", warmed)
+    refused = api(bob).post(EXPERIMENTS, {**body, "id": "wxyz2345"})
+    assert refused.status_code == 409
+    assert refused.json()["detail"] == "The ID wxyz2345 is already used; choose another one."
+
+
+def test_it_warns_of_settings_that_give_wrong_results(api, bob, lab, tmp_path):
+    """TD-V3, TD-V4: as the form does, in the response to a creation, a change and its preview."""
+    shared = {"source": "file", "metric_path": "result.json", "directory": str(tmp_path)}
+    made = api(bob).post(EXPERIMENTS, {"name": "x", "settings": {**SETTINGS, **shared}}).json()
+    (warning,) = made["warnings"]
+    assert warning["field"] == "metric_path" and "Those that run at the same time fail" in warning["message"]
+    cuts = {"settings": {"source": "stdout", "pattern": "loss=([0-9.]+)"}}
+    path = f"/experiments/{made['id']}"
+    for query in ({"dry_run": "true"}, {}):
+        (warning,) = api(bob).patch(path, cuts, **query).json()["warnings"]
+        assert warning["field"] == "pattern" and "{number}" in warning["message"]
+    good = {"settings": {"pattern": "loss={number}"}}
+    assert api(bob).patch(path, good).json()["warnings"] == [] == api(bob).get(path).json()["warnings"]
 
 
 def test_wrong_settings_are_told_field_by_field(api, bob, lab):

@@ -119,6 +119,7 @@ def test_a_trial_tells_what_its_page_tells(api, running, bob, worker):
         "last_step": None,
         "failure": "exit_code",
         "detail": "ValueError: no",
+        "notes": [],
         "revision": 1,
         "worker": "w1",
         "pid": None,

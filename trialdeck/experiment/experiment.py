@@ -315,7 +315,8 @@ class Experiment(ExperimentQueries):
             settings["environment"] = {**caller.environment(), **settings.get("environment", {})}
         with in_terms_of(self.config):
             row = console.post(f"workspaces/{workspace}/experiments", document)
-        for note in (*self.config.notes(), *slots_note):
+        warnings = (f"Warning: {warning['message']}" for warning in row.get("warnings", ()))
+        for note in (*self.config.notes(), *slots_note, *warnings):
             print(note, flush=True)
         self._attach(console, row)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self, cast
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -15,11 +15,13 @@ from experiments.models.queue import Queue
 from experiments.models.references import require_model
 from experiments.models.revision import Revision
 from experiments.models.settings import Invalid, Settings, execution
+from experiments.models.status import Refused
 from experiments.models.user import User
 from experiments.models.warm_start import warmed
 from experiments.models.workspace import Workspace
 
 from .base import Visibility
+from .former import FormerExperiment
 from .lifecycle import LifecycleVerbs
 
 # Settings of a try of a draft: one trial, without early stopping or a goal.
@@ -56,10 +58,14 @@ class DescriptionVerbs(LifecycleVerbs):
         queue: Queue | None = None,
         public_id: str | None = None,
     ) -> Self:
-        """Create a draft with its first revision. `public_id` is a new one by default."""
+        """Create a draft with its first revision. `public_id` is a new one by default.
+
+        Raise `Invalid` if an experiment has, or had, this ID, and `Refused` if one gets it at the same time.
+        """
         workspace.require_automl()
-        if public_id and cls.everything.filter(public_id=public_id).exists():
-            raise Invalid({"id": [f"The ID {public_id} is already used; choose another one."]})
+        taken = f"The ID {public_id} is already used; choose another one."
+        if public_id and cls._has_had(public_id):
+            raise Invalid({"id": [taken]})
         described = _description(name=name, description=description, tags=tags or [], visibility=visibility)
         with transaction.atomic():
             if project:
@@ -77,12 +83,24 @@ class DescriptionVerbs(LifecycleVerbs):
             require_model(workspace, settings, before=before)
             settings = warmed(experiment, settings, by=by, before=before)
             experiment._mirror(settings)
-            experiment.save(force_insert=True)
+            try:
+                with transaction.atomic():
+                    experiment.save(force_insert=True)
+            except IntegrityError:
+                if public_id and cls._has_had(public_id):
+                    raise Refused(taken) from None
+                raise
             experiment._revise(settings, by=by)
             cls.everything.filter(pk=experiment.pk).update(revision=experiment.revision)
             why = f"cloned from {parent.public_id}" if parent else ""
             Event.note("create", experiment, by=by, after=experiment.state, why=why)
         return experiment
+
+    @classmethod
+    def _has_had(cls, public_id: str) -> bool:
+        """Tell whether an experiment has this ID, or had it before it was deleted."""
+        rows = (cls.everything, FormerExperiment.objects)
+        return any(manager.filter(public_id=public_id).exists() for manager in rows)
 
     def describe(self, *, by: User, **changes: Any) -> bool:
         """Change name, description, tags, visibility or project. Return False when nothing differs."""

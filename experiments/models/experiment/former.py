@@ -1,0 +1,15 @@
+"""What is left of experiments that were deleted for good."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class FormerExperiment(models.Model):
+    """The ID of an experiment that was deleted for good: links and files outside still name it, so it is never used
+    again."""
+
+    public_id = models.CharField(max_length=8, primary_key=True)
+
+    def __str__(self) -> str:
+        return self.public_id
