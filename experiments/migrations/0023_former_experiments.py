@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("experiments", "0021_fill_metric_values")]
+    dependencies = [("experiments", "0022_early_stopping_names")]
 
     operations = [
         migrations.CreateModel(
