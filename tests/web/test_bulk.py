@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 
 import pytest
@@ -108,8 +109,8 @@ def test_stop_of_many_stops_what_runs_or_waits(mixed, bob):
 
 @pytest.mark.parametrize("verb", ["stop", "rerun"])
 @pytest.mark.parametrize("state", STATES)
-def test_boxes_and_actions_are_there_exactly_while_the_matrix_offers_them(in_state, bob, state, verb):
-    """TD-A14, TD-A15."""
+def test_actions_are_there_exactly_while_the_matrix_offers_them(in_state, bob, state, verb):
+    """TD-A14, TD-A15. Comparing is always possible (TD-C5), so the boxes stay."""
     experiment = in_state(state)
     number = experiment.trials.values_list("number", flat=True).first() or 1
     if not experiment.trials.exists():
@@ -118,7 +119,7 @@ def test_boxes_and_actions_are_there_exactly_while_the_matrix_offers_them(in_sta
     is_offered = state in ("running", "paused")
     page = text(as_(bob).get(trials_url(experiment)))
     assert (trials_url(experiment, verb) in page) is is_offered
-    assert ('name="trial"' in page) is is_offered
+    assert 'name="trial"' in page and f"{trials_url(experiment).removesuffix('trials/')}compare/" in page
     if not is_offered:
         response = as_(bob).post(trials_url(experiment, verb), {"trial": [str(number)]})
         assert response.status_code == 409 and state in text(response)
@@ -165,9 +166,11 @@ def test_the_question_takes_as_many_queries_for_one_as_for_many(mixed, bob, djan
     assert costs[0] == costs[1]
 
 
-def test_a_viewer_has_no_boxes_and_may_not(mixed, carol):
+def test_a_viewer_may_only_compare_trials(mixed, carol):
+    """TD-C5: no other action is offered for the ticked rows, nor accepted."""
     client = as_(carol)
-    assert 'name="trial"' not in text(client.get(trials_url(mixed)))
+    actions = re.findall(r'formaction="[^"]*/([a-z]+)/"', text(client.get(trials_url(mixed))))
+    assert actions == ["compare"]
     assert client.post(trials_url(mixed, "stop"), {"trial": "4"}).status_code == 403
     assert client.get(trials_url(mixed, "publish") + "?trial=4").status_code == 404
 
@@ -249,9 +252,10 @@ def test_names_never_become_html(draft, bob):
     assert "&lt;b&gt;bold" in page and "<b>bold" not in page
 
 
-def test_a_viewer_has_no_boxes_in_the_list_and_may_not(draft, carol):
+def test_a_viewer_may_only_compare_experiments(draft, carol):
+    """TD-C5: no other action is offered for the ticked rows, nor accepted."""
     experiment, client = draft(), as_(carol)
-    assert 'name="pick"' not in text(client.get(list_url()))
+    assert re.findall(r'formaction="[^"]*/([a-z]+)/"', text(client.get(list_url()))) == ["compare"]
     assert client.post(list_url("delete"), {"pick": experiment.public_id}).status_code == 403
     assert client.get(list_url("publish"), {"pick": experiment.public_id}).status_code == 404
 

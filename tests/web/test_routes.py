@@ -66,6 +66,10 @@ ROUTES = {
     "experiments-csv": Route(get=SEES, post=ONLY_LOOKS),
     "experiments-json": Route(get=SEES, post=ONLY_LOOKS),
     "experiments-bulk": Route(get=ACTED, post=ACTED),  # nothing is ticked: back, with a message
+    "experiments-compare": Route(get=SEES, post=ONLY_LOOKS),  # nothing is picked: a list to pick from
+    "experiments-compare-csv": Route(get=SEES, post=ONLY_LOOKS),
+    "trials-compare": Route(get=SEES, post=ONLY_LOOKS),
+    "trials-compare-csv": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-new": Route(get=ACTIONS, post=ACTIONS),  # an empty form is drawn again
     "results-new": Route(get=ACTIONS, post="302 404 403 422 422"),  # no file is chosen
     "results": Route(get=SEES, post=ONLY_LOOKS),

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from experiments import filters, permissions
-from experiments.models import Experiment, User
+from experiments.models import Experiment, User, Workspace
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.web.ui.controls import BulkAction
 from experiments.web.ui.fragments import Live
@@ -72,10 +72,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             "json": reverse("experiments-json", args=[workspace.slug]) + page.query.url(),
             "every": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,
             "may_create": permissions.may(request.user, "create", workspace),
-            "bulk": [
-                BulkAction(label, ICONS[verb], reverse("experiments-bulk", args=[workspace.slug, verb]))
-                for verb, label in BULK
-            ],
+            "bulk": _bulk_actions(request.user, workspace),
             # Lazy: used by the filters only, which no fragment shows.
             "projects": lambda: workspace.projects.values_list("name", flat=True),
             "people": lambda: (
@@ -84,6 +81,17 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             "tags": lambda: _tags(experiments),
         },
     )
+
+
+def _bulk_actions(user: User, workspace: Workspace) -> list[BulkAction]:
+    """Return the bulk actions on experiments. Everybody who sees them may compare them."""
+    compare = BulkAction("Compare", "compare", reverse("experiments-compare", args=[workspace.slug]))
+    if not permissions.may(user, "create", workspace):
+        return [compare]
+    return [compare] + [
+        BulkAction(label, ICONS[verb], reverse("experiments-bulk", args=[workspace.slug, verb]))
+        for verb, label in BULK
+    ]
 
 
 def _tags(experiments: ExperimentQuerySet) -> list[str]:

@@ -157,7 +157,7 @@ def text_of(name: str, value: Any) -> str:
     if name == "source":
         return SOURCES.get(str(value), str(value))
     if name == "environment":
-        return ", ".join(f"{key}={_masked(key, text)}" for key, text in value.items()) or "none"
+        return ", ".join(f"{key}={masked(key, text)}" for key, text in value.items()) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
@@ -185,7 +185,7 @@ def sections(settings: Settings) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def environment(settings: Settings) -> list[tuple[str, str]]:
     """Return the environment variables, with secrets masked."""
-    return [(name, _masked(name, text)) for name, text in settings.environment.items()]
+    return [(name, masked(name, text)) for name, text in settings.environment.items()]
 
 
 def space(settings: Settings) -> list[space_rows.Row]:
@@ -206,13 +206,13 @@ def _is_shown(name: str, settings: Settings) -> bool:
 
 def _of_space(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     return [
-        Change(name, _parameter(old.get(name)), _parameter(new.get(name)), is_code=True)
+        Change(name, parameter_text(old.get(name)), parameter_text(new.get(name)), is_code=True)
         for name in [*old, *(name for name in new if name not in old)]
         if old.get(name) != new.get(name)
     ]
 
 
-def _parameter(spec: dict[str, Any] | None) -> str:
+def parameter_text(spec: dict[str, Any] | None) -> str:
     if not spec:
         return ""
     whole = ", whole" if spec.get("_whole") else ""
@@ -223,8 +223,8 @@ def _of_environment(old: dict[str, str], new: dict[str, str]) -> list[Change]:
     return [
         Change(
             name,
-            _masked(name, old[name]) if name in old else "",
-            _masked(name, new[name]) if name in new else "",
+            masked(name, old[name]) if name in old else "",
+            masked(name, new[name]) if name in new else "",
             is_code=True,
         )
         for name in [*old, *(name for name in new if name not in old)]
@@ -233,23 +233,23 @@ def _of_environment(old: dict[str, str], new: dict[str, str]) -> list[Change]:
 
 
 def _of_hyperparameters(old: Groups, new: Groups) -> list[Change]:
-    before, after = _flat(old), _flat(new)
+    before, after = flat_hyperparameters(old), flat_hyperparameters(new)
     return [
-        Change(name, _hyperparameter(name, before), _hyperparameter(name, after), is_code=True)
+        Change(name, hyperparameter_text(name, before), hyperparameter_text(name, after), is_code=True)
         for name in [*before, *(name for name in after if name not in before)]
         if before.get(name) != after.get(name)
     ]
 
 
-def _flat(groups: Groups) -> dict[str, dict[str, str]]:
+def flat_hyperparameters(groups: Groups) -> dict[str, dict[str, str]]:
     return {f"{group}/{name}": traits for group, named in groups.items() for name, traits in named.items()}
 
 
-def _hyperparameter(name: str, all_: dict[str, dict[str, str]]) -> str:
+def hyperparameter_text(name: str, all_: dict[str, dict[str, str]]) -> str:
     traits = all_.get(name)
     if traits is None:
         return ""
-    return HIDDEN if "secret" in traits else _masked(name, traits["value"]) or "empty"
+    return HIDDEN if "secret" in traits else masked(name, traits["value"]) or "empty"
 
 
 def _of_objects(old: dict[str, str], new: dict[str, str]) -> list[Change]:
@@ -261,7 +261,7 @@ def _of_objects(old: dict[str, str], new: dict[str, str]) -> list[Change]:
     ]
 
 
-def _masked(name: str, text: str) -> str:
+def masked(name: str, text: str) -> str:
     return HIDDEN if _SECRET.search(name) else text
 
 

@@ -179,9 +179,10 @@ def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> d
 
 
 def bulk_actions(user: User, experiment: Experiment) -> list[BulkAction]:
-    """Return the bulk actions on trials; without any, the rows have no checkboxes."""
+    """Return the bulk actions on trials. Everybody who sees them may compare them."""
     actions = (("stop", "stop_trial", "Stop", "stop"), ("rerun", "rerun", "Rerun failed", "rerun"))
-    return [
+    compare = BulkAction("Compare", "compare", url_of(experiment, "trials-compare"))
+    return [compare] + [
         BulkAction(
             label,
             icon,

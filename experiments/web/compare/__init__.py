@@ -1,0 +1,1 @@
+"""Pages that show trials, or experiments, side by side."""

@@ -1,0 +1,147 @@
+"""Compare 2 to 20 experiments of a workspace: settings, best so far, distribution and replicates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from experiments.filters import lately
+from experiments.messages import set_best_decimals
+from experiments.models import Experiment, Workspace
+from experiments.query_parameters import choice, text, texts
+from experiments.web.ui.query_checks import takes
+from experiments.web.ui.requests import SignedInRequest
+from experiments.web.workspace.index import get_workspace
+
+from . import progress, replicates, settings_rows
+from .csv_file import csv_response
+from .rows import Group, group, number_row, text_row
+from .selection import Column, Selection
+
+LEAST, MOST = 2, 20
+MOST_OFFERED = 50  # experiments to add
+
+PARAMETERS = {
+    "pick": texts(),
+    "base": text(20),
+    "rows": choice("diff", "all"),
+    "show": choice("data"),
+}
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
+    """Show the comparison of `?pick=7f3k2m9q&pick=…`, in a fixed number of queries; without any, what to choose."""
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    selection, columns = _selected(request, workspace)
+    context = {
+        "workspace": workspace,
+        "nav": "experiments",
+        "columns": columns,
+        "selection": selection,
+        "least": LEAST,
+        "most": MOST,
+        "offered": _offered(request, workspace, columns) if len(columns) < MOST else [],
+        "kept_query": [("pick", key) for key in selection.keys],
+    }
+    if len(columns) < LEAST:
+        return render(request, "compare/experiments.html", context)
+    shows_all = request.GET.get("rows") == "all"
+    groups = _groups(columns, shows_all=shows_all)
+    sets = replicates.sets_of(columns)
+    colors = {column.key: each.color for each in sets for column in each.columns}
+    columns = [replace(column, color=colors[column.key]) for column in columns]
+    base = columns[0].item
+    drawn = [each for each in sets if each.metric == (base.metric, base.direction)]
+    shown = {column.key for each in drawn for column in each.columns}
+    charts, sample = progress.charts(drawn, base)
+    context |= {
+        "groups": groups,
+        "equal": [label for each in groups for label in each.equal],
+        "shows_all": shows_all,
+        "all_url": selection.url(rows="all"),
+        "differences_url": selection.url(rows=None),
+        "columns": columns,
+        "keys": drawn,
+        "charts": charts,
+        "has_bands": any(len(each.columns) > 1 for each in drawn),
+        "sample": sample,
+        "left_out": [column.name for column in columns if column.key not in shown],
+        "metric": base.metric,
+        "direction": base.direction,
+        "shows_data": request.GET.get("show") == "data",
+        "data_url": selection.url(show="data"),
+        "chart_url": selection.url(show=None),
+        "results": replicates.results(drawn, base),
+        "changes": settings_rows.text_changes(
+            [column.name for column in columns], [column.item.settings for column in columns]
+        ),
+        "csv": reverse("experiments-compare-csv", args=[workspace.slug]) + selection.url(show=None),
+    }
+    return render(request, "compare/experiments.html", context)
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def csv(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
+    """Send the comparison: a row per experiment, a column per result and setting."""
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    _, columns = _selected(request, workspace)
+    groups = _groups(columns, shows_all=True) if len(columns) >= LEAST else []
+    return csv_response(f"{workspace.slug}-compare", "experiment", columns, groups)
+
+
+def _selected(request: SignedInRequest, workspace: Workspace) -> tuple[Selection, list[Column[Experiment]]]:
+    selection = Selection(request, "pick", noun="experiment", least=LEAST, most=MOST)
+    items: dict[str, tuple[str, Experiment]] = {}
+    if selection.keys:
+        visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
+        keys = [key for key in selection.keys if "\0" not in key]
+        rows = visible.filter(public_id__in=keys)
+        rows = rows.select_related("workspace", "project", "creator", "queue", "revision")
+        experiments = list(rows.defer("description", "properties"))
+        set_best_decimals(experiments)
+        items = {experiment.public_id: (experiment.name, experiment) for experiment in experiments}
+    return selection, selection.columns(items, where=f"in the workspace {workspace.name}")
+
+
+def _offered(
+    request: SignedInRequest, workspace: Workspace, columns: list[Column[Experiment]]
+) -> list[Experiment]:
+    """Return the experiments that were active last, to be added."""
+    visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
+    others = visible.exclude(pk__in=[column.item.pk for column in columns]).order_by(*lately())
+    return list(others.only("public_id", "name", "state", "best_value", "metric")[:MOST_OFFERED])
+
+
+def _groups(columns: list[Column[Experiment]], *, shows_all: bool) -> list[Group]:
+    experiments = [column.item for column in columns]
+    directions = {(experiment.metric, experiment.direction) for experiment in experiments}
+    direction = experiments[0].direction if len(directions) == 1 else ""
+    results = [
+        number_row("Best", [experiment.best_value for experiment in experiments], direction=direction),
+        number_row("Trials", [experiment.proposed_count for experiment in experiments]),
+        number_row("Failed", [experiment.failed_count for experiment in experiments]),
+        number_row("Slot hours", [round(experiment.compute_s / 3600, 2) for experiment in experiments]),
+    ]
+    settings = [
+        *settings_rows.rows_of([experiment.settings for experiment in experiments]),
+        text_row("Queue", [experiment.queue.name if experiment.queue else "" for experiment in experiments]),
+        text_row("Project", [experiment.project.name for experiment in experiments]),
+        text_row("Creator", [experiment.creator.username for experiment in experiments]),
+        text_row("Tags", [", ".join(experiment.tags) for experiment in experiments]),
+    ]
+    return [
+        group("Result", results, shows_all=shows_all),
+        group("Settings", settings, shows_all=shows_all),
+    ]

@@ -1,0 +1,133 @@
+"""Experiments that differ in nothing but their seed count as replicates: mean and spread of their best values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+
+from experiments.messages import decimals_of, value
+from experiments.models import Experiment
+from experiments.web.experiment.charts import best_steps
+
+from .rows import MAXIMIZE, MINUS
+from .selection import COLORS, Column
+
+# What may differ between replicates: it decides neither what is tried nor what comes out.
+OF_NO_EFFECT = ("seed", "concurrency", "breaker", "retries", "stop_grace_s", "keeps_best", "destination")
+FOR_DEVIATION = 3  # replicates at least
+
+
+@dataclass(slots=True)
+class ReplicateSet:
+    """Experiments with equal settings. The first one names them and gives its color."""
+
+    columns: list[Column[Experiment]]
+    color: int = 0
+    bests: list[float] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.columns[0].name
+
+    @property
+    def first(self) -> Experiment:
+        return self.columns[0].item
+
+    @property
+    def metric(self) -> tuple[str, str]:
+        return self.first.metric, self.first.direction
+
+    @property
+    def mean(self) -> float | None:
+        return fmean(self.bests) if self.bests else None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One row of the table of results."""
+
+    replicates: ReplicateSet
+    mean: str
+    deviation: str
+    delta: str
+    role: str
+    span: str
+    until: str  # trials until the target
+    reached: str  # "3 of 5"
+    slot_hours: str
+    is_best: bool
+
+
+def sets_of(columns: Sequence[Column[Experiment]]) -> list[ReplicateSet]:
+    """Return the replicates together, in the order of their first columns."""
+    sets: dict[str, ReplicateSet] = {}
+    for column in columns:
+        document = column.item.settings.document()
+        for name in OF_NO_EFFECT:
+            document.pop(name, None)
+        sets.setdefault(repr(sorted(document.items())), ReplicateSet([])).columns.append(column)
+    for place, each in enumerate(sets.values(), start=1):
+        each.color = place if place <= COLORS else 0
+        each.bests = [column.item.best_value for column in each.columns if column.item.best_value is not None]
+    return list(sets.values())
+
+
+def target_of(sets: Sequence[ReplicateSet], base: Experiment) -> float | None:
+    """Return the value that every experiment with a result has reached: the weakest of their best values."""
+    bests = [best for each in sets for best in each.bests]
+    return (min if base.direction == MAXIMIZE else max)(bests, default=None)
+
+
+def results(sets: Sequence[ReplicateSet], base: Experiment) -> dict[str, object]:
+    """Return the rows of the table, and the target of its column "Trials until"."""
+    target = target_of(sets, base)
+    places = decimals_of(best for each in sets for best in each.bests)
+    means = [each.mean for each in sets if each.mean is not None]
+    best_mean = (max if base.direction == MAXIMIZE else min)(means, default=None)
+    rows = [_result(each, base=sets[0], target=target, places=places, best_mean=best_mean) for each in sets]
+    return {
+        "rows": rows,
+        "target": value(target, places),
+        "has_replicates": any(len(each.columns) > 1 for each in sets),
+    }
+
+
+def _result(
+    each: ReplicateSet,
+    *,
+    base: ReplicateSet,
+    target: float | None,
+    places: int | None,
+    best_mean: float | None,
+) -> Result:
+    mean, bests = each.mean, each.bests
+    delta, role = "", ""
+    if mean is not None and base.mean is not None and each is not base:
+        difference = mean - base.mean
+        delta = f"{'+' if difference > 0 else MINUS}{value(abs(difference), places)}" if difference else "="
+        if difference:
+            role = "good" if (difference > 0) == (each.first.direction == MAXIMIZE) else "bad"
+    until = [trials for column in each.columns if (trials := _trials_until(column.item, target)) is not None]
+    return Result(
+        each,
+        mean=value(mean, places),
+        deviation=f"± {value(stdev(bests), places)}" if len(bests) >= FOR_DEVIATION else "",
+        delta=delta,
+        role=role,
+        span=f"{value(min(bests), places)} – {value(max(bests), places)}" if len(bests) > 1 else "",
+        until=f"{fmean(until):.0f}" if until else "",
+        reached=f"{len(until)} of {len(each.columns)}" if len(each.columns) > 1 else "",
+        slot_hours=f"{sum(column.item.compute_s for column in each.columns) / 3600:,.1f}",
+        is_best=mean is not None and mean == best_mean,
+    )
+
+
+def _trials_until(experiment: Experiment, target: float | None) -> int | None:
+    """Return the number of the first trial that is at least as good as the target."""
+    if target is None:
+        return None
+    for number, best in best_steps(experiment):
+        if not experiment.is_better(target, best):
+            return number
+    return None

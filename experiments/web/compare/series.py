@@ -1,0 +1,66 @@
+"""The points of several metrics of several trials, thinned alike, in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import F, IntegerField, Max, Min
+from django.db.models.functions import Cast
+
+from experiments.models import Point, Trial
+
+MOST_POINTS = 120  # about that many of each series
+
+Points = list[tuple[float, float | None]]
+
+
+@dataclass
+class SeriesSet:
+    """Points by metric and by primary key of the trial; `is_all`: none was left out."""
+
+    points: dict[str, dict[int, Points]] = field(default_factory=lambda: defaultdict(dict))
+    is_all: bool = True
+
+    def last(self, metric: str, trial_pk: int) -> float | None:
+        """Return the last value of a metric."""
+        points = self.points.get(metric, {}).get(trial_pk, [])
+        return points[-1][1] if points else None
+
+
+def read(trials: Sequence[Trial], metrics: Sequence[str]) -> SeriesSet:
+    """Return the series of these metrics: the first point of each interval of steps, and each last point.
+
+    The intervals are the same for all series. Three queries, each over the points of these trials only.
+    """
+    series = SeriesSet()
+    rows = Point.objects.filter(trial__in=[trial.pk for trial in trials], name__in=metrics).order_by()
+    ends = rows.aggregate(low=Min("step"), high=Max("step"))
+    if ends["low"] is None:
+        return series
+    width = (ends["high"] - ends["low"]) // MOST_POINTS + 1
+    if width > 1:
+        bucket = Cast((F("step") - ends["low"]) / width, IntegerField())
+        buckets = rows.values("trial", "name", bucket=bucket).annotate(first=Min("step"), last=Max("step"))
+        kept: set[tuple[int, str, int]] = set()
+        latest: dict[tuple[int, str], int] = {}
+        for pk, name, first, last in buckets.values_list("trial", "name", "first", "last"):
+            kept.add((pk, name, first))
+            latest[pk, name] = max(last, latest.get((pk, name), last))
+            series.is_all = series.is_all and first == last
+        kept |= {(pk, name, last) for (pk, name), last in latest.items()}
+        rows = rows.filter(step__in=sorted({step for _, _, step in kept}))
+    values = rows.order_by("trial", "name", "step").values_list("trial", "name", "step", "value")
+    for pk, name, step, value in values:
+        if width == 1 or (pk, name, step) in kept:
+            series.points[name].setdefault(pk, []).append((float(step), value))
+    return series
+
+
+def metric_names(trials: Sequence[Trial], *, at_most: int) -> list[str]:
+    """Return the metrics that the baseline and the longest trial have reported, sorted. Two queries at most."""
+    reporting = [trial for trial in trials if trial.last_step is not None]
+    longest = max(reporting, key=lambda trial: trial.last_step or 0, default=trials[-1])
+    names = {name for trial in {trials[0], longest} for name in Point.names_of(trial.pk, at_most=at_most)}
+    return sorted(names)

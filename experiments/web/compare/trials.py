@@ -1,0 +1,319 @@
+"""Compare 2 to 50 trials of one workspace: results, parameters, settings, curves, logs and files side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from statistics import fmean, stdev
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Q
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from experiments.charts.overlay import Line, overlay
+from experiments.charts.svg import Chart
+from experiments.messages import bytes_, duration, plural, value
+from experiments.models import Experiment, Settings, Trial, TrialState
+from experiments.query_parameters import choice, text, texts
+from experiments.search.nested_choice import flat
+from experiments.web.experiment.page import get_experiment, url_of, url_of_trial
+from experiments.web.trial import columns as table_columns
+from experiments.web.ui import descriptions
+from experiments.web.ui.query_checks import takes
+from experiments.web.ui.requests import SignedInRequest
+
+from . import beside, series, settings_rows
+from .csv_file import csv_response
+from .rows import MINIMIZE, Group, Row, any_row, group, number_row, text_row
+from .selection import Column, Selection
+
+LEAST, MOST = 2, 50
+MOST_CHARTS = 4
+MOST_METRICS = 30  # rows of reported metrics
+MOST_REPLICATES = 5_000  # of all trials together
+
+PARAMETERS = {
+    "trial": texts(),
+    "base": text(20),
+    "rows": choice("diff", "all"),
+    "show": choice("data"),
+    "file": text(500),
+}
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
+    """Show the comparison, in a fixed number of queries. `?trial=3&trial=7f3k2m9q-12`: of this experiment by number, of
+    others of the workspace by ID. The first trial is the baseline, or the one in `?base=`."""
+    experiment = get_experiment(request, workspace_slug, public_id)
+    selection, columns = _selected(request, experiment)
+    context = {
+        "experiment": experiment,
+        "workspace": experiment.workspace,
+        "nav": "experiments",
+        "columns": columns,
+        "selection": selection,
+        "least": LEAST,
+        "most": MOST,
+    }
+    if len(columns) < LEAST:
+        return render(request, "compare/trials.html", context)
+    comparison = _Comparison(columns, experiment)
+    shows_all = request.GET.get("rows") == "all"
+    groups = comparison.groups(shows_all=shows_all)
+    context |= {
+        "groups": groups,
+        "equal": [label for each in groups for label in each.equal],
+        "shows_all": shows_all,
+        "all_url": selection.url(rows="all"),
+        "differences_url": selection.url(rows=None),
+        "charts": comparison.charts(),
+        "is_all": comparison.series.is_all,
+        "shows_data": request.GET.get("show") == "data",
+        "data_url": selection.url(show="data"),
+        "chart_url": selection.url(show=None),
+        "changes": comparison.text_changes(),
+        "logs": beside.logs(columns),
+        "csv": f"{url_of(experiment, 'trials-compare-csv')}{selection.url(show=None, file=None)}",
+        **beside.files(request, columns, selection),
+    }
+    return render(request, "compare/trials.html", context)
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def csv(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
+    """Send the rows of the comparison: a row per trial, a column per result, parameter and setting."""
+    experiment = get_experiment(request, workspace_slug, public_id)
+    _, columns = _selected(request, experiment)
+    groups = _Comparison(columns, experiment).groups(shows_all=True) if len(columns) >= LEAST else []
+    return csv_response(f"{public_id}-compare", "trial", columns, groups)
+
+
+def _selected(request: SignedInRequest, experiment: Experiment) -> tuple[Selection, list[Column[Trial]]]:
+    selection = Selection(request, "trial", noun="trial", least=LEAST, most=MOST)
+    wanted = {key: place for key in selection.keys if (place := _place(key, experiment))}
+    items: dict[str, tuple[str, Trial]] = {}
+    if wanted:
+        visible = Experiment.objects.visible_to(request.user).filter(workspace=experiment.workspace_id)
+        named = reduce(
+            or_, (Q(experiment__public_id=public_id, number=number) for public_id, number in wanted.values())
+        )
+        rows = Trial.objects.filter(named, experiment__in=visible)
+        rows = rows.select_related(
+            "experiment__workspace", "experiment__revision", "revision", "worker", "rerun_of"
+        )
+        trials = {
+            (trial.experiment.public_id, trial.number): trial
+            for trial in rows.defer("raw", "sampler_attrs", "rerun_of__params", "rerun_of__raw")
+        }
+        for key, place in wanted.items():
+            if trial := trials.get(place):
+                is_own = trial.experiment_id == experiment.pk
+                items[key] = (f"#{trial.number}" if is_own else str(trial), trial)
+    return selection, selection.columns(items, where="in this workspace")
+
+
+def _place(key: str, experiment: Experiment) -> tuple[str, int] | None:
+    """Return (experiment's ID, number) of `12` or `7f3k2m9q-12`; None for anything else."""
+    public_id, _, number = key.rpartition("-")
+    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        return None
+    return public_id or experiment.public_id, int(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Replicates:
+    """The succeeded trials with the same values and command."""
+
+    count: int
+    mean: float | None
+    deviation: float | None
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, values: list[float]) -> Replicates:
+        deviation = stdev(values) if len(values) > 2 else None
+        mean = fmean(values) if values else None
+        return cls(len(values), mean, deviation, min(values, default=None), max(values, default=None))
+
+
+class _Comparison:
+    """The rows and charts of the selected trials."""
+
+    def __init__(self, columns: Sequence[Column[Trial]], experiment: Experiment) -> None:
+        self.columns, self.experiment = columns, experiment
+        self.trials = [column.item for column in columns]
+        objectives = list(dict.fromkeys(trial.experiment.metric for trial in self.trials))
+        reported = series.metric_names(self.trials, at_most=MOST_METRICS)
+        self.metrics = [*objectives, *(name for name in reported if name not in objectives)]
+        self.series = series.read(self.trials, self.metrics[:MOST_METRICS])
+
+    def groups(self, *, shows_all: bool) -> list[Group]:
+        groups = [
+            group("Result", self._results(), shows_all=shows_all),
+            group("Parameters", self._parameters(), shows_all=shows_all),
+            group("Run", self._run(), shows_all=shows_all),
+        ]
+        if len({trial.revision_id for trial in self.trials}) > 1:
+            settings = [trial.revision.settings for trial in self.trials]
+            groups.append(group("Settings", settings_rows.rows_of(settings), shows_all=shows_all))
+        return groups
+
+    def text_changes(self) -> list[settings_rows.TextChanges]:
+        """Return the differences of command and files, once per revision."""
+        of_revision: dict[int, tuple[str, Settings]] = {}
+        for column in self.columns:
+            revision = column.item.revision
+            of_revision.setdefault(revision.pk, (column.name, revision.settings))
+        names, settings = zip(*of_revision.values(), strict=True)
+        return settings_rows.text_changes(names, settings)
+
+    def charts(self) -> list[Chart]:
+        """Return the curves of the objectives and of further metrics by step."""
+        charts: list[Chart] = []
+        for name in self.metrics:
+            points = self.series.points.get(name)
+            if not points or all(len(each) < 2 for each in points.values()):
+                continue
+            lines = [
+                Line(
+                    column.name, points.get(column.item.pk, []), column.color, href=url_of_trial(column.item)
+                )
+                for column in self.columns
+            ]
+            charts.append(
+                overlay(
+                    lines, title=f"{name} by step", y_name=name, x_name="step", key=f"curve-{len(charts)}"
+                )
+            )
+            if len(charts) == MOST_CHARTS:
+                break
+        return charts
+
+    def _results(self) -> list[Row]:
+        directions: dict[str, set[str]] = {}
+        for trial in self.trials:
+            directions.setdefault(trial.experiment.metric, set()).add(trial.experiment.direction)
+        finals = table_columns.final_names(self.trials)
+        rows = []
+        for name in dict.fromkeys([*self.metrics, *finals]):
+            of_name = directions.get(name, set())
+            numbers = [self._result(trial, name) for trial in self.trials]
+            notes = [
+                "partial" if trial.is_partial and trial.experiment.metric == name else ""
+                for trial in self.trials
+            ]
+            direction = next(iter(of_name)) if len(of_name) == 1 else ""
+            rows.append(number_row(name, numbers, direction=direction, notes=notes, is_code=True))
+        return [
+            *rows,
+            *self._replicates(),
+            number_row(
+                "Run time", [trial.duration_s for trial in self.trials], direction=MINIMIZE, form=duration
+            ),
+            number_row("Peak memory", [trial.peak_memory for trial in self.trials], form=_bytes),
+            number_row("CPU time", [trial.cpu_s for trial in self.trials], form=duration),
+        ]
+
+    def _result(self, trial: Trial, name: str) -> float | None:
+        """Return the final value of a metric, or else the last one that the trial reported."""
+        if name == trial.experiment.metric:
+            return trial.last_value if trial.value is None else trial.value
+        final = trial.final_metrics.get(name)
+        if isinstance(final, int | float) and not isinstance(final, bool):
+            return final
+        return self.series.last(name, trial.pk)
+
+    def _replicates(self) -> list[Row]:
+        """The mean over replicates, where one of these trials has some."""
+        spreads = self._spreads()
+        if all(spread.count < 2 for spread in spreads):
+            return []
+        directions = {trial.experiment.direction for trial in self.trials}
+        direction = next(iter(directions)) if len(directions) == 1 else ""
+        return [
+            number_row("Mean of replicates", [spread.mean for spread in spreads], direction=direction),
+            text_row("Spread", [_spread_text(spread) for spread in spreads]),
+        ]
+
+    def _spreads(self) -> list[Replicates]:
+        keys = [(trial.experiment_id, trial.values_digest) for trial in self.trials]
+        same = Trial.objects.filter(
+            experiment__in={pk for pk, _ in keys},
+            values_digest__in={digest for _, digest in keys},
+            state=TrialState.SUCCEEDED,
+        )
+        values: dict[tuple[int, str], list[float]] = {}
+        rows = same.order_by().values_list("experiment", "values_digest", "value")
+        for pk, digest, result in rows[:MOST_REPLICATES]:
+            if result is not None:
+                values.setdefault((pk, digest), []).append(result)
+        return [Replicates.of(values.get(key, [])) for key in keys]
+
+    def _parameters(self) -> list[Row]:
+        values = [flat(trial.params) for trial in self.trials]
+        spaces: dict[str, str] = {}
+        for trial in self.trials:
+            spaces |= {
+                name: str(spec.get("_type")) for name, spec in trial.revision.settings.space_document.items()
+            }
+        order = [*spaces, *(name for params in values for name in params)]
+        return [
+            any_row(
+                name,
+                column := [params.get(name) for params in values],
+                is_ratio="log" in spaces.get(name, "") or _are_powers_of_two(column),
+            )
+            for name in dict.fromkeys(order)
+        ]
+
+    def _run(self) -> list[Row]:
+        trials = self.trials
+        rows = [
+            text_row("Status reason", [descriptions.reason_of(trial) for trial in trials]),
+            text_row("Worker", [trial.worker.name if trial.worker else "" for trial in trials]),
+            text_row("Revision", [str(trial.revision.number) for trial in trials]),
+            text_row("Origin", [trial.get_source_display() for trial in trials]),
+            text_row("Started", [_moment(trial.started_at) for trial in trials]),
+            text_row("GPUs", [", ".join(map(str, trial.gpus)) for trial in trials]),
+        ]
+        if len({trial.experiment_id for trial in trials}) > 1:
+            rows.insert(0, text_row("Experiment", [trial.experiment.name for trial in trials]))
+        return rows
+
+
+def _spread_text(spread: Replicates) -> str:
+    if spread.count < 2 or spread.low is None:
+        return plural(spread.count, "result") if spread.count else ""
+    deviation = f"± {value(spread.deviation)}, " if spread.deviation is not None else ""
+    return f"{deviation}{value(spread.low)} to {value(spread.high)} ({spread.count})"
+
+
+def _are_powers_of_two(values: Sequence[object]) -> bool:
+    numbers = [number for number in values if number is not None]
+    return all(
+        isinstance(number, int)
+        and not isinstance(number, bool)
+        and number >= 8
+        and number & (number - 1) == 0
+        for number in numbers
+    )
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}" if at else ""
+
+
+def _bytes(number: float) -> str:
+    return bytes_(int(number))
