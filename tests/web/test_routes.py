@@ -116,7 +116,7 @@ ROUTES = {
     "search": Route(get=MINE, post=ONLY_LOOKS),
     "projects": Route(get=SEES, post=ONLY_LOOKS),
     "projects-everywhere": Route(get=MINE, post=ONLY_LOOKS),
-    "project-options": Route(get=ACTIONS, post=ONLY_LOOKS),
+    "project-name-check": Route(get=ACTIONS, post=ONLY_LOOKS),
     "project-new": Route(get=ACTIONS, post="302 404 403 422 422"),
     "project-edit": Route(get=ACTIONS, post=ACTED),
     "project-delete": Route(get=ACTIONS, post="302 404 403 409 409"),  # it is Default

@@ -28,7 +28,8 @@ from .forms.experiment_form import ExperimentForm, algorithm_help, early_stoppin
 from .forms.space_rows import SHAPES
 from .preview import first_draw, preview
 
-REVIEWED = ("name", "project", "new_project", "description")  # the fields of the clone dialog
+# the fields of the clone dialog
+REVIEWED = ("name", "project", "new_project", "project_text", "creates_project", "description")
 REMEMBERED = 20  # submissions whose experiment the session remembers
 
 

@@ -23,8 +23,6 @@ from .action_buttons import ICONS
 
 MOST_HINTS = 500  # experiments whose tags are offered while one types
 
-REVIEWED = ("name", "project", "new_project", "description")  # what the clone page asks
-
 MADE_LATELY = 20  # pages whose experiment the session remembers
 WHILE_ACTIVE_S, OTHERWISE_S = 2, 30
 BULK = (

@@ -45,6 +45,9 @@ class SampleForm(forms.Form):
     name = forms.CharField(label="Name", max_length=20)
     project = forms.ChoiceField(label="Project", choices=[("a", "Default"), ("b", LONG)])
     new_project = forms.CharField(label="Create new", required=False)
+    project_text = forms.CharField(initial="Default", required=False)
+    creates_project = forms.CharField(required=False)
+    unknown_name = "a new project"
     max_trials = forms.IntegerField(label="Max trials", min_value=1, help_text="Including failed ones.")
     duration = forms.FloatField(label="Max duration", required=False)
     command = forms.CharField(label="Command", widget=forms.Textarea(attrs={"rows": 3}))

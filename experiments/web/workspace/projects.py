@@ -20,7 +20,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import filters
 from experiments.models import Experiment, ExperimentState, Invalid, Project, Refused, User, Workspace
-from experiments.models.fields import fold
 from experiments.permissions import learn_roles, may, require
 from experiments.query_parameters import text
 from experiments.web.experiment.action_buttons import Button
@@ -166,28 +165,15 @@ def everywhere(request: SignedInRequest) -> HttpResponse:
     return render(request, "projects/everywhere.html", {"nav": "home", "groups": groups.values()})
 
 
-MOST_OPTIONS = 50
-
-
 @login_required
 @require_safe
 @takes(project_text=text())
-def options(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Answer a project box: the projects whose name contains what was typed, all where it is a name, and a new one."""
-    names = list(_editable_workspace(request, workspace_slug).projects.values_list("name", flat=True))
-    typed = " ".join(request.GET.get("project_text", "").replace("\0", "").split())[:100]
-    is_name = typed in names
-    matching = [name for name in names if is_name or fold(typed) in fold(name)]
-    start = max(0, matching.index(typed) - MOST_OPTIONS // 2) if is_name else 0
-    shown = matching[start : start + MOST_OPTIONS]
-    context = {
-        "names": shown,
-        "selected": typed if is_name else next(iter(shown), ""),
-        "text": typed,
-        "creates": typed and not is_name,
-        "list": request.htmx.target or "options",
-    }
-    return render(request, "projects/_options.html", context)
+def name_check(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
+    """Answer a project box: offer to create the project, unless one has this name."""
+    workspace = _editable_workspace(request, workspace_slug)
+    name = " ".join(request.GET.get("project_text", "").replace("\0", "").split())[:100]
+    is_new = bool(name) and not workspace.projects.filter(name=name).exists()
+    return render(request, "projects/_create_new.html", {"name": name if is_new else ""})
 
 
 # --- managed ---------------------------------------------------------------------------------------------------

@@ -39,6 +39,50 @@ def test_a_new_project_is_made_by_its_name_once(draft, bob, lab):
     assert lab.projects.count() == 2
 
 
+def test_a_project_is_typed_and_a_new_one_is_confirmed(draft, bob, lab):
+    """CML-C1: the box offers the names; another name is created after Create New, under exactly that name."""
+    experiment, vision = draft(), Project.create(lab, name="vision")
+    page = as_(bob).get(url_of(experiment, "clone")).content.decode()
+    assert '<option value="vision"></option>' in page and 'value="Default"' in page
+    sent = {"name": "typed", "project": experiment.project_id}
+    as_(bob).post(url_of(experiment, "clone"), {**sent, "project_text": " vision "})
+    assert Experiment.objects.get(name="typed").project == vision
+    for confirmed in ("", "Other"):
+        refused = as_(bob).post(
+            url_of(experiment, "clone"), {**sent, "project_text": "Vision", "creates_project": confirmed}
+        )
+        html = refused.content.decode()
+        assert refused.status_code == 422 and "No project is named “Vision”." in html
+        assert "Create New “Vision”" in html and 'value="Vision"' in html
+    assert lab.projects.count() == 2
+    as_(bob).post(
+        url_of(experiment, "clone"),
+        {**sent, "name": "made", "project_text": "Vision", "creates_project": "Vision"},
+    )
+    assert Experiment.objects.get(name="made").project.name == "Vision"
+
+
+def test_without_script_the_select_counts_beside_the_unchanged_box(draft, bob, lab):
+    """CML-C1: the box that a page without script hides is sent as it was drawn."""
+    experiment, vision = draft(), Project.create(lab, name="vision")
+    sent = {"name": "chosen", "project": vision.pk, "project_text": "Default"}
+    as_(bob).post(url_of(experiment, "clone"), sent)
+    assert Experiment.objects.get(name="chosen").project == vision
+
+
+def test_review_takes_the_typed_project_along(draft, bob, lab):
+    """PAI-C1, CML-C1: a new name stays confirmed on the page Create experiment."""
+    experiment = draft()
+    sent = {"name": "reviewed", "project": experiment.project_id, "review": "1"}
+    page = as_(bob).post(
+        f"{NEW}?from={experiment.public_id}", {**sent, "project_text": "Vision", "creates_project": "Vision"}
+    )
+    fields = filled(page)
+    assert (fields["project_text"], fields["creates_project"]) == ("Vision", "Vision")
+    assert as_(bob).post(f"{NEW}?from={experiment.public_id}", fields).status_code == 302
+    assert Experiment.objects.get(name="reviewed").project.name == "Vision"
+
+
 def test_review_opens_create_filled_and_makes_nothing_yet(running, bob):
     """PAI-C1: Review and start."""
     experiment = running(**ODD)

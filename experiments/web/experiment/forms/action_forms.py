@@ -8,11 +8,11 @@ from typing import Any
 from django import forms
 
 from experiments.messages import duration
-from experiments.models import Experiment, Project, Queue, User
+from experiments.models import Experiment, Queue, User
 from experiments.web.compute import experiment_rows
 from experiments.web.ui.form_fields import QueueChoiceField, field_of
 
-from .experiment_form import chosen_project
+from .project_choice import ProjectChoice, chosen_project
 
 
 class ActionForm(forms.Form):
@@ -89,16 +89,10 @@ class BeforeForm(ActionForm):
         return {"other": Experiment(pk=self.cleaned_data["other"])}
 
 
-class CloneForm(ActionForm):
+class CloneForm(ProjectChoice, ActionForm):
+    field_order = ("name", "project")
+
     name = forms.CharField(max_length=200, label="Name")
-    project = forms.ModelChoiceField(
-        Project.objects.none(),
-        empty_label=None,
-        label="Project",
-    )
-    new_project = forms.CharField(
-        required=False, max_length=100, label="Create new", help_text="Name of a new project to use instead."
-    )
     description = forms.CharField(
         required=False, label="Description", widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
     )
@@ -107,8 +101,8 @@ class CloneForm(ActionForm):
         fields, experiment = self.fields, self.experiment
         self.auto_id = "clone_%s"  # its dialog may open above a form that has a project too
         fields["name"].initial = f"Clone of {experiment.name}"[:200]
-        project = field_of(self, "project", forms.ModelChoiceField)
-        project.queryset, project.initial = experiment.workspace.projects.all(), experiment.project_id
+        fields["project"].initial = experiment.project_id
+        self.offer_projects(experiment.workspace)
         fields["description"].initial = experiment.description
 
     def answer(self) -> dict[str, Any]:

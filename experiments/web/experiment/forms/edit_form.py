@@ -112,10 +112,11 @@ class EditForm(ExperimentForm):
     @property
     def is_already_saved(self) -> bool:
         """Whether the experiment has all of these values already."""
-        if not self.is_valid() or self.cleaned_data.get("new_project") or self.new_queue:
+        if not self.is_valid() or self.is_other_project or self.new_queue:
             return False
         is_same = self.settings == self.current
-        return is_same and not any(self._is_touched(name) for name in description_values(self.experiment))
+        described = description_values(self.experiment).keys() - {"project"}
+        return is_same and not any(self._is_touched(name) for name in described)
 
     def clean(self) -> dict[str, Any]:
         for name in self.current.document():

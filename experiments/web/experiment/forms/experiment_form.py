@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, TypedDict
 
-from django import forms
 from django.forms import BoundField
 from django.forms.utils import ErrorDict
 
@@ -20,9 +19,10 @@ from experiments.search import early_stopping, engine
 from experiments.search.space import Space, SpaceError, parse_text
 from experiments.search.validation import Argument
 from experiments.web.ui import env_lines, key_value_rows
-from experiments.web.ui.form_fields import SHOWN, DefaultOn, field_of, span_of
+from experiments.web.ui.form_fields import SHOWN, DefaultOn, span_of
 
 from . import declared_parameters, space_rows
+from .project_choice import chosen_project
 from .sections import (
     SECTIONS,
     BudgetFields,
@@ -83,7 +83,7 @@ class ExperimentForm(
         values = data or self.initial
         has_code = values.get("script") or (values.get("diff") and not values.get("repository"))
         self.fields["command"].required = not has_code
-        field_of(self, "project", forms.ModelChoiceField).queryset = workspace.projects.all()
+        self.offer_projects(workspace)
         for name in SPANS:
             self.fields[name].widget.attrs |= {"class": "is-num", "autocomplete": "off"}
         self.dropped_rows: list[space_rows.Row] = []  # blank ones, for which an offered one comes
@@ -266,15 +266,6 @@ class ExperimentForm(
         except SpaceError as error:
             if "space_document" not in self.errors:
                 self.add_error("space_document", [str(fault) for fault in error.faults])
-
-
-def chosen_project(workspace: Workspace, cleaned: Mapping[str, Any]) -> Project:
-    """Return the selected project, or the one named in `new_project`, created when the workspace has none so named."""
-    name = " ".join((cleaned.get("new_project") or "").split())
-    if name:
-        return workspace.projects.get_or_create(name=name)[0]
-    project: Project = cleaned["project"]
-    return project
 
 
 def description_values(experiment: Experiment) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 
-from experiments.models import Project
 from experiments.models.experiment.base import Visibility
 from experiments.models.settings.execution import PACKAGES_FROM
 from experiments.runner.arguments import BOOLEANS, LISTS, STYLES
@@ -22,6 +21,8 @@ from experiments.web.ui.form_fields import (
     SpanField,
     TagsField,
 )
+
+from .project_choice import ProjectChoice
 
 METRIC_SOURCES = [
     ("sdk", "Reported by the script (trialdeck SDK)"),
@@ -55,23 +56,13 @@ def _integer(**options: Any) -> forms.IntegerField:
     )
 
 
-class DescriptionFields(forms.Form):
+class DescriptionFields(ProjectChoice):
     """Name, project, tags, visibility and description. None of them makes a revision."""
 
     name = forms.CharField(
         max_length=200,
         widget=text_input("resnet50-cifar100"),
         error_messages={"required": "Enter a name."},
-    )
-    project: forms.ModelChoiceField[Project] = forms.ModelChoiceField(
-        Project.objects.none(), empty_label=None
-    )
-    new_project = forms.CharField(
-        required=False,
-        max_length=100,
-        label="Create new",
-        widget=text_input(),
-        help_text="Name of a new project to use instead.",
     )
     tags = TagsField(required=False, widget=text_input("baseline, nightly"), help_text="Separated by commas.")
     visibility = forms.ChoiceField(choices=Visibility.choices, label="Visibility")
