@@ -9,7 +9,7 @@ import uuid
 from datetime import timedelta
 
 from django.db import Error as DatabaseError
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from experiments import dispatch
 from experiments.models import Experiment, Lease, Queue, Worker
@@ -71,6 +71,7 @@ class Beat:
             except Exception:  # after a bug here the beat must still detect lost workers
                 logger.exception("The beat stumbled")
             ending.wait(TICK_S)
+        connections.close_all()
 
     def tick(self, now: float | None = None) -> bool:
         """Check everything once. `now` is in monotonic seconds. Return False when another beat holds the lease."""

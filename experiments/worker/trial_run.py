@@ -37,6 +37,7 @@ from experiments.runner.safe_files import OutsideFolder, read_text, remove, remo
 from experiments.runner.tool_process import Cancelled
 from experiments.runner.trial_folder import TrialFolder, environment
 from experiments.worker import objective
+from experiments.worker.db_connection import release_connection
 from experiments.worker.environment import Place, Setup, SetupFailed
 from experiments.worker.masker import masker_of
 from experiments.worker.metric_file import MetricFile
@@ -87,6 +88,7 @@ class TrialRun:
             is_cancelled=lambda: self._stop_grace is not None or self.worker.ending.is_set(),
             worker=self.worker.name,
         )
+        release_connection()  # code, packages and images may take minutes
         try:
             self._make_folder()
             with setup.ready() as place, self.worker.keeper(self.trial) as keeper:
@@ -141,6 +143,7 @@ class TrialRun:
             if self._stop_grace is not None:
                 process.stop(self._stop_grace)
             self.retrying(lambda: self.trial.begun(pid=process.pid, memory_limited_by=limited_by))
+            release_connection()  # the process may run for days
             ended = process.wait()
             assert ended is not None, "waited without a timeout"
             if self._metric_file:

@@ -43,6 +43,7 @@ from experiments.runner.process import Keeper, LaunchError, is_alive, sweep
 from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder
 from experiments.worker.artifacts import Collector
+from experiments.worker.db_connection import release_connection, releasing
 from experiments.worker.environment import Shelf
 from experiments.worker.metric_file import SharedFiles
 from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
@@ -150,7 +151,7 @@ class LocalWorker:
             (self._watch_machine, "machine"),
             (self._collect, "collector"),
         ):
-            thread = threading.Thread(target=target, name=name, daemon=True)
+            thread = threading.Thread(target=releasing(target), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -281,13 +282,16 @@ class LocalWorker:
 
     def work(self) -> None:
         """Run trials in one slot until there is none to claim."""
-        with self._slot() as is_free:
-            while is_free and not self.ending.is_set():
-                trial = self._take()
-                if trial is None:
-                    return
-                self.run(trial)
-                is_free = self.busy + self.out_of_service <= self.slots
+        try:
+            with self._slot() as is_free:
+                while is_free and not self.ending.is_set():
+                    trial = self._take()
+                    if trial is None:
+                        return
+                    self.run(trial)
+                    is_free = self.busy + self.out_of_service <= self.slots
+        finally:
+            release_connection()
 
     def _take(self) -> Trial | None:
         """Claim the next trial, with its resources."""
