@@ -72,7 +72,7 @@ def fields(reader: User) -> dict[str, Field]:
             Field("trials", conditions.number("proposed_count", is_whole=True), "Trials proposed so far"),
             Field("running", conditions.number("running_count", is_whole=True), "Running trials"),
             Field("succeeded", conditions.number("succeeded_count", is_whole=True), "Succeeded trials"),
-            Field("failed", _failed, "Share of the ended trials that failed: 0.5 or 50%"),
+            Field("failed", _failed, "Share of the finished trials that failed: 0.5 or 50%"),
             Field("duration", conditions.duration("ran_s"), "Time spent running: 90s, 10m, 1h30m"),
             Field("compute", conditions.duration("compute_s"), "Total trial time"),
             Field("created", conditions.instant("created_at"), "Date, time, or age (<2d)"),

@@ -21,7 +21,7 @@ MOST_RESULTS = 10_000
 
 def warmed(experiment: ExperimentBase, settings: Settings, *, by: User, before: Settings | None) -> Settings:
     """Return the settings with a fixed warm start: `abcd2345` becomes `abcd2345@120`, the results of the first 120
-    ended trials, so that they never change. Uploaded results stay `file:abcd2345`.
+    finished trials, so that they never change. Uploaded results stay `file:abcd2345`.
 
     An unchanged warm start (as in `before`) is accepted. Raise `Invalid` for an experiment that this user cannot see
     in the workspace, and when no result fits.

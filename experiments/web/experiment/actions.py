@@ -203,7 +203,7 @@ VERBS: dict[str, Verb] = {
     "dequeue": Verb(
         ask=_simple(
             "Dequeue {name}?",
-            "The experiment returns to its previous state. Suggestions that no worker has started are dropped.",
+            "The experiment returns to its previous state. Proposals that no worker has started are dropped.",
         ),
         do=lambda e, by, _: e.dequeue(by=by),
         message=lambda e: f"{e.name} left the queue and is {e.state} again.",

@@ -173,7 +173,7 @@ def _add(request: SignedInRequest, experiment: Experiment, form: ValuesForm) -> 
     elif broken := experiment.settings.searched.violated(trial.params):
         messages.warning(
             request,
-            f"Added trial #{trial.number}. The values violate the constraint {broken[0]}, which applies to suggestions "
+            f"Added trial #{trial.number}. The values violate the constraint {broken[0]}, which applies to proposals "
             "only; the result will inform the search.",
         )
     else:

@@ -153,7 +153,7 @@ def _facts(sums: Sums, compute: Compute, workers: list[Worker]) -> list[Fact]:
         Fact("Waiting", plural(sums.waiting, "trial")),
         Fact("Slots", f"{busy:,}/{slots:,}", note=plural(len(serving), "worker")),
         Fact("Completed", plural(sums.completed, "experiment"), note="last 24 hours"),
-        Fact("Compute", duration(sums.compute_s) if sums.compute_s else DASH, note="all ended trials"),
+        Fact("Compute", duration(sums.compute_s) if sums.compute_s else DASH, note="all finished trials"),
     ]
 
 

@@ -288,7 +288,7 @@ def test_an_operator_registers_a_file_as_a_model(left, bob, carol):
     client = as_(bob)
     page = client.get(address).content.decode()
     assert f'value="{left.name} #2 of 2 ü.pt"' in page and 'value="PyTorch"' in page
-    assert "The file is only on the machine of worker w1" in words(page)
+    assert "The file is stored only on worker w1" in words(page)
     assert client.post(address, {"name": " ", "project": left.project_id}).status_code == 422
     answer = client.post(address, {"name": "good one", "project": left.project_id, "framework": "PyTorch"})
     model = Model.objects.get()

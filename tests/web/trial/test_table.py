@@ -186,7 +186,7 @@ def test_an_experiment_without_trials_teaches_the_next_step(draft, alice, bob):
     experiment = draft()
     assert "This experiment is a draft. Enqueue it" in table(bob, experiment).content.decode()
     experiment.enqueue(by=alice)
-    assert "when the search suggests the first values" in table(bob, experiment).content.decode()
+    assert "when the search proposes the first values" in table(bob, experiment).content.decode()
 
 
 def test_the_best_row_is_marked(hundred, bob):

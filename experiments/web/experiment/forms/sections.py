@@ -231,7 +231,7 @@ class SearchFields(forms.Form):
     constraints = LinesField(
         required=False,
         widget=text_area(2, "batch_size * layers <= 256\ndropout > 0 or layers < 3"),
-        help_text="Conditions that every suggestion meets, one per line. Put names that contain . - / in `backticks`.",
+        help_text="Conditions that every proposal meets, one per line. Put names that contain . - / in `backticks`.",
     )
     starting_points = PointsField(
         required=False,
@@ -246,7 +246,7 @@ class SearchFields(forms.Form):
         help_text="ID of an experiment in this workspace, or of uploaded results (file:abcd2345), whose results inform "
         "the search.",
     )
-    seed = _integer(help_text="The same seed gives the same suggestions.")
+    seed = _integer(help_text="The same seed gives the same proposals.")
     avoid_failing_regions = forms.BooleanField(
         required=False,
         initial=True,
