@@ -92,10 +92,14 @@ for _proxy in filter(None, map(str.strip, _chosen("TRIALDECK_TRUSTED_PROXIES").s
             "10.0.0.0/24, separated by commas."
         ) from error
     if TRUSTED_PROXIES[-1].prefixlen == 0:
-        raise ImproperlyConfigured(f"TRIALDECK_TRUSTED_PROXIES: {_proxy} is everybody. Name your proxies.")
+        raise ImproperlyConfigured(
+            f"TRIALDECK_TRUSTED_PROXIES: {_proxy} covers all addresses. List only your proxies."
+        )
 REMOTE_USER_HEADER = _chosen("TRIALDECK_REMOTE_USER_HEADER")
 if REMOTE_USER_HEADER and not re.fullmatch("[A-Za-z][A-Za-z0-9-]*", REMOTE_USER_HEADER):
-    raise ImproperlyConfigured("TRIALDECK_REMOTE_USER_HEADER must be the name of a header, as X-Remote-User.")
+    raise ImproperlyConfigured(
+        "TRIALDECK_REMOTE_USER_HEADER must be the name of a header, such as X-Remote-User."
+    )
 if REMOTE_USER_HEADER and not TRUSTED_PROXIES:
     raise ImproperlyConfigured(
         "TRIALDECK_REMOTE_USER_HEADER needs TRIALDECK_TRUSTED_PROXIES: from anywhere else the header could be "

@@ -290,10 +290,9 @@ class Queue(models.Model):
     def _check_nothing_runs(self) -> None:
         count = self.active_experiments().exclude(state=ExperimentState.PENDING).count()
         if count:
-            some = "1 experiment of it is" if count == 1 else f"{count:,} experiments of it are"
+            some = "1 active experiment" if count == 1 else f"{count:,} active experiments"
             raise Refused(
-                f"The queue {self} cannot be deleted while {some} under way. Pause it, and move or stop what is "
-                "under way first."
+                f"The queue {self} has {some}. Pause it, then move or stop its experiments before you delete it."
             )
 
 

@@ -58,16 +58,16 @@ class WarmResults(models.Model):
         if not name or len(name) > 200 or not _is_plain(name):
             raise Invalid({"name": ["Enter a name of at most 200 characters."]})
         if not 1 <= len(results) <= MAX_RESULTS:
-            raise Invalid({"rows": [f"Give 1 to {MAX_RESULTS:,} results; these are {len(results):,}."]})
+            raise Invalid(
+                {"rows": [f"Upload 1 to {MAX_RESULTS:,} results at a time; this has {len(results):,}."]}
+            )
         size = 0
         for number, (params, value) in enumerate(results, start=1):
             if why := _why_not(params, value):
                 raise Invalid({"rows": [f"Result {number:,}: {why}"]})
             size += len(json.dumps(params))
             if size > MOST_CHARACTERS:
-                raise Invalid(
-                    {"rows": [f"These are more than {MOST_CHARACTERS // 1_000_000} MB of results."]}
-                )
+                raise Invalid({"rows": [f"The results have more than {MOST_CHARACTERS // 1_000_000} MB."]})
         kept = [[params, float(value)] for params, value in results]
         return cls.objects.create(workspace=workspace, creator=by, name=name, rows=kept, count=len(kept))
 

@@ -38,7 +38,7 @@ class User(AbstractUser):
         null=True,
         blank=True,
         unique=True,
-        help_text="Issuer and subject of who signs in to this account by OpenID. Emptied, the next who fits is bound.",
+        help_text="Issuer and subject at the OpenID provider. Clear to link the next matching sign-in.",
     )
 
     # The token with which a program acts for this user now, which limits all permissions. Not a column.

@@ -173,7 +173,7 @@ class Collector:
         there = Experiment.everything.filter(public_id__in=names)
         for name in set(names) - set(there.values_list("public_id", flat=True)):
             if time.time() - (self.trials_folder / name).lstat().st_mtime > ABANDONED_S:
-                logger.info("Removing what the trials of %s left: it was deleted for good", name)
+                logger.info("Removing the files of the trials of %s, which was permanently deleted", name)
                 try:
                     remove_tree(name, below=self.trials_folder)
                 except (OSError, OutsideFolder) as error:

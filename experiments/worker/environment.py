@@ -84,7 +84,7 @@ class ModelFiles:
                 link_or_copy(folder.output / artifact.name, path, below=self.trials)
             except (FileNotFoundError, OutsideFolder):
                 raise SetupFailed(
-                    f"The file of {model} is only on the machine of worker {artifact.worker or 'that was removed'}. "
+                    f"The file of {model} is stored only on worker {artifact.worker or 'that was removed'}. "
                     "Give the experiment that made it an output destination to store it there."
                 ) from None
             return path
@@ -224,7 +224,9 @@ class Setup:
             # disk is a problem of this worker alone.
             if not is_disk_full(getattr(failed.__cause__, "output", "")):
                 reason = str(failed).removesuffix(".")
-                self.ruin = f"{reason}. Resume it to try again, or reset it to change its source code."
+                self.ruin = (
+                    f"{reason}. Resume the experiment to try again, or reset it to change its source code."
+                )
             raise
         return self.trial.revision.resolve(commit=commit)["commit"]
 

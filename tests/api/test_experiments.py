@@ -205,7 +205,7 @@ def test_a_draft_is_edited_and_a_running_one_updated(api, bob, draft, running):
     path = f"/experiments/{other.public_id}"
     assert caller.patch(path, {"settings": {"max_trials": 9}, "revision": 1}).json()["revision"] == 2
     stale = caller.patch(path, {"settings": {"max_trials": 8}, "revision": 1, "name": "never"})
-    message = "bob changed this experiment (revision 2; you looked at revision 1)."
+    message = "bob changed this experiment (revision 2; you edited revision 1)."
     assert stale.status_code == 409 and stale.json()["detail"].startswith(message)
     for never in (0, 77):
         stale = caller.patch(path, {"settings": {"max_trials": 8}, "revision": never})

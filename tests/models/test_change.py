@@ -97,7 +97,7 @@ def test_a_stale_revision_is_refused_without_settings_too(
 ) -> None:
     experiment = draft()
     experiment.change(by=alice, settings=make_settings(seed=5))
-    with pytest.raises(Refused, match="you looked at revision 1"):
+    with pytest.raises(Refused, match="you edited revision 1"):
         experiment.change(by=alice, seen=1, description={"name": "never"})
     assert Experiment.objects.get(pk=experiment.pk).name == "first"
 

@@ -73,7 +73,7 @@ def test_a_revision_is_restored_as_one_more_revision(running, bob):
     experiment = running()
     experiment.update(make_settings(max_trials=9), by=bob, seen=1)
     first = experiment.revisions.get(number=1)
-    with pytest.raises(Refused, match="bob changed this experiment .*you looked at revision 1"):
+    with pytest.raises(Refused, match="bob changed this experiment .*you edited revision 1"):
         first.restore(by=bob, seen=1)
     assert first.restore(by=bob, seen=2) is True
     experiment.refresh_from_db()

@@ -262,7 +262,7 @@ def test_a_stale_page_does_not_overwrite(in_state: Callable[..., Experiment], al
     """PAI-M3: a stale page is refused; the sentence names who was faster."""
     experiment = in_state(RUNNING)
     experiment.update(make_settings(max_trials=7), by=bob, seen=1)
-    with pytest.raises(Refused, match="bob changed this experiment .*you looked at revision 1"):
+    with pytest.raises(Refused, match="bob changed this experiment .*you edited revision 1"):
         experiment.update(make_settings(max_trials=8), by=alice, seen=1)
     assert experiment.settings.max_trials == 7
 

@@ -218,7 +218,7 @@ def test_a_queue_in_which_something_is_under_way_stays(
     waiting.enqueue(by=alice, queue=gpu)
     for verb in ("pause", "stop"):
         getattr(under_way, verb)(by=alice)
-        with pytest.raises(Refused, match="while 1 experiment of it is under way"):
+        with pytest.raises(Refused, match="has 1 active experiment"):
             gpu.delete_for_good(by=root)
     waiting.refresh_from_db()
     assert waiting.state == "pending" and Queue.objects.filter(name="gpu").exists()

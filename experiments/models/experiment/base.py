@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Visibility(models.TextChoices):
-    WORKSPACE = "workspace", "Everybody in the workspace"
+    WORKSPACE = "workspace", "Everyone in the workspace"
     PRIVATE = "private", "Its creator and the workspace's owners"
 
 

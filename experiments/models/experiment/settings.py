@@ -92,13 +92,13 @@ class SettingsVerbs(ProposalVerbs):
         """Raise `Refused` when the current revision is not the one that the user saw."""
         if seen > self.revision.number or seen < 1:
             raise Refused(
-                f"There is no revision {seen} of this experiment; the latest is {self.revision.number}. Look at it and "
+                f"There is no revision {seen} of this experiment; the latest is {self.revision.number}. Review it and "
                 "submit again."
             )
         if seen != self.revision.number:
             by = self.revision.by.username if self.revision.by else "Trialdeck"
             raise Refused(
-                f"{by} changed this experiment (revision {self.revision.number}; you looked at "
+                f"{by} changed this experiment (revision {self.revision.number}; you edited "
                 f"revision {seen}). Check the new values and submit again."
             )
 

@@ -21,7 +21,7 @@ class SearchInputs:
     """`fixed` are parameters with a fixed value, which stay in the search space. `constraints` are conditions that all
     proposals meet, such as `batch * accumulate <= 4096`. `starting_points` are complete or partial sets of values that
     are tried before the algorithm's own proposals. `warm_start` is the ID of an experiment whose results inform the
-    search, once accepted with @ and the number of its finished trials, or of uploaded results, such as file:abcd2345."""
+    search (once accepted, with @ and the number of its finished trials), or of uploaded results: file:abcd2345."""
 
     fixed: dict[str, object] = field(default_factory=dict)
     constraints: list[str] = field(default_factory=list)

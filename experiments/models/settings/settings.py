@@ -297,9 +297,7 @@ class Checker(SearchInputChecks, ExecutionChecks):
             if not key.isidentifier() or not key.isascii():
                 self.fault("environment", f"“{key[:64]}” is not a valid name of an environment variable.")
             elif key.startswith("TRIALDECK_"):
-                self.fault(
-                    "environment", f"“{key[:64]}”: names that begin with TRIALDECK_ are set by Trialdeck."
-                )
+                self.fault("environment", f"“{key[:64]}”: names that begin with TRIALDECK_ are reserved.")
             elif not isinstance(text, str):
                 self.fault("environment", f"The value of “{key[:64]}” must be text.")
         return value if "environment" not in self.errors else {}

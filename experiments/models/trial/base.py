@@ -37,7 +37,7 @@ class Source(models.TextChoices):
     RETRY = "retry", "Retried after its worker was lost"
     ADDED = "added", "Added by hand"
     RESUMED = "resumed", "Retried after its experiment was stopped"
-    REPLICA = "replica", "Replica of a good one"
+    REPLICA = "replica", "Replica of a succeeded trial"
 
 
 class KeptManager(models.Manager):

@@ -15,7 +15,7 @@ class Failure(models.TextChoices):
     TIMEOUT = "timeout", "Time limit"
     OUT_OF_MEMORY = "out_of_memory", "Out of memory"
     NO_METRIC = "no_metric", "No metric"
-    BAD_METRIC = "bad_metric", "Metric is not a number"
+    BAD_METRIC = "bad_metric", "Invalid metric"
     WORKER_LOST = "worker_lost", "Worker lost"
     SETUP = "setup", "Setup"
 

@@ -142,7 +142,7 @@ def test_without_the_setting_nobody_listens_to_the_header(fresh):
     [
         ({"TRIALDECK_REMOTE_USER_HEADER": "X-Remote-User"}, "needs TRIALDECK_TRUSTED_PROXIES"),
         ({"TRIALDECK_REMOTE_USER_HEADER": "X: y"}, "must be the name of a header"),
-        ({"TRIALDECK_TRUSTED_PROXIES": "0.0.0.0/0"}, "0.0.0.0/0 is everybody"),
+        ({"TRIALDECK_TRUSTED_PROXIES": "0.0.0.0/0"}, "0.0.0.0/0 covers all addresses"),
         ({"TRIALDECK_TRUSTED_PROXIES": "proxy.example"}, "TRIALDECK_TRUSTED_PROXIES: 'proxy.example'"),
     ],
 )

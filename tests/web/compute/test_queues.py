@@ -279,7 +279,7 @@ def test_an_administrator_pauses_and_deletes(root, alice, draft):
     assert "This queue has 1 experiment." in client.get(verbs["delete"]).content.decode()
     Experiment.objects.filter(pk=waiting.pk).update(state="running")
     refused = client.post(verbs["delete"])
-    assert refused.status_code == 409 and "while 1 experiment of it is under way" in refused.content.decode()
+    assert refused.status_code == 409 and "has 1 active experiment" in refused.content.decode()
     Experiment.objects.filter(pk=waiting.pk).update(state="pending")
     assert client.post(verbs["delete"]).status_code == 302
     waiting.refresh_from_db()
