@@ -1,5 +1,4 @@
-// [data-copy="words"] copies its words; [data-copy] alone copies the text of the <pre> or [data-copied] beside it. The browser's
-// newer clipboard is only for secure pages, which plain http on another machine is not.
+// [data-copy="words"] copies its words, [data-copy] the <pre> or [data-copied] beside it; also by http, without the newer clipboard.
 document.addEventListener("click", ({ target }) => {
   const button = target.closest?.("[data-copy]");
   if (!button) return;

@@ -1,14 +1,11 @@
-// Keeps the focus where somebody works: after an action the page is loaded anew or its row drawn anew, and the control that was
-// pressed may be gone. Then the focus goes to the same control of the same row, else to the row's name; in the head of a page to
-// the same button, else to the next one there.
+// Keeps the focus where somebody works: after an action the page or its row is drawn anew, and the control that was pressed may be
+// gone. Then the focus goes to the same control of the same row or page head, else to the row's name or the next button there.
 
 const KEPT = "focus"; // in sessionStorage, from the page that acts to the page that it leads to
-let isByKey = false;
 let acting = null; // where the question was asked
 let posted = null; // where the button stands that posted last; it is disabled meanwhile, which takes the focus from it
-
-addEventListener("keydown", () => { isByKey = true; }, { capture: true });
-addEventListener("pointerdown", () => { isByKey = false; }, { capture: true });
+let store = null; // without it, the focus starts at the top, as on any new page
+try { store = sessionStorage; } catch { /* private window */ }
 
 /** Where an element is: its row and what it does; null where no focus needs to be kept. */
 function placeOf(element) {
@@ -16,6 +13,7 @@ function placeOf(element) {
   const row = element?.closest("main [data-key]"), head = element?.closest("main .page-head");
   if (!row && !head) return null;
   const shown = menu && document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
+  const isByKey = Boolean(document.querySelector(":focus-visible"));
   return { path: location.pathname, key: row?.dataset.key ?? "", at: row ? row.sectionRowIndex : -1, does: doesOf(shown ?? element), isByKey };
 }
 
@@ -46,9 +44,7 @@ addEventListener("submit", ({ target: form }) => {
 /** Where the hand is: a key presses the action of a closed menu while the focus is elsewhere in the row. */
 const pressed = (elt) => (elt.closest("[popover]") && document.activeElement.closest("main") ? document.activeElement : elt);
 
-function keep(place) {
-  if (place) store()?.setItem(KEPT, JSON.stringify(place));
-}
+const keep = (place) => place && store?.setItem(KEPT, JSON.stringify(place));
 
 document.addEventListener("htmx:afterRequest", ({ detail: { requestConfig: { verb } } }) => {
   if (verb === "post" && posted) restore(posted);
@@ -58,14 +54,6 @@ let before = null;
 document.addEventListener("htmx:beforeSwap", () => { before = placeOf(document.activeElement); });
 document.addEventListener("htmx:afterSettle", () => { if (before) restore(before); });
 
-function store() {
-  try {
-    return sessionStorage;
-  } catch {
-    return null; // a private window: the focus starts at the top, as on any new page
-  }
-}
-
-const kept = JSON.parse(store()?.getItem(KEPT) ?? "null");
-store()?.removeItem(KEPT);
+const kept = JSON.parse(store?.getItem(KEPT) ?? "null");
+store?.removeItem(KEPT);
 if (kept?.path === location.pathname) restore(kept);

@@ -1,5 +1,5 @@
-// What htmx's polling (the tag `live`) lacks: the entity tag of the last answer, so that what is unchanged costs a 304; rest
-// while the page is hidden or the server silent; and words about that.
+// What htmx's polling lacks: entity tags, so that what is unchanged costs a 304; rest while the page is hidden or the server
+// silent; and words about that.
 
 const REST_S = 30; // between two requests of a hidden page, and at most while the server is silent
 const polls = new WeakMap(); // fragment -> { tag, failures, heardAt, askedAt }

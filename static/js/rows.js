@@ -1,5 +1,4 @@
-// Rows of a form ([data-space-row]). "Remove" takes its row away at once, however fast the clicks come; without script the
-// server does it. What a type of parameter takes is the placeholder of its values.
+// Rows of a form ([data-space-row]): "Remove" acts at once, however fast the clicks come; the type's hint is the values' placeholder.
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.("[name=drop_row]");
   if (!button) return;

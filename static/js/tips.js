@@ -1,5 +1,5 @@
-// The marks of a chart carry their words in <title>. This shows them at once in one small box, on hover and on focus; a key or
-// scrolling sends it away. The browser's own slow tooltip would stand beside it, so the words move to aria-label first.
+// Shows the <title> of a chart's mark at once, on hover and focus, until a key or scrolling. It moves to aria-label: else the
+// browser's own slow tooltip would stand beside it.
 
 const tip = document.querySelector(".tip");
 
