@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from trialdeck.console import Console
     from trialdeck.errors import Error, Forbidden, Invalid, NotFound, Refused, Unauthorized, Unreachable
     from trialdeck.experiment import Experiment
-    from trialdeck.nni_types import RunMode, TrialHyperParameters, TrialJob, TrialMetricData, TrialResult
+    from trialdeck.nni.types import RunMode, TrialHyperParameters, TrialJob, TrialMetricData, TrialResult
 
 __version__ = "0.1.0"
 
@@ -50,11 +50,11 @@ _LAZY = {
     "ExperimentConfig": "config",
     "LocalConfig": "config",
     "Console": "console",
-    "RunMode": "nni_types",
-    "TrialHyperParameters": "nni_types",
-    "TrialJob": "nni_types",
-    "TrialMetricData": "nni_types",
-    "TrialResult": "nni_types",
+    "RunMode": "nni.types",
+    "TrialHyperParameters": "nni.types",
+    "TrialJob": "nni.types",
+    "TrialMetricData": "nni.types",
+    "TrialResult": "nni.types",
     "Error": "errors",
     "Forbidden": "errors",
     "Invalid": "errors",

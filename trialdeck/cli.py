@@ -10,7 +10,8 @@ import argparse
 import os
 import sys
 
-from trialdeck import __version__, commands, errors, nni_bridge, server
+from trialdeck import __version__, commands, errors, server
+from trialdeck.nni import bridge as nni_bridge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

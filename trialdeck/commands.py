@@ -17,8 +17,8 @@ from trialdeck.config_files import read_document
 from trialdeck.console import Console
 from trialdeck.experiment import Experiment
 from trialdeck.field_names import renamed
-from trialdeck.nni_bridge import run as run_bridge
-from trialdeck.nni_types import RunMode
+from trialdeck.nni.bridge import run as run_bridge
+from trialdeck.nni.types import RunMode
 from trialdeck.progress import duration
 from trialdeck.table_output import numbers, print_table, write_rows
 

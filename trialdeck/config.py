@@ -5,10 +5,12 @@ from __future__ import annotations  # for Python 3.8
 import re
 from pathlib import Path
 
-from trialdeck import errors, nni_algorithms, nni_v1
+from trialdeck import errors
 from trialdeck.config_fields import ConfigFields
 from trialdeck.config_files import absolute, read_document
 from trialdeck.field_names import renamed
+from trialdeck.nni import algorithms as nni_algorithms
+from trialdeck.nni import v1 as nni_v1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

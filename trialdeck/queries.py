@@ -5,8 +5,9 @@ from __future__ import annotations  # for Python 3.8
 import importlib
 import time
 
-from trialdeck import errors, lookup, nni_types
+from trialdeck import errors, lookup
 from trialdeck.console import Console
+from trialdeck.nni import types as nni_types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

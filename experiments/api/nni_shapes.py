@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from experiments.models import Experiment, ExperimentState, Failure, TrialState
-from trialdeck.nni_types import EXPERIMENT_WORDS, SOURCES, TRIAL_WORDS
+from trialdeck.nni.types import EXPERIMENT_WORDS, SOURCES, TRIAL_WORDS
 
 from .experiments import current_revision
 

@@ -22,7 +22,7 @@ from tests.api.caller import Caller
 from tests.people import as_
 from tests.support.threads import Thread
 from tests.support.valkey import Valkey
-from trialdeck import nni_types
+from trialdeck.nni import types as nni_types
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

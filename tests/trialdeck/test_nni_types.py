@@ -1,7 +1,8 @@
 """NNI-E4: states and shapes in NNI's words."""
 
 from experiments.models.status import EXPERIMENT_STATES, TRIAL_STATES
-from trialdeck import TrialHyperParameters, TrialMetricData, nni_types
+from trialdeck import TrialHyperParameters, TrialMetricData
+from trialdeck.nni import types as nni_types
 
 TRIAL = {
     "id": "7f3k2m9q-3",

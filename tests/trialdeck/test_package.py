@@ -36,7 +36,8 @@ experiment.config.max_experiment_duration = "1.5h"
 document = experiment.config.document(start=True)
 assert document["name"] == "mine" and document["settings"]["max_duration_s"] == 5400, document
 assert trialdeck.trial.get_next_parameter() == {}
-from trialdeck import cli, nni_types
+from trialdeck import cli
+from trialdeck.nni import types as nni_types
 assert nni_types.milliseconds("1970-01-01T00:00:01.5Z") == 1500
 sys.exit(cli.main(["ls", "--url", "http://127.0.0.1:9"]))
 """

@@ -3,6 +3,6 @@
 from __future__ import annotations  # for Python 3.8
 
 from trialdeck.experiment.experiment import Experiment
-from trialdeck.nni_types import RunMode, TrialHyperParameters, TrialJob, TrialMetricData, TrialResult
+from trialdeck.nni.types import RunMode, TrialHyperParameters, TrialJob, TrialMetricData, TrialResult
 
 __all__ = ["Experiment", "RunMode", "TrialHyperParameters", "TrialJob", "TrialMetricData", "TrialResult"]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations  # for Python 3.8
 
-from trialdeck.nni_types import TrialHyperParameters, TrialJob, TrialMetricData, TrialResult
+from trialdeck.nni.types import TrialHyperParameters, TrialJob, TrialMetricData, TrialResult
 
 __all__ = ["TrialHyperParameters", "TrialJob", "TrialMetricData", "TrialResult"]

@@ -12,7 +12,7 @@ import time
 from trialdeck import caller, discovery, embedded, errors, lookup
 from trialdeck.config import ExperimentConfig, seconds
 from trialdeck.field_names import in_terms_of
-from trialdeck.nni_types import RunMode, TrialJob, trial_job
+from trialdeck.nni.types import RunMode, TrialJob, trial_job
 from trialdeck.progress import Progress
 from trialdeck.queries import ExperimentQueries
 
