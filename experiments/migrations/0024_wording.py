@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("experiments", "0022_early_stopping_names"),
+        ("experiments", "0023_former_experiments"),
     ]
 
     operations = [
