@@ -45,7 +45,7 @@ def test_a_project_is_typed_and_a_new_one_is_confirmed(draft, bob, lab):
     page = as_(bob).get(url_of(experiment, "clone")).content.decode()
     assert '<option value="vision"></option>' in page and 'value="Default"' in page
     sent = {"name": "typed", "project": experiment.project_id}
-    as_(bob).post(url_of(experiment, "clone"), {**sent, "project_text": " vision "})
+    as_(bob).post(url_of(experiment, "clone"), {**sent, "project": "gone", "project_text": " vision "})
     assert Experiment.objects.get(name="typed").project == vision
     for confirmed in ("", "Other"):
         refused = as_(bob).post(
@@ -62,6 +62,11 @@ def test_a_project_is_typed_and_a_new_one_is_confirmed(draft, bob, lab):
     assert Experiment.objects.get(name="made").project.name == "Vision"
 
 
+def test_create_shows_the_default_project_in_the_box(bob, lab):
+    """CML-C1: prefilled."""
+    assert filled(as_(bob).get(NEW))["project_text"] == "Default"
+
+
 def test_without_script_the_select_counts_beside_the_unchanged_box(draft, bob, lab):
     """CML-C1: the box that a page without script hides is sent as it was drawn."""
     experiment, vision = draft(), Project.create(lab, name="vision")
@@ -73,7 +78,7 @@ def test_without_script_the_select_counts_beside_the_unchanged_box(draft, bob, l
 def test_review_takes_the_typed_project_along(draft, bob, lab):
     """PAI-C1, CML-C1: a new name stays confirmed on the page Create experiment."""
     experiment = draft()
-    sent = {"name": "reviewed", "project": experiment.project_id, "review": "1"}
+    sent = {"name": "reviewed", "project": "gone", "review": "1"}
     page = as_(bob).post(
         f"{NEW}?from={experiment.public_id}", {**sent, "project_text": "Vision", "creates_project": "Vision"}
     )

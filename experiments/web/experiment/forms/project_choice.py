@@ -5,6 +5,7 @@ A select and a text field carry the same choice; pages show them where there is 
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django import forms
@@ -38,16 +39,22 @@ class ProjectChoice(forms.Form):
         field = self.fields["project"]
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = workspace.projects.all()
-        chosen = self.get_initial_for_field(field, "project")
-        if chosen and not isinstance(chosen, Project):
-            chosen = self._projects.filter(pk=chosen).first()
-        self.fields["project_text"].initial = chosen.name if chosen else ""
+        self.fields["project_text"].initial = lambda: self.shown_name
+
+    @cached_property
+    def shown_name(self) -> str:
+        """The name of the initial project."""
+        shown = self.get_initial_for_field(self.fields["project"], "project")
+        if shown and not isinstance(shown, Project):
+            shown = next((project for project in self._projects if str(project.pk) == str(shown)), None)
+        return shown.name if shown else ""
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         name = _plain(cleaned.get("project_text"))
-        if not name or name == self.fields["project_text"].initial:
+        if not name or name == self.shown_name:
             return cleaned
+        self.errors.pop("project", None)  # of the hidden select
         project = next((choice for choice in self._projects if choice.name == name), None)
         if project:
             cleaned |= {"project": project, "new_project": ""}
@@ -69,7 +76,7 @@ class ProjectChoice(forms.Form):
     def unknown_name(self) -> str:
         """The name in the box that no project has, else an empty text."""
         name = _plain(self["project_text"].value())
-        if name in ("", self.fields["project_text"].initial) or self._projects.filter(name=name).exists():
+        if name in ("", self.shown_name) or self._projects.filter(name=name).exists():
             return ""
         return name
 
@@ -77,10 +84,7 @@ class ProjectChoice(forms.Form):
     def is_other_project(self) -> bool:
         """Whether a valid form chooses another project than the initial one."""
         project = self.cleaned_data.get("project")
-        return bool(
-            self.cleaned_data.get("new_project")
-            or (project and project.name != self.fields["project_text"].initial)
-        )
+        return bool(self.cleaned_data.get("new_project") or (project and project.name != self.shown_name))
 
 
 def chosen_project(workspace: Workspace, cleaned: dict[str, Any]) -> Project:
