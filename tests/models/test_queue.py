@@ -283,7 +283,7 @@ def test_a_gone_worker_can_be_forgotten_and_comes_back(
 ) -> None:
     """CML-Q3: its trials still name it; when it starts again it is listed again."""
     trial = running().trials.get(number=1)
-    with pytest.raises(Refused, match="is there"):
+    with pytest.raises(Refused, match="is running. Drain it"):
         worker.forget(by=root)
     worker.leave()
     worker.refresh_from_db()

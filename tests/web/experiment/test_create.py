@@ -265,7 +265,7 @@ FAULTS = [
     ({"environment": "A=1\nB"}, "environment", "Line 2: enter NAME=VALUE"),
     ({"environment": "A=1\nA=2"}, "environment", "Line 2: A is already defined"),
     ({"environment": "1A=1"}, "environment", "is not a valid name"),
-    ({"environment": "TRIALDECK_X=1"}, "environment", "set by Trialdeck"),
+    ({"environment": "TRIALDECK_X=1"}, "environment", "are reserved"),
     ({"directory": "data/project"}, "directory", "Enter an absolute path"),
     ({"pattern": ""}, "pattern", "Enter a regular expression, for example accuracy: {number}"),
     ({"pattern": "(" + "x" * 1000 + ")"}, "pattern", "the maximum is 1,000"),
