@@ -13,10 +13,10 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
@@ -36,6 +36,9 @@ from experiments.runner.safe_files import (
 )
 from experiments.runner.trial_folder import TrialFolder, size_and_mtime
 from experiments.scheduler.retention import KEPT_FOR
+
+if TYPE_CHECKING:
+    from experiments.worker.trial_run import TrialRun
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +64,14 @@ class Collector:
         self._to_thin: dict[int, Trial] = {}  # by experiment, one of its settled trials
         self._sweep_at = 0.0
 
-    def run(self, running: Callable[[], list[Trial]]) -> None:
+    def run(self, running: Callable[[], Sequence[TrialRun]]) -> None:
         """Run until the worker ends."""
         while not self.ending.is_set():
             self._news.clear()
             try:
-                for trial in running():
-                    self.see(trial, quiet_s=QUIET_S)
+                for run in running():
+                    run.publish(quiet_s=QUIET_S)
+                    self.see(run.trial, quiet_s=QUIET_S)
                 self.store_all()
                 for pk in list(self._to_thin):
                     trial = self._to_thin.pop(pk)

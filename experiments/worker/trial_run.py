@@ -27,6 +27,7 @@ from experiments.runner import command as commands
 from experiments.runner import outcome as outcomes
 from experiments.runner.container import ContainerError
 from experiments.runner.dialects import clearml, native, nni
+from experiments.runner.dialects.clearml_publish import Publisher
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.keeper import remove_cgroup
 from experiments.runner.memory_size import format_mebibytes
@@ -72,6 +73,7 @@ class TrialRun:
         self.reports = TrialReports(trial, self.masker)
         self._run_context: RunContext | None = None  # for its dialects
         self._metric_file: MetricFile | None = None
+        self._publisher: Publisher | None = None
         self._stop_grace: float | None = None
         self._is_container_oom = False
         self.ruin = ""  # why the experiment itself cannot continue
@@ -156,12 +158,19 @@ class TrialRun:
                 remove_cgroup(str(group))
         if ended.background:
             self.reports.notes.append(_background(ended.background))
-        if self._run_context:
+        if self._run_context and self._publisher:
             clearml.move_uploads(self._run_context)
+            self._publisher.publish()
         self.reports.notes += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
         self._drain()
         self._learn(place)
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was not available.")
+
+    def publish(self, *, quiet_s: float) -> None:
+        """Publish as output files what the trial has reported so far. Files that changed in the last `quiet_s` seconds
+        wait."""
+        if self.process and self._publisher:
+            self._publisher.publish(quiet_s=quiet_s)
 
     def _cgroup(self, keeper: Keeper) -> Path | None:
         """Return the control group that limits its memory, if it has a limit and the worker can create one."""
@@ -272,6 +281,7 @@ class TrialRun:
             argv, env = commands.argv(script, pipefail=settings.pipefail), place.activated(env)
         if settings.source == "file":
             self._metric_file = self._find_metric_file(names, env)
+        self._publisher = clearml.publisher_of(run_context)
         readers = [dialect.listen(run_context) for dialect in DIALECTS]
         self.reports.start(
             readers, LogReader(self.folder.log, below=self.folder.root)

@@ -180,7 +180,7 @@ class LocalWorker:
             clear(trial, TrialFolder(self.trials_folder, trial.experiment.public_id, trial.number))
 
     def _collect(self) -> None:
-        self.collector.run(lambda: [run.trial for run in list(self.runs.values()) if run.process])
+        self.collector.run(lambda: [run for run in list(self.runs.values()) if run.process])
 
     def _sweep_containers(self) -> None:
         """Remove containers of an earlier process. Raise `Taken` when the engine cannot be used."""

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from experiments.runner.dialects.clearml_reports import report_files, sample_parts, summary_of, table_rows
+from experiments.runner.dialects.clearml_reports import PlotFiles, sample_parts, summary_of, table_rows
 
 LINE = {"type": "scatter", "x": [0, 1], "y": [1, 2]}
 TABLE = {"type": "table", "header": {"values": ["a", ["b", "c"]]}, "cells": {"values": [[1, 3], [2.5]]}}
@@ -17,9 +17,9 @@ def plot_event(title: object, series: object, *data: object, step: object = 1) -
     return {"type": "plot", "metric": title, "variant": series, "iter": step, "plot_str": json.dumps(figure)}
 
 
-def files_of(*events: object, task: object = None) -> dict[str, bytes]:
+def files_of(*events: object) -> dict[str, bytes]:
     lines = "\n".join(json.dumps([event]) for event in events)
-    return {"/".join(parts): content for parts, content in report_files(lines, task)}
+    return {"/".join(parts): content for parts, content in PlotFiles().of(lines)}
 
 
 def test_plots_are_plotly_json_and_tables_are_csv():
@@ -70,7 +70,7 @@ def test_names_are_safe_and_stay_apart():
 def test_what_is_no_plot_is_left_out(event):
     """CML-T1: the others are kept."""
     assert list(files_of(event, plot_event("a", "b", LINE, step=None))) == ["plots/a/b/00000000.json"]
-    assert list(report_files("junk\n" + "[" * 5000 + '"plot_str"', [])) == []
+    assert list(PlotFiles().of("junk\n" + "[" * 5000 + '"plot_str"')) == []
 
 
 def test_properties_and_models_are_summarized():
@@ -103,8 +103,7 @@ def test_properties_and_models_are_summarized():
         ],
     }
     assert summary_of(task) == summary
-    assert json.loads(files_of(task=task)["clearml.json"]) == summary
-    assert files_of(task={"hyperparams": {}, "offline_output_models": []}) == files_of(task=[1]) == {}
+    assert summary_of({"hyperparams": {}, "offline_output_models": []}) == {}
 
 
 def test_debug_samples_have_their_title_and_series():

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from experiments.runner.dialects.clearml_reports import report_files, sample_parts
+from experiments.runner.dialects.clearml_publish import MAX_PATH, MAX_TASK, Publisher
+from experiments.runner.dialects.clearml_reports import sample_parts
 from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_SERIES, Report
 from experiments.runner.safe_files import (
     OutsideFolder,
-    add,
     list_files,
     move,
     opened_folder,
@@ -35,11 +35,8 @@ PLAIN = (
     "Hydra",
 )  # where a parameter without a group goes: argparse and click, connect, hydra
 MAX_LINE = 16 << 20  # plots are in the same lines
-MAX_TASK = 16 << 20
-MAX_EVENTS = 128 << 20  # bytes of metrics.jsonl, when it is read for plots
 MAX_DECLARED = 200
 MAX_VALUE = 200  # characters
-MAX_PATH = 500  # characters, of an uploaded file below the package's folder
 CONFIG = "sdk { development { report_use_subprocess: false } }\n"
 SITE = Path(__file__).with_name("clearml_site")  # modules that the trial's Python runs before the script
 OVERRIDES = "overrides.json"
@@ -168,42 +165,25 @@ def _script_parameters(context: RunContext) -> list[tuple[str, str, dict[str, An
     return parameters_left
 
 
+def publisher_of(context: RunContext) -> Publisher:
+    """Return what publishes the plots, tables, debug samples, user properties and models of the trial."""
+    return Publisher(_session(context), context.folder.output, context.folder.root)
+
+
 def move_uploads(context: RunContext) -> None:
     """Move what the script uploaded (offline: a copy in the package's folder) to the output folder, as
-    `artifacts/<name>/…`, `models/<file>` and `debug_samples/…`, and write its plots and tables there, see
-    `clearml_reports`. Files that exist there stay."""
+    `artifacts/<name>/…` and `models/<file>`. Files that exist there stay."""
     session, output, root = _session(context), context.folder.output, context.folder.root
     try:
         for name in _files(session / "data", root):
             parts = PurePath(name).parts
-            if sample := sample_parts(parts):
-                _move(session / "data" / name, output.joinpath(*sample), root)
-            elif "artifacts" in parts:
+            if "artifacts" in parts and not sample_parts(parts):
                 target = output.joinpath(*parts[parts.index("artifacts") :])
                 _move(session / "data" / name, target, root)
         for name in _files(session / "models", root):
             _move(session / "models" / name, output / "models" / name, root)
     except OSError:
         return  # files that the worker cannot read
-    _write_reports(session, output, root)
-
-
-def _write_reports(session: Path, output: Path, root: Path) -> None:
-    """Write the plots, tables and the summary of the script's task."""
-    events, task = "", {}
-    try:
-        events = read_text(session / "metrics.jsonl", below=root, max_bytes=MAX_EVENTS)
-    except (OSError, ValueError):
-        pass  # none, too large, or not a text
-    try:
-        task = json.loads(read_text(session / "task.json", below=root, max_bytes=MAX_TASK))
-    except (OSError, ValueError, RecursionError):
-        pass
-    for parts, content in report_files(events, task):
-        try:
-            add(output.joinpath(*parts), content, below=root)
-        except (OSError, OutsideFolder):
-            continue  # it exists, or the trial made something else of the folder
 
 
 class ScalarReader(Reader):

@@ -27,18 +27,21 @@ MAX_TEXT = 1000  # characters of a property's value
 MAX_NAME = 60  # characters of a part of a file name
 
 
-def report_files(events: str, task: object) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    """Yield (path in the output folder, content) of plots, tables and the summary of a finished trial.
+class PlotFiles:
+    """The files of the plots and tables of one trial, whose events arrive in parts. At most MAX_PLOTS."""
 
-    `events` is the text of metrics.jsonl, `task` the content of task.json. What cannot be read is left out: the script
-    may have written anything there.
-    """
-    names = _Names()
-    for plot in _plots(events):
-        yield _plot_file(plot, names.of(plot["title"], plot["series"]))
-    if isinstance(task, dict) and (summary := summary_of(task)):
-        text = json.dumps(summary, ensure_ascii=False, indent=2)
-        yield (SUMMARY,), text.encode("utf-8", "replace")
+    def __init__(self) -> None:
+        self._names = _Names()
+        self._count = 0
+
+    def of(self, events: str) -> Iterator[tuple[tuple[str, ...], bytes]]:
+        """Yield (path in the output folder, content). `events` are further lines of metrics.jsonl. What cannot be read
+        is left out: the script may have written anything there."""
+        for plot in _plots(events):
+            if self._count >= MAX_PLOTS:
+                return
+            self._count += 1
+            yield _plot_file(plot, self._names.of(plot["title"], plot["series"]))
 
 
 def sample_parts(parts: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -96,7 +99,6 @@ def _items(value: object) -> list[tuple[str, Any]]:
 
 def _plots(events: str) -> Iterator[dict[str, Any]]:
     """Yield {title, series, iteration, data, layout} of each plot."""
-    count = 0
     for line in events.split("\n"):
         if '"plot_str"' not in line:
             continue
@@ -105,10 +107,7 @@ def _plots(events: str) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             continue
         for event in batch if isinstance(batch, list) else ():
-            if not isinstance(event, dict) or event.get("type") != "plot":
-                continue
-            if (plot := _plot(event)) and count < MAX_PLOTS:
-                count += 1
+            if isinstance(event, dict) and event.get("type") == "plot" and (plot := _plot(event)):
                 yield plot
 
 
