@@ -5,10 +5,13 @@ Nothing of a request becomes a path: the rows say where a file is, and it must l
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -29,8 +32,12 @@ SIGNED_FOR_S = 300
 AT_ONCE = 2  # of the threads of a web process: a slow line must not keep the others from their pages
 RETRY_AFTER_S = 10
 CHUNK = 1 << 16
+FETCH_S = 4.0  # a page waits for small files in object stores
+FETCHES_AT_ONCE = 8
+CACHED_BYTES = 32 << 20  # of such files, per process
 RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
 
+log = logging.getLogger(__name__)
 _slots = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -107,22 +114,92 @@ def of_model(model: Model, request: DownloadRequest) -> HttpResponseBase:
     )
 
 
-def content_of(artifact: Artifact, *, max_bytes: int) -> bytes:
+def content_of(artifact: Artifact, *, max_bytes: int, fetches: bool = True) -> bytes:
     """Return the content of a small file, to be shown in a page. `trial` and `experiment` should be at hand.
 
-    Raise `Refused` for a larger one, and for one that is not in a folder of this machine.
+    A file that is in an object store is read on this machine if its trial ran here, else fetched, if `fetches`. Raise
+    `Refused` for a larger file, and for one that cannot be read.
     """
-    location = location_of(artifact, DownloadRequest())
-    try:
-        if artifact.size > max_bytes or location.folder is None:
-            raise OutsideFolder(location.name)
-        with open_regular(location.name, below=location.folder) as file:
-            content = file.read(max_bytes + 1)
-    except (OSError, OutsideFolder) as error:
-        raise Refused(f"{PurePosixPath(artifact.name).name} cannot be shown here.") from error
-    if len(content) > max_bytes:
-        raise Refused(f"{PurePosixPath(artifact.name).name} is too large to be shown here.")
+    name = PurePosixPath(artifact.name).name
+    if artifact.size > max_bytes:
+        raise Refused(f"{name} is too large to be shown here.")
+    if artifact.keeping == Keeping.DROPPED:
+        raise Refused(artifact.fault or f"{name} was not kept.")
+    content = _content_here(artifact, max_bytes)
+    if content is None and artifact.keeping == Keeping.STORED:
+        content = _fetched.get(artifact) or (_fetched.fetch(artifact, max_bytes) if fetches else None)
+    if content is None or len(content) > max_bytes:
+        raise Refused(f"{name} cannot be shown here.")
     return content
+
+
+def fetch_contents(artifacts: Iterable[Artifact], *, max_bytes: int, within_s: float = FETCH_S) -> None:
+    """Fetch small files from their object stores, several at once, for later calls of `content_of`. Those that take
+    longer are left out."""
+    missing = [
+        artifact
+        for artifact in artifacts
+        if artifact.keeping == Keeping.STORED
+        and artifact.size <= max_bytes
+        and _fetched.get(artifact) is None
+        and _content_here(artifact, max_bytes) is None
+    ]
+    if not missing:
+        return
+    pool = ThreadPoolExecutor(max_workers=FETCHES_AT_ONCE)
+    tasks = [pool.submit(_fetched.fetch, artifact, max_bytes) for artifact in missing]
+    wait(tasks, timeout=within_s)
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _content_here(artifact: Artifact, max_bytes: int) -> bytes | None:
+    """Return the content if this machine has the file: in the folder that is its destination, or unchanged in its
+    trial's output folder."""
+    places = [_in_output(artifact)]
+    if artifact.keeping == Keeping.STORED and artifact.destination.startswith("/"):
+        places.insert(0, FileLocation(folder=Path(artifact.destination), name=artifact.key))
+    for place in places:
+        try:
+            with open_regular(place.name, below=place.folder or Path("/")) as file:
+                content = file.read(max_bytes + 1)
+                is_same = place.changed_at is None or size_and_mtime(os.fstat(file.fileno())) == (
+                    place.size,
+                    place.changed_at,
+                )
+        except (OSError, OutsideFolder):
+            continue
+        if is_same or artifact.keeping != Keeping.STORED:
+            return content
+    return None
+
+
+class _Fetched:
+    """The contents that this process fetched last, up to `max_bytes`. Thread-safe."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._contents: OrderedDict[tuple[int, datetime], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, artifact: Artifact) -> bytes | None:
+        with self._lock:
+            return self._contents.get((artifact.pk, artifact.changed_at))
+
+    def fetch(self, artifact: Artifact, max_bytes: int) -> bytes | None:
+        """Return the content from the object store; None when it cannot be read, or is larger."""
+        try:
+            content = Store(artifact.destination).read_small(artifact.key, max_bytes=max_bytes)
+        except (DestinationError, StoreError) as error:
+            log.warning("%s cannot be shown: %s", artifact.address, error)
+            return None
+        with self._lock:
+            self._contents[artifact.pk, artifact.changed_at] = content
+            while sum(map(len, self._contents.values())) > self.max_bytes:
+                self._contents.popitem(last=False)
+        return content
+
+
+_fetched = _Fetched(CACHED_BYTES)
 
 
 def location_of(artifact: Artifact, request: DownloadRequest) -> FileLocation:
@@ -133,6 +210,10 @@ def location_of(artifact: Artifact, request: DownloadRequest) -> FileLocation:
         return replace(
             _in_store(artifact.destination, artifact.key, request), sha256=artifact.sha256, size=artifact.size
         )
+    return _in_output(artifact)
+
+
+def _in_output(artifact: Artifact) -> FileLocation:
     folder = TrialFolder(settings.DATA / "trials", artifact.experiment.public_id, artifact.trial.number)
     name = (folder.output / artifact.name).relative_to(folder.root).as_posix()
     return FileLocation("", folder.root, name, artifact.sha256, artifact.size, artifact.changed_at)

@@ -138,6 +138,19 @@ class Store:
         result = self._do("read", lambda store: obstore().get(store, self._path(name)))
         return (bytes(chunk) for chunk in result.stream(min_chunk_size=1 << 20))
 
+    def read_small(self, name: str, *, max_bytes: int) -> bytes:
+        """Return the content of an object of at most `max_bytes`. Raise StoreError, also for a larger one."""
+
+        def content(store: Any) -> bytes:
+            result = obstore().get(store, self._path(name))
+            if result.meta["size"] > max_bytes:
+                raise ValueError(f"more than {max_bytes:,} bytes")
+            return bytes(result.bytes())
+
+        if self._folder():
+            return b"".join(self.read(name))
+        return self._do("read", content)
+
     def delete(self, name: str) -> None:
         """Delete the object if it exists. Raise StoreError."""
         if root := self._folder():

@@ -84,6 +84,8 @@ def of_trial(trial: Trial) -> Reports:
     images = _latest(file for file in files if file.name.lower().endswith(IMAGES))
     plots = _latest(file for file in files if file.name.startswith("plots/") and file.name.endswith(".json"))
     tables = _latest(file for file in files if file.name.startswith("tables/") and file.name.endswith(".csv"))
+    shown = [*plots[:MAX_PLOTS], *tables[:MAX_TABLES], *(file for file in files if file.name == SUMMARY)]
+    downloads.fetch_contents(shown, max_bytes=MAX_PLOT_BYTES)
     reports = Reports(
         images=[(file, _title(file)) for file in images[:MAX_IMAGES]],
         plots=[_plot(file) for file in plots[:MAX_PLOTS]],
@@ -125,7 +127,7 @@ def _plot(file: Artifact) -> Plot:
 
 def _table(file: Artifact) -> Table | None:
     try:
-        text = downloads.content_of(file, max_bytes=MAX_TABLE_BYTES).decode("utf-8-sig")
+        text = downloads.content_of(file, max_bytes=MAX_TABLE_BYTES, fetches=False).decode("utf-8-sig")
         rows = list(csv.reader(io.StringIO(text, newline="")))
     except (Refused, ValueError, csv.Error):
         return None
@@ -165,7 +167,7 @@ def _models_of(trial: Trial) -> list[Artifact]:
 
 def _json(file: Artifact, max_bytes: int) -> object:
     try:
-        return json.loads(downloads.content_of(file, max_bytes=max_bytes))
+        return json.loads(downloads.content_of(file, max_bytes=max_bytes, fetches=False))
     except (Refused, ValueError, RecursionError):
         return None
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+from urllib.parse import unquote
 
 import pytest
 from django.urls import reverse
 
+from experiments.models import Artifact
 from tests.people import as_
 from tests.web.files import leave, path_of
 from tests.web.trial.test_page import page_of
@@ -104,3 +109,68 @@ def test_however_many_files_the_page_is_a_fixed_number_of_queries(
         counts.append(len(queries))
     assert counts[0] == counts[1]
     assert html.count("<figcaption>") == 24 and "38 more files among the output files." in html
+
+
+class ObjectStore(BaseHTTPRequestHandler):
+    """An S3-compatible service with these objects, by path."""
+
+    objects: ClassVar[dict[str, bytes]] = {}
+    requested: ClassVar[list[str]] = []
+
+    def do_GET(self):
+        path = unquote(self.path.partition("?")[0])
+        self.requested.append(path)
+        content = self.objects.get(path)
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.send_header("ETag", '"1"')
+        self.send_header("Last-Modified", "Sat, 28 Nov 2026 12:00:00 GMT")
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """The address of a destination in an S3-compatible service."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setattr(ObjectStore, "objects", {})
+    monkeypatch.setattr(ObjectStore, "requested", [])
+    with ThreadingHTTPServer(("127.0.0.1", 0), ObjectStore) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"s3://127.0.0.1:{server.server_port}/bucket"
+        server.shutdown()
+
+
+def test_files_in_an_object_store_are_shown(trial, carol, store):
+    """TD-C7: fetched once; of a file that is gone there, its name is left."""
+
+    def stored(name, content=None):
+        artifact = leave(trial, name, None, keeping="stored", destination=store)
+        if content is not None:
+            ObjectStore.objects[f"/bucket/{artifact.key}"] = content
+        return artifact
+
+    stored("plots/roc/train/00000002.json", json.dumps(FIGURE).encode())
+    stored("tables/scores/t/00000003.csv", b"name,score\r\ncat,0.5\r\n")
+    stored("plots/gone/x/00000001.json")
+    image = stored("figure.png", PNG)
+    for _ in range(2):
+        html = page_of(carol, trial)
+        assert "cat-line-1" in html and "scores / t, iteration 3" in html
+        assert html.count("No preview for this plot type.") == 1
+    requested = [path for path in ObjectStore.requested if "gone" not in path]
+    assert len(requested) == len(set(requested)) == 2
+    assert as_(carol).get(image_url(trial, image)).content == PNG
+
+
+def test_a_file_that_is_still_on_this_machine_is_not_fetched(trial, carol, store):
+    """TD-C7: unchanged since it was stored."""
+    artifact = leave(trial, "plots/roc/train/00000002.json", json.dumps(FIGURE).encode())
+    Artifact.objects.filter(pk=artifact.pk).update(keeping="stored", destination=store)
+    assert "cat-line-1" in page_of(carol, trial) and not ObjectStore.requested
+    path_of(artifact).write_text("changed")
+    assert "No preview" in page_of(carol, trial) and ObjectStore.requested
