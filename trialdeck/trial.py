@@ -50,15 +50,19 @@ def get_configuration(name: str) -> str:
     return _read_configuration().get("objects", {})[name]
 
 
-def report_intermediate_result(metric: float | Mapping[str, float], step: int | None = None) -> None:
+def report_intermediate_result(
+    metric: float | Mapping[str, float], step: int | None = None, of: int | None = None
+) -> None:
     """Report an intermediate result: a number (the objective), or numbers by name ("default": the objective).
 
-    `step` defaults to the next step of the series. Raise trialdeck.Error (a TypeError too) for
-    anything else.
+    `step` defaults to the next step of the series. `of` is the number of steps that this trial will report in all, as
+    far as it is known: `report_intermediate_result(accuracy, of=20)` in each of 20 epochs. The console shows the
+    trial's progress by it. Raise trialdeck.Error (a TypeError too) for anything else.
     """
-    if step is not None:
-        step = int(step)
-    _report(metric, {} if step is None else {"step": step})
+    kind: dict[str, object] = {} if step is None else {"step": int(step)}
+    if of is not None:
+        kind["of"] = _total(of)
+    _report(metric, kind)
 
 
 def report_final_result(metric: float | Mapping[str, float]) -> None:
@@ -147,6 +151,13 @@ def _name(name: object) -> str:
     if not isinstance(name, str):
         raise _bad(f"A metric's name must be text, not {type(name).__name__}: {name!r}")
     return name
+
+
+def _total(of: Any) -> int:
+    """Return the total number of steps as an int."""
+    if isinstance(of, bool) or not hasattr(of, "__index__") or int(of) < 1:
+        raise _bad(f"`of` must be the total number of steps, a whole number of at least 1, not {of!r}.")
+    return int(of)
 
 
 def _number(name: object, value: Any) -> float:

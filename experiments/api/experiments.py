@@ -33,7 +33,8 @@ from experiments.models.settings.execution import faults_of_values
 from experiments.models.settings.warnings import settings_warnings
 from experiments.permissions import may, require
 from experiments.runner.code.reproduce import is_secret
-from experiments.scheduler.impact import Estimate, impact_of
+from experiments.scheduler.estimate import Estimate
+from experiments.scheduler.impact import impact_of
 
 from . import schemas, workspaces
 from .protocol.auth import ApiRequest

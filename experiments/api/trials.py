@@ -54,6 +54,10 @@ class TrialOut(BaseModel):
     )
     last_value: float | None = Field(description="Latest intermediate objective value.")
     last_step: int | None
+    steps_done: int | None = Field(
+        description="Steps done, where the trial reports its total number of steps."
+    )
+    steps_total: int | None = Field(description="The total number of steps that the trial reported.")
     failure: str | None = Field(description="Cause of failure, as one word.")
     detail: str | None = Field(description="Cause of failure, as one line.")
     notes: list[str] = Field(
@@ -137,6 +141,8 @@ def serialize(request: ApiRequest, trial: Trial) -> dict[str, Any]:
         "final_metrics": trial.final_metrics,
         "last_value": trial.last_value,
         "last_step": trial.last_step,
+        "steps_done": trial.steps_done,
+        "steps_total": trial.steps_total,
         "failure": trial.failure or None,
         "detail": trial.detail or None,
         "notes": trial.notes,

@@ -12,7 +12,8 @@ class Report:
     """One value of one metric.
 
     `value` is a finite number, or None when the reported value is not; then `text` is that value (at most 200
-    characters). `final`: the result of the trial, else a point of the series at `step`.
+    characters). `final`: the result of the trial, else a point of the series at `step`. `progress`: steps done and
+    steps in all, where the trial told the latter.
     """
 
     name: str
@@ -20,3 +21,4 @@ class Report:
     value: float | None
     text: str = ""
     final: bool = False
+    progress: tuple[int, int] | None = None

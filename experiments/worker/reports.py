@@ -101,6 +101,7 @@ class TrialReports:
         if self.has_ended and self._pattern:
             reports += self._pattern.drain()
         for report in map(self.masker.report, reports):
+            batch.progress = report.progress or batch.progress
             if report.final:
                 self.finals[report.name] = report
             else:
@@ -146,6 +147,7 @@ class Batch:
         self.pieces: list[LogPiece] = []
         self.log_bytes: int | None = None
         self.notes: list[str] = []
+        self.progress: tuple[int, int] | None = None
 
     def store_summary(self) -> None:
         """Store the trial's own columns that pages show while it runs."""
@@ -154,6 +156,8 @@ class Batch:
         mine = [point for point in self.points if point.name == settings.metric]
         if mine:
             changes |= {"last_step": mine[-1].step, "last_value": mine[-1].value}
+        if self.progress:
+            changes["steps_done"], changes["steps_total"] = self.progress
         if self.log_bytes is not None:
             changes["log_bytes"] = self.log_bytes
             LogPiece.trim(trial.pk, total=self.log_bytes)

@@ -63,6 +63,28 @@ def test_what_is_not_a_finite_number_is_kept_as_text(tmp_path, value, text):
     assert reports == [Report("accuracy", 0, None, text, final=True)]
 
 
+@pytest.mark.parametrize(
+    ("points", "progress"),
+    [
+        ([{"of": 20}, {"of": 20}], (2, 20)),
+        ([{"step": 0, "of": 20}, {"step": 1, "of": 20}], (2, 20)),
+        ([{"step": 1, "of": 20}, {"step": 2, "of": 20}], (2, 20)),
+        ([{"step": 5, "of": 60}, {"step": 60, "of": 60}], (60, 60)),
+        ([{"step": 500, "of": 60}], (60, 60)),
+        ([{"of": 0}], None),
+        ([{"of": -5}], None),
+        ([{"of": "many"}], None),
+        ([{"of": True}], None),
+        ([{"of": 1e300}], None),
+        ([{}], None),
+    ],
+)
+def test_a_point_tells_how_far_the_trial_is(tmp_path, points, progress):
+    """TD-C2: steps are numbered from 0, or from 1 where the trial does so."""
+    reports, reader = read(tmp_path, *({"value": 0.5, **point} for point in points))
+    assert reports[-1].progress == progress and reader.faults == 0
+
+
 @pytest.mark.parametrize("step", [True, "3", None, 2**60, float("nan"), [1]])
 def test_a_step_that_is_none_counts_as_left_out(tmp_path, step):
     reports, _ = read(

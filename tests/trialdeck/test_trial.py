@@ -100,6 +100,18 @@ def test_anything_else_is_refused_with_a_sentence(tmp_path, metric):
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
+def test_the_total_number_of_steps_is_reported(tmp_path):
+    """TD-C2: of=20 tells the progress; what is no number of steps is refused."""
+    done = run(
+        "for _ in range(3): trialdeck.report_intermediate_result({'default': 1, 'loss': 2}, of=20)", tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert [report.progress for report in reports(tmp_path)] == [(n, 20) for n in (1, 1, 2, 2, 3, 3)]
+    for total in ("0", "-1", "1.5", "'20'", "True"):
+        done = run(f"trialdeck.report_intermediate_result(1, of={total})", tmp_path)
+        assert "`of` must be the total number of steps" in done.stderr and done.returncode
+
+
 def test_threads_and_processes_do_not_tear_each_others_lines(tmp_path):
     run(
         """

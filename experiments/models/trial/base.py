@@ -94,6 +94,8 @@ class TrialBase(models.Model):
     )  # of its final result, beside the objective; not finite ones as text
     last_value = models.FloatField(null=True)  # of the objective, so far
     last_step = models.BigIntegerField(null=True)
+    steps_done = models.BigIntegerField(null=True)  # of steps_total, which the trial has reported
+    steps_total = models.BigIntegerField(null=True)
     checked_step = models.BigIntegerField(null=True)  # up to this step early stopping has checked it
     rule_revision = models.IntegerField(null=True)  # the revision whose early stopping applies; None: its own
     log_bytes = models.BigIntegerField(default=0)

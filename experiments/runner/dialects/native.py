@@ -1,7 +1,8 @@
 """Trialdeck's native dialect: JSON lines that the trial appends to the file TRIALDECK_METRICS.
 
 `{"name": "loss", "step": 3, "value": 0.25}` is a point, `{"name": "loss", "final": true, "value": 0.2}` a final
-result. `name` is optional or "default" (the objective), `step` is optional (the next one).
+result. `name` is optional or "default" (the objective), `step` is optional (the next one). A point may have the total
+number of steps as `of`, by which the trial's progress is shown.
 """
 
 import json
@@ -86,7 +87,7 @@ class MetricsReader(Reader):
         step = step_or_none(record.get("step"))
         if record.get("final") is True:
             return self._final(name, step, value, text)
-        point = self._point(name, step, value, text)
+        point = self._point(name, step, value, text, of=step_or_none(record.get("of")))
         if point is None and (begin := _BEGIN.match(line)) and len(self._full) < MAX_SERIES:
             self._full.add(begin[0])
         return point

@@ -28,6 +28,7 @@ class Reader:
         self._torn = b""
         self._next_step: dict[str, int] = {}
         self._counts: dict[str, int] = {}
+        self._first_step: dict[str, int] = {}
 
     def new(self, limit: int = 1 << 20) -> list[Report]:
         """Return what was reported since the last call, from at most `limit` bytes of the file."""
@@ -84,8 +85,10 @@ class Reader:
         except (OSError, OutsideFolder):
             return None
 
-    def _point(self, name: str, step: int | None, value: float | None, text: str) -> Report | None:
-        """Return a point of a series, or None when the series is full."""
+    def _point(
+        self, name: str, step: int | None, value: float | None, text: str, *, of: int | None = None
+    ) -> Report | None:
+        """Return a point of a series, or None when the series is full. `of`: the total number of steps."""
         count = self._counts.get(name, 0)
         if count >= MAX_POINTS or (count == 0 and len(self._counts) >= MAX_SERIES):
             self.dropped += 1
@@ -93,7 +96,12 @@ class Reader:
         self._counts[name] = count + 1
         step = self._next_step.get(name, 0) if step is None else step
         self._next_step[name] = step + 1
-        return Report(name, step, value, text)
+        first = self._first_step.setdefault(name, step)
+        progress = None
+        if of is not None and of > 0:
+            done = step if first > 0 else step + 1  # steps are numbered from 0, or as the trial numbers them
+            progress = (min(max(done, 0), of), of)
+        return Report(name, step, value, text, progress=progress)
 
     def _final(self, name: str, step: int | None, value: float | None, text: str) -> Report:
         last = max(self._next_step.get(name, 0) - 1, 0)

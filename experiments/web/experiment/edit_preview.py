@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from experiments.messages import Consequence, consequences
 from experiments.models import Experiment, ExperimentState, Settings, status
-from experiments.scheduler.impact import Consequences, Estimate, impact_of
+from experiments.scheduler.estimate import Estimate
+from experiments.scheduler.impact import Consequences, impact_of
 
 from .forms.edit_form import EditForm
 from .settings_diff import Change, changes

@@ -15,13 +15,15 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments.charts.outcome import outcome
 from experiments.charts.svg import Svg
-from experiments.models import Experiment, Invalid, Refused, Trial, TrialState, status
+from experiments.models import Experiment, Invalid, Refused, Trial, TrialState, Worker, status
 from experiments.permissions import may, require
 from experiments.query_parameters import choice
 from experiments.scheduler import wait_reasons
+from experiments.scheduler.estimate import Estimate, Finished, estimates, finished_trials
 from experiments.scheduler.wait_reasons import Compute, Hold
 from experiments.web.trial import failures
 from experiments.web.ui import descriptions, summaries
+from experiments.web.ui.estimates import TrialProgress, compute_so_far, trial_progress
 from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
@@ -62,13 +64,14 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     }
     if live.fragment in ("", "head", "history"):
         context |= _best_context(experiment)
+    finished = finished_trials([experiment]) if live.fragment != "history" and experiment.is_active else {}
     if live.fragment in ("", "head"):
-        context |= _head_context(experiment, context, held)
+        context |= _head_context(experiment, context, held, alive, finished, now)
     if live.fragment in ("", "history"):
         context |= _history_context(request, experiment, context["trials_url"])
         context |= failures.context(request, experiment, trials_url=context["trials_url"])
     if live.fragment in ("", "running"):
-        context |= _running_context(request, experiment, alive, now)
+        context |= _running_context(request, experiment, alive, finished, now)
     return live.draw("experiment/show.html", context)
 
 
@@ -86,14 +89,37 @@ def _best_context(experiment: Experiment) -> dict[str, object]:
     return {"best": best, "best_params": summaries.parameter_rows(best.params, experiment.settings.space)}
 
 
-def _head_context(experiment: Experiment, context: dict[str, Any], held: Hold | None) -> dict[str, object]:
+def _head_context(
+    experiment: Experiment,
+    context: dict[str, Any],
+    held: Hold | None,
+    alive: list[Trial],
+    finished: dict[int, Finished],
+    now: datetime,
+) -> dict[str, object]:
     url = context["trials_url"]
+    queue, serving = experiment.queue, []
+    if queue and experiment.is_active:
+        serving = [worker for worker in Worker.objects.serving() if queue.name in worker.queues]
+    expected = Estimate()
+    if finished:
+        workers = {queue.pk: serving} if queue else {}
+        expected = estimates([experiment], serving=workers, finished=finished)[experiment.pk]
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
     callout = summaries.experiment_callout(experiment, held, url=url)
     waits = "" if callout else descriptions.hold_text(held, experiment)
     left = experiment.budget_left or 0
     return {
-        "facts": summaries.experiment_summary(experiment, context["best"], waits, url=url),
+        "facts": summaries.experiment_summary(
+            experiment,
+            context["best"],
+            waits,
+            url=url,
+            estimate=expected,
+            compute_s=compute_so_far(experiment, alive, now),
+            serving=len(serving),
+            now=now,
+        ),
         "callout": callout,
         "bar": outcome(counts, left=left, is_big=True),
         "has_bar": any(counts.values()),
@@ -148,9 +174,10 @@ def _short_text(value: object) -> str:
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A running trial with its last heartbeat and the curve so far."""
+    """A running trial with its progress, its last heartbeat and the curve so far."""
 
     trial: Trial
+    progress: TrialProgress
     heartbeat: str
     is_late: bool
     curve: Svg
@@ -158,7 +185,11 @@ class RunningTrial:
 
 
 def _running_context(
-    request: SignedInRequest, experiment: Experiment, alive: list[Trial], now: datetime
+    request: SignedInRequest,
+    experiment: Experiment,
+    alive: list[Trial],
+    finished: dict[int, Finished],
+    now: datetime,
 ) -> dict[str, object]:
     points = metric_series.of_many(alive, experiment.metric)
     may_stop = may(request.user, "stop_trial", experiment) and status.is_offered(
@@ -167,6 +198,7 @@ def _running_context(
     rows = [
         RunningTrial(
             trial,
+            trial_progress(trial, finished.get(experiment.pk, Finished()), now),
             heartbeat=descriptions.last_heartbeat(trial.worker, now),
             is_late=descriptions.is_late(trial.worker, now),
             curve=charts.small_curve(points.get(trial.pk, [])),

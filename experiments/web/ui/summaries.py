@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.urls import reverse
@@ -25,11 +25,12 @@ from experiments.messages import (
 from experiments.models import Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
 from experiments.models.trial.failure_groups import exit_of
 from experiments.runner.memory_size import format_mebibytes
+from experiments.scheduler.estimate import Estimate
 from experiments.scheduler.wait_reasons import Hold, Kind
 from experiments.search.nested_choice import Group, Nested, Parameter, flat, without_name
 from experiments.search.parameters import Choice, Normal
 
-from . import descriptions
+from . import descriptions, estimates
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,30 @@ class ParameterRow:
     share: float | None
 
 
-def experiment_summary(experiment: Experiment, best: Trial | None, waiting: str, *, url: str) -> list[Fact]:
-    """Return the facts of the overview. `waiting` is why trials wait, `url` the address of the trials table."""
+def experiment_summary(
+    experiment: Experiment,
+    best: Trial | None,
+    waiting: str,
+    *,
+    url: str,
+    estimate: Estimate,
+    compute_s: float,
+    serving: int,
+    now: datetime,
+) -> list[Fact]:
+    """Return the facts of the overview. `waiting` is why trials wait, `url` the address of the trials table,
+    `compute_s` the slot time so far in seconds, `serving` the number of workers that serve its queue."""
     has_started = experiment.started_at is not None
     facts = [_best(experiment, best, url)]
     if has_started or experiment.proposed_count or experiment.state == ExperimentState.PENDING:
         facts += [_trials(experiment), _running(experiment, waiting), _elapsed(experiment)]
+        if experiment.is_active and (ending := _ends(estimate, now)):
+            facts.append(ending)
+        if compute_s >= 1:
+            shown, unit = estimates.slot_time(compute_s)
+            to_go = estimates.slot_time_range(estimate) if experiment.is_active else ""
+            title = "Time in which its trials have used a slot of a worker"
+            facts.append(Fact("Compute", shown, of=unit, note=to_go, title=title))
     else:
         of = "" if experiment.max_trials is None else f"of {count(experiment.max_trials)}"
         facts.append(Fact("Trials", "0", of=of, note=f"concurrency {count(experiment.concurrency)}"))
@@ -77,8 +96,18 @@ def experiment_summary(experiment: Experiment, best: Trial | None, waiting: str,
     if experiment.queue and experiment.is_active:
         name = experiment.queue.name
         link = format_html('<a href="{}">{}</a>', reverse("queue", args=[name]), name)
-        facts.append(Fact("Queue", link, note=_queue_note(experiment.queue), title=name))
+        facts.append(Fact("Queue", link, note=_queue_note(experiment.queue, serving), title=name))
     return facts
+
+
+def _ends(estimate: Estimate, now: datetime) -> Fact | None:
+    if shown := estimates.ends(estimate, now):
+        title = "Estimated from the durations of its latest trials; the range holds about four of five ends"
+        return Fact("Ends", shown, note=estimates.ends_in(estimate), title=title)
+    if estimate.latest_s is not None:
+        at = clock(now + timedelta(seconds=estimate.latest_s))
+        return Fact("Ends", format_html("{}", at), note="at the latest", title=estimate.unknown)
+    return None
 
 
 def _best(experiment: Experiment, best: Trial | None, url: str) -> Fact:
@@ -127,10 +156,9 @@ def _search(experiment: Experiment) -> Fact:
     return Fact("Search", experiment.algorithm, note=", ".join(notes))
 
 
-def _queue_note(queue: Queue) -> str:
+def _queue_note(queue: Queue, serving: int) -> str:
     if queue.is_paused:
         return "paused"
-    serving = sum(queue.name in worker.queues for worker in Worker.objects.serving())
     return plural(serving, "worker") if serving else "no worker serves this queue"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import reduce
 from operator import or_
 
@@ -18,15 +18,16 @@ from django.views.decorators.http import require_safe
 
 from experiments.charts.outcome import outcome
 from experiments.charts.svg import Svg
-from experiments.messages import clock, count, duration, duration_short, set_best_decimals, value
+from experiments.messages import clock, count, duration_short, set_best_decimals, value
 from experiments.models import Experiment, ExperimentState, Trial, TrialState, Usage, Worker, status
 from experiments.models.experiment.base import Visibility
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import visible_workers
-from experiments.scheduler.impact import Estimate, estimates
+from experiments.scheduler.estimate import Estimate, estimates
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.compute import utilization
 from experiments.web.ui import descriptions
+from experiments.web.ui import estimates as estimate_texts
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 
@@ -37,7 +38,6 @@ RUNS, WORKERS, NEEDS = 5, 7, 4
 ROWS = 15  # of the leaderboard when nothing runs; a running experiment takes the space of two
 FEWEST = 4
 EVERY_S = 5
-SOON_S = 900  # an end sooner than this is shown in minutes from now, not by the clock
 
 
 @dataclass
@@ -172,20 +172,8 @@ def _summary(experiment: Experiment, estimate: Estimate, now: datetime) -> SafeS
         "stopping" if experiment.state == ExperimentState.STOPPING else f"{experiment.alive_count:,} running"
     )
     summary = f"{experiment.creator.username}, {tried:,}{of}, {running}"
-    ends = _ends(estimate, now)
+    ends = estimate_texts.ends(estimate, now)
     return format_html("{}, ends {}", summary, ends) if ends else format_html("{}", summary)
-
-
-def _ends(estimate: Estimate, now: datetime) -> SafeString | str:
-    """Return `15:10 – 15:45`, `about 15:10` or `in 4 m to 9 m`; empty without an estimate."""
-    if estimate.end_s is None:
-        return ""
-    least, most = estimate.end_s
-    if most < SOON_S:
-        return f"in {duration(round(least))} to {duration(round(most))}"
-    if most - least < 60:
-        return format_html("about {}", clock(now + timedelta(seconds=most)))
-    return format_html("{} – {}", clock(now + timedelta(seconds=least)), clock(now + timedelta(seconds=most)))
 
 
 def _gain(experiment: Experiment, at: datetime | None) -> SafeString | str:

@@ -147,7 +147,7 @@ def test_what_runs_tells_its_worker_and_heartbeat(running, bob):
     experiment = running()
     Trial.objects.filter(number=1).update(last_step=7, last_value=0.4321)
     html = overview(bob, experiment)
-    assert "last heartbeat 1 s ago, w1" in html and "step 7" in html and "0.4321" in html
+    assert "w1 · last heartbeat 1 s ago" in html and "step 7" in html and "0.4321" in html
     stop = reverse("trial-stop", args=["lab", experiment.public_id, 1])
     assert f'<form method="post" action="{stop}"' in html
 
@@ -264,6 +264,32 @@ def test_what_is_no_fragment_is_the_page(running, bob):
 
 def test_an_experiment_that_has_ended_asks_no_more(in_state, bob):
     assert 'data-live="' not in overview(bob, in_state("stopped"))
+
+
+def test_a_running_trial_tells_how_far_it_is(running, bob):
+    """TD-C2: by its own total of steps, else by what earlier trials took; the end as a range, and the slot time."""
+    experiment = running(concurrency=2, taken=2, max_trials=20)
+    now = timezone.now()
+    first, second = experiment.trials.filter(state="running").order_by("number")
+    Trial.objects.filter(pk=first.pk).update(
+        started_at=now - timedelta(seconds=30), steps_done=15, steps_total=20, last_step=14, last_value=0.5
+    )
+    html = overview(bob, experiment)
+    assert "step 15 of 20" in html and "about 10 s left" in html
+    assert html.count("<progress") == 1 and 'value="75"' in html, "nothing tells how far the other one is"
+    assert "no result yet" in html and "<dt>Ends</dt>" not in html
+    Trial.objects.filter(pk=second.pk).update(started_at=now - timedelta(seconds=60))
+    second.refresh_from_db()
+    second.settle(Outcome(value=0.4))
+    Experiment.objects.filter(pk=experiment.pk).update(compute_s=7200)
+    html = overview(bob, experiment)
+    assert "<dt>Ends</dt>" in html and " to " in html.split("<dt>Ends</dt>")[1].split("</div>")[0]
+    assert '2.0 <span class="of">slot h</span>' in " ".join(html.split())
+
+
+def test_an_ended_experiment_has_no_estimate(in_state, bob):
+    html = overview(bob, in_state("completed"))
+    assert "<dt>Ends</dt>" not in html and "<progress" not in html
 
 
 def test_an_unchanged_poll_is_a_handful_of_reads(running, bob, django_assert_max_num_queries):

@@ -1,0 +1,103 @@
+"""When an experiment ends, what it costs, and how far a trial is, as pages show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from experiments.messages import clock, count, duration
+from experiments.models import Experiment, Trial, TrialState
+from experiments.scheduler.estimate import Estimate, Finished, Running, progress
+
+SOON_S = 900  # an end sooner than this is shown in minutes from now, not by the clock
+DAY_S = 86_400
+
+
+def ends(estimate: Estimate, now: datetime) -> SafeString | str:
+    """Return `15:10–15:45`, `about 15:10` or `in 4 m to 9 m`; empty without an estimate."""
+    if estimate.end_s is None:
+        return ""
+    least, most = estimate.end_s
+    if most < SOON_S:
+        return f"in {_rough(least)} to {_rough(most)}"
+    first, last = now + timedelta(seconds=least), now + timedelta(seconds=most)
+    if most - least < 60 or (most > DAY_S and first.date() == last.date()):
+        return format_html("about {}", clock(last))
+    return format_html("{}–{}", clock(first), clock(last))
+
+
+def ends_in(estimate: Estimate) -> str:
+    """Return `in 1 h 22 m to 1 h 57 m`; empty without an estimate, or where `ends` says it already."""
+    if estimate.end_s is None or estimate.end_s[1] < SOON_S:
+        return ""
+    least, most = map(_rough, estimate.end_s)
+    return f"in {least} to {most}" if least != most else f"in {most}"
+
+
+def slot_time(seconds: float) -> tuple[str, str]:
+    """Return the number and the unit of the time that slots were in use: ("18.2", "slot h")."""
+    if seconds < 60:
+        return f"{seconds:.0f}", "slot s"
+    if seconds < 3600:
+        return f"{seconds / 60:.1f}", "slot min"
+    hours = seconds / 3600
+    return (f"{hours:,.1f}" if hours < 1000 else count(round(hours))), "slot h"
+
+
+def slot_time_range(estimate: Estimate) -> str:
+    """Return what it will still cost: `3.1–4.4 slot h to go`; empty when unknown or nothing."""
+    if estimate.compute_s is None or estimate.compute_s[1] < 1:
+        return ""
+    most, unit = slot_time(estimate.compute_s[1])
+    scale = {"slot s": 1, "slot min": 60, "slot h": 3600}[unit]
+    digits = 0 if unit == "slot s" else 1
+    least = f"{estimate.compute_s[0] / scale:,.{digits}f}"
+    return f"{most} {unit} to go" if least == most else f"{least}–{most} {unit} to go"
+
+
+def compute_so_far(experiment: Experiment, alive: Sequence[Trial], now: datetime) -> float:
+    """Return the seconds of slots that its trials have used, running ones included."""
+    started = (trial.started_at for trial in alive if trial.started_at)
+    return experiment.compute_s + sum(max(0.0, (now - at).total_seconds()) for at in started)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialProgress:
+    """How far a running trial is: `share` (0 to 1; None: unknown), `step` as text, `left` as text."""
+
+    share: float | None
+    step: str
+    left: str
+
+    @property
+    def percent(self) -> int | None:
+        return None if self.share is None else round(100 * self.share)
+
+
+def trial_progress(trial: Trial, finished: Finished, now: datetime) -> TrialProgress:
+    """Return the progress of a trial that is alive, by what it reports and what earlier trials took."""
+    if trial.steps_total and trial.steps_done is not None:
+        step = f"step {count(trial.steps_done)} of {count(trial.steps_total)}"
+    elif trial.last_step is not None:
+        step = f"step {count(trial.last_step)}"
+    else:
+        step = "no result yet"
+    if trial.state != TrialState.RUNNING or trial.started_at is None:
+        return TrialProgress(None, step, "")
+    so_far = progress(Running.of(trial, now), finished)
+    if so_far is None:
+        return TrialProgress(None, step, "")
+    left = "almost done" if so_far.left_s < 1 else f"about {_rough(so_far.left_s)} left"
+    return TrialProgress(so_far.share, step, left)
+
+
+def _rough(seconds: float) -> str:
+    """Return a span no more exact than an estimate is: whole minutes from 10 minutes on."""
+    whole = max(0, round(seconds))
+    if whole >= 600:
+        whole = round(whole / 60) * 60
+    return duration(whole)
