@@ -28,6 +28,7 @@ from experiments.models import (
     TrialState,
     status,
 )
+from experiments.models.experiment.lifecycle import RERUNS_AT_ONCE
 from experiments.models.trial import failure_groups
 from experiments.scheduler import ending
 from experiments.scheduler.early_stopping import apply_early_stopping
@@ -67,6 +68,7 @@ def _step(experiment: Experiment) -> None:
         return
     apply_early_stopping(experiment, memory_of(experiment).early_stopping)
     break_off(experiment)
+    rerun_failed(experiment)
     if why := experiment.why_no_more():
         wind_down(experiment, because=why)
         return
@@ -121,6 +123,13 @@ def break_off(experiment: Experiment) -> None:
     share = f"{limit} trials in a row" if count == limit else f"{count} of the last {limit} trials"
     word = Failure(latest.failure).label.lower()
     experiment.pause(by=None, because=f"{share} failed with the same error ({word}): {latest.detail}")
+
+
+def rerun_failed(experiment: Experiment) -> None:
+    """Make further waiting trials of the failed ones that a resume reruns, once half of the earlier ones started."""
+    is_due = experiment.reruns_up_to is not None and experiment.waiting_count <= RERUNS_AT_ONCE // 2
+    if is_due and experiment.state in (ExperimentState.PENDING, ExperimentState.RUNNING):
+        experiment.rerun_more()
 
 
 def wind_down(experiment: Experiment, *, because: str) -> None:

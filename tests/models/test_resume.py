@@ -10,7 +10,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from experiments.models import Experiment, Failure, Outcome, Refused, Trial, User, Worker
+from experiments.models.experiment import lifecycle
 from experiments.models.trial.base import Source
+from experiments.scheduler import conductor
 from tests.people import as_, end_all, look_at
 
 KILLED = Outcome(signal=15, failure=Failure.SIGNAL, detail="SIGTERM")
@@ -143,6 +145,45 @@ def test_of_a_chain_of_attempts_the_last_is_rerun_in_a_fixed_number_of_queries(
     assert len(queries) == 1
     experiment.resume(by=alice, rerun_failed=True)
     assert experiment.waiting_count == 1, "the interrupted rerun of the same values, and nothing beside it"
+
+
+def test_many_failed_trials_are_rerun_a_few_at_a_time(
+    running: Callable[..., Experiment], worker: Worker, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-A9, TD-X7: each once, whatever becomes of it; the request takes no longer the more there are."""
+    for module in (lifecycle, conductor):
+        monkeypatch.setattr(module, "RERUNS_AT_ONCE", 4)
+    experiment = running(taken=11, max_trials=11, concurrency=11, breaker=0)
+    for trial in experiment.trials.order_by("number"):
+        trial.settle(GOOD if trial.number == 11 else BAD)
+    assert look_at(experiment).state == "completed"
+    experiment.resume(by=alice, rerun_failed=True)
+    assert experiment.waiting_count == 4
+    ends = [GOOD, BAD, None]
+    while (experiment := look_at(experiment)).is_active:
+        assert experiment.waiting_count <= 4
+        trial = Trial.take(worker, ["default"])
+        assert trial and trial.source == Source.RERUN
+        if end := ends[trial.number % 3]:
+            trial.settle(end)
+        else:
+            trial.stop(by=alice)
+            Trial.objects.get(pk=trial.pk).settle(KILLED)
+    reruns = experiment.trials.filter(source=Source.RERUN)
+    assert sorted(reruns.values_list("rerun_of__number", flat=True)) == [*range(1, 11)]
+    assert {event.by for event in experiment.events.filter(verb="rerun")} == {alice}
+    assert (experiment.state, experiment.reruns_up_to) == ("completed", None)
+
+
+def test_a_stop_ends_the_reruns(running: Callable[..., Experiment], worker: Worker, alice: User) -> None:
+    """TD-A8: a later resume reruns failed trials only if it is to."""
+    experiment = running(taken=2, max_trials=2, concurrency=2)
+    for trial in experiment.trials.all():
+        trial.settle(BAD)
+    look_at(experiment).resume(by=alice, rerun_failed=True)
+    experiment.refresh_from_db()
+    experiment.dequeue(by=alice)
+    assert experiment.reruns_up_to is None
 
 
 def test_a_stopped_trial_with_a_result_is_tried_again_from_its_checkpoint(

@@ -108,6 +108,9 @@ class ExperimentBase(models.Model):
     settled_count = models.IntegerField(default=0)  # ranks settled trials; never decreases
     last_number = models.IntegerField(default=0)
     last_ordinal = models.IntegerField(default=0)
+    reruns_up_to = models.IntegerField(
+        null=True
+    )  # failed trials up to this number are rerun, a few at a time
     best_decimals: int | None = None  # of the best value in a list: see messages.set_best_decimals
     best_value = models.FloatField(null=True)
     best_number = models.IntegerField(null=True)
@@ -327,6 +330,7 @@ LOCKED_FIELDS = [
     "settled_count",
     "last_number",
     "last_ordinal",
+    "reruns_up_to",
     "best_value",
     "best_number",
     "trace",

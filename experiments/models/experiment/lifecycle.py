@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from experiments.models.trial.model import Trial
 
 
+RERUNS_AT_ONCE = 50  # failed trials that wait to be rerun
+
+
 @dataclass(frozen=True)
 class LeftToDo:
     """What an ended experiment has left: trials that were stopped with it, failed ones to rerun, and a budget."""
@@ -92,6 +95,7 @@ class LifecycleVerbs(SettingsVerbs):
         with self.locked():
             self.allows("dequeue")
             self.drop_proposals()
+            self.reruns_up_to = None
             self._stop_waiting(by=by, because="dequeued")
             self.move(self.enqueued_from, by=by, verb="dequeue", because=because)
             return True
@@ -123,7 +127,7 @@ class LifecycleVerbs(SettingsVerbs):
         with self.locked():
             if not self.allows("stop"):
                 return False
-            self.stop_target = target
+            self.stop_target, self.reruns_up_to = target, None
             self.move(ExperimentState.STOPPING, by=by, verb="stop", because=because)
             self.drop_proposals()
             self._stop_waiting(by=by, because="stopped with its experiment")
@@ -164,18 +168,32 @@ class LifecycleVerbs(SettingsVerbs):
             if budget:
                 self._accept(Settings.checked({**self.settings.document(), **budget}), by=by, verb="update")
             interrupted = list(self.interrupted_trials())
-            digests = {trial.values_digest for trial in interrupted}
-            candidates = self.failed_trials_to_rerun() if rerun_failed else ()
-            failed = [trial for trial in candidates if trial.values_digest not in digests]
-            if not (interrupted or failed):
+            if not interrupted and not (rerun_failed and self.failed_trials_to_rerun().exists()):
                 self._check_budget(was_asked_to_rerun=rerun_failed)
             self._join(queue or self.queue or Queue.default())
             self.move(ExperimentState.PENDING, by=by, verb="resume", because=f"queue {self.queue}")
             for trial in interrupted:
                 trial.resume(by=by)
+            self.reruns_up_to = self.last_number if rerun_failed else None
+            self.rerun_more(by=by)
+            return True
+
+    def rerun_more(self, *, by: User | None = None) -> None:
+        """Continue a resume that reruns failed trials: keep `RERUNS_AT_ONCE` trials waiting, so that neither a request
+        nor a step of the conductor takes longer the more there are. `by`: by default who resumed it."""
+        with self.locked():
+            if self.reruns_up_to is None or self.waiting_count >= RERUNS_AT_ONCE:
+                return
+            again = self.trials.model.objects.filter(rerun_of=OuterRef("pk"), number__gt=self.reruns_up_to)
+            due = self.failed_trials_to_rerun().filter(number__lte=self.reruns_up_to).exclude(Exists(again))
+            failed = list(due[: RERUNS_AT_ONCE - self.waiting_count])
+            if not failed:
+                self.reruns_up_to = None
+                return
+            if by is None and (resume := self.events.filter(verb="resume").select_related("by").first()):
+                by = resume.by
             for trial in failed:
                 trial.copy(source="rerun", by=by, revision=trial.revision, keeps_revision=True)
-            return True
 
     def left_to_do(self) -> LeftToDo:
         """Return what a resume would find to do. At most two queries."""
