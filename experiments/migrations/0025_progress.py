@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('experiments', '0023_former_experiments'),
+        ('experiments', '0024_wording'),
     ]
 
     operations = [
