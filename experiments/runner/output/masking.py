@@ -5,6 +5,7 @@ In the log, a secret becomes as many asterisks as it has bytes, so that offsets 
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import quote, quote_plus, unquote
@@ -14,6 +15,7 @@ from experiments.runner.report import Report
 MASK = "***"
 MIN_MARKED = 4  # characters; shorter ones would mask numbers and words everywhere
 MIN_NAMED = 8  # of a value that only its variable's name calls a secret
+MIN_ENCODED = 8  # of a secret that is masked in base64 and hexadecimal digits, too
 MAX_BYTES = 4096  # of one pattern; longer secrets are masked in pieces
 
 _SECRET_NAME = re.compile(
@@ -41,7 +43,8 @@ def secrets_in(environment: Mapping[str, str], texts: Iterable[str] = ()) -> set
 
 
 class Masker:
-    """Masks these secrets, also as JSON and URLs spell them, and each line of one with several."""
+    """Masks these secrets, also as JSON, URLs, base64 and hexadecimal digits spell them, and each line of one with
+    several."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         spelled = {spelling for secret in secrets for spelling in _spellings(secret)}
@@ -125,3 +128,15 @@ def _spellings(secret: str) -> Iterator[bytes]:
                 piece = data[begin : begin + MAX_BYTES]
                 if len(piece) >= MIN_MARKED:
                     yield piece
+        if len(line) >= MIN_ENCODED:
+            yield from _encoded(line.encode("utf-8", "surrogatepass")[:MAX_BYTES])
+
+
+def _encoded(data: bytes) -> Iterator[bytes]:
+    """Yield the bytes in hexadecimal digits, and those characters of their base64 that do not depend on what is around
+    them, as in `user:password` of a header, for each of the three ways in which groups of three bytes may begin."""
+    yield from (data.hex().encode(), data.hex().upper().encode())
+    for before in range(3):
+        begin, bits = (0, 2, 3)[before], 8 * (before + len(data))
+        text = b64encode(bytes(before) + data)[begin : bits // 6]
+        yield from {text, text.translate(bytes.maketrans(b"+/", b"-_"))}

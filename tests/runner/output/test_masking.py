@@ -1,5 +1,6 @@
 """Known secrets are masked wherever they are printed."""
 
+import base64
 import json
 from urllib.parse import quote
 
@@ -73,6 +74,22 @@ def test_what_may_be_the_beginning_of_a_secret_waits_and_is_shown_at_the_end():
     assert list(stream.feed(100, b"ter2!")) == [(10, b"hun"), (100, b"ter2!")]
     assert list(stream.feed(105, b"hunter2")) == []
     assert list(stream.end()) == [(105, b"hunter2")] and list(stream.end()) == []
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, base64.b16encode])
+@pytest.mark.parametrize("before", ["", "u", "us", "user:"])
+@pytest.mark.parametrize("after", ["", "@", "@h", "@host"])
+def test_an_encoded_secret_is_masked(encode, before, after):
+    """TD-Z4: alone, and as a part of what was encoded, such as a header for basic authentication."""
+    secret = "s3cr3t/+v~?=?&x9ü"
+    masker = Masker([secret])
+    encoded = encode(f"{before}{secret}{after}".encode()).decode()
+    shown = masker.text(f"Basic {encoded}.")
+    assert MASK in shown and shown.startswith("Basic ") and shown.endswith(".")
+    left = shown.removeprefix("Basic ").removesuffix(".").replace(MASK, "")
+    assert len(left) <= 2 * len(before + after) + 4
+    assert masker.data(encoded.encode()).count(b"*") >= len(encode(secret.encode())) - 4
+    assert Masker(["s3cr3t"]).text(base64.b64encode(b"s3cr3t").decode()) != MASK, "short: only as it is"
 
 
 def test_short_secrets_would_mask_everything():
