@@ -11,15 +11,16 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
-from experiments.models import Experiment, ExperimentState, Invalid, Refused, Revision, User
+from experiments.models import Experiment, ExperimentState, Invalid, Refused, Revision, Settings, User
 from experiments.models.experiment.change import ChangeResult
 from experiments.models.settings import LOCKED
 from experiments.permissions import require
-from experiments.query_parameters import number
+from experiments.query_parameters import number, text
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
+from .advice import advised_settings
 from .create import run_test
 from .edit_conflict import Conflict, conflict_of
 from .edit_preview import change_preview
@@ -40,14 +41,14 @@ WHY_LOCKED = {
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@takes(restore=number(1))
+@takes(restore=number(1), advice=text())
 def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """GET shows the current values; POST previews them, or saves them and may start a test run."""
     experiment = get_experiment(request, workspace_slug, public_id)
     require(request.user, "update", experiment)
     restored = _restored_revision(request, experiment)
     refusal = _refusal(experiment)
-    shown = restored.settings if restored else None
+    shown = restored.settings if restored else _advised(request, experiment)
     if request.method != "POST":
         if refusal:
             return refused(request, experiment, refusal)
@@ -90,6 +91,12 @@ def _restored_revision(request: SignedInRequest, experiment: Experiment) -> Revi
     return revision
 
 
+def _advised(request: SignedInRequest, experiment: Experiment) -> Settings | None:
+    """Return the settings of the advice that `?advice=` names; None without one, or when it no longer holds."""
+    key = request.GET.get("advice")
+    return advised_settings(experiment, key) if key else None
+
+
 def _verb(experiment: Experiment) -> str:
     return "edit" if experiment.state == ExperimentState.DRAFT else "update"
 
@@ -113,7 +120,7 @@ def _obstacle(request: SignedInRequest, form: EditForm, restored: Revision | Non
         messages.info(request, f"Already saved as revision {form.experiment.revision.number}.")
         return redirect(url_of(form.experiment))
     conflict = conflict_of(request.POST, form.experiment, is_restoring=restored is not None)
-    shown = restored.settings if restored else None
+    shown = restored.settings if restored else _advised(request, form.experiment)
     form = EditForm(conflict.data, experiment=form.experiment, shown=shown)
     return _render(request, form, restored, conflict=conflict, code=409)
 
@@ -160,7 +167,7 @@ def _render(
     experiment = form.experiment
     if form.is_bound:
         form.errors  # noqa: B018 (validates the form: the preview shows what is valid of a faulty one)
-    elif restored:
+    elif form.shown != form.current:
         form.settings = form.shown
     context: dict[str, Any] = {
         "workspace": experiment.workspace,

@@ -29,7 +29,7 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import charts, metric_series
+from . import advice, charts, metric_series
 from .actions import VERBS, Verb
 from .forms.action_forms import ActionForm, QueueChoice
 from .page import back_from, best_trial, frame, get_experiment, refused, url_of
@@ -70,6 +70,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     if live.fragment in ("", "history"):
         context |= _history_context(request, experiment, context["trials_url"])
         context |= failures.context(request, experiment, trials_url=context["trials_url"])
+        context["advice"] = advice.rows(request, experiment)
     if live.fragment in ("", "running"):
         context |= _running_context(request, experiment, alive, finished, now)
     return live.draw("experiment/show.html", context)

@@ -13,6 +13,7 @@ from experiments.messages import value as format_value
 from experiments.models import Experiment, status
 from experiments.models.trial.failure_groups import LOOKED_AT, Group, groups_of
 from experiments.permissions import may
+from experiments.search.advice import Region, exclude
 from experiments.search.nested_choice import flat
 from experiments.search.parameters import identity
 from experiments.web.ui.requests import SignedInRequest
@@ -24,21 +25,28 @@ MOST_EXCEPTIONS = 0.1  # of those that did not fail
 
 @dataclass(frozen=True)
 class GroupRow:
-    """A group on the overview: the address of its trials, and that of rerunning them (empty: not possible)."""
+    """A group on the overview: the address of its trials, that of rerunning them, and that of a search space without
+    the region where they fail (each empty: not possible)."""
 
     group: Group
     url: str
     rerun_url: str
+    exclude_url: str
 
 
 def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str) -> dict[str, object]:
     """Return the groups of failures that the overview shows."""
     groups, others = groups_of(experiment)
     shown = groups[:MOST_GROUPS]
+    regions = {}
     for group in shown:
-        group.condition = separating(
+        region, group.condition = separating(
             [flat(trial.params) for trial in group.trials], [flat(trial.params) for trial in others]
         )
+        if region and exclude(experiment.settings.space_document, region):
+            regions[group.key] = region
+    may_update = may(request.user, "update", experiment) and status.is_offered("update", experiment.state)
+    edit_url = reverse("experiment-edit", args=[experiment.workspace.slug, experiment.public_id])
     may_rerun = may(request.user, "rerun", experiment) and status.is_offered("rerun", experiment.state)
     rerun_url = reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, "rerun"])
     return {
@@ -47,6 +55,9 @@ def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str
                 group,
                 url=f"{trials_url}?failure={group.key}",
                 rerun_url=f"{rerun_url}?failure={group.key}" if may_rerun else "",
+                exclude_url=f"{edit_url}?advice=exclude:{group.key}"
+                if may_update and group.key in regions
+                else "",
             )
             for group in shown
         ],
@@ -56,30 +67,43 @@ def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str
     }
 
 
+def region_of(experiment: Experiment, key: str) -> Region | None:
+    """Return the region where the trials of this group fail, and (almost) no others; None where there is none."""
+    groups, others = groups_of(experiment)
+    group = next((group for group in groups if group.key == key), None)
+    if group is None:
+        return None
+    failed, rest = ([flat(trial.params) for trial in trials] for trials in (group.trials, others))
+    return separating(failed, rest)[0]
+
+
 # --- what tells them apart -----------------------------------------------------------------------------------------
 
 
-def separating(failed: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> str:
-    """Return the condition on one parameter that all of `failed` and (almost) none of `others` meet, as a sentence.
+def separating(
+    failed: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
+) -> tuple[Region | None, str]:
+    """Return the condition on one parameter that all of `failed` and (almost) none of `others` meet, and its sentence.
 
-    Empty when no condition separates them well. The chance of a coincidence: of n + k trials in random order, the k
-    failed ones are among the k + m that meet the condition with probability C(k+m, k) / C(k+n, k), times the number of
-    conditions that were tried (Bonferroni).
+    None and "" when no condition separates them well. The chance of a coincidence: of n + k trials in random order,
+    the k failed ones are among the k + m that meet the condition with probability C(k+m, k) / C(k+n, k), times the
+    number of conditions that were tried (Bonferroni).
     """
     candidates = [candidate for name in _common(failed) for candidate in _candidates(name, failed, others)]
     if not candidates:
-        return ""
-    exceptions, condition = min(candidates, key=lambda candidate: candidate[0])
+        return None, ""
+    exceptions, region = min(candidates, key=lambda candidate: candidate[0])
     k, n = len(failed), len(others)
     chance = len(candidates) * math.comb(k + exceptions, k) / math.comb(k + n, k)
     if chance > LIKELY_BY_CHANCE or exceptions > n * MOST_EXCEPTIONS:
-        return ""
+        return None, ""
     rest = (
         f"{exceptions:,} of the {n:,} that did not fail"
         if exceptions
         else f"none of the {n:,} that did not fail"
     )
-    return f"All have {condition}, and {rest}."
+    sign = {">=": "≥", "<=": "≤"}.get(region.relation, "=")
+    return region, f"All have {region.name} {sign} {_value_text(region.value)}, and {rest}."
 
 
 def _common(failed: Sequence[dict[str, Any]]) -> list[str]:
@@ -88,21 +112,19 @@ def _common(failed: Sequence[dict[str, Any]]) -> list[str]:
 
 def _candidates(
     name: str, failed: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
-) -> list[tuple[int, str]]:
+) -> list[tuple[int, Region]]:
     """Return (how many of the others meet it too, the condition), the more specific ones first."""
     mine = [params[name] for params in failed]
     theirs = [params[name] for params in others if name in params]
     candidates = []
     if len({identity(value) for value in mine}) == 1:
         same = identity(mine[0])
-        candidates.append(
-            (sum(identity(value) == same for value in theirs), f"{name} = {_value_text(mine[0])}")
-        )
+        candidates.append((sum(identity(value) == same for value in theirs), Region(name, "=", mine[0])))
     if all(_is_number(value) for value in mine):
         low, high = min(mine), max(mine)
         numbers = [value for value in theirs if _is_number(value)]
-        candidates.append((sum(value >= low for value in numbers), f"{name} ≥ {_value_text(low)}"))
-        candidates.append((sum(value <= high for value in numbers), f"{name} ≤ {_value_text(high)}"))
+        candidates.append((sum(value >= low for value in numbers), Region(name, ">=", low)))
+        candidates.append((sum(value <= high for value in numbers), Region(name, "<=", high)))
     return candidates
 
 

@@ -1,0 +1,128 @@
+"""Advice on the overview: what the results so far suggest to change, and the settings that Update opens with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from django.db.models import Exists, F
+from django.urls import reverse
+
+from experiments.models import Experiment, Settings, TrialState, status
+from experiments.models.trial.parameter import TrialParameter
+from experiments.permissions import may
+from experiments.search import advice
+from experiments.search.advice import Advice
+from experiments.web.trial.failures import region_of
+from experiments.web.ui.requests import SignedInRequest
+
+FEWEST = 20  # finished trials before anything is advised
+MOST_BEST = 20
+LOOKED_AT = 500  # latest proposals
+MOST_SHOWN = 4
+MOST_CHOICES = 60
+
+
+@dataclass(frozen=True)
+class AdviceRow:
+    """A piece of advice, and the address of its action; empty where this reader cannot follow it."""
+
+    text: str
+    action: str
+    url: str
+
+
+def rows(request: SignedInRequest, experiment: Experiment) -> list[AdviceRow]:
+    """Return what the overview advises. At most four queries, of a bounded number of rows."""
+    changes = may(request.user, "update", experiment) and status.is_offered("update", experiment.state)
+    adds = may(request.user, "add_trial", experiment) and status.is_offered("add_trial", experiment.state)
+    where = [experiment.workspace.slug, experiment.public_id]
+    edit_url = f"{reverse('experiment-edit', args=where)}?advice="
+    add_url = reverse("experiment-add", args=where)
+    shown = []
+    for piece in advice_on(experiment)[:MOST_SHOWN]:
+        if piece.change:
+            url = edit_url + quote(piece.key) if changes else ""
+        else:
+            url = add_url if piece.action and adds else ""
+        shown.append(AdviceRow(piece.text, piece.action, url))
+    return shown
+
+
+def advice_on(experiment: Experiment) -> list[Advice]:
+    """Return what the results of an experiment suggest to change, the most useful first."""
+    finished = experiment.succeeded_count + experiment.early_stopped_count
+    if finished < FEWEST:
+        return []
+    settings = experiment.settings
+    space: Mapping[str, Any] = {
+        name: declaration
+        for name, declaration in settings.space_document.items()
+        if name not in settings.fixed
+    }
+    best = _best(experiment)
+    pieces = advice.at_the_edge(space, best)
+    pieces = [_whole(piece, settings) for piece in pieces]
+    pieces += advice.never_tried(space, _tried(experiment, space), finished)
+    if settings.algorithm == "GridSearch":
+        pieces += advice.grid_left(settings.searched.size, experiment.proposed_count, settings.max_trials)
+    else:
+        pieces += advice.repeated(_digests(experiment))
+    return pieces
+
+
+def advised_settings(experiment: Experiment, key: str) -> Settings | None:
+    """Return the settings that follow a piece of advice; None when it no longer holds."""
+    kind, _, rest = key.partition(":")
+    change: Mapping[str, Any] | None = None
+    if kind == "exclude":
+        region = region_of(experiment, rest)
+        change = advice.exclude(experiment.settings.space_document, region) if region else None
+    else:
+        change = next((piece.change for piece in advice_on(experiment) if piece.key == key), None)
+    return Settings.stored({**experiment.settings.document(), **change}) if change else None
+
+
+def _whole(piece: Advice, settings: Settings) -> Advice:
+    """Return the advice with the whole search space, also of parameters that are held at a value."""
+    space = {**settings.space_document, **piece.change["space_document"]}
+    return Advice(piece.key, piece.text, piece.action, {"space_document": space})
+
+
+def _best(experiment: Experiment) -> list[dict[str, Any]]:
+    count = min(MOST_BEST, max(advice.FEWEST, experiment.succeeded_count // 20))
+    if experiment.succeeded_count < count:
+        return []
+    is_lowest = experiment.direction == "minimize"
+    succeeded = experiment.trials.filter(state=TrialState.SUCCEEDED, result__isnull=False)
+    order = F("result").asc() if is_lowest else F("result").desc()
+    return list(succeeded.order_by(order).values_list("params", flat=True)[:count])
+
+
+def _tried(experiment: Experiment, space: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Return which choices some trial has had, by parameter: one look into the index for each choice."""
+    choices = [
+        (name, advice.text_of_choice(value))
+        for name, declaration in space.items()
+        if declaration.get("_type") == "choice"
+        for value in declaration["_value"]
+    ][:MOST_CHOICES]
+    tried: dict[str, set[str]] = {}
+    if not choices:
+        return tried
+    rows = TrialParameter.objects.filter(experiment=experiment).order_by()
+    looks = {
+        f"choice_{at}": Exists(rows.filter(name=name, text=text)) for at, (name, text) in enumerate(choices)
+    }
+    had = Experiment.everything.filter(pk=experiment.pk).annotate(**looks).values_list(*looks).get()
+    for (name, text), is_tried in zip(choices, had, strict=True):
+        if is_tried:
+            tried.setdefault(name, set()).add(text)
+    return tried
+
+
+def _digests(experiment: Experiment) -> list[str]:
+    proposals = experiment.trials.filter(source="proposal").order_by("-number")
+    return list(proposals.values_list("values_digest", flat=True)[:LOOKED_AT])

@@ -1,0 +1,102 @@
+"""TD-C10: advice on the overview, and Update opened with the change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import unquote
+
+import pytest
+from django.urls import reverse
+
+from experiments.models import Experiment, Failure, Trial, User
+from experiments.models.trial.parameter import TrialParameter, digest
+from experiments.web.experiment.advice import advice_on, advised_settings
+from tests.people import as_
+
+
+def finish(experiment: Experiment, rows: list[tuple[dict, float | None]]) -> None:
+    """Add ended trials with these parameters and values, straight into the tables; None: failed."""
+    with experiment.locked():
+        for params, value in rows:
+            experiment.last_number += 1
+            experiment.settled_count += 1
+            trial = Trial.objects.create(
+                experiment=experiment,
+                revision=experiment.revision,
+                number=experiment.last_number,
+                params=params,
+                values_digest=digest(params, "x"),
+                state="failed" if value is None else "succeeded",
+                failure=Failure.EXIT_CODE if value is None else "",
+                value=value,
+                settled_rank=experiment.settled_count,
+            )
+            TrialParameter.objects.bulk_create(TrialParameter.of(trial, *pair) for pair in params.items())
+            if value is None:
+                experiment.failed_count += 1
+            else:
+                experiment.succeeded_count += 1
+
+
+@pytest.fixture
+def at_the_edge(running: Callable[..., Experiment]) -> Experiment:
+    """25 more trials; the best have the highest learning rates."""
+    experiment = running(max_trials=60)
+    good = [({"lr": 0.095 + at / 5000, "layers": 1 + at % 2}, 0.9) for at in range(12)]
+    finish(experiment, [*good, *(({"lr": 0.001 * (at + 1), "layers": 2}, 0.1) for at in range(13))])
+    return experiment
+
+
+def test_update_opens_with_the_advised_change(at_the_edge: Experiment, alice: User, carol: User) -> None:
+    """One click; nothing is changed before it is saved; who may not update is told without the link."""
+    url = reverse("experiment", args=["lab", at_the_edge.public_id])
+    html = as_(alice).get(url).content.decode()
+    assert "best trials have lr at the upper end of its range, 0.1." in html
+    link = reverse("experiment-edit", args=["lab", at_the_edge.public_id]) + "?advice=extend%3Alr%3Aupper"
+    assert link in html and "Extend to 1…" in html
+    assert link not in as_(carol).get(url).content.decode()
+    page = as_(alice).get(link)
+    form = page.context["form"]
+    assert form.shown.space_document["lr"]["_value"] == [1e-4, 1]
+    at_the_edge.refresh_from_db()
+    assert at_the_edge.revision.number == 1
+
+
+def test_advice_that_no_longer_holds_opens_update_as_it_is(at_the_edge: Experiment, alice: User) -> None:
+    """An old link, or one that somebody made up."""
+    edit = reverse("experiment-edit", args=["lab", at_the_edge.public_id])
+    for key in ("extend:lr:lower", "extend:nothing:upper", "exclude:0123", "bogus", ":", "x" * 300):
+        page = as_(alice).get(edit, {"advice": key})
+        assert page.status_code == 200 and page.context["form"].shown == page.context["form"].current, (
+            unquote(key)
+        )
+
+
+def test_a_failing_region_can_be_excluded(
+    running: Callable[..., Experiment], alice: User, carol: User
+) -> None:
+    """The range ends before the first failure."""
+    experiment = running(max_trials=60)
+    failed = [({"lr": 0.05 + at / 1000, "layers": 1}, None) for at in range(6)]
+    finish(experiment, [*failed, *(({"lr": 0.001 * (at + 1), "layers": 1}, 0.5) for at in range(24))])
+    url = reverse("experiment", args=["lab", experiment.public_id])
+    html = as_(alice).get(url).content.decode()
+    key = html.split("?advice=exclude:")[1].split('"')[0]
+    settings = advised_settings(experiment, f"exclude:{key}")
+    assert settings is not None and settings.space_document["lr"]["_value"] == [1e-4, 0.05]
+    assert "Exclude region" not in as_(carol).get(url).content.decode()
+
+
+def test_a_young_experiment_gets_no_advice(
+    running: Callable[..., Experiment], django_assert_num_queries: Callable[..., object]
+) -> None:
+    experiment = running(max_trials=60)
+    with django_assert_num_queries(0):
+        assert advice_on(experiment) == []
+
+
+def test_advice_reads_a_bounded_number_of_rows(
+    at_the_edge: Experiment, django_assert_max_num_queries
+) -> None:
+    with django_assert_max_num_queries(4):
+        assert advice_on(at_the_edge)
