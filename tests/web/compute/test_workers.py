@@ -83,9 +83,7 @@ def test_an_administrator_drains_releases_and_forgets(running, worker, root):
     assert "is already draining" in client.post(verb("drain"), follow=True).content.decode()
     assert client.post(verb("undrain")).status_code == 302
     refused = client.post(verb("forget"))
-    assert (
-        refused.status_code == 409 and "Drain it and end its process first" in refused.content.decode()
-    )
+    assert refused.status_code == 409 and "Drain it and end its process first" in refused.content.decode()
     assert "1 running trial will be lost" in client.get(verb("release")).content.decode()
     Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=12))
     assert "Unresponsive" in page(client) and verb("release") in page(client)
