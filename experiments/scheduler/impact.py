@@ -69,7 +69,7 @@ def impact_of(experiment: Experiment, settings: Settings, *, queue: Queue | None
         needed=_needed(settings),
         running=experiment.alive_count,
         redrawn=waiting if is_redrawn else 0,
-        surplus=max(0, experiment.running_count - settings.concurrency) if experiment.is_active else 0,
+        surplus=max(0, experiment.running_count - settings.concurrency),
         overdue=_overdue(experiment, settings),
         ending=ending(experiment, settings, started),
         ahead=ahead,

@@ -112,7 +112,7 @@ def test_the_project_box_of_clone_is_for_the_keyboard_too(open_as, alice, lab, d
     expect(box).to_have_value("vision")
     box.fill("")
     box.press_sequentially("Vision & sound")
-    expect(dialog.get_by_text("Create New")).to_have_count(0)
+    expect(dialog.get_by_label("Create New “")).to_have_count(0)
     dialog.get_by_role("button", name="Clone as draft").click()
     expect(page.get_by_role("main").get_by_role("heading", level=1)).to_have_text("Clone of first")
     assert experiment.clones.get().project.name == "Vision & sound"
