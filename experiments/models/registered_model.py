@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.db import models, transaction
@@ -12,6 +13,8 @@ from django.utils import timezone
 
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import fold, new_public_id
+from experiments.runner import safe_files
+from experiments.runner.destination import DestinationError, Store, StoreError
 
 from .artifact import Artifact
 from .event import Event
@@ -197,8 +200,8 @@ class Model(models.Model):
         return drafts_only(self.workspace, "input_model", self.public_id, by=by, what=what)
 
     def delete_unused(self, *, by: User) -> bool:
-        """Delete it for good; its file stays where it is. False when it is gone already. Raises `Refused` while
-        experiments that are no drafts start from it."""
+        """Delete it for good, and its file if that was uploaded for it; other files stay where they are. False when it
+        is gone already. Raises `Refused` while experiments that are no drafts start from it."""
         with transaction.atomic():
             row = Model.objects.select_for_update().filter(pk=self.pk).first()
             if row is None:
@@ -208,9 +211,26 @@ class Model(models.Model):
                 concerned.append(row.artifact.experiment)
             for experiment in concerned:
                 Event.note("delete_model", experiment, by=by, why=row.summary)
+            if row.is_upload:
+                transaction.on_commit(row._delete_upload)
             row.delete()
         logger.info("%s deleted the model %s in %s", by, row.summary, row.workspace)
         return True
+
+    @property
+    def is_upload(self) -> bool:
+        """Was its file uploaded for it, and is it no other model's? Uploads have a folder of the model's ID."""
+        is_own = f"/models/{self.public_id}/" in self.address
+        return is_own and not Model.objects.filter(address=self.address).exclude(pk=self.pk).exists()
+
+    def _delete_upload(self) -> None:
+        destination, _, key = self.address.rpartition("/models/")
+        try:
+            Store(destination).delete(f"models/{key}")
+            if destination.startswith("/"):
+                safe_files.remove_tree(f"models/{self.public_id}", below=Path(destination))
+        except (StoreError, DestinationError, OSError, safe_files.OutsideFolder) as error:
+            logger.error("The file of the deleted model %s stays at %s: %s", self, self.address, error)
 
     def publish(self) -> bool:
         """Read-only for good. False when it is already. Raises `Refused` when it is gone."""

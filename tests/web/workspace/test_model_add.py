@@ -88,6 +88,29 @@ def test_an_upload_goes_to_the_output_destination(lab, alice, tmp_path):
     assert file_of(model).read_bytes() == b"weights"
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
+@pytest.mark.django_db(transaction=True)
+def test_an_upload_is_deleted_with_its_model(lab, alice, tmp_path, is_stored):
+    """CML-M1: what was added by its path stays, and what another model has, too."""
+    if is_stored:
+        lab.projects.filter(name="Default").update(destination=str(tmp_path / "store"))
+    mine = tmp_path / "mine.pt"
+    mine.write_bytes(b"mine")
+    assert add(alice, lab, name="linked", address=str(mine)).status_code == 302
+    assert add(alice, lab, name="uploaded", file=SimpleUploadedFile("net.pt", b"weights")).status_code == 302
+    uploaded = Model.objects.get(name="uploaded")
+    file = Path(uploaded.address)
+    shared = Model.register(uploaded.project, by=alice, name="shared", address=uploaded.address)
+    assert not uploaded.is_upload, "another model has the file"
+    for model in (shared, uploaded, Model.objects.get(name="linked")):
+        delete = reverse("model-delete", args=["lab", model.public_id])
+        page = as_(alice).get(delete).content.decode()
+        assert ("The uploaded file is deleted with it." in page) == (model == uploaded)
+        as_(alice).post(delete)
+        assert file.exists() == (model == shared) and mine.exists()
+    assert not Model.objects.exists() and not file.parent.exists()
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
