@@ -225,7 +225,7 @@ def up(args: argparse.Namespace) -> None:
         server.run(["up", *_options(args, "port", "host", "data", "slots", "workspace", "no_demo")])
     data = Path(args.data).expanduser().absolute() if args.data else None
     options = _options(args, "host", "slots", "workspace")
-    console, started = embedded.console_on(args.port or 8080, data=data, options=options)
+    console, started = embedded.console_on(args.port or 8080, data=data, options=options, uses_another=False)
     if started:
         started.is_detached = True
     print(f"Trialdeck: {console.url}/")

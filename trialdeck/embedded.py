@@ -68,14 +68,18 @@ class Embedded:
 
 
 def console_on(
-    port: int | str | None, *, data: Path | None = None, options: Sequence[str] = ()
+    port: int | str | None,
+    *,
+    data: Path | None = None,
+    options: Sequence[str] = (),
+    uses_another: bool = True,
 ) -> tuple[Console, Embedded | None]:
     """Return the console to start experiments on: TRIALDECK_URL's, the one on this port, or the embedded one.
 
     Without a port, it is the only console that this user runs here; if there is none, the embedded one on port 8080.
-    That console is also used if none is on the port and none is installed that could be started. The embedded console
-    is started with its data in the folder `data` and further `options` of `up`. A message is printed if the choice is
-    not obvious.
+    That console is also used if none is on the port (NNI's programs all name one), unless `uses_another` is False and
+    one is installed that could be started. The embedded console is started with its data in the folder `data` and
+    further `options` of `up`. A message is printed if the choice is not obvious.
     """
     if os.environ.get("TRIALDECK_URL"):
         return discovery.find(), None
@@ -89,11 +93,11 @@ def console_on(
     if _console_in(data):
         return _wait_for_console_in(data, number), None
     if discovery.running_consoles() and not server.is_installed():
-        console = discovery.find()
-        _print_choice(console.url, console.port, number)
-        return console, None
+        return _other_console(number), None
     if _is_taken(number):
         return _foreign_console(number), None
+    if uses_another and len(discovery.running_consoles()) == 1:
+        return _other_console(number), None
     try:
         started = start(number, data, options)
     except _StartedElsewhere:
@@ -119,6 +123,13 @@ def _wait_for_console_in(data: Path, wanted_port: int) -> Console:
             return discovery.find(running["port"])
         time.sleep(0.05)
     raise errors.NotStarted(f"Another console uses the data folder {data} and does not respond.")
+
+
+def _other_console(wanted_port: int) -> Console:
+    """Return the only console that this user runs, on another port."""
+    console = discovery.find()
+    _print_choice(console.url, console.port, wanted_port)
+    return console
 
 
 def _print_choice(url: str, port: int | None, wanted_port: int) -> None:
