@@ -61,7 +61,7 @@ def of_trials(
     """Send the table of trials as it is filtered and sorted."""
     experiment = get_experiment(request, workspace_slug, public_id)
     table.note_faults(request, experiment)
-    metrics = columns.requested_metrics(request.GET)
+    metrics = columns.requested_metrics(request)
     rows = columns.with_metrics(table.trial_query(request.GET, experiment).trials, metrics)
     rows = rows.select_related("worker", "rerun_of", "revision")
     rows = rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")

@@ -9,9 +9,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 
 from experiments.models import Experiment, Point, Trial
+from experiments.query_parameters import listed
+from experiments.web.ui.query_checks import note_fault
 
 QUERY_NAME = "columns"  # in the address
 FIXED = ("number", "state")
@@ -88,18 +90,24 @@ def chosen(query: QueryDict, columns: Sequence[Column]) -> list[Column]:
     """Return the columns that the address selects, in the order of the table; without a selection the usual ones."""
     if QUERY_NAME not in query:
         return [column for column in columns if column.is_usual]
-    wanted = set(query.getlist(QUERY_NAME))
-    matching = [column for column in columns if column.key in wanted]
-    metrics = [column for column in matching if column.is_metric]
-    too_many = {column.key for column in metrics[MOST_METRICS:]}
-    return [column for column in matching if column.key not in too_many][:MOST]
+    wanted = {*query.getlist(QUERY_NAME)} - {METRIC + name for name in _metrics_in(query)[MOST_METRICS:]}
+    return [column for column in columns if column.key in wanted][:MOST]
 
 
-def requested_metrics(query: QueryDict) -> list[str]:
-    """Return the metrics in the address, whether or not a trial of this page has reported them."""
+def requested_metrics(request: HttpRequest) -> list[str]:
+    """Return the metrics in the address, at most MOST_METRICS, whether or not a trial of this page has reported them.
+    More of them are a fault of the address, which names those that are left out."""
+    names = _metrics_in(request.GET)
+    if left_out := names[MOST_METRICS:]:
+        sentence = f"At most {MOST_METRICS} metrics can be columns. Left out: {listed(left_out)}."
+        note_fault(request, QUERY_NAME, sentence)
+    return names[:MOST_METRICS]
+
+
+def _metrics_in(query: QueryDict) -> list[str]:
     names = (key.removeprefix(METRIC) for key in query.getlist(QUERY_NAME) if key.startswith(METRIC))
     # PostgreSQL takes no NUL, not even to look for it.
-    return [name for name in dict.fromkeys(names) if name and "\0" not in name][:MOST_METRICS]
+    return [name for name in dict.fromkeys(names) if name and "\0" not in name]
 
 
 def with_metrics(trials: QuerySet[Trial], names: Sequence[str]) -> QuerySet[Trial]:

@@ -103,7 +103,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
 
 def _table(request: SignedInRequest, experiment: Experiment) -> dict[str, object]:
     wanted = trial_query(request.GET, experiment)
-    metrics = columns.requested_metrics(request.GET)
+    metrics = columns.requested_metrics(request)
     trials = columns.with_metrics(wanted.trials, metrics)
     trials = trials.select_related("worker", "rerun_of", "revision").defer(
         "raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw"

@@ -84,9 +84,17 @@ def test_a_metric_beside_the_objective_can_be_a_column(hundred, bob):
     assert keys(page) == ["m.later", "m.loss/train", "m.odd"]
     assert [cell for _, cell in page.context["rows"][0].cells] == [None, 120.25, None]
     assert ">120.25" in row(page, 120) and row(page, 120).count("—</td>") == 2
-    assert keys(table(bob, hundred, query(*(f"m.{n}" for n in range(50))))) == [
-        f"m.{n}" for n in sorted(map(str, range(columns.MOST_METRICS)))
-    ]
+
+
+def test_more_metrics_than_a_table_can_have_are_named(hundred, bob):
+    """TD-C3, TD-V11: the first ones of the address are shown, with a sentence about the others; a file is refused."""
+    search = query(*(f"m.{n}" for n in range(columns.MOST_METRICS + 2)))
+    page = table(bob, hundred, search)
+    sentence = "At most 12 metrics can be columns. Left out: 12, 13."
+    assert page.status_code == 400 and sentence in page.content.decode()
+    assert keys(page) == [f"m.{n}" for n in sorted(map(str, range(columns.MOST_METRICS)))]
+    file = as_(bob).get(reverse("trials-csv", args=["lab", hundred.public_id]) + search)
+    assert file.status_code == 400 and sentence in file.content.decode()
 
 
 def test_sorting_filtering_and_paging_keep_the_columns(hundred, bob):
