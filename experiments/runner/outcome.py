@@ -8,6 +8,7 @@ from signal import Signals
 
 from experiments.runner.output.error_line import error_line
 from experiments.runner.output.log import plain_text
+from experiments.runner.output.metric_pattern import PatternReader
 from experiments.runner.process import Exit
 from experiments.runner.report import Report
 
@@ -44,6 +45,7 @@ def find_failure(
     memory: str = "",
     container_oom: bool = False,
     pipefail: bool = False,
+    pattern: str = "",
 ) -> Failure | None:
     """Return why the process failed; None when it exited with 0 or was stopped on request (`stopped`).
 
@@ -79,7 +81,17 @@ def find_failure(
         return Failure("exit_code", one_line(f"{BROKEN_PIPE_REASON} Exit code {exit.code}."))
     if exit.code is None:
         return Failure("signal", "The process did not end, even after SIGKILL.")
+    if pattern and not is_exception and lines and cause == lines[-1].strip() and _is_metric(cause, pattern):
+        return Failure(
+            "exit_code", one_line(f"Exit code {exit.code}, no error message. Last output: {cause}")
+        )
     return Failure("exit_code", one_line(cause or f"Exit code {exit.code}, no output."))
+
+
+def _is_metric(line: str, pattern: str) -> bool:
+    """Tell whether a line only reports the metric."""
+    is_error = re.search(r"error|exception|fail|abort|fatal", line, re.IGNORECASE)
+    return not is_error and bool(PatternReader(pattern, "").feed(f"{line}\n".encode()))
 
 
 def final_value(

@@ -365,6 +365,7 @@ class TrialRun:
             memory=format_mebibytes(self.trial.memory_mib) if self.trial.memory_mib else "",
             container_oom=is_oom,
             pipefail=self.settings.pipefail,
+            pattern=self.settings.pattern if self.settings.source == "stdout" else "",
         )
         if metric_failure and metric_failure.kind == Failure.NO_METRIC and ended.background:
             detail = f"{metric_failure.detail} {_background(ended.background)}"

@@ -42,6 +42,21 @@ def test_the_kinds_of_failure():
 
 
 @pytest.mark.parametrize(
+    ("tail", "detail"),
+    [
+        ("epoch 1\nloss=0.3\n", "Exit code 3, no error message. Last output: loss=0.3"),
+        ("loss=0.3\nno space left\n", "no space left"),
+        ("loss=0.3\nERROR: loss=nan diverged\n", "ERROR: loss=nan diverged"),
+        ("RuntimeError: diverged, loss=7\n", "RuntimeError: diverged, loss=7"),
+    ],
+)
+def test_the_metric_is_no_cause(tail, detail):
+    """TD-V9: what a script printed last, before it exited without a word."""
+    assert judged(Exit(code=3), tail, pattern="loss={number}") == Failure("exit_code", detail)
+    assert judged(Exit(code=3), "loss=0.3\n", pattern="") == Failure("exit_code", "loss=0.3")
+
+
+@pytest.mark.parametrize(
     ("script", "detail"),
     [
         ("raise ValueError('no such optimizer: adm')", "ValueError: no such optimizer: adm"),
