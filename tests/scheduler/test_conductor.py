@@ -91,6 +91,22 @@ def test_a_broken_search_fails_the_experiment_and_says_why(
     assert experiment.reason.startswith("The search cannot continue: ")
 
 
+def test_a_paused_experiment_asks_its_search_for_nothing(
+    running: Callable[..., Experiment], alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-A7: nothing is proposed; the running trials go on."""
+    experiment = running(taken=1)
+    experiment.pause(by=alice)
+    Suggestion.objects.all().delete()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("it was asked")
+
+    monkeypatch.setattr("experiments.scheduler.conductor.starting_points.propose", refuse)
+    look_at(experiment)
+    assert (experiment.state, experiment.running_count) == ("paused", 1)
+
+
 def test_what_learns_suggests_no_further_ahead_than_slots_need(running: Callable[..., Experiment]) -> None:
     """NNI-S2: a suggestion knows the results that there were, so it is made late; as many as ended between two looks,
     so that slots which end together find work together; at least one. Random has nothing to learn."""
