@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.runner.command import PIPEFAIL_IF_KNOWN
-from experiments.runner.keeper import INSTALLATION_MARK, LAUNCH_MARK
+from experiments.runner.keeper import INSTALLATION_MARK, LAUNCH_MARK, MAX_BACKGROUND
 from experiments.runner.tool_process import ToolError, error_line, run_tool
 
 ENGINES = ("docker", "podman")
 REMOVE_S = 60.0
 PREPARED, OUT_OF_MEMORY = "prepared", "out of memory"  # lines in a container's progress file
+BACKGROUND = "background: "  # before the command line of each process that was left there
 _INSTALLATION, _TRIAL = "trialdeck.installation", "trialdeck.trial"
 _MARKS = (
     LAUNCH_MARK,
@@ -91,6 +92,25 @@ _tell() {
   exit $_code
 }
 trap _tell EXIT"""
+# What the command left in the background, as the keeper sees it outside of containers: half a second after its end.
+# The mark in their environment tells them from others where the container shares the machine's processes.
+_REPORT_BACKGROUND = """\
+_background() {
+  [ -n "$LAUNCH" ] || return 0
+  for _try in 1 2 3 4 5 last; do
+    _left=
+    for _file in /proc/[0-9]*/environ; do
+      _pid=${_file#/proc/}; _pid=${_pid%/environ}
+      if [ $_pid != $$ ] && grep -qs "LAUNCH=$LAUNCH" $_file; then _left="$_left $_pid"; fi
+    done
+    [ -n "$_left" ] || return 0
+    [ $_try = last ] || sleep 0.1 || break
+  done
+  for _pid in $_left; do
+    _text=$(tr '\\000\\n' '  ' < /proc/$_pid/cmdline) && [ -z "$_text" ] || echo "BACKGROUND$_text"
+  done 2>/dev/null >> PROGRESS
+  return 0
+}"""
 _PASSED_PREFIX = "TRIALDECK_GIVEN_"
 # Variables that the client itself reads: a trial's variable with such a name is passed under another one.
 _CLIENT_VARIABLES = (
@@ -254,6 +274,12 @@ class ContainerEngine:
         return ["--gpus", '"device=' + ",".join(str(gpu) for gpu in gpus) + '"']
 
 
+def background_in(progress: Sequence[str]) -> tuple[str, ...]:
+    """Return the processes that the command left in the background, as the progress file names them."""
+    left = [text.removeprefix(BACKGROUND).strip()[:200] for text in progress if text.startswith(BACKGROUND)]
+    return tuple(filter(None, left))[:MAX_BACKGROUND]
+
+
 def reason(output: str) -> str:
     """Return why a container did not reach the trial's command, from the output of the engine or the setup script."""
     lines = (line for line in output.splitlines() if not line.startswith(("Usage:", "[notice]")))
@@ -284,7 +310,12 @@ def _script(job: ContainerSpec, *, times_helpers: bool) -> str:
         f"({_TRAP_TERM}\n{PIPEFAIL_IF_KNOWN if job.pipefail else ''}{job.script}\n) &",
         "_main=$! _code=0",  # in the background, because a shell handles no signal while it waits for a program
         _STOP.replace("HELPERS", helpers),
+        _REPORT_BACKGROUND.replace("$LAUNCH", f"${LAUNCH_MARK}")
+        .replace("LAUNCH=", f"{LAUNCH_MARK}=")
+        .replace("BACKGROUND", BACKGROUND)
+        .replace("PROGRESS", progress),
         "wait $_main || _code=$?",
+        "_background || :",
         "exit $_code",
     ]
     return "\n".join(line for line in lines if line.strip())

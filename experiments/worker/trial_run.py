@@ -150,6 +150,10 @@ class TrialRun:
             assert ended is not None, "waited without a timeout"
             if self._metric_file:
                 self._metric_file.close()
+            if engine:
+                ended = replace(ended, background=container.background_in(self._progress()))
+            if engine:
+                ended = replace(ended, background=container.background_in(self._progress()))
             if engine and ended.code:
                 self._is_container_oom = engine.was_out_of_memory(setup.container)
         finally:

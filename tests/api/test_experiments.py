@@ -66,8 +66,8 @@ def test_an_id_is_never_used_twice(api, alice, bob, lab, monkeypatch):
     Experiment.everything.update(trashed_at=timezone.now() - timedelta(days=31))
     for _ in range(2):  # in the trash, and deleted for good
         refused = api(bob).post(EXPERIMENTS, body)
-        assert refused.status_code == 422
-        assert refused.json()["fields"]["id"] == ["The ID abcd2345 is already used; choose another one."]
+        assert refused.status_code == 409
+        assert refused.json()["detail"] == "The ID abcd2345 is already used; choose another one."
         while retention.purge():
             pass
     assert not Experiment.everything.exists()

@@ -166,6 +166,16 @@ def test_why_a_trial_failed_in_its_container(draft, contained, alice, engine):
         assert (trial.failure, detail in trial.detail) == (kind, True), (fault, trial.failure, trial.detail)
 
 
+def test_what_is_left_in_the_background_is_named(draft, contained, alice):
+    """TD-V6: in the container, too."""
+    experiment = draft(max_trials=1, command="sleep 77 &")
+    experiment.enqueue(by=alice)
+    live(experiment, contained)
+    trial = experiment.trials.get()
+    assert trial.failure == "no_metric" and "ended with it: sleep 77. Let the command wait" in trial.detail
+    assert [note for note in trial.notes if "sleep 77" in note]
+
+
 def test_packages_are_installed_within_and_kept_as_resolved(draft, contained, alice, shelf):  # noqa: F811
     """CML-S2: what pip found is kept, and later trials get that; `trialdeck` is there, whatever is installed."""
     folder = shelf.split()[-1]

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -10,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from experiments.runner.container import ContainerEngine, ContainerError, ContainerSpec, reason
+from experiments.runner.container import (
+    ContainerEngine,
+    ContainerError,
+    ContainerSpec,
+    background_in,
+    reason,
+)
+from experiments.runner.keeper import LAUNCH_MARK
 from tests.runner.test_process_stop import POOL
 from tests.support.waiting import eventually
 
@@ -195,3 +203,24 @@ def test_in_a_container_the_program_is_signaled_first_too(tmp_path, shell, comma
     process.terminate()
     assert process.wait(30) == 143
     assert (tmp_path / "checkpoint").exists() and "never" not in output.read_text()
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh"])
+def test_what_is_left_in_the_background_of_a_container_is_named(tmp_path, shell):
+    """TD-V6: by the script itself; what ends with the command, and processes of others, are not."""
+    if not shutil.which(shell.split()[0]):
+        shell = "sh"
+    token = f"{os.getpid()}.{len(shell)}"
+    progress = tmp_path / "progress"
+    command = f"sleep 3{token} &\nsleep 0.1 &\n(sleep 4{token} & exit 0)"
+    script = ContainerEngine("podman", installation="x").argv(job(script=command, progress=progress))[-1]
+    env = {**os.environ, LAUNCH_MARK: f"mark-{token}"}
+    other = subprocess.Popen(["sleep", "30"])
+    words = [*shell.split(), "-e", "-c", script]
+    with subprocess.Popen(words, env=env, cwd=tmp_path, start_new_session=True) as process:
+        assert process.wait(60) == 0
+        os.killpg(process.pid, signal.SIGKILL)
+        other.kill()
+        other.wait()
+    named = background_in(progress.read_text().splitlines())
+    assert sorted(named) == [f"sleep 3{token}", f"sleep 4{token}"]

@@ -60,12 +60,12 @@ class DescriptionVerbs(LifecycleVerbs):
     ) -> Self:
         """Create a draft with its first revision. `public_id` is a new one by default.
 
-        Raise `Invalid` if an experiment has, or had, this ID, and `Refused` if one gets it at the same time.
+        Raise `Refused` if an experiment has, or had, this ID, or gets it at the same time.
         """
         workspace.require_automl()
         taken = f"The ID {public_id} is already used; choose another one."
         if public_id and cls._has_had(public_id):
-            raise Invalid({"id": [taken]})
+            raise Refused(taken)
         described = _description(name=name, description=description, tags=tags or [], visibility=visibility)
         with transaction.atomic():
             if project:
