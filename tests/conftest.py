@@ -14,6 +14,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 import pytest_django
+from django.template import Context
+from django.utils.safestring import SafeString
 
 from tests.support.engine import find_engine
 from tests.support.migrated import copy_migrated_sqlite
@@ -152,6 +154,21 @@ def chromium() -> str:
     path = find_chromium()
     assert path, "a test that needs a browser must carry @pytest.mark.browser"
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def django_test_environment(django_test_environment: None) -> None:
+    """As pytest-django has it; but only a page's own template is kept for `response.context`, not each of the hundreds
+    that it includes."""
+    from django.template.base import Template
+    from django.test.signals import template_rendered
+
+    def render(self: Template, context: Context) -> SafeString:
+        if context.template is self:
+            template_rendered.send(sender=self, template=self, context=context)
+        return self.nodelist.render(context)
+
+    Template._render = render
 
 
 @pytest.fixture(scope="session")
