@@ -49,7 +49,9 @@ def used(shown: list[Bar]) -> Fact:
     return Fact(
         "Utilization (24 h)",
         percent(busy_hours / hours),
-        note=f"{busy_hours:,.0f} of {hours:,.0f} slot hours",
+        note=f"{busy_hours:,.0f} of {hours:,.0f} slot hours"
+        if hours >= 1
+        else f"{busy_hours * 60:.0f} of {hours * 60:.0f} slot minutes",
     )
 
 

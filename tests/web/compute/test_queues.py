@@ -13,7 +13,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from experiments.charts.utilization import Bar
 from experiments.models import Experiment, Queue, Trial, Usage, User, Worker, Workspace
+from experiments.web.compute.utilization import used
 from tests.people import as_, look_at, make_settings
 
 pytestmark = pytest.mark.once
@@ -95,6 +97,14 @@ def test_a_queue_that_nobody_serves_teaches_how_to_start_a_worker(enqueued, bob,
     html = page(as_(bob))
     assert "No worker serves default" in html and "trialdeck worker --queue default --slots 4" in html
     assert "no worker serves queue default" in html, "and each experiment says why it waits"
+
+
+def test_the_first_hour_is_counted_in_minutes() -> None:
+    """TD-X4: not 0 of 0 hours."""
+    start = timezone.now()
+    bars = [Bar(start, start + timedelta(minutes=15), 0.8, 2)]
+    assert used(bars).note == "12 of 30 slot minutes"
+    assert used(bars * 4).note == "1 of 2 slot hours"
 
 
 def test_it_tells_the_last_day_and_what_waits_longest(enqueued, worker, attic, dave, bob, carol, root):
