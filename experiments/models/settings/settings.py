@@ -32,8 +32,8 @@ MAX_CONCURRENCY = 1_000
 
 
 def draw_seed() -> int:
-    """Return a new seed: short, as people write it down."""
-    return secrets.randbelow(10_000)
+    """Return a new seed, from so many that thousands of experiments do not share one by chance."""
+    return secrets.randbelow(2**31)
 
 
 class Invalid(Exception):

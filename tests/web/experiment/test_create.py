@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Event, Experiment, Queue, Refused, Settings, Worker, Workspace
+from experiments.models.settings.settings import draw_seed
 from tests.support.threads import Thread
 
 pytestmark = pytest.mark.once
@@ -522,7 +523,9 @@ def test_a_fresh_page_has_a_seed_of_its_own_and_judges_nothing(client, lab, bob)
     client.force_login(bob)
     pages = [client.get(NEW) for _ in range(6)]
     seeds = {page.context["form"]["seed"].value() for page in pages}
-    assert len(seeds) > 1 and all(0 <= seed < 10_000 for seed in seeds)
+    assert len(seeds) > 1 and all(0 <= seed < 2**31 for seed in seeds)
+    drawn = [draw_seed() for _ in range(500)]
+    assert len({*drawn}) == 500, "no two experiments of a workspace search the same points by chance"
     assert len({page.context["form"]["submission"].value() for page in pages}) == 6
     html = pages[0].content.decode()
     assert 'class="error"' not in html and 'role="alert"' not in html
