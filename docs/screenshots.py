@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WIDE, TALL, LOW = ({"width": 1280, "height": height} for height in (860, 1180, 640))
 PHONE = {"width": 390, "height": 844}
 DEMO, TRIALS = "handwritten digits", 20
+WITHIN_S = 1800  # for each step, however busy the machine is
 DRAFT, FILES = "digits on the GPU machines", "nearest point, by TPE"
 
 # Small real searches, so that the list has something to show.
@@ -72,15 +73,15 @@ def main() -> None:
         env.pop(name, None)
     try:
         with Console(env, "--no-demo") as console, sync_playwright() as playwright:
-            entrance = console.says(r"http://\S+/enter/\S+/")[0]
+            entrance = console.says(r"http://\S+/enter/\S+/", within=WITHIN_S)[0]
             run(env, "shell", "-c", OTHERS)
             eventually(
-                lambda: settled(data, "nearest%") >= 70, within=120, every=0.5, what="the small searches"
+                lambda: settled(data, "nearest%") >= 70, within=WITHIN_S, every=0.5, what="the small searches"
             )
             run(env, "demo")
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             state = enter(browser, entrance)
-            eventually(lambda: settled(data, DEMO) >= TRIALS, within=400, every=1, what=f"{TRIALS} trials")
+            eventually(lambda: settled(data, DEMO) >= TRIALS, within=WITHIN_S, every=1, what=f"{TRIALS} trials")
             photograph(browser, state, f"http://127.0.0.1:{console.port}", data, images)
             browser.close()
             console.end()
@@ -89,7 +90,7 @@ def main() -> None:
 
 
 def run(env: dict[str, str], *words: str) -> None:
-    done = manage(*words, env=env)
+    done = manage(*words, env=env, within=WITHIN_S)
     if done.returncode:
         sys.exit(done.stderr)
 
@@ -97,6 +98,7 @@ def run(env: dict[str, str], *words: str) -> None:
 def enter(browser: Browser, entrance: str) -> dict:
     """Signs in through the printed link; the cookies."""
     page = browser.new_page()
+    page.set_default_timeout(120_000)
     page.goto(entrance)
     page.click("form button[type=submit]")
     page.wait_for_url(lambda address: "/enter/" not in address)
@@ -120,6 +122,7 @@ def photograph(browser: Browser, state: dict, home: str, data: Path, images: Pat
         context = browser.new_context(
             storage_state=state, color_scheme=scheme, viewport=size or WIDE, reduced_motion="reduce"
         )
+        context.set_default_timeout(120_000)
         page = context.new_page()
         page.goto(address)
         page.wait_for_load_state("networkidle")
