@@ -1,29 +1,22 @@
 """The optimization history chart: values by trial number, best so far, revisions, and the remaining budget."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite, log10
 from sys import float_info
 
+from experiments.charts.axes import BESIDE_RAIL, DIGIT, fits
+from experiments.charts.marks import WORDS, linked, shape, trials
 from experiments.charts.scale import Linear, Log, finite, linear_or_log
-from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element, frame, join, label, px, safe
+from experiments.charts.svg import TURN, Chart, Svg, clip, element, frame, join, label, px
 
-# The words for trial states. A state that is not listed (waiting) is not shown.
-WORDS = {
-    "succeeded": "succeeded",
-    "early_stopped": "stopped early",
-    "stopped": "stopped",
-    "failed": "failed",
-    "running": "running",
-    "stopping": "stopping",
-}
 # Trials without a value, and failed ones, are shown in lanes below the axis.
 LANES = {"early_stopped": "early", "stopped": "stopped", "failed": "failed", "running": "running"}
 LANES["stopping"] = LANES["running"]
 LANE_ORDER = ("early", "stopped", "failed", "running")
 LANE = 14
 
-DIGIT = 6.6  # approximate width of a digit at 11 px
+MOST_NARROW = 400  # marks where the drawing is not the widest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +27,7 @@ class Point:
     value: float | None
     state: str
     note: str = ""
+    params: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +53,10 @@ def history(
     edits: Sequence[Edit] = (),
     href: Callable[[int], str] | None = None,
     width: int | None = None,
+    widths: Sequence[int] = BESIDE_RAIL,
     height: int | None = None,
+    is_log: bool | None = None,
+    describe: Callable[[Mapping[str, object]], str] | None = None,
     key: str = "history",
 ) -> Chart:
     """Draw the values of an experiment's trials by number. Sample them to about 2,000 points before.
@@ -67,18 +64,21 @@ def history(
     `direction` is `minimize` or `maximize`. `best_steps` are the (number, value) pairs where the best so far improved
     (None: computed from the succeeded points). `left` is the number of trials in the budget that have not started.
     `marks` are labels by trial number, `best_text` is the label of the best trial (default: formatted by the axis).
-    `href(number)` returns the URL of a trial. `width` is in pixels of the viewBox; None draws for wide and for narrow
-    panels, and the style sheet shows the one that fits. `key` must be unique in the page.
+    `href(number)` returns the URL of a trial. `width` is in pixels of the viewBox; None draws for each of `widths`, and
+    the style sheet shows the one that fits. `is_log` None: a logarithmic axis where the values ask for one.
+    `describe(params)` is the end of a tooltip. `key` must be unique in the page.
     """
     shown = sorted((point for point in points if point.state in WORDS), key=lambda point: point.number)
     steps = _best_steps(shown, direction) if best_steps is None else list(best_steps)
-    drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
+    drawings = fits(widths if width is None else (width,))
+    tooltips: dict[int, str] = {}
     title = "Optimization history"
     description = ""
     parts = []
     for each_width, fit in drawings:
-        drawing = _Drawing(shown, steps, direction, left, each_width, height)
-        description = _describe(drawing, metric, edits)
+        drawn = shown if each_width == drawings[0][0] else _thinned(shown, steps)
+        drawing = _Drawing(drawn, steps, direction, left, each_width, height, is_log, tooltips, describe)
+        description = description or _describe(drawing, metric, edits)
         body = drawing.draw(marks=marks or {}, best_text=best_text, edits=edits, href=href)
         size = {"width": each_width, "height": drawing.height}
         parts.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
@@ -98,8 +98,12 @@ class _Drawing:
         left: int,
         width: int,
         height: int | None,
+        is_log: bool | None,
+        tooltips: dict[int, str],
+        describe: Callable[[Mapping[str, object]], str] | None,
     ) -> None:
-        self.points, self.steps, self.left, self.width = points, steps, left, width
+        self.tooltips, self.describe = tooltips, describe
+        self.points, self.steps, self.left, self.width, self.is_log = points, steps, left, width, is_log
         self.is_narrow = width < TURN
         self.is_down = direction == "minimize"
         self.height = height or (240 if self.is_narrow else 256)
@@ -141,6 +145,10 @@ class _Drawing:
         if not values:
             return None
         low, high, is_log = linear_or_log(values, keep=best[-1:])
+        if self.is_log is not None and self.is_log != is_log:
+            above = [value for value in values if value > 0]
+            is_log = self.is_log and bool(above)
+            low, high = (min(above), max(above)) if is_log else (min(values), max(values))
         self.low, self.high = low, high
         # Leave a margin below the lowest value for the label of the best trial.
         if is_log:
@@ -240,7 +248,11 @@ class _Drawing:
                     label(at, y + 14, line, class_="minor halo", anchor=anchor) for line in lines[1:]
                 )
             inside.append(element("title", tooltip))
-            parts.append(element("a" if edit.href else "g", *inside, href=edit.href))
+            parts.append(
+                element(
+                    "a" if edit.href else "g", *inside, href=edit.href, tabindex="-1" if edit.href else None
+                )
+            )
         return parts
 
     def _mark(self, point: Point, href: Callable[[int], str] | None) -> Svg:
@@ -249,13 +261,12 @@ class _Drawing:
         outside = 0
         if value is not None:
             outside = (value > self.high) - (value < self.low)
-        drawn = _shape(point.state, x, y, self.radius, outside)
-        title = f"<title>{safe(self._words(point, value, outside))}</title>"
-        if not href:
-            return Svg(f"<g>{drawn}{title}</g>")
-        # Only the best trial can be reached with the Tab key; hundreds of stops would trap keyboard users. The table
-        # links to all trials.
-        return Svg(f'<a href="{safe(href(point.number))}" tabindex="-1">{drawn}{title}</a>')
+        drawn = shape(point.state, x, y, self.radius, outside=outside)
+        if (words := self.tooltips.get(point.number)) is None:
+            words = self.tooltips[point.number] = self._words(point, value, outside)
+        # Where there is no best trial, the first one is the chart's tab stop.
+        is_stop = not self.steps and point is self.points[0]
+        return linked(drawn, words, href(point.number) if href else None, is_stop=is_stop)
 
     def _words(self, point: Point, value: float | None, outside: int) -> str:
         words = [f"#{point.number}"]
@@ -265,7 +276,11 @@ class _Drawing:
             words.append(WORDS[point.state])
         if outside:
             words.append("above the axis range" if outside > 0 else "below the axis range")
-        return ", ".join(words) + (f": {clip(point.note, 200)}" if point.note else "")
+        written = ", ".join(words) + (f": {clip(point.note, 200)}" if point.note else "")
+        return written + self._params_of(point)
+
+    def _params_of(self, point: Point) -> str:
+        return f"; {self.describe(point.params)}" if self.describe and point.params else ""
 
     def _best(self, href: Callable[[int], str] | None) -> list[Svg]:
         if not self.steps or not self.y:
@@ -278,8 +293,9 @@ class _Drawing:
         path += f"H{px(max(self.x.at(self.last), xs[-1]))}"
         number, value = self.steps[-1]
         dot = element("circle", class_="dot is-best", cx=xs[-1], cy=ys[-1], r=4)
-        inside = [dot, element("title", f"#{number}, {self.y.text(value)}, the best")]
-        mark = element("a", *inside, href=href(number)) if href else element("g", *inside)
+        params = next((self._params_of(point) for point in self.points if point.number == number), "")
+        words = f"#{number}, {self.y.text(value)}, the best{params}"
+        mark = linked(dot, words, href(number) if href else None, is_stop=True)
         return [element("path", class_="best-line", d=path), mark]
 
     def _labels(self, marks: Mapping[int, str], best_text: str) -> list[Svg]:
@@ -311,6 +327,15 @@ class _Drawing:
         return "No values yet"
 
 
+def _thinned(points: Sequence[Point], steps: Sequence[tuple[int, float]]) -> Sequence[Point]:
+    if len(points) <= MOST_NARROW:
+        return points
+    every = -(-len(points) // MOST_NARROW)
+    last = (len(points) - 1) % every
+    kept = {steps[-1][0]} if steps else set()
+    return [point for place, point in enumerate(points) if place % every == last or point.number in kept]
+
+
 def _best_steps(points: Sequence[Point], direction: str) -> list[tuple[int, float]]:
     steps: list[tuple[int, float]] = []
     for point in points:
@@ -336,32 +361,6 @@ def _side(x: float, width: float, taken: float, end: float) -> str | None:
     return "end" if x - width >= taken else None
 
 
-def _shape(state: str, x: float, y: float, radius: float, outside: int) -> str:
-    if outside:
-        return _arrow(state, x, y, outside)
-    at_x, at_y = px(x), px(y)
-    if state == "failed":
-        return f'<path class="bad" d="M{px(x - 2.6)},{px(y - 2.6)}l5.2,5.2m0-5.2l-5.2,5.2"/>'
-    if state == "early_stopped":
-        return f'<path class="cut" d="M{at_x},{px(y - 3.6)}l3.6,3.6-3.6,3.6-3.6-3.6z"/>'
-    if state == "stopped":
-        return f'<path{STOPPED} d="M{px(x - 2.7)},{px(y - 2.7)}h5.4v5.4h-5.4z"/>'
-    live = " is-live" if state in ("running", "stopping") else ""
-    return f'<circle class="dot{live}" cx="{at_x}" cy="{at_y}" r="{radius:g}"/>'
-
-
-def _arrow(state: str, x: float, y: float, outside: int) -> str:
-    classes = {"early_stopped": ' class="cut"', "stopped": STOPPED, "running": ' class="dot is-live"'}
-    classes["stopping"] = classes["running"]
-    attributes = classes.get(state, ' class="dot"')
-    rise = -6 if outside > 0 else 6
-    return f'<path{attributes} d="M{px(x - 4)},{px(y - rise)}l4,{rise}l4,{-rise}z"/>'
-
-
-# The color is an attribute, which a style-sheet rule for `.gone` overrides.
-STOPPED = ' class="gone" fill="var(--quiet)"'
-
-
 def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
     counts = {state: 0 for state in WORDS}
     with_value = outside = 0
@@ -371,7 +370,7 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
         with_value += value is not None
         outside += value is not None and not drawing.low <= value <= drawing.high
     summary = ", ".join(f"{count:,} {WORDS[state]}" for state, count in counts.items() if count)
-    parts = [f"{clip(metric, 80)} of {_trials(len(drawing.points))}{f': {summary}' if summary else ''}."]
+    parts = [f"{clip(metric, 80)} of {trials(len(drawing.points))}{f': {summary}' if summary else ''}."]
     if not with_value:
         parts.append(drawing._nothing() + ".")
     if drawing.steps and drawing.y:
@@ -386,7 +385,7 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
             )
     if outside:
         parts.append(
-            f"{_trials(outside)} far from the others {'is' if outside == 1 else 'are'} outside of the axis range."
+            f"{trials(outside)} far from the others {'is' if outside == 1 else 'are'} outside of the axis range."
         )
     if edits:
         after = sorted({edit.after for edit in edits})
@@ -395,9 +394,5 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
         )
         parts.append(f"The experiment was edited after trial {numbers}.")
     if drawing.left:
-        parts.append(f"{_trials(drawing.left)} of the budget not started.")
+        parts.append(f"{trials(drawing.left)} of the budget not started.")
     return " ".join(parts)
-
-
-def _trials(count: int) -> str:
-    return f"{count:,} trial" if count == 1 else f"{count:,} trials"

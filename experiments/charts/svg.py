@@ -77,9 +77,16 @@ def label(x: float, y: float, text: str, *, class_: str | None = None, anchor: s
 
 
 def frame(
-    *parts: Svg, key: str, title: str, description: str, width: float, height: float, fit: str | None
+    *parts: Svg,
+    key: str,
+    title: str,
+    description: str,
+    width: float,
+    height: float,
+    fit: str | None,
 ) -> Svg:
     """Return the `<svg>` of a drawing, with title and description for screen readers.
+    A drawing with links is a group for screen readers: a picture has no parts.
 
     `key` is the prefix of its IDs; it must be one word and unique in the page. `fit` is `is-wide` or `is-narrow` for a
     drawing with a counterpart for the other width, else None.
@@ -92,7 +99,7 @@ def frame(
         *parts,
         class_=f"chart {fit}" if fit else "chart",
         viewBox=f"0 0 {px(width)} {px(height)}",
-        role="img",
+        role="group" if any("<a " in part for part in parts) else "img",
         aria_labelledby=f"{ids}-t {ids}-d",
     )
 

@@ -1,0 +1,263 @@
+"""The contour of two parameters: the local mean of the value as five bands, and the trials as pins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.charts.axes import (
+    DIGIT,
+    HALF,
+    Box,
+    Drawing,
+    below,
+    caption,
+    drawn,
+    empty,
+    is_narrow,
+    left_of,
+)
+from experiments.charts.marks import TrialMark, linked, thinned, trials
+from experiments.charts.parameter_axis import Parameter, ParameterScale
+from experiments.charts.scale import Linear, finite, linear_or_log
+from experiments.charts.svg import Chart, Svg, clip, element, join, label, px
+
+COLUMNS, ROWS = 56, 40  # of the grid on which the mean is computed
+BANDWIDTH = 0.07  # of each axis: the standard deviation of the kernel
+FEWEST = 3  # trials for a surface
+MOST_PINS = {510: 500, 320: 250}
+EDGES = (0.2, 0.4, 0.6, 0.8, 0.95)  # of the values, by rank: more contrast is better
+THIN = 0.35  # of a trial's weight: where the density is lower, the surface stays blank
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The local mean and the density of trials at `ROWS` × `COLUMNS` nodes, from the low ends of both axes."""
+
+    means: list[list[float]]
+    density: list[list[float]]
+    edges: list[float]  # where the bands begin, the worst first
+
+
+def contour(
+    marks: Sequence[TrialMark],
+    x: Parameter,
+    y: Parameter,
+    *,
+    metric: str,
+    direction: str,
+    best: int | None,
+    total: int,
+    widths: Sequence[int] = HALF,
+    key: str = "contour",
+) -> Chart:
+    """Draw the value over two parameters. `total` is the number of trials from which the marks were taken."""
+    having = [
+        mark
+        for mark in marks
+        if finite(mark.value) is not None and x.name in mark.params and y.name in mark.params
+    ]
+    title = f"Contour of {clip(x.name, 60)} and {clip(y.name, 60)}"
+    description = f"{clip(metric, 80)} over {clip(x.name, 60)} and {clip(y.name, 60)}, {trials(len(having))}"
+    description += f" out of {total:,}." if len(having) < total else "."
+    x, y = (axis.covering(mark.params[axis.name] for mark in having) for axis in (x, y))
+    surface = surface_of(having, x, y, direction=direction) if len(having) >= FEWEST else None
+
+    def draw(width: int) -> Drawing:
+        if not having:
+            return empty("No values yet", width, 280)
+        narrow = is_narrow(width)
+        height = 280.0 if narrow else 320.0
+        labels = [tick.label for tick in y.scale(start=0, end=1).ticks]
+        left = min(left_of(labels, narrow=narrow), 100.0)
+        legend = (
+            8 + DIGIT * max(len(text) for text in _edge_texts(surface)) + 24 if surface and not narrow else 0
+        )
+        box = Box(left, width - 14 - legend, 24, height - 40)
+        across, up = _scale(x, box.left, box.right), _scale(y, box.bottom, box.top)
+        parts = [
+            element("rect", class_="iso q0", x=box.left, y=box.top, width=box.width, height=box.height),
+            _bands(surface, box, direction) if surface else Svg(),
+            below(across.ticks, box),
+            caption(clip(x.name, int(box.width / 7)), box, height - 4, mono=True),
+            label(2, 13, clip(y.name, int(width / 7) - 4), class_="mono ink"),
+            *[label(box.left - 8, tick.at + 4, clip(tick.label, 13), anchor="end") for tick in up.ticks],
+            _pins(having, across, up, x.name, y.name, best, MOST_PINS.get(width, 500), box),
+        ]
+        if legend and surface:
+            parts.append(_legend(surface, box))
+        return Drawing(parts, height)
+
+    svg = drawn(draw, widths, key=key, title=title, description=description)
+    columns = ("Trial", metric, x.name, y.name)
+    rows = [(m.number, finite(m.value), m.params[x.name], m.params[y.name]) for m in having]
+    return Chart(svg, title, description, columns, rows)
+
+
+def surface_of(marks: Sequence[TrialMark], x: Parameter, y: Parameter, *, direction: str) -> Surface | None:
+    """Return the kernel mean of the values: trials are binned on the grid, then sums and counts are blurred alike.
+
+    None when all trials lie on one point, or have no place on the axes.
+    """
+    import numpy as np
+
+    across, up = _scale(x, 0.0, 1.0), _scale(y, 0.0, 1.0)
+    placed = [
+        (u, v, value)
+        for mark in marks
+        if (value := finite(mark.value)) is not None
+        and (u := across.at(mark.params[x.name])) is not None
+        and (v := up.at(mark.params[y.name])) is not None
+    ]
+    if len(placed) < FEWEST:
+        return None
+    us, vs, values = (np.array(column) for column in zip(*placed, strict=True))
+    low, high, _ = linear_or_log(values.tolist())
+    clipped = np.clip(values, low, high)  # an outlier must not color everything around it
+    edges = sorted(
+        set(np.quantile(clipped, EDGES if direction == "maximize" else [1 - e for e in EDGES]).tolist())
+    )
+    if direction == "minimize":
+        edges.reverse()
+    columns = np.clip(np.rint(us * (COLUMNS - 1)).astype(int), 0, COLUMNS - 1)
+    rows = np.clip(np.rint(vs * (ROWS - 1)).astype(int), 0, ROWS - 1)
+    # Scaled to [0, 1], so that sums of huge values stay finite.
+    span = float(high / 2 - low / 2) * 2 or 1.0
+    offset, unit = (low, span) if math.isfinite(span) else (0.0, max(abs(low), abs(high)))
+    sums, counts = np.zeros((ROWS, COLUMNS)), np.zeros((ROWS, COLUMNS))
+    np.add.at(sums, (rows, columns), (clipped - offset) / unit)
+    np.add.at(counts, (rows, columns), 1.0)
+    vertical, horizontal = _kernel(ROWS), _kernel(COLUMNS)
+    density = vertical @ counts @ horizontal
+    means = vertical @ sums @ horizontal / np.maximum(density, 1e-12) * unit + offset
+    return Surface(means.tolist(), density.tolist(), edges)
+
+
+def _kernel(size: int) -> Any:
+    """Return the symmetric matrix that blurs `size` nodes with a Gaussian of height 1."""
+    import numpy as np
+
+    places = np.arange(size) / (size - 1)
+    return np.exp(-0.5 * ((places[:, None] - places[None, :]) / BANDWIDTH) ** 2)
+
+
+def _scale(parameter: Parameter, start: float, end: float) -> ParameterScale:
+    inset = (end - start) / len(parameter.choices) / 2 if parameter.choices else 0.0
+    return parameter.scale(start=start + inset, end=end - inset)
+
+
+def _bands(surface: Surface, box: Box, direction: str) -> Svg:
+    """Return the bands from the worst to the best, each above the previous one, then what stays blank."""
+    sign = 1.0 if direction == "maximize" else -1.0
+    means = surface.means if sign > 0 else [[-mean for mean in row] for row in surface.means]
+    parts = [
+        element("path", class_=f"iso q{_color(place, len(surface.edges))}", d=path)
+        for place, edge in enumerate(surface.edges, 1)
+        if (path := isoband(means, sign * edge, box))
+    ]
+    thin = isoband([[-density for density in row] for row in surface.density], -THIN, box)
+    return join([*parts, element("path", class_="iso q0", d=thin) if thin else Svg()])
+
+
+def isoband(heights: Sequence[Sequence[float]], edge: float, box: Box) -> str:
+    """Return the path of the region where `heights`, bilinear between the nodes, are at least `edge`.
+
+    Marching squares: of each square the polygon inside; whole squares of a row are joined.
+    """
+    rows, columns = len(heights), len(heights[0])
+    wide, tall = box.width / (columns - 1), box.height / (rows - 1)
+    path: list[str] = []
+    for row in range(rows - 1):
+        low, high = heights[row], heights[row + 1]
+        bottom, column = box.bottom - row * tall, 0
+        while column < columns - 1:
+            corners = (low[column], low[column + 1], high[column + 1], high[column])
+            if max(corners) < edge:
+                column += 1
+                continue
+            left, end = box.left + column * wide, column + 1
+            if min(corners) >= edge:
+                while end < columns - 1 and low[end + 1] >= edge and high[end + 1] >= edge:
+                    end += 1
+                path.append(f"M{px(left)},{px(bottom)}H{px(box.left + end * wide)}v{px(-tall)}H{px(left)}z")
+            else:
+                points = (f"{px(left + u * wide)},{px(bottom - v * tall)}" for u, v in _inside(corners, edge))
+                path.append(f"M{'L'.join(points)}z")
+            column = end
+    return "".join(path)
+
+
+CORNERS = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+
+
+def _inside(corners: Sequence[float], edge: float) -> list[tuple[float, float]]:
+    """Return the polygon of a square, in shares of its sides, where the heights of its corners are at least `edge`."""
+    points = []
+    for place in range(4):
+        here, there = corners[place], corners[(place + 1) % 4]
+        (u, v), (to_u, to_v) = CORNERS[place], CORNERS[(place + 1) % 4]
+        if here >= edge:
+            points.append((u, v))
+        if (here >= edge) != (there >= edge):
+            share = (edge - here) / (there - here)
+            points.append((u + share * (to_u - u), v + share * (to_v - v)))
+    return points
+
+
+def _color(level: int, edges: int) -> int:
+    """Return the step of the ramp, 0 to 5, when there are fewer bands than colors."""
+    return 0 if not level else 5 - (edges - level)
+
+
+def _pins(
+    marks: Sequence[TrialMark],
+    across: ParameterScale,
+    up: ParameterScale,
+    x: str,
+    y: str,
+    best: int | None,
+    most: int,
+    box: Box,
+) -> Svg:
+    pins: list[Svg] = []
+    text = Svg()
+    for mark in sorted(thinned(marks, most, best=best), key=lambda mark: mark.number == best):
+        at_x, at_y = across.at(mark.params[x]), up.at(mark.params[y])
+        if at_x is None or at_y is None:
+            continue
+        is_best = mark.number == best
+        css, radius = ("pin is-best", "5") if is_best else ("pin", "2.6")
+        drawn_pin = f'<circle class="{css}" cx="{px(at_x)}" cy="{px(at_y)}" r="{radius}"/>'
+        pins.append(linked(drawn_pin, mark.words, mark.href, is_stop=not pins))
+        if is_best:
+            is_right = at_x > box.right - 60
+            text = label(
+                at_x + (-9 if is_right else 9),
+                at_y + 4,
+                f"#{mark.number}",
+                class_="strong halo",
+                anchor="end" if is_right else None,
+            )
+    return element("g", *pins, text)
+
+
+def _edge_texts(surface: Surface) -> list[str]:
+    low, high = min(surface.edges), max(surface.edges)
+    scale = Linear(low, high, start=0, end=1)
+    return [scale.text(edge) for edge in surface.edges]
+
+
+def _legend(surface: Surface, box: Box) -> Svg:
+    x, count = box.right + 16, len(surface.edges) + 1
+    tall = box.height / count
+    texts = _edge_texts(surface)
+    parts = []
+    for place in range(count):
+        y = box.bottom - (place + 1) * tall
+        css = f"iso q{_color(place, len(surface.edges))}"
+        parts.append(element("rect", class_=css, x=x, y=y, width=10, height=tall))
+        if place:
+            parts.append(label(x + 16, box.bottom - place * tall + 4, texts[place - 1]))
+    return element("g", *parts)

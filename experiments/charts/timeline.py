@@ -1,0 +1,144 @@
+"""The timeline: when each trial ran, one lane per slot of a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from experiments.charts.axes import DIGIT, WHOLE, Box, Drawing, below, drawn, empty, is_narrow
+from experiments.charts.marks import WORDS, linked, trials
+from experiments.charts.scale import Time
+from experiments.charts.svg import Chart, Svg, clip, element, label
+
+MOST_LANES = 24
+LANE = {True: 22.0, False: 30.0}  # height, by whether the drawing has many lanes
+TITLE = "Timeline"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A trial with its worker and times; `ended_at` is None while it runs."""
+
+    number: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    state: str
+    tooltip: str = ""
+    href: str | None = None
+
+
+def timeline(
+    runs: Sequence[Run],
+    *,
+    now: datetime,
+    best: int | None,
+    total: int,
+    edits: Mapping[int, datetime] | None = None,
+    widths: Sequence[int] = WHOLE,
+    key: str = "timeline",
+) -> Chart:
+    """Draw when each trial ran. `edits` are revisions with their times; `now` ends the bars of running trials.
+
+    Workers do not number their slots: a trial gets the first lane of its worker that is free when it starts.
+    """
+    lanes = lanes_of(runs, now)
+    hidden = max(0, len(lanes) - MOST_LANES)
+    shown = lanes[:MOST_LANES]
+    description = f"{trials(len(runs))}{f' of {total:,}' if len(runs) < total else ''} in {len(lanes)} slots."
+    if hidden:
+        description += f" {hidden} slots are not shown."
+
+    def draw(width: int) -> Drawing:
+        if not shown:
+            return empty("No trials started yet", width, 160)
+        lane = LANE[len(shown) > 8]
+        height = 16 + lane * len(shown) + 26
+        most = 11 if is_narrow(width) else 20
+        names = [clip(name, most) for name, _ in shown]
+        box = Box(16 + DIGIT * max(map(len, names)), width - 14, 12, height - 26)
+        every = [run for _, of_lane in shown for run in of_lane]
+        start = min(run.started_at for run in every)
+        end = max(run.ended_at or now for run in every)
+        x = Time(start, end, start=box.left, end=box.right, count=3 if is_narrow(width) else 7)
+        parts: list[Svg] = [
+            element("line", class_="grid-line", x1=tick.at, x2=tick.at, y1=box.top, y2=box.bottom)
+            for tick in x.ticks
+        ]
+        parts.append(below(x.ticks, box))
+        bars = []
+        for place, (name, (whole, of_lane)) in enumerate(zip(names, shown, strict=True)):
+            y = box.top + lane * place
+            parts.append(
+                element("line", class_="grid-line", x1=box.left, x2=box.right, y1=y + lane, y2=y + lane)
+            )
+            title = [element("title", whole)] if name != whole else []
+            parts.append(
+                element("g", label(box.left - 10, y + lane / 2 + 4, name, class_="ink", anchor="end"), *title)
+            )
+            bars += [_bar(run, x, y, lane, now, best, is_narrow(width)) for run in of_lane]
+        parts.append(element("g", *_with_stop(bars)))
+        for revision, at in (edits or {}).items():
+            if start <= at <= end:
+                parts.append(_rule("edit-rule", x.at(at), box, f"Revision {revision}"))
+        if any(run.ended_at is None for run in every):
+            parts.append(_rule("now-rule", x.at(now), box, "Now"))
+        return Drawing(parts, height)
+
+    svg = drawn(draw, widths, key=key, title=TITLE, description=description)
+    rows = [
+        (run.number, name, run.started_at, run.ended_at, WORDS.get(run.state, run.state))
+        for name, of_lane in lanes
+        for run in of_lane
+    ]
+    return Chart(svg, TITLE, description, ("Trial", "Slot", "Started", "Ended", "State"), rows)
+
+
+def lanes_of(runs: Sequence[Run], now: datetime) -> list[tuple[str, list[Run]]]:
+    """Return the lanes as (name, runs in order of their start): the slots of each worker in turn."""
+    workers: dict[str, list[list[Run]]] = {}
+    for run in sorted(runs, key=lambda run: (run.started_at, run.number)):
+        slots = workers.setdefault(run.worker, [])
+        free = next((slot for slot in slots if (slot[-1].ended_at or now) <= run.started_at), None)
+        if free is None:
+            slots.append([run])
+        else:
+            free.append(run)
+    return [
+        (f"{worker} · {place}" if len(slots) > 1 else worker, slot)
+        for worker, slots in sorted(workers.items())
+        for place, slot in enumerate(slots)
+    ]
+
+
+def _bar(run: Run, x: Time, y: float, lane: float, now: datetime, best: int | None, narrow: bool) -> tuple:
+    left, right = x.at(run.started_at), x.at(run.ended_at or now)
+    width = max(1.5, right - left - 1)
+    state = "best" if run.number == best else "running" if run.state == "stopping" else run.state
+    rect = element(
+        "rect",
+        class_=f"slot is-{state}",
+        x=left,
+        y=y + 4,
+        width=width,
+        height=lane - 8,
+        rx=2,
+    )
+    name = str(run.number)
+    text = ""
+    if not narrow and width > 6 + DIGIT * len(name):
+        text = label(left + width / 2, y + lane / 2 + 3.5, name, class_="in-bar", anchor="middle")
+    return f"{rect}{text}", run.tooltip or f"#{run.number}", run.href
+
+
+def _with_stop(bars: Sequence[tuple]) -> list[Svg]:
+    return [
+        linked(drawn_bar, words, href, is_stop=place == len(bars) - 1)
+        for place, (drawn_bar, words, href) in enumerate(bars)
+    ]
+
+
+def _rule(css: str, x: float, box: Box, words: str) -> Svg:
+    line = element("line", class_=css, x1=x, x2=x, y1=box.top - 6, y2=box.bottom)
+    return element("g", line, element("title", words))
