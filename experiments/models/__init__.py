@@ -12,6 +12,7 @@ from experiments.models.trial.suggestion import Suggestion
 from .artifact import Artifact, Keeping
 from .event import ComputeEvent, Event
 from .idempotency import Answer
+from .importance import Importance
 from .lease import Lease
 from .log import LogPiece
 from .metric import Point
@@ -41,6 +42,7 @@ __all__ = [
     "Forbidden",
     "FormerExperiment",
     "Free",
+    "Importance",
     "Invalid",
     "Lease",
     "Keeping",

@@ -13,6 +13,7 @@ from django.db import close_old_connections, connections
 
 from experiments import dispatch
 from experiments.models import Experiment, Lease, Queue, Worker
+from experiments.scheduler import importance
 from experiments.scheduler.retention import purge
 from experiments.scheduler.utilization import measure
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 2.0
 PURGE_EVERY_S = 3600.0
 MEASURE_EVERY_S = 60.0
+IMPORTANCE_EVERY_S = 10.0
 
 
 class LeaseWatch:
@@ -57,7 +59,8 @@ class Beat:
     def __init__(self) -> None:
         self.holder = uuid.uuid4().hex
         self.watch = LeaseWatch()
-        self.purge_at = self.measure_at = 0.0  # of the monotonic clock
+        self.purge_at = self.measure_at = self.importance_at = 0.0  # of the monotonic clock
+        self.importance = importance.Background()
 
     def run(self, ending: threading.Event) -> None:
         """Tick until `ending` is set."""
@@ -71,6 +74,7 @@ class Beat:
             except Exception:  # after a bug here the beat must still detect lost workers
                 logger.exception("The beat stumbled")
             ending.wait(TICK_S)
+        self.importance.ending.set()
         connections.close_all()
 
     def tick(self, now: float | None = None) -> bool:
@@ -89,6 +93,7 @@ class Beat:
             dispatch.queue(queue.routing_key)
         self.measure(now)
         self.empty_the_trash(now)
+        self.compute_importance(now)
         return True
 
     def measure(self, now: float) -> None:
@@ -113,3 +118,14 @@ class Beat:
             logger.exception("The trash could not be emptied")
             has_more = False
         self.purge_at = 0.0 if has_more else now + PURGE_EVERY_S
+
+    def compute_importance(self, now: float) -> None:
+        """Start to compute the importance of the parameters of an experiment, if one is due. `now` is in monotonic
+        seconds. An error here must not stop the beat."""
+        if now < self.importance_at:
+            return
+        self.importance_at = now + IMPORTANCE_EVERY_S
+        try:
+            self.importance.tick()
+        except Exception:
+            logger.exception("The importance of parameters could not be computed")

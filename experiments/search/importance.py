@@ -1,0 +1,101 @@
+"""How much each parameter matters, from past trials: `python -m experiments.search.importance` in a process of its own.
+
+fANOVA takes seconds of computation, which must not delay what schedules experiments. The input is a JSON document
+`{"columns": {name: [value, …]}, "bounds": {name: [low, high]}, "choices": [name, …], "values": […]}`, the output
+`{"shares": {name: share}}` or `{"problem": sentence}`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Collection, Mapping, Sequence
+
+FEWEST = 10  # trials
+MOST = 200  # trials; the time grows with their square
+MOST_COLUMNS = 30
+MOST_CHOICES = 8  # that are told apart; more are compared by their position
+
+
+class NoImportance(ValueError):
+    """There is nothing to compute it from; the message says why."""
+
+
+def importances(
+    columns: Mapping[str, Sequence[object]],
+    values: Sequence[float],
+    *,
+    bounds: Mapping[str, Sequence[float]] | None = None,
+    choices: Collection[str] = (),
+) -> dict[str, float]:
+    """Return the share of the variance that each parameter explains alone; the shares add up to 1.
+
+    `columns` are the values of each trial by parameter; those that are missing in some trial (conditional ones), or
+    the same in all, are left out. `bounds` are the ends of numeric ranges (default: as observed); as in Optuna, the
+    variance is taken over the range itself, whatever its scale. Columns in `choices` are compared by equality.
+    Raise `NoImportance` when there are fewer than ten trials, or nothing varies.
+    """
+    if len(values) < FEWEST:
+        raise NoImportance(f"Importance needs {FEWEST} succeeded trials; there are {len(values)}.")
+    if min(values) == max(values):
+        raise NoImportance("All trials have the same value.")
+    prepared = {}
+    for name, cells in sorted(columns.items()):
+        ends = (bounds or {}).get(name, ())
+        if (column := _choices(cells) if name in choices else _numbers(cells, ends)) is not None:
+            prepared[name] = column
+    names = list(prepared)[:MOST_COLUMNS]
+    if not names:
+        raise NoImportance("No parameter has different values in all trials.")
+    from experiments.search.engine.optuna_study import fanova
+
+    # The shares do not depend on scale and offset of the values; huge ones would overflow their squares.
+    low, high = min(values), max(values)
+    half = high / 2 - low / 2
+    scaled = [(value / 2 - low / 2) / half for value in values]
+    rows = [[prepared[name][0][place] for name in names] for place in range(len(values))]
+    shares = fanova(rows, scaled, [prepared[name][1] for name in names])
+    return dict(zip(names, shares, strict=True))
+
+
+def _choices(cells: Sequence[object]) -> tuple[list[float], int | None] | None:
+    """Return positions and the number of choices; None where there is one choice only."""
+    texts = [json.dumps(cell, sort_keys=True) for cell in cells]
+    positions = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    if len(positions) < 2:
+        return None
+    if len(positions) <= MOST_CHOICES:
+        return [positions[text] for text in texts], len(positions)
+    return [positions[text] / (len(positions) - 1) for text in texts], None
+
+
+def _numbers(cells: Sequence[object], ends: Sequence[float]) -> tuple[list[float], None] | None:
+    """Return numbers as shares of their range, 0 to 1; None where something else is among them, or all are equal."""
+    numbers: list[float] = []
+    for cell in cells:
+        if isinstance(cell, bool) or not isinstance(cell, int | float) or not math.isfinite(cell):
+            return None
+        numbers.append(float(cell))
+    if min(numbers) == max(numbers):
+        return None
+    low, high = min([*numbers, *ends]), max([*numbers, *ends])
+    half = high / 2 - low / 2
+    return [min(max((number / 2 - low / 2) / half, 0.0), 1.0) for number in numbers], None
+
+
+def main() -> None:
+    """Read the document from standard input and write the answer to standard output."""
+    document = json.load(sys.stdin)
+    try:
+        shares = importances(
+            document["columns"], document["values"], bounds=document["bounds"], choices=document["choices"]
+        )
+        answer: dict[str, object] = {"shares": shares}
+    except NoImportance as problem:
+        answer = {"problem": str(problem)}
+    json.dump(answer, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
