@@ -187,7 +187,14 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "OPTIONS": {"MAX_ENTRIES": 10_000},
-    }
+    },
+    # Drawn charts, up to half a megabyte each; a new version of the data has a new key.
+    "charts": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "charts",
+        "TIMEOUT": 600,
+        "OPTIONS": {"MAX_ENTRIES": 60},
+    },
 }
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"

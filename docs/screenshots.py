@@ -81,7 +81,9 @@ def main() -> None:
             run(env, "demo")
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             state = enter(browser, entrance)
-            eventually(lambda: settled(data, DEMO) >= TRIALS, within=WITHIN_S, every=1, what=f"{TRIALS} trials")
+            eventually(
+                lambda: settled(data, DEMO) >= TRIALS, within=WITHIN_S, every=1, what=f"{TRIALS} trials"
+            )
             photograph(browser, state, f"http://127.0.0.1:{console.port}", data, images)
             browser.close()
             console.end()

@@ -86,13 +86,12 @@ class ParameterScale:
 
 def number_of(value: object) -> float | None:
     """Return a finite number; None for texts, booleans, NaN and infinities."""
-    kind = type(value)
-    if kind is float:
-        return value if math.isfinite(value) else None  # type: ignore[return-value, arg-type]
-    if kind is not int:
+    if type(value) is float:
+        return value if math.isfinite(value) else None
+    if type(value) is not int:
         return None
     try:
-        return finite(float(value))  # type: ignore[arg-type]
+        return finite(float(value))
     except OverflowError:
         return None
 

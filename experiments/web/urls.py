@@ -10,6 +10,7 @@ urlpatterns = [
     path("", include("experiments.web.workspace.urls")),
     path("", include("experiments.web.compare.urls")),
     path("", include("experiments.web.trial.urls")),
+    path("", include("experiments.web.charts.urls")),
     path("", include("experiments.web.experiment.urls")),
     path("", include("experiments.web.compute.urls")),
     path("patterns/", component_gallery.show, name="patterns"),

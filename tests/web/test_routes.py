@@ -88,6 +88,10 @@ ROUTES = {
     "experiment-execution": Route(get=SEES, post=ONLY_LOOKS),
     "execution-edit": Route(get=LOCKED, post=LOCKED, block="source"),
     "execution-action": Route(get=LOCKED, post=LOCKED, block="packages", verb="clear"),
+    "experiment-charts": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-chart": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-chart-svg": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-chart-csv": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-artifacts": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-input": Route(get="302 404 403 409 409", post="302 404 403 409 409"),  # it is no draft
     "experiment-input-remove": Route(get=ONLY_POSTS, post="302 404 403 409 409"),
@@ -186,6 +190,7 @@ def sample(running, bob, alice) -> dict[str, object]:
     results = WarmResults.upload(experiment.workspace, by=bob, name="r.csv", results=[({"lr": 1}, 1.0)])
     return {
         "artifact_pk": leave(good, data=None).pk,
+        "chart": "history",
         "model_id": model.public_id,
         "results_id": results.public_id,
         "workspace_slug": "lab",

@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from experiments.charts.axes import BESIDE_RAIL
 from experiments.charts.outcome import outcome
 from experiments.charts.svg import Svg
 from experiments.models import Experiment, Invalid, Refused, Trial, TrialState, Worker, status
@@ -21,6 +22,9 @@ from experiments.query_parameters import choice
 from experiments.scheduler import wait_reasons
 from experiments.scheduler.estimate import Estimate, Finished, estimates, finished_trials
 from experiments.scheduler.wait_reasons import Compute, Hold
+from experiments.web.charts.options import PARAMETERS, Options
+from experiments.web.charts.pages import panel_of
+from experiments.web.charts.panels import ChartView
 from experiments.web.trial import failures
 from experiments.web.ui import descriptions, summaries
 from experiments.web.ui.estimates import TrialProgress, compute_so_far, trial_progress
@@ -36,11 +40,12 @@ from .page import back_from, best_trial, frame, get_experiment, refused, url_of
 
 MOST_SHOWN = 12  # of what runs now
 LINES = 15  # of the activity
+FIGURES_POLL_S = 15.0  # of the charts of parameters
 
 
 @login_required
 @require_safe
-@takes(show=choice("data"))
+@takes(show=choice("data"), importance=PARAMETERS["importance"])
 def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the overview. Its queries and its work do not grow with the number of trials."""
     experiment, now = get_experiment(request, workspace_slug, public_id), timezone.now()
@@ -48,7 +53,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     alive = _running_now(experiment)
     live = Live(
         request,
-        fragments={"head", "history", "running"},
+        fragments={"head", "history", "figures", "running"},
         version=(
             experiment.version,
             held,
@@ -71,6 +76,8 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         context |= _history_context(request, experiment, context["trials_url"])
         context |= failures.context(request, experiment, trials_url=context["trials_url"])
         context["advice"] = advice.rows(request, experiment)
+    if live.fragment in ("", "figures"):
+        context |= _figures_context(request, experiment, context["trials_url"], now)
     if live.fragment in ("", "running"):
         context |= _running_context(request, experiment, alive, finished, now)
     return live.draw("experiment/show.html", context)
@@ -143,6 +150,21 @@ def _history_context(request: SignedInRequest, experiment: Experiment, url: str)
         "is_all": is_all,
         "shows_data": request.GET.get("show") == "data",
         "settings": settings,
+    }
+
+
+def _figures_context(
+    request: SignedInRequest, experiment: Experiment, url: str, now: datetime
+) -> dict[str, object]:
+    """Return the charts of parameters: none before the first trial has a value."""
+    if experiment.best_number is None:
+        return {"panels": []}
+    method = "correlation" if request.GET.get("importance") == "correlation" else "fanova"
+    view = ChartView(experiment, Options(importance=method), url=url, now=now)
+    return {
+        "panels": [panel_of("parallel", view, BESIDE_RAIL), panel_of("importance", view, BESIDE_RAIL)],
+        "options": view.options,
+        "pause": FIGURES_POLL_S,
     }
 
 

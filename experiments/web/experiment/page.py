@@ -98,6 +98,7 @@ def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict
     pages = (
         ("Overview", "experiment", None),
         ("Trials", "experiment-trials", total),
+        ("Charts", "experiment-charts", None),
         ("Configuration", "experiment-configuration", None),
         ("Execution", "experiment-execution", None),
         ("Artifacts", "experiment-artifacts", None),

@@ -189,7 +189,8 @@ def test_the_history_is_a_chart_with_its_numbers_one_link_away(draft, bob):
     assert 'class="chart is-wide"' in html and 'class="chart is-narrow"' in html
     assert 'href="?show=data"' in html
     data = overview(bob, experiment, "?show=data")
-    assert "<td>succeeded</td>" in data and "0.002900" in data and 'class="chart is-wide"' not in data
+    assert "<td>succeeded</td>" in data and "0.002900" in data
+    assert ">Optimization history</title>" in html and ">Optimization history</title>" not in data
 
 
 def test_the_best_steps_follow_the_numbers_not_the_ends(draft):

@@ -1,0 +1,1 @@
+"""The charts of an experiment: the tab, one page and two files per chart, and the panels on the overview."""

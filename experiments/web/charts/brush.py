@@ -1,0 +1,50 @@
+"""A range of an axis, from its form or drawn with the pointer, as a condition of the filter."""
+
+from __future__ import annotations
+
+import re
+
+from experiments.filters.language import quoted
+from experiments.filters.trials import PARAMETER, TrialFields
+from experiments.models import Experiment
+from experiments.web.ui.requests import SignedInRequest
+
+FORM = ("range", "min", "max", "pick")
+
+
+def address(request: SignedInRequest, experiment: Experiment) -> str:
+    """Return the address of the page with the range of the form in its filter, and without the form's fields."""
+    query = request.GET.copy()
+    name, low, high = (query.get(key, "").strip() for key in ("range", "min", "max"))
+    picked = query.getlist("pick")
+    for key in FORM:
+        query.pop(key, None)
+    field = name if name == "value" else field_of(experiment, name)
+    merged = with_range(query.get("filter", "").strip(), field, low, high, picked)
+    query["filter"] = merged
+    if not merged:
+        del query["filter"]
+    return f"{request.path}?{query.urlencode()}#parallel" if query else f"{request.path}#parallel"
+
+
+def field_of(experiment: Experiment, name: str) -> str:
+    """Return a parameter's name as it is written in a filter."""
+    fields = TrialFields(experiment, [])
+    return quoted(PARAMETER + name if name.casefold() in fields.fixed else name)
+
+
+def with_range(filter_text: str, field: str, low: str, high: str, picked: list[str]) -> str:
+    """Return the filter with this range instead of an earlier one of the same field; blank ends remove it.
+
+    >>> with_range("state:succeeded lr>=1e-3 lr<=1", "lr", "0.01", "", [])
+    'state:succeeded lr>=0.01'
+    """
+    name = re.escape(field)
+    kept = re.sub(rf"(?:^|(?<=\s)){name}(?:>=|<=)\S+|(?:^|(?<=\s)){name} in \([^()]*\)", "", filter_text)
+    kept = " ".join(kept.split())
+    if re.search(r"(?i)(?:^|\s)or(?:\s|$)", kept) and (low or high or picked):
+        kept = f"({kept})"
+    conditions = [f"{field}>={quoted(low)}"] if low else []
+    conditions += [f"{field}<={quoted(high)}"] if high else []
+    conditions += [f"{field} in ({', '.join(map(quoted, picked))})"] if picked else []
+    return " ".join([*filter(None, [kept]), *conditions])

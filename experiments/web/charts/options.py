@@ -1,0 +1,100 @@
+"""What the address of a chart asks for: filter, axes, scales, top trials. Every option is a query parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import Q
+from django.http import QueryDict
+
+from experiments.filters.language import MAX_LENGTH, FilterError
+from experiments.filters.trials import TrialFields
+from experiments.models import Experiment
+from experiments.query_parameters import Parameter, choice, invalid, listed, text, texts
+from experiments.web.ui.query_checks import note_fault
+from experiments.web.ui.requests import SignedInRequest
+
+TOPS = ("5", "10", "20", "50", "100", "300")
+SMOOTHINGS = ("0.3", "0.6", "0.9")
+AXIS_WORDS = ("flip", "log", "linear", "hide", "show")
+CURVES = 10  # of the best trials, when `top` is not set
+
+PARAMETERS: dict[str, Parameter] = {
+    "filter": text(MAX_LENGTH),
+    "top": choice(*TOPS),
+    "y": choice("linear", "log"),
+    "smooth": choice(*SMOOTHINGS),
+    "axis": texts(),
+    "importance": choice("fanova", "correlation"),
+    "cx": text(),
+    "cy": text(),
+    "slices": choice("all"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options in effect. `condition` is None without a valid filter; `axes` are (name, word) pairs."""
+
+    filter: str = ""
+    condition: Q | None = None
+    top: int | None = None
+    is_log: bool | None = None
+    smooth: float = 0.0
+    axes: tuple[tuple[str, str], ...] = ()
+    importance: str = "fanova"
+    x: str = ""
+    y: str = ""
+    shows_all_slices: bool = False
+
+    def having(self, word: str) -> list[str]:
+        """Return the axes for which the address has this word."""
+        return [name for name, each in self.axes if each == word]
+
+
+def options_of(request: SignedInRequest, experiment: Experiment, names: Sequence[str]) -> Options:
+    """Return the options in the address; faults that depend on the experiment are noted and have no effect.
+
+    `names` are the parameters of the experiment.
+    """
+    query = request.GET
+    wanted_filter = query.get("filter", "").replace("\0", "").strip()
+    condition = None
+    if wanted_filter:
+        try:
+            condition = TrialFields.of(experiment).condition(wanted_filter)
+        except FilterError as error:
+            note_fault(request, "filter", f"Invalid filter: {error}")
+    return Options(
+        filter=wanted_filter if condition is not None else "",
+        condition=condition,
+        top=int(top) if (top := query.get("top", "")) in TOPS else None,
+        is_log={"log": True, "linear": False}.get(query.get("y", "")),
+        smooth=float(smooth) if (smooth := query.get("smooth", "")) in SMOOTHINGS else 0.0,
+        axes=_axes(request, query, [*names, experiment.metric]),
+        importance="correlation" if query.get("importance") == "correlation" else "fanova",
+        x=_name(request, query, "cx", names),
+        y=_name(request, query, "cy", names),
+        shows_all_slices=query.get("slices") == "all",
+    )
+
+
+def _axes(request: SignedInRequest, query: QueryDict, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    axes = []
+    for entry in query.getlist("axis"):
+        name, _, word = entry.rpartition(":")
+        if name in names and word in AXIS_WORDS:
+            axes.append((name, word))
+        elif entry:
+            allowed = f"a parameter, a colon and {listed(AXIS_WORDS)}, such as {names[0]}:flip"
+            note_fault(request, "axis", invalid("axis", entry, allowed))
+    return tuple(dict.fromkeys(axes))
+
+
+def _name(request: SignedInRequest, query: QueryDict, key: str, names: Sequence[str]) -> str:
+    name = query.get(key, "")
+    if name and name not in names:
+        note_fault(request, key, invalid(key, name, listed(names)))
+        return ""
+    return name

@@ -1,0 +1,221 @@
+"""The Charts tab, a page for each chart with its data, and each chart as a file."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.cache import caches
+from django.db.models import Sum
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from experiments.charts.standalone import standalone
+from experiments.models import Experiment, Importance, status
+from experiments.query_parameters import text, texts
+from experiments.web import exports
+from experiments.web.experiment.page import frame, get_experiment, url_of
+from experiments.web.ui.fragments import Live
+from experiments.web.ui.query_checks import faults_of, takes
+from experiments.web.ui.requests import SignedInRequest
+
+from . import brush
+from .axes_of_space import axes_of
+from .options import AXIS_WORDS, PARAMETERS, SMOOTHINGS, TOPS, Options, options_of
+from .panels import AXES, LARGEST, PANELS, TITLES, ChartView, Panel
+
+MOST_ROWS = 200  # of the data table in a page; the file has all
+MOST_BESIDE_BRUSH = 8  # trials below the parallel coordinates
+POLL_S = 10.0
+SLOW_POLL_S = 30.0  # of experiments with many trials
+MANY = 5_000
+LARGE = 640  # width of a file, unless the chart is broad
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS, range=text(), min=text(40), max=text(40), pick=texts())
+def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
+    """Show all charts of an experiment. A range from the form of an axis is written into the filter."""
+    experiment = get_experiment(request, workspace_slug, public_id)
+    if "range" in request.GET and not faults_of(request):
+        return HttpResponseRedirect(brush.address(request, experiment))
+    live = Live(request, fragments={"head", "panels"}, version=version_of(experiment))
+    if live.is_unchanged:
+        return live.not_modified()
+    context = frame(request, experiment, tab="experiment-charts")
+    if live.fragment in ("", "panels"):
+        view = view_of(request, experiment)
+        panels = [panel_of(key, view) for key in PANELS]
+        context |= _context(view) | {
+            "panels": panels,
+            "pause": SLOW_POLL_S if experiment.last_number > MANY else POLL_S,
+            "selected": _selected(view, panels),
+        }
+    return live.draw("charts/index.html", context)
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def show(request: SignedInRequest, workspace_slug: str, public_id: str, chart: str) -> HttpResponse:
+    """Show one chart with its data."""
+    experiment = get_experiment(request, workspace_slug, public_id)
+    if chart not in PANELS:
+        raise Http404
+    live = Live(request, fragments={"head", "panels"}, version=version_of(experiment))
+    if live.is_unchanged:
+        return live.not_modified()
+    context = frame(request, experiment, tab="experiment-charts")
+    if live.fragment in ("", "panels"):
+        view = view_of(request, experiment)
+        panel = panel_of(chart, view)
+        context |= _context(view) | {
+            "panels": [panel],
+            "pause": SLOW_POLL_S if experiment.last_number > MANY else POLL_S,
+            "tables": [] if live.fragment else [(each, each.rows[:MOST_ROWS]) for each in panel.charts],
+            "is_alone": True,
+        }
+    return live.draw("charts/show.html", context)
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def file(
+    request: SignedInRequest, workspace_slug: str, public_id: str, chart: str, kind: str
+) -> HttpResponse:
+    """Send a chart as .svg, or its data as .csv."""
+    experiment = get_experiment(request, workspace_slug, public_id)
+    if chart not in PANELS:
+        raise Http404
+    view = view_of(request, experiment)
+    panel = PANELS[chart](view, (LARGEST.get(chart, LARGE),))
+    if kind == "svg":
+        body = standalone(panel.charts, names=[each.title for each in panel.charts])
+        response = HttpResponse(body, content_type="image/svg+xml")
+    else:
+        response = HttpResponse(content_type="text/csv; charset=utf-8")
+        write = csv.writer(response).writerow
+        for each in panel.charts:
+            write(each.columns)
+            for row in each.rows:
+                write([exports.cell(value) for value in row])
+    response["Content-Disposition"] = f'attachment; filename="{public_id}-{chart}.{kind}"'
+    return response
+
+
+def view_of(request: SignedInRequest, experiment: Experiment) -> ChartView:
+    """Return the trials of the experiment under the options in the address."""
+    names = list(axes_of(experiment.settings.space))
+    options = options_of(request, experiment, names)
+    return ChartView(experiment, options, url=url_of(experiment, "experiment-trials"))
+
+
+def version_of(experiment: Experiment) -> tuple[object, ...]:
+    """Return what changes whenever a chart of this experiment would: at most two queries."""
+    computed = Importance.objects.filter(experiment=experiment).values_list("computed_at", flat=True).first()
+    alive = None
+    if experiment.alive_count:
+        running = experiment.trials.filter(state__in=status.TRIAL_ALIVE)
+        alive = (running.aggregate(Sum("version")), int(timezone.now().timestamp()) // 30)
+    return experiment.version, computed, alive
+
+
+def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> Panel:
+    """Return a panel, drawn anew only when its data or the options have changed."""
+    experiment, cache = view.experiment, caches["charts"]
+    filtered_at = int(view.now.timestamp()) // 60 if view.options.filter else None  # it may contain ages
+    options = (view.options.filter, *(getattr(view.options, name) for name in _DRAWN))
+    parts = (
+        experiment.pk,
+        experiment.epoch,
+        version_of(experiment),
+        filtered_at,
+        options,
+        key,
+        widths,
+        view.url,
+    )
+    name = hashlib.sha256(repr(parts).encode()).hexdigest()
+    panel: Panel | None = cache.get(name)
+    if panel is None:
+        draw: Callable[..., Panel] = PANELS[key]
+        panel = draw(view, widths) if widths else draw(view)
+        cache.set(name, panel)
+    return panel
+
+
+_DRAWN = ("top", "is_log", "smooth", "axes", "importance", "x", "y", "shows_all_slices")
+
+
+def _context(view: ChartView) -> dict[str, object]:
+    options: Options = view.options
+    names = list(view.names)
+    return {
+        "options": options,
+        "names": names,
+        "axes": [_axis(view, name) for name in names if name not in options.having("hide")][:AXES],
+        "hidden_axes": [(name, _toggled(options, name, "hide")) for name in options.having("hide")],
+        "more_axes": [
+            (name, _toggled(options, name, "show"))
+            for name in names[AXES:]
+            if name not in options.having("hide")
+        ],
+        "objective": {
+            "is_flipped": view.experiment.metric in options.having("flip"),
+            "flip": _toggled(options, view.experiment.metric, "flip"),
+        },
+        "jumps": TITLES.items(),
+        "tops": TOPS,
+        "smoothings": SMOOTHINGS,
+        "trials_url": view.url,
+        "charts_url": url_of(view.experiment, "experiment-charts"),
+        "x": view.contour_pair[0],
+        "y": view.contour_pair[1],
+        "has_trials": bool(view.experiment.last_number),
+    }
+
+
+def _axis(view: ChartView, name: str) -> dict[str, Any]:
+    """Return what the menu of an axis needs."""
+    parameter = view.axes[name]
+    words = {word: name in view.options.having(word) for word in AXIS_WORDS}
+    return {
+        "name": name,
+        "choices": parameter.choices,
+        "low": parameter.low,
+        "high": parameter.high,
+        "is_log": words["log"] or (parameter.is_log and not words["linear"]),
+        "is_flipped": words["flip"],
+        "flip": _toggled(view.options, name, "flip"),
+        "scale": _toggled(view.options, name, "linear" if parameter.is_log else "log"),
+        "has_scale": parameter.choices is None,
+        "hide": _toggled(view.options, name, "hide"),
+    }
+
+
+def _toggled(options: Options, name: str, word: str) -> list[str] | None:
+    """Return the values of `axis` in the address with this word of this axis turned on, or off."""
+    entries = [f"{each}:{word}" for each, word in options.axes]
+    changed = f"{name}:{word}"
+    kept = [entry for entry in entries if entry != changed]
+    return (kept if changed in entries else [*entries, changed]) or None
+
+
+def _selected(view: ChartView, panels: Iterable[Panel]) -> dict[str, Any] | None:
+    """Return the trials of the parallel coordinates that a filter selects, the best first."""
+    if not view.options.filter:
+        return None
+    chart = next(panel.chart for panel in panels if panel.key == "parallel")
+    return {
+        "columns": chart.columns,
+        "rows": chart.rows[:MOST_BESIDE_BRUSH],
+        "more": max(0, len(chart.rows) - MOST_BESIDE_BRUSH),
+        "total": view.sample.total,
+        "of": sum(view.experiment.count(state) for state in status.TRIAL_STATES),
+    }

@@ -1,0 +1,210 @@
+"""The charts of an experiment: the tab, one page and two files per chart, the sample behind them, and the filter."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from xml.etree import ElementTree
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from experiments.models import Experiment, Importance, Outcome, Point
+from experiments.web.charts import brush
+from experiments.web.charts.panels import PANELS
+from experiments.web.charts.trial_sample import LATEST, MOST, sample_of
+from tests.people import as_, end_all
+from tests.web.trial.test_table import many
+
+
+def address(experiment: Experiment, chart: str = "", kind: str = "") -> str:
+    ids = ["lab", experiment.public_id]
+    if not chart:
+        return reverse("experiment-charts", args=ids)
+    return reverse(f"experiment-chart-{kind}" if kind else "experiment-chart", args=[*ids, chart])
+
+
+@pytest.fixture
+def searched(running):
+    """An experiment with 60 ended trials."""
+    experiment = end_all(running(max_trials=100))
+    many(experiment, 60, last=experiment.last_number)
+    reporting = experiment.trials.filter(state="succeeded", number__lte=12)
+    Point.objects.bulk_create(
+        Point(trial=trial, name="accuracy", step=step, value=step / 9)
+        for trial in reporting
+        for step in range(5)
+    )
+    reporting.update(last_step=4, last_value=0.5)
+    experiment.refresh_from_db()
+    return experiment
+
+
+def test_the_tab_shows_every_chart_with_what_and_how_many(searched, carol):
+    """TD-C1: each panel has a title, a file for the drawing and one for its numbers, and a page with a table."""
+    html = as_(carol).get(address(searched)).content.decode()
+    for key in PANELS:
+        assert f'id="{key}"' in html
+        for link in (address(searched, key, "svg"), address(searched, key, "csv"), address(searched, key)):
+            assert f'href="{link}' in html, link
+    assert "accuracy by trial" in html and "trials with a value" in html
+    assert html.count("<svg class=") > len(PANELS)
+
+
+@pytest.mark.parametrize("chart", PANELS)
+def test_a_chart_is_a_page_with_a_table_a_drawing_and_numbers(searched, carol, chart):
+    """TD-C1"""
+    if chart == "importance":
+        Importance.objects.create(
+            experiment=searched,
+            epoch=0,
+            succeeded_count=50,
+            trial_count=50,
+            shares={"lr": 0.9, "layers": 0.1},
+        )
+    client = as_(carol)
+    html = client.get(address(searched, chart)).content.decode()
+    assert 'id="data"' in html and "<table" in html
+    svg = client.get(address(searched, chart, "svg"))
+    assert svg["Content-Type"] == "image/svg+xml" and "attachment" in svg["Content-Disposition"]
+    root = ElementTree.fromstring(svg.content)
+    assert not root.findall(".//{http://www.w3.org/2000/svg}a") and "var(--" not in str(root.attrib)
+    rows = list(csv.reader(io.StringIO(client.get(address(searched, chart, "csv")).content.decode())))
+    assert len(rows) > 1 and len({len(row) for row in rows[:2]}) == 1
+
+
+def test_charts_and_table_share_one_filter(searched, carol):
+    """TD-C1: the query parameter `filter` is that of the filter language."""
+    client = as_(carol)
+    rows = csv.reader(
+        io.StringIO(client.get(address(searched, "history", "csv") + "?filter=number<=12").content.decode())
+    )
+    assert sorted(int(row[0]) for row in list(rows)[1:])[-1] == 12
+    html = client.get(address(searched) + "?filter=number<=12").content.decode()
+    assert "Open in Trials" in html and "number&lt;=12" in html
+
+
+def test_an_invalid_filter_or_axis_is_answered_with_a_sentence(searched, carol):
+    """TD-C3: nothing in the address is silently ignored."""
+    client = as_(carol)
+    for query, sentence in (
+        ("filter=lr>", "Invalid filter"),
+        ("filter=nosuch>1", "nosuch"),
+        ("axis=lr:upside", "Invalid axis"),
+        ("cx=nosuch", "Invalid cx"),
+        ("top=7", "Invalid top"),
+        ("color=red", "Unknown parameter"),
+    ):
+        response = client.get(f"{address(searched)}?{query}")
+        assert response.status_code == 400 and sentence in response.content.decode(), query
+    assert client.get(address(searched, "history", "svg") + "?filter=lr>").status_code == 400
+    assert client.get(address(searched, "nosuch")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("before", "low", "high", "picked", "after"),
+    [
+        ("", "0.001", "0.01", [], "lr>=0.001 lr<=0.01"),
+        ("state:succeeded lr>=1e-3 lr<=1", "0.01", "", [], "state:succeeded lr>=0.01"),
+        ("state:failed or value>1", "", "2", [], "(state:failed or value>1) lr<=2"),
+        ("lr>=1", "", "", [], ""),
+        ("lr in (a, b) value>1", "", "", ["c d", "e"], 'value>1 lr in ("c d", e)'),
+        ("lrx>=1", "2", "", [], "lrx>=1 lr>=2"),
+    ],
+)
+def test_a_range_of_an_axis_replaces_the_earlier_one_in_the_filter(before, low, high, picked, after):
+    """TD-C1: a brush writes the filter."""
+    assert brush.with_range(before, "lr", low, high, picked) == after
+
+
+def test_the_form_of_an_axis_writes_the_filter(searched, carol):
+    """TD-C1: without a script, too. The other options stay."""
+    response = as_(carol).get(address(searched) + "?range=lr&min=0.001&max=&top=10&filter=state:succeeded")
+    assert response.status_code == 302
+    assert (
+        response["Location"] == address(searched) + "?top=10&filter=state%3Asucceeded+lr%3E%3D0.001#parallel"
+    )
+    assert as_(carol).get(response["Location"].split("#")[0]).status_code == 200
+
+
+@pytest.mark.parametrize("state", ["draft", "pending", "completed", "failed", "stopped"])
+def test_charts_of_every_state_can_be_read(in_state, carol, state):
+    experiment = in_state(state)
+    for url in (address(experiment), *(address(experiment, chart) for chart in PANELS)):
+        assert as_(carol).get(url).status_code == 200, url
+
+
+def test_a_search_in_which_every_trial_failed_has_charts(running, carol):
+    experiment = end_all(running(max_trials=3), Outcome(failure="exit_code", detail="boom", exit_code=1))
+    html = as_(carol).get(address(experiment)).content.decode()
+    assert "No values yet" in html and "Importance needs 10 succeeded trials" in html
+
+
+def test_a_large_search_is_drawn_from_a_sample_that_keeps_the_best_and_the_latest(running):
+    """TD-C1: beyond 2,000 trials a sample."""
+    experiment = running(max_trials=5_000, taken=0)
+    many(experiment, 4_000, last=experiment.last_number)
+    Experiment.objects.filter(pk=experiment.pk).update(best_number=1_234, trace=[[17, 0.1], [1_234, 0.9]])
+    experiment.refresh_from_db()
+    sample = sample_of(experiment)
+    numbers = [row.number for row in sample.rows]
+    assert len(numbers) <= MOST < sample.total and not sample.is_all
+    assert {17, 1_234} <= set(numbers)
+    latest = range(experiment.last_number - LATEST + 1, experiment.last_number + 1)
+    assert set(latest) <= set(numbers)
+    even = [row.number for row in sample.rows if row.is_even]
+    assert max(b - a for a, b in zip(even, even[1:], strict=False)) <= 4
+
+
+def test_a_filter_with_many_matches_is_sampled_and_with_few_is_complete(running):
+    experiment = running(max_trials=9_000, taken=0)
+    many(experiment, 6_000, last=experiment.last_number)
+    experiment.refresh_from_db()
+    from experiments.filters.trials import TrialFields
+
+    fields = TrialFields.of(experiment)
+    few = sample_of(experiment, fields.condition("state:failed"))
+    assert few.is_all and len(few.rows) == few.total == 600
+    many_of = sample_of(experiment, fields.condition("state:succeeded"))
+    assert many_of.total == 5_400 and 1_500 < len(many_of.rows) <= MOST
+    assert {row.state for row in many_of.rows} == {"succeeded"}
+
+
+def test_the_tab_costs_the_same_number_of_queries_for_any_size(running, carol):
+    experiment = running(max_trials=9_000, taken=0)
+    client, counts = as_(carol), []
+    for _ in range(2):
+        many(experiment, 2_500, last=experiment.last_number)
+        experiment.refresh_from_db()
+        client.get(address(experiment))  # sessions and content types
+        with experiment.locked():
+            experiment.updated_at = experiment.updated_at  # a new version: nothing comes from the cache
+        with CaptureQueriesContext(connection) as capture:
+            assert client.get(address(experiment)).status_code == 200
+        counts.append(len(capture))
+    assert counts[0] == counts[1]
+
+
+def test_nothing_new_costs_a_304(searched, carol):
+    headers = {"HX-Request": "true", "HX-Target": "panels"}
+    client = as_(carol)
+    first = client.get(address(searched), headers=headers)
+    assert first.status_code == 200 and 'id="panels"' in first.content.decode()
+    again = client.get(address(searched), headers=headers | {"If-None-Match": first["ETag"]})
+    assert again.status_code == 304
+    end_all(searched)
+
+
+def test_each_chart_has_one_tab_stop_and_every_mark_its_words(searched, carol):
+    """TD-C1: the arrow keys go through the marks; hover and focus show number, value and parameters."""
+    html = as_(carol).get(address(searched)).content.decode()
+    for drawing in re.findall(r'<svg class="chart.*?</svg>', html, flags=re.S):
+        links = re.findall(r"<a [^>]*>", drawing)
+        if links:
+            assert 'role="group"' in drawing[:200]
+            assert sum('tabindex="-1"' not in link for link in links) == 1, drawing[:200]
+            assert len(re.findall(r"<title>#", drawing)) >= 1
+    assert re.search(r"<title>#\d+, 0\.\d+; lr ", html)
