@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -147,7 +148,7 @@ def test_what_runs_tells_its_worker_and_heartbeat(running, bob):
     experiment = running()
     Trial.objects.filter(number=1).update(last_step=7, last_value=0.4321)
     html = overview(bob, experiment)
-    assert "w1 · last heartbeat 1 s ago" in html and "step 7" in html and "0.4321" in html
+    assert re.search(r"w1 · last heartbeat [0-9]+ s ago", html) and "step 7" in html and "0.4321" in html
     stop = reverse("trial-stop", args=["lab", experiment.public_id, 1])
     assert f'<form method="post" action="{stop}"' in html
 
