@@ -16,6 +16,7 @@ from experiments.models import (
     Model,
     Queue,
     Role,
+    SavedView,
     User,
     Worker,
     Workspace,
@@ -67,6 +68,22 @@ def require(user: User, verb: str, row: Experiment | Model | Workspace) -> None:
     if reason := missing(user, verb, row):
         raise Forbidden(reason)
     _note(user, type(row)._meta.model_name, row.pk, verb)
+
+
+def may_change_view(user: User, view: SavedView) -> bool:
+    """May a person rename, replace or delete a view: their own, where it is shared as an operator; and as an owner of
+    the workspace any shared one."""
+    if not view.is_shared:
+        return view.owner_id == user.pk
+    role = role_in(user, view.workspace)
+    return role == Role.OWNER or (view.owner_id == user.pk and role == Role.OPERATOR)
+
+
+def require_own_view(user: User, view: SavedView) -> None:
+    """Raises `Forbidden` for a view that belongs to somebody else."""
+    if not may_change_view(user, view):
+        raise Forbidden(f"The view {view} belongs to {view.owner}. Save a copy under another name.")
+    _note(user, "workspace", view.workspace_id, "view")
 
 
 def is_administrator(user: User) -> bool:

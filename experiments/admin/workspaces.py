@@ -10,9 +10,9 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from experiments.models import Experiment, Member, Project, Workspace
+from experiments.models import Experiment, Member, Project, SavedView, Workspace
 
-from .base import BaseAdmin
+from .base import BaseAdmin, ReadOnlyAdmin
 from .filters import by_workspace
 
 
@@ -115,6 +115,14 @@ class WorkspaceAdmin(BaseAdmin):
         super().save_model(request, obj, form, change)
         if not change:
             obj.projects.create(name="Default")
+
+
+@admin.register(SavedView)
+class SavedViewAdmin(ReadOnlyAdmin):
+    list_display = ("name", "workspace", "experiment", "owner", "is_shared")
+    related = ("workspace", "experiment", "owner")
+    list_filter = (by_workspace(),)
+    search_fields = ("name", "workspace__slug")
 
 
 @admin.register(Project)

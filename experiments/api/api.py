@@ -21,6 +21,7 @@ from . import (
     queues,
     registered_models,
     revisions,
+    saved_views,
     trials,
     uploaded_results,
     workers,
@@ -51,6 +52,7 @@ errors.register_handlers(api)
 for module in (
     workspaces,
     projects,
+    saved_views,
     uploaded_results,
     experiments,
     actions,

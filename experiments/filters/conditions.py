@@ -58,7 +58,7 @@ def unknown_field(name: Text, fields: Iterable[str], *, of: str) -> FilterError:
     names = list(fields)
     close = nearest(name.text, names)
     hint = f"; did you mean “{close}”?" if close else f". Fields: {', '.join(names[:20])}"
-    return name.error(f"{of} have no field “{name.text}”{hint}")
+    return name.error(f"{of} have no field “{name.text}”{hint}", close or "")
 
 
 # --- columns ------------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def choice(column: str, choices: Mapping[str, str]) -> Build:
         if key not in by_name:
             close = nearest(key, by_name)
             hint = f"Did you mean “{close}”?" if close else f"Possible values: {', '.join(choices)}"
-            raise value.error(f"“{value.text}” is not a valid value. {hint}")
+            raise value.error(f"“{value.text}” is not a valid value. {hint}", close or "")
         return Q(**{column: by_name[key]})
 
     return lambda comparison: equal(comparison, chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db.models import F, FloatField, Q, Value
 from django.db.models.functions import Cast, Coalesce, NullIf
 from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual, Lookup
@@ -11,11 +13,12 @@ from experiments.models.experiment.base import Visibility
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.models.fields import fold
 
-from . import HasTag, conditions, language
+from . import HasTag, conditions, in_need, language, whole
 from .conditions import Field
-from .language import Comparison, Text, Word
+from .language import Comparison, FilterError, Text, Word
 
 ME = "me"
+ATTENTION = "attention"
 _SHARE_LOOKUPS: dict[str, type[Lookup]] = {
     "<": LessThan,
     "<=": LessThanOrEqual,
@@ -23,6 +26,31 @@ _SHARE_LOOKUPS: dict[str, type[Lookup]] = {
     ">=": GreaterThanOrEqual,
 }
 _ENDED_TRIALS = F("succeeded_count") + F("early_stopped_count") + F("stopped_count") + F("failed_count")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The experiments that a filter selects. When it cannot be read, `error` says why and where, and `experiments` are
+    those of `applied`, the last valid filter."""
+
+    filter: str
+    applied: str
+    experiments: ExperimentQuerySet
+    error: FilterError | None = None
+
+
+def select_experiments(
+    experiments: ExperimentQuerySet, filter: str, *, reader: User, last: str = ""
+) -> Selection:
+    """Return those of `experiments` that a filter selects; for one that cannot be read, its error and what the filter
+    `last` selects."""
+    error = None
+    for text in (filter, last, ""):
+        try:
+            return Selection(filter, text, filter_experiments(experiments, text, reader=reader), error)
+        except FilterError as fault:
+            error = error or fault
+    raise AssertionError("an empty filter is valid")
 
 
 def filter_experiments(experiments: ExperimentQuerySet, text: str, *, reader: User) -> ExperimentQuerySet:
@@ -53,7 +81,7 @@ def fields(reader: User) -> dict[str, Field]:
         field.name: field
         for field in (
             Field("state", conditions.choice("state", states), "State", tuple(states)),
-            Field("creator", _creator(reader), "Username; me is you", (ME,)),
+            Field("creator", _creator(reader), "Username or user ID; me is you", (ME,)),
             Field("project", conditions.text("project__name"), "Name of the project"),
             Field("tag", _tag, "A tag"),
             Field("name", _name, "Name (~ matches a substring)"),
@@ -68,6 +96,7 @@ def fields(reader: User) -> dict[str, Field]:
                 "Visibility",
                 tuple(Visibility),
             ),
+            Field("needs", _needs, "needs:attention: failed, auto-paused or stuck", (ATTENTION,)),
             Field("best", conditions.number("best_value"), "Best value of the objective"),
             Field("trials", conditions.number("proposed_count", is_whole=True), "Trials proposed so far"),
             Field("running", conditions.number("running_count", is_whole=True), "Running trials"),
@@ -98,9 +127,20 @@ def _name(comparison: Comparison) -> Q:
 def _creator(reader: User) -> conditions.Build:
     def named(value: Text) -> Q:
         is_me = value.text.casefold() == ME and not value.is_quoted
-        return Q(creator=reader.pk) if is_me else Q(creator__username__iexact=value.text)
+        if is_me:
+            return Q(creator=reader.pk)
+        return Q(creator__username__iexact=value.text) | Q(creator=whole(value.text))
 
     return lambda comparison: conditions.equal(comparison, named)
+
+
+def _needs(comparison: Comparison) -> Q:
+    def wanted(value: Text) -> Q:
+        if value.text.casefold() != ATTENTION:
+            raise value.error(f"“{value.text}” is not a valid value. Possible values: {ATTENTION}", ATTENTION)
+        return in_need()
+
+    return conditions.equal(comparison, wanted)
 
 
 def _tag(comparison: Comparison) -> Q:

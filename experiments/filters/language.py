@@ -64,10 +64,11 @@ _EXPECTED = {
 
 class FilterError(ValueError):
     """The filter cannot be read. `message` says why, without the position; `start` and `end` are offsets into the
-    text, in characters from 0."""
+    text, in characters from 0; `suggestion` is what may have been meant there."""
 
-    def __init__(self, message: str, start: int, end: int | None = None) -> None:
+    def __init__(self, message: str, start: int, end: int | None = None, suggestion: str = "") -> None:
         self.message = message
+        self.suggestion = suggestion
         self.start = start
         self.end = start + 1 if end is None else max(end, start + 1)
         super().__init__(f"{message} (at character {start + 1})")
@@ -82,8 +83,8 @@ class Text:
     end: int
     is_quoted: bool = False
 
-    def error(self, message: str) -> FilterError:
-        return FilterError(message, self.start, self.end)
+    def error(self, message: str, suggestion: str = "") -> FilterError:
+        return FilterError(message, self.start, self.end, suggestion)
 
     def ends(self) -> tuple[Text, Text] | None:
         """Return the two ends of a range such as 1e-4..1e-2; None: this is no range."""

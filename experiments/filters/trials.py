@@ -54,6 +54,12 @@ class TrialFields:
         """Return every field, as it is written in a filter."""
         return [*self.fixed, *map(self.parameter, self.parameters), *map(self.metric, self.metrics)]
 
+    def all(self) -> list[Field]:
+        """Return every field: parameters, metrics, then the fixed ones."""
+        parameters = [Field(self.parameter(name), _never, "Parameter") for name in self.parameters]
+        metrics = [Field(self.metric(name), _never, "Metric") for name in self.metrics]
+        return [*parameters, *metrics, *self.fixed.values()]
+
     def parameter(self, name: str) -> str:
         """Return how a parameter is written as a field."""
         return PARAMETER + name if name.casefold() in self.fixed else name
@@ -156,6 +162,11 @@ def _fixed(experiment: Experiment) -> tuple[Field, ...]:
         Field("exit_code", conditions.number("exit_code", is_whole=True), "Exit code"),
         Field("signal", conditions.number("signal", is_whole=True), "Number of the signal that ended it"),
     )
+
+
+def _never(comparison: Comparison) -> Q:
+    """Of a field that is only listed."""
+    raise NotImplementedError(comparison)
 
 
 def _word(word: Word) -> Q:

@@ -21,6 +21,7 @@ from .queue import Queue
 from .registered_model import Model
 from .resources import Amount, Free
 from .revision import Revision
+from .saved_view import SavedView
 from .settings import Invalid, Settings
 from .status import ExperimentState, Forbidden, Overtaken, Refused, SwitchedOff, TrialState
 from .token import Token
@@ -58,6 +59,7 @@ __all__ = [
     "Refused",
     "Revision",
     "Role",
+    "SavedView",
     "Settings",
     "SignInLink",
     "Source",

@@ -14,10 +14,10 @@ register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def live(context: Context, every: float | None, *, seconds: float | None = None) -> SafeString:
+def live(context: Context, every: float | None, *, seconds: float | None = None, url: str = "") -> SafeString:
     """Return the attributes of a fragment that htmx asks for anew `every` so many seconds; nothing for None.
 
-    `seconds` is a pause of its own, while the page is live.
+    `seconds` is a pause of its own, while the page is live; `url` another address than that of the page.
     The fragment also follows an action of the page (`changed`). With `?live=off` it follows nothing else.
     """
     if not every:
@@ -32,7 +32,9 @@ def live(context: Context, every: float | None, *, seconds: float | None = None)
             "click from:#live-retry",
         ]
     return format_html(
-        'hx-get="" hx-trigger="{}" hx-swap="morph" hx-sync="this:drop" hx-request=\'"timeout": 10000\' data-live="{}"',
+        'hx-get="{}" hx-trigger="{}" hx-swap="morph" hx-sync="this:drop" '
+        'hx-request=\'"timeout": 10000\' data-live="{}"',
+        url,
         ", ".join(triggers),
         pause,
     )

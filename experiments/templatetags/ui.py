@@ -172,9 +172,17 @@ def is_group(field: BoundField) -> bool:
 
 @register.inclusion_tag("components/table/_sort.html", takes_context=True)
 def sort_head(
-    context: Context, label: str, key: str, *, num: bool = False, first: str = "", css: str = ""
+    context: Context,
+    label: str,
+    key: str,
+    *,
+    num: bool = False,
+    first: str = "",
+    css: str = "",
+    menu: str = "",
 ) -> dict[str, object]:
     """A table head that sorts by `key`: ?sort=lr ascending, ?sort=-lr descending; `first="-"` starts with descending.
+    `menu` is the ID of a menu of the column.
 
     Filters stay, the page resets. A view can pass its default order as `sort` in the context.
     """
@@ -195,4 +203,5 @@ def sort_head(
         "order": {key: "ascending", descending: "descending"}.get(current, ""),
         "num": num,
         "css": css,
+        "menu": menu,
     }

@@ -22,12 +22,12 @@ from experiments.models import Experiment, Trial, status
 from experiments.runner.command import text_of
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.page import get_experiment
-from experiments.web.ui.query_checks import takes
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
 from .experiment import index_table
-from .trial import columns, table
+from .trial import columns, trial_query
 
 AT_ONCE = 500  # rows read and written at a time
 LOOKED_AT = 20  # trials, for the names in their final results
@@ -46,23 +46,29 @@ def experiments(request: SignedInRequest, workspace_slug: str, kind: str) -> Str
     workspace.require_automl()
     query = index_table.TableQuery.of(request.GET)
     mine = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
-    query.note_missing(request, workspace, mine)
-    rows = query.ordered(query.matching(mine)).select_related("project", "creator", "queue", "parent")
+    index_table.note_missing(request, workspace, mine)
+    selection = query.select(mine, request.user)
+    if selection.error:
+        note_fault(request, "filter", f"{selection.error}.")
+    rows = query.ordered(query.matching(selection.experiments)).select_related(
+        "project", "creator", "queue", "parent"
+    )
     now = timezone.now()
     return _answer(rows, lambda row: of_experiment(row, now), EXPERIMENT, kind=kind, name=workspace.slug)
 
 
 @login_required
 @require_safe
-@takes(table.ORDER_AND_FILTERS)
+@takes(trial_query.ORDER_AND_FILTERS)
 def of_trials(
     request: SignedInRequest, workspace_slug: str, public_id: str, kind: str
 ) -> StreamingHttpResponse:
     """Send the table of trials as it is filtered and sorted."""
     experiment = get_experiment(request, workspace_slug, public_id)
-    table.note_faults(request, experiment)
+    query = trial_query.TrialQuery.of(request.GET, experiment)
+    trial_query.note_faults(request, query)
     metrics = columns.requested_metrics(request)
-    rows = columns.with_metrics(table.trial_query(request.GET, experiment).trials, metrics)
+    rows = columns.with_metrics(query.trials, metrics)
     rows = rows.select_related("worker", "rerun_of", "revision")
     rows = rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
     name = f"{public_id}-trials"

@@ -30,6 +30,7 @@ from experiments.models import (
     Point,
     Project,
     Queue,
+    SavedView,
     SignInLink,
     Token,
     Trial,
@@ -53,6 +54,7 @@ HISTORY = [
     "logpiece",
     "point",
     "revision",
+    "savedview",
     "suggestion",
     "trial",
     "trialparameter",
@@ -91,6 +93,7 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         Artifact.see(trial, trial.worker, {"model.pt": (3, timezone.now())}, to="")
         Model.register(experiment.project, by=alice, name=name, artifact=trial.artifacts.get())
         WarmResults.upload(experiment.workspace, by=alice, name=name, results=[({"lr": 0.1}, 0.5)])
+        SavedView.create(experiment.workspace, by=alice, name=name, query="filter=state:failed")
         ComputeEvent.note("pause", queue=experiment.queue, by=alice)
         at = timezone.now() + timedelta(hours=Usage.objects.count())
         Usage.objects.create(worker=Worker.objects.first(), at=at, until_at=at)

@@ -13,7 +13,18 @@ from dataclasses import dataclass, field
 import pytest
 from django.http import HttpResponse
 
-from experiments.models import Artifact, Experiment, Model, Project, Token, WarmResults, Workspace
+from experiments.models import (
+    Artifact,
+    Experiment,
+    Model,
+    Project,
+    Role,
+    SavedView,
+    Token,
+    User,
+    WarmResults,
+    Workspace,
+)
 from tests.api.caller import ROOT, Caller
 from tests.people import make_settings
 from tests.web.files import leave
@@ -54,6 +65,14 @@ ROUTES = {
     "GET /workspaces/{workspace}/projects/{project}": Route(SEES),
     "PATCH /workspaces/{workspace}/projects/{project}": Route(ACTIONS, {"description": "x"}),
     "DELETE /workspaces/{workspace}/projects/{project}": Route("401 404 403 409 409"),  # it is Default
+    "GET /workspaces/{workspace}/views": Route(SEES),
+    "POST /workspaces/{workspace}/views": Route(
+        "401 404 403 422 422", {"name": "", "is_shared": True}
+    ),  # a view needs a name
+    "GET /workspaces/{workspace}/views/{view}": Route(SEES),
+    # Somebody else's, shared: owners of the workspace change it, too.
+    "PATCH /workspaces/{workspace}/views/{view}": Route("401 404 403 403 200", {"name": "better"}),
+    "DELETE /workspaces/{workspace}/views/{view}": Route("401 404 403 403 204"),
     "POST /workspaces/{workspace}/results": Route(
         MAKES, {"name": "r", "rows": [{"params": {"lr": 0.1}, "value": 1}]}
     ),
@@ -117,6 +136,9 @@ def samples(running, draft, in_state, alice) -> dict[str, Experiment]:
     Model.objects.update(public_id="mmmm2345")
     WarmResults.upload(busy.workspace, by=alice, name="r", results=[({"lr": 1}, 1.0)])
     WarmResults.objects.update(public_id="abcd2345")
+    erin = User.objects.create_user("erin")
+    busy.workspace.admit(erin, Role.OPERATOR)
+    SavedView.create(busy.workspace, by=erin, name="failed", query="filter=state:failed", is_shared=True)
     return {
         "running": busy,
         "draft": draft("draft"),
@@ -192,6 +214,7 @@ def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpRespo
         "model": "mmmm2345",
         "project": str(Project.objects.get(workspace__slug="lab", name="Default").pk),
         "results": "abcd2345",
+        "view": str(next(iter(SavedView.objects.values_list("pk", flat=True)), 0)),
     }
     method, path = name.split(" ")
     path = re.sub(r"{(\w+)}", lambda match: values[match[1]], path)

@@ -26,15 +26,14 @@ def test_slash_goes_to_the_search_box_and_enter_filters(open_as, alice, draft):
     page = open_as(alice, LIST)
     assert rows(page) == ["lightgbm grid", "resnet sweep"]
     page.keyboard.press("/")
-    expect(page.get_by_role("searchbox")).to_be_focused()
+    expect(page.get_by_role("combobox", name="Filter")).to_be_focused()
     page.keyboard.type("ResNet")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/?*q=ResNet*")
+    page.wait_for_url("**/?filter=ResNet")
     assert rows(page) == ["resnet sweep"]
-    assert "creator" not in page.url and "project" not in page.url
-    expect(page.get_by_role("searchbox")).to_have_value("ResNet")
-    page.get_by_role("link", name="Clear", exact=True).click()
-    page.wait_for_url(lambda url: "q=" not in url)
+    expect(page.get_by_role("combobox", name="Filter")).to_have_value("ResNet")
+    page.get_by_role("link", name="Clear filter").click()
+    page.wait_for_url(lambda url: "filter=" not in url)
     assert len(rows(page)) == 2
 
 
@@ -46,14 +45,17 @@ def test_a_choice_filters_at_once_and_chips_and_order_keep_it(open_as, alice, la
     draft("elsewhere")
     in_state("completed", name="done").describe(by=alice, project=vision)
     page = open_as(alice, LIST)
-    page.get_by_label("Project").select_option("vision")
-    page.wait_for_url("**project=vision*")
+    page.locator("tr", has_text="done").get_by_role("link", name="vision").click()
+    page.wait_for_url("**and=project*vision*")
+    expect(page.get_by_role("combobox", name="Filter")).to_have_value("project:vision")
+    page.get_by_label("Show").select_option("25")
+    page.wait_for_url("**filter=project%3Avision&size=25*")
     page.get_by_role("link", name=re.compile("Draft")).click()
     page.wait_for_url("**status=draft*")
     page.get_by_role("columnheader", name="Name").get_by_role("link").click()
     page.wait_for_url("**sort=name*")
     assert rows(page) == ["a", "b", "c"]
-    assert "project=vision" in page.url and "status=draft" in page.url
+    assert "filter=project%3Avision" in page.url and "status=draft" in page.url
     expect(page.get_by_role("columnheader", name="Name")).to_have_attribute("aria-sort", "ascending")
     page.get_by_role("columnheader", name="Name").get_by_role("link").click()
     page.wait_for_url("**sort=-name*")
@@ -66,7 +68,7 @@ def test_a_row_changes_while_one_looks_and_an_open_menu_stays(open_as, alice, ru
     page = open_as(alice, LIST)
     row = page.locator("tr", has_text="the run")
     expect(row.locator(".status")).to_have_text("Running")
-    page.get_by_role("searchbox").fill("half a wo")
+    page.get_by_role("combobox", name="Filter").fill("half a wo")
     menu = page.get_by_role("button", name="Actions for a draft")
     menu.click()
     expect(page.locator(f"#actions-{other.public_id}")).to_be_visible()
@@ -81,7 +83,34 @@ def test_a_row_changes_while_one_looks_and_an_open_menu_stays(open_as, alice, ru
     expect(row.locator(".status")).to_have_text("Stopped")
     expect(page.locator(".chips")).to_contain_text("Stopped 1")
     expect(page.locator(f"#actions-{other.public_id}")).to_be_visible()
-    expect(page.get_by_role("searchbox")).to_have_value("half a wo")
+    expect(page.get_by_role("combobox", name="Filter")).to_have_value("half a wo")
+
+
+def test_the_filter_line_completes_and_names_the_place_of_an_error(open_as, alice, draft):
+    """TD-C3: by the keyboard alone; the list stays as it was while the filter cannot be read."""
+    draft("resnet sweep")
+    draft("lightgbm grid").describe(by=alice, tags=["nightly"])
+    page = open_as(alice, LIST)
+    box = page.get_by_role("combobox", name="Filter")
+    page.keyboard.press("/")
+    page.keyboard.type("ta")
+    expect(page.get_by_role("option", selected=True)).to_contain_text("tag")
+    page.keyboard.press("Tab")
+    expect(box).to_have_value("tag:")
+    expect(page.get_by_role("option", selected=True)).to_contain_text("nightly")
+    page.keyboard.press("Tab")
+    expect(box).to_have_value("tag:nightly ")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?filter=tag%3Anightly*")
+    assert rows(page) == ["lightgbm grid"]
+    box.fill("tg:nightly")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("did you mean “tag”?")
+    expect(box).to_be_focused()
+    assert rows(page) == ["lightgbm grid"]
+    page.get_by_role("link", name="Use tag").click()
+    expect(box).to_have_value("tag:nightly")
 
 
 def test_the_menu_says_why_something_cannot_be_done(open_as, alice, running):
@@ -168,9 +197,10 @@ def test_everything_works_without_script(open_as, alice, draft):
     draft("resnet")
     draft("lightgbm")
     page = open_as(alice, LIST, java_script_enabled=False)
-    page.get_by_role("searchbox").fill("res")
-    page.get_by_label("Project").select_option("Default")
+    page.get_by_role("combobox", name="Filter").fill("res project:Default")
+    page.get_by_label("Sort").select_option("name")
     page.get_by_role("button", name="Apply").click()
+    assert "sort=name" in page.url
     assert rows(page) == ["resnet"]
     page.get_by_role("button", name="Actions for resnet").click()
     page.get_by_role("link", name="Enqueue", exact=True).click()

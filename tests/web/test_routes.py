@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from experiments.models import Model, Outcome, Role, SignInLink, Token, User, WarmResults
+from experiments.models import Model, Outcome, Role, SavedView, SignInLink, Token, User, WarmResults
 from tests.web.files import leave
 
 pytestmark = pytest.mark.once
@@ -63,6 +63,7 @@ ROUTES = {
     "trash": Route(get="302 404 403 403 200", post=ONLY_LOOKS),
     "trash-restore": Route(get=ONLY_LOOKS, post="302 404 403 403 302"),
     "experiments": Route(get=SEES, post=ONLY_LOOKS),
+    "experiments-complete": Route(get=SEES, post=ONLY_LOOKS),
     "experiments-csv": Route(get=SEES, post=ONLY_LOOKS),
     "experiments-json": Route(get=SEES, post=ONLY_LOOKS),
     "experiments-bulk": Route(get=ACTED, post=ACTED),  # nothing is ticked: back, with a message
@@ -76,6 +77,8 @@ ROUTES = {
     "results-delete": Route(get=ACTIONS, post="302 404 403 302 404", root="200 302"),  # it is gone then
     "experiment": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-trials": Route(get=SEES, post=ONLY_LOOKS),
+    "trials-columns": Route(get=ONLY_POSTS, post="302 404 302 302 302"),  # everybody chooses their own
+    "trials-complete": Route(get=SEES, post=ONLY_LOOKS),
     "trials-csv": Route(get=SEES, post=ONLY_LOOKS),
     "trials-json": Route(get=SEES, post=ONLY_LOOKS),
     "trials-bulk": Route(get=ACTED, post=ACTED, verb="rerun"),
@@ -124,6 +127,10 @@ ROUTES = {
     "project-new": Route(get=ACTIONS, post="302 404 403 422 422"),
     "project-edit": Route(get=ACTIONS, post=ACTED),
     "project-delete": Route(get=ACTIONS, post="302 404 403 409 409"),  # it is Default
+    "view-new": Route(get=SEES, post="302 404 422 422 422"),  # an empty form is drawn again
+    "view-edit": Route(get="302 404 403 403 200", post="302 404 403 403 422"),  # of alice, shared
+    "view-update": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
+    "view-delete": Route(get="302 404 403 403 200", post="302 404 403 403 302"),
     "workspace-settings": Route(get=OWNS, post="302 404 403 403 422"),  # an empty form is drawn again
     "workspace-destination": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
     "workspace-automl": Route(get=ONLY_POSTS, post="302 404 403 403 422"),
@@ -187,11 +194,15 @@ def sample(running, bob, alice) -> dict[str, object]:
     erin = User.objects.create_user("erin")
     experiment.workspace.admit(erin, Role.VIEWER)
     model = Model.register(experiment.project, by=alice, name="m", address="/nowhere/m.pt")
+    view = SavedView.create(
+        experiment.workspace, by=alice, name="failed", query="filter=state:failed", is_shared=True
+    )
     results = WarmResults.upload(experiment.workspace, by=bob, name="r.csv", results=[({"lr": 1}, 1.0)])
     return {
         "artifact_pk": leave(good, data=None).pk,
         "chart": "history",
         "model_id": model.public_id,
+        "view_pk": view.pk,
         "results_id": results.public_id,
         "workspace_slug": "lab",
         "queue_name": "default",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from django.db import connection, models
 
@@ -44,8 +44,8 @@ class MetricValue(models.Model):
             name[:MAX_NAME]: value if isinstance(value, int | float) else None
             for name, value in trial.final_metrics.items()
         }
-        rows: list[Self] = [
-            cls(
+        rows = [
+            MetricValue(
                 trial_id=trial.pk,
                 experiment_id=trial.experiment_id,
                 name=name,
@@ -56,7 +56,7 @@ class MetricValue(models.Model):
             if name != objective
         ]
         if rows:
-            cls.objects.bulk_create(rows[:MOST], batch_size=100)
+            MetricValue.objects.bulk_create(rows[:MOST], batch_size=100)
 
     @classmethod
     def names_of(cls, experiment_pk: int, *, at_most: int) -> list[str]:

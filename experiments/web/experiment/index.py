@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
@@ -10,13 +12,18 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from experiments import filters, permissions
+from experiments.filters.completion import Candidate, Candidates
+from experiments.filters.experiments import ME, fields
 from experiments.models import Experiment, User, Workspace
 from experiments.models.experiment.queryset import ExperimentQuerySet
+from experiments.query_parameters import number, text
 from experiments.web.ui.controls import BulkAction
+from experiments.web.ui.filter_line import FilterLine, completions, kept_values
 from experiments.web.ui.fragments import Live
-from experiments.web.ui.query_checks import takes
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
+from experiments.web.workspace.saved_views import apply_view, saved_views, views_of
 
 from . import index_table
 from .action_buttons import ICONS
@@ -51,10 +58,15 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     live = Live(request, fragments={"view", "list"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
-    query = index_table.TableQuery.of(request.GET)
     if live.fragment != "list":
-        query.note_missing(request, workspace, experiments)
-    page = index_table.Page(query, experiments, user=request.user)
+        index_table.note_missing(request, workspace, experiments)
+    saved = saved_views(request.user, workspace)
+    request.GET, view = apply_view(index_table.canonical(request.GET), saved)  # type: ignore[assignment]
+    page = index_table.Page(index_table.TableQuery.of(request.GET), experiments, user=request.user)
+    if page.selection.error:
+        note_fault(request, "filter", f"{page.selection.error}.")
+    else:
+        request.GET.pop("last", None)  # type: ignore[misc]  # not in the address of a line that can be read
     return live.draw(
         "experiments/index.html",
         {
@@ -65,18 +77,15 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             "sort": page.query.sort,
             "sizes": index_table.SIZES,
             "sorts": index_table.sorts(page.query),
-            "views": index_table.views(page.query, request.user),
+            "views": views_of(
+                request, workspace, saved, view, fixed=index_table.views(page.query, request.user)
+            ),
             "csv": reverse("experiments-csv", args=[workspace.slug]) + page.query.url(),
             "json": reverse("experiments-json", args=[workspace.slug]) + page.query.url(),
             "every": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,
             "may_create": permissions.may(request.user, "create", workspace),
             "bulk": _bulk_actions(request.user, workspace),
-            # Lazy: used by the filters only, which no fragment shows.
-            "projects": lambda: workspace.projects.values_list("name", flat=True),
-            "people": lambda: (
-                User.objects.filter(experiments__in=experiments).distinct().order_by("username")
-            ),
-            "tags": lambda: _tags(experiments),
+            "line": _line(request, page, workspace),
         },
     )
 
@@ -90,6 +99,57 @@ def _bulk_actions(user: User, workspace: Workspace) -> list[BulkAction]:
         BulkAction(label, ICONS[verb], reverse("experiments-bulk", args=[workspace.slug, verb]))
         for verb, label in BULK
     ]
+
+
+def _line(request: SignedInRequest, page: index_table.Page, workspace: Workspace) -> FilterLine:
+    """Return the line above the list."""
+    selection = page.selection
+    kept = kept_values(request.GET, ("filter", "last", "page", "sort", "size"))
+    return FilterLine(
+        noun="experiments",
+        text=selection.filter,
+        applied=selection.applied,
+        error=selection.error,
+        kept=[*kept, *([("last", selection.applied)] if selection.applied else [])],
+        complete_url=reverse("experiments-complete", args=[workspace.slug]),
+        placeholder="state:running creator:me (tag:cvpr or best>0.8), name or ID",
+        fields=list(fields(request.user).values()),
+    )
+
+
+@login_required
+@require_safe
+@takes(filter=text(), at=number())
+def complete(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
+    """Answer with what may follow at a place of the filter."""
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    experiments = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
+
+    def distinct(column: str) -> Callable[[], list[Candidate]]:
+        rows = experiments.order_by(column).values_list(column, flat=True).distinct()
+        return lambda: [Candidate(name) for name in rows[:MOST_HINTS] if name]
+
+    values: dict[str, Callable[[], list[Candidate]]] = {
+        "creator": lambda: [Candidate(ME, "You"), *distinct("creator__username")()],
+        "project": lambda: [
+            Candidate(name) for name in workspace.projects.order_by("name").values_list("name", flat=True)
+        ],
+        "tag": lambda: [Candidate(tag) for tag in _tags(experiments)],
+        "queue": distinct("queue__name"),
+        "algorithm": distinct("algorithm"),
+        "metric": distinct("metric"),
+    }
+    known = fields(request.user)
+    for name, field in known.items():
+        if field.values and name not in values:
+            values[name] = partial(_listed, field.values)
+    candidates = [Candidate(name, field.help, has_values=name in values) for name, field in known.items()]
+    return completions(request, Candidates({"Fields": candidates}, values))
+
+
+def _listed(names: Iterable[str]) -> list[Candidate]:
+    return [Candidate(name) for name in names]
 
 
 def _tags(experiments: ExperimentQuerySet) -> list[str]:

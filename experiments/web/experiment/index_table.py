@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +14,8 @@ from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
 from experiments.charts.svg import Svg
 from experiments.filters import NEWEST, SORTS, whole
+from experiments.filters.experiments import ATTENTION, ME, Selection, select_experiments
+from experiments.filters.language import joined, quoted
 from experiments.messages import plural, set_best_decimals
 from experiments.models import Experiment, ExperimentState, User, Workspace, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
@@ -28,7 +30,6 @@ from . import charts
 from .action_buttons import ICONS, Button, button
 
 SIZES = (25, 50, 100)
-ATTENTION = "attention"
 SORT_LABELS = (
     ("-created", "Newest"),
     ("-updated", "Last updated"),
@@ -42,7 +43,13 @@ EXACT_TO = 10_000
 PAGES_AROUND = 2
 
 
+# The single filters of earlier addresses, which become conditions of the filter line.
+SINGLE = ("q", "creator", "project", "tag", "needs")
 ORDER_AND_FILTERS: dict[str, Parameter] = {
+    "filter": text(),
+    "and": text(),
+    "last": text(),
+    "view": number(1),
     "q": text(),
     "creator": text(),
     "project": text(),
@@ -55,46 +62,70 @@ ORDER_AND_FILTERS: dict[str, Parameter] = {
 }
 
 
+def canonical(query: QueryDict) -> QueryDict:
+    """Return the address with all its filters in one line: what a click adds (`and`), and the single filters."""
+    merged = query.copy()
+    single = {name: query.get(name, "").replace("\0", "").strip() for name in SINGLE}
+    is_named_me = single["creator"].casefold() == ME  # somebody's name, not the reader
+    creator = f'"{single["creator"]}"' if is_named_me else quoted(single["creator"])
+    terms = (
+        query.get("filter", ""),
+        quoted(single["q"]) if single["q"] else "",
+        f"creator:{creator}" if single["creator"] else "",
+        f"project:{quoted(single['project'])}" if single["project"] else "",
+        f"tag:{quoted(single['tag'])}" if single["tag"] else "",
+        f"needs:{ATTENTION}" if single["needs"] == ATTENTION else "",
+        query.get("and", ""),
+    )
+    for name in (*SINGLE, "and"):
+        merged.pop(name, None)
+    filter = joined(*terms)
+    if filter or "filter" in merged:
+        merged["filter"] = filter
+    return merged
+
+
+def note_missing(request: HttpRequest, workspace: Workspace, visible: ExperimentQuerySet) -> None:
+    """Add the faults of single filters by a creator or a project that the workspace does not have."""
+    query = {name: request.GET.get(name, "").replace("\0", "").strip() for name in ("creator", "project")}
+    for name, sentence in filters.missing_names(workspace, visible, **query).items():
+        note_fault(request, name, sentence)
+
+
 @dataclass(frozen=True)
 class TableQuery:
-    """The filters, order and page in the address. Invalid values count as not set: the page says so."""
+    """The filter, order and page in the address. Invalid values count as not set: the page says so."""
 
-    q: str = ""
-    creator: str = ""
-    project: str = ""
-    tag: str = ""
+    filter: str = ""
+    last: str = ""
     status: str = ""
-    needs: str = ""
     sort: str = NEWEST
     size: int = 50
     page: int = 1
+    view: str = ""
 
     @classmethod
     def of(cls, query: QueryDict) -> TableQuery:
-        values = {name: query.get(name, "").replace("\0", "").strip() for name in cls.__dataclass_fields__}
+        query = canonical(query)
+        values = {name: query.get(name, "").strip() for name in cls.__dataclass_fields__}
         size = whole(values["size"])
         return cls(
-            q=values["q"],
-            creator=values["creator"],
-            project=values["project"],
-            tag=values["tag"],
+            filter=values["filter"],
+            last=values["last"],
             status=values["status"] if values["status"] in status.EXPERIMENT_STATES else "",
-            needs=values["needs"] if values["needs"] == ATTENTION else "",
             sort=values["sort"] if values["sort"].removeprefix("-") in SORTS else NEWEST,
             size=size if size in SIZES else cls.size,
             page=max(1, whole(values["page"])),
+            view=values["view"] if whole(values["view"]) else "",
         )
 
-    def note_missing(self, request: HttpRequest, workspace: Workspace, visible: ExperimentQuerySet) -> None:
-        """Add the faults of filters by a creator or a project that the workspace does not have."""
-        for name, sentence in filters.missing_names(
-            workspace, visible, creator=self.creator, project=self.project
-        ).items():
-            note_fault(request, name, sentence)
+    def select(self, experiments: ExperimentQuerySet, reader: User) -> Selection:
+        """Return the experiments that the filter selects, in any state: the chips count these."""
+        return select_experiments(experiments, self.filter, reader=reader, last=self.last)
 
     @property
     def is_filtered(self) -> bool:
-        return bool(self.q or self.creator or self.project or self.tag or self.status or self.needs)
+        return bool(self.filter or self.status)
 
     def url(self, **changes: Any) -> str:
         """The address of this view with some of it changed; without a page number it begins at the first."""
@@ -106,21 +137,9 @@ class TableQuery:
         }
         return "?" + urlencode(values)
 
-    def among(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
-        """Return the experiments that match every filter but the state, which the chips count."""
-        return filters.among(
-            experiments,
-            q=self.q,
-            creator=self.creator,
-            project=self.project,
-            tag=self.tag,
-            needs_attention=bool(self.needs),
-        )
-
     def matching(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
-        """Return the experiments that match every filter."""
-        among = self.among(experiments)
-        return among.filter(state=self.status) if self.status else among
+        """Return those of the selected experiments that are in the state."""
+        return experiments.filter(state=self.status) if self.status else experiments
 
     def ordered(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
         name, falls = self.sort.removeprefix("-"), self.sort.startswith("-")
@@ -131,12 +150,13 @@ class TableQuery:
 
 def views(query: TableQuery, user: User) -> list[Tab]:
     """Return the predefined views as tabs. A view is fully described by its address."""
-    mine = TableQuery(creator=user.username)
-    is_mine = query.creator.casefold() == user.username.casefold()
+    mine, attention = f"creator:{ME}", f"needs:{ATTENTION}"
+    is_mine = query.filter.casefold() in (mine, f"creator:{quoted(user.username)}".casefold())
+    is_in_need = query.filter.casefold() == attention
     return [
-        Tab("All", "?", is_current=not (is_mine or query.needs)),
-        Tab("Mine", mine.url(), is_current=is_mine and not query.needs),
-        Tab("Needs attention", TableQuery(needs=ATTENTION).url(), is_current=bool(query.needs)),
+        Tab("All", "?", is_current=not (is_mine or is_in_need or query.view)),
+        Tab("Mine", TableQuery(filter=mine).url(), is_current=is_mine and not query.view),
+        Tab("Needs attention", TableQuery(filter=attention).url(), is_current=is_in_need and not query.view),
     ]
 
 
@@ -183,19 +203,22 @@ class Row:
     more: list[Button]
     note: str = ""  # below the state: why, what it waits for, how many failed
     note_role: str = ""  # "moving" or "bad", where somebody should look
+    project_term: str = ""  # the filter that selects what is in the same project
+    creator_term: str = ""
+    tag_terms: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Page:
     """One page of the list for one person: chips, rows, pager. Five queries, whatever the number of rows."""
 
     def __init__(self, query: TableQuery, experiments: ExperimentQuerySet, *, user: User) -> None:
-        matching = query.among(experiments)
+        self.selection = query.select(experiments, user)
+        matching = self.selection.experiments
         self.counts = dict(matching.order_by().values_list("state").annotate(Count("pk")))
         self.total = self.counts.get(query.status, 0) if query.status else sum(self.counts.values())
         self.last = max(1, -(-self.total // query.size))
         self.query = replace(query, page=min(query.page, self.last))
-        if query.status:
-            matching = matching.filter(state=query.status)
+        matching = query.matching(matching)
         self.offset = (self.query.page - 1) * query.size
         rows = query.ordered(matching).select_related("workspace", "project", "creator", "queue")
         shown = list(rows.defer("description", "properties")[self.offset : self.offset + query.size])
@@ -270,6 +293,9 @@ def row(experiment: Experiment, *, user: User, compute: Compute) -> Row:
         more=more,
         note=note,
         note_role=role,
+        project_term=f"project:{quoted(experiment.project.name)}",
+        creator_term=f"creator:{quoted(experiment.creator.username)}",
+        tag_terms=[(tag, f"tag:{quoted(tag)}") for tag in experiment.tags[:2]],
     )
 
 

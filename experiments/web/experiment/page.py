@@ -43,6 +43,9 @@ DIALOGS = {  # forms and confirmations, never the page to go back to
     "trial-rerun",
     "trial-replicate",
     "trials-bulk",
+    "view-new",
+    "view-edit",
+    "view-delete",
 }
 
 # States whose reason is shown beside the status; the others show it elsewhere on the page.

@@ -29,6 +29,7 @@ urlpatterns = [
     path(WORKSPACE + "experiments.json", exports.experiments, {"kind": "json"}, name="experiments-json"),
     path(WORKSPACE + "trash/", trash.index, name="trash"),
     path(WORKSPACE + "trash/<slug:public_id>/restore/", trash.restore, name="trash-restore"),
+    path(EXPERIMENTS + "complete/", index.complete, name="experiments-complete"),
     path(EXPERIMENTS + "new/", create.new, name="experiment-new"),
     path(EXPERIMENTS + "bulk/<slug:verb>/", bulk.experiments, name="experiments-bulk"),
     path(EXPERIMENTS + "results/new/", warm_start_uploads.new, name="results-new"),

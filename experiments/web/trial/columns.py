@@ -1,12 +1,13 @@
 """The columns of the trials table: the available ones, and those that the address selects.
 
-`?columns=value&columns=p.lr` uses the names of the exports (docs/exports.md). Number and state are always shown.
+`?columns=value&columns=p.lr` uses the names of the exports (docs/exports.md), in the order of the table. Number and
+state are always shown; pinned columns come first, and stay at the side while the others scroll.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, QueryDict
@@ -16,6 +17,11 @@ from experiments.query_parameters import listed
 from experiments.web.ui.query_checks import note_fault
 
 QUERY_NAME = "columns"  # in the address
+PINNED = "pinned"
+MOST_PINNED = 2
+SESSION_KEY = "columns"
+MOST_REMEMBERED = 50  # experiments
+MOST_SENT = 400  # columns of a form
 FIXED = ("number", "state")
 PARAMETER = "p."  # before a parameter's name, so that one may be called "value"
 METRIC = "m."  # before the name of a metric that is not the objective
@@ -37,6 +43,8 @@ class Column:
     is_usual: bool = False  # shown when the address asks for none
     css: str = ""
     places: int | None = None  # decimals of all its numbers
+    is_pinned: bool = False
+    place: str = ""  # in the table, as part of an ID
 
     @property
     def is_parameter(self) -> bool:
@@ -73,9 +81,10 @@ def offered(
     return [
         Column("value", objective, sort="value", first="-", is_num=True, is_usual=True),
         *(
-            Column(METRIC + name, name, is_num=True, is_usual=name in usual)
+            Column(key, name, sort=key, first="-", is_num=True, is_usual=name in usual)
             for name in sorted({*metrics, *finals})
             if name != objective
+            for key in [METRIC + name]
         ),
         *(
             Column(key, name, sort=key, is_usual=place < most_usual)
@@ -87,11 +96,63 @@ def offered(
 
 
 def chosen(query: QueryDict, columns: Sequence[Column]) -> list[Column]:
-    """Return the columns that the address selects, in the order of the table; without a selection the usual ones."""
-    if QUERY_NAME not in query:
-        return [column for column in columns if column.is_usual]
-    wanted = {*query.getlist(QUERY_NAME)} - {METRIC + name for name in _metrics_in(query)[MOST_METRICS:]}
-    return [column for column in columns if column.key in wanted][:MOST]
+    """Return the columns that the address selects, in its order; without a selection the usual ones. The objective and
+    what is pinned come first."""
+    by_key = {column.key: column for column in columns}
+    if QUERY_NAME in query:
+        matching = [by_key[key] for key in dict.fromkeys(query.getlist(QUERY_NAME)) if key in by_key]
+    else:
+        matching = [column for column in columns if column.is_usual]
+    too_many = {METRIC + name for name in _metrics_in(query)[MOST_METRICS:]}
+    shown = [column for column in matching if column.key not in too_many][:MOST]
+    pins = [key for key in dict.fromkeys(query.getlist(PINNED)) if key != "value"]
+    pinned = [replace(column, is_pinned=True) for key in pins for column in shown if column.key == key]
+    pinned = pinned[:MOST_PINNED]
+    first = [column for column in shown if column.key == "value"]
+    taken = {column.key for column in (*first, *pinned)}
+    return [*first, *pinned, *(column for column in shown if column.key not in taken)]
+
+
+def rearranged(keys: Sequence[str], pinned: Sequence[str], move: str) -> tuple[list[str], list[str]]:
+    """Return the columns and the pinned ones after a step such as `left:p.lr`, `right:`, `first:`, `hide:`, `pin:` or
+    `unpin:`; anything else changes nothing."""
+    step, _, key = move.partition(":")
+    order, pins = list(dict.fromkeys(keys)), [pin for pin in dict.fromkeys(pinned) if pin in keys]
+    if key not in order:
+        return order, pins
+    at = order.index(key)
+    if step in ("left", "right", "first"):
+        place = {"left": max(0, at - 1), "right": at + 1, "first": 0}[step]
+        order.insert(place, order.pop(at))
+    elif step == "hide":
+        order.remove(key)
+    if step in ("hide", "unpin"):
+        pins = [pin for pin in pins if pin != key]
+    elif step == "pin" and key not in pins:
+        pins = [*pins, key][-MOST_PINNED:]
+    return order, pins
+
+
+def remembered(request: HttpRequest, experiment: Experiment) -> QueryDict:
+    """Return the address with the columns that this person chose last, where it names none."""
+    query = request.GET.copy()
+    chosen_last = request.session.get(SESSION_KEY, {}).get(experiment.public_id)
+    if chosen_last and QUERY_NAME not in query:
+        query.setlist(QUERY_NAME, chosen_last["columns"])
+        if chosen_last["pinned"]:
+            query.setlist(PINNED, chosen_last["pinned"])
+    return query
+
+
+def remember(
+    request: HttpRequest, experiment: Experiment, keys: Sequence[str], pinned: Sequence[str]
+) -> None:
+    """Keep the chosen columns for this person's next visits; none: the usual ones again."""
+    by_experiment = request.session.get(SESSION_KEY, {})
+    by_experiment.pop(experiment.public_id, None)
+    if keys:
+        by_experiment[experiment.public_id] = {"columns": list(keys), "pinned": list(pinned)}
+    request.session[SESSION_KEY] = dict(list(by_experiment.items())[-MOST_REMEMBERED:])
 
 
 def requested_metrics(request: HttpRequest) -> list[str]:

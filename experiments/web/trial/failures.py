@@ -53,7 +53,7 @@ def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str
         "failures": [
             GroupRow(
                 group,
-                url=f"{trials_url}?failure={group.key}",
+                url=f"{trials_url}?filter=error_group:{group.key}",
                 rerun_url=f"{rerun_url}?failure={group.key}" if may_rerun else "",
                 exclude_url=f"{edit_url}?advice=exclude:{group.key}"
                 if may_update and group.key in regions

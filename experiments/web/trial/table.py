@@ -1,49 +1,45 @@
-"""The Trials tab: every trial with its values, filtered by state, sorted by any column."""
+"""The Trials tab: every trial with its values, filtered by the line above it and by state, sorted by any column."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import F, FilteredRelation, OrderBy, Q, QuerySet, Sum
+from django.db.models import QuerySet, Sum
 from django.http import HttpResponse, QueryDict
+from django.shortcuts import redirect
 from django.urls import reverse
-from django.views.decorators.http import require_safe
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST, require_safe
 
+from experiments.filters.language import quoted
+from experiments.filters.trials import TrialFields, written
 from experiments.messages import decimals_of
-from experiments.models import Experiment, Trial, TrialState, User, status
-from experiments.models.trial import failure_groups
+from experiments.models import Experiment, SavedView, Trial, TrialState, User, status
 from experiments.permissions import may
-from experiments.query_parameters import Parameter, choice, invalid, listed, number, text, texts
+from experiments.query_parameters import Parameter, choice, number, text
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.actions import trials_of
 from experiments.web.experiment.page import frame, get_experiment, url_of
 from experiments.web.ui import descriptions
-from experiments.web.ui.controls import BulkAction, Chip
+from experiments.web.ui.controls import BulkAction, Chip, Tab
+from experiments.web.ui.filter_line import FilterLine, kept_values
 from experiments.web.ui.fragments import Live
-from experiments.web.ui.pagination import page_of
-from experiments.web.ui.query_checks import note_fault, takes
+from experiments.web.ui.pagination import SIZE, page_of
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
+from experiments.web.workspace.saved_views import apply_view, saved_views, views_of
 
-from . import columns, reruns
+from . import cells, columns, reruns
 from .columns import PARAMETER, Column
+from .trial_query import ORDER_AND_FILTERS, TrialQuery, canonical, note_faults, without
 
-SORTS = {
-    "number": "number",
-    "value": "result",  # of those that succeeded; the partial values of others come after all of them
-    "state": "state",
-    "duration": "duration_s",
-    "started": "started_at",
-}
-
-
-ORDER_AND_FILTERS: dict[str, Parameter] = {
-    "state": choice(*status.TRIAL_STATES),
-    "failure": text(),
-    "sort": text(),
-    columns.QUERY_NAME: texts(),
-    "page": number(1),
-}
+FOLLOWING: dict[str, Parameter] = {"follow": choice("on")}  # new rows appear by themselves
+# Of a live fragment: the trials that it draws again, in this order, and the newest one when the page was opened.
+PLACE: dict[str, Parameter] = {"shown": text(), "upto": number()}
+MOST_NEW = 1000  # that are counted
+BEST = 20  # trials in a view of every table
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,9 @@ class Row:
     """One trial in the table."""
 
     trial: Trial
-    cells: list[tuple[Column, object]]  # the value, where it is a metric's or a parameter's
+    cells: list[
+        tuple[Column, object, str]
+    ]  # the value of a metric or a parameter, and the filter that selects it
     is_best: bool
     partial: str  # what its value is, where it did not succeed
     reason: str
@@ -60,23 +58,17 @@ class Row:
     why_not: str
 
 
-@dataclass(frozen=True, slots=True)
-class TrialQuery:
-    """The selected trials in order, with the filters and the sort in effect."""
-
-    trials: QuerySet[Trial]
-    state: str
-    sort: str
-    failure: str = ""  # the key of a group of failures
-    group: failure_groups.Group | None = None
-
-
 @login_required
 @require_safe
-@takes(ORDER_AND_FILTERS)
+@takes(ORDER_AND_FILTERS, **FOLLOWING, **PLACE)
 def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the table of trials, in a fixed number of queries."""
     experiment = get_experiment(request, workspace_slug, public_id)
+    place = {name: request.GET.get(name, "") for name in PLACE}
+    saved = saved_views(request.user, experiment.workspace, experiment)
+    applied, view = apply_view(without(canonical(request.GET), PLACE), saved)
+    request.GET = applied  # type: ignore[assignment]
+    request.GET = columns.remembered(request, experiment)  # type: ignore[assignment]
     reported = (
         experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by("state", "number")
         if experiment.alive_count
@@ -84,7 +76,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     )
     live = Live(
         request,
-        fragments={"head", "rows"},
+        fragments={"head", "view", "rows"},
         version=(
             experiment.version,
             may(request.user, "stop_trial", experiment),
@@ -93,37 +85,92 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     )
     if live.is_unchanged:
         return live.not_modified()
-    if not live.fragment:
-        note_faults(request, experiment)
     context = frame(request, experiment, tab="experiment-trials")
-    if live.fragment in ("", "rows"):
-        context |= _table(request, experiment)
+    if live.fragment != "head":
+        query = TrialQuery.of(request.GET, experiment)
+        note_faults(request, query)
+        if not query.selection.error:
+            request.GET.pop("last", None)  # type: ignore[misc]  # not in the address of a line that can be read
+        context |= _table(request, query, place)
+        context["views"] = views_of(
+            request,
+            experiment.workspace,
+            saved,
+            view,
+            experiment=experiment,
+            fixed=_fixed_views(request.GET, view, experiment),
+        )
     return live.draw("experiment/trials.html", context)
 
 
-def _table(request: SignedInRequest, experiment: Experiment) -> dict[str, object]:
-    wanted = trial_query(request.GET, experiment)
+@login_required
+@require_POST
+@takes()
+def choose_columns(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
+    """Show the table with the ticked columns, after a step such as `move=left:p.lr`, and remember them."""
+    experiment = get_experiment(request, workspace_slug, public_id)
+    known = [*ORDER_AND_FILTERS, *FOLLOWING]
+    query = without(request.POST, [name for name in request.POST if name not in known])
+    keys = [key for key in query.getlist(columns.QUERY_NAME) if key][: columns.MOST_SENT]
+    pinned: list[str] = []
+    if "reset" in request.POST:
+        keys = []
+        query = without(query, (columns.QUERY_NAME, columns.PINNED))
+    else:
+        keys, pinned = columns.rearranged(
+            keys, query.getlist(columns.PINNED), request.POST.get("move", "").replace("\0", "")
+        )
+        query.setlist(columns.QUERY_NAME, keys)
+        query.setlist(columns.PINNED, pinned)
+    columns.remember(request, experiment, keys, pinned)
+    return redirect(f"{url_of(experiment, 'experiment-trials')}?{query.urlencode()}".rstrip("?"))
+
+
+def _fixed_views(query: QueryDict, view: SavedView | None, experiment: Experiment) -> list[Tab]:
+    """Return the tabs that every table of trials has."""
+    filter = query.get("filter", "") if view is None else None
+    best = f"best:{BEST}"
+    is_best = filter == best
+    return [
+        Tab("All", url_of(experiment, "experiment-trials"), is_current=view is None and not is_best),
+        Tab(
+            f"Best {BEST}",
+            f"?{urlencode({'filter': best, 'sort': _best_first(experiment)})}",
+            is_current=is_best,
+        ),
+    ]
+
+
+def _best_first(experiment: Experiment) -> str:
+    return "-value" if experiment.direction == "maximize" else "value"
+
+
+def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -> dict[str, object]:
+    experiment = query.experiment
     metrics = columns.requested_metrics(request)
-    trials = columns.with_metrics(wanted.trials, metrics)
-    trials = trials.select_related("worker", "rerun_of", "revision").defer(
-        "raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw"
-    )
-    total = _total(wanted, experiment)
-    shown, pager = page_of(request, trials, total=total)
+    trials = _with_related(query.rows, metrics)
+    total, is_exact = query.total
+    shown, pager = page_of(request, trials, total=total, parts=query.parts, is_total_exact=is_exact)
+    shown, waiting = _kept_in_place(query, place, shown, metrics)
     offered = columns.offered(
         experiment, metrics=_metrics_of(shown, also=metrics), finals=columns.final_names(shown)
     )
     chosen = _drawn(columns.chosen(request.GET, offered), shown, metrics)
     return {
-        "rows": _rows(shown, experiment, chosen, metrics, request.user),
+        "rows": _rows(shown, query, chosen, metrics, request.user),
         "columns": chosen,
+        "other_columns": [column for column in chosen if column.key != "value"],
+        "value_column": next((column for column in chosen if column.key == "value"), None),
+        "has_pinned": any(column.is_pinned for column in chosen),
         "chooser": _chooser(request.GET, offered, chosen),
-        "sort": wanted.sort,
-        "chips": _chips(request.GET, experiment, wanted.state),
-        "state": wanted.state,
-        "failure": wanted.failure,
-        "group": wanted.group,
+        "line": _line(request, query),
+        "sort": query.order.sort,
+        "chips": _chips(request.GET, query),
+        "state": query.state,
+        "group": query.group,
+        "group_is_gone": query.names_group and query.group is None,
         "total": total,
+        "of_all": trials_of(experiment),
         "pager": pager,
         "csv": _file_url(request, experiment, "trials-csv"),
         "json": _file_url(request, experiment, "trials-json"),
@@ -131,7 +178,74 @@ def _table(request: SignedInRequest, experiment: Experiment) -> dict[str, object
         "may_add": may(request.user, "add_trial", experiment)
         and status.is_offered("add_trial", experiment.state),
         "bulk": bulk_actions(request.user, experiment),
+        "waiting": waiting,
+        **_addresses(request.GET, shown, place["upto"] or str(experiment.last_number)),
     }
+
+
+def _with_related(trials: QuerySet[Trial], metrics: list[str]) -> QuerySet[Trial]:
+    """Return the trials with what a row draws of them and of the rows beside them."""
+    trials = columns.with_metrics(trials, metrics).select_related("worker", "rerun_of", "revision")
+    return trials.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
+
+
+def _line(request: SignedInRequest, query: TrialQuery) -> FilterLine:
+    """Return the line above the table."""
+    selection = query.selection
+    fields = selection.fields
+    parameters = query.experiment.settings.space.columns()
+    numeric = next(iter(parameters), "value")
+    own = ("filter", "last", "page")
+    kept = [*kept_values(request.GET, own), *([("last", selection.applied)] if selection.applied else [])]
+    return FilterLine(
+        noun="trials",
+        text=selection.filter,
+        applied=selection.applied,
+        error=selection.error,
+        kept=kept,
+        complete_url=url_of(query.experiment, "trials-complete"),
+        placeholder=f"state:failed {quoted(fields.parameter(numeric))}<1e-3 value>0.8",
+        fields=fields.all(),
+    )
+
+
+# --- rows that keep their place ------------------------------------------------------------------------------------
+
+
+def _kept_in_place(
+    query: TrialQuery, place: dict[str, str], page: list[Trial], metrics: list[str]
+) -> tuple[list[Trial], int]:
+    """Return the trials to draw, and how many new ones wait: a live table draws the rows again that it shows, in their
+    order, whatever has changed since."""
+    numbers = [int(word) for word in place["shown"].split(",") if word.isdecimal() and len(word) < 10][:SIZE]
+    upto = place["upto"]
+    if not numbers or not upto.isdecimal():
+        return page, 0
+    newer = query.rows.filter(number__gt=min(int(upto), query.experiment.last_number)).order_by()
+    kept = {trial.number: trial for trial in page} if [trial.number for trial in page] == numbers else {}
+    if not kept:
+        whatever = query.experiment.trials.filter(number__in=numbers)
+        kept = {trial.number: trial for trial in _with_related(whatever, metrics)}
+    return [kept[number] for number in numbers if number in kept], newer[:MOST_NEW].count()
+
+
+def _addresses(query: QueryDict, shown: list[Trial], upto: str) -> dict[str, object]:
+    """Return the addresses of a live table: with the rows that it shows, with the newest, and following these."""
+    newest, following = without(query, FOLLOWING), query.copy()
+    following["follow"] = "on"
+    rows = query.copy()
+    if shown and "follow" not in query:
+        rows["shown"] = ",".join(str(trial.number) for trial in shown)
+        rows["upto"] = upto
+    return {
+        "is_following": "follow" in query,
+        "rows_url": f"?{rows.urlencode()}",
+        "newest_url": f"?{newest.urlencode()}",
+        "follow_url": f"?{following.urlencode()}",
+    }
+
+
+# --- columns -------------------------------------------------------------------------------------------------------
 
 
 def _metrics_of(shown: list[Trial], *, also: list[str]) -> list[str]:
@@ -143,7 +257,8 @@ def _metrics_of(shown: list[Trial], *, also: list[str]) -> list[str]:
 def _drawn(chosen: list[Column], shown: list[Trial], metrics: list[str]) -> list[Column]:
     """Return the columns as this page draws them: numeric ones right-aligned, and a rule before each kind."""
     drawn, kind, cells = [], "", [_values(trial, metrics) for trial in shown]
-    for column in chosen:
+    pins = [column.key for column in chosen if column.is_pinned]
+    for place, column in enumerate(chosen):
         before, kind = kind, "p" if column.is_parameter else "r" if column in columns.OTHERS else "v"
         values = [row.get(column.key) for row in cells]
         drawn.append(
@@ -151,10 +266,17 @@ def _drawn(chosen: list[Column], shown: list[Trial], metrics: list[str]) -> list
                 column,
                 is_num=columns.is_numeric(values) if column.is_parameter else column.is_num,
                 places=decimals_of(values),
-                css=f"rule {column.css}".strip() if before != kind else column.css,
+                css=_css(column, starts_group=before != kind, pins=pins),
+                place=str(place),
             )
         )
     return drawn
+
+
+def _css(column: Column, *, starts_group: bool, pins: list[str]) -> str:
+    if column.is_pinned:
+        return f"is-pinned-{pins.index(column.key) + 1}"
+    return f"rule {column.css}".strip() if starts_group else column.css
 
 
 def _values(trial: Trial, metrics: list[str]) -> dict[str, object]:
@@ -167,13 +289,15 @@ def _values(trial: Trial, metrics: list[str]) -> dict[str, object]:
 def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> dict[str, object]:
     """Return the context of the form that selects columns."""
     keys = {column.key for column in chosen}
-    kept = [(key, value) for key, value in query.items() if key not in (columns.QUERY_NAME, "page") and value]
+    rest = [column for column in offered if column.key not in keys]
+    own = (columns.QUERY_NAME, columns.PINNED, "page")
     return {
-        "columns": [(column, column.key in keys) for column in offered],
+        "columns": [*((column, True) for column in chosen), *((column, False) for column in rest)],
         "shown": len(chosen) + len(columns.FIXED),
         "total": len(offered) + len(columns.FIXED),
         "most": columns.MOST if len(offered) > columns.MOST else None,
-        "kept": kept,
+        "kept": kept_values(query, own),
+        "pinned": [column.key for column in chosen if column.is_pinned],
         "is_customized": columns.QUERY_NAME in query,
     }
 
@@ -193,41 +317,6 @@ def bulk_actions(user: User, experiment: Experiment) -> list[BulkAction]:
     ]
 
 
-def trial_query(query: QueryDict, experiment: Experiment) -> TrialQuery:
-    """Return the trials that the address selects. Invalid values count as not set: the page says so."""
-    names = experiment.settings.space.columns()
-    state = query.get("state", "")
-    state = state if state in status.TRIAL_STATES else ""
-    trials = experiment.trials.filter(state=state) if state else experiment.trials.all()
-    trials, sort = in_order(trials, query.get("sort", ""), names)
-    failure = query.get("failure", "")
-    if not failure:
-        return TrialQuery(trials, state=state, sort=sort)
-    group = failure_groups.group_of(experiment, failure)
-    trials = trials.filter(number__in=group.numbers if group else [])
-    return TrialQuery(trials, state=state, sort=sort, failure=failure, group=group)
-
-
-def note_faults(request: SignedInRequest, experiment: Experiment) -> None:
-    """Add the faults that depend on the experiment: an order or columns that its table does not have."""
-    space = [columns.PARAMETER + name for name in experiment.settings.space.columns()]
-    sort = request.GET.get("sort", "").strip()
-    keys = [*SORTS, *space]
-    if sort and sort.removeprefix("-") not in keys:
-        note_fault(request, "sort", invalid("sort", sort, f"{listed(keys)}; - before it for a falling order"))
-    offered = {*columns.FIXED, *(column.key for column in columns.offered(experiment))}
-    for key in request.GET.getlist(columns.QUERY_NAME):
-        if key and key not in offered and not key.startswith(columns.METRIC):
-            names = f"{listed(sorted(offered))}, and m. with the name of a metric"
-            note_fault(request, columns.QUERY_NAME, invalid("column", key, names))
-
-
-def _total(wanted: TrialQuery, experiment: Experiment) -> int:
-    if wanted.failure:
-        return wanted.trials.order_by().count()
-    return experiment.count(wanted.state) if wanted.state else trials_of(experiment)
-
-
 def _file_url(request: SignedInRequest, experiment: Experiment, page: str) -> str:
     """Return the address of this table as a file: the same filters and order, all pages."""
     query = request.GET.copy()
@@ -235,41 +324,22 @@ def _file_url(request: SignedInRequest, experiment: Experiment, page: str) -> st
     return f"{url_of(experiment, page)}?{query.urlencode()}".rstrip("?")
 
 
-def in_order(trials: QuerySet[Trial], sort: str, names: list[str]) -> tuple[QuerySet[Trial], str]:
-    """Return the trials sorted by a column or parameter, missing values last, and the sort in effect.
-
-    The default is newest first.
-    """
-    falls, key = sort.startswith("-"), sort.removeprefix("-")
-    if key in SORTS:
-        orders = [_order(SORTS[key], falls=falls)]
-        if key == "value":
-            orders.append(_order("value", falls=falls))
-    elif key.startswith(PARAMETER) and key.removeprefix(PARAMETER) in names:
-        same = Q(parameters__name=key.removeprefix(PARAMETER))
-        trials = trials.annotate(sorted_by=FilteredRelation("parameters", condition=same))
-        orders = [_order("sorted_by__number", falls=falls), _order("sorted_by__text", falls=falls)]
-    else:
-        return trials.order_by("-number"), "-number"
-    if key == "number":
-        return trials.order_by("-number" if falls else "number"), sort
-    return trials.order_by(*orders, "-number"), sort
-
-
-def _order(column: str, *, falls: bool) -> OrderBy:
-    return F(column).desc(nulls_last=True) if falls else F(column).asc(nulls_last=True)
-
-
 def _rows(
-    trials: list[Trial], experiment: Experiment, chosen: list[Column], metrics: list[str], user: User
+    trials: list[Trial], query: TrialQuery, chosen: list[Column], metrics: list[str], user: User
 ) -> list[Row]:
+    experiment = query.experiment
     may_stop = may(user, "stop_trial", experiment) and status.is_offered("stop_trial", experiment.state)
     may_rerun = may(user, "rerun", experiment)
     refusals = reruns.why_not(trials, experiment) if may_rerun else {}
+    fields = query.selection.fields
     return [
         Row(
             trial=trial,
-            cells=[(column, values.get(column.key)) for column in chosen],
+            cells=[
+                _cell(column, trial, values.get(column.key), fields)
+                for column in chosen
+                if column.key != "value"
+            ],
             is_best=trial.number == experiment.best_number,
             partial=descriptions.partial_of(trial),
             reason=descriptions.reason_of(trial),
@@ -281,22 +351,37 @@ def _rows(
     ]
 
 
-def _chips(query: QueryDict, experiment: Experiment, current: str) -> list[Chip]:
-    """Return the states that have trials, and the selected one. Sort and columns stay in the addresses."""
+def _cell(
+    column: Column, trial: Trial, value: object, fields: TrialFields
+) -> tuple[Column, object, SafeString]:
+    """Return a cell with its value, where it is a parameter's or a metric's. A click on it filters by the value."""
+    if column.is_parameter:
+        term = written(fields.parameter(column.label), value) if value is not None else ""
+    elif column.is_metric:
+        term = written(fields.metric(column.label), value) if value is not None else ""
+    elif column.key == "worker":
+        term = written("worker", trial.worker.name) if trial.worker else ""
+    else:
+        term = f"revision={trial.revision.number}" if column.key == "revision" else ""
+    return column, value, cells.cell(column, trial, value, term)
+
+
+def _chips(query: QueryDict, wanted: TrialQuery) -> list[Chip]:
+    """Return the states that the filter leaves trials of, and the selected one. The rest of the address stays."""
 
     def url(state: str) -> str:
         kept = query.copy()
-        for name in ("page", "failure", "state"):
+        for name in ("page", "state"):
             kept.pop(name, None)
         if state:
             kept["state"] = state
-        return f"{url_of(experiment, 'experiment-trials')}?{kept.urlencode()}".rstrip("?")
+        return f"{url_of(wanted.experiment, 'experiment-trials')}?{kept.urlencode()}".rstrip("?")
 
-    chips = [("", "All", trials_of(experiment))]
+    counts = wanted.counts
+    chips = [Chip("", "All", None if counts is None else sum(counts.values()), url(""), not wanted.state)]
     for state, description in status.TRIAL_STATES.items():
-        count = experiment.count(state)
-        if count or state == current:
-            chips.append((state, description.label, count))
-    return [
-        Chip(state, label, count, url(state), is_current=state == current) for state, label, count in chips
-    ]
+        is_current = state == wanted.state
+        count = None if counts is None else counts.get(state, 0)
+        if count or is_current or (counts is None and wanted.experiment.count(state)):
+            chips.append(Chip(state, description.label, count, url(state), is_current))
+    return chips

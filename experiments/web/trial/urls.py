@@ -4,13 +4,15 @@ from django.urls import path
 
 from experiments.web import bulk, exports
 
-from . import add, page, reports, reproduce, table
+from . import add, complete, page, reports, reproduce, table
 
 EXPERIMENT = "w/<slug:workspace_slug>/experiments/<slug:public_id>/"
 TRIAL = EXPERIMENT + "trials/<int:number>/"
 
 urlpatterns = [
     path(EXPERIMENT + "trials/", table.index, name="experiment-trials"),
+    path(EXPERIMENT + "trials/columns/", table.choose_columns, name="trials-columns"),
+    path(EXPERIMENT + "trials/complete/", complete.complete, name="trials-complete"),
     path(EXPERIMENT + "trials/bulk/<slug:verb>/", bulk.trials, name="trials-bulk"),
     path(EXPERIMENT + "trials.csv", exports.of_trials, {"kind": "csv"}, name="trials-csv"),
     path(EXPERIMENT + "trials.json", exports.of_trials, {"kind": "json"}, name="trials-json"),

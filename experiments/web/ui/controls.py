@@ -13,6 +13,7 @@ class Tab:
     url: str
     is_current: bool
     count: int | None = None
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)

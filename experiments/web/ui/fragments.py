@@ -47,9 +47,12 @@ class Live:
 
     @property
     def _address(self) -> str:
-        """The address of a filtered view, without the filters that are blank."""
+        """The address of a filtered view, without the filters that are blank. One that a saved view has is not blank
+        by itself."""
         query = self.request.GET.copy()
-        for name in [name for name, value in query.items() if not value]:
+        for name in [
+            name for name, value in query.items() if not value and not (name == "filter" and "view" in query)
+        ]:
             del query[name]
         return f"{self.request.path}?{query.urlencode()}" if query else self.request.path
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -29,30 +30,67 @@ class Pager:
     end: str | None = None
 
 
-def page_of(request: HttpRequest, rows: QuerySet[Row, Any], *, total: int) -> tuple[list[Row], Pager]:
+def page_of(
+    request: HttpRequest,
+    rows: QuerySet[Row, Any],
+    *,
+    total: int,
+    parts: Sequence[QuerySet[Any, Any]] = (),
+    is_total_exact: bool = True,
+) -> tuple[list[Row], Pager]:
     """Return the rows of the page in `?page=`, and its pager.
 
-    A page beyond the end is the last one.
+    A page beyond the end is the last one. `parts` are the rows in order, one part after the other, where `rows` have no
+    order of their own. Without an exact total there are more rows than that, and pages beyond it.
     """
     last = max(1, -(-total // SIZE))
     wanted = request.GET.get("page", "1")
-    page = min(max(1, int(wanted)), last) if wanted.isdecimal() and len(wanted) < 10 else 1
-    start, stop = (page - 1) * SIZE, min(page * SIZE, total)
-    keys = rows.values_list("pk", flat=True)  # sorted alone: whole rows are ten times as heavy
-    if start > total // 2:
-        wanted_keys = list(keys.reverse()[total - stop : total - start])[::-1]
+    page = max(1, int(wanted)) if wanted.isdecimal() and len(wanted) < 10 else 1
+    page = min(page, last) if is_total_exact else page
+    start, stop = (page - 1) * SIZE, page * SIZE
+    keys = [
+        part.values_list("pk", flat=True) for part in parts or [rows]
+    ]  # whole rows are ten times as heavy
+    if is_total_exact and start > total // 2:
+        backward = [part.reverse() for part in reversed(keys)]
+        wanted_keys = slice_of(backward, max(0, total - stop), total - start)[::-1]
     else:
-        wanted_keys = list(keys[start:stop])
-    rows_by_key = {row.pk: row for row in rows.order_by().filter(pk__in=wanted_keys)}
-    shown = [rows_by_key[key] for key in wanted_keys if key in rows_by_key]
-    return shown, _pager(request, page=page, last=last, start=start, stop=start + len(shown), total=total)
+        wanted_keys = slice_of(keys, start, min(stop, total) if is_total_exact else stop)
+    shown = rows_of(rows, wanted_keys)
+    pager = _pager(request, page=page, last=last, start=start, stop=start + len(shown), total=total)
+    if not is_total_exact:
+        pager = replace(
+            pager, summary=f"{pager.summary}+", end=None, next=pager.next or _beyond(request, page, shown)
+        )
+    return shown, pager
+
+
+def _beyond(request: HttpRequest, page: int, shown: Sequence[object]) -> str | None:
+    return _url(request, page + 1) if len(shown) == SIZE else None
+
+
+def rows_of(rows: QuerySet[Row, Any], keys: Sequence[int]) -> list[Row]:
+    """Return the rows with these keys, in this order; what is gone meanwhile is left out."""
+    rows_by_key = {row.pk: row for row in rows.order_by().filter(pk__in=keys)}
+    return [rows_by_key[key] for key in keys if key in rows_by_key]
+
+
+def slice_of(parts: Sequence[QuerySet[Any, Any]], start: int, stop: int) -> list[int]:
+    """Return the keys from `start` to `stop` of all parts together. A part is counted only where it ends before."""
+    keys: list[int] = []
+    for part in parts:
+        more = list(part[start:stop])
+        keys += more
+        if len(more) == stop - start:
+            break
+        length = start + len(more) if more or not start else part.order_by().count()
+        start, stop = max(0, start - length), stop - length
+    return keys
 
 
 def _pager(request: HttpRequest, *, page: int, last: int, start: int, stop: int, total: int) -> Pager:
     def url(number: int) -> str:
-        query = request.GET.copy()
-        query["page"] = str(number)
-        return f"?{query.urlencode()}"
+        return _url(request, number)
 
     first_shown = max(1, min(page - SHOWN // 2, last - SHOWN + 1))
     around = range(first_shown, min(last, first_shown + SHOWN - 1) + 1)
@@ -64,3 +102,9 @@ def _pager(request: HttpRequest, *, page: int, last: int, start: int, stop: int,
         next=url(page + 1) if page < last else None,
         end=url(last) if around[-1] < last else None,
     )
+
+
+def _url(request: HttpRequest, number: int) -> str:
+    query = request.GET.copy()
+    query["page"] = str(number)
+    return f"?{query.urlencode()}"

@@ -115,7 +115,7 @@ def _draw(
         ],
         "more_workers": max(0, len(workers) - WORKERS),
         "queues": sorted(queues, key=lambda row: -row.length)[:QUEUES],
-        "attention_url": f"?needs={index_table.ATTENTION}",
+        "attention_url": f"?filter=needs:{index_table.ATTENTION}",
     }
     return live.draw("home/show.html", context)
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import home, index, members, model_add, projects, registered_models, settings, wall
+from . import home, index, members, model_add, projects, registered_models, saved_views, settings, wall
 
 W = "w/<slug:workspace_slug>/"
 MODEL = W + "models/<slug:model_id>/"
@@ -17,6 +17,10 @@ urlpatterns = [
     path(W + "projects/new/", projects.new, name="project-new"),
     path(W + "projects/<int:project_pk>/edit/", projects.edit, name="project-edit"),
     path(W + "projects/<int:project_pk>/delete/", projects.delete, name="project-delete"),
+    path(W + "views/new/", saved_views.new, name="view-new"),
+    path(W + "views/<int:view_pk>/edit/", saved_views.edit, name="view-edit"),
+    path(W + "views/<int:view_pk>/update/", saved_views.update, name="view-update"),
+    path(W + "views/<int:view_pk>/delete/", saved_views.delete, name="view-delete"),
     path(W + "wall/", wall.show, name="wall"),
     path(W + "models/", registered_models.index, name="models"),
     path(W + "models/add/", model_add.add, name="model-add"),

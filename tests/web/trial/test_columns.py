@@ -62,12 +62,12 @@ def test_without_a_wish_the_usual_ones_are_there(hundred, bob):
     assert "9 of 14</span>" in page.content.decode()
 
 
-def test_the_address_chooses_in_the_order_of_the_table_and_what_is_unknown_is_answered(hundred, bob):
-    """TD-X6: every view is a URL; TD-C3: a bad one gives a page with a sentence."""
+def test_the_address_chooses_columns_and_their_order_and_what_is_unknown_is_answered(hundred, bob):
+    """TD-C4: columns are ordered. TD-X6: every view is a URL; TD-C3: a bad one gives a page with a sentence."""
     page = table(
         bob, hundred, query("cpu_s", "p.lr", "p.nothing", "state", "value__x", "<b>", "m.", "m.%00", "")
     )
-    assert keys(page) == ticked(page) == ["p.lr", "cpu_s"]
+    assert keys(page) == ticked(page) == ["cpu_s", "p.lr"]
     assert page.status_code == 400 and "Invalid column: “p.nothing”" in page.content.decode()
     heads = page.content.decode().split("<thead")[1].split("</thead>")[0]
     assert "CPU time" in heads and "sort=p.layers" not in heads and "sort=-value" not in heads
@@ -81,9 +81,9 @@ def test_a_metric_beside_the_objective_can_be_a_column(hundred, bob):
     """Its last value; one that never was a number, and one that nobody reports, are dashes."""
     assert 'value="m.loss/train"' in table(bob, hundred).content.decode()
     page = table(bob, hundred, query("m.loss/train", "m.odd", "m.later"))
-    assert keys(page) == ["m.later", "m.loss/train", "m.odd"]
-    assert [cell for _, cell in page.context["rows"][0].cells] == [None, 120.25, None]
-    assert ">120.25" in row(page, 120) and row(page, 120).count("—</td>") == 2
+    assert keys(page) == ["m.loss/train", "m.odd", "m.later"]
+    assert [cell for _, cell, _ in page.context["rows"][0].cells] == [120.25, None, None]
+    assert ">120.25" in row(page, 120) and row(page, 120).count("—</span></td>") == 2
 
 
 def test_more_metrics_than_a_table_can_have_are_named(hundred, bob):
@@ -92,7 +92,7 @@ def test_more_metrics_than_a_table_can_have_are_named(hundred, bob):
     page = table(bob, hundred, search)
     sentence = "At most 12 metrics can be columns. Left out: 12, 13."
     assert page.status_code == 400 and sentence in page.content.decode()
-    assert keys(page) == [f"m.{n}" for n in sorted(map(str, range(columns.MOST_METRICS)))]
+    assert keys(page) == [f"m.{n}" for n in range(columns.MOST_METRICS)]
     file = as_(bob).get(reverse("trials-csv", args=["lab", hundred.public_id]) + search)
     assert file.status_code == 400 and sentence in file.content.decode()
 
@@ -108,8 +108,9 @@ def test_sorting_filtering_and_paging_keep_the_columns(hundred, bob):
     assert any(url.endswith(f"?{kept}&sort=-value&state=failed") for url in to_rows), "a chip"
     form = page.content.decode().split('id="columns"')[1].split("</form>")[0]
     hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form)
+    hidden = [pair for pair in hidden if pair[0] != "csrfmiddlewaretoken"]
     assert hidden == [("sort", "-value"), ("state", "succeeded"), ("columns", "number")]
-    assert f'href="{html.escape(usual)}">Reset columns' in form
+    assert 'name="reset" value="1">Reset columns' in form
 
 
 def test_the_form_sends_what_the_address_means(hundred, bob):
@@ -126,8 +127,8 @@ def test_files_have_the_columns_of_the_table(hundred, carol, kind):
     url = reverse(f"trials-{kind}", args=["lab", hundred.public_id])
     content = b"".join(as_(carol).get(url + search).streaming_content).decode()
     rows = list(csv.DictReader(io.StringIO(content))) if kind == "csv" else json.loads(content)
-    assert list(rows[0]) == ["number", "state", "value", "m.loss/train", "p.layers"] and len(rows) == 108
-    values = [1, "succeeded", 0.0001, 1.25, hundred.trials.get(number=1).params["layers"]]
+    assert list(rows[0]) == ["number", "state", "value", "p.layers", "m.loss/train"] and len(rows) == 108
+    values = [1, "succeeded", 0.0001, hundred.trials.get(number=1).params["layers"], 1.25]
     assert list(rows[0].values()) == ([str(value) for value in values] if kind == "csv" else values)
 
 
@@ -173,3 +174,46 @@ def test_a_stranger_learns_no_columns(hundred, dave):
         Client().get(reverse("trials-csv", args=["lab", hundred.public_id]) + query("p.lr")).status_code
         == 302
     )
+
+
+def choose(user, experiment: Experiment, **form: object):
+    client = as_(user)
+    answer = client.post(reverse("trials-columns", args=["lab", experiment.public_id]), form)
+    assert answer.status_code == 302
+    return client, answer["Location"]
+
+
+def test_columns_are_moved_pinned_hidden_and_remembered(hundred, carol):
+    """TD-C4: in the address, and on the next visit without one; Reset forgets them."""
+    shown = ["number", "value", "p.lr", "p.layers", "worker"]
+    client, url = choose(carol, hundred, columns=shown, move="left:p.layers", sort="-value", bogus="1")
+    assert keys(client.get(url)) == ["value", "p.layers", "p.lr", "worker"]
+    assert "sort=-value" in url and "bogus" not in url and "move" not in url
+    trials = url.split("?")[0]
+    assert keys(client.get(trials)) == ["value", "p.layers", "p.lr", "worker"]
+    files = client.get(trials).context["csv"]
+    assert "columns=p.layers&columns=p.lr" in files, "a file has what the table shows"
+    client.post(f"{trials}columns/", {"columns": shown, "pinned": ["worker"], "move": "pin:p.layers"})
+    page = client.get(trials)
+    assert keys(page) == ["value", "worker", "p.layers", "p.lr"] and "is-pinned-2" in page.content.decode()
+    client.post(f"{trials}columns/", {"columns": shown, "reset": "1"})
+    assert keys(client.get(trials)) == USUAL
+
+
+@pytest.mark.parametrize(
+    ("move", "order", "pins"),
+    [
+        ("left:b", ["b", "a", "c"], ["c"]),
+        ("right:b", ["a", "c", "b"], ["c"]),
+        ("left:a", ["a", "b", "c"], ["c"]),
+        ("right:c", ["a", "b", "c"], ["c"]),
+        ("first:c", ["c", "a", "b"], ["c"]),
+        ("hide:c", ["a", "b"], []),
+        ("unpin:c", ["a", "b", "c"], []),
+        ("pin:a", ["a", "b", "c"], ["c", "a"]),
+        ("left:nothing", ["a", "b", "c"], ["c"]),
+        ("", ["a", "b", "c"], ["c"]),
+    ],
+)
+def test_a_step_changes_the_order(move, order, pins):
+    assert columns.rearranged(["a", "b", "c", "a"], ["c", "gone"], move) == (order, pins)

@@ -71,8 +71,9 @@ def test_the_parameter_that_separates_them_is_said(mixed, bob):
 def test_show_them_filters_the_table_and_its_files(mixed, bob):
     """TD-X3, TD-X6: the filter is in the address and survives sorting."""
     key = failure_groups.groups_of(mixed)[0][0].key
-    assert f"?failure={key}" in overview(bob, mixed)
+    assert f"?filter=error_group:{key}" in overview(bob, mixed)
     response = table(bob, mixed, f"?failure={key}&sort=number")
+    assert f'value="error_group:{key}"' in unescape(response.content.decode()), "an earlier address"
     assert numbers(response) == [1, 2, 3, 4, 5, 6]
     page = unescape(response.content.decode())
     assert "1 to 6 of 6" in page and "Showing trials with the same error: out of memory" in page

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from experiments.models import Experiment, Failure, Outcome, Trial, TrialParameter
+from experiments.models import Experiment, Failure, MetricValue, Outcome, Trial, TrialParameter
 from experiments.models.trial.parameter import digest
+from experiments.web.trial import trial_query
+from experiments.web.trial.table_order import Order
 from tests.people import as_, end_all, look_at
 
 
@@ -318,3 +322,97 @@ def test_strangers_and_nobody(running, dave):
     url = reverse("experiment-trials", args=["lab", experiment.public_id])
     assert Client().get(url)["Location"] == f"{reverse('sign-in')}?next={url}"
     assert as_(dave).post(url).status_code == 405
+
+
+# --- the filter line -------------------------------------------------------------------------------------------
+
+
+def test_the_filter_line_selects_counts_and_stays_in_every_link(hundred, bob):
+    """TD-C3: with the chips counting what it leaves."""
+    page = table(bob, hundred, "?filter=number>90+layers=1&sort=number")
+    html = unescape(page.content.decode())
+    wanted = [n for n in range(91, 121) if n % 3 + 1 == 1]
+    assert numbers(page) == wanted and f"1 to {len(wanted)} of {len(wanted)}" in html
+    failed = len([n for n in wanted if n % 10 == 0])
+    assert re.search(rf'Failed <span class="count">{failed}</span>', html)
+    assert "?filter=number%3E90+layers%3D1&sort=number&state=failed" in html
+
+
+def test_a_click_on_a_cell_adds_to_the_filter(hundred, bob):
+    """TD-C3: with the value in full, beside what the line has already."""
+    html = unescape(row(table(bob, hundred, "?filter=number<50"), 7))
+    term = re.search(r'form="filter" name="and" value="(lr=[^"]*)"', html)[1]
+    assert term == f"lr={hundred.trials.get(number=7).params['lr']}"
+    page = table(bob, hundred, f"?filter=number<50+or+number=60&and={quote(term)}")
+    assert numbers(page) == [7] and f'value="(number<50 or number=60) {term}"' in unescape(
+        page.content.decode()
+    )
+
+
+def test_an_error_names_the_place_and_keeps_the_last_result(hundred, bob):
+    """TD-C3: and a file is refused with the same sentence."""
+    page = table(bob, hundred, "?filter=lrr<1&last=number<3")
+    html = page.content.decode()
+    assert page.status_code == 400 and numbers(page) == [2, 1]
+    assert "<mark>lrr</mark>&lt;1" in html and "Character 1:" in html and "did you mean “lr”?" in html
+    assert 'href="?filter=lr%3C1">Use lr' in html
+    file = as_(bob).get(reverse("trials-csv", args=["lab", hundred.public_id]) + "?filter=lrr<1")
+    assert file.status_code == 400 and "did you mean “lr”? (at character 1)" in file.content.decode()
+
+
+@pytest.mark.parametrize("limit", [10, 120])
+def test_of_very_many_matches_nobody_counts_all(hundred, bob, monkeypatch, limit):
+    """TD-X7: the pages go on beyond what was counted."""
+    monkeypatch.setattr(trial_query, "EXACT_TO", limit)
+    results = [n for page in (1, 2) for n in numbers(table(bob, hundred, f"?filter=number>5&page={page}"))]
+    assert results == list(range(120, 20, -1))
+    html = table(bob, hundred, "?filter=number>5").content.decode()
+    assert ("1 to 50 of 10+" if limit == 10 else "1 to 50 of 115") in html and 'rel="next"' in html
+
+
+@pytest.mark.parametrize(
+    "sort", ["value", "-value", "duration", "-started", "p.lr", "-p.layers", "m.f1", "state"]
+)
+def test_a_large_table_is_read_in_parts_and_sorts_alike(hundred, bob, monkeypatch, sort):
+    """TD-X7: what has no value comes last, from page to page, forward and from the end."""
+    MetricValue.objects.bulk_create(
+        MetricValue(trial=trial, experiment=hundred, name="f1", number=trial.number % 7 or None)
+        for trial in hundred.trials.filter(number__gt=60)
+    )
+    whole = [n for page in (1, 2, 3) for n in numbers(table(bob, hundred, f"?sort={sort}&page={page}"))]
+    order = Order.of(sort, ["lr", "layers"])
+    parts = [n for part in order.parts(hundred.trials.all()) for n in part.values_list("number", flat=True)]
+    assert parts == list(order.whole(hundred.trials.all()).values_list("number", flat=True)) == whole
+
+
+# --- rows that keep their place --------------------------------------------------------------------------------
+
+
+def poll(user, experiment: Experiment, page) -> str:
+    """What the live table asks for after this page, and its answer."""
+    url = unescape(re.search(r'id="rows"[^>]*hx-get="([^"]*)"', page.content.decode())[1])
+    path = reverse("experiment-trials", args=["lab", experiment.public_id])
+    return as_(user).get(path + url, headers={"HX-Request": "true", "HX-Target": "rows"})
+
+
+def test_new_rows_wait_and_shown_ones_stay_where_they_are(running, bob):
+    """TD-C6: also a row that the filter no longer selects; one polite announcement."""
+    experiment = running(taken=3, concurrency=5, max_trials=9)
+    first = table(bob, experiment, "?filter=state:running")
+    assert numbers(first) == [3, 2, 1] and "Follow newest" not in first.content.decode()
+    experiment.trials.get(number=2).settle(Outcome(value=0.5, exit_code=0))
+    assert Trial.take(experiment.trials.get(number=1).worker, ["default"])
+    again = poll(bob, experiment, first)
+    html = again.content.decode()
+    assert numbers(again) == [3, 2, 1] and "Succeeded" in row(again, 2)
+    assert "1 new trial – show" in html and "New trials are available." in html
+    assert 'role="status">New trials are available.<' in html
+    assert "shown=" not in re.sub(r'hx-get="[^"]*shown[^"]*"', "", html), "no link keeps the place"
+    assert numbers(poll(bob, experiment, again)) == [3, 2, 1]
+    following = table(bob, experiment, "?filter=state:running&follow=on")
+    assert numbers(poll(bob, experiment, following)) == [4, 3, 1]
+
+
+@pytest.mark.parametrize("place", ["shown=a,b&upto=x", "shown=1,2", "shown=99999999999&upto=1", "upto=-1"])
+def test_a_bad_place_is_answered(hundred, bob, place):
+    assert table(bob, hundred, f"?{place}").status_code in (200, 400)

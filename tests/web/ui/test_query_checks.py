@@ -80,7 +80,7 @@ def test_what_the_pages_themselves_link_to_is_accepted(browser, sample, alice: U
     [
         (
             "state=running",
-            "Unknown parameter “state” in the address. Did you mean status? Allowed: creator, live, ",
+            "Unknown parameter “state” in the address. Did you mean status? Allowed: and, creator, filter, ",
         ),
         ("status=bogus", "Invalid status: “bogus”. Allowed: draft, pending, running, paused, "),
         (
@@ -127,7 +127,7 @@ def test_the_list_of_experiments_names_what_where_and_what_is_allowed(
         ("state=bogus", "Invalid state: “bogus”. Allowed: waiting, running, "),
         (
             "p.lr=0.1",
-            "Unknown parameter “p.lr” in the address. Allowed: columns, failure, live, page, sort, state.",
+            "Unknown parameter “p.lr” in the address. Allowed: and, columns, failure, filter, ",
         ),
         (
             "sort=p.momentum",
@@ -176,8 +176,12 @@ def test_the_values_that_the_filters_offer_are_accepted(
     draft("first").describe(by=alice, tags=["a b", "é&"])
     url = reverse("experiments", args=["lab"])
     page = as_(bob).get(url).content.decode()
-    offered = re.search(r'<datalist id="people">(.*?)</datalist>', page, re.DOTALL)
-    assert offered and re.findall(r'value="([^"]*)"', offered[1]) == ["alice"]
+    completions = as_(bob).get(reverse("experiments-complete", args=["lab"]), {"filter": "creator:"})
+    assert re.findall(r'data-text="([^"]*)"', completions.content.decode()) == [
+        "creator:me ",
+        "creator:alice ",
+    ]
+    assert "?and=creator%3Aalice" in page and "?and=tag%3A" in page and "?and=project%3ADefault" in page
     for query in ({"creator": "alice"}, {"creator": "ALICE"}, {"creator": str(alice.pk)}, {"tag": "é&"}):
         answer = as_(bob).get(url, query)
         assert answer.status_code == 200 and [r.experiment.name for r in answer.context["page"].rows] == [

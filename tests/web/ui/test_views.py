@@ -35,8 +35,8 @@ def test_mine_are_those_that_i_created(look, draft, bob):
     Experiment.objects.filter(pk=theirs.pk).update(creator=bob)
     names, current, html = look()
     assert (names, current) == ({"of bob", "of alice"}, "All")
-    assert 'href="?creator=bob"' in html and 'href="?needs=attention"' in html
-    assert look("?creator=bob")[:2] == ({"of bob"}, "Mine")
+    assert 'href="?filter=creator%3Ame"' in html and 'href="?filter=needs%3Aattention"' in html
+    assert look("?filter=creator:me")[:2] == look("?creator=bob")[:2] == ({"of bob"}, "Mine")
     assert look("?creator=alice")[:2] == ({"of alice"}, "All")
 
 
@@ -48,6 +48,7 @@ def test_attention_needs_what_does_not_go_on_by_itself(look, in_state, draft, al
         in_state(state, name=state)
     lonely = draft("waits for nobody")
     lonely.enqueue(by=alice, queue=Queue.objects.create(name="gpu", is_open=True))
+    assert look("?needs=attention")[:2] == look("?filter=needs:attention")[:2]
     assert look("?needs=attention")[:2] == (
         {"failed", "paused itself", "waits for nobody"},
         "Needs attention",
@@ -60,9 +61,9 @@ def test_a_view_survives_filters_sorting_and_export(look, in_state):
     """PAI-F1: in the address, with all the rest."""
     in_state("failed", name="broken")
     _, _, html = look("?needs=attention&q=bro")
-    assert '<input type="hidden" name="needs" value="attention">' in html
-    assert "needs=attention&amp;status=failed" in html or "status=failed&amp;needs=attention" in html
-    assert "experiments.csv?q=bro&amp;needs=attention" in html
+    assert 'value="bro needs:attention"' in html, "an earlier address becomes one filter"
+    assert "?filter=bro+needs%3Aattention&amp;status=failed" in html
+    assert "experiments.csv?filter=bro+needs%3Aattention" in html
 
 
 @pytest.mark.parametrize("needs", ["", "nothing", "%25", "'", "x" * 10_000, "ATTENTION"])

@@ -1,0 +1,125 @@
+"""How long the filters and the orders of the trials table take: the count by state, and the keys of the first page.
+
+    python -m benchmarks.filters [--trials 100000] [--pg] [--slow 50]
+
+Each pair is asked for once to warm up, then 5 times; the time is that of the queries through Django's ORM, after
+ANALYZE. `--slow`: print the query plan where the median is above so many milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+from benchmarks.pages import seed, settle_in
+from benchmarks.stage import machine, stage
+
+if TYPE_CHECKING:
+    from experiments.models import Experiment
+
+REPEATS = 5
+FILTERS = (
+    "",
+    "state:failed",
+    "value>0.9",
+    "value>0.99",
+    "learning_rate<1e-4",
+    "learning_rate:1e-3..1.1e-3",
+    "optimizer:sgd,adam not state:failed",
+    "(learning_rate<1e-4 or optimizer=sgd) value>0.8",
+    "f1>0.5",
+    "f1>0.99 or partial>0.9",
+    "duration>9m",
+    "created<2d",
+    "best:10",
+    "detail~layer",
+    "value!=none optimizer!=lamb",
+    "worker=none failure:exit_code",
+)
+SORTS = (
+    "-number",
+    "-value",
+    "value",
+    "-duration",
+    "started",
+    "state",
+    "p.learning_rate",
+    "-p.optimizer",
+    "-m.f1",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=100_000)
+    parser.add_argument("--pg", action="store_true", help="PostgreSQL (an embedded one) instead of SQLite")
+    parser.add_argument("--slow", type=float, default=50.0, metavar="MS")
+    options = parser.parse_args()
+    with stage(uses_postgres=options.pg):
+        from experiments.models import User, Workspace
+
+        print(machine(uses_postgres=options.pg))
+        user = User.objects.create_superuser("bench")
+        workspace = Workspace.open("bench", owner=user)
+        experiment = seed(workspace, user, trials=options.trials, name="filtered")
+        write_metrics(experiment)
+        settle_in()
+        for filter in FILTERS:
+            for sort in SORTS:
+                measure(experiment, filter, sort, slow_ms=options.slow)
+
+
+def write_metrics(experiment: Experiment) -> None:
+    from experiments.models import MetricValue
+
+    rng = random.Random(1)
+    keys = experiment.trials.exclude(settled_rank=None).values_list("pk", flat=True)
+    rows = (MetricValue(trial_id=pk, experiment=experiment, name="f1", number=rng.random()) for pk in keys)
+    MetricValue.objects.bulk_create(rows, batch_size=2000)
+
+
+def measure(experiment: Experiment, filter: str, sort: str, *, slow_ms: float) -> None:
+    from django.db import connection
+    from django.http import QueryDict
+    from django.test.utils import CaptureQueriesContext
+
+    from experiments.web.trial.trial_query import TrialQuery
+    from experiments.web.ui.pagination import slice_of
+
+    address = QueryDict(mutable=True)
+    address.update({"filter": filter, "sort": sort})
+    times: list[tuple[float, float]] = []
+    for _ in range(REPEATS + 1):
+        query = TrialQuery.of(address, experiment)
+        began = time.perf_counter()
+        total, _ = query.total
+        counted = time.perf_counter()
+        slice_of([part.values_list("pk", flat=True) for part in query.parts], 0, 50)
+        times.append((1000 * (counted - began), 1000 * (time.perf_counter() - counted)))
+    count_ms = statistics.median(count for count, _ in times[1:])
+    keys_ms = statistics.median(keys for _, keys in times[1:])
+    is_slow = max(count_ms, keys_ms) > slow_ms
+    mark = "  slow" if is_slow else ""
+    print(
+        f"{filter:50} {sort:16} {total:7,} count {count_ms:6.1f} ms  keys {keys_ms:6.1f} ms{mark}", flush=True
+    )
+    if not is_slow:
+        return
+    query = TrialQuery.of(address, experiment)
+    with CaptureQueriesContext(connection) as captured:
+        slice_of([part.values_list("pk", flat=True) for part in query.parts], 0, 50)
+    explain = "EXPLAIN (ANALYZE, BUFFERS) " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN "
+    for asked in list(captured):
+        with connection.cursor() as cursor:
+            cursor.execute(explain + asked["sql"])
+            for row in cursor.fetchall():
+                print("      ", row[-1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Which trials the table shows and in which order: what its address asks for, also for its files and for charts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connection
+from django.db.models import QuerySet
+from django.http import QueryDict
+
+from experiments.filters.language import joined, quoted
+from experiments.filters.trials import Selection, select_trials
+from experiments.models import Experiment, Trial, TrialState, status
+from experiments.models.trial import failure_groups
+from experiments.query_parameters import Parameter, choice, invalid, listed, number, text, texts
+from experiments.web.ui.query_checks import note_fault
+from experiments.web.ui.requests import SignedInRequest
+
+from . import columns
+from .table_order import SORTS, Order
+
+EXACT_TO = 10_000  # trials that a filter selects; of more nobody counts how many
+LONGEST_KEY = 40  # of a group of failures
+
+ORDER_AND_FILTERS: dict[str, Parameter] = {
+    "filter": text(),
+    "and": text(),
+    "last": text(),
+    "state": choice(*status.TRIAL_STATES),
+    "failure": text(),
+    "sort": text(),
+    columns.QUERY_NAME: texts(),
+    columns.PINNED: texts(),
+    "view": number(1),
+    "page": number(1),
+}
+
+_GROUP = re.compile(r"\berror_group[:=]\"?([0-9a-f]{12})\b")
+
+
+def canonical(query: QueryDict) -> QueryDict:
+    """Return the address with all its filters in one line: a click on a cell adds a condition (`and`), and a link of
+    an earlier version names a group of failures (`failure`). `last` only serves a line that cannot be read."""
+    merged = without(query, ("and", "failure"))
+    group = query.get("failure", "").replace("\0", "")[:LONGEST_KEY]
+    filter = joined(
+        query.get("filter", ""), query.get("and", ""), f"error_group:{quoted(group)}" if group else ""
+    )
+    if filter or "filter" in merged:
+        merged["filter"] = filter
+    return merged
+
+
+def without(query: QueryDict, names: Iterable[str]) -> QueryDict:
+    """Return a copy of an address without these parameters."""
+    rest = query.copy()
+    for name in names:
+        rest.pop(name, None)
+    return rest
+
+
+@dataclass(frozen=True)
+class TrialQuery:
+    """The selected trials with their order. `state` narrows what the filter selects."""
+
+    experiment: Experiment
+    selection: Selection
+    state: str
+    order: Order
+
+    @classmethod
+    def of(cls, query: QueryDict, experiment: Experiment) -> TrialQuery:
+        """Return what the address selects. Invalid values count as not set: the page says so."""
+        query = canonical(query)
+        selection = select_trials(
+            experiment, query.get("filter", "").strip(), last=query.get("last", "").strip()
+        )
+        state = query.get("state", "")
+        order = Order.of(query.get("sort", "").strip(), experiment.settings.space.columns())
+        return cls(experiment, selection, state if state in status.TRIAL_STATES else "", order)
+
+    @property
+    def rows(self) -> QuerySet[Trial]:
+        """The trials without an order."""
+        trials = self.selection.trials
+        return trials.filter(state=self.state) if self.state else trials
+
+    @property
+    def trials(self) -> QuerySet[Trial]:
+        """All of the trials in their order."""
+        return self.order.whole(self.rows)
+
+    @cached_property
+    def counts(self) -> dict[str, int] | None:
+        """How many trials the filter selects, by state; None: more than `EXACT_TO`. One query, with a filter."""
+        if not self.selection.applied:
+            return {state: self.experiment.count(state) for state in status.TRIAL_STATES}
+        some = self.selection.trials.order_by().values("state")[: EXACT_TO + 1]
+        try:
+            sql, parameters = some.query.sql_with_params()
+        except EmptyResultSet:
+            return {}
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT state, COUNT(*) FROM ({sql}) AS some GROUP BY state", parameters)  # noqa: S608
+            counts = dict(cursor.fetchall())
+        return counts if sum(counts.values()) <= EXACT_TO else None
+
+    @cached_property
+    def total(self) -> tuple[int, bool]:
+        """How many trials are selected, and whether that is exact."""
+        if self.counts is not None:
+            return self.counts.get(self.state, 0) if self.state else sum(self.counts.values()), True
+        if not self.state:
+            return EXACT_TO, False
+        total = self.rows.order_by()[: EXACT_TO + 1].count()
+        return min(total, EXACT_TO), total <= EXACT_TO
+
+    @property
+    def parts(self) -> list[QuerySet[Trial]]:
+        """The trials in order, as the pages of a table read them."""
+        total, is_exact = self.total
+        if is_exact and total <= EXACT_TO and (self.selection.applied or self.state):
+            return [self.trials]
+        parts = self.order.parts(self.rows)
+        if self.order.key == "value" and self.state:
+            # Only succeeded trials have a result, and they have no other value.
+            parts = [parts[0], parts[2]] if self.state == TrialState.SUCCEEDED else parts[1:]
+        return parts
+
+    @property
+    def names_group(self) -> bool:
+        """Whether the filter is about a group of failures."""
+        return "error_group" in self.selection.applied
+
+    @cached_property
+    def group(self) -> failure_groups.Group | None:
+        """The group of failures that the filter names; one query, if it does."""
+        match = _GROUP.search(self.selection.applied)
+        return failure_groups.group_of(self.experiment, match[1]) if match else None
+
+
+def note_faults(request: SignedInRequest, query: TrialQuery) -> None:
+    """Add the faults that depend on the experiment: a filter that cannot be read, an order or columns that its table
+    does not have."""
+    if query.selection.error:
+        note_fault(request, "filter", f"{query.selection.error}.")
+    space = [columns.PARAMETER + name for name in query.experiment.settings.space.columns()]
+    sort = request.GET.get("sort", "").strip()
+    keys = [*SORTS, *space]
+    if sort and query.order.sort != sort:
+        note_fault(request, "sort", invalid("sort", sort, f"{listed(keys)}; - before it for a falling order"))
+    offered = {*columns.FIXED, *(column.key for column in columns.offered(query.experiment))}
+    for name in (columns.QUERY_NAME, columns.PINNED):
+        for key in request.GET.getlist(name):
+            if key and key not in offered and not key.startswith(columns.METRIC):
+                names = f"{listed(sorted(offered))}, and m. with the name of a metric"
+                note_fault(request, name, invalid("column", key, names))
