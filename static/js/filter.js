@@ -51,3 +51,17 @@ function connect(box, list) {
   list.addEventListener("click", ({ target }) => choose(target.closest("[role=option]")));
   list.addEventListener("htmx:afterSwap", () => mark(document.activeElement === box ? marked() : null));
 }
+
+// A click on a cell offers its conditions; without script it adds the first of them, "only this value".
+document.addEventListener("click", (event) => {
+  const cell = event.target.closest?.(".cell-btn"), menu = document.getElementById("cell-menu");
+  if (!cell || !menu) return;
+  event.preventDefault();
+  const [, field, value] = cell.value.match(/^("(?:\\.|[^"\\])*"|[^=]*)=(.*)$/s);
+  menu.querySelector("code").textContent = cell.value;
+  for (const choice of menu.querySelectorAll("button")) {
+    choice.value = field + choice.dataset.operator + value;
+    choice.hidden = /[<>]/.test(choice.dataset.operator) && Number.isNaN(Number(value));
+  }
+  menu.showPopover({ source: cell });
+});

@@ -68,7 +68,8 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     saved = saved_views(request.user, experiment.workspace, experiment)
     applied, view = apply_view(without(canonical(request.GET), PLACE), saved)
     request.GET = applied  # type: ignore[assignment]
-    request.GET = columns.remembered(request, experiment)  # type: ignore[assignment]
+    if view is None:
+        request.GET = columns.remembered(request, experiment)  # type: ignore[assignment]
     reported = (
         experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by("state", "number")
         if experiment.alive_count
