@@ -114,9 +114,9 @@ def measure(experiment: Experiment, filter: str, sort: str, *, slow_ms: float) -
     with CaptureQueriesContext(connection) as captured:
         slice_of([part.values_list("pk", flat=True) for part in query.parts], 0, 50)
     explain = "EXPLAIN (ANALYZE, BUFFERS) " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN "
-    for asked in list(captured):
+    for statement in list(captured):
         with connection.cursor() as cursor:
-            cursor.execute(explain + asked["sql"])
+            cursor.execute(explain + statement["sql"])
             for row in cursor.fetchall():
                 print("      ", row[-1])
 

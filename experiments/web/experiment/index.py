@@ -140,11 +140,13 @@ def complete(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "algorithm": distinct("algorithm"),
         "metric": distinct("metric"),
     }
-    known = fields(request.user)
-    for name, field in known.items():
+    fields_by_name = fields(request.user)
+    for name, field in fields_by_name.items():
         if field.values and name not in values:
             values[name] = partial(_listed, field.values)
-    candidates = [Candidate(name, field.help, has_values=name in values) for name, field in known.items()]
+    candidates = [
+        Candidate(name, field.help, has_values=name in values) for name, field in fields_by_name.items()
+    ]
     return completions(request, Candidates({"Fields": candidates}, values))
 
 

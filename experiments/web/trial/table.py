@@ -110,8 +110,8 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
 def choose_columns(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the table with the ticked columns, after a step such as `move=left:p.lr`, and remember them."""
     experiment = get_experiment(request, workspace_slug, public_id)
-    known = [*ORDER_AND_FILTERS, *FOLLOWING]
-    query = without(request.POST, [name for name in request.POST if name not in known])
+    kept_names = [*ORDER_AND_FILTERS, *FOLLOWING]
+    query = without(request.POST, [name for name in request.POST if name not in kept_names])
     keys = [key for key in query.getlist(columns.QUERY_NAME) if key][: columns.MOST_SENT]
     pinned: list[str] = []
     if "reset" in request.POST:

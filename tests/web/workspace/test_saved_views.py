@@ -136,13 +136,13 @@ def test_the_api_saves_lists_changes_and_deletes_views(api, alice, bob, carol, l
     assert made.status_code == 201 and made.json()["owner"] == "carol"
     assert api(carol).post(path, {"name": "x", "is_shared": True}).status_code == 403
     assert api(carol).post(path, {**body, "name": ""}).status_code == 422
-    one = f"{path}/{made.json()['id']}"
-    assert api(bob).get(one).status_code == 404
+    view_path = f"{path}/{made.json()['id']}"
+    assert api(bob).get(view_path).status_code == 404
     listed = api(carol).get(path, experiment=experiment.public_id).json()["items"]
     assert [view["name"] for view in listed] == ["best"] and api(carol).get(path).json()["items"] == []
-    assert api(carol).patch(one, {"is_shared": True}).status_code == 403
+    assert api(carol).patch(view_path, {"is_shared": True}).status_code == 403
     lab.admit(carol, Role.OPERATOR)
-    assert api(carol).patch(one, {"is_shared": True, "name": "better"}).json()["name"] == "better"
-    assert api(bob).patch(one, {"name": "worse"}).status_code == 403
-    assert api(alice).patch(one, {"name": "ours"}).json()["query"] == made.json()["query"]
-    assert api(alice).delete(one).status_code == 204 and not SavedView.objects.exists()
+    assert api(carol).patch(view_path, {"is_shared": True, "name": "better"}).json()["name"] == "better"
+    assert api(bob).patch(view_path, {"name": "worse"}).status_code == 403
+    assert api(alice).patch(view_path, {"name": "ours"}).json()["query"] == made.json()["query"]
+    assert api(alice).delete(view_path).status_code == 204 and not SavedView.objects.exists()
