@@ -26,13 +26,14 @@ from experiments.web.ui import descriptions
 from experiments.web.ui.controls import BulkAction, Chip, Tab
 from experiments.web.ui.filter_line import FilterLine, kept_values
 from experiments.web.ui.fragments import Live
-from experiments.web.ui.pagination import SIZE, page_of
+from experiments.web.ui.pagination import SIZE, Pager, page_of
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.saved_views import apply_view, saved_views, views_of
 
 from . import cells, columns, reruns
 from .columns import PARAMETER, Column
+from .table_order import NEWEST
 from .trial_query import ORDER_AND_FILTERS, TrialQuery, canonical, note_faults, without
 
 FOLLOWING: dict[str, Parameter] = {"follow": choice("on")}  # new rows appear by themselves
@@ -180,7 +181,7 @@ def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -
         and status.is_offered("add_trial", experiment.state),
         "bulk": bulk_actions(request.user, experiment),
         "waiting": waiting,
-        **_addresses(request.GET, shown, place["upto"] or str(experiment.last_number)),
+        **_addresses(request.GET, shown, place["upto"] or str(_newest(query, shown, pager))),
     }
 
 
@@ -228,6 +229,12 @@ def _kept_in_place(
         whatever = query.experiment.trials.filter(number__in=numbers)
         kept = {trial.number: trial for trial in _with_related(whatever, metrics)}
     return [kept[number] for number in numbers if number in kept], newer[:MOST_NEW].count()
+
+
+def _newest(query: TrialQuery, shown: list[Trial], pager: Pager) -> int:
+    """Return the number above which a trial is new: above the newest one shown, on a page that begins with it."""
+    begins_newest = query.order.sort == NEWEST and pager.previous is None
+    return shown[0].number if begins_newest and shown else query.experiment.last_number
 
 
 def _addresses(query: QueryDict, shown: list[Trial], upto: str) -> dict[str, object]:
