@@ -10,7 +10,7 @@ from urllib.parse import quote
 from django.db.models import Exists, F
 from django.urls import reverse
 
-from experiments.models import Experiment, Settings, TrialState, status
+from experiments.models import Experiment, Importance, Settings, TrialState, status
 from experiments.models.trial.parameter import TrialParameter
 from experiments.permissions import may
 from experiments.search import advice
@@ -35,7 +35,7 @@ class AdviceRow:
 
 
 def rows(request: SignedInRequest, experiment: Experiment) -> list[AdviceRow]:
-    """Return what the overview advises. At most four queries, of a bounded number of rows."""
+    """Return what the overview advises. At most five queries, of a bounded number of rows."""
     changes = may(request.user, "update", experiment) and status.is_offered("update", experiment.state)
     adds = may(request.user, "add_trial", experiment) and status.is_offered("add_trial", experiment.state)
     where = [experiment.workspace.slug, experiment.public_id]
@@ -66,6 +66,10 @@ def advice_on(experiment: Experiment) -> list[Advice]:
     pieces = advice.at_the_edge(space, best)
     pieces = [_whole(piece, settings) for piece in pieces]
     pieces += advice.never_tried(space, _tried(experiment, space), finished)
+    if best:
+        pieces += advice.without_influence(
+            settings.space_document, _shares(experiment), best[0], settings.fixed
+        )
     if settings.algorithm == "GridSearch":
         pieces += advice.grid_left(settings.searched.size, experiment.proposed_count, settings.max_trials)
     else:
@@ -98,7 +102,7 @@ def _best(experiment: Experiment) -> list[dict[str, Any]]:
     is_lowest = experiment.direction == "minimize"
     succeeded = experiment.trials.filter(state=TrialState.SUCCEEDED, result__isnull=False)
     order = F("result").asc() if is_lowest else F("result").desc()
-    return list(succeeded.order_by(order).values_list("params", flat=True)[:count])
+    return list(succeeded.order_by(order, "number").values_list("params", flat=True)[:count])
 
 
 def _tried(experiment: Experiment, space: Mapping[str, Any]) -> dict[str, set[str]]:
@@ -121,6 +125,12 @@ def _tried(experiment: Experiment, space: Mapping[str, Any]) -> dict[str, set[st
         if is_tried:
             tried.setdefault(name, set()).add(text)
     return tried
+
+
+def _shares(experiment: Experiment) -> dict[str, float]:
+    """Return the importance of parameters, as far as it was computed since the last reset."""
+    computed = Importance.objects.filter(experiment=experiment, epoch=experiment.epoch).first()
+    return computed.shares if computed else {}
 
 
 def _digests(experiment: Experiment) -> list[str]:

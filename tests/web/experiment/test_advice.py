@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import pytest
 from django.urls import reverse
 
-from experiments.models import Experiment, Failure, Trial, User
+from experiments.models import Experiment, Failure, Importance, Trial, User
 from experiments.models.trial.parameter import TrialParameter, digest
 from experiments.web.experiment.advice import advice_on, advised_settings
 from tests.people import as_
@@ -87,6 +87,23 @@ def test_a_failing_region_can_be_excluded(
     assert "Exclude region" not in as_(carol).get(url).content.decode()
 
 
+def test_a_parameter_without_influence_can_be_held(at_the_edge: Experiment) -> None:
+    """At the value of the best trial; not after a reset, which forgets what it was computed from."""
+    Importance.objects.create(
+        experiment=at_the_edge,
+        epoch=0,
+        succeeded_count=25,
+        trial_count=25,
+        shares={"lr": 0.995, "layers": 0.005},
+    )
+    piece = next(piece for piece in advice_on(at_the_edge) if piece.key == "hold:layers")
+    settings = advised_settings(at_the_edge, piece.key)
+    assert settings is not None and settings.fixed == {"layers": 1}
+    Experiment.objects.filter(pk=at_the_edge.pk).update(epoch=1)
+    at_the_edge.refresh_from_db()
+    assert advised_settings(at_the_edge, piece.key) is None
+
+
 def test_a_young_experiment_gets_no_advice(
     running: Callable[..., Experiment], django_assert_num_queries: Callable[..., object]
 ) -> None:
@@ -98,5 +115,5 @@ def test_a_young_experiment_gets_no_advice(
 def test_advice_reads_a_bounded_number_of_rows(
     at_the_edge: Experiment, django_assert_max_num_queries
 ) -> None:
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         assert advice_on(at_the_edge)
