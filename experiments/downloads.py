@@ -133,6 +133,17 @@ def content_of(artifact: Artifact, *, max_bytes: int, fetches: bool = True) -> b
     return content
 
 
+def head_of(artifact: Artifact, *, max_bytes: int) -> bytes:
+    """Return the first bytes of a file, to be shown in a page; of one in an object store only if it is small.
+
+    Raise `Refused` for a file that cannot be read.
+    """
+    head = _content_here(artifact, max_bytes) if artifact.keeping != Keeping.DROPPED else None
+    if head is not None:
+        return head[:max_bytes]
+    return content_of(artifact, max_bytes=max_bytes)
+
+
 def fetch_contents(artifacts: Iterable[Artifact], *, max_bytes: int, within_s: float = FETCH_S) -> None:
     """Fetch small files from their object stores, several at once, for later calls of `content_of`. Those that take
     longer are left out."""

@@ -101,6 +101,7 @@ ROUTES = {
     "artifact-download": Route(get=REFUSES, post=ONLY_LOOKS),  # it is not on this machine
     "artifact-register": Route(get=ACTIONS, post="302 404 403 422 422"),  # an empty form is drawn again
     "artifact-image": Route(get="302 404 404 404 404", post=ONLY_LOOKS),  # it is no image
+    "artifact-viewer": Route(get=SEES, post=ONLY_LOOKS),
     "models": Route(get=SEES, post=ONLY_LOOKS),
     "model-add": Route(get=ACTIONS, post="302 404 403 422 422"),  # an empty form is drawn again
     "model": Route(get=SEES, post="302 404 403 422 422"),  # an empty form is drawn again

@@ -26,6 +26,7 @@ from experiments.charts.reported_plot import plot
 from experiments.charts.svg import Chart
 from experiments.models import Artifact, Refused, Trial
 from experiments.runner.dialects.clearml_reports import SUMMARY
+from experiments.web.artifact.content import image_type
 from experiments.web.experiment.artifacts import get_artifact
 from experiments.web.experiment.page import get_experiment
 from experiments.web.ui.requests import SignedInRequest
@@ -36,7 +37,6 @@ MAX_IMAGES, MAX_PLOTS, MAX_TABLES = 12, 12, 6
 MAX_IMAGE_BYTES, MAX_PLOT_BYTES, MAX_TABLE_BYTES, MAX_SUMMARY_BYTES = 8 << 20, 4 << 20, 1 << 20, 4 << 20
 MAX_ROWS, MAX_COLUMNS = 50, 20
 MAX_LABELS = 20
-_MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,14 @@ def of_trial(trial: Trial) -> Reports:
     files = list(Artifact.objects.kept().filter(is_shown, trial=trial).order_by("name")[:MAX_FILES])
     for file in files:
         file.trial, file.experiment = trial, trial.experiment
-    images = _latest(file for file in files if file.name.lower().endswith(IMAGES))
-    plots = _latest(file for file in files if file.name.startswith("plots/") and file.name.endswith(".json"))
-    tables = _latest(file for file in files if file.name.startswith("tables/") and file.name.endswith(".csv"))
+    images = latest(file for file in files if file.name.lower().endswith(IMAGES))
+    plots = latest(file for file in files if file.name.startswith("plots/") and file.name.endswith(".json"))
+    tables = latest(file for file in files if file.name.startswith("tables/") and file.name.endswith(".csv"))
     shown = [*plots[:MAX_PLOTS], *tables[:MAX_TABLES], *(file for file in files if file.name == SUMMARY)]
     downloads.fetch_contents(shown, max_bytes=MAX_PLOT_BYTES)
     reports = Reports(
-        images=[(file, _title(file)) for file in images[:MAX_IMAGES]],
-        plots=[_plot(file) for file in plots[:MAX_PLOTS]],
+        images=[(file, title_of(file)) for file in images[:MAX_IMAGES]],
+        plots=[plot_of(file) for file in plots[:MAX_PLOTS]],
         tables=[table for file in tables[:MAX_TABLES] if (table := _table(file))],
         hidden=sum(
             max(0, len(rows) - limit)
@@ -100,7 +100,7 @@ def of_trial(trial: Trial) -> Reports:
     return reports
 
 
-def _latest(files: Iterable[Artifact]) -> list[Artifact]:
+def latest(files: Iterable[Artifact]) -> list[Artifact]:
     """Return the last file of each series: of plots, tables and debug samples that is a folder."""
     latest: dict[str, Artifact] = {}
     for file in files:
@@ -109,7 +109,7 @@ def _latest(files: Iterable[Artifact]) -> list[Artifact]:
     return list(latest.values())
 
 
-def _title(file: Artifact) -> str:
+def title_of(file: Artifact) -> str:
     """Return `loss / train, iteration 3`, or the name of the file. The package numbers debug samples by themselves."""
     parts = PurePosixPath(file.name).parts
     if parts[0] not in ("plots", "tables", "debug_samples") or len(parts) != 4:
@@ -119,10 +119,10 @@ def _title(file: Artifact) -> str:
     return f"{title}, iteration {int(stem):,}" if stem.isdecimal() and len(stem) < 12 else title
 
 
-def _plot(file: Artifact) -> Plot:
+def plot_of(file: Artifact) -> Plot:
     figure = _json(file, MAX_PLOT_BYTES)
-    chart = plot(figure, key=f"plot-{file.pk}", title=_title(file)) if isinstance(figure, dict) else None
-    return Plot(file, _title(file), chart)
+    chart = plot(figure, key=f"plot-{file.pk}", title=title_of(file)) if isinstance(figure, dict) else None
+    return Plot(file, title_of(file), chart)
 
 
 def _table(file: Artifact) -> Table | None:
@@ -134,7 +134,7 @@ def _table(file: Artifact) -> Table | None:
     if not rows:
         return None
     header, *others = ([cell[:200] for cell in row[:MAX_COLUMNS]] for row in rows)
-    return Table(file, _title(file), header, others[:MAX_ROWS], len(others))
+    return Table(file, title_of(file), header, others[:MAX_ROWS], len(others))
 
 
 def _read_summary(file: Artifact, reports: Reports, artifacts: dict[str, Artifact]) -> None:
@@ -183,10 +183,8 @@ def image(request: SignedInRequest, workspace_slug: str, public_id: str, artifac
         content = downloads.content_of(artifact, max_bytes=MAX_IMAGE_BYTES)
     except Refused:
         raise Http404 from None
-    kind = next((kind for magic, kind in _MAGIC.items() if content.startswith(magic)), None)
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        kind = "image/webp"
-    if kind is None:
+    kind = image_type(content)
+    if not kind:
         raise Http404
     response = HttpResponse(content, content_type=kind)
     response["X-Content-Type-Options"] = "nosniff"
