@@ -25,6 +25,7 @@ from experiments.models import (
 # The least role for each verb. Whatever is not named here needs an operator.
 NEEDS: dict[str, Role] = {
     "view": Role.VIEWER,
+    "comment": Role.VIEWER,
     "restore": Role.OWNER,
     "manage": Role.OWNER,
 }

@@ -11,6 +11,7 @@ from experiments import __version__
 
 from . import (
     actions,
+    annotations,
     artifacts,
     events,
     experiments,
@@ -57,6 +58,7 @@ for module in (
     experiments,
     actions,
     trials,
+    annotations,
     metrics,
     logs,
     revisions,

@@ -63,6 +63,8 @@ class TrialOut(BaseModel):
     notes: list[str] = Field(
         description="What was unusual, as sentences: processes left in the background, skipped files, dropped points."
     )
+    is_starred: bool = Field(description="Marked by the team.")
+    comment_count: int
     revision: int
     worker: str | None
     pid: int | None
@@ -143,6 +145,8 @@ def serialize(request: ApiRequest, trial: Trial) -> dict[str, Any]:
         "last_step": trial.last_step,
         "steps_done": trial.steps_done,
         "steps_total": trial.steps_total,
+        "is_starred": trial.starred_at is not None,
+        "comment_count": trial.comment_count,
         "failure": trial.failure or None,
         "detail": trial.detail or None,
         "notes": trial.notes,

@@ -12,7 +12,7 @@ from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element
 COLORS = 6  # of the first lines; the others are gray
 MAX_POINTS = 300  # drawn of one line
 MAX_ROWS = 20_000  # of the data table
-MAX_NAME = 14  # characters of a label beside its line
+MAX_NAME = 20  # characters of a label beside its line
 DIGIT = 6.6  # approximate width of a character at 11 px
 
 Points = Sequence[tuple[float, float | None]]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from statistics import quantiles
 
 from experiments.charts.scale import Linear, Log, linear_or_log
-from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element, frame, join, label
+from experiments.charts.svg import NARROW, TURN, Chart, Svg, clip, element, frame, join, label
 
 ROW = 44.0  # pixels
+BROAD = 1040  # the panel has the whole width of the page
 SPREAD = (0, -6, 5, -3, 8, 3, -8, 6, -5)  # offsets of neighboring marks, so that equal values stay apart
 
 
@@ -32,7 +33,7 @@ def strip(strips: Sequence[Strip], *, title: str, metric: str, key: str) -> Char
         else "no values"
     )
     parts = []
-    for width, fit in ((WIDE, "is-wide"), (NARROW, "is-narrow")):
+    for width, fit in ((BROAD, "is-wide"), (NARROW, "is-narrow")):
         height = 26 + ROW * len(strips)
         body = _draw(strips, width=width, height=height)
         size = {"width": width, "height": height}

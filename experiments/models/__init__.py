@@ -2,6 +2,7 @@
 
 from experiments.models.experiment.former import FormerExperiment
 from experiments.models.experiment.model import Experiment
+from experiments.models.trial.annotations import Comment
 from experiments.models.trial.base import Source
 from experiments.models.trial.metric_value import MetricValue
 from experiments.models.trial.model import Trial
@@ -35,6 +36,7 @@ __all__ = [
     "Amount",
     "Answer",
     "Artifact",
+    "Comment",
     "ComputeEvent",
     "Event",
     "Experiment",

@@ -68,6 +68,7 @@ class Artifact(models.Model):
         constraints = [models.UniqueConstraint(fields=["trial", "name"], name="artifact_once")]
         indexes = [
             models.Index(fields=["experiment", "trial", "name"], name="artifact_by_experiment"),
+            models.Index(fields=["experiment", "name", "trial"], name="artifact_by_name"),
             models.Index(fields=["worker"], condition=Q(keeping="waiting"), name="artifact_to_store"),
         ]
 

@@ -34,7 +34,13 @@ class Event(models.Model):
 
     class Meta:
         ordering = ["-pk"]
-        indexes = [models.Index(fields=["experiment", "-id"], name="event_of_experiment")]
+        indexes = [
+            models.Index(fields=["experiment", "-id"], name="event_of_experiment"),
+            models.Index(
+                fields=["experiment", "-id"], name="event_by_people", condition=models.Q(by__isnull=False)
+            ),
+            models.Index(fields=["experiment", "verb", "-id"], name="event_by_verb"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.who} {self.verb} {self.before} → {self.after}".strip()

@@ -8,6 +8,7 @@ from .ui import component_gallery
 urlpatterns = [
     path("", include("experiments.web.account.urls")),
     path("", include("experiments.web.workspace.urls")),
+    path("", include("experiments.web.activity.urls")),
     path("", include("experiments.web.artifact.urls")),
     path("", include("experiments.web.compare.urls")),
     path("", include("experiments.web.trial.urls")),

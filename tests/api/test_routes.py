@@ -82,6 +82,10 @@ ROUTES = {
     "POST /experiments/{public_id}/trials": Route(MAKES, {"params": {"lr": 0.01, "layers": 1}}),
     "GET /experiments/{public_id}/trials/{number}": Route(SEES),
     "POST /experiments/{public_id}/trials/{number}/stop": Route(ACTIONS),
+    "POST /experiments/{public_id}/trials/{number}/star": Route(ACTIONS),
+    "POST /experiments/{public_id}/trials/{number}/unstar": Route(ACTIONS),
+    "GET /experiments/{public_id}/trials/{number}/comments": Route(SEES),
+    "POST /experiments/{public_id}/trials/{number}/comments": Route("401 404 201 201 201", {"text": "Good."}),
     "POST /experiments/{public_id}/trials/{number}/rerun": Route("401 404 403 409 409"),  # it has not failed
     "POST /experiments/{public_id}/trials/{number}/replicate": Route("401 404 403 409 409"),
     "GET /experiments/{public_id}/trials/{number}/metrics": Route(SEES),

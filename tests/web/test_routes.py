@@ -113,10 +113,19 @@ ROUTES = {
     "model-download": Route(get=REFUSES, post=ONLY_LOOKS),  # nor is this
     "experiment-edit": Route(get=ACTIONS, post=ACTIONS),  # without a button it only shows the consequences
     "experiment-add": Route(get=ACTIONS, post="302 404 403 422 422"),  # an empty form is drawn again
+    "experiment-description": Route(get=ACTIONS, post=ACTED),
+    "experiment-activity": Route(get=SEES, post=ONLY_LOOKS),
+    "activity-csv": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-action": Route(get=ACTIONS, post=ACTED),
     "trial": Route(get=SEES, post=ONLY_LOOKS),
     "trial-log": Route(get=SEES, post=ONLY_LOOKS),
     "trial-stop": Route(get=ACTIONS, post=ACTED, number=2),
+    "trial-star": Route(get=ONLY_POSTS, post=ACTED),
+    "trial-unstar": Route(get=ONLY_POSTS, post=ACTED),
+    "trial-comment": Route(
+        get=ONLY_POSTS, post="302 404 302 302 302"
+    ),  # an empty one is answered with a sentence
+    "trial-comment-delete": Route(get=ONLY_POSTS, post="302 404 404 404 404"),  # there is none
     "trial-rerun": Route(get=ACTIONS, post=ACTED),
     "trial-script": Route(get=SEES, post=ONLY_LOOKS),
     "trial-parameters": Route(get=SEES, post=ONLY_LOOKS),

@@ -113,6 +113,8 @@ class TrialBase(models.Model):
     cpu_s = models.FloatField(null=True)
     survivors = models.JSONField(default=list)
     trashed_at = models.DateTimeField(null=True)
+    starred_at = models.DateTimeField(null=True)  # by somebody of the team
+    comment_count = models.IntegerField(default=0)
     version = models.BigIntegerField(default=0)
 
     objects = KeptManager()

@@ -15,13 +15,13 @@ from experiments.models.status import ExperimentState, Refused, TrialState
 from experiments.models.user import User
 from experiments.models.worker import Worker
 
+from .annotations import AnnotationVerbs
 from .base import Source
-from .copies import CopyVerbs
 from .metric_value import MetricValue
 from .outcome import Failure, Outcome
 
 
-class Trial(CopyVerbs):
+class Trial(AnnotationVerbs):
     """Every change of the row happens with the experiment locked, and every change of its state through `move`."""
 
     class Meta:

@@ -41,7 +41,8 @@ class _Builder:
         items: Iterable[tuple[str | int, Any]] = (
             value.items() if isinstance(value, dict) else enumerate(value)
         )
-        shown, hidden = [], 0
+        shown: list[tuple[SafeString]] = []
+        hidden = 0
         for inner_name, inner in items:
             if self.left <= 0:
                 hidden = len(value) - len(shown)

@@ -132,7 +132,11 @@ def _groups(columns: list[Column[Experiment]], *, shows_all: bool) -> list[Group
         number_row("Best", [experiment.best_value for experiment in experiments], direction=direction),
         number_row("Trials", [experiment.proposed_count for experiment in experiments]),
         number_row("Failed", [experiment.failed_count for experiment in experiments]),
-        number_row("Slot hours", [round(experiment.compute_s / 3600, 2) for experiment in experiments]),
+        number_row(
+            "Slot hours",
+            [experiment.compute_s / 3600 for experiment in experiments],
+            form=lambda hours: f"{hours:,.1f}",
+        ),
     ]
     settings = [
         *settings_rows.rows_of([experiment.settings for experiment in experiments]),

@@ -103,9 +103,9 @@ def _row(name: str, values: Sequence[Any]) -> Row:
 
 
 def _folded(text: str) -> str:
-    lines = text.splitlines()
+    lines = text.strip().splitlines()
     more = f"\n… {len(lines) - FOLDED:,} more lines" if len(lines) > FOLDED + 1 else ""
-    return "\n".join(lines[:FOLDED]) + more if more else text
+    return "\n".join(lines[:FOLDED]) + more if more else text.strip()
 
 
 def _names(documents: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from experiments.charts.overlay import Line, overlay
 from experiments.charts.svg import Chart
 from experiments.messages import bytes_, duration, plural, value
-from experiments.models import Experiment, Settings, Trial, TrialState
+from experiments.models import Comment, Experiment, Settings, Trial, TrialState
 from experiments.query_parameters import choice, text, texts
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.page import get_experiment, url_of, url_of_trial
@@ -36,6 +36,7 @@ from .selection import Column, Selection
 LEAST, MOST = 2, 50
 MOST_CHARTS = 4
 MOST_METRICS = 30  # rows of reported metrics
+MOST_COMMENTS = 500  # of all trials together, the latest
 MOST_REPLICATES = 5_000  # of all trials together
 
 PARAMETERS = {
@@ -164,6 +165,7 @@ class _Comparison:
             group("Result", self._results(), shows_all=shows_all),
             group("Parameters", self._parameters(), shows_all=shows_all),
             group("Run", self._run(), shows_all=shows_all),
+            group("Notes", self._notes(), shows_all=shows_all),
         ]
         if len({trial.revision_id for trial in self.trials}) > 1:
             settings = [trial.revision.settings for trial in self.trials]
@@ -278,6 +280,18 @@ class _Comparison:
             for name in dict.fromkeys(order)
         ]
 
+    def _notes(self) -> list[Row]:
+        """The latest comments, and the stars."""
+        commented = [trial.pk for trial in self.trials if trial.comment_count]
+        rows = Comment.objects.filter(trial__in=commented).select_related("by").order_by("-pk")
+        latest: dict[int, str] = {}
+        for comment in rows[:MOST_COMMENTS]:
+            latest.setdefault(comment.trial_id, _comment_text(comment))
+        return [
+            text_row("Comment", [latest.get(trial.pk, "") for trial in self.trials]),
+            text_row("Starred", ["yes" if trial.starred_at else "" for trial in self.trials]),
+        ]
+
     def _run(self) -> list[Row]:
         trials = self.trials
         rows = [
@@ -291,6 +305,10 @@ class _Comparison:
         if len({trial.experiment_id for trial in trials}) > 1:
             rows.insert(0, text_row("Experiment", [trial.experiment.name for trial in trials]))
         return rows
+
+
+def _comment_text(comment: Comment) -> str:
+    return f"{comment.text} ({comment.who})"
 
 
 def _spread_text(spread: Replicates) -> str:

@@ -22,6 +22,7 @@ from experiments.query_parameters import choice
 from experiments.scheduler import wait_reasons
 from experiments.scheduler.estimate import Estimate, Finished, estimates, finished_trials
 from experiments.scheduler.wait_reasons import Compute, Hold
+from experiments.web.activity.feed import items_of
 from experiments.web.charts.options import PARAMETERS, Options
 from experiments.web.charts.pages import panel_of
 from experiments.web.charts.panels import ChartView
@@ -33,14 +34,15 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import advice, charts, metric_series
+from . import advice, charts, description, metric_series
 from .actions import VERBS, Verb
 from .forms.action_forms import ActionForm, QueueChoice
 from .page import back_from, best_trial, frame, get_experiment, refused, url_of
 
 MOST_SHOWN = 12  # of what runs now
-LINES = 15  # of the activity
 FIGURES_POLL_S = 15.0  # of the charts of parameters
+LINES = 8  # of the activity
+MOST_EVENTS = 60  # that are folded into these
 
 
 @login_required
@@ -71,6 +73,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         context |= _best_context(experiment)
     finished = finished_trials([experiment]) if live.fragment != "history" and experiment.is_active else {}
     if live.fragment in ("", "head"):
+        context |= description.context(experiment, request.user)
         context |= _head_context(experiment, context, held, alive, finished, now)
     if live.fragment in ("", "history"):
         context |= _history_context(request, experiment, context["trials_url"])
@@ -229,11 +232,11 @@ def _running_context(
         )
         for trial in alive
     ]
-    events = experiment.events.select_related("by", "trial").defer("details")[:LINES]
+    events = experiment.events.select_related("by", "trial").defer("details")[:MOST_EVENTS]
     return {
         "rows": rows,
         "hidden": experiment.alive_count - len(rows),
-        "activity": descriptions.feed_entries(list(events)),
+        "activity": items_of(events, folds=True)[:LINES],
     }
 
 

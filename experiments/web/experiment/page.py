@@ -27,6 +27,7 @@ DIALOGS = {  # forms and confirmations, never the page to go back to
     "artifact-register",
     "experiment-action",
     "experiment-add",
+    "experiment-description",
     "experiment-edit",
     "experiment-input",
     "experiments-bulk",
@@ -105,6 +106,7 @@ def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict
         ("Configuration", "experiment-configuration", None),
         ("Execution", "experiment-execution", None),
         ("Artifacts", "experiment-artifacts", None),
+        ("Activity", "experiment-activity", None),
     )
     return {
         "experiment": experiment,

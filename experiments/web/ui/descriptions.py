@@ -254,6 +254,12 @@ def _of_trial(event: Event, trial: Trial) -> FeedEntry:
             )
         case "add":
             return FeedEntry(event, "", f"{person} added", "", icon="plus", trial=trial)
+        case "comment":
+            return FeedEntry(event, "", f"{person} commented on", "", f"“{why}”", icon="note", trial=trial)
+        case "delete_comment":
+            return FeedEntry(event, "", f"{person} deleted a comment on", "", icon="trash", trial=trial)
+        case "star" | "unstar":
+            return FeedEntry(event, "", f"{person} {event.verb}red", "", icon="star", trial=trial)
     return TRIAL_STATES.get(event.verb, _other)(event, trial)
 
 

@@ -1,0 +1,91 @@
+"""What people say about a trial: comments, and a star for the team."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F
+from django.utils import timezone
+
+from experiments.models.event import Event
+from experiments.models.settings import Invalid
+from experiments.models.user import User
+
+from .copies import CopyVerbs
+
+LONGEST_COMMENT = 4_000  # characters
+LONGEST_QUOTE = 300  # of a comment in the history
+
+
+class Comment(models.Model):
+    """A comment on a trial. `by` is None when the account was deleted."""
+
+    trial = models.ForeignKey("Trial", models.CASCADE, related_name="comments")
+    by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+    text = models.TextField()
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.text[:80]
+
+    @property
+    def who(self) -> str:
+        """The name of its author."""
+        return self.by.username if self.by else "deleted user"
+
+
+class AnnotationVerbs(CopyVerbs):
+    """The methods that leave a mark on a trial, in any state, and change nothing of its result."""
+
+    class Meta:
+        abstract = True
+
+    def comment(self, text: str, *, by: User) -> Comment:
+        """Add a comment. Raise `Invalid` for an empty or too long one."""
+        text = text.replace("\0", "").strip()
+        if not text:
+            raise Invalid({"text": ["Enter a comment."]})
+        if len(text) > LONGEST_COMMENT:
+            raise Invalid({"text": [f"Shorten the comment to {LONGEST_COMMENT:,} characters."]})
+        with self.locked():
+            comment = Comment.objects.create(trial_id=self.pk, by=by, text=text)
+            self._annotate(comment_count=F("comment_count") + 1)
+            why = text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
+            Event.note("comment", self.experiment, trial=self, by=by, why=why)
+            return comment
+
+    def delete_comment(self, pk: int, *, by: User) -> bool:
+        """Delete one of its comments. Return False when it is gone already."""
+        with self.locked():
+            deleted, _ = Comment.objects.filter(trial_id=self.pk, pk=pk).delete()
+            if not deleted:
+                return False
+            self._annotate(comment_count=F("comment_count") - 1)
+            Event.note("delete_comment", self.experiment, trial=self, by=by)
+            return True
+
+    def star(self, *, by: User) -> bool:
+        """Mark it for the team. Return False when it has its star already."""
+        with self.locked():
+            if self.starred_at is not None:
+                return False
+            self.starred_at = timezone.now()
+            self._annotate(starred_at=self.starred_at)
+            Event.note("star", self.experiment, trial=self, by=by)
+            return True
+
+    def unstar(self, *, by: User) -> bool:
+        """Take its star away. Return False when it has none."""
+        with self.locked():
+            if self.starred_at is None:
+                return False
+            self.starred_at = None
+            self._annotate(starred_at=None)
+            Event.note("unstar", self.experiment, trial=self, by=by)
+            return True
+
+    def _annotate(self, **changes: object) -> None:
+        type(self).objects.filter(pk=self.pk).update(**changes, version=F("version") + 1)
+        self.experiment.updated_at = timezone.now()

@@ -1,0 +1,12 @@
+"""Addresses of an experiment's activity."""
+
+from django.urls import path
+
+from . import page
+
+EXPERIMENT = "w/<slug:workspace_slug>/experiments/<slug:public_id>/"
+
+urlpatterns = [
+    path(EXPERIMENT + "activity/", page.show, name="experiment-activity"),
+    path(EXPERIMENT + "activity.csv", page.file, name="activity-csv"),
+]

@@ -1,0 +1,104 @@
+"""Comments on a trial, and its star."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from experiments.models import Comment, Forbidden, Invalid, Trial, User
+from experiments.permissions import may, require
+from experiments.web.experiment.page import back_from, get_trial, url_of_trial
+from experiments.web.ui.markdown import rendered
+from experiments.web.ui.requests import SignedInRequest
+
+MOST_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CommentRow:
+    """A comment as the page shows it."""
+
+    comment: Comment
+    html: SafeString
+    may_delete: bool
+
+
+def context(trial: Trial, user: User) -> dict[str, object]:
+    """Return the latest comments, oldest first, and what this person may do. One query."""
+    latest = list(trial.comments.select_related("by").order_by("-pk")[:MOST_SHOWN])
+    may_comment = may(user, "comment", trial.experiment)
+    return {
+        "comments": [
+            CommentRow(comment, rendered(comment.text), _may_delete(comment, trial, user))
+            for comment in latest[::-1]
+        ],
+        "hidden_comments": max(0, trial.comment_count - len(latest)),
+        "may_comment": may_comment,
+    }
+
+
+def _may_delete(comment: Comment, trial: Trial, user: User) -> bool:
+    """Authors may delete their own comments, owners all of them."""
+    is_own = comment.by_id == user.pk and may(user, "comment", trial.experiment)
+    return is_own or may(user, "manage", trial.experiment.workspace)
+
+
+@login_required
+@require_POST
+def comment(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
+    """Add a comment. Every member may."""
+    trial = get_trial(request, workspace_slug, public_id, number)
+    require(request.user, "comment", trial.experiment)
+    try:
+        trial.comment(request.POST.get("text", ""), by=request.user)
+    except Invalid as invalid:
+        messages.error(request, " ".join(sum(invalid.errors.values(), [])))
+    return redirect(f"{url_of_trial(trial)}#comments")
+
+
+@login_required
+@require_POST
+def delete_comment(
+    request: SignedInRequest, workspace_slug: str, public_id: str, number: int, comment_pk: int
+) -> HttpResponse:
+    """Delete a comment: authors their own, owners any."""
+    trial = get_trial(request, workspace_slug, public_id, number)
+    row = trial.comments.filter(pk=comment_pk).first() if comment_pk < 2**63 else None
+    if row is None:
+        raise Http404
+    if not _may_delete(row, trial, request.user):
+        raise Forbidden("Only its author and owners of the workspace may delete a comment.")
+    trial.delete_comment(row.pk, by=request.user)
+    return redirect(f"{url_of_trial(trial)}#comments")
+
+
+@login_required
+@require_POST
+def star(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
+    """Mark the trial for the team."""
+    return _set_star(request, workspace_slug, public_id, number, is_starred=True)
+
+
+@login_required
+@require_POST
+def unstar(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
+    """Take the star away."""
+    return _set_star(request, workspace_slug, public_id, number, is_starred=False)
+
+
+def _set_star(
+    request: SignedInRequest, workspace_slug: str, public_id: str, number: int, *, is_starred: bool
+) -> HttpResponse:
+    trial = get_trial(request, workspace_slug, public_id, number)
+    require(request.user, "star", trial.experiment)
+    if is_starred:
+        trial.star(by=request.user)
+    else:
+        trial.unstar(by=request.user)
+    return redirect(back_from(request, url_of_trial(trial)))

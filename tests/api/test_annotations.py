@@ -1,0 +1,21 @@
+"""Comments and stars through the API."""
+
+from experiments.models import Trial
+
+
+def test_comments_and_stars(running, api, carol, bob):
+    """TD-C8: the same rights as on the page."""
+    experiment = running()
+    path = f"/experiments/{experiment.public_id}/trials/1"
+    viewer, operator = api(carol), api(bob)
+    assert viewer.post(f"{path}/comments", {"text": "Good."}).status_code == 201
+    assert viewer.post(f"{path}/comments", {"text": ""}).status_code == 422
+    assert viewer.post(f"{path}/comments", {"text": " \n"}).status_code == 422
+    listed = viewer.get(f"{path}/comments").json()["items"]
+    assert [(comment["by"], comment["text"]) for comment in listed] == [("carol", "Good.")]
+    assert viewer.post(f"{path}/star").status_code == 403
+    assert operator.post(f"{path}/star").json()["is_starred"] is True
+    assert operator.post(f"{path}/star").status_code == 200
+    assert operator.get(path).json()["comment_count"] == 1
+    assert operator.post(f"{path}/unstar").json()["is_starred"] is False
+    assert Trial.objects.get(number=1).starred_at is None
