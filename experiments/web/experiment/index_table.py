@@ -133,7 +133,7 @@ class TableQuery:
         values = {
             name: getattr(wanted, name)
             for name in self.__dataclass_fields__
-            if getattr(wanted, name) != getattr(plain, name)
+            if name != "last" and getattr(wanted, name) != getattr(plain, name)
         }
         return "?" + urlencode(values)
 
