@@ -118,6 +118,7 @@ def simulate(
     slots: int,
     seed: int,
     limit_s: float | None = None,
+    rounds: int = ROUNDS,
 ) -> tuple[Range, Range]:
     """Return when all trials have ended and the sum of their durations, each in seconds: (at least, at most).
 
@@ -130,7 +131,7 @@ def simulate(
     lengths = _Lengths(finished.durations, [trial.elapsed_s for trial in running])
     added_up = max(0, to_start - MOST_SIMULATED)
     ends, sums = [], []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         draw = lengths.round(random, limit_s)
         first = [_left(trial, finished, draw, random) for trial in running]
         free = sorted(first)[-slots:]
@@ -255,10 +256,12 @@ def estimate(
     *,
     slots: int,
     to_start: int | None,
+    rounds: int = ROUNDS,
 ) -> Estimate:
     """Return the estimate of an experiment with these settings. `slots`: of the workers that can run its trials.
 
-    `to_start`: trials that will still start, None: no limit. `running`: its running trials.
+    `to_start`: trials that will still start, None: no limit. `running`: its running trials. `rounds`: of the
+    simulation, a tenth of a millisecond each.
     """
     limit_s = settings.max_duration_s
     rest_s = None if limit_s is None else max(0.0, limit_s - experiment.elapsed_s())
@@ -284,6 +287,7 @@ def estimate(
         slots=max(1, at_once),
         seed=experiment.pk or 0,
         limit_s=settings.max_trial_duration_s,
+        rounds=rounds,
     )
     if rest_s is not None and end_s[1] > rest_s:  # no trial starts after it, but running ones may finish
         end_s = min(end_s[0], rest_s), min(end_s[1], rest_s + slow_s)
@@ -325,6 +329,7 @@ def estimates(
     *,
     serving: Mapping[int, list[Worker]],
     finished: Mapping[int, Finished] | None = None,
+    rounds: int = ROUNDS,
 ) -> dict[int, Estimate]:
     """Return the estimate of each of these experiments with its current settings, by primary key. Two queries; select
     them with their revisions. `serving`: the workers by primary key of their queue."""
@@ -344,6 +349,7 @@ def estimates(
                 experiment.settings,
                 max(0, experiment.proposed_count - experiment.waiting_count),
             ),
+            rounds=rounds,
         )
         for experiment in experiments
     }

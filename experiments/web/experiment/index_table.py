@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, Sum, prefetch_related_objects
 from django.http import HttpRequest, QueryDict
+from django.utils import timezone
+from django.utils.html import strip_tags
 
 from experiments import filters
 from experiments.charts.outcome import outcome
@@ -21,8 +24,10 @@ from experiments.models import Experiment, ExperimentState, User, Workspace, sta
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import missing
 from experiments.query_parameters import Parameter, choice, number, sorting, text
+from experiments.scheduler.estimate import estimates
 from experiments.scheduler.wait_reasons import Compute, Kind
 from experiments.web.ui import descriptions
+from experiments.web.ui import estimates as estimate_texts
 from experiments.web.ui.controls import Chip, Tab
 from experiments.web.ui.query_checks import note_fault
 
@@ -41,6 +46,7 @@ SORT_LABELS = (
 )
 EXACT_TO = 10_000
 PAGES_AROUND = 2
+FEW_ROUNDS = 15  # of the simulation of each end: a list has many rows
 
 
 # The single filters of earlier addresses, which become conditions of the filter line.
@@ -209,7 +215,7 @@ class Row:
 
 
 class Page:
-    """One page of the list for one person: chips, rows, pager. Five queries, whatever the number of rows."""
+    """One page of the list for one person: chips, rows, pager. A fixed number of queries for any number of rows."""
 
     def __init__(self, query: TableQuery, experiments: ExperimentQuerySet, *, user: User) -> None:
         self.selection = query.select(experiments, user)
@@ -226,7 +232,11 @@ class Page:
             {experiment.queue_id for experiment in shown if experiment.is_active and experiment.queue_id}
         )
         set_best_decimals(shown)
-        self.rows = [row(experiment, user=user, compute=compute) for experiment in shown]
+        ends = ends_of(shown, compute)
+        self.rows = [
+            row(experiment, user=user, compute=compute, ends=ends.get(experiment.pk, ""))
+            for experiment in shown
+        ]
 
     @property
     def is_active(self) -> bool:
@@ -279,11 +289,25 @@ class Page:
         return self.query.url(page=self.last) if self.query.page < self.last - PAGES_AROUND else None
 
 
-def row(experiment: Experiment, *, user: User, compute: Compute) -> Row:
-    """Give the experiment with its workspace, project, creator and queue."""
+def ends_of(experiments: Sequence[Experiment], compute: Compute) -> dict[int, str]:
+    """Return when those that run will end, as text by primary key, where it can be estimated. At most three queries."""
+    running = [experiment for experiment in experiments if experiment.state == ExperimentState.RUNNING]
+    if not running:
+        return {}
+    prefetch_related_objects(running, "revision")
+    queues = {experiment.queue.pk: experiment.queue for experiment in running if experiment.queue}
+    serving = {pk: compute.serving(queue) for pk, queue in queues.items()}
+    expected, now = estimates(running, serving=serving, rounds=FEW_ROUNDS), timezone.now()
+    return {pk: strip_tags(estimate_texts.ends(estimate, now)) for pk, estimate in expected.items()}
+
+
+def row(experiment: Experiment, *, user: User, compute: Compute, ends: str = "") -> Row:
+    """Give the experiment with its workspace, project, creator and queue. `ends`: when it will end, as text."""
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
     likely, more = _actions(experiment, user)
     note, role = _note(experiment, compute)
+    if ends and not note:
+        note = f"ends {ends}"
     return Row(
         experiment,
         bar=outcome(counts, left=experiment.budget_left or 0),

@@ -96,8 +96,7 @@ def trial_progress(trial: Trial, finished: Finished, now: datetime) -> TrialProg
 
 
 def _rough(seconds: float) -> str:
-    """Return a span no more exact than an estimate is: whole minutes from 10 minutes on."""
+    """Return a span no more exact than an estimate is: in steps of 5 s from 20 s on, of minutes from 2 minutes on."""
     whole = max(0, round(seconds))
-    if whole >= 600:
-        whole = round(whole / 60) * 60
-    return duration(whole)
+    step = 60 if whole >= 120 else 5 if whole >= 20 else 1
+    return duration(round(whole / step) * step)

@@ -96,6 +96,8 @@ def _draw(
         return live.not_modified()
     sums = sum((card.sums for card in project_cards), start=Sums())
     recent = list(seen.order_by(*lately()).values_list("pk", flat=True)[:RECENT])
+    shown = list(load_rows(recent))
+    ends = index_table.ends_of(shown, compute)
     shown_needs, need_count = needs(seen, compute, workers, now)
     context = {
         "workspace": workspace,
@@ -107,7 +109,10 @@ def _draw(
         "total": sums.total,
         "needs": shown_needs,
         "more_needs": need_count - len(shown_needs),
-        "rows": [index_table.row(experiment, user=user, compute=compute) for experiment in load_rows(recent)],
+        "rows": [
+            index_table.row(experiment, user=user, compute=compute, ends=ends.get(experiment.pk, ""))
+            for experiment in shown
+        ],
         "cards": sorted(project_cards, key=_latest, reverse=True)[:CARDS],
         "workers": [
             {"worker": w, "busy": _busy(w, compute), "is_late": descriptions.is_late(w, now)}

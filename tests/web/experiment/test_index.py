@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from experiments.models import Experiment, Outcome, Queue, Role, User, Worker, Workspace
+from experiments.models import Experiment, Outcome, Queue, Role, Trial, User, Worker, Workspace
 from experiments.models import status as states
 from experiments.web.experiment import index, index_table
 from tests.people import end_all, look_at, make_settings
@@ -287,6 +287,30 @@ def test_another_workspace_is_not_in_it(ask, alice, draft):
     there = draft("there")
     Experiment.objects.filter(pk=there.pk).update(workspace=other, project=other.projects.get())
     assert names(ask()) == ["here"]
+
+
+def ended_once(experiment: Experiment) -> None:
+    """One trial has ended, after 20 s."""
+    trial = experiment.trials.get(state="running")
+    trial.settle(Outcome(value=0.5))
+    Trial.objects.filter(pk=trial.pk).update(duration_s=20)
+    look_at(experiment)
+    assert Trial.take(trial.worker, ["default"])
+
+
+def test_a_running_row_says_when_it_ends(ask, running):
+    """TD-C2: where it can be estimated, at the same cost for many rows."""
+    costs = []
+    for number in range(3):
+        experiment = running(f"run {number}", max_trials=20, concurrency=1)
+        row = ask().context["page"].rows[0]
+        assert row.experiment == experiment and "ends" not in row.note
+        ended_once(experiment)
+        with CaptureQueriesContext(connection) as queries:
+            rows = ask().context["page"].rows
+        assert [row.note[:7] for row in rows] == ["ends in"] * (number + 1)
+        costs.append(len(queries))
+    assert costs[0] == costs[1] == costs[2]
 
 
 def test_a_viewer_has_no_buttons_and_learns_why(ask, carol, bob, running):
