@@ -49,9 +49,11 @@ class QueryChecks:
         if not query_faults or response.status_code not in (200, 206):
             return response
         if response.headers.get("Content-Type", "").startswith("text/html"):
-            if not request.htmx:  # type: ignore[attr-defined]
+            if request.htmx:  # type: ignore[attr-defined]
+                return response
+            if _has_head(response):
                 response.status_code = 400
-            return response
+                return response
         refusal = _refusal(response, query_faults)
         # Its file is closed with the answer: close() itself would also tell Django that the request has ended.
         refusal._resource_closers += response._resource_closers  # type: ignore[attr-defined]
@@ -64,6 +66,11 @@ class QueryChecks:
         is_page = view.__module__.startswith(PAGES) and not hasattr(view, "view_class")
         if request.method in ("GET", "HEAD") and (declared is not None or is_page):
             faults_of(request).update(faults(request.GET, {**(declared or {}), **OF_EVERY_PAGE}))
+
+
+def _has_head(response: HttpResponseBase) -> bool:
+    """Whether it is a whole page, which shows the sentences, and no part of one."""
+    return isinstance(response, HttpResponse) and b"<html" in response.content[:500]
 
 
 def _refusal(response: HttpResponseBase, query_faults: Mapping[str, str]) -> HttpResponse:
