@@ -164,7 +164,8 @@ def django_test_environment(django_test_environment: None) -> None:
     from django.test.signals import template_rendered
 
     def render(self: Template, context: Context) -> SafeString:
-        if context.template is self:
+        if not hasattr(context, "is_kept"):
+            context.is_kept = True
             template_rendered.send(sender=self, template=self, context=context)
         return self.nodelist.render(context)
 

@@ -1,4 +1,4 @@
-// The filter line (components/_filter_line.html): the keyboard in its completions, which htmx brings for what is typed.
+// The filter line (filters/_line.html): the keyboard in its completions, which htmx brings for what is typed.
 customElements.define("filter-line", class extends HTMLElement {
   connectedCallback() { connect(this.querySelector("input"), document.getElementById("completions")); }
 });

@@ -38,7 +38,7 @@ def test_columns_are_chosen_by_keyboard_while_rows_arrive(open_as, running, bob,
     expect(page.locator("tr[data-key=trial-1]")).to_contain_text("7.5 s")
     assert "layers" not in heads(page) and "sort=number&columns=number" in page.url
     opener.click()
-    page.get_by_role("link", name="Reset columns").click()
+    page.get_by_role("button", name="Reset columns").click()
     expect(page.locator("thead")).to_contain_text("layers")
     assert page.url.endswith("?sort=number")
 
@@ -48,8 +48,8 @@ def test_columns_are_chosen_on_a_phone_without_script(open_as, running, carol, b
     url = reverse("experiment-trials", args=["lab", experiment.public_id])
     page = open_as(carol, url, PHONE, java_script_enabled=False)
     page.get_by_role("button", name="Columns").click()
-    page.get_by_label("Peak memory").check()
-    page.get_by_label("Worker").uncheck()
+    page.get_by_role("checkbox", name="Peak memory").check()
+    page.get_by_role("checkbox", name="Worker").uncheck()
     assert page.get_by_role("button", name="Apply columns").is_visible()
     page.get_by_role("button", name="Apply columns").click()
     expect(page.locator("thead")).to_contain_text("Peak memory")

@@ -171,12 +171,12 @@ def test_the_chart_shows_the_one_that_fits(visit, draft, bob, scheme):
     experiment = draft()
     many(experiment, 30)
     page = visit(bob, url_of(experiment), color_scheme=scheme)
-    expect(page.locator("svg.chart.is-wide")).to_be_visible()
-    expect(page.locator("svg.chart.is-narrow")).to_be_hidden()
+    expect(page.locator("#history svg.chart.is-wide")).to_be_visible()
+    expect(page.locator("#history svg.chart.is-narrow")).to_be_hidden()
     page.set_viewport_size({"width": 390, "height": 800})
-    expect(page.locator("svg.chart.is-narrow")).to_be_visible()
-    expect(page.locator("svg.chart.is-wide")).to_be_hidden()
-    hrefs = page.locator("svg.chart.is-narrow a").evaluate_all(
+    expect(page.locator("#history svg.chart.is-narrow")).to_be_visible()
+    expect(page.locator("#history svg.chart.is-wide")).to_be_hidden()
+    hrefs = page.locator("#history svg.chart.is-narrow a").evaluate_all(
         "links => links.map(a => a.getAttribute('href'))"
     )
     assert url_of(experiment, "experiment-trials") + "29/" in hrefs

@@ -26,7 +26,7 @@ SYNTAX = (
 
 @dataclass(frozen=True)
 class FilterLine:
-    """What `components/_filter_line.html` draws. `noun` is what it filters; `kept` are the other parameters of the
+    """What `filters/_line.html` draws. `noun` is what it filters; `kept` are the other parameters of the
     address; `applied` is the filter that the table shows while `text` cannot be read."""
 
     noun: str
@@ -75,4 +75,4 @@ def completions(request: SignedInRequest, candidates: Candidates) -> HttpRespons
     text = request.GET.get("filter", "")
     at = request.GET.get("at", "")
     place = int(at) if at.isdecimal() and len(at) < 10 else len(text)
-    return render(request, "components/_completions.html", {"groups": complete(text, place, candidates)})
+    return render(request, "filters/_completions.html", {"groups": complete(text, place, candidates)})

@@ -36,7 +36,7 @@ class SavedViewForm(forms.Form):
 
 @dataclass(frozen=True)
 class Views:
-    """The views of a table as its page draws them (`components/_views.html`): the tabs, and what can be done with the
+    """The views of a table as its page draws them (`filters/_views.html`): the tabs, and what can be done with the
     current one. `query` is what a view of the page would keep."""
 
     tabs: list[Tab]
