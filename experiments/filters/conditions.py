@@ -106,7 +106,11 @@ def number(column: str, *, is_whole: bool = False, is_share: bool = False) -> Bu
 
     def build(comparison: Comparison) -> Q:
         if comparison.operator in LOOKUPS:
-            return Q(**{f"{column}__{LOOKUPS[comparison.operator]}": read(comparison.values[0])}, **has_value)
+            bound = read(comparison.values[0])
+            if is_whole and not math.isfinite(bound):  # all whole numbers lie on one side of it
+                is_met = math.isinf(bound) and (bound > 0) == comparison.operator.startswith("<")
+                return Q(**has_value) if is_met else Q(pk__in=[])
+            return Q(**{f"{column}__{LOOKUPS[comparison.operator]}": bound}, **has_value)
         return equal(comparison, same, column, is_nullable=True)
 
     return ranged(build)

@@ -179,6 +179,15 @@ def test_what_is_found(experiment: Experiment, text: str, numbers: list[int]) ->
     assert find(experiment, text) == numbers
 
 
+def test_bounds_beyond_all_numbers(experiment: Experiment) -> None:
+    """1e400 is infinite: every whole number lies below it, and none above."""
+    everything = find(experiment, "")
+    for text in ("number<1e400", "number<=1e400", "number>-1e400", "number<1e30", "number!=1e400"):
+        assert find(experiment, text) == everything, text
+    for text in ("number>1e400", "number<-1e400", "number>1e30", "number=1e400"):
+        assert find(experiment, text) == [], text
+
+
 def test_a_metric_of_a_running_trial_is_its_latest_point(experiment: Experiment) -> None:
     Trial.objects.filter(number=6).update(state="running")
     experiment.running_count = 1

@@ -57,7 +57,7 @@ def test_tables_and_files_have_a_column_for_each_nested_value(deep, page):
     names = [column.label for column in answer.context["columns"] if column.is_parameter]
     assert names == ["layer", "layer/size", "lr"]
     rows = [
-        {column.label: cell for column, cell in row.cells if column.is_parameter}
+        {column.label: value for column, value, _ in row.cells if column.is_parameter}
         for row in answer.context["rows"]
     ]
     sizes = [row["layer/size"] for row in rows]
