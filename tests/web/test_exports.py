@@ -62,7 +62,7 @@ def test_the_table_links_to_its_files_with_its_filters(twelve_hundred, carol):
         assert f'href="{wanted}?state=failed&amp;sort=-p.lr"' in html
         wanted = reverse(f"experiments-{kind}", args=["lab"])
         html_of_list = as_(carol).get(reverse("experiments", args=["lab"]) + "?q=FIR&page=7").content.decode()
-        assert f'href="{wanted}?q=FIR"' in html_of_list
+        assert f'href="{wanted}?filter=FIR"' in html_of_list
 
 
 def test_rows_are_read_and_sent_some_at_a_time(twelve_hundred, carol, django_assert_num_queries, monkeypatch):

@@ -126,8 +126,10 @@ def _selected(request: SignedInRequest, experiment: Experiment) -> tuple[Selecti
 
 def _place(key: str, experiment: Experiment) -> tuple[str, int] | None:
     """Return (experiment's ID, number) of `12` or `7f3k2m9q-12`; None for anything else."""
-    public_id, _, number = key.rpartition("-")
+    public_id, hyphen, number = key.rpartition("-")
     if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        return None
+    if hyphen and not (public_id.isascii() and public_id.isalnum()):
         return None
     return public_id or experiment.public_id, int(number)
 
