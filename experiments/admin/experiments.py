@@ -12,7 +12,10 @@ from django.utils.safestring import SafeString
 
 from experiments.messages import duration as duration_text
 from experiments.models import (
+    Comment,
     Experiment,
+    FormerExperiment,
+    Importance,
     LogPiece,
     MetricValue,
     Point,
@@ -128,3 +131,25 @@ class SuggestionAdmin(ReadOnlyAdmin):
     related = ("experiment", "revision")
     console_paths = ("experiment",)
     search_help_text = SEARCH_BY_EXPERIMENT
+
+
+@admin.register(Comment)
+class CommentAdmin(TrialRowAdmin):
+    list_display = ("trial", "by", "at", "__str__")
+    related = ("trial__experiment", "by")
+
+
+@admin.register(Importance)
+class ImportanceAdmin(ReadOnlyAdmin):
+    list_display = ("experiment", "computed_at", "trial_count", "problem")
+    related = ("experiment",)
+    console_paths = ("experiment",)
+    search_help_text = SEARCH_BY_EXPERIMENT
+
+
+@admin.register(FormerExperiment)
+class FormerExperimentAdmin(ReadOnlyAdmin):
+    """IDs of experiments that were deleted for good."""
+
+    list_display = ("public_id",)
+    experiment_path = ""

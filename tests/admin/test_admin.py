@@ -22,6 +22,8 @@ from experiments.models import (
     ComputeEvent,
     Event,
     Experiment,
+    FormerExperiment,
+    Importance,
     Lease,
     LogPiece,
     Member,
@@ -47,9 +49,12 @@ pytestmark = pytest.mark.once
 HISTORY = [
     "answer",
     "artifact",
+    "comment",
     "computeevent",
     "event",
     "experiment",
+    "formerexperiment",
+    "importance",
     "lease",
     "logpiece",
     "point",
@@ -94,6 +99,9 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         Model.register(experiment.project, by=alice, name=name, artifact=trial.artifacts.get())
         WarmResults.upload(experiment.workspace, by=alice, name=name, results=[({"lr": 0.1}, 0.5)])
         SavedView.create(experiment.workspace, by=alice, name=name, query="filter=state:failed")
+        trial.comment("a <b>bold</b> claim", by=alice)
+        Importance.objects.create(experiment=experiment, epoch=0, succeeded_count=3, trial_count=3)
+        FormerExperiment.objects.create(public_id=f"gone{FormerExperiment.objects.count()}")
         ComputeEvent.note("pause", queue=experiment.queue, by=alice)
         at = timezone.now() + timedelta(hours=Usage.objects.count())
         Usage.objects.create(worker=Worker.objects.first(), at=at, until_at=at)

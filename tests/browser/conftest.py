@@ -23,7 +23,8 @@ WHOLE = 0.98
 DESK, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
 
 # A refused form is answered with 4xx, which Chromium reports as if something were missing.
-NO_COMPLAINT = ("422 (Unprocessable", "409 (Conflict)")
+# The last two: htmx reports a request that a newer one has replaced, as hx-sync="replace" asks for.
+NO_COMPLAINT = ("422 (Unprocessable", "409 (Conflict)", "htmx:sendAbort", "htmx:afterRequest")
 REPORTS_CSP = """addEventListener("securitypolicyviolation",
     (event) => console.error("CSP", event.effectiveDirective, event.blockedURI, event.sourceFile))"""
 
