@@ -105,7 +105,7 @@ class TrialQuery:
         except EmptyResultSet:
             return {}
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT state, COUNT(*) FROM ({sql}) AS some GROUP BY state", parameters)  # noqa: S608
+            cursor.execute(f"SELECT state, COUNT(*) FROM ({sql}) AS counted GROUP BY state", parameters)  # noqa: S608
             counts = dict(cursor.fetchall())
         return counts if sum(counts.values()) <= EXACT_TO else None
 
