@@ -11,8 +11,8 @@ from experiments import __version__
 
 from . import (
     actions,
-    annotations,
     artifacts,
+    comments,
     events,
     experiments,
     logs,
@@ -58,7 +58,7 @@ for module in (
     experiments,
     actions,
     trials,
-    annotations,
+    comments,
     metrics,
     logs,
     revisions,

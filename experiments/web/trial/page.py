@@ -26,7 +26,7 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import annotations, logs, reports, reproduce, reruns
+from . import comments, logs, reports, reproduce, reruns
 
 MOST_METRICS = 30
 MOST_ATTEMPTS = 20
@@ -72,7 +72,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str, number: 
     if live.fragment in ("", "reports"):
         context |= {"reports": reports.of_trial(trial)}
     if not live.fragment:
-        context |= reproduce.context(trial) | annotations.context(trial, request.user)
+        context |= reproduce.context(trial) | comments.context(trial, request.user)
     return live.draw("trial/show.html", context)
 
 

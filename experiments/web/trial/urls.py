@@ -4,7 +4,7 @@ from django.urls import path
 
 from experiments.web import bulk, exports
 
-from . import add, annotations, complete, page, reports, reproduce, table
+from . import add, comments, complete, page, reports, reproduce, table
 
 EXPERIMENT = "w/<slug:workspace_slug>/experiments/<slug:public_id>/"
 TRIAL = EXPERIMENT + "trials/<int:number>/"
@@ -20,10 +20,10 @@ urlpatterns = [
     path(TRIAL, page.show, name="trial"),
     path(TRIAL + "log/", page.log, name="trial-log"),
     path(TRIAL + "stop/", page.stop, name="trial-stop"),
-    path(TRIAL + "star/", annotations.star, name="trial-star"),
-    path(TRIAL + "unstar/", annotations.unstar, name="trial-unstar"),
-    path(TRIAL + "comment/", annotations.comment, name="trial-comment"),
-    path(TRIAL + "comment/<int:comment_pk>/delete/", annotations.delete_comment, name="trial-comment-delete"),
+    path(TRIAL + "star/", comments.star, name="trial-star"),
+    path(TRIAL + "unstar/", comments.unstar, name="trial-unstar"),
+    path(TRIAL + "comment/", comments.comment, name="trial-comment"),
+    path(TRIAL + "comment/<int:comment_pk>/delete/", comments.delete_comment, name="trial-comment-delete"),
     path(TRIAL + "rerun/", page.rerun, name="trial-rerun"),
     path(TRIAL + "reproduce.sh", reproduce.script, name="trial-script"),
     path(TRIAL + "parameters.json", reproduce.parameters, name="trial-parameters"),
