@@ -104,7 +104,7 @@ class Beat:
         self.measure_at = now + MEASURE_EVERY_S
         try:
             measure()
-        except Exception:
+        except Exception:  # the next minute measures again
             logger.exception("Worker utilization could not be measured")
 
     def empty_the_trash(self, now: float) -> None:
@@ -114,7 +114,7 @@ class Beat:
             return
         try:
             has_more = purge()
-        except Exception:
+        except Exception:  # what is expired stays so until the next hour
             logger.exception("The trash could not be emptied")
             has_more = False
         self.purge_at = 0.0 if has_more else now + PURGE_EVERY_S
@@ -127,5 +127,5 @@ class Beat:
         self.importance_at = now + IMPORTANCE_EVERY_S
         try:
             self.importance.tick()
-        except Exception:
+        except Exception:  # the experiment stays due
             logger.exception("The importance of parameters could not be computed")

@@ -28,6 +28,7 @@ GROWTH = 1.2  # a running experiment's importance is renewed after so many times
 LIMIT_S = 120.0
 POLL_S = 0.5
 NICENESS = 10
+FAILED = "The computation failed; the log of control has the reason."
 
 
 def due() -> Experiment | None:
@@ -115,7 +116,7 @@ def compute(document: dict[str, Any], ending: threading.Event) -> dict[str, Any]
             process.wait()
     if process.returncode:
         logger.warning("Importance could not be computed: %s", errors.strip()[-500:])
-        return {"problem": "The computation failed; the log of control has the reason."}
+        return {"problem": FAILED}
     return json.loads(output)
 
 
@@ -150,6 +151,8 @@ class Background:
                 store(experiment, document, answer)
         except Exception:  # a bug here must not end the process that schedules experiments
             logger.exception("The importance of %s could not be computed", experiment)
+            # Kept as its answer: else this experiment would be due first again, and no other would ever be.
+            store(experiment, {"values": []}, {"problem": FAILED})
         finally:
             close_old_connections()
 

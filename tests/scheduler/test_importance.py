@@ -68,3 +68,13 @@ def test_a_computation_ends_with_the_scheduler(searched):
     ending = threading.Event()
     ending.set()
     assert importance.compute(importance.inputs(searched), ending) is None
+
+
+def test_an_experiment_that_breaks_it_does_not_keep_others_waiting(searched, monkeypatch, caplog):
+    """A bug is logged, stands as the reason, and the experiment is not due again before it has changed."""
+    monkeypatch.setattr(importance, "inputs", lambda experiment: 1 / 0)
+    monkeypatch.setattr(importance, "close_old_connections", lambda: None)
+    importance.Background()._run(importance.due())
+    assert "ZeroDivisionError" in caplog.text
+    assert Importance.objects.get(experiment=searched).problem == importance.FAILED
+    assert importance.due() is None
