@@ -11,6 +11,22 @@ from experiments.runner.report import MAX_NAME, MAX_POINTS
 __all__ = ["MAX_POINTS", "Point"]
 
 
+def distinct_names(table: str, column: str, key: int | None, *, at_most: int) -> list[str]:
+    """Return the distinct values of `name`, sorted, in the rows of a table whose `column` is `key`.
+
+    Reads one entry of the index on (column, name) for each of them, not all rows.
+    """
+    sql = f"""WITH RECURSIVE metric(name) AS (
+            SELECT (SELECT MIN(name) FROM {table} WHERE {column} = %s)
+            UNION ALL
+            SELECT (SELECT MIN(name) FROM {table} WHERE {column} = %s AND name > metric.name)
+            FROM metric WHERE metric.name IS NOT NULL
+        ) SELECT name FROM metric WHERE name IS NOT NULL LIMIT %s"""  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [key, key, at_most])
+        return [name for (name,) in cursor.fetchall()]
+
+
 class Point(models.Model):
     """An intermediate result. `value` is None when the trial reported something other than a finite number, which
     `text` then holds. Steps are numbered by the trial, from 0."""
@@ -44,16 +60,7 @@ class Point(models.Model):
     def names_of(cls, trial_pk: int | None, *, at_most: int) -> list[str]:
         """Return the names of the metrics that a trial has reported, sorted. Reads one row per metric, not all
         points."""
-        table = cls._meta.db_table
-        sql = f"""WITH RECURSIVE metric(name) AS (
-                SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s)
-                UNION ALL
-                SELECT (SELECT MIN(name) FROM {table} WHERE trial_id = %s AND name > metric.name)
-                FROM metric WHERE metric.name IS NOT NULL
-            ) SELECT name FROM metric WHERE name IS NOT NULL LIMIT %s"""  # noqa: S608
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [trial_pk, trial_pk, at_most])
-            return [name for (name,) in cursor.fetchall()]
+        return distinct_names(cls._meta.db_table, "trial_id", trial_pk, at_most=at_most)
 
     @classmethod
     def last_values(cls, trial_pk: int, *, at_most: int) -> dict[str, float | None]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import connection, models
+from django.db import models
 
 from experiments.models.experiment.model import Experiment
-from experiments.models.metric import Point
+from experiments.models.metric import Point, distinct_names
 from experiments.runner.report import MAX_NAME
 
 if TYPE_CHECKING:
@@ -61,13 +61,4 @@ class MetricValue(models.Model):
     @classmethod
     def names_of(cls, experiment_pk: int, *, at_most: int) -> list[str]:
         """Return the names of the metrics that an experiment's settled trials have, sorted. Reads one row per name."""
-        table = cls._meta.db_table
-        sql = f"""WITH RECURSIVE metric(name) AS (
-                SELECT (SELECT MIN(name) FROM {table} WHERE experiment_id = %s)
-                UNION ALL
-                SELECT (SELECT MIN(name) FROM {table} WHERE experiment_id = %s AND name > metric.name)
-                FROM metric WHERE metric.name IS NOT NULL
-            ) SELECT name FROM metric WHERE name IS NOT NULL LIMIT %s"""  # noqa: S608
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [experiment_pk, experiment_pk, at_most])
-            return [name for (name,) in cursor.fetchall()]
+        return distinct_names(cls._meta.db_table, "experiment_id", experiment_pk, at_most=at_most)
