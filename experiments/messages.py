@@ -6,7 +6,7 @@ Every formatter returns `DASH` (`—`) for a missing value (None or "").
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -172,7 +172,25 @@ def ago(moment: datetime | None) -> str:
     if moment is None:
         return DASH
     seconds = (timezone.now() - moment).total_seconds()
-    return _time(moment, "now" if seconds < 1 else f"{duration_short(seconds)} ago")
+    text = "now" if seconds < 1 else f"{duration_short(seconds)} ago"
+    return _time(moment, text, format_html(' data-age="{}" data-form="ago"', round(seconds, 1)))
+
+
+def running(span: timedelta | float | None) -> str:
+    """Return the span of what goes on running, which the browser counts on: `7 m 58 s`."""
+    return _ticking(span, duration, "")
+
+
+def running_short(span: timedelta | float | None) -> str:
+    """Return the span of what goes on running in one unit, which the browser counts on: `7 m`."""
+    return _ticking(span, duration_short, "short")
+
+
+def _ticking(span: timedelta | float | None, form: Callable[[float], str], name: str) -> str:
+    seconds = _seconds(span)
+    if seconds is None:
+        return DASH
+    return format_html('<span data-age="{}" data-form="{}">{}</span>', round(seconds, 1), name, form(seconds))
 
 
 def clock(moment: datetime | None) -> str:
@@ -188,11 +206,10 @@ def clock(moment: datetime | None) -> str:
     return _time(moment, f"{at.day} {at:%b}" if at.year == today.year else f"{at.day} {at:%b %Y}")
 
 
-def _time(moment: datetime, text: str) -> SafeString:
+def _time(moment: datetime, text: str, attributes: str = "") -> SafeString:
     at = timezone.localtime(moment)
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S %Z}", text
-    )
+    title = f"{at:%Y-%m-%d %H:%M:%S %Z}"
+    return format_html('<time datetime="{}" title="{}"{}>{}</time>', at.isoformat(), title, attributes, text)
 
 
 def _seconds(span: timedelta | float | None) -> float | None:

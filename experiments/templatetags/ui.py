@@ -26,13 +26,27 @@ from experiments.messages import (
     failures_of,
     percent,
     plural,
+    running,
+    running_short,
     state_label,
     value,
 )
 from experiments.models import Experiment
 
 register = template.Library()
-for text_filter in (ago, clock, count, duration, duration_short, percent, plural, state_label, value):
+for text_filter in (
+    ago,
+    clock,
+    count,
+    duration,
+    duration_short,
+    percent,
+    plural,
+    running,
+    running_short,
+    state_label,
+    value,
+):
     register.filter(text_filter)
 register.filter("bytes", bytes_)
 

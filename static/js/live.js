@@ -41,13 +41,37 @@ function say() {
   if (!bar || !all.length) return;
   bar.dataset.state = failures ? "lost" : "";
   bar.querySelector("[data-live-word]").textContent = failures ? "Not live" : "Live";
-  bar.querySelector("[data-live-age]").textContent = `updated ${age((Date.now() - Math.min(...all.map((poll) => poll.heardAt))) / 1000)} ago`;
+  bar.querySelector("[data-live-age]").textContent = `updated ${short((Date.now() - Math.min(...all.map((poll) => poll.heardAt))) / 1000)} ago`;
 }
 
-function age(seconds) {
-  if (seconds < 60) return `${Math.round(seconds)} s`;
-  return seconds < 3600 ? `${Math.floor(seconds / 60)} m` : `${Math.floor(seconds / 3600)} h`;
+const UNITS = [["s", 1, 59.5], ["m", 60, 59.5 * 60], ["h", 3600, 47.5 * 3600], ["d", 86400, Infinity]];
+
+/** In one unit: 12 m. */
+function short(seconds) {
+  const [unit, length] = UNITS.find(([, , until]) => seconds < until);
+  return `${Math.round(seconds / length)} ${unit}`;
 }
 
-setInterval(say, 1000);
-say();
+/** In two units: 12 m 05 s. */
+function long(seconds) {
+  const whole = Math.round(seconds), at = Math.max(0, UNITS.findLastIndex(([unit, length]) => whole >= length * (unit === "d" ? 2 : 1)));
+  const [unit, length] = UNITS[at], [smaller, part] = UNITS[at - 1] ?? [], rest = part && Math.floor((whole % length) / part);
+  return `${Math.floor(whole / length)} ${unit}${rest ? ` ${unit === "d" ? rest : String(rest).padStart(2, "0")} ${smaller}` : ""}`;
+}
+
+const written = new WeakMap(); // element -> { age, at }: what the server wrote, and since when it stands here
+
+/** Counts on what has an age: 3 m ago, or how long something has run. The server wrote the age: two clocks need not agree. */
+function tick() {
+  for (const element of document.querySelectorAll("[data-age]")) {
+    const { age, form } = element.dataset;
+    if (written.get(element)?.age !== age) written.set(element, { age, at: Date.now() });
+    const seconds = Number(age) + (Date.now() - written.get(element).at) / 1000;
+    const text = form ? short(seconds) + (form === "ago" ? " ago" : "") : long(seconds);
+    if (seconds >= 1 && element.textContent !== text) element.textContent = text;
+  }
+  say();
+}
+
+setInterval(tick, 1000);
+tick();

@@ -11,7 +11,6 @@ from django.contrib.auth.decorators import login_required
 from django.core.cache import caches
 from django.db.models import Sum
 from django.http import Http404, HttpResponse, HttpResponseRedirect
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from experiments.charts.standalone import standalone
@@ -19,6 +18,7 @@ from experiments.models import Experiment, Importance, status
 from experiments.query_parameters import text, texts
 from experiments.web import exports
 from experiments.web.experiment.page import frame, get_experiment, url_of
+from experiments.web.ui import fragments
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import faults_of, takes
 from experiments.web.ui.requests import SignedInRequest
@@ -122,14 +122,14 @@ def version_of(experiment: Experiment) -> tuple[object, ...]:
     alive = None
     if experiment.alive_count:
         running = experiment.trials.filter(state__in=status.TRIAL_ALIVE)
-        alive = (running.aggregate(Sum("version")), int(timezone.now().timestamp()) // 30)
+        alive = (running.aggregate(Sum("version")), fragments.minute())
     return experiment.version, computed, alive
 
 
 def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> Panel:
     """Return a panel, drawn anew only when its data or the options have changed."""
     experiment, cache = view.experiment, caches["charts"]
-    filtered_at = int(view.now.timestamp()) // 60 if view.options.filter else None  # it may contain ages
+    filtered_at = fragments.minute() if view.options.filter else None  # it may contain ages
     options = (view.options.filter, *(getattr(view.options, name) for name in _DRAWN))
     parts = (
         experiment.pk,

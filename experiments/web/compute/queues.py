@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -58,7 +57,6 @@ def index(request: SignedInRequest) -> HttpResponse:
         [compute.queue_entries.get(queue.pk) for queue in queues],
         day[-1:],
         is_administrator(request.user),
-        int(now.timestamp() // 20),  # how long each has waited
     )
     live = Live(request, fragments={"queues"}, version=version)
     if live.is_unchanged:
@@ -146,7 +144,6 @@ def show(request: SignedInRequest, queue_name: str) -> HttpResponse:
         [(w.pk, w.slots, w.is_draining, busy[w.pk], descriptions.lateness(w, now)) for w in workers],
         (queue.name, queue.is_paused, queue.usual_wait, queue.limits, queue.is_open),
         is_administrator(request.user),
-        int(time.time() // 20),  # how long each has waited
     )
     live = Live(request, fragments={"head", "experiments", "workers"}, version=version)
     if live.is_unchanged:

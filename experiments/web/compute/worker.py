@@ -22,7 +22,7 @@ from experiments.charts.outcome import outcome, summary
 from experiments.charts.sparkline import level
 from experiments.charts.svg import Svg
 from experiments.charts.utilization import Bar
-from experiments.messages import ago, bytes_, clock, duration, percent, plural
+from experiments.messages import ago, bytes_, clock, duration, percent, plural, running
 from experiments.models import Amount, ComputeEvent, Experiment, Failure, Queue, Source, Trial, Worker, status
 from experiments.permissions import is_administrator, visible_workers
 from experiments.query_parameters import choice
@@ -67,7 +67,6 @@ def show(request: SignedInRequest, worker_name: str) -> HttpResponse:
         list(last),
         day[-1:],
         is_administrator(user),
-        int(now.timestamp() // 20),  # how long each has run
     )
     live = Live(request, fragments={"worker"}, version=version)
     if live.is_unchanged:
@@ -206,9 +205,15 @@ def _facts(worker: Worker, busy: int, stuck: int, day: list[Bar], now: datetime)
     return [
         Fact("Slots", f"{busy:,}/{worker.slots:,}", note=f"{stuck:,} out of service" if stuck else ""),
         _heartbeat(worker, now),
-        Fact("Uptime", duration((worker.gone_at or now) - worker.started_at), note=since),
+        Fact("Uptime", _uptime(worker, now), note=since),
         utilization.used(day),
     ]
+
+
+def _uptime(worker: Worker, now: datetime) -> str:
+    return (
+        duration(worker.gone_at - worker.started_at) if worker.gone_at else running(now - worker.started_at)
+    )
 
 
 def _heartbeat(worker: Worker, now: datetime) -> Fact:

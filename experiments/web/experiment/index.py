@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -53,7 +52,6 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         index_table.version(experiments),
         sorted(filters.served_queues()),
         permissions.role_in(request.user, workspace),
-        int(time.time() // 60),  # elapsed times are shown in minutes
     )
     live = Live(request, fragments={"view", "list"}, version=version)
     if live.is_unchanged:

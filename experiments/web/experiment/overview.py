@@ -59,7 +59,6 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         version=(
             experiment.version,
             held,
-            int(experiment.elapsed_s(now)) // 10,
             may(request.user, "stop", experiment),
             [(trial.version, descriptions.lateness(trial.worker, now)) for trial in alive],
         ),

@@ -50,7 +50,6 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str, number: 
             trial.experiment.version,
             may(request.user, "stop_trial", trial.experiment),
             descriptions.lateness(trial.worker, now) if trial.state in status.TRIAL_ALIVE else 0,
-            int((now - trial.created_at).total_seconds()) // 10 if not trial.is_settled else 0,
         ),
     )
     if live.is_unchanged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -14,12 +15,17 @@ from django_htmx.http import push_url
 from experiments.web.ui.requests import SignedInRequest
 
 
+def minute() -> int:
+    """Return the minute. What a page says of times is written anew with it; in between the browser counts on."""
+    return int(time.time() // 60)
+
+
 class Live:
     """One request for a page with live fragments.
 
     The fragment `view` is a page's filters with what they leave: its address is that of the page from then on.
 
-    `version` is all that the fragments show, as one short text: when the browser already has it, nothing is
+    `version` is all that the fragments show but times, as one short text: when the browser already has it, nothing is
     rendered. Use: `live = Live(request, fragments={"facts", "rows"}, version=...)`, then
     `if live.is_unchanged: return live.not_modified()`, then `return live.draw(template, context)`.
     """
@@ -28,7 +34,7 @@ class Live:
         self.request = request
         wanted = request.htmx.target if request.htmx else None
         self.fragment = wanted if wanted in fragments else ""
-        text = f"{request.get_full_path()} {self.fragment} {request.user.pk} {version}"
+        text = f"{request.get_full_path()} {self.fragment} {request.user.pk} {minute()} {version}"
         self.tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:20]}"'
 
     @property

@@ -20,6 +20,7 @@ from experiments.messages import (
     failed_heading,
     plural,
     precise,
+    running,
     value,
 )
 from experiments.models import Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
@@ -143,7 +144,8 @@ def _running(experiment: Experiment, waiting: str) -> Fact:
 def _elapsed(experiment: Experiment) -> Fact:
     if experiment.started_at is None:
         return Fact("Elapsed", value(None), note="not started")
-    fact = Fact("Elapsed", duration(experiment.elapsed_s()))
+    form = running if experiment.ticking_since else duration
+    fact = Fact("Elapsed", form(experiment.elapsed_s()))
     if experiment.ended_at and not experiment.is_active:
         return replace(fact, note=format_html("ended {}", clock(experiment.ended_at)))
     return replace(fact, note=format_html("since {}", clock(experiment.started_at)))
@@ -240,13 +242,15 @@ def worker_link(worker: Worker) -> str:
 
 def _time_of(trial: Trial, now: datetime) -> Fact:
     if trial.started_at is None:
-        waited = (trial.ended_at or now) - trial.created_at
-        return Fact("Waited", duration(waited), note=format_html("since {}", clock(trial.created_at)))
+        waited = (
+            duration(trial.ended_at - trial.created_at) if trial.ended_at else running(now - trial.created_at)
+        )
+        return Fact("Waited", waited, note=format_html("since {}", clock(trial.created_at)))
     if trial.duration_s is not None:
         ended = format_html("ended {}", clock(trial.ended_at))
         return Fact("Duration", duration(trial.duration_s), note=ended)
     since = format_html("since {}", clock(trial.started_at))
-    return Fact("Elapsed", duration(now - trial.started_at), note=since)
+    return Fact("Elapsed", running(now - trial.started_at), note=since)
 
 
 def _ending(trial: Trial) -> Fact | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,7 +88,6 @@ def _draw(
         [(w.name, w.slots, w.is_draining, _busy(w, compute), descriptions.lateness(w, now)) for w in workers],
         [(row.queue.name, row.queue.is_paused, row.length) for row in queues],
         [(w.pk, w.name, may(user, "create", w)) for w in workspaces],
-        int(time.time() // 60),  # times are shown in minutes
     )
     live = Live(request, fragments={"home"}, version=version)
     if live.is_unchanged:

@@ -80,7 +80,6 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         shown_needs,
         (more_runs, needs_count, waits),
         day[-1:],
-        int(now.timestamp() // 60),  # the clock
     )
     live = Live(request, fragments={"wall"}, version=version)
     if live.is_unchanged:

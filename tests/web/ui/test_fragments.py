@@ -13,6 +13,7 @@ from django.contrib.staticfiles import finders
 from django.template.loader import render_to_string
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from experiments import messages
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]
@@ -44,6 +45,7 @@ class Stage:
     def __init__(self) -> None:
         self.rows = ["1", "2", "3"]
         self.state = "running"
+        self.ages = ""
         self.is_live = True
         self.is_over = False
         self.status = 200
@@ -58,7 +60,7 @@ class Stage:
 
     @property
     def tag(self) -> str:
-        return f'"{hash((tuple(self.rows), self.state, self.is_live))}"'
+        return f'"{hash((tuple(self.rows), self.state, self.ages, self.is_live))}"'
 
     @property
     def fragment(self) -> str:
@@ -72,7 +74,8 @@ class Stage:
         live = LIVE if self.is_live else ""
         return (
             f'<section id="trials"{live}><p class="count">{len(self.rows)} trials, {self.state}</p>'
-            f'<input aria-label="note" value="{self.state}"><table><tbody>\n{rows}\n</tbody></table></section>'
+            f'<p id="ages">{self.ages}</p><input aria-label="note" value="{self.state}">'
+            f"<table><tbody>\n{rows}\n</tbody></table></section>"
         )
 
 
@@ -206,6 +209,22 @@ def test_it_shows_what_is_new_without_a_reload(page, stage):
 def test_an_unchanged_fragment_costs_a_304(page, stage):
     eventually(lambda: stage.answered.count(304) >= 3, what="three unchanged answers")
     assert stage.answered[0] == 200 and set(stage.answered[1:]) == {304}
+
+
+def test_what_runs_is_counted_on_between_two_answers(page, stage):
+    """The server's words and the browser's are the same; what the server writes later counts from there."""
+    spans = (1, 8, 58, 59.7, 118, 3599, 3661, 3600 * 47, 86400 * 2, 86400 * 3 + 7200)
+    stage.ages = "".join(f"{messages.running(span)}, {messages.running_short(span)};" for span in spans)
+    stage.is_live = False
+    page.clock.install()
+    for later in (0, 2, 61):
+        page.goto("/page")
+        page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 0.5)
+        page.clock.run_for(later * 1000)
+        counted = [round(span + later) for span in spans]
+        words = "".join(f"{messages.duration(s)}, {messages.duration_short(s)};" for s in counted)
+        expect(page.locator("#ages")).to_have_text(words)
+        page.clock.resume()
 
 
 def test_typed_text_and_the_cursor_in_it_survive(page, stage):

@@ -123,3 +123,15 @@ def test_an_administrator_without_workspaces_is_not_told_to_ask_an_administrator
     page = as_(User.objects.create_superuser("owner")).get("/").content.decode()
     assert "Create the first one" in page and "Ask a workspace owner" not in page
     assert f'href="{reverse("workspaces")}"' in page
+
+
+@pytest.mark.once
+def test_times_are_written_anew_with_each_minute(lab, alice, in_state, monkeypatch):
+    """In between the browser counts on."""
+    in_state("running")
+    client, headers = as_(alice), {"HX-Request": "true", "HX-Target": "home"}
+    headers["If-None-Match"] = client.get(HOME, headers=headers)["ETag"]
+    Worker.objects.update(heard_at=timezone.now(), lease_s=3600)
+    assert client.get(HOME, headers=headers).status_code == 304
+    monkeypatch.setattr("experiments.web.ui.fragments.minute", lambda: 1)
+    assert client.get(HOME, headers=headers).status_code == 200
