@@ -12,10 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from math import ceil
 
 from django.db import Error as DatabaseError
 from django.db import IntegrityError
+from django.utils import timezone
 
 from experiments.models import (
     Experiment,
@@ -25,11 +27,13 @@ from experiments.models import (
     Overtaken,
     Refused,
     Suggestion,
+    Trial,
     TrialState,
     status,
 )
 from experiments.models.experiment.lifecycle import RERUNS_AT_ONCE
 from experiments.models.trial import failure_groups
+from experiments.runner import keeper
 from experiments.scheduler import ending
 from experiments.scheduler.early_stopping import apply_early_stopping
 from experiments.scheduler.memory import memories, memory_of
@@ -39,6 +43,8 @@ from experiments.search.engine import Exhausted, Problem
 
 logger = logging.getLogger(__name__)
 
+# Within this time after the grace period a worker settles a trial that is stopping, also one that cannot be killed.
+CONFIRMED_S = keeper.GIVE_UP_S + 30
 BREAKER_SHARE = 0.8  # of the last trials, that failed with the same error
 BY_STATE = ("state", "number")  # by number alone, SQLite would scan all trials
 
@@ -91,13 +97,34 @@ def _step(experiment: Experiment) -> None:
 
 
 def lose_trials(experiment: Experiment) -> None:
-    """Settle the trials of gone or restarted workers as lost, which retries them."""
+    """Settle the trials of gone or restarted workers as lost, which retries them. Settle those that are stopping and
+    whose worker does not confirm their end: Stop and Kill now take effect without its help."""
     held = experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by(*BY_STATE).select_related("worker")
-    for trial in held:
+    trials = list(held)
+    overdue = _overdue(experiment, [trial for trial in trials if trial.state == TrialState.STOPPING])
+    for trial in trials:
         worker = trial.worker
         if worker is None or worker.gone_at or worker.boot != trial.boot:
             name = worker.name if worker else "that was removed"
             trial.settle(Outcome.lost(f"The worker {name} was lost."))
+        elif trial.pk in overdue:
+            trial.settle(Outcome.lost(f"The worker {worker.name} did not confirm its end."))
+
+
+def _overdue(experiment: Experiment, stopping: list[Trial]) -> set[int]:
+    """Return which of these trials should have ended long ago, with their grace period or since Kill now."""
+    if not stopping:
+        return set()
+    stops = experiment.events.filter(verb="stop", after=TrialState.STOPPING, trial__in=stopping)
+    since = dict(stops.values_list("trial", "at"))
+    kill = experiment.events.filter(verb="kill").values_list("at", flat=True).first()
+    now, late = timezone.now(), set()
+    for trial in stopping:
+        stopped_at = since.get(trial.pk, trial.started_at or now)
+        at = max(stopped_at, kill) if kill else stopped_at
+        if now > at + timedelta(seconds=(trial.stop_grace_s or 0) + CONFIRMED_S):
+            late.add(trial.pk)
+    return late
 
 
 def break_off(experiment: Experiment) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
-from experiments.models import Outcome, Refused, Trial
+from experiments.models import Outcome, Overtaken, Refused, Trial
 
 logger = logging.getLogger(__name__)
 
@@ -26,43 +27,83 @@ class Outbox:
         self.folder, self._ending = folder, ending
 
     def deliver(self, trial: Trial, outcome: Outcome) -> None:
-        """Settle the trial. While the database is not available, keep the outcome in a file and try again until the
-        worker ends."""
-        file = self.folder / f"{trial.pk}.json"
-        is_kept = False
+        """Settle the trial. While the database is not available, keep the outcome and try again until the worker ends.
+
+        It is kept in memory and, so that it survives this process, in a file. A disk without room for the file loses
+        nothing as long as the process lives.
+        """
+        letter = _Letter(self.folder / f"{trial.pk}.json", outcome)
         while True:
             try:
                 trial.settle(outcome)
-                file.unlink(missing_ok=True)
-                return
-            except DatabaseError as error:
+            except (DatabaseError, Overtaken) as error:
                 logger.warning("Cannot settle %s yet: %s", trial, error)
                 close_old_connections()
-                if not is_kept:
-                    _write_atomically(file, json.dumps(asdict(outcome)))
-                    is_kept = True
+                letter.write()
                 if self._ending.wait(RETRY_S):
                     return  # the next start delivers it
+                continue
+            except Refused as refused:  # its experiment is in the trash
+                logger.warning("The outcome of %s is no longer needed: %s", trial, refused)
+            letter.remove()
+            return
 
     def deliver_kept(self) -> None:
         """Settle the trials whose outcomes an earlier process of this worker left."""
         for file in sorted(self.folder.glob("*.json")):
-            content = json.loads(file.read_text())
-            content.pop("claim", None)  # of an earlier version
-            content["survivors"] = tuple(content["survivors"])
             trial = Trial.objects.filter(pk=file.stem).select_related("experiment").first()
             try:
-                if trial and trial.settle(Outcome(**content)):
+                if trial and trial.settle(_read(file)):
                     logger.info("Delivered the outcome of %s from before this worker started", trial)
             except Refused as refused:  # its experiment is in the trash
                 logger.warning("The outcome of %s is no longer needed: %s", trial, refused)
-            file.unlink()
+            except (OSError, ValueError, TypeError, KeyError) as error:  # of a failing disk
+                logger.error("%s cannot be read, %s is retried: %s", file, trial, error)
+            file.unlink(missing_ok=True)
+
+
+def _read(file: Path) -> Outcome:
+    content = json.loads(file.read_text())
+    content.pop("claim", None)  # of an earlier version
+    content["survivors"] = tuple(content["survivors"])
+    return Outcome(**content)
+
+
+class _Letter:
+    """The file with an outcome that could not be delivered yet."""
+
+    def __init__(self, path: Path, outcome: Outcome) -> None:
+        self.path, self._outcome = path, outcome
+        self._is_written = self._has_failed = False
+
+    def write(self) -> None:
+        """Write it, once. A failure is logged once, and the next call tries again."""
+        if self._is_written:
+            return
+        try:
+            _write_atomically(self.path, json.dumps(asdict(self._outcome)))
+            self._is_written = True
+        except OSError as error:
+            if not self._has_failed:
+                logger.error("%s cannot be written, its outcome is in memory only: %s", self.path, error)
+            self._has_failed = True
+
+    def remove(self) -> None:
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:  # the next start finds the trial settled
+            logger.warning("%s cannot be removed: %s", self.path, error)
 
 
 def _write_atomically(path: Path, text: str) -> None:
     draft = path.with_suffix(".draft")
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
+    try:
+        with draft.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise

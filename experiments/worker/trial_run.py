@@ -162,13 +162,22 @@ class TrialRun:
                 remove_cgroup(str(group))
         if ended.background:
             self.reports.notes.append(_background(ended.background))
-        if self._run_context and self._publisher:
-            clearml.move_uploads(self._run_context)
-            self._publisher.publish()
-        self.reports.notes += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
+        self._keep_files()
         self._drain()
         self._learn(place)
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was not available.")
+
+    def _keep_files(self) -> None:
+        """Publish and record its output files. That this is not possible, on a full disk for example, is noted; it does
+        not change how the trial ended."""
+        try:
+            if self._run_context and self._publisher:
+                clearml.move_uploads(self._run_context)
+                self._publisher.publish()
+            self.reports.notes += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
+        except OSError as error:
+            logger.warning("Trial %s: its output files cannot be kept: %s", self.trial, error)
+            self.reports.notes.append(f"Output files could not be kept: {error.strerror or error}.")
 
     def publish(self, *, quiet_s: float) -> None:
         """Publish as output files what the trial has reported so far. Files that changed in the last `quiet_s` seconds

@@ -31,6 +31,7 @@ from experiments.models import (
     LogPiece,
     Outcome,
     Point,
+    Refused,
     Trial,
     TrialState,
     Worker,
@@ -43,6 +44,7 @@ from experiments.runner.process import Keeper, LaunchError, is_alive, sweep
 from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder
 from experiments.worker.artifacts import Collector
+from experiments.worker.claims import Claims
 from experiments.worker.db_connection import release_connection, releasing
 from experiments.worker.environment import Shelf
 from experiments.worker.metric_file import SharedFiles
@@ -86,6 +88,7 @@ class LocalWorker:
         self.memory_mib = cgroup.memory_mib() if memory_mib is None else memory_mib
         self._holding: dict[int, Trial] = {}  # trials with reserved devices, cores, memory
         self._taking = threading.Lock()  # two slots must not assign the same device
+        self.claims = Claims()
         self.home: cgroup.CgroupParent | None = None  # if memory is limited by control groups
         self.folder = data / "workers" / _file_name(name)
         self.trials_folder = data / "trials"
@@ -295,9 +298,10 @@ class LocalWorker:
 
     def _take(self) -> Trial | None:
         """Claim the next trial, with its resources."""
-        with self._taking:
+        with self._taking, self.claims.claiming():
             trial = Trial.take(self.row, self.queues, free=self._free())
             if trial:
+                self.claims.add(trial)
                 self._holding[trial.pk] = trial
             return trial
 
@@ -323,7 +327,13 @@ class LocalWorker:
                 self.busy -= is_free
 
     def run(self, trial: Trial) -> None:
-        """Run a claimed trial until it is settled."""
+        """Run a claimed trial until it is settled. What an error here leaves unsettled, the heartbeat settles."""
+        try:
+            self._run(trial)
+        finally:
+            self.claims.drop(trial)
+
+    def _run(self, trial: Trial) -> None:
         run = TrialRun(trial, self)
         self.runs[trial.pk] = run
         try:
@@ -358,15 +368,17 @@ class LocalWorker:
         while not self.ending.wait(BEAT_S):
             started_at = time.monotonic()
             try:
-                self._beat_once()
+                held = self._beat_once()
                 self.last_heard = started_at
+                self._reconcile(held)
             except DatabaseError as error:
                 logger.warning("No heartbeat: %s", error)
                 close_old_connections()
             except Exception:  # without heartbeats this worker would lose all its trials
                 logger.exception("The heartbeat failed")
 
-    def _beat_once(self) -> None:
+    def _beat_once(self) -> list[dict[str, Any]]:
+        """Send a heartbeat and obey the rows. Return those of the trials that the database says this worker holds."""
         machine, self._machine = self._machine, None
         if not self.row.heartbeat(machine):
             logger.error("This worker was declared gone: ending its trials and registering again")
@@ -376,11 +388,27 @@ class LocalWorker:
         self._learn_queues()
         # Before the query: a trial that is claimed after it is not missing there.
         runs = list(self.runs.items())
-        held = {row["pk"]: row for row in self._held()}
+        rows = self._held()
+        held = {row["pk"]: row for row in rows}
         for pk, run in runs:
             run.apply_row(held.get(pk))
         if self.busy + self.out_of_service < self.slots and self._sees_work():
             dispatch.worker(worker_routing_key(self.name))
+        return rows
+
+    def _reconcile(self, held: list[dict[str, Any]]) -> None:
+        """Settle as lost the trials that this boot of the worker holds in the database, but this process does not run.
+        Those of an earlier boot are the conductor's."""
+        mine = [row["pk"] for row in held if row["boot"] == self.row.boot]
+        unknown = self.claims.unknown(mine)
+        for trial in Trial.objects.filter(pk__in=unknown).select_related("experiment") if unknown else ():
+            logger.error("Trial %s is held by this worker, but not run by it: settling it as lost", trial)
+            try:
+                trial.settle(
+                    Outcome.lost(f"The worker {self.name} did not run it: its claim was not confirmed.")
+                )
+            except Refused as refused:
+                logger.warning("Trial %s cannot be settled: %s", trial, refused)
 
     def _learn_queues(self) -> None:
         """A renamed queue stays served: its routing key is the same, its new name is in the worker's row."""
@@ -390,7 +418,7 @@ class LocalWorker:
         self.queues = mine or self.queues
 
     def _held(self) -> list[dict[str, Any]]:
-        columns = ("pk", "state", "stop_grace_s", "rule_revision", "experiment__max_trial_duration_s")
+        columns = ("pk", "boot", "state", "stop_grace_s", "rule_revision", "experiment__max_trial_duration_s")
         held = Trial.objects.filter(worker=self.row, state__in=status.TRIAL_ALIVE)
         return [dict(row) for row in held.values(*columns)]
 

@@ -1,0 +1,157 @@
+"""A trial that the database calls running is run by its worker, or settled: nothing is stuck."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.db import OperationalError
+
+from experiments.models import Experiment, Outcome, Queue, Trial, User
+from experiments.scheduler.conductor import schedule
+from experiments.worker import outbox
+from experiments.worker.claims import Claims
+from experiments.worker.worker import LocalWorker
+from tests.people import look_at
+from tests.support.valkey import Valkey
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+REPORTS = 'echo \'{"value": 0.5, "final": true}\' >> $TRIALDECK_METRICS'
+
+
+@pytest.fixture
+def local(broker: Valkey, data: Path) -> Iterator[LocalWorker]:
+    """A worker of this process, whose slots the tests run themselves."""
+    Queue.default()
+    worker = LocalWorker(name="here", queues=["default"], slots=1, data=data)
+    worker.start()
+    yield worker
+    worker.end()
+
+
+@pytest.fixture
+def enqueued(draft: Callable[..., Experiment], alice: User) -> Callable[..., Experiment]:
+    def make(**changes: object) -> Experiment:
+        experiment = draft(command=REPORTS, **{"max_trials": 1, "concurrency": 1, **changes})
+        experiment.enqueue(by=alice)
+        schedule(experiment.pk)
+        return experiment
+
+    return make
+
+
+def test_a_claim_whose_answer_was_lost_is_settled_and_retried(
+    local: LocalWorker, enqueued: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-S2: the claim is committed, the connection breaks before the worker knows: the next heartbeat finds it."""
+    experiment = enqueued()
+    take = Trial.take
+
+    def take_without_answer(*args: object, **options: object) -> None:
+        assert take(*args, **options)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(Trial, "take", take_without_answer)
+    with pytest.raises(OperationalError):
+        local.work()
+    monkeypatch.undo()
+    stuck = experiment.trials.get()
+    eventually(lambda: experiment.trials.filter(pk=stuck.pk, failure="worker_lost").exists(), within=10)
+    schedule(experiment.pk)
+    local.work()
+    assert look_at(experiment).state == "completed"
+    retry = experiment.trials.get(source="retry")
+    assert (retry.state, retry.value, retry.params) == ("succeeded", 0.5, stuck.params)
+
+
+def test_a_trial_that_its_worker_could_not_settle_is_settled_as_lost(
+    local: LocalWorker, enqueued: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-S2: whatever error ends its slot."""
+    experiment = enqueued(retries=0)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(local.outbox, "deliver", fail)
+    with pytest.raises(RuntimeError):
+        local.work()
+    eventually(lambda: experiment.trials.get().failure == "worker_lost", within=10)
+
+
+NO_ROOM = {
+    "no room": lambda draft: draft.symlink_to("/dev/full"),
+    "in the way": lambda draft: draft.mkdir(),
+    "no folder": lambda draft: shutil.rmtree(draft.parent),
+}
+
+
+@pytest.mark.parametrize("obstacle", NO_ROOM)
+def test_an_outcome_survives_a_database_and_a_disk_that_take_nothing(
+    obstacle: str,
+    local: LocalWorker,
+    enqueued: Callable[..., Experiment],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """TD-S2: settling fails, the file for the outcome cannot be written; later both work, and the result is there. The
+    log names the disk once."""
+    experiment = enqueued()
+    NO_ROOM[obstacle](local.outbox.folder / f"{experiment.trials.get().pk}.draft")
+    settle, tries = Trial.settle, []
+
+    def settle_later(trial: Trial, outcome: Outcome) -> bool:
+        tries.append(outcome)
+        if len(tries) <= 3:
+            raise OperationalError("database or disk is full")
+        return settle(trial, outcome)
+
+    monkeypatch.setattr(Trial, "settle", settle_later)
+    monkeypatch.setattr(outbox, "RETRY_S", 0.02)
+    with caplog.at_level(logging.ERROR):
+        local.work()
+    trial = experiment.trials.get()
+    assert (trial.state, trial.value) == ("succeeded", 0.5)
+    assert len([record for record in caplog.records if "in memory only" in record.message]) == 1
+
+
+def test_files_that_cannot_be_kept_do_not_cost_the_result(
+    local: LocalWorker, enqueued: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-S2: a disk that is full when the trial has ended."""
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    experiment = enqueued()
+    monkeypatch.setattr(local.collector, "see", fail)
+    local.work()
+    trial = experiment.trials.get()
+    assert (trial.state, trial.value) == ("succeeded", 0.5)
+    assert trial.notes == ["Output files could not be kept: No space left on device."]
+
+
+def test_a_claim_in_flight_is_not_taken_for_unknown() -> None:
+    """TD-S2: its row may be committed before the worker has the answer; afterwards it is exact."""
+    claims, trial, other = Claims(), Trial(pk=7), Trial(pk=8)
+    with claims.claiming():
+        assert claims.unknown([7]) == [], "in flight"
+        claims.add(trial)
+        assert claims.unknown([7]) == []
+    assert claims.unknown([7]) == []
+    with claims.claiming():
+        assert claims.unknown([7, 8]) == []
+    assert claims.unknown([7, 8]) == [8], "the answer was lost"
+    with claims.claiming():
+        claims.add(other)
+        assert claims.unknown([7, 9]) == []
+    with claims.claiming():
+        assert claims.unknown([7, 9]) == [9], "that claim has ended; the one in flight is another"
+    claims.drop(trial)
+    assert claims.unknown([7]) == [7], "settling failed"
+    assert claims.unknown([]) == []
