@@ -40,7 +40,8 @@ class Live:
     @property
     def is_unchanged(self) -> bool:
         """Only fragments are compared: a full page also shows messages and when it was rendered."""
-        return bool(self.fragment) and self.request.headers.get("If-None-Match") == self.tag
+        theirs = self.request.headers.get("If-None-Match", "")
+        return bool(self.fragment) and theirs.removeprefix("W/") == self.tag  # weak: it was sent compressed
 
     def not_modified(self) -> HttpResponse:
         return self._tagged(HttpResponseNotModified())

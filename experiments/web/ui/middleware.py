@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.cache import patch_vary_headers
@@ -19,6 +21,8 @@ from django_htmx.http import (
 from experiments.models import Forbidden, Overtaken, Refused, SwitchedOff
 from experiments.web.ui.requests import HtmxRequest
 
+COMPRESSED_TYPES = ("application/json", "application/problem+json", "image/svg+xml")
+
 
 class Private:
     """No proxy and no browser may keep an answer and show it to the next person, except those that say so."""
@@ -30,6 +34,20 @@ class Private:
         response = self.get_response(request)
         response.headers.setdefault("Cache-Control", "private, no-store")
         return response
+
+
+class Compressed(GZipMiddleware):
+    """Compress what is text and whole. What is streamed is a file: its ranges and its size stay those of the file.
+
+    Against guessing a page's secrets by its compressed size, Django masks CSRF tokens anew in each page and adds
+    random bytes here.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        kind = response.get("Content-Type", "").partition(";")[0]
+        if response.streaming or not (kind.startswith("text/") or kind in COMPRESSED_TYPES):
+            return response
+        return super().process_response(request, response)
 
 
 class Htmx:
