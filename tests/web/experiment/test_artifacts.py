@@ -144,7 +144,8 @@ def test_a_file_of_this_machine_is_given_whole_and_never_shown(left, carol, dave
 def test_a_broken_download_goes_on_where_it_broke_off(left, carol, api):
     """TD-X10: HEAD, one range, If-Range with the hash; by page and API. A file that changed begins anew."""
     artifact = Artifact.objects.get(name="of 2 ü.pt")
-    pages, program = as_(carol), api(carol)
+    pages, program = Client(), api(carol)
+    pages.force_login(carol)
     path = f"/experiments/{left.public_id}/artifacts/{artifact.pk}/download"
 
     def ask(method="GET", **headers):
