@@ -27,6 +27,7 @@ NEEDS: dict[str, Role] = {
     "view": Role.VIEWER,
     "comment": Role.VIEWER,
     "restore": Role.OWNER,
+    "mark_lost": Role.OWNER,
     "manage": Role.OWNER,
 }
 

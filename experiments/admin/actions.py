@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from experiments.messages import duration, plural
-from experiments.models import Event, Experiment, Outcome, Overtaken, Refused, Trial, User, Worker, status
+from experiments.models import Experiment, Overtaken, Refused, Trial, User, Worker, status
 
 from .base import user_of
 
@@ -186,7 +186,7 @@ def _confirm_rerun(rows: Sequence[Trial]) -> list[str]:
     ]
 
 
-def _confirm_requeue(rows: Sequence[Trial]) -> list[str]:
+def _confirm_mark_lost(rows: Sequence[Trial]) -> list[str]:
     return [
         "Use this for a running trial whose worker is stuck. The trial fails as “worker lost” and is retried from the "
         "start while its experiment has retries left. A worker that is still alive ends the process; the results of "
@@ -198,24 +198,20 @@ def _rerun(trial: Trial, by: User) -> bool:
     return bool(trial.rerun(by=by))
 
 
-def requeue(trial: Trial, by: User) -> str | None:
-    """Mark a trial of a stuck worker as lost, so that its values are retried. Return a warning, if there is one.
-    Raise `Refused` if the trial is not running."""
-    with trial.locked():
-        if trial.state not in status.TRIAL_ALIVE:
-            raise Refused(f"The trial is {trial.state}. Only a running trial can be requeued.")
-        Event.note("requeue", trial.experiment, trial=trial, by=by, why=f"held by {trial.worker}")
-        trial.settle(Outcome.lost(f"{by.username} requeued this trial."))
-        if trial.reruns.exists():
-            return None
-        return f"The trial is {trial.state} and will not be retried: its experiment is stopping or has no retries left."
+def _mark_lost(trial: Trial, by: User) -> bool | str:
+    """Mark it as lost. Return a warning if it is not retried."""
+    if not trial.mark_lost(by=by):
+        return False
+    if trial.reruns.exists():
+        return True
+    return f"The trial is {trial.state} and will not be retried: its experiment is stopping or has no retries left."
 
 
 TRIAL_ACTIONS = (
     row_action("stop", label="Stop", done="Stopping"),
     row_action("rerun", label="Rerun", done="Rerun queued", confirm=_confirm_rerun, run=_rerun),
     row_action(
-        "requeue", label="Requeue (worker is stuck)", done="Requeued", confirm=_confirm_requeue, run=requeue
+        "mark_lost", label="Mark as lost", done="Marked as lost", confirm=_confirm_mark_lost, run=_mark_lost
     ),
 )
 

@@ -98,6 +98,13 @@ class TrialStopped(BaseModel):
     trial: TrialOut
 
 
+class TrialMarkedLost(BaseModel):
+    """The trial after it was marked as lost."""
+
+    changed: bool = Field(description="False if the trial had already ended.")
+    trial: TrialOut
+
+
 class NewTrial(RequestBody):
     """A trial to add."""
 
@@ -298,6 +305,20 @@ def stop_trial(request: ApiRequest, public_id: str, number: int) -> dict[str, An
     trial = find_trial(request, public_id, number)
     require(request.user, "stop_trial", trial.experiment)
     changed = trial.stop(by=request.user)
+    return {"changed": changed, "trial": serialize(request, trial)}
+
+
+@router.post(
+    "/experiments/{slug:public_id}/trials/{int:number}/mark-lost",
+    response=responses(TrialMarkedLost, may_conflict=True),
+    summary="Mark a trial as lost",
+)
+def mark_lost(request: ApiRequest, public_id: str, number: int) -> dict[str, Any]:
+    """Fail a trial that its worker does not run as `worker_lost`, so that its values are retried. Works without the
+    worker's help; if it still runs the process, it ends it. For owners of the workspace."""
+    trial = find_trial(request, public_id, number)
+    require(request.user, "mark_lost", trial.experiment)
+    changed = trial.mark_lost(by=request.user)
     return {"changed": changed, "trial": serialize(request, trial)}
 
 

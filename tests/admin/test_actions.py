@@ -93,29 +93,32 @@ def test_it_stops_and_reruns_trials(door: Client, running: Callable[..., Experim
     assert two.state == "stopping"
 
 
-def test_a_requeued_trial_is_lost_and_tried_again(door: Client, running: Callable[..., Experiment]) -> None:
+def test_a_trial_marked_as_lost_is_tried_again(door: Client, running: Callable[..., Experiment]) -> None:
     experiment = running()
     stuck = experiment.trials.get(state="running")
-    assert send(door, "trial", "requeue", stuck) == [f"Requeued: {stuck}."]
+    assert send(door, "trial", "mark_lost", stuck) == [f"Marked as lost: {stuck}."]
     stuck.refresh_from_db()
     assert (stuck.state, stuck.failure, stuck.detail) == (
         "failed",
         "worker_lost",
-        "root requeued this trial.",
+        "root marked it as lost.",
     )
-    event = stuck.events.get(verb="requeue")
-    assert event.by.username == "root" and descriptions.feed_entries([event])[0].before == "root requeued"
+    event = stuck.events.get(verb="mark_lost")
+    assert (
+        event.by.username == "root" and descriptions.feed_entries([event])[0].before == "root marked as lost"
+    )
     again = stuck.reruns.get()
     assert (again.state, again.source, again.params) == ("waiting", "retry", stuck.params)
     assert not stuck.settle(Outcome(value=0.9, exit_code=0)), "what the worker says is void"
-    assert "Only a running trial can be requeued" in send(door, "trial", "requeue", stuck)[0]
+    assert send(door, "trial", "mark_lost", stuck) == [f"Already done, nothing changed: {stuck}."]
+    assert "has not started" in send(door, "trial", "mark_lost", again)[0]
 
 
-def test_a_requeued_trial_without_retries_left_is_told_so(
+def test_a_lost_trial_without_retries_left_is_told_so(
     door: Client, running: Callable[..., Experiment]
 ) -> None:
     stuck = running(retries=0).trials.get(state="running")
-    message = send(door, "trial", "requeue", stuck)
+    message = send(door, "trial", "mark_lost", stuck)
     assert "will not be retried" in message[1]
     assert not stuck.reruns.exists()
 

@@ -82,6 +82,7 @@ ROUTES = {
     "POST /experiments/{public_id}/trials": Route(MAKES, {"params": {"lr": 0.01, "layers": 1}}),
     "GET /experiments/{public_id}/trials/{number}": Route(SEES),
     "POST /experiments/{public_id}/trials/{number}/stop": Route(ACTIONS),
+    "POST /experiments/{public_id}/trials/{number}/mark-lost": Route("401 404 403 403 200"),
     "POST /experiments/{public_id}/trials/{number}/star": Route(ACTIONS),
     "POST /experiments/{public_id}/trials/{number}/unstar": Route(ACTIONS),
     "GET /experiments/{public_id}/trials/{number}/comments": Route(SEES),

@@ -120,6 +120,7 @@ ROUTES = {
     "trial": Route(get=SEES, post=ONLY_LOOKS),
     "trial-log": Route(get=SEES, post=ONLY_LOOKS),
     "trial-stop": Route(get=ACTIONS, post=ACTED, number=2),
+    "trial-mark-lost": Route(get="302 404 403 403 302", post="302 404 403 403 302"),
     "trial-star": Route(get=ONLY_POSTS, post=ACTED),
     "trial-unstar": Route(get=ONLY_POSTS, post=ACTED),
     "trial-comment": Route(

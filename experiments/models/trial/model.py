@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from experiments.models import status
+from experiments.models.event import Event
 from experiments.models.experiment.model import Experiment
 from experiments.models.resources import NOTHING, Amount, Free
 from experiments.models.status import ExperimentState, Refused, TrialState
@@ -169,6 +170,22 @@ class Trial(AnnotationVerbs):
                 return False
             self.begin_stop(TrialState.FAILED, by=None, because=f"ran longer than {limit_s:g} s")
             return True
+
+    def mark_lost(self, *, by: User) -> bool:
+        """Fail it as lost, so that its values are retried, although its worker sends heartbeats. Whatever that worker
+        still does for it ends and has no effect. Return False if it has ended already.
+
+        Works without its worker's help, in every state of the experiment.
+        """
+        with self.locked():
+            if self.is_settled:
+                return False
+            if self.state == TrialState.WAITING:
+                raise Refused(
+                    f"#{self.number} has not started, so no worker can have lost it. Stop it instead."
+                )
+            Event.note("mark_lost", self.experiment, trial=self, by=by, why=f"held by {self.worker}")
+            return self.settle(Outcome.lost(f"{by.username} marked it as lost."))
 
     # --- settle ------------------------------------------------------------------------------------------
 

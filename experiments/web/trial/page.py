@@ -105,10 +105,14 @@ def _head(request: SignedInRequest, trial: Trial) -> dict[str, object]:
 
 def _actions(request: SignedInRequest, trial: Trial) -> list[Button]:
     experiment, user = trial.experiment, request.user
+    buttons = []
+    if trial.state in status.TRIAL_ALIVE and may(user, "mark_lost", experiment):
+        url = url_of_trial(trial, "trial-mark-lost")
+        buttons.append(Button("Mark as lost", url, icon="x", is_question=True))
     if trial.state in (TrialState.WAITING, TrialState.RUNNING):
-        if not (status.is_offered("stop_trial", experiment.state) and may(user, "stop_trial", experiment)):
-            return []
-        return [Button("Stop", url_of_trial(trial, "trial-stop"), icon="stop", is_post=True)]
+        if status.is_offered("stop_trial", experiment.state) and may(user, "stop_trial", experiment):
+            buttons.append(Button("Stop", url_of_trial(trial, "trial-stop"), icon="stop", is_post=True))
+        return buttons
     if trial.state == TrialState.FAILED and may(user, "rerun", experiment):
         reason = reruns.why_not([trial], experiment)[trial.number]
         url = url_of_trial(trial, "trial-rerun")
@@ -117,7 +121,7 @@ def _actions(request: SignedInRequest, trial: Trial) -> list[Button]:
     if trial.state == TrialState.SUCCEEDED and may_add:
         url = url_of_trial(trial, "trial-replicate")
         return [Button("Replicate", url, icon="clone", is_question=True)]
-    return []
+    return buttons
 
 
 def _curve(request: SignedInRequest, trial: Trial, url: str) -> dict[str, object]:
@@ -238,6 +242,32 @@ def _too_late_message(trial: Trial) -> str:
     if trial.state == TrialState.STOPPING:
         return f"#{trial.number} is already stopping."
     return f"#{trial.number} had already ended: {status.TRIAL_STATES[trial.state].label.lower()}."
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def mark_lost(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
+    """Mark the trial as lost. GET asks for confirmation."""
+    trial = get_trial(request, workspace_slug, public_id, number)
+    require(request.user, "mark_lost", trial.experiment)
+    back = back_from(request, url_of_trial(trial))
+    try:
+        if request.method != "POST" and trial.state in status.TRIAL_ALIVE:
+            return _ask(request, trial, "trial/mark_lost.html", is_danger=True)
+        if request.method == "POST" and trial.mark_lost(by=request.user):
+            messages.success(request, _lost_message(trial))
+            return redirect(back)
+    except Refused as blank:
+        return refused(request, trial.experiment, str(blank), back=back)
+    messages.info(request, _too_late_message(trial))
+    return redirect(back)
+
+
+def _lost_message(trial: Trial) -> str:
+    again = trial.reruns.order_by("-number").first()
+    return f"Marked #{trial.number} as lost" + (
+        f"; #{again.number} retries it." if again else ", without a retry."
+    )
 
 
 @login_required

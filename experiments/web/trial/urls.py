@@ -20,6 +20,7 @@ urlpatterns = [
     path(TRIAL, page.show, name="trial"),
     path(TRIAL + "log/", page.log, name="trial-log"),
     path(TRIAL + "stop/", page.stop, name="trial-stop"),
+    path(TRIAL + "mark-lost/", page.mark_lost, name="trial-mark-lost"),
     path(TRIAL + "star/", comments.star, name="trial-star"),
     path(TRIAL + "unstar/", comments.unstar, name="trial-unstar"),
     path(TRIAL + "comment/", comments.comment, name="trial-comment"),

@@ -240,9 +240,8 @@ def _of_trial(event: Event, trial: Trial) -> FeedEntry:
         case "rerun":
             text = f"{person or 'Trialdeck'} reran {original} as"
             return FeedEntry(event, "", text, "", icon="rerun", trial=trial)
-        case "requeue":
-            text = f"{person or 'Trialdeck'} requeued"
-            return FeedEntry(event, "", text, "", why, icon="rerun", trial=trial)
+        case "mark_lost" | "requeue":  # its name in an earlier version
+            return FeedEntry(event, "", f"{person} marked as lost", "", why, icon="stop", trial=trial)
         case "replicate":
             return FeedEntry(event, "", f"{person} replicated {original} as", "", icon="clone", trial=trial)
         case "retry":

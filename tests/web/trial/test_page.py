@@ -15,7 +15,7 @@ from experiments.models import Event, Experiment, Failure, LogPiece, Outcome, Po
 from experiments.models.log import HEAD_BYTES, PIECE_BYTES, TAIL_BYTES
 from experiments.web.trial import logs
 from tests.models.test_matrix import STATES
-from tests.people import as_, end_all
+from tests.people import as_, end_all, look_at
 from tests.web.trial.test_table import many
 
 pytestmark = pytest.mark.once
@@ -383,6 +383,50 @@ def test_a_viewer_may_not_stop_it(taken, carol):
     assert response.status_code == 403 and "needs the role operator" in response.content.decode()
     taken.refresh_from_db()
     assert taken.state == "running"
+
+
+# --- mark as lost --------------------------------------------------------------------------------------------------
+
+
+def test_an_owner_marks_a_trial_as_lost_after_reading_what_it_means(taken, alice):
+    """TD-S2: it works while the worker sends heartbeats, and is retried."""
+    page = page_of(alice, taken)
+    assert url_of(taken, "trial-mark-lost") in page
+    html = as_(alice).get(url_of(taken, "trial-mark-lost")).content.decode()
+    assert "is retried with the same values" in html and ">Mark as lost</button>" in html
+    response = as_(alice).post(url_of(taken, "trial-mark-lost"))
+    again = taken.reruns.get()
+    assert message_text(response) == f"Marked #1 as lost; #{again.number} retries it."
+    taken.refresh_from_db()
+    assert (taken.state, taken.failure, taken.detail) == ("failed", "worker_lost", "alice marked it as lost.")
+    assert taken.settle(Outcome(value=0.5)) is False, "its worker reports too late"
+    assert message_text(as_(alice).post(url_of(taken, "trial-mark-lost"))) == "#1 had already ended: failed."
+    assert "alice marked as lost" in page_of(alice, taken)
+
+
+def test_a_stopping_trial_marked_as_lost_ends_its_experiment(taken, alice):
+    """TD-S2 PAI-X2: Stop ends, whatever the worker does."""
+    experiment = taken.experiment
+    experiment.stop(by=alice)
+    assert "without a result" in as_(alice).get(url_of(taken, "trial-mark-lost")).content.decode()
+    assert (
+        message_text(as_(alice).post(url_of(taken, "trial-mark-lost")))
+        == "Marked #1 as lost, without a retry."
+    )
+    assert look_at(experiment).state == "stopped"
+
+
+def test_a_waiting_trial_cannot_be_lost(running, alice):
+    """TD-S2"""
+    waiting = running().trials.get(number=2)
+    response = as_(alice).post(url_of(waiting, "trial-mark-lost"))
+    assert response.status_code == 409 and "has not started" in response.content.decode()
+
+
+def test_an_operator_may_not_mark_it_as_lost(taken, bob):
+    """TD-S2"""
+    assert url_of(taken, "trial-mark-lost") not in page_of(bob, taken)
+    assert as_(bob).post(url_of(taken, "trial-mark-lost")).status_code == 403
 
 
 # --- rerun ---------------------------------------------------------------------------------------------------------
