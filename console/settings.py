@@ -9,6 +9,9 @@ TRIALDECK_HOSTS       additional host names of the console, comma-separated
 TRIALDECK_ORIGINS     https://… origins of a reverse proxy, comma-separated
 TRIALDECK_EMAIL_URL   smtps://user:password@host[:465] (or smtp+starttls://, smtp://): password resets by e-mail
 TRIALDECK_EMAIL_FROM  sender of e-mails
+TRIALDECK_URL         https://… address of the console in notifications (default: the first of TRIALDECK_ORIGINS)
+TRIALDECK_WEBHOOK_NETWORKS  private networks that webhooks may post to, comma-separated, such as 10.0.0.0/8;
+                      others are refused
 TRIALDECK_REMOTE_USER_HEADER  trust this header of a proxy for sign-in; see docs/people.md first
 TRIALDECK_TRUSTED_PROXIES     addresses of reverse proxies, comma-separated
 TRIALDECK_OIDC_ISSUER  OpenID provider for sign-in; with it _CLIENT_ID, _CLIENT_SECRET and optionally
@@ -24,7 +27,7 @@ TZ                    time zone of the pages (default: UTC)
 import hashlib
 import os
 import re
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -43,6 +46,14 @@ def _listed(name: str) -> list[str]:
 def _chosen(name: str) -> str:
     """Return the value of an environment variable, stripped."""
     return os.environ.get(name, "").strip()
+
+
+def _networks(name: str, advice: str) -> list[IPv4Network | IPv6Network]:
+    """Return the networks of an environment variable."""
+    try:
+        return [ip_network(word) for word in _listed(name)]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}. {advice}") from error
 
 
 def _default_data() -> Path:
@@ -80,18 +91,23 @@ ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *_listed("TRIALDECK_HOSTS")]
 ALLOWED_HOSTS += [urlsplit(origin).hostname or "" for origin in CSRF_TRUSTED_ORIGINS]
 IS_BEHIND_HTTPS = bool(CSRF_TRUSTED_ORIGINS) and all(o.startswith("https://") for o in CSRF_TRUSTED_ORIGINS)
 
+CONSOLE_URL = (_chosen("TRIALDECK_URL") or next(iter(CSRF_TRUSTED_ORIGINS), "")).rstrip("/")
+if CONSOLE_URL and not (urlsplit(CONSOLE_URL).scheme in ("http", "https") and urlsplit(CONSOLE_URL).hostname):
+    raise ImproperlyConfigured("TRIALDECK_URL must look like https://trialdeck.example.org.")
+
+# Notifications post to public addresses only, unless their network is listed here.
+WEBHOOK_NETWORKS = _networks(
+    "TRIALDECK_WEBHOOK_NETWORKS", "Give networks such as 10.0.0.0/8, separated by commas."
+)
+
 # Trusted proxies: for the address of the client (X-Forwarded-For), and with
 # TRIALDECK_REMOTE_USER_HEADER for the signed-in user.
-TRUSTED_PROXIES = []
-for _proxy in filter(None, map(str.strip, _chosen("TRIALDECK_TRUSTED_PROXIES").split(","))):
-    try:
-        TRUSTED_PROXIES.append(ip_network(_proxy))
-    except ValueError as error:
-        raise ImproperlyConfigured(
-            f"TRIALDECK_TRUSTED_PROXIES: {error}. Give addresses such as 10.0.0.5, or networks such as "
-            "10.0.0.0/24, separated by commas."
-        ) from error
-    if TRUSTED_PROXIES[-1].prefixlen == 0:
+TRUSTED_PROXIES = _networks(
+    "TRIALDECK_TRUSTED_PROXIES",
+    "Give addresses such as 10.0.0.5, or networks such as 10.0.0.0/24, separated by commas.",
+)
+for _proxy in TRUSTED_PROXIES:
+    if _proxy.prefixlen == 0:
         raise ImproperlyConfigured(
             f"TRIALDECK_TRUSTED_PROXIES: {_proxy} covers all addresses. List only your proxies."
         )

@@ -6,9 +6,9 @@ from __future__ import annotations
 from django.contrib import admin
 from django.contrib.auth.models import Group
 
-from . import artifacts, compute, experiments, history, people, workspaces
+from . import artifacts, compute, experiments, history, notifications, people, workspaces
 
-__all__ = ["artifacts", "compute", "experiments", "history", "people", "workspaces"]
+__all__ = ["artifacts", "compute", "experiments", "history", "notifications", "people", "workspaces"]
 
 admin.site.site_header = admin.site.site_title = "Trialdeck"
 admin.site.index_title = "Administration"

@@ -2,6 +2,10 @@
 
 from experiments.models.experiment.former import FormerExperiment
 from experiments.models.experiment.model import Experiment
+from experiments.models.notifications.channel import Channel, ChannelKind
+from experiments.models.notifications.delivery import Delivery, DeliveryStatus
+from experiments.models.notifications.occurrence import Kind, Occurrence
+from experiments.models.notifications.rule import Frequency, Rule, Scope
 from experiments.models.trial.annotations import Comment
 from experiments.models.trial.base import Source
 from experiments.models.trial.metric_value import MetricValue
@@ -36,8 +40,12 @@ __all__ = [
     "Amount",
     "Answer",
     "Artifact",
+    "Channel",
+    "ChannelKind",
     "Comment",
     "ComputeEvent",
+    "Delivery",
+    "DeliveryStatus",
     "Event",
     "Experiment",
     "ExperimentState",
@@ -45,14 +53,17 @@ __all__ = [
     "Forbidden",
     "FormerExperiment",
     "Free",
+    "Frequency",
     "Importance",
     "Invalid",
     "Lease",
     "Keeping",
+    "Kind",
     "LogPiece",
     "Member",
     "MetricValue",
     "Model",
+    "Occurrence",
     "Outcome",
     "Overtaken",
     "Point",
@@ -62,6 +73,8 @@ __all__ = [
     "Revision",
     "Role",
     "SavedView",
+    "Rule",
+    "Scope",
     "Settings",
     "SignInLink",
     "Source",

@@ -33,6 +33,18 @@ def seal(text: str) -> str:
     return f"sealed:{_keys(*_phrases()).encrypt(text.encode()).decode()}"
 
 
+def unsealed(text: str, *, name: str) -> str:
+    """Return the text that was given to `seal`. Raise `Unreadable`, which calls it the secret `name`."""
+    try:
+        return _keys(*_phrases()).decrypt(text.removeprefix("sealed:").encode()).decode()
+    except InvalidToken:
+        raise Unreadable(
+            f"The secret {name} cannot be decrypted: it was encrypted with another secret key. Start this worker with "
+            "the console's TRIALDECK_SECRET_KEY, list the former key in TRIALDECK_FORMER_SECRET_KEYS, or enter the "
+            "secret again."
+        ) from None
+
+
 def is_sealed(text: str) -> bool:
     """Whether the text has the form of a result of `seal`."""
     return bool(_SEALED.fullmatch(text))
@@ -108,15 +120,7 @@ def _opened(name: str, traits: Traits) -> Traits:
     if "secret" not in traits:
         return traits
     rest = {key: text for key, text in traits.items() if key != "secret"}
-    try:
-        token = traits["secret"].removeprefix("sealed:").encode()
-        return {**rest, "value": _keys(*_phrases()).decrypt(token).decode()}
-    except InvalidToken:
-        raise Unreadable(
-            f"The secret {name} cannot be decrypted: it was encrypted with another secret key. Start this worker with "
-            "the console's TRIALDECK_SECRET_KEY, list the former key in TRIALDECK_FORMER_SECRET_KEYS, or enter the "
-            "secret again."
-        ) from None
+    return {**rest, "value": unsealed(traits["secret"], name=name)}
 
 
 def _phrases() -> tuple[str, ...]:

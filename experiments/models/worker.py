@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from . import status
 from .event import ComputeEvent, Event
+from .notifications.occurrence import Occurrence
 from .resources import Amount
 from .status import Refused
 from .user import User
@@ -140,11 +141,12 @@ class Worker(models.Model):
 
     def declare_gone(self, *, beat: int) -> bool:
         """End the lease unless there was another heartbeat meanwhile. Return True if its claims are void."""
-        return bool(
-            Worker.objects.filter(pk=self.pk, boot=self.boot, beat=beat, gone_at=None).update(
-                gone_at=timezone.now()
-            )
-        )
+        with transaction.atomic():
+            rows = Worker.objects.filter(pk=self.pk, boot=self.boot, beat=beat, gone_at=None)
+            is_gone = bool(rows.update(gone_at=timezone.now()))
+            if is_gone:
+                Occurrence.of_worker(self.name, self.queues, silent_s=self.lease_s)
+        return is_gone
 
     # --- administration ------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from django.db import close_old_connections, connections
 from experiments import dispatch
 from experiments.models import Experiment, Lease, Queue, Worker
 from experiments.scheduler import importance
+from experiments.scheduler.notifications.outbox import Outbox
 from experiments.scheduler.retention import purge
 from experiments.scheduler.utilization import measure
 
@@ -61,6 +62,7 @@ class Beat:
         self.watch = LeaseWatch()
         self.purge_at = self.measure_at = self.importance_at = 0.0  # of the monotonic clock
         self.importance = importance.Background()
+        self.outbox = Outbox()
 
     def run(self, ending: threading.Event) -> None:
         """Tick until `ending` is set."""
@@ -75,6 +77,7 @@ class Beat:
                 logger.exception("The beat stumbled")
             ending.wait(TICK_S)
         self.importance.ending.set()
+        self.outbox.ending.set()
         connections.close_all()
 
     def tick(self, now: float | None = None) -> bool:
@@ -94,6 +97,7 @@ class Beat:
         self.measure(now)
         self.empty_the_trash(now)
         self.compute_importance(now)
+        self.outbox.tick()
         return True
 
     def measure(self, now: float) -> None:

@@ -23,6 +23,8 @@ from experiments.models import (
     Experiment,
     ExperimentState,
     Failure,
+    Kind,
+    Occurrence,
     Outcome,
     Overtaken,
     Refused,
@@ -32,6 +34,7 @@ from experiments.models import (
     status,
 )
 from experiments.models.experiment.lifecycle import RERUNS_AT_ONCE
+from experiments.models.notifications.occurrence import BUDGET_SHARE
 from experiments.models.trial import failure_groups
 from experiments.runner import keeper
 from experiments.scheduler import ending
@@ -75,6 +78,7 @@ def _step(experiment: Experiment) -> None:
     apply_early_stopping(experiment, memory_of(experiment).early_stopping)
     break_off(experiment)
     rerun_failed(experiment)
+    note_used_time(experiment)
     if why := experiment.why_no_more():
         wind_down(experiment, because=why)
         return
@@ -150,6 +154,19 @@ def break_off(experiment: Experiment) -> None:
     share = f"{limit} trials in a row" if count == limit else f"{count} of the last {limit} trials"
     word = Failure(latest.failure).label.lower()
     experiment.pause(by=None, because=f"{share} failed with the same error ({word}): {latest.detail}")
+
+
+def note_used_time(experiment: Experiment) -> None:
+    """Note, once, that four fifths of the max duration have passed."""
+    limit = experiment.settings.max_duration_s
+    if limit is None or experiment.elapsed_s() < BUDGET_SHARE * limit:
+        return
+    key = f"time {limit:g} {experiment.epoch}"
+    if Occurrence.objects.filter(experiment=experiment, kind=Kind.BUDGET, key=key).exists():
+        return
+    with experiment.locked():
+        used = experiment.elapsed_s()
+        Occurrence.note(Kind.BUDGET, experiment, key=key, used=used, limit=limit, of="hours")
 
 
 def rerun_failed(experiment: Experiment) -> None:

@@ -9,22 +9,36 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from experiments.models import Answer, Artifact, Experiment, FormerExperiment, Keeping, Model, Trial
+from experiments.models import (
+    Answer,
+    Artifact,
+    Delivery,
+    Experiment,
+    FormerExperiment,
+    Keeping,
+    Model,
+    Occurrence,
+    Trial,
+)
 from experiments.models.idempotency import KEPT_FOR as ANSWERS_KEPT_FOR
+from experiments.models.notifications.delivery import KEPT_FOR as DELIVERIES_KEPT_FOR
 
 KEPT_FOR = timedelta(days=30)
 PATIENCE = timedelta(
     days=7
 )  # for workers to delete stored files first; after that the destination keeps them
+MOST_NOTIFICATIONS = 500
 AT_ONCE = 50  # trials per transaction: each may have 100,000 points, and other writers wait
 
 
 def purge(now: datetime | None = None) -> bool:
     """Delete a portion of the expired rows: experiments and reset trials that have been in the trash for `KEPT_FOR`,
-    old responses to idempotency keys, and expired sessions. Return True if there is more. The workers delete the files
-    in data folders and destinations (worker/artifacts.py)."""
+    old responses to idempotency keys, notifications older than 30 days, and expired sessions. Return True if there is
+    more. The workers delete the files in data folders and destinations (worker/artifacts.py)."""
     now = now or timezone.now()
     Answer.objects.filter(created_at__lt=now - ANSWERS_KEPT_FOR).delete()
+    if _delete_notifications(now):
+        return True
     before = now - KEPT_FOR
     due = Experiment.everything.filter(trashed_at__lt=before)
     expired = _without_files(due, "experiment", before).order_by("trashed_at").first()
@@ -37,6 +51,19 @@ def purge(now: datetime | None = None) -> bool:
             return True
     Session.objects.filter(expire_date__lt=now).delete()
     return False
+
+
+def _delete_notifications(now: datetime) -> bool:
+    """Delete up to `MOST_NOTIFICATIONS` old deliveries and occurrences. Return whether there may be more."""
+    count = 0
+    for rows in (
+        Delivery.objects.filter(created_at__lt=now - DELIVERIES_KEPT_FOR),
+        Occurrence.objects.filter(at__lt=now - DELIVERIES_KEPT_FOR).exclude(expanded_at=None),
+    ):
+        keys = list(rows.order_by().values_list("pk", flat=True)[:MOST_NOTIFICATIONS])
+        rows.model.objects.filter(pk__in=keys).delete()
+        count = max(count, len(keys))
+    return count == MOST_NOTIFICATIONS
 
 
 def _without_files(rows: QuerySet, owner: str, before: datetime) -> QuerySet:

@@ -19,19 +19,24 @@ from playwright.sync_api import sync_playwright
 from experiments.models import (
     Answer,
     Artifact,
+    Channel,
     ComputeEvent,
+    Delivery,
     Event,
     Experiment,
     FormerExperiment,
     Importance,
+    Kind,
     Lease,
     LogPiece,
     Member,
     Model,
+    Occurrence,
     Outcome,
     Point,
     Project,
     Queue,
+    Rule,
     SavedView,
     SignInLink,
     Token,
@@ -49,16 +54,20 @@ pytestmark = pytest.mark.once
 HISTORY = [
     "answer",
     "artifact",
+    "channel",
     "comment",
     "computeevent",
+    "delivery",
     "event",
     "experiment",
     "formerexperiment",
     "importance",
     "lease",
     "logpiece",
+    "occurrence",
     "point",
     "revision",
+    "rule",
     "savedview",
     "suggestion",
     "trial",
@@ -100,6 +109,18 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         WarmResults.upload(experiment.workspace, by=alice, name=name, results=[({"lr": 0.1}, 0.5)])
         SavedView.create(experiment.workspace, by=alice, name=name, query="filter=state:failed")
         trial.comment("a <b>bold</b> claim", by=alice)
+        channel, _ = Channel.create(
+            experiment.workspace,
+            owner=alice,
+            kind="webhook",
+            name=name,
+            address="https://example.org/hooks/1",
+        )
+        rule = Rule.create(
+            experiment.workspace, owner=alice, kind="new_best", scope="workspace", channels=[channel]
+        )
+        Delivery.test(channel, by=alice, rule=rule)
+        Occurrence.note(Kind.BUDGET, experiment, key="a", used=4, limit=5, of="trials")
         Importance.objects.create(experiment=experiment, epoch=0, succeeded_count=3, trial_count=3)
         FormerExperiment.objects.create(public_id=f"gone{FormerExperiment.objects.count()}")
         ComputeEvent.note("pause", queue=experiment.queue, by=alice)

@@ -15,6 +15,7 @@ from experiments import dispatch
 from experiments.models import row_locks, status
 from experiments.models.event import Event
 from experiments.models.fields import ExactJSONField, fold, new_public_id
+from experiments.models.notifications.occurrence import Occurrence
 from experiments.models.project import Project
 from experiments.models.queue import Queue
 from experiments.models.revision import Revision
@@ -274,6 +275,9 @@ class ExperimentBase(models.Model):
             self._keep_time(before, to, now)
             self.updated_at = now
             Event.note(verb or to, self, by=by, before=before, after=to, why=because)
+            Occurrence.of_move(
+                self, before=before, to=to, verb=verb, by_person=by is not None, because=because
+            )
             return True
 
     def _keep_time(self, before: str, to: str, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from experiments import dispatch
+from experiments.models.notifications.occurrence import Kind, Occurrence
 from experiments.models.status import ExperimentState, TrialState
 from experiments.models.user import User
 
@@ -27,10 +28,12 @@ class ProposalVerbs(ExperimentBase):
         if free <= 0:
             return 0
         suggestions = list(self.suggestions.filter(revision=self.revision).order_by("ordinal")[:free])
+        before = self.proposed_count
         for suggestion in suggestions:
             self.trials.model.enqueue(suggestion)
         if suggestions:
             self.suggestions.filter(pk__in=[suggestion.pk for suggestion in suggestions]).delete()
+        Occurrence.of_budget(self, before=before)
         self.announce()
         return len(suggestions)
 
@@ -58,6 +61,10 @@ class ProposalVerbs(ExperimentBase):
         """Update best value and trace with the value of a trial that succeeded; partial values do not count."""
         if not self.is_better(value, self.best_value):
             return
+        if self.best_value is not None:
+            Occurrence.note(
+                Kind.NEW_BEST, self, trial=number, value=value, previous=self.best_value, metric=self.metric
+            )
         self.best_value, self.best_number = value, number
         self.trace = [*self.trace, [number, value]]
         if len(self.trace) > TRACE_LENGTH:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from experiments.models import status
 from experiments.models.event import Event
 from experiments.models.experiment.model import Experiment
+from experiments.models.notifications.occurrence import Occurrence
 from experiments.models.resources import NOTHING, Amount, Free
 from experiments.models.status import ExperimentState, Refused, TrialState
 from experiments.models.user import User
@@ -220,6 +221,8 @@ class Trial(AnnotationVerbs):
             MetricValue.keep(self)
             if to == TrialState.SUCCEEDED and value is not None:
                 self.experiment.learn(self.number, value)
+            if to == TrialState.FAILED:
+                Occurrence.of_failure(self.experiment, self.number)
             if failure == Failure.WORKER_LOST:
                 self._retry()
             self.experiment.enqueue_trials()

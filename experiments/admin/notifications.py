@@ -1,0 +1,41 @@
+"""Notifications: rules, channels, what happened, and every message with what became of it."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from experiments.models import Channel, Delivery, Occurrence, Rule
+
+from .base import ReadOnlyAdmin
+from .filters import by_workspace
+
+
+@admin.register(Channel)
+class ChannelAdmin(ReadOnlyAdmin):
+    list_display = ("name", "kind", "workspace", "owner", "hint")
+    related = ("workspace", "owner")
+    list_filter = (by_workspace(),)
+    experiment_path = ""
+    hidden_fields = ("sealed_address", "sealed_secret")
+
+
+@admin.register(Rule)
+class RuleAdmin(ReadOnlyAdmin):
+    list_display = ("title", "about", "workspace", "owner", "is_on")
+    related = ("workspace", "owner", "experiment", "project")
+    list_filter = (by_workspace(),)
+
+
+@admin.register(Occurrence)
+class OccurrenceAdmin(ReadOnlyAdmin):
+    list_display = ("kind", "workspace", "experiment", "at", "expanded_at")
+    related = ("workspace", "experiment")
+    console_paths = ("experiment",)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = ("subject", "channel", "status", "attempts", "created_at", "error")
+    list_filter = ("status",)
+    related = ("channel__workspace", "rule__experiment", "rule__project", "occurrence", "experiment")
+    console_paths = ("experiment",)

@@ -1,0 +1,161 @@
+"""The messages: one row for each occurrence, rule and channel, with what became of it."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+
+from experiments.models.experiment.model import Experiment
+from experiments.models.fields import ExactJSONField
+from experiments.models.status import Refused
+from experiments.models.user import User
+from experiments.models.workspace import Workspace
+
+from .channel import Channel, ChannelKind
+from .occurrence import Occurrence
+from .rule import Rule
+
+KEPT_FOR = timedelta(days=30)
+RETRIES_S = (30, 300, 1800, 7200, 14400)  # pauses between attempts
+MOST_ATTEMPTS = len(RETRIES_S) + 1
+CLAIM_S = 300.0  # an attempt whose process ended is repeated after so many seconds
+
+
+class DeliveryStatus(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    SENT = "sent", "Delivered"
+    FAILED = "failed", "Failed"
+    CANCELED = "canceled", "Canceled"
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def visible_to(self, user: User, workspace: Workspace, *, is_owner: bool) -> Self:
+        """The messages of a person, and for owners those of the workspace; without those about experiments that the
+        person cannot see any more."""
+        whose = Q(channel__owner=user) | (Q(channel__owner=None) if is_owner else Q(pk=None))
+        visible = Experiment.everything.visible_to(user).filter(pk=OuterRef("experiment"))
+        return self.filter(whose, Q(experiment=None) | Exists(visible), channel__workspace=workspace)
+
+    def due(self, now: datetime) -> Self:
+        return self.filter(status=DeliveryStatus.QUEUED, next_at__lte=now)
+
+
+class Delivery(models.Model):
+    """A message to a channel. `subject` and `text` are what the receiver reads, `payload` what a webhook gets."""
+
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="deliveries")
+    rule = models.ForeignKey(Rule, models.SET_NULL, null=True, related_name="deliveries")
+    occurrence = models.ForeignKey(Occurrence, models.SET_NULL, null=True, related_name="deliveries")
+    experiment = models.ForeignKey(Experiment, models.CASCADE, null=True, related_name="+")
+    message_id = models.UUIDField(default=uuid.uuid4, unique=True)  # the same in every attempt
+    kind = models.CharField(max_length=16)  # of the occurrence, or test
+    subject = models.CharField(max_length=300)
+    text = models.TextField()
+    payload = ExactJSONField(default=dict)
+    value = models.FloatField(null=True)  # of the occurrence
+
+    status = models.CharField(max_length=8, choices=DeliveryStatus.choices, default=DeliveryStatus.QUEUED)
+    attempts = models.IntegerField(default=0)
+    error = models.TextField(blank=True)  # of the last attempt
+    tries = ExactJSONField(default=list)  # [[ISO time, what came of it], …]
+    created_at = models.DateTimeField(default=timezone.now)
+    next_at = models.DateTimeField(null=True, default=timezone.now)  # of the next attempt
+    sent_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(null=True)  # of a browser channel: when its person opened the page
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["occurrence", "rule", "channel"], name="delivery_once"),
+        ]
+        indexes = [
+            models.Index(fields=["status", "next_at"], name="delivery_due"),
+            models.Index(fields=["channel", "-id"], name="delivery_of_channel"),
+            models.Index(fields=["rule", "experiment", "-id"], name="delivery_of_rule"),
+            models.Index(fields=["created_at"], name="delivery_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} to {self.channel_id}: {self.status}"
+
+    @property
+    def label(self) -> str:
+        """Its status for people."""
+        is_retrying = self.status == DeliveryStatus.QUEUED and self.attempts
+        return "Retrying" if is_retrying else DeliveryStatus(self.status).label
+
+    @classmethod
+    def test(cls, channel: Channel, *, by: User, rule: Rule | None = None) -> Delivery:
+        """Queue a test message. Raise `Refused` while many wait."""
+        if cls.objects.filter(channel=channel, kind="test", status=DeliveryStatus.QUEUED).count() >= 3:
+            raise Refused("Three test messages already wait for this channel.")
+        about = f" for the rule “{rule.title}”" if rule else ""
+        return cls.objects.create(
+            channel=channel,
+            rule=rule,
+            kind="test",
+            subject=f"Test message from {channel.workspace}",
+            text=f"{by.username} sent this test message{about}. The channel {channel} works.",
+            payload={"event": "test", "workspace": channel.workspace.slug, "by": by.username},
+        )
+
+    def claim(self, now: datetime) -> bool:
+        """Begin an attempt. Return True for the one process that may send it."""
+        claimed = Delivery.objects.due(now).filter(pk=self.pk, attempts=self.attempts)
+        until = now + timedelta(seconds=CLAIM_S)
+        if not claimed.update(attempts=F("attempts") + 1, next_at=until):
+            return False
+        self.attempts += 1
+        self.next_at = until
+        return True
+
+    def succeed(self, answer: str, now: datetime) -> None:
+        """Note that it was delivered."""
+        self._close(DeliveryStatus.SENT, answer, now, error="", sent_at=now)
+
+    def fail(self, error: str, now: datetime, *, is_final: bool = False) -> None:
+        """Note that the attempt failed. The next one follows after a longer pause, up to `MOST_ATTEMPTS`."""
+        if is_final or self.attempts >= MOST_ATTEMPTS:
+            self._close(DeliveryStatus.FAILED, error, now, error=error)
+            return
+        pause = timedelta(seconds=RETRIES_S[max(0, self.attempts - 1)])
+        self._close(DeliveryStatus.QUEUED, error, now, error=error, next_at=now + pause)
+
+    def cancel(self, why: str, now: datetime) -> None:
+        """Note that it must not be delivered. Its text is deleted: its receiver may not see it."""
+        self._close(DeliveryStatus.CANCELED, why, now, error=why, text="", subject="Canceled", payload={})
+
+    def send_again(self, now: datetime | None = None) -> None:
+        """Try it again now. Raise `Refused` for one that was delivered or canceled."""
+        if self.status not in (DeliveryStatus.FAILED, DeliveryStatus.QUEUED):
+            raise Refused(f"The message was {self.label.lower()}. Only failed ones can be sent again.")
+        again = Delivery.objects.filter(pk=self.pk, status=self.status, attempts=self.attempts)
+        attempts = 0 if self.status == DeliveryStatus.FAILED else self.attempts
+        again.update(status=DeliveryStatus.QUEUED, attempts=attempts, next_at=now or timezone.now())
+
+    @classmethod
+    def unseen_by(cls, user: User) -> models.QuerySet[Delivery]:
+        """Messages of the person's browser channels that no page has shown."""
+        visible = Experiment.everything.visible_to(user).filter(pk=OuterRef("experiment"))
+        return cls.objects.filter(
+            Q(experiment=None) | Exists(visible),
+            channel__owner=user,
+            channel__kind=ChannelKind.BROWSER,
+            status=DeliveryStatus.SENT,
+            seen_at=None,
+        )
+
+    def _close(self, status: str, note: str, now: datetime, **changes: object) -> None:
+        tries = [*self.tries, [now.isoformat(timespec="seconds"), note[:300]]][-2 * MOST_ATTEMPTS :]
+        changes = {"next_at": None, **changes, "status": status, "tries": tries}
+        # Only the attempt that was claimed: whoever pressed "Retry now" meanwhile has begun another one.
+        Delivery.objects.filter(pk=self.pk, attempts=self.attempts).update(**changes)
+        for name, value in changes.items():
+            setattr(self, name, value)

@@ -1,0 +1,179 @@
+"""Makes messages of what happened: for each rule that fits one per channel."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from experiments.models import (
+    ChannelKind,
+    Delivery,
+    DeliveryStatus,
+    Experiment,
+    Frequency,
+    Kind,
+    Occurrence,
+    Queue,
+    Rule,
+    User,
+    Workspace,
+)
+
+from . import content
+
+AT_ONCE = 100  # occurrences of one call
+HOUR = timedelta(hours=1)
+WEEK = timedelta(days=7)
+MOST_REPLAYED = 5000  # occurrences of a week that a preview looks at
+
+
+def expand(now: datetime | None = None) -> int:
+    """Make messages of up to `AT_ONCE` occurrences that have none yet, in their order. Return their number. Each in
+    one transaction with its mark: whatever is cut off is done again whole, and nothing twice."""
+    now = now or timezone.now()
+    waiting = Occurrence.objects.filter(expanded_at=None).order_by("pk").values_list("pk", flat=True)
+    keys = list(waiting[:AT_ONCE])
+    for key in keys:
+        with transaction.atomic():
+            if not Occurrence.objects.filter(pk=key, expanded_at=None).update(expanded_at=now):
+                continue  # another control was faster, or its experiment was deleted
+            _expand(Occurrence.objects.select_related("experiment__workspace").get(pk=key))
+    return len(keys)
+
+
+def may_see(rule: Rule, occurrence: Occurrence) -> bool:
+    """Whether the receiver of a rule's messages may know of an occurrence, now."""
+    return may_receive(
+        rule.owner, rule.workspace, occurrence.experiment, occurrence.details.get("queues", [])
+    )
+
+
+def may_receive(
+    owner: User | None, workspace: Workspace, experiment: Experiment | None, queues: Collection[str]
+) -> bool:
+    """Whether a person, or without one whoever reads a channel of the workspace, may know of something that happened
+    to an experiment, or else to a worker of these queues. What is in the trash does not exist for anybody."""
+    if owner is not None:
+        if not owner.is_active or not Workspace.objects.visible_to(owner).filter(pk=workspace.pk).exists():
+            return False
+        if experiment is not None:
+            return Experiment.objects.visible_to(owner).filter(pk=experiment.pk).exists()
+    elif experiment is not None:
+        return Experiment.objects.filter(
+            pk=experiment.pk, visibility="workspace", workspace=workspace
+        ).exists()
+    return "default" in queues or Queue.objects.granted_to(workspace).filter(name__in=queues).exists()
+
+
+@dataclass
+class Replay:
+    """What a rule would have sent: the times of its messages, and how many more were merged into an earlier one."""
+
+    fired: list[datetime] = field(default_factory=list)
+    merged: int = 0
+
+
+class Week:
+    """The occurrences of the last seven days that a person may see, for previews of rules. Three queries; `of` needs
+    none, so that a page has a fixed number."""
+
+    def __init__(self, workspace: Workspace, user: User, now: datetime | None = None) -> None:
+        self.now = now or timezone.now()
+        since = self.now - WEEK
+        visible = Experiment.objects.visible_to(user).filter(workspace=workspace)
+        rows = Occurrence.objects.filter(workspace=workspace, at__gte=since, experiment__in=visible)
+        self._occurrences = _with_experiment(rows)
+        granted = {"default", *Queue.objects.granted_to(workspace).values_list("name", flat=True)}
+        lost = Occurrence.objects.filter(kind=Kind.WORKER_LOST, workspace=None, at__gte=since)
+        self._occurrences += [row for row in _with_experiment(lost) if granted & {*row.details["queues"]}]
+
+    def of(self, rule: Rule) -> Replay:
+        """Return what this rule, saved or not, would have sent."""
+        replay = Replay()
+        last: dict[int | None, datetime] = {}
+        references: dict[int | None, float | None] = {}
+        for occurrence in self._occurrences:
+            key = occurrence.experiment_id
+            if not rule.is_about(occurrence):
+                continue
+            references.setdefault(key, occurrence.previous)
+            if not rule.reaches(occurrence, references[key]):
+                continue
+            if rule.frequency == Frequency.HOURLY and key in last and occurrence.at - last[key] < HOUR:
+                replay.merged += 1
+                continue
+            last[key], references[key] = occurrence.at, occurrence.value
+            replay.fired.append(occurrence.at)
+        return replay
+
+
+def _with_experiment(rows: Iterable[Occurrence]) -> list[Occurrence]:
+    columns = ("public_id", "name", "workspace", "project", "creator", "tags", "visibility")
+    newest = rows.select_related("experiment").only(  # type: ignore[attr-defined]
+        "kind", "at", "value", "previous", "details", *(f"experiment__{name}" for name in columns)
+    )
+    return sorted(newest.order_by("-pk")[:MOST_REPLAYED], key=lambda row: row.pk)
+
+
+def _expand(occurrence: Occurrence) -> None:
+    rules = Rule.objects.filter(kind=occurrence.kind, is_on=True, channels__isnull=False).distinct()
+    if occurrence.workspace_id is not None:
+        rules = rules.filter(workspace=occurrence.workspace_id)
+    for rule in rules.select_related("workspace", "owner").prefetch_related("channels").order_by("pk"):
+        if rule.is_about(occurrence) and may_see(rule, occurrence) and _is_due(rule, occurrence):
+            _queue(rule, occurrence)
+
+
+def _is_due(rule: Rule, occurrence: Occurrence) -> bool:
+    """Whether the threshold is reached, and the last message of this rule about the experiment is long enough ago."""
+    sent = Delivery.objects.filter(rule=rule, experiment=occurrence.experiment).exclude(kind="test")
+    if occurrence.experiment is None:
+        sent = sent.filter(occurrence__details=occurrence.details)
+    last = sent.order_by("-pk").values_list("occurrence__at", "value").first()
+    reference = last[1] if last else _first_best(rule, occurrence)
+    if not rule.reaches(occurrence, reference):
+        return False
+    is_recent = last is not None and last[0] is not None and occurrence.at - last[0] < HOUR
+    return not (rule.frequency == Frequency.HOURLY and is_recent)
+
+
+def _first_best(rule: Rule, occurrence: Occurrence) -> float | None:
+    """Return the best value when the rule was made, or when the experiment's first one was improved: small steps add
+    up from there."""
+    if occurrence.kind != Kind.NEW_BEST:
+        return None
+    steps = Occurrence.objects.filter(
+        experiment=occurrence.experiment, kind=Kind.NEW_BEST, at__gte=rule.created_at
+    )
+    return steps.order_by("pk").values_list("previous", flat=True).first()
+
+
+def _queue(rule: Rule, occurrence: Occurrence) -> None:
+    now = timezone.now()
+    Delivery.objects.bulk_create(
+        [
+            Delivery(
+                channel=channel,
+                rule=rule,
+                occurrence=occurrence,
+                experiment=occurrence.experiment,
+                kind=occurrence.kind,
+                subject=content.subject(occurrence),
+                text=content.text(occurrence),
+                payload=content.payload(occurrence),
+                value=occurrence.value,
+                **_shown_at_once(now) if channel.kind == ChannelKind.BROWSER else {},
+            )
+            for channel in rule.channels.all()
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _shown_at_once(now: datetime) -> dict[str, object]:
+    """What a message to a browser begins with: the open pages fetch it."""
+    return {"status": DeliveryStatus.SENT, "attempts": 1, "next_at": None, "sent_at": now}

@@ -1,0 +1,181 @@
+"""Delivers the messages that are due, with retries. The beat calls `Outbox.tick`; a thread of its own does the work, so
+that a slow receiver delays nothing else."""
+
+from __future__ import annotations
+
+import json
+import logging
+import smtplib
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import datetime
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db import Error as DatabaseError
+from django.db import connections
+from django.db.models import Min
+from django.utils import timezone
+
+from experiments.models import Channel, ChannelKind, Delivery, secret
+
+from . import content, fan_out, webhook
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 8  # messages
+
+
+class Unreachable(Exception):
+    """No attempt will ever succeed. `str()` says why."""
+
+
+class Outbox:
+    """Makes messages of what happened, and sends those that are due."""
+
+    def __init__(self) -> None:
+        self.ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def tick(self) -> None:
+        """Start a round, unless the last one still runs."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="notifications", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while fan_out.expand() and not self.ending.is_set():
+                pass
+            while send_due() and not self.ending.is_set():
+                pass
+        except DatabaseError as error:
+            logger.warning("Notifications wait for the database: %s", error)
+        except Exception:  # the next tick tries again
+            logger.exception("Notifications could not be processed")
+        finally:
+            connections.close_all()
+
+
+def send_due(now: Callable[[], datetime] = timezone.now) -> int:
+    """Try the oldest message that is due of each channel, of up to `AT_ONCE` channels. Return how many there were. One
+    message of a channel at a time: messages keep their order, and a receiver that does not answer holds up no other
+    one for long. Only the network is used in parallel; all rows are written here."""
+    channels = Delivery.objects.due(now()).order_by().values("channel")
+    first = channels.annotate(first=Min("pk"), since=Min("next_at")).order_by("since")
+    keys = list(first.values_list("first", flat=True)[:AT_ONCE])
+    related = ("channel__workspace", "channel__owner", "rule", "experiment__workspace", "occurrence")
+    rows = Delivery.objects.select_related(*related).in_bulk(keys)
+    deliveries = [rows[key] for key in keys if key in rows and _begin(rows[key], now)]
+    if len(deliveries) < 2:
+        for delivery in deliveries:
+            _close(delivery, _attempt(delivery), now)
+        return len(keys)
+    with ThreadPoolExecutor(len(deliveries), thread_name_prefix="notifications") as pool:
+        attempts = {pool.submit(_attempt, delivery): delivery for delivery in deliveries}
+        for attempt in as_completed(attempts):
+            _close(attempts[attempt], attempt.result(), now)
+    return len(keys)
+
+
+def _begin(delivery: Delivery, now: Callable[[], datetime]) -> bool:
+    """Claim a message, unless its receiver may not see it any more."""
+    if not delivery.claim(now()):
+        return False
+    channel = delivery.channel
+    queues = delivery.occurrence.details.get("queues", []) if delivery.occurrence else []
+    if delivery.kind == "test" or fan_out.may_receive(
+        channel.owner, channel.workspace, delivery.experiment, queues
+    ):
+        return True
+    delivery.cancel("The receiver may no longer see this.", now())
+    return False
+
+
+def _attempt(delivery: Delivery) -> str | Exception:
+    """Send a message once. Return the answer, or why it was not delivered. Uses no database."""
+    try:
+        return SENDERS[ChannelKind(delivery.channel.kind)](delivery.channel, delivery)
+    except (webhook.AddressRefused, webhook.NotDelivered, secret.Unreadable, Unreachable) as error:
+        return error
+    except Exception as error:  # a bug here must not stop the other messages
+        logger.exception("The message %s could not be sent", delivery.message_id)
+        return webhook.NotDelivered(f"{type(error).__name__}: {error}")
+
+
+def _close(delivery: Delivery, answer: str | Exception, now: Callable[[], datetime]) -> None:
+    if isinstance(answer, str):
+        delivery.succeed(answer, now())
+    else:
+        delivery.fail(str(answer), now(), is_final=not isinstance(answer, webhook.NotDelivered))
+
+
+def _send_email(channel: Channel, delivery: Delivery) -> str:
+    if not settings.EMAIL_HOST:
+        raise Unreachable("This console cannot send email: an administrator sets TRIALDECK_EMAIL_URL.")
+    if not (address := channel.address):
+        raise Unreachable("The account has no email address. Enter one on the account page.")
+    link = content.url_of(delivery.experiment, channel.workspace.slug)
+    why = f"Sent by the rule “{delivery.rule.title}” of {channel.workspace}." if delivery.rule else ""
+    body = "\n\n".join(filter(None, [delivery.text, link, why]))
+    message = EmailMessage(
+        " ".join(delivery.subject.split()),
+        f"{body}\n",
+        to=[address],
+        headers={"Message-ID": f"<{delivery.message_id}@trialdeck>", "Auto-Submitted": "auto-generated"},
+    )
+    try:
+        message.send()
+    except smtplib.SMTPRecipientsRefused as error:
+        code, answer = next(iter(error.recipients.values()))
+        refusal = Unreachable if code >= 500 else webhook.NotDelivered
+        raise refusal(f"{code} {answer.decode(errors='replace')[:300]}") from None
+    except (OSError, smtplib.SMTPException) as error:
+        raise webhook.NotDelivered(str(error)[:300] or type(error).__name__) from None
+    return "accepted by the mail server"
+
+
+def _send_webhook(channel: Channel, delivery: Delivery) -> str:
+    link = content.url_of(delivery.experiment, channel.workspace.slug)
+    document = {
+        "id": str(delivery.message_id),
+        **delivery.payload,
+        "subject": delivery.subject,
+        "text": delivery.text,
+        "url": link or None,
+    }
+    body = json.dumps(document, ensure_ascii=False).encode()
+    at = int(timezone.now().timestamp())
+    headers = {
+        "Trialdeck-Signature": webhook.signature(channel.secret, body, at),
+        "Trialdeck-Event": delivery.kind,
+        "Trialdeck-Delivery": str(delivery.message_id),
+    }
+    return webhook.post(channel.address, body, headers)
+
+
+def _send_slack(channel: Channel, delivery: Delivery) -> str:
+    link = content.url_of(delivery.experiment, channel.workspace.slug)
+    text = f"*{_escaped(delivery.subject)}*\n{_escaped(delivery.text)}"
+    text += f"\n<{link}|Open in Trialdeck>" if link else ""
+    return webhook.post(channel.address, json.dumps({"text": text}, ensure_ascii=False).encode(), {})
+
+
+def _show_in_browser(channel: Channel, delivery: Delivery) -> str:
+    return "shown on open pages"
+
+
+def _escaped(text: str) -> str:
+    """Return the text as Slack wants it, without mentions or links of its own."""
+    for letter, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(letter, name)
+    return text
+
+
+SENDERS: dict[ChannelKind, Callable[[Channel, Delivery], str]] = {
+    ChannelKind.EMAIL: _send_email,
+    ChannelKind.WEBHOOK: _send_webhook,
+    ChannelKind.SLACK: _send_slack,
+    ChannelKind.BROWSER: _show_in_browser,
+}
