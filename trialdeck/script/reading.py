@@ -1,0 +1,171 @@
+"""Read a script: its arguments, its metrics, its imports."""
+
+from __future__ import annotations  # for Python 3.8
+
+import ast
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from trialdeck.script import argparse_reader, config_reader, function_reader
+from trialdeck.script.argparse_reader import MAX_ARGUMENTS
+from trialdeck.script.files import FolderNeighbors, Neighbors, decoded, read_text
+from trialdeck.script.imports import imports
+from trialdeck.script.metrics import metric_calls
+from trialdeck.script.model import BOOLEAN, Argument, Script, ScriptError
+from trialdeck.script.values import Scope
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NO_ARGUMENTS = (
+    "No arguments were recognized. Arguments of argparse, click, typer, Fire, absl, Hydra, OmegaConf, dataclass "
+    "parsers and get_next_parameter() are read; add other parameters by hand."
+)
+MAX_MODULES = 20  # of the script's own that are searched for arguments
+
+
+def read_script_file(path: Path, words: Sequence[str] = ()) -> Script:
+    """Read the script at `path`, with the modules and configurations beside it. Raise ScriptError.
+
+    `words`: what follows the script in the command, which may be a subcommand.
+    """
+    if path.suffix == ".ipynb":
+        raise ScriptError(
+            f"{path} is a notebook. Export it as a script first: jupyter nbconvert --to script."
+        )
+    return read_script(read_text(path), path.name, words=words, files=FolderNeighbors(path.absolute().parent))
+
+
+def read_script(
+    text: str | bytes, name: str = "script", *, words: Sequence[str] = (), files: Neighbors | None = None
+) -> Script:
+    """Read a script from its text. Raise ScriptError with one sentence if it is not Python."""
+    text = decoded(text, name) if isinstance(text, bytes) else text
+    files = files or Neighbors()
+    tree = _parsed(text, name)
+    try:
+        return _script(tree, name, tuple(words), files)
+    except RecursionError:
+        raise ScriptError(f"{name} is nested too deeply to be read.") from None
+
+
+def _script(tree: ast.Module, name: str, words: tuple[str, ...], files: Neighbors) -> Script:
+    scope = Scope(tree)
+    framework, arguments, notes = _read(tree, scope, words, files)
+    if not arguments:
+        framework, arguments, more = _read_modules(tree, words, files)
+        notes += more
+    if len(arguments) > MAX_ARGUMENTS:
+        notes.append(
+            f"The script has more than {MAX_ARGUMENTS} arguments. The first {MAX_ARGUMENTS} are shown."
+        )
+    if not arguments:
+        notes.append(NO_ARGUMENTS)
+    arguments = arguments[:MAX_ARGUMENTS]
+    is_key = framework in ("hydra", "omegaconf")
+    return Script(
+        name=name,
+        framework=framework,
+        arguments=tuple(arguments),
+        passes_arguments=bool(arguments) and framework not in ("trialdeck", "nni", "clearml"),
+        argument_style="assignment" if is_key else "equals" if framework == "absl" else "option",
+        boolean_style=_boolean_style(arguments),
+        list_style="json" if is_key else "spread",
+        metrics=metric_calls(scope),
+        imports=imports(tree),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _parsed(text: str, name: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes of the script are none of ours
+            return ast.parse(text)
+    except SyntaxError as error:
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise ScriptError(f"{name}{where} is not valid Python: {error.msg}.") from None
+    except (ValueError, RecursionError, MemoryError):
+        raise ScriptError(f"{name} is not a Python script that can be read.") from None
+
+
+def _read(
+    tree: ast.Module, scope: Scope, words: tuple[str, ...], files: Neighbors
+) -> tuple[str, list[Argument], list[str]]:
+    """Return (framework, arguments, notes) of one module: of the first library that has arguments in it."""
+    arguments, notes = argparse_reader.arguments(tree, scope, words)
+    if arguments:
+        return "argparse", arguments, notes
+    for framework, read in (
+        ("hydra", config_reader.hydra_arguments),
+        ("omegaconf", config_reader.omegaconf_arguments),
+    ):
+        arguments, more = read(tree, scope, files)
+        notes += more
+        if arguments:
+            return framework, arguments, notes
+    if _imports(tree, "typer"):
+        arguments, more = function_reader.typer_arguments(tree, scope, words)
+        if arguments:
+            return "typer", arguments, notes + more
+    if arguments := function_reader.click_arguments(tree, scope):
+        return "click", arguments, notes
+    if arguments := function_reader.absl_arguments(tree, scope):
+        return "absl", arguments, notes
+    framework, arguments = function_reader.class_arguments(tree, scope)
+    if arguments:
+        return framework, arguments, notes
+    if arguments := function_reader.fire_arguments(tree, scope):
+        return "fire", arguments, notes
+    framework, arguments = config_reader.sdk_arguments(tree, scope)
+    return framework, arguments, notes
+
+
+def _read_modules(
+    tree: ast.Module, words: tuple[str, ...], files: Neighbors
+) -> tuple[str, list[Argument], list[str]]:
+    """Look for arguments in the modules beside the script that it imports."""
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            inner = [alias.name for alias in node.names]
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            names += [module, *(f"{module}.{name}" for name in inner)] if module else inner
+    tried = 0
+    for name in dict.fromkeys(names):
+        path = name.replace(".", "/")
+        text = files.text(f"{path}.py") or files.text(f"{path}/__init__.py")
+        if text is None:
+            continue
+        tried += 1
+        if tried > MAX_MODULES:
+            break
+        try:
+            inner_tree = _parsed(text, f"{path}.py")
+            framework, arguments, notes = _read(inner_tree, Scope(inner_tree), words, files)
+        except ScriptError:
+            continue  # the script itself fails on it, with a better message
+        if arguments:
+            return framework, arguments, [f"The arguments are those of {path}.py.", *notes]
+    return "", [], []
+
+
+def _imports(tree: ast.Module, module: str) -> bool:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import) and any(
+            alias.name.partition(".")[0] == module for alias in node.names
+        ):
+            return True
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == module:
+            return True
+    return False
+
+
+def _boolean_style(arguments: Sequence[Argument]) -> str:
+    """Return the notation that most booleans have."""
+    styles = Counter(
+        argument.boolean for argument in arguments if argument.kind == BOOLEAN and argument.boolean
+    )
+    return styles.most_common(1)[0][0] if styles else "value"
