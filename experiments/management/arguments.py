@@ -12,6 +12,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from experiments import broker
+from experiments.runner import lease
 
 # How long a worker may be silent before its trials are reassigned: short where broker and workers share a machine,
 # longer where a network lies between them.
@@ -45,7 +46,10 @@ def lease_s() -> int:
     """Return TRIALDECK_LEASE_S or its default in seconds. Exit when it is invalid."""
     default = NETWORK_LEASE_S if os.environ.get("REDIS_URL") else LOCAL_LEASE_S
     return whole_number(
-        os.environ.get("TRIALDECK_LEASE_S", default), name="TRIALDECK_LEASE_S", low=4, high=3600
+        os.environ.get("TRIALDECK_LEASE_S", default),
+        name="TRIALDECK_LEASE_S",
+        low=lease.MIN_LEASE_S,
+        high=3600,
     )
 
 

@@ -2,9 +2,9 @@
 
 Run by `process.Keeper` as `python -I -S keeper.py <owner's pid>`: standard library only, one thread, Linux 5.3 or
 later. The keeper is the child subreaper of all it starts, so that processes which double-fork or call setsid are
-reparented to it. It reads JSON lines on stdin (`launch`, `stop`, `close`) and writes `started`, `refused` and
+reparented to it. It reads JSON lines on stdin (`launch`, `stop`, `lease`, `close`) and writes `started`, `refused` and
 `exited` events on stdout. When its owner exits (end of file, or the owner's pid ends) or on SIGTERM, it ends everything
-and exits.
+and exits. When the time of the last `lease` is over, it ends everything that runs: its owner may be stopped or hang.
 
 All of it is in one file because `-I -S` starts it without an import path: it cannot import a sibling module, and must
 not depend on what is installed or importable in the worker's environment.
@@ -30,6 +30,9 @@ CLOSE_GRACE_S = 3.0
 GIVE_UP_S = 30.0  # after SIGKILL: a process that is still there is blocked in the kernel
 LAST_COMMAND_S = 30.0  # time limit of the `last` command
 FIRST_LOOK_S = 0.5  # how soon a running tree is looked at for the first time
+LEASE_LOOK_S = (
+    1.0  # a sleeping machine delays timers, so the lease is looked at this often while something runs
+)
 LATE_SHARE, LATE_MOST_S = 0.2, 2.0  # of the grace, before its end: helpers are signaled then at the latest
 READER_S = 0.5  # after its writer has ended, the reading end of a pipe gets this long to end by itself
 BACKGROUND_LOOK_S = 0.5  # after the main process: what still runs then was left in the background
@@ -306,6 +309,8 @@ class KeeperProcess:
             set()
         )  # (pid, ticks) of all ever seen in the tree but the main process
         self.cpu_s, self.peak_kib = 0.0, 0
+        self.is_past_lease = False
+        self.lease_expired = False  # it ran until then
         self.cgroup: str = order["cgroup"]
 
     def end(self, grace_s: float, now: float) -> bool:
@@ -330,6 +335,7 @@ class Keeper:
         self.given_up: set[tuple[int, int]] = set()
         self.empty_cgroups: set[str] = set()  # to remove
         self.is_closing = self.is_orphaned = False
+        self.lease_until, self.lease_grace_s = float("inf"), 0.0  # in seconds of CLOCK_BOOTTIME
         self.orders = bytearray()
         self.selector = selectors.DefaultSelector()
         self.watch_signals()
@@ -354,14 +360,37 @@ class Keeper:
         while self.runs or not self.is_closing:
             next_look = min((run.look_at for run in self.runs.values()), default=float("inf"))
             timeout = None if next_look == float("inf") else max(0.0, next_look - time.monotonic())
+            left_s = self.lease_left_s()
+            if left_s is not None:
+                timeout = min(LEASE_LOOK_S, max(0.0, left_s), LEASE_LOOK_S if timeout is None else timeout)
             for key, _ in self.selector.select(timeout):
                 key.data(key.fd)
+            self.check_lease()
             now = time.monotonic()
             due = [run for run in self.runs.values() if run.look_at <= now]
             if due:
                 processes = all_processes()
                 for run in due:
                     self.look(run, processes, now)
+
+    # Lease
+
+    def lease_left_s(self) -> float | None:
+        """Return the time left of the lease; None while nothing runs that would be ended then."""
+        if self.lease_until == float("inf") or all(run.is_past_lease for run in self.runs.values()):
+            return None
+        return self.lease_until - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def check_lease(self) -> None:
+        """End everything when the lease is over."""
+        left_s = self.lease_left_s()
+        if left_s is None or left_s > 0:
+            return
+        for run in self.runs.values():
+            if not run.is_past_lease:
+                run.is_past_lease, run.lease_expired = True, run.wall_s is None
+                run.stop_requested_at = run.stop_requested_at or time.monotonic()
+                self.end(run, self.lease_grace_s)
 
     # Commands of the owner
 
@@ -381,6 +410,8 @@ class Keeper:
                 self.launch(order)
             elif order["do"] == "stop":
                 self.stop(order["id"], order["grace_s"])
+            elif order["do"] == "lease":
+                self.lease_until, self.lease_grace_s = order["until"], order["grace_s"]
             elif order["do"] == "close":
                 self.close(order["grace_s"])
 
@@ -714,8 +745,9 @@ class Keeper:
             survivors=sorted(survivors or ()),
             out_of_memory=killed_by,
             background=run.background,
+            lease_expired=run.lease_expired,
         )
-        if self.is_orphaned and run.last:
+        if (self.is_orphaned or run.is_past_lease) and run.last:
             self.run_last(run)
         self.note_exits()
 

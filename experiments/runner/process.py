@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 import threading
@@ -38,7 +39,7 @@ class Exit:
     verified gone; None when it was not stopped. `survivors` are the pids still there 30 s after SIGKILL. `lost`: the
     keeper died, so the outcome is unknown. `out_of_memory`: the OOM killer killed in its control group, because of its
     "limit", or because the "machine" ran out of memory. `background` are the command lines of processes that still ran
-    when the main process had ended by itself.
+    when the main process had ended by itself. `lease_expired`: the keeper ended it, because its lease was over.
     """
 
     code: int | None = None
@@ -51,6 +52,7 @@ class Exit:
     lost: bool = False
     out_of_memory: str = ""
     background: tuple[str, ...] = ()
+    lease_expired: bool = False
 
 
 class Process:
@@ -196,6 +198,21 @@ class Keeper:
             raise process._refusal
         return process
 
+    def extend_lease(self, until: float, *, grace_s: float) -> None:
+        """Have the keeper end everything at `until`, in seconds of CLOCK_BOOTTIME, with this grace, unless it is
+        extended again. For an owner that may hang. Never blocks: a keeper that does not read is not waited for."""
+        line = json.dumps({"do": "lease", "until": until, "grace_s": grace_s}).encode() + b"\n"
+        if not self._writing.acquire(blocking=False):
+            return  # an order is being written; the next extension comes soon
+        try:
+            pipe = self._child.stdin if self._alive and self._child else None
+            if pipe and select.select([], [pipe], [], 0)[1]:
+                pipe.write(line)  # whole, because it is shorter than PIPE_BUF
+        except (OSError, ValueError):
+            pass  # it has just died; the reader marks its processes as lost
+        finally:
+            self._writing.release()
+
     def close(self, grace_s: float = 3.0) -> None:
         """End all its processes, then the keeper. Return when all are gone. Idempotent."""
         if not self._child or not self._reader:
@@ -313,18 +330,48 @@ def _left_behind(installation: str, processes: dict[int, keeper.Stat]) -> list[i
     return [pid for pid in pids if not processes[pid].is_gone]
 
 
+def await_orphans(*, installation: str) -> None:
+    """Wait until the keepers whose owner has died have ended the processes of this installation. They began when it
+    died, so this takes a few seconds at most; `sweep` and the next start deal with what is left then."""
+    deadline = time.monotonic() + keeper.CLOSE_GRACE_S + keeper.GIVE_UP_S
+    while _has_orphans(installation) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _has_orphans(installation: str) -> bool:
+    """Tell whether a keeper whose owner has died still has processes of this installation."""
+    if not installation:
+        return False
+    processes = keeper.all_processes()
+    return any(_has_orphaned_keeper(pid, installation, processes) for pid in processes)
+
+
+def _has_orphaned_keeper(pid: int, installation: str, processes: dict[int, keeper.Stat]) -> bool:
+    identity = _keeper_of(pid, installation)
+    if identity is None or not _is_alive(*identity, processes):
+        return False
+    *_, program, owner = ["", "", *keeper.command_line(identity[0])]
+    return program == keeper.__file__ and owner != str(processes[identity[0]].parent)
+
+
 def is_alive(pid: int, ticks: int) -> bool:
     """Tell whether exactly this process, by pid and start time, is alive."""
     return _is_alive(pid, ticks, keeper.all_processes())
 
 
 def _is_left_behind(pid: int, installation: str, processes: dict[int, keeper.Stat]) -> bool:
+    identity = _keeper_of(pid, installation)
+    return identity is not None and not _is_alive(*identity, processes)
+
+
+def _keeper_of(pid: int, installation: str) -> tuple[int, int] | None:
+    """Return the (pid, ticks) of the keeper that launched a process of this installation, or None."""
     marks = keeper.environment_of(pid)
     if marks.get(keeper.INSTALLATION_MARK) != installation or not marks.get(keeper.LAUNCH_MARK):
-        return False
+        return None
     innermost = marks[keeper.LAUNCH_MARK].rpartition("/")[2]  # "<keeper's pid>-<its ticks>-<launch>"
     parts = re.fullmatch(r"(\d+)-(\d+)-\d+", innermost)
-    return parts is not None and not _is_alive(int(parts[1]), int(parts[2]), processes)
+    return (int(parts[1]), int(parts[2])) if parts else None
 
 
 def _is_alive(pid: int, ticks: int, processes: dict[int, keeper.Stat]) -> bool:

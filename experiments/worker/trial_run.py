@@ -53,7 +53,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DIALECTS = (native, nni, clearml)
-SHUTDOWN_GRACE_S = 2.5  # so that `up` ends everything within its 5 s, even on a busy machine
 RETRY_S = 1.0
 TAIL_BYTES = 16 * 1024  # of the log, to find the reason of a failure
 
@@ -93,7 +92,7 @@ class TrialRun:
         release_connection()  # code, packages and images may take minutes
         try:
             self._make_folder()
-            with setup.ready() as place, self.worker.keeper(self.trial) as keeper:
+            with setup.ready() as place, self.worker.keepers.of(self.trial) as keeper:
                 return self._run(setup, place, keeper)
         except KeeperDied as gone:
             return Outcome.lost(str(gone))
@@ -359,6 +358,8 @@ class TrialRun:
         value, metric_failure = (result, None) if isinstance(result, float) else (None, result)
         facts["final_metrics"] = self.reports.other_finals()
         is_done = ended.code == 0 and value is not None
+        if ended.lease_expired and not self.lost:
+            self.lost = "its worker sent no heartbeat in time"
         if (self.lost or self.worker.ending.is_set()) and not is_done:
             why = self.lost or "its worker was shut down"
             return Outcome(failure=Failure.WORKER_LOST, detail=_sentence(why), **facts)
@@ -419,10 +420,10 @@ class TrialRun:
         if self.process:
             self.process.stop(grace_s)
 
-    def lose(self, why: str) -> None:
+    def lose(self, why: str, *, grace_s: float) -> None:
         """Stop the trial, because this worker has lost it."""
         self.lost = self.lost or why
-        self.stop(SHUTDOWN_GRACE_S)
+        self.stop(grace_s)
 
     def _drain(self) -> None:
         """Read everything that the trial reported and printed."""

@@ -37,21 +37,23 @@ from experiments.models import (
     Worker,
     status,
 )
-from experiments.runner import cgroup
+from experiments.runner import cgroup, lease
 from experiments.runner.container import ContainerEngine
+from experiments.runner.lease import SHUTDOWN_GRACE_S
 from experiments.runner.machine import Machine
-from experiments.runner.process import Keeper, LaunchError, is_alive, sweep
+from experiments.runner.process import await_orphans, is_alive, sweep
 from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder
 from experiments.worker.artifacts import Collector
 from experiments.worker.claims import Claims
 from experiments.worker.db_connection import release_connection, releasing
 from experiments.worker.environment import Shelf
+from experiments.worker.keepers import Keepers
 from experiments.worker.metric_file import SharedFiles
 from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
 from experiments.worker.outbox import Outbox
 from experiments.worker.reports import TrialReports
-from experiments.worker.trial_run import SHUTDOWN_GRACE_S, TrialRun, clear
+from experiments.worker.trial_run import TrialRun, clear
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +101,12 @@ class LocalWorker:
         )
         self.shelf = Shelf.below(data, installation=self.installation, engine=engine)
         self.ending = threading.Event()
+        self.keepers = Keepers(
+            installation=self.installation,
+            lease_s=lease_s,
+            ending=self.ending,
+            sweep_more=lambda: self.home and self.home.sweep(is_alive=is_alive),
+        )
         self.outbox = Outbox(self.folder / "outbox", ending=self.ending)
         self.collector = Collector(trials_folder=self.trials_folder, row=lambda: self.row, ending=self.ending)
         self.runs: dict[int, TrialRun] = {}
@@ -107,8 +115,6 @@ class LocalWorker:
         self.stuck: list[dict] = []  # trials whose processes cannot be killed; each takes up a slot
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._keeper: Keeper | None = None
-        self._own_keepers: list[Keeper] = []  # each for one trial
         self._threads: list[threading.Thread] = []
         self._file: TextIO | None = None  # locked while this process lives
         self._machine: dict | None = None  # measured, not sent yet
@@ -135,6 +141,7 @@ class LocalWorker:
             raise Taken(
                 f"A worker named {self.name} already runs on this data folder. Choose another --name."
             ) from None
+        await_orphans(installation=self.installation)
         swept = sweep(installation=self.installation)
         if swept:
             logger.warning("Ended %s processes that an earlier worker left: %s", len(swept), swept)
@@ -144,9 +151,9 @@ class LocalWorker:
         if host := Worker.lives_elsewhere(self.name, host=socket.gethostname()):
             raise Taken(f"A worker named {self.name} runs on {host}. Choose another --name.")
         self._clear_up()
+        self._heard(lease.now())
         self.row = self._register()
         self._take_back_claims()
-        self.last_heard = time.monotonic()
         for target, name in (
             (self._beat, "heartbeat"),
             (self._watch_heartbeat, "watch"),
@@ -162,7 +169,7 @@ class LocalWorker:
         """Shut down: end every trial and release the claims. The trials are retried on other workers, or later."""
         self.ending.set()
         self.collector.wake()
-        self._close_keepers()
+        self.keepers.close(grace_s=SHUTDOWN_GRACE_S)
         deadline = time.monotonic() + DELIVERY_RETRY_S + 1
         while self.busy and time.monotonic() < deadline:
             time.sleep(0.02)  # while the slots settle their trials
@@ -231,55 +238,6 @@ class LocalWorker:
         held = Trial.objects.filter(worker=self.row, state__in=status.TRIAL_ALIVE)
         for pk in set(held.values_list("experiment", flat=True)):
             dispatch.experiment(pk)
-
-    @contextmanager
-    def keeper(self, trial: Trial) -> Iterator[Keeper]:
-        """Yield the keeper for its process: the worker's, or a separate one if the trial was lost before.
-
-        A retried trial may have been what ended the keeper. With a separate keeper it cannot take others along.
-        """
-        if not trial.retries:
-            yield self._shared_keeper()
-            return
-        with self._lock:
-            self._refuse_when_ending()
-            own = Keeper(installation=self.installation)
-            own.start()
-            self._own_keepers.append(own)
-        try:
-            yield own
-        finally:
-            own.close()
-            self._own_keepers.remove(own)
-
-    def _shared_keeper(self) -> Keeper:
-        """Return the running keeper. Replace one that died, after ending what it left."""
-        with self._lock:
-            self._refuse_when_ending()
-            if self._keeper is None or not self._keeper.alive:
-                if self._keeper is not None:
-                    sweep(installation=self.installation)
-                    if self.home:
-                        self.home.sweep(is_alive=is_alive)
-                self._keeper = Keeper(installation=self.installation)
-                self._keeper.start()
-            return self._keeper
-
-    def _refuse_when_ending(self) -> None:
-        if self.ending.is_set():
-            raise LaunchError("The worker is shutting down.")
-
-    def _close_keepers(self) -> None:
-        """Close all keepers in parallel. Each ends its trials within the grace period."""
-        with self._lock:
-            keepers = [*([self._keeper] if self._keeper else []), *self._own_keepers]
-        closing = [
-            threading.Thread(target=keeper.close, kwargs={"grace_s": SHUTDOWN_GRACE_S}) for keeper in keepers
-        ]
-        for thread in closing:
-            thread.start()
-        for thread in closing:
-            thread.join()
 
     # --- a slot ------------------------------------------------------------------------------------------
 
@@ -366,10 +324,10 @@ class LocalWorker:
 
     def _beat(self) -> None:
         while not self.ending.wait(BEAT_S):
-            started_at = time.monotonic()
+            started_at = lease.now()
             try:
                 held = self._beat_once()
-                self.last_heard = started_at
+                self._heard(started_at)
                 self._reconcile(held)
             except DatabaseError as error:
                 logger.warning("No heartbeat: %s", error)
@@ -377,13 +335,18 @@ class LocalWorker:
             except Exception:  # without heartbeats this worker would lose all its trials
                 logger.exception("The heartbeat failed")
 
+    def _heard(self, started_at: float) -> None:
+        """Note a good heartbeat, by the clock of `lease`."""
+        self.last_heard = started_at
+        self.keepers.extend_lease(started_at)
+
     def _beat_once(self) -> list[dict[str, Any]]:
         """Send a heartbeat and obey the rows. Return those of the trials that the database says this worker holds."""
         machine, self._machine = self._machine, None
         if not self.row.heartbeat(machine):
             logger.error("This worker was declared gone: ending its trials and registering again")
             for run in list(self.runs.values()):
-                run.lose("its worker was declared gone")
+                run.lose("its worker was declared gone", grace_s=0)  # others may run it already
             self.row = self._register()
         self._learn_queues()
         # Before the query: a trial that is claimed after it is not missing there.
@@ -402,7 +365,7 @@ class LocalWorker:
         mine = [row["pk"] for row in held if row["boot"] == self.row.boot]
         unknown = self.claims.unknown(mine)
         for trial in Trial.objects.filter(pk__in=unknown).select_related("experiment") if unknown else ():
-            logger.error("Trial %s is held by this worker, but not run by it: settling it as lost", trial)
+            logger.error("This worker holds trial %s but does not run it: settling it as lost", trial)
             try:
                 trial.settle(
                     Outcome.lost(f"The worker {self.name} did not run it: its claim was not confirmed.")
@@ -430,13 +393,15 @@ class LocalWorker:
         )
 
     def _watch_heartbeat(self) -> None:
-        """End the trials after three quarters of the lease without a heartbeat, because others may run them soon. A
-        separate thread, because a heartbeat may hang for minutes in a dead connection."""
+        """End the trials without a heartbeat for most of the lease, because others may run them soon. A separate
+        thread, because a heartbeat may hang for minutes in a dead connection. The keepers do the same by themselves;
+        this also ends what prepares a trial."""
         while not self.ending.wait(BEAT_S):
-            away_s = time.monotonic() - self.last_heard
-            if away_s > 0.75 * self.lease_s:
+            away_s = lease.now() - self.last_heard
+            if away_s > lease.ends_after_s(self.lease_s):
                 for run in list(self.runs.values()):
-                    run.lose(f"its worker could not reach the database for {away_s:.0f} s")
+                    why = f"its worker could not reach the database for {away_s:.0f} s"
+                    run.lose(why, grace_s=lease.grace_s(self.lease_s))
 
     def _watch_machine(self) -> None:
         """Measure the machine in a separate thread, because nvidia-smi may take seconds."""

@@ -165,6 +165,35 @@ def test_a_frozen_worker_loses_its_trials_and_cannot_report_them_later(
     check_whole(experiment, tmp_path / "diary", trials=2)
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("lease_s", ["4", "8"])
+def test_the_trials_of_a_frozen_worker_end_before_others_may_run_them(
+    lease_s: str,
+    crew: Crew,
+    started: Callable[..., Experiment],
+    alice: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TD-S2: by the keeper, although they ignore SIGTERM; nothing runs twice at the same time."""
+    monkeypatch.setenv("TRIALDECK_LEASE_S", lease_s)
+    crew.control()
+    worker = crew.worker(name="frozen")
+    experiment = started(command="trap '' TERM\nwhile :; do sleep 0.1; done", max_trials=2)
+    victims = running(experiment, 2)
+    worker.send_signal(signal.SIGSTOP)
+    crew.worker(name="other")
+    retries = experiment.trials.filter(source="retry").exclude(state="waiting")
+    eventually(retries.exists, within=60, every=0.005, what="the first retry")
+    assert not [victim for victim in victims if _lives(victim.pid)]
+    worker.send_signal(signal.SIGCONT)
+    experiment.refresh_from_db()
+    experiment.stop(by=alice)
+    assert ended(experiment).state == "stopped"
+    assert {
+        trial.failure for trial in experiment.trials.filter(pk__in=[victim.pk for victim in victims])
+    } == {"worker_lost"}
+
+
 def test_a_killed_keeper_takes_its_trials_along_and_they_are_retried(
     crew: Crew, search: Callable[..., Experiment], tmp_path: Path
 ) -> None:

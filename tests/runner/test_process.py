@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from experiments.runner import keeper as keeping
+from experiments.runner import lease
 from experiments.runner.output.log import LogReader
-from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
+from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, await_orphans, sweep
 from tests.support.waiting import eventually
 
 ENV = {"PATH": os.environ["PATH"]}
@@ -359,6 +360,69 @@ def test_when_its_owner_is_killed_nothing_of_the_tree_remains(tmp_path, token):
     process.communicate()
     eventually((tmp_path / "last").exists, what="what was to be done last")
     assert sleepers(token) == []
+
+
+def test_when_its_lease_is_over_everything_ends_although_the_owner_lives(keeper, tmp_path, token):
+    """TD-S2: an owner that hangs no longer extends it."""
+    keeper.extend_lease(lease.now() + 60, grace_s=0.1)
+    process = run(keeper, tmp_path, stubborn(token), last=["touch", str(tmp_path / "last")])
+    eventually(lambda: len(sleepers(token)) == 4)
+    keeper.extend_lease(lease.now() + 0.05, grace_s=0.1)
+    how = ended(process)
+    assert (how.lease_expired, how.signal) == (True, signal.SIGKILL)
+    assert sleepers(token) == []
+    eventually((tmp_path / "last").exists, what="what was to be done last")
+
+
+def test_an_extended_lease_lets_it_run_on_and_a_new_one_lets_others_start(keeper, tmp_path):
+    """TD-S2: also after one was over, when the database is back."""
+    os.mkfifo(tmp_path / "fifo")
+    keeper.extend_lease(lease.now() + 0.2, grace_s=0)
+    process = run(keeper, tmp_path, "echo ready; read < fifo; exit 3")
+    keeper.extend_lease(lease.now() + 60, grace_s=0)
+    assert process.wait(0.3) is None
+    (tmp_path / "fifo").write_text("go\n")
+    assert (ended(process).code, ended(process).lease_expired) == (3, False)
+    keeper.extend_lease(lease.now() - 1, grace_s=0)
+    assert ended(run(keeper, tmp_path, "sleep 60")).lease_expired
+    keeper.extend_lease(lease.now() + 60, grace_s=0)
+    assert ended(run(keeper, tmp_path, "exit 4")).code == 4
+
+
+@pytest.mark.parametrize("lease_s", [lease.MIN_LEASE_S, 5, 8, 15, 120, 3600])
+def test_all_trials_have_ended_before_the_lease_is_over(lease_s):
+    """TD-S2: other workers may run them one lease after the last heartbeat."""
+    ends_at = lease.ends_after_s(lease_s) + lease.grace_s(lease_s) + lease.KILL_S
+    assert ends_at <= lease_s and lease.grace_s(lease_s) > 0
+
+
+SAVES = """
+import pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[0]).parent
+def save(*_):
+    time.sleep(0.2)
+    (folder / "saved").touch()
+    sys.exit()
+signal.signal(signal.SIGTERM, save)
+(folder / "ready").touch()
+time.sleep(60)
+"""
+
+
+def test_an_owner_that_starts_again_waits_for_the_keeper_of_the_former(tmp_path):
+    """TD-S2: within its grace a trial of the killed worker still runs."""
+    (tmp_path / "saves.py").write_text(SAVES)
+    script = f"exec {sys.executable} {tmp_path}/saves.py"
+    process = subprocess.Popen(owner(tmp_path, script), stdout=subprocess.PIPE)
+    pid = int(process.stdout.readline())
+    eventually((tmp_path / "ready").exists)
+    await_orphans(installation="tests")
+    assert keeping.stat(pid), "its owner lives"
+    process.kill()
+    process.communicate()
+    await_orphans(installation="tests")
+    assert (seen := keeping.stat(pid)) is None or seen.is_gone
+    assert (tmp_path / "saved").exists()
 
 
 def test_a_keeper_below_a_keeper_goes_with_its_owner(keeper, tmp_path, token):

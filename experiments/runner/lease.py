@@ -1,0 +1,33 @@
+"""The arithmetic of a worker's lease, by which no trial runs twice at the same time.
+
+A worker counts as lost one lease after its last heartbeat, at the earliest; its trials may then start on others. So by
+then nothing of them may run any more, even when the worker process hangs:
+
+    END_SHARE * lease    after the start of the last good heartbeat, the keeper begins to end all trials,
+    + grace_s(lease)     which is how long they may save their work after SIGTERM,
+    + KILL_S             which SIGKILL and the last look take,
+    <= lease             when the first other worker may claim them.
+"""
+
+import time
+
+END_SHARE = 0.75
+KILL_S = 0.75
+SHUTDOWN_GRACE_S = 2.5  # the longest grace: `up` ends everything within its 5 s, even on a busy machine
+MIN_LEASE_S = 4  # leaves a quarter of a second
+
+
+def now() -> float:
+    """Return the seconds of a clock that all processes of a machine share, and that does not stand still while the
+    machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def ends_after_s(lease_s: float) -> float:
+    """Return how long after the start of the last good heartbeat the trials of a worker are ended."""
+    return END_SHARE * lease_s
+
+
+def grace_s(lease_s: float) -> float:
+    """Return the seconds between SIGTERM and SIGKILL that the lease leaves."""
+    return max(0.0, min(SHUTDOWN_GRACE_S, lease_s - ends_after_s(lease_s) - KILL_S))
