@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 
-from trialdeck import __version__, commands, errors, server
+from trialdeck import __version__, commands, errors, server, tune
 from trialdeck.nni import bridge as nni_bridge
 
 TYPE_CHECKING = False
@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words and words[0] in server.COMMANDS:
             server.run(words)
+        words, passed = _split(words)
         args = parser().parse_args(words)
+        args.arguments = passed
         status = args.handler(args) or 0
         sys.stdout.flush()
     except errors.Error as error:
@@ -61,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     connection.add_argument("--url", help="address of the console")
     connection.add_argument("--port", type=int, help="port of a console on this machine")
     connection.add_argument("--token", help="API token (better: TRIALDECK_TOKEN)")
+    _add_tune(subparsers, connection)
     _add_lifecycle(subparsers, connection)
     _add_queries(subparsers, connection)
     _add_changes(subparsers, connection)
@@ -79,6 +82,14 @@ def _command_first(words: Sequence[str]) -> list[str]:
     return [*words[place : place + 1], *words[:place], *words[place + 1 :]]
 
 
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the words of `trialdeck tune train.py -- --epochs 3`, and the arguments of the script behind the --."""
+    if words[:1] != ["tune"] or "--" not in words:
+        return words, []
+    place = words.index("--")
+    return words[:place], words[place + 1 :]
+
+
 def _add(
     subparsers: Subparsers, name: str, handler: Handler | None, text: str, *parents: argparse.ArgumentParser
 ) -> argparse.ArgumentParser:
@@ -87,6 +98,59 @@ def _add(
     )
     command.set_defaults(handler=handler)
     return command
+
+
+def _add_tune(subparsers: Subparsers, connection: argparse.ArgumentParser) -> None:
+    text = "Tune a script: read its arguments, search for the best values, print them."
+    command = _add(subparsers, "tune", tune.tune, text, connection)
+    command.usage = "trialdeck tune SCRIPT [options] [-- ARGUMENTS OF THE SCRIPT]"
+    command.add_argument("script", metavar="SCRIPT", help="train.py, or a whole command in quotes")
+    command.add_argument(
+        "-m", "--metric", metavar="NAME", help="what to optimize, as the script prints or reports it"
+    )
+    direction = command.add_mutually_exclusive_group()
+    direction.add_argument("--maximize", dest="direction", action="store_const", const="maximize")
+    direction.add_argument("--minimize", dest="direction", action="store_const", const="minimize")
+    command.add_argument(
+        "-p",
+        "--parameter",
+        dest="parameters",
+        action="append",
+        default=[],
+        metavar="NAME=TYPE:VALUES",
+        help="search this parameter, such as lr=loguniform:1e-5,1e-1, opt=adam,sgd, or lr for the suggested range; "
+        "repeat it for more (default: all arguments of the script that suggest a range)",
+    )
+    command.add_argument(
+        "--pattern", metavar="REGEX", help="reads the metric from the output: 'accuracy: {number}'"
+    )
+    command.add_argument(
+        "--result-file", metavar="FILE", help="JSON file with the metric, written by the script"
+    )
+    command.add_argument(
+        "-n", "--trials", type=int, default=20, metavar="N", help="number of trials (default: 20)"
+    )
+    command.add_argument(
+        "-j", "--concurrency", type=int, metavar="N", help="trials in parallel (default: up to 4)"
+    )
+    command.add_argument("--duration", metavar="TIME", help="total run time, such as 2h")
+    command.add_argument("--trial-duration", metavar="TIME", help="run time of one trial, such as 10m")
+    command.add_argument(
+        "--goal", type=float, metavar="VALUE", help="stop when the metric reaches this value"
+    )
+    command.add_argument("--algorithm", metavar="NAME", help="such as TPE (default), Random, GridSearch")
+    command.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same proposals")
+    command.add_argument(
+        "--python", metavar="PATH", help="interpreter (default: the first that has the imports)"
+    )
+    command.add_argument("--name", help="name of the experiment (default: that of the script)")
+    for name in ("workspace", "project", "queue"):
+        command.add_argument(f"--{name}", metavar="NAME", help=f"{name} of the experiment")
+    command.add_argument(
+        "--slots", type=int, metavar="N", help="as in create: trials in parallel of a new console"
+    )
+    command.add_argument("-y", "--yes", action="store_true", help="start without asking")
+    command.add_argument("--detach", action="store_true", help="do not wait for the end")
 
 
 def _add_lifecycle(subparsers: Subparsers, connection: argparse.ArgumentParser) -> None:

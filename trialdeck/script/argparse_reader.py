@@ -104,6 +104,7 @@ def _argument(call: ast.Call, names: list[str], scope: Scope) -> Argument | None
         "name": name,
         "option": option if option.startswith("-") else "",
         "line": call.lineno,
+        "aliases": tuple(other.lstrip("-") for other in names if other != option),
         "help": help_text if isinstance(help_text, str) and help_text != "==SUPPRESS==" else "",
     }
     if action in ("store_true", "store_false", "BooleanOptionalAction"):

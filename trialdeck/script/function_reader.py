@@ -56,6 +56,7 @@ def _click(call: ast.Call, decorator: str, scope: Scope) -> Argument | None:
         "name": option.lstrip("-"),
         "option": option if option.startswith("-") else "",
         "line": call.lineno,
+        "aliases": tuple(other.lstrip("-") for other in names if not other.startswith(option)),
         "help": help_text if isinstance(help_text, str) else "",
     }
     default = scope.value(keywords.get("default"))
@@ -213,6 +214,7 @@ def _parameter(
     kind, is_list, choices = annotated(annotation, scope)
     value = None if value is UNKNOWN else value
     kind = kind or (kind_of_value(value) if value is not None else TEXT)
+    boolean, note = _boolean(kind, value, framework)
     return Argument(
         name=option,
         kind=kind,
@@ -225,20 +227,21 @@ def _parameter(
         line=line,
         is_required=is_required,
         is_list=is_list or isinstance(value, (list, dict)),
-        **_boolean(kind, value, framework),
+        boolean=boolean,
+        note=note,
     )
 
 
-def _boolean(kind: str, default: Any, framework: str) -> dict[str, str]:
+def _boolean(kind: str, default: Any, framework: str) -> tuple[str, str]:
+    """Return the notation of a boolean, and a note."""
     if kind != BOOLEAN:
-        return {}
+        return "value", ""
     if framework in ("typer", "tyro"):
-        return {"boolean": "no_flag"}
+        return "no_flag", ""
     if framework in ("fire", "tap"):
-        if default:
-            return {"boolean": "", "note": "No notation of a command line sets it to both values."}
-        return {"boolean": "flag"}
-    return {"boolean": "value"}
+        note = "No notation of a command line sets it to both values."
+        return ("", note) if default else ("flag", "")
+    return "value", ""
 
 
 def _marker(annotation: ast.AST | None) -> ast.Call | None:

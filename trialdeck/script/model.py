@@ -39,6 +39,7 @@ class Argument:
     is_list: bool = False
     boolean: str = "value"
     note: str = ""  # what prevents a search of it, as a sentence
+    aliases: tuple[str, ...] = ()  # other names of the same option
 
     @property
     def is_appendable(self) -> bool:
