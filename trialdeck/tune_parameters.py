@@ -113,7 +113,7 @@ def _argument(name: str, script: Script) -> Argument:
     if script.arguments and not script.notes:
         close = difflib.get_close_matches(plain, names, 1)
         listed = ", ".join(argument.name for argument in script.arguments)
-        hint = f" Did you mean {names[close[0]].name!r}?" if close else f" It has: {listed}."
+        hint = f" Did you mean {names[close[0]].name!r}?" if close else f" Its arguments: {listed}."
         raise errors.Invalid(f"{script.name} has no argument {name!r}.{hint}")
     return Argument(name=name.lstrip("-"), option=f"--{name.lstrip('-')}")
 
