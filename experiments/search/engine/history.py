@@ -171,4 +171,4 @@ def clear_cache() -> None:
 
 
 def _unchanged(cached: FittedTrial | None, past: PastTrial) -> FittedTrial | None:
-    return cached if cached is not None and cached.past == past else None
+    return cached if cached is not None and (cached.past is past or cached.past == past) else None

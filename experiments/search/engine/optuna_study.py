@@ -1,6 +1,8 @@
 """The algorithms that use Optuna's samplers. This is the only file that imports Optuna.
 
-For every proposal an in-memory study is rebuilt from the informing trials in number order, running ones included.
+For every proposal an in-memory study is made of the informing trials in number order, running ones included. What
+Optuna derives from each past trial (its copy in a storage, the parameters that all share, their internal values) is
+kept with the trial instead; the proposals are the same.
 Infeasible trials are pruned ones without a value for TPE, which ranks them behind all results; samplers that look at
 complete trials only see them with the worst value so far.
 Each proposal gets a sampler with its own seed; otherwise the new sampler would draw the same numbers again. Parameters
@@ -8,9 +10,11 @@ are suggested one by one, those of a nested choice only when their branch was ch
 """
 
 import warnings
-from copy import deepcopy
-from functools import cache, lru_cache
-from typing import Any
+from collections.abc import Callable, Iterable
+from copy import copy
+from functools import cache, cached_property, lru_cache
+from operator import itemgetter
+from typing import Any, ClassVar
 
 from experiments.search.nested_choice import Nested, Parameter, Path
 from experiments.search.parameters import EDGE, Choice, LogRandint, Normal, Randint
@@ -23,7 +27,7 @@ _GENERATION = "NSGAIISampler:generation"  # the key in Optuna's system attribute
 
 
 def by_tpe(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
-    sampler = _optuna().samplers.TPESampler(**arguments, seed=seed_of(problem.seed, ordinal))
+    sampler = _tpe_class()(**arguments, seed=seed_of(problem.seed, ordinal))
     raw, _ = _ask(problem, history, sampler, ranks_pruned=True)
     return raw, {}
 
@@ -44,15 +48,17 @@ def _ask(problem: Problem, history: History, sampler: Any, *, ranks_pruned: bool
     """Return raw values for a new trial, and Optuna's system attributes of it. `ranks_pruned`: the sampler learns from
     pruned trials, so that infeasible ones need no value."""
     optuna = _optuna()
-    storage = optuna.storages.InMemoryStorage()
+    storage = _storage_class()()
     study = optuna.create_study(storage=storage, sampler=sampler, direction=problem.direction)
     study_id = storage.get_study_id_from_name(study.study_name)
     worst = None if ranks_pruned else history.infeasible_value()
+    trials = []
     for informing in history.informing:
         frozen = _frozen_trial(informing)
         if informing.is_infeasible and worst is not None:
             frozen = _with_value(frozen, worst)
-        storage.create_new_trial(study_id, template_trial=frozen)
+        trials.append(frozen)
+    storage.fill(study_id, trials)
     trial = study.ask()
 
     def pick(path: Path, parameter: Parameter) -> Any:
@@ -80,6 +86,7 @@ def _frozen_trial(trial: FittedTrial) -> Any:
     if trial.as_optuna is None:
         states = _optuna().trial.TrialState
         leaves = _distributions(trial.space)
+        params = {_name(path): _to_optuna(leaves[path][0], leaf) for path, leaf in trial.leaves.items()}
         generation = trial.past.attrs.get("nsga")
         trial.as_optuna = _frozen_trial_class()(
             number=0,
@@ -92,8 +99,8 @@ def _frozen_trial(trial: FittedTrial) -> Any:
             value=float(trial.value) if trial.is_done else None,
             datetime_start=None,
             datetime_complete=None,
-            params={_name(path): _to_optuna(leaves[path][0], leaf) for path, leaf in trial.leaves.items()},
-            distributions={_name(path): leaves[path][1] for path in trial.leaves},
+            params=params,
+            distributions=_distributions_of(trial.space, tuple(trial.leaves)),
             user_attrs={},
             system_attrs={} if generation is None else {_GENERATION: generation},
             intermediate_values={},
@@ -103,7 +110,7 @@ def _frozen_trial(trial: FittedTrial) -> Any:
 
 def _with_value(trial: Any, value: float) -> Any:
     """Return a copy of a trial, complete with this value."""
-    copied = deepcopy(trial)
+    copied = copy(trial)
     copied.state, copied.value = _optuna().trial.TrialState.COMPLETE, value
     return copied
 
@@ -115,6 +122,12 @@ def _name(path: Path) -> str:
 @lru_cache(maxsize=32)
 def _distributions(space: Space) -> dict[Path, tuple[Parameter, Any]]:
     return {path: (parameter, _distribution(parameter)) for path, parameter in space.every_leaf()}
+
+
+@lru_cache(maxsize=1024)
+def _distributions_of(space: Space, paths: tuple[Path, ...]) -> dict[str, Any]:
+    """Return the distributions of these parameters: one object for all trials that have them."""
+    return {_name(path): _distributions(space)[path][1] for path in paths}
 
 
 def _distribution(parameter: Parameter) -> Any:
@@ -185,16 +198,93 @@ def _optuna() -> Any:
 
 @cache
 def _frozen_trial_class() -> type:
-    """Return a subclass of Optuna's FrozenTrial that is cheap to add to a storage.
-
-    A storage copies its template trials deeply, although it never changes their attributes; a shallow copy will do.
-    """
+    """Return a subclass of Optuna's FrozenTrial that keeps its internal values."""
     from optuna.trial import FrozenTrial
 
-    class CheapFrozenTrial(FrozenTrial):
-        def __deepcopy__(self, memo: dict[int, Any]) -> "CheapFrozenTrial":
-            copied = object.__new__(type(self))
-            copied.__dict__.update(self.__dict__)
-            return copied
+    class PastFrozenTrial(FrozenTrial):
+        constraints: ClassVar[dict[str, float]] = {}  # values that break a constraint are never proposed
 
-    return CheapFrozenTrial
+        @cached_property
+        def internal(self) -> tuple[float, ...]:
+            """The parameters as the samplers use them, e.g. the position of a choice, in the order of the
+            distributions."""
+            return tuple(
+                distribution.to_internal_repr(self.params[name])
+                for name, distribution in self.distributions.items()
+            )
+
+    return PastFrozenTrial
+
+
+@cache
+def _storage_class() -> type:
+    """Return an in-memory storage that takes all past trials at once: `create_new_trial` would copy each of them, and
+    compare it with the best."""
+    from optuna.storages import InMemoryStorage
+
+    class PastStorage(InMemoryStorage):
+        def fill(self, study_id: int, trials: list[Any]) -> None:
+            """Add trials to an empty study. They are numbered anew, and never changed otherwise."""
+            for number, trial in enumerate(trials):
+                trial.number = trial._trial_id = number
+                self._trial_id_to_study_id_and_number[number] = (study_id, number)
+            self._studies[study_id].trials.extend(trials)
+            self._max_trial_id = len(trials) - 1
+
+    return PastStorage
+
+
+@cache
+def _tpe_class() -> type:
+    """Return a TPESampler that reads what the past trials keep."""
+    import numpy
+    from optuna.samplers import TPESampler
+
+    class PastTPESampler(TPESampler):
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__(**arguments)
+            self._search_space = _SharedParameters()
+
+        def _get_internal_repr(
+            self, trials: list[Any], search_space: dict[str, Any], study: Any
+        ) -> dict[str, Any]:
+            rows, last, pick = [], None, None
+            for trial in trials:
+                if trial.distributions is not last:
+                    last = trial.distributions
+                    pick = _picker(last, search_space)
+                if pick:
+                    rows.append(pick(trial.internal))
+            columns = zip(*rows, strict=True) if rows else ((),) * len(search_space)
+            return {name: numpy.asarray(column) for name, column in zip(search_space, columns, strict=True)}
+
+    return PastTPESampler
+
+
+def _picker(names: Iterable[str], wanted: Iterable[str]) -> Callable[[tuple], tuple] | None:
+    """Return a function that picks the `wanted` values of a tuple in the order of `names`; None if some are missing."""
+    places = {name: place for place, name in enumerate(names)}
+    if any(name not in places for name in wanted):
+        return None
+    picked = [places[name] for name in wanted]
+    return itemgetter(*picked) if len(picked) > 1 else lambda values: tuple(values[place] for place in picked)
+
+
+class _SharedParameters:
+    """The parameters that all finished trials have, in place of Optuna's IntersectionSearchSpace, which compares every
+    distribution of every trial."""
+
+    def calculate(self, study: Any, use_cache: bool = False) -> dict[str, Any]:
+        shared: dict[str, Any] | None = None
+        last = None
+        for trial in study._get_trials(deepcopy=False, use_cache=use_cache):
+            distributions = trial.distributions
+            if distributions is last or not trial.state.is_finished():
+                continue
+            last = distributions
+            shared = (
+                distributions
+                if shared is None
+                else {name: shared[name] for name in shared.keys() & distributions.keys()}
+            )
+        return dict(sorted((shared or {}).items()))
