@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from experiments import database_clock
 from experiments.models import Experiment, ExperimentState, Queue, Settings
 from experiments.models.status import EXPERIMENT_STATES, SEARCH_BROKEN, TRIAL_STATES
 from experiments.scheduler.impact import Consequences
@@ -171,7 +172,7 @@ def ago(moment: datetime | None) -> str:
     """Return how long ago, as <time> with the full date in its title: `41 m ago`."""
     if moment is None:
         return DASH
-    seconds = (timezone.now() - moment).total_seconds()
+    seconds = (database_clock.now() - moment).total_seconds()
     text = "now" if seconds < 1 else f"{duration_short(seconds)} ago"
     return _time(moment, text, format_html(' data-age="{}" data-form="ago"', round(seconds, 1)))
 

@@ -11,8 +11,8 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.messages import duration, plural
 from experiments.models import Experiment, Overtaken, Refused, Trial, User, Worker, status
 
@@ -227,7 +227,7 @@ def _confirm_release(rows: Sequence[Worker]) -> list[str]:
     ]
     for worker in rows:
         if worker.gone_at is None:
-            age = duration(timezone.now() - worker.heard_at)
+            age = duration(database_clock.now() - worker.heard_at)
             texts.append(
                 f"Last heartbeat of {worker}: {age} ago. If the worker is still alive, it ends its processes and "
                 "starts over. To let them finish first, drain the worker instead."

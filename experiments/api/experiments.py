@@ -8,11 +8,10 @@ from typing import Any, Literal, TypeVar
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404
-from django.utils import timezone
 from ninja import Query, Router
 from ninja.responses import Status
 
-from experiments import filters
+from experiments import database_clock, filters
 from experiments.filters.experiments import filter_experiments
 from experiments.filters.language import FilterError
 from experiments.messages import consequences
@@ -351,7 +350,7 @@ def summary(experiment: Experiment, request: ApiRequest) -> dict[str, Any]:
         "updated_at": time_of(experiment.updated_at),
         "started_at": time_of(experiment.started_at),
         "ended_at": time_of(experiment.ended_at),
-        "elapsed_s": experiment.elapsed_s(timezone.now()),
+        "elapsed_s": experiment.elapsed_s(database_clock.now()),
         "revision": current_revision(experiment).number,
         "counts": {state: experiment.count(state) for state in status.TRIAL_STATES},
         "proposed": experiment.proposed_count,

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.db.models import Count
 from django.http import Http404
-from django.utils import timezone
 from ninja import Router
 from pydantic import BaseModel, Field
 
+from experiments import database_clock
 from experiments.models import Trial, Worker, status
 from experiments.permissions import require_administrator, visible_workers
 
@@ -120,6 +120,6 @@ def serialize(row: Worker, running: dict[int | None, int]) -> dict[str, Any]:
         "limits_memory_by": row.limits_memory_by or None,
         "is_draining": row.is_draining,
         "heard_at": time_of(row.heard_at),
-        "age_s": max(0.0, (timezone.now() - row.heard_at).total_seconds()),
+        "age_s": max(0.0, (database_clock.now() - row.heard_at).total_seconds()),
         "gone_at": time_of(row.gone_at),
     }

@@ -6,7 +6,18 @@ from typing import Any
 
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BooleanField, Case, Expression, F, Func, IntegerField, Q, Value, When
+from django.db.models import (
+    BooleanField,
+    Case,
+    DateTimeField,
+    Expression,
+    F,
+    Func,
+    IntegerField,
+    Q,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce, Collate
 from django.db.models.lookups import GreaterThanOrEqual
 from django.db.models.sql.compiler import SQLCompiler
@@ -102,7 +113,9 @@ def touched_at() -> Expression:
     """When somebody or its end last changed it. What its trials do meanwhile does not count: in a list of what is
     recent rows would change places all the time."""
     is_active = Q(state__in=status.ACTIVE)
-    return Case(When(is_active, then=Coalesce("enqueued_at", "updated_at")), default=F("updated_at"))
+    instant = DateTimeField()
+    began = Coalesce("enqueued_at", "updated_at", output_field=instant)
+    return Case(When(is_active, then=began), default=F("updated_at"), output_field=instant)
 
 
 def lately() -> tuple[Expression, ...]:

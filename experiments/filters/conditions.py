@@ -13,6 +13,8 @@ from functools import reduce
 from django.db.models import Q
 from django.utils import timezone
 
+from experiments import database_clock
+
 from .language import And, Comparison, FilterError, Node, Not, Or, Text, Word, nearest
 
 LOOKUPS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
@@ -245,6 +247,6 @@ def _midnight(day: date) -> datetime:
 
 def _ago(value: Text) -> datetime:
     try:
-        return timezone.now() - timedelta(seconds=read_duration(value))
+        return database_clock.now() - timedelta(seconds=read_duration(value))
     except OverflowError:
         raise value.error(f"“{value.text}” is too long ago") from None

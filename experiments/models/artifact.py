@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models.experiment.model import Experiment
+from experiments.models.fields import StampField
 from experiments.models.trial.model import Trial
 
 from .worker import Worker
@@ -59,7 +60,7 @@ class Artifact(models.Model):
     fault = models.TextField(blank=True)  # why it could not be stored yet
     tries = models.IntegerField(default=0)
     retry_at = models.DateTimeField(null=True)
-    seen_at = models.DateTimeField(default=timezone.now)
+    seen_at = StampField()
 
     objects = ArtifactQuerySet.as_manager()
 
@@ -103,7 +104,7 @@ class Artifact(models.Model):
             artifact.destination = to
             artifact.keeping = Keeping.WAITING if to else Keeping.LOCAL
             artifact.sha256, artifact.fault = "", ""
-            artifact.tries, artifact.retry_at, artifact.seen_at = 0, None, timezone.now()
+            artifact.tries, artifact.retry_at, artifact.seen_at = 0, None, database_clock.now()
         cls.objects.bulk_create(new, ignore_conflicts=True)
         cls.objects.bulk_update(
             changed, [*STATE_FIELDS, "worker", "size", "changed_at", "destination", "seen_at"]
@@ -121,12 +122,14 @@ class Artifact(models.Model):
         """Note why the destination did not accept it. It is tried again later."""
         pause_s = RETRY_S[min(self.tries, len(RETRY_S) - 1)]
         Artifact.objects.filter(pk=self.pk).update(
-            fault=fault[:1000], tries=self.tries + 1, retry_at=timezone.now() + timedelta(seconds=pause_s)
+            fault=fault[:1000],
+            tries=self.tries + 1,
+            retry_at=database_clock.now() + timedelta(seconds=pause_s),
         )
 
     def later(self, pause_s: float) -> None:
         """Try again after `pause_s`, because the file is still being written."""
-        Artifact.objects.filter(pk=self.pk).update(retry_at=timezone.now() + timedelta(seconds=pause_s))
+        Artifact.objects.filter(pk=self.pk).update(retry_at=database_clock.now() + timedelta(seconds=pause_s))
 
     def lost(self, fault: str) -> None:
         """Mark it as dropped, because the file no longer exists."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.utils import timezone
 
-from .fields import ExactJSONField
+from .fields import ExactJSONField, StampField
 from .user import User
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class Event(models.Model):
     verb = models.CharField(max_length=32)
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="events")
     token = models.CharField(max_length=100, blank=True)  # name of the token, if a program did it
-    at = models.DateTimeField(default=timezone.now)
+    at = StampField()
     before = models.CharField(max_length=16, blank=True)
     after = models.CharField(max_length=16, blank=True)
     why = models.TextField(blank=True)
@@ -86,7 +85,7 @@ class ComputeEvent(models.Model):
     name = models.CharField(max_length=100)  # its name at that time
     verb = models.CharField(max_length=32)
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    at = models.DateTimeField(default=timezone.now)
+    at = StampField()
     before = models.TextField(blank=True)
     after = models.TextField(blank=True)
     why = models.TextField(blank=True)

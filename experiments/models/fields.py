@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 import unicodedata
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
+from django.utils import timezone
+
+from experiments import database_clock
 
 ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without 0, o, 1, i and l, which are easily confused
 
@@ -43,3 +47,20 @@ class ExactJSONField(models.TextField):
 
     def value_to_string(self, obj: models.Model) -> str:
         return self.get_prep_value(self.value_from_object(obj)) or ""
+
+
+class StampField(models.DateTimeField):
+    """When a row was made, by the database's clock, unless another instant is set.
+
+    For migrations it is a `DateTimeField(default=timezone.now)`, so that it needs none.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"default": timezone.now, **options})
+
+    def get_default(self) -> datetime:
+        return database_clock.now()
+
+    def deconstruct(self) -> Any:
+        name, _, args, options = super().deconstruct()
+        return name, "django.db.models.DateTimeField", args, options

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db import models
-from django.utils import timezone
+
+from experiments.models.fields import StampField
 
 KEPT_FOR = timedelta(hours=24)
 
@@ -24,7 +25,7 @@ class Answer(models.Model):
     status = models.PositiveSmallIntegerField(default=0)
     body = models.TextField(blank=True)
     checks = models.JSONField(null=True)
-    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+    created_at = StampField(db_index=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["holder", "key"], name="answer_once")]

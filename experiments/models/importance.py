@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from django.db import models
-from django.utils import timezone
 
 from experiments.models.experiment.model import Experiment
 
-from .fields import ExactJSONField
+from .fields import ExactJSONField, StampField
 
 FEWEST = 10  # trials that succeeded
 
@@ -20,7 +19,7 @@ class Importance(models.Model):
 
     experiment = models.OneToOneField(Experiment, models.CASCADE, related_name="importance")
     epoch = models.IntegerField()  # of the experiment: a reset invalidates it
-    computed_at = models.DateTimeField(default=timezone.now)
+    computed_at = StampField()
     succeeded_count = models.IntegerField()  # of the experiment when it was computed
     trial_count = models.IntegerField()  # from which it was computed
     shares = ExactJSONField(default=dict)

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
-from django.utils import timezone
+
+from experiments import database_clock
 
 
 class Lease(models.Model):
@@ -22,7 +23,7 @@ class Lease(models.Model):
     @classmethod
     def hold(cls, name: str, holder: str, *, for_: timedelta) -> bool:
         """Acquire or renew the lease. False while another process holds it."""
-        now = timezone.now()
+        now = database_clock.now()
         mine = (
             Q(holder=holder) | Q(until__lt=now) | Q(until__gt=now + 10 * for_)
         )  # the last condition: a clock jumped

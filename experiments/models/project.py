@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django.db import IntegrityError, models, transaction
-from django.utils import timezone
 
+from experiments.models.fields import StampField
 from experiments.runner import destination as destinations
 
 from .settings import Invalid
@@ -24,7 +24,7 @@ class Project(models.Model):
     destination = models.CharField(
         max_length=1000, blank=True
     )  # of artifacts of experiments without a destination
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = StampField()
 
     class Meta:
         ordering = ["name"]

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.db import models, transaction
 from django.db.models import Q
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models.experiment.model import Experiment
-from experiments.models.fields import fold, new_public_id
+from experiments.models.fields import StampField, fold, new_public_id
 from experiments.runner import safe_files
 from experiments.runner.destination import DestinationError, Store, StoreError
 
@@ -82,8 +82,8 @@ class Model(models.Model):
     address = models.CharField(max_length=1500, blank=True)
     is_published = models.BooleanField(default=False)
     creator = models.ForeignKey(User, models.PROTECT, related_name="models")
-    created_at = models.DateTimeField(default=timezone.now)
-    updated_at = models.DateTimeField(default=timezone.now)
+    created_at = StampField()
+    updated_at = StampField()
 
     objects = ModelQuerySet.as_manager()
 
@@ -160,7 +160,7 @@ class Model(models.Model):
                 row.project = project
                 differing.append("project")
             if differing:
-                row.updated_at = timezone.now()
+                row.updated_at = database_clock.now()
                 row.save(update_fields=[*differing, "updated_at"])
         for name in (*FIELDS, "project", "updated_at"):
             setattr(self, name, getattr(row, name))
@@ -235,7 +235,7 @@ class Model(models.Model):
     def publish(self) -> bool:
         """Read-only for good. False when it is already. Raises `Refused` when it is gone."""
         changed = Model.objects.filter(pk=self.pk, is_published=False).update(
-            is_published=True, updated_at=timezone.now()
+            is_published=True, updated_at=database_clock.now()
         )
         if not changed and not Model.objects.filter(pk=self.pk).exists():
             raise Refused(f"The model {self} was just deleted.")

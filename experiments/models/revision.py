@@ -7,9 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from django.db import models, transaction
-from django.utils import timezone
 
-from .fields import ExactJSONField
+from .fields import ExactJSONField, StampField
 from .settings import LOCKED, Settings
 from .status import ExperimentState
 from .user import User
@@ -34,7 +33,7 @@ class Revision(models.Model):
     # {group: {name: {value, type, description}}}.
     resolved = ExactJSONField(default=dict)
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    at = models.DateTimeField(default=timezone.now)
+    at = StampField()
     note = models.CharField(max_length=200, blank=True)
 
     class Meta:

@@ -7,9 +7,9 @@ from typing import Any, Self
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from django.http import QueryDict
-from django.utils import timezone
 
 from experiments.models.experiment.model import Experiment
+from experiments.models.fields import StampField
 
 from .settings import Invalid
 from .status import Refused
@@ -50,7 +50,7 @@ class SavedView(models.Model):
     name = models.CharField(max_length=MAX_NAME)
     query = models.CharField(max_length=MAX_QUERY, blank=True)
     is_shared = models.BooleanField(default=False)  # with the members of the workspace
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = StampField()
 
     objects = SavedViewQuerySet.as_manager()
 

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 
 from django.db import OperationalError, models
 from django.db.models import Q
-from django.utils import timezone
+
+from experiments import database_clock
+from experiments.models.fields import StampField
 
 from .user import User
 from .workspace import Role, Workspace
@@ -40,7 +42,7 @@ class Token(models.Model):
     role = models.CharField(max_length=8, choices=Role.choices)
     digest = models.CharField(max_length=64, unique=True)
     hint = models.CharField(max_length=16)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = StampField()
     expires_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
@@ -65,7 +67,7 @@ class Token(models.Model):
         valid_for: timedelta | None = None,
     ) -> tuple[Token, str]:
         """Return (row, secret). The secret is available only now. `valid_for` None: no expiry."""
-        secret, now = PREFIX + secrets.token_urlsafe(32), timezone.now()
+        secret, now = PREFIX + secrets.token_urlsafe(32), database_clock.now()
         token = cls.objects.create(
             name=name,
             user=user,
@@ -121,7 +123,7 @@ class Token(models.Model):
 
     def revoke(self) -> bool:
         """Revoke it. Return False if it already is revoked."""
-        return bool(Token.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now()))
+        return bool(Token.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=database_clock.now()))
 
 
 def _digest(secret: str) -> str:

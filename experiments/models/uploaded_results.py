@@ -8,10 +8,9 @@ import math
 from collections.abc import Sequence
 
 from django.db import models, transaction
-from django.utils import timezone
 
 from experiments.models.experiment.model import Experiment
-from experiments.models.fields import new_public_id
+from experiments.models.fields import StampField, new_public_id
 from experiments.search.imported_results import MAX_RESULTS, Result
 
 from .event import Event
@@ -37,7 +36,7 @@ class WarmResults(models.Model):
     rows = ExactJSONField()
     count = models.PositiveIntegerField()
     creator = models.ForeignKey(User, models.PROTECT, related_name="warm_results")
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = StampField()
 
     class Meta:
         ordering = ["-created_at"]

@@ -13,7 +13,8 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.core.mail import EmailMessage
 from django.db import models, transaction
-from django.utils import timezone
+
+from experiments import database_clock
 
 if TYPE_CHECKING:
     from .token import Token
@@ -70,7 +71,7 @@ class SignInLink(models.Model):
     def issue(cls, user: User, valid_for: timedelta = timedelta(hours=24)) -> str:
         """Return a new token, which is shown once. `/enter/<token>/` accepts it once."""
         token = secrets.token_urlsafe(24)
-        cls.objects.create(user=user, digest=_digest(token), expires_at=timezone.now() + valid_for)
+        cls.objects.create(user=user, digest=_digest(token), expires_at=database_clock.now() + valid_for)
         return token
 
     @classmethod
@@ -80,7 +81,7 @@ class SignInLink(models.Model):
             cls.objects.filter(
                 digest=_digest(token),
                 used_at=None,
-                expires_at__gt=timezone.now(),
+                expires_at__gt=database_clock.now(),
                 user__is_active=True,
             )
             .select_related("user")
@@ -89,7 +90,7 @@ class SignInLink(models.Model):
 
     def use(self) -> bool:
         """Use up the link. Return True for the one caller who may sign in with it."""
-        return bool(SignInLink.objects.filter(pk=self.pk, used_at=None).update(used_at=timezone.now()))
+        return bool(SignInLink.objects.filter(pk=self.pk, used_at=None).update(used_at=database_clock.now()))
 
 
 def ensure_owner() -> tuple[User, bool]:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from django.db import models, transaction
 from django.db.models import F
-from django.utils import timezone
+
+from experiments import database_clock
+from experiments.models.fields import StampField
 
 from . import status
 from .event import ComputeEvent, Event
@@ -52,8 +54,8 @@ class Worker(models.Model):
     )  # "cgroup v2" or "docker"; empty: not limited
     beat = models.BigIntegerField(default=0)
     is_draining = models.BooleanField(default=False)
-    started_at = models.DateTimeField(default=timezone.now)
-    heard_at = models.DateTimeField(default=timezone.now)
+    started_at = StampField()
+    heard_at = StampField()
     gone_at = models.DateTimeField(null=True)
     forgotten_at = models.DateTimeField(null=True)  # no longer listed; its trials still refer to it
     # See experiments/runner/machine.py. `stuck`: trials whose processes cannot be killed (key, pids).
@@ -100,8 +102,8 @@ class Worker(models.Model):
                     "memory_mib": memory_mib,
                     "limits_memory_by": limits_memory_by,
                     "beat": 0,
-                    "started_at": timezone.now(),
-                    "heard_at": timezone.now(),
+                    "started_at": database_clock.now(),
+                    "heard_at": database_clock.now(),
                     "gone_at": None,
                     "forgotten_at": None,
                 },
@@ -121,7 +123,7 @@ class Worker(models.Model):
         in the worker's folder prevents it.
         """
         row = cls.objects.present().filter(name=name).exclude(host=host).first()
-        if row is None or (timezone.now() - row.heard_at).total_seconds() >= row.lease_s:
+        if row is None or (database_clock.now() - row.heard_at).total_seconds() >= row.lease_s:
             return ""
         return row.host
 
@@ -131,19 +133,19 @@ class Worker(models.Model):
         news = {} if machine is None else {"machine": machine}
         return bool(
             Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None).update(
-                beat=F("beat") + 1, heard_at=timezone.now(), **news
+                beat=F("beat") + 1, heard_at=database_clock.now(), **news
             )
         )
 
     def leave(self) -> None:
         """Sign off in an orderly shutdown."""
-        Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None).update(gone_at=timezone.now())
+        Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None).update(gone_at=database_clock.now())
 
     def declare_gone(self, *, beat: int) -> bool:
         """End the lease unless there was another heartbeat meanwhile. Return True if its claims are void."""
         with transaction.atomic():
             rows = Worker.objects.filter(pk=self.pk, boot=self.boot, beat=beat, gone_at=None)
-            is_gone = bool(rows.update(gone_at=timezone.now()))
+            is_gone = bool(rows.update(gone_at=database_clock.now()))
             if is_gone:
                 Occurrence.of_worker(self.name, self.queues, silent_s=self.lease_s)
         return is_gone
@@ -187,7 +189,7 @@ class Worker(models.Model):
             raise Refused(f"The worker {self} is running. Drain it and end its process first.")
         with transaction.atomic():
             gone = Worker.objects.filter(pk=self.pk, forgotten_at=None).exclude(gone_at=None)
-            if not gone.update(forgotten_at=timezone.now()):
+            if not gone.update(forgotten_at=database_clock.now()):
                 return False
             ComputeEvent.note("forget", worker=self, by=by)
         return True

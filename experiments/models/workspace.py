@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from django.db import models, transaction
-from django.utils import timezone
+
+from experiments.models.fields import StampField
 
 from .status import SwitchedOff
 from .user import User
@@ -44,7 +45,7 @@ class Workspace(models.Model):
     destination = models.CharField(
         max_length=1000, blank=True
     )  # of artifacts of projects without a destination
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = StampField()
     people = models.ManyToManyField(User, through="Member", related_name="workspaces")
 
     objects = WorkspaceQuerySet.as_manager()

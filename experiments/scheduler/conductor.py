@@ -17,8 +17,8 @@ from math import ceil
 
 from django.db import Error as DatabaseError
 from django.db import IntegrityError
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import (
     Experiment,
     ExperimentState,
@@ -122,7 +122,7 @@ def _overdue(experiment: Experiment, stopping: list[Trial]) -> set[int]:
     stops = experiment.events.filter(verb="stop", after=TrialState.STOPPING, trial__in=stopping)
     since = dict(stops.values_list("trial", "at"))
     kill = experiment.events.filter(verb="kill").values_list("at", flat=True).first()
-    now, late = timezone.now(), set()
+    now, late = database_clock.now(), set()
     for trial in stopping:
         stopped_at = since.get(trial.pk, trial.started_at or now)
         at = max(stopped_at, kill) if kill else stopped_at

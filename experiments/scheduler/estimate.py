@@ -18,8 +18,8 @@ from random import Random
 from statistics import linear_regression, median, quantiles
 
 from django.db.models import Q
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import Amount, Experiment, Settings, Trial, TrialState, Worker, status
 
 MOST_FINISHED = 200  # latest finished trials, on which an estimate is based
@@ -318,7 +318,7 @@ def running_trials(experiments: Collection[Experiment]) -> dict[int, list[Runnin
         return running
     rows = Trial.objects.filter(experiment__in=list(running), state__in=status.TRIAL_ALIVE).order_by()
     rows = rows.only("experiment", "started_at", "last_step", "steps_done", "steps_total")
-    now = timezone.now()
+    now = database_clock.now()
     for trial in rows[:MOST_RUNNING]:
         running[trial.experiment_id].append(Running.of(trial, now))
     return running

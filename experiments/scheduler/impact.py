@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.utils import timezone
-
+from experiments import database_clock
 from experiments.models import Experiment, Queue, Settings, TrialState, Worker, status
 from experiments.models.experiment.settings import PROPOSAL_FIELDS
 from experiments.search import engine
@@ -131,7 +130,7 @@ def _overdue(experiment: Experiment, settings: Settings) -> int:
     limit_s = settings.max_trial_duration_s
     if limit_s is None or limit_s == experiment.max_trial_duration_s:
         return 0
-    since = timezone.now() - timedelta(seconds=limit_s)
+    since = database_clock.now() - timedelta(seconds=limit_s)
     return experiment.trials.filter(state=TrialState.RUNNING, started_at__lt=since).count()
 
 

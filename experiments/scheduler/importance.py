@@ -14,8 +14,8 @@ from typing import Any
 
 from django.db import close_old_connections
 from django.db.models import F, Q
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import Experiment, Importance, TrialState, status
 from experiments.search import importance
 from experiments.search.nested_choice import Nested, flat
@@ -75,7 +75,7 @@ def store(experiment: Experiment, document: dict[str, Any], answer: dict[str, An
         experiment=experiment,
         defaults={
             "epoch": experiment.epoch,
-            "computed_at": timezone.now(),
+            "computed_at": database_clock.now(),
             "succeeded_count": experiment.succeeded_count,
             "trial_count": len(document["values"]),
             "shares": answer.get("shares", {}),

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import (
     Answer,
     Artifact,
@@ -35,7 +35,7 @@ def purge(now: datetime | None = None) -> bool:
     """Delete a portion of the expired rows: experiments and reset trials that have been in the trash for `KEPT_FOR`,
     old responses to idempotency keys, notifications older than 30 days, and expired sessions. Return True if there is
     more. The workers delete the files in data folders and destinations (worker/artifacts.py)."""
-    now = now or timezone.now()
+    now = now or database_clock.now()
     Answer.objects.filter(created_at__lt=now - ANSWERS_KEPT_FOR).delete()
     if _delete_notifications(now):
         return True

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 
 from django.db.models import Max, Q
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import Trial, Usage, Worker, status
 from experiments.models.utilization import KEPT_FOR, QUARTER
 
@@ -25,7 +25,7 @@ def measure(now: datetime | None = None) -> None:
     Each worker is measured from the end of its last row, so that nothing is counted twice, and an outage of the beat is
     caught up. When a worker restarts, up to a minute before its end is lost.
     """
-    now = now or timezone.now()
+    now = now or database_clock.now()
     windows = _windows(now)
     if not windows:
         return

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from experiments import database_clock
 from experiments.models import Experiment, Trial, status
 from experiments.runner.command import text_of
 from experiments.search.nested_choice import flat
@@ -53,7 +53,7 @@ def experiments(request: SignedInRequest, workspace_slug: str, kind: str) -> Str
     rows = query.ordered(query.matching(selection.experiments)).select_related(
         "project", "creator", "queue", "parent"
     )
-    now = timezone.now()
+    now = database_clock.now()
     return _answer(rows, lambda row: of_experiment(row, now), EXPERIMENT, kind=kind, name=workspace.slug)
 
 

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 from django.db.models import Q
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import Artifact, Experiment, Keeping, Trial, Worker, status
 from experiments.models.artifact import LONGEST_NAME, MOST_ARTIFACTS
 from experiments.runner.destination import DestinationError, Store, StoreError
@@ -113,7 +113,7 @@ class Collector:
         """Store everything that is due, one file after the other."""
         rows = Artifact.objects.select_related("trial", "experiment")
         while not self.ending.is_set():
-            artifact = rows.due(self.row(), timezone.now()).first()
+            artifact = rows.due(self.row(), database_clock.now()).first()
             if artifact is None:
                 break
             self._store(artifact)
@@ -172,7 +172,7 @@ class Collector:
         if now < self._sweep_at:
             return
         self._sweep_at = now + SWEEP_S
-        self.empty_trash(timezone.now())
+        self.empty_trash(database_clock.now())
         names = [name for name in self._trials_names() if name[0] in FIRST_OF_ID]
         there = Experiment.everything.filter(public_id__in=names)
         for name in set(names) - set(there.values_list("public_id", flat=True)):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
-from django.utils import timezone
 from ninja.security.base import AuthBase
 
+from experiments import database_clock
 from experiments.models import Forbidden, Token, User
 
 from . import rate_limit
@@ -34,7 +34,7 @@ class Bearer(AuthBase):
         scheme, _, secret = header.strip().partition(" ")
         if scheme.lower() != "bearer" or not secret:
             raise Unauthorized(HOW_TO_AUTHENTICATE)
-        now = timezone.now()
+        now = database_clock.now()
         token = Token.find(secret.strip())
         if token is None:
             raise Unauthorized(f"Invalid token: no such token exists. {HOW_TO_AUTHENTICATE}")

@@ -10,9 +10,9 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 from ninja.responses import Status
 
+from experiments import database_clock
 from experiments.models import Answer, Refused
 from experiments.models.idempotency import KEPT_FOR
 from experiments.permissions import checks, require_again
@@ -57,7 +57,7 @@ def _run_once(request: ApiRequest, key: str, run: Callable[[], HttpResponseBase]
     if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
         raise BadRequest(f"An Idempotency-Key must have 1 to {LONGEST_KEY} printable characters.")
     holder, digest = holder_of(request.user), _digest(request)
-    Answer.objects.filter(holder=holder, key=key, created_at__lt=timezone.now() - KEPT_FOR).delete()
+    Answer.objects.filter(holder=holder, key=key, created_at__lt=database_clock.now() - KEPT_FOR).delete()
     try:
         with transaction.atomic():
             row = Answer.objects.create(holder=holder, key=key, digest=digest)

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.management.arguments import check_database, refuse, whole_number
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Command(BaseCommand):
         tokens = Token.objects.select_related("user", "workspace").order_by("pk")
         if workspace:
             tokens = tokens.filter(workspace__slug=workspace)
-        now = timezone.now()
+        now = database_clock.now()
         for token in tokens:
             slug = token.workspace.slug if token.workspace else "all"
             used = f"used {token.last_used_at:%Y-%m-%d %H:%M}" if token.last_used_at else "never used"
@@ -98,7 +98,7 @@ class Command(BaseCommand):
 
         matches = Token.objects.filter(pk=int(which)) if which.isdecimal() and len(which) < 16 else None
         if not matches:
-            matches = Token.objects.working(timezone.now()).filter(name=which)
+            matches = Token.objects.working(database_clock.now()).filter(name=which)
         if not matches:
             refuse(f"There is no token {which!r}. See: trialdeck token list")
         if len(matches) > 1:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models, transaction
 from django.db.models.expressions import Combinable
-from django.utils import timezone
 
-from experiments import dispatch
+from experiments import database_clock, dispatch
 from experiments.models import row_locks, status
 from experiments.models.event import Event
-from experiments.models.fields import ExactJSONField, fold, new_public_id
+from experiments.models.fields import ExactJSONField, StampField, fold, new_public_id
 from experiments.models.notifications.occurrence import Occurrence
 from experiments.models.project import Project
 from experiments.models.queue import Queue
@@ -68,8 +67,8 @@ class ExperimentBase(models.Model):
     visibility = models.CharField(max_length=9, choices=Visibility.choices, default=Visibility.WORKSPACE)
     creator = models.ForeignKey(User, models.PROTECT, related_name="experiments")
     parent = models.ForeignKey("self", models.SET_NULL, null=True, related_name="clones")
-    created_at = models.DateTimeField(default=timezone.now)
-    updated_at = models.DateTimeField(default=timezone.now)
+    created_at = StampField()
+    updated_at = StampField()
     trashed_at = models.DateTimeField(null=True, db_index=True)
 
     state = models.CharField(max_length=9, default=ExperimentState.DRAFT)
@@ -189,7 +188,7 @@ class ExperimentBase(models.Model):
         """Return the seconds spent running since the first start, without pauses."""
         if self.ticking_since is None:
             return self.ran_s
-        return self.ran_s + max(0.0, ((now or timezone.now()) - self.ticking_since).total_seconds())
+        return self.ran_s + max(0.0, ((now or database_clock.now()) - self.ticking_since).total_seconds())
 
     def is_better(self, value: float, than: float | None) -> bool:
         if than is None:
@@ -271,7 +270,7 @@ class ExperimentBase(models.Model):
             if not changed:
                 raise Overtaken(f"{self} is no longer {before}.")
             self.state, self.reason = to, because
-            now = timezone.now()
+            now = database_clock.now()
             self._keep_time(before, to, now)
             self.updated_at = now
             Event.note(verb or to, self, by=by, before=before, after=to, why=because)

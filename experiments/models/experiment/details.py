@@ -6,8 +6,8 @@ from typing import Any, Self, cast
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models.event import Event
 from experiments.models.fields import new_public_id
 from experiments.models.project import Project
@@ -124,7 +124,7 @@ class DescriptionVerbs(LifecycleVerbs):
                 return False
             for name, value in wanted.items():
                 setattr(self, name, value)
-            self.project, self.updated_at = project, timezone.now()
+            self.project, self.updated_at = project, database_clock.now()
             self.save(update_fields=["name", "description", "tags", "visibility", "project"])
             Event.note("describe", self, by=by, why=", ".join(differing))
             return True
@@ -137,7 +137,7 @@ class DescriptionVerbs(LifecycleVerbs):
                 raise Invalid({"properties": faults})
             if properties == self.properties:
                 return False
-            self.properties, self.updated_at = properties, timezone.now()
+            self.properties, self.updated_at = properties, database_clock.now()
             self.save(update_fields=["properties"])
             Event.note("annotate", self, by=by, why=f"{len(properties)} properties")
             return True

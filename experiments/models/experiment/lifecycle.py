@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.db import models, transaction
 from django.db.models import Exists, OuterRef
-from django.utils import timezone
 
-from experiments import dispatch
+from experiments import database_clock, dispatch
 from experiments.models import status
 from experiments.models.event import Event
 from experiments.models.queue import Queue
@@ -61,7 +60,7 @@ class LifecycleVerbs(SettingsVerbs):
     def _join(self, queue: Queue) -> None:
         self.workspace.require_automl()
         self._stand_in(queue)
-        self.enqueued_from, self.enqueued_at = self.state, timezone.now()
+        self.enqueued_from, self.enqueued_at = self.state, database_clock.now()
 
     def _stand_in(self, queue: Queue) -> None:
         """Put it at the end of `queue`, if the workspace may use it."""
@@ -83,7 +82,7 @@ class LifecycleVerbs(SettingsVerbs):
         if queue == before:
             return False
         self._stand_in(queue)
-        self.updated_at = timezone.now()
+        self.updated_at = database_clock.now()
         Event.note("move_to", self, by=by, why=f"{before or 'no queue'} → {queue}", queue=queue.name)
         self.announce()
         if before:
@@ -236,7 +235,7 @@ class LifecycleVerbs(SettingsVerbs):
         with self.locked():
             if not self.allows("reset"):
                 return False
-            gone = self.trials.update(trashed_at=timezone.now())
+            gone = self.trials.update(trashed_at=database_clock.now())
             for state in status.TRIAL_STATES:
                 setattr(self, f"{state}_count", 0)
             self.epoch += 1
@@ -256,7 +255,7 @@ class LifecycleVerbs(SettingsVerbs):
         """Move it to the trash, where owners can restore it for 30 days."""
         with self.locked():
             self.allows("delete")
-            self.trashed_at = timezone.now()
+            self.trashed_at = database_clock.now()
             Event.note("delete", self, by=by, before=self.state, after=self.state)
             return True
 

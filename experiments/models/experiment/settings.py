@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from django.utils import timezone
-
+from experiments import database_clock
 from experiments.models import secret
 from experiments.models.event import Event
 from experiments.models.references import require_model
@@ -109,7 +108,7 @@ class SettingsVerbs(ProposalVerbs):
         before = self.revision.number
         self._mirror(settings)
         self._revise(settings, by=by, note=note)
-        self.updated_at = timezone.now()
+        self.updated_at = database_clock.now()
         Event.note(
             verb,
             self,

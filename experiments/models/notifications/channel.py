@@ -10,9 +10,9 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from experiments.models import secret as sealing
+from experiments.models.fields import StampField
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
 from experiments.models.user import User
@@ -51,7 +51,7 @@ class Channel(models.Model):
     sealed_address = models.TextField(blank=True)  # empty: the address of the owner's account
     hint = models.CharField(max_length=200, blank=True)  # what pages show of the address
     sealed_secret = models.TextField(blank=True)  # signs the messages of a webhook
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = StampField()
 
     objects = ChannelQuerySet.as_manager()
 

@@ -8,10 +8,10 @@ from typing import Self
 
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models.experiment.model import Experiment
-from experiments.models.fields import ExactJSONField
+from experiments.models.fields import ExactJSONField, StampField
 from experiments.models.status import Refused
 from experiments.models.user import User
 from experiments.models.workspace import Workspace
@@ -63,8 +63,8 @@ class Delivery(models.Model):
     attempts = models.IntegerField(default=0)
     error = models.TextField(blank=True)  # of the last attempt
     tries = ExactJSONField(default=list)  # [[ISO time, what came of it], …]
-    created_at = models.DateTimeField(default=timezone.now)
-    next_at = models.DateTimeField(null=True, default=timezone.now)  # of the next attempt
+    created_at = StampField()
+    next_at = StampField(null=True)  # of the next attempt
     sent_at = models.DateTimeField(null=True)
     seen_at = models.DateTimeField(null=True)  # of a browser channel: when its person opened the page
 
@@ -138,7 +138,7 @@ class Delivery(models.Model):
             raise Refused(f"The message was {self.label.lower()}. Only failed ones can be sent again.")
         again = Delivery.objects.filter(pk=self.pk, status=self.status, attempts=self.attempts)
         attempts = 0 if self.status == DeliveryStatus.FAILED else self.attempts
-        again.update(status=DeliveryStatus.QUEUED, attempts=attempts, next_at=now or timezone.now())
+        again.update(status=DeliveryStatus.QUEUED, attempts=attempts, next_at=now or database_clock.now())
 
     @classmethod
     def unseen_by(cls, user: User) -> models.QuerySet[Delivery]:

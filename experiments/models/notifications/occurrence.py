@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.utils import timezone
 
 from experiments.models import status
-from experiments.models.fields import ExactJSONField
+from experiments.models.fields import ExactJSONField, StampField
 from experiments.models.status import ExperimentState
 from experiments.models.workspace import Workspace
 
@@ -43,7 +42,7 @@ class Occurrence(models.Model):
     workspace = models.ForeignKey(Workspace, models.CASCADE, null=True, related_name="occurrences")
     experiment = models.ForeignKey("Experiment", models.CASCADE, null=True, related_name="occurrences")
     trial_number = models.IntegerField(null=True)
-    at = models.DateTimeField(default=timezone.now)
+    at = StampField()
     value = models.FloatField(null=True)  # the new best, or the share of failures in percent
     previous = models.FloatField(null=True)  # the same before
     details = ExactJSONField(default=dict)

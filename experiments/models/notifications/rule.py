@@ -7,9 +7,9 @@ from typing import Any, Self
 
 from django.db import models, transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from experiments.models.experiment.model import Experiment
+from experiments.models.fields import StampField
 from experiments.models.project import Project
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
@@ -64,7 +64,7 @@ class Rule(models.Model):
     frequency = models.CharField(max_length=6, choices=Frequency.choices, default=Frequency.HOURLY)
     is_on = models.BooleanField(default=True)
     channels = models.ManyToManyField(Channel, related_name="rules")
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = StampField()
 
     objects = RuleQuerySet.as_manager()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import F
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models.event import Event
+from experiments.models.fields import StampField
 from experiments.models.settings import Invalid
 from experiments.models.user import User
 
@@ -21,7 +22,7 @@ class Comment(models.Model):
 
     trial = models.ForeignKey("Trial", models.CASCADE, related_name="comments")
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    at = models.DateTimeField(default=timezone.now)
+    at = StampField()
     text = models.TextField()
 
     class Meta:
@@ -71,7 +72,7 @@ class AnnotationVerbs(CopyVerbs):
         with self.locked():
             if self.starred_at is not None:
                 return False
-            self.starred_at = timezone.now()
+            self.starred_at = database_clock.now()
             self._annotate(starred_at=self.starred_at)
             Event.note("star", self.experiment, trial=self, by=by)
             return True
@@ -88,4 +89,4 @@ class AnnotationVerbs(CopyVerbs):
 
     def _annotate(self, **changes: object) -> None:
         type(self).objects.filter(pk=self.pk).update(**changes, version=F("version") + 1)
-        self.experiment.updated_at = timezone.now()
+        self.experiment.updated_at = database_clock.now()

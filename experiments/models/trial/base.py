@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
 from django.db.models import F
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import status
 from experiments.models.event import Event
 from experiments.models.experiment.model import Experiment
-from experiments.models.fields import ExactJSONField
+from experiments.models.fields import ExactJSONField, StampField
 from experiments.models.revision import Revision
 from experiments.models.status import Overtaken, Refused, TrialState
 from experiments.models.user import User
@@ -101,7 +101,7 @@ class TrialBase(models.Model):
     log_bytes = models.BigIntegerField(default=0)
     notes = models.JSONField(default=list)  # sentences about what was unusual
 
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = StampField()
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     duration_s = models.FloatField(null=True)
@@ -191,7 +191,7 @@ class TrialBase(models.Model):
             if before == to:
                 return False
             status.check_transition(status.TRIAL_MAY_BECOME, before, to)
-            now = timezone.now()
+            now = database_clock.now()
             # The worker is a column of its own.
             detail = "" if to == TrialState.RUNNING else _on_one_line(because)
             changes.update(state=to, detail=detail, failure=failure)

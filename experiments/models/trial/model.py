@@ -6,8 +6,8 @@ import math
 
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import status
 from experiments.models.event import Event
 from experiments.models.experiment.model import Experiment
@@ -95,7 +95,7 @@ class Trial(AnnotationVerbs):
                         ExperimentState.RUNNING, because=f"worker {worker} started #{trial.number}"
                     )
                     if experiment.enqueued_at:
-                        queue.waited((timezone.now() - experiment.enqueued_at).total_seconds())
+                        queue.waited((database_clock.now() - experiment.enqueued_at).total_seconds())
                 trial.move(
                     TrialState.RUNNING,
                     because=f"worker {worker}",

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import (
     ChannelKind,
     Delivery,
@@ -34,7 +34,7 @@ MOST_REPLAYED = 5000  # occurrences of a week that a preview looks at
 def expand(now: datetime | None = None) -> int:
     """Make messages of up to `AT_ONCE` occurrences that have none yet, in their order. Return their number. Each in
     one transaction with its mark: whatever is cut off is done again whole, and nothing twice."""
-    now = now or timezone.now()
+    now = now or database_clock.now()
     waiting = Occurrence.objects.filter(expanded_at=None).order_by("pk").values_list("pk", flat=True)
     keys = list(waiting[:AT_ONCE])
     for key in keys:
@@ -82,7 +82,7 @@ class Week:
     none, so that a page has a fixed number."""
 
     def __init__(self, workspace: Workspace, user: User, now: datetime | None = None) -> None:
-        self.now = now or timezone.now()
+        self.now = now or database_clock.now()
         since = self.now - WEEK
         visible = Experiment.objects.visible_to(user).filter(workspace=workspace)
         rows = Occurrence.objects.filter(workspace=workspace, at__gte=since, experiment__in=visible)
@@ -153,7 +153,7 @@ def _first_best(rule: Rule, occurrence: Occurrence) -> float | None:
 
 
 def _queue(rule: Rule, occurrence: Occurrence) -> None:
-    now = timezone.now()
+    now = database_clock.now()
     Delivery.objects.bulk_create(
         [
             Delivery(

@@ -16,8 +16,8 @@ from django.core.mail import EmailMessage
 from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.models import Min
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import Channel, ChannelKind, Delivery, secret
 
 from . import content, fan_out, webhook
@@ -58,7 +58,7 @@ class Outbox:
             connections.close_all()
 
 
-def send_due(now: Callable[[], datetime] = timezone.now) -> int:
+def send_due(now: Callable[[], datetime] = database_clock.now) -> int:
     """Try the oldest message that is due of each channel, of up to `AT_ONCE` channels. Return how many there were. One
     message of a channel at a time: messages keep their order, and a receiver that does not answer holds up no other
     one for long. Only the network is used in parallel; all rows are written here."""
@@ -146,7 +146,7 @@ def _send_webhook(channel: Channel, delivery: Delivery) -> str:
         "url": link or None,
     }
     body = json.dumps(document, ensure_ascii=False).encode()
-    at = int(timezone.now().timestamp())
+    at = int(database_clock.now().timestamp())
     headers = {
         "Trialdeck-Signature": webhook.signature(channel.secret, body, at),
         "Trialdeck-Event": delivery.kind,

@@ -14,10 +14,10 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from experiments import database_clock
 from experiments.models import Role, Token, User, Workspace
 from experiments.permissions import require, role_in
 from experiments.web.ui.requests import SignedInRequest
@@ -149,7 +149,7 @@ def _draw(
         "form": form,
         "new_token": new_token,
         "secret": secret,
-        "rows": rows(request.user.tokens.all(), timezone.now()),
+        "rows": rows(request.user.tokens.all(), database_clock.now()),
         "root": request.build_absolute_uri("/api/v1/"),
         "has_workspaces": form.workspaces.exists(),
     }

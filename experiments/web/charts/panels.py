@@ -10,6 +10,7 @@ from functools import cached_property
 
 from django.utils import timezone
 
+from experiments import database_clock
 from experiments.charts.axes import HALF, WHOLE
 from experiments.charts.contour import contour
 from experiments.charts.durations import Ended, durations, span
@@ -75,7 +76,7 @@ class ChartView:
     ) -> None:
         self.experiment, self.options, self.url = experiment, options, url
         self.href = address(url)
-        self.now = now or timezone.now()
+        self.now = now or database_clock.now()
         self._tooltips: dict[int, str] = {}
 
     @cached_property

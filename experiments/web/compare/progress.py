@@ -9,8 +9,8 @@ from operator import or_
 from statistics import fmean
 
 from django.db.models import Q
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.charts.overlay import Line, overlay
 from experiments.charts.strip import Strip, strip
 from experiments.charts.svg import Chart
@@ -29,7 +29,7 @@ def charts(sets: Sequence[ReplicateSet], base: Experiment) -> tuple[list[Chart],
     """Return the charts, and how many of the results the distribution shows. Two queries."""
     experiments = [column.item for each in sets for column in each.columns]
     ended = _ended_at(experiments)
-    now = timezone.now()
+    now = database_clock.now()
     values, sample = _sample(experiments)
     by_trial = _lines(sets, _by_trial)
     by_time = _lines(sets, lambda experiment: _by_time(experiment, ended, now))

@@ -11,9 +11,9 @@ from django.db.models import Count, Sum
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from experiments import database_clock
 from experiments.messages import duration, plural
 from experiments.models import Experiment, Queue, Refused, Usage, User
 from experiments.models.queue import LATELY, Wait
@@ -41,7 +41,7 @@ DONE = {"pause": "Queue {} paused. Running trials continue.", "unpause": "Queue 
 @takes(show=choice("data"))
 def index(request: SignedInRequest) -> HttpResponse:
     """The queues that this user may see, the longest waiting experiments, and the utilization of the last day."""
-    compute, now = Compute(workers=visible_workers(request.user)), timezone.now()
+    compute, now = Compute(workers=visible_workers(request.user)), database_clock.now()
     queues = list(Queue.objects.visible_to(request.user).annotate(granted=Count("workspaces")))
     rows = [_row(queue, compute, request.user) for queue in queues]
     day = utilization.bars(Usage.objects.filter(worker__in=compute.workers), now)
@@ -138,7 +138,7 @@ def show(request: SignedInRequest, queue_name: str) -> HttpResponse:
     )
     workers = [worker for worker in compute.workers if queue.name in worker.queues]
     busy = {worker.pk: compute.busy.get(worker.pk, 0) for worker in workers}
-    now = timezone.now()
+    now = database_clock.now()
     version = (
         sorted(marks.items()),
         [(w.pk, w.slots, w.is_draining, busy[w.pk], descriptions.lateness(w, now)) for w in workers],

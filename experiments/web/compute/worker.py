@@ -13,11 +13,11 @@ from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_safe
 
+from experiments import database_clock
 from experiments.charts.outcome import outcome, summary
 from experiments.charts.sparkline import level
 from experiments.charts.svg import Svg
@@ -55,7 +55,7 @@ class Notice:
 @takes(show=choice("data"))
 def show(request: SignedInRequest, worker_name: str) -> HttpResponse:
     """One worker; of its trials, links to those that the user may see."""
-    now, user = timezone.now(), request.user
+    now, user = database_clock.now(), request.user
     worker = get_object_or_404(visible_workers(user), name=worker_name)
     held = list(_trials(worker).filter(state__in=status.TRIAL_ALIVE).order_by("started_at", "pk"))
     last = worker.trials.exclude(ended_at=None).order_by("-ended_at").values_list("pk", "ended_at")[:1]

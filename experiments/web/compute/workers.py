@@ -12,9 +12,9 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from experiments import database_clock
 from experiments.messages import bytes_, percent, plural
 from experiments.models import Amount, Queue, Trial, User, Worker, status
 from experiments.permissions import is_administrator, require_administrator, visible_workers
@@ -74,7 +74,7 @@ class Row:
 @require_safe
 def index(request: SignedInRequest) -> HttpResponse:
     """The workers that the user may see; of their trials, links to those that the user may see."""
-    now = timezone.now()
+    now = database_clock.now()
     workers = _listed(request.user)
     held = Trial.objects.filter(
         worker__in=[worker for worker in workers if worker.gone_at is None], state__in=status.TRIAL_ALIVE

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
+from experiments import database_clock
 from experiments.messages import Consequence, consequences
 from experiments.models import Experiment, ExperimentState, Settings, status
 from experiments.scheduler.estimate import Estimate
@@ -79,7 +78,7 @@ def _view(experiment: Experiment, estimate: Estimate) -> EstimateView:
     is_soon = estimate.end_s is not None and estimate.end_s[1] < SOON_S
     if experiment.state == ExperimentState.PAUSED or is_soon:
         return EstimateView(unknown, compute, spans=estimate.end_s, latest_span=estimate.latest_s)
-    now = timezone.now()
+    now = database_clock.now()
     moments = latest = None
     if estimate.end_s:
         moments = (now + timedelta(seconds=estimate.end_s[0]), now + timedelta(seconds=estimate.end_s[1]))

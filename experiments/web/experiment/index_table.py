@@ -9,10 +9,9 @@ from urllib.parse import urlencode
 
 from django.db.models import Count, Max, Sum, prefetch_related_objects
 from django.http import HttpRequest, QueryDict
-from django.utils import timezone
 from django.utils.html import strip_tags
 
-from experiments import filters
+from experiments import database_clock, filters
 from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
 from experiments.charts.svg import Svg
@@ -297,7 +296,7 @@ def ends_of(experiments: Sequence[Experiment], compute: Compute) -> dict[int, st
     prefetch_related_objects(running, "revision")
     queues = {experiment.queue.pk: experiment.queue for experiment in running if experiment.queue}
     serving = {pk: compute.serving(queue) for pk, queue in queues.items()}
-    expected, now = estimates(running, serving=serving, rounds=FEW_ROUNDS), timezone.now()
+    expected, now = estimates(running, serving=serving, rounds=FEW_ROUNDS), database_clock.now()
     return {pk: strip_tags(estimate_texts.ends(estimate, now)) for pk, estimate in expected.items()}
 
 

@@ -10,9 +10,9 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from experiments import database_clock
 from experiments.charts.axes import BESIDE_RAIL
 from experiments.charts.outcome import outcome
 from experiments.charts.svg import Svg
@@ -50,7 +50,7 @@ MOST_EVENTS = 60  # that are folded into these
 @takes(show=choice("data"), importance=PARAMETERS["importance"])
 def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the overview. Its queries and its work do not grow with the number of trials."""
-    experiment, now = get_experiment(request, workspace_slug, public_id), timezone.now()
+    experiment, now = get_experiment(request, workspace_slug, public_id), database_clock.now()
     held = wait_reasons.hold(experiment)
     alive = _running_now(experiment)
     live = Live(

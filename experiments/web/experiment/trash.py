@@ -12,9 +12,9 @@ from django.db.models import CharField, F, OuterRef, Subquery
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from experiments import database_clock
 from experiments.messages import plural
 from experiments.models import Event, Experiment, Workspace
 from experiments.permissions import require
@@ -61,7 +61,7 @@ def _rows(workspace: Workspace) -> list[TrashRow]:
     by = Subquery(deleted.values("by__username")[:1], output_field=CharField())
     gone = Experiment.everything.filter(workspace=workspace).exclude(trashed_at=None)
     gone = gone.select_related("creator").order_by("-trashed_at", "-pk")
-    now = timezone.now()
+    now = database_clock.now()
     return [
         TrashRow(
             experiment,

@@ -11,9 +11,9 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from experiments import database_clock
 from experiments.models import ExperimentState, Point, Refused, Trial, TrialState, status
 from experiments.permissions import may, require
 from experiments.query_parameters import choice, invalid, listed, number, text
@@ -38,7 +38,7 @@ MOST_EVENTS = 30
 @takes(metric=text(), show=choice("data"))
 def show(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
     """Show everything about one trial."""
-    trial, now = get_trial(request, workspace_slug, public_id, number), timezone.now()
+    trial, now = get_trial(request, workspace_slug, public_id, number), database_clock.now()
     held = wait_reasons.hold_of_trial(trial)
     live = Live(
         request,

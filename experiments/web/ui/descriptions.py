@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils import timezone
-
+from experiments import database_clock
 from experiments.messages import count, duration, plural, precise
 from experiments.models import (
     Amount,
@@ -90,7 +89,7 @@ def lateness(worker: Worker | None, now: datetime) -> int:
 
 def heartbeat_age(worker: Worker, now: datetime | None = None) -> str:
     """Return `1 s ago`."""
-    age = max(1, round(((now or timezone.now()) - worker.heard_at).total_seconds()))
+    age = max(1, round(((now or database_clock.now()) - worker.heard_at).total_seconds()))
     return f"{duration(age)} ago"
 
 
@@ -98,7 +97,7 @@ def last_heartbeat(worker: Worker | None, now: datetime | None = None) -> str:
     """Return `last heartbeat 1 s ago`, or `late, last heartbeat 9 s ago`; empty without a worker."""
     if worker is None:
         return ""
-    now = now or timezone.now()
+    now = now or database_clock.now()
     return f"{'late, ' if is_late(worker, now) else ''}last heartbeat {heartbeat_age(worker, now)}"
 
 

@@ -10,9 +10,9 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from experiments import database_clock
 from experiments.filters import in_need, lately
 from experiments.messages import (
     DASH,
@@ -70,7 +70,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 def _draw(
     request: SignedInRequest, workspaces: Collection[Workspace], *, workspace: Workspace | None
 ) -> HttpResponse:
-    user, now = request.user, timezone.now()
+    user, now = request.user, database_clock.now()
     compute = Compute(workers=visible_workers(user))
     learn_roles(user, workspaces)
     seen = Experiment.objects.visible_to(user).filter(workspace__in=workspaces)

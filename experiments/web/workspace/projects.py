@@ -15,10 +15,9 @@ from django.db.models import Count, Max, Q, Sum
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from experiments import filters
+from experiments import database_clock, filters
 from experiments.models import Experiment, ExperimentState, Invalid, Project, Refused, User, Workspace
 from experiments.permissions import learn_roles, may, require
 from experiments.query_parameters import text
@@ -80,7 +79,7 @@ def cards(user: User, workspaces: Collection[Workspace]) -> list[ProjectCard]:
 
     Two queries for any number of projects.
     """
-    now = timezone.now()
+    now = database_clock.now()
     seen = Experiment.objects.visible_to(user).filter(workspace__in=workspaces).order_by().values("project")
     sums = {
         row["project"]: Sums(

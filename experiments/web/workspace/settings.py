@@ -8,9 +8,9 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
+from experiments import database_clock
 from experiments.messages import plural
 from experiments.models import Experiment, Member, Refused, Role, User, Workspace
 from experiments.permissions import require
@@ -190,7 +190,7 @@ def draw(
         "roles": Role.choices,
         "role_permissions": [(role.label, text) for role, text in ROLE_PERMISSIONS.items()],
         "active": active(workspace),
-        "tokens": rows(workspace.tokens.all(), timezone.now()),
+        "tokens": rows(workspace.tokens.all(), database_clock.now()),
         "problem": problem,
     }
     return render(request, "people/settings.html", context, status=status)

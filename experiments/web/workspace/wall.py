@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
+from experiments import database_clock
 from experiments.charts.outcome import outcome
 from experiments.charts.svg import Svg
 from experiments.messages import clock, count, duration_short, set_best_decimals, value
@@ -56,7 +57,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Running experiments, capacity, the leaderboard, and what needs attention."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
-    now, compute = timezone.now(), Compute(workers=visible_workers(request.user))
+    now, compute = database_clock.now(), Compute(workers=visible_workers(request.user))
     seen = Experiment.objects.visible_to(request.user).filter(
         workspace=workspace, visibility=Visibility.WORKSPACE
     )

@@ -1,0 +1,43 @@
+"""The database's clock, by which all processes stamp and compare instants.
+
+The clocks of machines differ, sometimes by hours: an instant that a worker has stored would be compared with the clock
+of another machine. So every instant that is stored, and every comparison with it, is by this clock.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection
+
+MEASURED_FOR_S = 10.0  # between two looks at the database's clock
+
+_measured: tuple[datetime, float] | None = None  # the database's time, and when by `_steady_s`
+
+
+def now() -> datetime:
+    """Return the database's time. Between measurements, it is counted on by a clock of this machine that never jumps.
+
+    SQLite is a file of this machine and has the machine's clock. Raise `django.db.Error` when the database does not
+    answer.
+    """
+    global _measured
+    if connection.vendor == "sqlite":
+        return datetime.now(UTC)
+    measured = _measured
+    if measured is None or _steady_s() - measured[1] > MEASURED_FOR_S:
+        measured = _measured = _measure(), _steady_s()
+    return measured[0] + timedelta(seconds=_steady_s() - measured[1])
+
+
+def _measure() -> datetime:
+    connection.ensure_connection()
+    with connection.wrap_database_errors:  # the driver's connection: not one of the queries of a page
+        row = connection.connection.execute("SELECT clock_timestamp()").fetchone()
+    return row[0].astimezone(UTC)
+
+
+def _steady_s() -> float:
+    """Return the seconds of a clock that nobody sets, and that does not stand still while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
