@@ -28,11 +28,6 @@ def queue(routing_key: str) -> None:
     _after_commit(routing_key, lambda: _send_once("work", queue=routing_key))
 
 
-def worker(routing_key: str) -> None:
-    """Wake one worker, now."""
-    _send_once("work", queue=routing_key)
-
-
 class _Message:
     """A message that waits for the commit. Its name tells whether the transaction sends it already."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
 from celery import shared_task
@@ -30,7 +32,14 @@ def serve(worker: LocalWorker) -> None:
     """Makes this process the trial worker: `trialdeck worker` says so before Celery starts."""
     global _worker
     _worker = worker
+    worker.start_slot = lambda: threading.Thread(target=worker.work, name="slot", daemon=True).start()
+    worker.end_process = lambda: os.kill(os.getpid(), signal.SIGTERM)
     worker.start()
+
+
+def why_ended() -> str:
+    """Return why the trial worker of this process has ended by itself, or ""."""
+    return _worker.why_ended if _worker else ""
 
 
 def keep_beat() -> None:

@@ -59,7 +59,7 @@ class StampField(models.DateTimeField):
         super().__init__(*args, **{"default": timezone.now, **options})
 
     def get_default(self) -> datetime:
-        return database_clock.now()
+        return database_clock.estimate()
 
     def deconstruct(self) -> Any:
         name, _, args, options = super().deconstruct()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from math import ceil
 
 from django.db import models, transaction
 from django.db.models import F
@@ -84,6 +85,7 @@ class Worker(models.Model):
         cores: Sequence[int] = (),
         memory_mib: int = 0,
         limits_memory_by: str = "",
+        boot: uuid.UUID | None = None,
     ) -> Worker:
         """Return the row of a worker that starts now. Nothing of its earlier boot is accepted from here on."""
         with transaction.atomic():
@@ -92,7 +94,7 @@ class Worker(models.Model):
                 defaults={
                     "host": host,
                     "pid": pid,
-                    "boot": uuid.uuid4(),
+                    "boot": boot or uuid.uuid4(),
                     "queues": queues,
                     "slots": slots,
                     "lease_s": lease_s,
@@ -116,16 +118,26 @@ class Worker(models.Model):
         return Amount(len(self.gpus), len(self.cores), self.memory_mib)
 
     @classmethod
-    def lives_elsewhere(cls, name: str, *, host: str) -> str:
-        """Return the other machine from which a worker of this name sent a heartbeat within its lease, or "".
+    def check_name(cls, name: str, *, earlier_boots: Collection[uuid.UUID]) -> None:
+        """Lock the row of this name, and raise `Refused` when it belongs to a worker that is alive: another boot than
+        the caller's `earlier_boots`, with a heartbeat within its lease.
 
-        Two workers with one name would take each other's trials away with every heartbeat. On one machine the lock
-        in the worker's folder prevents it.
+        Two workers with one name would take each other's trials away with every heartbeat, wherever they run. Call it
+        in the transaction that registers.
         """
-        row = cls.objects.present().filter(name=name).exclude(host=host).first()
-        if row is None or (database_clock.now() - row.heard_at).total_seconds() >= row.lease_s:
-            return ""
-        return row.host
+        row = cls.objects.select_for_update().filter(name=name, gone_at=None).first()
+        if row is None or row.boot in earlier_boots:
+            return
+        left_s = row.lease_s - (database_clock.now() - row.heard_at).total_seconds()
+        if left_s > 0:
+            raise Refused(
+                f"A worker named {name} already runs on {row.host} (process {row.pid}) with another data folder: "
+                f"choose another --name, or wait {ceil(left_s)} s if it was killed."
+            )
+
+    def successor(self) -> Worker | None:
+        """Return the row if another boot has registered under this name since, else None."""
+        return Worker.objects.filter(pk=self.pk).exclude(boot=self.boot).first()
 
     def heartbeat(self, machine: dict | None = None) -> bool:
         """Send a heartbeat for all trials of this worker, with the state of its machine if there is a new one. Return

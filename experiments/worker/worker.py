@@ -12,11 +12,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, transaction
@@ -24,7 +25,6 @@ from django.db.models import F
 
 from experiments import dispatch
 from experiments.models import (
-    Experiment,
     ExperimentState,
     Failure,
     Free,
@@ -45,9 +45,11 @@ from experiments.runner.process import await_orphans, is_alive, sweep
 from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder
 from experiments.worker.artifacts import Collector
+from experiments.worker.boots import Boots
 from experiments.worker.claims import Claims
 from experiments.worker.db_connection import release_connection, releasing
 from experiments.worker.environment import Shelf
+from experiments.worker.heartbeat import Heartbeat, Taken
 from experiments.worker.keepers import Keepers
 from experiments.worker.metric_file import SharedFiles
 from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
@@ -57,13 +59,8 @@ from experiments.worker.trial_run import TrialRun, clear
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 0.5
 FLUSH_S = 0.5
 MACHINE_S = 5.0  # between two measurements of the machine
-
-
-class Taken(Exception):
-    """This worker cannot start, for example because another process uses its folder. The text is for users."""
 
 
 class LocalWorker:
@@ -118,6 +115,11 @@ class LocalWorker:
         self._threads: list[threading.Thread] = []
         self._file: TextIO | None = None  # locked while this process lives
         self._machine: dict | None = None  # measured, not sent yet
+        self.heartbeat = Heartbeat(self)
+        self.why_ended = ""  # for users, if it ended by itself
+        # Set by who owns the process: how it ends, and how a thread for `work` is started.
+        self.end_process: Callable[[], None] = lambda: None
+        self.start_slot: Callable[[], None] = lambda: None
         self.row: Worker
 
     @property
@@ -134,29 +136,24 @@ class LocalWorker:
     def start(self) -> None:
         """Clean up after an earlier process of this worker, register, and start the threads. Raise `Taken`."""
         self.outbox.folder.mkdir(parents=True, exist_ok=True)
-        self._file = file = (self.folder / "lock").open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Taken(
-                f"A worker named {self.name} already runs on this data folder. Choose another --name."
-            ) from None
-        await_orphans(installation=self.installation)
-        swept = sweep(installation=self.installation)
-        if swept:
-            logger.warning("Ended %s processes that an earlier worker left: %s", len(swept), swept)
-        self._sweep_containers()
-        self._settle_cgroup()
-        self.outbox.deliver_kept()
-        if host := Worker.lives_elsewhere(self.name, host=socket.gethostname()):
-            raise Taken(f"A worker named {self.name} runs on {host}. Choose another --name.")
-        self._clear_up()
-        self._heard(lease.now())
-        self.row = self._register()
+        with ExitStack() as undo:
+            self._file = undo.enter_context((self.folder / "lock").open("w"))
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Taken(
+                    f"A worker named {self.name} already runs on this data folder. Choose another --name."
+                ) from None
+            self.boots = Boots(self.folder)
+            self._check_name()
+            self._clean_up()
+            self.heartbeat.note(lease.now())
+            self.row = self.register()
+            undo.pop_all()  # locked until `end`
         self._take_back_claims()
         for target, name in (
-            (self._beat, "heartbeat"),
-            (self._watch_heartbeat, "watch"),
+            (self.heartbeat.run, "heartbeat"),
+            (self.heartbeat.watch, "watch"),
             (self._write, "writer"),
             (self._watch_machine, "machine"),
             (self._collect, "collector"),
@@ -181,6 +178,22 @@ class LocalWorker:
             logger.warning("Could not sign off: %s", error)
         if self._file:
             self._file.close()  # releases the lock
+
+    def end_because(self, why: str) -> None:
+        """End this process by itself."""
+        self.why_ended = why
+        self.end_process()
+
+    def _clean_up(self) -> None:
+        """Deal with what an earlier process of this worker left: processes, containers, outcomes, secrets."""
+        await_orphans(installation=self.installation)
+        swept = sweep(installation=self.installation)
+        if swept:
+            logger.warning("Ended %s processes that an earlier worker left: %s", len(swept), swept)
+        self._sweep_containers()
+        self._settle_cgroup()
+        self.outbox.deliver_kept()
+        self._clear_up()
 
     def _clear_up(self) -> None:
         """Delete code and secrets that trials of a killed earlier process left, before its boot is replaced."""
@@ -218,7 +231,25 @@ class LocalWorker:
         """What enforces memory limits, as text; empty if nothing does."""
         return self.shelf.engine.program if self.shelf.engine else self.home.description if self.home else ""
 
-    def _register(self) -> Worker:
+    def _check_name(self) -> None:
+        """Raise `Taken` when another worker of this name is alive, before anything is done to its trials."""
+        try:
+            with transaction.atomic():
+                Worker.check_name(self.name, earlier_boots=self.boots.earlier)
+        except Refused as refused:
+            raise Taken(str(refused)) from None
+
+    def register(self) -> Worker:
+        """Take the name. Raise `Taken` when another worker of this name was faster."""
+        earlier, boot = self.boots.earlier, self.boots.new()
+        try:
+            with transaction.atomic():
+                Worker.check_name(self.name, earlier_boots=earlier)
+                return self._register_as(boot)
+        except Refused as refused:
+            raise Taken(str(refused)) from None
+
+    def _register_as(self, boot: uuid.UUID) -> Worker:
         return Worker.register(
             self.name,
             host=socket.gethostname(),
@@ -231,6 +262,7 @@ class LocalWorker:
             cores=self.cores,
             memory_mib=self.memory_mib,
             limits_memory_by=self.limits_memory_by,
+            boot=boot,
         )
 
     def _take_back_claims(self) -> None:
@@ -257,13 +289,13 @@ class LocalWorker:
     def _take(self) -> Trial | None:
         """Claim the next trial, with its resources."""
         with self._taking, self.claims.claiming():
-            trial = Trial.take(self.row, self.queues, free=self._free())
+            trial = Trial.take(self.row, self.queues, free=self.free())
             if trial:
                 self.claims.add(trial)
                 self._holding[trial.pk] = trial
             return trial
 
-    def _free(self) -> Free:
+    def free(self) -> Free:
         holding = list(self._holding.values())
         gpus = {gpu for trial in holding for gpu in trial.gpus}
         cores = {core for trial in holding for core in trial.cores}
@@ -273,10 +305,13 @@ class LocalWorker:
             memory_mib=self.memory_mib - sum(trial.memory_mib or 0 for trial in holding),
         )
 
+    def has_free_slot(self) -> bool:
+        return self.busy + self.out_of_service < self.slots
+
     @contextmanager
     def _slot(self) -> Iterator[bool]:
         with self._lock:
-            is_free = self.busy + self.out_of_service < self.slots
+            is_free = self.has_free_slot()
             self.busy += is_free
         try:
             yield is_free
@@ -320,88 +355,12 @@ class LocalWorker:
             return reason
         return f"The disk of the worker {self.name} is full: free some space, then rerun. ({reason})"
 
-    # --- heartbeat ---------------------------------------------------------------------------------------
+    # --- machine and writer ------------------------------------------------------------------------------
 
-    def _beat(self) -> None:
-        while not self.ending.wait(BEAT_S):
-            started_at = lease.now()
-            try:
-                held = self._beat_once()
-                self._heard(started_at)
-                self._reconcile(held)
-            except DatabaseError as error:
-                logger.warning("No heartbeat: %s", error)
-                close_old_connections()
-            except Exception:  # without heartbeats this worker would lose all its trials
-                logger.exception("The heartbeat failed")
-
-    def _heard(self, started_at: float) -> None:
-        """Note a good heartbeat, by the clock of `lease`."""
-        self.last_heard = started_at
-        self.keepers.extend_lease(started_at)
-
-    def _beat_once(self) -> list[dict[str, Any]]:
-        """Send a heartbeat and obey the rows. Return those of the trials that the database says this worker holds."""
+    def take_measurement(self) -> dict | None:
+        """Return the latest state of the machine, once."""
         machine, self._machine = self._machine, None
-        if not self.row.heartbeat(machine):
-            logger.error("This worker was declared gone: ending its trials and registering again")
-            for run in list(self.runs.values()):
-                run.lose("its worker was declared gone", grace_s=0)  # others may run it already
-            self.row = self._register()
-        self._learn_queues()
-        # Before the query: a trial that is claimed after it is not missing there.
-        runs = list(self.runs.items())
-        rows = self._held()
-        held = {row["pk"]: row for row in rows}
-        for pk, run in runs:
-            run.apply_row(held.get(pk))
-        if self.busy + self.out_of_service < self.slots and self._sees_work():
-            dispatch.worker(worker_routing_key(self.name))
-        return rows
-
-    def _reconcile(self, held: list[dict[str, Any]]) -> None:
-        """Settle as lost the trials that this boot of the worker holds in the database, but this process does not run.
-        Those of an earlier boot are the conductor's."""
-        mine = [row["pk"] for row in held if row["boot"] == self.row.boot]
-        unknown = self.claims.unknown(mine)
-        for trial in Trial.objects.filter(pk__in=unknown).select_related("experiment") if unknown else ():
-            logger.error("This worker holds trial %s but does not run it: settling it as lost", trial)
-            try:
-                trial.settle(
-                    Outcome.lost(f"The worker {self.name} did not run it: its claim was not confirmed.")
-                )
-            except Refused as refused:
-                logger.warning("Trial %s cannot be settled: %s", trial, refused)
-
-    def _learn_queues(self) -> None:
-        """A renamed queue stays served: its routing key is the same, its new name is in the worker's row."""
-        mine = (
-            Worker.objects.filter(pk=self.row.pk, boot=self.row.boot).values_list("queues", flat=True).first()
-        )
-        self.queues = mine or self.queues
-
-    def _held(self) -> list[dict[str, Any]]:
-        columns = ("pk", "boot", "state", "stop_grace_s", "rule_revision", "experiment__max_trial_duration_s")
-        held = Trial.objects.filter(worker=self.row, state__in=status.TRIAL_ALIVE)
-        return [dict(row) for row in held.values(*columns)]
-
-    def _sees_work(self) -> bool:
-        return (
-            Experiment.objects.claimable(free=self._free().amount)
-            .filter(queue__name__in=self.queues)
-            .exists()
-        )
-
-    def _watch_heartbeat(self) -> None:
-        """End the trials without a heartbeat for most of the lease, because others may run them soon. A separate
-        thread, because a heartbeat may hang for minutes in a dead connection. The keepers do the same by themselves;
-        this also ends what prepares a trial."""
-        while not self.ending.wait(BEAT_S):
-            away_s = lease.now() - self.last_heard
-            if away_s > lease.ends_after_s(self.lease_s):
-                for run in list(self.runs.values()):
-                    why = f"its worker could not reach the database for {away_s:.0f} s"
-                    run.lose(why, grace_s=lease.grace_s(self.lease_s))
+        return machine
 
     def _watch_machine(self) -> None:
         """Measure the machine in a separate thread, because nvidia-smi may take seconds."""
@@ -413,8 +372,6 @@ class LocalWorker:
                 logger.exception("The machine could not be measured")
             if self.ending.wait(MACHINE_S):
                 return
-
-    # --- writer ------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
         while not self.ending.wait(FLUSH_S):
@@ -440,11 +397,6 @@ class LocalWorker:
                     batch.store_summary()
             for batch in batches:
                 batch.reports.mark_stored()
-
-
-def worker_routing_key(name: str) -> str:
-    """The broker's name of the queue that only this worker reads."""
-    return f"worker.{name}"
 
 
 def _file_name(name: str) -> str:

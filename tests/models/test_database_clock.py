@@ -65,6 +65,14 @@ def test_time_is_measured_again_and_counted_on_between(monkeypatch: pytest.Monke
     assert database_clock.now() == measured[0]
 
 
+def test_a_row_that_is_not_stored_yet_needs_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TD-S2: its stamp follows the last measurement."""
+    monkeypatch.setattr(database_clock, "connection", SimpleNamespace(vendor="postgresql", connection=None))
+    monkeypatch.setattr(database_clock, "_measured", (datetime(2030, 1, 1, tzinfo=UTC), 1000.0))
+    monkeypatch.setattr(database_clock, "_steady_s", lambda: 1060.0)
+    assert Trial(number=1).created_at == datetime(2030, 1, 1, 0, 1, tzinfo=UTC)
+
+
 def test_it_is_the_time_of_the_database(db: None) -> None:
     """TD-S2: on PostgreSQL measured there; on SQLite this machine's, whose file it is."""
     assert abs(database_clock.now() - datetime.now(UTC)) < timedelta(minutes=1)

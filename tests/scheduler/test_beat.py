@@ -7,11 +7,13 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 from django.utils import timezone
 
 from experiments.models import (
     Experiment,
     Lease,
+    Refused,
     Trial,
     User,
     Worker,
@@ -135,13 +137,18 @@ def test_a_beat_that_stumbles_goes_on(db: None) -> None:
     assert beat.looks == 2
 
 
-def test_a_name_that_lives_on_another_machine_is_not_taken_over(worker: Worker) -> None:
-    """TD-X8: as long as it was heard within its lease; a gone one, or this machine's own, may come back."""
-    assert Worker.lives_elsewhere("w1", host="there") == "here"
-    assert Worker.lives_elsewhere("w1", host="here") == ""
+def test_the_name_of_a_worker_that_is_alive_is_not_taken_over(worker: Worker) -> None:
+    """TD-X8 TD-S2: on another machine or in another folder of this one, as long as it was heard within its lease; its
+    own former boot, or one that is gone, may be replaced."""
+    other = uuid.uuid4()
+    with pytest.raises(Refused, match=r"already runs on here \(process 1\).*choose another --name"):
+        Worker.check_name("w1", earlier_boots=[other])
+    Worker.check_name("w1", earlier_boots=[other, worker.boot])
+    Worker.check_name("w9", earlier_boots=[])
     Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=worker.lease_s + 1))
-    assert Worker.lives_elsewhere("w1", host="there") == ""
-    assert Worker.lives_elsewhere("w9", host="there") == ""
+    Worker.check_name("w1", earlier_boots=[])
+    Worker.objects.update(heard_at=timezone.now(), gone_at=timezone.now())
+    Worker.check_name("w1", earlier_boots=[])
 
 
 def test_after_another_beat_held_the_lease_everybody_has_a_fresh_grace(

@@ -96,7 +96,7 @@ class Command(BaseCommand):
             cores=cores_of(cores),
             memory_mib=memory_of(memory),
         )
-        serve(f"{name}@{socket.gethostname()}", queues=[*routing_keys, f"worker.{name}"], threads=slots)
+        serve(f"{name}@{socket.gethostname()}", queues=routing_keys, threads=slots)
 
 
 def devices(text: str) -> list[int]:
@@ -220,4 +220,8 @@ def serve(node: str, *, queues: list[str], threads: int) -> None:
         quiet=True,
     )
     worker.start()
+    from experiments import tasks
+
+    if why := tasks.why_ended():
+        refuse(why)
     raise SystemExit(worker.exitcode)

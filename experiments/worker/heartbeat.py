@@ -1,0 +1,128 @@
+"""The heartbeat of a worker: its sign of life, what it reads from the rows, and what it does when it is lost."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+
+from experiments.models import Experiment, Outcome, Refused, Trial, Worker, status
+from experiments.runner import lease
+
+if TYPE_CHECKING:
+    from experiments.worker.worker import LocalWorker
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 0.5
+
+
+class Taken(Exception):
+    """This worker cannot run, for example because another process uses its folder or name. The text is for users."""
+
+
+class Heartbeat:
+    """The heartbeat of one worker process. `run` and `watch` are threads. Neither needs the broker, which may be away
+    or hang: where a message is lost, the next heartbeat starts the work."""
+
+    def __init__(self, worker: LocalWorker) -> None:
+        self.worker = worker
+        self.heard_at = lease.now()  # start of the last good one, by the clock of `lease`
+
+    def note(self, started_at: float) -> None:
+        """Note a good heartbeat: the trials may run on."""
+        self.heard_at = started_at
+        self.worker.keepers.extend_lease(started_at)
+
+    def run(self) -> None:
+        """Beat until the worker ends."""
+        while not self.worker.ending.wait(BEAT_S):
+            started_at = lease.now()
+            try:
+                held = self.beat()
+                self.note(started_at)
+                self.reconcile(held)
+            except Taken as taken:
+                logger.error("This worker ends: %s", taken)
+                self.worker.end_because(str(taken))
+                return
+            except DatabaseError as error:
+                logger.warning("No heartbeat: %s", error)
+                close_old_connections()
+            except Exception:  # without heartbeats this worker would lose all its trials
+                logger.exception("The heartbeat failed")
+
+    def beat(self) -> list[dict[str, Any]]:
+        """Send a heartbeat and obey the rows. Return those of the trials that the database says this worker holds.
+        Raise `Taken` when another worker has taken the name."""
+        worker = self.worker
+        if not worker.row.heartbeat(worker.take_measurement()):
+            self.start_over()
+        self.learn_queues()
+        # Before the query: a trial that is claimed after it is not missing there.
+        runs = list(worker.runs.items())
+        rows = self.held()
+        held = {row["pk"]: row for row in rows}
+        for pk, run in runs:
+            run.apply_row(held.get(pk))
+        if worker.has_free_slot() and self.sees_work():
+            worker.start_slot()
+        return rows
+
+    def start_over(self) -> None:
+        """End all trials, which others may run already, and register again. Raise `Taken` when another worker has taken
+        the name: its row is left alone."""
+        worker = self.worker
+        for run in list(worker.runs.values()):
+            run.lose("its worker was declared gone", grace_s=0)
+        if other := worker.row.successor():
+            raise Taken(
+                f"Another worker named {worker.name} runs on {other.host} (process {other.pid}) with another data "
+                "folder: choose another --name."
+            )
+        logger.error("This worker was declared gone: registering again")
+        worker.row = worker.register()
+
+    def reconcile(self, held: list[dict[str, Any]]) -> None:
+        """Settle as lost the trials that this boot of the worker holds in the database, but this process does not run.
+        Those of an earlier boot are the conductor's."""
+        worker = self.worker
+        unknown = worker.claims.unknown([row["pk"] for row in held if row["boot"] == worker.row.boot])
+        if not unknown:
+            return
+        for trial in Trial.objects.filter(pk__in=unknown).select_related("experiment"):
+            logger.error("This worker holds trial %s but does not run it: settling it as lost", trial)
+            why = f"The worker {worker.name} did not run it: its claim was not confirmed."
+            try:
+                trial.settle(Outcome.lost(why))
+            except Refused as refused:
+                logger.warning("Trial %s cannot be settled: %s", trial, refused)
+
+    def learn_queues(self) -> None:
+        """A renamed queue stays served: its routing key is the same, its new name is in the worker's row."""
+        row = self.worker.row
+        mine = Worker.objects.filter(pk=row.pk, boot=row.boot).values_list("queues", flat=True).first()
+        self.worker.queues = mine or self.worker.queues
+
+    def held(self) -> list[dict[str, Any]]:
+        columns = ("pk", "boot", "state", "stop_grace_s", "rule_revision", "experiment__max_trial_duration_s")
+        held = Trial.objects.filter(worker=self.worker.row, state__in=status.TRIAL_ALIVE)
+        return [dict(row) for row in held.values(*columns)]
+
+    def sees_work(self) -> bool:
+        claimable = Experiment.objects.claimable(free=self.worker.free().amount)
+        return claimable.filter(queue__name__in=self.worker.queues).exists()
+
+    def watch(self) -> None:
+        """End the trials without a heartbeat for most of the lease, because others may run them soon. A separate
+        thread, because a heartbeat may hang for minutes in a dead connection. The keepers do the same by themselves;
+        this also ends what prepares a trial."""
+        worker = self.worker
+        while not worker.ending.wait(BEAT_S):
+            away_s = lease.now() - self.heard_at
+            if away_s > lease.ends_after_s(worker.lease_s):
+                for run in list(worker.runs.values()):
+                    why = f"its worker could not reach the database for {away_s:.0f} s"
+                    run.lose(why, grace_s=lease.grace_s(worker.lease_s))
