@@ -18,6 +18,7 @@ from . import (
     logs,
     metrics,
     nni,
+    notifications,
     projects,
     queues,
     registered_models,
@@ -68,6 +69,7 @@ for module in (
     artifacts,
     registered_models,
     nni,
+    notifications,
 ):
     api.add_router("", module.router)
 

@@ -15,10 +15,13 @@ from django.http import HttpResponse
 
 from experiments.models import (
     Artifact,
+    Channel,
+    Delivery,
     Experiment,
     Model,
     Project,
     Role,
+    Rule,
     SavedView,
     Token,
     User,
@@ -73,6 +76,28 @@ ROUTES = {
     # Somebody else's, shared: owners of the workspace change it, too.
     "PATCH /workspaces/{workspace}/views/{view}": Route("401 404 403 403 200", {"name": "better"}),
     "DELETE /workspaces/{workspace}/views/{view}": Route("401 404 403 403 204"),
+    "GET /workspaces/{workspace}/notifications/rules": Route(SEES),
+    "POST /workspaces/{workspace}/notifications/rules": Route(
+        "401 404 403 403 422", {"event": "ended", "channels": [], "is_of_workspace": True}
+    ),  # a rule needs a channel
+    "GET /workspaces/{workspace}/notifications/rules/{rule}": Route(SEES),
+    "GET /workspaces/{workspace}/notifications/rules/{rule}/preview": Route(SEES),
+    "PATCH /workspaces/{workspace}/notifications/rules/{rule}": Route("401 404 403 403 200", {"is_on": True}),
+    "DELETE /workspaces/{workspace}/notifications/rules/{rule}": Route("401 404 403 403 204"),
+    "GET /workspaces/{workspace}/notifications/channels": Route(SEES),
+    "POST /workspaces/{workspace}/notifications/channels": Route(
+        "401 404 403 403 422", {"kind": "slack", "name": "x", "address": "", "is_of_workspace": True}
+    ),
+    # Of the workspace: others do not see it.
+    "GET /workspaces/{workspace}/notifications/channels/{channel}": Route("401 404 404 404 200"),
+    "PATCH /workspaces/{workspace}/notifications/channels/{channel}": Route(
+        "401 404 404 404 200", {"name": "better"}
+    ),
+    "POST /workspaces/{workspace}/notifications/channels/{channel}/test": Route("401 404 404 404 201"),
+    "GET /workspaces/{workspace}/notifications/deliveries": Route(SEES),
+    "GET /workspaces/{workspace}/notifications/deliveries/{delivery}": Route("401 404 404 404 200"),
+    "POST /workspaces/{workspace}/notifications/deliveries/{delivery}/send": Route("401 404 404 404 200"),
+    "DELETE /workspaces/{workspace}/notifications/channels/{channel}": Route("401 404 404 404 204"),
     "POST /workspaces/{workspace}/results": Route(
         MAKES, {"name": "r", "rows": [{"params": {"lr": 0.1}, "value": 1}]}
     ),
@@ -141,6 +166,11 @@ def samples(running, draft, in_state, alice) -> dict[str, Experiment]:
     Model.objects.update(public_id="mmmm2345")
     WarmResults.upload(busy.workspace, by=alice, name="r", results=[({"lr": 1}, 1.0)])
     WarmResults.objects.update(public_id="abcd2345")
+    channel, _ = Channel.create(
+        busy.workspace, owner=None, kind="slack", name="all", address="https://example.org/hooks/1"
+    )
+    Rule.create(busy.workspace, owner=None, kind="ended", scope="workspace", channels=[channel])
+    Delivery.test(channel, by=alice)
     erin = User.objects.create_user("erin")
     busy.workspace.admit(erin, Role.OPERATOR)
     SavedView.create(busy.workspace, by=erin, name="failed", query="filter=state:failed", is_shared=True)
@@ -207,6 +237,11 @@ def walk(callers: dict[str, Caller], samples: dict[str, Experiment]) -> list[str
     return wrong
 
 
+def _key(model: type) -> str:
+    """The key of the first row, also after it was deleted."""
+    return str(next(iter(model.objects.order_by("pk").values_list("pk", flat=True)), 0))
+
+
 def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpResponse:
     route = ROUTES[name]
     values: dict[str, Callable | str] = {
@@ -219,6 +254,9 @@ def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpRespo
         "model": "mmmm2345",
         "project": str(Project.objects.get(workspace__slug="lab", name="Default").pk),
         "results": "abcd2345",
+        "channel": _key(Channel),
+        "rule": _key(Rule),
+        "delivery": _key(Delivery),
         "view": str(next(iter(SavedView.objects.values_list("pk", flat=True)), 0)),
     }
     method, path = name.split(" ")

@@ -10,7 +10,19 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from experiments.models import Model, Outcome, Role, SavedView, SignInLink, Token, User, WarmResults
+from experiments.models import (
+    Channel,
+    Delivery,
+    Model,
+    Outcome,
+    Role,
+    Rule,
+    SavedView,
+    SignInLink,
+    Token,
+    User,
+    WarmResults,
+)
 from tests.web.files import leave
 
 pytestmark = pytest.mark.once
@@ -142,6 +154,19 @@ ROUTES = {
     "view-edit": Route(get="302 404 403 403 200", post="302 404 403 403 422"),  # of alice, shared
     "view-update": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
     "view-delete": Route(get="302 404 403 403 200", post="302 404 403 403 302"),
+    "notifications": Route(get=SEES, post=ONLY_LOOKS),
+    "rule-new": Route(get=SEES, post="302 404 422 422 422"),  # an empty form is drawn again
+    "rule-edit": Route(get="302 404 403 403 200", post="302 404 403 403 422"),  # of the workspace
+    "rule-switch": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
+    "rule-test": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
+    "rule-delete": Route(get=OWNS, post="302 404 403 403 302", root="200 302"),
+    "channel-new": Route(get=SEES, post="302 404 422 422 422"),
+    "channel-edit": Route(get="302 404 404 404 200", post="302 404 404 404 422"),  # others do not see it
+    "channel-test": Route(get=ONLY_POSTS, post="302 404 404 404 302"),
+    "channel-secret": Route(get=ONLY_POSTS, post="302 404 404 404 201"),
+    "delivery-send": Route(get=ONLY_POSTS, post="302 404 404 404 302"),
+    "channel-delete": Route(get="302 404 404 404 200", post="302 404 404 404 302"),
+    "unseen": Route(get=MINE, post="302 200 200 200 200"),
     "workspace-settings": Route(get=OWNS, post="302 404 403 403 422"),  # an empty form is drawn again
     "workspace-destination": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
     "workspace-automl": Route(get=ONLY_POSTS, post="302 404 403 403 422"),
@@ -208,12 +233,19 @@ def sample(running, bob, alice) -> dict[str, object]:
     view = SavedView.create(
         experiment.workspace, by=alice, name="failed", query="filter=state:failed", is_shared=True
     )
+    channel, _ = Channel.create(
+        experiment.workspace, owner=None, kind="webhook", name="all", address="https://example.org/hooks/1"
+    )
+    rule = Rule.create(experiment.workspace, owner=None, kind="ended", scope="workspace", channels=[channel])
     results = WarmResults.upload(experiment.workspace, by=bob, name="r.csv", results=[({"lr": 1}, 1.0)])
     return {
         "artifact_pk": leave(good, data=None).pk,
         "chart": "history",
         "model_id": model.public_id,
         "view_pk": view.pk,
+        "channel_pk": channel.pk,
+        "rule_pk": rule.pk,
+        "delivery_pk": Delivery.test(channel, by=alice).pk,
         "results_id": results.public_id,
         "workspace_slug": "lab",
         "queue_name": "default",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from copy import copy
 from typing import Any, Self
 
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField
 from experiments.models.project import Project
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
+from experiments.models.token import Token
 from experiments.models.user import User
 from experiments.models.workspace import Workspace
 
@@ -45,8 +47,9 @@ class RuleQuerySet(models.QuerySet["Rule"]):
         return self.filter(workspace=workspace, owner=user).order_by("pk")
 
     def visible_to(self, user: User) -> Self:
-        """Their own and those of workspaces."""
-        return self.filter(Q(owner=user) | Q(owner=None))
+        """Their own and those of workspaces. An experiment that this person cannot view stays unnamed."""
+        visible = Experiment.everything.visible_to(user).filter(pk=OuterRef("experiment"))
+        return self.filter(Q(owner=user) | Q(owner=None)).annotate(shows_experiment=Exists(visible))
 
 
 class Rule(models.Model):
@@ -63,8 +66,11 @@ class Rule(models.Model):
     threshold = models.FloatField(null=True)  # least gain of a new best, or share of failures in percent
     frequency = models.CharField(max_length=6, choices=Frequency.choices, default=Frequency.HOURLY)
     is_on = models.BooleanField(default=True)
+    role_limit = models.CharField(max_length=8, blank=True)  # the role of the token that made it
     channels = models.ManyToManyField(Channel, related_name="rules")
     created_at = StampField()
+
+    shows_experiment = True  # see RuleQuerySet.visible_to
 
     objects = RuleQuerySet.as_manager()
 
@@ -81,6 +87,7 @@ class Rule(models.Model):
         if cls.objects.of(workspace, owner).count() >= MOST:
             raise Refused(f"There are {MOST} rules already. Delete one first.")
         rule = cls(workspace=workspace, owner=owner, kind="", scope=Scope.WORKSPACE)
+        rule.role_limit = owner.token.role if owner and owner.token else ""
         rule.change(**fields)
         return rule
 
@@ -156,6 +163,14 @@ class Rule(models.Model):
         self.is_on = is_on
         return bool(changed)
 
+    def receiver(self) -> User | None:
+        """Return its person with the permissions that the rule has: a rule that a token made has those of the token."""
+        if self.owner is None or not self.role_limit:
+            return self.owner
+        receiver = copy(self.owner)
+        receiver.token = Token(user=self.owner, workspace=self.workspace, role=self.role_limit)
+        return receiver
+
     @property
     def title(self) -> str:
         """`New best by at least 0.002`, `Failure rate at least 30%`."""
@@ -171,6 +186,8 @@ class Rule(models.Model):
         """`my experiments`, `project vision`, `experiment first (k2m9p3qr)`."""
         if self.kind == Kind.WORKER_LOST:
             return "workers of the workspace's queues"
+        if self.scope == Scope.EXPERIMENT and not self.shows_experiment:
+            return "an experiment that you cannot view"
         targets = {
             Scope.MINE: "my experiments",
             Scope.EXPERIMENT: f"experiment {self.experiment}",

@@ -45,23 +45,17 @@ def expand(now: datetime | None = None) -> int:
     return len(keys)
 
 
-def may_see(rule: Rule, occurrence: Occurrence) -> bool:
-    """Whether the receiver of a rule's messages may know of an occurrence, now."""
-    return may_receive(
-        rule.owner, rule.workspace, occurrence.experiment, occurrence.details.get("queues", [])
-    )
-
-
-def may_receive(
-    owner: User | None, workspace: Workspace, experiment: Experiment | None, queues: Collection[str]
-) -> bool:
-    """Whether a person, or without one whoever reads a channel of the workspace, may know of something that happened
-    to an experiment, or else to a worker of these queues. What is in the trash does not exist for anybody."""
-    if owner is not None:
-        if not owner.is_active or not Workspace.objects.visible_to(owner).filter(pk=workspace.pk).exists():
+def may_see(rule: Rule, experiment: Experiment | None, queues: Collection[str]) -> bool:
+    """Whether the receiver of a rule's messages, or without one whoever reads a channel of the workspace, may know of
+    something that happened to an experiment, or else to a worker of these queues, now. What is in the trash does not
+    exist for anybody."""
+    workspace, receiver = rule.workspace, rule.receiver()
+    if receiver is not None:
+        visible = Workspace.objects.visible_to(receiver).filter(pk=workspace.pk)
+        if not receiver.is_active or not visible.exists():
             return False
         if experiment is not None:
-            return Experiment.objects.visible_to(owner).filter(pk=experiment.pk).exists()
+            return Experiment.objects.visible_to(receiver).filter(pk=experiment.pk).exists()
     elif experiment is not None:
         return Experiment.objects.filter(
             pk=experiment.pk, visibility="workspace", workspace=workspace
@@ -124,7 +118,9 @@ def _expand(occurrence: Occurrence) -> None:
     if occurrence.workspace_id is not None:
         rules = rules.filter(workspace=occurrence.workspace_id)
     for rule in rules.select_related("workspace", "owner").prefetch_related("channels").order_by("pk"):
-        if rule.is_about(occurrence) and may_see(rule, occurrence) and _is_due(rule, occurrence):
+        queues = occurrence.details.get("queues", [])
+        is_wanted = rule.is_about(occurrence) and may_see(rule, occurrence.experiment, queues)
+        if is_wanted and _is_due(rule, occurrence):
             _queue(rule, occurrence)
 
 

@@ -65,7 +65,14 @@ def send_due(now: Callable[[], datetime] = database_clock.now) -> int:
     channels = Delivery.objects.due(now()).order_by().values("channel")
     first = channels.annotate(first=Min("pk"), since=Min("next_at")).order_by("since")
     keys = list(first.values_list("first", flat=True)[:AT_ONCE])
-    related = ("channel__workspace", "channel__owner", "rule", "experiment__workspace", "occurrence")
+    related = (
+        "channel__workspace",
+        "channel__owner",
+        "rule__owner",
+        "rule__workspace",
+        "experiment__workspace",
+        "occurrence",
+    )
     rows = Delivery.objects.select_related(*related).in_bulk(keys)
     deliveries = [rows[key] for key in keys if key in rows and _begin(rows[key], now)]
     if len(deliveries) < 2:
@@ -83,13 +90,13 @@ def _begin(delivery: Delivery, now: Callable[[], datetime]) -> bool:
     """Claim a message, unless its receiver may not see it any more."""
     if not delivery.claim(now()):
         return False
-    channel = delivery.channel
     queues = delivery.occurrence.details.get("queues", []) if delivery.occurrence else []
-    if delivery.kind == "test" or fan_out.may_receive(
-        channel.owner, channel.workspace, delivery.experiment, queues
+    if delivery.kind == "test" or (
+        delivery.rule and fan_out.may_see(delivery.rule, delivery.experiment, queues)
     ):
         return True
-    delivery.cancel("The receiver may no longer see this.", now())
+    why = "The receiver may no longer see this." if delivery.rule else "The rule was deleted."
+    delivery.cancel(why, now())
     return False
 
 

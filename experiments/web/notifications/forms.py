@@ -1,0 +1,173 @@
+"""The forms of a rule and of a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from experiments.models import (
+    Channel,
+    ChannelKind,
+    Experiment,
+    Frequency,
+    Kind,
+    Project,
+    Rule,
+    Scope,
+    User,
+    Workspace,
+)
+from experiments.models.notifications.channel import MAX_ADDRESS, MAX_NAME
+from experiments.models.notifications.occurrence import STEP
+
+SHARES = [(str(STEP * tenth), f"{STEP * tenth}%") for tenth in range(1, 100 // STEP + 1)]
+NO_AUTOCOMPLETE = {"autocomplete": "off"}
+
+
+class RuleForm(forms.Form):
+    """What a rule is about. Fields that its event or scope does not have are ignored."""
+
+    kind = forms.ChoiceField(choices=Kind.choices, label="When")
+    margin = forms.FloatField(
+        required=False,
+        min_value=0,
+        label="Better by at least",
+        help_text="In the unit of the metric. Blank = any improvement.",
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "class": "is-num", **NO_AUTOCOMPLETE}),
+    )
+    share = forms.ChoiceField(
+        choices=SHARES, required=False, initial="30", label="Of the last 20 trials, at least"
+    )
+    scope = forms.ChoiceField(choices=Scope.choices, label="In")
+    experiment = forms.CharField(
+        required=False,
+        max_length=20,
+        label="Experiment ID",
+        widget=forms.TextInput(attrs={"placeholder": "k2m9p3qr", "spellcheck": "false", **NO_AUTOCOMPLETE}),
+    )
+    project = forms.ModelChoiceField(Project.objects.none(), required=False, empty_label="Choose a project")
+    tag = forms.CharField(required=False, max_length=50, widget=forms.TextInput(attrs=NO_AUTOCOMPLETE))
+    channels = forms.ModelMultipleChoiceField(
+        Channel.objects.none(),
+        label="Send to",
+        widget=forms.CheckboxSelectMultiple(attrs={"class": "checks"}),
+        error_messages={"required": "Choose at least one channel."},
+    )
+    frequency = forms.ChoiceField(choices=Frequency.choices, initial=Frequency.HOURLY, label="At most")
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        workspace: Workspace,
+        user: User,
+        owner: User | None,
+        rule: Rule | None = None,
+    ) -> None:
+        super().__init__(data, label_suffix="", initial=_initial(rule) if rule else {"kind": Kind.ENDED})
+        self.workspace, self.user = workspace, user
+        scopes = [(word, label) for word, label in Scope.choices if owner or word != Scope.MINE]
+        self.fields["scope"].choices = scopes  # type: ignore[attr-defined]
+        self.fields["project"].queryset = workspace.projects.order_by("name")  # type: ignore[attr-defined]
+        self.fields["channels"].queryset = Channel.objects.of(workspace, owner)  # type: ignore[attr-defined]
+
+    def clean_experiment(self) -> Experiment | None:
+        text = self.cleaned_data["experiment"].strip().replace("\0", "")
+        if not text or self.data.get("scope") != Scope.EXPERIMENT:
+            return None
+        visible = Experiment.objects.visible_to(self.user).filter(workspace=self.workspace)
+        experiment = visible.filter(public_id=text).first()
+        if experiment is None:
+            raise forms.ValidationError(f"There is no experiment {text} in this workspace that you can view.")
+        return experiment
+
+    def what(self) -> dict[str, Any]:
+        """Return what `Rule.fill` takes."""
+        data = self.cleaned_data
+        threshold = data.get("margin") if data["kind"] == Kind.NEW_BEST else None
+        if data["kind"] == Kind.FAILURE_RATE:
+            threshold = float(data["share"]) if data["share"] else None
+        return {
+            "kind": data["kind"],
+            "scope": data["scope"],
+            "experiment": data.get("experiment"),
+            "project": data.get("project"),
+            "tag": data["tag"],
+            "threshold": threshold,
+            "frequency": data["frequency"],
+        }
+
+    def add_errors(self, errors: Mapping[str, list[str]]) -> None:
+        """Show the errors of the model beside the fields that they are about."""
+        for name, sentences in errors.items():
+            shown = "share" if name == "threshold" and self.data.get("kind") == Kind.FAILURE_RATE else name
+            shown = "margin" if shown == "threshold" else shown
+            for sentence in sentences:
+                self.add_error(shown if shown in self.fields else None, sentence)
+
+
+class ChannelForm(forms.Form):
+    """A channel. Its address is never shown again: blank keeps it."""
+
+    kind = forms.ChoiceField(choices=ChannelKind.choices, label="Channel")
+    name = forms.CharField(
+        max_length=MAX_NAME,
+        widget=forms.TextInput(attrs={"placeholder": "#vision-results", **NO_AUTOCOMPLETE}),
+        error_messages={"required": "Enter a name for the channel."},
+    )
+    address = forms.CharField(
+        required=False,
+        max_length=MAX_ADDRESS,
+        label="URL",
+        widget=forms.TextInput(attrs={"spellcheck": "false", **NO_AUTOCOMPLETE}),
+        help_text="Stored encrypted. Private and local addresses are refused.",
+    )
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        owner: User | None,
+        channel: Channel | None = None,
+    ) -> None:
+        super().__init__(data, label_suffix="", initial={"name": channel.name} if channel else {})
+        self.channel = channel
+        if channel:
+            del self.fields["kind"]
+            self.fields["address"].help_text = "Blank = keep the current one. Stored encrypted."
+            if channel.kind == ChannelKind.BROWSER or (
+                channel.kind == ChannelKind.EMAIL and channel.owner_id
+            ):
+                del self.fields["address"]
+            elif channel.kind == ChannelKind.EMAIL:
+                self.fields["address"].label = "Email address"
+        elif owner is None:
+            kinds = [(word, label) for word, label in ChannelKind.choices if word != ChannelKind.BROWSER]
+            self.fields["kind"].choices = kinds  # type: ignore[attr-defined]
+            self.fields["address"].label = "URL or email address"
+        else:
+            help_text = "For webhooks. Stored encrypted. Email goes to the address of your account."
+            self.fields["address"].help_text = help_text
+
+    def add_errors(self, errors: Mapping[str, list[str]]) -> None:
+        """Show the errors of the model beside the fields that they are about."""
+        for name, sentences in errors.items():
+            for sentence in sentences:
+                self.add_error(name if name in self.fields else None, sentence)
+
+
+def _initial(rule: Rule) -> dict[str, Any]:
+    threshold = rule.threshold
+    return {
+        "kind": rule.kind,
+        "scope": rule.scope,
+        "margin": f"{threshold:g}" if rule.kind == Kind.NEW_BEST and threshold is not None else None,
+        "share": f"{threshold:g}" if rule.kind == Kind.FAILURE_RATE and threshold is not None else "30",
+        "experiment": rule.experiment.public_id if rule.experiment and rule.shows_experiment else "",
+        "project": rule.project_id,
+        "tag": rule.tag,
+        "frequency": rule.frequency,
+        "channels": [channel.pk for channel in rule.channels.all()],
+    }
