@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
 from django.http import JsonResponse
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from experiments import database_clock
 from experiments.models import Delivery
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
@@ -22,7 +22,7 @@ def unseen(request: SignedInRequest) -> JsonResponse:
     seen."""
     rows = Delivery.unseen_by(request.user)
     if request.method == "POST":
-        rows.update(seen_at=timezone.now())
+        rows.update(seen_at=database_clock.now())
         return JsonResponse({"count": 0, "latest": ""})
     subjects = list(rows.order_by("-pk").values_list("subject", flat=True)[:MOST])
     return JsonResponse({"count": len(subjects), "latest": subjects[0] if subjects else ""})
