@@ -243,7 +243,7 @@ def _tpe_class() -> type:
     class PastTPESampler(TPESampler):
         def __init__(self, **arguments: Any) -> None:
             super().__init__(**arguments)
-            self._search_space = _SharedParameters()
+            self._search_space = _SharedParameters()  # type: ignore[assignment]
 
         def _get_internal_repr(
             self, trials: list[Any], search_space: dict[str, Any], study: Any
