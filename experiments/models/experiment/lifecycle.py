@@ -183,7 +183,7 @@ class LifecycleVerbs(SettingsVerbs):
         with self.locked():
             if self.reruns_up_to is None or self.waiting_count >= RERUNS_AT_ONCE:
                 return
-            again = self.trials.model.objects.filter(rerun_of=OuterRef("pk"), number__gt=self.reruns_up_to)
+            again = self._reruns().filter(number__gt=self.reruns_up_to)
             due = self.failed_trials_to_rerun().filter(number__lte=self.reruns_up_to).exclude(Exists(again))
             failed = list(due[: RERUNS_AT_ONCE - self.waiting_count])
             if not failed:
@@ -204,9 +204,12 @@ class LifecycleVerbs(SettingsVerbs):
 
     def interrupted_trials(self) -> models.QuerySet[Trial]:
         """Trials that were stopped with the experiment and not yet retried, by number."""
-        again = self.trials.model.objects.filter(rerun_of=OuterRef("pk"))
         stopped = self.trials.filter(state=TrialState.STOPPED, was_interrupted=True)
-        return stopped.exclude(Exists(again)).select_related("revision").order_by("number")
+        return stopped.exclude(Exists(self._reruns())).select_related("revision").order_by("number")
+
+    def _reruns(self) -> models.QuerySet[Trial]:
+        """The reruns of each trial in an outer query. That there is one to speak of lets the index of reruns serve."""
+        return self.trials.model.objects.filter(rerun_of=OuterRef("pk"), rerun_of__isnull=False).order_by()
 
     def failed_trials_to_rerun(self) -> models.QuerySet[Trial]:
         """The failed trials whose values neither succeeded nor wait nor run, of equal ones the latest, by number."""

@@ -42,6 +42,9 @@ class Trial(AnnotationVerbs):
             models.Index(fields=["experiment", "ended_at"], name="trial_by_end"),
             models.Index(fields=["experiment", "settled_rank"], name="trial_by_rank"),
             models.Index(fields=["experiment", "values_digest"], name="trial_by_values"),
+            models.Index(
+                fields=["rerun_of"], name="trial_by_rerun", condition=models.Q(rerun_of__isnull=False)
+            ),
             # Not a partial index, which SQLite does not use when the states are query parameters.
             models.Index(fields=["worker", "state"], name="trial_held_by_worker"),
             models.Index(fields=["worker", "ended_at"], name="trial_ended_on_worker"),

@@ -1,0 +1,99 @@
+"""TD-X7: no page reads a large table as a whole, also when the database has looked at its tables (ANALYZE)."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from experiments.models import Experiment, Trial
+from tests.people import as_
+from tests.web.trial.test_table import many
+
+TRIALS = 1500
+LARGE = {
+    "experiments_trial",
+    "experiments_trialparameter",
+    "experiments_metricvalue",
+    "experiments_point",
+    "experiments_logpiece",
+}
+PAGES = [
+    "",
+    "charts/",
+    "activity/",
+    "trials/",
+    "trials/?page=12",
+    "trials/?state=failed",
+    "trials/?sort=value",
+    "trials/?sort=-value&state=failed",
+    "trials/?sort=p.lr",
+    "trials/?sort=-p.lr&state=failed",
+    "trials/?sort=-duration",
+    "trials/?sort=-started",
+    f"trials/{TRIALS - 3}/",
+    "configuration/",
+    "resume/",
+    "compare/?trial=1&trial=2",
+]
+
+
+def plans(sql: str) -> list[str]:
+    """Return which tables the query reads as a whole."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            names = dict(_aliases(sql))
+            steps = [row[3] for row in cursor.fetchall()]
+            whole = re.compile(r"SCAN (\S+)|SEARCH (\S+) USING AUTOMATIC")
+            scans = [match for step in steps if (match := whole.match(step))]
+            return [names.get(name, name) for scan in scans if (name := scan[1] or scan[2])]
+        cursor.execute(
+            "SET LOCAL enable_seqscan = off"
+        )  # so that a table is read as a whole where there is no index
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
+        found: list[str] = []
+        plan = cursor.fetchone()[0]
+        _walk(json.loads(plan) if isinstance(plan, str) else plan, found)
+        return found
+
+
+def _aliases(sql: str) -> list[tuple[str, str]]:
+    return [(alias, table) for table, alias in re.findall(r'"(experiments_\w+)" (U\d+|T\d+|V\d+)\b', sql)]
+
+
+def _walk(plan: object, found: list[str]) -> None:
+    if isinstance(plan, list):
+        for part in plan:
+            _walk(part, found)
+    elif isinstance(plan, dict):
+        if plan.get("Node Type") == "Seq Scan":
+            found.append(plan["Relation Name"])
+        for part in plan.values():
+            if isinstance(part, list | dict):
+                _walk(part, found)
+
+
+def test_no_page_reads_all_trials(draft, bob):
+    experiment = draft("large")
+    many(experiment, TRIALS)
+    Trial.objects.filter(experiment=experiment, number__in=(2, 3)).update(
+        rerun_of=Trial.objects.get(experiment=experiment, number=1)
+    )
+    Experiment.objects.filter(pk=experiment.pk).update(state="completed", ended_at=timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    client, root, seen = as_(bob), f"/w/lab/experiments/{experiment.public_id}/", {}
+    for page in PAGES:
+        with CaptureQueriesContext(connection) as queries:
+            response = client.get(root + page)
+        assert response.status_code == 200, (page, response.status_code)
+        for query in list(queries):
+            if query["sql"].startswith("SELECT"):
+                seen.setdefault(query["sql"], page)
+    whole = [(page, table, sql) for sql, page in seen.items() for table in plans(sql) if table in LARGE]
+    assert not whole, "\n\n".join(f"{page} reads all of {table}: {sql}" for page, table, sql in whole)
+    assert len(seen) > 60
