@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('experiments', '0030_notifications'),
+        ('experiments', '0031_rule_role_limit'),
     ]
 
     operations = [
