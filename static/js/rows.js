@@ -1,4 +1,5 @@
-// Rows of a form ([data-space-row]): "Remove" acts at once, however fast the clicks come; the type's hint is the values' placeholder.
+// Rows of a form ([data-space-row]): "Remove" acts at once, however fast the clicks come; the type's hint is the values' placeholder;
+// what the preview drew of a row ([data-drawn]: the id of its place) is shown in it.
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.("[name=drop_row]");
   if (!button) return;
@@ -13,4 +14,9 @@ document.addEventListener("click", (event) => {
 document.addEventListener("change", ({ target }) => {
   const values = target.matches("select") && target.closest("[data-space-row]")?.querySelector("[name$=-values]");
   if (values) values.placeholder = target.selectedOptions[0].dataset.hint;
+});
+
+document.addEventListener("htmx:afterSwap", ({ target }) => {
+  for (const drawn of target.querySelectorAll?.("[data-drawn]") ?? [])
+    document.getElementById(drawn.dataset.drawn)?.replaceChildren(...drawn.cloneNode(true).childNodes);
 });

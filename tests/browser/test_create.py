@@ -24,6 +24,7 @@ def row(page: Page, number: int, name: str, kind: str, values: str) -> None:
 def fill(page: Page) -> None:
     page.get_by_label("Name", exact=True).first.fill("from the browser")
     page.get_by_label("Command", exact=True).fill("python train.py --lr ${lr} --units ${units}")
+    page.get_by_label("Metric", exact=True).fill("accuracy")
     row(page, 0, "lr", "loguniform", "1e-5, 0.1")
     row(page, 1, "units", "choice", "8, 16, 32")
 
@@ -36,10 +37,12 @@ def test_rows_a_preview_and_start(open_as, bob, lab):
     expect(preview.locator("tbody tr")).to_have_count(2)
     expect(preview.locator("tbody tr").first.locator("td")).to_have_count(5)
     expect(preview).to_contain_text("python train.py --lr ")
+    expect(page.locator("[data-space-row] .scale")).to_have_count(2)
+    problems = page.locator("#problems")
     page.get_by_label("Algorithm", exact=True).select_option("Batch")
-    expect(preview).to_contain_text("a single parameter")
+    expect(problems).to_contain_text("a single parameter")
     page.get_by_label("Algorithm", exact=True).select_option("Random")
-    expect(preview).not_to_contain_text("a single parameter")
+    expect(problems).not_to_contain_text("a single parameter")
     expect(preview).to_contain_text("First 5 trials")
     box = page.get_by_role("combobox", name="Project")
     box.fill("vision")
@@ -68,6 +71,7 @@ def test_a_nested_space_stays_json_and_nothing_is_lost(open_as, bob, lab):
     page = open_as(bob, NEW)
     page.get_by_label("Name", exact=True).first.fill("nested")
     page.get_by_label("Command", exact=True).fill("python train.py --net ${net}")
+    page.get_by_label("Metric", exact=True).fill("accuracy")
     page.get_by_label("JSON", exact=True).check()
     page.get_by_label("Search space as JSON").fill(NESTED)
     preview = page.locator("#preview")
@@ -233,3 +237,29 @@ def test_everything_works_without_script(open_as, bob, lab):
     page.get_by_role("button", name="Start").click()
     experiment = Experiment.objects.get()
     assert experiment.settings.metric_path == "result.json" and len(experiment.settings.space.parameters) == 2
+
+
+def test_the_arguments_of_a_script_are_read_into_the_rows(open_as, bob, lab, tmp_path):
+    """TD-D7: the page stays; the preview, the steps and the metric follow."""
+    (tmp_path / "train.py").write_text(
+        'p.add_argument("--lr", type=float, default=0.01)\np.add_argument("--seed", type=int, default=1)\n'
+        'print("accuracy:", 1)\n'
+    )
+    page = open_as(bob, NEW)
+    page.get_by_label("Command", exact=True).fill("python train.py")
+    page.get_by_text("Paste or upload the script").click()
+    page.locator("[name=script_file]").set_input_files(tmp_path / "train.py")
+    page.get_by_role("button", name="Read arguments").click()
+    expect(page.get_by_role("status").filter(has_text="2 arguments read from train.py")).to_be_visible()
+    rows = page.locator("[data-space-row]")
+    expect(rows).to_have_count(2)
+    expect(rows.first.get_by_label("Values")).to_have_value("0.0001, 1.0")
+    expect(rows.nth(1).get_by_label("Search seed")).not_to_be_checked()
+    expect(page.locator("[data-space-row] .scale")).to_have_count(1)
+    rows.nth(1).get_by_label("Search seed").check()
+    expect(page.locator("[data-space-row] .scale")).to_have_count(2)
+    page.get_by_role("button", name="Save as draft").click()
+    page.wait_for_url(lambda url: "/new/" not in url)
+    experiment = Experiment.objects.get()
+    assert sorted(experiment.settings.space_document) == ["lr", "seed"]
+    assert (experiment.name, experiment.settings.pattern) == ("train", "accuracy: {number}")

@@ -24,10 +24,12 @@ class Neighbors:
 
 
 class FolderNeighbors(Neighbors):
-    """Files below the folder of the script. Links and paths that leave the folder are not followed."""
+    """Files below the folder of the script, except those in `excluded`. Links and paths that leave the folder are not
+    followed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, excluded: Path | None = None) -> None:
         self.folder = folder.resolve()
+        self.excluded = excluded.resolve() if excluded else None
 
     def text(self, path: str) -> str | None:
         target = self._inside(path)
@@ -48,6 +50,8 @@ class FolderNeighbors(Neighbors):
             target = (self.folder / path).resolve()
             target.relative_to(self.folder)
         except (ValueError, OSError, RuntimeError):
+            return None
+        if self.excluded and self.excluded in (target, *target.parents):
             return None
         return target
 

@@ -26,16 +26,19 @@ NO_ARGUMENTS = (
 MAX_MODULES = 20  # of the script's own that are searched for arguments
 
 
-def read_script_file(path: Path, words: Sequence[str] = ()) -> Script:
+def read_script_file(path: Path, words: Sequence[str] = (), *, excluded: Path | None = None) -> Script:
     """Read the script at `path`, with the modules and configurations beside it. Raise ScriptError.
 
-    `words`: what follows the script in the command, which may be a subcommand.
+    `words`: what follows the script in the command, which may be a subcommand. `excluded`: a folder whose files are not
+    read.
     """
     if path.suffix == ".ipynb":
         raise ScriptError(
             f"{path} is a notebook. Export it as a script first: jupyter nbconvert --to script."
         )
-    return read_script(read_text(path), path.name, words=words, files=FolderNeighbors(path.absolute().parent))
+    return read_script(
+        read_text(path), path.name, words=words, files=FolderNeighbors(path.absolute().parent, excluded)
+    )
 
 
 def read_script(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.charts.parameter_scale import parameter_scale
 from experiments.messages import DASH, value
 from experiments.runner import command as commands
 from experiments.runner import configuration
@@ -13,6 +14,7 @@ from experiments.search import engine, starting_points
 from experiments.search.nested_choice import flat
 from experiments.search.space import Space
 
+from .forms import space_rows
 from .forms.experiment_form import ExperimentForm
 
 DRAWS = 5
@@ -52,6 +54,7 @@ def preview(form: ExperimentForm) -> Preview | None:
     space = _searched(form, form.space)
     draws, is_exact = _draws(form, space)
     samples = [flat(draw) for draw in draws]
+    _draw_scales(form, samples)
     parameters = [
         (name, [_cell(sample[name]) if name in sample else (DASH, "") for sample in samples])
         for name in space.columns()
@@ -63,6 +66,18 @@ def preview(form: ExperimentForm) -> Preview | None:
 def first_draw(form: ExperimentForm) -> dict[str, Any]:
     """Return the values of a test run of this valid form: the first sample of its preview."""
     return _draws(form, form.valid_settings.searched)[0][0]
+
+
+def _draw_scales(form: ExperimentForm, samples: list[dict[str, Any]]) -> None:
+    """Draw the samples of each row on its scale."""
+    for row in form.rows:
+        name = row.name.strip()
+        if not row.is_searched or row.errors or row.is_blank:
+            continue
+        own = [sample[name] for sample in samples if name in sample]
+        defaults = space_rows.items(row.default)
+        default = defaults[0] if defaults and isinstance(defaults[0], int | float) else None
+        row.scale = parameter_scale(row.type, row.parameter["_value"], own, default)
 
 
 def _searched(form: ExperimentForm, space: Space) -> Space:

@@ -190,7 +190,7 @@ def test_a_search_space_may_be_json(send):
 
 def test_empty_fields_take_their_meaning(send):
     send(
-        metric="", goal="", max_trials="", max_duration_s="", max_trial_duration_s="", stop_grace_s="0",
+        metric="default", goal="", max_trials="", max_duration_s="", max_trial_duration_s="", stop_grace_s="0",
         environment="", weights="", algorithm_arguments="", tags="", description="", passes_arguments=None,
         source="sdk", pattern="", early_stopping="none", early_stopping_arguments="",
     )  # fmt: skip
@@ -268,6 +268,7 @@ FAULTS = [
     ({"environment": "1A=1"}, "environment", "is not a valid name"),
     ({"environment": "TRIALDECK_X=1"}, "environment", "are reserved"),
     ({"directory": "data/project"}, "directory", "Enter an absolute path"),
+    ({"metric": "", "early_stopping": "none", "early_stopping_arguments": ""}, "metric", "Enter the metric"),
     ({"pattern": ""}, "pattern", "Enter a regular expression, for example accuracy: {number}"),
     ({"pattern": "(" + "x" * 1000 + ")"}, "pattern", "the maximum is 1,000"),
     ({"pattern": "("}, "pattern", "Invalid regular expression"),
@@ -468,7 +469,7 @@ def test_the_preview_of_a_grid_is_its_first_trials(send):
 
 def test_the_preview_tells_faults_from_what_is_not_filled_yet(send):
     html = send("preview", headers=FRAGMENT, name="", command="", concurrency="many").content.decode()
-    assert "Concurrency: Enter a whole number." in html
+    assert "How much · Concurrency</a>: Enter a whole number." in html
     assert re.search(r"Required: .*name.*command|Required: .*command.*name", html)
     assert "Five samples" in html, "what can be shown is shown"
     html = send("preview", headers=FRAGMENT, **{"space-0-values": "1, 0"}).content.decode()

@@ -15,7 +15,7 @@ from experiments.web.ui import key_value_rows
 from experiments.web.ui.form_fields import QueueField, field_of
 
 from . import space_rows
-from .experiment_form import ExperimentForm, description_values, settings_values
+from .experiment_form import UNCHECKED, ExperimentForm, description_values, settings_values
 
 
 class CreateForm(ExperimentForm):
@@ -25,6 +25,7 @@ class CreateForm(ExperimentForm):
     submission = forms.UUIDField(widget=forms.HiddenInput, required=False)
 
     aim = "create the experiment"
+    has_ticks = True
 
     def __init__(
         self,
@@ -42,6 +43,8 @@ class CreateForm(ExperimentForm):
             values |= space_rows.view_of(parent.settings.space)
             values["queue"] = parent.queue
         super().__init__(data, workspace=workspace, initial={**values, **(initial or {})})
+        self.fields["metric"].required = True
+        self.fields["metric"].error_messages["required"] = "Enter the metric to optimize, e.g. accuracy."
         queue = field_of(self, "queue", QueueField)
         queue.queryset = Queue.objects.granted_to(workspace)
         queue.served = filters.served_queues()
@@ -74,3 +77,27 @@ class CreateForm(ExperimentForm):
         if self.parent:
             return space_rows.rows_of(self.parent.settings.space_document)
         return [space_rows.Row(type=kind) for kind in ("loguniform", "choice", "uniform")]
+
+    def initial_data(self) -> dict[str, str]:
+        """Return what a browser would send of the untouched form."""
+        data = {}
+        for name, field in self.fields.items():
+            value = field.prepare_value(self.get_initial_for_field(field, name))
+            if isinstance(field, forms.BooleanField):
+                if value:
+                    data[name] = "on"
+            elif value is not None:
+                data[name] = str(value)
+        return data
+
+    def checked_copy(self) -> CreateForm:
+        """Return the validated form with the same input: this one may show no errors yet."""
+        data = {name: value for name, value in self.data.items() if name not in UNCHECKED}
+        copy = CreateForm(data, workspace=self.workspace, parent=self.parent)
+        copy.errors  # noqa: B018 (validates it)
+        return copy
+
+    def take_scales(self, other: CreateForm) -> None:
+        """Show the samples of the rows of another form with the same rows."""
+        for row, drawn in zip(self.rows, other.rows, strict=True):
+            row.scale = drawn.scale

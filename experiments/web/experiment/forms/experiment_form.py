@@ -34,8 +34,11 @@ from .sections import (
     SourceFields,
     SpaceFields,
 )
+from .steps import Problem, Step, problems_of, steps_of
 
 BLANK_ROWS = 3
+# Buttons that fill in or change a part of the form: their page shows no errors yet.
+UNCHECKED = frozenset({"add_row", "drop_row", "add_declared", "read_arguments", "use_metric", "use_number"})
 SPANS = ("max_duration_s", "max_trial_duration_s", "stop_grace_s")
 SOURCE_FIELDS = tuple(SourceFields.base_fields)
 STYLE_FIELDS = ("argument_style", "boolean_style", "list_style")
@@ -71,6 +74,7 @@ class ExperimentForm(
     field_order = [name for section in SECTIONS for name in section.base_fields]
 
     aim = "save the changes"  # completes "Fix 2 fields to …"
+    has_ticks = False  # whether each row has a box that says whether it is searched
     source_experiment: Experiment | None = None  # whose script declares the parameters that are offered
 
     def __init__(
@@ -90,7 +94,7 @@ class ExperimentForm(
         self.rows = self._posted_rows(data) if data is not None else self.initial_rows()
         self.added_rows = [row for row in self.rows if row.place is None]
         key_value_rows.give_places(self.rows)
-        self.is_validated = not ({"add_row", "drop_row", "add_declared"} & self.data.keys())
+        self.is_validated = not (UNCHECKED & self.data.keys())
 
     def initial_rows(self) -> list[space_rows.Row]:
         """The rows of the search space on a page that was not sent yet."""
@@ -130,6 +134,16 @@ class ExperimentForm(
             for name, sentence in settings_warnings(values).items()
             if name in self.fields
         ]
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of the page that creates it, with their states."""
+        return steps_of(self)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What keeps it from being saved, in the order of the page."""
+        return problems_of(self)
 
     @property
     def has_source(self) -> bool:

@@ -31,26 +31,36 @@ WHOLE_WORD = "whole"
 _PYTHON = {"True": True, "False": False, "None": None}
 _LONGEST_NUMBER = 400  # characters; longer input stays text
 
-_FIELD = re.compile(r"space-([0-9]{1,3})-(name|type|values)")
+_FIELD = re.compile(r"space-([0-9]{1,3})-(name|type|values|default|tick|on)")
 _NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _SPACE = re.compile(r"\s*")
 
 
 @dataclass
 class Row:
-    """One parameter as typed."""
+    """One parameter as typed. `tick` is set where the page has a box that says whether to search it (`on`)."""
 
     name: str = ""
     type: str = "uniform"
     values: str = ""
+    default: str = ""  # the script's, for the eye
+    tick: str = ""
+    on: str = ""
     errors: list[str] = field(default_factory=list)
     place: int | None = field(
         default=None, compare=False
     )  # its number in the form, whatever rows come and go
 
+    scale: str = field(default="", compare=False)  # the first samples, drawn
+
     @property
     def is_blank(self) -> bool:
         return not self.name.strip() and not self.values.strip()
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether it is part of the search space: its box is ticked, or it has none."""
+        return bool(self.on or not self.tick)
 
     @property
     def hint(self) -> str:
@@ -82,7 +92,7 @@ def read(rows: list[Row]) -> Space:
     faults: list[Fault] = []
     document: dict[str, dict[str, Any]] = {}
     for row in rows:
-        if row.is_blank:
+        if row.is_blank or not row.is_searched:
             continue
         name = row.name.strip()
         if not name:
