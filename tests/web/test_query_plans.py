@@ -48,7 +48,11 @@ def plans(sql: str) -> list[str]:
             cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
             names = dict(_aliases(sql))
             steps = [row[3] for row in cursor.fetchall()]
-            whole = re.compile(r"SCAN (\S+)|SEARCH (\S+) USING AUTOMATIC")
+            whole = re.compile(
+                r"SCAN (\S+)|SEARCH (\S+) USING (?:AUTOMATIC|(?:COVERING )?INDEX \w+ \(experiment_id=\?\))"
+            )
+            if re.search(r" LIMIT \d+( OFFSET \d+)?$", sql):  # in the order of the index it ends early
+                whole = re.compile(r"SCAN (\S+)(?! USING)|SEARCH (\S+) USING AUTOMATIC")
             scans = [match for step in steps if (match := whole.match(step))]
             return [names.get(name, name) for scan in scans if (name := scan[1] or scan[2])]
         cursor.execute(

@@ -21,6 +21,7 @@ def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
     equals = (
         experiment.trials.filter(values_digest__in=set(digests.values()))
         .exclude(state__in=(TrialState.FAILED, TrialState.STOPPED))
+        .order_by()
         .values_list("values_digest", "number", "state")
     )
     taken = {key: (number, state) for key, number, state in equals}
