@@ -14,6 +14,7 @@ from django.db import close_old_connections, connections
 from experiments import dispatch
 from experiments.models import Experiment, Lease, Queue, Worker
 from experiments.scheduler import importance
+from experiments.scheduler.direct import DirectScheduler
 from experiments.scheduler.notifications.outbox import Outbox
 from experiments.scheduler.retention import purge
 from experiments.scheduler.utilization import measure
@@ -62,6 +63,7 @@ class Beat:
         self.watch = LeaseWatch()
         self.purge_at = self.measure_at = self.importance_at = 0.0  # of the monotonic clock
         self.importance = importance.Background()
+        self.direct = DirectScheduler()
         self.outbox = Outbox()
 
     def run(self, ending: threading.Event) -> None:
@@ -77,6 +79,7 @@ class Beat:
                 logger.exception("The beat stumbled")
             ending.wait(TICK_S)
         self.importance.ending.set()
+        self.direct.end()
         self.outbox.ending.set()
         connections.close_all()
 
@@ -90,7 +93,8 @@ class Beat:
             if worker.declare_gone(beat=beat):
                 logger.warning("The worker %s is lost: no heartbeat for %s s", worker, worker.lease_s)
         for pk in Experiment.objects.active().values_list("pk", flat=True):
-            dispatch.experiment(pk)
+            if not dispatch.experiment(pk):
+                self.direct.schedule(pk)
         claimable = Experiment.objects.claimable().order_by().values("queue")
         for queue in Queue.objects.filter(pk__in=claimable):
             dispatch.queue(queue.routing_key)

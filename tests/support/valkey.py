@@ -5,7 +5,7 @@ from pathlib import Path
 
 import redis
 
-from experiments import broker
+from experiments import broker, dispatch
 from experiments.runner.keeper import PR_SET_PDEATHSIG
 from tests.support.waiting import eventually
 
@@ -31,6 +31,7 @@ class Valkey:
                 preexec_fn=_end_with_the_tests,  # noqa: PLW1509 (one system call)
             )
         eventually(lambda: broker.is_answering(self.data), what="the broker's answer")
+        dispatch._paused_until = 0.0  # this process may have tried before
 
     def stop(self) -> None:
         if self.process:
