@@ -7,11 +7,10 @@ FROM python:3.13-slim AS build
 RUN pip install --no-cache-dir --disable-pip-version-check "uv>=0.13,<0.14"
 WORKDIR /src
 COPY . .
-# The versions and hashes of requirements.lock, without what only the tests need.
-RUN uv pip compile -q pyproject.toml --constraint requirements.lock --generate-hashes -o /tmp/requirements.txt \
- && uv build -q --wheel --out-dir /tmp/dist \
+# The versions and hashes of requirements.lock.
+RUN uv build -q --wheel --out-dir /tmp/dist \
  && uv venv -q /opt/trialdeck \
- && uv pip install -q --compile-bytecode --python /opt/trialdeck/bin/python --require-hashes -r /tmp/requirements.txt \
+ && uv pip install -q --compile-bytecode --python /opt/trialdeck/bin/python --require-hashes -r requirements.lock \
  && uv pip install -q --compile-bytecode --python /opt/trialdeck/bin/python --no-deps /tmp/dist/*.whl
 
 FROM python:3.13-slim

@@ -5,6 +5,7 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 COMMAND := $(BIN)/trialdeck
+TESTS   := $(VENV)/.tests-installed
 
 PORT   ?= 8000
 DATA   ?=
@@ -15,23 +16,26 @@ JOBS   ?= 3
 
 UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOTS)) $(if $(filter 0,$(DEMO)),--no-demo)
 
-.PHONY: help install compile up dev shell test lint types format soak lock clean
+.PHONY: help install tools compile up dev shell test lint types format soak lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make up       start the console  (PORT=8000 DATA=var SLOTS=<cores> DEMO=0)"
 	@echo "make dev      the same for development: debug pages, /patterns, a web server that reloads"
 	@echo "make shell    a Python shell with the models  (DATA=var)"
-	@echo "make install  $(VENV) with everything in it, $(VENV)/bin/trialdeck included"
+	@echo "make install  $(VENV) with the console and $(VENV)/bin/trialdeck; what tests need comes with make test"
 	@echo "make test     the whole suite, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=3)"
 	@echo "make lint     ruff, the import contracts, djlint, mypy"
 	@echo "make types    mypy alone"
 	@echo "make format   format Python and templates"
 	@echo "make soak     the tests that take minutes"
-	@echo "make lock     write requirements.lock anew from pyproject.toml"
+	@echo "make lock     write requirements.lock and requirements-test.lock anew from pyproject.toml"
 	@echo "make clean    remove $(VENV) and caches; never the data folder"
 
 install: $(COMMAND)
+	@:
+
+tools: $(TESTS)
 	@:
 
 # Also where PYTHONDONTWRITEBYTECODE is set: a worker that compiles everything anew needs seconds to start.
@@ -51,13 +55,13 @@ shell: install
 # Both databases are always tried; the status is that of the worse one. Tests compiled once are not compiled for the
 # second database and for each process anew, also where PYTHONDONTWRITEBYTECODE is set.
 test: export PYTHONDONTWRITEBYTECODE =
-test: compile
+test: tools compile
 	@status=0; \
 	echo "== On SQLite"; $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak" $(ARGS) || status=1; \
 	echo "== On PostgreSQL"; $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak" --pg $(ARGS) || status=1; \
 	exit $$status
 
-lint: install
+lint: tools
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@PYTHONPATH=. $(BIN)/lint-imports
@@ -65,20 +69,22 @@ lint: install
 	@$(MAKE) --no-print-directory types
 
 # The plugin loads Django's settings, and those want a data folder.
-types: install
+types: tools
 	@TRIALDECK_DATA=.mypy_cache/data $(BIN)/mypy
 
-format: install
+format: tools
 	@$(BIN)/ruff check --select I --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/djlint templates --reformat --quiet --warn
 
-soak: compile
+soak: tools compile
 	@$(BIN)/python -m pytest -m soak --timeout=1800 $(ARGS)
 
-lock: install
+lock: tools
 	@$(BIN)/uv pip compile -q pyproject.toml --group test --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-emit-index-url -o requirements.lock
+		--no-header --no-emit-index-url -o requirements-test.lock
+	@$(BIN)/uv pip compile -q pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --constraint requirements-test.lock -o requirements.lock
 	@for each in nni clearml clearml1; do \
 		$(BIN)/uv pip compile -q tests/foreign/$$each.in --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-annotate --no-emit-index-url -o tests/foreign/$$each.lock || exit 1; \
@@ -88,14 +94,23 @@ clean:
 	rm -rf $(VENV) staticfiles .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 
 # uv installs in seconds what pip takes half a minute for; where it cannot be had, pip does it.
+define fetch
+	if test -x $(BIN)/uv; then \
+		$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r $(1); \
+	else \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(1); \
+	fi
+endef
+
 $(STAMP): requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; this is %d.%d. Use: make $(MAKECMDGOALS) PYTHON=python3.11" % v[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing (Debian: apt-get install python3-venv)." >&2; exit 1; }
-	@if $(BIN)/python -m pip install -q --disable-pip-version-check "uv>=0.13,<0.14"; then \
-		$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock; \
-	else \
-		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock; \
-	fi
+	@$(BIN)/python -m pip install -q --disable-pip-version-check "uv>=0.13,<0.14" || true
+	@$(call fetch,requirements.lock)
+	@touch $@
+
+$(TESTS): requirements-test.lock $(COMMAND)
+	@$(call fetch,requirements-test.lock)
 	@touch $@
 
 # The checkout itself, editable: nothing is fetched for it.

@@ -1,5 +1,6 @@
 """What must be true of the repository as a whole."""
 
+import functools
 import re
 import tomllib
 
@@ -48,15 +49,25 @@ def test_what_is_served_as_a_file_is_a_style_a_small_script_or_a_drawing() -> No
     assert max(lines.values()) <= 100 and sum(lines.values()) <= 660, lines
 
 
-def requirements() -> list[Requirement]:
+LOCKS = {"requirements.lock": ("build",), "requirements-test.lock": ("build", "test")}
+
+
+def requirements() -> list[tuple[str, Requirement]]:
+    """Return what each lock has to hold, with its name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    lines = project["project"]["dependencies"] + project["dependency-groups"]["test"]
-    return [Requirement(line) for line in lines]
+    groups = project["dependency-groups"]
+    return [
+        (lock, Requirement(line))
+        for lock, names in LOCKS.items()
+        for line in [*project["project"]["dependencies"], *(line for name in names for line in groups[name])]
+        if isinstance(line, str)  # not a group within a group
+    ]
 
 
-def locked() -> dict[str, tuple[str, int]]:
+@functools.cache
+def locked(name: str) -> dict[str, tuple[str, int]]:
     """Version and number of hashes of each package in the lock."""
-    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+    text = (ROOT / name).read_text().replace("\\\n", " ")
     versions = {}
     for line in text.splitlines():
         if match := re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", line):
@@ -64,16 +75,23 @@ def locked() -> dict[str, tuple[str, int]]:
     return versions
 
 
-@pytest.mark.parametrize("requirement", requirements(), ids=str)
-def test_the_lock_is_in_step_with_what_is_asked_for(requirement: Requirement) -> None:
+@pytest.mark.parametrize(("lock", "requirement"), requirements(), ids=str)
+def test_the_lock_is_in_step_with_what_is_asked_for(lock: str, requirement: Requirement) -> None:
     """make lock writes it anew."""
-    version, _ = locked()[canonicalize_name(requirement.name)]
+    version, _ = locked(lock)[canonicalize_name(requirement.name)]
     assert requirement.specifier.contains(version, prereleases=True)
 
 
-def test_every_locked_package_is_pinned_by_hash() -> None:
-    assert len(locked()) > 30
-    assert [name for name, (_, hashes) in locked().items() if not hashes] == []
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_locked_package_is_pinned_by_hash(lock: str) -> None:
+    assert len(locked(lock)) > 30
+    assert [name for name, (_, hashes) in locked(lock).items() if not hashes] == []
+
+
+def test_tests_run_with_the_versions_of_the_console_and_the_console_without_what_only_tests_need() -> None:
+    console, tests = locked("requirements.lock"), locked("requirements-test.lock")
+    assert console.items() <= tests.items()
+    assert not {"pytest", "playwright", "moto", "mypy", "ruff", "hypothesis"} & console.keys()
 
 
 @pytest.mark.django_db

@@ -27,7 +27,10 @@ def copy_migrated_sqlite(to: Path) -> None:
 def _state() -> str:
     """Stands for what a migrated database depends on: the migrations and the versions of the packages."""
     digest = hashlib.sha256(sys.version.encode())
-    for path in [ROOT / "requirements.lock", *sorted((ROOT / "experiments" / "migrations").glob("*.py"))]:
+    for path in [
+        ROOT / "requirements-test.lock",
+        *sorted((ROOT / "experiments" / "migrations").glob("*.py")),
+    ]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
