@@ -8,6 +8,7 @@ import pytest
 
 from experiments.management.commands import demo
 from experiments.models import Experiment, Settings, Workspace
+from experiments.models.sample import SPACE
 from tests.support.crew import Crew
 from tests.support.waiting import eventually
 
@@ -38,7 +39,7 @@ def test_its_trials_read_handwriting(crew: Crew, draft: Callable[..., Experiment
     for trial in experiment.trials.all():
         assert trial.points.filter(name="accuracy").count() == trial.points.filter(name="loss").count() == 15
         assert trial.value == trial.points.get(name="accuracy", step=14).value
-        assert set(trial.params) == set(demo.SPACE)
+        assert set(trial.params) == set(SPACE)
     assert Workspace.objects.get(slug="demo").role_of(by) == "owner"
 
 

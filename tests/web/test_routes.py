@@ -70,7 +70,10 @@ ROUTES = {
     "enter": Route(get="200", post="302 410 410 410 410"),  # it works once
     "patterns": Route(get="404", post="404"),  # in debug only
     "workspaces": Route(get="302 200 200 200 200", post=ONLY_LOOKS),
+    "workspace-new": Route(get=ADMINISTERS, post=ADMINISTERS, root="200 422"),  # an empty form is drawn again
     "workspace": Route(get=SEES, post=ONLY_LOOKS),
+    "sample": Route(get=ONLY_POSTS, post=ACTED),
+    "python": Route(get=ONLY_POSTS, post=ACTIONS),
     "wall": Route(get=SEES, post=ONLY_LOOKS),
     "trash": Route(get="302 404 403 403 200", post=ONLY_LOOKS),
     "trash-restore": Route(get=ONLY_LOOKS, post="302 404 403 403 302"),

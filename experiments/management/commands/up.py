@@ -147,6 +147,8 @@ def bring_up(
         call_command("demo")
     if workspace:
         make_workspace(workspace)
+    if is_first:
+        ensure_workspace()
     connections.close_all()
 
     services = [web, worker(slots, data, logs), control(data, logs)]
@@ -187,6 +189,14 @@ def make_workspace(slug: str) -> None:
 
     if not Workspace.objects.filter(slug=slug).exists():
         Workspace.open(slug, name=slug.capitalize(), owner=ensure_owner()[0])
+
+
+def ensure_workspace() -> None:
+    """A fresh installation has a workspace, so that a newcomer can begin at once."""
+    from experiments.models import Workspace
+
+    if not Workspace.objects.exists():
+        make_workspace("main")
 
 
 def take(data: Path, *, address: str) -> TextIO:

@@ -1,18 +1,27 @@
-"""The list of the user's workspaces, and how a view finds the workspace of its address."""
+"""The list of the user's workspaces, a new one, and how a view finds the workspace of its address."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
+from django import forms
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, render
-from django.urls import NoReverseMatch, reverse
-from django.views.decorators.http import require_safe
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.text import slugify
+from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments.models import Experiment, ExperimentState, Role, Workspace
+from experiments.permissions import is_administrator, require_administrator
 from experiments.web.ui.requests import SignedInRequest
+
+SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 def get_workspace(request: SignedInRequest, slug: str) -> Workspace:
@@ -47,16 +56,67 @@ def index(request: SignedInRequest) -> HttpResponse:
         role = Role(roles[workspace.pk]).label if workspace.pk in roles else "Administrator"
         total, running = counts.get(workspace.pk, (0, 0))
         rows.append(WorkspaceRow(workspace, role, total=total, running=running))
-    return render(
-        request, "workspaces/index.html", {"nav": "workspaces", "rows": rows, "add_url": _add_url(request)}
+    add_url = reverse("workspace-new") if is_administrator(user) else ""
+    return render(request, "workspaces/index.html", {"nav": "workspaces", "rows": rows, "add_url": add_url})
+
+
+class WorkspaceForm(forms.Form):
+    """A new workspace. Without a slug, its name becomes one."""
+
+    name = forms.CharField(
+        max_length=100,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "Vision lab"}),
+        error_messages={"required": "Enter a name for the workspace."},
+    )
+    slug = forms.CharField(
+        required=False,
+        max_length=64,
+        label="Address",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "class": "mono", "placeholder": "vision-lab"}),
+        help_text="Lowercase letters, digits and hyphens, in the addresses of its pages. Blank = from the name.",
+    )
+    description = forms.CharField(
+        required=False, max_length=10_000, widget=forms.Textarea(attrs={"rows": 3, "class": "is-prose"})
     )
 
+    def clean_name(self) -> str:
+        return " ".join(self.cleaned_data["name"].split())
 
-def _add_url(request: SignedInRequest) -> str:
-    """Return the page on which administrators create a workspace; empty for other users."""
-    if not request.user.is_superuser:
-        return ""
-    try:
-        return reverse("admin:experiments_workspace_add")
-    except NoReverseMatch:  # the administration does not offer workspaces
-        return ""
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        slug = cleaned.get("slug") or slugify(cleaned.get("name", ""))[:64].strip("-_")
+        if "name" not in cleaned or "slug" in self.errors:
+            return cleaned
+        if not slug:
+            self.add_error("slug", "Enter an address: the name has no letters or digits that fit one.")
+        elif not SLUG.fullmatch(slug):
+            self.add_error(
+                "slug", "Use lowercase letters, digits and hyphens, starting with a letter or digit."
+            )
+        elif Workspace.objects.filter(slug=slug).exists():
+            self.add_error("slug", f"A workspace has the address {slug} already. Enter another one.")
+        cleaned["slug"] = slug
+        return cleaned
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def new(request: SignedInRequest) -> HttpResponse:
+    """Create a workspace, of which the administrator who creates it becomes the owner."""
+    require_administrator(request.user)
+    form = WorkspaceForm(request.POST if request.method == "POST" else None, label_suffix="")
+    if request.method == "POST" and form.is_valid():
+        try:
+            with transaction.atomic():
+                workspace = Workspace.open(
+                    form.cleaned_data["slug"], name=form.cleaned_data["name"], owner=request.user
+                )
+                workspace.description = form.cleaned_data["description"]
+                workspace.save(update_fields=["description"])
+        except IntegrityError:  # someone else created one with this address a moment ago
+            form.add_error("slug", "A workspace has this address already. Enter another one.")
+        else:
+            messages.success(request, f"Workspace {workspace} created.")
+            return redirect("workspace", workspace.slug)
+    status = 422 if form.is_bound else 200
+    return render(request, "workspaces/new.html", {"nav": "workspaces", "form": form}, status=status)

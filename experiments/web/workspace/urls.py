@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import home, index, members, model_add, projects, registered_models, saved_views, settings, wall
+from . import begin, home, index, members, model_add, projects, registered_models, saved_views, settings, wall
 
 W = "w/<slug:workspace_slug>/"
 MODEL = W + "models/<slug:model_id>/"
@@ -10,7 +10,10 @@ MODEL = W + "models/<slug:model_id>/"
 urlpatterns = [
     path("", home.everywhere, name="home"),
     path("workspaces/", index.index, name="workspaces"),
+    path("workspaces/new/", index.new, name="workspace-new"),
     path("w/<slug:workspace_slug>/", home.show, name="workspace"),
+    path(W + "sample/", begin.sample, name="sample"),
+    path(W + "python/", begin.python, name="python"),
     path("projects/", projects.everywhere, name="projects-everywhere"),
     path(W + "projects/", projects.index, name="projects"),
     path(W + "projects/name-check/", projects.name_check, name="project-name-check"),

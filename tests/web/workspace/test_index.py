@@ -64,11 +64,34 @@ def test_an_administrator_sees_all_and_can_make_one(client, lab, speech, root, b
         ("lab", "Administrator"),
         ("speech", "Administrator"),
     ]
-    add = reverse("admin:experiments_workspace_add")
+    add = reverse("workspace-new")
     assert f'href="{add}"' in page.content.decode()
-    assert client.get(add).status_code == 200
+    answer = client.post(add, {"name": "  Vision   Lab 2 ", "description": "images"})
+    workspace = Workspace.objects.get(slug="vision-lab-2")
+    assert answer["Location"] == reverse("workspace", args=["vision-lab-2"])
+    assert (workspace.name, workspace.description) == ("Vision Lab 2", "images")
+    assert workspace.role_of(root) == Role.OWNER and workspace.projects.get().name == "Default"
     client.force_login(bob)
     assert add not in client.get(reverse("workspaces")).content.decode()
+    assert client.get(add).status_code == client.post(add, {"name": "x"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("typed", "field", "sentence"),
+    [
+        ({"name": " "}, "name", "Enter a name"),
+        ({"name": "Lab"}, "slug", "A workspace has the address lab already."),
+        ({"name": "見"}, "slug", "Enter an address"),
+        ({"name": "x", "slug": "A b"}, "slug", "Use lowercase letters"),
+        ({"name": "x", "slug": "-x"}, "slug", "Use lowercase letters"),
+        ({"name": "x" * 101}, "name", "100"),
+    ],
+)
+def test_a_faulty_workspace_is_a_sentence(client, lab, root, typed, field, sentence):
+    client.force_login(root)
+    page = client.post(reverse("workspace-new"), typed)
+    assert page.status_code == 422 and sentence in " ".join(page.context["form"].errors[field])
+    assert Workspace.objects.count() == 1
 
 
 def test_a_stranger_finds_nothing(client, lab, dave):
