@@ -9,10 +9,11 @@ from django.db import models
 from django.http import HttpRequest
 
 from experiments import dispatch
-from experiments.models import ComputeEvent, Lease, Queue, Usage, Worker
+from experiments.models import ComputeEvent, Lease, Queue, SlotUsage, Usage, UsageLimit, Worker
 
 from .actions import WORKER_ACTIONS, ActionsMixin
 from .base import BaseAdmin, ReadOnlyAdmin, user_of
+from .filters import by_workspace
 
 
 @admin.register(Queue)
@@ -81,4 +82,20 @@ class ComputeEventAdmin(ReadOnlyAdmin):
 @admin.register(Lease)
 class LeaseAdmin(ReadOnlyAdmin):
     list_display = ("name", "holder", "until")
+    experiment_path = ""
+
+
+@admin.register(SlotUsage)
+class SlotUsageAdmin(ReadOnlyAdmin):
+    list_display = ("at", "is_day", "workspace", "person", "project", "queue", "seconds", "trials")
+    related = ("workspace", "person", "project", "queue")
+    list_filter = (by_workspace(), "is_day")
+    experiment_path = ""
+
+
+@admin.register(UsageLimit)
+class UsageLimitAdmin(ReadOnlyAdmin):
+    list_display = ("workspace", "person", "soft_h", "hard_h")
+    related = ("workspace", "person")
+    list_filter = (by_workspace(),)
     experiment_path = ""

@@ -13,6 +13,8 @@ from experiments.models.trial.model import Trial
 from experiments.models.trial.outcome import Failure, Outcome
 from experiments.models.trial.parameter import TrialParameter
 from experiments.models.trial.suggestion import Suggestion
+from experiments.models.usage.limit import UsageLimit
+from experiments.models.usage.slot_usage import SlotUsage
 
 from .artifact import Artifact, Keeping
 from .event import ComputeEvent, Event
@@ -77,6 +79,7 @@ __all__ = [
     "Scope",
     "Settings",
     "SignInLink",
+    "SlotUsage",
     "Source",
     "Suggestion",
     "SwitchedOff",
@@ -85,6 +88,7 @@ __all__ = [
     "TrialParameter",
     "TrialState",
     "Usage",
+    "UsageLimit",
     "User",
     "WarmResults",
     "Worker",

@@ -17,6 +17,7 @@ from experiments.scheduler import importance
 from experiments.scheduler.direct import DirectScheduler
 from experiments.scheduler.notifications.outbox import Outbox
 from experiments.scheduler.retention import purge
+from experiments.scheduler.usage_limits import enforce
 from experiments.scheduler.utilization import measure
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 2.0
 PURGE_EVERY_S = 3600.0
 MEASURE_EVERY_S = 60.0
+LIMITS_EVERY_S = 10.0
 IMPORTANCE_EVERY_S = 10.0
 
 
@@ -61,7 +63,7 @@ class Beat:
     def __init__(self) -> None:
         self.holder = uuid.uuid4().hex
         self.watch = LeaseWatch()
-        self.purge_at = self.measure_at = self.importance_at = 0.0  # of the monotonic clock
+        self.purge_at = self.measure_at = self.limits_at = self.importance_at = 0.0  # of the monotonic clock
         self.importance = importance.Background()
         self.direct = DirectScheduler()
         self.outbox = Outbox()
@@ -98,11 +100,23 @@ class Beat:
         claimable = Experiment.objects.claimable().order_by().values("queue")
         for queue in Queue.objects.filter(pk__in=claimable):
             dispatch.queue(queue.routing_key)
+        self.enforce_limits(now)
         self.measure(now)
         self.empty_the_trash(now)
         self.compute_importance(now)
         self.outbox.tick()
         return True
+
+    def enforce_limits(self, now: float) -> None:
+        """Every ten seconds, hold and release what limits of slot hours concern. `now` is in monotonic seconds. An
+        error here must not stop the beat."""
+        if now < self.limits_at:
+            return
+        self.limits_at = now + LIMITS_EVERY_S
+        try:
+            enforce()
+        except Exception:  # a claim checks the hard limit, too
+            logger.exception("Limits of slot hours could not be enforced")
 
     def measure(self, now: float) -> None:
         """Once a minute, measure the utilization of the workers. `now` is in monotonic seconds. An error here must not

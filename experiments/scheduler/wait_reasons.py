@@ -17,6 +17,7 @@ class Kind(StrEnum):
 
     UNPAUSE = "unpause"  # the experiment is paused
     CONCURRENCY = "concurrency"
+    LIMIT = "limit"  # of slot hours per week
     NO_QUEUE = "no_queue"
     QUEUE_PAUSED = "queue_paused"
     UNSERVED = "unserved"
@@ -31,6 +32,7 @@ class Kind(StrEnum):
 
 
 STUCK = {
+    Kind.LIMIT,
     Kind.NO_QUEUE,
     Kind.QUEUE_PAUSED,
     Kind.UNSERVED,
@@ -155,6 +157,8 @@ class Compute:
             return None
         if experiment.alive_count >= experiment.concurrency:
             return Hold(Kind.CONCURRENCY, "concurrency limit reached")
+        if experiment.limit_hold:
+            return Hold(Kind.LIMIT, experiment.limit_hold)
         queue = experiment.queue
         if queue is None:
             return Hold(Kind.NO_QUEUE, "the queue was deleted")

@@ -12,6 +12,7 @@ urlpatterns = [
     path("", include("experiments.web.artifact.urls")),
     path("", include("experiments.web.compare.urls")),
     path("", include("experiments.web.notifications.urls")),
+    path("", include("experiments.web.usage.urls")),
     path("", include("experiments.web.trial.urls")),
     path("", include("experiments.web.charts.urls")),
     path("", include("experiments.web.experiment.urls")),

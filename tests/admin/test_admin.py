@@ -42,6 +42,7 @@ from experiments.models import (
     Token,
     Trial,
     Usage,
+    UsageLimit,
     User,
     WarmResults,
     Worker,
@@ -69,11 +70,13 @@ HISTORY = [
     "revision",
     "rule",
     "savedview",
+    "slotusage",
     "suggestion",
     "trial",
     "trialparameter",
     "metricvalue",
     "usage",
+    "usagelimit",
     "warmresults",
     "worker",
 ]
@@ -122,6 +125,7 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         Delivery.test(channel, by=alice, rule=rule)
         Occurrence.note(Kind.BUDGET, experiment, key="a", used=4, limit=5, of="trials")
         Importance.objects.create(experiment=experiment, epoch=0, succeeded_count=3, trial_count=3)
+        UsageLimit.put(experiment.workspace, person=alice, soft_h=1, hard_h=None)
         FormerExperiment.objects.create(public_id=f"gone{FormerExperiment.objects.count()}")
         ComputeEvent.note("pause", queue=experiment.queue, by=alice)
         at = timezone.now() + timedelta(hours=Usage.objects.count())

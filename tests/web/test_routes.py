@@ -157,6 +157,9 @@ ROUTES = {
     "view-edit": Route(get="302 404 403 403 200", post="302 404 403 403 422"),  # of alice, shared
     "view-update": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
     "view-delete": Route(get="302 404 403 403 200", post="302 404 403 403 302"),
+    "usage": Route(get=SEES, post=ONLY_LOOKS),
+    "usage-csv": Route(get=SEES, post=ONLY_LOOKS),
+    "usage-limits": Route(get=OWNS, post=OWNS.replace("200", "302")),  # blank fields remove the limit
     "notifications": Route(get=SEES, post=ONLY_LOOKS),
     "rule-new": Route(get=SEES, post="302 404 422 422 422"),  # an empty form is drawn again
     "rule-edit": Route(get="302 404 403 403 200", post="302 404 403 403 422"),  # of the workspace

@@ -108,6 +108,7 @@ class ExperimentBase(models.Model):
     settled_count = models.IntegerField(default=0)  # ranks settled trials; never decreases
     last_number = models.IntegerField(default=0)
     last_ordinal = models.IntegerField(default=0)
+    limit_hold = models.CharField(max_length=200, blank=True)  # the limit of slot hours that holds its trials
     reruns_up_to = models.IntegerField(
         null=True
     )  # failed trials up to this number are rerun, a few at a time

@@ -57,6 +57,7 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
             waiting_count__gt=0,
             concurrency__gt=alive,
             queue__is_paused=False,
+            limit_hold="",
         ).order_by("position", "pk")
 
 

@@ -203,7 +203,7 @@ class Rule(models.Model):
             return False
         experiment = occurrence.experiment
         if experiment is None:
-            return True
+            return occurrence.kind == Kind.WORKER_LOST or self._is_about_limit(occurrence)
         if experiment.workspace_id != self.workspace_id:
             return False
         if self.owner_id is None and experiment.visibility != "workspace":
@@ -215,6 +215,13 @@ class Rule(models.Model):
             Scope.TAG: self.tag in experiment.tags,
             Scope.WORKSPACE: True,
         }[Scope(self.scope)]
+
+    def _is_about_limit(self, occurrence: Occurrence) -> bool:
+        """Whether a rule about budgets is about a limit of slot hours: of the workspace, or of its own person."""
+        if occurrence.workspace_id != self.workspace_id or self.scope not in (Scope.MINE, Scope.WORKSPACE):
+            return False
+        person = occurrence.details["person"]
+        return self.owner_id is None or person in (None, self.owner_id)
 
     def reaches(self, occurrence: Occurrence, reference: float | None) -> bool:
         """Whether the threshold is reached. `reference`: the best value that the last message of this rule about the

@@ -16,6 +16,7 @@ from experiments.models.experiment.model import Experiment
 from experiments.models.fields import ExactJSONField, StampField
 from experiments.models.revision import Revision
 from experiments.models.status import Overtaken, Refused, TrialState
+from experiments.models.usage.slot_usage import SlotUsage
 from experiments.models.user import User
 from experiments.models.worker import Worker
 from experiments.search.nested_choice import flat
@@ -211,6 +212,8 @@ class TrialBase(models.Model):
             rows = type(self).objects.filter(pk=self.pk, state=before)
             if not rows.update(**changes, version=F("version") + 1):  # its worker increments the version too
                 raise Overtaken(f"Trial {self} is no longer {before}.")
+            if to in status.TRIAL_SETTLED:
+                SlotUsage.add(experiment, self.started_at, now, to)
             self.version += 1
             for name, value in changes.items():
                 setattr(self, name, value)

@@ -14,6 +14,7 @@ from experiments.models.experiment.model import Experiment
 from experiments.models.notifications.occurrence import Occurrence
 from experiments.models.resources import NOTHING, Amount, Free
 from experiments.models.status import ExperimentState, Refused, TrialState
+from experiments.models.usage import limit
 from experiments.models.user import User
 from experiments.models.worker import Worker
 
@@ -89,6 +90,9 @@ class Trial(AnnotationVerbs):
                 serves = Worker.objects.serving().filter(pk=worker.pk, boot=worker.boot).exists()
                 trial = experiment.trials.filter(state=TrialState.WAITING).order_by("number").first()
                 if not (still and serves and trial):
+                    return None
+                if hold := limit.hold_of(experiment, cls, database_clock.now()):
+                    Experiment.objects.filter(pk=experiment.pk).update(limit_hold=hold)
                     return None
                 needed = Amount.needed_by(trial.revision.settings)
                 if not needed.fits(free.amount):  # a rerun with a revision that reserves more

@@ -13,6 +13,8 @@ from experiments.models import Experiment, Kind, Occurrence
 def subject(occurrence: Occurrence) -> str:
     """Return one sentence: `resnet: new best 0.8147 (+0.0109)`."""
     details = occurrence.details
+    if occurrence.kind == Kind.BUDGET and occurrence.experiment is None:
+        return f"{details['whose']}: {_used(details)} of this week used"[:300]
     if occurrence.experiment is None:
         return f"Worker lost: {details['worker']}"
     headline = {
@@ -28,6 +30,8 @@ def subject(occurrence: Occurrence) -> str:
 def text(occurrence: Occurrence) -> str:
     """Return one or two sentences, without the link."""
     details, experiment = occurrence.details, occurrence.experiment
+    if occurrence.kind == Kind.BUDGET and experiment is None:
+        return f"{_capital(_used(details))} of this week are used. The week ends on Sunday."
     if experiment is None:
         queues = ", ".join(details["queues"])
         return (
@@ -92,6 +96,8 @@ def _new_best(occurrence: Occurrence) -> str:
 def _used(details: dict[str, Any]) -> str:
     if details["of"] == "trials":
         return f"{details['used']:,} of {details['limit']:,} trials"
+    if details["of"] == "slot hours":
+        return f"{details['used']:,.1f} of {details['limit']:,g} slot hours"
     return f"{details['used'] / 3600:.1f} of {details['limit'] / 3600:.1f} {details['of']}"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Q
 
 from experiments import database_clock
 from experiments.models import (
@@ -60,6 +61,8 @@ def may_see(rule: Rule, experiment: Experiment | None, queues: Collection[str]) 
         return Experiment.objects.filter(
             pk=experiment.pk, visibility="workspace", workspace=workspace
         ).exists()
+    if not queues:  # about the workspace itself
+        return True
     return "default" in queues or Queue.objects.granted_to(workspace).filter(name__in=queues).exists()
 
 
@@ -79,7 +82,9 @@ class Week:
         self.now = now or database_clock.now()
         since = self.now - WEEK
         visible = Experiment.objects.visible_to(user).filter(workspace=workspace)
-        rows = Occurrence.objects.filter(workspace=workspace, at__gte=since, experiment__in=visible)
+        rows = Occurrence.objects.filter(
+            Q(experiment__in=visible) | Q(experiment=None), workspace=workspace, at__gte=since
+        )
         self._occurrences = _with_experiment(rows)
         granted = {"default", *Queue.objects.granted_to(workspace).values_list("name", flat=True)}
         lost = Occurrence.objects.filter(kind=Kind.WORKER_LOST, workspace=None, at__gte=since)

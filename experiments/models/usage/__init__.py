@@ -1,0 +1,1 @@
+"""Slot hours that trials used, and the limits that workspaces set."""

@@ -1,0 +1,230 @@
+"""The page and its file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from experiments import database_clock
+from experiments.charts.stacked import Series, stacked
+from experiments.messages import DASH, percent, plural
+from experiments.models import Trial, UsageLimit
+from experiments.models.usage import limit as limits
+from experiments.models.usage.slot_usage import date_of
+from experiments.permissions import may
+from experiments.web.exports import cell
+from experiments.web.ui.query_checks import note_fault, takes
+from experiments.web.ui.requests import SignedInRequest
+from experiments.web.ui.summaries import Fact
+from experiments.web.workspace.index import get_workspace
+
+from .report import GROUPS, LAST, MOST_SERIES, PARAMETERS, STEPS, Report, Sums, UsageQuery, report_of
+
+RANGES = {"7d": "7 d", "30d": "30 d", "12w": "12 weeks", "1y": "1 year"}
+FLAGGED = 0.1  # share of failures
+LINE_END = "\r\n"
+COLUMNS = ("from", "{}", "slot_hours", "trials", "succeeded", "early_stopped", "failed", "failed_slot_hours")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table. `used_h` and `limit_h`: of this week, where there is a limit."""
+
+    name: str
+    sums: Sums
+    share: str
+    failed: str
+    is_flagged: bool
+    used_h: float | None = None
+    limit: UsageLimit | None = None
+
+    @property
+    def limit_h(self) -> float | None:
+        if self.limit is None:
+            return None
+        return self.limit.soft_h if self.limit.soft_h is not None else self.limit.hard_h
+
+    @property
+    def is_near(self) -> bool:
+        """Whether a warning is due."""
+        return self.used_h is not None and self.used_h >= limits.WARNING_SHARE * (self.limit_h or 0)
+
+
+@dataclass(frozen=True)
+class Table:
+    kind: str
+    label: str
+    rows: list[Row]
+    has_limits: bool = False
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
+    """Show the usage of a workspace, in a fixed number of queries."""
+    workspace = get_workspace(request, workspace_slug)
+    now = database_clock.now()
+    query = UsageQuery.of(request.GET, date_of(now))
+    if query.fault:
+        note_fault(request, "from", query.fault)
+    report = report_of(workspace, query, now)
+    used = limits.week(workspace.pk, Trial, now)
+    rows = {
+        row.person_id: row for row in UsageLimit.objects.filter(workspace=workspace).select_related("person")
+    }
+    whole = rows.get(None)
+    by_name = {row.person.username: row for row in rows.values() if row.person}
+    context = {
+        "workspace": workspace,
+        "nav": "usage",
+        "query": query,
+        "groups": GROUPS,
+        "steps": STEPS,
+        "ranges": [(word, RANGES[word]) for word in LAST],
+        "facts": _facts(report, whole, used),
+        "hours_chart": _hours_chart(report, whole),
+        "trials_chart": _trials_chart(report),
+        "legend": [name for name, _ in _series(report)],
+        "tables": _tables(report, by_name, used),
+        "is_owner": may(request.user, "manage", workspace),
+        "csv_query": request.GET.urlencode(),
+    }
+    return render(request, "usage/show.html", context)
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def file(request: SignedInRequest, workspace_slug: str) -> StreamingHttpResponse:
+    """Send the sums of each period and group as CSV."""
+    workspace = get_workspace(request, workspace_slug)
+    now = database_clock.now()
+    query = UsageQuery.of(request.GET, date_of(now))
+    if query.fault:
+        note_fault(request, "from", query.fault)
+    report = report_of(workspace, query, now)
+    response = StreamingHttpResponse(_lines(report), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{workspace.slug}-usage.csv"'
+    return response
+
+
+class _Line:
+    """A file for csv.writer: what is written is what `writerow` returns."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _lines(report: Report) -> Iterator[str]:
+    writer = csv.writer(_Line(), lineterminator=LINE_END)
+    yield writer.writerow([name.format(report.query.by) for name in COLUMNS])
+    for (start, name), sums in sorted(report.by_period.items()):
+        numbers = (sums.trials, sums.succeeded, sums.early_stopped, sums.failed)
+        hours, failed_hours = round(sums.hours, 4), round(sums.failed_s / 3600, 4)
+        yield writer.writerow([start.isoformat(), cell(name), hours, *numbers, failed_hours])
+
+
+def _facts(report: Report, whole: UsageLimit | None, used: limits.Week) -> list[Fact]:
+    total, periods = report.total, len(report.query.periods())
+    facts = [
+        Fact(
+            "Slot hours", f"{total.hours:,.1f}", note=f"{total.hours / periods:,.1f} per {report.query.step}"
+        ),
+        Fact("Trials", f"{total.trials:,}", note=_mean(total)),
+        Fact(
+            "Failure rate",
+            percent(total.failure_share),
+            note=f"{plural(total.failed, 'trial')}, {total.failed_s / 3600:,.1f} slot h lost",
+        ),
+    ]
+    hours = used.hours(None)
+    base = None if whole is None else whole.soft_h if whole.soft_h is not None else whole.hard_h
+    note = f"since {used.start:%a %d %b}"
+    if base is not None:
+        note = f"{percent(hours / base) if base else '100%'} of the limit, {note}"
+    facts.append(
+        Fact("This week", f"{hours:,.1f}", of=f"/ {base:,g} h" if base is not None else "h", note=note)
+    )
+    return facts
+
+
+def _mean(total: Sums) -> str:
+    return f"{total.seconds / total.trials / 60:,.1f} min on average" if total.trials else ""
+
+
+def _series(report: Report) -> list[tuple[str, list[str]]]:
+    """Return the stacked series: (name, names of the groups in it), at most `MOST_SERIES`."""
+    names = report.names()
+    if len(names) <= MOST_SERIES:
+        return [(name, [name]) for name in names]
+    shown = names[: MOST_SERIES - 1]
+    return [*((name, [name]) for name in shown), ("other", names[MOST_SERIES - 1 :])]
+
+
+def _labels(query: UsageQuery) -> list[str]:
+    if query.step == "month":
+        return [f"{day:%b %Y}" for day in query.periods()]
+    return [f"{day.day} {day:%b}" for day in query.periods()]
+
+
+def _hours_chart(report: Report, whole: UsageLimit | None) -> object:
+    query, starts = report.query, report.query.periods()
+    empty = Sums()
+    series = [
+        Series(
+            name,
+            [sum(report.by_period.get((start, each), empty).hours for each in names) for start in starts],
+        )
+        for name, names in _series(report)
+    ]
+    limit = whole.soft_h if whole and query.step == "week" else None
+    title = f"Slot hours per {query.step} by {query.by}"
+    name = f"soft limit {limit:,g} h" if limit is not None else ""
+    return stacked(
+        _labels(query), series, title=title, unit="slot hours", key="hours", limit=limit, limit_name=name
+    )
+
+
+def _trials_chart(report: Report) -> object:
+    query, starts = report.query, report.query.periods()
+    sums = {start: Sums() for start in starts}
+    for (start, _), each in report.by_period.items():
+        outcomes = sums[start]
+        outcomes.succeeded += each.succeeded
+        outcomes.early_stopped += each.early_stopped
+        outcomes.failed += each.failed
+    series = [
+        Series("succeeded", [sums[start].succeeded for start in starts], "good"),
+        Series("stopped early", [sums[start].early_stopped for start in starts], "cut"),
+        Series("failed", [sums[start].failed for start in starts], "bad"),
+    ]
+    return stacked(
+        _labels(query), series, title=f"Trials per {query.step} by outcome", unit="trials", key="outcomes"
+    )
+
+
+def _tables(report: Report, by_name: dict[str, UsageLimit], used: limits.Week) -> list[Table]:
+    tables = []
+    for kind in GROUPS:
+        rows = [
+            _row(name, sums, report.total, by_name.get(name) if kind == "person" else None, used)
+            for name, sums in report.by_group[kind].items()
+        ]
+        rows.sort(key=lambda row: (-row.sums.seconds, row.name))
+        tables.append(Table(kind, kind.capitalize(), rows, kind == "person" and bool(by_name)))
+    return tables
+
+
+def _row(name: str, sums: Sums, total: Sums, limit: UsageLimit | None, used: limits.Week) -> Row:
+    share = percent(sums.seconds / total.seconds) if total.seconds else DASH
+    failures = sums.failure_share
+    is_flagged = failures is not None and failures > FLAGGED
+    used_h = used.hours(limit.person_id) if limit else None
+    return Row(name, sums, share, percent(failures), is_flagged, used_h, limit)

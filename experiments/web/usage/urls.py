@@ -1,0 +1,13 @@
+"""Addresses of usage."""
+
+from django.urls import path
+
+from . import limits, page
+
+W = "w/<slug:workspace_slug>/usage"
+
+urlpatterns = [
+    path(W + "/", page.show, name="usage"),
+    path(W + ".csv", page.file, name="usage-csv"),
+    path(W + "/limits/", limits.edit, name="usage-limits"),
+]
