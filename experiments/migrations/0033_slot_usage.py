@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('experiments', '0031_rule_role_limit'),
+        ('experiments', '0032_rerun_index'),
     ]
 
     operations = [
