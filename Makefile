@@ -6,6 +6,7 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 COMMAND := $(BIN)/trialdeck
 TESTS   := $(VENV)/.tests-installed
+SUITE    = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak"
 
 PORT   ?= 8000
 DATA   ?=
@@ -13,6 +14,7 @@ SLOTS  ?=
 DEMO   ?= 1
 ARGS   ?=
 JOBS   ?= 3
+SEED   ?= 1
 
 UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOTS)) $(if $(filter 0,$(DEMO)),--no-demo)
 
@@ -24,11 +26,11 @@ help:
 	@echo "make dev      the same for development: debug pages, /patterns, a web server that reloads"
 	@echo "make shell    a Python shell with the models  (DATA=var)"
 	@echo "make install  $(VENV) with the console and $(VENV)/bin/trialdeck; what tests need comes with make test"
-	@echo "make test     the whole suite, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=3)"
+	@echo "make test     the suite, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=3 SEED=1)"
 	@echo "make lint     ruff, the import contracts, djlint, mypy"
 	@echo "make types    mypy alone"
 	@echo "make format   format Python and templates"
-	@echo "make soak     the tests that take minutes"
+	@echo "make soak     every case that make test draws from, and the tests that take minutes"
 	@echo "make lock     write requirements.lock and requirements-test.lock anew from pyproject.toml"
 	@echo "make clean    remove $(VENV) and caches; never the data folder"
 
@@ -57,8 +59,8 @@ shell: install
 test: export PYTHONDONTWRITEBYTECODE =
 test: tools compile
 	@status=0; \
-	echo "== On SQLite"; $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak" $(ARGS) || status=1; \
-	echo "== On PostgreSQL"; $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak" --pg $(ARGS) || status=1; \
+	echo "== On SQLite"; $(SUITE) --sample $(SEED) $(ARGS) || status=1; \
+	echo "== On PostgreSQL"; $(SUITE) --sample $(SEED) --pg $(ARGS) || status=1; \
 	exit $$status
 
 lint: tools
@@ -77,8 +79,14 @@ format: tools
 	@$(BIN)/ruff format .
 	@$(BIN)/djlint templates --reformat --quiet --warn
 
+# Every case of make test as well.
+soak: export PYTHONDONTWRITEBYTECODE =
 soak: tools compile
-	@$(BIN)/python -m pytest -m soak --timeout=1800 $(ARGS)
+	@status=0; \
+	$(SUITE) $(ARGS) || status=1; \
+	$(SUITE) --pg $(ARGS) || status=1; \
+	$(BIN)/python -m pytest -m soak --timeout=1800 $(ARGS) || status=1; \
+	exit $$status
 
 lock: tools
 	@$(BIN)/uv pip compile -q pyproject.toml --group test --universal --python-version 3.11 --generate-hashes \

@@ -17,6 +17,7 @@ import pytest_django
 from django.template import Context
 from django.utils.safestring import SafeString
 
+from tests.support import sample
 from tests.support.engine import find_engine
 from tests.support.migrated import copy_migrated_sqlite
 from tests.support.postgres import Postgres
@@ -41,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pg", action="store_true", help="run on PostgreSQL (an embedded one) instead of SQLite"
     )
+    parser.addoption("--sample", metavar="SEED", help="of many cases alike, run a few drawn by this seed")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -98,6 +100,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if contained and (why := find_engine()):
             left_out += contained
             _without_engine.append(why)
+    if seed := config.getoption("--sample"):
+        rest = [item for item in items if item not in set(left_out)]
+        left_out += sample.left_out(rest, seed=seed, on_postgres=config.getoption("--pg"))
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
 
@@ -126,6 +131,8 @@ def _is_the_same_on_any_database(item: pytest.Item) -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if seed := terminalreporter.config.getoption("--sample"):
+        terminalreporter.write_line(f"Of many cases alike, those of seed {seed} ran; make soak runs all.")
     if terminalreporter.config.getoption("--pg"):
         terminalreporter.write_line("Tests that know no database, and those of the browser, ran with SQLite.")
         return
