@@ -91,16 +91,10 @@ def _try(send: Callable[[Connection], None]) -> bool:
     """Send with a connection to the broker, unless it did not answer a moment ago: who clicks does not wait for it
     again. Return whether it was sent."""
     global _paused_until
-    began_at = time.monotonic()
-    if began_at < _paused_until:
+    if time.monotonic() < _paused_until:
         return False
     try:
-        try:
-            _with_connection(send)
-        except UNAVAILABLE:
-            if time.monotonic() - began_at > SEND_S / 2:
-                raise
-            _with_connection(send)  # the broker may have been restarted since the pooled connection was made
+        _with_connection(send)
         return True
     except UNAVAILABLE as error:
         _paused_until = time.monotonic() + PAUSE_S
