@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from math import ceil
 
+from django.conf import settings as django_settings
 from django.db import Error as DatabaseError
 from django.db import IntegrityError
 
@@ -43,6 +44,7 @@ from experiments.scheduler.memory import memories, memory_of
 from experiments.scheduler.past_trials import past_trials
 from experiments.search import engine, starting_points
 from experiments.search.engine import Exhausted, Problem
+from experiments.worker import leftovers
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +103,8 @@ def _step(experiment: Experiment) -> None:
 
 
 def lose_trials(experiment: Experiment) -> None:
-    """Settle the trials of gone or restarted workers as lost, which retries them. Settle those that are stopping and
+    """Settle the trials of gone or restarted workers: as lost, which retries them, unless they have left a final result
+    on this machine. Settle those that are stopping and
     whose worker does not confirm their end: Stop and Kill now take effect without its help."""
     held = experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by(*BY_STATE).select_related("worker")
     trials = list(held)
@@ -110,7 +113,8 @@ def lose_trials(experiment: Experiment) -> None:
         worker = trial.worker
         if worker is None or worker.gone_at or worker.boot != trial.boot:
             name = worker.name if worker else "that was removed"
-            trial.settle(Outcome.lost(f"The worker {name} was lost."))
+            left = leftovers.outcome_of(trial, django_settings.DATA / "trials")
+            trial.settle(left or Outcome.lost(f"The worker {name} was lost."))
         elif trial.pk in overdue:
             trial.settle(Outcome.lost(f"The worker {worker.name} did not confirm its end."))
 

@@ -10,6 +10,7 @@ from django.db import close_old_connections
 
 from experiments.models import Experiment, Outcome, Refused, Trial, Worker, status
 from experiments.runner import lease
+from experiments.worker import leftovers
 
 if TYPE_CHECKING:
     from experiments.worker.worker import LocalWorker
@@ -93,10 +94,10 @@ class Heartbeat:
         if not unknown:
             return
         for trial in Trial.objects.filter(pk__in=unknown).select_related("experiment"):
-            logger.error("This worker holds trial %s but does not run it: settling it as lost", trial)
+            logger.error("This worker holds trial %s but does not run it: settling it", trial)
             why = f"The worker {worker.name} did not run it: its claim was not confirmed."
             try:
-                trial.settle(Outcome.lost(why))
+                trial.settle(leftovers.outcome_of(trial, worker.trials_folder) or Outcome.lost(why))
             except Refused as refused:
                 logger.warning("Trial %s cannot be settled: %s", trial, refused)
 

@@ -43,6 +43,14 @@ def evaluate(reports: TrialReports, file: MetricFile | None) -> float | outcomes
     return value
 
 
+def has_final(reports: TrialReports) -> bool:
+    """Return whether the trial has reported the final result of its objective, so that nothing of value is to come."""
+    settings = reports.settings
+    return settings.source == "sdk" and all(
+        name in reports.finals for name in [*settings.weights] or [settings.metric]
+    )
+
+
 def so_far(reports: TrialReports, file: MetricFile | None) -> float | None:
     """Return the value of an early-stopped trial: its selection over what it reported; for `final`, its last value."""
     if reports.settings.selection == "final":

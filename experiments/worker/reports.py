@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.db import transaction
 from django.db.models import F
 
 from experiments import dispatch
@@ -18,6 +19,20 @@ from experiments.runner.output.metric_pattern import PatternReader
 from experiments.runner.report import MAX_SERIES, Report
 
 READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics and of its log, per flush
+
+
+def store(trials: Sequence[TrialReports]) -> None:
+    """Store what these trials reported and printed since the last call, in one transaction."""
+    batches = [batch for reports in trials if (batch := reports.collect())]
+    if not batches:
+        return
+    with transaction.atomic():
+        Point.keep([point for batch in batches for point in batch.points])
+        LogPiece.keep([piece for batch in batches for piece in batch.pieces])
+        for batch in batches:
+            batch.store_summary()
+    for batch in batches:
+        batch.reports.mark_stored()
 
 
 class TrialReports:

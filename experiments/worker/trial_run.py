@@ -341,7 +341,7 @@ class TrialRun:
         """Return the outcome, from the exit, the end of the log, and the metrics."""
         if ended.lost:
             sweep(installation=self.worker.installation)
-            return Outcome.lost("The worker's process supervisor was lost.")
+            self.lost = self.lost or "the worker's process supervisor was lost"
         engine = self.worker.shelf.engine
         is_seen = engine is None or engine.sees_processes  # else these are the client's
         facts: dict[str, Any] = {
@@ -357,11 +357,13 @@ class TrialRun:
         result = objective.evaluate(self.reports, self._metric_file)
         value, metric_failure = (result, None) if isinstance(result, float) else (None, result)
         facts["final_metrics"] = self.reports.other_finals()
-        is_done = ended.code == 0 and value is not None
-        if ended.lease_expired and not self.lost:
-            self.lost = "its worker sent no heartbeat in time"
-        if (self.lost or self.worker.ending.is_set()) and not is_done:
-            why = self.lost or "its worker was shut down"
+        is_lost = bool(self.lost) or ended.lease_expired or self.worker.ending.is_set()
+        is_done = value is not None and (ended.code == 0 or (is_lost and objective.has_final(self.reports)))
+        if is_lost and is_done:
+            return Outcome(value=value, **facts)
+        if is_lost:
+            shut_down = "its worker was shut down"
+            why = self.lost or ("its worker sent no heartbeat in time" if ended.lease_expired else shut_down)
             return Outcome(failure=Failure.WORKER_LOST, detail=_sentence(why), **facts)
         if self._stop_grace is not None:  # the row has the target; the value so far may count
             return Outcome(value=value, so_far=objective.so_far(self.reports, self._metric_file), **facts)

@@ -28,9 +28,7 @@ from experiments.models import (
     ExperimentState,
     Failure,
     Free,
-    LogPiece,
     Outcome,
-    Point,
     Refused,
     Trial,
     TrialState,
@@ -44,6 +42,7 @@ from experiments.runner.machine import Machine
 from experiments.runner.process import await_orphans, is_alive, sweep
 from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder
+from experiments.worker import leftovers
 from experiments.worker.artifacts import Collector
 from experiments.worker.boots import Boots
 from experiments.worker.claims import Claims
@@ -54,7 +53,7 @@ from experiments.worker.keepers import Keepers
 from experiments.worker.metric_file import SharedFiles
 from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
 from experiments.worker.outbox import Outbox
-from experiments.worker.reports import TrialReports
+from experiments.worker.reports import TrialReports, store
 from experiments.worker.trial_run import TrialRun, clear
 
 logger = logging.getLogger(__name__)
@@ -194,6 +193,11 @@ class LocalWorker:
         self._settle_cgroup()
         self.outbox.deliver_kept()
         self._clear_up()
+        leftovers.settle(
+            name=self.name,
+            boots=self.boots.earlier,
+            trials_folder=self.trials_folder,
+        )
 
     def _clear_up(self) -> None:
         """Delete code and secrets that trials of a killed earlier process left, before its boot is replaced."""
@@ -387,16 +391,7 @@ class LocalWorker:
         """Store what these trials reported and printed since the last flush, in one transaction. One flush at a time:
         the pieces of a log grow, and an older state of one must not overwrite a newer."""
         with self._flushing:
-            batches = [batch for reports in trials if (batch := reports.collect())]
-            if not batches:
-                return
-            with transaction.atomic():
-                Point.keep([point for batch in batches for point in batch.points])
-                LogPiece.keep([piece for batch in batches for piece in batch.pieces])
-                for batch in batches:
-                    batch.store_summary()
-            for batch in batches:
-                batch.reports.mark_stored()
+            store(trials)
 
 
 def _file_name(name: str) -> str:

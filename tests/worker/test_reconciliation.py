@@ -69,10 +69,10 @@ def test_a_claim_whose_answer_was_lost_is_settled_and_retried(
     assert (retry.state, retry.value, retry.params) == ("succeeded", 0.5, stuck.params)
 
 
-def test_a_trial_that_its_worker_could_not_settle_is_settled_as_lost(
+def test_a_trial_that_its_slot_could_not_settle_is_settled_by_the_heartbeat(
     local: LocalWorker, enqueued: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TD-S2: whatever error ends its slot."""
+    """TD-S2: whatever error ends its slot; its final result counts."""
     experiment = enqueued(retries=0)
 
     def fail(*_: object) -> None:
@@ -81,7 +81,7 @@ def test_a_trial_that_its_worker_could_not_settle_is_settled_as_lost(
     monkeypatch.setattr(local.outbox, "deliver", fail)
     with pytest.raises(RuntimeError):
         local.work()
-    eventually(lambda: experiment.trials.get().failure == "worker_lost", within=10)
+    eventually(lambda: experiment.trials.filter(state="succeeded", value=0.5).exists(), within=10)
 
 
 NO_ROOM = {
