@@ -263,6 +263,7 @@ class TrialRun:
             chosen=chosen,
             hyperparameters=groups,
             objects=settings.objects,
+            is_contained=bool(setup.shelf.engine),
         )
         try:
             for dialect in DIALECTS:

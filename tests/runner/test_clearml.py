@@ -209,6 +209,18 @@ def test_only_clearml_is_mended_and_nobodys_site_is_hidden(tmp_path: Path) -> No
     assert run("import clearml", CLEARML_OFFLINE_MODE="0") == ("theirs sitecustomize\nimported\n", "")
 
 
+def test_only_a_trial_in_a_container_has_a_copy_of_what_mends_the_package(tmp_path: Path) -> None:
+    """Every other one reads it where Trialdeck is installed: a trial that prints nothing leaves few files behind."""
+    shared, own = run_context_of(tmp_path / "a"), run_context_of(tmp_path / "b", is_contained=True)
+    assert clearml.prepare(shared)["PYTHONPATH"] == str(clearml.SITE)
+    copy = Path(clearml.prepare(own)["PYTHONPATH"])
+    assert copy.is_relative_to(own.folder.root)
+    assert sorted(path.name for path in copy.iterdir()) == sorted(
+        path.name for path in clearml.SITE.glob("*.py")
+    )
+    assert not list(shared.folder.root.rglob("sitecustomize.py"))
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -66,10 +66,12 @@ def prepare(context: RunContext) -> dict[str, str]:
     write_new(session / "task.json", json.dumps(task), below=root)
     write_new(_folder(context) / OVERRIDES, json.dumps(overridden_names(task)), below=root)
     write_new(_folder(context) / "clearml.conf", _config(context), below=root)
-    for path in SITE.glob("*.py"):
-        write_new(_folder(context) / SITE.name / path.name, path.read_bytes(), below=root)
+    site = SITE
+    if context.is_contained:
+        site = _folder(context) / SITE.name
+        for path in SITE.glob("*.py"):
+            write_new(site / path.name, path.read_bytes(), below=root)
     own = context.environment.get("PYTHONPATH")
-    site = f"{_folder(context)}/{SITE.name}"
     return variables(str(_folder(context)), context.trial_id) | {
         "PYTHONPATH": f"{own}:{site}" if own else site
     }

@@ -27,6 +27,7 @@ class RunContext:
     chosen: Mapping[str, str] = field(default_factory=dict)
     hyperparameters: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     objects: Mapping[str, str] = field(default_factory=dict)
+    is_contained: bool = False  # it sees of this machine nothing but its folder
 
     @property
     def trial_id(self) -> str:
