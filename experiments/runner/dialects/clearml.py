@@ -73,7 +73,7 @@ def prepare(context: RunContext) -> dict[str, str]:
             write_new(site / path.name, path.read_bytes(), below=root)
     own = context.environment.get("PYTHONPATH")
     return variables(str(_folder(context)), context.trial_id) | {
-        "PYTHONPATH": f"{own}:{site}" if own else site
+        "PYTHONPATH": f"{own}:{site}" if own else str(site)
     }
 
 
