@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 SMI = ("name", "utilization.gpu", "memory.used", "memory.total")
 SMI_TIMEOUT_S = 5.0
 MOST_GPUS = 64
+FULL_BYTES, FULL_SHARE = 256 << 20, 0.1  # of free disk space, below which no trials start
 
 
 class Machine:
@@ -56,11 +60,7 @@ class Machine:
             return {}
 
     def _disk(self) -> dict:
-        try:
-            used = shutil.disk_usage(self.folder) if self.folder else None
-        except OSError:
-            return {}
-        return {"disk_free": used.free, "disk": used.total} if used else {}
+        return disk_of(self.folder) if self.folder else {}
 
     def _gpus(self) -> dict:
         if not self._smi:
@@ -72,6 +72,26 @@ class Machine:
             return {}
         gpus = [gpu for line in done.stdout.splitlines()[:MOST_GPUS] if (gpu := _gpu(line))]
         return {"gpus": gpus} if gpus else {}
+
+
+def disk_of(folder: Path) -> dict[str, int]:
+    """Return `disk_free` and `disk`, the bytes of the file system of a folder. Empty when they cannot be read."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return {}
+    return {"disk_free": usage.free, "disk": usage.total}
+
+
+def full_disk_percent(measured: Mapping[str, Any]) -> int | None:
+    """Return how full the disk is, if it is too full to start trials: what runs still has to be stored.
+
+    That is with less than 256 MiB left, or a tenth of a small disk. None while there is room, or nothing was measured.
+    """
+    free, total = measured.get("disk_free"), measured.get("disk")
+    if free is None or not total or free >= min(FULL_BYTES, FULL_SHARE * total):
+        return None
+    return min(100, math.floor(100 * (total - free) / total))
 
 
 def _gpu(line: str) -> dict | None:

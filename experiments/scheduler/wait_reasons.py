@@ -10,6 +10,7 @@ from typing import NamedTuple
 from django.db.models import Count, QuerySet
 
 from experiments.models import Amount, Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
+from experiments.runner.machine import full_disk_percent
 
 
 class Kind(StrEnum):
@@ -22,6 +23,7 @@ class Kind(StrEnum):
     QUEUE_PAUSED = "queue_paused"
     UNSERVED = "unserved"
     DRAINING = "draining"
+    DISK_FULL = "disk_full"
     NO_DEVICES = "no_devices"  # no worker has enough GPUs, cores or memory
     SHARE = "share"
     BUSY = "busy"
@@ -37,6 +39,7 @@ STUCK = {
     Kind.QUEUE_PAUSED,
     Kind.UNSERVED,
     Kind.DRAINING,
+    Kind.DISK_FULL,
     Kind.NO_DEVICES,
 }  # someone has to do something
 
@@ -195,6 +198,11 @@ class Compute:
                 else f"all {len(draining):,} workers of queue {queue} are"
             )
             return Hold(Kind.DRAINING, f"{who} draining")
+        full = [percent for worker in self.serving(queue) if (percent := full_disk_percent(worker.machine))]
+        if len(full) == len(self.serving(queue)):
+            worker, more = self.serving(queue)[0], len(full) - 1
+            where = f"disk of worker {worker} is {full[0]}% full"
+            return Hold(Kind.DISK_FULL, f"{where}, and of {_some(more, 'more worker')}" if more else where)
         if lacking := self.cannot_fit(needed, queue):
             return Hold(Kind.NO_DEVICES, f"no worker of queue {queue} has {lacking}")
         return None

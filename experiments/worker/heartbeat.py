@@ -68,7 +68,7 @@ class Heartbeat:
         held = {row["pk"]: row for row in rows}
         for pk, run in runs:
             run.apply_row(held.get(pk))
-        if worker.has_free_slot() and self.sees_work():
+        if worker.has_free_slot() and self.sees_work() and worker.has_room():
             worker.start_slot()
         return rows
 

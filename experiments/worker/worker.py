@@ -38,7 +38,7 @@ from experiments.models import (
 from experiments.runner import cgroup, lease
 from experiments.runner.container import ContainerEngine
 from experiments.runner.lease import SHUTDOWN_GRACE_S
-from experiments.runner.machine import Machine
+from experiments.runner.machine import Machine, disk_of, full_disk_percent
 from experiments.runner.process import await_orphans, is_alive, sweep
 from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder
@@ -281,7 +281,7 @@ class LocalWorker:
         """Run trials in one slot until there is none to claim."""
         try:
             with self._slot() as is_free:
-                while is_free and not self.ending.is_set():
+                while is_free and not self.ending.is_set() and self.has_room():
                     trial = self._take()
                     if trial is None:
                         return
@@ -311,6 +311,10 @@ class LocalWorker:
 
     def has_free_slot(self) -> bool:
         return self.busy + self.out_of_service < self.slots
+
+    def has_room(self) -> bool:
+        """Return whether there is space on the disk for another trial."""
+        return full_disk_percent(disk_of(self.folder)) is None
 
     @contextmanager
     def _slot(self) -> Iterator[bool]:

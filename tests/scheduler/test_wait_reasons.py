@@ -48,6 +48,21 @@ def test_devices_that_nobody_has_or_that_others_use_are_named(
     assert Trial.take(worker, ["default"], free=Free(gpus=[3])).experiment == other
 
 
+def test_full_disks_are_named(pending: Callable[..., Experiment], worker: Worker) -> None:
+    """TD-S2: it waits only where all workers of its queue are full; what is too full depends on the disk's size."""
+    experiment = pending()
+    worker.heartbeat({"disk": 50 << 30, "disk_free": 300 << 20})
+    assert held(experiment)[0] == Kind.SOON
+    worker.heartbeat({"disk": 10 << 30, "disk_free": 200 << 20})
+    assert held(experiment) == (Kind.DISK_FULL, "disk of worker w1 is 98% full")
+    other = Worker.register("w2", host="there", pid=2, queues=["default"], slots=1, lease_s=15)
+    assert held(experiment)[0] == Kind.SOON
+    other.heartbeat({"disk": 48 << 20, "disk_free": 4 << 20})
+    assert held(experiment) == (Kind.DISK_FULL, "disk of worker w1 is 98% full, and of 1 more worker")
+    other.heartbeat({"disk": 48 << 20, "disk_free": 20 << 20})
+    assert held(experiment)[0] == Kind.SOON
+
+
 def test_cores_and_memory_are_given_like_devices(pending: Callable[..., Experiment], worker: Worker) -> None:
     """TD-F8: distinct cores for two trials at once; what has not enough memory free waits, and others go before it."""
     experiment = pending(concurrency=3, cores=2, memory_mib=4096)

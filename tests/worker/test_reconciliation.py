@@ -136,6 +136,20 @@ def test_files_that_cannot_be_kept_do_not_cost_the_result(
     assert trial.notes == ["Output files could not be kept: No space left on device."]
 
 
+def test_nothing_is_claimed_while_the_disk_is_full(
+    local: LocalWorker, enqueued: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-S2: in time, so that what runs can be stored."""
+    experiment = enqueued()
+    disk = {"disk": 10 << 30, "disk_free": 100 << 20}
+    monkeypatch.setattr("experiments.worker.worker.disk_of", lambda _: disk)
+    local.work()
+    assert experiment.trials.get().state == "waiting"
+    disk["disk_free"] = 5 << 30
+    local.work()
+    assert experiment.trials.get().state == "succeeded"
+
+
 def test_a_claim_in_flight_is_not_taken_for_unknown() -> None:
     """TD-S2: its row may be committed before the worker has the answer; afterwards it is exact."""
     claims, trial, other = Claims(), Trial(pk=7), Trial(pk=8)

@@ -247,7 +247,7 @@ def _callouts(
             f"No new trials start on this worker.{finishing} A restart does not change that; Undrain does.",
         )
     if has_full_disk(worker):
-        text = f"Trials fail when they write. Free disk space for the data folder on {worker.host}, then rerun them."
+        text = f"No trials start on this worker until there is space for the data folder on {worker.host}."
         yield Notice("Disk full", text)
     if stuck:
         pids = sorted(pid for trial in worker.machine["stuck"] for pid in trial["pids"])

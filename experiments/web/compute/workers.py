@@ -18,6 +18,7 @@ from experiments import database_clock
 from experiments.messages import bytes_, percent, plural
 from experiments.models import Amount, Queue, Trial, User, Worker, status
 from experiments.permissions import is_administrator, require_administrator, visible_workers
+from experiments.runner.machine import full_disk_percent
 from experiments.runner.memory_size import format_mebibytes
 from experiments.web.experiment.action_buttons import Button
 from experiments.web.experiment.page import back_from
@@ -32,7 +33,6 @@ SHOWN = ("name", "public_id", "workspace", "workspace__name", "workspace__slug")
 MOST_GONE = 50
 MOST_NAMED = 4  # trials of one worker
 MOST_READ = 2000  # trials of all workers
-FULL_BYTES = 256 << 20  # with less free disk space, trials begin to fail
 EVERY_S = 3
 
 DONE = {
@@ -138,8 +138,8 @@ def _listed(user: User) -> list[Worker]:
 
 
 def has_full_disk(worker: Worker) -> bool:
-    """Return whether trials fail on this machine because they cannot write."""
-    return worker.gone_at is None and worker.machine.get("disk_free", FULL_BYTES) < FULL_BYTES
+    """Return whether no trials start on this machine because they could not write."""
+    return worker.gone_at is None and full_disk_percent(worker.machine) is not None
 
 
 def row_of(

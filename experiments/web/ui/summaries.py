@@ -190,6 +190,8 @@ NEXT_STEPS = {
     "Or move the experiment to another queue.",
     Kind.DRAINING: "Trials start when another worker serves this queue or an administrator undrains one. "
     "Or move the experiment to another queue.",
+    Kind.DISK_FULL: "Trials start when there is free space on the worker's disk again. "
+    "Or move the experiment to another queue.",
     Kind.NO_DEVICES: "Trials start when a worker with enough resources serves this queue. "
     "Or request less per trial, or move the experiment to another queue.",
 }

@@ -25,6 +25,7 @@ from experiments.messages import (
 from experiments.models import Experiment, ExperimentState, Queue, Worker, Workspace, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import learn_roles, may, visible_workers
+from experiments.runner.machine import full_disk_percent
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.experiment import index_table
 from experiments.web.experiment.page import url_of
@@ -85,7 +86,17 @@ def _draw(
             (card.project.name, card.project.description, card.project.destination, card.sums)
             for card in project_cards
         ],
-        [(w.name, w.slots, w.is_draining, _busy(w, compute), descriptions.lateness(w, now)) for w in workers],
+        [
+            (
+                w.name,
+                w.slots,
+                w.is_draining,
+                _busy(w, compute),
+                descriptions.lateness(w, now),
+                full_disk_percent(w.machine),
+            )
+            for w in workers
+        ],
         [(row.queue.name, row.queue.is_paused, row.length) for row in queues],
         [(w.pk, w.name, may(user, "create", w)) for w in workspaces],
     )
@@ -183,6 +194,7 @@ def needs(
     """Return what needs attention (unresponsive workers, then the latest experiments), and the total count."""
     late = [worker for worker in workers if descriptions.is_late(worker, now)]
     by_worker = [_unresponsive(late, compute, now)] if late else []
+    by_worker += [_disk_full(full)] if (full := [w for w in workers if full_disk_percent(w.machine)]) else []
     keys = list(seen.filter(in_need()).order_by("-updated_at", "-pk").values_list("pk", flat=True))
     shown = [_need(experiment, compute) for experiment in load_rows(keys[:NEEDS])]
     return [*by_worker, *shown], len(keys) + len(by_worker)
@@ -197,6 +209,17 @@ def _unresponsive(late: list[Worker], compute: Compute, now: datetime) -> Need:
     detail = f"{running}, last heartbeat {age}"
     action = "View worker" if len(late) == 1 else "View workers"
     return Need("unresponsive", "warning", "paused", heading, name, url, detail, action)
+
+
+def _disk_full(full: list[Worker]) -> Need:
+    first, more = full[0], len(full) - 1
+    detail = f"{full_disk_percent(first.machine)}% full, so no trials start"
+    if more:
+        detail += f"; the same on {plural(more, 'more worker')}"
+    url = reverse("worker", args=[first.name])
+    return Need(
+        "disk", "warning", "paused", "Disk full", f"Disk of worker {first.name}", url, detail, "View worker"
+    )
 
 
 def _need(experiment: Experiment, compute: Compute) -> Need:

@@ -135,3 +135,12 @@ def test_times_are_written_anew_with_each_minute(lab, alice, in_state, monkeypat
     assert client.get(HOME, headers=headers).status_code == 304
     monkeypatch.setattr("experiments.web.ui.fragments.minute", lambda: 1)
     assert client.get(HOME, headers=headers).status_code == 200
+
+
+def test_a_full_disk_needs_somebody(lab, bob, worker):
+    """TD-S2: no trials start there; named on Home, and gone from it with the next heartbeat that has room."""
+    worker.heartbeat({"disk": 10 << 30, "disk_free": 200 << 20})
+    html = as_(bob).get(reverse("workspace", args=["lab"])).content.decode()
+    assert "Disk of worker w1" in html and "98% full, so no trials start" in html
+    worker.heartbeat({"disk": 10 << 30, "disk_free": 5 << 30})
+    assert "Disk of worker" not in as_(bob).get(reverse("workspace", args=["lab"])).content.decode()
