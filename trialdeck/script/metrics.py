@@ -136,11 +136,19 @@ def _printed(call: ast.Call) -> Iterator[MetricCall]:
         yield MetricCall(alone, "stdout", call.lineno, pattern="^{number}$")
     for place, label in enumerate(_labels(call.args)):
         match = _LABEL.search(label[-MAX_LABEL:])
-        if match and _is_metric(name := match[2].strip()):
-            key = re.sub(r"\W+", "_", name).strip("_").lower()
-            pattern = f"{_escaped(match[0])}{{number}}"
+        if match and _is_metric(match[2].strip()):
+            key, pattern = labeled_number(label)
             begins_line = place == 0 and match.start() == 0 and len(label) <= MAX_LABEL
             yield MetricCall(key, "stdout", call.lineno, pattern=f"^{pattern}" if begins_line else pattern)
+
+
+def labeled_number(text: str) -> tuple[str, str]:
+    """Return (name, expression) of the number that follows this text in an output: ("accuracy", "accuracy: {number}").
+    Both are empty if the text does not end with a label."""
+    match = _LABEL.search(text[-MAX_LABEL:])
+    if not match:
+        return "", ""
+    return re.sub(r"\W+", "_", match[2]).strip("_").lower(), f"{_escaped(match[0])}{{number}}"
 
 
 def _alone(node: ast.AST) -> str:

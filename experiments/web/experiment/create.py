@@ -10,12 +10,13 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from experiments import permissions
-from experiments.models import Amount, Experiment, ExperimentState, Invalid, Queue, Refused, Workspace
+from experiments.models import Amount, Experiment, ExperimentState, Invalid, Refused, Workspace
 from experiments.query_parameters import text
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.ui.fragments import Live
@@ -23,12 +24,12 @@ from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
+from .draft_page import filled_in, steps_context
 from .forms.create_form import CreateForm
 from .forms.experiment_form import ExperimentForm, algorithm_help, early_stopping_help
 from .forms.space_rows import SHAPES
-from .preview import first_draw, preview
-from .script_reading import BUTTON, ScriptReading, read_arguments, write_chosen_metric
-from .start_estimate import start_estimate
+from .preview import first_draw
+from .script_reading import BUTTON, ScriptReading
 
 # the fields of the clone dialog
 REVIEWED = ("name", "project", "new_project", "project_text", "creates_project", "description")
@@ -48,7 +49,9 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         return _render(
             request, CreateForm(workspace=workspace, parent=parent, initial=_initial(request, parent))
         )
-    data, reading = _filled_in(request, workspace, parent)
+    is_short = BUTTON in request.POST and "submission" not in request.POST  # as on Home
+    initial = CreateForm(workspace=workspace, parent=parent).initial_data() if is_short else None
+    data, reading = filled_in(request, workspace, initial)
     form = CreateForm(data, workspace=workspace, parent=parent)
     if not request.POST.keys() & {"start", "draft", "try"}:
         return _render(request, form, reading=reading)
@@ -65,8 +68,8 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         form.add_error(None, str(refusal))
         return _render(request, form, status=409)
     if test_run:
-        return redirect("trial", workspace.slug, test_run.public_id, 1)
-    _report(request, experiment)
+        return redirect(test_page(experiment, test_run))
+    report_start(request, experiment)
     return redirect("experiment", workspace.slug, experiment.public_id)
 
 
@@ -83,26 +86,10 @@ def run_test(request: SignedInRequest, experiment: Experiment, form: ExperimentF
     return test_run
 
 
-def _filled_in(
-    request: SignedInRequest, workspace: Workspace, parent: Experiment | None
-) -> tuple[QueryDict, ScriptReading | None]:
-    """Return the posted form, with what its script says filled in if that was asked for, and what was read.
-
-    A form with a few fields only, as on Home, gets the initial values of the others.
-    """
-    data = request.POST.copy()
-    if "submission" not in data and BUTTON in data:
-        for name, initial in CreateForm(workspace=workspace, parent=parent).initial_data().items():
-            data.setdefault(name, initial)
-    if not data.keys() & {BUTTON, "use_metric"}:
-        return data, None
-    key = data.get("queue", "")
-    is_key = key.isascii() and key.isdecimal() and len(key) < 10
-    queue = Queue.objects.granted_to(workspace).filter(pk=int(key)).first() if is_key else None
-    data, reading = read_arguments(data, request.FILES, queue)
-    if "use_metric" in data:
-        write_chosen_metric(data, str(data["use_metric"]))
-    return data, reading
+def test_page(draft: Experiment, test_run: Experiment) -> str:
+    """Return the address of the draft's page that shows its test run."""
+    edit = reverse("experiment-edit", args=[draft.workspace.slug, draft.public_id])
+    return f"{edit}?test={test_run.public_id}#counts"
 
 
 def _parent(request: SignedInRequest, workspace: Workspace) -> Experiment | None:
@@ -145,7 +132,7 @@ def _create_once(request: SignedInRequest, form: CreateForm) -> Experiment:
         return experiment
 
 
-def _report(request: SignedInRequest, experiment: Experiment) -> None:
+def report_start(request: SignedInRequest, experiment: Experiment) -> None:
     queue = experiment.queue
     if experiment.state == ExperimentState.DRAFT or queue is None:
         messages.success(request, "Saved as a draft. Enqueue the experiment to start it.")
@@ -162,26 +149,11 @@ def _report(request: SignedInRequest, experiment: Experiment) -> None:
 def _render(
     request: SignedInRequest, form: CreateForm, *, status: int = 200, reading: ScriptReading | None = None
 ) -> HttpResponse:
-    if form.is_bound:
-        form.errors  # noqa: B018 (validates the form: the preview shows what is valid of a faulty one)
-    checked = form.checked_copy() if reading else form
-    shown = preview(checked) if form.is_bound else None
-    if checked is not form:
-        form.take_scales(checked)
     context: dict[str, Any] = {
         "workspace": form.workspace,
         "nav": "experiments",
         "form": form,
-        "preview": shown,
-        "reading": reading,
-        "steps": checked.steps,
-        "estimate": checked.settings
-        and start_estimate(
-            checked.settings,
-            workspace=form.workspace,
-            queue=checked.cleaned_data.get("queue"),
-            user=request.user,
-        ),
+        **steps_context(request, form, reading),
         "types": SHAPES,
         "algorithms": algorithm_help(),
         "rules": early_stopping_help(),

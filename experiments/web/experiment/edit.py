@@ -21,14 +21,17 @@ from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from .advice import advised_settings
-from .create import run_test
+from .create import report_start, run_test, test_page
+from .draft_page import filled_in, steps_context
 from .edit_conflict import Conflict, conflict_of
 from .edit_preview import change_preview
 from .forms.edit_form import EditForm
 from .forms.experiment_form import algorithm_help, early_stopping_help
 from .forms.space_rows import SHAPES
 from .page import get_experiment, refused, url_of
+from .script_reading import ScriptReading
 from .settings_diff import label_of, text_of
+from .test_run import test_run_of
 
 # Shown beside a locked setting. `LOCKED` has the error of a request that changes it nevertheless.
 WHY_LOCKED = {
@@ -41,7 +44,7 @@ WHY_LOCKED = {
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@takes(restore=number(1), advice=text())
+@takes(restore=number(1), advice=text(), test=text())
 def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """GET shows the current values; POST previews them, or saves them and may start a test run."""
     experiment = get_experiment(request, workspace_slug, public_id)
@@ -53,9 +56,10 @@ def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         if refusal:
             return refused(request, experiment, refusal)
         return _render(request, EditForm(experiment=experiment, shown=shown), restored)
-    form = EditForm(request.POST, experiment=experiment, shown=shown)
-    if not request.POST.keys() & {"submit", "try"}:
-        return _render(request, form, restored, problem=refusal)
+    data, reading = filled_in(request, experiment.workspace)
+    form = EditForm(data, experiment=experiment, shown=shown)
+    if not request.POST.keys() & {"submit", "try", "start"}:
+        return _render(request, form, restored, problem=refusal, reading=reading)
     if obstacle := _obstacle(request, form, restored):
         return obstacle
     if not form.is_valid():
@@ -64,6 +68,8 @@ def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         with transaction.atomic():
             saved = _save(form, by=request.user)
             test_run = run_test(request, form.experiment, form) if "try" in request.POST else None
+            if "start" in request.POST:
+                form.experiment.enqueue(by=request.user)
     except Invalid as invalid:
         form.add_errors(invalid)
         return _render(request, form, restored, code=422)
@@ -73,7 +79,10 @@ def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         obstacle = _obstacle(request, form, restored)
         return obstacle or _render(request, form, restored, problem=str(refused_now), code=409)
     if test_run:
-        return redirect("trial", workspace_slug, test_run.public_id, 1)
+        return redirect(test_page(experiment, test_run))
+    if "start" in request.POST:
+        report_start(request, form.experiment)
+        return redirect(url_of(experiment))
     _report(request, form.experiment, saved)
     return redirect(url_of(experiment))
 
@@ -163,8 +172,11 @@ def _render(
     problem: str = "",
     conflict: Conflict | None = None,
     code: int = 200,
+    reading: ScriptReading | None = None,
 ) -> HttpResponse:
     experiment = form.experiment
+    test_id = request.GET.get("test", "").replace("\0", "")
+    test = test_run_of(experiment, test_id, request.user) if test_id and not form.is_update else None
     if form.is_bound:
         form.errors  # noqa: B018 (validates the form: the preview shows what is valid of a faulty one)
     elif form.shown != form.current:
@@ -183,13 +195,20 @@ def _render(
         "types": SHAPES,
         "algorithms": algorithm_help(only=experiment.algorithm if form.is_update else None),
         "rules": early_stopping_help(),
+        "at_once": "" if form.is_update else "load, ",  # the samples of a draft are drawn with its preview
+        "test": test,
+        "test_log": test.log(chosen=str(form["pattern"].value() or "")) if test else "",
+        **({} if form.is_update else steps_context(request, form, reading)),
         "preview": change_preview(form),
     }
     if "turned" in request.POST and form.space is None:
         return HttpResponse(
             status=204
         )  # an unreadable search space cannot be converted: both views stay as they are
-    live = Live(request, fragments={"preview", "id_space_document", "space_rows"}, version="")
+    fragments = {"preview", "id_space_document", "space_rows", "test_run"}
+    live = Live(request, fragments=fragments, version=test.version if test else "")
+    if test and request.method == "GET" and live.is_unchanged:
+        return live.not_modified()
     return live.draw("experiment/edit.html", context, status=code)
 
 

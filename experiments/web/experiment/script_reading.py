@@ -114,11 +114,16 @@ def write_metric(data: QueryDict, metric: MetricCall) -> None:
 
 
 def write_chosen_metric(data: QueryDict, text: str) -> None:
-    """Make the metric that a button names objective: its source, its expression and its name."""
+    """Make the metric that a button names the objective: `source|name|expression`. A number without a name keeps the
+    name that was typed."""
     source, _, rest = text.partition("|")
     name, _, pattern = rest.partition("|")
-    if source in ("sdk", "stdout") and name:
+    if source not in ("sdk", "stdout"):
+        return
+    if name:
         write_metric(data, MetricCall(name, source, 0, pattern=pattern))
+    else:
+        data["source"], data["pattern"] = source, pattern
 
 
 def _script(

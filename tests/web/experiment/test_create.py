@@ -153,7 +153,8 @@ def test_a_try_is_one_trial_with_the_first_values_of_the_preview(send, client):
     answer = send("try")
     draft, tried = Experiment.objects.get(state="draft"), Experiment.objects.exclude(state="draft").get()
     trial = tried.trials.get()
-    assert answer["Location"] == reverse("trial", args=["lab", tried.public_id, 1])
+    edit = reverse("experiment-edit", args=["lab", draft.public_id])
+    assert answer["Location"] == f"{edit}?test={tried.public_id}#counts"
     assert (draft.name, draft.trials.count(), draft.max_trials) == ("resnet sweep", 0, 40)
     assert (tried.name, tried.parent, tried.tags) == (
         "Try of resnet sweep",

@@ -500,7 +500,7 @@ def test_a_draft_is_edited_and_tried_at_once(draft, bob):
     assert answer.status_code == 422 and not experiment.clones.exists()
     answer = as_(bob).post(url_of(experiment), {**form, "try": "1", "command": "echo ${lr}"})
     tried = experiment.clones.get()
-    assert answer["Location"] == reverse("trial", args=["lab", tried.public_id, 1])
+    assert answer["Location"] == f"{url_of(experiment)}?test={tried.public_id}#counts"
     assert (tried.settings.command, tried.trials.get().state) == ("echo ${lr}", "waiting")
     assert (fresh(experiment).state, fresh(experiment).settings.command) == ("draft", "echo ${lr}")
 

@@ -15,7 +15,7 @@ from experiments.web.ui import key_value_rows
 from experiments.web.ui.form_fields import QueueField, field_of
 
 from . import space_rows
-from .experiment_form import UNCHECKED, ExperimentForm, description_values, settings_values
+from .experiment_form import ExperimentForm, description_values, settings_values
 
 
 class CreateForm(ExperimentForm):
@@ -43,7 +43,7 @@ class CreateForm(ExperimentForm):
             values |= space_rows.view_of(parent.settings.space)
             values["queue"] = parent.queue
         super().__init__(data, workspace=workspace, initial={**values, **(initial or {})})
-        self.fields["metric"].required = True
+        self.fields["metric"].required = "try" not in self.data  # a test run shows the numbers to choose from
         self.fields["metric"].error_messages["required"] = "Enter the metric to optimize, e.g. accuracy."
         queue = field_of(self, "queue", QueueField)
         queue.queryset = Queue.objects.granted_to(workspace)
@@ -90,14 +90,5 @@ class CreateForm(ExperimentForm):
                 data[name] = str(value)
         return data
 
-    def checked_copy(self) -> CreateForm:
-        """Return the validated form with the same input: this one may show no errors yet."""
-        data = {name: value for name, value in self.data.items() if name not in UNCHECKED}
-        copy = CreateForm(data, workspace=self.workspace, parent=self.parent)
-        copy.errors  # noqa: B018 (validates it)
-        return copy
-
-    def take_scales(self, other: CreateForm) -> None:
-        """Show the samples of the rows of another form with the same rows."""
-        for row, drawn in zip(self.rows, other.rows, strict=True):
-            row.scale = drawn.scale
+    def _copy(self, data: Mapping[str, Any]) -> CreateForm:
+        return CreateForm(data, workspace=self.workspace, parent=self.parent)

@@ -60,6 +60,7 @@ class EditForm(ExperimentForm):
         self.experiment = self.source_experiment = experiment
         self.current = experiment.settings
         self.is_update = experiment.state != ExperimentState.DRAFT
+        self.has_ticks = not self.is_update
         locked = {name: getattr(self.current, name) for name in LOCKED} if self.is_update else {}
         self.shown = Settings.stored({**(shown or self.current).document(), **locked})
         initial = {
@@ -91,6 +92,9 @@ class EditForm(ExperimentForm):
             if self.is_update
             else "Where the experiment will run."
         )
+
+    def _copy(self, data: Mapping[str, Any]) -> EditForm:
+        return EditForm(data, experiment=self.experiment, shown=self.shown)
 
     def initial_rows(self) -> list[space_rows.Row]:
         return space_rows.rows_of(self.shown.space_document)

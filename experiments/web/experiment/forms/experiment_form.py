@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 from django.forms import BoundField
 from django.forms.utils import ErrorDict
@@ -95,6 +95,20 @@ class ExperimentForm(
         self.added_rows = [row for row in self.rows if row.place is None]
         key_value_rows.give_places(self.rows)
         self.is_validated = not (UNCHECKED & self.data.keys())
+
+    def checked_copy(self) -> Self:
+        """Return the validated form with the same input: this one may show no errors yet."""
+        copy = self._copy({name: value for name, value in self.data.items() if name not in UNCHECKED})
+        copy.errors  # noqa: B018 (validates it)
+        return copy
+
+    def _copy(self, data: Mapping[str, Any]) -> Self:
+        raise NotImplementedError
+
+    def take_scales(self, other: ExperimentForm) -> None:
+        """Show the samples of the rows of another form with the same rows."""
+        for row, drawn in zip(self.rows, other.rows, strict=True):
+            row.scale = drawn.scale
 
     def initial_rows(self) -> list[space_rows.Row]:
         """The rows of the search space on a page that was not sent yet."""
