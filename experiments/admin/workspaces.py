@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from experiments.models import Experiment, Member, Project, SavedView, Workspace
+from experiments.models import Baseline, Experiment, Member, Project, SavedView, Workspace
 
 from .base import BaseAdmin, ReadOnlyAdmin
 from .filters import by_workspace
@@ -123,6 +123,13 @@ class SavedViewAdmin(ReadOnlyAdmin):
     related = ("workspace", "experiment", "owner")
     list_filter = (by_workspace(),)
     search_fields = ("name", "workspace__slug")
+
+
+@admin.register(Baseline)
+class BaselineAdmin(ReadOnlyAdmin):
+    list_display = ("project", "metric", "direction", "experiment", "by")
+    related = ("project", "experiment", "by")
+    console_paths = ("experiment",)
 
 
 @admin.register(Project)

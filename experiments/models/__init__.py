@@ -1,5 +1,6 @@
 """The database models, their methods and their rules."""
 
+from experiments.models.baseline import Baseline
 from experiments.models.experiment.former import FormerExperiment
 from experiments.models.experiment.model import Experiment
 from experiments.models.notifications.channel import Channel, ChannelKind
@@ -42,6 +43,7 @@ __all__ = [
     "Amount",
     "Answer",
     "Artifact",
+    "Baseline",
     "Channel",
     "ChannelKind",
     "Comment",

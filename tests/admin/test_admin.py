@@ -19,6 +19,7 @@ from playwright.sync_api import sync_playwright
 from experiments.models import (
     Answer,
     Artifact,
+    Baseline,
     Channel,
     ComputeEvent,
     Delivery,
@@ -55,6 +56,7 @@ pytestmark = pytest.mark.once
 HISTORY = [
     "answer",
     "artifact",
+    "baseline",
     "channel",
     "comment",
     "computeevent",
@@ -125,6 +127,9 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         Delivery.test(channel, by=alice, rule=rule)
         Occurrence.note(Kind.BUDGET, experiment, key="a", used=4, limit=5, of="trials")
         Importance.objects.create(experiment=experiment, epoch=0, succeeded_count=3, trial_count=3)
+        Baseline.objects.create(
+            project=experiment.project, metric=name, direction="maximize", experiment=experiment, by=alice
+        )
         UsageLimit.put(experiment.workspace, person=alice, soft_h=1, hard_h=None)
         FormerExperiment.objects.create(public_id=f"gone{FormerExperiment.objects.count()}")
         ComputeEvent.note("pause", queue=experiment.queue, by=alice)

@@ -157,6 +157,10 @@ ROUTES = {
     "view-edit": Route(get="302 404 403 403 200", post="302 404 403 403 422"),  # of alice, shared
     "view-update": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
     "view-delete": Route(get="302 404 403 403 200", post="302 404 403 403 302"),
+    "leaderboard": Route(get=SEES, post=ONLY_LOOKS),
+    "leaderboard-csv": Route(get=SEES, post=ONLY_LOOKS),
+    "baseline-pin": Route(get=ONLY_POSTS, post=ACTED),
+    "baseline-unpin": Route(get=ONLY_POSTS, post=ACTED),
     "usage": Route(get=SEES, post=ONLY_LOOKS),
     "usage-csv": Route(get=SEES, post=ONLY_LOOKS),
     "usage-limits": Route(get=OWNS, post=OWNS.replace("200", "302")),  # blank fields remove the limit

@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from . import begin, home, index, members, model_add, projects, registered_models, saved_views, settings, wall
+from . import (
+    begin,
+    home,
+    index,
+    leaderboard,
+    members,
+    model_add,
+    projects,
+    registered_models,
+    saved_views,
+    settings,
+    wall,
+)
 
 W = "w/<slug:workspace_slug>/"
 MODEL = W + "models/<slug:model_id>/"
@@ -24,6 +36,10 @@ urlpatterns = [
     path(W + "views/<int:view_pk>/edit/", saved_views.edit, name="view-edit"),
     path(W + "views/<int:view_pk>/update/", saved_views.update, name="view-update"),
     path(W + "views/<int:view_pk>/delete/", saved_views.delete, name="view-delete"),
+    path(W + "leaderboard/", leaderboard.show, name="leaderboard"),
+    path(W + "leaderboard.csv", leaderboard.file, name="leaderboard-csv"),
+    path(W + "leaderboard/<slug:public_id>/pin/", leaderboard.pin, name="baseline-pin"),
+    path(W + "leaderboard/<slug:public_id>/unpin/", leaderboard.unpin, name="baseline-unpin"),
     path(W + "wall/", wall.show, name="wall"),
     path(W + "models/", registered_models.index, name="models"),
     path(W + "models/add/", model_add.add, name="model-add"),

@@ -1,0 +1,286 @@
+"""The leaderboard of a workspace: by project, tag and metric, against the project's baseline."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from experiments import database_clock
+from experiments.charts.svg import Svg
+from experiments.charts.whisker import whisker
+from experiments.filters import leaderboard
+from experiments.filters.leaderboard import Entry, Leaderboard
+from experiments.messages import decimals_of, plural, value
+from experiments.models import Baseline, Experiment, Project, Workspace
+from experiments.permissions import may, require
+from experiments.query_parameters import choice, text
+from experiments.web.exports import cell
+from experiments.web.ui.query_checks import note_fault, takes
+from experiments.web.ui.requests import SignedInRequest
+from experiments.web.ui.summaries import Fact
+
+from .index import get_workspace
+
+SINCE = {"7d": 7, "30d": 30, "90d": 90}
+MINUS = "−"
+PARAMETERS = {
+    "project": text(100),
+    "tag": text(50),
+    "metric": text(100),
+    "direction": choice("maximize", "minimize"),
+    "rank": choice("best", "mean"),
+    "since": choice(*SINCE),
+}
+COLUMNS = (
+    "rank", "experiment", "name", "project", "state", "metric", "direction", "best", "best_trial", "delta",
+    "replicates", "mean", "deviation", "trials", "slot_hours", "creator",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LeaderboardQuery:
+    """What the address asks for."""
+
+    project: Project | None
+    tag: str
+    metric: str
+    direction: str
+    by_mean: bool
+    since: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """An entry as the table draws it."""
+
+    entry: Entry
+    best: str
+    delta: str
+    role: str
+    spread: str
+    whisker: Svg
+    slot_hours: str
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
+    """Show the leaderboard, in a fixed number of queries. Private experiments of others are not in it."""
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    projects = list(workspace.projects.order_by("name"))
+    query = _query(request, projects)
+    board = _board(request, workspace, query)
+    places = decimals_of(entry.best for entry in board.entries)
+    bounds = _bounds(board)
+    context = {
+        "workspace": workspace,
+        "nav": "leaderboard",
+        "query": query,
+        "projects": projects,
+        "board": board,
+        "rows": [_row(entry, board, places, bounds) for entry in board.entries],
+        "scale": f"{value(bounds[0], places)} to {value(bounds[1], places)}" if bounds else "",
+        "facts": _facts(board, places),
+        "since_choices": [(word, f"Last {days} days") for word, days in SINCE.items()],
+        "may_pin": may(request.user, "pin_baseline", workspace),
+        "csv_query": request.GET.urlencode(),
+        "here": request.get_full_path(),
+    }
+    return render(request, "workspaces/leaderboard.html", context)
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def file(request: SignedInRequest, workspace_slug: str) -> StreamingHttpResponse:
+    """Send the ranked experiments as CSV, with unrounded values."""
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    query = _query(request, list(workspace.projects.order_by("name")))
+    board = _board(request, workspace, query)
+    response = StreamingHttpResponse(_lines(board), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{workspace.slug}-leaderboard.csv"'
+    return response
+
+
+@login_required
+@require_POST
+@takes()
+def pin(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
+    """Make an experiment the baseline of its project."""
+    experiment = _operable(request, workspace_slug, public_id)
+    Baseline.pin(experiment, by=request.user)
+    messages.success(request, f"{experiment.name} is the baseline of {experiment.project}.")
+    return redirect(_back(request, workspace_slug))
+
+
+@login_required
+@require_POST
+@takes()
+def unpin(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
+    """Leave a project without a baseline."""
+    experiment = _operable(request, workspace_slug, public_id)
+    Baseline.unpin(experiment, by=request.user)
+    messages.success(request, f"{experiment.name} is no longer the baseline of {experiment.project}.")
+    return redirect(_back(request, workspace_slug))
+
+
+def _query(request: HttpRequest, projects: list[Project]) -> LeaderboardQuery:
+    wanted = {name: request.GET.get(name, "").replace("\0", "").strip() for name in PARAMETERS}
+    project = next((row for row in projects if row.name == wanted["project"]), None)
+    if wanted["project"] and project is None:
+        note_fault(request, "project", f"No project “{wanted['project'][:60]}” in this workspace.")
+    return LeaderboardQuery(
+        project,
+        wanted["tag"],
+        wanted["metric"],
+        wanted["direction"] if wanted["direction"] in ("maximize", "minimize") else "",
+        wanted["rank"] == "mean",
+        wanted["since"] if wanted["since"] in SINCE else "",
+    )
+
+
+def _board(request: SignedInRequest, workspace: Workspace, query: LeaderboardQuery) -> Leaderboard:
+    visible = Experiment.objects.visible_to(request.user)
+    since = database_clock.now() - timedelta(days=SINCE[query.since]) if query.since else None
+    rows = leaderboard.candidates(visible, workspace, project=query.project, tag=query.tag, since=since)
+    board = leaderboard.rank(
+        rows,
+        visible,
+        project=query.project,
+        metric=query.metric,
+        direction=query.direction,
+        by_mean=query.by_mean,
+    )
+    if query.metric and board.metric is None and board.metrics:
+        names = ", ".join(dict.fromkeys(name for name, _ in board.metrics[:12]))
+        note_fault(request, "metric", f"No results of the metric “{query.metric[:60]}”. Allowed: {names}.")
+    return board
+
+
+def _bounds(board: Leaderboard) -> tuple[float, float] | None:
+    """Return the scale of the column Spread: all best values, means and deviations."""
+    values: list[float] = []
+    for entry in board.entries:
+        values.append(entry.best)
+        if entry.spread:
+            deviation = entry.spread.deviation or 0.0
+            values += [entry.spread.mean - deviation, entry.spread.mean + deviation]
+    return (min(values), max(values)) if values else None
+
+
+def _row(entry: Entry, board: Leaderboard, places: int | None, bounds: tuple[float, float] | None) -> Row:
+    low, high = bounds or (0.0, 1.0)
+    spread, baseline = entry.spread, board.baseline
+    deviation = spread.deviation if spread else None
+    best = value(entry.best, places)
+    mean = (
+        f"{value(spread.mean, places)} ± {value(deviation, places)}"
+        if spread and deviation is not None
+        else ""
+    )
+    parts = [
+        f"best {best}",
+        f"mean {mean}" if mean else "",
+        f"baseline {value(baseline.best, places)}" if baseline else "",
+    ]
+    drawing = whisker(
+        entry.best,
+        mean=spread.mean if spread and mean else None,
+        deviation=deviation,
+        baseline=baseline.best if baseline else None,
+        low=low,
+        high=high,
+        description=", ".join(filter(None, parts)),
+    )
+    delta = ""
+    if entry.delta is not None:
+        sign = "+" if entry.delta > 0 else MINUS if entry.delta < 0 else "±"
+        delta = f"{sign}{value(abs(entry.delta), places)}"
+    role = {True: "good", False: "bad", None: ""}[entry.is_better]
+    return Row(entry, best, delta, role, mean, drawing, f"{entry.experiment.compute_s / 3600:,.1f}")
+
+
+def _facts(board: Leaderboard, places: int | None) -> list[Fact]:
+    ranked = [entry for entry in board.entries if not entry.is_baseline]
+    facts = []
+    if ranked:
+        leader = min(ranked, key=lambda entry: entry.rank or 0)
+        note = f"{leader.experiment.name} #{leader.experiment.best_number}"
+        facts.append(Fact("Best", value(leader.best, places), note=note))
+        if board.baseline and leader.delta is not None:
+            sign = "+" if leader.delta > 0 else MINUS
+            gain = f"{sign}{value(abs(leader.delta), places)}"
+            base = f"{board.baseline.experiment.name}, {value(board.baseline.best, places)}"
+            facts.append(Fact("vs. baseline", gain, note=base))
+    facts.append(Fact("Trials", f"{board.trial_count:,}", note=plural(board.experiment_count, "experiment")))
+    facts.append(Fact("Compute", f"{board.compute_s / 3600:,.1f}", of="slot h", note=_mean_time(board)))
+    return facts
+
+
+def _mean_time(board: Leaderboard) -> str:
+    return f"{board.compute_s / board.trial_count / 60:,.1f} min per trial" if board.trial_count else ""
+
+
+class _Line:
+    """A file for csv.writer: what is written is what `writerow` returns."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _lines(board: Leaderboard) -> Iterator[str]:
+    writer = csv.writer(_Line())
+    yield writer.writerow(COLUMNS)
+    for entry in board.entries:
+        experiment, spread = entry.experiment, entry.spread
+        columns = (
+            "baseline" if entry.is_baseline else entry.rank,
+            experiment.public_id,
+            experiment.name,
+            experiment.project.name,
+            experiment.state,
+            experiment.metric,
+            experiment.direction,
+            experiment.best_value,
+            experiment.best_number,
+            entry.delta,
+            spread.count if spread else 0,
+            spread.mean if spread else None,
+            spread.deviation if spread else None,
+            entry.trials,
+            round(experiment.compute_s / 3600, 4),
+            experiment.creator.username,
+        )
+        yield writer.writerow([*map(cell, columns)])
+
+
+def _operable(request: SignedInRequest, workspace_slug: str, public_id: str) -> Experiment:
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
+    experiment = visible.select_related("project", "workspace").filter(public_id=public_id).first()
+    if experiment is None:
+        raise Http404
+    require(request.user, "pin_baseline", experiment)
+    return experiment
+
+
+def _back(request: SignedInRequest, workspace_slug: str) -> str:
+    """Return the address of the leaderboard that the person looked at."""
+    here = request.POST.get("here", "")
+    is_ours = url_has_allowed_host_and_scheme(here, None)
+    plain = reverse("leaderboard", args=[workspace_slug])
+    return here if is_ours and here.startswith(plain) else plain
