@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, QuerySet, Value
 
-from experiments.models import Amount, Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
+from experiments import database_clock
+from experiments.models import (
+    Amount,
+    Experiment,
+    ExperimentState,
+    Failure,
+    Queue,
+    Trial,
+    TrialState,
+    Worker,
+    status,
+)
 from experiments.runner.machine import full_disk_percent
+
+LATELY = timedelta(hours=1)
+MANY_BOOTS, MANY_ROUNDS = 3, 3
 
 
 class Kind(StrEnum):
@@ -81,8 +96,36 @@ class Compute:
     @cached_property
     def busy(self) -> dict[int, int]:
         """Number of trials that each worker holds."""
-        held = Trial.objects.filter(worker__in=self.workers, state__in=status.TRIAL_ALIVE)
-        return dict(held.order_by().values_list("worker").annotate(Count("pk")))
+        return {worker: trials for worker, is_lost, trials, _ in self._counted if not is_lost}
+
+    @cached_property
+    def losing(self) -> dict[int, int]:
+        """How many trials were lost in the last hour, by worker that loses them again and again: at least three times,
+        or three times as many as it has slots. Each loss by itself looks harmless, because trials are retried."""
+        slots = {worker.pk: worker.slots for worker in self.workers}
+        lost = [(worker, trials, boots) for worker, is_lost, trials, boots in self._counted if is_lost]
+        return {
+            worker: trials
+            for worker, trials, boots in lost
+            if boots >= MANY_BOOTS or trials >= MANY_ROUNDS * slots[worker]
+        }
+
+    @cached_property
+    def _counted(self) -> list[tuple[int, bool, int, int]]:
+        """(worker, False, held trials, boots) and (worker, True, trials lost lately, boots that lost them)."""
+        theirs = Trial.objects.filter(worker__in=self.workers).order_by()
+        lately = database_clock.now() - LATELY
+        held = theirs.filter(state__in=status.TRIAL_ALIVE)
+        lost = theirs.filter(ended_at__gt=lately, failure=Failure.WORKER_LOST)
+        counts = {"trials": Count("pk"), "boots": Count("boot", distinct=True)}
+        columns = ("worker", "is_lost", *counts)
+        parts = [
+            rows.values("worker").annotate(is_lost=Value(is_lost), **counts).values_list(*columns)
+            for rows, is_lost in ((held, False), (lost, True))
+        ]
+        return [
+            (worker, bool(is_lost), *count) for worker, is_lost, *count in parts[0].union(parts[1], all=True)
+        ]
 
     @cached_property
     def queue_entries(self) -> dict[int, list[QueueEntry]]:

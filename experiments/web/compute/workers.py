@@ -20,6 +20,7 @@ from experiments.models import Amount, Queue, Trial, User, Worker, status
 from experiments.permissions import is_administrator, require_administrator, visible_workers
 from experiments.runner.machine import full_disk_percent
 from experiments.runner.memory_size import format_mebibytes
+from experiments.scheduler.wait_reasons import Compute
 from experiments.web.experiment.action_buttons import Button
 from experiments.web.experiment.page import back_from
 from experiments.web.ui import descriptions
@@ -63,6 +64,7 @@ class Row:
     is_late: bool
     gpus: list[str]
     has_full_disk: bool
+    lost: int = 0  # trials in the last hour, if it loses them again and again
     reserved: str = ""  # resources of its trials, as text
     trials: list[dict[str, object]] = field(default_factory=list)
     hidden_trials: list[str] = field(default_factory=list)  # "2 of another workspace"
@@ -91,7 +93,9 @@ def index(request: SignedInRequest) -> HttpResponse:
         )
         .order_by("pk")[:MOST_READ]
     )
+    lost = Compute(workers=visible_workers(request.user)).losing
     version = (
+        lost,
         [
             (
                 w.pk,
@@ -114,6 +118,8 @@ def index(request: SignedInRequest) -> HttpResponse:
     visible = set(Queue.objects.visible_to(request.user).values_list("name", flat=True))
     visibility = Visibility(request.user, [trial.experiment for trial in trials])
     rows = [row_of(worker, trials, visibility, visible, now=now) for worker in workers]
+    for row in rows:
+        row.lost = lost.get(row.worker.pk, 0)
     if is_administrator(request.user):
         for row in rows:
             row.likely, row.more = actions(row.worker, is_late=row.is_late)

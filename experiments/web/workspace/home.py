@@ -82,6 +82,7 @@ def _draw(
     workers = compute.workers
     project_cards = cards(user, workspaces)
     version = (
+        compute.losing,
         [
             (card.project.name, card.project.description, card.project.destination, card.sums)
             for card in project_cards
@@ -191,10 +192,11 @@ class Need:
 def needs(
     seen: ExperimentQuerySet, compute: Compute, workers: Sequence[Worker], now: datetime
 ) -> tuple[list[Need], int]:
-    """Return what needs attention (unresponsive workers, then the latest experiments), and the total count."""
+    """Return what needs attention (workers, then the latest experiments), and the total count."""
     late = [worker for worker in workers if descriptions.is_late(worker, now)]
     by_worker = [_unresponsive(late, compute, now)] if late else []
     by_worker += [_disk_full(full)] if (full := [w for w in workers if full_disk_percent(w.machine)]) else []
+    by_worker += [_losing(compute)] if compute.losing else []
     keys = list(seen.filter(in_need()).order_by("-updated_at", "-pk").values_list("pk", flat=True))
     shown = [_need(experiment, compute) for experiment in load_rows(keys[:NEEDS])]
     return [*by_worker, *shown], len(keys) + len(by_worker)
@@ -209,6 +211,17 @@ def _unresponsive(late: list[Worker], compute: Compute, now: datetime) -> Need:
     detail = f"{running}, last heartbeat {age}"
     action = "View worker" if len(late) == 1 else "View workers"
     return Need("unresponsive", "warning", "paused", heading, name, url, detail, action)
+
+
+def _losing(compute: Compute) -> Need:
+    first, *others = (worker for worker in compute.workers if worker.pk in compute.losing)
+    more = len(others)
+    detail = f"{plural(sum(compute.losing.values()), 'trial')} lost in the last hour"
+    detail += (
+        f", also by {plural(more, 'more worker')}" if more else ": it or its connection fails again and again"
+    )
+    url = reverse("worker", args=[first.name])
+    return Need("losing", "warning", "paused", "Trials lost", first.name, url, detail, "View worker")
 
 
 def _disk_full(full: list[Worker]) -> Need:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from experiments.models import Experiment, Project, Queue, User, Worker, Workspace
+from experiments.models import Experiment, Outcome, Project, Queue, Trial, User, Worker, Workspace
 from tests.people import as_
 
 HOME = "/w/lab/"
@@ -144,3 +145,21 @@ def test_a_full_disk_needs_somebody(lab, bob, worker):
     assert "Disk of worker w1" in html and "98% full, so no trials start" in html
     worker.heartbeat({"disk": 10 << 30, "disk_free": 5 << 30})
     assert "Disk of worker" not in as_(bob).get(reverse("workspace", args=["lab"])).content.decode()
+
+
+def test_a_worker_that_loses_its_trials_again_and_again_needs_somebody(lab, bob, worker, running):
+    """TD-S2: on Home and on Workers; one restart with many trials is no storm."""
+    experiment = running(taken=4, concurrency=4, retries=0, max_trials=8)
+
+    def lose(count: int) -> str:
+        for trial in experiment.trials.filter(state="running")[:count]:
+            trial.settle(Outcome.lost("The worker w1 was lost."))
+        return as_(bob).get(HOME).content.decode() + as_(bob).get(reverse("workers")).content.decode()
+
+    assert "lost in the last hour" not in lose(2)
+    for boot in (uuid.uuid4(), uuid.uuid4()):
+        Trial.objects.filter(pk=experiment.trials.filter(state="running").first().pk).update(boot=boot)
+        html = lose(1)
+    assert html.count("4 trials lost in the last hour") == 2
+    experiment.trials.update(ended_at=timezone.now() - timedelta(minutes=61))
+    assert "lost in the last hour" not in lose(0)
