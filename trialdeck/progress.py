@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 WIDTH = 12
+ENDED_TRIALS = ("succeeded", "stopped", "early_stopped", "failed")
 
 
 class Progress:
@@ -47,7 +48,7 @@ class Progress:
 def line(experiment: dict) -> str:
     """`running  ████········ 6/20 · 2 running · 1 failed · best 0.931 (#4) · 0:01:12`"""
     counts = experiment.get("counts", {})
-    ended = sum(counts.get(state, 0) for state in ("succeeded", "stopped", "early_stopped", "failed"))
+    ended = sum(counts.get(state, 0) for state in ENDED_TRIALS)
     most = experiment.get("settings", {}).get("max_trials")
     parts = [f"{ended} trials"]
     if most:

@@ -13,6 +13,7 @@ from trialdeck import caller, discovery, embedded, errors, lookup
 from trialdeck.config import ExperimentConfig, seconds
 from trialdeck.field_names import in_terms_of
 from trialdeck.nni.types import RunMode, TrialJob, trial_job
+from trialdeck.notebook import NotebookViews
 from trialdeck.progress import Progress
 from trialdeck.queries import ExperimentQueries
 
@@ -32,7 +33,7 @@ MOST_CAUSES = 3  # of failures, printed at the end
 UNREACHABLE_S = 60.0  # how long a wait tolerates an unreachable console, for example during a restart
 
 
-class Experiment(ExperimentQueries):
+class Experiment(NotebookViews, ExperimentQueries):
     """A new experiment, or an existing one (`connect`, `resume`, `view`).
 
     `Experiment('local')` starts with an empty configuration; the argument may also be an ExperimentConfig, or a dict
@@ -110,14 +111,14 @@ class Experiment(ExperimentQueries):
         mode = RunMode.Foreground if wait_completion else RunMode.Background
         return self._in_foreground(lambda: self.start(port, debug, mode, slots), waits=wait_completion)
 
-    def wait(self, progress: bool = True, timeout_s: float | None = None) -> bool:
+    def wait(self, progress: bool | Progress = True, timeout_s: float | None = None) -> bool:
         """Wait for the end. Return True if the experiment completed or was stopped, False if it failed (as it does
         when no trial has a result) or was auto-paused. Causes of failures are printed.
 
         With `progress`, show progress on standard error. Raise TimedOut, a TimeoutError, after `timeout_s`.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        shown = Progress() if progress else None
+        shown = progress if isinstance(progress, Progress) else Progress() if progress else None
         pause_s = 0.1
         unreachable_since: float | None = None
         try:
