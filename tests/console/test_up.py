@@ -176,6 +176,26 @@ def test_a_data_folder_that_cannot_be_names_the_option_that_chose_it(fresh, opti
 
 
 @pytest.mark.once
+@pytest.mark.parametrize(
+    ("obstacle", "says"),
+    [
+        (lambda probe: probe.symlink_to("/dev/full"), "No space left on device. Free some space"),
+        (lambda probe: probe.mkdir(), "Is a directory. Make it writable"),
+    ],
+)
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_a_data_folder_without_room_is_refused_with_one_sentence(migrated, obstacle, says, command):
+    """TD-S2: instead of a traceback, or the name of a log that has no room for the reason."""
+    data = Path(migrated["TRIALDECK_DATA"])
+    obstacle(data / ".probe")
+    done = manage(command, env=migrated)
+    assert done.returncode != 0
+    assert done.stderr.strip() == (
+        f"The data folder {data} cannot be written: {says}, or choose another one with --data."
+    )
+
+
+@pytest.mark.once
 def test_a_workspace_that_cannot_be_one_is_refused_with_one_sentence(fresh):
     done = manage("up", "--workspace", "My Lab", env=fresh)
     assert done.returncode != 0

@@ -37,6 +37,23 @@ def test_it_does_not_start_on_an_empty_database_and_says_whose_it_is(fresh, comm
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["worker", "control", "up"])
+def test_a_newer_database_is_refused_with_one_sentence(migrated, command):
+    """TD-S2: after a downgrade; the older code would write rows that the newer one cannot read."""
+    code = (
+        "from django.db.migrations.recorder import MigrationRecorder; from django.db import connection;"
+        "MigrationRecorder(connection).record_applied('experiments', '9999_of_the_future')"
+    )
+    assert manage("shell", "-c", code, env=migrated).returncode == 0
+    options = ["--port", str(free_port())] if command == "up" else []
+    done = manage(command, *options, env=migrated)
+    assert done.returncode != 0
+    assert done.stderr.strip() == (
+        "The database is of a newer version of Trialdeck (it has 9999_of_the_future). Install that version, or "
+        "restore a backup from before the upgrade."
+    )
+
+
 def test_an_unknown_queue_is_refused_and_the_known_ones_are_named(migrated):
     done = manage("worker", "--queue", "default", "--queue", "gpu", env=migrated)
     assert done.returncode != 0

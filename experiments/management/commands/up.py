@@ -22,7 +22,9 @@ from console.supervisor import Failed, Service, Stopped, Supervisor
 from experiments import broker
 from experiments.management.arguments import (
     add_data_argument,
+    check_not_newer,
     check_one_machine,
+    check_writable,
     default_slots,
     first_line,
     is_behind,
@@ -78,6 +80,7 @@ class Command(BaseCommand):
         lease_s()  # check it here, because the worker would exit with it again and again
         check_one_machine()
         url = f"http://{here(host)}:{port}"
+        check_writable(settings.DATA)
         lock = take(settings.DATA, address=f"{url}/")
         supervisor = Supervisor(
             folder=settings.DATA if settings.IS_INSTALLED else settings.ROOT,
@@ -264,6 +267,7 @@ def prepare_database() -> tuple[bool, str | None]:
     from experiments.models.user import ensure_owner
 
     try:
+        check_not_newer()
         if is_behind():
             call_command("migrate", interactive=False, verbosity=0)
         owner, is_first = ensure_owner()

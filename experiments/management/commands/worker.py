@@ -12,6 +12,7 @@ from experiments.management.arguments import (
     add_data_argument,
     check_database,
     check_one_machine,
+    check_writable,
     default_slots,
     lease_s,
     refuse,
@@ -83,6 +84,7 @@ class Command(BaseCommand):
         if image and (not container or image.startswith("-")):
             refuse("--image requires --container. Add --container docker or --container podman.")
         check_one_machine()
+        check_writable(settings.DATA)
         check_database()
         names = list(dict.fromkeys(queue or ["default"]))
         routing_keys = routing_keys_of(names)
