@@ -266,9 +266,10 @@ def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
         seed=settings.seed,
         direction=settings.direction,
     )
+    is_read = engine.needs_past(problem) or settings.starting_points
     return starting_points.propose(
         problem,
-        past_trials(experiment),
+        past_trials(experiment) if is_read else [],
         ordinals,
         points=settings.starting_points,
         cache_key=f"{experiment.public_id}.{experiment.revision.number}",

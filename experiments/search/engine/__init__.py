@@ -9,7 +9,14 @@ saved with the rows. To add an algorithm, write a function and add an entry to A
 from .algorithm_choice import canonical, check_algorithm, received, received_names
 from .algorithms import ALGORITHMS, Algorithm
 from .problem import Exhausted, PastTrial, Problem, Proposal, inherited_attrs
-from .proposals import clear_caches, count_informing, count_outside, learns_from_results, propose
+from .proposals import (
+    clear_caches,
+    count_informing,
+    count_outside,
+    learns_from_results,
+    needs_past,
+    propose,
+)
 
 __all__ = [
     "ALGORITHMS",
@@ -25,6 +32,7 @@ __all__ = [
     "count_outside",
     "inherited_attrs",
     "learns_from_results",
+    "needs_past",
     "propose",
     "received",
     "received_names",

@@ -22,16 +22,17 @@ class Algorithm:
 
     `suggest(problem, history, ordinal, arguments)` returns raw values and the attrs to store with them.
     `start_up(arguments)` returns the number of results needed before it learns; None for an algorithm that uses no
-    results. `takes_parts`: until then it learns from partly fitting trials too. `for_nested`: supports nested choices.
-    `is_light`: cheap enough to preview its first proposals on a page. `redraws`: attempts to get a suggestion that
-    meets the constraints. `early_stopping`: the rule that the algorithm requires. `renamed` maps NNI's argument names
-    to ours.
+    results. `uses_past`: its next proposal depends on earlier trials. `takes_parts`: until it has started up it learns
+    from partly fitting trials too. `for_nested`: supports nested choices. `is_light`: cheap enough to preview its first
+    proposals on a page. `redraws`: attempts to get a suggestion that meets the constraints. `early_stopping`: the rule
+    that the algorithm requires. `renamed` maps NNI's argument names to ours.
     """
 
     summary: str
     suggest: Callable[[Problem, History, int, dict[str, Any]], Suggestion]
     arguments: tuple[Argument, ...] = ()
     start_up: Callable[[dict], int] | None = None
+    uses_past: bool = True
     takes_parts: bool = False
     for_nested: bool = True
     redraws: int = 30
@@ -62,6 +63,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "Random": Algorithm(
         "Draws every trial at random, independent of the results.",
         model_free.at_random,
+        uses_past=False,
         is_light=True,
     ),
     "GridSearch": Algorithm(

@@ -27,7 +27,7 @@ def propose(
     algorithm = ALGORITHMS[problem.algorithm]
     arguments = with_defaults(problem.arguments, algorithm.arguments)
     space = problem.space
-    history = _history(problem, fit_past(space, past, cache_key))
+    history = _history(problem, fit_past(space, past, cache_key) if needs_past(problem) else [])
     proposals: list[Proposal] = []
     for ordinal in ordinals:
         if history.is_exhausted:
@@ -70,6 +70,11 @@ def _allowed_suggestion(
         if space.allows(space.shown(raw)):
             return raw, attrs
     return space.draw(Random(seed_of(problem.seed, ordinal))), attrs
+
+
+def needs_past(problem: Problem) -> bool:
+    """Tell whether proposals depend on past trials. In a finite space all do: no point is proposed twice."""
+    return ALGORITHMS[problem.algorithm].uses_past or problem.space.size is not None
 
 
 def learns_from_results(algorithm: str) -> bool:
