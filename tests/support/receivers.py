@@ -5,7 +5,7 @@ from __future__ import annotations
 import email
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +17,7 @@ class HttpReceiver(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Post)
         self.answers: list[tuple[int, dict[str, str]]] = [(200, {})]
+        self.before_answer: Callable[[], object] = lambda: None
         self.requests: list[tuple[str, dict[str, str], bytes]] = []  # (path, headers, body)
 
     @property
@@ -30,6 +31,7 @@ class _Post(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests.append((self.path, dict(self.headers), body))
+        self.server.before_answer()
         answers = self.server.answers
         status, headers = answers.pop(0) if len(answers) > 1 else answers[0]
         self.send_response(status)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.db import Error as DatabaseError
 from django.db import transaction
 from django.db.models import Q
 
@@ -26,6 +28,8 @@ from experiments.models import (
 
 from . import content
 
+logger = logging.getLogger(__name__)
+
 AT_ONCE = 100  # occurrences of one call
 HOUR = timedelta(hours=1)
 WEEK = timedelta(days=7)
@@ -39,10 +43,16 @@ def expand(now: datetime | None = None) -> int:
     waiting = Occurrence.objects.filter(expanded_at=None).order_by("pk").values_list("pk", flat=True)
     keys = list(waiting[:AT_ONCE])
     for key in keys:
-        with transaction.atomic():
-            if not Occurrence.objects.filter(pk=key, expanded_at=None).update(expanded_at=now):
-                continue  # another control was faster, or its experiment was deleted
-            _expand(Occurrence.objects.select_related("experiment__workspace").get(pk=key))
+        try:
+            with transaction.atomic():
+                if not Occurrence.objects.filter(pk=key, expanded_at=None).update(expanded_at=now):
+                    continue  # another control was faster, or its experiment was deleted
+                _expand(Occurrence.objects.select_related("experiment__workspace").get(pk=key))
+        except DatabaseError:
+            raise
+        except Exception:  # after a bug here later ones must still become messages
+            logger.exception("No messages could be made of occurrence %s", key)
+            Occurrence.objects.filter(pk=key).update(expanded_at=now)
     return len(keys)
 
 

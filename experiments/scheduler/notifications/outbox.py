@@ -18,7 +18,7 @@ from django.db import connections
 from django.db.models import Min
 
 from experiments import database_clock
-from experiments.models import Channel, ChannelKind, Delivery, secret
+from experiments.models import Channel, ChannelKind, Delivery, Occurrence, secret
 
 from . import content, fan_out, webhook
 
@@ -39,10 +39,16 @@ class Outbox:
         self._thread: threading.Thread | None = None
 
     def tick(self) -> None:
-        """Start a round, unless the last one still runs."""
-        if self._thread is None or not self._thread.is_alive():
+        """Start a round where there is something to do, unless the last one still runs."""
+        is_busy = self._thread is not None and self._thread.is_alive()
+        if not is_busy and has_work():
             self._thread = threading.Thread(target=self._run, name="notifications", daemon=True)
             self._thread.start()
+
+    def join(self) -> None:
+        """Wait until the current round has ended."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -56,6 +62,12 @@ class Outbox:
             logger.exception("Notifications could not be processed")
         finally:
             connections.close_all()
+
+
+def has_work() -> bool:
+    """Whether something has happened that has no messages yet, or a message is due. At most two queries."""
+    has_happened = Occurrence.objects.filter(expanded_at=None).exists()
+    return has_happened or Delivery.objects.due(database_clock.now()).exists()
 
 
 def send_due(now: Callable[[], datetime] = database_clock.now) -> int:
