@@ -6,7 +6,15 @@ import os
 import sys
 
 # Commands that are called `trialdeck NAME`; any other command is `trialdeck manage NAME`.
-OWN = ("up", "worker", "control", "demo", "token")
+OWN = ("up", "worker", "control", "demo", "token", "backup", "restore", "move-to-postgres")
+WITH_DATA = (
+    "up",
+    "worker",
+    "control",
+    "backup",
+    "restore",
+    "move-to-postgres",
+)  # that have the option --data
 
 
 def main(argv: list[str]) -> None:
@@ -18,7 +26,7 @@ def main(argv: list[str]) -> None:
     from django.db import OperationalError, ProgrammingError
 
     try:
-        execute_from_command_line(argv)
+        execute_from_command_line(_with_module_name(argv))
     except ImproperlyConfigured as error:
         sys.exit(str(error).replace("TRIALDECK_DATA", data_by))
     except (OperationalError, ProgrammingError) as error:  # the database of another folder, or an empty one
@@ -33,12 +41,17 @@ def main(argv: list[str]) -> None:
         )
 
 
+def _with_module_name(argv: list[str]) -> list[str]:
+    """Return `argv` with the command `move-to-postgres` as Django wants it: by the name of its module."""
+    return [word.replace("-", "_") if place == 1 and word in OWN else word for place, word in enumerate(argv)]
+
+
 def obey_data_option(argv: list[str]) -> bool:
-    """Set TRIALDECK_DATA from --data of `up`, `worker` and `control`, before the settings read it.
+    """Set TRIALDECK_DATA from --data of a command that has the option, before the settings read it.
 
     Return whether the option was given.
     """
-    if argv[1:2] not in (["up"], ["worker"], ["control"]):
+    if not set(argv[1:2]) & set(WITH_DATA):
         return False
     data = None
     for option, value in zip(argv, [*argv[1:], ""], strict=True):

@@ -20,6 +20,9 @@ COMMANDS = {
     "control": "Schedule experiments, where the console runs on several machines.",
     "demo": "Start the demo experiment.",
     "token": "Create, list and revoke API tokens.",
+    "backup": "Write a copy of the console's database and keys into one file.",
+    "restore": "Restore a backup into an empty installation.",
+    "move-to-postgres": "Move a console from SQLite to PostgreSQL.",
     "manage": "Run any other management command, such as migrate; `manage help` lists them.",
 }
 

@@ -12,9 +12,9 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.recorder import MigrationRecorder
 
 from experiments import broker
+from experiments.management import rows
 from experiments.runner import lease
 
 # How long a worker may be silent before its trials are reassigned: short where broker and workers share a machine,
@@ -68,19 +68,24 @@ def check_one_machine() -> None:
 
 def check_database() -> None:
     """Exit when the database does not respond, is empty, or lacks migrations."""
+    check_database_for_reading()
+    if is_behind():
+        refuse("The database is older than this version of Trialdeck. Run: trialdeck manage migrate")
+
+
+def check_database_for_reading() -> None:
+    """Exit when the database does not respond, is empty, or has migrations of a newer version."""
     try:
-        is_old, is_empty = is_behind(), not MigrationRecorder(connection).applied_migrations()
+        applied = rows.migrations_of(connection)
     except DatabaseError as error:
         refuse(f"The database does not respond: {first_line(error)}. Check DATABASE_URL and the server.")
-    if is_empty:
+    if not applied:
         source = f"the data folder {settings.DATA}" if connection.vendor == "sqlite" else "DATABASE_URL"
         refuse(
             f"The database of {source} is empty. If the console uses another one, set TRIALDECK_DATA, --data or "
             "DATABASE_URL. Otherwise run: trialdeck manage migrate"
         )
     check_not_newer()
-    if is_old:
-        refuse("The database is older than this version of Trialdeck. Run: trialdeck manage migrate")
 
 
 def check_not_newer() -> None:

@@ -97,4 +97,4 @@ def test_operations_names_every_variable_that_the_code_reads() -> None:
 def test_every_command_of_the_console_is_told() -> None:
     text = "".join(text_of(page) for page in PAGES)
     for path in (ROOT / "experiments" / "management" / "commands").glob("[a-z]*.py"):
-        assert f"trialdeck {path.stem}" in text
+        assert f"trialdeck {path.stem.replace('_', '-')}" in text

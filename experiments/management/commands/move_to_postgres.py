@@ -1,0 +1,85 @@
+"""`trialdeck move-to-postgres`: copy all rows from SQLite to an empty PostgreSQL database."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError, connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from console import database
+from experiments.management import rows
+from experiments.management.arguments import add_data_argument, check_database, first_line, refuse
+from experiments.management.running import locked_folder, refuse_while_open, refuse_while_processes_run
+
+
+class Command(BaseCommand):
+    help = "Copy all rows from SQLite in the data folder to an empty PostgreSQL database, and compare them."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("url", metavar="URL", help=f"the PostgreSQL database: {database.FORM}")
+        add_data_argument(parser)
+
+    def handle(self, *, url: str, **_: object) -> None:
+        if connection.vendor != "sqlite":
+            refuse(
+                "DATABASE_URL is set, so this console does not use SQLite. Unset it to move the data folder's rows."
+            )
+        try:
+            target = database.postgres(url)
+        except ImproperlyConfigured as error:
+            refuse(str(error).replace("DATABASE_URL", "The URL"))
+        check_database()
+        refuse_while_processes_run()
+        with locked_folder(settings.DATA):
+            refuse_while_open(connection)
+            with (
+                transaction.atomic(),
+                rows.another_connection("target", **target) as there,
+            ):  # keeps writers out
+                try:
+                    count = move(connection, there)
+                except DatabaseError as error:
+                    refuse(f"The rows were not moved: {first_line(error)}. Check the URL and the server.")
+        self.stdout.write(
+            f"{count} rows were copied to PostgreSQL and compared. Set DATABASE_URL to the same URL everywhere, and "
+            f"start. {settings.DATABASES['default']['NAME']} is left as it was."
+        )
+
+
+def move(source: BaseDatabaseWrapper, target: BaseDatabaseWrapper) -> int:
+    """Copy everything or nothing, and return the number of rows. Raise DatabaseError."""
+    target.ensure_connection()
+    refuse_while_open(target)
+    if table := rows.occupied_table(target):
+        refuse(
+            f"The PostgreSQL database is not empty (rows in {table}). Create a new one: createdb trialdeck"
+        )
+    migrations = rows.migrations_of(source)
+    schema = rows.schema_of(migrations)
+    if rows.migrations_of(target) - migrations:
+        refuse(
+            "The PostgreSQL database has the tables of a newer version. Create a new one: createdb trialdeck"
+        )
+    rows.migrate(target, migrations)
+    with transaction.atomic(using=target.alias):
+        rows.clear(schema, target)
+        count = sum(copy(schema, table, source, target) for table in schema.models)
+        rows.set_last_ids(schema, rows.last_ids(schema, source), target)
+        target.check_constraints()
+    return count
+
+
+def copy(schema: rows.Schema, table: str, source: BaseDatabaseWrapper, target: BaseDatabaseWrapper) -> int:
+    """Copy one table, compare both by number and digest, and return the number of rows."""
+    rows.write(schema, table, rows.read(schema, table, source), target)
+    here = rows.digest(schema, table, rows.read(schema, table, source))
+    there = rows.digest(schema, table, rows.read(schema, table, target))
+    if (here.count, str(here)) != (there.count, str(there)):
+        refuse(
+            f"The table {table} differs in PostgreSQL ({there.count} of {here.count} rows), so nothing was moved. "
+            "Please report this."
+        )
+    return here.count
