@@ -90,7 +90,7 @@ def test_a_search_whose_trials_all_fail_has_status_1(deck, folder, capfd):
         "-n",
         "1",
         "-p",
-        "opt=adam,adagrad",
+        "opt=adam,sgd",
         "-p",
         "layers=a",
     ]
