@@ -4,6 +4,7 @@ They run under a keeper (experiments/runner/keeper.py), each in its own session:
 and when the supervisor is killed, the keeper ends them all.
 """
 
+import math
 import signal
 import threading
 import time
@@ -17,7 +18,8 @@ from experiments.runner import keeper
 from experiments.runner.process import Exit, Keeper, LaunchError, Process, sweep
 
 RESTARTS = 3
-RESTARTS_WITHIN_S = 60.0
+RESTARTS_WITHIN_S = 60.0  # more than RESTARTS within this are too many
+BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 20.0  # the pause before a further one, doubled with each
 READY_WITHIN_S = 60.0
 END_WITHIN_S = 4.7  # all of them together; `up` must end within 5 s
 LOG_BYTES = 8 << 20
@@ -43,6 +45,7 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     process: Process | None = None
     started_at: deque[float] = field(default_factory=deque)  # restarts, monotonic
+    restart_at: float = math.inf  # monotonic, if it is due
 
 
 class Supervisor:
@@ -60,6 +63,7 @@ class Supervisor:
         self.is_hurried = False
         self._inbox: SimpleQueue[tuple[Service, Process, Exit] | None] = SimpleQueue()
         self._is_ending = False
+        self._is_up = False  # everything was ready once
 
     def obey_signals(self) -> None:
         """Stop everything in order on SIGINT, SIGTERM or SIGHUP; a second signal does not wait."""
@@ -98,9 +102,16 @@ class Supervisor:
             self._attend(0.03)
 
     def watch(self) -> None:
-        """Restart services that exit. Raise Failed when one exits too often, Stopped when asked to stop."""
+        """Restart services that exit, later and later when one exits again and again: the others keep running, and the
+        web can say what is wrong. Raise Stopped when asked to stop."""
+        self._is_up = True
         while True:
-            self._attend(None)
+            now = time.monotonic()
+            for service in [each for each in self.services if each.restart_at <= now]:
+                service.restart_at = math.inf
+                self._launch_again(service)
+            next_at = min((service.restart_at for service in self.services), default=math.inf)
+            self._attend(None if next_at == math.inf else max(0.0, next_at - time.monotonic()))
 
     def end(self, order: list[str]) -> None:
         """Stop the services in this order, then kill what is left of them. Takes at most 5 s."""
@@ -139,14 +150,29 @@ class Supervisor:
         now = time.monotonic()
         while service.started_at and service.started_at[0] < now - RESTARTS_WITHIN_S:
             service.started_at.popleft()
-        if len(service.started_at) >= RESTARTS:
+        again = len(service.started_at) - RESTARTS
+        service.started_at.append(now)
+        if again < 0:
+            self.say(f"The {service.name} ended {_reason(exit)} and was restarted. See {service.log}.")
+            self._launch(service)
+        elif not self._is_up:
             raise Failed(
                 f"The {service.name} ended {RESTARTS + 1} times within a minute, last {_reason(exit)}; "
                 f"see {service.log}."
             )
-        service.started_at.append(now)
-        self.say(f"The {service.name} ended {_reason(exit)} and was restarted. See {service.log}.")
-        self._launch(service)
+        else:
+            pause_s = min(BACKOFF_S * 2**again, LONGEST_BACKOFF_S)
+            service.restart_at = now + pause_s
+            when = f"is restarted in {pause_s:.0f} s"
+            self.say(f"The {service.name} ended {_reason(exit)} again and {when}. See {service.log}.")
+
+    def _launch_again(self, service: Service) -> None:
+        """Launch it. When that fails, on a full disk for example, try again later."""
+        try:
+            self._launch(service)
+        except Failed as failed:
+            self.say(f"{failed} Trying again in {LONGEST_BACKOFF_S:.0f} s.")
+            service.restart_at = time.monotonic() + LONGEST_BACKOFF_S
 
     def _launch(self, service: Service) -> None:
         if not self.keeper.alive:

@@ -2,29 +2,37 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.decorators.cache import never_cache
 
+from console import health
 from experiments.api.protocol import openapi
 
 
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Return 200 "ok" when the console and its database respond. Needs no session or permission."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return HttpResponse("the database does not respond\n", status=503, content_type="text/plain")
-    return HttpResponse("ok\n", content_type="text/plain")
+    """Return 200 "ok" when the console and its database respond and there is room for what they write, else 503 with
+    what is wrong, one problem per line. Needs no session or permission."""
+    return _answer(health.problems())
+
+
+@never_cache
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Return 200 "ok" when this process can serve requests: as `healthz`, and the schema is that of this version."""
+    return _answer(health.problems() or health.schema_problems())
+
+
+def _answer(problems: list[str]) -> HttpResponse:
+    text = "".join(f"{problem}\n" for problem in problems) or "ok\n"
+    return HttpResponse(text, status=503 if problems else 200, content_type="text/plain")
 
 
 handler500 = "experiments.web.ui.error_pages.broken"
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
     path("admin/", admin.site.urls),
     path("api/v1/openapi.json", openapi.openapi, name="api-schema"),
     path("api/v1/docs/", openapi.show, name="api-docs"),

@@ -326,11 +326,13 @@ def _celery(name: str, argv: list[str], *, data: Path, logs: Path, grace_s: floa
 
 
 def is_serving(address: str, port: int) -> bool:
-    """Tell whether the console responds on this port, including its database."""
+    """Tell whether the console responds on this port, including its database. A full disk does not keep it from
+    starting: its pages say so."""
     connection = http.client.HTTPConnection(address, port, timeout=2)
     try:
         connection.request("GET", "/healthz", headers={"Host": HOST})
-        return connection.getresponse().status == 200
+        response = connection.getresponse()
+        return response.status in (200, 503) and b"database" not in response.read()
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -1,0 +1,44 @@
+"""Is the console well? For load balancers and monitoring: no names, addresses or paths."""
+
+from __future__ import annotations
+
+import shutil
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+LEAST_FREE_BYTES = 1 << 20  # in the data folder: SQLite, secrets and logs are written there
+
+_is_current = False  # a schema does not become older while this process runs
+
+
+def problems() -> list[str]:
+    """Return what is wrong, as sentences; empty if all is well."""
+    wrong = []
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        wrong.append("the database does not respond")
+    try:
+        if shutil.disk_usage(settings.DATA).free < LEAST_FREE_BYTES:
+            wrong.append("the disk of the data folder is full")
+    except OSError:
+        wrong.append("the data folder cannot be read")
+    return wrong
+
+
+def schema_problems() -> list[str]:
+    """Return what is wrong with the database's schema. It is read until it is right once."""
+    global _is_current
+    if _is_current:
+        return []
+    try:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return ["the database lacks migrations"]
+    except DatabaseError:
+        return ["the database does not respond"]
+    _is_current = True
+    return []
