@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.management import rows
 from experiments.management.rows import Schema
 from experiments.runner import safe_files
@@ -87,7 +87,7 @@ def _write_members(
         "format": FORMAT,
         "version": version,
         "database": connection.vendor,
-        "written_at": timezone.now().isoformat(timespec="seconds"),
+        "written_at": database_clock.now().isoformat(timespec="seconds"),
         "migrations": sorted(map(list, migrations)),
         "tables": tables,
         "last_ids": rows.last_ids(schema, connection),
