@@ -15,7 +15,8 @@ from django.contrib.staticfiles import finders
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from experiments.charts import curve, history, outcome, sparkline, utilization
+from experiments.charts import curve, history, outcome, sparkline, stacked, utilization, whisker
+from experiments.charts.svg import Chart, Svg
 from experiments.messages import DASH
 from experiments.models import Project, status
 from experiments.web.experiment.action_buttons import Button
@@ -148,6 +149,8 @@ def _column(theme: str) -> dict[str, object]:
         "histories": _histories(theme),
         "curves": _curves(theme),
         "days": _days(theme),
+        "spreads": _spreads(),
+        "stacks": _stacks(theme),
         "messages": [
             Message("info", "ResNet baseline reset to a draft."),
             *(Message(level, text) for level, text in TOASTS),
@@ -313,3 +316,30 @@ def _days(theme: str) -> list[Drawn]:
         drawn("nothing measured", "nothing", [], 4),
         drawn("thousands", "many", [bar(place, 12_345) for place in range(96)], 12_345),
     ]
+
+
+def _spreads() -> list[Svg]:
+    def drawn(best: float, mean: float | None, deviation: float | None, baseline: float | None) -> Svg:
+        return whisker.whisker(
+            best,
+            mean=mean,
+            deviation=deviation,
+            baseline=baseline,
+            low=0.7,
+            high=0.9,
+            description=f"best {best}",
+        )
+
+    return [drawn(0.85, 0.83, 0.01, 0.79), drawn(0.72, None, None, 0.79), drawn(0.9, 0.7, 0.5, None)]
+
+
+def _stacks(theme: str) -> list[Chart]:
+    weeks = [f"{day} Nov" for day in (2, 9, 16, 23)]
+    series = [
+        stacked.Series(name, [place + week for week in range(4)]) for place, name in enumerate("abcdef")
+    ]
+    full = stacked.stacked(
+        weeks, series, title="Six series", unit="hours", key=f"{theme}-six", limit=25, limit_name="soft limit"
+    )
+    empty = stacked.stacked(weeks, [], title="No usage", unit="hours", key=f"{theme}-no")
+    return [full, empty]
