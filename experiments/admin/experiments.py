@@ -19,6 +19,7 @@ from experiments.models import (
     LogPiece,
     MetricValue,
     Point,
+    PythonCheck,
     Suggestion,
     Trial,
     TrialParameter,
@@ -145,6 +146,14 @@ class ImportanceAdmin(ReadOnlyAdmin):
     related = ("experiment",)
     console_paths = ("experiment",)
     search_help_text = SEARCH_BY_EXPERIMENT
+
+
+@admin.register(PythonCheck)
+class PythonCheckAdmin(ReadOnlyAdmin):
+    """Questions to workers about their Python; each is deleted after some minutes."""
+
+    list_display = ("python", "folder", "queue", "worker", "created_at")
+    related = ("queue", "worker")
 
 
 @admin.register(FormerExperiment)

@@ -25,6 +25,7 @@ from .lease import Lease
 from .log import LogPiece
 from .metric import Point
 from .project import Project
+from .python_check import PythonCheck
 from .queue import Queue
 from .registered_model import Model
 from .resources import Amount, Free
@@ -72,6 +73,7 @@ __all__ = [
     "Overtaken",
     "Point",
     "Project",
+    "PythonCheck",
     "Queue",
     "Refused",
     "Revision",

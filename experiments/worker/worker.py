@@ -42,7 +42,7 @@ from experiments.runner.machine import Machine, disk_of, full_disk_percent
 from experiments.runner.process import await_orphans, is_alive, sweep
 from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder
-from experiments.worker import leftovers
+from experiments.worker import leftovers, python_checks
 from experiments.worker.artifacts import Collector
 from experiments.worker.boots import Boots
 from experiments.worker.claims import Claims
@@ -59,6 +59,7 @@ from experiments.worker.trial_run import TrialRun, clear
 logger = logging.getLogger(__name__)
 
 FLUSH_S = 0.5
+QUESTIONS_S = 0.5  # between two looks for questions about Python
 MACHINE_S = 5.0  # between two measurements of the machine
 
 
@@ -156,6 +157,7 @@ class LocalWorker:
             (self._write, "writer"),
             (self._watch_machine, "machine"),
             (self._collect, "collector"),
+            (self._check_pythons, "python checks"),
         ):
             thread = threading.Thread(target=releasing(target), name=name, daemon=True)
             thread.start()
@@ -369,6 +371,18 @@ class LocalWorker:
         """Return the latest state of the machine, once."""
         machine, self._machine = self._machine, None
         return machine
+
+    def _check_pythons(self) -> None:
+        """Answer questions about the Python of this worker, in its own thread, because an interpreter may hang. Inside
+        a container another one runs, about which nothing is known here."""
+        while not self.shelf.engine and not self.ending.wait(QUESTIONS_S):
+            try:
+                python_checks.answer_next(self.row, self.queues)
+            except DatabaseError as error:
+                logger.warning("Questions about Python wait for the database: %s", error)
+                close_old_connections()
+            except Exception:  # a question that cannot be answered must not affect trials
+                logger.exception("A question about Python could not be answered")
 
     def _watch_machine(self) -> None:
         """Measure the machine in a separate thread, because nvidia-smi may take seconds."""

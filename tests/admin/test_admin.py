@@ -36,6 +36,7 @@ from experiments.models import (
     Outcome,
     Point,
     Project,
+    PythonCheck,
     Queue,
     Rule,
     SavedView,
@@ -126,6 +127,7 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         )
         Delivery.test(channel, by=alice, rule=rule)
         Occurrence.note(Kind.BUDGET, experiment, key="a", used=4, limit=5, of="trials")
+        PythonCheck.ask(experiment.queue, python="python", folder="/", modules=[], variables={})
         Importance.objects.create(experiment=experiment, epoch=0, succeeded_count=3, trial_count=3)
         Baseline.objects.create(
             project=experiment.project, metric=name, direction="maximize", experiment=experiment, by=alice

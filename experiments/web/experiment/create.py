@@ -29,7 +29,7 @@ from .forms.create_form import CreateForm
 from .forms.experiment_form import ExperimentForm, algorithm_help, early_stopping_help
 from .forms.space_rows import SHAPES
 from .preview import first_draw
-from .script_reading import BUTTON, ScriptReading
+from .script_reading import BUTTON, ScriptReading, start_fault
 
 # the fields of the clone dialog
 REVIEWED = ("name", "project", "new_project", "project_text", "creates_project", "description")
@@ -57,6 +57,9 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         return _render(request, form, reading=reading)
     if not form.is_valid():
         return _render(request, form, status=422)
+    if "start" in request.POST and (fault := start_fault(data, form.cleaned_data["queue"])):
+        form.add_error("command", fault)
+        return _render(request, form, status=422, imports_fault=fault)
     try:
         with transaction.atomic():
             experiment = _create_once(request, form)
@@ -147,12 +150,18 @@ def report_start(request: SignedInRequest, experiment: Experiment) -> None:
 
 
 def _render(
-    request: SignedInRequest, form: CreateForm, *, status: int = 200, reading: ScriptReading | None = None
+    request: SignedInRequest,
+    form: CreateForm,
+    *,
+    status: int = 200,
+    reading: ScriptReading | None = None,
+    imports_fault: str = "",
 ) -> HttpResponse:
     context: dict[str, Any] = {
         "workspace": form.workspace,
         "nav": "experiments",
         "form": form,
+        "imports_fault": imports_fault,
         **steps_context(request, form, reading),
         "types": SHAPES,
         "algorithms": algorithm_help(),

@@ -29,7 +29,7 @@ from .forms.edit_form import EditForm
 from .forms.experiment_form import algorithm_help, early_stopping_help
 from .forms.space_rows import SHAPES
 from .page import get_experiment, refused, url_of
-from .script_reading import ScriptReading
+from .script_reading import ScriptReading, start_fault
 from .settings_diff import label_of, text_of
 from .test_run import test_run_of
 
@@ -64,6 +64,10 @@ def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         return obstacle
     if not form.is_valid():
         return _render(request, form, restored, code=422)
+    queue = form.cleaned_data.get("queue") or experiment.queue
+    if "start" in request.POST and (fault := start_fault(data, queue)):
+        form.add_error("command", fault)
+        return _render(request, form, restored, code=422, imports_fault=fault)
     try:
         with transaction.atomic():
             saved = _save(form, by=request.user)
@@ -173,6 +177,7 @@ def _render(
     conflict: Conflict | None = None,
     code: int = 200,
     reading: ScriptReading | None = None,
+    imports_fault: str = "",
 ) -> HttpResponse:
     experiment = form.experiment
     test_id = request.GET.get("test", "").replace("\0", "")
@@ -196,6 +201,7 @@ def _render(
         "algorithms": algorithm_help(only=experiment.algorithm if form.is_update else None),
         "rules": early_stopping_help(),
         "at_once": "" if form.is_update else "load, ",  # the samples of a draft are drawn with its preview
+        "imports_fault": imports_fault,
         "test": test,
         "test_log": test.log(chosen=str(form["pattern"].value() or "")) if test else "",
         **({} if form.is_update else steps_context(request, form, reading)),

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from experiments.messages import plural
 from experiments.models import Queue, Worker
+from experiments.web.ui.form_fields import PairsField
 from trialdeck.script import (
     MetricCall,
     Script,
@@ -27,6 +29,7 @@ from trialdeck.script import (
 )
 
 from .forms import space_rows
+from .python_report import PythonReport, python_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +48,7 @@ class ScriptReading:
     fixed: int = 0
     metrics: tuple[MetricCall, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    python: PythonReport | None = None
 
     @property
     def heading(self) -> str:
@@ -103,7 +107,35 @@ def read_arguments(
         fixed=len(new) - len(searched),
         metrics=script.metrics,
         notes=script.notes,
+        python=_python(script, data, queue),
     )
+
+
+def start_fault(data: QueryDict, queue: Queue | None) -> str:
+    """Return why the trials of this form would fail at once: an import that the Python on the worker lacks. Empty where
+    none is known to, or where the person starts it anyway."""
+    if data.get("ignore_imports"):
+        return ""
+    try:
+        script = _script(data, {}, script_call(data.get("command", "")), queue)
+    except ScriptError:
+        return ""
+    report = _python(script, data, queue)
+    return report.fault if report else ""
+
+
+def _python(script: Script, data: QueryDict, queue: Queue | None) -> PythonReport | None:
+    call, directory = script_call(data.get("command", "")), data.get("directory", "").strip()
+    has_own = (
+        data.get("packages_from") not in (None, "", "worker") or data.get("repository") or data.get("image")
+    )
+    if call is None or queue is None or not directory or has_own:
+        return None
+    try:
+        environment = PairsField(required=False).clean(data.get("environment", ""))
+    except ValidationError:
+        environment = {}  # the form says what is wrong with it
+    return python_report(script, call, queue=queue, directory=directory, environment=environment)
 
 
 def write_metric(data: QueryDict, metric: MetricCall) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from django.test import Client
 from django.utils import timezone
 
 from experiments.charts.parameter_scale import parameter_scale
-from experiments.models import Experiment, Trial, Worker
+from experiments.models import Experiment, PythonCheck, Queue, Trial, Worker
+from experiments.web.experiment import python_report
+from experiments.worker import python_checks
+from tests.web.experiment.test_create import errors
 from tests.web.filled import filled
 
 NEW = "/w/lab/experiments/new/"
@@ -37,8 +41,9 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.fixture
-def here(worker) -> Worker:
-    """The worker runs on this machine."""
+def here(worker, monkeypatch) -> Worker:
+    """The worker runs on this machine; it answers no questions."""
+    monkeypatch.setattr(python_report, "WITHIN_S", 0.0)
     Worker.objects.filter(pk=worker.pk).update(host=socket.gethostname())
     worker.refresh_from_db()
     return worker
@@ -240,3 +245,65 @@ def test_samples_are_drawn_on_the_scale_of_the_parameter():
 )
 def test_what_has_no_scale_is_not_drawn(kind, values):
     assert parameter_scale(kind, values, [1.0], None) == ""
+
+
+@pytest.fixture
+def answering(here, monkeypatch) -> Worker:
+    """The worker answers as soon as it is asked, with this Python."""
+
+    def answered(check: PythonCheck, **_: object) -> None:
+        python_checks.answer_next(here, ["default"])
+        refresh(check)
+
+    refresh = PythonCheck.refresh_from_db
+    monkeypatch.setattr(python_report, "WITHIN_S", 30.0)
+    monkeypatch.setattr(PythonCheck, "refresh_from_db", answered)
+    return here
+
+
+def test_what_the_python_on_the_worker_lacks_is_said_before_the_start(send, client, folder, answering):
+    """TD-D7: at Read arguments, and at Start, which goes on only if one insists."""
+    (folder / "train.py").write_text(f"import json\nimport no_such_module\n{SCRIPT}")
+    lacking = f"No module named &#x27;no_such_module&#x27; in {sys.executable}"
+    sentence = f"{lacking} on worker {answering} (train.py, line 2)."
+    page = send(command=f"{sys.executable} train.py", directory=str(folder))
+    assert sentence in page.content.decode()
+    fields = filled(page)
+    refused = client.post(NEW, {**fields, "start": "1"})
+    assert (
+        refused.status_code == 422
+        and sentence in refused.content.decode()
+        and not Experiment.objects.exists()
+    )
+    assert 'name="ignore_imports"' in refused.content.decode()
+    client.post(NEW, {**fields, "start": "1", "ignore_imports": "1"})
+    assert Experiment.objects.get().state == "pending"
+
+
+def test_a_python_that_has_the_imports_is_named(send, folder, answering):
+    """TD-D7"""
+    html = send(command=f"{sys.executable} train.py", directory=str(folder)).content.decode()
+    assert f"<code>{sys.executable}</code>" in html and "All imports of train.py are available." in html
+
+
+def test_an_interpreter_that_is_not_there_is_a_fault(send, client, folder, answering):
+    fields = filled(send(command=".venv/bin/python train.py", directory=str(folder)))
+    assert errors(client.post(NEW, {**fields, "start": "1"})) == {
+        "command": [f"There is no Python interpreter {folder}/.venv/bin/python. (worker {answering})"]
+    }
+
+
+def test_without_an_answer_nothing_is_held_up(send, client, folder, here):
+    fields = filled(send(command="python train.py", directory=str(folder)))
+    client.post(NEW, {**fields, "start": "1"})
+    assert Experiment.objects.get().state == "pending"
+
+
+def test_one_worker_takes_a_question_and_old_ones_go(here, answering):
+    queue = Queue.default()
+    PythonCheck.ask(queue, python="python", folder="/", modules=[], variables={})
+    assert PythonCheck.take(here, ["other"]) is None
+    assert PythonCheck.take(here, ["default"]) and PythonCheck.take(here, ["default"]) is None
+    PythonCheck.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    PythonCheck.ask(queue, python="python", folder="/", modules=[], variables={})
+    assert PythonCheck.objects.count() == 1

@@ -1,0 +1,34 @@
+"""Answers of a worker to questions about its Python, before an experiment starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from experiments.models import PythonCheck, Worker
+from experiments.runner.shell_variables import inherited
+from trialdeck.script.interpreters import check
+from trialdeck.script.model import ImportedModule
+
+
+def answer_next(worker: Worker, queues: Collection[str]) -> bool:
+    """Answer the next question for a worker of these queues. Return whether there was one."""
+    question = PythonCheck.take(worker, queues)
+    if question is None:
+        return False
+    question.settle(_answer(question))
+    return True
+
+
+def _answer(question: PythonCheck) -> dict[str, Any]:
+    """Ask the interpreter that a trial would get, in the environment of a trial."""
+    folder = Path(question.folder).expanduser()
+    if not folder.is_dir():
+        return {"problem": f"The folder {folder} does not exist."}
+    modules = [ImportedModule(str(name), int(line)) for name, line in question.modules]
+    env = {**inherited(os.environ), **question.variables}
+    interpreter = check(question.python, modules, folder=folder, env=env)
+    return {**asdict(interpreter), "missing": [module.name for module in interpreter.missing]}
