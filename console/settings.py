@@ -20,6 +20,8 @@ TRIALDECK_STATIC      folder for collected static files (default: staticfiles be
                       console in the data folder)
 TRIALDECK_DEBUG       1 for development: error pages with tracebacks, static files without a manifest
 TRIALDECK_API_RATE    API requests per token or user: 600/min by default, 0 for no limit
+TRIALDECK_METRICS_TOKEN  token for GET /metrics (Prometheus); without it, there are no metrics
+TRIALDECK_LOG_FORMAT  json: one JSON object in each line of a log (default: text)
 TRIALDECK_LEASE_S     seconds of silence after which a worker counts as lost (default: 15; 120 with REDIS_URL)
 TZ                    time zone of the pages (default: UTC)
 """
@@ -269,6 +271,9 @@ API_RATE = _chosen("TRIALDECK_API_RATE") or "600/min"
 if not re.fullmatch("[0-9]{1,9}(/(s|min|h))?", API_RATE):
     raise ImproperlyConfigured("TRIALDECK_API_RATE must look like 600/min, 20/s or 5000/h; 0 is no limit.")
 
+# Prometheus sends it as a bearer token.
+METRICS_TOKEN = _chosen("TRIALDECK_METRICS_TOKEN")
+
 # A diff of a million characters, and groups of a thousand rows, as forms send them.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 2**20
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
@@ -327,6 +332,10 @@ CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"
 
+LOG_FORMAT = _chosen("TRIALDECK_LOG_FORMAT") or "text"
+if LOG_FORMAT not in ("text", "json"):
+    raise ImproperlyConfigured(f"TRIALDECK_LOG_FORMAT must be text or json, not {LOG_FORMAT!r}.")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -336,8 +345,14 @@ LOGGING = {
             "style": "{",
             "datefmt": "%Y-%m-%d %H:%M:%S",
         },
+        "json": {"()": "console.json_log.JsonFormatter"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "json" if LOG_FORMAT == "json" else "line",
+        }
+    },
     "root": {"handlers": ["stderr"], "level": os.environ.get("TRIALDECK_LOG_LEVEL", "INFO").upper()},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},

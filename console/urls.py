@@ -8,6 +8,7 @@ from django.views.decorators.cache import never_cache
 
 from console import health
 from experiments.api.protocol import openapi
+from experiments.web.metrics import metrics
 
 
 @never_cache
@@ -33,6 +34,7 @@ handler500 = "experiments.web.ui.error_pages.broken"
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("api/v1/openapi.json", openapi.openapi, name="api-schema"),
     path("api/v1/docs/", openapi.show, name="api-docs"),

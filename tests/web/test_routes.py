@@ -65,6 +65,7 @@ REFUSES = "302 404 409 409 409"
 ROUTES = {
     "healthz": Route(get="200", post="200"),
     "readyz": Route(get="200", post="200"),
+    "metrics": Route(get="404", post="405"),  # without a token
     "home": Route(get="302 200 302 302 302", post=ONLY_LOOKS),  # whoever has one workspace is led there
     "sign-in": Route(get="200 302 302 302 302", post="200 302 302 302 302"),
     "sign-out": Route(get="405", post="302"),
