@@ -9,10 +9,10 @@ from trialdeck.table_output import numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    Trials = Sequence[dict[str, Any]]
+    Trials = Sequence[Mapping[str, Any]]
 
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 624, 16, 224

@@ -48,12 +48,12 @@ def test_no_page_breaks_a_rule(open_as, root, running, draft, lab, viewport, sch
     ]
     page = open_as(root, "/", viewport)
     page.emulate_media(color_scheme=scheme)
-    found = {}
+    violations = {}
     for path in pages:
         if path.startswith(OUTSIDE):
             continue
         page.goto(path)
         for broken in Axe().run(page, options=RULES).response["violations"]:
             nodes = [f"{node['html'][:160]} {node['failureSummary'][-160:]}" for node in broken["nodes"][:2]]
-            found.setdefault(f"{broken['id']}: {broken['help']}", []).append((path, nodes))
-    assert not found, "\n".join(f"{rule}\n  {places[:3]}" for rule, places in found.items())
+            violations.setdefault(f"{broken['id']}: {broken['help']}", []).append((path, nodes))
+    assert not violations, "\n".join(f"{rule}\n  {places[:3]}" for rule, places in violations.items())

@@ -59,26 +59,26 @@ def plans(sql: str) -> list[str]:
             "SET LOCAL enable_seqscan = off"
         )  # so that a table is read as a whole where there is no index
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
-        found: list[str] = []
+        read_whole: list[str] = []
         plan = cursor.fetchone()[0]
-        _walk(json.loads(plan) if isinstance(plan, str) else plan, found)
-        return found
+        _walk(json.loads(plan) if isinstance(plan, str) else plan, read_whole)
+        return read_whole
 
 
 def _aliases(sql: str) -> list[tuple[str, str]]:
     return [(alias, table) for table, alias in re.findall(r'"(experiments_\w+)" (U\d+|T\d+|V\d+)\b', sql)]
 
 
-def _walk(plan: object, found: list[str]) -> None:
+def _walk(plan: object, read_whole: list[str]) -> None:
     if isinstance(plan, list):
         for part in plan:
-            _walk(part, found)
+            _walk(part, read_whole)
     elif isinstance(plan, dict):
         if plan.get("Node Type") == "Seq Scan":
-            found.append(plan["Relation Name"])
+            read_whole.append(plan["Relation Name"])
         for part in plan.values():
             if isinstance(part, list | dict):
-                _walk(part, found)
+                _walk(part, read_whole)
 
 
 def test_no_page_reads_all_trials(draft, bob):

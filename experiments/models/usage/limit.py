@@ -105,7 +105,7 @@ def running(workspace: int, trials: type[Trial], since: datetime, now: datetime)
         state__in=status.TRIAL_ALIVE, experiment__workspace=workspace, started_at__isnull=False
     )
     columns = alive.order_by().values_list("experiment__creator", "started_at")
-    return [(person, max(0.0, (now - max(at, since)).total_seconds())) for person, at in columns]
+    return [(person, max(0.0, (now - max(at, since)).total_seconds())) for person, at in columns if at]
 
 
 def reached(limits: Collection[UsageLimit], used: Week, person: int) -> str:

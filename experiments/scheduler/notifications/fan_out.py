@@ -148,7 +148,7 @@ def _is_due(rule: Rule, occurrence: Occurrence) -> bool:
     reference = last[1] if last else _first_best(rule, occurrence)
     if not rule.reaches(occurrence, reference):
         return False
-    is_recent = last is not None and last[0] is not None and occurrence.at - last[0] < HOUR
+    is_recent = last is not None and occurrence.at - last[0] < HOUR
     return not (rule.frequency == Frequency.HOURLY and is_recent)
 
 

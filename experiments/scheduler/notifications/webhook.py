@@ -114,8 +114,8 @@ def allowed_addresses(host: str, port: int) -> list[Address]:
 
 def is_allowed(address: Address) -> bool:
     """Whether messages may go to this address: a public one, or one of a network that an administrator allows."""
-    plain = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    plain = plain or address
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    plain = mapped or address
     if any(plain in network for network in settings.WEBHOOK_NETWORKS):
         return True
     if plain.is_multicast or plain.is_reserved or plain.is_unspecified or not plain.is_global:
