@@ -105,7 +105,7 @@ def sparkline(trials: Trials, direction: str) -> str:
     )
 
 
-def _succeeded(trials: Trials) -> list[dict[str, Any]]:
+def _succeeded(trials: Trials) -> list[Mapping[str, Any]]:
     return [
         trial
         for trial in trials
@@ -113,7 +113,7 @@ def _succeeded(trials: Trials) -> list[dict[str, Any]]:
     ]
 
 
-def _ranked(trials: Trials, direction: str) -> list[dict[str, Any]]:
+def _ranked(trials: Trials, direction: str) -> list[Mapping[str, Any]]:
     return sorted(trials, key=lambda trial: trial["value"], reverse=direction == "maximize")
 
 

@@ -85,8 +85,8 @@ def test_each_command_has_these_options(line, tmp_path):
         argv = [sys.executable, "-m", "trialdeck.cli", *words, "--help"]
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    known = set(re.findall(r"--[a-z][a-z-]*", done.stdout))
-    assert {word for word in words if word.startswith("--")} <= known
+    documented = set(re.findall(r"--[a-z][a-z-]*", done.stdout))
+    assert {word for word in words if word.startswith("--")} <= documented
 
 
 @pytest.mark.parametrize("name", ["nginx.conf", "Caddyfile"])
