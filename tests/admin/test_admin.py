@@ -70,6 +70,7 @@ HISTORY = [
     "logpiece",
     "occurrence",
     "point",
+    "pythoncheck",
     "revision",
     "rule",
     "savedview",

@@ -274,7 +274,9 @@ def test_a_wrong_address_of_the_mail_server_is_told_without_the_password(fresh, 
 
 
 def test_the_page_about_people_names_every_variable_of_theirs():
-    read = set(re.findall(r'_(?:chosen|networks)\(\s*"(\w+)"', (ROOT / "console" / "settings.py").read_text()))
+    read = set(
+        re.findall(r'_(?:chosen|networks)\(\s*"(\w+)"', (ROOT / "console" / "settings.py").read_text())
+    )
     text = (ROOT / "docs" / "people.md").read_text()
     read = {name for name in read if "EMAIL" in name or "REMOTE" in name or "PROXIES" in name}
     assert len(read) == 4 and [name for name in read if f"`{name}`" not in text] == []
