@@ -148,7 +148,7 @@ def test_a_frozen_worker_loses_its_trials_and_cannot_report_them_later(
     """TD-X5: what was retried elsewhere is not reported twice; the frozen worker ends its own when it wakes."""
     crew.control()
     worker = crew.worker(name="frozen")
-    experiment = search(trials=2, seconds=1)
+    experiment = search(trials=2, seconds=8)  # longer than the lease: else their results would count
     victims = running(experiment, 2)
     worker.send_signal(signal.SIGSTOP)
     crew.worker(name="other")

@@ -186,7 +186,9 @@ def test_stop_ends_a_setup(draft, local, alice):  # noqa: F811
         experiment = draft(repository=address, command="", script="train.py", max_trials=1)
         experiment.enqueue(by=alice)
         schedule(experiment.pk)
-        trial = Trial.take(local.row, ["default"])
+        with local.claims.claiming():
+            trial = Trial.take(local.row, ["default"])
+            local.claims.add(trial)
         running = Thread(lambda: local.run(Trial.objects.get(pk=trial.pk)))
         silent.accept()  # git is there, and waits
         trial.stop(by=alice)
