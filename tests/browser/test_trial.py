@@ -40,7 +40,7 @@ def test_the_log_follows_unless_somebody_reads(visit, running, bob):  # noqa: F8
     expect(page.locator("#log")).to_contain_text("line 0299", timeout=10_000)
     assert at_end(page)
     page.locator("[data-follow]").evaluate(  # until the page has heard of it, as by the time a person lets go
-        "log => new Promise((done) => { log.scrollTop = 40; requestAnimationFrame(() => requestAnimationFrame(done)); })"
+        "log => new Promise((done) => { log.scrollTop = 40; requestAnimationFrame(() => requestAnimationFrame(done)) })"
     )
     prints(trial, 400)
     expect(page.locator("#log")).to_contain_text("line 0399", timeout=10_000)
