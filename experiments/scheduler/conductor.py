@@ -238,6 +238,7 @@ def propose(experiment: Experiment) -> None:
         if proposals:
             experiment.last_ordinal = proposals[-1].ordinal
         experiment.enqueue_trials()
+        experiment.needs_no_look()  # this was it
 
 
 def _ahead(experiment: Experiment) -> int:

@@ -48,6 +48,37 @@ def test_looking_twice_changes_nothing(running: Callable[..., Experiment]) -> No
     assert rows() == before
 
 
+@pytest.mark.parametrize("algorithm", ["Random", "TPE"])
+def test_one_look_for_each_trial_that_ended(
+    running: Callable[..., Experiment], worker: Worker, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    """Neither what the conductor itself writes nor a claim needs another look; what others change meanwhile does."""
+    experiment = running(max_trials=50, concurrency=2, taken=2, algorithm=algorithm)
+    look_at(experiment)
+    steps = []
+    step = conductor._step
+    monkeypatch.setattr(conductor, "_step", lambda it: (steps.append(it.wake), step(it)))
+    sent: list[str] = []
+    monkeypatch.setattr("experiments.dispatch.experiment", lambda pk: sent.append("look") or True)
+    for _ in range(5):
+        sent.clear(), steps.clear()
+        experiment.trials.filter(state="running").first().settle(Outcome(value=0.5, exit_code=0))
+        assert sent == ["look"]
+        look_at(experiment)
+        assert Trial.take(worker, ["default"]), "its proposal was there"
+        look_at(experiment)
+        assert (len(steps), sent) == (2, ["look"])
+
+    def propose(it: Experiment) -> None:
+        if it.state != "paused":
+            Experiment.objects.get(pk=it.pk).pause(by=None)
+
+    monkeypatch.setattr(conductor, "propose", propose)
+    steps.clear()
+    look_at(experiment)
+    assert len(steps) == 2, "somebody paused it while the conductor worked"
+
+
 def test_a_reached_goal_with_a_rerun_that_waits_does_not_keep_the_conductor_busy(
     running: Callable[..., Experiment], worker: Worker, alice: User
 ) -> None:

@@ -112,6 +112,7 @@ class ExperimentBase(models.Model):
     reruns_up_to = models.IntegerField(
         null=True
     )  # failed trials up to this number are rerun, a few at a time
+    _needs_look = True  # by the conductor, after the block of `locked`
     best_decimals: int | None = None  # of the best value in a list: see messages.set_best_decimals
     best_value = models.FloatField(null=True)
     best_number = models.IntegerField(null=True)
@@ -221,7 +222,7 @@ class ExperimentBase(models.Model):
 
         Blocks may be nested. Another object of the same row takes over from the one that holds the lock: it starts
         with the changes of that one, and hands the row back with its own changes, or without them when an error ends
-        its block.
+        its block. `needs_no_look` within the block leaves the conductor out.
         """
         holder = row_locks.holder_of(self)
         if holder is self:
@@ -233,14 +234,21 @@ class ExperimentBase(models.Model):
             with transaction.atomic():
                 self._read_locked()
                 with row_locks.held_by(self):
+                    self._needs_look = True
                     yield self
-                    self.wake += 1
+                    self.wake += self._needs_look
                     self.version += 1
                     self._write_locked_fields()
-                dispatch.experiment(self.pk)
+                if self._needs_look:
+                    dispatch.experiment(self.pk)
         finally:
             if isinstance(holder, ExperimentBase) and not transaction.get_connection().needs_rollback:
                 holder.refresh_from_db()
+
+    def needs_no_look(self) -> None:
+        """Say within `locked` that what the outermost block changes gives the conductor nothing to do. Other changes of
+        the row wake it all the same."""
+        self._needs_look = False
 
     def _read_locked(self) -> None:
         try:

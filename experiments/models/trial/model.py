@@ -112,6 +112,8 @@ class Trial(AnnotationVerbs):
                     cores=list(free.cores[: needed.cores]),
                     memory_mib=needed.memory_mib or None,
                 )
+                if experiment.reruns_up_to is None:  # else fewer wait now, and further ones are due
+                    experiment.needs_no_look()
                 return trial
         except Refused:  # moved to the trash before it was locked
             return None
