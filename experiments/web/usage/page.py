@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, StreamingHttpResponse
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_safe
 from experiments import database_clock
 from experiments.charts.stacked import Series, stacked
 from experiments.messages import DASH, percent, plural
-from experiments.models import Trial, UsageLimit
+from experiments.models import Trial, UsageLimit, Workspace
 from experiments.models.usage import limit as limits
 from experiments.models.usage.slot_usage import date_of
 from experiments.permissions import may
@@ -69,12 +70,7 @@ class Table:
 @takes(PARAMETERS)
 def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Show the usage of a workspace, in a fixed number of queries."""
-    workspace = get_workspace(request, workspace_slug)
-    now = database_clock.now()
-    query = UsageQuery.of(request.GET, date_of(now))
-    if query.fault:
-        note_fault(request, "from", query.fault)
-    report = report_of(workspace, query, now)
+    workspace, query, report, now = _read(request, workspace_slug)
     used = limits.week(workspace.pk, Trial, now)
     rows = {
         row.person_id: row for row in UsageLimit.objects.filter(workspace=workspace).select_related("person")
@@ -99,17 +95,22 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     return render(request, "usage/show.html", context)
 
 
-@login_required
-@require_safe
-@takes(PARAMETERS)
-def file(request: SignedInRequest, workspace_slug: str) -> StreamingHttpResponse:
-    """Send the sums of each period and group as CSV."""
+def _read(request: SignedInRequest, workspace_slug: str) -> tuple[Workspace, UsageQuery, Report, datetime]:
+    """Return what the address asks for, its usage, and the time of that."""
     workspace = get_workspace(request, workspace_slug)
     now = database_clock.now()
     query = UsageQuery.of(request.GET, date_of(now))
     if query.fault:
         note_fault(request, "from", query.fault)
-    report = report_of(workspace, query, now)
+    return workspace, query, report_of(workspace, query, now), now
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def file(request: SignedInRequest, workspace_slug: str) -> StreamingHttpResponse:
+    """Send the sums of each period and group as CSV."""
+    workspace, _, report, _ = _read(request, workspace_slug)
     response = StreamingHttpResponse(_lines(report), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{workspace.slug}-usage.csv"'
     return response
