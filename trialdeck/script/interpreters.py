@@ -25,7 +25,7 @@ missing = []
 for name in sys.argv[1:]:
     try:
         is_missing = name not in sys.modules and importlib.util.find_spec(name) is None
-    except Exception:
+    except Exception:  # a finder of that environment failed, in whatever way: the import itself will say how
         is_missing = False
     if is_missing:
         missing.append(name)
