@@ -2,13 +2,12 @@
 
 import os
 import sys
-import threading
 import warnings
 from pathlib import Path
 
 from celery import Celery
 from celery.platforms import SecurityWarning
-from celery.signals import setup_logging, worker_ready, worker_shutting_down
+from celery.signals import setup_logging, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
@@ -19,8 +18,6 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 # Celery warns when it runs as root, because a pickled message could run code. We accept only JSON messages
 # (CELERY_ACCEPT_CONTENT), and root is the usual user in a container.
 warnings.filterwarnings("ignore", category=SecurityWarning)
-
-SHUTDOWN_S = 3.8  # a trial gets 3 s of grace at shutdown, then its result is stored; `up` ends after 5 s
 
 # Celery inserts the working directory into sys.path, but a package there may have the name of one of ours. Whoever
 # started this process has already set up the path.
@@ -42,11 +39,3 @@ def say_ready(**_: object) -> None:
     path = os.environ.get("TRIALDECK_READY")
     if path:
         Path(path).touch()
-
-
-@worker_shutting_down.connect
-def end_in_time(**_: object) -> None:
-    """Exit in time even when a task hangs; its unfinished work is recovered from the rows."""
-    timer = threading.Timer(SHUTDOWN_S, os._exit, [0])
-    timer.daemon = True
-    timer.start()

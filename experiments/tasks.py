@@ -15,6 +15,10 @@ from experiments.worker.worker import LocalWorker
 
 _worker: LocalWorker | None = None
 _beat_ending = threading.Event()
+_drain_s = 0.0
+_shutdown: threading.Thread | None = None
+
+SHUTDOWN_S = 3.8  # a trial gets 3 s of grace at shutdown, then its result is stored; `up` ends after 5 s
 
 
 @shared_task(name="schedule")
@@ -28,10 +32,11 @@ def work() -> None:
     _worker.work()
 
 
-def serve(worker: LocalWorker) -> None:
-    """Makes this process the trial worker: `trialdeck worker` says so before Celery starts."""
-    global _worker
-    _worker = worker
+def serve(worker: LocalWorker, *, drain_s: float) -> None:
+    """Makes this process the trial worker: `trialdeck worker` says so before Celery starts. At shutdown, its running
+    trials have `drain_s` seconds to finish."""
+    global _worker, _drain_s
+    _worker, _drain_s = worker, drain_s
     worker.start_slot = lambda: threading.Thread(target=worker.work, name="slot", daemon=True).start()
     worker.end_process = lambda: os.kill(os.getpid(), signal.SIGTERM)
     worker.start()
@@ -48,8 +53,40 @@ def keep_beat() -> None:
 
 
 @worker_shutting_down.connect
-def shut_down(**_: object) -> None:
-    """Celery waits for its tasks, so the trials are ended beside it, now; the process ends after both."""
+def shut_down(how: str = "", **_: object) -> None:
+    """Celery waits for its tasks, so the trials are drained and ended beside it. The process ends after both."""
+    global _shutdown
     _beat_ending.set()
+    if _worker is None:
+        _exit_in_time()
+    elif _shutdown is None:
+        drain_s = 0 if how == "Cold" or _worker.why_ended else _drain_s
+        _shutdown = threading.Thread(target=_end, args=[_worker, drain_s], name="shutdown")
+        _shutdown.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: _hurry())
+
+
+def wait_until_ended() -> None:
+    """Return when the trials of this process have been ended and it has signed off."""
+    if _shutdown:
+        _shutdown.join()
+
+
+def _end(worker: LocalWorker, drain_s: float) -> None:
+    worker.drain(drain_s)
+    _exit_in_time()
+    worker.end()
+
+
+def _hurry() -> None:
+    """In a thread of its own: the lock that it takes may be held where the signal came."""
     if _worker:
-        threading.Thread(target=_worker.end, name="shutdown").start()
+        threading.Thread(target=_worker.hurry, name="hurry", daemon=True).start()
+
+
+def _exit_in_time() -> None:
+    """Exit in time even when a task hangs: its unfinished work is recovered from the rows."""
+    timer = threading.Timer(SHUTDOWN_S, os._exit, [0])
+    timer.daemon = True
+    timer.start()

@@ -53,7 +53,17 @@ class WorkerAdmin(ActionsMixin, ReadOnlyAdmin):
     """Workers and their last heartbeats."""
 
     actions = WORKER_ACTIONS
-    list_display = ("name", "host", "pid", "queues", "slots", "heard_at", "gone_at", "is_draining")
+    list_display = (
+        "name",
+        "host",
+        "pid",
+        "queues",
+        "slots",
+        "heard_at",
+        "gone_at",
+        "is_draining",
+        "draining_until",
+    )
     ordering = ("name",)
     experiment_path = ""
     console_paths = ("self",)

@@ -117,10 +117,10 @@ def _serializer(user: User) -> Callable[[Queue], dict[str, Any]]:
         return {
             "name": queue.name,
             "is_paused": queue.is_paused,
-            "is_served": any(not worker.is_draining for worker in serving),
+            "is_served": any(not worker.takes_no_trials for worker in serving),
             "waiting": waiting.get(queue.pk, 0),
             "workers": [worker.name for worker in serving],
-            "slots": sum(worker.slots for worker in serving if not worker.is_draining),
+            "slots": sum(worker.slots for worker in serving if not worker.takes_no_trials),
         }
 
     return serialize

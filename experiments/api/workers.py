@@ -37,6 +37,9 @@ class WorkerOut(BaseModel):
         description="How memory limits of trials are enforced, such as `cgroup v2`; null: not enforced."
     )
     is_draining: bool = Field(description="Whether the worker takes no new trials.")
+    draining_until: datetime | None = Field(
+        description="When a worker that shuts down stops the trials that still run; null: it does not shut down."
+    )
     heard_at: datetime
     age_s: float = Field(description="Seconds since the last heartbeat.")
     gone_at: datetime | None
@@ -118,7 +121,8 @@ def serialize(row: Worker, running: dict[int | None, int]) -> dict[str, Any]:
         "cores": row.cores,
         "memory_mib": row.memory_mib,
         "limits_memory_by": row.limits_memory_by or None,
-        "is_draining": row.is_draining,
+        "is_draining": row.takes_no_trials,
+        "draining_until": None if row.gone_at else time_of(row.draining_until),
         "heard_at": time_of(row.heard_at),
         "age_s": max(0.0, (database_clock.now() - row.heard_at).total_seconds()),
         "gone_at": time_of(row.gone_at),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from math import ceil
 
 from django.db import models, transaction
@@ -31,7 +32,7 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
 
     def serving(self) -> WorkerQuerySet:
         """Workers that start new trials."""
-        return self.present().filter(is_draining=False)
+        return self.present().filter(is_draining=False, draining_until=None)
 
 
 class Worker(models.Model):
@@ -54,7 +55,8 @@ class Worker(models.Model):
         max_length=16, blank=True
     )  # "cgroup v2" or "docker"; empty: not limited
     beat = models.BigIntegerField(default=0)
-    is_draining = models.BooleanField(default=False)
+    is_draining = models.BooleanField(default=False)  # by an administrator; a restart does not change that
+    draining_until = models.DateTimeField(null=True)  # it shuts down: then its trials are stopped
     started_at = StampField()
     heard_at = StampField()
     gone_at = models.DateTimeField(null=True)
@@ -86,6 +88,7 @@ class Worker(models.Model):
         memory_mib: int = 0,
         limits_memory_by: str = "",
         boot: uuid.UUID | None = None,
+        draining_until: datetime | None = None,
     ) -> Worker:
         """Return the row of a worker that starts now. Nothing of its earlier boot is accepted from here on."""
         with transaction.atomic():
@@ -108,9 +111,15 @@ class Worker(models.Model):
                     "heard_at": database_clock.now(),
                     "gone_at": None,
                     "forgotten_at": None,
+                    "draining_until": draining_until,
                 },
             )
         return worker
+
+    @property
+    def takes_no_trials(self) -> bool:
+        """Whether it is draining: by an administrator, or because it shuts down."""
+        return self.is_draining or self.draining_until is not None
 
     @property
     def amount(self) -> Amount:
@@ -139,10 +148,13 @@ class Worker(models.Model):
         """Return the row if another boot has registered under this name since, else None."""
         return Worker.objects.filter(pk=self.pk).exclude(boot=self.boot).first()
 
-    def heartbeat(self, machine: dict | None = None) -> bool:
-        """Send a heartbeat for all trials of this worker, with the state of its machine if there is a new one. Return
-        False when another boot took over, or the worker was declared gone."""
-        news = {} if machine is None else {"machine": machine}
+    def heartbeat(self, machine: dict | None = None, *, draining_until: datetime | None = None) -> bool:
+        """Send a heartbeat for all trials of this worker, with the state of its machine if there is a new one, and the
+        end of its draining if it shuts down. Return False when another boot took over, or the worker was declared
+        gone."""
+        news: dict[str, object] = {} if machine is None else {"machine": machine}
+        if draining_until:
+            news["draining_until"] = draining_until
         return bool(
             Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None).update(
                 beat=F("beat") + 1, heard_at=database_clock.now(), **news

@@ -148,7 +148,9 @@ class Compute:
 
     def serving(self, queue: Queue) -> list[Worker]:
         """Return the workers that start trials of this queue."""
-        return [worker for worker in self.workers if queue.name in worker.queues and not worker.is_draining]
+        return [
+            worker for worker in self.workers if queue.name in worker.queues and not worker.takes_no_trials
+        ]
 
     def slots(self, workers: Collection[Worker]) -> tuple[int, int]:
         """Return (busy slots, all slots) of these workers."""

@@ -109,7 +109,7 @@ def _workers(now: datetime) -> Iterator[Metric]:
             states["gone"] += 1
             continue
         is_late = (now - worker.heard_at).total_seconds() > worker.lease_s / 2
-        states["late" if is_late else "draining" if worker.is_draining else "up"] += 1
+        states["late" if is_late else "draining" if worker.takes_no_trials else "up"] += 1
         slots += worker.slots
         present.append(worker.pk)
     busy = Trial.everything.filter(worker__in=present, state__in=status.TRIAL_ALIVE).count()

@@ -59,7 +59,7 @@ class Heartbeat:
         """Send a heartbeat and obey the rows. Return those of the trials that the database says this worker holds.
         Raise `Taken` when another worker has taken the name."""
         worker = self.worker
-        if not worker.row.heartbeat(worker.take_measurement()):
+        if not worker.row.heartbeat(worker.take_measurement(), draining_until=worker.draining_until):
             self.start_over()
         self.learn_queues()
         # Before the query: a trial that is claimed after it is not missing there.

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TextIO
 
@@ -23,7 +24,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, transaction
 from django.db.models import F
 
-from experiments import dispatch
+from experiments import database_clock, dispatch
 from experiments.models import (
     ExperimentState,
     Failure,
@@ -98,6 +99,7 @@ class LocalWorker:
         )
         self.shelf = Shelf.below(data, installation=self.installation, engine=engine)
         self.ending = threading.Event()
+        self.draining_until: datetime | None = None  # then it ends; it claims nothing more
         self.keepers = Keepers(
             installation=self.installation,
             lease_s=lease_s,
@@ -111,6 +113,7 @@ class LocalWorker:
         self.busy = 0
         self.stuck: list[dict] = []  # trials whose processes cannot be killed; each takes up a slot
         self._lock = threading.Lock()
+        self._slot_ended = threading.Condition(self._lock)
         self._flushing = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._file: TextIO | None = None  # locked while this process lives
@@ -162,6 +165,21 @@ class LocalWorker:
             thread = threading.Thread(target=releasing(target), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def drain(self, within_s: float) -> None:
+        """Claim nothing more, and return when no trial runs any more, after `within_s` seconds, or after `hurry`."""
+        self.draining_until = database_clock.estimate() + timedelta(seconds=within_s)
+        with self._slot_ended:
+            if self.busy and within_s:
+                text = "Draining: %s running trials can finish within %s s. A second signal stops them."
+                logger.info(text, self.busy, within_s)
+            self._slot_ended.wait_for(lambda: not self.busy or self.ending.is_set(), within_s)
+
+    def hurry(self) -> None:
+        """Let `drain` return at once."""
+        self.ending.set()
+        with self._slot_ended:
+            self._slot_ended.notify_all()
 
     def end(self) -> None:
         """Shut down: end every trial and release the claims. The trials are retried on other workers, or later."""
@@ -269,6 +287,7 @@ class LocalWorker:
             memory_mib=self.memory_mib,
             limits_memory_by=self.limits_memory_by,
             boot=boot,
+            draining_until=self.draining_until,
         )
 
     def _take_back_claims(self) -> None:
@@ -295,6 +314,8 @@ class LocalWorker:
     def _take(self) -> Trial | None:
         """Claim the next trial, with its resources."""
         with self._taking, self.claims.claiming():
+            if self.draining_until:
+                return None
             trial = Trial.take(self.row, self.queues, free=self.free())
             if trial:
                 self.claims.add(trial)
@@ -312,7 +333,7 @@ class LocalWorker:
         )
 
     def has_free_slot(self) -> bool:
-        return self.busy + self.out_of_service < self.slots
+        return not self.draining_until and self.busy + self.out_of_service < self.slots
 
     def has_room(self) -> bool:
         """Return whether there is space on the disk for another trial."""
@@ -326,8 +347,9 @@ class LocalWorker:
         try:
             yield is_free
         finally:
-            with self._lock:
+            with self._slot_ended:
                 self.busy -= is_free
+                self._slot_ended.notify_all()
 
     def run(self, trial: Trial) -> None:
         """Run a claimed trial until it is settled. What an error here leaves unsettled, the heartbeat settles."""

@@ -71,6 +71,7 @@ def test_a_worker_tells_where_it_is_and_that_it_lives(api, running, bob, worker)
         "memory_mib": 2048,
         "limits_memory_by": None,
         "is_draining": False,
+        "draining_until": None,
         "gone_at": None,
     }
     error_of(api(bob).get("/workers/w2"), 404)

@@ -73,6 +73,17 @@ def test_services_wait_for_what_they_need_and_have_a_health_check():
     assert [name for name in used if not name.startswith("POSTGRES_") and f"`{name}`" not in documented] == []
 
 
+def test_a_worker_is_not_killed_while_it_drains():
+    """TD-S1: what stops it waits longer than its trials may run on."""
+    service = unit(DEPLOY / "systemd" / "trialdeck-worker@.service")["Service"]
+    words = shlex.split(service["ExecStart"])
+    drain_s = int(words[words.index("--drain") + 1])
+    assert drain_s + 10 < int(service["TimeoutStopSec"])
+    worker = COMPOSE["services"]["worker"]
+    drain_s = int(worker["command"][worker["command"].index("--drain") + 1])
+    assert drain_s + 10 < int(worker["stop_grace_period"].removesuffix("s"))
+
+
 @pytest.mark.parametrize("line", sorted(commands()), ids=lambda line: " ".join(line.split()[:3]))
 def test_each_command_has_these_options(line, tmp_path):
     """As far as `--help`, which comes last: what stands before it is parsed first, and an unknown option ends it."""

@@ -37,7 +37,12 @@ class Crew:
             process = subprocess.Popen(
                 [sys.executable, "manage.py", *words],
                 cwd=ROOT,
-                env={"TRIALDECK_LEASE_S": "5", **os.environ, "TRIALDECK_READY": str(ready)},
+                env={
+                    "TRIALDECK_LEASE_S": "5",
+                    "TRIALDECK_DRAIN_S": "0",
+                    **os.environ,
+                    "TRIALDECK_READY": str(ready),
+                },
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

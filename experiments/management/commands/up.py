@@ -296,6 +296,7 @@ def web_with_reload(host: str, port: int, logs: Path) -> Service:
 
 def worker(slots: int, data: Path, logs: Path) -> Service:
     argv = [*manage(), "worker", "--queue", "default", "--slots", str(slots), "--name", "local"]
+    argv += ["--drain", "0"]  # Ctrl-C ends everything within 5 s
     return _celery("worker", argv, data=data, logs=logs, grace_s=4.0)
 
 

@@ -22,6 +22,8 @@ from experiments.runner.cgroup import memory_mib as available_memory_mib
 from experiments.runner.container import ENGINES
 from experiments.runner.memory_size import format_mebibytes, parse_mebibytes
 
+DRAIN_S = 60  # below the 90 s after which systemd kills a service by default
+MAX_DRAIN_S = 7 * 24 * 3600
 MAX_CORE = 8191  # the limit of Linux
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -60,6 +62,13 @@ class Command(BaseCommand):
         parser.add_argument(
             "--memory", default="", help="memory that trials can reserve: 24GiB (default: all available)"
         )
+        parser.add_argument(
+            "--drain",
+            default=os.environ.get("TRIALDECK_DRAIN_S", DRAIN_S),
+            metavar="SECONDS",
+            help=f"time for running trials to finish after SIGTERM or Ctrl-C, from 0; then they are stopped and "
+            f"retried elsewhere. A second signal stops them at once (default: TRIALDECK_DRAIN_S, else {DRAIN_S})",
+        )
         add_data_argument(parser)
 
     def handle(
@@ -73,6 +82,7 @@ class Command(BaseCommand):
         gpus: str,
         cores: str,
         memory: str,
+        drain: str | int,
         **_: object,
     ) -> None:
         slots = whole_number(slots, name="--slots", low=1, high=512)
@@ -83,6 +93,7 @@ class Command(BaseCommand):
             )
         if image and (not container or image.startswith("-")):
             refuse("--image requires --container. Add --container docker or --container podman.")
+        drain_s = whole_number(drain, name="--drain (TRIALDECK_DRAIN_S)", low=0, high=MAX_DRAIN_S)
         check_one_machine()
         check_writable(settings.DATA)
         check_database()
@@ -97,6 +108,7 @@ class Command(BaseCommand):
             gpus=devices(gpus),
             cores=cores_of(cores),
             memory_mib=memory_of(memory),
+            drain_s=drain_s,
         )
         serve(f"{name}@{socket.gethostname()}", queues=routing_keys, threads=slots)
 
@@ -179,8 +191,9 @@ def start_worker(
     gpus: Sequence[int] = (),
     cores: Sequence[int] | None = None,
     memory_mib: int | None = None,
+    drain_s: float = 0,
 ) -> None:
-    """Make this process the worker `name`. Exit when another process already is."""
+    """Make this process the worker `name`. Exit when another process already is. `drain_s`: see --drain."""
     from experiments import tasks
     from experiments.worker.worker import LocalWorker, Taken
 
@@ -197,7 +210,8 @@ def start_worker(
                 gpus=gpus,
                 cores=cores,
                 memory_mib=memory_mib,
-            )
+            ),
+            drain_s=drain_s,
         )
     except Taken as error:
         refuse(str(error))
@@ -224,6 +238,7 @@ def serve(node: str, *, queues: list[str], threads: int) -> None:
     worker.start()
     from experiments import tasks
 
+    tasks.wait_until_ended()
     if why := tasks.why_ended():
         refuse(why)
     raise SystemExit(worker.exitcode)

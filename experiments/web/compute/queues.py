@@ -51,7 +51,7 @@ def index(request: SignedInRequest) -> HttpResponse:
             for q, row in zip(queues, rows, strict=True)
         ],
         [
-            (worker.pk, worker.slots, worker.is_draining, descriptions.is_late(worker, now))
+            (worker.pk, worker.slots, worker.takes_no_trials, descriptions.is_late(worker, now))
             for worker in compute.workers
         ],
         [compute.queue_entries.get(queue.pk) for queue in queues],
@@ -61,7 +61,7 @@ def index(request: SignedInRequest) -> HttpResponse:
     live = Live(request, fragments={"queues"}, version=version)
     if live.is_unchanged:
         return live.not_modified()
-    slots = compute.slots([worker for worker in compute.workers if not worker.is_draining])[1]
+    slots = compute.slots([worker for worker in compute.workers if not worker.takes_no_trials])[1]
     context = {
         "nav": "queues",
         "rows": rows,
@@ -141,7 +141,7 @@ def show(request: SignedInRequest, queue_name: str) -> HttpResponse:
     now = database_clock.now()
     version = (
         sorted(marks.items()),
-        [(w.pk, w.slots, w.is_draining, busy[w.pk], descriptions.lateness(w, now)) for w in workers],
+        [(w.pk, w.slots, w.takes_no_trials, busy[w.pk], descriptions.lateness(w, now)) for w in workers],
         (queue.name, queue.is_paused, queue.usual_wait, queue.limits, queue.is_open),
         is_administrator(request.user),
     )

@@ -57,7 +57,7 @@ def used(shown: list[Bar]) -> Fact:
 
 def slots_now(workers: list[Worker], held: dict[int, int], now: datetime) -> Fact:
     """Return the busy slots of workers that are not draining, as a fact; the note counts draining and late ones."""
-    taking = [worker for worker in workers if not worker.is_draining]
+    taking = [worker for worker in workers if not worker.takes_no_trials]
     drains = len(workers) - len(taking)
     late = sum(descriptions.is_late(worker, now) for worker in workers)
     notes = [f"{drains:,} draining" if drains else "", f"{late:,} unresponsive" if late else ""]

@@ -61,7 +61,15 @@ def show(request: SignedInRequest, worker_name: str) -> HttpResponse:
     last = worker.trials.exclude(ended_at=None).order_by("-ended_at").values_list("pk", "ended_at")[:1]
     day = utilization.bars(worker.usage.all(), now)
     version = (
-        (worker.boot, worker.slots, worker.queues, worker.is_draining, worker.gone_at, worker.machine),
+        (
+            worker.boot,
+            worker.slots,
+            worker.queues,
+            worker.is_draining,
+            worker.draining_until,
+            worker.gone_at,
+            worker.machine,
+        ),
         descriptions.lateness(worker, now),
         [(trial.pk, trial.state, trial.pid) for trial in held],
         list(last),
@@ -238,6 +246,12 @@ def _callouts(
             "heartbeat, trials are lost and retried on another worker, at no cost."
         )
         yield Notice("Unresponsive", text)
+    if worker.draining_until and not worker.gone_at:
+        text = (
+            f"This worker shuts down: no new trials start, and {held} can finish until then. What still runs is "
+            "stopped and retried on another worker, at no cost."
+        )
+        yield Notice(format_html("Draining, until {}", clock(worker.draining_until)), text)
     if worker.is_draining:
         done = next((event for event in events if event.verb == "drain"), None)
         heading = format_html("Drained by {} since {}", done.who, clock(done.at)) if done else "Draining"

@@ -103,6 +103,7 @@ def index(request: SignedInRequest) -> HttpResponse:
                 w.slots,
                 w.queues,
                 w.is_draining,
+                w.draining_until,
                 w.gone_at,
                 w.machine,
                 descriptions.lateness(w, now),
@@ -190,8 +191,8 @@ def state_of(worker: Worker, busy: int, now: datetime) -> tuple[str, str]:
         return "stopped", "Gone"
     if descriptions.is_late(worker, now):
         return "warning", "Unresponsive"
-    if worker.is_draining:
-        return "paused", "Draining" if busy else "Drained"
+    if worker.takes_no_trials:
+        return "paused", "Draining" if busy or worker.draining_until else "Drained"
     return ("running", "Working") if busy else ("waiting", "Idle")
 
 
@@ -226,7 +227,7 @@ def gpu_summary(gpu: dict[str, Any]) -> str:
 
 
 def _facts(present: list[Row]) -> list[Fact]:
-    taking = [row for row in present if not row.worker.is_draining]
+    taking = [row for row in present if not row.worker.takes_no_trials]
     drains = len(present) - len(taking)
     late = sum(row.is_late for row in present)
     notes = [f"{drains:,} draining" if drains else "", f"{late:,} unresponsive" if late else ""]

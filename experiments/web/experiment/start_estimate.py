@@ -43,7 +43,7 @@ def start_estimate(
     serving = [
         worker
         for worker in compute.workers
-        if queue and queue.name in worker.queues and not worker.is_draining
+        if queue and queue.name in worker.queues and not worker.takes_no_trials
     ]
     slots = slots_for(serving, settings)
     finished = _finished(settings, workspace, user)

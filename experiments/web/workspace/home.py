@@ -91,7 +91,7 @@ def _draw(
             (
                 w.name,
                 w.slots,
-                w.is_draining,
+                w.takes_no_trials,
                 _busy(w, compute),
                 descriptions.lateness(w, now),
                 full_disk_percent(w.machine),
@@ -157,7 +157,7 @@ def _latest(card: ProjectCard) -> tuple[bool, datetime]:
 
 
 def _facts(sums: Sums, compute: Compute, workers: list[Worker]) -> list[Fact]:
-    serving = [worker for worker in workers if not worker.is_draining]
+    serving = [worker for worker in workers if not worker.takes_no_trials]
     busy, slots = compute.slots(serving)
     return [
         Fact(

@@ -75,7 +75,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         [(experiment.pk, experiment.version, experiment.name) for experiment in runs],
         [(experiment.pk, experiment.version, experiment.name) for experiment in leaders],
         [
-            (w.name, w.slots, w.is_draining, compute.busy.get(w.pk), descriptions.lateness(w, now))
+            (w.name, w.slots, w.takes_no_trials, compute.busy.get(w.pk), descriptions.lateness(w, now))
             for w in workers
         ],
         shown_needs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import Experiment, Queue, Trial, Worker, Workspace
 from tests.people import as_, look_at, make_settings
 
@@ -112,3 +114,20 @@ def test_it_has_a_fixed_number_of_queries(running, worker, bob):
         running(f"n{number}", taken=2)
         Worker.register(f"w2{number}", host="h", pid=1, queues=["default"], slots=1, lease_s=15).leave()
     assert queries() == few <= 10
+
+
+def test_a_worker_that_shuts_down_says_until_when_it_drains(running, worker, carol):
+    """TD-S1: on both pages and in the API; once it is gone, nothing of it is left."""
+    running(taken=1)
+    until = database_clock.now() + timedelta(minutes=10)
+    assert worker.heartbeat(draining_until=until)
+    time = f"{timezone.localtime(until):%H:%M}"
+    html = page(as_(carol))
+    assert "Draining" in html and re.search(f"until <time[^>]*>{time}</time>", html)
+    html = as_(carol).get(reverse("worker", args=[worker.name])).content.decode()
+    assert re.search(f"Draining, until <time[^>]*>{time}</time>", html)
+    body = as_(carol).get(f"/api/v1/workers/{worker.name}").json()
+    assert body["is_draining"] and body["draining_until"]
+    worker.leave()
+    assert "until <time" not in page(as_(carol))
+    assert as_(carol).get(f"/api/v1/workers/{worker.name}").json()["draining_until"] is None
