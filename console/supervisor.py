@@ -1,6 +1,6 @@
 """Supervise the processes of the console: start them, wait until they are ready, restart them, stop them in order.
 
-They run under a keeper (experiments/runner/keeper.py), each in its own session: Ctrl-C reaches only the supervisor,
+They run under a keeper (experiments/runner/keeper/), each in its own session: Ctrl-C reaches only the supervisor,
 and when the supervisor is killed, the keeper ends them all.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from experiments.runner import keeper
+from experiments.runner.keeper.processes import send
 from experiments.runner.process import Exit, Keeper, LaunchError, Process, sweep
 
 RESTARTS = 3
@@ -125,7 +125,7 @@ class Supervisor:
     def _end(self, process: Process, grace_s: float) -> None:
         deadline = time.monotonic() + max(grace_s, 0.1)
         # Not `process.stop`, which signals the whole tree: a worker ends its trials itself.
-        keeper.send(signal.SIGTERM, process.pid, process.started_ticks)
+        send(signal.SIGTERM, process.pid, process.started_ticks)
         while process.wait(0.02) is None:
             if self.is_hurried or time.monotonic() > deadline:
                 process.stop(0)

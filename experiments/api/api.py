@@ -7,7 +7,7 @@ from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 
-from experiments import __version__
+from trialdeck import __version__
 
 from . import (
     actions,

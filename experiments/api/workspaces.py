@@ -7,9 +7,9 @@ from typing import Any
 from django.http import Http404
 from ninja import Router
 
-from experiments import __version__
 from experiments.models import Member, Role, User, Workspace
 from experiments.permissions import role_in
+from trialdeck import __version__
 
 from . import schemas
 from .protocol.auth import ApiRequest

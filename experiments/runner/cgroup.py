@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.runner import keeper
+from experiments.runner.keeper.memory import remove_cgroup
 
 MIB = 1 << 20
 MAIN = "trialdeck.main"
@@ -104,7 +104,7 @@ class CgroupParent:
         if group.version == 2:
             group = _delegated(group)
         parent = cls(group, installation)
-        keeper.remove_cgroup(str(parent.make("probe", memory_mib=64)))
+        remove_cgroup(str(parent.make("probe", memory_mib=64)))
         return parent
 
     def make(self, name: str, *, memory_mib: int) -> Path:
@@ -146,7 +146,7 @@ class CgroupParent:
             parts = path.name.removeprefix(f"{self.mark}-").split("-")
             if parts[0].isdecimal() and parts[1].isdecimal() and not is_alive(int(parts[0]), int(parts[1])):
                 _empty(path)
-                keeper.remove_cgroup(str(path))
+                remove_cgroup(str(path))
                 swept.append(path.name)
         return swept
 

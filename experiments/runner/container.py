@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.runner.command import PIPEFAIL_IF_KNOWN
-from experiments.runner.keeper import INSTALLATION_MARK, LAUNCH_MARK, MAX_BACKGROUND
+from experiments.runner.keeper.processes import INSTALLATION_MARK, LAUNCH_MARK
+from experiments.runner.keeper.supervisor import MAX_BACKGROUND
 from experiments.runner.tool_process import ToolError, error_line, run_tool
 
 ENGINES = ("docker", "podman")
@@ -28,7 +29,7 @@ _MARKS = (
     INSTALLATION_MARK,
 )  # by which the keeper and a sweep recognize processes in a container
 _TRAP_TERM = "trap 'exit 143' TERM"
-# On SIGTERM, what the keeper does outside of containers (keeper.signal_mains), with nothing but a shell and /proc: the
+# On SIGTERM, what the keeper does outside of containers (Keeper.signal_mains), with nothing but a shell and /proc: the
 # programs that the command runs get it first, shells above them are held meanwhile, all others get it afterwards.
 _STOP = """\
 _children() {

@@ -16,7 +16,19 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
-from experiments.runner import keeper
+from experiments.runner.keeper import PROGRAM
+from experiments.runner.keeper.processes import (
+    INSTALLATION_MARK,
+    LAUNCH_MARK,
+    Stat,
+    all_processes,
+    command_line,
+    environment_of,
+    send,
+    stat,
+    tree,
+)
+from experiments.runner.keeper.supervisor import CLOSE_GRACE_S, GIVE_UP_S
 
 MIB = 1 << 20
 ANSWER_S = 60.0  # a keeper that does not answer for this long is stopped or blocked by a dead disk
@@ -107,7 +119,7 @@ class Keeper:
                 return
             try:
                 self._child = subprocess.Popen(
-                    [self._python, "-I", "-S", keeper.__file__, str(os.getpid())],
+                    [self._python, "-I", "-S", PROGRAM, str(os.getpid())],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     bufsize=0,
@@ -134,8 +146,8 @@ class Keeper:
     @property
     def mark(self) -> str:
         """`<pid>-<start time>`, which identifies the keeper process. Available after `start`."""
-        stat = keeper.stat(self.pid) if self.pid is not None else None
-        return f"{self.pid}-{stat.ticks if stat else 0}"
+        own = stat(self.pid) if self.pid is not None else None
+        return f"{self.pid}-{own.ticks if own else 0}"
 
     def launch(
         self,
@@ -176,7 +188,7 @@ class Keeper:
             id=process._id,
             argv=[str(word) for word in argv],
             cwd=str(cwd),
-            env={**env, keeper.INSTALLATION_MARK: self._installation} if self._installation else dict(env),
+            env={**env, INSTALLATION_MARK: self._installation} if self._installation else dict(env),
             log=str(Path(log).absolute()),
             log_below=str(log_below.absolute()) if log_below else "",
             cap_bytes=cap_bytes,
@@ -219,7 +231,7 @@ class Keeper:
             self._alive = False
             return
         self._order(do="close", grace_s=grace_s)
-        self._reader.join(grace_s + keeper.GIVE_UP_S + 10)
+        self._reader.join(grace_s + GIVE_UP_S + 10)
         if self._reader.is_alive():
             self._child.kill()  # it hangs; PDEATHSIG ends the main processes with it
             self._reader.join()
@@ -287,12 +299,12 @@ class Keeper:
 def process_marks(installation: str) -> dict[str, str]:
     """Return environment variables for processes that this process starts without a keeper. `sweep` finds them by
     these when this process has died before them."""
-    own = keeper.stat(os.getpid())
+    own = stat(os.getpid())
     mark = f"{os.getpid()}-{own.ticks if own else 0}-0"
-    outer = os.environ.get(keeper.LAUNCH_MARK)
+    outer = os.environ.get(LAUNCH_MARK)
     return {
-        keeper.INSTALLATION_MARK: installation,
-        keeper.LAUNCH_MARK: f"{outer}/{mark}" if outer else mark,
+        INSTALLATION_MARK: installation,
+        LAUNCH_MARK: f"{outer}/{mark}" if outer else mark,
     }
 
 
@@ -302,22 +314,22 @@ def sweep(*, installation: str) -> list[int]:
     if not installation:
         return []
     swept: dict[int, int] = {}  # pid -> ticks
-    deadline = time.monotonic() + keeper.GIVE_UP_S
+    deadline = time.monotonic() + GIVE_UP_S
     quiet_looks = 0
     # Look twice: reading /proc is not atomic, and a process during its exec shows no environment.
     while quiet_looks < 2 and time.monotonic() < deadline:
-        processes = keeper.all_processes()
+        processes = all_processes()
         orphans = _left_behind(installation, processes)
         for pid in orphans:
             swept[pid] = processes[pid].ticks
-            keeper.send(SIGKILL, pid, processes[pid].ticks)
+            send(SIGKILL, pid, processes[pid].ticks)
         quiet_looks = 0 if orphans else quiet_looks + 1
         time.sleep(0.02)
-    now = keeper.all_processes()
+    now = all_processes()
     return [pid for pid, ticks in swept.items() if not _is_alive(pid, ticks, now)]
 
 
-def _left_behind(installation: str, processes: dict[int, keeper.Stat]) -> list[int]:
+def _left_behind(installation: str, processes: dict[int, Stat]) -> list[int]:
     ancestors: set[int] = set()  # never this process, nor those that started it
     pid = os.getpid()
     while pid in processes and pid not in ancestors:
@@ -326,14 +338,14 @@ def _left_behind(installation: str, processes: dict[int, keeper.Stat]) -> list[i
     roots = [
         pid for pid in processes if pid not in ancestors and _is_left_behind(pid, installation, processes)
     ]
-    pids = keeper.tree(roots, processes) - ancestors
+    pids = tree(roots, processes) - ancestors
     return [pid for pid in pids if not processes[pid].is_gone]
 
 
 def await_orphans(*, installation: str) -> None:
     """Wait until the keepers whose owner has died have ended the processes of this installation. They began when it
     died, so this takes a few seconds at most; `sweep` and the next start deal with what is left then."""
-    deadline = time.monotonic() + keeper.CLOSE_GRACE_S + keeper.GIVE_UP_S
+    deadline = time.monotonic() + CLOSE_GRACE_S + GIVE_UP_S
     while _has_orphans(installation) and time.monotonic() < deadline:
         time.sleep(0.05)
 
@@ -342,38 +354,38 @@ def _has_orphans(installation: str) -> bool:
     """Tell whether a keeper whose owner has died still has processes of this installation."""
     if not installation:
         return False
-    processes = keeper.all_processes()
+    processes = all_processes()
     return any(_has_orphaned_keeper(pid, installation, processes) for pid in processes)
 
 
-def _has_orphaned_keeper(pid: int, installation: str, processes: dict[int, keeper.Stat]) -> bool:
+def _has_orphaned_keeper(pid: int, installation: str, processes: dict[int, Stat]) -> bool:
     identity = _keeper_of(pid, installation)
     if identity is None or not _is_alive(*identity, processes):
         return False
-    *_, program, owner = ["", "", *keeper.command_line(identity[0])]
-    return program == keeper.__file__ and owner != str(processes[identity[0]].parent)
+    *_, program, owner = ["", "", *command_line(identity[0])]
+    return program == PROGRAM and owner != str(processes[identity[0]].parent)
 
 
 def is_alive(pid: int, ticks: int) -> bool:
     """Tell whether exactly this process, by pid and start time, is alive."""
-    return _is_alive(pid, ticks, keeper.all_processes())
+    return _is_alive(pid, ticks, all_processes())
 
 
-def _is_left_behind(pid: int, installation: str, processes: dict[int, keeper.Stat]) -> bool:
+def _is_left_behind(pid: int, installation: str, processes: dict[int, Stat]) -> bool:
     identity = _keeper_of(pid, installation)
     return identity is not None and not _is_alive(*identity, processes)
 
 
 def _keeper_of(pid: int, installation: str) -> tuple[int, int] | None:
     """Return the (pid, ticks) of the keeper that launched a process of this installation, or None."""
-    marks = keeper.environment_of(pid)
-    if marks.get(keeper.INSTALLATION_MARK) != installation or not marks.get(keeper.LAUNCH_MARK):
+    marks = environment_of(pid)
+    if marks.get(INSTALLATION_MARK) != installation or not marks.get(LAUNCH_MARK):
         return None
-    innermost = marks[keeper.LAUNCH_MARK].rpartition("/")[2]  # "<keeper's pid>-<its ticks>-<launch>"
+    innermost = marks[LAUNCH_MARK].rpartition("/")[2]  # "<keeper's pid>-<its ticks>-<launch>"
     parts = re.fullmatch(r"(\d+)-(\d+)-\d+", innermost)
     return (int(parts[1]), int(parts[2])) if parts else None
 
 
-def _is_alive(pid: int, ticks: int, processes: dict[int, keeper.Stat]) -> bool:
+def _is_alive(pid: int, ticks: int, processes: dict[int, Stat]) -> bool:
     stat = processes.get(pid)
     return stat is not None and not stat.is_gone and stat.ticks == ticks

@@ -37,7 +37,7 @@ from experiments.models import (
 from experiments.models.experiment.lifecycle import RERUNS_AT_ONCE
 from experiments.models.notifications.occurrence import BUDGET_SHARE
 from experiments.models.trial import failure_groups
-from experiments.runner import keeper
+from experiments.runner.keeper.supervisor import GIVE_UP_S
 from experiments.scheduler import ending
 from experiments.scheduler.early_stopping import apply_early_stopping
 from experiments.scheduler.memory import memories, memory_of
@@ -49,7 +49,7 @@ from experiments.worker import leftovers
 logger = logging.getLogger(__name__)
 
 # Within this time after the grace period a worker settles a trial that is stopping, also one that cannot be killed.
-CONFIRMED_S = keeper.GIVE_UP_S + 30
+CONFIRMED_S = GIVE_UP_S + 30
 BREAKER_SHARE = 0.8  # of the last trials, that failed with the same error
 BY_STATE = ("state", "number")  # by number alone, SQLite would scan all trials
 

@@ -29,7 +29,7 @@ from experiments.runner.container import ContainerError
 from experiments.runner.dialects import clearml, native, nni
 from experiments.runner.dialects.clearml_publish import Publisher
 from experiments.runner.dialects.run_context import RunContext
-from experiments.runner.keeper import remove_cgroup
+from experiments.runner.keeper.memory import remove_cgroup
 from experiments.runner.memory_size import format_mebibytes
 from experiments.runner.output.json_metric import NoMetric, expand_path
 from experiments.runner.output.log import LogReader, plain_text

@@ -11,9 +11,9 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
-from experiments import __version__
 from experiments.models import Member, Role, Token, Workspace
 from tests.api.caller import Caller
+from trialdeck import __version__
 
 
 def error_of(answer, status):

@@ -88,7 +88,7 @@ def test_whatever_dies_is_started_again(console):
     keeper = next(
         pid
         for pid, command in processes_of(console.data).items()
-        if "keeper.py" in command and str(console.process.pid) in command
+        if "keeper/__main__.py" in command and str(console.process.pid) in command
     )
     os.kill(keeper, signal.SIGKILL)
     console.says(r"The web ended with its keeper and was restarted")

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 
-import experiments
 import trialdeck
 from tests.repository_rules.repository import files, name_of, text_of
 from tests.support import processes
@@ -102,7 +101,6 @@ def test_it_gives_one_command_for_console_and_client(wheel: Path) -> None:
 
 
 def test_the_version_is_written_once() -> None:
-    assert experiments.__version__ is trialdeck.__version__
     assert [name_of(path) for path in files(".py") if re.search(r"^__version__ =", text_of(path), re.M)] == [
         "trialdeck/__init__.py"
     ]

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from experiments.models import LogPiece, Queue
-from experiments.runner import keeper
+from experiments.runner.keeper.processes import all_processes
 from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import live
 from tests.runner.code.test_packages import shelf  # noqa: F401  the fixture
@@ -70,7 +70,7 @@ def begun(experiment, data, mark="output/runs", number=1):
 
 def keeper_of(worker):
     """Its only child."""
-    return next(pid for pid, seen in keeper.all_processes().items() if seen.parent == worker.pid)
+    return next(pid for pid, seen in all_processes().items() if seen.parent == worker.pid)
 
 
 def ended(experiment):

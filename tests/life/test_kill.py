@@ -437,7 +437,9 @@ def _lives(pid: int) -> bool:
 def _keeper_of(pid: int) -> int:
     children = Path(f"/proc/{pid}/task").glob("*/children")
     pids = [int(child) for path in children for child in path.read_text().split()]
-    return next(child for child in pids if b"keeper.py" in Path(f"/proc/{child}/cmdline").read_bytes())
+    return next(
+        child for child in pids if b"keeper/__main__.py" in Path(f"/proc/{child}/cmdline").read_bytes()
+    )
 
 
 def _proposed(experiment: Experiment, ordinal: int, before: list[Trial]) -> dict:

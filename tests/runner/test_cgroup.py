@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.runner import cgroup, keeper
+from experiments.runner import cgroup
+from experiments.runner.keeper.memory import out_of_memory
+from experiments.runner.keeper.processes import stat
 from experiments.runner.memory_size import format_mebibytes, parse_mebibytes
 from experiments.runner.process import is_alive
 
@@ -140,18 +142,18 @@ def test_only_a_group_that_is_the_workers_alone_is_divided(
 
 def test_the_kernels_word_is_read_from_the_group(tmp_path):
     """PAI-S1: killed at its own limit, or because nobody had memory left."""
-    assert keeper.out_of_memory(str(tmp_path)) == ""
+    assert out_of_memory(str(tmp_path)) == ""
     (tmp_path / "memory.events").write_text("low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
-    assert keeper.out_of_memory(str(tmp_path)) == "limit"
+    assert out_of_memory(str(tmp_path)) == "limit"
     (tmp_path / "memory.events").write_text("low 0\noom 0\noom_kill 2\n")
-    assert keeper.out_of_memory(str(tmp_path)) == "machine"
+    assert out_of_memory(str(tmp_path)) == "machine"
     (tmp_path / "memory.events").unlink()
     (tmp_path / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n")
     (tmp_path / "memory.limit_in_bytes").write_text(f"{64 << 20}\n")
     (tmp_path / "memory.max_usage_in_bytes").write_text(f"{(64 << 20) - 4096}\n")
-    assert keeper.out_of_memory(str(tmp_path)) == "limit"
+    assert out_of_memory(str(tmp_path)) == "limit"
     (tmp_path / "memory.max_usage_in_bytes").write_text(f"{8 << 20}\n")
-    assert keeper.out_of_memory(str(tmp_path)) == "machine"
+    assert out_of_memory(str(tmp_path)) == "machine"
 
 
 def test_what_a_dead_keeper_left_is_swept_and_a_living_ones_stays(tmp_path):
@@ -161,7 +163,7 @@ def test_what_a_dead_keeper_left_is_swept_and_a_living_ones_stays(tmp_path):
     except cgroup.CgroupError as error:
         assert str(error)[0].islower() and not str(error).endswith(".")
         return
-    me = keeper.stat(os.getpid())
+    me = stat(os.getpid())
     living = home.make(f"{os.getpid()}-{me.ticks}-abc-1-1", memory_mib=64)
     dead = home.make(f"{os.getpid()}-{me.ticks + 1}-abc-2-1", memory_mib=64)
     sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -18,7 +18,7 @@ from experiments.runner.container import (
     background_in,
     reason,
 )
-from experiments.runner.keeper import LAUNCH_MARK
+from experiments.runner.keeper.processes import LAUNCH_MARK
 from tests.runner.test_process_stop import POOL
 from tests.support.waiting import eventually
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.runner import keeper as keeping
 from experiments.runner import lease
+from experiments.runner.keeper import processes as keeping
 from experiments.runner.output.log import LogReader
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, await_orphans, sweep
 from tests.support.waiting import eventually

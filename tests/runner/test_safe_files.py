@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments.runner import safe_files
-from experiments.runner.keeper import CappedLog
+from experiments.runner.keeper.logs import CappedLog
 from experiments.runner.output.log import LogReader
 from experiments.runner.safe_files import NotRegular, OutsideFolder
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from experiments import __version__
+from trialdeck import __version__
 
 TIMEOUT_S = 10.0  # of one step: resolving, connecting, reading
 DEADLINE_S = 20.0  # of the whole request: an endpoint that sends a byte now and then must not hold a thread

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.runner.keeper import CappedLog
+from experiments.runner.keeper.logs import CappedLog
 from experiments.runner.output.log import LogReader, plain_text
 
 

@@ -1,0 +1,160 @@
+"""A process that the keeper started: its start, and what is noted of it until its tree is gone."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from experiments.runner.keeper.logs import CappedLog, RotatingLog
+from experiments.runner.keeper.processes import LAUNCH_MARK, stat
+
+PR_SET_PDEATHSIG = 1
+FIRST_LOOK_S = 0.5  # how soon a running tree is looked at for the first time
+LATE_SHARE, LATE_MOST_S = 0.2, 2.0  # of the grace, before its end: helpers are signaled then at the latest
+
+
+class StartError(Exception):
+    """The process was not started; the text is for users."""
+
+
+class KeeperProcess:
+    """One launched process, from start to the end of its tree."""
+
+    def __init__(self, order: dict, mark: str, log: CappedLog | RotatingLog, pipe: int, pid: int) -> None:
+        self.id: int = order["id"]
+        self.leftover_grace_s: float = order["leftover_grace_s"]
+        self.last: list[str] = order["last"]
+        self.env: dict[str, str] = order["env"]
+        self.mark, self.log, self.pipe, self.pid = mark, log, pipe, pid
+        self.pipe_name = f"pipe:[{os.fstat(pipe).st_ino}]"
+        process = stat(pid)  # our own unreaped child, so it always exists
+        self.ticks = process.ticks if process else 0
+        self.started_at = time.monotonic()
+        self.wall_s: float | None = None  # set when the main process has exited
+        self.stop_requested_at: float | None = None
+        self.kill_at: float | None = None  # set when the tree is being ended
+        self.killed_at: float | None = None
+        self.mains: set[tuple[int, int]] = set()  # (pid, ticks) of the processes that were signaled first
+        self.readers: set[tuple[int, int]] = set()  # of those that read their output, which end by themselves
+        self.readers_at = float("inf")  # when readers that did not are signaled
+        self.helpers_at = float("inf")  # when the rest of the tree is signaled at the latest
+        self.is_tree_signaled = False
+        self.background_at: float | None = None  # set while processes outlive the main one
+        self.background: list[str] = []
+        self.has_orphans = False  # whether processes of its tree were reparented to us
+        # A container's monitor (podman's conmon) is reparented to us unnoticed: look while its origin is visible.
+        self.look_at = self.started_at + FIRST_LOOK_S if self.last else float("inf")
+        self.pause_s = 0.01
+        self.quiet_looks = 0
+        self.descendants: set[tuple[int, int]] = (
+            set()
+        )  # (pid, ticks) of all ever seen in the tree but the main process
+        self.cpu_s, self.peak_kib = 0.0, 0
+        self.is_past_lease = False
+        self.lease_expired = False  # it ran until then
+        self.cgroup: str = order["cgroup"]
+
+    def end(self, grace_s: float, now: float) -> bool:
+        """Start to end the tree. Return False when that was under way already; then a shorter grace wins."""
+        is_first = self.kill_at is None
+        self.kill_at = now + grace_s if self.kill_at is None else min(self.kill_at, now + grace_s)
+        self.helpers_at = min(self.helpers_at, self.kill_at - min(LATE_MOST_S, LATE_SHARE * grace_s))
+        self.look_at, self.quiet_looks = now, 0
+        return is_first
+
+
+def start(order: dict, mark: str, libc: ctypes.CDLL) -> KeeperProcess:
+    """Start the process of a `launch` order, its output in a pipe. Raise StartError with nothing left behind."""
+    log = open_output(order)
+    pipes: list[int] = []
+    cgroup_fd = None
+    try:
+        if order["cgroup"]:
+            cgroup_fd = enter(order["cgroup"])
+        pipes += os.pipe()
+        child = subprocess.Popen(  # noqa: S603
+            order["argv"],
+            cwd=order["cwd"],
+            env={**order["env"], LAUNCH_MARK: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=pipes[1],
+            stderr=pipes[1],
+            start_new_session=True,
+            preexec_fn=prepare(libc, order["cores"], cgroup_fd, order["umask"]),
+        )
+    except (StartError, OSError, ValueError, subprocess.SubprocessError) as error:
+        log.close()
+        for end in pipes[:1]:
+            os.close(end)
+        if isinstance(error, StartError):
+            raise
+        raise StartError(start_error(error, order["argv"], order["cwd"])) from error
+    finally:
+        for end in pipes[1:]:
+            os.close(end)
+        if cgroup_fd is not None:
+            os.close(cgroup_fd)
+    child.returncode = 0  # the keeper reaps it; this keeps Popen from trying
+    os.set_blocking(pipes[0], False)
+    return KeeperProcess(order, mark, log, pipes[0], child.pid)
+
+
+def open_output(order: dict) -> CappedLog | RotatingLog:
+    try:
+        if order["rotate"]:
+            return RotatingLog(order["log"], order["cap_bytes"])
+        return CappedLog(order["log"], order["cap_bytes"], order["log_below"])
+    except OSError as error:
+        raise StartError(
+            f"The log {order['log']} cannot be written: {error.strerror}. "
+            "Check the folder's permissions and the disk space."
+        ) from error
+
+
+def enter(cgroup: str) -> int:
+    """Return the descriptor by which a process puts itself into the control group."""
+    try:
+        return os.open(f"{cgroup}/cgroup.procs", os.O_WRONLY)
+    except OSError as error:
+        raise StartError(f"The control group {cgroup} cannot be entered: {error.strerror}.") from error
+
+
+def prepare(
+    libc: ctypes.CDLL, cores: list[int], cgroup_fd: int | None, umask: int | None
+) -> Callable[[], None]:
+    """Return what runs in the child before exec: it requests SIGKILL for when the keeper ends, even by SIGKILL, and
+    sets the cores and the control group, which the child's own children inherit."""
+    keeper_pid = os.getpid()
+
+    def before_exec() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != keeper_pid:
+            os._exit(127)
+        if cores:
+            os.sched_setaffinity(0, cores)
+        if cgroup_fd is not None:
+            os.write(cgroup_fd, b"0")  # 0 means this process
+        if umask is not None:
+            os.umask(umask)
+
+    return before_exec
+
+
+def start_error(error: Exception, argv: list[str], cwd: str) -> str:
+    """Return the message for users."""
+    if not Path(cwd).is_dir():
+        return f"The working directory {cwd} does not exist on this machine."
+    if isinstance(error, FileNotFoundError):
+        return f"The program {argv[0]} was not found on this machine. Check its name and PATH."
+    if isinstance(error, PermissionError):
+        if not os.access(cwd, os.X_OK):
+            return f"The worker's user has no permission to enter the working directory {cwd}."
+        return f"{argv[0]} is not executable: it must be a file with execute permission (chmod +x)."
+    if isinstance(error, OSError):
+        return f"{argv[0]} could not be started: {error.strerror}."
+    if isinstance(error, subprocess.SubprocessError):  # raised when `prepare` fails
+        return "The CPU or memory limit could not be applied on this machine; restart the worker."
+    return f"{argv[0]} could not be started: {error}."

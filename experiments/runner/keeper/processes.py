@@ -1,0 +1,110 @@
+"""Processes in /proc: what they are, what they started, and signals that reach no other process."""
+
+import os
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+SHELLS = ("bash", "sh", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "fish", "rbash")
+LAUNCH_MARK, INSTALLATION_MARK = "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"
+
+
+class Stat(NamedTuple):
+    """Fields of /proc/<pid>/stat. (pid, ticks) identifies a process; a pid alone may be reused."""
+
+    parent: int
+    group: int
+    session: int
+    is_gone: bool
+    ticks: int
+
+
+def stat(pid: int | str) -> Stat | None:
+    """Return the stat of a process, or None when there is no such process."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    # When the main thread ends before the others, the state is zombie although the process lives.
+    is_gone = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
+    parent, group, session = (int(field) for field in fields[1:4])
+    return Stat(parent, group, session, is_gone=is_gone, ticks=int(fields[19]))
+
+
+def all_processes() -> dict[int, Stat]:
+    stats = {int(path.name): stat(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
+    return {pid: process for pid, process in stats.items() if process}
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Return our marks in the environment of a process. Empty without permission, and briefly during its exec."""
+    try:
+        raw = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (item.partition("=") for item in os.fsdecode(raw).split("\0"))
+    return {name: value for name, _, value in pairs if name in (LAUNCH_MARK, INSTALLATION_MARK)}
+
+
+def command_line(pid: int) -> list[str]:
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+def is_shell(pid: int) -> bool:
+    try:
+        program = Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:
+        return False
+    if program == "busybox":  # one program for many commands
+        program = Path(command_line(pid)[0].lstrip("-")).name
+    return program in SHELLS
+
+
+def reads_from(pid: int, others: list[int]) -> bool:
+    """Tell whether the standard input of a process is the output of one of the others."""
+    try:
+        source = str(Path(f"/proc/{pid}/fd/0").readlink())
+    except OSError:
+        return False
+    return source.startswith("pipe:") and any(source in outputs_of(other) for other in others if other != pid)
+
+
+def outputs_of(pid: int) -> set[str]:
+    """Return the targets of a process's stdout and stderr, such as "pipe:[4711]"."""
+    try:
+        return {str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in (1, 2)}
+    except OSError:
+        return set()
+
+
+def tree(roots: list[int], processes: dict[int, Stat]) -> set[int]:
+    """Return the pids of the roots and all their descendants. Empties `roots`."""
+    children: dict[int, list[int]] = {}
+    for pid, process in processes.items():
+        children.setdefault(process.parent, []).append(pid)
+    pids: set[int] = set()
+    while roots:
+        pid = roots.pop()
+        if pid not in pids:
+            pids.add(pid)
+            roots.extend(children.get(pid, ()))
+    return pids
+
+
+def send(number: int, pid: int, ticks: int) -> None:
+    """Signal exactly this process, never a later one with the same pid."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        process = stat(pid)
+        if process and process.ticks == ticks:
+            signal.pidfd_send_signal(handle, number)
+    except OSError:
+        pass  # ended meanwhile, or not permitted: the next look shows
+    finally:
+        os.close(handle)
