@@ -262,6 +262,7 @@ def _response(location: FileLocation, request: DownloadRequest, *, where: str) -
     if location.address:
         response = HttpResponse(status=302)
         response["Location"] = location.address
+        setattr(response, "downloaded_name", PurePosixPath(location.name).name)  # noqa: B010  for the audit log
         response["Cache-Control"] = "no-store"
         return response
     is_head = request.method == "HEAD"

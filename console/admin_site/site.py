@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "People and access": ("User", "Token", "SignInLink"),
+    "People and access": ("User", "Token", "SignInLink", "AuditEntry"),
     "Workspaces": ("Workspace", "Project"),
     "Experiments": ("Experiment", "Trial", "Revision", "Event"),
     "Files and models": ("Artifact", "Model", "WarmResults"),

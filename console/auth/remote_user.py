@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from experiments.models import User
-from experiments.web.account.passwords import is_trusted
+from experiments.web.account.addresses import is_trusted
 
 BACKEND = "console.auth.remote_user.ProxyUserBackend"
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.db import models
+from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from experiments.models import User, secret, status
+from experiments.models import User, Workspace, audit, secret, status
 from experiments.models.fields import ExactJSONField
 
 from . import console_links
@@ -30,7 +30,54 @@ class CappedPaginator(Paginator):
         return rows.order_by()[:MAX_COUNTED].count()
 
 
-class BaseAdmin(admin.ModelAdmin):
+class AuditedAdmin(admin.ModelAdmin):
+    """What administrators add, change and delete here is in the audit log, in the same transaction."""
+
+    def log_addition(self, request: HttpRequest, obj: models.Model, message: Any) -> Any:
+        _record("admin_add", request, obj)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: models.Model, message: Any) -> Any:
+        _record("admin_change", request, obj, message=_fields_in(message))
+        return super().log_change(request, obj, message)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        _record("admin_delete", request, obj)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet) -> None:
+        with transaction.atomic():
+            for obj in queryset:
+                _record("admin_delete", request, obj)
+            super().delete_queryset(request, queryset)
+
+
+def _record(verb: str, request: HttpRequest, obj: models.Model, **values: Any) -> None:
+    kind = str(obj._meta.verbose_name)
+    workspace = obj if isinstance(obj, Workspace) else getattr(obj, "workspace", None)
+    is_gone = verb == "admin_delete" and workspace is obj
+    audit.record(
+        verb,
+        by=user_of(request),
+        workspace=workspace if isinstance(workspace, Workspace) and not is_gone else None,
+        subject=f"{kind} {obj}",
+        **values,
+    )
+
+
+def _fields_in(message: Any) -> str:
+    """Return what Django says of a change: the names of its fields, never their values."""
+    if not isinstance(message, list):
+        return str(message)
+    parts = []
+    for part in message:
+        for what, about in part.items():
+            fields = ", ".join(about.get("fields", []))
+            parts.append(f"{what} {about.get('name', '')} {about.get('object', '')} {fields}".strip())
+    return "; ".join(" ".join(part.split()) for part in parts)
+
+
+class BaseAdmin(AuditedAdmin):
     """Base of all pages: the number of queries does not depend on the number of rows.
 
     `related` names the rows that a row's text needs; `get_queryset` joins them. `console_paths` lead to what the

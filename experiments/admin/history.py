@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from experiments.models import Answer, Event, Revision
+from experiments.models import Answer, AuditEntry, Event, Revision
 
 from .base import ReadOnlyAdmin
 from .experiments import SEARCH_BY_EXPERIMENT, SEARCH_BY_TRIAL
@@ -25,6 +25,15 @@ class EventAdmin(ReadOnlyAdmin):
     console_paths = ("trial", "experiment")
     trial_path = "trial"
     search_help_text = SEARCH_BY_TRIAL
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ("at", "who", "verb", "subject", "workspace", "address", "via")
+    list_filter = ("kind",)
+    related = ("workspace", "by")
+    console_paths = ("workspace",)
+    experiment_path = ""
 
 
 @admin.register(Answer)

@@ -14,12 +14,12 @@ from django.utils.cache import add_never_cache_headers
 
 from experiments.models import Event, Experiment, Revision, SignInLink, Token, User
 
-from .base import ReadOnlyAdmin
+from .base import AuditedAdmin, ReadOnlyAdmin
 from .filters import by_workspace
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(AuditedAdmin, DjangoUserAdmin):
     """Accounts. A user who appears in a history is deactivated, not deleted."""
 
     list_display = ("username", "first_name", "last_name", "email", "is_superuser", "is_active", "last_login")

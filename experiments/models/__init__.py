@@ -1,5 +1,6 @@
 """The database models, their methods and their rules."""
 
+from experiments.models.audit import AuditEntry
 from experiments.models.baseline import Baseline
 from experiments.models.experiment.former import FormerExperiment
 from experiments.models.experiment.model import Experiment
@@ -44,6 +45,7 @@ __all__ = [
     "Amount",
     "Answer",
     "Artifact",
+    "AuditEntry",
     "Baseline",
     "Channel",
     "ChannelKind",

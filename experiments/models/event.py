@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
+from . import audit
 from .fields import ExactJSONField, StampField
 from .user import User
 
@@ -63,7 +64,18 @@ class Event(models.Model):
         why: str = "",
         **details: object,
     ) -> Event:
-        """Append an entry."""
+        """Append an entry; what people do to the experiment itself is in the audit log, too."""
+        if by and trial is None:
+            changes: dict[str, Any] = {"state": (before, after)} if before and after else {"state": after}
+            shown = {"revision": after} if after.isdecimal() else changes
+            audit.record(
+                f"experiment.{verb}",
+                by=by,
+                workspace=experiment.workspace,
+                subject=f"{experiment.name} ({experiment.public_id})",
+                note=why,
+                **shown,
+            )
         return cls.objects.create(
             verb=verb,
             experiment_id=experiment.pk,
@@ -113,9 +125,11 @@ class ComputeEvent(models.Model):
         after: str = "",
         why: str = "",
     ) -> ComputeEvent:
-        """Append an entry about a queue or a worker."""
+        """Append an entry about a queue or a worker, here and in the audit log."""
         subject = queue or worker
         assert subject is not None, "an entry is about a queue or a worker"
+        if by:
+            audit.record(f"compute.{verb}", by=by, subject=subject.name, value=(before, after), note=why)
         return cls.objects.create(
             verb=verb,
             by=by,

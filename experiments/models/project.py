@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import IntegrityError, models, transaction
 
 from experiments.models.fields import StampField
 from experiments.runner import destination as destinations
 
+from . import audit
 from .settings import Invalid
 from .status import Refused
 from .workspace import Workspace
@@ -46,6 +49,7 @@ class Project(models.Model):
         try:
             with transaction.atomic():
                 project.save(force_insert=True)
+                audit.record("project_create", workspace=workspace, subject=project)
         except IntegrityError:
             raise _taken(project.name, workspace) from None
         return project
@@ -63,6 +67,11 @@ class Project(models.Model):
         try:
             with transaction.atomic():
                 is_there = Project.objects.filter(pk=self.pk).update(**wanted)
+                if is_there:
+                    changes: dict[str, Any] = {
+                        field: (getattr(self, field), value) for field, value in wanted.items()
+                    }
+                    audit.record("project_change", workspace=self.workspace, subject=self, **changes)
         except IntegrityError:
             raise _taken(wanted["name"], self.workspace) from None
         if not is_there:
@@ -92,6 +101,7 @@ class Project(models.Model):
             trashed = self.experiments.model.everything.filter(project=self)
             trashed.update(project=Project.objects.get(workspace=self.workspace_id, name=DEFAULT))
             Project.objects.get(pk=self.pk).delete()
+            audit.record("project_delete", workspace=self.workspace, subject=self)
 
     def holds(self) -> str:
         """Return what prevents its deletion: `3 experiments and 1 model are`, or "". Private ones count."""

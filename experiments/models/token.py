@@ -6,11 +6,13 @@ import hashlib
 import secrets
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db import OperationalError, models
+from django.db import OperationalError, models, transaction
 from django.db.models import Q
 
 from experiments import database_clock
+from experiments.models import audit
 from experiments.models.fields import StampField
 
 from .user import User
@@ -68,16 +70,19 @@ class Token(models.Model):
     ) -> tuple[Token, str]:
         """Return (row, secret). The secret is available only now. `valid_for` None: no expiry."""
         secret, now = PREFIX + secrets.token_urlsafe(32), database_clock.now()
-        token = cls.objects.create(
-            name=name,
-            user=user,
-            workspace=workspace,
-            role=Role(role),
-            digest=_digest(secret),
-            hint=secret[:SHOWN],
-            created_at=now,
-            expires_at=None if valid_for is None else now + valid_for,
-        )
+        with transaction.atomic():
+            token = cls.objects.create(
+                name=name,
+                user=user,
+                workspace=workspace,
+                role=Role(role),
+                digest=_digest(secret),
+                hint=secret[:SHOWN],
+                created_at=now,
+                expires_at=None if valid_for is None else now + valid_for,
+            )
+            expires = f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never"
+            token._record("token_create", role=token.role, expires=expires)
         return token, secret
 
     @classmethod
@@ -123,7 +128,15 @@ class Token(models.Model):
 
     def revoke(self) -> bool:
         """Revoke it. Return False if it already is revoked."""
-        return bool(Token.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=database_clock.now()))
+        with transaction.atomic():
+            working = Token.objects.filter(pk=self.pk, revoked_at=None)
+            is_new = bool(working.update(revoked_at=database_clock.now()))
+            if is_new:
+                self._record("token_revoke")
+        return is_new
+
+    def _record(self, verb: str, **values: Any) -> None:
+        audit.record(verb, workspace=self.workspace, subject=self, acts_for=self.user, **values)
 
 
 def _digest(secret: str) -> str:

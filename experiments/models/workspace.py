@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models, transaction
 
 from experiments.models.fields import StampField
 
+from . import audit
 from .status import SwitchedOff
 from .user import User
 
@@ -61,6 +64,7 @@ class Workspace(models.Model):
         """Create a workspace with the project `Default` and optionally its first owner."""
         with transaction.atomic():
             workspace = cls.objects.create(slug=slug, name=name or slug)
+            audit.record("workspace_create", workspace=workspace, subject=workspace)
             workspace.projects.create(name="Default")
             if owner:
                 workspace.admit(owner, Role.OWNER)
@@ -104,3 +108,22 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.workspace}: {self.role}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save it, with an entry in the audit log."""
+        with transaction.atomic():
+            before = Member.objects.filter(pk=self.pk).values_list("role", flat=True).first()
+            super().save(*args, **kwargs)
+            if before is None:
+                self._record("member_add", role=self.role)
+            elif before != self.role:
+                self._record("member_role", role=(before, self.role))
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete it, with an entry in the audit log."""
+        with transaction.atomic():
+            self._record("member_remove", role=(self.role, ""))
+            return super().delete(*args, **kwargs)
+
+    def _record(self, verb: str, **values: Any) -> None:
+        audit.record(verb, workspace=self.workspace, subject=self.user, **values)

@@ -57,6 +57,7 @@ pytestmark = pytest.mark.once
 HISTORY = [
     "answer",
     "artifact",
+    "auditentry",
     "baseline",
     "channel",
     "comment",

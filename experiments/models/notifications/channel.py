@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
@@ -11,6 +11,7 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 
+from experiments.models import audit
 from experiments.models import secret as sealing
 from experiments.models.fields import StampField
 from experiments.models.settings import Invalid
@@ -81,19 +82,35 @@ class Channel(models.Model):
             raise Refused(f"There are {MOST} channels already. Delete one first.")
         channel = cls(workspace=workspace, owner=owner, kind=kind)
         signing_secret = channel._new_secret() if kind == ChannelKind.WEBHOOK else ""
-        channel._write(name=name, address=address)
+        with transaction.atomic():
+            channel._write(name=name, address=address)
+            channel._record("channel_create", sends_to=channel.shown_address)
         return channel, signing_secret
 
     def change(self, *, name: str | None = None, address: str | None = None) -> None:
         """Rename it, or replace its address. Raise `Invalid`."""
-        self._write(name=self.name if name is None else name, address=address)
+        former_name, former_hint = self.name, self.hint
+        with transaction.atomic():
+            self._write(name=self.name if name is None else name, address=address)
+            if (former_name, former_hint) != (self.name, self.hint) or address:
+                self._record(
+                    "channel_change", name=(former_name, self.name), sends_to=(former_hint, self.hint)
+                )
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete it, with an entry in the audit log."""
+        with transaction.atomic():
+            self._record("channel_delete")
+            return super().delete(*args, **kwargs)
 
     def renew_secret(self) -> str:
         """Replace the secret that signs messages. Return the new one, which is shown once."""
         if self.kind != ChannelKind.WEBHOOK:
             raise Refused(f"{self.get_kind_display()} channels have no secret.")
         text = self._new_secret()
-        self.save(update_fields=["sealed_secret"])
+        with transaction.atomic():
+            self.save(update_fields=["sealed_secret"])
+            self._record("channel_secret")
         return text
 
     @property
@@ -114,6 +131,10 @@ class Channel(models.Model):
         if self.kind == ChannelKind.BROWSER:
             return "Open Trialdeck pages"
         return self.hint or (self.owner.email if self.owner else "")
+
+    def _record(self, verb: str, **values: Any) -> None:
+        whose = self.owner.username if self.owner else "workspace"
+        audit.record(verb, workspace=self.workspace, subject=self, kind=self.kind, of=whose, **values)
 
     def _new_secret(self) -> str:
         text = f"whsec_{secrets.token_urlsafe(32)}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db import models, transaction
 from django.db.models import Q, Sum
 
-from experiments.models import status
+from experiments.models import audit, status
 from experiments.models.settings import Invalid
 from experiments.models.user import User
 from experiments.models.workspace import Workspace
@@ -66,6 +66,16 @@ class UsageLimit(models.Model):
             raise Invalid(errors)
         with transaction.atomic():
             rows = cls.objects.filter(workspace=workspace, person=person)
+            former = rows.first()
+            soft, hard = (former.soft_h, former.hard_h) if former else (None, None)
+            if (soft, hard) != (soft_h, hard_h):
+                audit.record(
+                    "limit_change",
+                    workspace=workspace,
+                    subject=person or "whole workspace",
+                    soft_h_per_week=(soft, soft_h),
+                    hard_h_per_week=(hard, hard_h),
+                )
             if soft_h is None and hard_h is None:
                 rows.delete()
                 return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from ipaddress import ip_address
 from threading import Thread
 from typing import Any
 
@@ -27,8 +26,10 @@ from django.views.generic import View
 from experiments.messages import plural
 from experiments.models import User
 
+from .addresses import address_of
 from .profile import with_help
 from .sign_in import SignIn as AnySignIn
+from .traces import record_failure
 
 WINDOW_S = 15 * 60  # from the first failure; each web process counts by itself
 FAILURES_OF_ONE_NAME = 10  # from one address
@@ -43,27 +44,6 @@ TOO_MANY = (
 
 
 # --- counting ----------------------------------------------------------------------------------------------------
-
-
-def address_of(request: HttpRequest) -> str:
-    """Return the client address of a request. Behind trusted proxies: the address the outermost of them saw."""
-    address = request.META.get("REMOTE_ADDR", "")
-    if is_trusted(address):
-        for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
-            if not hop.strip() or not is_trusted(address):
-                break
-            address = hop.strip()
-    return address[:64]
-
-
-def is_trusted(address: str) -> bool:
-    """Return whether the address is one of TRIALDECK_TRUSTED_PROXIES."""
-    try:
-        at = ip_address(address)
-    except ValueError:
-        return False
-    at = getattr(at, "ipv4_mapped", None) or at
-    return any(at in network for network in settings.TRUSTED_PROXIES)
 
 
 def _key(*parts: str) -> str:
@@ -113,10 +93,14 @@ class FailedSignInLimit:
 def count_failure(
     sender: object, credentials: dict[str, Any], request: HttpRequest | None = None, **_: object
 ) -> None:
-    if request is not None and credentials.get("username") is not None:
-        at = address_of(request)
-        _count("name", at, _name(credentials["username"]))
-        _count("address", at)
+    username = credentials.get("username")
+    if request is None or username is None:
+        return
+    if not has_failed_too_often(request, username):  # so that the audit log does not grow with the attempts
+        record_failure(str(username))
+    at = address_of(request)
+    _count("name", at, _name(username))
+    _count("address", at)
 
 
 @receiver(user_logged_in)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -12,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments import database_clock
 from experiments.messages import plural
-from experiments.models import Experiment, Member, Refused, Role, User, Workspace
+from experiments.models import Experiment, Member, Refused, Role, User, Workspace, audit
 from experiments.permissions import require
 from experiments.runner import destination as destinations
 from experiments.web.account.tokens import rows
@@ -106,8 +108,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     form = DetailsForm(request.POST, label_suffix="")
     if not form.is_valid():
         return draw(request, workspace, details_form=form, status=422)
-    workspace.name, workspace.description = form.cleaned_data["name"], form.cleaned_data["description"]
-    workspace.save(update_fields=["name", "description"])
+    change_settings(workspace, **form.cleaned_data)
     messages.success(request, "Name and description saved.")
     return redirect("workspace-settings", workspace.slug)
 
@@ -121,8 +122,7 @@ def destination(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     form = DestinationForm(request.POST, label_suffix="")
     if not form.is_valid():
         return draw(request, workspace, destination_form=form, status=422)
-    workspace.destination = form.cleaned_data["destination"]
-    workspace.save(update_fields=["destination"])
+    change_settings(workspace, destination=form.cleaned_data["destination"])
     messages.success(request, "Output destination saved for trials that start from now on.")
     return redirect("workspace-settings", workspace.slug)
 
@@ -153,8 +153,23 @@ def switch_automl(workspace: Workspace, *, is_on: bool) -> None:
                 f"{plural(count, 'experiment is,experiments are')} active in {workspace}. Stop or dequeue active "
                 "experiments, then turn AutoML off."
             )
-        workspace.has_automl = is_on
-        workspace.save(update_fields=["has_automl"])
+        change_settings(workspace, has_automl=is_on)
+
+
+def change_settings(workspace: Workspace, **changes: object) -> None:
+    """Save these columns, with an entry in the audit log where one differs."""
+    with transaction.atomic():
+        before = Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
+        differing: dict[str, Any] = {
+            name: (getattr(before, name), value)
+            for name, value in changes.items()
+            if getattr(before, name) != value
+        }
+        for name, value in changes.items():
+            setattr(workspace, name, value)
+        workspace.save(update_fields=list(changes))
+        if differing:
+            audit.record("settings_change", workspace=workspace, subject=workspace, **differing)
 
 
 def active(workspace: Workspace) -> int:

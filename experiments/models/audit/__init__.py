@@ -1,0 +1,5 @@
+"""The audit log: `record` appends an entry, in the transaction of what it is about."""
+
+from .entry import AuditEntry, Origin, origin, origin_of_now, record
+
+__all__ = ["AuditEntry", "Origin", "origin", "origin_of_now", "record"]
