@@ -18,7 +18,7 @@ SEED   ?= 1
 
 UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOTS)) $(if $(filter 0,$(DEMO)),--no-demo)
 
-.PHONY: help install tools compile up dev shell test lint types format soak lock clean
+.PHONY: help install tools compile up dev shell test lint types format soak costs lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,11 +26,12 @@ help:
 	@echo "make dev      the same for development: debug pages, /patterns, a web server that reloads"
 	@echo "make shell    a Python shell with the models  (DATA=var)"
 	@echo "make install  $(VENV) with the console and $(VENV)/bin/trialdeck; what tests need comes with make test"
-	@echo "make test     the suite, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=3 SEED=1)"
+	@echo "make test     what of the suite fits into minutes, on SQLite and then on PostgreSQL  (ARGS='-k stop' JOBS=3 SEED=1)"
 	@echo "make lint     ruff, the import contracts, djlint, mypy"
 	@echo "make types    mypy alone"
 	@echo "make format   format Python and templates"
-	@echo "make soak     every case that make test draws from, and the tests that take minutes"
+	@echo "make soak     the whole suite on both databases, and the tests that take minutes"
+	@echo "make costs    measure for make test what each test takes  (on an idle machine)"
 	@echo "make lock     write requirements.lock and requirements-test.lock anew from pyproject.toml"
 	@echo "make clean    remove $(VENV) and caches; never the data folder"
 
@@ -79,7 +80,6 @@ format: tools
 	@$(BIN)/ruff format .
 	@$(BIN)/djlint templates --reformat --quiet --warn
 
-# Every case of make test as well.
 soak: export PYTHONDONTWRITEBYTECODE =
 soak: tools compile
 	@status=0; \
@@ -87,6 +87,10 @@ soak: tools compile
 	$(SUITE) --pg $(ARGS) || status=1; \
 	$(BIN)/python -m pytest -m soak --timeout=1800 $(ARGS) || status=1; \
 	exit $$status
+
+costs: export PYTHONDONTWRITEBYTECODE =
+costs: tools compile
+	@$(SUITE) --costs $(ARGS)
 
 lock: tools
 	@$(BIN)/uv pip compile -q pyproject.toml --group test --universal --python-version 3.11 --generate-hashes \

@@ -42,7 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pg", action="store_true", help="run on PostgreSQL (an embedded one) instead of SQLite"
     )
-    parser.addoption("--sample", metavar="SEED", help="of many cases alike, run a few drawn by this seed")
+    parser.addoption("--sample", metavar="SEED", help="run what fits into minutes, drawn by this seed")
+    parser.addoption("--costs", action="store_true", help="note what each test takes in tests/costs.json")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -51,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name in FOREIGN or name.startswith(("TRIALDECK_", "GRANIAN_", "CELERY_")):
             del os.environ[name]
+    if config.getoption("--costs") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(sample.Costs())
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return  # this process only hands tests out; each that runs them has a folder and servers of its own
     os.environ["TRIALDECK_DATA"] = str(_data)
@@ -132,7 +135,7 @@ def _is_the_same_on_any_database(item: pytest.Item) -> bool:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if seed := terminalreporter.config.getoption("--sample"):
-        terminalreporter.write_line(f"Of many cases alike, those of seed {seed} ran; make soak runs all.")
+        terminalreporter.write_line(f"A part of the suite, drawn by seed {seed}, ran; make soak runs all.")
     if terminalreporter.config.getoption("--pg"):
         terminalreporter.write_line("Tests that know no database, and those of the browser, ran with SQLite.")
         return

@@ -1,39 +1,89 @@
-"""What `make test` leaves out of the whole suite, so that it takes minutes; `make soak` runs all.
+"""What `make test` runs of the whole suite, so that it takes minutes; `make soak` runs all.
 
-Many tests with a database go through dozens of cases alike. Of each, a few cases are drawn; on PostgreSQL also only a
-half of the tests of pages, which SQLite has seen all. The draw depends on the seed alone.
+Tests that cost next to nothing always run, and so do the rules of the repository. The others are drawn: at least one of
+each file, then round by round a further one of each, until a budget of seconds is spent. The draw depends on the seed
+and on the costs alone, so that it is the same for everybody. The costs are measured: `make costs`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import zip_longest
+from pathlib import Path
 
 import pytest
 
-CASES, CASES_POSTGRES = 3, 2
-PAGES = ("admin", "web")
+COSTS = Path(__file__).parents[1] / "costs.json"  # seconds of a case, by function
+LEAST_COST = 0.3  # seconds, of the tests that have a cost on record
+COST_WITH_DATABASE = 0.15  # of a test that is not on record
+BUDGET, BUDGET_POSTGRES = 700.0, 260.0  # seconds of all drawn tests together, one after the other
+FIRST_COST = 12.0  # seconds; what costs more is a file's first test only where all do
+CASES, CASES_POSTGRES = 3, 2  # of many cases alike
+ALWAYS = "repository_rules"
 DATABASE = {"db", "transactional_db"}
+
+
+class Costs:
+    """A plugin that notes what each test takes, and writes it to the file."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[function_of(report.nodeid)][report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        costs = json.loads(COSTS.read_text()) if COSTS.exists() else {}
+        for function, cases in self.seconds.items():
+            costs[function] = round(sum(cases.values()) / len(cases), 1)
+        lasting = {function: cost for function, cost in sorted(costs.items()) if cost >= LEAST_COST}
+        COSTS.write_text(json.dumps(lasting, indent=0) + "\n")
+
+
+def function_of(nodeid: str) -> str:
+    return nodeid.partition("[")[0]
 
 
 def left_out(items: Iterable[pytest.Item], *, seed: str, on_postgres: bool) -> list[pytest.Item]:
     """Return the items that this draw leaves out."""
-    by_function: dict[str, list[pytest.Item]] = defaultdict(list)
-    for item in items:
-        if DATABASE & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("django_db"):
-            by_function[item.nodeid.partition("[")[0]].append(item)
+    costs = json.loads(COSTS.read_text())
+
+    def cost(item: pytest.Item) -> float:
+        uses_database = DATABASE & set(getattr(item, "fixturenames", ())) or item.get_closest_marker(
+            "django_db"
+        )
+        return costs.get(function_of(item.nodeid), COST_WITH_DATABASE if uses_database else 0.0)
 
     def drawn(name: str) -> str:
         return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
 
-    skipped = []
-    for name, cases in by_function.items():
-        is_page = name.split("/")[1] in PAGES
-        if on_postgres and is_page and int(drawn(name), 16) % 2:
-            skipped += cases
-        else:
-            skipped += sorted(cases, key=lambda item: drawn(item.nodeid))[
-                CASES_POSTGRES if on_postgres else CASES :
-            ]
-    return skipped
+    files: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if cost(item) and item.nodeid.split("/")[1] != ALWAYS:
+            files[item.nodeid.partition("::")[0]].append(item)
+
+    left: list[pytest.Item] = []
+    queues: list[list[pytest.Item]] = []
+    for name in sorted(files, key=drawn):
+        queue: list[pytest.Item] = []
+        cases: Counter[str] = Counter()
+        for item in sorted(files[name], key=lambda item: drawn(item.nodeid)):
+            cases[function_of(item.nodeid)] += 1
+            is_enough = cases[function_of(item.nodeid)] > (CASES_POSTGRES if on_postgres else CASES)
+            (left if is_enough else queue).append(item)
+        first = next((item for item in queue if cost(item) <= FIRST_COST), min(queue, key=cost))
+        queues.append([first, *(item for item in queue if item is not first)])
+
+    seconds = BUDGET_POSTGRES if on_postgres else BUDGET
+    for number, turn in enumerate(zip_longest(*queues)):
+        for item in turn:
+            if item is None:
+                continue
+            if number and cost(item) > seconds:
+                left.append(item)
+            else:
+                seconds -= cost(item)
+    return left
