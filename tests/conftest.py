@@ -21,7 +21,6 @@ from tests.support import sample
 from tests.support.engine import find_engine
 from tests.support.migrated import copy_migrated_sqlite
 from tests.support.postgres import Postgres
-from tests.support.processes import manage
 from tests.support.valkey import Valkey
 
 # No test depends on how fast the machine is.
@@ -64,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "console.settings"
     if config.getoption("--pg"):
         _postgres = Postgres()
-        os.environ["DATABASE_URL"] = _postgres.url("trialdeck")
+        os.environ["DATABASE_URL"] = _postgres.create_migrated("trialdeck")
 
     import django
     from django.conf import settings
@@ -189,8 +188,8 @@ def django_db_modify_db_settings_xdist_suffix() -> None:
 
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
-    """On SQLite the migrated database is there already."""
-    return _postgres is None
+    """The migrated database is there already."""
+    return True
 
 
 @pytest.fixture(scope="session")
@@ -231,7 +230,8 @@ def fresh() -> Iterator[dict[str, str]]:
 def migrated(fresh: dict[str, str]) -> dict[str, str]:
     """As `fresh`, with a database whose migrations are applied."""
     if _postgres:
-        manage("migrate", "-v0", env=fresh)
+        name = f"{Path(fresh['TRIALDECK_DATA']).name}-migrated"
+        fresh["DATABASE_URL"] = _postgres.create_migrated(name)
     else:
         copy_migrated_sqlite(Path(fresh["TRIALDECK_DATA"]) / "db.sqlite3")
     return fresh

@@ -30,7 +30,7 @@ class Costs:
     """A plugin that notes what each test takes, and writes it to the file."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, Counter[str]] = defaultdict(Counter)
+        self.seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[function_of(report.nodeid)][report.nodeid] += report.duration
