@@ -15,6 +15,8 @@ from experiments.models import (
     Comment,
     Experiment,
     FormerExperiment,
+    FrontTrial,
+    Hypervolume,
     Importance,
     LogPiece,
     MetricValue,
@@ -146,6 +148,20 @@ class ImportanceAdmin(ReadOnlyAdmin):
     related = ("experiment",)
     console_paths = ("experiment",)
     search_help_text = SEARCH_BY_EXPERIMENT
+
+
+@admin.register(Hypervolume)
+class HypervolumeAdmin(ReadOnlyAdmin):
+    list_display = ("experiment", "computed_at", "succeeded_count", "problem")
+    related = ("experiment",)
+    console_paths = ("experiment",)
+    search_help_text = SEARCH_BY_EXPERIMENT
+
+
+@admin.register(FrontTrial)
+class FrontTrialAdmin(TrialRowAdmin):
+    list_display = ("trial", "joined_result", "left_result")
+    related = ("trial__experiment",)
 
 
 @admin.register(PythonCheck)

@@ -10,6 +10,7 @@ from experiments.models.notifications.occurrence import Kind, Occurrence
 from experiments.models.notifications.rule import Frequency, Rule, Scope
 from experiments.models.trial.annotations import Comment
 from experiments.models.trial.base import Source
+from experiments.models.trial.front import FrontTrial
 from experiments.models.trial.metric_value import MetricValue
 from experiments.models.trial.model import Trial
 from experiments.models.trial.outcome import Failure, Outcome
@@ -20,6 +21,7 @@ from experiments.models.usage.slot_usage import SlotUsage
 
 from .artifact import Artifact, Keeping
 from .event import ComputeEvent, Event
+from .hypervolume import Hypervolume
 from .idempotency import Answer
 from .importance import Importance
 from .lease import Lease
@@ -61,6 +63,8 @@ __all__ = [
     "FormerExperiment",
     "Free",
     "Frequency",
+    "FrontTrial",
+    "Hypervolume",
     "Importance",
     "Invalid",
     "Lease",

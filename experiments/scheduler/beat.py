@@ -13,7 +13,7 @@ from django.db import close_old_connections, connections
 
 from experiments import dispatch
 from experiments.models import Experiment, Lease, Queue, Worker
-from experiments.scheduler import importance
+from experiments.scheduler import hypervolume, importance
 from experiments.scheduler.direct import DirectScheduler
 from experiments.scheduler.notifications.outbox import Outbox
 from experiments.scheduler.retention import purge
@@ -26,7 +26,7 @@ TICK_S = 2.0
 PURGE_EVERY_S = 3600.0
 MEASURE_EVERY_S = 60.0
 LIMITS_EVERY_S = 10.0
-IMPORTANCE_EVERY_S = 10.0
+BACKGROUND_EVERY_S = 10.0
 
 
 class LeaseWatch:
@@ -63,8 +63,9 @@ class Beat:
     def __init__(self) -> None:
         self.holder = uuid.uuid4().hex
         self.watch = LeaseWatch()
-        self.purge_at = self.measure_at = self.limits_at = self.importance_at = 0.0  # of the monotonic clock
+        self.purge_at = self.measure_at = self.limits_at = self.background_at = 0.0  # of the monotonic clock
         self.importance = importance.Background()
+        self.hypervolume = hypervolume.Background()
         self.direct = DirectScheduler()
         self.outbox = Outbox()
 
@@ -81,6 +82,7 @@ class Beat:
                 logger.exception("The beat stumbled")
             ending.wait(TICK_S)
         self.importance.ending.set()
+        self.hypervolume.ending.set()
         self.direct.end()
         self.outbox.ending.set()
         connections.close_all()
@@ -103,7 +105,7 @@ class Beat:
         self.enforce_limits(now)
         self.measure(now)
         self.empty_the_trash(now)
-        self.compute_importance(now)
+        self.compute_in_background(now)
         self.outbox.tick()
         return True
 
@@ -141,13 +143,14 @@ class Beat:
             has_more = False
         self.purge_at = 0.0 if has_more else now + PURGE_EVERY_S
 
-    def compute_importance(self, now: float) -> None:
-        """Start to compute the importance of the parameters of an experiment, if one is due. `now` is in monotonic
-        seconds. An error here must not stop the beat."""
-        if now < self.importance_at:
+    def compute_in_background(self, now: float) -> None:
+        """Start to compute the importance of the parameters of an experiment, and the hypervolume of one, if they are
+        due. `now` is in monotonic seconds. An error here must not stop the beat."""
+        if now < self.background_at:
             return
-        self.importance_at = now + IMPORTANCE_EVERY_S
-        try:
-            self.importance.tick()
-        except Exception:  # the experiment stays due
-            logger.exception("The importance of parameters could not be computed")
+        self.background_at = now + BACKGROUND_EVERY_S
+        for background in (self.importance, self.hypervolume):
+            try:
+                background.tick()
+            except Exception:  # the experiment stays due
+                logger.exception("The %s could not be computed", background.name)

@@ -266,6 +266,7 @@ def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
         arguments=settings.algorithm_arguments,
         seed=settings.seed,
         direction=settings.direction,
+        further_directions=tuple(settings.further_objectives.values()),
     )
     is_read = engine.needs_past(problem) or settings.starting_points
     return starting_points.propose(

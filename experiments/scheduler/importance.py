@@ -85,12 +85,14 @@ def store(experiment: Experiment, document: dict[str, Any], answer: dict[str, An
     return kept
 
 
-def compute(document: dict[str, Any], ending: threading.Event) -> dict[str, Any] | None:
+def compute(
+    document: dict[str, Any], ending: threading.Event, *, module: str = "experiments.search.importance"
+) -> dict[str, Any] | None:
     """Run the computation in a process with low priority; None when `ending` was set before it ended."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.search.importance"],
+        [sys.executable, "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -115,13 +117,15 @@ def compute(document: dict[str, Any], ending: threading.Event) -> dict[str, Any]
             process.kill()
             process.wait()
     if process.returncode:
-        logger.warning("Importance could not be computed: %s", errors.strip()[-500:])
+        logger.warning("%s failed: %s", module, errors.strip()[-500:])
         return {"problem": FAILED}
     return json.loads(output)
 
 
 class Background:
     """Computes one importance at a time beside the beat."""
+
+    name = "importance"
 
     def __init__(self) -> None:
         self.ending = threading.Event()
@@ -131,10 +135,10 @@ class Background:
         """Start the next computation, unless one is running. Return whether one was started."""
         if self._thread and self._thread.is_alive():
             return False
-        experiment = due()
+        experiment = self.due()
         if experiment is None:
             return False
-        self._thread = threading.Thread(target=self._run, args=[experiment], name="importance", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=[experiment], name=self.name, daemon=True)
         self._thread.start()
         return True
 
@@ -143,16 +147,27 @@ class Background:
         if self._thread:
             self._thread.join()
 
+    def due(self) -> Experiment | None:
+        """Return the next experiment to compute."""
+        return due()
+
+    def work(self, experiment: Experiment) -> None:
+        """Compute and store."""
+        document = inputs(experiment)
+        answer = compute(document, self.ending)
+        if answer is not None:
+            store(experiment, document, answer)
+
+    def give_up(self, experiment: Experiment) -> None:
+        """Keep the failure as the answer: else this experiment would be due first again, and no other would ever be."""
+        store(experiment, {"values": []}, {"problem": FAILED})
+
     def _run(self, experiment: Experiment) -> None:
         try:
-            document = inputs(experiment)
-            answer = compute(document, self.ending)
-            if answer is not None:
-                store(experiment, document, answer)
+            self.work(experiment)
         except Exception:  # a bug here must not end the process that schedules experiments
-            logger.exception("The importance of %s could not be computed", experiment)
-            # Kept as its answer: else this experiment would be due first again, and no other would ever be.
-            store(experiment, {"values": []}, {"problem": FAILED})
+            logger.exception("The %s of %s could not be computed", self.name, experiment)
+            self.give_up(experiment)
         finally:
             close_old_connections()
 

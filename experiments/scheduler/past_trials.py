@@ -61,7 +61,8 @@ def _warm(experiment: Experiment, memory: Memory) -> list[PastTrial]:
 
 
 def _past_trial(trial: Trial, space: Space) -> PastTrial:
-    if trial.informs:
+    further = _further_values(trial)
+    if trial.informs and further is not None:
         state = "done"
     elif trial.is_infeasible:
         state = "infeasible"
@@ -75,7 +76,16 @@ def _past_trial(trial: Trial, space: Space) -> PastTrial:
         state=state,
         value=trial.value if state == "done" else None,
         attrs=trial.sampler_attrs,
+        further_values=further or () if state == "done" else (),
     )
+
+
+def _further_values(trial: Trial) -> tuple[float, ...] | None:
+    """Return its values of the further objectives, () for an experiment without; None unless it has all of them."""
+    if not trial.experiment.further_objectives:
+        return ()
+    values = trial.objective_values
+    return None if values is None else tuple(values[1:])
 
 
 def _without_failure(past: PastTrial) -> PastTrial:

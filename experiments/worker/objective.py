@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from experiments.models import Failure, Point, Trial
+from experiments.models import Failure, Point, Settings, Trial
 from experiments.runner import outcome as outcomes
 from experiments.runner.output.json_metric import NoMetric
 from experiments.runner.report import Report
@@ -13,7 +13,8 @@ from experiments.worker.reports import TrialReports
 
 
 def evaluate(reports: TrialReports, file: MetricFile | None) -> float | outcomes.Failure:
-    """Return the value that the search uses, or why there is none."""
+    """Return the value that the search uses, that of the first objective, or why there is none. With several
+    objectives, a trial needs a final result of each."""
     settings = reports.settings
     if reports.fault:
         return outcomes.Failure(Failure.BAD_METRIC, outcomes.one_line(f"Invalid metric: {reports.fault}."))
@@ -38,6 +39,8 @@ def evaluate(reports: TrialReports, file: MetricFile | None) -> float | outcomes
         objective=settings.metric,
         weights=settings.weights or None,
     )
+    if isinstance(value, float) and (fault := _further_fault(reports)):
+        value = fault
     if isinstance(value, outcomes.Failure) and value.kind == Failure.NO_METRIC and settings.source == "sdk":
         return _with_reported_names(value, reports)
     return value
@@ -46,9 +49,12 @@ def evaluate(reports: TrialReports, file: MetricFile | None) -> float | outcomes
 def has_final(reports: TrialReports) -> bool:
     """Return whether the trial has reported the final result of its objective, so that nothing of value is to come."""
     settings = reports.settings
-    return settings.source == "sdk" and all(
-        name in reports.finals for name in [*settings.weights] or [settings.metric]
-    )
+    return settings.source == "sdk" and all(name in reports.finals for name in wanted_metrics(settings))
+
+
+def wanted_metrics(settings: Settings) -> list[str]:
+    """Return the metrics of which a trial must report a final result."""
+    return [*settings.weights] or [*settings.objectives]
 
 
 def so_far(reports: TrialReports, file: MetricFile | None) -> float | None:
@@ -58,6 +64,17 @@ def so_far(reports: TrialReports, file: MetricFile | None) -> float | None:
         return points.exclude(value=None).order_by("-step").values_list("value", flat=True).first()
     value = evaluate(reports, file)
     return value if isinstance(value, float) else None
+
+
+def _further_fault(reports: TrialReports) -> outcomes.Failure | None:
+    """Return what is wrong with the results of the further objectives, or None."""
+    for name, direction in reports.settings.further_objectives.items():
+        value = outcomes.final_value(
+            reports.finals.values(), selection="final", direction=direction, objective=name
+        )
+        if isinstance(value, outcomes.Failure):
+            return value
+    return None
 
 
 def _neighbors(trial: Trial) -> list[str]:
@@ -72,7 +89,7 @@ def _neighbors(trial: Trial) -> list[str]:
 
 def _with_reported_names(missing: outcomes.Failure, reports: TrialReports) -> outcomes.Failure:
     """Add the names of the metrics that the trial did report."""
-    wanted = {*reports.settings.weights, reports.settings.metric}
+    wanted = {*reports.settings.weights, *reports.settings.objectives}
     points = Point.objects.filter(trial=reports.trial.pk).exclude(name__in=wanted)
     others = {
         *points.order_by("name").values_list("name", flat=True).distinct()[:6],

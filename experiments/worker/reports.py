@@ -80,8 +80,10 @@ class TrialReports:
             self.finals = {report.name: report for report in reader.implied()} | self.finals
 
     def other_finals(self) -> dict[str, float | str]:
-        """Return the final results except for the objective, at most MAX_SERIES; nan and infinities as text."""
-        others = {report.name: report for report in self.finals.values()}
+        """Return the final results except for the first objective, at most MAX_SERIES, further objectives first; nan
+        and infinities as text."""
+        others = {name: self.finals[name] for name in self.settings.further_objectives if name in self.finals}
+        others |= {report.name: report for report in self.finals.values()}
         if not self.settings.weights:
             others.pop(self.settings.metric, None)
         return {

@@ -326,7 +326,7 @@ class TrialRun:
         return MetricFile(
             path,
             below=below,
-            names=[*self.settings.weights] or [self.settings.metric],
+            names=objective.wanted_metrics(self.settings),
             trial=str(self.trial),
             shared=self.worker.metric_files if is_shared else None,
         )

@@ -28,6 +28,7 @@ from .queryset import ExperimentQuerySet, KeptManager
 if TYPE_CHECKING:
     from django_stubs_ext.db.models.manager import RelatedManager
 
+    from experiments.models.trial.front import FrontTrial
     from experiments.models.trial.model import Trial
     from experiments.models.trial.suggestion import Suggestion
 
@@ -48,6 +49,7 @@ class ExperimentBase(models.Model):
         suggestions: RelatedManager[Suggestion]
         trials: RelatedManager[Trial]
         clones: RelatedManager[Experiment]
+        front_trials: RelatedManager[FrontTrial]
         parent_id: int | None
         revision_id: int | None
         revision: models.ForeignKey[
@@ -87,6 +89,7 @@ class ExperimentBase(models.Model):
     # Copies of the current revision's settings, for queries.
     metric = models.CharField(max_length=100)
     direction = models.CharField(max_length=8)
+    further_objectives = ExactJSONField(default=dict)
     algorithm = models.CharField(max_length=64)
     max_trials = models.IntegerField(null=True)
     concurrency = models.IntegerField()
@@ -117,6 +120,10 @@ class ExperimentBase(models.Model):
     best_value = models.FloatField(null=True)
     best_number = models.IntegerField(null=True)
     trace = ExactJSONField(default=list)  # [[number, best value so far], …], thinned
+    # With several objectives, in place of the best value: the number of trials on the Pareto front, and
+    # [best value, its trial's number, worst value] of each objective.
+    front_size = models.IntegerField(default=0)
+    objective_bounds = ExactJSONField(default=list)
     wake = models.BigIntegerField(default=0)  # increases with every change that the conductor must process
     version = models.BigIntegerField(default=0)  # increases with every change that a page shows
 
@@ -150,6 +157,15 @@ class ExperimentBase(models.Model):
     @property
     def is_active(self) -> bool:
         return self.state in status.ACTIVE
+
+    @property
+    def objectives(self) -> dict[str, str]:
+        """The directions of all objectives by metric, the first one first."""
+        return {self.metric: self.direction, **self.further_objectives}
+
+    @property
+    def is_multi_objective(self) -> bool:
+        return bool(self.further_objectives)
 
     @property
     def alive_count(self) -> int:
@@ -305,6 +321,7 @@ class ExperimentBase(models.Model):
 MIRRORED_FIELDS = (
     "metric",
     "direction",
+    "further_objectives",
     "algorithm",
     "max_trials",
     "concurrency",
@@ -346,6 +363,8 @@ LOCKED_FIELDS = [
     "best_value",
     "best_number",
     "trace",
+    "front_size",
+    "objective_bounds",
     "wake",
     "version",
 ]

@@ -244,6 +244,8 @@ class LifecycleVerbs(SettingsVerbs):
             self.epoch += 1
             self.revision.forget()
             self.proposed_count, self.trace, self.best_value, self.best_number = 0, [], None, None
+            self.front_size, self.objective_bounds = 0, []
+            self.front_trials.all().delete()
             self.ran_s, self.started_at, self.ended_at = 0, None, None
             return self.move(
                 ExperimentState.DRAFT, by=by, verb="reset", because=f"{gone} trials to the trash"

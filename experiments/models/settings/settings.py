@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import secrets
 import shlex
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from experiments.search.starting_points import fix_parameters
 from experiments.search.validation import Fault
 
 from .execution import LITERAL, Execution, ExecutionChecks
+from .objectives import DIRECTIONS, ObjectiveChecks
 from .search_inputs import SearchInputChecks, SearchInputs
 
 DAY_S = 86_400
@@ -51,8 +51,9 @@ class Settings(SearchInputs, Execution):
     """The settings of an experiment, checked.
 
     Durations are in seconds. `max_trials` counts proposals; None means no limit, as for the durations and
-    `goal`. `breaker` is a number of trials: when four in five of the last ones failed alike, the experiment pauses;
-    0: never. `avoid_failing_regions`: trials that failed by their own doing inform the search as infeasible.
+    `goal`. `further_objectives` maps further metrics to their directions: with them the best trials are the Pareto
+    front. `breaker` is a number of trials: when four in five of the last ones failed alike, the experiment pauses; 0:
+    never. `avoid_failing_regions`: trials that failed by their own doing inform the search as infeasible.
     """
 
     command: str
@@ -66,6 +67,7 @@ class Settings(SearchInputs, Execution):
     list_style: str = "json"
     metric: str = "default"
     direction: str = "maximize"
+    further_objectives: dict[str, str] = field(default_factory=dict)
     source: str = "sdk"
     pattern: str = ""
     metric_path: str = ""
@@ -115,8 +117,17 @@ class Settings(SearchInputs, Execution):
 
     @property
     def objective(self) -> str:
-        """Direction and metric: `maximize val_accuracy`."""
-        return f"{self.direction} {self.metric}"
+        """Direction and metric of each objective: `maximize val_accuracy`, `maximize accuracy, minimize latency_ms`."""
+        return ", ".join(f"{direction} {metric}" for metric, direction in self.objectives.items())
+
+    @property
+    def objectives(self) -> dict[str, str]:
+        """The directions of all objectives by metric, the first one first."""
+        return {self.metric: self.direction, **self.further_objectives}
+
+    @property
+    def is_multi_objective(self) -> bool:
+        return bool(self.further_objectives)
 
     @classmethod
     def stored(cls, document: Mapping) -> Settings:
@@ -143,12 +154,13 @@ class Settings(SearchInputs, Execution):
 LOCKED = {
     "metric": "The results so far are values of this metric. Clone the experiment to change it.",
     "direction": "The results so far were ranked in this direction. Clone the experiment to change it.",
+    "further_objectives": "The Pareto front so far is that of these objectives. Clone the experiment to change them.",
     "algorithm": "The search state belongs to the algorithm. Clone the experiment to change it.",
     "destination": "Artifacts of earlier trials are at this destination. Clone the experiment to change it.",
 }
 
 
-class Checker(SearchInputChecks, ExecutionChecks):
+class Checker(SearchInputChecks, ObjectiveChecks, ExecutionChecks):
     """Reads a document field by field and collects a sentence for each fault."""
 
     def settings(self) -> Settings:
@@ -169,7 +181,8 @@ class Checker(SearchInputChecks, ExecutionChecks):
             "boolean_style": self.one_of("boolean_style", tuple(BOOLEANS)),
             "list_style": self.one_of("list_style", tuple(LISTS)),
             "metric": self.metric(),
-            "direction": self.one_of("direction", ("maximize", "minimize")),
+            "direction": self.one_of("direction", DIRECTIONS),
+            "further_objectives": self.further_objectives(),
             "source": self.one_of("source", ("sdk", "stdout", "file")),
             "pattern": self.text("pattern", limit=1000, single_line=True),
             "metric_path": self.text("metric_path", limit=1000, single_line=True),
@@ -198,7 +211,10 @@ class Checker(SearchInputChecks, ExecutionChecks):
             algorithm, arguments = engine.canonical(values["algorithm"], values["algorithm_arguments"])
             values |= {"algorithm": algorithm, "algorithm_arguments": arguments}
             searched, rule = fix_parameters(space, values["fixed"]), values["early_stopping"]
-            for fault in engine.check_algorithm(algorithm, arguments, searched, early_stopping=rule):
+            objectives = 1 + len(values["further_objectives"])
+            for fault in engine.check_algorithm(
+                algorithm, arguments, searched, early_stopping=rule, objectives=objectives
+            ):
                 self._argument_fault(fault, "algorithm")
         for fault in early_stopping_rules.check_early_stopping(
             values["early_stopping"], values["early_stopping_arguments"]
@@ -213,16 +229,7 @@ class Checker(SearchInputChecks, ExecutionChecks):
             names = {*self._received_names(space), *commands.WORDS}
             if path_fault := json_metric.check_path(values["metric_path"], names):
                 self.fault("metric_path", path_fault)
-        if (
-            values["early_stopping"] != "none"
-            and values["weights"]
-            and values["metric"] not in values["weights"]
-        ):
-            self.fault(
-                "early_stopping",
-                f"Early stopping compares values of {values['metric']}, which has no weight. Add a weight for it, or "
-                "choose none.",
-            )
+        self.check_objectives(values)
         if self.errors:
             raise Invalid(self.errors)
         return Settings(**values)
@@ -285,12 +292,6 @@ class Checker(SearchInputChecks, ExecutionChecks):
             self.fault("directory", "Enter an absolute path (/ or ~) on the worker's machine.")
         return path
 
-    def metric(self) -> str:
-        name = self.text("metric", default="default", limit=100, single_line=True) or "default"
-        if not name.isprintable():
-            self.fault("metric", "The metric's name must not contain control characters.")
-        return name
-
     def environment(self) -> dict[str, str]:
         value = self.mapping("environment")
         for key, text in value.items():
@@ -301,13 +302,6 @@ class Checker(SearchInputChecks, ExecutionChecks):
             elif not isinstance(text, str):
                 self.fault("environment", f"The value of “{key[:64]}” must be text.")
         return value if "environment" not in self.errors else {}
-
-    def weights(self) -> dict[str, float]:
-        value = self.mapping("weights")
-        for key, weight in value.items():
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
-                self.fault("weights", f"The weight of “{key[:64]}” must be a number.")
-        return value if "weights" not in self.errors else {}
 
 
 def _text(value: object) -> str:

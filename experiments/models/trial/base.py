@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -148,6 +149,13 @@ class TrialBase(models.Model):
         return self.state in status.TRIAL_INFORMS and self.value is not None
 
     @property
+    def objective_values(self) -> list[float] | None:
+        """Its value of each objective of its experiment; None unless it has all of them."""
+        further = [self.final_metrics.get(name) for name in self.experiment.further_objectives]
+        values = [self.value, *further]
+        return [float(value) for value in values] if all(map(is_number, values)) else None
+
+    @property
     def is_infeasible(self) -> bool:
         """Whether it failed by its own doing, so that its values are worse than every result."""
         return self.state == TrialState.FAILED and self.failure in OWN_FAILURES
@@ -266,6 +274,11 @@ class TrialBase(models.Model):
         )
         _count(experiment, TrialState.WAITING, +1)
         return trial
+
+
+def is_number(value: object) -> bool:
+    """Return whether this is a finite number, as a value of an objective is."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _count(experiment: Experiment, state: str, by: int) -> None:

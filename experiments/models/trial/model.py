@@ -19,7 +19,8 @@ from experiments.models.user import User
 from experiments.models.worker import Worker
 
 from .annotations import AnnotationVerbs
-from .base import Source
+from .base import Source, is_number
+from .front import FrontTrial
 from .metric_value import MetricValue
 from .outcome import Failure, Outcome
 
@@ -229,7 +230,7 @@ class Trial(AnnotationVerbs):
             )
             MetricValue.keep(self)
             if to == TrialState.SUCCEEDED and value is not None:
-                self.experiment.learn(self.number, value)
+                self._inform(value)
             if to == TrialState.FAILED:
                 Occurrence.of_failure(self.experiment, self.number)
             if failure == Failure.WORKER_LOST:
@@ -237,6 +238,13 @@ class Trial(AnnotationVerbs):
             self.experiment.enqueue_trials()
             self.experiment.announce()
             return True
+
+    def _inform(self, value: float) -> None:
+        """Update the best value of the experiment, or its Pareto front, with the result of this trial."""
+        if not self.experiment.is_multi_objective:
+            self.experiment.learn(self.number, value)
+        elif values := self.objective_values:
+            FrontTrial.learn(self, values)
 
     def _verdict(self, outcome: Outcome) -> tuple[str, str, str]:
         """Return (state, failure, detail). The target decides while it is stopping; a result is kept anyway."""
@@ -253,6 +261,13 @@ class Trial(AnnotationVerbs):
                 Failure.NO_METRIC,
                 outcome.detail or "The trial reported no final metric.",
             )
+        lacking = [
+            name
+            for name in self.experiment.further_objectives
+            if not is_number(outcome.final_metrics.get(name))
+        ]
+        if lacking:
+            return TrialState.FAILED, Failure.NO_METRIC, f"No final result reported for {', '.join(lacking)}."
         return TrialState.SUCCEEDED, "", ""
 
     def _retry(self) -> None:

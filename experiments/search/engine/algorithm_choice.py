@@ -30,8 +30,11 @@ def canonical(name: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str, A
     }
 
 
-def check_algorithm(name: str, arguments: dict, space: Space, *, early_stopping: str = "none") -> list[Fault]:
-    """Return the faults of this choice of algorithm for this space. Names and arguments are `canonical`."""
+def check_algorithm(
+    name: str, arguments: dict, space: Space, *, early_stopping: str = "none", objectives: int = 1
+) -> list[Fault]:
+    """Return the faults of this choice of algorithm for this space and this number of objectives. Names and arguments
+    are `canonical`."""
     if name not in ALGORITHMS:
         return [Fault("algorithm", _unknown(name))]
     algorithm = ALGORITHMS[name]
@@ -48,7 +51,12 @@ def check_algorithm(name: str, arguments: dict, space: Space, *, early_stopping:
         faults.append(Fault("algorithm", f"{name} does not support nested choices. These do: {supported}."))
     elif reason := _unsuited(name, space):
         faults.append(Fault("algorithm", reason))
-    if algorithm.early_stopping and early_stopping != algorithm.early_stopping:
+    if objectives > 1 and not algorithm.for_several_objectives:
+        possible = ", ".join(other for other in ALGORITHMS if ALGORITHMS[other].for_several_objectives)
+        faults.append(
+            Fault("algorithm", f"{name} optimizes one objective. These optimize several: {possible}.")
+        )
+    elif algorithm.early_stopping and early_stopping != algorithm.early_stopping:
         base, rule = "TPE" if name == "BOHB" else "Random", algorithm.early_stopping
         message = f"{name} is {base} with early stopping {rule}; select that rule as well."
         faults.append(Fault("algorithm", message))

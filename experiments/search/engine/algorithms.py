@@ -23,7 +23,8 @@ class Algorithm:
     `suggest(problem, history, ordinal, arguments)` returns raw values and the attrs to store with them.
     `start_up(arguments)` returns the number of results needed before it learns; None for an algorithm that uses no
     results. `uses_past`: its next proposal depends on earlier trials. `takes_parts`: until it has started up it learns
-    from partly fitting trials too. `for_nested`: supports nested choices. `is_light`: cheap enough to preview its first
+    from partly fitting trials too. `for_nested`: supports nested choices. `for_several_objectives`: searches for the
+    Pareto front of several objectives, or uses no results. `is_light`: cheap enough to preview its first
     proposals on a page. `redraws`: attempts to get a suggestion that meets the constraints. `early_stopping`: the rule
     that the algorithm requires. `renamed` maps NNI's argument names to ours.
     """
@@ -35,6 +36,7 @@ class Algorithm:
     uses_past: bool = True
     takes_parts: bool = False
     for_nested: bool = True
+    for_several_objectives: bool = False
     redraws: int = 30
     is_light: bool = False
     early_stopping: str = ""
@@ -59,23 +61,27 @@ ALGORITHMS: dict[str, Algorithm] = {
         takes_parts=True,
         aliases=("TPE_legacy",),
         renamed={"n_startup_jobs": "n_startup_trials"},
+        for_several_objectives=True,
     ),
     "Random": Algorithm(
         "Draws every trial at random, independent of the results.",
         model_free.at_random,
         uses_past=False,
         is_light=True,
+        for_several_objectives=True,
     ),
     "GridSearch": Algorithm(
         "Tries every combination in order; continuous ranges from the middle outward, in ever finer steps.",
         model_free.next_of_grid,
         is_light=True,
         aliases=("Grid",),
+        for_several_objectives=True,
     ),
     "Batch": Algorithm(
         "Tries the values of a single choice in the listed order.",
         model_free.next_of_grid,
         is_light=True,
+        for_several_objectives=True,
     ),
     "Evolution": Algorithm(
         "Copies the better of two good trials and mutates one of its values. For hundreds of short trials.",
@@ -133,6 +139,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         start_up=lambda arguments: arguments["population_size"],
         for_nested=False,
         aliases=("NSGA2",),
+        for_several_objectives=True,
     ),
     "Anneal": Algorithm(
         "Draws near the best trials, closer and closer as results come in.",
@@ -166,6 +173,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         ),
         aliases=("QuasiMonteCarlo", "QuasiRandom"),
         renamed={"qmc_type": "sequence"},
+        for_several_objectives=True,
     ),
     "GP": Algorithm(
         "Models the objective with a Gaussian process. For few, long trials; requires PyTorch.",

@@ -51,6 +51,11 @@ class FittedTrial:
         return self.past.value
 
     @property
+    def values(self) -> list[float]:
+        """The results of all objectives of a trial that is done."""
+        return [float(self.value), *map(float, self.past.further_values)]
+
+    @property
     def may_inform(self) -> bool:
         is_infeasible = self.is_infeasible and not self.past.is_retried
         return bool(self.raw) and (self.is_done or is_infeasible or self.past.state == "running")
@@ -66,7 +71,8 @@ class History:
         self, problem: Problem, trials: list[FittedTrial], *, start_up: int | None, takes_parts: bool
     ) -> None:
         self.space = problem.space
-        self.sign = 1 if problem.direction == "minimize" else -1
+        self.signs = [1 if direction == "minimize" else -1 for direction in problem.directions]
+        self.sign = self.signs[0]
         self.trials = list(trials)
         self.informing: list[FittedTrial] = []
         self.tried = {trial.index for trial in trials if trial.index is not None}
@@ -101,11 +107,17 @@ class History:
         done = [trial for trial in self.informing if trial.is_done]
         return sorted(done, key=lambda trial: self.sign * trial.value)
 
-    def infeasible_value(self) -> float | None:
-        """Return the value of an infeasible trial for algorithms that need one: just worse than the worst result; None
-        without any result."""
-        ranked = self.best_first()
-        return math.nextafter(ranked[-1].value, self.sign * math.inf) if ranked else None
+    def infeasible_values(self) -> list[float] | None:
+        """Return the values of an infeasible trial for algorithms that need some: of each objective just worse than the
+        worst result; None without any result."""
+        done = [trial.values for trial in self.informing if trial.is_done]
+        if not done:
+            return None
+        columns = zip(self.signs, zip(*done, strict=True), strict=True)
+        return [
+            math.nextafter(max(values) if sign == 1 else min(values), sign * math.inf)
+            for sign, values in columns
+        ]
 
     def add(self, proposed: PastTrial) -> None:
         trial = FittedTrial(self.space, proposed)

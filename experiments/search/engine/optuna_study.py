@@ -49,14 +49,14 @@ def _ask(problem: Problem, history: History, sampler: Any, *, ranks_pruned: bool
     pruned trials, so that infeasible ones need no value."""
     optuna = _optuna()
     storage = _storage_class()()
-    study = optuna.create_study(storage=storage, sampler=sampler, direction=problem.direction)
+    study = optuna.create_study(storage=storage, sampler=sampler, directions=problem.directions)
     study_id = storage.get_study_id_from_name(study.study_name)
-    worst = None if ranks_pruned else history.infeasible_value()
+    worst = None if ranks_pruned else history.infeasible_values()
     trials = []
     for informing in history.informing:
         frozen = _frozen_trial(informing)
         if informing.is_infeasible and worst is not None:
-            frozen = _with_value(frozen, worst)
+            frozen = _with_values(frozen, worst)
         trials.append(frozen)
     storage.fill(study_id, trials)
     trial = study.ask()
@@ -96,7 +96,8 @@ def _frozen_trial(trial: FittedTrial) -> Any:
             else states.PRUNED
             if trial.is_infeasible
             else states.RUNNING,
-            value=float(trial.value) if trial.is_done else None,
+            value=None,
+            values=trial.values if trial.is_done else None,
             datetime_start=None,
             datetime_complete=None,
             params=params,
@@ -108,10 +109,10 @@ def _frozen_trial(trial: FittedTrial) -> Any:
     return trial.as_optuna
 
 
-def _with_value(trial: Any, value: float) -> Any:
-    """Return a copy of a trial, complete with this value."""
+def _with_values(trial: Any, values: list[float]) -> Any:
+    """Return a copy of a trial, complete with these values."""
     copied = copy(trial)
-    copied.state, copied.value = _optuna().trial.TrialState.COMPLETE, value
+    copied.state, copied.values = _optuna().trial.TrialState.COMPLETE, values
     return copied
 
 
@@ -151,6 +152,15 @@ def _to_optuna(parameter: Parameter, leaf: Any) -> float | int:
     if isinstance(parameter, Randint):
         return int(leaf)
     return parameter.share(leaf) if isinstance(parameter, Normal) else float(leaf)
+
+
+def hypervolume(losses: list[list[float]], reference: list[float]) -> float:
+    """Return the volume that the points dominate up to the reference point; lower losses are better, none is above the
+    reference. The points must not dominate one another."""
+    import numpy
+    from optuna._hypervolume import compute_hypervolume
+
+    return float(compute_hypervolume(numpy.array(losses), numpy.array(reference), assume_pareto=True))
 
 
 def fanova(

@@ -15,14 +15,20 @@ Suggestion = tuple[dict[str, Any], dict[str, Any]]  # raw values, and the attrs 
 
 @dataclass(frozen=True)
 class Problem:
-    """The search space, algorithm and objective. `direction` is "minimize" or "maximize"; `arguments` are the
-    algorithm's."""
+    """The search space, algorithm and objectives. `direction` is "minimize" or "maximize", that of the first objective,
+    `further_directions` are those of the others; `arguments` are the algorithm's."""
 
     space: Space
     algorithm: str
     arguments: dict[str, Any]
     seed: int
     direction: str
+    further_directions: tuple[str, ...] = ()
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The direction of every objective."""
+        return (self.direction, *self.further_directions)
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class PastTrial:
     negative for results of other experiments, which inform the search but do not mark a point as tried. `key` is
     `Space.key` of the trial's parameters under the space of its time. `is_retried`: a rerun of it has a result, so that
     it is not infeasible after all. `ordinal` is None for trials that no algorithm proposed (reruns, manual values).
-    `attrs` are those of its proposal.
+    `attrs` are those of its proposal; `further_values` are its values of the further objectives, in their order.
     """
 
     ordinal: int | None
@@ -45,6 +51,7 @@ class PastTrial:
     value: float | None
     attrs: dict[str, Any] = field(default_factory=dict)
     is_retried: bool = False
+    further_values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
