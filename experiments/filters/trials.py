@@ -10,7 +10,16 @@ from functools import reduce
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
-from experiments.models import Experiment, MetricValue, Point, Trial, TrialParameter, TrialState, status
+from experiments.models import (
+    Experiment,
+    FrontTrial,
+    MetricValue,
+    Point,
+    Trial,
+    TrialParameter,
+    TrialState,
+    status,
+)
 from experiments.models.trial import failure_groups
 from experiments.models.trial.base import Source
 from experiments.models.trial.outcome import Failure
@@ -48,6 +57,7 @@ class TrialFields:
             alive.order_by("-number").values_list("pk", flat=True).first() if experiment.alive_count else None
         )
         names.update(Point.names_of(latest, at_most=MOST_METRICS))
+        names.update(experiment.further_objectives)
         return cls(experiment, sorted(names - {experiment.metric}))
 
     def names(self) -> list[str]:
@@ -148,6 +158,7 @@ def _fixed(experiment: Experiment) -> tuple[Field, ...]:
         Field("last", conditions.number("last_value"), "Latest intermediate value of the objective"),
         Field("step", conditions.number("last_step", is_whole=True), "Latest step"),
         Field("best", _best(experiment), "The n best succeeded trials, such as best:10"),
+        *([_front_field(experiment)] if experiment.is_multi_objective else []),
         Field("duration", conditions.duration("duration_s"), "Duration: 90s, 10m, 1h30m"),
         Field("created", conditions.instant("created_at"), "Date, time, or age (<2d)"),
         Field("started", conditions.instant("started_at"), "Date, time, or age"),
@@ -202,6 +213,10 @@ def _best(experiment: Experiment) -> Callable[[Comparison], Q]:
     def build(comparison: Comparison) -> Q:
         value = comparison.values[0]
         count = value.text
+        if experiment.is_multi_objective:
+            raise comparison.field.error(
+                "“best” ranks by one objective; front:yes selects the Pareto front", "front"
+            )
         if comparison.operator != "=" or not (
             count.isascii() and count.isdecimal() and 0 < int(count) <= 1000
         ):
@@ -213,6 +228,21 @@ def _best(experiment: Experiment) -> Callable[[Comparison], Q]:
         return Q(pk__in=best.values("pk")[: int(count)])
 
     return build
+
+
+def _front_field(experiment: Experiment) -> Field:
+    """Whether a trial is on the Pareto front, of an experiment with several objectives."""
+
+    def equal(value: Text) -> Q:
+        word = value.text.casefold()
+        if word not in ("yes", "no"):
+            raise value.error("“front” is yes or no")
+        on_front = Q(pk__in=FrontTrial.current(experiment).order_by().values("trial"))
+        return on_front if word == "yes" else ~on_front
+
+    return Field(
+        "front", lambda comparison: conditions.equal(comparison, equal), "On the Pareto front", ("yes", "no")
+    )
 
 
 def _parameter(experiment: Experiment, name: str) -> Callable[[Comparison], Q]:

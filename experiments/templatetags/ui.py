@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString, mark_safe
 from experiments.messages import (
     STATES,
     ago,
+    best_of_each,
     bytes_,
     clock,
     count,
@@ -36,6 +37,7 @@ from experiments.models import Experiment
 register = template.Library()
 for text_filter in (
     ago,
+    best_of_each,
     clock,
     count,
     duration,

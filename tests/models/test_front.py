@@ -27,15 +27,9 @@ def settle(experiment: Experiment, worker, *outcomes: Outcome) -> list[Trial]:
     """Let trials of the experiment end so, one after another."""
     trials = []
     for outcome in outcomes:
-        trial = experiment.trials.filter(state="waiting").first()
-        if trial is None:
-            look_at(experiment)
-            trial = experiment.trials.filter(state="waiting").first()
-        Trial.objects.filter(pk=trial.pk).update(state="running", worker=worker, boot=worker.boot)
-        with experiment.locked():
-            experiment.waiting_count -= 1
-            experiment.running_count += 1
-        trial.refresh_from_db()
+        look_at(experiment)
+        trial = Trial.take(worker, ["default"])
+        assert trial and trial.experiment_id == experiment.pk
         assert trial.settle(outcome)
         trials.append(trial)
     experiment.refresh_from_db()
@@ -77,6 +71,7 @@ def test_up_to_four_objectives_each_with_a_direction():
         ("selection", "average", "choose final, or remove the further objectives"),
         ("goal", 0.9, "A goal is a value of one objective."),
         ("early_stopping", "Medianstop", "Early stopping compares one metric."),
+        ("keeps_best", 5, "Which trials are the best is decided by one objective."),
         ("warm_start", "abcd2345", "A warm start has values of one objective."),
         ("algorithm", "CMA-ES", "CMA-ES optimizes one objective. These optimize several: TPE,"),
         ("algorithm", "Hyperband", "Hyperband optimizes one objective."),

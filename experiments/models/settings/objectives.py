@@ -107,6 +107,14 @@ def _excluded(values: Mapping[str, Any]) -> list[tuple[str, str]]:
                 "Early stopping compares one metric. Choose none, or remove the further objectives.",
             )
         )
+    if values["keeps_best"] is not None:
+        faults.append(
+            (
+                "keeps_best",
+                "Which trials are the best is decided by one objective. Leave it blank, or remove the further "
+                "objectives.",
+            )
+        )
     if values["warm_start"]:
         faults.append(
             (

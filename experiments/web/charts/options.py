@@ -30,12 +30,15 @@ PARAMETERS: dict[str, Parameter] = {
     "cx": text(),
     "cy": text(),
     "slices": choice("all"),
+    "px": text(),
+    "py": text(),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options in effect. `condition` is None without a valid filter; `axes` are (name, word) pairs."""
+    """The options in effect. `condition` is None without a valid filter; `axes` are (name, word) pairs; `front_x` and
+    `front_y` are the objectives of the Pareto front."""
 
     filter: str = ""
     condition: Q | None = None
@@ -47,6 +50,8 @@ class Options:
     x: str = ""
     y: str = ""
     shows_all_slices: bool = False
+    front_x: str = ""
+    front_y: str = ""
 
     def having(self, word: str) -> list[str]:
         """Return the axes for which the address has this word."""
@@ -77,6 +82,8 @@ def options_of(request: SignedInRequest, experiment: Experiment, names: Sequence
         x=_name(request, query, "cx", names),
         y=_name(request, query, "cy", names),
         shows_all_slices=query.get("slices") == "all",
+        front_x=_name(request, query, "px", list(experiment.objectives)),
+        front_y=_name(request, query, "py", list(experiment.objectives)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -14,7 +14,7 @@ from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.views.decorators.http import require_safe
 
 from experiments.charts.standalone import standalone
-from experiments.models import Experiment, Importance, status
+from experiments.models import Experiment, Hypervolume, Importance, status
 from experiments.query_parameters import text, texts
 from experiments.web import exports
 from experiments.web.experiment.page import frame, get_experiment, url_of
@@ -25,8 +25,9 @@ from experiments.web.ui.requests import SignedInRequest
 
 from . import brush
 from .axes_of_space import axes_of
+from .front_panels import panels_for, titles_for
 from .options import AXIS_WORDS, PARAMETERS, SMOOTHINGS, TOPS, Options, options_of
-from .panels import AXES, LARGEST, PANELS, TITLES, ChartView, Panel
+from .panels import AXES, LARGEST, ChartView, Panel
 
 MOST_ROWS = 200  # of the data table in a page; the file has all
 MOST_BESIDE_BRUSH = 8  # trials below the parallel coordinates
@@ -50,7 +51,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     context = frame(request, experiment, tab="experiment-charts")
     if live.fragment in ("", "panels"):
         view = view_of(request, experiment)
-        panels = [panel_of(key, view) for key in PANELS]
+        panels = [panel_of(key, view) for key in panels_for(experiment)]
         context |= _context(view) | {
             "panels": panels,
             "pause": SLOW_POLL_S if experiment.last_number > MANY else POLL_S,
@@ -65,7 +66,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
 def show(request: SignedInRequest, workspace_slug: str, public_id: str, chart: str) -> HttpResponse:
     """Show one chart with its data."""
     experiment = get_experiment(request, workspace_slug, public_id)
-    if chart not in PANELS:
+    if chart not in panels_for(experiment):
         raise Http404
     live = Live(request, fragments={"head", "panels"}, version=version_of(experiment))
     if live.is_unchanged:
@@ -91,10 +92,10 @@ def file(
 ) -> HttpResponse:
     """Send a chart as .svg, or its data as .csv."""
     experiment = get_experiment(request, workspace_slug, public_id)
-    if chart not in PANELS:
+    if chart not in panels_for(experiment):
         raise Http404
     view = view_of(request, experiment)
-    panel = PANELS[chart](view, (LARGEST.get(chart, LARGE),))
+    panel = panels_for(experiment)[chart](view, (LARGEST.get(chart, LARGE),))
     if kind == "svg":
         body = standalone(panel.charts, names=[each.title for each in panel.charts])
         response = HttpResponse(body, content_type="image/svg+xml")
@@ -117,8 +118,11 @@ def view_of(request: SignedInRequest, experiment: Experiment) -> ChartView:
 
 
 def version_of(experiment: Experiment) -> tuple[object, ...]:
-    """Return what changes whenever a chart of this experiment would: at most two queries."""
+    """Return what changes whenever a chart of this experiment would: at most three queries."""
     computed = Importance.objects.filter(experiment=experiment).values_list("computed_at", flat=True).first()
+    if experiment.is_multi_objective:
+        volumes = Hypervolume.objects.filter(experiment=experiment)
+        computed = (computed, volumes.values_list("computed_at", flat=True).first())
     alive = None
     if experiment.alive_count:
         running = experiment.trials.filter(state__in=status.TRIAL_ALIVE)
@@ -144,13 +148,13 @@ def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> 
     name = hashlib.sha256(repr(parts).encode()).hexdigest()
     panel: Panel | None = cache.get(name)
     if panel is None:
-        draw: Callable[..., Panel] = PANELS[key]
+        draw = panels_for(experiment)[key]
         panel = draw(view, widths) if widths else draw(view)
         cache.set(name, panel)
     return panel
 
 
-_DRAWN = ("top", "is_log", "smooth", "axes", "importance", "x", "y", "shows_all_slices")
+_DRAWN = ("top", "is_log", "smooth", "axes", "importance", "x", "y", "shows_all_slices", "front_x", "front_y")
 
 
 def _context(view: ChartView) -> dict[str, object]:
@@ -170,11 +174,12 @@ def _context(view: ChartView) -> dict[str, object]:
             "is_flipped": view.experiment.metric in options.having("flip"),
             "flip": _toggled(options, view.experiment.metric, "flip"),
         },
-        "jumps": TITLES.items(),
+        "jumps": titles_for(view.experiment).items(),
         "tops": TOPS,
         "smoothings": SMOOTHINGS,
         "trials_url": view.url,
         "charts_url": url_of(view.experiment, "experiment-charts"),
+        "objectives": list(view.experiment.objectives),
         "x": view.contour_pair[0],
         "y": view.contour_pair[1],
         "has_trials": bool(view.experiment.last_number),

@@ -11,18 +11,21 @@ from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
 
-from experiments.models import Experiment, Trial, status
+from experiments.models import Experiment, FrontTrial, Trial, status
+from experiments.models.trial.base import is_number
 from experiments.search.nested_choice import flat
 
 MOST = 2_000
 LATEST = 300
 BEHIND = 200
+MOST_ON_FRONT = 500  # trials of the Pareto front that are always drawn, the best of the first objective first
 CANDIDATES = 4 * MOST  # evenly spaced trials that are checked against a filter with many matches
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What charts need to know about a trial. `is_even`: it belongs to the even part of the sample."""
+    """What charts need to know about a trial. `is_even`: it belongs to the even part of the sample. `further`: its
+    values of the further objectives."""
 
     number: int
     state: str
@@ -33,6 +36,7 @@ class Row:
     revision: int
     duration_s: float | None
     is_even: bool
+    further: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ class Sample:
 
 
 def sample_of(experiment: Experiment, condition: Q | None = None) -> Sample:
-    """Return the trials of an experiment, or those that match a condition, in at most four queries."""
+    """Return the trials of an experiment, or those that match a condition, in at most four queries; five with several
+    objectives."""
     if condition is None:
         always, even = _numbers(experiment)
         total = sum(experiment.count(state) for state in status.TRIAL_STATES)
@@ -102,10 +107,18 @@ def _range(experiment: Experiment) -> tuple[int, int]:
 
 def _always(experiment: Experiment, first: int, last: int) -> set[int]:
     improved = {number for number, _ in experiment.trace}
-    best = {experiment.best_number} if experiment.best_number is not None else set()
+    best = {experiment.best_number} if experiment.best_number is not None else front_numbers(experiment)
     return {number for number in improved | best if first <= number <= last} | set(
         range(last - LATEST + 1, last + 1)
     )
+
+
+def front_numbers(experiment: Experiment) -> set[int]:
+    """Return the numbers of the trials on the Pareto front; none for an experiment with a single objective."""
+    if not experiment.front_size:
+        return set()
+    front = FrontTrial.current(experiment)
+    return set(front.values_list("number", flat=True)[:MOST_ON_FRONT])
 
 
 def _spaced(first: int, last: int, count: int) -> set[int]:
@@ -122,7 +135,11 @@ def _numbers_of(trials: QuerySet[Trial]) -> list[int]:
 def _read(experiment: Experiment, numbers: set[int], even: set[int]) -> list[Row]:
     is_nested = experiment.settings.space.is_nested
     rows = experiment.trials.filter(number__in=sorted(numbers)).order_by("number")
-    fields = ("number", "state", "value", "last_value", "failure", "params", "revision__number", "duration_s")
+    further = tuple(experiment.further_objectives)
+    fields = [
+        "number", "state", "value", "last_value", "failure", "params", "revision__number", "duration_s",
+        *(["final_metrics"] if further else []),
+    ]  # fmt: skip
     return [
         Row(
             number=number,
@@ -134,8 +151,13 @@ def _read(experiment: Experiment, numbers: set[int], even: set[int]) -> list[Row
             revision=revision,
             duration_s=duration_s,
             is_even=number in even,
+            further=tuple(_number(finals[0].get(name)) for name in further),
         )
-        for number, state, value, last_value, failure, params, revision, duration_s in rows.values_list(
+        for number, state, value, last_value, failure, params, revision, duration_s, *finals in rows.values_list(
             *fields
         )
     ]
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and is_number(value) else None

@@ -37,6 +37,7 @@ from .test_run import test_run_of
 WHY_LOCKED = {
     "metric": "Existing results measure this metric.",
     "direction": "Existing results are ranked in this direction.",
+    "further_objectives": "The Pareto front is that of these objectives.",
     "algorithm": "The algorithm has learned from existing results.",
     "destination": "Existing output files are stored here.",
 }
@@ -222,7 +223,8 @@ def _locked(form: EditForm) -> list[tuple[str, str, str]]:
     """Return (label, value, reason) of each locked setting."""
     if not form.is_update:
         return []
-    return [(label_of(name), text_of(name, getattr(form.current, name)), WHY_LOCKED[name]) for name in LOCKED]
+    shown = [name for name in LOCKED if name != "further_objectives" or form.current.is_multi_objective]
+    return [(label_of(name), text_of(name, getattr(form.current, name)), WHY_LOCKED[name]) for name in shown]
 
 
 def _not_restored(form: EditForm, restored: Revision | None) -> list[str]:

@@ -34,7 +34,7 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import advice, charts, description, metric_series
+from . import advice, charts, description, front, metric_series
 from .actions import VERBS, Verb
 from .forms.action_forms import ActionForm, QueueChoice
 from .page import back_from, best_trial, frame, get_experiment, refused, url_of
@@ -146,8 +146,12 @@ def _history_context(request: SignedInRequest, experiment: Experiment, url: str)
     settings = experiment.settings
     if not experiment.last_number or not any(experiment.count(state) for state in status.TRIAL_STATES):
         return {"chart": None, "settings": settings, "space": _space(experiment)}
+    if experiment.is_multi_objective:
+        view = ChartView(experiment, Options(), url=url)
+        return {"has_trials": True, "settings": settings, **front.context(experiment, view)}
     chart, is_all = charts.history_of(experiment, url=url)
     return {
+        "has_trials": True,
         "chart": chart,
         "is_all": is_all,
         "shows_data": request.GET.get("show") == "data",
@@ -159,12 +163,13 @@ def _figures_context(
     request: SignedInRequest, experiment: Experiment, url: str, now: datetime
 ) -> dict[str, object]:
     """Return the charts of parameters: none before the first trial has a value."""
-    if experiment.best_number is None:
+    if experiment.best_number is None and not experiment.front_size:
         return {"panels": []}
     method = "correlation" if request.GET.get("importance") == "correlation" else "fanova"
     view = ChartView(experiment, Options(importance=method), url=url, now=now)
+    keys = ["hypervolume"] if experiment.is_multi_objective else []
     return {
-        "panels": [panel_of("parallel", view, BESIDE_RAIL), panel_of("importance", view, BESIDE_RAIL)],
+        "panels": [panel_of(key, view, BESIDE_RAIL) for key in [*keys, "parallel", "importance"]],
         "options": view.options,
         "pause": FIGURES_POLL_S,
     }

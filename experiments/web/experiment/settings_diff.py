@@ -25,6 +25,7 @@ LABELS = {
     "list_style": "Lists",
     "metric": "Metric",
     "direction": "Direction",
+    "further_objectives": "Further objectives",
     "source": "Metric source",
     "pattern": "Regular expression",
     "metric_path": "JSON file",
@@ -63,7 +64,17 @@ LABELS = {
     "objects": "Configuration objects",
 }
 SECTIONS = {
-    "Objective": ("direction", "metric", "selection", "goal", "source", "pattern", "metric_path", "weights"),
+    "Objective": (
+        "direction",
+        "metric",
+        "further_objectives",
+        "selection",
+        "goal",
+        "source",
+        "pattern",
+        "metric_path",
+        "weights",
+    ),
     "Search": (
         "algorithm",
         "algorithm_arguments",
@@ -90,8 +101,8 @@ SECTIONS = {
     ),
 }
 HIDDEN_IF_EMPTY = {
-    "weights", "algorithm_arguments", "constraints", "fixed", "starting_points", "warm_start",
-    "early_stopping_arguments",
+    "further_objectives", "weights", "algorithm_arguments", "constraints", "fixed", "starting_points",
+    "warm_start", "early_stopping_arguments",
 }  # fmt: skip
 HIDDEN_IF_UNSET = {"gpus", "cores", "memory_mib"}
 NO_LIMIT = {"max_trials", "max_duration_s", "max_trial_duration_s"}

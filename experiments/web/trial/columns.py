@@ -75,14 +75,16 @@ def offered(
     """Return the available columns in the order of the table. `metrics`: those that trials have reported, `finals`:
     those of their final results."""
     objective = experiment.metric
-    usual = [name for name in finals if name != objective][:USUAL_METRICS]
+    further = list(experiment.further_objectives)
+    others = [name for name in finals if name != objective and name not in further]
+    usual = [*further, *others[: max(0, USUAL_METRICS - len(further))]]
     names = experiment.settings.space.columns()
     most_usual = MOST - 1 - len(usual) - sum(column.is_usual for column in OTHERS)
     return [
         Column("value", objective, sort="value", first="-", is_num=True, is_usual=True),
         *(
             Column(key, name, sort=key, first="-", is_num=True, is_usual=name in usual)
-            for name in sorted({*metrics, *finals})
+            for name in [*further, *sorted({*metrics, *finals} - {*further})]
             if name != objective
             for key in [METRIC + name]
         ),

@@ -20,6 +20,7 @@ from experiments.query_parameters import choice, invalid, listed, number, text
 from experiments.scheduler import wait_reasons
 from experiments.web.experiment import artifacts, charts
 from experiments.web.experiment.action_buttons import Button
+from experiments.web.experiment.front import on_front
 from experiments.web.experiment.page import back_from, get_trial, refused, url_of, url_of_trial
 from experiments.web.ui import descriptions, summaries
 from experiments.web.ui.fragments import Live
@@ -92,6 +93,7 @@ def _head(request: SignedInRequest, trial: Trial) -> dict[str, object]:
         "actions": _actions(request, trial),
         "may_star": may(request.user, "star", trial.experiment),
         "reason": descriptions.reason_of(trial),
+        "is_on_front": bool(on_front(trial.experiment, [trial.number])),
         "previous": others.filter(number__lt=trial.number)
         .order_by("-number")
         .values_list("number", flat=True)

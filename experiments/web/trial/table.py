@@ -21,6 +21,7 @@ from experiments.permissions import may
 from experiments.query_parameters import Parameter, choice, number, text
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.actions import trials_of
+from experiments.web.experiment.front import FILTER, on_front
 from experiments.web.experiment.page import frame, get_experiment, url_of
 from experiments.web.ui import descriptions
 from experiments.web.ui.controls import BulkAction, Chip, Tab
@@ -52,6 +53,7 @@ class Row:
         tuple[Column, object, str]
     ]  # the value of a metric or a parameter, and the filter that selects it
     is_best: bool
+    mark: str  # "best", or "front": on the Pareto front
     partial: str  # what its value is, where it did not succeed
     reason: str
     may_stop: bool
@@ -131,15 +133,13 @@ def choose_columns(request: SignedInRequest, workspace_slug: str, public_id: str
 def _fixed_views(query: QueryDict, view: SavedView | None, experiment: Experiment) -> list[Tab]:
     """Return the tabs that every table of trials has."""
     filter = query.get("filter", "") if view is None else None
-    best = f"best:{BEST}"
+    best, label = f"best:{BEST}", f"Best {BEST}"
+    if experiment.is_multi_objective:
+        best, label = FILTER, "Pareto front"
     is_best = filter == best
     return [
         Tab("All", url_of(experiment, "experiment-trials"), is_current=view is None and not is_best),
-        Tab(
-            f"Best {BEST}",
-            f"?{urlencode({'filter': best, 'sort': _best_first(experiment)})}",
-            is_current=is_best,
-        ),
+        Tab(label, f"?{urlencode({'filter': best, 'sort': _best_first(experiment)})}", is_current=is_best),
     ]
 
 
@@ -340,6 +340,7 @@ def _rows(
     may_rerun = may(user, "rerun", experiment)
     refusals = reruns.why_not(trials, experiment) if may_rerun else {}
     fields = query.selection.fields
+    front = on_front(experiment, [trial.number for trial in trials])
     return [
         Row(
             trial=trial,
@@ -348,7 +349,8 @@ def _rows(
                 for column in chosen
                 if column.key != "value"
             ],
-            is_best=trial.number == experiment.best_number,
+            is_best=trial.number == experiment.best_number or trial.number in front,
+            mark="front" if trial.number in front else "best",
             partial=descriptions.partial_of(trial),
             reason=descriptions.reason_of(trial),
             may_stop=may_stop and trial.state in (TrialState.WAITING, TrialState.RUNNING),

@@ -80,7 +80,7 @@ def experiment_summary(
     """Return the facts of the overview. `waiting` is why trials wait, `url` the address of the trials table,
     `compute_s` the slot time so far in seconds, `serving` the number of workers that serve its queue."""
     has_started = experiment.started_at is not None
-    facts = [_best(experiment, best, url)]
+    facts = _front(experiment, url) if experiment.is_multi_objective else [_best(experiment, best, url)]
     if has_started or experiment.proposed_count or experiment.state == ExperimentState.PENDING:
         facts += [_trials(experiment), _running(experiment, waiting), _elapsed(experiment)]
         if experiment.is_active and (ending := _ends(estimate, now)):
@@ -119,6 +119,21 @@ def _best(experiment: Experiment, best: Trial | None, url: str) -> Fact:
     if best and best.ended_at:
         note = format_html("{}, {}", note, ago(best.ended_at))
     return Fact(name, precise(experiment.best_value), note=note, title=repr(experiment.best_value))
+
+
+def _front(experiment: Experiment, url: str) -> list[Fact]:
+    """Return the size of the Pareto front, and the best value of each objective with its trial."""
+    size = experiment.front_size
+    note = format_html('<a href="{}?filter=front:yes">Show</a>', url) if size else "no results yet"
+    facts = [Fact("Pareto front", count(size), of="trial" if size == 1 else "trials", note=note)]
+    bounds = experiment.objective_bounds or [[None, None, None]] * len(experiment.objectives)
+    for (name, direction), (best, number, _) in zip(experiment.objectives.items(), bounds, strict=True):
+        if best is None:
+            facts.append(Fact(f"Best {name}", value(None), note=direction))
+            continue
+        by = format_html('<a href="{0}{1}/">#{1}</a>, {2}', url, number, direction)
+        facts.append(Fact(f"Best {name}", precise(best), note=by, title=repr(best)))
+    return facts
 
 
 def _trials(experiment: Experiment) -> Fact:
@@ -217,6 +232,11 @@ def trial_summary(trial: Trial, now: datetime, hold: Hold | None = None) -> list
         note = f"last step {count(trial.last_step)}"
     facts = [
         Fact(trial.experiment.metric, precise(shown), note=note, title=repr(shown)),
+        *(
+            Fact(name, precise(further), title=repr(further))
+            for name in trial.experiment.further_objectives
+            for further in [trial.final_metrics.get(name)]
+        ),
         _time_of(trial, now),
     ]
     if hold and hold.kind not in NEXT_STEPS:  # those are in a callout

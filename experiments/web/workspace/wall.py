@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from experiments import database_clock
 from experiments.charts.outcome import outcome
 from experiments.charts.svg import Svg
-from experiments.messages import clock, count, duration_short, set_best_decimals, value
+from experiments.messages import best_of_each, clock, count, duration_short, set_best_decimals, value
 from experiments.models import Experiment, ExperimentState, Trial, TrialState, Usage, Worker, status
 from experiments.models.experiment.base import Visibility
 from experiments.models.experiment.queryset import ExperimentQuerySet
@@ -178,6 +178,8 @@ def _summary(experiment: Experiment, estimate: Estimate, now: datetime) -> SafeS
 
 def _gain(experiment: Experiment, at: datetime | None) -> SafeString | str:
     """Return the last improvement of the best value, and when."""
+    if experiment.front_size:
+        return best_of_each(experiment)
     if experiment.best_value is None:
         return "no results yet"
     by = f"#{experiment.best_number}"

@@ -318,7 +318,8 @@ def settings_values(settings: Settings) -> dict[str, Any]:
         json.dumps(point, ensure_ascii=False) for point in settings.starting_points
     )
     values["constraints"] = "\n".join(settings.constraints)
-    for name in ("weights", "algorithm_arguments", "fixed", "early_stopping_arguments"):
+    pairs = ("further_objectives", "weights", "algorithm_arguments", "fixed", "early_stopping_arguments")
+    for name in pairs:
         values[name] = "\n".join(f"{key}={space_rows.text_of([each])}" for key, each in values[name].items())
     values["space_document"] = json.dumps(settings.space_document, indent=2, ensure_ascii=False)
     return values

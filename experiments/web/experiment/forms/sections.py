@@ -185,6 +185,13 @@ class ObjectiveFields(forms.Form):
     direction = forms.ChoiceField(
         choices=[("maximize", "Maximize"), ("minimize", "Minimize")], initial="maximize"
     )
+    further_objectives = ArgumentsField(
+        required=False,
+        widget=text_area(2, "latency_ms=minimize\nsize_mb=minimize"),
+        label="Further objectives",
+        help_text="Up to three more metrics, one metric=minimize or metric=maximize per line. The best trials are then "
+        "those of the Pareto front.",
+    )
     selection = forms.ChoiceField(
         choices=[("final", "Last value"), ("best", "Best value"), ("average", "Average of all values")],
         label="Reported as",

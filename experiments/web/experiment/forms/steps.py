@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 STEPS = {"run": "What to run", "counts": "What counts", "search": "What to search", "much": "How much"}
 _STEP_OF = {
     **dict.fromkeys(
-        ("metric", "direction", "selection", "goal", "source", "pattern", "metric_path", "weights"), "counts"
+        ("metric", "direction", "further_objectives", "selection", "goal", "source", "pattern"), "counts"
     ),
+    **dict.fromkeys(("metric_path", "weights"), "counts"),
     **dict.fromkeys(("space_document", "algorithm", "algorithm_arguments", "fixed", "constraints"), "search"),
     **dict.fromkeys(("starting_points", "warm_start", "seed", "avoid_failing_regions"), "search"),
     **dict.fromkeys(

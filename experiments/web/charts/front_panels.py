@@ -1,0 +1,83 @@
+"""The panels that only an experiment with several objectives has: Pareto front and hypervolume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from experiments.charts.axes import HALF
+from experiments.charts.hypervolume import hypervolume
+from experiments.charts.pareto import Objective, ParetoMark, pareto
+from experiments.charts.svg import clip
+from experiments.messages import value as format_value
+from experiments.models import Experiment, Hypervolume, TrialState
+
+from .panels import PANELS, TITLES, ChartView, Panel
+from .trial_sample import Row, front_numbers
+
+ABOUT_HYPERVOLUME = "Computed in the background, within a minute."
+
+
+def pareto_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
+    experiment = view.experiment
+    objectives = [Objective(*pair) for pair in experiment.objectives.items()]
+    names = [objective.metric for objective in objectives]
+    y = names.index(view.options.front_y) if view.options.front_y in names else 0
+    x = names.index(view.options.front_x) if view.options.front_x in names else (1 if y == 0 else 0)
+    front = front_numbers(experiment)
+    marks = [
+        ParetoMark(view.mark(row), values, is_front=row.number in front)
+        for row in view.sample.rows
+        if row.state == TrialState.SUCCEEDED and (values := values_of(row))
+    ]
+    problem = "" if x != y else "The axes need two different objectives."
+    chart = pareto(marks, objectives, x=x, y=y, total=view.sample.total, widths=widths)
+    about = f"{clip(names[y], 40)} {objectives[y].arrow} against {clip(names[x], 40)} {objectives[x].arrow}, "
+    on_front = sum(mark.is_front for mark in marks)
+    about += f"{on_front:,} on the front, {view.about(len(marks), 'results')}"
+    return Panel("pareto", "Pareto front", about, [chart], problem=problem)
+
+
+def values_of(row: Row) -> tuple[float, ...] | None:
+    """Return the values of all objectives of a trial; None unless it has all of them."""
+    values = (row.value, *row.further)
+    return tuple(value for value in values if value is not None) if None not in values else None
+
+
+def hypervolume_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
+    experiment = view.experiment
+    computed = Hypervolume.objects.filter(experiment=experiment, epoch=experiment.epoch).first()
+    if computed is None or computed.problem:
+        problem = computed.problem if computed else ""
+        if not problem:
+            problem = ABOUT_HYPERVOLUME if experiment.front_size else "No trial has a result yet."
+        chart = hypervolume([], results=0, widths=widths)
+        return Panel("hypervolume", "Hypervolume", "", [chart], problem=problem)
+    steps = [(int(result), float(volume)) for result, volume in computed.steps]
+    results = computed.succeeded_count
+    chart = hypervolume(steps, results=results, widths=widths)
+    worst = ", ".join(
+        f"{clip(name, 30)} {format_value(value)}"
+        for name, value in zip(experiment.objectives, computed.reference, strict=True)
+    )
+    return Panel(
+        "hypervolume",
+        "Hypervolume",
+        f"of the Pareto front by number of results, {results:,} results",
+        [chart],
+        note=f"Volume that the front dominates, up to the worst values: {worst}",
+        computed_at=computed.computed_at,
+    )
+
+
+FRONT_PANELS: dict[str, Callable[..., Panel]] = {"pareto": pareto_panel, "hypervolume": hypervolume_panel}
+FRONT_TITLES = {"pareto": "Pareto front", "hypervolume": "Hypervolume"}
+
+
+def panels_for(experiment: Experiment) -> dict[str, Callable[..., Panel]]:
+    """Return the panels that an experiment has, in the order of its page."""
+    return {**FRONT_PANELS, **PANELS} if experiment.is_multi_objective else PANELS
+
+
+def titles_for(experiment: Experiment) -> dict[str, str]:
+    """Return the short titles of these panels."""
+    return {**FRONT_TITLES, **TITLES} if experiment.is_multi_objective else TITLES
