@@ -106,7 +106,14 @@ def _add_tune(subparsers: Subparsers, connection: argparse.ArgumentParser) -> No
     command.usage = "trialdeck tune SCRIPT [options] [-- ARGUMENTS OF THE SCRIPT]"
     command.add_argument("script", metavar="SCRIPT", help="train.py, or a whole command in quotes")
     command.add_argument(
-        "-m", "--metric", metavar="NAME", help="what to optimize, as the script prints or reports it"
+        "-m",
+        "--metric",
+        dest="metrics",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="what to optimize, as the script prints or reports it; repeat it with a direction each for several "
+        "objectives: -m accuracy:maximize -m latency_ms:minimize",
     )
     direction = command.add_mutually_exclusive_group()
     direction.add_argument("--maximize", dest="direction", action="store_const", const="maximize")
@@ -208,7 +215,7 @@ def _add_queries(subparsers: Subparsers, connection: argparse.ArgumentParser) ->
     command.add_argument("--state", help="only trials in this state")
     command.add_argument("--filter", metavar="TEXT", help="such as: lr<1e-3 value>0.9 (see docs/filters.md)")
     _add_json(command)
-    text = "Show the best trial of an experiment."
+    text = "Show the best trial of an experiment; with several objectives the Pareto front."
     _add_json(_add_experiment(_add(subparsers, "best", commands.best, text, connection)))
     command = _add(subparsers, "logs", commands.logs, "Print the log of a trial.", connection)
     command.add_argument("trial", metavar="TRIAL", help="trial ID, such as 7f3k2m9q-3")

@@ -100,7 +100,10 @@ def ls(args: argparse.Namespace) -> None:
     if args.json:
         _json(rows)
         return
-    bests = numbers([row["best"] and row["best"]["value"] for row in rows])
+    bests = [
+        f"{row['front']['size']} on front" if row.get("front") else best
+        for row, best in zip(rows, numbers([row["best"] and row["best"]["value"] for row in rows]))  # noqa: B905
+    ]
     table = [
         (
             row["id"],
@@ -121,7 +124,7 @@ def show(args: argparse.Namespace) -> None:
     if args.json:
         _json(experiment)
         return
-    settings, best = experiment["settings"], experiment["best"]
+    settings = experiment["settings"]
     counts = ", ".join(f"{number} {state}" for state, number in experiment["counts"].items() if number)
     failed, total = experiment["counts"]["failed"], sum(experiment["counts"].values())
     failures = f", {failed} of {total} trials failed" if failed and experiment["state"] == "completed" else ""
@@ -133,8 +136,8 @@ def show(args: argparse.Namespace) -> None:
         + failures,
         "Project": f"{experiment['workspace']}/{experiment['project']}",
         "Queue": experiment["queue"] or "–",
-        "Objective": f"{settings['direction']} {settings['metric']}",
-        "Best": f"{_number(best['value'])} (trial {experiment['id']}-{best['number']})" if best else "–",
+        "Objective": _objective(settings),
+        "Best": _best(experiment),
         "Trials": counts or "none",
         "Budget": f"{settings['max_trials'] or 'unlimited'} trials, concurrency {settings['concurrency']}",
         "Time": duration(experiment["elapsed_s"] or 0),
@@ -144,6 +147,21 @@ def show(args: argparse.Namespace) -> None:
     }
     for name, text in lines.items():
         print(f"{name + ':':10} {text}")
+
+
+def _objective(settings: dict[str, Any]) -> str:
+    """Return `maximize accuracy, minimize latency_ms`."""
+    objectives = {settings["metric"]: settings["direction"], **settings.get("further_objectives", {})}
+    return ", ".join(f"{direction} {metric}" for metric, direction in objectives.items())
+
+
+def _best(experiment: dict[str, Any]) -> str:
+    """Return the best value and its trial; with several objectives the size of the front and the best of each."""
+    best, front = experiment["best"], experiment.get("front")
+    if front and front["size"]:
+        bests = ", ".join(f"{each['metric']} {_number(each['value'])}" for each in front["best"])
+        return f"{front['size']} on the Pareto front (best of each: {bests})"
+    return f"{_number(best['value'])} (trial {experiment['id']}-{best['number']})" if best else "–"
 
 
 def trials(args: argparse.Namespace) -> None:
@@ -166,7 +184,10 @@ def trials(args: argparse.Namespace) -> None:
 
 
 def best(args: argparse.Namespace) -> int | None:
-    best_trial = _experiment(args).best()
+    experiment = _experiment(args)
+    if experiment._read().get("front") is not None:
+        return _print_front(experiment, as_json=args.json)
+    best_trial = experiment.best()
     if best_trial is None:
         print("No trial has succeeded yet.", file=sys.stderr)
         return 1
@@ -176,6 +197,23 @@ def best(args: argparse.Namespace) -> int | None:
     print(f"{best_trial.trialJobId} {_number(best_trial.value)}")
     for name, value in best_trial.parameter.items():
         print(f"  {name} = {json.dumps(value, ensure_ascii=False)}")
+    return None
+
+
+def _print_front(experiment: Experiment, *, as_json: bool) -> int | None:
+    """Print the trials on the Pareto front, the best of the first objective first."""
+    front = experiment.pareto()
+    if not front:
+        print("No trial has succeeded yet.", file=sys.stderr)
+        return 1
+    if as_json:
+        _json([{"id": each.trialJobId, "values": each.value, "params": each.parameter} for each in front])
+        return None
+    metrics = list(front[0].value)
+    columns = [numbers([each.value[metric] for each in front]) for metric in metrics]
+    texts = [json.dumps(each.parameter, ensure_ascii=False) for each in front]
+    rows = list(zip((each.trialJobId for each in front), *columns, texts))  # noqa: B905
+    print_table(("TRIAL", *metrics, "PARAMETERS"), rows)
     return None
 
 

@@ -14,7 +14,7 @@ from trialdeck.nni import v1 as nni_v1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
 PLATFORM = (
     "The training service {0!r} is not supported. Start a worker on that machine (trialdeck worker --queue NAME) "
@@ -32,8 +32,8 @@ _RENAMED = {
     "trial_cores": "cores",
 }
 _UNCHANGED = (
-    "environment pipefail passes_arguments argument_style boolean_style list_style metric direction source pattern "
-    "metric_path selection weights goal seed stop_grace_s "
+    "environment pipefail passes_arguments argument_style boolean_style list_style metric direction "
+    "further_objectives source pattern metric_path selection weights goal seed stop_grace_s "
     "retries breaker avoid_failing_regions constraints fixed starting_points"
 )
 _SEPARATE = (
@@ -84,7 +84,8 @@ class ExperimentConfig(ConfigFields):
     absolute; None: a fresh folder for each trial), trial_concurrency, max_trial_number, max_experiment_duration and
     max_trial_duration ("90s", "10m", "2h", "1d", or seconds), tuner, assessor, trial_gpu_number, training_service.
     Trialdeck's fields: workspace, project, description, tags, visibility, queue, trial_cores, trial_memory ("4 GiB",
-    "512 MiB", or a number of GiB), environment, metric, direction, goal, seed, constraints, fixed, starting_points, …;
+    "512 MiB", or a number of GiB), environment, metric, direction, objectives (for several metrics instead of these two:
+    {"accuracy": "maximize", "latency_ms": "minimize"}, or a list of metrics with `directions`), goal, seed, constraints, fixed, starting_points, …;
     `other_settings`: any other settings, by their names in the API.
     """
 
@@ -131,6 +132,9 @@ class ExperimentConfig(ConfigFields):
         "list_style": None,
         "metric": None,
         "direction": None,
+        "further_objectives": None,
+        "objectives": None,
+        "directions": None,
         "source": None,
         "pattern": None,
         "metric_path": None,
@@ -255,6 +259,7 @@ class ExperimentConfig(ConfigFields):
             "memory_mib": mebibytes(self.trial_memory, self.spelled("trial_memory")),
             "max_duration_s": seconds(self.max_experiment_duration, self.spelled("max_experiment_duration")),
             "max_trial_duration_s": seconds(self.max_trial_duration, self.spelled("max_trial_duration")),
+            **self._objective_settings(),
             "direction": self._chosen_direction() or self._default_direction(),
             "algorithm": tuner.name,
             "seed": arguments.pop("seed", None) if self.seed is None else self.seed,
@@ -290,7 +295,39 @@ class ExperimentConfig(ConfigFields):
         tuner = (self.advisor or self.tuner).class_args or {}
         assessor = self.assessor.class_args if self.assessor.name else None
         with renamed(self.spelled):
-            return nni_algorithms.chosen_direction(self.direction, tuner, assessor or {})
+            direction = self._objective_settings().get("direction", self.direction)
+            return nni_algorithms.chosen_direction(direction, tuner, assessor or {})
+
+    def _objective_settings(self) -> dict[str, Any]:
+        """Return metric, direction and further_objectives where `objectives` is set, else {}. Raise Invalid."""
+        objectives = self.objectives
+        if objectives is None and self.directions is None:
+            return {}
+        if isinstance(objectives, (list, tuple)):
+            directions = list(self.directions or [])
+            if len(directions) != len(objectives):
+                self._refuse_objectives(
+                    "directions", f"Set a direction for each of the {len(objectives)} objectives."
+                )
+            if len(set(objectives)) != len(objectives):
+                self._refuse_objectives("objectives", "A metric occurs twice.")
+            objectives = dict(zip(objectives, directions))  # noqa: B905  Python 3.8
+        elif self.directions is not None:
+            self._refuse_objectives(
+                "directions", "Directions belong to objectives that are a list of metrics."
+            )
+        if not isinstance(objectives, dict) or not objectives:
+            self._refuse_objectives(
+                "objectives",
+                'This must map metrics to directions, such as {"accuracy": "maximize", "latency_ms": "minimize"}.',
+            )
+        if self.metric is not None or self.direction is not None or self.further_objectives:
+            self._refuse_objectives("objectives", "Set objectives, or metric and direction, not both.")
+        (metric, direction), *further = objectives.items()
+        return {"metric": metric, "direction": direction, "further_objectives": dict(further)}
+
+    def _refuse_objectives(self, field: str, message: str) -> NoReturn:
+        raise errors.Invalid("", fields={self.spelled(field): [message]})
 
     def _default_direction(self) -> str | None:
         return nni_algorithms.default_direction((self.advisor or self.tuner).name)

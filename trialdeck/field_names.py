@@ -76,6 +76,8 @@ def field_of(config: ExperimentConfig, setting: str) -> str:
     field = FIELDS.get(setting, setting)
     if field == "search_space" and config.search_space_file is not None:
         field = "search_space_file"
+    if config.objectives is not None and setting in ("metric", "direction", "further_objectives"):
+        field = "objectives"
     if field == "seed" and config.seed is None and "seed" in config.tuner.class_args:
         field = "tuner.class_args.seed"
     if field.startswith("tuner.") and config.advisor:

@@ -100,6 +100,9 @@ class NotebookViews:
         if best:
             value = numbers([best["value"]])[0]
             lines.append(f"best {html.escape(settings['metric'])} <b>{value}</b> (trial {best['number']})")
+        if row.get("front"):
+            size = row["front"]["size"]
+            lines.append(f"<b>{size}</b> trial{'' if size == 1 else 's'} on the Pareto front")
         spark = notebook_charts.sparkline(trials, settings["direction"])
         return f'<div style="{STYLE}">{"<br>".join(lines)}<br>{spark}</div>'
 

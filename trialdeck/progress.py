@@ -59,6 +59,7 @@ def line(experiment: dict) -> str:
     parts += [f"{counts['failed']} failed"] if counts.get("failed") else []
     best = experiment.get("best")
     parts += [f"best {best['value']:.6g} (#{best['number']})"] if best else []
+    parts += [f"{experiment['front']['size']} on the Pareto front"] if experiment.get("front") else []
     parts += [duration(experiment.get("elapsed_s") or 0)]
     return f"{experiment['state']:9} " + " · ".join(parts)
 

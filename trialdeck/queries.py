@@ -106,12 +106,48 @@ class ExperimentQueries:
         ]
 
     def best(self) -> nni_types.TrialResult | None:
-        """Return the best succeeded trial so far, or None while none has succeeded."""
-        best = self._read()["best"]
+        """Return the best succeeded trial so far, or None while none has succeeded. Raise Refused with several
+        objectives: see `pareto`."""
+        experiment = self._read()
+        if experiment.get("front") is not None:
+            raise errors.Refused("With several objectives there is no single best trial. Call pareto().")
+        best = experiment["best"]
         if best is None:
             return None
         trial = self._trial(best["number"])
         return nni_types.TrialResult(trial["params"], best["value"], trial["id"])
+
+    def pareto(self) -> list[nni_types.TrialResult]:
+        """Return the trials on the Pareto front, the best of the first objective first; with a single objective, the
+        best trial. `value` maps each objective's metric to its value."""
+        experiment = self._read()
+        settings = experiment["settings"]
+        if experiment.get("front") is None:
+            best = self.best()
+            if best is None:
+                return []
+            return [nni_types.TrialResult(best.parameter, {settings["metric"]: best.value}, best.trialJobId)]
+        names = list(settings["further_objectives"])
+        rows = self._trials(filter="front:yes", state="succeeded")
+        results = [
+            nni_types.TrialResult(
+                trial["params"],
+                {
+                    settings["metric"]: trial["value"],
+                    **{name: trial["final_metrics"][name] for name in names},
+                },
+                trial["id"],
+            )
+            for trial in rows
+        ]
+        sign = -1 if settings["direction"] == "maximize" else 1
+        return sorted(results, key=lambda result: sign * result.value[settings["metric"]])
+
+    def hypervolume(self) -> list[tuple[int, float]]:
+        """Return the hypervolume of the Pareto front over time: (number of results, hypervolume). The console computes it
+        in the background; [] until then. Raise Refused with a single objective."""
+        computed = self._connected().get(f"{self._path}/front")["hypervolume"]
+        return [(results, volume) for results, volume in computed["steps"]] if computed else []
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the causes of failures, the commonest first: [{"cause": …, "detail": …, "count": …, "trials": […]}].

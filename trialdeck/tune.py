@@ -46,13 +46,15 @@ def tune(args: argparse.Namespace) -> int:
     try:
         command, call, script = _script(args)
         names = parameters(args.parameters, script, command_sets=call.sets if call else None)
-        metric = _metric(args, script)
-        direction = _direction(args, metric.name)
+        objectives = _objectives(args)
+        metric = _metric(args, next(iter(objectives), ""), script)
+        direction = objectives.get(metric.name) or _direction(args, metric.name)
+        further = dict(list(objectives.items())[1:])
     except Missing as missing:
         _note(f"trialdeck: {missing}")
         return 2
     command = _with_python(args, command, call, script)
-    config = _config(args, command, script, names, metric, direction)
+    config = _config(args, command, script, names, metric, direction, further)
     _note(_summary(config, names, metric, direction))
     if _is_interactive() and not args.yes and not _confirmed(f"Start {config.max_trial_number} trials?"):
         _note("Nothing was started.")
@@ -124,9 +126,31 @@ def _console_is_here(args: argparse.Namespace) -> bool:
 # --- what counts ------------------------------------------------------------------------------------------------
 
 
-def _metric(args: argparse.Namespace, script: Script) -> MetricCall:
-    """Return the metric that --metric names, with the expression that reads it where the script prints it."""
-    name = args.metric or _asked_metric(script)
+def _objectives(args: argparse.Namespace) -> dict[str, str]:
+    """Return the metrics that --metric names, with their directions; "" for a single one without."""
+    objectives: dict[str, str] = {}
+    for text in args.metrics:
+        name, colon, direction = text.rpartition(":")
+        if not colon or direction not in ("maximize", "minimize"):
+            name, direction = text, ""
+        if name in objectives:
+            raise Missing(f"--metric {name} occurs twice.")
+        objectives[name] = direction
+    lacking = [name for name, direction in objectives.items() if not direction]
+    if len(objectives) > 1 and (lacking or args.direction):
+        name = lacking[0] if lacking else next(iter(objectives))
+        likely = MetricCall(name, "", 0).direction
+        raise Missing(
+            f"Several objectives need a direction each: --metric {name}:{objectives[name] or likely}"
+        )
+    if len(objectives) == 1 and not lacking and args.direction:
+        raise Missing(f"The direction of {next(iter(objectives))} is set twice.")
+    return objectives
+
+
+def _metric(args: argparse.Namespace, name: str, script: Script) -> MetricCall:
+    """Return the metric of this name, with the expression that reads it where the script prints it."""
+    name = name or _asked_metric(script)
     call = _reported(name, script)
     if args.pattern:
         return MetricCall(name, "stdout", 0, pattern=args.pattern)
@@ -191,6 +215,7 @@ def _config(
     names: list[Parameter],
     metric: MetricCall,
     direction: str,
+    further: dict[str, str],
 ) -> ExperimentConfig:
     searched = [parameter.argument for parameter in names]
     passed = passing(script, command, searched)
@@ -204,6 +229,7 @@ def _config(
     config.boolean_style = passed.boolean_style
     config.list_style = passed.list_style
     config.metric, config.direction, config.source = metric.name, direction, metric.source
+    config.further_objectives = further or None
     config.pattern = metric.pattern or None
     config.metric_path = args.result_file
     config.max_trial_number = args.trials
@@ -236,8 +262,15 @@ def _finished(experiment: Experiment) -> int:
     except KeyboardInterrupt:
         _note(f"\nThe experiment continues: {experiment.url}\nTo stop it: trialdeck stop {experiment.id}")
         raise
-    best = experiment._read()["best"]
-    if best is None:
+    row = experiment._read()
+    best, front = row["best"], row.get("front")
+    if front and front["size"]:
+        print(f"Pareto front: {front['size']} trials, see trialdeck best {experiment.id}")
+        for each in front["best"]:
+            print(
+                f"  best {each['metric']} = {_text(each['value'])} (trial {experiment.id}-{each['number']})"
+            )
+    elif best is None:
         print("No trial has a result.")
     else:
         trial = experiment._trial(best["number"])
@@ -260,7 +293,9 @@ def _summary(config: ExperimentConfig, names: list[Parameter], metric: MetricCal
     """Return what is about to start, in lines."""
     width = max(len(parameter.name) for parameter in names)
     lines = [f"Command:   {config.trial_command}"]
-    lines.append(f"Objective: {direction} {metric.name} ({_source(config, metric)})")
+    objectives = {metric.name: direction, **(config.further_objectives or {})}
+    listed = ", ".join(f"{way} {name}" for name, way in objectives.items())
+    lines.append(f"Objective: {listed} ({_source(config, metric)})")
     lines.append(f"Search:    {config.max_trial_number} trials, {config.trial_concurrency} in parallel")
     lines += [f"  {parameter.name.ljust(width)}  {parameter.text}" for parameter in names]
     return "\n".join(lines)

@@ -355,7 +355,22 @@ def summary(experiment: Experiment, request: ApiRequest) -> dict[str, Any]:
         "counts": {state: experiment.count(state) for state in status.TRIAL_STATES},
         "proposed": experiment.proposed_count,
         "best": None if best is None else {"number": best, "value": experiment.best_value},
+        "front": front_of(experiment),
         "version": experiment.version,
+    }
+
+
+def front_of(experiment: Experiment) -> dict[str, Any] | None:
+    """Return the front as `schemas.Front`; None with a single objective."""
+    if not experiment.is_multi_objective:
+        return None
+    bests = zip(experiment.objectives.items(), experiment.objective_bounds, strict=False)
+    return {
+        "size": experiment.front_size,
+        "best": [
+            {"metric": metric, "direction": direction, "number": number, "value": value}
+            for (metric, direction), (value, number, _) in bests
+        ],
     }
 
 

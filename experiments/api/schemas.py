@@ -123,6 +123,23 @@ class Best(BaseModel):
     value: float
 
 
+class ObjectiveBest(BaseModel):
+    """The best value of one objective so far, and the trial that has it."""
+
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    number: int
+    value: float
+
+
+class Front(BaseModel):
+    """The Pareto front of an experiment with several objectives: the number of trials on it, and the best value of each
+    objective. The filter `front:yes` lists its trials."""
+
+    size: int
+    best: list[ObjectiveBest]
+
+
 class Summary(BaseModel):
     """An experiment as lists show it. `url` is its page; `revision` the number of its current settings; `proposed`
     the trials that count toward max trials; `elapsed_s` its run time, pauses excluded; `version` increases with every
@@ -150,7 +167,8 @@ class Summary(BaseModel):
     revision: int
     counts: Counts
     proposed: int
-    best: Best | None
+    best: Best | None = Field(description="Null without a result, and with several objectives: see `front`.")
+    front: Front | None = Field(description="Null unless the experiment has several objectives.")
     version: int
 
 

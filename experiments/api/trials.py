@@ -12,13 +12,13 @@ from ninja.responses import Status
 from pydantic import BaseModel, Field
 
 from experiments.filters.trials import TrialFields
-from experiments.models import Experiment, Trial
+from experiments.models import Experiment, FrontTrial, Hypervolume, Refused, Trial
 from experiments.models.trial import failure_groups
 from experiments.models.trial.copies import MOST_REPLICAS
 from experiments.permissions import require
 
 from . import schemas
-from .experiments import FILTER, filtered, find
+from .experiments import FILTER, filtered, find, front_of
 from .protocol.auth import ApiRequest
 from .protocol.pagination import DEFAULT_LIMIT, Cursor, Key, LargeLimit, PageData, page
 from .serialization import RequestBody, responses, time_of, url_of
@@ -27,6 +27,7 @@ router = Router(tags=["Trials"])
 
 SORTS = {"number": "number", "value": "result", "duration": "duration_s", "started": "started_at"}
 NUMBER = Key("number")
+MOST_ON_FRONT = 1000  # numbers in one response
 State = Literal["waiting", "running", "stopping", "succeeded", "stopped", "early_stopped", "failed"]
 Sort = Literal["number", "-number", "value", "-value", "duration", "-duration", "started", "-started"]
 
@@ -51,6 +52,9 @@ class TrialOut(BaseModel):
     )
     final_metrics: dict[str, float | str] = Field(
         description="The other numbers of the final result, by name; those that are not finite as text."
+    )
+    is_on_front: bool = Field(
+        description="On the Pareto front; always false in an experiment with a single objective."
     )
     last_value: float | None = Field(description="Latest intermediate objective value.")
     last_step: int | None
@@ -148,6 +152,7 @@ def serialize(request: ApiRequest, trial: Trial) -> dict[str, Any]:
         "value": trial.value,
         "is_partial": trial.is_partial,
         "final_metrics": trial.final_metrics,
+        "is_on_front": trial.is_on_front,
         "last_value": trial.last_value,
         "last_step": trial.last_step,
         "steps_done": trial.steps_done,
@@ -218,6 +223,57 @@ def trials(
     return page(rows, *keys, list_name=list_name, cursor=cursor, limit=limit, serialize=serialize_row)
 
 
+class HypervolumeOut(BaseModel):
+    """The hypervolume of the Pareto front over time: the volume that it dominates, up to `reference`."""
+
+    reference: dict[str, float] = Field(
+        description="The worst value of each objective among all results, by metric."
+    )
+    steps: list[tuple[int, float]] = Field(
+        description="Pairs of a number of results and the hypervolume at that time."
+    )
+    results: int = Field(description="The number of results from which it was computed.")
+    computed_at: datetime
+
+
+class FrontOut(schemas.Front):
+    """The Pareto front, with the numbers of its trials and its hypervolume over time."""
+
+    trials: list[int] = Field(
+        description="Numbers of the trials on the front, the best of the first objective first; at most 1,000."
+    )
+    hypervolume: HypervolumeOut | None = Field(
+        description="Computed in the background; null until then, or when it cannot be computed."
+    )
+
+
+@router.get(
+    "/experiments/{slug:public_id}/front",
+    response=responses(FrontOut, may_conflict=True),
+    summary="Read the Pareto front",
+)
+def front(request: ApiRequest, public_id: str) -> dict[str, Any]:
+    """The trials that no other result beats in all objectives. 409 for an experiment with a single objective."""
+    experiment = find(request, public_id)
+    if (shown := front_of(experiment)) is None:
+        raise Refused(
+            "This experiment has a single objective, and so a best trial instead of a Pareto front."
+        )
+    numbers = FrontTrial.current(experiment).values_list("number", flat=True)[:MOST_ON_FRONT]
+    computed = Hypervolume.objects.filter(experiment=experiment, epoch=experiment.epoch, problem="").first()
+    return {
+        **shown,
+        "trials": list(numbers),
+        "hypervolume": computed
+        and {
+            "reference": dict(zip(experiment.objectives, computed.reference, strict=True)),
+            "steps": computed.steps,
+            "results": computed.succeeded_count,
+            "computed_at": time_of(computed.computed_at),
+        },
+    }
+
+
 class FailureGroup(BaseModel):
     """Trials that failed alike."""
 
@@ -257,6 +313,8 @@ def failures(request: ApiRequest, public_id: str) -> dict[str, Any]:
 
 def _with_related(experiment: Experiment) -> QuerySet[Trial]:
     rows = experiment.trials.select_related("worker", "rerun_of", "revision")
+    if experiment.is_multi_objective:
+        rows = rows.select_related("front")
     return rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
 
 

@@ -70,13 +70,19 @@ def of_trials(
     metrics = columns.requested_metrics(request)
     rows = columns.with_metrics(query.trials, metrics)
     rows = rows.select_related("worker", "rerun_of", "revision")
+    if experiment.is_multi_objective:
+        rows = rows.select_related("front")
     rows = rows.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
     name = f"{public_id}-trials"
     if columns.QUERY_NAME not in request.GET:
         latest = experiment.trials.exclude(value=None).order_by("-number")[:LOOKED_AT]
-        names = [columns.METRIC + name for name in columns.final_names(latest)]
+        finals = dict.fromkeys([*experiment.further_objectives, *columns.final_names(latest)])
+        names = [columns.METRIC + name for name in finals]
         names += [columns.PARAMETER + column for column in experiment.settings.space.columns()]
-        return _answer(rows, lambda row: of_trial(row, experiment), [*TRIAL, *names], kind=kind, name=name)
+        front = [FRONT] if experiment.is_multi_objective else []
+        return _answer(
+            rows, lambda row: of_trial(row, experiment), [*TRIAL, *front, *names], kind=kind, name=name
+        )
     chosen = columns.chosen(request.GET, columns.offered(experiment, metrics=metrics))
     keys = [*columns.FIXED, *(column.key for column in chosen)]
     return _answer(rows, lambda row: _shown(row, experiment, keys, metrics), keys, kind=kind, name=name)
@@ -97,13 +103,14 @@ EXPERIMENT = [
     "id", "name", "state", "reason", "project", "tags", "creator", "visibility", "algorithm", "metric",
     "direction", "best_value", "best_trial", "max_trials", "concurrency", "waiting", "running", "stopping",
     "succeeded", "early_stopped", "stopped", "failed", "queue", "parent", "created_at", "updated_at",
-    "started_at", "ended_at", "elapsed_s",
+    "started_at", "ended_at", "elapsed_s", "further_objectives", "front_size", "best_of_each",
 ]
 TRIAL = [
     "number", "id", "state", "value", "is_partial", "last_value", "last_step", "duration_s", "created_at", "started_at",
     "ended_at", "worker", "revision", "source", "attempt", "rerun_of", "failure", "detail", "exit_code",
     "signal", "gone_after_s", "peak_memory_bytes", "cpu_s",
 ]
+FRONT = "is_on_front"  # of an experiment with several objectives
 # fmt: on
 
 
@@ -133,6 +140,13 @@ def of_experiment(experiment: Experiment, now: datetime) -> Record:
         "started_at": experiment.started_at,
         "ended_at": experiment.ended_at,
         "elapsed_s": experiment.elapsed_s(now),
+        "further_objectives": experiment.further_objectives or None,
+        "front_size": experiment.front_size if experiment.is_multi_objective else None,
+        "best_of_each": {
+            name: bound[0]
+            for name, bound in zip(experiment.objectives, experiment.objective_bounds, strict=False)
+        }
+        or None,
     }
 
 
@@ -162,6 +176,7 @@ def of_trial(trial: Trial, experiment: Experiment) -> Record:
         "gone_after_s": trial.gone_after_s,
         "peak_memory_bytes": trial.peak_memory,
         "cpu_s": trial.cpu_s,
+        **({FRONT: trial.is_on_front} if experiment.is_multi_objective else {}),
         "final_metrics": trial.final_metrics,
         "parameters": trial.params,
     }

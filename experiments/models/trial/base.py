@@ -156,6 +156,14 @@ class TrialBase(models.Model):
         return [float(value) for value in values] if all(map(is_number, values)) else None
 
     @property
+    def is_on_front(self) -> bool:
+        """Whether it is on the Pareto front of its experiment; one query, unless `front` was read with it."""
+        if not self.experiment.front_size:
+            return False
+        entry = getattr(self, "front", None)
+        return entry is not None and entry.left_result is None
+
+    @property
     def is_infeasible(self) -> bool:
         """Whether it failed by its own doing, so that its values are worse than every result."""
         return self.state == TrialState.FAILED and self.failure in OWN_FAILURES
