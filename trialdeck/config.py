@@ -84,8 +84,9 @@ class ExperimentConfig(ConfigFields):
     absolute; None: a fresh folder for each trial), trial_concurrency, max_trial_number, max_experiment_duration and
     max_trial_duration ("90s", "10m", "2h", "1d", or seconds), tuner, assessor, trial_gpu_number, training_service.
     Trialdeck's fields: workspace, project, description, tags, visibility, queue, trial_cores, trial_memory ("4 GiB",
-    "512 MiB", or a number of GiB), environment, metric, direction, objectives (for several metrics instead of these two:
-    {"accuracy": "maximize", "latency_ms": "minimize"}, or a list of metrics with `directions`), goal, seed, constraints, fixed, starting_points, …;
+    "512 MiB", or a number of GiB), environment, metric, direction, goal, seed, constraints, fixed, starting_points, …;
+    objectives, for several metrics instead of metric and direction: {"accuracy": "maximize", "latency_ms": "minimize"},
+    or a list of metrics with a list of `directions`;
     `other_settings`: any other settings, by their names in the API.
     """
 

@@ -144,8 +144,8 @@ class ExperimentQueries:
         return sorted(results, key=lambda result: sign * result.value[settings["metric"]])
 
     def hypervolume(self) -> list[tuple[int, float]]:
-        """Return the hypervolume of the Pareto front over time: (number of results, hypervolume). The console computes it
-        in the background; [] until then. Raise Refused with a single objective."""
+        """Return the hypervolume of the Pareto front over time: (number of results, hypervolume). The console
+        computes it in the background; [] until then. Raise Refused with a single objective."""
         computed = self._connected().get(f"{self._path}/front")["hypervolume"]
         return [(results, volume) for results, volume in computed["steps"]] if computed else []
 
