@@ -83,6 +83,8 @@ def url_of(experiment: Experiment | None, workspace_slug: str) -> str:
 def _ended(experiment: Experiment, details: dict[str, Any]) -> str:
     reason = f"{_capital(details['reason'])}. " if details["reason"] else ""
     counts = f"Trials: {details['succeeded']:,} succeeded, {details['failed']:,} failed."
+    if experiment.front_size:
+        return f"{reason}{counts} On the Pareto front: {experiment.front_size:,}."
     if details["best"] is None:
         return f"{reason}{counts} No result."
     return f"{reason}{counts} Best {experiment.metric}: {details['best']:.6g} (#{details['best_number']})."

@@ -236,6 +236,8 @@ def importance_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
     note = f"fANOVA of {trials(computed.trial_count)}."
     chart = importance(list(computed.shares.items()), is_signed=False, note=note, widths=widths)
     about = some_of(computed.trial_count, computed.succeeded_count)
+    if view.experiment.is_multi_objective:
+        about = f"for {clip(view.experiment.metric, 40)}, {about}"
     return Panel("importance", "Importance", about, [chart], computed_at=computed.computed_at)
 
 

@@ -96,6 +96,9 @@ def _whole(piece: Advice, settings: Settings) -> Advice:
 
 
 def _best(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return the parameters of the best trials; none with several objectives: each may have its optimum elsewhere."""
+    if experiment.is_multi_objective:
+        return []
     count = min(MOST_BEST, max(advice.FEWEST, experiment.succeeded_count // 20))
     if experiment.succeeded_count < count:
         return []
