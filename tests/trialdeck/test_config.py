@@ -396,3 +396,38 @@ except trialdeck.Error as error:
         [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert "needs PyYAML. Run `pip install pyyaml`, or write the file as JSON" in done.stdout, done.stderr
+
+
+def test_objectives_are_metrics_with_directions():
+    """TD-C9: as a mapping, or as two lists."""
+    wanted = {
+        "metric": "accuracy",
+        "direction": "maximize",
+        "further_objectives": {"latency_ms": "minimize"},
+    }
+    mapping = settings(objectives={"accuracy": "maximize", "latency_ms": "minimize"})
+    lists = settings(objectives=["accuracy", "latency_ms"], directions=["maximize", "minimize"])
+    names = settings(metric="accuracy", direction="maximize", further_objectives={"latency_ms": "minimize"})
+    for each in (mapping, lists, names):
+        assert {name: each[name] for name in wanted} == wanted
+    assert settings(objectives={"loss": "minimize"})["direction"] == "minimize"
+    assert "further_objectives" not in settings(metric="accuracy")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"objectives": ["a", "b"]}, "directions: Set a direction for each of the 2 objectives."),
+        ({"objectives": ["a", "a"], "directions": ["maximize"] * 2}, "objectives: A metric occurs twice."),
+        ({"objectives": "accuracy"}, "objectives: This must map metrics to directions"),
+        ({"objectives": {}}, "objectives: This must map metrics to directions"),
+        ({"directions": ["maximize"]}, "directions: Directions belong to objectives that are a list"),
+        (
+            {"objectives": {"a": "maximize"}, "metric": "b"},
+            "Set objectives, or metric and direction, not both.",
+        ),
+    ],
+)
+def test_objectives_that_cannot_be_read_are_named(options, sentence):
+    """TD-C9"""
+    assert sentence in error_of(**options)

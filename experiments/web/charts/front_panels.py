@@ -14,7 +14,8 @@ from experiments.models import Experiment, Hypervolume, TrialState
 from .panels import PANELS, TITLES, ChartView, Panel
 from .trial_sample import Row, front_numbers
 
-ABOUT_HYPERVOLUME = "Computed in the background, within a minute."
+NO_RESULTS = "No trial has a result yet."
+PENDING = "Computed in the background, within a minute."
 
 
 def pareto_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
@@ -29,11 +30,13 @@ def pareto_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
         for row in view.sample.rows
         if row.state == TrialState.SUCCEEDED and (values := values_of(row))
     ]
-    problem = "" if x != y else "The axes need two different objectives."
+    problem = "" if marks else NO_RESULTS
+    if x == y:
+        problem = "The axes need two different objectives."
     chart = pareto(marks, objectives, x=x, y=y, total=view.sample.total, widths=widths)
     about = f"{clip(names[y], 40)} {objectives[y].arrow} against {clip(names[x], 40)} {objectives[x].arrow}, "
     on_front = sum(mark.is_front for mark in marks)
-    about += f"{on_front:,} on the front, {view.about(len(marks), 'results')}"
+    about += f"{on_front:,} on the front, {view.about(len(marks), 'results')}" if marks else "no results"
     return Panel("pareto", "Pareto front", about, [chart], problem=problem)
 
 
@@ -49,7 +52,7 @@ def hypervolume_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
     if computed is None or computed.problem:
         problem = computed.problem if computed else ""
         if not problem:
-            problem = ABOUT_HYPERVOLUME if experiment.front_size else "No trial has a result yet."
+            problem = PENDING if experiment.front_size else NO_RESULTS
         chart = hypervolume([], results=0, widths=widths)
         return Panel("hypervolume", "Hypervolume", "", [chart], problem=problem)
     steps = [(int(result), float(volume)) for result, volume in computed.steps]

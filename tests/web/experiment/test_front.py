@@ -48,7 +48,7 @@ def test_the_overview_shows_the_front_instead_of_a_best_trial(front, carol):
 
 def test_an_overview_without_results_says_so(draft, running, carol):
     assert "no results yet" in page(carol, draft(**TWO))
-    assert "No results yet" in page(carol, running("second", **TWO))
+    assert "No trial has a result yet." in page(carol, running("second", **TWO))
 
 
 def test_a_single_objective_has_no_front(running, worker, carol):
