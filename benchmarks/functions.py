@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Function:
-    """`of` gives the value for a trial's parameters; `least` is the smallest there is in `space`."""
+    """`of` gives the value for a trial's parameters; `least` is the smallest there is in `space`. `second` gives a
+    second one, to be minimized as well; `reference` is then the point up to which the hypervolume is taken, and `least`
+    the negative hypervolume of the whole front."""
 
     name: str
     of: Callable[[Mapping], float]
@@ -22,6 +24,8 @@ class Function:
     is_flat: bool = True  # numbers only
     is_nested: bool = False
     fails: Callable[[Mapping], bool] | None = None  # a trial with these parameters fails
+    second: Callable[[Mapping], float] | None = None
+    reference: tuple[float, float] = (0.0, 0.0)
 
 
 def uniform(low: float, high: float) -> dict:
@@ -169,5 +173,40 @@ FAILING = (
         MIXED,
         name="training, out of memory or diverged",
         fails=lambda p: p["layers"] > 7 or (p["lr"] > 0.01 and p["optimizer"] != "sgd"),
+    ),
+)
+
+
+def zdt1(p: Mapping) -> float:
+    """The second value of Zitzler, Deb, Thiele (2000), number 1; the first is x1. Its front is 1 - sqrt(x1)."""
+    x, *others = p.values()
+    g = 1 + 9 * sum(others) / len(others)
+    return g * (1 - math.sqrt(x / g))
+
+
+def fonseca(p: Mapping, sign: float) -> float:
+    """Fonseca, Fleming (1995): the distance from one of two points."""
+    return 1 - math.exp(-sum((x - sign / math.sqrt(3)) ** 2 for x in p.values()))
+
+
+# Two values to be minimized; `before` is not used.
+TWO_VALUES = (
+    Function(
+        "ZDT1, two objectives",
+        lambda p: p["a"],
+        space={name: uniform(0, 1) for name in "abcd"},
+        before={},
+        least=-(11 - 1 / 3),  # up to (1, 11): 11 less the area under the front
+        second=zdt1,
+        reference=(1.0, 11.0),
+    ),
+    Function(
+        "Fonseca-Fleming, two objectives",
+        lambda p: fonseca(p, 1.0),
+        space={name: uniform(-4, 4) for name in "abc"},
+        before={},
+        least=-0.342113,
+        second=lambda p: fonseca(p, -1.0),
+        reference=(1.0, 1.0),
     ),
 )

@@ -15,8 +15,9 @@ with the same sampler and Optuna's own defaults. The ways:
 In the lines with failing regions a part of the trials fails, and the share of failures is compared as well. Optuna's
 study is told that they were pruned, as its documentation recommends; a third study, that they failed, for information.
 
-What counts is the best value found, as its distance from the minimum: median and quartiles over the seeds, of which
-Optuna and chance, which cost next to nothing, have three times as many. Ours is "worse" when a one-sided Mann-Whitney
+What counts is the best value found, as its distance from the minimum (with two objectives the hypervolume, as its
+distance from that of the whole front): median and quartiles over the seeds, of which Optuna and chance, which cost next
+to nothing, have three times as many. Ours is "worse" when a one-sided Mann-Whitney
 test says so at p < 0.01, of the value or of the share: of a hundred lines one is expected to, by chance alone, and is
 to be repeated with other seeds. The status is 1 when a line is worse.
 """
@@ -36,11 +37,13 @@ from importlib.util import find_spec
 from random import Random
 from typing import Any
 
+import numpy
 import optuna
+from optuna._hypervolume import compute_hypervolume
 from optuna.trial import TrialState
 from scipy.stats import mannwhitneyu
 
-from benchmarks.functions import FAILING, FUNCTIONS, Function
+from benchmarks.functions import FAILING, FUNCTIONS, TWO_VALUES, Function
 from benchmarks.stage import machine, stage
 from tests.support.valkey import Valkey
 
@@ -49,7 +52,8 @@ RIVALS = 3  # as many seeds for those that cost little
 FORGETS_EVERY = 7  # results
 WAYS = {"1 at a time": (1, False), "8 at a time": (8, False), "edited": (1, True)}  # concurrency, is edited
 
-Values = list[float | None]  # of all trials, in the order of their ends; None: failed
+Value = float | tuple[float, float] | None  # None: failed; two of a function with two objectives
+Values = list[Value]  # of all trials, in the order of their ends
 Sampler = Callable[..., optuna.samplers.BaseSampler]
 SAMPLERS: dict[str, Sampler] = {
     "TPE": optuna.samplers.TPESampler,
@@ -64,6 +68,7 @@ SAMPLERS: dict[str, Sampler] = {
 FLAT_ONLY = ("CMA-ES",)
 NOT_NESTED = ("NSGA-II", "GP")
 LEARNING = ("TPE", "CMA-ES", "NSGA-II", "GP", "Evolution", "Anneal")  # those that failures inform
+SEVERAL = ("TPE", "NSGA-II")  # those for several objectives
 NO_RESULT = 1e9  # the distance of a search without any
 TIMES = {"CMA-ES": 3, "NSGA-II": 5, "Evolution": 5, "Anneal": 3}  # as many trials: they need more to begin
 
@@ -135,22 +140,31 @@ def cases(trials: int, *, is_quick: bool) -> list[Case]:
         return [Case(function, way, "TPE", trials) for function in some for way in WAYS] + [
             Case(function, "1 at a time", "TPE", trials) for function in FAILING[:2]
         ]
-    return [
-        Case(function, way, algorithm, trials * TIMES.get(algorithm, 1))
-        for algorithm in SAMPLERS
-        if algorithm != "GP" or find_spec("torch")
-        for function in FUNCTIONS
-        if function.is_flat or algorithm not in FLAT_ONLY
-        if not function.is_nested or algorithm not in NOT_NESTED
-        for way in WAYS
-    ] + [
-        Case(function, way, algorithm, trials * TIMES.get(algorithm, 1))
-        for algorithm in LEARNING
-        if algorithm != "GP" or find_spec("torch")
-        for function in FAILING
-        if function.is_flat or algorithm not in FLAT_ONLY
-        for way in ("1 at a time", "8 at a time")
-    ]
+    return (
+        [
+            Case(function, way, algorithm, trials * TIMES.get(algorithm, 1))
+            for algorithm in SAMPLERS
+            if algorithm != "GP" or find_spec("torch")
+            for function in FUNCTIONS
+            if function.is_flat or algorithm not in FLAT_ONLY
+            if not function.is_nested or algorithm not in NOT_NESTED
+            for way in WAYS
+        ]
+        + [
+            Case(function, way, algorithm, trials * TIMES.get(algorithm, 1))
+            for algorithm in LEARNING
+            if algorithm != "GP" or find_spec("torch")
+            for function in FAILING
+            if function.is_flat or algorithm not in FLAT_ONLY
+            for way in ("1 at a time", "8 at a time")
+        ]
+        + [
+            Case(function, way, algorithm, trials * TIMES.get(algorithm, 1))
+            for algorithm in SEVERAL
+            for function in TWO_VALUES
+            for way in ("1 at a time", "8 at a time")
+        ]
+    )
 
 
 # --- what is found -----------------------------------------------------------------------------------------
@@ -230,8 +244,17 @@ def more_than(seeds: range) -> range:
 def distance(case: Case, values: Values) -> float:
     """From the minimum, of the best value found."""
     assert len(values) == case.trials
-    distances_found = [value for value in values if value is not None]
+    if case.function.second:
+        return max(-hypervolume(values, case.function.reference) - case.function.least, 0.0)
+    distances_found = [value for value in values if isinstance(value, float)]
     return max(min(distances_found) - case.function.least, 0.0) if distances_found else NO_RESULT
+
+
+def hypervolume(values: Values, reference: tuple[float, float]) -> float:
+    """What these points dominate up to the reference point."""
+    points = [value for value in values if isinstance(value, tuple)]
+    inside = [point for point in points if point[0] <= reference[0] and point[1] <= reference[1]]
+    return float(compute_hypervolume(numpy.array(inside), numpy.array(reference))) if inside else 0.0
 
 
 def failure_share(values: Values) -> float:
@@ -248,9 +271,12 @@ def spread(distances_found: list[float]) -> str:
     return f"{middle:.2g} ({low:.2g} to {high:.2g})"
 
 
-def value_of(function: Function, params: Mapping) -> float | None:
-    """The value, or None where the trial fails."""
-    return None if function.fails and function.fails(params) else function.of(params)
+def value_of(function: Function, params: Mapping) -> Value:
+    """The value or both values, or None where the trial fails."""
+    if function.fails and function.fails(params):
+        return None
+    value = function.of(params)
+    return (value, function.second(params)) if function.second else value
 
 
 # --- ours --------------------------------------------------------------------------------------------------
@@ -280,6 +306,7 @@ def ours_of(case: Case, seed: int) -> Values:
         "max_trials": case.trials,
         "concurrency": case.concurrency,
         "breaker": 0,
+        "further_objectives": {"second": "minimize"} if case.function.second else {},
     }
     workspace, chance = Workspace.objects.get(), Random(seed)
     experiment = Experiment.draft(workspace, by=user, name=str(case), settings=Settings.checked(document))
@@ -294,8 +321,10 @@ def ours_of(case: Case, seed: int) -> Values:
             running.append(trial)
         trial = running.pop(chance.randrange(len(running)))
         values.append(value_of(case.function, trial.params))
-        outcome = Outcome(value=values[-1], exit_code=0)
-        if values[-1] is None:
+        first, *further = values[-1] if isinstance(values[-1], tuple) else (values[-1],)
+        finals = dict(zip(["second"], further, strict=False))
+        outcome = Outcome(value=first, final_metrics=finals, exit_code=0)
+        if first is None:
             outcome = Outcome(failure=Failure.EXIT_CODE, exit_code=1, detail="ValueError: no")
         assert trial.settle(outcome)
         if case.is_edited and len(values) == case.trials // 2:
@@ -324,7 +353,8 @@ def forget() -> None:
 def theirs_of(case: Case, seed: int, sampler: Sampler, *, failure: TrialState = TrialState.PRUNED) -> Values:
     """The same by a study of Optuna's, with as many trials asked for before the first is told; failed trials are told
     as `failure`."""
-    study = optuna.create_study(sampler=sampler(seed=seed))
+    directions = ["minimize"] * (2 if case.function.second else 1)
+    study = optuna.create_study(sampler=sampler(seed=seed), directions=directions)
     document, chance = case.first_space, Random(seed)
     running: list[tuple[optuna.Trial, dict]] = []
     values: Values = []

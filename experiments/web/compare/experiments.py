@@ -20,7 +20,7 @@ from experiments.web.workspace.index import get_workspace
 
 from . import progress, replicates, settings_rows
 from .csv_file import csv_response
-from .rows import Group, group, number_row, text_row
+from .rows import Group, Row, group, number_row, text_row
 from .selection import Column, Selection
 
 LEAST, MOST = 2, 20
@@ -130,6 +130,7 @@ def _groups(columns: list[Column[Experiment]], *, shows_all: bool) -> list[Group
     direction = experiments[0].direction if len(directions) == 1 else ""
     results = [
         number_row("Best", [experiment.best_value for experiment in experiments], direction=direction),
+        *_front_rows(experiments),
         number_row("Trials", [experiment.proposed_count for experiment in experiments]),
         number_row("Failed", [experiment.failed_count for experiment in experiments]),
         number_row(
@@ -149,3 +150,26 @@ def _groups(columns: list[Column[Experiment]], *, shows_all: bool) -> list[Group
         group("Result", results, shows_all=shows_all),
         group("Settings", settings, shows_all=shows_all),
     ]
+
+
+def _front_rows(experiments: list[Experiment]) -> list[Row]:
+    """Return the size of the Pareto front and the best value of each objective, where an experiment has several."""
+    several = [experiment for experiment in experiments if experiment.is_multi_objective]
+    if not several:
+        return []
+    sizes = [experiment.front_size if experiment in several else None for experiment in experiments]
+    rows = [number_row("Pareto front", sizes)]
+    for name in dict.fromkeys(name for experiment in several for name in experiment.objectives):
+        directions = {experiment.objectives[name] for experiment in several if name in experiment.objectives}
+        bests = [_best_of(experiment, name) for experiment in experiments]
+        direction = next(iter(directions)) if len(directions) == 1 else ""
+        rows.append(number_row(f"Best {name}", bests, direction=direction))
+    return rows
+
+
+def _best_of(experiment: Experiment, name: str) -> float | None:
+    """Return the best value of an objective; None where the experiment has no such result."""
+    if not experiment.is_multi_objective:
+        return experiment.best_value if experiment.metric == name else None
+    bounds = dict(zip(experiment.objectives, experiment.objective_bounds, strict=False))
+    return bounds[name][0] if name in bounds else None

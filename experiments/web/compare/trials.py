@@ -111,7 +111,7 @@ def _selected(request: SignedInRequest, experiment: Experiment) -> tuple[Selecti
         )
         rows = Trial.objects.filter(named, experiment__in=visible)
         rows = rows.select_related(
-            "experiment__workspace", "experiment__revision", "revision", "worker", "rerun_of"
+            "experiment__workspace", "experiment__revision", "revision", "worker", "rerun_of", "front"
         )
         trials = {
             (trial.experiment.public_id, trial.number): trial
@@ -208,7 +208,8 @@ class _Comparison:
     def _results(self) -> list[Row]:
         directions: dict[str, set[str]] = {}
         for trial in self.trials:
-            directions.setdefault(trial.experiment.metric, set()).add(trial.experiment.direction)
+            for name, direction in trial.experiment.objectives.items():
+                directions.setdefault(name, set()).add(direction)
         finals = table_columns.final_names(self.trials)
         rows = []
         for name in dict.fromkeys([*self.metrics, *finals]):
