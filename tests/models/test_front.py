@@ -61,6 +61,7 @@ def test_up_to_four_objectives_each_with_a_direction():
         ("further_objectives", {"latency_ms": "down"}, "“latency_ms” must be one of: maximize, minimize."),
         ("further_objectives", {"latency_ms": None}, "“latency_ms” must be one of: maximize, minimize."),
         ("further_objectives", {"accuracy": "minimize"}, "“accuracy” is the first objective already."),
+        ("further_objectives", {"default": "minimize"}, "“default” is the first objective already."),
         ("further_objectives", {"": "minimize"}, "not a valid metric"),
         ("further_objectives", {" a": "minimize"}, "not a valid metric"),
         ("further_objectives", {"a\nb": "minimize"}, "not a valid metric"),
@@ -82,6 +83,12 @@ def test_what_several_objectives_exclude_says_so(field, value, sentence):
         make_settings(**{**TWO, field: value})
     assert list(refused.value.errors) == [field]
     assert len(refused.value.errors[field]) == 1 and sentence in refused.value.errors[field][0]
+
+
+def test_a_metric_with_spaces_around_is_the_same():
+    with pytest.raises(Invalid) as refused:
+        make_settings(metric=" accuracy ", further_objectives={"accuracy": "minimize"})
+    assert list(refused.value.errors) == ["further_objectives"]
 
 
 def test_standard_output_has_one_metric():

@@ -11,6 +11,7 @@ from .reader import SettingsReader
 DIRECTIONS = ("maximize", "minimize")
 MOST_OBJECTIVES = 4
 MOST_METRIC = 100  # characters of a name
+FIRST = "default"  # what a script reports by this name is the first objective, whatever its name
 
 
 class ObjectiveChecks(SettingsReader):
@@ -47,8 +48,6 @@ class ObjectiveChecks(SettingsReader):
                     "further_objectives",
                     f"The direction of “{name}” must be one of: {', '.join(DIRECTIONS)}.",
                 )
-            elif name == (self.document.get("metric") or "default"):
-                self.fault("further_objectives", f"“{name}” is the first objective already.")
         return {} if "further_objectives" in self.errors else dict(value)
 
     def weights(self) -> dict[str, float]:
@@ -61,6 +60,10 @@ class ObjectiveChecks(SettingsReader):
     def check_objectives(self, values: Mapping[str, Any]) -> None:
         """Check settings that depend on the number of objectives, or on which they are."""
         if values["further_objectives"]:
+            for name in (values["metric"], FIRST):
+                if name in values["further_objectives"]:
+                    self.fault("further_objectives", f"“{name}” is the first objective already.")
+                    break
             for name, sentence in _excluded(values):
                 self.fault(name, sentence)
             return

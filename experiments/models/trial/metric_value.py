@@ -52,7 +52,7 @@ class MetricValue(models.Model):
                 number=number,
                 is_final=name in finals,
             )
-            for name, number in (numbers | finals).items()
+            for name, number in (finals | numbers | finals).items()  # final ones first: at most 100 are kept
             if name != objective
         ]
         if rows:
