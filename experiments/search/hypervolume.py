@@ -27,7 +27,11 @@ def history(rows: Sequence[Sequence[float | None]], reference: Sequence[float]) 
         results = [results[round(step * place)] for place in range(most)]
     steps = []
     for result in results:
-        front = [row[2:] for row in rows if (row[0] or 0) <= result and (row[1] is None or row[1] > result)]
+        front = [
+            [loss for loss in row[2:] if loss is not None]
+            for row in rows
+            if (row[0] or 0) <= result and (row[1] is None or row[1] > result)
+        ]
         steps.append((result, hypervolume(front, reference)))
     return steps
 

@@ -10,7 +10,7 @@ are suggested one by one, those of a nested choice only when their branch was ch
 """
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import cache, cached_property, lru_cache
 from operator import itemgetter
@@ -154,7 +154,7 @@ def _to_optuna(parameter: Parameter, leaf: Any) -> float | int:
     return parameter.share(leaf) if isinstance(parameter, Normal) else float(leaf)
 
 
-def hypervolume(losses: list[list[float]], reference: list[float]) -> float:
+def hypervolume(losses: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
     """Return the volume that the points dominate up to the reference point; lower losses are better, none is above the
     reference. The points must not dominate one another."""
     import numpy
