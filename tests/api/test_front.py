@@ -85,4 +85,4 @@ def test_exports_have_values_and_the_mark(front, carol):
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["best_value"], row["front_size"]) == ("", "2")
     assert row["further_objectives"] == '{"latency_ms": "minimize"}'
-    assert row["best_of_each"] == '{"accuracy": 0.7, "latency_ms": 3}'
+    assert row["best_of_each"] == '{"accuracy": 0.7, "latency_ms": 3.0}'
