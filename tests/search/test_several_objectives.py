@@ -75,10 +75,10 @@ def test_a_proposal_is_what_a_study_with_directions_asks_for():
                 values=[trial.value, *trial.further_values],
             )
         )
-    asked = study.ask()
-    assert proposal.raw["x"] == asked.suggest_float("x", 0, 5)
-    assert proposal.raw["y"] == asked.suggest_float("y", 0, 3)
-    assert proposal.raw["kind"] == "abc"[asked.suggest_categorical("kind", range(3))]
+    trial_of_study = study.ask()
+    assert proposal.raw["x"] == trial_of_study.suggest_float("x", 0, 5)
+    assert proposal.raw["y"] == trial_of_study.suggest_float("y", 0, 3)
+    assert proposal.raw["kind"] == "abc"[trial_of_study.suggest_categorical("kind", range(3))]
 
 
 def test_the_further_objectives_count():

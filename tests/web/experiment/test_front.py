@@ -69,8 +69,8 @@ def test_the_table_marks_and_selects_the_front(front, carol):
     assert 'aria-label="Column latency_ms"' in html
     for query, numbers in (("front:yes", {1, 2, 4}), ("front!=yes", {3, 5, 6}), ("latency_ms<4", {1})):
         shown = page(carol, front, "experiment-trials", query=f"?filter={query}&state=succeeded")
-        found = {n for n in range(1, 7) if f'data-key="trial-{n}"' in shown}
-        assert found == numbers - {5, 6}, query
+        selected = {n for n in range(1, 7) if f'data-key="trial-{n}"' in shown}
+        assert selected == numbers - {5, 6}, query
     trials = reverse("experiment-trials", args=["lab", front.public_id])
     for query, sentence in (("front:maybe", "“front” is yes or no"), ("best:3", "ranks by one objective")):
         refused = as_(carol).get(f"{trials}?filter={query}")
