@@ -26,6 +26,8 @@ from experiments.models import (
     Event,
     Experiment,
     FormerExperiment,
+    FrontTrial,
+    Hypervolume,
     Importance,
     Kind,
     Lease,
@@ -131,6 +133,10 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         Occurrence.note(Kind.BUDGET, experiment, key="a", used=4, limit=5, of="trials")
         PythonCheck.ask(experiment.queue, python="python", folder="/", modules=[], variables={})
         Importance.objects.create(experiment=experiment, epoch=0, succeeded_count=3, trial_count=3)
+        Hypervolume.objects.create(experiment=experiment, epoch=0, succeeded_count=3)
+        FrontTrial.objects.create(
+            experiment=experiment, trial=trial, number=trial.number, joined_result=1, loss_1=-0.5, loss_2=3
+        )
         Baseline.objects.create(
             project=experiment.project, metric=name, direction="maximize", experiment=experiment, by=alice
         )

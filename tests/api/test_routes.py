@@ -103,6 +103,7 @@ ROUTES = {
     ),
     "DELETE /workspaces/{workspace}/results/{results}": Route(GOES),
     "GET /experiments/{public_id}/failures": Route(SEES),
+    "GET /experiments/{public_id}/front": Route("401 404 409 409 409"),  # it has a single objective
     "GET /experiments/{public_id}/trials": Route(SEES),
     "POST /experiments/{public_id}/trials": Route(MAKES, {"params": {"lr": 0.01, "layers": 1}}),
     "GET /experiments/{public_id}/trials/{number}": Route(SEES),

@@ -213,3 +213,44 @@ def test_modules_beside_the_script_are_not_missing(tmp_path):
 )
 def test_what_is_no_interpreter_is_a_sentence(tmp_path, python, problem):
     assert check(python, [], folder=tmp_path, env={}).fault == problem
+
+
+REPORTS = """
+import argparse
+import trialdeck
+p = argparse.ArgumentParser()
+p.add_argument("--lr", type=float, default=1e-3)
+a = p.parse_args()
+trialdeck.report_final_result({"accuracy": 1 - a.lr, "latency_ms": 5 - a.lr})
+"""
+
+
+def test_several_objectives_end_with_the_pareto_front(deck, folder, capfd):
+    """TD-C9: tune and best, with a metric and a direction each."""
+    (folder / "train.py").write_text(REPORTS)
+    words = ["tune", "train.py", "-m", "accuracy:maximize", "-m", "latency_ms:minimize", "-n", "2"]
+    words += ["-p", "lr=uniform:0.1,0.2", "--port", str(deck.port), "--seed", "1", "--python", sys.executable]
+    assert cli.main(words) == 0
+    out, err = capfd.readouterr()
+    assert "Objective: maximize accuracy, minimize latency_ms (reported by the script)" in err
+    assert "Pareto front: 2 trials" in out and "best latency_ms = " in out
+    public_id = out.split()[0]
+    assert cli.main(["best", public_id, "--port", str(deck.port), "--json"]) in (0, None)
+    front = json.loads(capfd.readouterr().out)
+    assert len(front) == 2 and all({*each["values"]} == {"accuracy", "latency_ms"} for each in front)
+    assert front[0]["values"]["accuracy"] > front[1]["values"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["-m", "a", "-m", "b:minimize"], "Several objectives need a direction each: --metric a:"),
+        (["-m", "a:maximize", "-m", "a:minimize"], "--metric a occurs twice."),
+        (["-m", "a:maximize", "--minimize"], "The direction of a is set twice."),
+        (["-m", "a:maximize", "-m", "b:minimize", "--maximize"], "Several objectives need a direction each"),
+    ],
+)
+def test_objectives_without_a_clear_direction_are_refused(folder, capsys, words, sentence):
+    """TD-C9"""
+    assert cli.main(["tune", "train.py", *words]) == 2
+    assert sentence in capsys.readouterr().err
