@@ -10,7 +10,16 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from experiments.models import Baseline, Experiment, Member, Project, SavedView, Workspace
+from experiments.models import (
+    Baseline,
+    Experiment,
+    FolderRemoval,
+    Member,
+    Project,
+    RetentionRule,
+    SavedView,
+    Workspace,
+)
 
 from .base import BaseAdmin, ReadOnlyAdmin
 from .filters import by_workspace
@@ -154,3 +163,22 @@ class ProjectAdmin(BaseAdmin):
         if not (is_allowed and isinstance(obj, Project)) or obj.name == "Default":
             return False
         return not Experiment.everything.filter(project=obj).exists()
+
+
+@admin.register(RetentionRule)
+class RetentionRuleAdmin(ReadOnlyAdmin):
+    """Rules of retention, of workspaces and of the installation."""
+
+    list_display = ("part", "workspace", "after_days", "states", "keep_best", "is_on", "by", "changed_at")
+    related = ("workspace", "by")
+    list_filter = (by_workspace(), "is_on")
+    experiment_path = ""
+
+
+@admin.register(FolderRemoval)
+class FolderRemovalAdmin(ReadOnlyAdmin):
+    """Folders of trials that their workers still have to remove."""
+
+    list_display = ("trial", "worker", "rule", "is_begun", "wanted_at")
+    related = ("trial__experiment", "worker", "rule__workspace")
+    experiment_path = "trial__experiment"

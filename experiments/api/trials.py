@@ -92,6 +92,12 @@ class TrialOut(BaseModel):
         description="Seconds from the stop request until the last process of the trial ended."
     )
     log_bytes: int
+    folder_bytes: int | None = Field(
+        description="Bytes of the trial's folder on its worker's disk; null: not measured yet."
+    )
+    removed: dict[Literal["folder", "log", "points", "events"], datetime] = Field(
+        description="What retention has removed, and when. Without the folder, a rerun starts without its files."
+    )
     version: int = Field(description="Increases with every change.")
 
 
@@ -179,6 +185,8 @@ def serialize(request: ApiRequest, trial: Trial) -> dict[str, Any]:
         "cpu_s": trial.cpu_s,
         "gone_after_s": trial.gone_after_s,
         "log_bytes": trial.log_bytes,
+        "folder_bytes": trial.folder_bytes,
+        "removed": trial.removed,
         "version": trial.version,
     }
 

@@ -32,6 +32,7 @@ from .python_check import PythonCheck
 from .queue import Queue
 from .registered_model import Model
 from .resources import Amount, Free
+from .retention import FolderRemoval, Part, RetentionRule
 from .revision import Revision
 from .saved_view import SavedView
 from .settings import Invalid, Settings
@@ -59,6 +60,7 @@ __all__ = [
     "Experiment",
     "ExperimentState",
     "Failure",
+    "FolderRemoval",
     "Forbidden",
     "FormerExperiment",
     "Free",
@@ -77,11 +79,13 @@ __all__ = [
     "Occurrence",
     "Outcome",
     "Overtaken",
+    "Part",
     "Point",
     "Project",
     "PythonCheck",
     "Queue",
     "Refused",
+    "RetentionRule",
     "Revision",
     "Role",
     "SavedView",

@@ -17,6 +17,7 @@ from experiments.scheduler import hypervolume, importance
 from experiments.scheduler.direct import DirectScheduler
 from experiments.scheduler.notifications.outbox import Outbox
 from experiments.scheduler.retention import purge
+from experiments.scheduler.retention_rules import Retention
 from experiments.scheduler.usage_limits import enforce
 from experiments.scheduler.utilization import measure
 
@@ -68,6 +69,7 @@ class Beat:
         self.hypervolume = hypervolume.Background()
         self.direct = DirectScheduler()
         self.outbox = Outbox()
+        self.retention = Retention()
 
     def run(self, ending: threading.Event) -> None:
         """Tick until `ending` is set."""
@@ -105,6 +107,7 @@ class Beat:
         self.enforce_limits(now)
         self.measure(now)
         self.empty_the_trash(now)
+        self.apply_retention(now)
         self.compute_in_background(now)
         self.outbox.tick()
         return True
@@ -142,6 +145,14 @@ class Beat:
             logger.exception("The trash could not be emptied")
             has_more = False
         self.purge_at = 0.0 if has_more else now + PURGE_EVERY_S
+
+    def apply_retention(self, now: float) -> None:
+        """Do a portion of what the rules of retention remove, and of their previews. `now` is in monotonic seconds. An
+        error here must not stop the beat."""
+        try:
+            self.retention.tick(now)
+        except Exception:  # what is due stays so until the next hour
+            logger.exception("The rules of retention could not be applied")
 
     def compute_in_background(self, now: float) -> None:
         """Start to compute the importance of the parameters of an experiment, and the hypervolume of one, if they are

@@ -36,6 +36,7 @@ from experiments.runner.safe_files import (
 )
 from experiments.runner.trial_folder import TrialFolder, size_and_mtime
 from experiments.scheduler.retention import KEPT_FOR
+from experiments.worker import folder_retention
 
 if TYPE_CHECKING:
     from experiments.worker.trial_run import TrialRun
@@ -77,6 +78,8 @@ class Collector:
                     trial = self._to_thin.pop(pk)
                     if count := trial.revision.settings.keeps_best:
                         self.keep_best(trial.experiment, count)
+                folder_retention.measure(self.row(), self.trials_folder)
+                folder_retention.remove(self.row(), self.trials_folder, ending=self.ending)
                 self.tidy(time.monotonic())
             except DatabaseError as error:
                 logger.warning("Artifacts wait for the database: %s", error)

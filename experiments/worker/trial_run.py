@@ -42,7 +42,7 @@ from experiments.worker.db_connection import release_connection
 from experiments.worker.environment import Place, Setup, SetupFailed
 from experiments.worker.masker import masker_of
 from experiments.worker.metric_file import MetricFile
-from experiments.worker.previous_output import previous_output
+from experiments.worker.previous_output import previous_output, removed_attempt
 from experiments.worker.reports import READ_BYTES, TrialReports
 
 if TYPE_CHECKING:
@@ -278,6 +278,10 @@ class TrialRun:
             raise SetupFailed(f"The trial's parameters cannot be written: {error}") from error
         if earlier := self.retrying(lambda: previous_output(trial, self.worker.trials_folder)):
             env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
+        elif gone := self.retrying(lambda: removed_attempt(trial)):
+            self.reports.notes.append(
+                f"Started without the output of #{gone.number}: its folder was removed."
+            )
         if settings.gpus is not None:
             # In a container the devices are numbered from 0.
             devices = range(len(trial.gpus)) if setup.shelf.engine else trial.gpus

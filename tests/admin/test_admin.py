@@ -25,6 +25,7 @@ from experiments.models import (
     Delivery,
     Event,
     Experiment,
+    FolderRemoval,
     FormerExperiment,
     FrontTrial,
     Hypervolume,
@@ -40,6 +41,7 @@ from experiments.models import (
     Project,
     PythonCheck,
     Queue,
+    RetentionRule,
     Rule,
     SavedView,
     SignInLink,
@@ -67,6 +69,7 @@ HISTORY = [
     "delivery",
     "event",
     "experiment",
+    "folderremoval",
     "formerexperiment",
     "importance",
     "lease",
@@ -74,6 +77,7 @@ HISTORY = [
     "occurrence",
     "point",
     "pythoncheck",
+    "retentionrule",
     "revision",
     "rule",
     "savedview",
@@ -141,6 +145,11 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
             project=experiment.project, metric=name, direction="maximize", experiment=experiment, by=alice
         )
         UsageLimit.put(experiment.workspace, person=alice, soft_h=1, hard_h=None)
+        keep = {"after_days": 30, "states": ["failed"], "keep_best": 1}
+        retention = RetentionRule.objects.filter(workspace=experiment.workspace).first() or RetentionRule.put(
+            experiment.workspace, "folder", by=alice, **keep
+        )
+        FolderRemoval.objects.create(trial=trial, worker=Worker.objects.first(), rule=retention)
         FormerExperiment.objects.create(public_id=f"gone{FormerExperiment.objects.count()}")
         ComputeEvent.note("pause", queue=experiment.queue, by=alice)
         at = timezone.now() + timedelta(hours=Usage.objects.count())

@@ -137,6 +137,8 @@ def test_a_trial_tells_what_its_page_tells(api, running, bob, worker):
         "cpu_s": 1.5,
         "gone_after_s": None,
         "log_bytes": 0,
+        "folder_bytes": None,
+        "removed": {},
     }
     again = api(bob).post(path_of(experiment, "/1/rerun"))
     assert again.status_code == 201

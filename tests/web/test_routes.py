@@ -182,6 +182,10 @@ ROUTES = {
     "workspace-settings": Route(get=OWNS, post="302 404 403 403 422"),  # an empty form is drawn again
     "workspace-destination": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
     "workspace-automl": Route(get=ONLY_POSTS, post="302 404 403 403 422"),
+    "workspace-retention": Route(get=OWNS, post=ONLY_LOOKS),
+    "workspace-retention-change": Route(get=ONLY_POSTS, post="302 404 403 403 422", verb="save"),
+    "retention": Route(get=ADMINISTERS, post=ONLY_LOOKS, root="200 405"),
+    "retention-change": Route(get=ONLY_POSTS, post=ADMINISTERS, root="405 422", verb="save"),
     "members": Route(get=SEES, post="302 404 403 403 422"),
     "member-role": Route(get=ONLY_POSTS, post="302 404 403 403 422"),
     "member-remove": Route(get=OWNS, post="302 404 403 403 302"),
@@ -260,6 +264,7 @@ def sample(running, bob, alice) -> dict[str, object]:
         "delivery_pk": Delivery.test(channel, by=alice).pk,
         "results_id": results.public_id,
         "workspace_slug": "lab",
+        "part": "log",
         "queue_name": "default",
         "project_pk": experiment.project_id,
         "worker_name": "w1",

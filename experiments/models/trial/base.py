@@ -103,6 +103,10 @@ class TrialBase(models.Model):
     rule_revision = models.IntegerField(null=True)  # the revision whose early stopping applies; None: its own
     log_bytes = models.BigIntegerField(default=0)
     notes = models.JSONField(default=list)  # sentences about what was unusual
+    folder_bytes = models.BigIntegerField(null=True)  # on the disk of its worker; None: not measured yet
+    removed = models.JSONField(
+        default=dict
+    )  # what retention has removed: {"log": instant}; see models/retention.py
 
     created_at = StampField()
     started_at = models.DateTimeField(null=True)

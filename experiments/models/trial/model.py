@@ -50,6 +50,11 @@ class Trial(AnnotationVerbs):
             # Not a partial index, which SQLite does not use when the states are query parameters.
             models.Index(fields=["worker", "state"], name="trial_held_by_worker"),
             models.Index(fields=["worker", "ended_at"], name="trial_ended_on_worker"),
+            models.Index(
+                fields=["worker"],
+                name="trial_to_measure",
+                condition=Q(folder_bytes=None, ended_at__isnull=False),
+            ),
         ]
 
     # --- claim -------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -82,6 +83,7 @@ def _context(trial: Trial) -> dict[str, Any]:
         "experiment": trial.experiment,
         "workspace": trial.experiment.workspace,
         "nav": "experiments",
+        "removed": {part: datetime.fromisoformat(at) for part, at in trial.removed.items()},
         "trials_url": url_of(trial.experiment, "experiment-trials"),
         "every": 2 if summaries.is_under_way(trial) else None,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from experiments import database_clock
-from experiments.messages import count, duration, plural, precise
+from experiments.messages import bytes_, count, duration, plural, precise
 from experiments.models import (
     Amount,
     ComputeEvent,
@@ -179,6 +179,7 @@ EXPERIMENT_VERBS: dict[str, tuple[str, str]] = {
     "delete_model": ("trash", "deleted a model"),
     "delete_results": ("trash", "deleted the uploaded results for the warm start"),
     "release": ("stop", "released a worker's trials"),
+    "retention": ("trash", "removed old data"),
 }
 
 
@@ -192,6 +193,8 @@ def _of_experiment(event: Event) -> FeedEntry:
         if event.verb == "move_to":
             before, _, after = event.why.partition(" → ")
             text, detail = f"moved this experiment from {before} to {after}", ""
+        if event.verb == "retention":
+            detail = f"{detail}, {bytes_(event.details.get('bytes'))}"
         if event.verb in ("edit", "update"):
             text = f"{text}, revision {event.after}"
         return FeedEntry(event, "", f"{event.who} {text}", "", detail=detail, icon=icon)

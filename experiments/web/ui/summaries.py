@@ -310,7 +310,11 @@ def process_pairs(trial: Trial) -> list[tuple[str, object]]:
         ("Memory limit", _memory_limit(trial)),
         ("Peak memory", bytes_(trial.peak_memory) if trial.peak_memory is not None else None),
         ("CPU time", duration(trial.cpu_s) if trial.cpu_s is not None else None),
-        ("Log", bytes_(trial.log_bytes)),
+        ("Log", None if trial.removed.get("log") else bytes_(trial.log_bytes)),
+        (
+            "Folder",
+            bytes_(trial.folder_bytes) if trial.folder_bytes and not trial.removed.get("folder") else None,
+        ),
     ]
     return [(name, shown) for name, shown in pairs if shown not in (None, "", value(None))]
 

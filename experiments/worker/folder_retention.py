@@ -1,0 +1,72 @@
+"""Trial folders on this machine: how large they are, and the removal of those that retention has chosen."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from itertools import groupby
+from pathlib import Path
+
+from experiments import database_clock
+from experiments.models import FolderRemoval, Part, Trial, Worker
+from experiments.runner.safe_files import OutsideFolder, list_files, remove_tree
+from experiments.runner.trial_folder import TrialFolder
+from experiments.scheduler.retention_rules import note
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 50
+BLOCK = 512  # bytes, of `st_blocks`
+
+
+def measure(worker: Worker, trials_folder: Path) -> int:
+    """Store the size of some folders whose trials have ended. Return their number."""
+    rows = Trial.everything.filter(worker=worker, folder_bytes=None, ended_at__isnull=False)
+    trials = list(rows.select_related("experiment").order_by("pk")[:AT_ONCE])
+    for trial in trials:
+        folder = TrialFolder(trials_folder, trial.experiment.public_id, trial.number)
+        Trial.everything.filter(pk=trial.pk).update(folder_bytes=size_of(folder))
+    return len(trials)
+
+
+def size_of(folder: TrialFolder) -> int:
+    """Return the bytes that a trial's folder takes up on the disk; 0 if it does not exist."""
+    files = list_files(folder.path, below=folder.root, max_name=4096)
+    return sum(status.st_blocks for _, status in files) * BLOCK
+
+
+def remove(worker: Worker, trials_folder: Path, *, ending: threading.Event) -> int:
+    """Remove some of the folders that retention has chosen. Return their number. What cannot be removed is tried
+    again with the next call."""
+    rows = FolderRemoval.objects.filter(worker=worker).select_related("trial__experiment__revision", "rule")
+    removals = [removal for removal in rows.order_by("trial__experiment", "trial__number")[:AT_ONCE]]
+    count = 0
+    for _, of_one in groupby(removals, key=lambda removal: removal.trial.experiment_id):
+        done = [removal for removal in of_one if not ending.is_set() and _remove(removal, trials_folder)]
+        if not done:
+            continue
+        count += len(done)
+        trials = [removal.trial for removal in done]
+        note(
+            trials[0].experiment,
+            Part.FOLDER,
+            [trial.number for trial in trials],
+            size=sum(trial.folder_bytes or 0 for trial in trials),
+        )
+        FolderRemoval.objects.filter(pk__in=[removal.pk for removal in done]).delete()
+    return count
+
+
+def _remove(removal: FolderRemoval, trials_folder: Path) -> bool:
+    trial = removal.trial
+    if not removal.begin(database_clock.now()):
+        return False
+    folder = TrialFolder(trials_folder, trial.experiment.public_id, trial.number)
+    try:
+        remove_tree(folder.path, below=folder.root)
+    except FileNotFoundError:
+        pass
+    except (OSError, OutsideFolder) as error:
+        logger.warning("The folder of trial %s cannot be removed: %s", trial, error)
+        return False
+    return True
