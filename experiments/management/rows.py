@@ -66,8 +66,9 @@ class Digest:
 
 
 def migrations_of(connection: BaseDatabaseWrapper) -> Migrations:
-    """Return the migrations that the database has; none for an empty one."""
-    return set(MigrationRecorder(connection).applied_migrations())
+    """Return the migrations that the database has; none for an empty one. Instead of a squashed one, those that it
+    replaces, which are on record too."""
+    return MigrationRecorder(connection).applied_migrations().keys() - _loader().replacements.keys()
 
 
 def unknown_migrations(migrations: Migrations) -> list[str]:
@@ -78,7 +79,8 @@ def unknown_migrations(migrations: Migrations) -> list[str]:
 
 @cache
 def _loader() -> MigrationLoader:
-    return MigrationLoader(None)
+    """With all migrations that a squashed one replaces."""
+    return MigrationLoader(None, replace_migrations=False)
 
 
 @lru_cache(maxsize=2)
@@ -180,8 +182,12 @@ def occupied_table(connection: BaseDatabaseWrapper) -> str:
 def migrate(connection: BaseDatabaseWrapper, migrations: Migrations) -> None:
     """Bring an empty database to exactly these migrations."""
     executor = MigrationExecutor(connection)
+    squashed = executor.loader.replacements
+    if any(not migrations.issuperset(each.replaces) for each in squashed.values()):
+        executor.loader = MigrationLoader(connection, replace_migrations=False)
+        squashed = {}
     graph = executor.loader.graph
-    wanted = [node for node in graph.nodes if node in migrations]
+    wanted = [node for node in graph.nodes if node in migrations or node in squashed]
     parents = {parent.key for node in wanted for parent in graph.node_map[node].parents}
     executor.migrate([node for node in wanted if node not in parents])
 

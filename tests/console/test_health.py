@@ -35,7 +35,7 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_is_not_ready_before_the_database_is_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
     """TD-S2"""
     monkeypatch.setattr(health, "_is_current", False)
-    latest = MigrationRecorder(connection).migration_qs.filter(app="experiments").order_by("-pk").first()
+    latest = MigrationRecorder(connection).migration_qs.filter(app="experiments").order_by("-name").first()
     latest.delete()
     answer = Client().get("/readyz")
     assert (answer.status_code, answer.content) == (503, b"the database lacks migrations\n")
