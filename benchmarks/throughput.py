@@ -1,28 +1,33 @@
-"""How fast trials follow one another: through a real broker, a control worker and a trial worker.
+"""How fast trials follow one another, and what each costs: through a real broker, a control worker and a trial worker.
 
-    python -m benchmarks.throughput [--trials 200] [--slots 2] [--seconds 0 1] [--pg]
+    python -m benchmarks.throughput [--trials 200] [--slots 2] [--seconds 0 1] [--algorithms Random TPE] [--pg] [--json]
 
 Compares with `xargs -P<slots>`, which starts the same command as often and does nothing else. A trial prints
 when its process began and ended, and its metric; the gap is the time from one process's end to the next one's
-begin on the same slot: settling, proposing, claiming, preparing, starting.
+begin on the same slot: settling, proposing, claiming, preparing, starting. The processor time is that of control,
+worker, keeper and broker, from the enqueuing to the end, without the trials' own processes; with PostgreSQL that of its
+server is not in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import heapq
+import json
 import re
 import statistics
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.process_times import processor_times
 from benchmarks.stage import machine, stage
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from experiments.models import Experiment
-    from tests.support.crew import Crew
 
 # bash's own clock and builtins: no process but the shell (and sleep, where a trial lasts).
 SCRIPT = 'echo "began $EPOCHREALTIME"\n{sleep}echo "value=0.5"\necho "ended $EPOCHREALTIME"'
@@ -37,7 +42,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200, help="how many short trials (default: 200)")
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--seconds", type=float, nargs="+", default=[0, 1], help="how long a trial sleeps")
+    parser.add_argument("--algorithms", nargs="+", default=["Random"])
     parser.add_argument("--pg", action="store_true", help="PostgreSQL (an embedded one) instead of SQLite")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line instead of sentences")
     options = parser.parse_args()
     with stage(uses_postgres=options.pg) as data:
         from tests.support.crew import Crew
@@ -45,28 +52,72 @@ def main() -> None:
         crew = Crew(data)
         try:
             prepare()
-            crew.control()
-            crew.worker(slots=options.slots)
-            print(machine(uses_postgres=options.pg), f"{options.slots} slots", sep=", ")
-            for seconds in options.seconds:
-                count = options.trials if seconds < 0.5 else max(10, options.trials // 5)
-                report(seconds, count, options.slots, crew)
+            pids = {
+                "control": crew.control().pid,
+                "worker": crew.worker(slots=options.slots).pid,
+                "broker": broker_pid(data),
+            }
+            if not options.json:
+                print(machine(uses_postgres=options.pg), f"{options.slots} slots", sep=", ")
+            for algorithm in options.algorithms:
+                for seconds in options.seconds:
+                    count = options.trials if seconds < 0.5 else max(10, options.trials // 5)
+                    result = measure(seconds, count, options.slots, algorithm, pids)
+                    result["machine"] = machine(uses_postgres=options.pg)
+                    print(json.dumps(result) if options.json else sentence(result), flush=True)
         finally:
             crew.end()
 
 
-def report(seconds: float, count: int, slots: int, crew: Crew) -> None:
+def measure(
+    seconds: float, count: int, slots: int, algorithm: str, pids: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return the figures of `count` trials that sleep for `seconds`. Times in milliseconds."""
     script = SCRIPT.format(sleep=f"sleep {seconds:g}\n" if seconds else "")
-    ours = through_trialdeck(script, count, slots)
+    before = processor_times(pids)
+    ours = through_trialdeck(script, count, slots, algorithm)
+    used = {name: at - before[name] for name, at in processor_times(pids).items()}
     theirs = through_xargs(script, count, slots)
     between = sorted(gaps(ours, slots))
-    p95 = between[int(0.95 * (len(between) - 1))]
-    print(
-        f"{count} trials of {seconds:g} s: {rate(ours):.1f} trials/s; "
-        f"gap median {1000 * statistics.median(between):.0f} ms, p95 {1000 * p95:.0f} ms; "
-        f"xargs -P{slots} {rate(theirs):.1f}/s; ratio {rate(ours) / rate(theirs):.3f}",
-        flush=True,
+    return {
+        "algorithm": algorithm,
+        "seconds": seconds,
+        "trials": count,
+        "slots": slots,
+        "per_s": round(rate(ours), 2),
+        "xargs_per_s": round(rate(theirs), 2),
+        "gap_ms": {
+            "median": round(1000 * statistics.median(between), 1),
+            "p95": round(1000 * between[int(0.95 * (len(between) - 1))], 1),
+            "p99": round(1000 * between[int(0.99 * (len(between) - 1))], 1),
+        },
+        "processor_ms": {name: round(1000 * used_s / count, 1) for name, used_s in used.items()}
+        | {"all": round(1000 * sum(used.values()) / count, 1)},
+    }
+
+
+def sentence(result: Mapping[str, Any]) -> str:
+    gap, processor = result["gap_ms"], result["processor_ms"]
+    parts = ", ".join(f"{name} {ms:g}" for name, ms in processor.items() if name != "all")
+    return (
+        f"{result['algorithm']}, {result['trials']} trials of {result['seconds']:g} s: {result['per_s']:.1f} trials/s; "
+        f"gap median {gap['median']:.0f} ms, p95 {gap['p95']:.0f} ms, p99 {gap['p99']:.0f} ms; "
+        f"processor {processor['all']:.1f} ms per trial ({parts}); xargs -P{result['slots']} "
+        f"{result['xargs_per_s']:.1f}/s; ratio {result['per_s'] / result['xargs_per_s']:.3f}"
     )
+
+
+def broker_pid(data: Path) -> int:
+    """Return the pid of the broker of a data folder."""
+    import redis
+
+    from experiments import broker
+
+    client = redis.Redis(unix_socket_path=str(broker.socket_path(data)))
+    try:
+        return int(client.info("server")["process_id"])
+    finally:
+        client.close()
 
 
 def prepare() -> None:
@@ -76,7 +127,7 @@ def prepare() -> None:
     Workspace.open("bench", owner=User.objects.create_superuser("bench"))
 
 
-def through_trialdeck(script: str, count: int, slots: int) -> list[Span]:
+def through_trialdeck(script: str, count: int, slots: int, algorithm: str) -> list[Span]:
     """Begin and end of each trial's process, in seconds since 1970, as it printed them."""
     from experiments.models import Experiment, LogPiece, Settings, User, Workspace
 
@@ -87,7 +138,7 @@ def through_trialdeck(script: str, count: int, slots: int) -> list[Span]:
         "metric": "value",
         "source": "stdout",
         "pattern": "value={number}",
-        "algorithm": "Random",
+        "algorithm": algorithm,
         "max_trials": count,
         "concurrency": slots,
     }

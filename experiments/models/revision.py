@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from django.db import models, transaction
@@ -21,6 +22,11 @@ MEANT_BY = {
     "destination": ("destination",),
     "declared": (*_CODE, "diff", "script", "command"),
 }
+
+
+@lru_cache(maxsize=128)
+def _parsed(document: str) -> Settings:
+    return Settings.stored(json.loads(document))
 
 
 class Revision(models.Model):
@@ -45,7 +51,8 @@ class Revision(models.Model):
 
     @cached_property
     def settings(self) -> Settings:
-        return Settings.stored(self.document)
+        """Shared between the rows with the same document, so that a process parses it once: not to be changed."""
+        return _parsed(json.dumps(self.document))
 
     @property
     def as_it_ran(self) -> Settings:

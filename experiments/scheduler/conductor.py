@@ -18,6 +18,7 @@ from math import ceil
 from django.conf import settings as django_settings
 from django.db import Error as DatabaseError
 from django.db import IntegrityError
+from django.db.models import F, Q
 
 from experiments import database_clock
 from experiments.models import (
@@ -51,6 +52,7 @@ logger = logging.getLogger(__name__)
 # Within this time after the grace period a worker settles a trial that is stopping, also one that cannot be killed.
 CONFIRMED_S = GIVE_UP_S + 30
 BREAKER_SHARE = 0.8  # of the last trials, that failed with the same error
+BLOCK = 32  # suggestions of an algorithm that does not learn, which are made together
 BY_STATE = ("state", "number")  # by number alone, SQLite would scan all trials
 
 
@@ -77,7 +79,8 @@ def _step(experiment: Experiment) -> None:
         if not experiment.active_count:
             experiment.finish(experiment.stop_target or ExperimentState.STOPPED, because=experiment.reason)
         return
-    apply_early_stopping(experiment, memory_of(experiment).early_stopping)
+    if experiment.may_stop_early:
+        apply_early_stopping(experiment, memory_of(experiment).early_stopping)
     break_off(experiment)
     rerun_failed(experiment)
     note_used_time(experiment)
@@ -106,8 +109,15 @@ def lose_trials(experiment: Experiment) -> None:
     """Settle the trials of gone or restarted workers: as lost, which retries them, unless they have left a final result
     on this machine. Settle those that are stopping and
     whose worker does not confirm their end: Stop and Kill now take effect without its help."""
-    held = experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by(*BY_STATE).select_related("worker")
-    trials = list(held)
+    if not experiment.alive_count:
+        return
+    held = experiment.trials.filter(state__in=status.TRIAL_ALIVE).filter(
+        Q(state=TrialState.STOPPING)
+        | Q(worker=None)
+        | Q(worker__gone_at__isnull=False)
+        | ~Q(boot=F("worker__boot"))
+    )
+    trials = list(held.order_by(*BY_STATE).select_related("worker"))
     overdue = _overdue(experiment, [trial for trial in trials if trial.state == TrialState.STOPPING])
     for trial in trials:
         worker = trial.worker
@@ -205,7 +215,8 @@ def propose(experiment: Experiment) -> None:
         return
     ready = experiment.suggestions.filter(revision=experiment.revision).count()
     ahead = _ahead(experiment)
-    wanted = max(0, experiment.concurrency - experiment.active_count) + ahead - ready
+    free = max(0, experiment.concurrency - experiment.active_count)
+    wanted = 0 if experiment.has_enough_suggestions(ready - free) else free + ahead - ready
     if experiment.budget_left is not None:
         wanted = min(wanted, experiment.budget_left - ready)
     proposals = []
@@ -246,12 +257,13 @@ def _ahead(experiment: Experiment) -> int:
 
     An early suggestion of an algorithm that learns knows fewer results. So this is the number of trials that ended
     since the last call, at least one: one as long as the conductor keeps up, which costs the search nothing. As many
-    as the concurrency would make the search measurably worse (benchmarks/search_quality.py).
+    as the concurrency would make the search measurably worse (benchmarks/search_quality.py). The others get many at a
+    time.
     """
+    if not engine.learns_from_results(experiment.settings.algorithm):
+        return experiment.concurrency + BLOCK
     if experiment.concurrency == 1:
         return 0
-    if not engine.learns_from_results(experiment.settings.algorithm):
-        return experiment.concurrency
     memory = memory_of(experiment)
     before, memory.ended = memory.ended, experiment.settled_count
     ended = 0 if before is None else experiment.settled_count - before

@@ -63,6 +63,7 @@ class Collector:
         self.trials_folder, self.row, self.ending = trials_folder, row, ending
         self._news = threading.Event()
         self._to_thin: dict[int, Trial] = {}  # by experiment, one of its settled trials
+        self._with_files: set[int] = set()  # trials that have left files and are not settled yet
         self._sweep_at = 0.0
 
     def run(self, running: Callable[[], Sequence[TrialRun]]) -> None:
@@ -89,9 +90,14 @@ class Collector:
             self._news.wait(LOOK_S)
 
     def settled(self, trial: Trial) -> None:
-        """Upload the files of a trial that has ended."""
+        """Upload the files of a trial that has ended. Without files there is nothing to do: what other experiments or
+        an earlier process left is looked at every few seconds."""
+        has_files = trial.pk in self._with_files
+        self._with_files.discard(trial.pk)
         if trial.revision.settings.keeps_best:
             self._to_thin[trial.experiment_id] = trial
+        elif not has_files:
+            return
         self._news.set()
 
     def wake(self) -> None:
@@ -104,6 +110,7 @@ class Collector:
         """Record the files in the trial's output folder. Return what was skipped, as sentences."""
         files, odd = files_in(self._output(trial), below=self.trials_folder, quiet_s=quiet_s)
         if files:
+            self._with_files.add(trial.pk)
             Artifact.see(trial, self.row(), files, to=destination_of(trial))
         return odd
 

@@ -59,8 +59,8 @@ def test_a_slot_finds_work_when_a_trial_settles(running: Callable[..., Experimen
 
 
 def test_one_at_a_time_knows_the_last_result(running: Callable[..., Experiment], worker: Worker) -> None:
-    """TD-F5: no suggestions ahead at concurrency 1."""
-    experiment = running(taken=1, concurrency=1)
+    """TD-F5: no suggestions ahead at concurrency 1, where the algorithm learns."""
+    experiment = running(taken=1, concurrency=1, algorithm="TPE")
     assert not experiment.suggestions.exists()
     end_all(experiment)
     assert experiment.waiting_count == 1

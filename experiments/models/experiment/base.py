@@ -192,6 +192,11 @@ class ExperimentBase(models.Model):
             return "max trials reached"
         return ""
 
+    @property
+    def may_stop_early(self) -> bool:
+        """Whether a trial can have a rule of early stopping: that of this revision, or of an earlier one."""
+        return self.settings.early_stopping != "none" or self.revision.number > 1
+
     def has_reached(self, goal: float | None) -> bool:
         """Whether the best value is at least as good as `goal`."""
         if goal is None or self.best_value is None:

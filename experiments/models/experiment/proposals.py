@@ -6,6 +6,7 @@ from experiments import dispatch
 from experiments.models.notifications.occurrence import Kind, Occurrence
 from experiments.models.status import ExperimentState, TrialState
 from experiments.models.user import User
+from experiments.search import engine
 
 from .base import ExperimentBase
 
@@ -36,6 +37,14 @@ class ProposalVerbs(ExperimentBase):
         Occurrence.of_budget(self, before=before)
         self.announce()
         return len(suggestions)
+
+    def has_enough_suggestions(self, ready: int) -> bool:
+        """Whether `ready` suggestions, beyond those for slots that are free now, are enough until the conductor looks
+        again: each slot finds another one. Never for an algorithm that learns, which proposes after every result."""
+        if engine.learns_from_results(self.settings.algorithm):
+            return False
+        enough = self.concurrency if self.budget_left is None else min(self.concurrency, self.budget_left)
+        return ready >= enough
 
     def announce(self) -> None:
         """Notify the workers of the queue if a waiting trial can start now."""

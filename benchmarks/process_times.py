@@ -1,0 +1,30 @@
+"""The processor time of Trialdeck's own processes, so that a busy machine does not blur what a trial costs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from experiments.runner import keeper
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def processor_times(pids: Mapping[str, int]) -> dict[str, float]:
+    """Return the seconds of processor time that these processes have used, by the same names, and those of the keepers
+    below them as `keeper`. What a trial's own process uses is not in it."""
+    times = {name: _seconds(pid) for name, pid in pids.items()}
+    times["keeper"] = sum(_seconds(pid) for parent in pids.values() for pid in _keepers_of(parent))
+    return times
+
+
+def _seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S  # user and system
+
+
+def _keepers_of(parent: int) -> list[int]:
+    processes = keeper.all_processes()
+    children = [pid for pid, process in processes.items() if process.parent == parent]
+    return [pid for pid in children if any(word.endswith("keeper.py") for word in keeper.command_line(pid))]
