@@ -57,6 +57,15 @@ def wanted_metrics(settings: Settings) -> list[str]:
     return [*settings.weights] or [*settings.objectives]
 
 
+def needs_nothing_stored(reports: TrialReports) -> bool:
+    """Return whether `evaluate` finds the value of a trial that has ended in its final results alone, none of which is
+    in a file."""
+    settings = reports.settings
+    names = [*settings.weights] or [settings.metric]
+    is_reported = all(name in reports.finals for name in names)
+    return settings.selection == "final" and settings.source != "file" and is_reported
+
+
 def so_far(reports: TrialReports, file: MetricFile | None) -> float | None:
     """Return the value of an early-stopped trial: its selection over what it reported; for `final`, its last value."""
     if reports.settings.selection == "final":

@@ -19,16 +19,18 @@ from experiments.runner.output.metric_pattern import PatternReader
 from experiments.runner.report import MAX_SERIES, Report
 
 READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics and of its log, per flush
+REST_BYTES = 64 * 1024  # of one source, that is stored in one transaction with the outcome
 
 
 def store(trials: Sequence[TrialReports]) -> None:
     """Store what these trials reported and printed since the last call, in one transaction."""
-    batches = [batch for reports in trials if (batch := reports.collect())]
+    batches = [batch for reports in trials if not reports.is_held_back and (batch := reports.collect())]
     if not batches:
         return
     with transaction.atomic():
         Point.keep([point for batch in batches for point in batch.points])
-        LogPiece.keep([piece for batch in batches for piece in batch.pieces])
+        for batch in batches:
+            batch.store_log()
         for batch in batches:
             batch.store_summary()
     for batch in batches:
@@ -48,6 +50,7 @@ class TrialReports:
         self.trial, self.settings = trial, trial.revision.settings
         self.has_rule = self.settings.early_stopping != "none"  # else an Update may still make it so
         self.has_ended = False
+        self.is_held_back = False  # the rest is stored together with the outcome
         self.finals: dict[str, Report] = {}
         self.notes: list[str] = []
         self._readers: Sequence[Reader] = ()  # one for each dialect
@@ -96,6 +99,25 @@ class TrialReports:
         if self._batch is None and self._readers:
             self._batch = self._read()
         return self._batch
+
+    def hold_back(self) -> bool:
+        """Read the rest without storing it: `rest` is for whoever stores the outcome. Return False when an earlier part
+        is not stored yet. Only within a flush."""
+        if self._batch is not None:
+            return False
+        self.has_ended = self.is_held_back = True
+        if self._readers:
+            self._batch = self._read()
+        return True
+
+    @property
+    def rest(self) -> Batch | None:
+        """What was held back."""
+        return self._batch if self.is_held_back else None
+
+    def is_nearly_read(self) -> bool:
+        """Whether little is left to read: each source has at most `REST_BYTES` more."""
+        return all(source.unread() <= REST_BYTES for source in (*self._readers, self._log) if source)
 
     def mark_stored(self) -> None:
         """The collected batch is in the database."""
@@ -166,22 +188,33 @@ class Batch:
         self.notes: list[str] = []
         self.progress: tuple[int, int] | None = None
 
-    def store_summary(self) -> None:
-        """Store the trial's own columns that pages show while it runs."""
-        trial, settings = self.reports.trial, self.reports.settings
-        changes: dict[str, Any] = {"version": F("version") + 1}
-        mine = [point for point in self.points if point.name == settings.metric]
-        if mine:
+    def store_log(self) -> None:
+        """Store the pieces of the log, and drop those between its head and its tail."""
+        LogPiece.keep(self.pieces)
+        if self.log_bytes is not None:
+            LogPiece.trim(self.reports.trial.pk, total=self.log_bytes)
+
+    def changes(self) -> dict[str, Any]:
+        """Return the trial's own columns that pages show while it runs."""
+        changes: dict[str, Any] = {}
+        if mine := self._of_objective():
             changes |= {"last_step": mine[-1].step, "last_value": mine[-1].value}
         if self.progress:
             changes["steps_done"], changes["steps_total"] = self.progress
         if self.log_bytes is not None:
             changes["log_bytes"] = self.log_bytes
-            LogPiece.trim(trial.pk, total=self.log_bytes)
         if self.notes:
             changes["notes"] = self.notes
+        return changes
+
+    def _of_objective(self) -> list[Point]:
+        return [point for point in self.points if point.name == self.reports.settings.metric]
+
+    def store_summary(self) -> None:
+        """Store the trial's own columns, unless this worker has lost it."""
+        trial = self.reports.trial
         held = Trial.objects.filter(pk=trial.pk, state__in=status.TRIAL_ALIVE)
-        held.update(**changes)  # a worker that lost the trial changes nothing
-        if mine and self.reports.has_rule:
+        held.update(**self.changes(), version=F("version") + 1)
+        if self.reports.has_rule and self._of_objective():
             Experiment.objects.filter(pk=trial.experiment_id).update(wake=F("wake") + 1)
             dispatch.experiment(trial.experiment_id)

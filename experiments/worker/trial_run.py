@@ -151,8 +151,6 @@ class TrialRun:
                 self._metric_file.close()
             if engine:
                 ended = replace(ended, background=container.background_in(self._progress()))
-            if engine:
-                ended = replace(ended, background=container.background_in(self._progress()))
             if engine and ended.code:
                 self._is_container_oom = engine.was_out_of_memory(setup.container)
         finally:
@@ -162,7 +160,7 @@ class TrialRun:
         if ended.background:
             self.reports.notes.append(_background(ended.background))
         self._keep_files()
-        self._drain()
+        self._drain(ended)
         self._learn(place)
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was not available.")
 
@@ -347,6 +345,9 @@ class TrialRun:
         if ended.lost:
             sweep(installation=self.worker.installation)
             self.lost = self.lost or "the worker's process supervisor was lost"
+        is_stopped = self._stop_grace is not None
+        if is_stopped:  # the value so far is read from what is stored
+            self.store_rest()
         engine = self.worker.shelf.engine
         is_seen = engine is None or engine.sees_processes  # else these are the client's
         facts: dict[str, Any] = {
@@ -370,9 +371,9 @@ class TrialRun:
             shut_down = "its worker was shut down"
             why = self.lost or ("its worker sent no heartbeat in time" if ended.lease_expired else shut_down)
             return Outcome(failure=Failure.WORKER_LOST, detail=_sentence(why), **facts)
-        if self._stop_grace is not None:  # the row has the target; the value so far may count
+        if is_stopped:  # the row has the target; the value so far may count
             return Outcome(value=value, so_far=objective.so_far(self.reports, self._metric_file), **facts)
-        tail = LogPiece.tail(self.trial.pk, size=TAIL_BYTES)
+        tail = b"" if ended.code == 0 else LogPiece.tail(self.trial.pk, size=TAIL_BYTES)
         progress = self._progress() if engine else []
         is_oom = self._is_container_oom or container.OUT_OF_MEMORY in progress
         if engine and ended.code and container.PREPARED not in progress and not is_oom:
@@ -432,13 +433,24 @@ class TrialRun:
         self.lost = self.lost or why
         self.stop(grace_s)
 
-    def _drain(self) -> None:
-        """Read everything that the trial reported and printed."""
+    def _drain(self, ended: Exit) -> None:
+        """Read everything that the trial reported and printed, and store it. What is left of a trial that has succeeded
+        is held back, to be stored together with its outcome."""
+        if ended.code == 0 and self.reports.is_nearly_read() and self.worker.hold_back(self.reports):
+            if not objective.needs_nothing_stored(self.reports):
+                self.store_rest()
+            return
         before = None
         while before != (before := self.reports.positions()):
             self.retrying(lambda: self.worker.flush([self.reports]))
         self.reports.has_ended = True
         self.retrying(lambda: self.worker.flush([self.reports]))
+
+    def store_rest(self) -> None:
+        """Store what was held back, where it cannot be stored together with the outcome."""
+        if self.reports.is_held_back:
+            self.reports.is_held_back = False
+            self.retrying(lambda: self.worker.flush([self.reports]))
 
     def retrying(self, action: Callable[[], T]) -> T | None:
         """Call `action` until the database is available. Return None when the worker ends before."""

@@ -55,6 +55,7 @@ from experiments.worker.metric_file import SharedFiles
 from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
 from experiments.worker.outbox import Outbox
 from experiments.worker.reports import TrialReports, store
+from experiments.worker.settle import Claimant, settle_and_claim
 from experiments.worker.trial_run import TrialRun, clear
 
 logger = logging.getLogger(__name__)
@@ -302,14 +303,16 @@ class LocalWorker:
         """Run trials in one slot until there is none to claim."""
         try:
             with self._slot() as is_free:
-                while is_free and not self.ending.is_set() and self.has_room():
-                    trial = self._take()
-                    if trial is None:
-                        return
-                    self.run(trial)
-                    is_free = self.busy + self.out_of_service <= self.slots
+                trial = self._take() if is_free and self._may_claim() else None
+                while trial:
+                    trial = self.run(trial) or (self._take() if self._may_claim() else None)
         finally:
             release_connection()
+
+    def _may_claim(self) -> bool:
+        """Return whether a busy slot may go on with another trial."""
+        is_in_service = self.busy + self.out_of_service <= self.slots
+        return is_in_service and not self.ending.is_set() and self.has_room()
 
     def _take(self) -> Trial | None:
         """Claim the next trial, with its resources."""
@@ -318,9 +321,12 @@ class LocalWorker:
                 return None
             trial = Trial.take(self.row, self.queues, free=self.free())
             if trial:
-                self.claims.add(trial)
-                self._holding[trial.pk] = trial
+                self._hold(trial)
             return trial
+
+    def _hold(self, trial: Trial) -> None:
+        self.claims.add(trial)
+        self._holding[trial.pk] = trial
 
     def free(self) -> Free:
         holding = list(self._holding.values())
@@ -351,14 +357,15 @@ class LocalWorker:
                 self.busy -= is_free
                 self._slot_ended.notify_all()
 
-    def run(self, trial: Trial) -> None:
-        """Run a claimed trial until it is settled. What an error here leaves unsettled, the heartbeat settles."""
+    def run(self, trial: Trial) -> Trial | None:
+        """Run a claimed trial until it is settled. Return the next one, if it was claimed together with that. What an
+        error here leaves unsettled, the heartbeat settles."""
         try:
-            self._run(trial)
+            return self._run(trial)
         finally:
             self.claims.drop(trial)
 
-    def _run(self, trial: Trial) -> None:
+    def _run(self, trial: Trial) -> Trial | None:
         run = TrialRun(trial, self)
         self.runs[trial.pk] = run
         try:
@@ -374,12 +381,36 @@ class LocalWorker:
             logger.error("Trial %s left processes that cannot be killed: %s", trial, outcome.survivors)
         else:
             self._holding.pop(trial.pk, None)  # processes that cannot be killed keep their devices
-        self.outbox.deliver(trial, outcome)
+        following = self._settle(run, outcome)
         self.collector.settled(trial)
         if run.ruin:
             run.retrying(
                 lambda: trial.experiment.stop(by=None, target=ExperimentState.FAILED, because=run.ruin)
             )
+        return following
+
+    def _settle(self, run: TrialRun, outcome: Outcome) -> Trial | None:
+        """Settle a trial, and return the next one if it was claimed in the same transaction."""
+        try:
+            with self._taking, self.claims.claiming():
+                claimant = Claimant(self.row, self.queues, self.free()) if self._may_claim() else None
+                settled = settle_and_claim(run.trial, outcome, run.reports.rest, claimant=claimant)
+                if settled:
+                    if settled.following:
+                        self._hold(settled.following)
+                    run.reports.mark_stored()
+                    return settled.following
+        except DatabaseError as error:  # whether it was committed is not known: what follows finds out
+            logger.warning("Trial %s waits for the database: %s", run.trial, error)
+            close_old_connections()
+        run.store_rest()
+        self.outbox.deliver(run.trial, outcome)
+        return None
+
+    def hold_back(self, reports: TrialReports) -> bool:
+        """Have the rest of what a trial reported stored with its outcome instead of by the writer thread."""
+        with self._flushing:
+            return reports.hold_back()
 
     def blamed(self, reason: str, tool_output: str = "") -> str:
         """Return why a trial could not be prepared. A full disk is the worker's fault, not the trial's."""

@@ -34,6 +34,13 @@ class Reader:
         """Return what was reported since the last call, from at most `limit` bytes of the file."""
         return self.feed(self._read(limit))
 
+    def unread(self) -> int:
+        """Return how many bytes the file has that were not read yet."""
+        if (file := self._open()) is None:
+            return 0
+        with file:
+            return max(0, os.fstat(file.fileno()).st_size - self.position)
+
     def drain(self) -> list[Report]:
         """Return all remaining reports, an unfinished last line included. Call it when the trial has ended."""
         reports: list[Report] = []

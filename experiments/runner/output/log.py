@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.runner.output.ansi import moves_up, styled
-from experiments.runner.safe_files import OutsideFolder, list_names, open_regular
+from experiments.runner.safe_files import OutsideFolder, list_names, open_regular, status_of
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*+[ -/]*+[@-~]"  # CSI: colours, cursor
@@ -61,6 +61,16 @@ class LogReader:
                 if limit <= 0:
                     break
         return pieces
+
+    def unread(self) -> int:
+        """Return how many bytes of the stream are on the disk that were not read yet."""
+        size = 0
+        for start, path in self._segments():
+            try:
+                size += status_of(path, below=self.below).st_size - max(0, self.position - start)
+            except (OSError, OutsideFolder):
+                continue  # dropped or replaced meanwhile
+        return size
 
     def _segments(self) -> list[tuple[int, Path]]:
         segments = []

@@ -1,0 +1,136 @@
+"""Rows written and read by plain SQL, where the object-relational mapper costs more than the database.
+
+The fields still adapt the values, and querysets still say what is looked for: a statement is made once of a queryset
+with marks in the place of values, and then executed many times with the values themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, models
+
+
+def insert(row: models.Model) -> None:
+    """Insert a new row, and set its key. Database defaults and signals are not used."""
+    names = _insertable(type(row))
+    sql = f"{_insert_sql(type(row), names)} RETURNING {_quoted(_key(type(row)).column)}"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, _values(row, names))
+        ((row.pk,),) = cursor.fetchall()
+    row._state.adding, row._state.db = False, connection.alias
+
+
+def insert_all(rows: Iterable[models.Model]) -> None:
+    """Insert new rows of one model, whose keys stay unknown."""
+    rows = list(rows)
+    if not rows:
+        return
+    names = _insertable(type(rows[0]))
+    with connection.cursor() as cursor:
+        cursor.executemany(_insert_sql(type(rows[0]), names), [_values(row, names) for row in rows])
+
+
+def update(model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+    """Write columns of the rows whose columns equal `where`, and count `version` up where the model has one and the
+    changes do not name it. Return the number of rows."""
+    sql = _update_sql(model, tuple(where), tuple(changes))
+    values = [*_adapted(model, changes), *_adapted(model, where)]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.rowcount
+
+
+def delete(model: type[models.Model], where: Mapping[str, Any]) -> None:
+    """Delete the rows whose columns equal `where`. Rows that refer to them are not looked at."""
+    conditions = " AND ".join(f"{_quoted(_fields(model)[name].column)} = %s" for name in where)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {_quoted(model._meta.db_table)} WHERE {conditions}",  # noqa: S608
+            _adapted(model, where),
+        )
+
+
+class Statement:
+    """A queryset as a statement with parameters.
+
+    `build` makes the queryset of values with the names of `marks`; these are unusual values, which are found again
+    among the parameters of its SQL and replaced with the real ones.
+    """
+
+    def __init__(self, build: Callable[..., models.QuerySet], **marks: Any) -> None:
+        self._build, self._marks = build, marks
+        self._compiled: tuple[str, list[tuple[str | None, Any]]] | None = None
+
+    def rows(self, **values: Any) -> list[tuple]:
+        """Return the rows, as the database's driver returns them."""
+        sql, parameters = self._compiled or self._compile()
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [_adapt(values[name]) if name else value for name, value in parameters])
+            return cursor.fetchall()
+
+    def _compile(self) -> tuple[str, list[tuple[str | None, Any]]]:
+        names = {_adapt(mark): name for name, mark in self._marks.items()}
+        sql, constants = self._build(**self._marks).query.sql_with_params()
+        parameters = [(names.get(constant), constant) for constant in constants]
+        if missing := self._marks.keys() - {name for name, _ in parameters}:
+            raise AssertionError(f"not a parameter of {sql}: {missing}")
+        self._compiled = sql, parameters
+        return self._compiled
+
+
+def _adapt(value: Any) -> Any:
+    if isinstance(value, UUID) and not connection.features.has_native_uuid_field:
+        return value.hex
+    return value
+
+
+def _adapted(model: type[models.Model], values: Mapping[str, Any]) -> list[Any]:
+    fields = _fields(model)
+    return [fields[name].get_db_prep_save(value, connection) for name, value in values.items()]
+
+
+def _values(row: models.Model, names: Sequence[str]) -> list[Any]:
+    return _adapted(type(row), {name: getattr(row, name) for name in names})
+
+
+@lru_cache
+def _fields(model: type[models.Model]) -> dict[str, models.Field]:
+    """Return the fields that can be written, by the names of their attributes."""
+    return {field.attname: field for field in model._meta.concrete_fields if not field.generated}
+
+
+@lru_cache
+def _insertable(model: type[models.Model]) -> tuple[str, ...]:
+    key = _key(model).attname
+    return tuple(name for name in _fields(model) if name != key)
+
+
+def _key(model: type[models.Model]) -> models.Field:
+    key = model._meta.pk
+    assert key is not None, "every model has a key"
+    return key
+
+
+@lru_cache
+def _insert_sql(model: type[models.Model], names: tuple[str, ...]) -> str:
+    columns = ", ".join(_quoted(_fields(model)[name].column) for name in names)
+    places = ", ".join(["%s"] * len(names))
+    return f"INSERT INTO {_quoted(model._meta.db_table)} ({columns}) VALUES ({places})"  # noqa: S608
+
+
+@lru_cache
+def _update_sql(model: type[models.Model], where: tuple[str, ...], changes: tuple[str, ...]) -> str:
+    fields = _fields(model)
+    assignments = [f"{_quoted(fields[name].column)} = %s" for name in changes]
+    if "version" in fields and "version" not in changes:
+        assignments.append("version = version + 1")
+    conditions = " AND ".join(f"{_quoted(fields[name].column)} = %s" for name in where)
+    return f"UPDATE {_quoted(model._meta.db_table)} SET {', '.join(assignments)} WHERE {conditions}"  # noqa: S608
+
+
+def _quoted(name: str) -> str:
+    return connection.ops.quote_name(name)
