@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from experiments.runner import keeper
+from experiments.runner.keeper import PROGRAM
+from experiments.runner.keeper.processes import children_of, command_line
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -25,6 +26,4 @@ def _seconds(pid: int) -> float:
 
 
 def _keepers_of(parent: int) -> list[int]:
-    processes = keeper.all_processes()
-    children = [pid for pid, process in processes.items() if process.parent == parent]
-    return [pid for pid in children if any(word.endswith("keeper.py") for word in keeper.command_line(pid))]
+    return [pid for pid in children_of(parent) if PROGRAM in command_line(pid)]

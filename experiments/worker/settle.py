@@ -171,7 +171,7 @@ def settle_and_claim(
 
 
 class _Settlement:
-    """One such transaction. `experiment` is the trial's own object of the row, with what is read of it under the lock."""
+    """One such transaction. `experiment` is the trial's own object of the row, as it was read under the lock."""
 
     def __init__(self, trial: Trial, outcome: Outcome, value: float, rest: Batch | None) -> None:
         self.trial, self.outcome, self.value, self.rest = trial, outcome, value, rest
@@ -273,8 +273,8 @@ class _Settlement:
         return {name: getattr(experiment, name) for name in ("best_value", "best_number", "trace")}
 
     def _enqueue_trials(self) -> tuple[list[Trial], int]:
-        """Turn suggestions into waiting trials as `Experiment.enqueue_trials` does. Return the trials, and the number of
-        suggestions that are left."""
+        """Turn suggestions into waiting trials as `Experiment.enqueue_trials` does. Return the trials, and the number
+        of suggestions that are left."""
         experiment = self.experiment
         suggestions = _suggestions.rows(experiment=experiment.pk, revision=experiment.revision_id)
         free = 0 if experiment.why_no_more() else experiment.concurrency - experiment.active_count
@@ -315,8 +315,8 @@ class _Settlement:
         return trial
 
     def _claim(self, claimant: Claimant, enqueued: Sequence[Trial]) -> Trial | None:
-        """Claim the next trial as `Trial.take` does, if it is one of this experiment with the same settings. None: there
-        is none, or it is the ordinary claim's."""
+        """Claim the next trial as `Trial.take` does, if it is one of this experiment with the same settings. None:
+        there is none, or it is the ordinary claim's."""
         experiment, worker = self.experiment, claimant.worker
         if any(Amount.needed_by(self.settings)) or not self._is_next(claimant):
             return None

@@ -2,10 +2,12 @@
 
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 SHELLS = ("bash", "sh", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "fish", "rbash")
+_HAS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()  # CONFIG_PROC_CHILDREN
 LAUNCH_MARK, INSTALLATION_MARK = "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"
 
 
@@ -22,7 +24,7 @@ class Stat(NamedTuple):
 def stat(pid: int | str) -> Stat | None:
     """Return the stat of a process, or None when there is no such process."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
         return None
     # When the main thread ends before the others, the state is zombie although the process lives.
@@ -32,8 +34,51 @@ def stat(pid: int | str) -> Stat | None:
 
 
 def all_processes() -> dict[int, Stat]:
-    stats = {int(path.name): stat(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
+    stats = {int(name): stat(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
     return {pid: process for pid, process in stats.items() if process}
+
+
+def descendants_of(pid: int, children: Iterable[int]) -> dict[int, Stat]:
+    """Return the descendants of a subreaper without looking at all other processes. Of its `children` some may be
+    known: the kernel's list can leave out one while others end.
+
+    A process whose parent ends meanwhile becomes a child of the subreaper, so its children are read again until there
+    is no new one. Where the kernel has no such list, all processes are looked at.
+    """
+    if not _HAS_CHILDREN:
+        return all_processes()
+    found: dict[int, Stat] = {}
+    seen: set[int] = set()
+    pending = {*children, *children_of(pid)}
+    while pending:
+        while pending:
+            each = pending.pop()
+            seen.add(each)
+            if process := stat(each):
+                found[each] = process
+                pending |= children_of(each) - seen
+        pending = children_of(pid) - seen
+    return found
+
+
+def children_of(pid: int) -> set[int]:
+    """Return the children of a process, of all its threads. Empty when it has ended."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+    except OSError:
+        return set()
+    children: set[int] = set()
+    for thread in threads:
+        try:
+            children.update(map(int, _read(f"/proc/{pid}/task/{thread}/children").split()))
+        except OSError:
+            continue  # it has just ended
+    return children
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  many times a second
+        return file.readall()
 
 
 def environment_of(pid: int) -> dict[str, str]:

@@ -13,8 +13,8 @@ from experiments.runner.keeper.memory import out_of_memory, remove_cgroup
 from experiments.runner.keeper.processes import (
     LAUNCH_MARK,
     Stat,
-    all_processes,
     command_line,
+    descendants_of,
     environment_of,
     is_shell,
     outputs_of,
@@ -29,9 +29,7 @@ READ_BYTES = 64 << 10  # a read per process and loop: one with much output does 
 CLOSE_GRACE_S = 3.0
 GIVE_UP_S = 30.0  # after SIGKILL: a process that is still there is blocked in the kernel
 LAST_COMMAND_S = 30.0  # time limit of the `last` command
-LEASE_LOOK_S = (
-    1.0  # a sleeping machine delays timers, so the lease is looked at this often while something runs
-)
+LEASE_LOOK_S = 1.0  # a sleeping machine delays timers, so the lease is looked at while something runs
 READER_S = 0.5  # after its writer has ended, the reading end of a pipe gets this long to end by itself
 BACKGROUND_LOOK_S = 0.5  # after the main process: what still runs then was left in the background
 MAX_BACKGROUND = 10  # processes that are named
@@ -84,7 +82,7 @@ class Keeper:
             now = time.monotonic()
             due = [run for run in self.runs.values() if run.look_at <= now]
             if due:
-                processes = all_processes()
+                processes = self.processes()
                 for run in due:
                     self.look(run, processes, now)
 
@@ -204,7 +202,7 @@ class Keeper:
         A shell above it is stopped meanwhile: it must neither orphan it nor go on with its next line. What only reads
         its output, such as tee, ends with it.
         """
-        processes = all_processes()
+        processes = self.processes()
         self.tree_of(run, processes)
         shells, mains = self.mains_of(run, processes)
         readers = [pid for pid in mains if reads_from(pid, mains)]
@@ -246,7 +244,7 @@ class Keeper:
         if run.is_tree_signaled:
             return
         run.is_tree_signaled = True
-        processes = all_processes()
+        processes = self.processes()
         pids = self.tree_of(run, processes) - {pid for pid, _ in run.mains}
         self.terminate({(pid, processes[pid].ticks) for pid in pids})
 
@@ -325,6 +323,10 @@ class Keeper:
         # Python's own helper, which ends with its parent, but may take its time on a busy machine.
         run.background = [name for name in named if name and "resource_tracker" not in name][:MAX_BACKGROUND]
         self.end(run, run.leftover_grace_s)
+
+    def processes(self) -> dict[int, Stat]:
+        """Return all processes that came from the keeper, and are not reaped yet."""
+        return descendants_of(self.pid, (run.pid for run in self.runs.values()))
 
     def tree_of(self, run: KeeperProcess, processes: dict[int, Stat]) -> set[int]:
         mains = {other.pid for other in self.runs.values()}
