@@ -53,7 +53,7 @@ FORM = "postgresql://user:password@host:5432/name, or postgresql://user@/name?ho
 def sqlite(path: Path) -> dict[str, object]:
     """Return Django's settings for the SQLite database in the file `path`."""
     return {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": "console.sqlite",
         "NAME": str(path),
         "OPTIONS": SQLITE_OPTIONS,
         "CONN_MAX_AGE": 300,

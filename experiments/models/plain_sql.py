@@ -35,10 +35,15 @@ def insert_all(rows: Iterable[models.Model]) -> None:
 
 
 def update(model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
-    """Write columns of the rows whose columns equal `where`, and count `version` up where the model has one and the
-    changes do not name it. Return the number of rows."""
-    sql = _update_sql(model, tuple(where), tuple(changes))
-    values = [*_adapted(model, changes), *_adapted(model, where)]
+    """Write columns of the rows whose columns equal `where` (one of several values in a tuple), and count `version` up
+    where the model has one and the changes do not name it. Return the number of rows."""
+    conditions = tuple((name, len(value) if isinstance(value, tuple) else 0) for name, value in where.items())
+    sql = _update_sql(model, conditions, tuple(changes))
+    values = _adapted(model, changes)
+    for name, value in where.items():
+        values += [
+            _adapted(model, {name: each})[0] for each in (value if isinstance(value, tuple) else (value,))
+        ]
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return cursor.rowcount
@@ -123,12 +128,17 @@ def _insert_sql(model: type[models.Model], names: tuple[str, ...]) -> str:
 
 
 @lru_cache
-def _update_sql(model: type[models.Model], where: tuple[str, ...], changes: tuple[str, ...]) -> str:
+def _update_sql(
+    model: type[models.Model], where: tuple[tuple[str, int], ...], changes: tuple[str, ...]
+) -> str:
     fields = _fields(model)
     assignments = [f"{_quoted(fields[name].column)} = %s" for name in changes]
     if "version" in fields and "version" not in changes:
         assignments.append("version = version + 1")
-    conditions = " AND ".join(f"{_quoted(fields[name].column)} = %s" for name in where)
+    conditions = " AND ".join(
+        f"{_quoted(fields[name].column)} " + (f"IN ({', '.join(['%s'] * count)})" if count else "= %s")
+        for name, count in where
+    )
     return f"UPDATE {_quoted(model._meta.db_table)} SET {', '.join(assignments)} WHERE {conditions}"  # noqa: S608
 
 

@@ -6,6 +6,7 @@ Django's, Celery's and the console's own, and secrets that were meant for the wo
 
 import fnmatch
 from collections.abc import Mapping
+from functools import lru_cache
 
 ALSO = "TRIALDECK_TRIAL_ENV"  # of a worker: names of further variables, separated by spaces or commas; * at the end
 
@@ -32,10 +33,12 @@ SHELL_VARIABLES = (
 def inherited(worker: Mapping[str, str]) -> dict[str, str]:
     """Return what a trial inherits of its worker's environment: `SHELL_VARIABLES`, and what the worker names in
     `TRIALDECK_TRIAL_ENV`."""
-    patterns = (*SHELL_VARIABLES, *worker.get(ALSO, "").replace(",", " ").split())
-    return {
-        name: value
-        for name, value in worker.items()
-        if not name.startswith("TRIALDECK_")
-        and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-    }
+    also = worker.get(ALSO, "")
+    return {name: value for name, value in worker.items() if _is_inherited(name, also)}
+
+
+@lru_cache(maxsize=1000)
+def _is_inherited(name: str, also: str) -> bool:
+    patterns = (*SHELL_VARIABLES, *also.replace(",", " ").split())
+    is_ours = name.startswith("TRIALDECK_")
+    return not is_ours and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

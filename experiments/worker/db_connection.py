@@ -8,13 +8,14 @@ from functools import wraps
 from django.db import connections
 
 
-def release_connection() -> None:
+def release_connection(*, is_brief: bool = False) -> None:
     """Close the database connection of this thread before it waits long or ends; the next query opens another.
 
-    PostgreSQL runs a process per connection. A connection in a transaction stays open.
+    PostgreSQL runs a process per connection. For a wait that `is_brief`, a connection to a file stays open: SQLite
+    reads the schema anew with each. A connection in a transaction stays open.
     """
     for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
+        if not connection.in_atomic_block and not (is_brief and connection.vendor == "sqlite"):
             connection.close()
 
 

@@ -191,6 +191,13 @@ class Setup:
             yield place
 
     @property
+    def is_brief(self) -> bool:
+        """Whether nothing has to be fetched, resolved or copied."""
+        settings = self.settings
+        is_plain = not (settings.repository or settings.diff or settings.input_model or self.shelf.engine)
+        return is_plain and settings.packages_from == "worker"
+
+    @property
     def code(self) -> Path:
         """The trial's own copy of its code."""
         return self.folder.code

@@ -2,8 +2,8 @@
 
 `settle_and_claim` does what `Trial.settle`, `Experiment.enqueue_trials` and `Trial.take` do one after the other, with
 the same lock first, for a trial that succeeded under the experiment's current settings while nothing else is going on.
-In every other case it writes nothing and returns None, and the caller uses those verbs. It must write the same rows:
-tests/worker/test_settle.py compares the two, table by table.
+In every other case it writes nothing and returns None, and the caller uses those verbs. `claim` is the common case of
+`Trial.take` alone. They must write the same rows: tests/worker/test_settle.py compares the two, table by table.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from experiments.models import (
     Occurrence,
     Outcome,
     Point,
+    Revision,
     SlotUsage,
     Suggestion,
     Trial,
@@ -105,12 +106,12 @@ _waiting = plain_sql.Statement(
     ),
     experiment=_KEY,
 )
-# The experiment that is next in a queue, as in `Trial.take`. A fair share per person needs the lock of the queue.
+# The experiment that is next in a queue, as in `Trial.take`.
 _next = plain_sql.Statement(
     lambda queue, gpus, cores, memory_mib: (
         Experiment.objects.claimable(free=Amount(gpus, cores, memory_mib))
-        .filter(queue__name=queue, queue__slots_per_person=None)
-        .values_list("pk")[:1]
+        .filter(queue__name=queue)
+        .values_list("pk", "queue__slots_per_person")[:1]
     ),
     queue="the name of the queue",
     gpus=_KEY,
@@ -133,6 +134,16 @@ class Claimant:
     worker: Worker
     queues: Sequence[str]
     free: Free
+
+    def next_experiment(self) -> int | None:
+        """Return the key of the first claimable experiment in the first queue that has one, None if there is none.
+        Raise `_Unusual` where its claim needs the lock of the queue, because of the fair share of a person."""
+        for name in self.queues:
+            for pk, per_person in _next.rows(queue=name, **self.free.amount._asdict()):
+                if per_person is not None:
+                    raise _Unusual
+                return int(pk)
+        return None
 
 
 class _Unusual(Exception):
@@ -170,13 +181,121 @@ def settle_and_claim(
     return Settled(following)
 
 
-class _Settlement:
-    """One such transaction. `experiment` is the trial's own object of the row, as it was read under the lock."""
+def claim(claimant: Claimant) -> Trial | None:
+    """Claim the next waiting trial; None when there is none. As `Trial.take`, which does it where it is unusual."""
+    try:
+        pk = claimant.next_experiment()
+        if pk is None:
+            return None
+        experiment = Experiment.objects.select_related("queue", "revision").filter(pk=pk).first()
+        if experiment is None or experiment.state != ExperimentState.RUNNING:
+            raise _Unusual
+        with transaction.atomic():
+            if trial := _Transaction(experiment, experiment.revision).claim_alone(claimant):
+                return trial
+            raise _Unusual
+    except _Unusual:
+        return Trial.take(claimant.worker, list(claimant.queues), free=claimant.free)
+
+
+class _Transaction:
+    """A transaction on one experiment, whose object gets what is read of its row under the lock."""
+
+    def __init__(self, experiment: Experiment, revision: Revision) -> None:
+        self.experiment, self.revision, self.settings = experiment, revision, revision.settings
+        self.now: datetime
+
+    def claim_alone(self, claimant: Claimant) -> Trial | None:
+        """Claim a trial that waits already."""
+        self._lock()
+        self.experiment.version += 1
+        return self._claim(claimant, [])
+
+    def _lock(self) -> None:
+        """Lock and read the experiment, and check that it goes on under the same settings."""
+        experiment = self.experiment
+        rows = _experiment.rows(pk=experiment.pk)
+        self.now = database_clock.now()
+        if not rows:
+            raise _Unusual
+        row = dict(zip(LOCKED, rows[0], strict=True))
+        is_usual = (
+            row["state"] == ExperimentState.RUNNING
+            and row["revision_id"] == self.revision.pk
+            and not row["limit_hold"]
+            and row["reruns_up_to"] is None
+            and row["queue_id"] == experiment.queue_id
+        )
+        if not is_usual:
+            raise _Unusual
+        since = row["ticking_since"]
+        if isinstance(since, datetime) and since.tzinfo is None:  # SQLite stores UTC
+            row["ticking_since"] = since.replace(tzinfo=UTC)
+        for name, value in row.items():
+            setattr(experiment, name, value)
+        experiment.revision = self.revision
+
+    def _claim(self, claimant: Claimant, enqueued: Sequence[Trial]) -> Trial | None:
+        """Claim the next trial as `Trial.take` does, if it is one of this experiment with the same settings. None:
+        there is none, or it is the ordinary claim's."""
+        experiment, worker = self.experiment, claimant.worker
+        if any(Amount.needed_by(self.settings)) or claimant.next_experiment() != experiment.pk:
+            return None
+        if not _serving.rows(pk=worker.pk, boot=worker.boot) or _limits.rows(
+            workspace=experiment.workspace_id
+        ):
+            return None
+        waiting = _waiting.rows(experiment=experiment.pk)
+        if not waiting or waiting[0][1] != self.revision.pk:
+            return None
+        pk = waiting[0][0]
+        changes = {
+            "state": TrialState.RUNNING,
+            "detail": "",
+            "failure": "",
+            "started_at": self.now,
+            "worker_id": worker.pk,
+            "boot": worker.boot,
+            "gpus": [],
+            "cores": [],
+            "memory_mib": None,
+        }
+        if not plain_sql.update(Trial, {"id": pk, "state": TrialState.WAITING}, changes):
+            return None
+        trial = next((trial for trial in enqueued if trial.pk == pk), None) or Trial.objects.get(pk=pk)
+        for name, value in changes.items():
+            setattr(trial, name, value)
+        trial.experiment, trial.revision, trial.worker = experiment, self.revision, worker
+        experiment.waiting_count -= 1
+        experiment.running_count += 1
+        self._note(trial, TrialState.RUNNING, before=TrialState.WAITING, why=f"worker {worker}")
+        self._write()
+        return trial
+
+    def _write(self, **more: object) -> None:
+        changes = {name: getattr(self.experiment, name) for name in WRITTEN} | more
+        plain_sql.update(Experiment, {"id": self.experiment.pk}, {"updated_at": self.now} | changes)
+
+    def _note(self, trial: Trial, state: str, *, before: str, why: str = "") -> None:
+        plain_sql.insert(
+            Event(
+                verb=state,
+                experiment_id=self.experiment.pk,
+                trial_id=trial.pk,
+                before=before,
+                after=state,
+                why=why,
+                details={"failure": ""},
+            )
+        )
+
+
+class _Settlement(_Transaction):
+    """The end of a trial, and the claim of the next one."""
 
     def __init__(self, trial: Trial, outcome: Outcome, value: float, rest: Batch | None) -> None:
+        super().__init__(trial.experiment, trial.revision)
         self.trial, self.outcome, self.value, self.rest = trial, outcome, value, rest
-        self.experiment, self.settings = trial.experiment, trial.revision.settings
-        self.now = database_clock.now()
 
     def run(self, claimant: Claimant | None) -> Trial | None:
         self._lock()
@@ -193,34 +312,17 @@ class _Settlement:
         experiment.wake += owes_look
         experiment.version += 1
         self._write(**best)
-        following = self._claim(claimant, enqueued) if claimant else None
+        following = self._claim_if_common(claimant, enqueued) if claimant else None
         if owes_look:
             dispatch.experiment(experiment.pk)
         experiment.announce()
         return following
 
-    def _lock(self) -> None:
-        """Lock and read the experiment, and check that it goes on as the trial began."""
-        experiment = self.experiment
-        rows = _experiment.rows(pk=experiment.pk)
-        if not rows:
-            raise _Unusual
-        row = dict(zip(LOCKED, rows[0], strict=True))
-        is_usual = (
-            row["state"] == ExperimentState.RUNNING
-            and row["revision_id"] == self.trial.revision_id
-            and not row["limit_hold"]
-            and row["reruns_up_to"] is None
-            and row["queue_id"] == experiment.queue_id
-        )
-        if not is_usual:
-            raise _Unusual
-        since = row["ticking_since"]
-        if isinstance(since, datetime) and since.tzinfo is None:  # SQLite stores UTC
-            row["ticking_since"] = since.replace(tzinfo=UTC)
-        for name, value in row.items():
-            setattr(experiment, name, value)
-        experiment.revision = self.trial.revision
+    def _claim_if_common(self, claimant: Claimant, enqueued: Sequence[Trial]) -> Trial | None:
+        try:
+            return self._claim(claimant, enqueued)
+        except _Unusual:  # raised before anything of the claim is written
+            return None
 
     def _store_rest(self) -> None:
         if self.rest:
@@ -291,7 +393,7 @@ class _Settlement:
 
     def _wait(self, ordinal: int, params: str, raw: str, attrs: str) -> Trial:
         """Insert a waiting trial. The documents of the suggestion are JSON."""
-        experiment, revision = self.experiment, self.trial.revision
+        experiment, revision = self.experiment, self.revision
         read = Suggestion._meta.get_field("params").to_python
         experiment.last_number += 1
         trial = Trial(
@@ -313,65 +415,3 @@ class _Settlement:
         )
         experiment.waiting_count += 1
         return trial
-
-    def _claim(self, claimant: Claimant, enqueued: Sequence[Trial]) -> Trial | None:
-        """Claim the next trial as `Trial.take` does, if it is one of this experiment with the same settings. None:
-        there is none, or it is the ordinary claim's."""
-        experiment, worker = self.experiment, claimant.worker
-        if any(Amount.needed_by(self.settings)) or not self._is_next(claimant):
-            return None
-        if not _serving.rows(pk=worker.pk, boot=worker.boot) or _limits.rows(
-            workspace=experiment.workspace_id
-        ):
-            return None
-        waiting = _waiting.rows(experiment=experiment.pk)
-        if not waiting or waiting[0][1] != self.trial.revision_id:
-            return None
-        pk = waiting[0][0]
-        changes = {
-            "state": TrialState.RUNNING,
-            "detail": "",
-            "failure": "",
-            "started_at": self.now,
-            "worker_id": worker.pk,
-            "boot": worker.boot,
-            "gpus": [],
-            "cores": [],
-            "memory_mib": None,
-        }
-        if not plain_sql.update(Trial, {"id": pk, "state": TrialState.WAITING}, changes):
-            raise _Unusual
-        trial = next((trial for trial in enqueued if trial.pk == pk), None) or Trial.objects.get(pk=pk)
-        for name, value in changes.items():
-            setattr(trial, name, value)
-        trial.experiment, trial.revision, trial.worker = experiment, self.trial.revision, worker
-        experiment.waiting_count -= 1
-        experiment.running_count += 1
-        self._note(trial, TrialState.RUNNING, before=TrialState.WAITING, why=f"worker {worker}")
-        self._write()
-        return trial
-
-    def _is_next(self, claimant: Claimant) -> bool:
-        """Whether the first claimable experiment in the first queue that has one is this one."""
-        for name in claimant.queues:
-            rows = _next.rows(queue=name, **claimant.free.amount._asdict())
-            if rows:
-                return rows[0][0] == self.experiment.pk
-        return False
-
-    def _write(self, **more: object) -> None:
-        changes = {name: getattr(self.experiment, name) for name in WRITTEN} | more
-        plain_sql.update(Experiment, {"id": self.experiment.pk}, {"updated_at": self.now} | changes)
-
-    def _note(self, trial: Trial, state: str, *, before: str, why: str = "") -> None:
-        plain_sql.insert(
-            Event(
-                verb=state,
-                experiment_id=self.experiment.pk,
-                trial_id=trial.pk,
-                before=before,
-                after=state,
-                why=why,
-                details={"failure": ""},
-            )
-        )

@@ -54,6 +54,7 @@ T = TypeVar("T")
 
 DIALECTS = (native, nni, clearml)
 RETRY_S = 1.0
+BRIEF_S = 0.5  # that a trial runs while its slot keeps a connection to a database in a file
 TAIL_BYTES = 16 * 1024  # of the log, to find the reason of a failure
 
 
@@ -89,7 +90,7 @@ class TrialRun:
             is_cancelled=lambda: self._stop_grace is not None or self.worker.ending.is_set(),
             worker=self.worker.name,
         )
-        release_connection()  # code, packages and images may take minutes
+        release_connection(is_brief=setup.is_brief)  # code, packages and images may take minutes
         try:
             self._make_folder()
             with setup.ready() as place, self.worker.keepers.of(self.trial) as keeper:
@@ -144,8 +145,11 @@ class TrialRun:
             if self._stop_grace is not None:
                 process.stop(self._stop_grace)
             self.retrying(lambda: self.trial.begun(pid=process.pid, memory_limited_by=limited_by))
-            release_connection()  # the process may run for days
-            ended = process.wait()
+            release_connection(is_brief=True)
+            ended = process.wait(BRIEF_S)
+            if ended is None:
+                release_connection()  # the process may run for days
+                ended = process.wait()
             assert ended is not None, "waited without a timeout"
             if self._metric_file:
                 self._metric_file.close()

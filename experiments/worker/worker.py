@@ -55,7 +55,7 @@ from experiments.worker.metric_file import SharedFiles
 from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
 from experiments.worker.outbox import Outbox
 from experiments.worker.reports import TrialReports, store
-from experiments.worker.settle import Claimant, settle_and_claim
+from experiments.worker.settle import Claimant, claim, settle_and_claim
 from experiments.worker.trial_run import TrialRun, clear
 
 logger = logging.getLogger(__name__)
@@ -311,15 +311,16 @@ class LocalWorker:
 
     def _may_claim(self) -> bool:
         """Return whether a busy slot may go on with another trial."""
-        is_in_service = self.busy + self.out_of_service <= self.slots
-        return is_in_service and not self.ending.is_set() and self.has_room()
+        if self.ending.is_set() or self.draining_until:
+            return False
+        return self.busy + self.out_of_service <= self.slots and self.has_room()
 
     def _take(self) -> Trial | None:
         """Claim the next trial, with its resources."""
         with self._taking, self.claims.claiming():
             if self.draining_until:
                 return None
-            trial = Trial.take(self.row, self.queues, free=self.free())
+            trial = claim(Claimant(self.row, self.queues, self.free()))
             if trial:
                 self._hold(trial)
             return trial

@@ -57,7 +57,7 @@ def begun(
 
 def killed(worker: LocalWorker, slot: Thread) -> LocalWorker:
     """The worker that starts after this one was killed: nothing was settled, nobody signed off."""
-    worker.outbox.deliver = lambda *_: None
+    worker._settle = lambda *_: None
     worker.heartbeat.reconcile = lambda _: None
     worker.ending.set()
     worker.keepers.close(grace_s=0)

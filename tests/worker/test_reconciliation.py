@@ -75,10 +75,10 @@ def test_a_trial_that_its_slot_could_not_settle_is_settled_by_the_heartbeat(
     """TD-S2: whatever error ends its slot; its final result counts."""
     experiment = enqueued(retries=0)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(local.outbox, "deliver", fail)
+    monkeypatch.setattr("experiments.worker.worker.settle_and_claim", fail)
     with pytest.raises(RuntimeError):
         local.work()
     eventually(lambda: experiment.trials.filter(state="succeeded", value=0.5).exists(), within=10)
@@ -111,6 +111,10 @@ def test_an_outcome_survives_a_database_and_a_disk_that_take_nothing(
             raise OperationalError("database or disk is full")
         return settle(trial, outcome)
 
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr("experiments.worker.worker.settle_and_claim", fail)
     monkeypatch.setattr(Trial, "settle", settle_later)
     monkeypatch.setattr(outbox, "RETRY_S", 0.02)
     with caplog.at_level(logging.ERROR):

@@ -28,7 +28,7 @@ from experiments.models import (
 )
 from experiments.runner.output.masking import Masker
 from experiments.worker.reports import Batch, TrialReports
-from experiments.worker.settle import Claimant, Settled, settle_and_claim
+from experiments.worker.settle import Claimant, Settled, claim, settle_and_claim
 from tests.people import look_at
 from tests.support.threads import Thread
 from tests.support.valkey import Valkey
@@ -278,3 +278,34 @@ def test_many_slots_that_go_on_keep_budget_and_concurrency(
     experiment = look_at(experiment)
     assert (experiment.state, experiment.succeeded_count) == ("completed", 30)
     assert experiment.count("waiting") == experiment.trials.filter(state="waiting").count() == 0
+
+
+@pytest.mark.parametrize("hindrance", [None, *HINDRANCES])
+def test_a_claim_alone_is_the_same_as_the_ordinary_one(
+    running: Callable[..., Experiment], worker: Worker, alice: User, hindrance: str | None
+) -> None:
+    """TD-X8: also where it is unusual, which the ordinary one deals with."""
+    experiment = running(taken=1, max_trials=20, concurrency=3)
+    if hindrance:
+        HINDRANCES[hindrance](experiment, worker, alice)
+
+    def number(trial: Trial | None) -> int | None:
+        return trial and trial.number
+
+    expected, by_verbs = after(lambda: number(Trial.take(worker, ["default"])))
+    assert after(lambda: number(claim(claimant(worker)))) == (expected, by_verbs)
+    assert (expected is None) == (
+        hindrance in ("a drained worker", "a paused queue", "another boot of the worker")
+    )
+
+
+def test_the_first_claim_starts_the_experiment(
+    draft: Callable[..., Experiment], worker: Worker, alice: User
+) -> None:
+    experiment = draft(max_trials=3)
+    experiment.enqueue(by=alice)
+    assert claim(claimant(worker)) is None
+    assert look_at(experiment).state == "pending"
+    assert claim(claimant(worker))
+    experiment.refresh_from_db()
+    assert (experiment.state, experiment.running_count) == ("running", 1)

@@ -233,6 +233,7 @@ def serve(node: str, *, queues: list[str], threads: int) -> None:
         queues=queues,
         without_gossip=True,
         without_mingle=True,
+        without_heartbeat=True,  # events for monitors of Celery; our own heartbeat is in the database
         quiet=True,
     )
     worker.start()

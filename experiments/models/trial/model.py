@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from experiments import database_clock
-from experiments.models import status
+from experiments.models import plain_sql, status
 from experiments.models.event import Event
 from experiments.models.experiment.model import Experiment
 from experiments.models.notifications.occurrence import Occurrence
@@ -126,9 +126,8 @@ class Trial(AnnotationVerbs):
 
     def begun(self, *, pid: int, memory_limited_by: str = "") -> None:
         """Note that the worker has started its process."""
-        Trial.objects.filter(pk=self.pk, state__in=status.TRIAL_ALIVE).update(
-            pid=pid, memory_limited_by=memory_limited_by, version=F("version") + 1
-        )
+        held = {"id": self.pk, "state": status.TRIAL_ALIVE}
+        plain_sql.update(Trial, held, {"pid": pid, "memory_limited_by": memory_limited_by})
 
     def logged(self, size: int) -> None:
         """Note the size of its log in bytes."""
