@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from django.db import models
+from django.db import connection, models
 
 HEAD_BYTES = 8 * 1024 * 1024
 TAIL_BYTES = 8 * 1024 * 1024
@@ -29,14 +29,15 @@ class LogPiece(models.Model):
     @classmethod
     def keep(cls, pieces: list[Self]) -> None:
         """Store pieces. A piece that has grown replaces its earlier version."""
-        latest = {(piece.trial_id, piece.offset): piece for piece in pieces}
-        cls.objects.bulk_create(
-            list(latest.values()),
-            batch_size=100,
-            update_conflicts=True,
-            unique_fields=["trial", "offset"],
-            update_fields=["size", "data"],
+        latest = {(piece.trial_id, piece.offset): (piece.size, piece.data) for piece in pieces}
+        if not latest:
+            return
+        sql = (
+            f'INSERT INTO {cls._meta.db_table} (trial_id, "offset", size, data) VALUES (%s, %s, %s, %s) '
+            'ON CONFLICT (trial_id, "offset") DO UPDATE SET size = excluded.size, data = excluded.data'
         )
+        with connection.cursor() as cursor:
+            cursor.executemany(sql, [(*key, *content) for key, content in latest.items()])
 
     @classmethod
     def trim(cls, trial_id: int, *, total: int) -> None:

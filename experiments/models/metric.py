@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 from django.db import connection, models
 
 from experiments.runner.report import MAX_NAME, MAX_POINTS
 
-__all__ = ["MAX_POINTS", "Point"]
+__all__ = ["MAX_POINTS", "Point", "PointRow"]
+
+PointRow = tuple[int, str, int, float | None, str]  # trial, name, step, value, text
 
 
 def distinct_names(table: str, column: str, key: int | None, *, at_most: int) -> list[str]:
@@ -47,14 +50,25 @@ class Point(models.Model):
     @classmethod
     def keep(cls, points: list[Self]) -> None:
         """Store points, replacing existing ones. Of several points with the same step the last one wins."""
-        latest = {(point.trial_id, point.name, point.step): point for point in points}
-        cls.objects.bulk_create(
-            list(latest.values()),
-            batch_size=500,
-            update_conflicts=True,
-            unique_fields=["trial", "name", "step"],
-            update_fields=["value", "text"],
+        cls.keep_rows((point.trial_id, point.name, point.step, point.value, point.text) for point in points)
+
+    @classmethod
+    def keep_rows(cls, rows: Iterable[PointRow]) -> None:
+        """Store points as `keep` does, without an object for each."""
+        latest = list({row[:3]: row for row in rows}.values())
+        if not latest:
+            return
+        insert = f"INSERT INTO {cls._meta.db_table} (trial_id, name, step, value, text)"  # noqa: S608
+        replace = (
+            "ON CONFLICT (trial_id, name, step) DO UPDATE SET value = excluded.value, text = excluded.text"
         )
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                arrays = "%s::bigint[], %s::text[], %s::bigint[], %s::float8[], %s::text[]"
+                columns = [list(column) for column in zip(*latest, strict=True)]
+                cursor.execute(f"{insert} SELECT * FROM unnest({arrays}) {replace}", columns)
+            else:
+                cursor.executemany(f"{insert} VALUES (%s, %s, %s, %s, %s) {replace}", latest)
 
     @classmethod
     def names_of(cls, trial_pk: int | None, *, at_most: int) -> list[str]:

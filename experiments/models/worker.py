@@ -155,11 +155,9 @@ class Worker(models.Model):
         news: dict[str, object] = {} if machine is None else {"machine": machine}
         if draining_until:
             news["draining_until"] = draining_until
-        return bool(
-            Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None).update(
-                beat=F("beat") + 1, heard_at=database_clock.now(), **news
-            )
-        )
+        with transaction.atomic():  # which waits in turn: console/sqlite
+            mine = Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None)
+            return bool(mine.update(beat=F("beat") + 1, heard_at=database_clock.now(), **news))
 
     def leave(self) -> None:
         """Sign off in an orderly shutdown."""

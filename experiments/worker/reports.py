@@ -2,39 +2,73 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from experiments import dispatch
 from experiments.models import Experiment, LogPiece, Point, Trial, status
 from experiments.models.log import PIECE_BYTES
-from experiments.models.metric import MAX_POINTS
+from experiments.models.metric import MAX_POINTS, PointRow
 from experiments.runner.dialects.reader import Reader
 from experiments.runner.output.log import LogReader
 from experiments.runner.output.masking import MaskedStream, Masker
 from experiments.runner.output.metric_pattern import PatternReader
 from experiments.runner.report import MAX_SERIES, Report
 
-READ_BYTES = 4 * 1024 * 1024  # of one trial's metrics and of its log, per flush
+READ_BYTES = 256 * 1024  # of one trial's metrics and of its log, per flush
+MOST_POINTS = 4000  # that are stored in one transaction
+MOST_LOG_BYTES = 1024 * 1024
+PAUSE_S = 0.005  # between two transactions
+BEHIND_S = 5.0  # that a trial is behind before it is said
 REST_BYTES = 64 * 1024  # of one source, that is stored in one transaction with the outcome
 
 
-def store(trials: Sequence[TrialReports]) -> None:
-    """Store what these trials reported and printed since the last call, in one transaction."""
+def store(trials: Sequence[TrialReports]) -> bool:
+    """Store what these trials reported and printed since the last call, as far as it was read. Return whether one of
+    them has more.
+
+    The transactions are short, because on SQLite all other writers wait meanwhile. A batch that is stored in part is
+    stored whole the next time, which changes nothing.
+    """
     batches = [batch for reports in trials if not reports.is_held_back and (batch := reports.collect())]
-    if not batches:
-        return
+    together: list[Batch] = []
+    points: list[PointRow] = []
+    log_bytes = 0
+    for batch in batches:
+        points += batch.points
+        log_bytes += sum(piece.size for piece in batch.pieces)
+        together.append(batch)
+        while len(points) > MOST_POINTS:
+            Point.keep_rows(points[:MOST_POINTS])
+            del points[:MOST_POINTS]
+            let_others_write()
+        if len(points) > MOST_POINTS // 2 or log_bytes > MOST_LOG_BYTES // 2:
+            _store(together, points)
+            together, points, log_bytes = [], [], 0
+            let_others_write()
+    if together:
+        _store(together, points)
+    return any(reports.has_more for reports in trials if not reports.is_held_back)
+
+
+def _store(batches: Sequence[Batch], points: Sequence[PointRow]) -> None:
     with transaction.atomic():
-        Point.keep([point for batch in batches for point in batch.points])
+        Point.keep_rows(points)
         for batch in batches:
             batch.store_log()
-        for batch in batches:
             batch.store_summary()
     for batch in batches:
         batch.reports.mark_stored()
+
+
+def let_others_write() -> None:
+    """Leave others a moment to begin their transactions, before this thread begins another one."""
+    if connection.vendor == "sqlite":
+        time.sleep(PAUSE_S)
 
 
 class TrialReports:
@@ -53,6 +87,8 @@ class TrialReports:
         self.is_held_back = False  # the rest is stored together with the outcome
         self.finals: dict[str, Report] = {}
         self.notes: list[str] = []
+        self.has_more = False  # to read
+        self._behind_since: float | None = None  # of the monotonic clock
         self._readers: Sequence[Reader] = ()  # one for each dialect
         self._log: LogReader | None = None
         self._pattern: PatternReader | None = None
@@ -68,7 +104,7 @@ class TrialReports:
             self._pattern = PatternReader(self.settings.pattern, self.settings.metric)
         self._readers = readers
 
-    def positions(self) -> list[object]:
+    def positions(self) -> list[int]:
         """Return how far each source was read."""
         return [source.position for source in (*self._readers, self._log) if source]
 
@@ -127,6 +163,7 @@ class TrialReports:
     def _read(self) -> Batch | None:
         batch = Batch(self)
         reports: list[Report] = []
+        before = self.positions()
         for reader in self._readers:
             reports += reader.drain() if self.has_ended else reader.new(READ_BYTES)
         for piece in self._log.new(READ_BYTES) if self._log else ():
@@ -144,17 +181,19 @@ class TrialReports:
             if report.final:
                 self.finals[report.name] = report
             else:
-                batch.points.append(
-                    Point(
-                        trial_id=self.trial.pk,
-                        name=report.name,
-                        step=report.step,
-                        value=report.value,
-                        text=report.text,
-                    )
-                )
+                batch.points.append((self.trial.pk, report.name, report.step, report.value, report.text))
+        self._note_backlog(before)
         batch.notes = self._all_notes()
         return batch if batch.points or batch.pieces or batch.notes != self._stored_notes else None
+
+    def _note_backlog(self, before: list[int]) -> None:
+        """Note whether there is more to read than was read since these positions, and since when."""
+        read = (after - position for after, position in zip(self.positions(), before, strict=True))
+        self.has_more = not self.has_ended and max(read, default=0) >= READ_BYTES
+        if not self.has_more:
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = time.monotonic()
 
     def _add_to_log(self, batch: Batch, offset: int, data: bytes) -> None:
         """Extend the open piece up to its size, so that a slow log does not make a row every half second."""
@@ -173,7 +212,9 @@ class TrialReports:
         dropped = sum(reader.dropped for reader in self._readers)
         dropped += self._pattern.dropped if self._pattern else 0
         limit = [f"{dropped:,} points were dropped: a series has at most {MAX_POINTS:,}."] if dropped else []
-        notes = [*limit, *self.notes, *(note for reader in self._readers for note in reader.notes())]
+        behind_s = 0 if self._behind_since is None else time.monotonic() - self._behind_since
+        behind = [f"Metrics and log are {behind_s:.0f} s behind."] if behind_s > BEHIND_S else []
+        notes = [*behind, *limit, *self.notes, *(note for reader in self._readers for note in reader.notes())]
         return [self.masker.text(note) for note in notes]
 
 
@@ -182,7 +223,7 @@ class Batch:
 
     def __init__(self, reports: TrialReports) -> None:
         self.reports = reports
-        self.points: list[Point] = []
+        self.points: list[PointRow] = []
         self.pieces: list[LogPiece] = []
         self.log_bytes: int | None = None
         self.notes: list[str] = []
@@ -198,7 +239,8 @@ class Batch:
         """Return the trial's own columns that pages show while it runs."""
         changes: dict[str, Any] = {}
         if mine := self._of_objective():
-            changes |= {"last_step": mine[-1].step, "last_value": mine[-1].value}
+            _, _, step, value, _ = mine[-1]
+            changes |= {"last_step": step, "last_value": value}
         if self.progress:
             changes["steps_done"], changes["steps_total"] = self.progress
         if self.log_bytes is not None:
@@ -207,8 +249,8 @@ class Batch:
             changes["notes"] = self.notes
         return changes
 
-    def _of_objective(self) -> list[Point]:
-        return [point for point in self.points if point.name == self.reports.settings.metric]
+    def _of_objective(self) -> list[PointRow]:
+        return [point for point in self.points if point[1] == self.reports.settings.metric]
 
     def store_summary(self) -> None:
         """Store the trial's own columns, unless this worker has lost it."""

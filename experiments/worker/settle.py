@@ -326,7 +326,7 @@ class _Settlement(_Transaction):
 
     def _store_rest(self) -> None:
         if self.rest:
-            Point.keep(self.rest.points)
+            Point.keep_rows(self.rest.points)
             self.rest.store_log()
 
     def _end_trial(self) -> None:

@@ -450,20 +450,22 @@ class LocalWorker:
                 return
 
     def _write(self) -> None:
-        while not self.ending.wait(FLUSH_S):
+        has_more = False
+        while not self.ending.wait(0 if has_more else FLUSH_S):
+            reports, has_more = [run.reports for run in list(self.runs.values())], False
             try:
-                self.flush([run.reports for run in list(self.runs.values())])
+                has_more = self.flush(reports)
             except DatabaseError as error:
                 logger.warning("Metrics and logs wait for the database: %s", error)
                 close_old_connections()
             except Exception:  # without the writer nothing of any trial would be stored
                 logger.exception("The writer failed")
 
-    def flush(self, trials: list[TrialReports]) -> None:
-        """Store what these trials reported and printed since the last flush, in one transaction. One flush at a time:
-        the pieces of a log grow, and an older state of one must not overwrite a newer."""
+    def flush(self, trials: list[TrialReports]) -> bool:
+        """Store what these trials reported and printed since the last flush. Return whether there is more. One flush at
+        a time: the pieces of a log grow, and an older state of one must not overwrite a newer."""
         with self._flushing:
-            store(trials)
+            return store(trials)
 
 
 def _file_name(name: str) -> str:

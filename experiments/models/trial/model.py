@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 
 from experiments import database_clock
@@ -127,7 +127,8 @@ class Trial(AnnotationVerbs):
     def begun(self, *, pid: int, memory_limited_by: str = "") -> None:
         """Note that the worker has started its process."""
         held = {"id": self.pk, "state": status.TRIAL_ALIVE}
-        plain_sql.update(Trial, held, {"pid": pid, "memory_limited_by": memory_limited_by})
+        with transaction.atomic():
+            plain_sql.update(Trial, held, {"pid": pid, "memory_limited_by": memory_limited_by})
 
     def logged(self, size: int) -> None:
         """Note the size of its log in bytes."""
