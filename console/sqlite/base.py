@@ -21,6 +21,7 @@ PAUSE_S = 0.002  # between two tries
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection. `transaction_mode` is IMMEDIATE for those that write."""
 
+    transaction_mode: str | None  # set by Django's
     _descriptor: int | None = None  # of the file beside the database
     _is_locked = False
 
@@ -28,25 +29,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.transaction_mode == "IMMEDIATE":
             self._lock()
         try:
-            super()._start_transaction_under_autocommit()
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:
             self._unlock()
             raise
 
     def _commit(self) -> Any:
-        result = super()._commit()
+        result = super()._commit()  # type: ignore[misc]
         self._unlock()  # after an error, a rollback follows
         return result
 
     def _rollback(self) -> Any:
         try:
-            return super()._rollback()
+            return super()._rollback()  # type: ignore[misc]
         finally:
             self._unlock()
 
     def _close(self) -> Any:
         try:
-            return super()._close()
+            return super()._close()  # type: ignore[misc]
         finally:
             descriptor, self._descriptor, self._is_locked = self._descriptor, None, False
             if descriptor is not None:

@@ -29,7 +29,7 @@ class LogPiece(models.Model):
     @classmethod
     def keep(cls, pieces: list[Self]) -> None:
         """Store pieces. A piece that has grown replaces its earlier version."""
-        latest = {(piece.trial_id, piece.offset): (piece.size, piece.data) for piece in pieces}
+        latest = {(piece.trial_id, piece.offset): (piece.size, bytes(piece.data)) for piece in pieces}
         if not latest:
             return
         sql = (

@@ -142,5 +142,6 @@ def _update_sql(
     return f"UPDATE {_quoted(model._meta.db_table)} SET {', '.join(assignments)} WHERE {conditions}"  # noqa: S608
 
 
-def _quoted(name: str) -> str:
+def _quoted(name: str | None) -> str:
+    assert name, "every field that can be written has a column"
     return connection.ops.quote_name(name)

@@ -63,7 +63,7 @@ def _read(trial: Trial, root: Path) -> Outcome | None:
     log.position = trial.log_bytes  # what is stored already
     reports.start([dialect.listen(context) for dialect in DIALECTS], log)
     reports.has_ended = True
-    before: list[object] | None = None
+    before: list[int] | None = None
     while before != (before := reports.positions()):
         store([reports])
     if not objective.has_final(reports):
