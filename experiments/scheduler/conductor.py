@@ -18,7 +18,7 @@ from math import ceil
 from django.conf import settings as django_settings
 from django.db import Error as DatabaseError
 from django.db import IntegrityError
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from experiments import database_clock
 from experiments.models import (
@@ -33,6 +33,7 @@ from experiments.models import (
     Suggestion,
     Trial,
     TrialState,
+    plain_sql,
     status,
 )
 from experiments.models.experiment.lifecycle import RERUNS_AT_ONCE
@@ -69,7 +70,7 @@ def schedule(pk: int) -> None:
                 _step(experiment)
             except (Overtaken, Refused, IntegrityError) as lost:
                 logger.info("Scheduling %s again: %s", experiment, lost)
-            if Experiment.everything.filter(pk=pk, wake=seen).exists():
+            if _wake.rows(pk=pk) == [(seen,)]:
                 return
 
 
@@ -109,15 +110,10 @@ def lose_trials(experiment: Experiment) -> None:
     """Settle the trials of gone or restarted workers: as lost, which retries them, unless they have left a final result
     on this machine. Settle those that are stopping and
     whose worker does not confirm their end: Stop and Kill now take effect without its help."""
-    if not experiment.alive_count:
+    if not experiment.alive_count or not _doubtful.rows(experiment=experiment.pk):
         return
-    held = experiment.trials.filter(state__in=status.TRIAL_ALIVE).filter(
-        Q(state=TrialState.STOPPING)
-        | Q(worker=None)
-        | Q(worker__gone_at__isnull=False)
-        | ~Q(boot=F("worker__boot"))
-    )
-    trials = list(held.order_by(*BY_STATE).select_related("worker"))
+    held = _doubtful_trials(experiment.pk).order_by(*BY_STATE).select_related("worker")
+    trials = list(held)
     overdue = _overdue(experiment, [trial for trial in trials if trial.state == TrialState.STOPPING])
     for trial in trials:
         worker = trial.worker
@@ -127,6 +123,13 @@ def lose_trials(experiment: Experiment) -> None:
             trial.settle(left or Outcome.lost(f"The worker {name} was lost."))
         elif trial.pk in overdue:
             trial.settle(Outcome.lost(f"The worker {worker.name} did not confirm its end."))
+
+
+def _doubtful_trials(experiment: int) -> QuerySet[Trial]:
+    """The trials that are stopping, or whose worker does not hold them any more."""
+    is_not_held = Q(worker=None) | Q(worker__gone_at__isnull=False) | ~Q(boot=F("worker__boot"))
+    held = Trial.objects.filter(experiment=experiment, state__in=status.TRIAL_ALIVE)
+    return held.filter(Q(state=TrialState.STOPPING) | is_not_held)
 
 
 def _overdue(experiment: Experiment, stopping: list[Trial]) -> set[int]:
@@ -213,7 +216,7 @@ def propose(experiment: Experiment) -> None:
     """
     if experiment.state == ExperimentState.PAUSED:
         return
-    ready = experiment.suggestions.filter(revision=experiment.revision).count()
+    ready = len(_ready.rows(experiment=experiment.pk, revision=experiment.revision_id))
     ahead = _ahead(experiment)
     free = max(0, experiment.concurrency - experiment.active_count)
     wanted = 0 if experiment.has_enough_suggestions(ready - free) else free + ahead - ready
@@ -288,6 +291,23 @@ def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
         points=settings.starting_points,
         cache_key=f"{experiment.public_id}.{experiment.revision.number}",
     )
+
+
+# What each look asks for, most of the time in vain.
+_KEY, _OTHER_KEY = -1_000_000_007, -1_000_000_009
+_wake = plain_sql.Statement(
+    lambda pk: Experiment.everything.filter(pk=pk).order_by().values_list("wake"), pk=_KEY
+)
+_doubtful = plain_sql.Statement(
+    lambda experiment: _doubtful_trials(experiment).order_by().values_list("pk")[:1], experiment=_KEY
+)
+_ready = plain_sql.Statement(
+    lambda experiment, revision: (
+        Suggestion.objects.filter(experiment=experiment, revision=revision).order_by().values_list("pk")
+    ),
+    experiment=_KEY,
+    revision=_OTHER_KEY,
+)
 
 
 # --- one thread at a time ------------------------------------------------------------------------------------

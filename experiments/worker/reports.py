@@ -95,7 +95,7 @@ class TrialReports:
         self._masked = MaskedStream(masker)
         self._piece: LogPiece | None = None  # the piece of the log that still grows
         self._batch: Batch | None = None  # collected, not stored yet
-        self._stored_notes: list[str] = []
+        self.stored_notes: list[str] = []
 
     def start(self, readers: Sequence[Reader], log: LogReader) -> None:
         """Read from these from now on."""
@@ -158,7 +158,7 @@ class TrialReports:
     def mark_stored(self) -> None:
         """The collected batch is in the database."""
         if self._batch:
-            self._stored_notes, self._batch = self._batch.notes, None
+            self.stored_notes, self._batch = self._batch.notes, None
 
     def _read(self) -> Batch | None:
         batch = Batch(self)
@@ -184,7 +184,7 @@ class TrialReports:
                 batch.points.append((self.trial.pk, report.name, report.step, report.value, report.text))
         self._note_backlog(before)
         batch.notes = self._all_notes()
-        return batch if batch.points or batch.pieces or batch.notes != self._stored_notes else None
+        return batch if batch.points or batch.pieces or batch.notes != self.stored_notes else None
 
     def _note_backlog(self, before: list[int]) -> None:
         """Note whether there is more to read than was read since these positions, and since when."""
@@ -212,8 +212,9 @@ class TrialReports:
         dropped = sum(reader.dropped for reader in self._readers)
         dropped += self._pattern.dropped if self._pattern else 0
         limit = [f"{dropped:,} points were dropped: a series has at most {MAX_POINTS:,}."] if dropped else []
-        behind_s = 0 if self._behind_since is None else time.monotonic() - self._behind_since
-        behind = [f"Metrics and log are {behind_s:.0f} s behind."] if behind_s > BEHIND_S else []
+        behind_s = None if self._behind_since is None else time.monotonic() - self._behind_since
+        is_behind = behind_s is not None and behind_s > BEHIND_S
+        behind = [f"Metrics and log are {behind_s:.0f} s behind."] if is_behind else []
         notes = [*behind, *limit, *self.notes, *(note for reader in self._readers for note in reader.notes())]
         return [self.masker.text(note) for note in notes]
 
@@ -245,7 +246,7 @@ class Batch:
             changes["steps_done"], changes["steps_total"] = self.progress
         if self.log_bytes is not None:
             changes["log_bytes"] = self.log_bytes
-        if self.notes:
+        if self.notes != self.reports.stored_notes:
             changes["notes"] = self.notes
         return changes
 

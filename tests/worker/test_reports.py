@@ -1,0 +1,68 @@
+"""What a trial reports much of is stored in parts, so that others can write in between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from experiments.models import Experiment, Point, Trial
+from experiments.runner.dialects.native import MetricsReader
+from experiments.runner.output.log import LogReader
+from experiments.runner.output.masking import Masker
+from experiments.worker import reports as reporting
+from experiments.worker.reports import MOST_POINTS, TrialReports, store
+
+STEPS = 10_000
+
+
+@pytest.fixture
+def reports(running: Callable[..., Experiment], tmp_path: Path) -> TrialReports:
+    """Those of a running trial with many points."""
+    trial = Trial.objects.select_related("experiment", "revision").get(
+        experiment=running(taken=1), state="running"
+    )
+    file = tmp_path / "metrics.jsonl"
+    points = ({"name": "loss", "step": step, "value": step / 7} for step in range(STEPS))
+    file.write_text("".join(json.dumps(point) + "\n" for point in points))
+    reports = TrialReports(trial, Masker(set()))
+    reports.start([MetricsReader(file, "accuracy", below=tmp_path)], LogReader(tmp_path / "log"))
+    return reports
+
+
+def test_no_statement_stores_more_points_than_are_meant(reports: TrialReports) -> None:
+    """TD-X8: on SQLite, all other writers wait for a transaction."""
+    sizes = []
+
+    def note(execute: Callable, sql: str, params: list, many: bool, context: object) -> object:
+        if sql.startswith(f"INSERT INTO {Point._meta.db_table} "):
+            sizes.append(len(params) if many else len(params[0]))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        while store([reports]):
+            pass
+    points = Point.objects.filter(trial=reports.trial.pk).order_by("step")
+    assert list(points.values_list("step", "value")) == [(step, step / 7) for step in range(STEPS)]
+    assert sum(sizes) == STEPS
+    assert MOST_POINTS // 2 < max(sizes) <= MOST_POINTS
+
+
+def test_a_trial_that_is_behind_says_so_until_it_is_not(
+    reports: TrialReports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live pages then show older points than there are."""
+
+    def notes() -> list[str]:
+        return Trial.objects.values_list("notes", flat=True).get(pk=reports.trial.pk)
+
+    monkeypatch.setattr(reporting, "BEHIND_S", -1)
+    assert store([reports])
+    assert notes() == ["Metrics and log are 0 s behind."]
+    monkeypatch.undo()
+    while store([reports]):
+        pass
+    assert notes() == []
