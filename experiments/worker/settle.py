@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from django.db import transaction
 
@@ -89,15 +90,21 @@ _experiment = plain_sql.Statement(
     lambda pk: Experiment.objects.select_for_update(no_key=True).filter(pk=pk).values_list(*LOCKED), pk=_KEY
 )
 _trace = plain_sql.Statement(lambda pk: Experiment.objects.filter(pk=pk).values_list("trace"), pk=_KEY)
-_suggestions = plain_sql.Statement(
-    lambda experiment, revision: (
-        Suggestion.objects.filter(experiment=experiment, revision=revision)
-        .order_by("ordinal")
-        .values_list("pk", "ordinal", "params", "raw", "attrs")
-    ),
-    experiment=_KEY,
-    revision=_OTHER_KEY,
-)
+
+
+@lru_cache
+def _first_suggestions(count: int) -> plain_sql.Statement:
+    return plain_sql.Statement(
+        lambda experiment, revision: (
+            Suggestion.objects.filter(experiment=experiment, revision=revision)
+            .order_by("ordinal")
+            .values_list("pk", "ordinal", "params", "raw", "attrs")[:count]
+        ),
+        experiment=_KEY,
+        revision=_OTHER_KEY,
+    )
+
+
 _waiting = plain_sql.Statement(
     lambda experiment: (
         Trial.objects.filter(experiment=experiment, state=TrialState.WAITING)
@@ -245,10 +252,13 @@ class _Transaction:
             workspace=experiment.workspace_id
         ):
             return None
-        waiting = _waiting.rows(experiment=experiment.pk)
-        if not waiting or waiting[0][1] != self.revision.pk:
-            return None
-        pk = waiting[0][0]
+        if enqueued and experiment.waiting_count == len(enqueued):
+            pk = enqueued[0].pk
+        else:
+            waiting = _waiting.rows(experiment=experiment.pk)
+            if not waiting or waiting[0][1] != self.revision.pk:
+                return None
+            pk = waiting[0][0]
         changes = {
             "state": TrialState.RUNNING,
             "detail": "",
@@ -378,11 +388,13 @@ class _Settlement(_Transaction):
         """Turn suggestions into waiting trials as `Experiment.enqueue_trials` does. Return the trials, and the number
         of suggestions that are left."""
         experiment = self.experiment
-        suggestions = _suggestions.rows(experiment=experiment.pk, revision=experiment.revision_id)
-        free = 0 if experiment.why_no_more() else experiment.concurrency - experiment.active_count
+        free = 0 if experiment.why_no_more() else max(0, experiment.concurrency - experiment.active_count)
         if experiment.budget_left is not None:
             free = min(free, experiment.budget_left)
-        taken = suggestions[: max(0, free)]
+        # No more than decides whether the conductor is owed a look.
+        first = _first_suggestions(free + experiment.concurrency)
+        suggestions = first.rows(experiment=experiment.pk, revision=experiment.revision_id)
+        taken = suggestions[:free]
         before = experiment.proposed_count
         trials = [self._wait(*suggestion) for _, *suggestion in taken]
         for pk, *_ in taken:
