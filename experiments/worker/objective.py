@@ -61,8 +61,7 @@ def needs_nothing_stored(reports: TrialReports) -> bool:
     """Return whether `evaluate` finds the value of a trial that has ended in its final results alone, none of which is
     in a file."""
     settings = reports.settings
-    names = [*settings.weights] or [settings.metric]
-    is_reported = all(name in reports.finals for name in names)
+    is_reported = all(name in reports.finals for name in wanted_metrics(settings))
     return settings.selection == "final" and settings.source != "file" and is_reported
 
 

@@ -177,6 +177,7 @@ def settle_and_claim(
         or outcome.failure
         or outcome.survivors
         or settings.goal is not None
+        or settings.is_multi_objective
         or trial.started_at is None
     ):
         return None

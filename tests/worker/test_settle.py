@@ -171,6 +171,19 @@ def test_what_has_not_succeeded_is_for_the_ordinary_verbs(
     assert rows() == before
 
 
+def test_several_objectives_are_for_the_ordinary_verbs(
+    running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-C9: they keep the Pareto front."""
+    experiment = running(taken=1, max_trials=20, further_objectives={"loss": "minimize"})
+    trial = Trial.objects.select_related("experiment__queue", "revision").get(
+        experiment=experiment, state="running"
+    )
+    before = rows()
+    assert settle_and_claim(trial, OUTCOME, None, claimant=claimant(worker)) is None
+    assert rows() == before
+
+
 HINDRANCES: dict[str, Callable[[Experiment, Worker, User], object]] = {
     "a drained worker": lambda experiment, worker, by: worker.drain(by=by),
     "a paused queue": lambda experiment, worker, by: experiment.queue.pause(by=by),
