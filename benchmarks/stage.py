@@ -12,6 +12,8 @@ from pathlib import Path
 from tests.support.postgres import Postgres
 from tests.support.valkey import Valkey
 
+brokers: dict[Path, Valkey] = {}  # by data folder, of the stages that are set up
+
 SETTINGS = ("DATABASE_URL", "REDIS_URL", "TRIALDECK_SECRET_KEY")
 
 
@@ -23,6 +25,7 @@ def stage(*, uses_postgres: bool) -> Iterator[Path]:
     """
     data = Path(tempfile.mkdtemp(prefix="trialdeck-benchmark-")).resolve()
     postgres, broker = None, Valkey(data)
+    brokers[data] = broker
     try:
         for name in SETTINGS:
             os.environ.pop(name, None)

@@ -6,7 +6,8 @@ import shutil
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
+
+from experiments import schema
 
 LEAST_FREE_BYTES = 1 << 20  # in the data folder: SQLite, secrets and logs are written there
 
@@ -35,9 +36,10 @@ def schema_problems() -> list[str]:
     if _is_current:
         return []
     try:
-        executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            return ["the database lacks migrations"]
+        wrong = schema.problem()
+        if wrong:
+            is_newer = wrong not in (schema.EMPTY, schema.OLDER)
+            return ["the database is of a newer version" if is_newer else "the database lacks migrations"]
     except DatabaseError:
         return ["the database does not respond"]
     _is_current = True

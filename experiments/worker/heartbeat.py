@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
+from experiments import schema
 from experiments.models import Experiment, Outcome, Refused, Trial, Worker, status
 from experiments.runner import lease
 from experiments.worker import leftovers
@@ -52,6 +53,10 @@ class Heartbeat:
             except DatabaseError as error:
                 logger.warning("No heartbeat: %s", error)
                 close_old_connections()
+                if why := schema.blamed_for(error):  # it was upgraded while this worker ran
+                    logger.error("This worker ends: %s", why)
+                    self.worker.end_because(why)
+                    return
             except Exception:  # without heartbeats this worker would lose all its trials
                 logger.exception("The heartbeat failed")
 

@@ -1,0 +1,40 @@
+"""Does the database have the schema of this version? For each process that would fail on another one."""
+
+from __future__ import annotations
+
+from django.db import DatabaseError, OperationalError, ProgrammingError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+EMPTY = "The database is empty. Run: trialdeck manage migrate"
+OLDER = "The database is older than this version of Trialdeck. Run: trialdeck manage migrate"
+NEWER = (
+    "The database is of a newer version of Trialdeck (it has {}). Install that version, or restore a backup from "
+    "before the upgrade."
+)
+
+
+def problem() -> str:
+    """Return why this version cannot use the database's schema, as a sentence; "" if it can. Raise `DatabaseError` when
+    the database does not respond."""
+    executor = MigrationExecutor(connection)
+    applied = executor.loader.applied_migrations
+    if not applied:
+        return EMPTY
+    names = [name for app, name in applied if app == "experiments"]
+    lacking = [name for name in names if ("experiments", name) not in executor.loader.disk_migrations]
+    if lacking:
+        return NEWER.format(max(lacking))
+    return OLDER if executor.migration_plan(executor.loader.graph.leaf_nodes()) else ""
+
+
+def blamed_for(error: BaseException | None) -> str:
+    """Return the problem if a missing table or column is what raised this error, else ""."""
+    is_missing = isinstance(error, ProgrammingError) or (
+        isinstance(error, OperationalError) and str(error).startswith(("no such", "table"))
+    )
+    if not is_missing:
+        return ""
+    try:
+        return problem()
+    except DatabaseError:
+        return ""
