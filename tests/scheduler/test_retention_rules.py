@@ -215,10 +215,10 @@ def test_a_folder_from_which_an_attempt_continues_stays(old, rule, running):
     """TD-S3 TD-X2: the output of the attempt before is handed to a rerun that waits or runs; a file that is still to be
     stored stays, too."""
     experiment = old()
-    one, two = experiment.trials.get(number=1), experiment.trials.get(number=2)
-    Artifact.see(one, one.worker, {"m.pt": (3, database_clock.now())}, to="/mnt/share")
-    assert one.artifacts.get().keeping == Keeping.WAITING
-    Trial.objects.filter(number=4).update(rerun_of=two, state="running", ended_at=None)
+    first, second = experiment.trials.get(number=1), experiment.trials.get(number=2)
+    Artifact.see(first, first.worker, {"m.pt": (3, database_clock.now())}, to="/mnt/share")
+    assert first.artifacts.get().keeping == Keeping.WAITING
+    Trial.objects.filter(number=4).update(rerun_of=second, state="running", ended_at=None)
     rule(Part.FOLDER)
     retention_rules.apply_all()
     assert [row.trial.number for row in FolderRemoval.objects.all()] == [3]

@@ -47,7 +47,7 @@ def descendants_of(pid: int, children: Iterable[int]) -> dict[int, Stat]:
     """
     if not _HAS_CHILDREN:
         return all_processes()
-    found: dict[int, Stat] = {}
+    processes: dict[int, Stat] = {}
     seen: set[int] = set()
     pending = {*children, *children_of(pid)}
     while pending:
@@ -55,10 +55,10 @@ def descendants_of(pid: int, children: Iterable[int]) -> dict[int, Stat]:
             each = pending.pop()
             seen.add(each)
             if process := stat(each):
-                found[each] = process
+                processes[each] = process
                 pending |= children_of(each) - seen
         pending = children_of(pid) - seen
-    return found
+    return processes
 
 
 def children_of(pid: int) -> set[int]:
