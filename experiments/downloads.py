@@ -166,10 +166,7 @@ def fetch_contents(artifacts: Iterable[Artifact], *, max_bytes: int, within_s: f
 def _content_here(artifact: Artifact, max_bytes: int) -> bytes | None:
     """Return the content if this machine has the file: in the folder that is its destination, or unchanged in its
     trial's output folder."""
-    places = [_in_output(artifact)]
-    if artifact.keeping == Keeping.STORED and artifact.destination.startswith("/"):
-        places.insert(0, FileLocation(folder=Path(artifact.destination), name=artifact.key))
-    for place in places:
+    for place in locations_here(artifact):
         try:
             with open_regular(place.name, below=place.folder or Path("/")) as file:
                 content = file.read(max_bytes + 1)
@@ -182,6 +179,15 @@ def _content_here(artifact: Artifact, max_bytes: int) -> bytes | None:
         if is_same or artifact.keeping != Keeping.STORED:
             return content
     return None
+
+
+def locations_here(artifact: Artifact) -> list[FileLocation]:
+    """Return where this machine may have the file: in the folder that is its destination, and in its trial's output
+    folder. Select `trial` and `experiment` with the artifact."""
+    places = [_in_output(artifact)]
+    if artifact.keeping == Keeping.STORED and artifact.destination.startswith("/"):
+        places.insert(0, FileLocation(folder=Path(artifact.destination), name=artifact.key))
+    return places
 
 
 class _Fetched:

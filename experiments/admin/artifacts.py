@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from experiments.models import Artifact, Model, WarmResults
+from experiments.models import Artifact, HistoryImport, ImportPiece, Model, WarmResults
 
 from .base import ReadOnlyAdmin
 from .filters import by_creator, by_workspace
@@ -36,6 +36,33 @@ class UploadedResultsAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[WarmResults]:
         return super().get_queryset(request).defer("rows")
+
+
+@admin.register(HistoryImport)
+class HistoryImportAdmin(ReadOnlyAdmin):
+    """Files that are imported as experiments. The list does not read their previews."""
+
+    list_display = ("file_name", "public_id", "workspace", "format", "state", "by", "created_at")
+    related = ("workspace", "by", "experiment")
+    hidden_fields = ("preview",)
+    list_filter = ("state", by_workspace())
+    experiment_path = "experiment"
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[HistoryImport]:
+        return super().get_queryset(request).defer("preview")
+
+
+@admin.register(ImportPiece)
+class ImportPieceAdmin(ReadOnlyAdmin):
+    """Pieces of uploaded files, deleted after the import. Their content is not shown."""
+
+    list_display = ("history_import", "offset")
+    related = ("history_import",)
+    hidden_fields = ("data",)
+    experiment_path = ""
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[ImportPiece]:
+        return super().get_queryset(request).defer("data")
 
 
 @admin.register(Model)

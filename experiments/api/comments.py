@@ -98,7 +98,7 @@ def unstar(request: ApiRequest, public_id: str, number: int) -> dict[str, Any]:
 def _comment(comment: Comment) -> dict[str, Any]:
     return {
         "id": comment.pk,
-        "by": comment.by.username if comment.by else None,
+        "by": comment.who if comment.author else comment.by.username if comment.by else None,
         "at": time_of(comment.at),
         "text": comment.text,
     }

@@ -21,6 +21,7 @@ from experiments.models.usage.slot_usage import SlotUsage
 
 from .artifact import Artifact, Keeping
 from .event import ComputeEvent, Event
+from .history_import import HistoryImport, ImportPiece, ImportState
 from .hypervolume import Hypervolume
 from .idempotency import Answer
 from .importance import Importance
@@ -66,7 +67,10 @@ __all__ = [
     "Free",
     "Frequency",
     "FrontTrial",
+    "HistoryImport",
     "Hypervolume",
+    "ImportPiece",
+    "ImportState",
     "Importance",
     "Invalid",
     "Lease",

@@ -41,6 +41,7 @@ class Revision(models.Model):
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     at = StampField()
     note = models.CharField(max_length=200, blank=True)
+    author = models.CharField(max_length=150, blank=True)  # where it was imported from
 
     class Meta:
         ordering = ["number"]
@@ -48,6 +49,13 @@ class Revision(models.Model):
 
     def __str__(self) -> str:
         return f"revision {self.number}"
+
+    @property
+    def who(self) -> str:
+        """The name of the person who made it, or Trialdeck."""
+        if self.author:
+            return f"{self.author} (imported)"
+        return self.by.username if self.by else "Trialdeck"
 
     @cached_property
     def settings(self) -> Settings:

@@ -170,6 +170,9 @@ ACTIONS: dict[str, Action] = {
     "kill": Action("Kill now", (E.STOPPING,)),
 }
 
+# Actions that an imported experiment, whose trials ran elsewhere, does not offer.
+STARTS = ("resume", "reset")
+
 # How the reason of a failed experiment begins when its search raised an error, rather than its trials.
 SEARCH_BROKEN = "The search cannot continue"
 

@@ -20,6 +20,7 @@ from experiments.scheduler.retention import purge
 from experiments.scheduler.retention_rules import Retention
 from experiments.scheduler.usage_limits import enforce
 from experiments.scheduler.utilization import measure
+from experiments.transfer import background as imports
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Beat:
         self.direct = DirectScheduler()
         self.outbox = Outbox()
         self.retention = Retention()
+        self.imports = imports.Background()
 
     def run(self, ending: threading.Event) -> None:
         """Tick until `ending` is set."""
@@ -87,6 +89,7 @@ class Beat:
         self.hypervolume.ending.set()
         self.direct.end()
         self.outbox.ending.set()
+        self.imports.ending.set()
         connections.close_all()
 
     def tick(self, now: float | None = None) -> bool:
@@ -110,6 +113,7 @@ class Beat:
         self.apply_retention(now)
         self.compute_in_background(now)
         self.outbox.tick()
+        self.imports.tick()
         return True
 
     def enforce_limits(self, now: float) -> None:

@@ -15,6 +15,7 @@ from experiments.models import (
     Delivery,
     Experiment,
     FormerExperiment,
+    HistoryImport,
     Keeping,
     Model,
     Occurrence,
@@ -37,6 +38,7 @@ def purge(now: datetime | None = None) -> bool:
     more. The workers delete the files in data folders and destinations (worker/artifacts.py)."""
     now = now or database_clock.now()
     Answer.objects.filter(created_at__lt=now - ANSWERS_KEPT_FOR).delete()
+    HistoryImport.abandon(now)
     if _delete_notifications(now):
         return True
     before = now - KEPT_FOR

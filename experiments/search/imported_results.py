@@ -10,10 +10,10 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from .imports.cells import OPTUNA_PREFIX, OWN_PREFIX, params_of, parse_cell, result_of, separator_of
 from .nested_choice import Group, Nested, flat
 from .parameters import NOT_IN_SPACE, Choice
 from .space import MAX_COLUMN, MAX_LEAVES
@@ -22,11 +22,6 @@ MAX_BYTES = 5_000_000
 MAX_RESULTS = 10_000
 MAX_FAULTS = 5  # shown at once
 FINISHED_STATES = ("COMPLETE", "succeeded", "early_stopped")  # Optuna's state, and ours
-OWN_PREFIX, OPTUNA_PREFIX = "p.", "params_"  # prefixes of parameter columns in exports
-NUMBER = re.compile(r"[+-]?(\d+|\d*\.\d+|\d+\.)([eE][+-]?\d+)?", re.ASCII)
-QUOTED = re.compile(
-    r"'[=+\-@\t\r]"
-)  # how our export escapes a text that a spreadsheet would take for a formula
 
 Result = tuple[dict[str, object], float]
 
@@ -72,7 +67,7 @@ def read_results(data: bytes) -> ImportedResults:
             faults.append(f"{position}: {params}")
             continue
         is_finished = state is None or state in FINISHED_STATES
-        result = _number(value) if is_finished else None
+        result = result_of(value) if is_finished else None
         if result is None or not math.isfinite(result):
             if isinstance(value, str) and not value.strip():
                 value = None
@@ -125,7 +120,7 @@ def _adapt(group: Group, rest: dict[str, object], before: str) -> dict[str, obje
 
 def _comparison_key(value: object) -> tuple[bool, object]:
     """Return a key that is equal for 16, 16.0 and "16", which files write alike, but not for true and 1."""
-    parsed = _parse_cell(value) if isinstance(value, str) else value
+    parsed = parse_cell(value) if isinstance(value, str) else value
     return isinstance(parsed, bool), parsed
 
 
@@ -137,8 +132,7 @@ Row = tuple[str, dict[str, object] | str, object, str | None]
 
 def _csv_rows(text: str) -> Iterator[Row]:
     header = text.lstrip().partition("\n")[0]
-    separator = next((character for character in ",;\t" if character in header), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator_of(header), strict=True)
     names: list[str] = []
     parameters: dict[int, str] = {}
     value_index, state_index = 0, None
@@ -159,7 +153,7 @@ def _csv_rows(text: str) -> Iterator[Row]:
                 yield position, f"{len(cells):,} cells instead of {len(names):,}.", None, None
             else:
                 params = {
-                    name: _parse_cell(cells[index])
+                    name: parse_cell(cells[index])
                     for index, name in parameters.items()
                     if cells[index].strip()
                 }
@@ -201,45 +195,6 @@ def _parameter_columns(names: list[str]) -> dict[int, str]:
     return parameters
 
 
-def _parse_cell(text: str) -> object:
-    """Return the number, true, false, list or object that the text represents, else the text."""
-    bare = text.strip()
-    if NUMBER.fullmatch(bare) and len(bare) < 400:
-        number = float(bare)
-        is_whole = bare.lstrip("+-").isdecimal()
-        return int(bare) if is_whole else number if math.isfinite(number) else text
-    if bare.lower() in ("true", "false"):
-        return bare.lower() == "true"
-    if bare[:1] in ("[", "{"):
-        try:
-            return json.loads(bare)
-        except (ValueError, RecursionError):
-            return text
-    return text[1:] if QUOTED.match(text) else text
-
-
-def _number(value: object) -> float | None:
-    """Return a result as a number (possibly not finite), or None. NNI writes numbers as text, and stores the results
-    of a trial with several metrics as an object with the key `default`."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return None
-    if isinstance(value, Mapping):
-        value = value.get("default")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
 # --- JSON --------------------------------------------------------------------------------------------------------
 
 
@@ -260,18 +215,9 @@ def _json_rows(text: str) -> Iterator[Row]:
         )
     for number, record in enumerate(records, start=1):
         position = f"Result {number:,}"
-        params = _record_params(record) if isinstance(record, dict) else None
+        params = params_of(record) if isinstance(record, dict) else None
         if not params:
             yield position, 'must be an object such as {"params": {"lr": 0.1}, "value": 0.9}.', None, None
             continue
         state = record.get("state")
         yield position, params, record.get("value"), state if isinstance(state, str) else None
-
-
-def _record_params(record: dict) -> dict[str, object] | None:
-    """Return the parameters of a record: under our key, NNI's, that of our trials file, or as `p.` columns."""
-    params = next((record[key] for key in ("params", "parameter", "parameters") if key in record), None)
-    if params is None:
-        prefix = OWN_PREFIX
-        return {name[len(prefix) :]: value for name, value in record.items() if name.startswith(prefix)}
-    return params if isinstance(params, dict) else None

@@ -28,6 +28,7 @@ from experiments.models import (
     FolderRemoval,
     FormerExperiment,
     FrontTrial,
+    HistoryImport,
     Hypervolume,
     Importance,
     Kind,
@@ -71,6 +72,8 @@ HISTORY = [
     "experiment",
     "folderremoval",
     "formerexperiment",
+    "historyimport",
+    "importpiece",
     "importance",
     "lease",
     "logpiece",
@@ -121,6 +124,7 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         Artifact.see(trial, trial.worker, {"model.pt": (3, timezone.now())}, to="")
         Model.register(experiment.project, by=alice, name=name, artifact=trial.artifacts.get())
         WarmResults.upload(experiment.workspace, by=alice, name=name, results=[({"lr": 0.1}, 0.5)])
+        HistoryImport.receive(experiment.workspace, by=alice, file_name=name, chunks=[b"a,value\n1,2\n"])
         SavedView.create(experiment.workspace, by=alice, name=name, query="filter=state:failed")
         trial.comment("a <b>bold</b> claim", by=alice)
         channel, _ = Channel.create(

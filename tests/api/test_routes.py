@@ -18,6 +18,7 @@ from experiments.models import (
     Channel,
     Delivery,
     Experiment,
+    HistoryImport,
     Model,
     Project,
     Role,
@@ -28,6 +29,7 @@ from experiments.models import (
     WarmResults,
     Workspace,
 )
+from experiments.transfer.background import run_next
 from tests.api.caller import ROOT, Caller
 from tests.people import make_settings
 from tests.web.files import leave
@@ -102,6 +104,19 @@ ROUTES = {
         MAKES, {"name": "r", "rows": [{"params": {"lr": 0.1}, "value": 1}]}
     ),
     "DELETE /workspaces/{workspace}/results/{results}": Route(GOES),
+    "GET /workspaces/{workspace}/imports": Route("401 404 403 200 200"),
+    "POST /workspaces/{workspace}/imports": Route(
+        "401 404 403 422 422", query={"file_name": "a.csv"}
+    ),  # empty
+    "GET /workspaces/{workspace}/imports/{import_id}": Route("401 404 403 404 200"),  # alice's
+    "POST /workspaces/{workspace}/imports/{import_id}/confirm": Route(
+        "401 404 403 404 422", {}
+    ),  # which metric?
+    "POST /workspaces/{workspace}/imports/{import_id}/columns": Route(
+        "401 404 403 404 422", {"roles": {"nope": "metric"}}
+    ),
+    "DELETE /workspaces/{workspace}/imports/{import_id}": Route("401 404 403 404 204"),
+    "GET /experiments/{public_id}/export": Route(SEES),
     "GET /experiments/{public_id}/failures": Route(SEES),
     "GET /experiments/{public_id}/front": Route("401 404 409 409 409"),  # it has a single objective
     "GET /experiments/{public_id}/trials": Route(SEES),
@@ -167,6 +182,9 @@ def samples(running, draft, in_state, alice) -> dict[str, Experiment]:
     Model.objects.update(public_id="mmmm2345")
     WarmResults.upload(busy.workspace, by=alice, name="r", results=[({"lr": 1}, 1.0)])
     WarmResults.objects.update(public_id="abcd2345")
+    HistoryImport.receive(busy.workspace, by=alice, file_name="a.csv", chunks=[b"lr,loss,acc\n1,2,3\n"])
+    HistoryImport.objects.update(public_id="efgh2345")
+    run_next()
     channel, _ = Channel.create(
         busy.workspace, owner=None, kind="slack", name="all", address="https://example.org/hooks/1"
     )
@@ -255,6 +273,7 @@ def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpRespo
         "model": "mmmm2345",
         "project": str(Project.objects.get(workspace__slug="lab", name="Default").pk),
         "results": "abcd2345",
+        "import_id": "efgh2345",
         "channel": _key(Channel),
         "rule": _key(Rule),
         "delivery": _key(Delivery),

@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from experiments.models import (
     Channel,
     Delivery,
+    HistoryImport,
     Model,
     Outcome,
     Role,
@@ -23,6 +24,7 @@ from experiments.models import (
     User,
     WarmResults,
 )
+from experiments.transfer.background import run_next
 from tests.web.files import leave
 
 pytestmark = pytest.mark.once
@@ -89,6 +91,15 @@ ROUTES = {
     "trials-compare": Route(get=SEES, post=ONLY_LOOKS),
     "trials-compare-csv": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-new": Route(get=ACTIONS, post=ACTIONS),  # an empty form is drawn again
+    "imports": Route(get=ACTIONS, post="302 404 403 422 422"),  # no file is chosen
+    "import": Route(
+        get="302 404 403 404 200", post="302 404 403 404 422"
+    ),  # alice's; the metric is not chosen
+    "import-cancel": Route(
+        get="302 404 403 404 200", post="302 404 403 404 302", root="404 404"
+    ),  # gone then
+    "experiment-export": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-export-file": Route(get=SEES, post=ONLY_LOOKS),
     "results-new": Route(get=ACTIONS, post="302 404 403 422 422"),  # no file is chosen
     "results": Route(get=SEES, post=ONLY_LOOKS),
     "results-delete": Route(get=ACTIONS, post="302 404 403 302 404", root="200 302"),  # it is gone then
@@ -254,6 +265,10 @@ def sample(running, bob, alice) -> dict[str, object]:
     )
     rule = Rule.create(experiment.workspace, owner=None, kind="ended", scope="workspace", channels=[channel])
     results = WarmResults.upload(experiment.workspace, by=bob, name="r.csv", results=[({"lr": 1}, 1.0)])
+    ready = HistoryImport.receive(
+        experiment.workspace, by=alice, file_name="a.csv", chunks=[b"lr,loss,acc\n1,2,3\n"]
+    )
+    run_next()
     return {
         "artifact_pk": leave(good, data=None).pk,
         "chart": "history",
@@ -263,6 +278,7 @@ def sample(running, bob, alice) -> dict[str, object]:
         "rule_pk": rule.pk,
         "delivery_pk": Delivery.test(channel, by=alice).pk,
         "results_id": results.public_id,
+        "import_id": ready.public_id,
         "workspace_slug": "lab",
         "part": "log",
         "queue_name": "default",

@@ -72,6 +72,10 @@ class ExperimentBase(models.Model):
     created_at = StampField()
     updated_at = StampField()
     trashed_at = models.DateTimeField(null=True, db_index=True)
+    imported_from = models.CharField(
+        max_length=16, blank=True
+    )  # a format of search.imports; "": not imported
+    is_importing = models.BooleanField(default=False)  # hidden, as in the trash, until it is complete
 
     state = models.CharField(max_length=9, default=ExperimentState.DRAFT)
     reason = models.TextField(blank=True)  # why it is in this state
@@ -220,11 +224,25 @@ class ExperimentBase(models.Model):
 
     def allows(self, action: str) -> bool:
         """Return whether the action has an effect in this state. Raise `Refused` when it is not possible."""
+        if self.is_foreign and action in status.STARTS:
+            raise Refused(
+                f"{status.ACTIONS[action].label} is not possible: this experiment was imported. Clone it to run it "
+                "here."
+            )
         if status.is_offered(action, self.state):
             return True
         if status.is_already_so(action, self.state):
             return False
         raise Refused(self._refusal(action))
+
+    def offers(self, action: str) -> bool:
+        """Whether the action is offered now: by the state, and for an imported experiment none that would start it."""
+        return status.is_offered(action, self.state) and not (self.is_foreign and action in status.STARTS)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether its trials ran elsewhere, so that it cannot start here. A draft has none."""
+        return bool(self.imported_from) and self.state != ExperimentState.DRAFT
 
     def _refusal(self, action: str) -> str:
         last = self.events.exclude(by=None).select_related("by").first()

@@ -59,6 +59,8 @@ class LifecycleVerbs(SettingsVerbs):
 
     def _join(self, queue: Queue) -> None:
         self.workspace.require_automl()
+        if not self.settings.run_command.strip():
+            raise Refused("The experiment has no command. Edit it and enter the command of a trial first.")
         self._stand_in(queue)
         self.enqueued_from, self.enqueued_at = self.state, database_clock.now()
 
@@ -268,7 +270,10 @@ class LifecycleVerbs(SettingsVerbs):
         """Restore it from the trash, in its previous state."""
         with transaction.atomic():
             changed = (
-                type(self).everything.filter(pk=self.pk).exclude(trashed_at=None).update(trashed_at=None)
+                type(self)
+                .everything.filter(pk=self.pk, is_importing=False)
+                .exclude(trashed_at=None)
+                .update(trashed_at=None)
             )
             if changed:
                 self.trashed_at = None

@@ -95,7 +95,7 @@ class SettingsVerbs(ProposalVerbs):
                 "submit again."
             )
         if seen != self.revision.number:
-            by = self.revision.by.username if self.revision.by else "Trialdeck"
+            by = self.revision.who
             raise Refused(
                 f"{by} changed this experiment (revision {self.revision.number}; you edited "
                 f"revision {seen}). Check the new values and submit again."

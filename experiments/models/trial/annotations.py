@@ -24,6 +24,7 @@ class Comment(models.Model):
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     at = StampField()
     text = models.TextField()
+    author = models.CharField(max_length=150, blank=True)  # where it was imported from
 
     class Meta:
         ordering = ["pk"]
@@ -34,6 +35,8 @@ class Comment(models.Model):
     @property
     def who(self) -> str:
         """The name of its author."""
+        if self.author:
+            return f"{self.author} (imported)"
         return self.by.username if self.by else "deleted user"
 
 

@@ -70,9 +70,9 @@ def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Butt
     An action that the user lacks the role for is disabled and names that role; one that the state forbids stays in
     the menu with a hint, where a single step would allow it.
     """
-    likely = [button(experiment, verb, user) for verb in LIKELY if status.is_offered(verb, experiment.state)]
+    likely = [button(experiment, verb, user) for verb in LIKELY if experiment.offers(verb)]
     more = [button(experiment, verb, user) for verb in REST if _is_listed(experiment, verb)]
-    if status.is_offered("move_to", experiment.state) and not _may_move(experiment):
+    if experiment.offers("move_to") and not _may_move(experiment):
         reason = f"No other queue is granted to {experiment.workspace.name}."
         more = [
             replace(action, why_not=action.why_not or reason)
@@ -80,7 +80,12 @@ def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Butt
             else action
             for action in more
         ]
-    return likely, more
+    return likely, [*more, _export_button(experiment)]
+
+
+def _export_button(experiment: Experiment) -> Button:
+    url = reverse("experiment-export", args=[experiment.workspace.slug, experiment.public_id])
+    return Button(label="Export", url=url, icon="download", is_question=True)
 
 
 def _may_move(experiment: Experiment) -> bool:
@@ -99,7 +104,7 @@ def button(experiment: Experiment, verb: str, user: User) -> Button:
         else reverse("experiment-action", args=[*where, verb])
     )
     why_not = missing(user, verb, experiment)
-    if not why_not and not status.is_offered(verb, experiment.state):
+    if not why_not and not experiment.offers(verb):
         state = status.EXPERIMENT_STATES[experiment.state].label
         why_not = f"{state}. {status.WAY_OUT[experiment.state]}"
     return Button(
@@ -116,8 +121,8 @@ def button(experiment: Experiment, verb: str, user: User) -> Button:
 
 def _is_listed(experiment: Experiment, verb: str) -> bool:
     if verb == "delete":  # a button where it is possible; else here, with the reason
-        return not status.is_offered(verb, experiment.state)
-    if status.is_offered(verb, experiment.state):
+        return not experiment.offers(verb)
+    if experiment.offers(verb):
         return True
     if verb == "move_to":
         return False

@@ -67,7 +67,7 @@ def edits_of(experiment: Experiment, *, url: str) -> list[Edit]:
         Edit(
             after=revision.after,
             revision=revision.number,
-            by=revision.by.username if revision.by else "Trialdeck",
+            by=revision.who,
             note=revision.note,
             href=f"{url.removesuffix('trials/')}configuration/#revision-{revision.number}",
         )

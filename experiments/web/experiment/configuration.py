@@ -112,7 +112,7 @@ def _revisions(request: SignedInRequest, experiment: Experiment) -> tuple[list[R
 def _revision_row(revision: Revision, before: Settings | None, now: Settings) -> RevisionRow:
     return RevisionRow(
         revision,
-        by=revision.by.username if revision.by else "Trialdeck",
+        by=revision.who,
         changes=settings_diff.changes(before, revision.settings) if before else [],
         is_first=before is None,
         to_restore=settings_diff.changes(now, revision.settings),

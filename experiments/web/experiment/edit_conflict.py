@@ -40,7 +40,7 @@ def conflict_of(data: QueryDict, experiment: Experiment, *, is_restoring: bool) 
     revisions = _revisions_since(data.get("seen", ""), experiment)
     others = [
         OtherRevision(
-            author=later.by.username if later.by else "Trialdeck",
+            author=later.who,
             number=later.number,
             changes=changes(earlier.settings, later.settings),
         )

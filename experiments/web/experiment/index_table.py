@@ -349,7 +349,7 @@ def _actions(experiment: Experiment, user: User) -> tuple[list[Button], list[But
     """Return the actions in the row and those in its menu; none for a viewer."""
     if missing(user, "stop", experiment):
         return [], []
-    listed = [verb for verb in ICONS if status.is_offered(verb, experiment.state)]
+    listed = [verb for verb in ICONS if experiment.offers(verb)]
     if "delete" not in listed:
         listed.append("delete")  # listed even if not possible: the menu gives the reason
     # The row shows only the labels, to save width; the menu shows all actions with icons.

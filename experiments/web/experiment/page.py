@@ -10,7 +10,8 @@ from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from experiments.models import Experiment, ExperimentState, Trial, User, status
+from experiments.models import Experiment, ExperimentState, HistoryImport, Trial, User, status
+from experiments.search.imports import FORMATS
 from experiments.web.ui.controls import Tab
 from experiments.web.ui.requests import SignedInRequest
 
@@ -29,6 +30,8 @@ DIALOGS = {  # forms and confirmations, never the page to go back to
     "experiment-add",
     "experiment-description",
     "experiment-edit",
+    "experiment-export",
+    "import-cancel",
     "experiment-input",
     "experiments-bulk",
     "model-clear",
@@ -115,6 +118,7 @@ def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict
         "likely": likely,
         "more": more,
         "parent": parent_of(experiment, request.user),
+        "imported": import_of(experiment),
         "why": experiment.reason if experiment.state in REASON_SHOWN else "",
         "every": 2 if experiment.is_active else None,
         "tabs": [
@@ -122,6 +126,14 @@ def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict
             for label, page, count in pages
         ],
     }
+
+
+def import_of(experiment: Experiment) -> dict[str, Any]:
+    """Return where an imported experiment came from: the tool, and the row of its import. One query for these only."""
+    if not experiment.imported_from:
+        return {}
+    row = HistoryImport.objects.filter(experiment=experiment).select_related("by").defer("preview").first()
+    return {"source": FORMATS.get(experiment.imported_from, experiment.imported_from), "row": row}
 
 
 def parent_of(experiment: Experiment, user: User) -> Experiment | None:

@@ -59,7 +59,7 @@ def _rows(workspace: Workspace) -> list[TrashRow]:
     """Return the newest rows, one more than the page shows. One query."""
     deleted = Event.objects.filter(experiment=OuterRef("pk"), verb="delete").order_by("-pk")
     by = Subquery(deleted.values("by__username")[:1], output_field=CharField())
-    gone = Experiment.everything.filter(workspace=workspace).exclude(trashed_at=None)
+    gone = Experiment.everything.filter(workspace=workspace, is_importing=False).exclude(trashed_at=None)
     gone = gone.select_related("creator").order_by("-trashed_at", "-pk")
     now = database_clock.now()
     return [

@@ -1,0 +1,5 @@
+"""The error of all readers."""
+
+
+class ReadError(ValueError):
+    """The file cannot be imported. `str()` is one sentence for people: what is wrong, where, and what to do."""

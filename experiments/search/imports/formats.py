@@ -1,0 +1,96 @@
+"""Which format a file has, and who reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from . import mlflow, optuna, package, sqlite_file, tables
+from .archive import MAX_LINE, opened
+from .errors import ReadError
+from .staging import Staging
+
+FORMATS = {
+    "trialdeck": "Trialdeck export",
+    "trialdeck-table": "Trialdeck trial table",
+    "optuna": "Optuna",
+    "mlflow": "MLflow",
+    "wandb": "Weights & Biases",
+    "nni": "NNI",
+    "csv": "CSV",
+    "json": "JSON",
+}
+
+
+def read_file(path: Path, staging: Staging, *, file_name: str, roles: Mapping[str, str] | None = None) -> str:
+    """Copy the history in a file, and return its format, one of `FORMATS`. Raise ReadError.
+
+    `roles`: those of columns of a table that differ from the guess.
+    """
+    name = PurePosixPath(file_name).stem[:200] or "Import"
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head.strip():
+        raise ReadError("The file is empty.")
+    if head.startswith(sqlite_file.HEADER):
+        kind = _read_sqlite(path, staging)
+    elif head.startswith(b"PK"):
+        kind = _read_archive(path, staging)
+    else:
+        kind = _read_text(path, staging, name=name, roles=roles)
+    staging.finish()
+    if not staging.studies():
+        raise ReadError("The file has no study, experiment or run.")
+    return kind
+
+
+def _read_sqlite(path: Path, staging: Staging) -> str:
+    with sqlite_file.opened(path) as database:
+        if {"studies", "trials"} <= database.tables:
+            optuna.read_sqlite(database, staging)
+            return "optuna"
+        if {"runs", "experiments", "params", "metrics", "latest_metrics"} <= database.tables:
+            mlflow.read_sqlite(database, staging)
+            return "mlflow"
+    raise ReadError("The SQLite file is neither an Optuna storage nor a tracking database of MLflow.")
+
+
+def _read_archive(path: Path, staging: Staging) -> str:
+    with opened(path) as archive:
+        if package.MANIFEST in archive:
+            package.read(archive, staging)
+            return "trialdeck"
+        if any(PurePosixPath(name).name == "meta.yaml" for name in archive.entries):
+            mlflow.read_archive(archive, staging)
+            return "mlflow"
+    raise ReadError(
+        "The archive is neither an export of Trialdeck (with manifest.json) nor a folder mlruns of MLflow (with "
+        "meta.yaml)."
+    )
+
+
+def _read_text(path: Path, staging: Staging, *, name: str, roles: Mapping[str, str] | None) -> str:
+    with path.open("rb") as file:
+        first = file.readline(MAX_LINE)
+        while first and not first.strip(b" \t\r\n\xef\xbb\xbf"):
+            first = file.readline(MAX_LINE)
+    start = first.lstrip(b" \t\xef\xbb\xbf")[:1]
+    if start == b"{" and (record := _record(first)) is not None:
+        if "op_code" in record:
+            optuna.read_journal(path, staging)
+            return "optuna"
+        if not any(key in record for key in ("runs", "trials", "trialMessage")):
+            return tables.read_json_lines(path, staging, name=name)
+    if start in (b"{", b"["):
+        return tables.read_json(path, staging, name=name)
+    return tables.read_csv(path, staging, name=name, roles=roles)
+
+
+def _record(line: bytes) -> dict | None:
+    """Return the object that a line holds as a whole, if it does."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
