@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
-from experiments import __version__, database_clock, downloads
+from experiments import database_clock, downloads
 from experiments.models import (
     Artifact,
     Comment,
@@ -29,6 +29,7 @@ from experiments.models import (
 from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.safe_files import OutsideFolder, open_regular
 from experiments.search.imports import package
+from trialdeck import __version__
 
 from .settings_text import exportable, masked_document
 
@@ -277,22 +278,20 @@ class _Exporter:
                 if source is None:
                     self.left_out["artifacts that this machine cannot read"] += 1
                     continue
-                document = {
+                document: dict[str, Any] = {
                     "trial": artifact.trial.number,
                     "name": artifact.name,
-                    "size": 0,
                     "changed_at": instant(artifact.changed_at),
-                    "sha256": "",
                 }
-                digest = hashlib.sha256()
+                digest, size = hashlib.sha256(), 0
                 info = self._info(package.file_of(document))
                 with archive.open(info, "w", force_zip64=True) as stream:
                     for piece in source:
                         digest.update(piece)
-                        document["size"] += len(piece)
+                        size += len(piece)
                         stream.write(piece)
                         yield from self.sink.take(at_least=CHUNK)
-                stored.append({**document, "sha256": digest.hexdigest()})
+                stored.append({**document, "size": size, "sha256": digest.hexdigest()})
 
 
 def _content(artifact: Artifact) -> Iterator[bytes] | None:

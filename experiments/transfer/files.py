@@ -77,7 +77,7 @@ def _write_artifact(experiment: Experiment, archive: Archive, document: dict) ->
             raise ReadError(f"The artifact {document['name'][:60]} is damaged: its digest differs.")
         copy.seek(0)
         path = folder.output / document["name"]
-        safe_files.replace(path, copy, below=root)  # type: ignore[arg-type]  # an open binary file
+        safe_files.replace(path, copy, below=root)
         with safe_files.open_regular(path, below=root) as file:
             moment = round(datetime.fromisoformat(document["changed_at"]).timestamp() * 1_000_000) * 1_000
             os.utime(file.fileno(), ns=(moment, moment))

@@ -210,7 +210,7 @@ class Writer:
 
     def _create_trials(self, experiment: Experiment, new: dict[int, tuple[StagedTrial, Trial]]) -> None:
         """Create the trials, each after the trial that it reruns, which has a lower number."""
-        sources = {staged.extra.get("rerun_of") for staged, _ in new.values()} - {None}
+        sources = {staged.extra["rerun_of"] for staged, _ in new.values() if staged.extra.get("rerun_of")}
         rows = Trial.everything.filter(experiment=experiment, number__in=sources) if sources else ()
         present = {trial.number: trial.pk for trial in rows}
         pending: dict[int, Trial] = {}

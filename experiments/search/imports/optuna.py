@@ -58,9 +58,9 @@ class Distribution:
         """Return the definition in our search spaces, or None for one that has no equal."""
         if isinstance(self.choices, list):
             return {"_type": "choice", "_value": self.choices}
-        low, high, step = (self.attributes.get(name) for name in ("low", "high", "step"))
-        step = self.attributes.get("q", step)
-        if any(isinstance(bound, bool) or not isinstance(bound, int | float) for bound in (low, high)):
+        low, high = self.attributes.get("low"), self.attributes.get("high")
+        step = self.attributes.get("q", self.attributes.get("step"))
+        if not isinstance(low, int | float) or not isinstance(high, int | float):
             return None
         is_log = bool(self.attributes.get("log")) or "Log" in self.name
         if self.is_whole:

@@ -72,7 +72,7 @@ def read_csv(path: Path, staging: Staging, *, name: str, roles: Mapping[str, str
 
 def _read_rows(reader: Any, staging: Staging, *, name: str, roles: Mapping[str, str]) -> str:
     names: list[str] = []
-    kind, columns = "csv", {}
+    kind, columns = "csv", dict[str, tuple[str, str]]()
     study = number = 0
     last_line = 0
     for row in reader:

@@ -66,12 +66,11 @@ class ConfirmForm(forms.Form):
     @property
     def roles(self) -> dict[str, str]:
         """The roles of columns that were sent."""
-        sent = self.data.get
-        return {
-            column: sent(f"role-{place}")
+        sent = {
+            column: str(self.data.get(f"role-{place}", ""))
             for place, (column, _) in enumerate(self.study["columns"])
-            if sent(f"role-{place}")
         }
+        return {column: role for column, role in sent.items() if role}
 
     @property
     def chosen(self) -> list[str] | None:
