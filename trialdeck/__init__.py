@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from trialdeck.console import Console
     from trialdeck.errors import Error, Forbidden, Invalid, NotFound, Refused, Unauthorized, Unreachable
     from trialdeck.experiment import Experiment
+    from trialdeck.imports import import_experiment
     from trialdeck.nni.types import RunMode, TrialHyperParameters, TrialJob, TrialMetricData, TrialResult
 
 __version__ = "0.1.0"
@@ -63,6 +64,7 @@ _LAZY = {
     "Unauthorized": "errors",
     "Unreachable": "errors",
     "Experiment": "experiment",
+    "import_experiment": "imports",
 }
 
 __all__ = [
@@ -90,6 +92,7 @@ __all__ = [
     "get_next_parameter",
     "get_sequence_id",
     "get_trial_id",
+    "import_experiment",
     "report_final_result",
     "report_intermediate_result",
 ]

@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     _add_lifecycle(subparsers, connection)
     _add_queries(subparsers, connection)
     _add_changes(subparsers, connection)
+    _add_import(subparsers, connection)
     _add_console(subparsers)
     nni_bridge.arguments(
         _add(subparsers, "nni-bridge", commands.nni_bridge, "Connect NNI's own client to an experiment.")
@@ -220,12 +221,16 @@ def _add_queries(subparsers: Subparsers, connection: argparse.ArgumentParser) ->
     command = _add(subparsers, "logs", commands.logs, "Print the log of a trial.", connection)
     command.add_argument("trial", metavar="TRIAL", help="trial ID, such as 7f3k2m9q-3")
     command.add_argument("-f", "--follow", action="store_true", help="follow the log until the trial ends")
-    text = "Export all trials as a table."
+    text = "Export an experiment as one file for `trialdeck import`, or its trials as a table."
     command = _add_experiment(_add(subparsers, "export", commands.export, text, connection))
-    output_format = command.add_mutually_exclusive_group(required=True)
-    output_format.add_argument("--csv", action="store_true")
-    output_format.add_argument("--json", action="store_true")
-    command.add_argument("-o", "--output", metavar="FILE", help="output file (default: standard output)")
+    output_format = command.add_mutually_exclusive_group()
+    output_format.add_argument("--csv", action="store_true", help="all trials as a table")
+    output_format.add_argument("--json", action="store_true", help="all trials as JSON")
+    command.add_argument("--artifacts", action="store_true", help="with output files of trials")
+    command.add_argument("--without-logs", action="store_true", help="without the logs of trials")
+    command.add_argument(
+        "-o", "--output", metavar="FILE", help="output file (default, for tables: standard output)"
+    )
 
 
 def _add_changes(subparsers: Subparsers, connection: argparse.ArgumentParser) -> None:
@@ -242,6 +247,24 @@ def _add_changes(subparsers: Subparsers, connection: argparse.ArgumentParser) ->
     ):
         command = _add(subparsers, name, handler, text, connection)
         command.add_argument("trial", metavar="TRIAL", help="trial ID, such as 7f3k2m9q-3")
+
+
+def _add_import(subparsers: Subparsers, connection: argparse.ArgumentParser) -> None:
+    text = (
+        "Import a file as an experiment: an export of Trialdeck, an Optuna storage, MLflow runs, an export of W&B or "
+        "NNI, CSV or JSON."
+    )
+    command = _add(subparsers, "import", commands.import_file, text, connection)
+    command.add_argument("file", metavar="FILE")
+    command.add_argument("--preview", action="store_true", help="say what the file holds, and import nothing")
+    command.add_argument("--study", metavar="NAME", help="the study to import, if the file has several")
+    command.add_argument("-m", "--metric", metavar="NAME", help="objective metric")
+    direction = command.add_mutually_exclusive_group()
+    direction.add_argument("--maximize", dest="direction", action="store_const", const="maximize")
+    direction.add_argument("--minimize", dest="direction", action="store_const", const="minimize")
+    command.add_argument("--name", help="name of the experiment")
+    command.add_argument("--workspace", metavar="NAME", help="workspace of the experiment")
+    command.add_argument("--project", metavar="NAME", help="project of the experiment")
 
 
 def _add_console(subparsers: Subparsers) -> None:

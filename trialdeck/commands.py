@@ -17,6 +17,7 @@ from trialdeck.config_files import read_document
 from trialdeck.console import Console
 from trialdeck.experiment import Experiment
 from trialdeck.field_names import renamed
+from trialdeck.imports import Import
 from trialdeck.nni.bridge import run as run_bridge
 from trialdeck.nni.types import RunMode
 from trialdeck.progress import duration
@@ -236,12 +237,65 @@ def rerun(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
+    if not (args.csv or args.json):
+        if not args.output:
+            raise errors.Invalid("Name the file, -o FILE, or a table, --csv or --json.")
+        experiment = _experiment(args)
+        print(experiment.export(args.output, logs=not args.without_logs, artifacts=args.artifacts))
+        return
     rows = _experiment(args)._trials()
     if args.output:
         with Path(args.output).open("w", encoding="utf-8", newline="") as file:
             write_rows(rows, file, as_csv=args.csv)
     else:
         write_rows(rows, sys.stdout, as_csv=args.csv)
+
+
+def import_file(args: argparse.Namespace) -> int | None:
+    """Import a file, or with --preview only say what it holds."""
+    console = _console(args)
+    work = Import.upload(console, args.workspace, args.file)
+    done = False
+    try:
+        work.wait(report=_report_import)
+        _print_preview(work)
+        if args.preview:
+            return None
+        work.confirm(
+            study=args.study,
+            metric=args.metric,
+            direction=args.direction,
+            name=args.name,
+            project=args.project,
+        )
+        done = True
+    finally:
+        if not done and work.row["state"] != "failed":
+            work.cancel()
+    work.wait(report=_report_import)
+    experiment = Experiment.connect(args.url or args.port, work.row["experiment"], args.token)
+    print(f"{experiment.id} {experiment.url}")
+    return None
+
+
+def _report_import(row: dict[str, Any]) -> None:
+    if row["state"] == "importing" and sys.stderr.isatty():
+        print(f"\r{row['done']:,} of {row['total']:,} trials", end="", file=sys.stderr, flush=True)
+        if row["done"] == row["total"]:
+            print(file=sys.stderr)
+
+
+def _print_preview(work: Import) -> None:
+    """Say on standard error what the file holds."""
+    for study in work.studies:
+        states = ", ".join(f"{count:,} {state}" for state, count in study["states"].items())
+        metrics = ", ".join(metric["name"] for metric in study["metrics"][:20])
+        parameters = ", ".join(parameter["source"] for parameter in study["parameters"][:20])
+        print(f"{study['name']} ({work.row['format']}): {states or 'no trials'}", file=sys.stderr)
+        print(f"  parameters: {parameters or 'none'}", file=sys.stderr)
+        print(f"  metrics: {metrics or 'none'}", file=sys.stderr)
+        for what, count in study["left_out"]:
+            print(f"  left out: {count:,} {what}", file=sys.stderr)
 
 
 def update(args: argparse.Namespace) -> None:

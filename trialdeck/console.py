@@ -14,10 +14,12 @@ from trialdeck import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import Any
 
 TIMEOUT_S = 20.0
+FILE_TIMEOUT_S = 120.0  # without a byte, while a file is sent or received
 RATE_LIMIT_WAIT_S = 30.0  # total time to wait for a rate limit
 MAX_RESPONSE_BYTES = 64 << 20
 
@@ -72,6 +74,31 @@ class Console:
     def delete(self, path: str) -> None:
         self._request("DELETE", path)
 
+    def upload(self, path: str, file: Path) -> Any:
+        """POST a file as the request body, piece by piece. It is not repeated after a broken connection."""
+        size = file.stat().st_size
+        headers = {**self._headers(), "Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        with file.open("rb") as stream:
+            request = urllib.request.Request(f"{self.url}/api/v1/{path}", stream, headers, method="POST")
+            try:
+                return self._send(request, timeout_s=FILE_TIMEOUT_S)
+            except _Broken as error:
+                raise errors.Unreachable(str(error)) from None
+
+    def download(self, path: str, target: Path) -> None:
+        """GET a file and store it at `target`, whole or not at all. Raise trialdeck.Error, OSError."""
+        draft = target.with_name(f".{target.name}.{os.getpid()}")
+        request = urllib.request.Request(f"{self.url}/api/v1/{path}", None, self._headers())
+        try:
+            with draft.open("wb") as file:
+                self._send(request, timeout_s=FILE_TIMEOUT_S, read=lambda response: _copy(response, file))
+            draft.replace(target)
+        except _Broken as error:
+            raise errors.Unreachable(str(error)) from None
+        finally:
+            if draft.exists():
+                draft.unlink()
+
     def is_healthy(self, *, timeout_s: float = 2.0) -> bool:
         """Return whether a console responds and its database works."""
         try:
@@ -99,9 +126,7 @@ class Console:
                 is_retry = True
 
     def _build(self, method: str, path: str, body: object, key: str) -> urllib.request.Request:
-        headers = {"Accept": "application/json", "User-Agent": "trialdeck"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
+        headers = self._headers()
         if key:
             headers["Idempotency-Key"] = key
         data = None
@@ -110,10 +135,20 @@ class Console:
             data = to_json(body).encode()
         return urllib.request.Request(f"{self.url}/api/v1/{path}", data, headers, method=method)
 
-    def _send(self, request: urllib.request.Request) -> Any:
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": "trialdeck"}
+        return {**headers, "Authorization": f"Bearer {self.token}"} if self.token else headers
+
+    def _send(
+        self,
+        request: urllib.request.Request,
+        *,
+        timeout_s: float | None = None,
+        read: Callable[[Any], Any] | None = None,
+    ) -> Any:
         try:
-            with self._opener.open(request, timeout=self.timeout_s) as response:
-                return _read(response, self.url)
+            with self._opener.open(request, timeout=timeout_s or self.timeout_s) as response:
+                return read(response) if read else _read(response, self.url)
         except urllib.error.HTTPError as error:
             with error:
                 raise _error(error, self.url) from None
@@ -175,6 +210,11 @@ def _plain(value: object) -> object:
     if hasattr(value, "__fspath__"):
         return os.fspath(value)
     raise TypeError(f"{type(value).__name__} {value!r:.60}")
+
+
+def _copy(response: Any, file: Any) -> None:
+    while piece := response.read(1 << 18):
+        file.write(piece)
 
 
 def _read(response: Any, url: str) -> Any:

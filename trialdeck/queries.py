@@ -4,6 +4,7 @@ from __future__ import annotations  # for Python 3.8
 
 import importlib
 import time
+from pathlib import Path
 
 from trialdeck import errors, lookup
 from trialdeck.console import Console
@@ -26,6 +27,17 @@ class ExperimentQueries:
     id: str
     config: ExperimentConfig
     _console: Console | None
+
+    def export(self, path: str | Path, *, logs: bool = True, artifacts: bool = False) -> Path:
+        """Store the whole experiment as one file, which `trialdeck.import_experiment` brings to any console: settings,
+        revisions, trials, intermediate results and comments; logs and artifacts by choice. Secrets are left out. Return
+        the path of the file; in a folder it is called `<id>.trialdeck.zip`. Raise trialdeck.Error, OSError."""
+        target = Path(path)
+        if target.is_dir():
+            target = target / f"{self.id}.trialdeck.zip"
+        query = f"logs={str(logs).lower()}&artifacts={str(artifacts).lower()}"
+        self._connected().download(f"{self._path}/export?{query}", target)
+        return target
 
     def get_status(self) -> str:
         """Return INITIALIZED, RUNNING, NO_MORE_TRIAL, STOPPING, STOPPED, DONE or ERROR."""

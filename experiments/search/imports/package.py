@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from .archive import Archive, is_plain_path, json_value
@@ -288,6 +289,11 @@ def read(archive: Archive, staging: Staging) -> None:
     )
     trials = _read_trials(archive, staging, study, metric, len(revisions))
     _read_points(archive, staging, trials)
+    with_files = chain(
+        (number for number, _, _ in logs(archive)), (row["trial"] for row in artifacts(archive))
+    )
+    if (number := next((number for number in with_files if number not in trials), None)) is not None:
+        raise ReadError(f"The file has a log or an artifact of trial {number:,}, but not the trial.")
     for what, count in _left_out(manifest):
         staging.leave_out(study, what, count)
 
