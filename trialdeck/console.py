@@ -79,7 +79,9 @@ class Console:
         size = file.stat().st_size
         headers = {**self._headers(), "Content-Type": "application/octet-stream", "Content-Length": str(size)}
         with file.open("rb") as stream:
-            request = urllib.request.Request(f"{self.url}/api/v1/{path}", stream, headers, method="POST")
+            request = urllib.request.Request(
+                f"{self.url}/api/v1/{path}", _pieces(stream, size), headers, method="POST"
+            )
             try:
                 return self._send(request, timeout_s=FILE_TIMEOUT_S)
             except _Broken as error:
@@ -210,6 +212,13 @@ def _plain(value: object) -> object:
     if hasattr(value, "__fspath__"):
         return os.fspath(value)
     raise TypeError(f"{type(value).__name__} {value!r:.60}")
+
+
+def _pieces(file: Any, size: int) -> Iterator[bytes]:
+    """Yield the first `size` bytes of a file, also of one that grows meanwhile."""
+    while size and (piece := file.read(min(size, 1 << 18))):
+        size -= len(piece)
+        yield piece
 
 
 def _copy(response: Any, file: Any) -> None:

@@ -47,7 +47,8 @@ from experiments.search.space import MAX_COLUMN, SpaceError
 from .choices import settings_of
 from .export import COLUMNS, INSTANTS
 
-ROWS_AT_ONCE = 2_000  # in one transaction, approximately
+ROWS_AT_ONCE = 500  # in one transaction, approximately: others wait for SQLite's lock meanwhile
+TRIAL_ROWS = 4  # one trial takes as long as so many other rows
 ENDED = {
     ExperimentState.PENDING: ExperimentState.STOPPED,
     ExperimentState.RUNNING: ExperimentState.STOPPED,
@@ -147,7 +148,7 @@ class Writer:
                     yield [*batch, (trial, points, False)]
                     batch, points, rows = [], [], 0
             batch.append((trial, points, True))
-            rows += 1 + len(points) + len(trial.params) + len(trial.metrics)
+            rows += TRIAL_ROWS + len(points) + len(trial.params) + len(trial.metrics)
             if rows >= ROWS_AT_ONCE:
                 yield batch
                 batch, rows = [], 0
@@ -371,7 +372,7 @@ class Writer:
         if not origin and counts["succeeded_count"] == 0:
             state = ExperimentState.FAILED
         ended_state = ENDED.get(state, state)
-        reason = origin.get("reason") or "" if origin else f"imported from {FORMATS[self.row.format]}"
+        reason = origin.get("reason", "")
         if ended_state != state:
             reason = f"imported while {state}"
         return {

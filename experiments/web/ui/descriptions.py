@@ -175,6 +175,7 @@ EXPERIMENT_VERBS: dict[str, tuple[str, str]] = {
     "publish": ("lock", "published this experiment"),
     "delete": ("trash", "deleted this experiment"),
     "restore": ("reset", "restored this experiment"),
+    "import": ("upload", "imported this experiment"),
     "register": ("box", "registered a model"),
     "delete_model": ("trash", "deleted a model"),
     "delete_results": ("trash", "deleted the uploaded results for the warm start"),
