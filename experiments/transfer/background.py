@@ -20,7 +20,8 @@ from experiments.search.imports.preview import summary
 
 from .choices import OWN, RESERVED
 from .files import write_files
-from .writer import Writer, revisions_of
+from .revisions import revisions_of
+from .writer import Writer
 
 logger = logging.getLogger(__name__)
 

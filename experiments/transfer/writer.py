@@ -20,13 +20,12 @@ from experiments.models import (
     Experiment,
     ExperimentState,
     Failure,
+    FrontTrial,
     HistoryImport,
     ImportState,
-    Invalid,
     MetricValue,
     Point,
     Revision,
-    Settings,
     Trial,
     TrialParameter,
     TrialState,
@@ -42,12 +41,14 @@ from experiments.search.imports import FORMATS, ReadError, Staging
 from experiments.search.imports.staging import Point as LastPoint
 from experiments.search.imports.staging import StagedTrial
 from experiments.search.nested_choice import flat
-from experiments.search.space import MAX_COLUMN, SpaceError
+from experiments.search.space import MAX_COLUMN
 
 from .choices import settings_of
 from .export import COLUMNS, INSTANTS
+from .revisions import revisions_of
 
 ROWS_AT_ONCE = 500  # in one transaction, approximately: others wait for SQLite's lock meanwhile
+TRIALS_AT_ONCE = 50  # of which the Pareto front is computed
 TRIAL_ROWS = 4  # one trial takes as long as so many other rows
 ENDED = {
     ExperimentState.PENDING: ExperimentState.STOPPED,
@@ -327,6 +328,15 @@ class Writer:
     def publish(self, experiment: Experiment) -> None:
         """Compute what the row of the experiment keeps of its trials, and show it, in one transaction."""
         columns = self._summary(experiment)
+        if experiment.is_multi_objective:
+            self._learn_front(experiment)
+            columns |= {
+                "best_value": None,
+                "best_number": None,
+                "trace": [],
+                "front_size": experiment.front_size,
+                "objective_bounds": experiment.objective_bounds,
+            }
         with transaction.atomic():
             self.row.hold(state=ImportState.IMPORTED, done=self.row.total, choices=self._kept_choices())
             Experiment.everything.filter(pk=experiment.pk, is_importing=True).update(
@@ -341,6 +351,24 @@ class Writer:
                 why=f"{FORMATS[self.row.format]}: {self.row.file_name}",
             )
             self.row.pieces.all().delete()
+
+    def _learn_front(self, experiment: Experiment) -> None:
+        """Compute the Pareto front anew, in the order in which the trials ended."""
+        FrontTrial.objects.filter(experiment=experiment).delete()
+        experiment.front_size, experiment.objective_bounds, experiment.succeeded_count = 0, [], 0
+        trials = Trial.objects.filter(experiment=experiment, state=TrialState.SUCCEEDED)
+        keys = list(trials.order_by("settled_rank", "number").values_list("pk", flat=True))
+        for start in range(0, len(keys), TRIALS_AT_ONCE):
+            some = Trial.objects.in_bulk(keys[start : start + TRIALS_AT_ONCE])
+            with transaction.atomic():
+                self.row.hold()
+                for key in keys[start : start + TRIALS_AT_ONCE]:
+                    trial = some[key]
+                    trial.experiment = experiment
+                    experiment.succeeded_count += 1
+                    if values := trial.objective_values:
+                        FrontTrial.learn(trial, values)
+            self.pause()
 
     def _kept_choices(self) -> dict[str, Any]:
         creator = self.origin.get("creator", "")
@@ -395,36 +423,6 @@ class Writer:
             "trace": trace,
             "version": 1,
         }
-
-
-def revisions_of(documents: list[dict[str, Any]]) -> list[Revision]:
-    """Return the revisions in an export, not saved. Raise ReadError when their settings are invalid."""
-    return [
-        Revision(
-            number=document["number"],
-            document=_settings(document["settings"], document["number"]).document(),
-            resolved=document["resolved"],
-            author=document["by"],
-            at=datetime.fromisoformat(document["at"]),
-            note=document["note"],
-        )
-        for document in documents
-    ]
-
-
-def _settings(document: dict[str, Any], number: int) -> Settings:
-    """Return the settings of a revision in a file, checked as if a person had entered them. Raise ReadError."""
-    has_command = bool(document.get("command") or document.get("script") or document.get("diff"))
-    try:
-        settings = Settings.checked(document if has_command else {**document, "command": "true"})
-        if settings.space is None:  # parsed here, where an error has its place
-            raise ReadError("The settings have no search space.")
-    except Invalid as invalid:
-        raise ReadError(f"revisions.jsonl, revision {number}: {invalid}"[:500]) from None
-    except SpaceError as error:
-        raise ReadError(f"revisions.jsonl, revision {number}: {error}"[:500]) from None
-    restored = {} if has_command else {"command": ""}
-    return Settings.stored({**settings.document(), **restored})
 
 
 def _tags(tags: list[str]) -> list[str]:

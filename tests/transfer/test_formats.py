@@ -36,7 +36,7 @@ def optuna_study(storage: Any, *, name: str = "resnet", **options: Any) -> optun
         trial.suggest_int("layers", 1, 8)
         trial.suggest_float("dropout", 0, 0.5, step=0.1)
         trial.suggest_categorical("opt", ["adam", "sgd", None])
-        for step in range(3):
+        for step in range(3 if len(study.directions) == 1 else 0):  # Optuna has none for several objectives
             trial.report(math.nan if step == 1 else lr * step, step)
         trial.set_user_attr("size", 7)
         trial.set_user_attr("note", "text")

@@ -188,3 +188,22 @@ def test_an_active_experiment_arrives_as_stopped(
     copy = imported(lab, bob, exported(source))
     assert (copy.state, copy.active_count) == ("stopped", 0)
     assert copy.reason == f"imported while {state}"
+
+
+def test_the_pareto_front_of_several_objectives_survives(
+    running: Callable[..., Experiment], lab: Workspace, alice: User, bob: User
+) -> None:
+    """TD-D8, TD-C9: it is computed anew from the values, so that charts and tables show it."""
+    source = running(taken=4, concurrency=4, max_trials=4, further_objectives={"latency": "minimize"})
+    values = ((0.5, 3.0), (0.75, 4.0), (0.25, 5.0), (0.5, 2.0))
+    for trial, (value, latency) in zip(source.trials.order_by("number"), values, strict=True):
+        trial.settle(Outcome(value=value, final_metrics={"latency": latency}, exit_code=0))
+    source = end_all(source)
+    copy = imported(lab, bob, exported(source))
+    assert copy.front_size == source.front_size == 2
+    assert copy.objective_bounds == source.objective_bounds
+    front = [
+        list(each.front_trials.values_list("number", "joined_result", "left_result"))
+        for each in (source, copy)
+    ]
+    assert front[0] == front[1]
