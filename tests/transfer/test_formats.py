@@ -178,11 +178,11 @@ def test_mlflow_runs_are_imported(kind: str, tmp_path: Path, lab: Workspace, bob
     row.cancel(by=bob)
     experiment = imported(lab, bob, data, "mlruns", direction="minimize")
     assert (experiment.name, experiment.metric, experiment.imported_from) == ("net", "loss", "mlflow")
-    found = [
+    outcomes = [
         (trial.state, trial.value, trial.failure, trial.params)
         for trial in experiment.trials.order_by("number")
     ]
-    assert found == [
+    assert outcomes == [
         ("succeeded", 0.5, "", {"lr": 0.1, "opt": "adam", "model__depth": 3}),
         ("failed", None, "", {"lr": 0.001, "opt": "sgd", "model__depth": 4}),
         ("failed", None, "bad_metric", {"lr": 0.01, "opt": None, "model__depth": 3}),

@@ -193,7 +193,7 @@ def test_an_active_experiment_arrives_as_stopped(
 def test_the_pareto_front_of_several_objectives_survives(
     running: Callable[..., Experiment], lab: Workspace, alice: User, bob: User
 ) -> None:
-    """TD-D8, TD-C9: it is computed anew from the values, so that charts and tables show it."""
+    """TD-D8: it is computed anew from the values, so that charts and tables show it."""
     source = running(taken=4, concurrency=4, max_trials=4, further_objectives={"latency": "minimize"})
     values = ((0.5, 3.0), (0.75, 4.0), (0.25, 5.0), (0.5, 2.0))
     for trial, (value, latency) in zip(source.trials.order_by("number"), values, strict=True):

@@ -132,10 +132,10 @@ def read_archive(archive: Archive, staging: Staging) -> None:
         metas.append((_milliseconds(meta.get("start_time")) or 0.0, str(run), run, meta))
     numbers: dict[int, int] = defaultdict(int)
     files: dict[PurePosixPath, list[str]] = defaultdict(list)
-    known = set(runs)
+    run_folders = set(runs)
     for name in archive.entries:
         for parent in PurePosixPath(name).parents:
-            if parent in known:
+            if parent in run_folders:
                 files[parent].append(name)
     for _, _, run, meta in sorted(metas, key=lambda each: each[:2]):
         folder = run.parent

@@ -67,7 +67,7 @@ def summary(staging: Staging, study: Study, *, reserved: Collection[str] = ()) -
     a reason `why` for what is left out of the search space; `metrics`: [{name, count}]; `states`; `points`; `left_out`:
     [[what, count]].
     """
-    known = staging.definitions(study.id)
+    stated = staging.definitions(study.id)
     values: dict[str, Values] = {}
     for name, value in staging.param_values(study.id):
         values.setdefault(name, Values()).add(value)
@@ -75,7 +75,7 @@ def summary(staging: Staging, study: Study, *, reserved: Collection[str] = ()) -
     parameters: list[dict[str, Any]] = []
     taken = set(reserved)
     for source in sorted(values, key=lambda name: (len(values[name].distinct) < 2, list(values).index(name))):
-        definition, is_guessed = _definition(source, known, values[source])
+        definition, is_guessed = _definition(source, stated, values[source])
         why, name = "", safe_name(source, taken)
         if definition is None:
             why = f"more than {MAX_CHOICES:,} different values that are no range"
@@ -109,10 +109,10 @@ def summary(staging: Staging, study: Study, *, reserved: Collection[str] = ()) -
 
 
 def _definition(
-    name: str, known: dict[str, dict[str, Any]], values: Values
+    name: str, stated: dict[str, dict[str, Any]], values: Values
 ) -> tuple[dict[str, Any] | None, bool]:
     """Return the definition that the file has, if it is valid here, else a guess, and whether it is guessed."""
-    for definition, is_guessed in ((known.get(name), False), (values.definition(), True)):
+    for definition, is_guessed in ((stated.get(name), False), (values.definition(), True)):
         if definition is None:
             continue
         try:

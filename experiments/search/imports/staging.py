@@ -213,15 +213,15 @@ class Staging:
 
     def studies(self) -> list[Study]:
         rows = self._db.execute("SELECT id, name, document FROM study ORDER BY id").fetchall()
-        found = []
+        studies = []
         for key, name, text in rows:
             document = json.loads(text)
-            found.append(
+            studies.append(
                 Study(
                     key, name, document.pop("objective", ""), document.pop("directions", {}) or {}, document
                 )
             )
-        return found
+        return studies
 
     def counts(self, study: int) -> dict[str, int]:
         """Return the number of trials by state."""

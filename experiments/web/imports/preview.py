@@ -40,15 +40,15 @@ class ConfirmForm(forms.Form):
             del self.fields["metric"], self.fields["direction"]
             return
         field_of(self, "metric", forms.ChoiceField).choices = _with_blank(
-            [(name, name) for name in metrics], "Choose a metric", known=objective
+            [(name, name) for name in metrics], "Choose a metric", stated=objective
         )
         self.fields["metric"].initial = objective
         self.fields["metric"].error_messages["required"] = "Choose the objective metric."
-        known = study["directions"].get(objective, "")
+        stated = study["directions"].get(objective, "")
         field_of(self, "direction", forms.ChoiceField).choices = _with_blank(
-            [("maximize", "Maximize"), ("minimize", "Minimize")], "Choose a direction", known=known
+            [("maximize", "Maximize"), ("minimize", "Minimize")], "Choose a direction", stated=stated
         )
-        self.fields["direction"].initial = known
+        self.fields["direction"].initial = stated
         self.fields["direction"].error_messages["required"] = (
             "Choose whether the metric is maximized or minimized: the file does not name it."
         )
@@ -102,8 +102,8 @@ class ConfirmForm(forms.Form):
         )
 
 
-def _with_blank(pairs: list[tuple[str, str]], blank: str, *, known: str) -> list[tuple[str, str]]:
-    return pairs if known else [("", blank), *pairs]
+def _with_blank(pairs: list[tuple[str, str]], blank: str, *, stated: str) -> list[tuple[str, str]]:
+    return pairs if stated else [("", blank), *pairs]
 
 
 def preview_of(row: HistoryImport, form: ConfirmForm) -> dict[str, Any]:
