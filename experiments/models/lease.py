@@ -9,6 +9,8 @@ from django.db.models import Q
 
 from experiments import database_clock
 
+BEAT_S = 10.0  # for which the beat holds its lease, with each of its ticks
+
 
 class Lease(models.Model):
     """Elects one process for a task such as the beat. Losing the lease costs a few seconds, never more."""

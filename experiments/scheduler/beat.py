@@ -13,6 +13,7 @@ from django.db import close_old_connections, connections
 
 from experiments import dispatch
 from experiments.models import Experiment, Lease, Queue, Worker
+from experiments.models.lease import BEAT_S
 from experiments.scheduler import hypervolume, importance
 from experiments.scheduler.direct import DirectScheduler
 from experiments.scheduler.notifications.outbox import Outbox
@@ -95,7 +96,7 @@ class Beat:
     def tick(self, now: float | None = None) -> bool:
         """Check everything once. `now` is in monotonic seconds. Return False when another beat holds the lease."""
         now = time.monotonic() if now is None else now
-        if not Lease.hold("beat", self.holder, for_=timedelta(seconds=5 * TICK_S)):
+        if not Lease.hold("beat", self.holder, for_=timedelta(seconds=BEAT_S)):
             self.watch.forgive()
             return False
         for worker, beat in self.watch.lost(now):

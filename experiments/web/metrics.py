@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from experiments import database_clock
 from experiments.models import Experiment, Lease, Queue, Trial, Worker, status
+from experiments.models.lease import BEAT_S
 from experiments.web.ui.query_checks import takes
 
 COUNTERS = {state: f"{state}_count" for state in status.TRIAL_STATES}
@@ -58,8 +59,13 @@ class InstallationCollector(Collector):
         yield from _trials()
         yield from _queues(queues, now)
         yield from _workers(now)
-        control = Lease.objects.filter(name="beat", until__gt=now).exists()
+        until = Lease.objects.filter(name="beat").values_list("until", flat=True).first()
+        control = until is not None and until > now
         yield GaugeMetricFamily("trialdeck_control_up", "1 while a control process schedules.", value=control)
+        if until is not None:
+            lag_s = max(0.0, BEAT_S - (until - now).total_seconds())
+            text = "Time since the last tick of the scheduler, which ticks every two seconds."
+            yield GaugeMetricFamily("trialdeck_scheduler_lag_seconds", text, value=lag_s)
 
 
 def _trials() -> Iterator[Metric]:

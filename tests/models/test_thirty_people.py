@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PEOPLE, ACTIONS = 30, 4
 
 
-def act(experiment: Experiment, person: User, choice: random.Random) -> None:
+def do_something(experiment: Experiment, person: User, choice: random.Random) -> None:
     """A few actions of one person, or of a worker that settles a trial; some are refused."""
     mine = Experiment.objects.get(pk=experiment.pk)
     for _ in range(ACTIONS):
@@ -45,7 +45,7 @@ def test_counters_equal_counted_rows(running: Callable[..., Experiment], lab: Wo
     for person in people:
         lab.admit(person, "operator")
     threads = [
-        Thread(lambda person=person, seed=seed: act(experiment, person, random.Random(seed)))  # noqa: S311
+        Thread(lambda person=person, seed=seed: do_something(experiment, person, random.Random(seed)))  # noqa: S311
         for seed, person in enumerate(people)
     ]
     for thread in threads:

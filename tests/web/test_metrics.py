@@ -68,6 +68,15 @@ def test_it_has_the_longest_wait_of_a_queue_and_the_scheduler(draft, alice):
     assert seen["trialdeck_control_up",] == 1
 
 
+@pytest.mark.parametrize(("left_s", "lag_s", "up"), [(9, 1, 1), (4, 6, 1), (-50, 60, 0)])
+def test_it_has_the_time_since_the_schedulers_last_tick(db, left_s, lag_s, up):
+    """TD-S1: it grows when the scheduler hangs or is gone."""
+    Lease.hold("beat", "control", for_=timedelta(seconds=left_s))
+    seen = figures()
+    assert lag_s <= seen["trialdeck_scheduler_lag_seconds",] < lag_s + 50
+    assert seen["trialdeck_control_up",] == up
+
+
 def test_the_number_of_queries_is_fixed(running, alice, django_assert_num_queries):
     running(taken=2)
     Client().get("/metrics", headers=BEARER)
