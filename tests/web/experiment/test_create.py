@@ -147,6 +147,37 @@ def test_a_draft_is_only_saved(send):
     assert (experiment.state, experiment.queue.name) == ("draft", "default")
 
 
+SEVERAL = {
+    "weights": "", "goal": "", "source": "sdk", "selection": "final", "early_stopping": "none",
+    "early_stopping_arguments": "", "further_objectives": "latency_ms=minimize\r\n# later\r\nf1 = maximize",
+}  # fmt: skip
+
+
+def test_further_objectives_are_typed_one_per_line(send):
+    """TD-C9"""
+    send("draft", **SEVERAL)
+    settings = Experiment.objects.get().settings
+    assert settings.further_objectives == {"latency_ms": "minimize", "f1": "maximize"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "sentence"),
+    [
+        ({"further_objectives": "latency_ms=down"}, "further_objectives", "must be one of: maximize, minimize"),
+        ({"further_objectives": "latency_ms"}, "further_objectives", "NAME=VALUE"),
+        ({"further_objectives": "val_accuracy=maximize"}, "further_objectives", "is the first objective already"),
+        ({"goal": "0.5"}, "goal", "A goal is a value of one objective."),
+        ({"early_stopping": "Medianstop"}, "early_stopping", "Early stopping compares one metric."),
+        ({"algorithm": "Anneal", "algorithm_arguments": ""}, "algorithm", "Anneal optimizes one objective."),
+    ],
+)  # fmt: skip
+def test_what_several_objectives_exclude_is_a_sentence_at_its_field(send, changes, field, sentence):
+    """TD-C9"""
+    page = send(**{**SEVERAL, **changes})
+    assert page.status_code == 422 and sentence in " ".join(errors(page)[field])
+    assert list(errors(page)) == [field] and not Experiment.everything.exists()
+
+
 def test_a_try_is_one_trial_with_the_first_values_of_the_preview(send, client):
     """TD-F2: the draft is saved and stays one; its try is an experiment of its own, in the queue at once."""
     shown = send("preview").content.decode()
