@@ -95,9 +95,7 @@ ROUTES = {
     "import": Route(
         get="302 404 403 404 200", post="302 404 403 404 422"
     ),  # alice's; the metric is not chosen
-    "import-cancel": Route(
-        get="302 404 403 404 200", post="302 404 403 404 302", root="404 404"
-    ),  # gone then
+    "import-cancel": Route(get="302 404 403 404 200", post="302 404 403 404 302"),
     "experiment-export": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-export-file": Route(get=SEES, post=ONLY_LOOKS),
     "results-new": Route(get=ACTIONS, post="302 404 403 422 422"),  # no file is chosen
