@@ -182,6 +182,13 @@ class Chaos:
             process = self.crew.worker(name=name, slots=4)
         self.services[name] = process
 
+    def start_again(self) -> None:
+        """Start what has ended by itself, as a service manager does."""
+        for name, process in list(self.services.items()):
+            if process.poll() is not None:
+                self.report.faults["ended by itself"] += 1
+                self.start(name)
+
     def _web(self) -> subprocess.Popen:
         argv = [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(free_port()), "--no-ws"]
         with self.crew.log.open("ab") as log:
@@ -245,6 +252,7 @@ class Chaos:
         began, before = time.monotonic(), self.results()
         while self.results() == before:
             self.keep_busy()
+            self.start_again()
             if time.monotonic() - began > RECOVERS_WITHIN_S:
                 self.report.stuck += 1
                 return
@@ -326,6 +334,7 @@ class Chaos:
         deadline = time.monotonic() + RECOVERS_WITHIN_S
         for experiment in self.experiments:
             while experiment.is_active and time.monotonic() < deadline:
+                self.start_again()
                 time.sleep(0.1)
                 experiment.refresh_from_db()
 
