@@ -10,6 +10,7 @@ from django.db.models.functions import Cast, Concat, StrIndex
 from django.http import Http404
 
 from experiments.models import (
+    Dashboard,
     Experiment,
     ExperimentState,
     Forbidden,
@@ -17,6 +18,7 @@ from experiments.models import (
     Queue,
     Role,
     SavedView,
+    ShareLink,
     User,
     Worker,
     Workspace,
@@ -86,6 +88,31 @@ def require_own_view(user: User, view: SavedView) -> None:
     if not may_change_view(user, view):
         raise Forbidden(f"The view {view} belongs to {view.owner}. Save a copy under another name.")
     _note(user, "workspace", view.workspace_id, "view")
+
+
+def may_edit_dashboard(user: User, dashboard: Dashboard) -> bool:
+    """May a person arrange a dashboard and share it by a link: operators, their own and the shared ones."""
+    is_theirs = dashboard.is_shared or dashboard.owner_id == user.pk
+    return is_theirs and may(user, "edit_dashboard", dashboard.workspace)
+
+
+def may_own_dashboard(user: User, dashboard: Dashboard) -> bool:
+    """May a person delete a dashboard and choose who sees it: who made it, and owners of the workspace."""
+    is_owner = role_in(user, dashboard.workspace) == Role.OWNER
+    return may_edit_dashboard(user, dashboard) and (dashboard.owner_id == user.pk or is_owner)
+
+
+def require_dashboard(user: User, dashboard: Dashboard, *, owns: bool = False) -> None:
+    """Raises `Forbidden` with what is missing. `owns`: to delete it, or to choose who sees it."""
+    require(user, "edit_dashboard", dashboard.workspace)
+    if owns and not may_own_dashboard(user, dashboard):
+        raise Forbidden(f"The dashboard {dashboard} belongs to {dashboard.owner or 'the workspace'}.")
+
+
+def may_revoke_link(user: User, link: ShareLink) -> bool:
+    """May a person revoke a link: who made it, and owners of the workspace."""
+    role = role_in(user, link.workspace)
+    return role == Role.OWNER or (role == Role.OPERATOR and link.created_by_id == user.pk)
 
 
 def is_administrator(user: User) -> bool:

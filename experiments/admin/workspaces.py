@@ -12,12 +12,15 @@ from django.http import HttpRequest
 
 from experiments.models import (
     Baseline,
+    Dashboard,
     Experiment,
     FolderRemoval,
     Member,
     Project,
     RetentionRule,
     SavedView,
+    ShareLink,
+    Tile,
     Workspace,
 )
 
@@ -132,6 +135,28 @@ class SavedViewAdmin(ReadOnlyAdmin):
     related = ("workspace", "experiment", "owner")
     list_filter = (by_workspace(),)
     search_fields = ("name", "workspace__slug")
+
+
+@admin.register(Dashboard)
+class DashboardAdmin(ReadOnlyAdmin):
+    list_display = ("name", "workspace", "owner", "is_shared", "is_on_wall", "updated_at")
+    related = ("workspace", "owner")
+    list_filter = (by_workspace(),)
+    search_fields = ("name", "workspace__slug")
+
+
+@admin.register(Tile)
+class TileAdmin(ReadOnlyAdmin):
+    list_display = ("dashboard", "place", "kind", "title", "experiment", "project", "view")
+    related = ("dashboard", "experiment", "project", "view")
+
+
+@admin.register(ShareLink)
+class ShareLinkAdmin(ReadOnlyAdmin):
+    list_display = ("name", "hint", "workspace", "created_by", "expires_at", "last_opened_at", "revoked_at")
+    related = ("workspace", "created_by")
+    list_filter = (by_workspace(),)
+    hidden_fields = ("digest",)
 
 
 @admin.register(Baseline)

@@ -2,6 +2,8 @@
 
 from experiments.models.audit import AuditEntry
 from experiments.models.baseline import Baseline
+from experiments.models.dashboards.dashboard import Dashboard, Tile, TileKind
+from experiments.models.dashboards.share_link import ShareLink
 from experiments.models.experiment.former import FormerExperiment
 from experiments.models.experiment.model import Experiment
 from experiments.models.notifications.channel import Channel, ChannelKind
@@ -55,6 +57,7 @@ __all__ = [
     "ChannelKind",
     "Comment",
     "ComputeEvent",
+    "Dashboard",
     "Delivery",
     "DeliveryStatus",
     "Event",
@@ -96,11 +99,14 @@ __all__ = [
     "Rule",
     "Scope",
     "Settings",
+    "ShareLink",
     "SignInLink",
     "SlotUsage",
     "Source",
     "Suggestion",
     "SwitchedOff",
+    "Tile",
+    "TileKind",
     "Token",
     "Trial",
     "TrialParameter",

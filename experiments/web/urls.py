@@ -12,6 +12,7 @@ urlpatterns = [
     path("", include("experiments.web.artifact.urls")),
     path("", include("experiments.web.compare.urls")),
     path("", include("experiments.web.imports.urls")),
+    path("", include("experiments.web.dashboards.urls")),
     path("", include("experiments.web.notifications.urls")),
     path("", include("experiments.web.usage.urls")),
     path("", include("experiments.web.trial.urls")),

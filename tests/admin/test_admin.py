@@ -22,6 +22,7 @@ from experiments.models import (
     Baseline,
     Channel,
     ComputeEvent,
+    Dashboard,
     Delivery,
     Event,
     Experiment,
@@ -45,6 +46,7 @@ from experiments.models import (
     RetentionRule,
     Rule,
     SavedView,
+    ShareLink,
     SignInLink,
     Token,
     Trial,
@@ -67,6 +69,7 @@ HISTORY = [
     "channel",
     "comment",
     "computeevent",
+    "dashboard",
     "delivery",
     "event",
     "experiment",
@@ -84,8 +87,10 @@ HISTORY = [
     "revision",
     "rule",
     "savedview",
+    "sharelink",
     "slotusage",
     "suggestion",
+    "tile",
     "trial",
     "trialparameter",
     "metricvalue",
@@ -126,6 +131,9 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         WarmResults.upload(experiment.workspace, by=alice, name=name, results=[({"lr": 0.1}, 0.5)])
         HistoryImport.receive(experiment.workspace, by=alice, file_name=name, chunks=[b"a,value\n1,2\n"])
         SavedView.create(experiment.workspace, by=alice, name=name, query="filter=state:failed")
+        dashboard = Dashboard.create(experiment.workspace, by=alice, name=name)
+        dashboard.add("text", text="a <b>bold</b> claim")
+        ShareLink.create(dashboard, by=alice)
         trial.comment("a <b>bold</b> claim", by=alice)
         channel, _ = Channel.create(
             experiment.workspace,

@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.urls import reverse
 
-from experiments.models import Outcome
+from experiments.models import Dashboard, Outcome, SavedView, ShareLink
 from tests.browser.conftest import DESK, PHONE
 from tests.browser.test_walk import addresses
 
@@ -20,6 +20,32 @@ RULES = {
     "resultTypes": ["violations"],
 }
 OUTSIDE = "/admin/"  # Django's own pages
+
+
+def dashboard_pages(experiment, by):
+    """The pages of a dashboard with a tile of every kind, its links, what a link opens, and the wall."""
+    board = Dashboard.create(experiment.workspace, by=by, name="CVPR", is_shared=True)
+    board.change(name="CVPR", is_shared=True, is_on_wall=True)
+    view = SavedView.create(experiment.workspace, by=by, name="all", query="", is_shared=True)
+    for chart in ("history", "slices"):
+        board.add("chart", experiment=experiment, chart=chart)
+    board.add("leaderboard"), board.add("view", view=view), board.add("capacity")
+    board.add("text", text="# Plan\n\n[a link](https://example.org/)")
+    board.add("number", figure="best"), board.add("number", figure="slot_hours")
+    tile = board.tiles.first()
+    shared = [reverse("shared", args=[ShareLink.create(each, by=by)[1]]) for each in (board, experiment)]
+    wall = reverse("wall", args=["lab"])
+    where = ["lab", board.pk]
+    return [
+        *(reverse(name, args=["lab"]) for name in ("dashboards", "dashboard-new", "links")),
+        *(reverse(name, args=where) for name in ("dashboard", "dashboard-edit")),
+        reverse("tile-edit", args=[*where, tile.pk]),
+        reverse("tile-add", args=[*where, "number"]),
+        reverse("experiment-share", args=["lab", experiment.public_id]),
+        *shared,
+        *(f"{wall}?hold={key}" for key in ("running", "leaderboard", "capacity", "attention")),
+        *(f"{wall}?hold=d{board.pk}-{part}" for part in (1, 2)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +71,7 @@ def test_no_page_breaks_a_rule(open_as, root, running, draft, lab, viewport, sch
         reverse("experiments-compare", args=["lab"]),
         f"{reverse('experiment-trials', args=where)}?filter=value>0.1",
         reverse("experiment-action", args=[*where, "stop"]),
+        *dashboard_pages(experiment, root),
     ]
     page = open_as(root, "/", viewport)
     page.emulate_media(color_scheme=scheme)

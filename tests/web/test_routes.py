@@ -12,6 +12,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from experiments.models import (
     Channel,
+    Dashboard,
     Delivery,
     HistoryImport,
     Model,
@@ -19,6 +20,7 @@ from experiments.models import (
     Role,
     Rule,
     SavedView,
+    ShareLink,
     SignInLink,
     Token,
     User,
@@ -168,6 +170,25 @@ ROUTES = {
     "view-edit": Route(get="302 404 403 403 200", post="302 404 403 403 422"),  # of alice, shared
     "view-update": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
     "view-delete": Route(get="302 404 403 403 200", post="302 404 403 403 302"),
+    "dashboards": Route(get=SEES, post=ONLY_LOOKS),
+    "dashboard-new": Route(get=ACTIONS, post="302 404 403 422 422"),  # an empty form is drawn again
+    "dashboard": Route(get=SEES, post=ONLY_LOOKS),
+    "dashboard-tile": Route(
+        get="302 404 302 302 302", post=ONLY_LOOKS
+    ),  # a fragment: alone it leads to its page
+    "dashboard-edit": Route(get=ACTIONS, post=ONLY_LOOKS),
+    "dashboard-arrange": Route(get=ONLY_POSTS, post="302 404 403 409 409"),  # no button is pressed
+    "tile-add": Route(get=ACTIONS, post="302 404 403 422 422"),
+    "tile-edit": Route(get=ACTIONS, post="302 404 403 422 422"),
+    "dashboard-settings": Route(get=ONLY_POSTS, post="302 404 403 422 422"),
+    "dashboard-duplicate": Route(get=ONLY_POSTS, post=ACTED),
+    "dashboard-link": Route(get=ONLY_POSTS, post="302 404 403 201 201"),
+    "dashboard-delete": Route(get=OWNS, post="302 404 403 403 302"),
+    "experiment-share": Route(get=ACTIONS, post="302 404 403 201 201"),
+    "links": Route(get=ACTIONS, post=ONLY_LOOKS),
+    "link-revoke": Route(get=ONLY_POSTS, post="302 404 403 403 302"),  # alice's
+    "shared": Route(get="200", post="405"),  # whoever has the link
+    "shared-tile": Route(get="302", post="405"),
     "leaderboard": Route(get=SEES, post=ONLY_LOOKS),
     "leaderboard-csv": Route(get=SEES, post=ONLY_LOOKS),
     "baseline-pin": Route(get=ONLY_POSTS, post=ACTED),
@@ -267,7 +288,14 @@ def sample(running, bob, alice) -> dict[str, object]:
         experiment.workspace, by=alice, file_name="a.csv", chunks=[b"lr,loss,acc\n1,2,3\n"]
     )
     run_next()
+    dashboard = Dashboard.create(experiment.workspace, by=alice, name="CVPR", is_shared=True)
+    link, _ = ShareLink.create(experiment, by=alice)
     return {
+        "dashboard_pk": dashboard.pk,
+        "tile_pk": dashboard.add("text", text="x").pk,
+        "kind": "text",
+        "link_pk": link.pk,
+        "secret": ShareLink.create(experiment, by=alice)[1],
         "artifact_pk": leave(good, data=None).pk,
         "chart": "history",
         "model_id": model.public_id,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from django.urls import reverse
 
 from experiments.models import Experiment, ExperimentState, Queue, User, status
+from experiments.models.experiment.base import Visibility
 from experiments.permissions import missing
 
 ICONS = {
@@ -86,6 +87,15 @@ def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Butt
 def _export_button(experiment: Experiment) -> Button:
     url = reverse("experiment-export", args=[experiment.workspace.slug, experiment.public_id])
     return Button(label="Export", url=url, icon="download", is_question=True)
+
+
+def share_button(experiment: Experiment, user: User) -> Button:
+    """Return the way to a link that shows the experiment to people without an account."""
+    why_not = missing(user, "share", experiment)
+    if experiment.visibility == Visibility.PRIVATE:
+        why_not = why_not or "Private experiments can't be shared by a link."
+    url = reverse("experiment-share", args=[experiment.workspace.slug, experiment.public_id])
+    return Button(label="Share link", url=url, icon="link", why_not=why_not)
 
 
 def _may_move(experiment: Experiment) -> bool:

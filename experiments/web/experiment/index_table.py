@@ -302,14 +302,13 @@ def ends_of(experiments: Sequence[Experiment], compute: Compute) -> dict[int, st
 
 def row(experiment: Experiment, *, user: User, compute: Compute, ends: str = "") -> Row:
     """Give the experiment with its workspace, project, creator and queue. `ends`: when it will end, as text."""
-    counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
     likely, more = _actions(experiment, user)
     note, role = _note(experiment, compute)
     if ends and not note:
         note = f"ends {ends}"
     return Row(
         experiment,
-        bar=outcome(counts, left=experiment.budget_left or 0),
+        bar=bar_of(experiment),
         spark=sparkline(charts.best_steps(experiment), last=experiment.last_number),
         tried=max(0, experiment.proposed_count - experiment.active_count),  # what the budget counts
         likely=likely,
@@ -320,6 +319,12 @@ def row(experiment: Experiment, *, user: User, compute: Compute, ends: str = "")
         creator_term=f"creator:{quoted(experiment.creator.username)}",
         tag_terms=[(tag, f"tag:{quoted(tag)}") for tag in experiment.tags[:2]],
     )
+
+
+def bar_of(experiment: Experiment) -> Svg:
+    """Return the bar of trials by state."""
+    counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
+    return outcome(counts, left=experiment.budget_left or 0)
 
 
 def _note(experiment: Experiment, compute: Compute) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from experiments.search.imports import FORMATS
 from experiments.web.ui.controls import Tab
 from experiments.web.ui.requests import SignedInRequest
 
-from .action_buttons import buttons
+from .action_buttons import buttons, share_button
 
 DIALOGS = {  # forms and confirmations, never the page to go back to
     "configuration-group",
@@ -101,6 +101,7 @@ def url_of_trial(trial: Trial, page: str = "trial") -> str:
 def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict[str, Any]:
     """Return the context of the head of an experiment's pages: name, state, actions, tabs."""
     likely, more = buttons(experiment, request.user)
+    more = [*more, share_button(experiment, request.user)]
     total = sum(experiment.count(state) for state in status.TRIAL_STATES)
     pages = (
         ("Overview", "experiment", None),

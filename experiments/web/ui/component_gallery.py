@@ -15,7 +15,7 @@ from django.contrib.staticfiles import finders
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from experiments.charts import curve, history, outcome, sparkline, stacked, utilization, whisker
+from experiments.charts import curve, history, outcome, sparkline, stacked, trend, utilization, whisker
 from experiments.charts.svg import Chart, Svg
 from experiments.messages import DASH
 from experiments.models import Project, status
@@ -151,6 +151,7 @@ def _column(theme: str) -> dict[str, object]:
         "days": _days(theme),
         "spreads": _spreads(),
         "stacks": _stacks(theme),
+        "trends": _trends(),
         "messages": [
             Message("info", "ResNet baseline reset to a draft."),
             *(Message(level, text) for level, text in TOASTS),
@@ -331,6 +332,14 @@ def _spreads() -> list[Svg]:
         )
 
     return [drawn(0.85, 0.83, 0.01, 0.79), drawn(0.72, None, None, 0.79), drawn(0.9, 0.7, 0.5, None)]
+
+
+def _trends() -> list[Svg]:
+    return [
+        trend.trend([0.1, 0.5, 0.4, 0.9], role="good"),
+        trend.trend([5, 3, None, 4, 1], role="bad"),
+        trend.trend([2.0] * 12),
+    ]
 
 
 def _stacks(theme: str) -> list[Chart]:

@@ -52,6 +52,10 @@ class Live:
         response = self._tagged(render(self.request, name, context, status=status))
         return push_url(response, self._address) if self.fragment == "view" else response
 
+    def send(self, html: str) -> HttpResponse:
+        """Return a fragment that is drawn already."""
+        return self._tagged(HttpResponse(html))
+
     @property
     def _address(self) -> str:
         """The address of a filtered view, without the filters that are blank. One that a saved view has is not blank

@@ -42,3 +42,8 @@ def _parser() -> MarkdownIt:
 def _lowered(token: Token) -> Token:
     token.tag = HEADINGS.get(token.tag, token.tag)
     return token
+
+
+def without_links(html: SafeString) -> SafeString:
+    """Return rendered Markdown whose links are plain text."""
+    return mark_safe(nh3.clean(html, tags=TAGS - {"a"}, attributes={"ol": {"start"}}))  # noqa: S308 (sanitized)

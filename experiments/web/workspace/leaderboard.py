@@ -90,7 +90,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "query": query,
         "projects": projects,
         "board": board,
-        "rows": [_row(entry, board, places, bounds) for entry in board.entries],
+        "rows": [drawn_row(entry, board, places, bounds) for entry in board.entries],
         "scale": f"{value(bounds[0], places)} to {value(bounds[1], places)}" if bounds else "",
         "facts": _facts(board, places),
         "since_choices": [(word, f"Last {days} days") for word, days in SINCE.items()],
@@ -181,7 +181,10 @@ def _bounds(board: Leaderboard) -> tuple[float, float] | None:
     return (min(values), max(values)) if values else None
 
 
-def _row(entry: Entry, board: Leaderboard, places: int | None, bounds: tuple[float, float] | None) -> Row:
+def drawn_row(
+    entry: Entry, board: Leaderboard, places: int | None, bounds: tuple[float, float] | None = None
+) -> Row:
+    """Return an entry as a table draws it. `bounds`: the scale of its spread."""
     low, high = bounds or (0.0, 1.0)
     spread, baseline = entry.spread, board.baseline
     deviation = spread.deviation if spread else None

@@ -1,0 +1,1 @@
+"""Dashboards, their tiles, and links that show one view to people without an account."""

@@ -1,0 +1,270 @@
+"""A dashboard of a workspace: tiles in an order, each with a width. Changes apply at once; the last can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+from django.db import models, transaction
+from django.db.models import Q
+
+from experiments import database_clock
+from experiments.models.experiment.model import Experiment
+from experiments.models.fields import StampField
+from experiments.models.project import Project
+from experiments.models.saved_view import SavedView
+from experiments.models.settings import Invalid
+from experiments.models.status import Refused
+from experiments.models.user import User
+from experiments.models.workspace import Workspace
+
+MAX_NAME = 60
+MAX_TITLE = 80
+MAX_TEXT = 20_000  # characters of Markdown
+MOST = 50  # dashboards of a workspace
+MOST_TILES = 20
+WIDTHS = {2: "1/3", 3: "1/2", 4: "2/3", 6: "full"}  # of the six columns
+
+
+class TileKind(models.TextChoices):
+    """What a tile shows."""
+
+    CHART = "chart", "Experiment chart"
+    LEADERBOARD = "leaderboard", "Leaderboard"
+    VIEW = "view", "Saved view"
+    NUMBER = "number", "Number"
+    CAPACITY = "capacity", "Capacity"
+    TEXT = "text", "Text"
+
+
+FIRST_WIDTHS = {
+    TileKind.CHART: 4,
+    TileKind.LEADERBOARD: 3,
+    TileKind.VIEW: 3,
+    TileKind.NUMBER: 2,
+    TileKind.CAPACITY: 6,
+    TileKind.TEXT: 2,
+}
+KEPT = ("kind", "width", "title", "text", "options", "experiment_id", "project_id", "view_id")  # of a tile
+
+
+class DashboardQuerySet(models.QuerySet["Dashboard"]):
+    def visible_to(self, user: User) -> Self:
+        """Those of this person, and the shared ones."""
+        return self.filter(Q(owner=user) | Q(is_shared=True))
+
+
+class Dashboard(models.Model):
+    """`former` are the tiles before the last change, None where there is nothing to undo."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="dashboards")
+    owner = models.ForeignKey(User, models.SET_NULL, null=True, related_name="dashboards")
+    name = models.CharField(max_length=MAX_NAME)
+    is_shared = models.BooleanField(default=False)  # with the members of the workspace
+    is_on_wall = models.BooleanField(default=False)
+    former = models.JSONField(null=True)
+    created_at = StampField()
+    updated_at = StampField()
+
+    objects = DashboardQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def create(cls, workspace: Workspace, *, by: User, name: str, is_shared: bool = False) -> Dashboard:
+        """Create a dashboard without tiles. Raise `Invalid` for a bad name, `Refused` for one too many."""
+        row = cls(workspace=workspace, owner=by, name=_name_of(name), is_shared=is_shared)
+        with transaction.atomic():
+            Workspace.objects.select_for_update().get(pk=workspace.pk)
+            if cls.objects.filter(workspace=workspace).count() >= MOST:
+                raise Refused(f"The workspace has {MOST} dashboards. Delete one first.")
+            row.save()
+        return row
+
+    def change(self, *, name: str, is_shared: bool, is_on_wall: bool) -> None:
+        """Rename, share, put on the wall. Raise `Invalid`."""
+        if is_on_wall and not is_shared:
+            raise Invalid({"is_on_wall": ["Share the dashboard with the workspace to show it on the wall."]})
+        self.name, self.is_shared, self.is_on_wall = _name_of(name), is_shared, is_on_wall
+        self.save(update_fields=["name", "is_shared", "is_on_wall"])
+
+    def duplicate(self, *, by: User) -> Dashboard:
+        """Create a private copy that belongs to `by`. Raise `Refused` for one too many."""
+        with transaction.atomic():
+            copy = Dashboard.create(self.workspace, by=by, name=f"Copy of {self.name}"[:MAX_NAME])
+            Tile.objects.bulk_create(
+                Tile(dashboard=copy, place=tile.place, **tile.kept()) for tile in self.tiles.all()
+            )
+        return copy
+
+    def add(self, kind: str, **fields: Any) -> Tile:
+        """Add a tile at the end. Raise `Invalid`, or `Refused` for one too many."""
+        tile = Tile(dashboard=self, kind=TileKind(kind), width=FIRST_WIDTHS[TileKind(kind)])
+        tile.fill(**fields)
+        with self.changing() as tiles:
+            if len(tiles) >= MOST_TILES:
+                raise Refused(f"A dashboard has at most {MOST_TILES} tiles. Remove one first.")
+            tile.place = tiles[-1].place + 1 if tiles else 1
+            tile.save()
+        return tile
+
+    def move(self, tile_pk: int, *, by: int) -> None:
+        """Exchange a tile with the one `by` places further. At the ends, and for a tile that is gone, do nothing."""
+        with self.changing() as tiles:
+            at = next((place for place, tile in enumerate(tiles) if tile.pk == tile_pk), None)
+            if at is None or not 0 <= at + by < len(tiles):
+                return
+            tile, other = tiles[at], tiles[at + by]
+            tile.place, other.place = other.place, tile.place
+            Tile.objects.bulk_update([tile, other], ["place"])
+
+    def resize(self, tile_pk: int, *, by: int) -> None:
+        """Widen (`by` 1) or narrow (-1) a tile by a step. At the ends, and for a tile that is gone, do nothing."""
+        steps = list(WIDTHS)
+        with self.changing() as tiles:
+            tile = next((tile for tile in tiles if tile.pk == tile_pk), None)
+            if tile is None or not 0 <= steps.index(tile.width) + by < len(steps):
+                return
+            tile.width = steps[steps.index(tile.width) + by]
+            tile.save(update_fields=["width"])
+
+    def remove(self, tile_pk: int) -> None:
+        """Remove a tile, if it is there."""
+        with self.changing() as tiles:
+            for tile in tiles:
+                if tile.pk == tile_pk:
+                    tile.delete()
+
+    def undo(self) -> None:
+        """Bring back the tiles before the last change; a second time, the tiles before this. What a tile was about and
+        is deleted since is not brought back."""
+        with transaction.atomic():
+            self._lock()
+            if self.former is None:
+                raise Refused("Nothing to undo.")
+            before, now = self.former, self._snapshot()
+            self.tiles.all().delete()
+            Tile.objects.bulk_create(_restored(self, before))
+            self._write(former=now)
+
+    @contextmanager
+    def changing(self) -> Iterator[list[Tile]]:
+        """Lock the dashboard, give its tiles in order, and remember them for `undo` if they have changed."""
+        with transaction.atomic():
+            self._lock()
+            tiles, before = list(self.tiles.all()), self._snapshot()
+            yield tiles
+            if self._snapshot() != before:
+                self._write(former=before)
+
+    def _lock(self) -> None:
+        locked = Dashboard.objects.select_for_update().filter(pk=self.pk).first()
+        if locked is None:
+            raise Refused("Someone else deleted this dashboard.")
+        self.former = locked.former
+
+    def _write(self, *, former: list[dict[str, Any]]) -> None:
+        self.former, self.updated_at = former, database_clock.now()
+        self.save(update_fields=["former", "updated_at"])
+
+    def _snapshot(self) -> list[dict[str, Any]]:
+        return [{"pk": tile.pk, "place": tile.place, **tile.kept()} for tile in self.tiles.all()]
+
+
+class Tile(models.Model):
+    """A tile. `options` say more, by kind: `chart`; `metric`, `direction`, `tag` and `by_mean` of a leaderboard;
+    `figure` of a number. `is_of_project`: it was about a project, even if that is deleted now."""
+
+    dashboard = models.ForeignKey(Dashboard, models.CASCADE, related_name="tiles")
+    place = models.IntegerField()
+    kind = models.CharField(max_length=12, choices=TileKind.choices)
+    width = models.SmallIntegerField()
+    title = models.CharField(max_length=MAX_TITLE, blank=True)  # blank: what it shows
+    text = models.TextField(blank=True)
+    options = models.JSONField(default=dict)
+    experiment = models.ForeignKey(Experiment, models.SET_NULL, null=True, related_name="+")
+    project = models.ForeignKey(Project, models.SET_NULL, null=True, related_name="+")
+    view = models.ForeignKey(SavedView, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        ordering = ["place", "pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=TileKind.values), name="tile_kind"),
+            models.CheckConstraint(condition=Q(width__in=tuple(WIDTHS)), name="tile_width"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.get_kind_display()
+
+    def fill(
+        self,
+        *,
+        title: str = "",
+        text: str = "",
+        experiment: Experiment | None = None,
+        project: Project | None = None,
+        view: SavedView | None = None,
+        **options: object,
+    ) -> None:
+        """Set what the tile shows, without saving. Raise `Invalid`."""
+        self.title, self.text = " ".join(title.replace("\0", "").split()), text.replace("\0", "")
+        errors: dict[str, list[str]] = {}
+        if len(self.title) > MAX_TITLE:
+            errors["title"] = [f"Enter a title of at most {MAX_TITLE} characters."]
+        if len(self.text) > MAX_TEXT:
+            errors["text"] = [f"Enter a text of at most {MAX_TEXT:,} characters."]
+        if self.kind == TileKind.CHART and experiment is None:
+            errors["experiment"] = ["Choose an experiment."]
+        if self.kind == TileKind.VIEW and view is None:
+            errors["view"] = ["Choose a saved view."]
+        if self.kind == TileKind.TEXT and not self.text.strip():
+            errors["text"] = ["Enter a text."]
+        if errors:
+            raise Invalid(errors)
+        self.experiment, self.project, self.view = experiment, project, view
+        self.options = {**options, "is_of_project": project is not None}
+
+    def change(self, **fields: Any) -> None:
+        """Show something else. Raise `Invalid`, or `Refused` where the tile is gone."""
+        self.fill(**fields)
+        with self.dashboard.changing() as tiles:
+            if self.pk not in {tile.pk for tile in tiles}:
+                raise Refused("Someone else removed this tile.")
+            self.save(update_fields=["title", "text", "options", "experiment", "project", "view"])
+
+    def kept(self) -> dict[str, Any]:
+        """Return what a copy of the tile has in common with it."""
+        return {name: getattr(self, name) for name in KEPT}
+
+
+def _restored(dashboard: Dashboard, rows: list[dict[str, Any]]) -> list[Tile]:
+    """Return unsaved tiles. References to what is deleted are left out: the tile says so."""
+    existing = {
+        "experiment_id": set(_existing(Experiment.everything, rows, "experiment_id")),
+        "project_id": set(_existing(Project.objects, rows, "project_id")),
+        "view_id": set(_existing(SavedView.objects, rows, "view_id")),
+    }
+    tiles = []
+    for row in rows:
+        fields = dict(row)
+        for name, keys in existing.items():
+            fields[name] = row[name] if row[name] in keys else None
+        tiles.append(Tile(dashboard=dashboard, **fields))
+    return tiles
+
+
+def _existing(manager: Any, rows: list[dict[str, Any]], name: str) -> list[int]:
+    keys = [row[name] for row in rows if row[name] is not None]
+    return list(manager.filter(pk__in=keys).values_list("pk", flat=True))
+
+
+def _name_of(name: str) -> str:
+    name = " ".join(name.replace("\0", "").split())
+    if not name or len(name) > MAX_NAME:
+        raise Invalid({"name": [f"Enter a name of at most {MAX_NAME} characters."]})
+    return name
