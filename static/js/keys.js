@@ -15,7 +15,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target.closest?.(TYPED) || document.querySelector("dialog:is(:modal, :popover-open)")) return;
   if (key === "j") move(+1);
   else if (key === "k") move(-1);
-  else if (event.repeat || !press(key)) return;
+  else if (event.repeat || !press(key === " " ? "Space" : key)) return;
   event.preventDefault();
 });
 

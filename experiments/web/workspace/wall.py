@@ -1,4 +1,6 @@
-"""The wall: a workspace on a large screen, readable from five meters. No actions and no private experiments."""
+"""The wall: a workspace on a large screen, page by page, readable from four meters. No actions, no private experiments.
+
+The clock of the server decides which page is shown: all screens turn together, and none keeps what it has shown."""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from operator import or_
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Max, Min, Q
 from django.http import HttpResponse
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -24,21 +27,32 @@ from experiments.models import Experiment, ExperimentState, Trial, TrialState, U
 from experiments.models.experiment.base import Visibility
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import visible_workers
+from experiments.query_parameters import text, texts
 from experiments.scheduler.estimate import Estimate, estimates
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.compute import utilization
+from experiments.web.dashboards.audience import Audience
+from experiments.web.dashboards.drawing import drawing_of
 from experiments.web.ui import descriptions
 from experiments.web.ui import estimates as estimate_texts
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
+from . import wall_turns
 from .home import needs
 from .index import get_workspace
 
-RUNS, WORKERS, NEEDS = 5, 7, 4
-ROWS = 15  # of the leaderboard when nothing runs; a running experiment takes the space of two
-FEWEST = 4
+RUNS, WORKERS, NEEDS = 5, 7, 5
+ROWS = 8  # of the leaderboard
 EVERY_S = 5
+TURN_S = 20  # how long each page is shown
+PAGES = {
+    "running": "Running",
+    "leaderboard": "Leaderboard",
+    "capacity": "Capacity",
+    "attention": "Needs attention",
+}
 
 
 @dataclass
@@ -53,10 +67,14 @@ class RunningExperiment:
 
 @login_required
 @require_safe
+@takes(page=texts(), dashboard=texts(), hold=text(40))
 def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Running experiments, capacity, the leaderboard, and what needs attention."""
+    """One page of the wall: those in the address take turns (`page`, `dashboard`), by default all and the dashboards
+    that are on the wall; `hold` keeps one. A fixed number of queries, and those of the tiles of a dashboard."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
+    turns = wall_turns.turns_of(request, workspace, PAGES)
+    turn, is_held = wall_turns.current(request, turns, seconds=TURN_S)
     now, compute = database_clock.now(), Compute(workers=visible_workers(request.user))
     seen = Experiment.objects.visible_to(request.user).filter(
         workspace=workspace, visibility=Visibility.WORKSPACE
@@ -65,13 +83,19 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     keys = list(running.order_by("enqueued_at", "pk").values_list("pk", flat=True))
     by_key = Experiment.objects.select_related("creator", "queue", "revision").in_bulk(keys[:RUNS])
     runs, more_runs = [by_key[key] for key in keys[:RUNS] if key in by_key], max(0, len(keys) - RUNS)
-    heading, leaders = _best(seen, rows=max(FEWEST, ROWS - 2 * len(runs)))
+    heading, leaders = _best(seen, rows=ROWS)
     workers = compute.workers
     shown_needs, needs_count = needs(seen, compute, workers, now)
     day = utilization.bars(Usage.objects.filter(worker__in=workers), now)
     waits = _waits(seen)
+    audience = Audience.everybody(workspace, workers_of=request.user)
+    drawings = [drawing_of(tile, audience, now) for tile in turn.tiles]
+    dashboard_html = (
+        render_to_string("wall/_dashboard.html", {"drawings": drawings}, request) if drawings else ""
+    )
     version = (
         workspace.name,
+        (turn.key, is_held, [each.key for each in turns], dashboard_html),
         [(experiment.pk, experiment.version, experiment.name) for experiment in runs],
         [(experiment.pk, experiment.version, experiment.name) for experiment in leaders],
         [
@@ -89,6 +113,13 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     context = {
         "workspace": workspace,
         "now": timezone.localtime(now),
+        "turn": turn,
+        "turns": turns,
+        "is_held": is_held,
+        "links": wall_turns.Links.of(request, turns, turn),
+        "dashboard_html": dashboard_html,
+        "turn_s": TURN_S,
+        "needs_count": needs_count,
         "runs": _runs(runs, compute, now),
         "more_runs": more_runs,
         "heading": heading,
@@ -98,7 +129,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "waits_for": now - waits[1] if waits[1] else None,
         "used": utilization.used(day),
         "chart": utilization.chart(
-            day, now, slots=sum(worker.slots for worker in workers), width=480, height=112
+            day, now, slots=sum(worker.slots for worker in workers), width=640, height=200
         ),
         "workers": [
             {

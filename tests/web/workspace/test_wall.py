@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from experiments.models import Experiment, Outcome, Trial, User, Worker, Workspace
+from experiments.models import Dashboard, Experiment, Outcome, Trial, User, Worker, Workspace
+from experiments.web.workspace import wall, wall_turns
 from tests.people import as_, look_at, make_settings
 
 pytestmark = pytest.mark.once
@@ -20,9 +22,10 @@ WALL = "/w/lab/wall/"
 
 
 def page(client: Client) -> str:
-    response = client.get(WALL)
-    assert response.status_code == 200
-    return response.content.decode()
+    """All pages of the wall, one after the other."""
+    pages = [client.get(f"{WALL}?hold={key}") for key in wall.PAGES]
+    assert {response.status_code for response in pages} == {200}
+    return "".join(response.content.decode() for response in pages)
 
 
 def end(experiment: Experiment, *values: float, took: float = 3600) -> None:
@@ -112,13 +115,14 @@ def test_it_asks_the_same_few_questions_whatever_there_is(running, draft, alice,
         Worker.register(f"worker-{name}", host="h", pid=1, queues=["default"], slots=4, lease_s=15)
     html = page(client)
     assert "3 more" in html and "1 more" in html
-    assert queries() == few <= 20
+    assert queries() == few <= 22 * len(wall.PAGES)
     captured = {"HX-Request": "true", "HX-Target": "wall"}
-    answer = client.get(WALL, headers=captured)
+    board = f"{WALL}?hold=leaderboard"
+    answer = client.get(board, headers=captured)
     assert answer.content.decode().lstrip().startswith("<main")
-    again = client.get(WALL, headers={**captured, "If-None-Match": answer["ETag"]})
+    again = client.get(board, headers={**captured, "If-None-Match": answer["ETag"]})
     Experiment.objects.filter(name="e").update(best_value=0.99, version=99)
-    news = client.get(WALL, headers={**captured, "If-None-Match": answer["ETag"]})
+    news = client.get(board, headers={**captured, "If-None-Match": answer["ETag"]})
     assert (again.status_code, news.status_code) == (304, 200)
 
 
@@ -129,3 +133,116 @@ def test_without_automl_there_is_none(lab, alice):
     client = as_(alice)
     assert client.get(WALL).status_code == client.get(reverse("experiments", args=["lab"])).status_code != 200
     assert WALL not in client.get(reverse("members", args=["lab"])).content.decode()
+
+
+# --- the pages take turns -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Sets the clock by which pages take turns, in seconds."""
+    return lambda seconds: monkeypatch.setattr(wall_turns.time, "time", lambda: seconds)
+
+
+def shown(client: Client, query: str = "") -> str:
+    """The key of the page that is shown."""
+    response = client.get(WALL + query)
+    assert response.status_code == 200, response.status_code
+    return response.context["turn"].key
+
+
+def test_its_pages_take_turns_by_the_clock_of_the_server(lab, carol, at):
+    """TD-D6: each as long as the others, all screens at once; nothing piles up in the browser."""
+    client, keys = as_(carol), list(wall.PAGES)
+    turns = []
+    for turn in range(9):
+        at(1_000_000 * wall.TURN_S * len(keys) + turn * wall.TURN_S + 1)
+        turns.append(shown(client))
+    assert turns == (keys * 3)[:9]
+    html = client.get(WALL).content.decode()
+    assert html.count('class="slide"') == 1 and f'content="{wall.TURN_S}"' in html
+    fragment = client.get(WALL, headers={"HX-Request": "true", "HX-Target": "wall"})
+    at(1_000_000 * wall.TURN_S * len(keys) + 10 * wall.TURN_S)
+    headers = {"HX-Request": "true", "HX-Target": "wall", "If-None-Match": fragment["ETag"]}
+    assert client.get(WALL, headers=headers).status_code == 200, "the next page is news"
+
+
+def test_a_key_holds_a_page_and_lets_it_go_on(lab, carol, at):
+    """TD-D6: Space pauses, the arrows lead on; all are links."""
+    client, keys = as_(carol), list(wall.PAGES)
+    at(0)
+    html = client.get(WALL).content.decode()
+    pressed = dict(
+        re.findall(r'<a href="([^"]*)" aria-keyshortcuts="(?:ArrowLeft|Space|ArrowRight)"()', html)
+    )
+    assert list(pressed) == [f"?hold={keys[-1]}", f"?hold={keys[0]}", f"?hold={keys[1]}"]
+    for seconds in (0, 3, 50, 999):
+        at(seconds)
+        assert shown(client, f"?hold={keys[1]}") == keys[1]
+    held = client.get(f"{WALL}?hold={keys[1]}&page=capacity&page={keys[1]}").content.decode()
+    assert "Resume rotation" in held and f'href="?page=capacity&amp;page={keys[1]}"' in held
+    assert shown(client, "?hold=gone") in keys, "a page that is no more holds nothing"
+
+
+def test_dashboards_on_the_wall_are_pages_of_it(running, lab, alice, bob, carol, at):
+    """TD-D6: of as many pages as their tiles need, two rows each; only shared ones, and no private experiments."""
+    board = Dashboard.create(lab, by=alice, name="CVPR", is_shared=True)
+    board.change(name="CVPR", is_shared=True, is_on_wall=True)
+    hidden = running("hush-hush", taken=1, concurrency=1)
+    end(hidden, 0.5)
+    board.add("chart", experiment=hidden, chart="history", title="hush title")
+    for number in range(5):
+        board.add("leaderboard", title=f"c{number}")
+    board.add("number", figure="slot_hours")
+    other = Dashboard.create(lab, by=alice, name="off the wall", is_shared=True)
+    other.add("text", text="elsewhere")
+    hidden.describe(by=alice, visibility="private")
+    client = as_(alice)
+    response = client.get(WALL)
+    keys = [turn.key for turn in response.context["turns"]]
+    assert keys == [*wall.PAGES, f"d{board.pk}-1", f"d{board.pk}-2", f"d{board.pk}-3"]
+    html = "".join(client.get(f"{WALL}?hold={key}").content.decode() for key in keys)
+    assert "c0" in html and "c4" in html and "1 of 3" in html
+    assert (
+        "hush" not in html and "elsewhere" not in html and "The experiment of this tile is private." in html
+    )
+    assert "this figure counts private experiments too" in html
+    chosen = as_(carol).get(f"{WALL}?dashboard={other.pk}&page=capacity")
+    assert [turn.key for turn in chosen.context["turns"]] == ["capacity", f"d{other.pk}-1"]
+    only = as_(carol).get(f"{WALL}?dashboard={other.pk}").content.decode()
+    assert "elsewhere" in only
+
+
+@pytest.mark.parametrize("query", ["?page=weather", "?dashboard=x", "?dashboard=999999", "?slide=1"])
+def test_pages_that_are_not_there_are_named(lab, carol, query):
+    response = as_(carol).get(WALL + query)
+    assert response.status_code == 400 and 'class="slide"' in response.content.decode()
+
+
+def test_a_private_dashboard_is_a_page_for_its_owner_alone(lab, alice, bob):
+    mine = Dashboard.create(lab, by=bob, name="mine")
+    mine.add("text", text="x")
+    assert as_(bob).get(f"{WALL}?dashboard={mine.pk}").status_code == 200
+    assert as_(alice).get(f"{WALL}?dashboard={mine.pk}").status_code == 400
+
+
+def test_dashboards_add_a_fixed_number_of_queries(running, lab, alice, carol):
+    """TD-D6: those of the shown tiles, however many dashboards there are."""
+    client = as_(carol)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(f"{WALL}?hold=running").status_code == 200
+        return len(captured)
+
+    def add(name: str) -> None:
+        board = Dashboard.create(lab, by=alice, name=name, is_shared=True)
+        board.change(name=name, is_shared=True, is_on_wall=True)
+        board.add("leaderboard"), board.add("capacity")
+
+    add("a")
+    queries()
+    few = queries()
+    for name in "bcd":
+        add(name)
+    assert queries() == few
