@@ -16,6 +16,7 @@ from django.http import HttpResponse
 from experiments.models import (
     Artifact,
     Channel,
+    Dashboard,
     Delivery,
     Experiment,
     HistoryImport,
@@ -24,6 +25,7 @@ from experiments.models import (
     Role,
     Rule,
     SavedView,
+    ShareLink,
     Token,
     User,
     WarmResults,
@@ -78,6 +80,13 @@ ROUTES = {
     # Somebody else's, shared: owners of the workspace change it, too.
     "PATCH /workspaces/{workspace}/views/{view}": Route("401 404 403 403 200", {"name": "better"}),
     "DELETE /workspaces/{workspace}/views/{view}": Route("401 404 403 403 204"),
+    "GET /workspaces/{workspace}/links": Route("401 404 403 200 200"),
+    "POST /workspaces/{workspace}/links": Route("401 404 403 422 422", {"name": "x"}),  # to nothing
+    "DELETE /workspaces/{workspace}/links/{link}": Route("401 404 403 403 204"),  # somebody else's
+    "GET /workspaces/{workspace}/dashboards": Route(SEES),
+    "POST /workspaces/{workspace}/dashboards": Route("401 404 403 201 201", {"name": "x"}),
+    "GET /workspaces/{workspace}/dashboards/{dashboard}": Route(SEES),
+    "DELETE /workspaces/{workspace}/dashboards/{dashboard}": Route("401 404 403 403 204"),
     "GET /workspaces/{workspace}/notifications/rules": Route(SEES),
     "POST /workspaces/{workspace}/notifications/rules": Route(
         "401 404 403 403 422", {"event": "ended", "channels": [], "is_of_workspace": True}
@@ -192,6 +201,8 @@ def samples(running, draft, in_state, alice) -> dict[str, Experiment]:
     Delivery.test(channel, by=alice)
     erin = User.objects.create_user("erin")
     busy.workspace.admit(erin, Role.OPERATOR)
+    Dashboard.create(busy.workspace, by=erin, name="d", is_shared=True)
+    ShareLink.create(busy, by=erin)
     SavedView.create(busy.workspace, by=erin, name="failed", query="filter=state:failed", is_shared=True)
     return {
         "running": busy,
@@ -276,6 +287,8 @@ def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpRespo
         "import_id": "efgh2345",
         "channel": _key(Channel),
         "rule": _key(Rule),
+        "dashboard": _key(Dashboard),
+        "link": _key(ShareLink),
         "delivery": _key(Delivery),
         "view": str(next(iter(SavedView.objects.values_list("pk", flat=True)), 0)),
     }
