@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
 from django.http import Http404
 from django.urls import reverse
 from ninja import Router
@@ -238,7 +239,8 @@ def _seen(request: ApiRequest, workspace: Workspace) -> set[int]:
     visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
     on_tiles = dashboards.Tile.objects.filter(dashboard__workspace=workspace).values("experiment")
     of_links = ShareLink.objects.filter(workspace=workspace).values("experiment")
-    return set(visible.filter(pk__in=on_tiles.union(of_links)).values_list("pk", flat=True))
+    shown = visible.filter(Q(pk__in=on_tiles) | Q(pk__in=of_links))
+    return set(shown.values_list("pk", flat=True))
 
 
 def _dashboard(row: Dashboard, request: ApiRequest, seen: set[int]) -> dict[str, Any]:

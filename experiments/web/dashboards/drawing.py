@@ -19,9 +19,10 @@ from experiments.filters.trials import TrialFields
 from experiments.messages import decimals_of, state_label, value
 from experiments.models import Experiment, SavedView, Tile, TileKind, Trial, Usage
 from experiments.scheduler.wait_reasons import Compute
+from experiments.web.charts.front_panels import panels_for, titles_for
 from experiments.web.charts.options import Options
 from experiments.web.charts.pages import panel_of
-from experiments.web.charts.panels import TITLES, ChartView
+from experiments.web.charts.panels import ChartView
 from experiments.web.compute import utilization
 from experiments.web.experiment import index_table
 from experiments.web.experiment.page import url_of
@@ -77,6 +78,8 @@ def _chart(tile: Tile, audience: Audience, now: datetime) -> Drawing:
         return _problem(tile, sentence)
     experiment = audience.experiments.select_related("workspace").get(pk=tile.experiment_id or 0)
     key = tile.options.get("chart", "history")
+    if key not in panels_for(experiment):
+        return Drawing(tile, tile.title or experiment.name, problem="This chart needs several objectives.")
     view = ChartView(experiment, Options(), url=url_of(experiment, "experiment-trials"), now=now)
     panel = panel_of(key, view)
     charts = [
@@ -84,7 +87,7 @@ def _chart(tile: Tile, audience: Audience, now: datetime) -> Drawing:
         for each, mark in zip(panel.charts, panel.correlations or [""] * len(panel.charts), strict=True)
     ]
     title = tile.title or experiment.name
-    about = panel.about if key == "history" else f"{TITLES[key]}, {panel.about}".rstrip(", ")
+    about = panel.about if key == "history" else f"{titles_for(experiment)[key]}, {panel.about}".rstrip(", ")
     content = {"experiment": experiment, "panel": panel, "charts": charts}
     url = reverse("experiment-charts", args=[audience.workspace.slug, experiment.public_id])
     return Drawing(tile, title, about, content=content, url=f"{url}#{key}" if audience.has_links else "")

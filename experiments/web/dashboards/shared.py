@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from experiments import database_clock, request_counts
 from experiments.models import Experiment, ShareLink, Tile, TileKind
 from experiments.web.account.passwords import address_of
-from experiments.web.charts.panels import TITLES
+from experiments.web.charts.front_panels import titles_for
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 
@@ -86,13 +86,15 @@ def _tiles(link: ShareLink) -> list[Tile]:
 
 def overview_of(experiment: Experiment) -> list[Tile]:
     """Return unsaved tiles that show an experiment."""
-    charts = (("history", 6), ("parallel", 6), ("importance", 3), ("curves", 3))
+    charts = [("history", 6), ("parallel", 6), ("importance", 3), ("curves", 3)]
+    if experiment.is_multi_objective:
+        charts = [("pareto", 3), ("hypervolume", 3), *charts]
     tiles = [
         Tile(
             pk=number,
             kind=TileKind.CHART,
             width=width,
-            title=TITLES[chart],
+            title=titles_for(experiment)[chart],
             experiment=experiment,
             options={"chart": chart},
         )

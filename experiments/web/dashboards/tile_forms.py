@@ -12,6 +12,7 @@ from experiments.filters import lately
 from experiments.models import Experiment, Project, SavedView, Tile, TileKind
 from experiments.models.dashboards.dashboard import MAX_TITLE
 from experiments.models.fields import fold
+from experiments.web.charts.front_panels import FRONT_TITLES, panels_for
 from experiments.web.charts.panels import TITLES
 
 from .audience import Audience
@@ -100,7 +101,7 @@ class ChartForm(TileForm):
         widget=forms.TextInput(attrs={"autocomplete": "off", "list": "experiments"}),
         error_messages={"required": "Enter the ID or the name of an experiment."},
     )
-    chart = forms.ChoiceField(choices=list(TITLES.items()))
+    chart = forms.ChoiceField(choices=[*TITLES.items(), *FRONT_TITLES.items()])
     field_order = ("experiment", "chart", "title")
 
     @property
@@ -108,6 +109,13 @@ class ChartForm(TileForm):
         """The experiments that changed last, as (ID, name)."""
         rows = self.audience.experiments.order_by(*lately())
         return list(rows.values_list("public_id", "name")[:SUGGESTED])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        experiment, chart = cleaned.get("experiment"), cleaned.get("chart")
+        if experiment and chart and chart not in panels_for(experiment):
+            self.add_error("chart", "This chart needs an experiment with several objectives.")
+        return cleaned
 
     def clean_experiment(self) -> Experiment:
         text = self.cleaned_data["experiment"].replace("\0", "").strip()

@@ -118,7 +118,7 @@ def _dashboards(
     )
     dashboards = list(with_tiles.order_by("name", "pk")[:MOST_DASHBOARDS])
     if is_chosen and len(dashboards) < len(set(numbers)):
-        note_fault(request, "dashboard", "No dashboard of this workspace has this number. It may be deleted.")
+        note_fault(request, "dashboard", "You see no dashboard with this number in the workspace.")
     return dashboards
 
 
