@@ -18,7 +18,7 @@ SEED   ?= 1
 
 UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOTS)) $(if $(filter 0,$(DEMO)),--no-demo)
 
-.PHONY: help install tools compile up dev shell test lint types format soak costs lock clean
+.PHONY: help install tools compile up dev shell test lint types format soak costs lock sbom clean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make soak     the whole suite on both databases, and the tests that take minutes"
 	@echo "make costs    measure for make test what each test takes  (on an idle machine)"
 	@echo "make lock     write requirements.lock and requirements-test.lock anew from pyproject.toml"
+	@echo "make sbom     write sbom.json, a CycloneDX list of what requirements.lock pins"
 	@echo "make clean    remove $(VENV) and caches; never the data folder"
 
 install: $(COMMAND)
@@ -101,6 +102,9 @@ lock: tools
 		$(BIN)/uv pip compile -q tests/foreign/$$each.in --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-annotate --no-emit-index-url -o tests/foreign/$$each.lock || exit 1; \
 	done
+
+sbom:
+	@$(PYTHON) deploy/sbom.py
 
 clean:
 	rm -rf $(VENV) staticfiles .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -5,9 +5,10 @@ import stat
 import sys
 from pathlib import Path
 
+from experiments.runner.boundary.accounts import PASSED
 from experiments.runner.safe_files import make_private
 
-PRIVATE, OTHERS = 0o700, 0o077
+PRIVATE, OTHERS, PASSAGE = 0o700, 0o077, 0o711
 # What an installation has in its data folder; a folder with any of these is one.
 OWN = {"secret", "db.sqlite3", "broker", "log", "models", "trials", "workers", "up.lock"}
 NOT_FILES = {"lost+found"}  # of a fresh file system
@@ -34,9 +35,18 @@ def prepare(data: Path) -> int:
             f"The data folder {data} belongs to another user (uid {status.st_uid}). Start Trialdeck as that user, or "
             "choose another folder, such as a new one in it, with TRIALDECK_DATA."
         )
-    if status.st_mode & OTHERS:
+    if status.st_mode & OTHERS and not _is_passage(data, stat.S_IMODE(status.st_mode)):
         _close(data, stat.S_IMODE(status.st_mode))
     return int(os.environ[UMASK_NAME], 8)
+
+
+def _is_passage(data: Path, mode: int) -> bool:
+    """Whether other users can only pass through to the folders that a worker with --run-as has given them: they can't
+    list the folder, and reach nothing else in it."""
+    if mode != PASSAGE:
+        return False
+    reachable = (path.lstat() for path in data.iterdir() if path.name not in PASSED)
+    return not any(status.st_mode & OTHERS and not stat.S_ISLNK(status.st_mode) for status in reachable)
 
 
 def _close(data: Path, mode: int) -> None:

@@ -15,11 +15,14 @@ TRIALDECK_WEBHOOK_NETWORKS  private networks that webhooks may post to, comma-se
 TRIALDECK_REMOTE_USER_HEADER  trust this header of a proxy for sign-in; see docs/people.md first
 TRIALDECK_TRUSTED_PROXIES     addresses of reverse proxies, comma-separated
 TRIALDECK_OIDC_ISSUER  OpenID provider for sign-in; with it _CLIENT_ID, _CLIENT_SECRET and optionally
-                      _NAME, _SCOPES, _ALGORITHM, _KNOWS_BY, _ADMITS; see docs/people.md
+                      _NAME, _SCOPES, _ALGORITHM, _KNOWS_BY, _ADMITS, _GROUPS; see docs/people.md
 TRIALDECK_STATIC      folder for collected static files (default: staticfiles beside manage.py; for an installed
                       console in the data folder)
 TRIALDECK_DEBUG       1 for development: error pages with tracebacks, static files without a manifest
 TRIALDECK_API_RATE    API requests per token or user: 600/min by default, 0 for no limit
+TRIALDECK_REQUIRE_TWO_FACTOR  administrators, or all: who signs in with a password must turn on two-factor
+TRIALDECK_TOKEN_DAYS  longest life of new API tokens in days: 0 for no limit, by default
+TRIALDECK_AUDIT_DAYS  days that entries of the audit log are kept: 400 by default
 TRIALDECK_METRICS_TOKEN  token for GET /metrics (Prometheus); without it, there are no metrics
 TRIALDECK_LOG_FORMAT  json: one JSON object in each line of a log (default: text)
 TRIALDECK_LEASE_S     seconds of silence after which a worker counts as lost (default: 15; 120 with REDIS_URL)
@@ -148,6 +151,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "experiments.web.account.sessions.KnownSessions",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -197,12 +201,11 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 AUTHENTICATION_BACKENDS = [
-    "experiments.web.account.passwords.FailedSignInLimit",
+    "experiments.web.account.limits.FailedSignInLimit",
     "django.contrib.auth.backends.ModelBackend",
     *(["console.auth.remote_user.ProxyUserBackend"] if REMOTE_USER_HEADER else []),
     *(["console.auth.openid.OpenIDBackend"] if OPENID else []),
 ]
-# Counts wrong passwords, separately in each process.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -271,6 +274,24 @@ DEFAULT_FROM_EMAIL = _chosen("TRIALDECK_EMAIL_FROM") or (
 API_RATE = _chosen("TRIALDECK_API_RATE") or "600/min"
 if not re.fullmatch("[0-9]{1,9}(/(s|min|h))?", API_RATE):
     raise ImproperlyConfigured("TRIALDECK_API_RATE must look like 600/min, 20/s or 5000/h; 0 is no limit.")
+
+REQUIRE_SECOND_FACTOR = _chosen("TRIALDECK_REQUIRE_TWO_FACTOR")
+if REQUIRE_SECOND_FACTOR not in ("", "administrators", "all"):
+    raise ImproperlyConfigured(
+        f"TRIALDECK_REQUIRE_TWO_FACTOR must be administrators or all, not {REQUIRE_SECOND_FACTOR!r}."
+    )
+
+_token_days = _chosen("TRIALDECK_TOKEN_DAYS") or "0"
+if not re.fullmatch("[0-9]{1,5}", _token_days):
+    raise ImproperlyConfigured(
+        f"TRIALDECK_TOKEN_DAYS must be a number of days, or 0 for no limit, not {_token_days!r}."
+    )
+TOKEN_DAYS = int(_token_days)
+
+_audit_days = _chosen("TRIALDECK_AUDIT_DAYS") or "400"
+if not re.fullmatch("[0-9]{1,5}", _audit_days) or int(_audit_days) < 1:
+    raise ImproperlyConfigured(f"TRIALDECK_AUDIT_DAYS must be 1 or more days, not {_audit_days!r}.")
+AUDIT_DAYS = int(_audit_days)
 
 # Prometheus sends it as a bearer token.
 METRICS_TOKEN = _chosen("TRIALDECK_METRICS_TOKEN")

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse
 
+from experiments.models import SecondFactor
+
 GROUPS: dict[str, tuple[str, ...]] = {
-    "People and access": ("User", "Token", "SignInLink", "AuditEntry"),
+    "People and access": ("User", "UserSession", "SecondFactor", "Token", "SignInLink", "AuditEntry"),
     "Workspaces": ("Workspace", "Project"),
     "Experiments": ("Experiment", "Trial", "Revision", "Event"),
     "Files and models": ("Artifact", "Model", "WarmResults"),
@@ -18,8 +22,19 @@ GROUPS: dict[str, tuple[str, ...]] = {
 REST = "Internals"  # rows that the scheduler and the workers write
 
 
+class SignInForm(AdminAuthenticationForm):
+    """Leads people with a second factor to the sign-in page, which asks for it."""
+
+    def confirm_login_allowed(self, user: Any) -> None:
+        super().confirm_login_allowed(user)
+        if SecondFactor.of(user):
+            raise ValidationError(f"Two-factor is on for {user}: sign in at {reverse('sign-in')} instead.")
+
+
 class Site(AdminSite):
     """Django's site with the models of this project in `GROUPS`."""
+
+    login_form = SignInForm
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
         """Return one entry per group, in order; of a single app, that app as Django lists it."""

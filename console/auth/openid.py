@@ -24,6 +24,7 @@ from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 from mozilla_django_oidc.utils import import_from_settings
 from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthenticationRequestView
 
+from console.auth import groups
 from console.auth.provider import TIMEOUT_S, Provider
 from experiments.models import User
 
@@ -119,6 +120,7 @@ class OpenIDBackend(ProviderSettings, OIDCAuthenticationBackend):
             user = _account(claims, f"{self.issuer} {claims['sub']}")
         if not user.is_active:
             raise SignInRefused(f"The account {user} is disabled. Ask an administrator to enable it.")
+        groups.apply(configured_provider(), user, claims)
         return user
 
     def get_user(self, user_id: int) -> User | None:

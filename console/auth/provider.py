@@ -11,6 +11,7 @@ from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "HS256", "HS384", "HS512")
+ROLES, ADMINISTRATOR = ("viewer", "operator", "owner"), "administrator"
 METADATA_MAX_AGE_S = 3600
 TIMEOUT_S = 10
 ON_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
@@ -29,6 +30,10 @@ class Provider:
     algorithm: str
     knows_by: str
     admits_anybody: bool
+    groups_claim: str = "groups"
+    groups: tuple[
+        tuple[str, str, str], ...
+    ] = ()  # (group, workspace's slug, role); the slug "" for administrators
 
     def metadata(self) -> dict[str, Any]:
         """Return the discovery document, cached for an hour. Raise requests' errors or ValueError."""
@@ -85,4 +90,22 @@ def from_environment(environ: Mapping[str, str]) -> Provider | None:
         algorithm=chosen("ALGORITHM", "RS256"),
         knows_by=chosen("KNOWS_BY", "email"),
         admits_anybody=chosen("ADMITS", "known") == "anybody",
+        groups_claim=chosen("GROUPS_CLAIM", "groups"),
+        groups=_groups(chosen("GROUPS")),
     )
+
+
+def _groups(text: str) -> tuple[tuple[str, str, str], ...]:
+    """Return the mapping of `lab=vision:operator, admins=administrator`. Raise ImproperlyConfigured."""
+    mapping = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        group, equals, target = (word.strip() for word in part.rpartition("="))
+        slug, _, role = target.rpartition(":")
+        is_valid = (role in ROLES and slug) or target == ADMINISTRATOR
+        if not (equals and group and is_valid):
+            raise ImproperlyConfigured(
+                f"TRIALDECK_OIDC_GROUPS: {part!r} must look like group=workspace:role, where the role is one of "
+                f"{', '.join(ROLES)}, or like group={ADMINISTRATOR}."
+            )
+        mapping.append((group, slug, role))
+    return tuple(mapping)

@@ -12,9 +12,22 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
-from experiments.models import Event, Experiment, Revision, SignInLink, Token, User
+from experiments.models import (
+    Attempts,
+    Event,
+    Experiment,
+    RecoveryCode,
+    Revision,
+    SecondFactor,
+    SignInLink,
+    Token,
+    User,
+    UserSession,
+    audit,
+)
+from experiments.models.user import FACTOR_OFF, PASSWORD_CHANGED
 
-from .base import AuditedAdmin, ReadOnlyAdmin
+from .base import AuditedAdmin, ReadOnlyAdmin, user_of
 from .filters import by_workspace
 
 
@@ -47,6 +60,18 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
         if change and "email" in form.changed_data:
             obj.tell_former_email(form.initial.get("email", ""))
 
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
+        response = super().user_change_password(request, id, form_url)
+        if (
+            request.method == "POST"
+            and response.status_code == 302
+            and (user := self.get_object(request, id))
+        ):
+            audit.record("password_change", by=user_of(request), subject=user)
+            UserSession.end_all(user)
+            user.tell(PASSWORD_CHANGED)
+        return response
+
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         is_allowed = super().has_delete_permission(request, obj)
         return is_allowed and isinstance(obj, User) and not _has_history(obj)
@@ -59,6 +84,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
             address = reverse("enter", args=[SignInLink.issue(user)])
             links.append((user.username, request.build_absolute_uri(address)))
             self.log_change(request, user, "Created a one-time sign-in link.")
+            audit.record("sign_in_link_create", by=user_of(request), subject=user)
         context = {
             **self.admin_site.each_context(request),
             "title": "One-time sign-in links",
@@ -83,7 +109,7 @@ class CredentialAdmin(ReadOnlyAdmin):
     """Credentials: administrators see who has one, and can revoke it. The secret itself is not stored."""
 
     related: tuple[str, ...] = ("user",)
-    hidden_fields = ("digest",)
+    hidden_fields: tuple[str, ...] = ("digest",)
     experiment_path = ""
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
@@ -93,6 +119,54 @@ class CredentialAdmin(ReadOnlyAdmin):
 @admin.register(SignInLink)
 class SignInLinkAdmin(CredentialAdmin):
     list_display = ("__str__", "user", "expires_at", "used_at")
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(CredentialAdmin):
+    """Signed-in sessions. Deleting one signs it out."""
+
+    list_display = ("user", "device", "address", "created_at", "last_used_at")
+    hidden_fields = ("session_key",)
+    ordering = ("-last_used_at",)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        obj.end(by=user_of(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet) -> None:
+        for session in queryset:
+            session.end(by=user_of(request))
+
+
+@admin.register(SecondFactor)
+class SecondFactorAdmin(CredentialAdmin):
+    """Authenticator apps. Deleting one turns two-factor off for a person who lost the phone and the recovery codes."""
+
+    list_display = ("user", "created_at", "last_used_at")
+    hidden_fields = ("sealed_secret", "last_step")
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        obj.turn_off(by=user_of(request))
+        obj.user.tell(FACTOR_OFF)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet) -> None:
+        for factor in queryset:
+            self.delete_model(request, factor)
+
+
+@admin.register(RecoveryCode)
+class RecoveryCodeAdmin(ReadOnlyAdmin):
+    list_display = ("user", "used_at")
+    related = ("user",)
+    hidden_fields = ("digest",)
+    experiment_path = ""
+
+
+@admin.register(Attempts)
+class AttemptsAdmin(ReadOnlyAdmin):
+    """Counts of failed sign-ins, by the hash of name and address."""
+
+    list_display = ("key", "count", "until")
+    experiment_path = ""
 
 
 @admin.register(Token)

@@ -12,6 +12,7 @@ from trialdeck import __version__
 from . import (
     actions,
     artifacts,
+    audit,
     comments,
     dashboards,
     events,
@@ -74,6 +75,7 @@ for module in (
     registered_models,
     nni,
     notifications,
+    audit,
 ):
     api.add_router("", module.router)
 

@@ -36,6 +36,10 @@ class WorkerOut(BaseModel):
     limits_memory_by: str | None = Field(
         description="How memory limits of trials are enforced, such as `cgroup v2`; null: not enforced."
     )
+    isolation: str = Field(
+        description="What separates trials from the worker's machine, such as `run as td-lab`; `none`: they run as the "
+        "worker's user."
+    )
     is_draining: bool = Field(description="Whether the worker takes no new trials.")
     draining_until: datetime | None = Field(
         description="When a worker that shuts down stops the trials that still run; null: it does not shut down."
@@ -121,6 +125,7 @@ def serialize(row: Worker, running: dict[int | None, int]) -> dict[str, Any]:
         "cores": row.cores,
         "memory_mib": row.memory_mib,
         "limits_memory_by": row.limits_memory_by or None,
+        "isolation": row.isolation,
         "is_draining": row.takes_no_trials,
         "draining_until": None if row.gone_at else time_of(row.draining_until),
         "heard_at": time_of(row.heard_at),

@@ -22,6 +22,7 @@ from experiments.models.usage.limit import UsageLimit
 from experiments.models.usage.slot_usage import SlotUsage
 
 from .artifact import Artifact, Keeping
+from .attempts import Attempts
 from .event import ComputeEvent, Event
 from .history_import import HistoryImport, ImportPiece, ImportState
 from .hypervolume import Hypervolume
@@ -38,6 +39,8 @@ from .resources import Amount, Free
 from .retention import FolderRemoval, Part, RetentionRule
 from .revision import Revision
 from .saved_view import SavedView
+from .second_factor import RecoveryCode, SecondFactor
+from .session import UserSession
 from .settings import Invalid, Settings
 from .status import ExperimentState, Forbidden, Overtaken, Refused, SwitchedOff, TrialState
 from .token import Token
@@ -51,6 +54,7 @@ __all__ = [
     "Amount",
     "Answer",
     "Artifact",
+    "Attempts",
     "AuditEntry",
     "Baseline",
     "Channel",
@@ -91,11 +95,13 @@ __all__ = [
     "Project",
     "PythonCheck",
     "Queue",
+    "RecoveryCode",
     "Refused",
     "RetentionRule",
     "Revision",
     "Role",
     "SavedView",
+    "SecondFactor",
     "Rule",
     "Scope",
     "Settings",
@@ -114,6 +120,7 @@ __all__ = [
     "Usage",
     "UsageLimit",
     "User",
+    "UserSession",
     "WarmResults",
     "Worker",
     "Workspace",

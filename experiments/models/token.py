@@ -15,7 +15,7 @@ from experiments import database_clock
 from experiments.models import audit
 from experiments.models.fields import StampField
 
-from .user import User
+from .user import TOKEN_CREATED, User
 from .workspace import Role, Workspace
 
 PREFIX = "td_"
@@ -83,6 +83,8 @@ class Token(models.Model):
             )
             expires = f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never"
             token._record("token_create", role=token.role, expires=expires)
+            if workspace:  # else it is made at each start of a console
+                user.tell(TOKEN_CREATED.format(name))
         return token, secret
 
     @classmethod

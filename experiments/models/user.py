@@ -29,6 +29,19 @@ administrator.
 """
 
 
+PASSWORD_CHANGED = "password was changed"
+TOKEN_CREATED = "API token {} was created"
+FACTOR_ON = "two-factor sign-in was turned on"
+FACTOR_OFF = "two-factor sign-in was turned off"
+CODES_RENEWED = "recovery codes were replaced"
+CHANGED = """\
+For your Trialdeck account {}: your {}.
+
+If you did not do this, change your password and sign out your other sessions on the account page, or contact an
+administrator.
+"""
+
+
 class User(AbstractUser):
     """A person's account. Administrators are superusers: they create accounts and workspaces, and manage queues and
     workers."""
@@ -44,6 +57,14 @@ class User(AbstractUser):
 
     # The token with which a program acts for this user now, which limits all permissions. Not a column.
     token: Token | None = None
+
+    def tell(self, what: str) -> None:
+        """Tell this person by email what was changed in the account, where Trialdeck can send email: whoever took over
+        a session would otherwise do so unnoticed. After the transaction, in a thread."""
+        if not (self.email and settings.EMAIL_HOST):
+            return
+        message = EmailMessage(f"Your {what}", CHANGED.format(self.get_username(), what), to=[self.email])
+        transaction.on_commit(lambda: Thread(target=_send, args=[message], daemon=True).start())
 
     def tell_former_email(self, former: str) -> None:
         """Tell the old address that it was replaced, where Trialdeck can send email: whoever took over a session would

@@ -20,6 +20,8 @@ from .resources import Amount
 from .status import Refused
 from .user import User
 
+LONGEST_BOUNDARY = 200
+
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
     def listed(self) -> WorkerQuerySet:
@@ -54,6 +56,8 @@ class Worker(models.Model):
     limits_memory_by = models.CharField(
         max_length=16, blank=True
     )  # "cgroup v2" or "docker"; empty: not limited
+    # What stands between its trials and its machine, as text; empty: they run as the worker's own user.
+    boundary = models.CharField(max_length=LONGEST_BOUNDARY, blank=True)
     beat = models.BigIntegerField(default=0)
     is_draining = models.BooleanField(default=False)  # by an administrator; a restart does not change that
     draining_until = models.DateTimeField(null=True)  # it shuts down: then its trials are stopped
@@ -87,6 +91,7 @@ class Worker(models.Model):
         cores: Sequence[int] = (),
         memory_mib: int = 0,
         limits_memory_by: str = "",
+        boundary: str = "",
         boot: uuid.UUID | None = None,
         draining_until: datetime | None = None,
     ) -> Worker:
@@ -106,6 +111,7 @@ class Worker(models.Model):
                     "cores": list(cores),
                     "memory_mib": memory_mib,
                     "limits_memory_by": limits_memory_by,
+                    "boundary": boundary[:LONGEST_BOUNDARY],
                     "beat": 0,
                     "started_at": database_clock.now(),
                     "heard_at": database_clock.now(),
@@ -115,6 +121,11 @@ class Worker(models.Model):
                 },
             )
         return worker
+
+    @property
+    def isolation(self) -> str:
+        """What stands between its trials and its machine, as pages show it; "none" where they run as its own user."""
+        return self.boundary or (f"containers ({self.container})" if self.container else "none")
 
     @property
     def takes_no_trials(self) -> bool:

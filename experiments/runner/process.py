@@ -120,6 +120,7 @@ class Keeper:
             try:
                 self._child = subprocess.Popen(
                     [self._python, "-I", "-S", PROGRAM, str(os.getpid())],
+                    env=_environment_of_keeper(),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     bufsize=0,
@@ -294,6 +295,12 @@ class Keeper:
             **{**event, **{name: tuple(event[name]) for name in ("survivors", "background")}}
         )
         process._ended.set()
+
+
+def _environment_of_keeper() -> dict[str, str]:
+    """Return the variables that a keeper needs: a process of the same user could read all that it has."""
+    names = ("PATH", "LANG", "LC_ALL", LAUNCH_MARK, INSTALLATION_MARK)
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def process_marks(installation: str) -> dict[str, str]:

@@ -177,6 +177,60 @@ def make_private(path: PurePath | str, *, below: Path) -> None:
                     os.close(number)
 
 
+def give_to(
+    path: PurePath | str,
+    *,
+    below: Path,
+    uid: int,
+    gid: int,
+    only_of: int | None = None,
+    modes: int | None = None,
+) -> None:
+    """Make a folder and all in it belong to another user; with `only_of`, just what belongs to that user.
+
+    A file that has other names elsewhere is replaced by a copy first: those stay whose they are. With `only_of` it is
+    left alone instead: what another user linked may be anybody's. `modes`: rights to add, as for chmod, where execute
+    is added to folders and programs only. The upper folders come first: with the old owner's processes gone, nobody
+    else gets in meanwhile.
+    """
+    folders = [PurePath(below, path)]
+    while folders:
+        folder = folders.pop()
+        with opened_folder(folder, below=below) as number:
+            own = os.fstat(number)
+            if only_of in (None, own.st_uid):
+                os.fchown(number, uid, gid)
+            if modes is not None:
+                os.fchmod(number, stat.S_IMODE(own.st_mode) | modes)
+            for name, status in _statuses(number):
+                if stat.S_ISDIR(status.st_mode):
+                    folders.append(folder / name)
+                    continue
+                if only_of not in (None, status.st_uid):
+                    continue
+                if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+                    if only_of is not None:
+                        continue
+                    _copy_in_place(number, name)
+                os.chown(name, uid, gid, dir_fd=number, follow_symlinks=False)
+                if modes is not None and stat.S_ISREG(status.st_mode):
+                    added = modes if status.st_mode & 0o100 else modes & ~0o111
+                    with open_regular(folder / name, below=below) as file:
+                        os.fchmod(file.fileno(), stat.S_IMODE(status.st_mode) | added)
+
+
+def _copy_in_place(folder: int, name: str) -> None:
+    """Replace a file in a folder by a copy of it, which has no other name."""
+    draft = f".{uuid.uuid4().hex}"
+    with os.fdopen(os.open(name, _FILE, dir_fd=folder), "rb") as source:
+        status = os.fstat(source.fileno())
+        with os.fdopen(os.open(draft, _NEW, 0o600, dir_fd=folder), "wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+            os.fchmod(copy.fileno(), stat.S_IMODE(status.st_mode) & 0o777)
+        os.utime(draft, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=folder)
+    os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
 def move(source: PurePath | str, target: PurePath | str, *, below: Path) -> bool:
     """Move a regular file to where nothing is yet, creating folders. Return whether it was moved."""
     with _parent(source, below) as (old_folder, old), _parent(target, below, create=True) as (folder, name):

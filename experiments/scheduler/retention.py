@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -12,6 +13,8 @@ from experiments import database_clock
 from experiments.models import (
     Answer,
     Artifact,
+    Attempts,
+    AuditEntry,
     Delivery,
     Experiment,
     FormerExperiment,
@@ -20,6 +23,7 @@ from experiments.models import (
     Model,
     Occurrence,
     Trial,
+    UserSession,
 )
 from experiments.models.idempotency import KEPT_FOR as ANSWERS_KEPT_FOR
 from experiments.models.notifications.delivery import KEPT_FOR as DELIVERIES_KEPT_FOR
@@ -29,17 +33,22 @@ PATIENCE = timedelta(
     days=7
 )  # for workers to delete stored files first; after that the destination keeps them
 MOST_NOTIFICATIONS = 500
+MOST_ENTRIES = 1000  # of the audit log
 AT_ONCE = 50  # trials per transaction: each may have 100,000 points, and other writers wait
 
 
 def purge(now: datetime | None = None) -> bool:
     """Delete a portion of the expired rows: experiments and reset trials that have been in the trash for `KEPT_FOR`,
-    old responses to idempotency keys, notifications older than 30 days, and expired sessions. Return True if there is
-    more. The workers delete the files in data folders and destinations (worker/artifacts.py)."""
+    old responses to idempotency keys, notifications older than 30 days, old entries of the audit log, and expired
+    sessions. Return True if there is more. The workers delete the files in data folders and destinations
+    (worker/artifacts.py)."""
     now = now or database_clock.now()
     Answer.objects.filter(created_at__lt=now - ANSWERS_KEPT_FOR).delete()
     HistoryImport.abandon(now)
     if _delete_notifications(now):
+        return True
+    before_audit = now - timedelta(days=settings.AUDIT_DAYS)
+    if AuditEntry.objects.delete_before(before_audit, at_most=MOST_ENTRIES) == MOST_ENTRIES:
         return True
     before = now - KEPT_FOR
     due = Experiment.everything.filter(trashed_at__lt=before)
@@ -52,6 +61,8 @@ def purge(now: datetime | None = None) -> bool:
         if _delete_trials(experiment, _without_files(trashed, "trial", before)):
             return True
     Session.objects.filter(expire_date__lt=now).delete()
+    UserSession.delete_expired(now)
+    Attempts.delete_expired(now)
     return False
 
 

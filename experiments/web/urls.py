@@ -10,6 +10,7 @@ urlpatterns = [
     path("", include("experiments.web.workspace.urls")),
     path("", include("experiments.web.activity.urls")),
     path("", include("experiments.web.artifact.urls")),
+    path("", include("experiments.web.audit.urls")),
     path("", include("experiments.web.compare.urls")),
     path("", include("experiments.web.imports.urls")),
     path("", include("experiments.web.dashboards.urls")),

@@ -14,10 +14,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path, PurePath
+from urllib.parse import urlsplit
 
 from experiments.models import Keeping, Model, Settings, Trial
 from experiments.models.registered_model import LOCAL
 from experiments.models.settings.execution import LITERAL
+from experiments.runner import allowed
+from experiments.runner.boundary import BoundaryError
 from experiments.runner.code import packages
 from experiments.runner.code.checkout import Repositories, SourceError
 from experiments.runner.code.packages import Environments, PackagesError, activated
@@ -31,10 +34,12 @@ from experiments.runner.safe_files import (
     open_to_everyone,
     opened_folder,
     read_text,
+    replace,
     write_new,
 )
 from experiments.runner.tool_process import Cancelled, is_disk_full, locked
 from experiments.runner.trial_folder import TrialFolder, inside, package_folder
+from experiments.worker.boundary import TrialBoundary
 
 MAX_PACKAGES_BYTES = 1 << 20  # of a list of packages
 FETCH_TIMEOUT_S = 60.0  # without a byte from a model's URL
@@ -130,6 +135,11 @@ def _pieces(destination: str, name: str) -> Iterator[bytes]:
         return
     url = f"{destination}/{name}"
     try:
+        parts = urlsplit(url)
+        allowed.check_host(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    except (allowed.NotAllowed, ValueError) as error:
+        raise StoreError(f"{url} cannot be read: {error}") from error
+    try:
         with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as response:
             while piece := response.read(1 << 20):
                 yield piece
@@ -170,6 +180,7 @@ class Setup:
     folder: TrialFolder
     shelf: Shelf
     is_cancelled: Callable[[], bool]
+    boundary: TrialBoundary
     worker: str = ""
     ruin: str = ""  # why no trial of this experiment can be prepared
     _held: ExitStack = field(default_factory=ExitStack)
@@ -181,10 +192,12 @@ class Setup:
             try:
                 tree = self._tree()
                 place = Place(self._directory(tree))
+                self.boundary.require_entrance(place.cwd)
+                self.boundary.give()
                 self._script(place, tree)
                 self._packages(place, tree)
                 place.model = self._model()
-            except (SourceError, PackagesError) as failed:
+            except (SourceError, PackagesError, BoundaryError) as failed:
                 raise SetupFailed(str(failed), getattr(failed.__cause__, "output", "")) from failed
             except OSError as error:
                 raise SetupFailed(f"The code cannot be copied: {error.strerror or error}.") from error
@@ -210,6 +223,10 @@ class Setup:
             return None
         tree = None
         if settings.repository:
+            try:
+                allowed.check_repository(settings.repository)
+            except allowed.NotAllowed as refusal:
+                raise SetupFailed(str(refusal)) from refusal
             commit = self.trial.revision.resolved.get("commit") or self._resolve_commit()
             tree = sources.tree(settings.repository, commit, is_cancelled=self.is_cancelled)
         sources.copy(
@@ -303,8 +320,9 @@ class Setup:
             return
         python = self._python()
         resolved = "" if chosen == "none" else self._resolved(tree, python)
+        environments = self.shelf.environments.of(self.boundary.account)
         place.environment = self._held.enter_context(
-            self.shelf.environments.held(resolved, python=python, is_cancelled=self.is_cancelled)
+            environments.held(resolved, python=python, is_cancelled=self.is_cancelled)
         )
 
     def _require_list(self, tree: Path) -> None:
@@ -321,7 +339,7 @@ class Setup:
         resolved_before = self.trial.revision.resolved.get("packages")
         if resolved_before is not None:
             return resolved_before
-        resolved = self.shelf.environments.resolve(
+        resolved = self.shelf.environments.of(self.boundary.account).resolve(
             self._listed(tree), python=python, is_cancelled=self.is_cancelled
         )
         return self.trial.revision.resolve(packages=resolved)["packages"]
@@ -361,7 +379,14 @@ class Setup:
             raise SetupFailed(f"There is no model {public_id} in this workspace. Choose another one.")
         if model.artifact is None and not model.address:
             raise SetupFailed(f"The file of the model {model} was deleted. Choose another one.")
-        return self.shelf.models.get(model, into=self.folder.model, is_cancelled=self.is_cancelled)
+        path = self.shelf.models.get(model, into=self.folder.model, is_cancelled=self.is_cancelled)
+        if self.boundary.account and path.is_relative_to(self.shelf.models.folder):
+            # Which of the others may read it, its owner does not say: each trial gets a copy.
+            own = self.folder.model / path.name
+            with path.open("rb") as file:
+                replace(own, file, below=self.folder.root)
+            return own
+        return path
 
     # --- container -------------------------------------------------------------------------------------------
 
@@ -376,6 +401,10 @@ class Setup:
                 f"The worker {self.worker} runs trials in containers, but neither this experiment nor "
                 "the worker (--image) specifies an image."
             )
+        try:
+            allowed.check_container_arguments(settings.image_arguments)
+        except allowed.NotAllowed as refusal:
+            raise SetupFailed(str(refusal)) from refusal
         setup = [settings.setup_script]
         if place.requirements:
             output = None if "packages" in self.trial.revision.resolved else folder.packages

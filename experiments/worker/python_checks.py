@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from experiments.models import PythonCheck, Worker
+from experiments.runner.boundary import BoundaryError
 from experiments.runner.shell_variables import inherited
+from experiments.worker.boundary import Boundary
 from trialdeck.script.interpreters import check
 from trialdeck.script.model import ImportedModule
 
 
-def answer_next(worker: Worker, queues: Collection[str]) -> bool:
-    """Answer the next question for a worker of these queues. Return whether there was one."""
+def answer_next(worker: Worker, queues: Collection[str], boundary: Boundary) -> bool:
+    """Answer the next question for a worker of these queues. Return whether there was one. The interpreter that is
+    asked is a person's choice: it runs within the boundary."""
     question = PythonCheck.take(worker, queues)
     if question is None:
         return False
-    question.settle(_answer(question))
+    question.settle(_answer(question, boundary))
     return True
 
 
-def _answer(question: PythonCheck) -> dict[str, Any]:
+def _answer(question: PythonCheck, boundary: Boundary) -> dict[str, Any]:
     """Ask the interpreter that a trial would get, in the environment of a trial."""
     folder = Path(question.folder).expanduser()
     if not folder.is_dir():
         return {"problem": f"The folder {folder} does not exist."}
     modules = [ImportedModule(str(name), int(line)) for name, line in question.modules]
-    env = {**inherited(os.environ), **question.variables}
-    interpreter = check(question.python, modules, folder=folder, env=env)
+    try:
+        prefix, base = boundary.for_a_check(folder)
+    except BoundaryError as error:
+        return {"problem": str(error)}
+    env = {**inherited(base), **question.variables}
+    interpreter = check(question.python, modules, folder=folder, env=env, prefix=prefix)
     return {**asdict(interpreter), "missing": [module.name for module in interpreter.missing]}

@@ -25,6 +25,7 @@ from experiments.models import (
 from experiments.runner import cgroup, configuration, container
 from experiments.runner import command as commands
 from experiments.runner import outcome as outcomes
+from experiments.runner.boundary import BoundaryError
 from experiments.runner.container import ContainerError
 from experiments.runner.dialects import clearml, native, nni
 from experiments.runner.dialects.clearml_publish import Publisher
@@ -82,24 +83,27 @@ class TrialRun:
 
     def execute(self) -> Outcome:
         """Prepare, run and read the trial. Return its outcome, without changing the trial's state."""
-        setup = Setup(
-            self.trial,
-            self.settings,
-            self.folder,
-            self.worker.shelf,
-            is_cancelled=lambda: self._stop_grace is not None or self.worker.ending.is_set(),
-            worker=self.worker.name,
-        )
-        release_connection(is_brief=setup.is_brief)  # code, packages and images may take minutes
+        setup: Setup | None = None
         try:
-            self._make_folder()
-            with setup.ready() as place, self.worker.keepers.of(self.trial) as keeper:
-                return self._run(setup, place, keeper)
+            with self.worker.boundary.around(self.trial, self.folder) as boundary:
+                setup = Setup(
+                    self.trial,
+                    self.settings,
+                    self.folder,
+                    self.worker.shelf,
+                    is_cancelled=lambda: self._stop_grace is not None or self.worker.ending.is_set(),
+                    boundary=boundary,
+                    worker=self.worker.name,
+                )
+                release_connection(is_brief=setup.is_brief)  # code, packages and images may take minutes
+                self._make_folder()
+                with setup.ready() as place, self.worker.keepers.of(self.trial) as keeper:
+                    return self._run(setup, place, keeper)
         except KeeperDied as gone:
             return Outcome.lost(str(gone))
         except Cancelled:
             return Outcome.lost("The worker was shut down.") if self.worker.ending.is_set() else Outcome()
-        except (SetupFailed, LaunchError) as failed:
+        except (SetupFailed, LaunchError, BoundaryError) as failed:
             if self.worker.ending.is_set():
                 return Outcome.lost("The worker was shut down.")
             tool_output = getattr(failed, "tool_output", "")
@@ -108,7 +112,7 @@ class TrialRun:
         finally:
             if self._metric_file:
                 self._metric_file.close()
-            self.ruin = self.masker.text(setup.ruin)
+            self.ruin = self.masker.text(setup.ruin if setup else "")
             clear(self.trial, self.folder)
 
     def _make_folder(self) -> None:
@@ -128,7 +132,9 @@ class TrialRun:
         group = self._cgroup(keeper)
         engine = setup.shelf.engine
         limited_by = self.worker.limits_memory_by if group or (engine and self.trial.memory_mib) else ""
+        umask = setup.boundary.umask
         try:
+            setup.boundary.give()
             process = self.process = keeper.launch(
                 key=str(self.trial),
                 argv=argv,
@@ -139,7 +145,7 @@ class TrialRun:
                 last=engine.removal(setup.container) if engine else (),
                 cores=() if engine else self.trial.cores,  # the engine sets them
                 cgroup=group,
-                umask=django_settings.TRIAL_UMASK,
+                umask=django_settings.TRIAL_UMASK if umask is None else umask,
             )
             self.began = time.monotonic()
             if self._stop_grace is not None:
@@ -151,6 +157,7 @@ class TrialRun:
                 release_connection()  # the process may run for days
                 ended = process.wait()
             assert ended is not None, "waited without a timeout"
+            setup.boundary.take_back()
             if self._metric_file:
                 self._metric_file.close()
             if engine:
@@ -246,7 +253,7 @@ class TrialRun:
         env = environment(
             base={}
             if setup.shelf.engine
-            else os.environ,  # the worker's environment does not apply in a container
+            else setup.boundary.base(os.environ),  # the worker's environment does not apply in a container
             folder=self.folder,
             experiment_id=trial.experiment.public_id,
             trial_id=trial.public_id,
@@ -280,6 +287,7 @@ class TrialRun:
             raise SetupFailed(f"The trial's parameters cannot be written: {error}") from error
         if earlier := self.retrying(lambda: previous_output(trial, self.worker.trials_folder)):
             env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
+            setup.boundary.show(earlier)
         elif gone := self.retrying(lambda: removed_attempt(trial)):
             self.reports.notes.append(
                 f"Started without the output of #{gone.number}: its folder was removed."
@@ -297,7 +305,9 @@ class TrialRun:
             except ContainerError as failed:
                 raise SetupFailed(str(failed)) from failed
         else:
-            argv, env = commands.argv(script, pipefail=settings.pipefail), place.activated(env)
+            readable = [place.environment, place.model]
+            argv = commands.argv(script, pipefail=settings.pipefail)
+            argv, env = setup.boundary.wrapped(argv, cwd=place.cwd, readable=readable), place.activated(env)
         if settings.source == "file":
             self._metric_file = self._find_metric_file(names, env)
         self._publisher = clearml.publisher_of(run_context)

@@ -37,6 +37,7 @@ from experiments.models import (
     status,
 )
 from experiments.runner import cgroup, lease
+from experiments.runner.boundary import Accounts, Sandbox
 from experiments.runner.container import ContainerEngine
 from experiments.runner.lease import SHUTDOWN_GRACE_S
 from experiments.runner.machine import Machine, disk_of, full_disk_percent
@@ -46,6 +47,7 @@ from experiments.runner.trial_folder import TrialFolder
 from experiments.worker import leftovers, python_checks
 from experiments.worker.artifacts import Collector
 from experiments.worker.boots import Boots
+from experiments.worker.boundary import Boundary
 from experiments.worker.claims import Claims
 from experiments.worker.db_connection import release_connection, releasing
 from experiments.worker.environment import Shelf
@@ -57,6 +59,7 @@ from experiments.worker.outbox import Outbox
 from experiments.worker.reports import TrialReports, store
 from experiments.worker.settle import Claimant, claim, settle_and_claim
 from experiments.worker.trial_run import TrialRun, clear
+from trialdeck import discovery
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +84,12 @@ class LocalWorker:
         gpus: Sequence[int] = (),
         cores: Sequence[int] | None = None,
         memory_mib: int | None = None,
+        run_as: str = "",
+        sandbox: str = "",
+        network: bool = True,
     ) -> None:
-        """Trials can reserve `gpus`, `cores` and memory; None: all that this process may use."""
+        """Trials can reserve `gpus`, `cores` and memory; None: all that this process may use. `run_as`, `sandbox` and
+        `network` are the boundary around trials; see `Accounts` and `Sandbox`. Raise BoundaryError."""
         self.name, self.queues, self.slots, self.lease_s = name, queues, slots, lease_s
         self.gpus = list(gpus)
         self.cores = sorted(os.sched_getaffinity(0)) if cores is None else list(cores)
@@ -99,6 +106,13 @@ class LocalWorker:
             else None
         )
         self.shelf = Shelf.below(data, installation=self.installation, engine=engine)
+        # Another account cannot reach the worker's home, and could not put anything in front of it either.
+        hidden = (data.resolve(), *([] if run_as else [discovery.home().resolve()]))
+        self.boundary = Boundary(
+            data,
+            accounts=Accounts(run_as, slots=slots) if run_as else None,
+            sandbox=Sandbox(hidden, has_network=network) if sandbox else None,
+        )
         self.ending = threading.Event()
         self.draining_until: datetime | None = None  # then it ends; it claims nothing more
         self.keepers = Keepers(
@@ -151,6 +165,7 @@ class LocalWorker:
             self.boots = Boots(self.folder)
             self._check_name()
             self._clean_up()
+            self.boundary.check()
             self.heartbeat.note(lease.now())
             self.row = self.register()
             undo.pop_all()  # locked until `end`
@@ -287,6 +302,7 @@ class LocalWorker:
             cores=self.cores,
             memory_mib=self.memory_mib,
             limits_memory_by=self.limits_memory_by,
+            boundary=str(self.boundary),
             boot=boot,
             draining_until=self.draining_until,
         )
@@ -431,7 +447,7 @@ class LocalWorker:
         a container another one runs, about which nothing is known here."""
         while not self.shelf.engine and not self.ending.wait(QUESTIONS_S):
             try:
-                python_checks.answer_next(self.row, self.queues)
+                python_checks.answer_next(self.row, self.queues, self.boundary)
             except DatabaseError as error:
                 logger.warning("Questions about Python wait for the database: %s", error)
                 close_old_connections()

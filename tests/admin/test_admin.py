@@ -19,6 +19,7 @@ from playwright.sync_api import sync_playwright
 from experiments.models import (
     Answer,
     Artifact,
+    Attempts,
     Baseline,
     Channel,
     ComputeEvent,
@@ -43,9 +44,11 @@ from experiments.models import (
     Project,
     PythonCheck,
     Queue,
+    RecoveryCode,
     RetentionRule,
     Rule,
     SavedView,
+    SecondFactor,
     ShareLink,
     SignInLink,
     Token,
@@ -64,6 +67,7 @@ pytestmark = pytest.mark.once
 HISTORY = [
     "answer",
     "artifact",
+    "attempts",
     "auditentry",
     "baseline",
     "channel",
@@ -83,6 +87,7 @@ HISTORY = [
     "occurrence",
     "point",
     "pythoncheck",
+    "recoverycode",
     "retentionrule",
     "revision",
     "rule",
@@ -99,7 +104,20 @@ HISTORY = [
     "warmresults",
     "worker",
 ]
-ALL = sorted([*HISTORY, "model", "project", "queue", "signinlink", "token", "user", "workspace"])
+ALL = sorted(
+    [
+        *HISTORY,
+        "model",
+        "project",
+        "queue",
+        "secondfactor",
+        "signinlink",
+        "token",
+        "user",
+        "usersession",
+        "workspace",
+    ]
+)
 
 
 @pytest.fixture
@@ -123,6 +141,9 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         look_at(experiment)
         Lease.hold(f"beat {name}", "me", for_=timedelta(seconds=9))
         SignInLink.issue(alice)
+        SecondFactor.objects.get_or_create(user=alice, defaults={"sealed_secret": "sealed"})
+        RecoveryCode.objects.create(user=alice, digest=name)
+        Attempts.count_one(name, within_s=9)
         Answer.objects.create(holder="alice", key=name, digest="d", status=201, body="{}")
         Token.objects.create(name=name, user=alice, role="viewer", digest=name, hint="td_x")
         trial = experiment.trials.first()

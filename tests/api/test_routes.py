@@ -65,6 +65,8 @@ ROUTES = {
     "GET /me": Route(ANYBODY),
     "GET /workspaces": Route(ANYBODY),
     "GET /workspaces/{workspace}": Route(SEES),
+    "GET /workspaces/{workspace}/audit": Route("401 404 403 403 200"),
+    "GET /audit": Route(MANAGES),
     "GET /workspaces/{workspace}/projects": Route(SEES),
     "POST /workspaces/{workspace}/projects": Route(
         "401 404 403 201 422", {"name": "new"}

@@ -3,6 +3,7 @@
 A new route fails here until it has been told what each of them gets.
 """
 
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -73,6 +74,12 @@ ROUTES = {
     "home": Route(get="302 200 302 302 302", post=ONLY_LOOKS),  # whoever has one workspace is led there
     "sign-in": Route(get="200 302 302 302 302", post="200 302 302 302 302"),
     "sign-out": Route(get="405", post="302"),
+    "sign-in-code": Route(get="302", post="302"),  # the first step comes before
+    "security": Route(get=MINE, post=ONLY_LOOKS),
+    "second-factor": Route(get=MINE, post="302 422 422 422 422"),  # no code
+    "second-factor-off": Route(get=ONLY_POSTS, post="302"),  # it is off
+    "recovery-codes": Route(get=ONLY_POSTS, post="302"),
+    "session-end": Route(get=ONLY_POSTS, post="302 404 404 404 404"),  # nobody's
     "enter": Route(get="200", post="302 410 410 410 410"),  # it works once
     "patterns": Route(get="404", post="404"),  # in debug only
     "workspaces": Route(get="302 200 200 200 200", post=ONLY_LOOKS),
@@ -142,6 +149,10 @@ ROUTES = {
     "experiment-edit": Route(get=ACTIONS, post=ACTIONS),  # without a button it only shows the consequences
     "experiment-add": Route(get=ACTIONS, post="302 404 403 422 422"),  # an empty form is drawn again
     "experiment-description": Route(get=ACTIONS, post=ACTED),
+    "audit": Route(get=OWNS, post=ONLY_LOOKS),
+    "audit-csv": Route(get=OWNS, post=ONLY_LOOKS),
+    "installation-audit": Route(get=ADMINISTERS, post=ONLY_LOOKS, root="200 405"),
+    "installation-audit-csv": Route(get=ADMINISTERS, post=ONLY_LOOKS, root="200 405"),
     "experiment-activity": Route(get=SEES, post=ONLY_LOOKS),
     "activity-csv": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-action": Route(get=ACTIONS, post=ACTED),
@@ -313,6 +324,7 @@ def sample(running, bob, alice) -> dict[str, object]:
         "public_id": experiment.public_id,
         "token": SignInLink.issue(bob),
         "username": erin.username,
+        "session_id": uuid.uuid4(),
         "pk": Token.make("ci", user=alice, workspace=experiment.workspace, role="viewer")[0].pk,
     }
 

@@ -69,9 +69,15 @@ def candidates(folder: Path, env: Mapping[str, str]) -> list[str]:
 
 
 def check(
-    python: str, modules: Sequence[ImportedModule], *, folder: Path, env: Mapping[str, str]
+    python: str,
+    modules: Sequence[ImportedModule],
+    *,
+    folder: Path,
+    env: Mapping[str, str],
+    prefix: Sequence[str] = (),
 ) -> Interpreter:
-    """Ask an interpreter which modules it lacks. `folder`: that of the script, whose own modules count, too."""
+    """Ask an interpreter which modules it lacks. `folder`: that of the script, whose own modules count, too. `prefix`:
+    the beginning of the command line that runs it, e.g. as another user."""
     path = shutil.which(python, path=env.get("PATH")) if "/" not in python else python
     if path is None or not os.access(folder / path, os.X_OK):
         return Interpreter(python, problem=f"There is no Python interpreter {python}.")
@@ -79,7 +85,7 @@ def check(
     names = [module.name for module in modules if module.name not in PROVIDED]
     try:
         process = subprocess.run(
-            [path, "-c", _PROGRAM, *names],
+            [*prefix, path, "-c", _PROGRAM, *names],
             cwd=str(folder),
             env=dict(env),
             stdin=subprocess.DEVNULL,

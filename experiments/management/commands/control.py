@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from experiments.management.arguments import add_data_argument, check_database, check_one_machine
 from experiments.management.commands.worker import serve
+from experiments.management.secrecy import hide_process
 
 THREADS = 4
 
@@ -21,6 +22,7 @@ class Command(BaseCommand):
         add_data_argument(parser)
 
     def handle(self, **_: object) -> None:
+        hide_process()
         check_one_machine()
         check_database()
         from experiments import tasks

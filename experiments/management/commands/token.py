@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from experiments import database_clock
@@ -37,6 +38,12 @@ class Command(BaseCommand):
 
     def handle(self, *, verb: str, **options: str) -> None:
         check_database()
+        from experiments.models import audit
+
+        with audit.origin(via="command line"):
+            self.run_verb(verb, options)
+
+    def run_verb(self, verb: str, options: dict[str, str]) -> None:
         if verb == "create":
             self.create(**{name: options[name] for name in ("name", "workspace", "role", "user", "days")})
         elif verb == "list":
@@ -62,6 +69,9 @@ class Command(BaseCommand):
             refuse(f"{person} is not a member of {target}.")
         if own_role.rank < Role(role).rank:
             refuse(f"{person} is {own_role.value} in {target}; the token cannot have the role {role}.")
+        most = settings.TOKEN_DAYS
+        if most and not (days and whole_number(days, name="--days", low=1, high=3650) <= most):
+            refuse(f"Tokens expire after at most {most} days here (TRIALDECK_TOKEN_DAYS): add --days.")
         valid_for = timedelta(days=whole_number(days, name="--days", low=1, high=3650)) if days else None
         token, secret = Token.make(name, user=person, workspace=target, role=role, valid_for=valid_for)
         self.stdout.write(secret)

@@ -18,6 +18,7 @@ from experiments.management.arguments import (
     refuse,
     whole_number,
 )
+from experiments.management.secrecy import hide_process
 from experiments.runner.cgroup import memory_mib as available_memory_mib
 from experiments.runner.container import ENGINES
 from experiments.runner.memory_size import format_mebibytes, parse_mebibytes
@@ -63,6 +64,26 @@ class Command(BaseCommand):
             "--memory", default="", help="memory that trials can reserve: 24GiB (default: all available)"
         )
         parser.add_argument(
+            "--run-as",
+            default=os.environ.get("TRIALDECK_RUN_AS", ""),
+            metavar="USER",
+            help="account for trials, so that they reach neither database, secrets nor each other; needs root. "
+            "Several, separated by commas: one for each running trial. {workspace} becomes the workspace's slug: "
+            "td-{workspace} (default: TRIALDECK_RUN_AS, else the worker's own user)",
+        )
+        parser.add_argument(
+            "--sandbox",
+            default=os.environ.get("TRIALDECK_SANDBOX", ""),
+            metavar="bubblewrap",
+            help="run every trial in a sandbox of bubblewrap: the system is read-only, /tmp is its own, only its own "
+            "folder is writable (default: TRIALDECK_SANDBOX, else none)",
+        )
+        parser.add_argument(
+            "--no-network",
+            action="store_true",
+            help="with --sandbox: trials reach no network, not even this machine",
+        )
+        parser.add_argument(
             "--drain",
             default=os.environ.get("TRIALDECK_DRAIN_S", DRAIN_S),
             metavar="SECONDS",
@@ -83,8 +104,12 @@ class Command(BaseCommand):
         cores: str,
         memory: str,
         drain: str | int,
+        run_as: str,
+        sandbox: str,
+        no_network: bool,
         **_: object,
     ) -> None:
+        hide_process()
         slots = whole_number(slots, name="--slots", low=1, high=512)
         if not NAME.fullmatch(name):
             refuse(
@@ -93,6 +118,15 @@ class Command(BaseCommand):
             )
         if image and (not container or image.startswith("-")):
             refuse("--image requires --container. Add --container docker or --container podman.")
+        if sandbox not in ("", "bubblewrap"):
+            refuse(f"--sandbox must be bubblewrap, not {sandbox!r}.")
+        if no_network and not sandbox:
+            refuse("--no-network requires --sandbox bubblewrap.")
+        if container and (run_as or sandbox):
+            refuse(
+                "--container is a boundary of its own: omit --run-as and --sandbox (TRIALDECK_RUN_AS, "
+                "TRIALDECK_SANDBOX)."
+            )
         drain_s = whole_number(drain, name="--drain (TRIALDECK_DRAIN_S)", low=0, high=MAX_DRAIN_S)
         check_one_machine()
         check_writable(settings.DATA)
@@ -109,6 +143,9 @@ class Command(BaseCommand):
             cores=cores_of(cores),
             memory_mib=memory_of(memory),
             drain_s=drain_s,
+            run_as=run_as.strip(),
+            sandbox=sandbox,
+            network=not no_network,
         )
         serve(f"{name}@{socket.gethostname()}", queues=routing_keys, threads=slots)
 
@@ -192,9 +229,14 @@ def start_worker(
     cores: Sequence[int] | None = None,
     memory_mib: int | None = None,
     drain_s: float = 0,
+    run_as: str = "",
+    sandbox: str = "",
+    network: bool = True,
 ) -> None:
-    """Make this process the worker `name`. Exit when another process already is. `drain_s`: see --drain."""
+    """Make this process the worker `name`. Exit when another process already is, or when the boundary around trials
+    cannot be kept on this machine. `drain_s`: see --drain."""
     from experiments import tasks
+    from experiments.runner.boundary import BoundaryError
     from experiments.worker.worker import LocalWorker, Taken
 
     try:
@@ -210,10 +252,13 @@ def start_worker(
                 gpus=gpus,
                 cores=cores,
                 memory_mib=memory_mib,
+                run_as=run_as,
+                sandbox=sandbox,
+                network=network,
             ),
             drain_s=drain_s,
         )
-    except Taken as error:
+    except (Taken, BoundaryError) as error:
         refuse(str(error))
 
 

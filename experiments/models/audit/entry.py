@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from experiments.models.user import User
     from experiments.models.workspace import Workspace
 
+WAYS = {
+    "console": "Console",
+    "api": "API",
+    "administration": "Administration",
+    "command line": "Command line",
+}
 MAX_SUBJECT = 200
 MAX_VALUE = 2000  # characters
 HIDDEN = "••••"
@@ -113,6 +119,11 @@ class AuditEntry(models.Model):
     def label(self) -> str:
         """What was done, as a page shows it."""
         return label_of(self.verb)
+
+    @property
+    def way(self) -> str:
+        """The way by which it was done, as a page shows it."""
+        return WAYS.get(self.via, "System")
 
     @property
     def changes(self) -> list[tuple[str, str, str]]:

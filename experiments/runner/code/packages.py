@@ -17,6 +17,9 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from urllib.parse import unquote
 
+from experiments.runner.boundary.accounts import PASSAGE, Account
+from experiments.runner.safe_files import give_to, write_new
+from experiments.runner.shell_variables import inherited
 from experiments.runner.tool_process import ToolError, error_line, locked, run_tool
 
 GIB = 1 << 30
@@ -26,6 +29,7 @@ Check = Callable[[], bool]
 # Options in a list that define package sources: the resolved list needs them too.
 _WHERE = re.compile(r"\s*(-i|-f|--(index-url|extra-index-url|find-links|no-index|no-binary|only-binary))\b")
 
+_ALWAYS = {"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
 _FILE, _BARE, _END = " @ file:", "# by its version: ", "# that is all"
 
 
@@ -41,9 +45,19 @@ class Environments:
     """
 
     def __init__(
-        self, root: Path, *, limit: int = DEFAULT_LIMIT, marks: Mapping[str, str] = MappingProxyType({})
+        self,
+        root: Path,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        marks: Mapping[str, str] = MappingProxyType({}),
+        account: Account | None = None,
     ) -> None:
-        self.root, self.limit, self.marks = root, limit, marks
+        self.root, self.limit, self.marks, self.account = root, limit, marks, account
+
+    def of(self, account: Account | None) -> "Environments":
+        """Return those that are built by an account, and that only its trials use: packages run code of their own while
+        they are built. None: by the worker's user."""
+        return Environments(self.root, limit=self.limit, marks=self.marks, account=account)
 
     def resolve(self, requirements: str | Path, *, python: str, is_cancelled: Check) -> str:
         """Return the full list with every version pinned, sorted by name, after the package-source options of the list.
@@ -65,6 +79,9 @@ class Environments:
         file = self.root / "lists" / f"{_digest(requirements)}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(requirements, "utf-8")
+        if self.account:
+            file.parent.chmod(PASSAGE)
+            file.chmod(0o644)
         return file
 
     @contextlib.contextmanager
@@ -73,7 +90,8 @@ class Environments:
 
         Raise PackagesError when it cannot be built; nothing half-built remains.
         """
-        folder = self.root / _digest(self._version(python, is_cancelled), resolved)
+        whose = [self.account.name] if self.account else []
+        folder = self.root / _digest(self._version(python, is_cancelled), resolved, *whose)
         holding = folder.with_suffix(".held")
         with locked(folder.with_suffix(".lock"), is_cancelled=is_cancelled):
             file = holding.open("a")
@@ -116,6 +134,9 @@ class Environments:
 
     def _build(self, folder: Path, resolved: str, python: str, is_cancelled: Check) -> None:
         shutil.rmtree(folder, ignore_errors=True)
+        if self.account:
+            folder.mkdir(mode=0o700)
+            os.chown(folder, self.account.uid, self.account.gid)
         try:
             self._uv(["venv", "-q", "--python", python, str(folder)], is_cancelled)
             if resolved:
@@ -130,7 +151,10 @@ class Environments:
                     "-",
                 ]
                 self._uv(argv, is_cancelled, stdin=resolved.encode(), limit_s=3600)
-            (folder / "ready").write_text(str(_size(folder)))
+            if self.account:  # from here on nobody can change it
+                own = self.root.stat()
+                give_to(folder.name, below=self.root, uid=own.st_uid, gid=own.st_gid, modes=0o055)
+            write_new(folder / "ready", str(_size(folder)), below=self.root)
         except ToolError as failed:
             shutil.rmtree(folder, ignore_errors=True)
             raise PackagesError(f"The packages cannot be installed: {_reason(failed)}") from failed
@@ -149,9 +173,15 @@ class Environments:
     def _uv(
         self, arguments: list[str], is_cancelled: Check, *, stdin: bytes = b"", limit_s: float = 600
     ) -> str:
+        own = _environment()
+        if self.account:
+            own = {
+                **_ALWAYS,
+                **self.account.environment(inherited(os.environ), homes=self.root.parent / "homes"),
+            }
         return run_tool(
-            [_uv(), *arguments],
-            env={**_environment(), **self.marks},
+            [*(self.account.prefix if self.account else ()), _uv(), *arguments],
+            env={**own, **self.marks},
             cwd=self._folder(),
             stdin=stdin,
             limit_s=limit_s,
@@ -233,9 +263,14 @@ def _uv() -> str:
 
 
 def _environment() -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRIALDECK_")}
-    inherited.pop("VIRTUAL_ENV", None)
-    return {**inherited, "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TRIALDECK_")}
+    for name in (
+        "VIRTUAL_ENV",
+        "DATABASE_URL",
+        "REDIS_URL",
+    ):  # packages run code of their own while they are built
+        own.pop(name, None)
+    return {**own, **_ALWAYS}
 
 
 def _digest(*parts: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-SHELLS = ("bash", "sh", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "fish", "rbash")
+SHELLS = ("bash", "sh", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "fish", "rbash", "bwrap")
 _HAS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()  # CONFIG_PROC_CHILDREN
 LAUNCH_MARK, INSTALLATION_MARK = "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"
 

@@ -13,6 +13,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import PasswordChangeView
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -21,8 +22,11 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from experiments.models import Refused, User
+from experiments.models import Refused, User, UserSession, audit
+from experiments.models.user import PASSWORD_CHANGED
 from experiments.web.ui.requests import SignedInRequest
+
+from .sessions import DEVICE_KEY
 
 BY_PASSWORD = "django.contrib.auth.backends.ModelBackend"  # one-time links count as such
 BY_OPENID = "console.auth.openid.OpenIDBackend"
@@ -120,8 +124,12 @@ def show(request: SignedInRequest) -> HttpResponse:
     if not form.is_valid():
         return _draw(request, person=form, status=422)
     former = request.user.email
-    User.objects.filter(pk=request.user.pk).update(**form.cleaned_data)
-    if form.cleaned_data.get("email", former) != former:
+    is_moved = form.cleaned_data.get("email", former) != former
+    with transaction.atomic():
+        User.objects.filter(pk=request.user.pk).update(**form.cleaned_data)
+        if is_moved:
+            audit.record("email_change", subject=request.user, email=(former, form.cleaned_data["email"]))
+    if is_moved:
         request.user.tell_former_email(former)
     messages.success(request, "Profile saved.")
     return redirect("account")
@@ -142,6 +150,7 @@ def sign_out_elsewhere(request: SignedInRequest) -> HttpResponse:
     request.user.set_password(form.cleaned_data.get("password"))
     request.user.save(update_fields=["password"])
     update_session_auth_hash(request, request.user)
+    UserSession.end_all(request.user, but=request.session.get(DEVICE_KEY))
     messages.success(request, "Your other sessions are signed out.")
     return redirect("account")
 
@@ -190,8 +199,15 @@ class ChangePassword(LoginRequiredMixin, PasswordChangeView):
         return with_help(super().get_form(form_class))
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        user = self.request.user
+        assert isinstance(user, User)
+        with transaction.atomic():
+            response = super().form_valid(form)
+            audit.record("password_change", by=user, subject=user)
+            UserSession.end_all(user, but=self.request.session.get(DEVICE_KEY))
+        user.tell(PASSWORD_CHANGED)
         messages.success(self.request, "Password changed. Your other sessions are signed out.")
-        return super().form_valid(form)
+        return response
 
     def form_invalid(self, form: PasswordChangeForm) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=form), status=422)

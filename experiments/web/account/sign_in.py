@@ -6,11 +6,15 @@ from django.contrib.auth import login
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from experiments.models import SignInLink
 
+from . import second_step
+
+BACKEND = "django.contrib.auth.backends.ModelBackend"
 PROBLEM = (
     "The link was already used or has expired; each link works once. "
     "Ask an administrator for a new one, or sign in with your password."
@@ -33,5 +37,9 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "registration/enter.html", context, status=200 if link else 410)
     if not (link and link.use()):
         return render(request, "registration/enter.html", {"problem": PROBLEM}, status=410)
-    login(request, link.user, backend="django.contrib.auth.backends.ModelBackend")
+    if (
+        second := second_step.begin(request, link.user, backend=BACKEND, next_url=reverse("home"))
+    ) is not None:
+        return second
+    login(request, link.user, backend=BACKEND)
     return redirect("home")

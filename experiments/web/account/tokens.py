@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
@@ -18,6 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments import database_clock
+from experiments.messages import plural
 from experiments.models import Role, Token, User, Workspace
 from experiments.permissions import require, role_in
 from experiments.web.ui.requests import SignedInRequest
@@ -48,6 +50,13 @@ class NewToken(forms.Form):
         super().__init__(data, label_suffix="")
         self.user = user
         self.workspaces = Workspace.objects.visible_to(user)
+        days = self.fields["days"]
+        assert isinstance(days, forms.ChoiceField)
+        if most := settings.TOKEN_DAYS:
+            choices = [(value, label) for value, label in DAYS if value and int(value) <= most]
+            choices = choices or [(str(most), plural(most, "day"))]
+            days.choices, days.required, days.initial = choices, True, choices[-1][0]
+            days.help_text = f"At most {plural(most, 'day')}: the limit of this installation."
         choice = self.fields["workspace"]
         assert isinstance(choice, forms.ModelChoiceField)
         choice.queryset = self.workspaces

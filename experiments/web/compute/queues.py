@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from django.contrib import messages
@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import database_clock
 from experiments.messages import duration, plural
-from experiments.models import Experiment, Queue, Refused, Usage, User
+from experiments.models import Experiment, Queue, Refused, Usage, User, Worker
 from experiments.models.queue import LATELY, Wait
 from experiments.permissions import is_administrator, require_administrator, visible_workers
 from experiments.query_parameters import choice
@@ -164,6 +164,19 @@ def show(request: SignedInRequest, queue_name: str) -> HttpResponse:
     return live.draw("queues/show.html", context)
 
 
+def _isolation(workers: Iterable[Worker]) -> list[Fact]:
+    """Return what stands between trials of these workers and their machines; nothing without workers."""
+    kinds = sorted({worker.isolation for worker in workers})
+    if not kinds:
+        return []
+    title = "What separates trials from the worker's machine, its secrets and other trials"
+    if kinds == ["none"]:
+        return [Fact("Isolation", "none", note="trials run as the worker's user", title=title)]
+    if len(kinds) == 1:
+        return [Fact("Isolation", kinds[0], title=title)]
+    return [Fact("Isolation", "mixed", note=" · ".join(kinds), title=title)]
+
+
 def _head(request: SignedInRequest, queue: Queue, compute: Compute) -> dict[str, object]:
     likely, more = _actions(queue) if is_administrator(request.user) else ([], [])
     likely, more = more[:1], more[1:]  # the page has space for the icon and the button
@@ -183,6 +196,7 @@ def _head(request: SignedInRequest, queue: Queue, compute: Compute) -> dict[str,
         ),
         Fact("Fair share", queue.limits, note="slots in parallel" if queue.limits != "no limit" else ""),
         Fact("Access", _granted(queue, request.user)),
+        *_isolation(serving),
     ]
     return {
         "facts": facts,

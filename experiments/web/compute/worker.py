@@ -311,7 +311,8 @@ def _machine(worker: Worker, held: list[Trial], now: datetime) -> list[tuple[str
         in_use = format_mebibytes(reserved.memory_mib) if reserved.memory_mib else "none"
         memory = f"{format_mebibytes(worker.memory_mib)}, {in_use} reserved"
         pairs.append(("Allocatable memory", f"{memory}; {limited}"))
-    pairs.append(("Container", worker.container or None))
+    unprotected = "none: trials run as the worker's user"
+    pairs.append(("Isolation", unprotected if worker.isolation == "none" else worker.isolation))
     return [(name, value) for name, value in pairs if value is not None]
 
 

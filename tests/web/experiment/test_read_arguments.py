@@ -16,6 +16,7 @@ from experiments.charts.parameter_scale import parameter_scale
 from experiments.models import Experiment, PythonCheck, Queue, Trial, Worker
 from experiments.web.experiment import python_report
 from experiments.worker import python_checks
+from experiments.worker.boundary import Boundary
 from tests.web.experiment.test_create import errors
 from tests.web.filled import filled
 
@@ -252,7 +253,7 @@ def answering(here, monkeypatch) -> Worker:
     """The worker answers as soon as it is asked, with this Python."""
 
     def answered(check: PythonCheck, **_: object) -> None:
-        python_checks.answer_next(here, ["default"])
+        python_checks.answer_next(here, ["default"], Boundary(Path("/")))
         refresh(check)
 
     refresh = PythonCheck.refresh_from_db

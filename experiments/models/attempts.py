@@ -1,0 +1,60 @@
+"""Counters of attempts that all web processes share, such as failed sign-ins."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, models, transaction
+from django.db.models import F
+
+from experiments import database_clock
+
+
+class Attempts(models.Model):
+    """How many attempts there were since the first one, until the count expires. `key` is a hash: what was counted may
+    be a name that somebody typed."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    count = models.PositiveIntegerField(default=0)
+    until = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name_plural = "attempts"
+
+    def __str__(self) -> str:
+        return f"{self.count} until {self.until:%F %T}"
+
+    @classmethod
+    def count_one(cls, *parts: str, within_s: float) -> int:
+        """Count one more of what the parts name. Return how many there were since the first, which `within_s` seconds
+        after it are forgotten."""
+        key, now = _key(parts), database_clock.now()
+        with transaction.atomic():
+            cls.objects.filter(key=key, until__lte=now).delete()
+            if not cls.objects.filter(key=key).update(count=F("count") + 1):
+                try:
+                    with transaction.atomic():
+                        cls.objects.create(key=key, count=1, until=now + timedelta(seconds=within_s))
+                except IntegrityError:  # another process has just counted the first
+                    cls.objects.filter(key=key).update(count=F("count") + 1)
+            return cls.objects.values_list("count", flat=True).get(key=key)
+
+    @classmethod
+    def counted(cls, *parts: str) -> int:
+        """Return how many there were."""
+        row = cls.objects.filter(key=_key(parts), until__gt=database_clock.now())
+        return row.values_list("count", flat=True).first() or 0
+
+    @classmethod
+    def forget(cls, *parts: str) -> None:
+        """Start to count from 0 again."""
+        cls.objects.filter(key=_key(parts)).delete()
+
+    @classmethod
+    def delete_expired(cls, now: datetime) -> None:
+        cls.objects.filter(until__lte=now).delete()
+
+
+def _key(parts: tuple[str, ...]) -> str:
+    return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()

@@ -1,0 +1,159 @@
+"""What the code, files and containers of experiments may come from and go to, as an administrator sets it.
+
+By environment variables of workers and the web server, lists separated by commas; an empty list allows all:
+
+TRIALDECK_GIT_HOSTS            hosts of repositories (github.com, *.example.org), and folders (/srv/git) for local ones
+TRIALDECK_DESTINATIONS         beginnings of output destinations (/mnt/share, s3://bucket/, s3://minio.lab:9000/)
+TRIALDECK_CONTAINER_ARGUMENTS  options that container arguments may have (--shm-size, --ipc); "none" for none
+TRIALDECK_NETWORKS             networks that git, object stores and model URLs may reach although they are of this
+                               machine or this link, such as 127.0.0.0/8
+"""
+
+import ipaddress
+import os
+import re
+import shlex
+import socket
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# Where clouds give credentials to whoever asks, besides link-local addresses.
+METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("100.100.100.200", "192.0.0.192", "fd00:ec2::254", "168.63.129.16")
+)
+_SCP = re.compile(r"(?:[^@/:]+@)?(\[[^\]]+\]|[^:/\[\]]+):")
+_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
+_strict = False
+
+
+class NotAllowed(Exception):
+    """The administrator does not allow it. `str()` is a message for users."""
+
+
+def be_strict() -> None:
+    """From now on folders of this machine must be listed, for repositories and for destinations: this process can read
+    and write where those who choose them cannot."""
+    global _strict
+    _strict = True
+
+
+def check_repository(address: str) -> None:
+    """Raise NotAllowed for a repository that may not be used, or whose host is this machine or on its link."""
+    allowed = _listed("TRIALDECK_GIT_HOSTS")
+    folder = _folder_of(address)
+    if folder is not None:
+        if (allowed or _strict) and not any(_is_below(folder, each) for each in allowed):
+            raise NotAllowed(
+                f"Repositories in the folder {folder} are not allowed on this worker. An administrator can allow it in "
+                "TRIALDECK_GIT_HOSTS."
+            )
+        return
+    host, port = _host_of(address)
+    if allowed and not any(fnmatchcase(host.casefold(), each.casefold()) for each in allowed):
+        raise NotAllowed(
+            f"Repositories at {host} are not allowed on this worker. Allowed: {', '.join(allowed)} "
+            "(TRIALDECK_GIT_HOSTS)."
+        )
+    check_host(host, port)
+
+
+def check_destination(text: str) -> None:
+    """Raise NotAllowed for an output destination that is not listed."""
+    allowed = _listed("TRIALDECK_DESTINATIONS")
+    if not allowed and not (_strict and text.startswith("/")):
+        return
+    if any(_is_below(text, each) for each in allowed):
+        return
+    raise NotAllowed(
+        f"The output destination {text} is not allowed on this worker. "
+        f"Allowed: {', '.join(allowed) or 'no folder of its machine'} (TRIALDECK_DESTINATIONS)."
+    )
+
+
+def check_container_arguments(text: str) -> None:
+    """Raise NotAllowed for container arguments with an option that is not listed."""
+    allowed = _listed("TRIALDECK_CONTAINER_ARGUMENTS")
+    if not allowed:
+        return
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return  # the engine's own check names the fault
+    names = [] if allowed == ["none"] else allowed
+    is_value = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if not word.startswith("-"):
+            if is_value:
+                is_value = False
+                continue
+            name = word
+        if name not in names:
+            raise NotAllowed(
+                f"The container argument {name} is not allowed on this worker. Allowed: {', '.join(names) or 'none'} "
+                "(TRIALDECK_CONTAINER_ARGUMENTS)."
+            )
+        is_value = not equals
+    return
+
+
+def check_host(host: str, port: int) -> None:
+    """Raise NotAllowed for a host whose name leads to this machine, its link, or a cloud's metadata, unless such a
+    network is listed. A name that does not resolve is left to the caller's own error."""
+    try:
+        entries = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return
+    for entry in entries:
+        address = ipaddress.ip_address(str(entry[4][0]).split("%")[0])
+        if is_near(address) and not any(address in network for network in _networks()):
+            raise NotAllowed(
+                f"{host} leads to {address}, which is this machine, its link, or a cloud's metadata. An administrator "
+                "can allow its network in TRIALDECK_NETWORKS."
+            )
+
+
+def is_near(address: Address) -> bool:
+    """Whether this is an address of the machine itself, of its link, or of a cloud's metadata."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    plain = mapped or address
+    return plain.is_loopback or plain.is_link_local or plain.is_unspecified or plain in METADATA
+
+
+def _networks() -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    try:
+        return [ipaddress.ip_network(text) for text in _listed("TRIALDECK_NETWORKS")]
+    except ValueError as error:
+        raise NotAllowed(f"TRIALDECK_NETWORKS: {error}. An administrator must correct it.") from error
+
+
+def _listed(name: str) -> list[str]:
+    return [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+
+
+def _folder_of(repository: str) -> str | None:
+    """Return the folder of a local repository; None for one on a host."""
+    if repository.startswith(("/", "~")):
+        return repository
+    parts = urlsplit(repository)
+    return parts.path if parts.scheme.casefold() == "file" else None
+
+
+def _host_of(repository: str) -> tuple[str, int]:
+    if "://" in repository:
+        parts = urlsplit(repository)
+        return parts.hostname or "", parts.port or _PORTS.get(parts.scheme.casefold(), 443)
+    match = _SCP.match(repository)
+    return (match[1] if match else repository), 22
+
+
+def _is_below(text: str, beginning: str) -> bool:
+    """Whether a path or address is the beginning, or below it. Nothing with .. is below anything."""
+    if ".." in PurePosixPath(text).parts:
+        return False
+    beginning = beginning.rstrip("/")
+    return text == beginning or text.startswith(f"{beginning}/")

@@ -1,0 +1,6 @@
+"""What stands between a trial and the rest of its machine: another account, and a sandbox."""
+
+from .accounts import Account, Accounts, BoundaryError
+from .sandbox import Sandbox
+
+__all__ = ["Account", "Accounts", "BoundaryError", "Sandbox"]

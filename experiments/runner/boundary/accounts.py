@@ -1,0 +1,235 @@
+"""Accounts of the machine under which trials run, instead of the worker's own."""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import pwd
+import re
+import shutil
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.runner.tool_process import ToolError, run_tool
+
+WORKSPACE = "{workspace}"  # in a name: the workspace's slug
+PROGRAM = "setpriv"  # of util-linux
+PASSAGE = 0o711  # of a folder that others may pass through, but not list
+PASSED = ("trials", "environments", "homes")  # in the data folder
+_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+# Of the worker's user: where its session, its keys and its files are.
+_OF_THE_WORKER = (
+    "HOME", "USER", "LOGNAME", "SHELL", "MAIL", "TMPDIR", "TMP", "TEMP", "DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY",
+    "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "KRB5CCNAME",
+)  # fmt: skip
+
+
+logger = logging.getLogger(__name__)
+
+
+class BoundaryError(Exception):
+    """Trials cannot run within this boundary. `str()` is a message for users."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of this machine, with all its groups."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: Path
+    shell: str
+
+    @classmethod
+    def find(cls, name: str) -> Account:
+        """Return the account of this name. Raise BoundaryError when there is none, or when it is root."""
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            raise BoundaryError(
+                f"There is no account {name} on this machine. Create it, for example with: useradd --system {name}"
+            ) from None
+        if entry.pw_uid == 0:
+            raise BoundaryError(
+                f"--run-as {name}: this is root, which would be no boundary. Choose another account."
+            )
+        groups = {entry.pw_gid, *(group.gr_gid for group in grp.getgrall() if name in group.gr_mem)}
+        return cls(
+            name=name,
+            uid=entry.pw_uid,
+            gid=entry.pw_gid,
+            groups=tuple(sorted(groups)),
+            home=Path(entry.pw_dir),
+            shell=entry.pw_shell or "/bin/sh",
+        )
+
+    @property
+    def prefix(self) -> list[str]:
+        """The beginning of a command line that runs the rest as this account, without a way back: programs that give
+        more rights, such as sudo, do not. Ends with the keeper."""
+        return [
+            shutil.which(PROGRAM) or PROGRAM,
+            f"--reuid={self.uid}",
+            f"--regid={self.gid}",
+            f"--groups={','.join(map(str, self.groups))}",
+            "--inh-caps=-all",
+            "--no-new-privs",
+            "--pdeathsig=KILL",
+            "--",
+        ]
+
+    def environment(self, base: Mapping[str, str], *, homes: Path) -> dict[str, str]:
+        """Return the worker's environment without what belongs to the worker's user, and with what is this account's.
+
+        An account without a home folder of its own gets one below `homes`.
+        """
+        kept = {
+            name: value
+            for name, value in base.items()
+            if name not in _OF_THE_WORKER and not name.startswith("XDG_")
+        }
+        home = str(self.home_folder(homes))
+        return {**kept, "HOME": home, "USER": self.name, "LOGNAME": self.name, "SHELL": self._usable_shell}
+
+    def home_folder(self, homes: Path) -> Path:
+        """Return the account's home folder; if it has none, one below `homes`, which is made."""
+        try:
+            if self.home.is_dir() and self.home.stat().st_uid == self.uid:
+                return self.home
+        except OSError:
+            pass  # somewhere that even we may not look: not of use for a process
+        own = homes / self.name
+        if not own.is_dir():
+            own.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.chown(own, self.uid, self.gid)
+        return own
+
+    @property
+    def _usable_shell(self) -> str:
+        """Accounts for services have none."""
+        return "/bin/sh" if self.shell.endswith(("nologin", "/false")) else self.shell
+
+    def may_enter(self, folder: Path) -> bool:
+        """Whether a process of this account may have it as its working directory."""
+        return self._succeeds(["test", "-x", str(folder)])
+
+    def check(self, package: Path) -> str:
+        """Return why it cannot run this Python, or "". Raise BoundaryError unless it can read the folder `package` in
+        the data folder, whose content all trials may import."""
+        if not self.may_enter(package):
+            raise BoundaryError(
+                f"The account {self.name} cannot reach {package.parent}: a folder above it is closed to others. Choose "
+                "a data folder such as /var/lib/trialdeck."
+            )
+        if not self._succeeds(["test", "-r", str(package / "trialdeck" / "__init__.py")]):
+            raise BoundaryError(
+                f"The account {self.name} cannot read {(package / 'trialdeck').resolve()}. Install Trialdeck where all "
+                "accounts can read it, such as /opt."
+            )
+        if self._succeeds([sys.executable, "-c", "pass"]):
+            return ""
+        return f"The account {self.name} cannot run {sys.executable}: its trials need another Python."
+
+    def _succeeds(self, argv: list[str]) -> bool:
+        try:
+            run_tool([*self.prefix, *argv], env={"PATH": os.defpath}, cwd=Path("/"), limit_s=60)
+        except ToolError:
+            return False
+        return True
+
+
+class Accounts:
+    """The accounts of one worker, from `--run-as`: names separated by commas, in which {workspace} stands for the
+    workspace's slug. With several names, no two trials that run at the same time share an account. Thread-safe."""
+
+    def __init__(self, text: str, *, slots: int) -> None:
+        """Raise BoundaryError for invalid names, or fewer names than slots."""
+        self.names = [name.strip() for name in text.split(",")]
+        for name in self.names:
+            if not _NAME.fullmatch(name.replace(WORKSPACE, "x")):
+                raise BoundaryError(
+                    f"--run-as {text}: {name!r} is no name of an account. Separate several with commas; "
+                    f"{WORKSPACE} becomes the workspace's slug."
+                )
+        if len(set(self.names)) < len(self.names):
+            raise BoundaryError(f"--run-as {text}: an account is listed twice.")
+        if 1 < len(self.names) < slots:
+            raise BoundaryError(
+                f"--run-as lists {len(self.names)} accounts for {slots} slots. With several, each running trial has "
+                "one of its own: list more, or lower --slots."
+            )
+        self._in_use: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        return ", ".join(self.names)
+
+    def check(self) -> None:
+        """Raise BoundaryError unless trials can run as these accounts now. Those that depend on the workspace are
+        looked for when a trial of it starts."""
+        if os.geteuid() != 0:
+            raise BoundaryError(
+                "--run-as needs a worker that runs as root, to start trials as other users: start it by systemd "
+                "(User=root) or with sudo, or use --sandbox bubblewrap, which needs no root."
+            )
+        if not shutil.which(PROGRAM):
+            raise BoundaryError(f"--run-as needs the program {PROGRAM}. Install the package util-linux.")
+        self._fixed()
+
+    def check_package(self, package: Path) -> None:
+        """Raise BoundaryError unless they can import what is in the folder `package`."""
+        for account in self._fixed():
+            if problem := account.check(package):
+                logger.warning(problem)
+
+    def first(self) -> Account:
+        """Return one that does not depend on the workspace. Raise BoundaryError when there is none."""
+        for account in self._fixed():
+            return account
+        raise BoundaryError("Not checked: the account of trials depends on the workspace here.")
+
+    def prefixes(self) -> list[list[str]]:
+        """Return `Account.prefix` of each account that does not depend on the workspace."""
+        return [account.prefix for account in self._fixed()]
+
+    def _fixed(self) -> list[Account]:
+        return [Account.find(name) for name in self.names if WORKSPACE not in name]
+
+    @contextmanager
+    def held(self, workspace: str) -> Iterator[Account]:
+        """Yield the account for a trial of this workspace: of several, one that no other trial has now. Raise
+        BoundaryError when it does not exist."""
+        name = self._take(workspace)
+        try:
+            yield Account.find(name)
+        finally:
+            with self._lock:
+                self._in_use[name] -= 1
+
+    def _take(self, workspace: str) -> str:
+        names = [name.replace(WORKSPACE, workspace) for name in self.names]
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise BoundaryError(
+                    f"{name!r}, the account for trials of the workspace {workspace}, cannot be the name of one. Use "
+                    "another --run-as."
+                )
+        with self._lock:
+            name = min(names, key=lambda name: self._in_use.get(name, 0))
+            self._in_use[name] = self._in_use.get(name, 0) + 1
+        return name
+
+
+def open_passage(data: Path) -> None:
+    """Let other accounts pass through the data folder, to the folders that are theirs. They can't list it, and all else
+    in it stays private."""
+    for folder in (data, *(data / name for name in PASSED)):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(PASSAGE)

@@ -1,0 +1,89 @@
+"""A trial's process in a sandbox of bubblewrap: it sees the system read-only, and can write to its own folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.runner.tool_process import ToolError, error_line, run_tool
+
+from .accounts import BoundaryError
+
+PROGRAM = "bwrap"
+PRIVATE = ("/tmp", "/var/tmp", "/run", "/dev/shm")  # noqa: S108  an empty one for each trial
+# Which names the sandbox resolves, and the devices that GPUs need.
+_NAME_SERVICE = ("/run/systemd/resolve", "/run/resolvconf", "/run/nscd")
+_DEVICES = ("/dev/nvidia*", "/dev/dri", "/dev/kfd")
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What sandboxes of one worker have in common. `hidden` are folders with secrets; `has_network`: whether trials
+    reach any network."""
+
+    hidden: tuple[Path, ...]
+    has_network: bool = True
+
+    def __str__(self) -> str:
+        return "bubblewrap" if self.has_network else "bubblewrap, no network"
+
+    def check(self, prefix: Sequence[str] = ()) -> None:
+        """Raise BoundaryError unless it works, for processes that begin with `prefix` (see Account.prefix)."""
+        if os.geteuid() == 0 and not prefix:
+            raise BoundaryError(
+                "--sandbox bubblewrap is no boundary for root: add --run-as, or start the worker as another user."
+            )
+        if not shutil.which(PROGRAM):
+            raise BoundaryError(
+                "--sandbox bubblewrap needs bubblewrap on this machine (Debian: apt-get install bubblewrap)."
+            )
+        argv = self.argv(["true"], cwd=Path("/"))
+        try:
+            run_tool(
+                [*prefix, *argv], env={"PATH": os.environ.get("PATH", os.defpath)}, cwd=Path("/"), limit_s=60
+            )
+        except ToolError as failed:
+            raise BoundaryError(
+                f"bubblewrap does not work on this machine: {error_line(failed.output) or failed}. User namespaces "
+                "must be usable without root (sysctl kernel.unprivileged_userns_clone=1; in a container, one that "
+                "allows them)."
+            ) from failed
+
+    def argv(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        writable: Sequence[Path] = (),
+        readable: Sequence[Path] = (),
+    ) -> list[str]:
+        """Return the command line that runs `argv` in a sandbox, in the folder `cwd`. Later ones of `writable` and
+        `readable` are shown in front of what hides the folders above them."""
+        words = [shutil.which(PROGRAM) or PROGRAM, "--die-with-parent", "--unshare-pid", "--unshare-ipc"]
+        if not self.has_network:
+            words.append("--unshare-net")
+        words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+        for device in _devices():
+            words += ["--dev-bind-try", device, device]
+        for folder in PRIVATE:
+            if Path(folder).is_dir():
+                words += ["--tmpfs", folder]
+        for folder in _NAME_SERVICE:
+            words += ["--ro-bind-try", folder, folder]
+        for path in self.hidden:
+            if path.is_dir():
+                words += ["--tmpfs", str(path)]
+        for path in readable:
+            words += ["--ro-bind", str(path), str(path)]
+        for path in writable:
+            words += ["--bind", str(path), str(path)]
+        return [*words, "--chdir", str(cwd), "--", *argv]
+
+
+def _devices() -> list[str]:
+    return sorted(
+        str(path) for pattern in _DEVICES for path in Path("/dev").glob(pattern.removeprefix("/dev/"))
+    )

@@ -1,0 +1,174 @@
+"""The pages of the audit log, and their files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse, QueryDict, StreamingHttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from experiments.models import AuditEntry, User, Workspace
+from experiments.models.audit.entry import AuditQuerySet
+from experiments.models.audit.verbs import KINDS
+from experiments.permissions import require, require_administrator
+from experiments.web.exports import cell
+from experiments.web.ui.query_checks import takes
+from experiments.web.ui.requests import SignedInRequest
+from experiments.web.workspace.index import get_workspace
+
+from .query import FILTERS, PARAMETERS, SYSTEM, AuditQuery
+
+SIZE = 100  # entries of a page
+AT_ONCE = 500  # rows of the file
+MOST_PEOPLE = 200
+COLUMNS = (
+    "at", "who", "token", "what", "verb", "kind", "workspace", "subject", "details", "address", "via",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The entries of one day in the reader's time zone."""
+
+    date: date
+    heading: str
+    entries: list[AuditEntry]
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def of_workspace(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
+    """Show the entries of a workspace, for its owners, in a fixed number of queries."""
+    workspace, entries = _of(request, workspace_slug)
+    people = User.objects.filter(memberships__workspace=workspace)
+    return _draw(request, entries, workspace=workspace, people=people)
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def of_installation(request: SignedInRequest) -> HttpResponse:
+    """Show all entries, for administrators."""
+    require_administrator(request.user)
+    return _draw(request, AuditEntry.objects.all(), workspace=None, people=User.objects.all())
+
+
+@login_required
+@require_safe
+@takes(FILTERS)
+def file_of_workspace(request: SignedInRequest, workspace_slug: str) -> StreamingHttpResponse:
+    """Send the matching entries of a workspace as CSV."""
+    workspace, entries = _of(request, workspace_slug)
+    return _file(request, entries, name=f"{workspace.slug}-audit")
+
+
+@login_required
+@require_safe
+@takes(FILTERS)
+def file_of_installation(request: SignedInRequest) -> StreamingHttpResponse:
+    """Send all matching entries as CSV."""
+    require_administrator(request.user)
+    return _file(request, AuditEntry.objects.all(), name="audit")
+
+
+def _of(request: SignedInRequest, workspace_slug: str) -> tuple[Workspace, AuditQuerySet]:
+    workspace = get_workspace(request, workspace_slug)
+    require(request.user, "manage", workspace)
+    return workspace, AuditEntry.objects.of_workspace(workspace)
+
+
+def _draw(
+    request: SignedInRequest, entries: AuditQuerySet, *, workspace: Workspace | None, people: Iterable[User]
+) -> HttpResponse:
+    query = AuditQuery.of(request.GET)
+    matching = query.matching(entries)
+    before = request.GET.get("before", "")
+    if before.isdecimal() and len(before) < 16:
+        matching = matching.filter(pk__lt=int(before))
+    page = list(matching.select_related("workspace")[: SIZE + 1])
+    shown = page[:SIZE]
+    file_url = reverse("audit-csv", args=[workspace.slug]) if workspace else reverse("installation-audit-csv")
+    context = {
+        "workspace": workspace,
+        "nav": "settings" if workspace else "audit",
+        "days": _days(shown),
+        "entry_count": len(shown),
+        "query": query,
+        "from": query.since.isoformat() if query.since else "",
+        "to": query.until.isoformat() if query.until else "",
+        "people": list(people.order_by("username")[:MOST_PEOPLE]),  # type: ignore[attr-defined]
+        "system": SYSTEM,
+        "kinds": KINDS.items(),
+        "kept_days": settings.AUDIT_DAYS,
+        "older": _changed(request.GET, before=str(shown[-1].pk)) if len(page) > SIZE else "",
+        "newest": _changed(request.GET, before=None) if before else "",
+        "csv": f"{file_url}{_changed(request.GET, before=None)}",
+    }
+    return render(request, "audit/show.html", context)
+
+
+def _days(entries: Iterable[AuditEntry]) -> list[Day]:
+    today = timezone.localdate()
+
+    def day_of(entry: AuditEntry) -> date:
+        return timezone.localtime(entry.at).date()
+
+    def heading(day: date) -> str:
+        text = f"{day:%A} {day.day} {day:%B}" if day.year == today.year else f"{day.day} {day:%B %Y}"
+        return f"Today, {text}" if day == today else text
+
+    return [Day(day, heading(day), list(of_day)) for day, of_day in groupby(entries, key=day_of)]
+
+
+def _changed(address: QueryDict, **changes: str | None) -> str:
+    query = address.copy()
+    for name, value in changes.items():
+        query.pop(name, None)
+        if value is not None:
+            query[name] = value
+    return f"?{query.urlencode()}" if query else "?"
+
+
+def _file(request: SignedInRequest, entries: AuditQuerySet, *, name: str) -> StreamingHttpResponse:
+    matching = AuditQuery.of(request.GET).matching(entries)
+    response = StreamingHttpResponse(_lines(matching), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
+    return response
+
+
+class _Line:
+    """A file for csv.writer: what is written is what `writerow` returns."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _lines(entries: AuditQuerySet) -> Iterator[str]:
+    writer = csv.writer(_Line())
+    yield writer.writerow(COLUMNS)
+    for entry in entries.select_related("workspace").iterator(chunk_size=AT_ONCE):
+        workspace = entry.workspace.slug if entry.workspace else ""
+        details = json.dumps(entry.details, ensure_ascii=False) if entry.details else ""
+        texts = (
+            entry.who,
+            entry.token,
+            entry.label,
+            entry.verb,
+            entry.kind,
+            workspace,
+            entry.subject,
+            details,
+        )
+        row = [*map(cell, (*texts, entry.address, entry.via))]
+        yield writer.writerow([timezone.localtime(entry.at).isoformat(), *row])
