@@ -119,15 +119,17 @@ def view_of(request: SignedInRequest, experiment: Experiment) -> ChartView:
 
 def version_of(experiment: Experiment) -> tuple[object, ...]:
     """Return what changes whenever a chart of this experiment would: at most three queries."""
-    computed = Importance.objects.filter(experiment=experiment).values_list("computed_at", flat=True).first()
+    computed = [
+        Importance.objects.filter(experiment=experiment).values_list("computed_at", flat=True).first()
+    ]
     if experiment.is_multi_objective:
         volumes = Hypervolume.objects.filter(experiment=experiment)
-        computed = (computed, volumes.values_list("computed_at", flat=True).first())
+        computed.append(volumes.values_list("computed_at", flat=True).first())
     alive = None
     if experiment.alive_count:
         running = experiment.trials.filter(state__in=status.TRIAL_ALIVE)
         alive = (running.aggregate(Sum("version")), fragments.minute())
-    return experiment.version, computed, alive
+    return experiment.version, *computed, alive
 
 
 def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> Panel:
