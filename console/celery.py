@@ -28,6 +28,27 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["experiments"])
 
 
+def outlive_the_broker() -> None:
+    """Have a Celery worker of this process connect again whenever its broker dies.
+
+    Kombu (5.6) uses a channel that it has just closed: to return the message that was being processed, and to read on.
+    The AttributeError would end the process. A lost message only delays work by a second, so it is not returned; and a
+    closed channel raises what Celery takes for a lost connection.
+    """
+    from kombu.transport.redis import Channel
+    from redis.exceptions import ConnectionError
+
+    kombus_parameters = Channel._connparams
+
+    def connection_parameters(channel: Channel, asynchronous: bool = False) -> dict[str, object]:
+        if channel.connection is None:
+            raise ConnectionError("The channel to the broker is closed.")
+        return kombus_parameters(channel, asynchronous)
+
+    Channel.do_restore = False
+    Channel._connparams = connection_parameters
+
+
 @setup_logging.connect
 def keep_djangos_logging(**_: object) -> None:
     """Keep Django's LOGGING: Celery does not configure logging when this signal has a receiver."""

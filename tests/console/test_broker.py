@@ -9,7 +9,9 @@ import psutil
 import pytest
 import redis
 from kombu import Connection
+from kombu.transport.redis import Channel
 
+from console.celery import outlive_the_broker
 from experiments import broker
 from tests.repository_rules.repository import ROOT
 from tests.support.valkey import Valkey
@@ -114,3 +116,16 @@ def test_the_server_can_be_chosen(tmp_path):
 )
 def test_it_knows_a_broker_on_another_machine(address, is_elsewhere):
     assert broker.is_elsewhere(address) is is_elsewhere
+
+
+def test_a_channel_that_was_closed_raises_what_celery_takes_for_a_lost_connection(valkey, monkeypatch):
+    """TD-S2: kombu raised an AttributeError, and the process of the scheduler ended with its broker."""
+    for name in ("_connparams", "do_restore"):
+        monkeypatch.setattr(Channel, name, getattr(Channel, name))  # put back at the end
+    outlive_the_broker()
+    with Connection(valkey.url) as connection:
+        channel = connection.channel()
+        channel.client.ping()
+        channel.close()
+        with pytest.raises(connection.connection_errors):
+            channel._connparams()

@@ -264,13 +264,9 @@ def start_worker(
 
 def serve(node: str, *, queues: list[str], threads: int) -> None:
     """Run the Celery worker `node` for these broker queues in this process, and exit with its exit code."""
-    from kombu.transport.redis import Channel
+    from console.celery import app, outlive_the_broker
 
-    from console.celery import app
-
-    # A lost message only delays work by a second. When the broker dies while a message is being processed, kombu (5.6)
-    # would return it through the connection that it has just closed, and the AttributeError would end the process.
-    Channel.do_restore = False
+    outlive_the_broker()
     worker = app.Worker(
         hostname=node,
         pool_cls="threads",
