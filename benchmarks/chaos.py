@@ -24,7 +24,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,19 +32,20 @@ from tests.support.crew import Crew, processes_with
 from tests.support.processes import free_port
 
 if TYPE_CHECKING:
-    from experiments.models import Experiment, Trial
+    from experiments.models import Experiment
 
 TRIALS, CONCURRENCY = 24, 6  # of one experiment; another one follows
 LEASE_S = 5
 RECOVERS_WITHIN_S = 90.0
 DISK = "512m"
 # Writes its ID when it begins. The lock of its values is held as long as any process of it lives.
+NO_SPACE = 28  # the exit code of a script that could not write
 SCRIPT = """\
-exec 9>>{locks}/${{x}}
+command exec 9>>{locks}/${{x}} || exit {no_space}
 flock -n 9 || echo "twice $TRIALDECK_TRIAL_ID" >> {diary}
 echo "began $TRIALDECK_TRIAL_ID" >> {diary}
 sleep 0.$((RANDOM % 9 + 1))
-echo "{{\\"value\\": "${{x}}", \\"final\\": true}}" >> "$TRIALDECK_METRICS"
+echo "{{\\"value\\": "${{x}}", \\"final\\": true}}" >> "$TRIALDECK_METRICS" || exit {no_space}
 """
 
 
@@ -145,7 +145,6 @@ class Chaos:
         self.crew = Crew(data)
         self.services: dict[str, subprocess.Popen] = {}
         self.experiments: list[Experiment] = []
-        self.full: list[tuple[datetime, datetime]] = []  # when the disk was full
         os.environ |= {"TRIALDECK_LEASE_S": str(LEASE_S), "TRIALDECK_DRAIN_S": "1"}
         (data / "locks").mkdir()
 
@@ -202,7 +201,7 @@ class Chaos:
 
         if Experiment.objects.active().exists():
             return
-        script = SCRIPT.format(locks=self.data / "locks", diary=self.data / "diary")
+        script = SCRIPT.format(locks=self.data / "locks", diary=self.data / "diary", no_space=NO_SPACE)
         settings = Settings.checked(
             {
                 "command": script,
@@ -313,9 +312,6 @@ class Chaos:
 
     def fill(self) -> None:
         assert self.disk
-        from experiments import database_clock
-
-        began = database_clock.now()
         filler = self.disk / "filler"
         try:
             with filler.open("wb") as file, suppress(OSError):
@@ -325,7 +321,6 @@ class Chaos:
             time.sleep(self.random.uniform(1, 8))
         finally:
             filler.unlink()
-            self.full.append((began, database_clock.now()))
 
     # --- counted -------------------------------------------------------------------------------------------
 
@@ -344,13 +339,6 @@ class Chaos:
         time.sleep(1)
         self.report.left = len(processes_with(f"TRIALDECK_PARAMETERS={self.data}"))
 
-    def could_not_write(self, trial: Trial) -> bool:
-        """Whether a trial failed while the disk was full."""
-        began, ended = trial.started_at, trial.ended_at
-        if trial.state != "failed" or not began or not ended:
-            return False
-        return any(began <= until and ended >= since for since, until in self.full)
-
     def check(self) -> None:
         report, diary = self.report, (self.data / "diary").read_text().splitlines()
         began = Counter(line for line in diary if line.startswith("began"))
@@ -367,7 +355,7 @@ class Chaos:
             for trial in trials:
                 if trial.params["x"] not in without or trial.failure == "worker_lost":
                     continue
-                if self.could_not_write(trial):  # the script's own failure
+                if trial.state == "failed" and trial.exit_code == NO_SPACE:  # the script's own failure
                     without.discard(trial.params["x"])
                     report.failed_on_full_disk += 1
                 else:
