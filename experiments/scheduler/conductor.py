@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from math import ceil
 
 from django.conf import settings as django_settings
 from django.db import Error as DatabaseError
@@ -24,7 +23,6 @@ from experiments import database_clock
 from experiments.models import (
     Experiment,
     ExperimentState,
-    Failure,
     Kind,
     Occurrence,
     Outcome,
@@ -38,7 +36,7 @@ from experiments.models import (
 )
 from experiments.models.experiment.lifecycle import RERUNS_AT_ONCE
 from experiments.models.notifications.occurrence import BUDGET_SHARE
-from experiments.models.trial import failure_groups
+from experiments.models.trial.breaker import break_off
 from experiments.runner.keeper.supervisor import GIVE_UP_S
 from experiments.scheduler import ending
 from experiments.scheduler.early_stopping import apply_early_stopping
@@ -52,7 +50,6 @@ logger = logging.getLogger(__name__)
 
 # Within this time after the grace period a worker settles a trial that is stopping, also one that cannot be killed.
 CONFIRMED_S = GIVE_UP_S + 30
-BREAKER_SHARE = 0.8  # of the last trials, that failed with the same error
 BLOCK = 32  # suggestions of an algorithm that does not learn, which are made together
 BY_STATE = ("state", "number")  # by number alone, SQLite would scan all trials
 
@@ -146,31 +143,6 @@ def _overdue(experiment: Experiment, stopping: list[Trial]) -> set[int]:
         if now > at + timedelta(seconds=(trial.stop_grace_s or 0) + CONFIRMED_S):
             late.add(trial.pk)
     return late
-
-
-def break_off(experiment: Experiment) -> None:
-    """Pause the experiment when four in five of the last `breaker` trials (a setting) failed with the same error."""
-    limit = experiment.settings.breaker
-    enough = ceil(limit * BREAKER_SHARE)
-    if not limit or experiment.failed_count < enough or experiment.state != ExperimentState.RUNNING:
-        return
-    last = experiment.trials.exclude(settled_rank=None).exclude(state=TrialState.STOPPED)
-    # Failures from before the last unpause, resume or change have been handled.
-    looked = experiment.events.filter(verb__in=("unpause", "resume", "update")).first()
-    if looked:
-        last = last.filter(ended_at__gt=looked.at)
-    shown = ("state", "failure", "detail", "exit_code", "signal", "experiment")
-    ends = list(last.order_by("-settled_rank").only(*shown)[:limit])
-    failed = [trial for trial in ends if trial.state == TrialState.FAILED]
-    if len(ends) < limit or len(failed) < enough:
-        return
-    (cause, count), *_ = Counter(map(failure_groups.key_of, failed)).most_common(1)
-    if count < enough:
-        return
-    latest = next(trial for trial in failed if failure_groups.key_of(trial) == cause)
-    share = f"{limit} trials in a row" if count == limit else f"{count} of the last {limit} trials"
-    word = Failure(latest.failure).label.lower()
-    experiment.pause(by=None, because=f"{share} failed with the same error ({word}): {latest.detail}")
 
 
 def note_used_time(experiment: Experiment) -> None:

@@ -20,6 +20,7 @@ from experiments.models.worker import Worker
 
 from .annotations import AnnotationVerbs
 from .base import Source, is_number
+from .breaker import break_off
 from .front import FrontTrial
 from .metric_value import MetricValue
 from .outcome import Failure, Outcome
@@ -238,6 +239,7 @@ class Trial(AnnotationVerbs):
                 self._inform(value)
             if to == TrialState.FAILED:
                 Occurrence.of_failure(self.experiment, self.number)
+                break_off(self.experiment)  # before the next trial starts
             if failure == Failure.WORKER_LOST:
                 self._retry()
             self.experiment.enqueue_trials()

@@ -20,7 +20,7 @@ from experiments.models import (
     Worker,
     status,
 )
-from experiments.models.trial.failure_groups import cause_of
+from experiments.models.trial.failure_cause import cause_of
 from experiments.scheduler import wait_reasons
 from experiments.scheduler.wait_reasons import Compute, Hold, Kind
 

@@ -24,7 +24,7 @@ from experiments.messages import (
     value,
 )
 from experiments.models import Experiment, ExperimentState, Queue, Trial, TrialState, Worker, status
-from experiments.models.trial.failure_groups import exit_of
+from experiments.models.trial.failure_cause import exit_of
 from experiments.runner.memory_size import format_mebibytes
 from experiments.scheduler.estimate import Estimate
 from experiments.scheduler.wait_reasons import Hold, Kind

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.models import Experiment, Failure, Outcome, Trial
-from experiments.models.trial import failure_groups
+from experiments.models.trial import failure_cause, failure_groups
 from experiments.web.trial import failures
 from tests.people import as_
 from tests.web.trial.test_table import many, numbers
@@ -153,7 +153,7 @@ def test_details_are_shown_as_text(running, bob):
 
 
 def key(detail: str, failure: str = "exit_code", exit_code: int = 1) -> str:
-    return failure_groups.key_of(Trial(detail=detail, failure=failure, exit_code=exit_code))
+    return failure_cause.key_of(Trial(detail=detail, failure=failure, exit_code=exit_code))
 
 
 @pytest.mark.parametrize(
