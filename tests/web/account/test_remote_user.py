@@ -132,7 +132,10 @@ def test_without_the_setting_nobody_listens_to_the_header(fresh):
     values = settings_with({**fresh, **chosen}, "MIDDLEWARE", "AUTHENTICATION_BACKENDS", "TRUSTED_PROXIES")
     order = values["MIDDLEWARE"]
     signed_in = order.index("django.contrib.auth.middleware.AuthenticationMiddleware")
-    assert order.index("console.auth.remote_user.ProxyUserMiddleware") == signed_in + 1
+    assert order[signed_in + 1 : signed_in + 3] == [
+        "experiments.web.account.sessions.KnownSessions",
+        "console.auth.remote_user.ProxyUserMiddleware",
+    ]
     assert values["TRUSTED_PROXIES"] == ["10.0.0.5/32", "::1/128"]
     assert django_settings.REMOTE_USER_HEADER == "X-Remote-User"  # as the other tests have it
 
