@@ -147,3 +147,16 @@ def test_the_breaker_looks_at_a_share_of_the_last(
         count = max(ends[-10:].count(end) for end in "fdn")
         share = "10 trials in a row" if count == 10 else f"{count} of the last 10 trials"
         assert experiment.reason.startswith(f"{share} failed with the same error (exit code): ")
+
+
+def test_the_breaker_fires_before_the_next_trial_starts(
+    running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-V1: suggestions made ahead must not keep a slot going until the scheduler looks again."""
+    experiment = running(taken=1, concurrency=1, max_trials=50, breaker=1, algorithm="Random")
+    assert experiment.suggestions.count() > 1
+    trial = experiment.trials.get(state="running")
+    assert trial.settle(Outcome(failure=Failure.EXIT_CODE, exit_code=3, detail="Exit code 3, no output"))
+    experiment.refresh_from_db()
+    assert experiment.state == "paused"
+    assert not experiment.trials.exclude(pk=trial.pk).exists()
