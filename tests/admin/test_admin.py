@@ -461,7 +461,12 @@ def test_only_administrators_come_in(lab: Workspace, alice: User) -> None:
 @pytest.mark.browser
 @pytest.mark.django_db(transaction=True)
 def test_it_works_under_our_csp(
-    chromium: str, live_server: object, filled: Callable[..., Experiment], root: User, lab: Workspace
+    chromium: str,
+    live_server: object,
+    filled: Callable[..., Experiment],
+    root: User,
+    lab: Workspace,
+    door: Client,  # a session of somebody is there
 ) -> None:
     """The CSP has no unsafe-*, for the stock admin too."""
     filled()
