@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models import Dashboard, Experiment, Outcome, Trial, User, Worker, Workspace
 from experiments.web.workspace import wall, wall_turns
 from tests.people import as_, look_at, make_settings
@@ -86,11 +87,14 @@ def attic_one(dave: User) -> Experiment:
     return experiment
 
 
-def test_it_tells_what_needs_somebody_and_who_is_silent(in_state, worker, carol):
+def test_it_tells_what_needs_somebody_and_who_is_silent(in_state, worker, carol, monkeypatch):
     stuck = in_state("paused", name="stuck")
     Experiment.objects.filter(pk=stuck.pk).update(reason="5 trials in a row failed with the same error")
     Worker.register("a", host="h", pid=1, queues=["default"], slots=40, lease_s=15)
-    Worker.objects.filter(name="w1").update(heard_at=timezone.now() - timedelta(seconds=12))
+    at = database_clock.now()
+    Worker.objects.filter(name="a").update(heard_at=at)
+    Worker.objects.filter(name="w1").update(heard_at=at - timedelta(seconds=12))
+    monkeypatch.setattr(database_clock, "now", lambda: at)  # however long it takes to draw four pages
     html = page(as_(carol))
     assert "stuck: auto-paused" in html and "5 trials in a row failed with the same error" in html
     assert "w1: worker unresponsive" in html and "unresponsive 12 s" in html
