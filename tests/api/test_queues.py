@@ -70,6 +70,7 @@ def test_a_worker_tells_where_it_is_and_that_it_lives(api, running, bob, worker)
         "cores": [0, 1],
         "memory_mib": 2048,
         "limits_memory_by": None,
+        "isolation": "none",
         "is_draining": False,
         "draining_until": None,
         "gone_at": None,

@@ -119,7 +119,7 @@ ROUTES = {
     "POST /workspaces/{workspace}/imports": Route(
         "401 404 403 422 422", query={"file_name": "a.csv"}
     ),  # empty
-    "GET /workspaces/{workspace}/imports/{import_id}": Route("401 404 403 404 200"),  # alice's
+    "GET /workspaces/{workspace}/imports/{import_id}": Route("401 404 403 404 200"),  # somebody else's
     "POST /workspaces/{workspace}/imports/{import_id}/confirm": Route(
         "401 404 403 404 422", {}
     ),  # which metric?
@@ -193,9 +193,6 @@ def samples(running, draft, in_state, alice) -> dict[str, Experiment]:
     Model.objects.update(public_id="mmmm2345")
     WarmResults.upload(busy.workspace, by=alice, name="r", results=[({"lr": 1}, 1.0)])
     WarmResults.objects.update(public_id="abcd2345")
-    HistoryImport.receive(busy.workspace, by=alice, file_name="a.csv", chunks=[b"lr,loss,acc\n1,2,3\n"])
-    HistoryImport.objects.update(public_id="efgh2345")
-    run_next()
     channel, _ = Channel.create(
         busy.workspace, owner=None, kind="slack", name="all", address="https://example.org/hooks/1"
     )
@@ -203,6 +200,9 @@ def samples(running, draft, in_state, alice) -> dict[str, Experiment]:
     Delivery.test(channel, by=alice)
     erin = User.objects.create_user("erin")
     busy.workspace.admit(erin, Role.OPERATOR)
+    HistoryImport.receive(busy.workspace, by=erin, file_name="a.csv", chunks=[b"lr,loss,acc\n1,2,3\n"])
+    HistoryImport.objects.update(public_id="efgh2345")
+    run_next()
     Dashboard.create(busy.workspace, by=erin, name="d", is_shared=True)
     ShareLink.create(busy, by=erin)
     SavedView.create(busy.workspace, by=erin, name="failed", query="filter=state:failed", is_shared=True)

@@ -115,6 +115,7 @@ def test_a_trial_tells_what_its_page_tells(api, running, bob, worker):
         "final_metrics": {},
         "value": None,
         "is_partial": False,
+        "is_on_front": False,
         "last_value": None,
         "last_step": None,
         "steps_done": None,
