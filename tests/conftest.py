@@ -17,7 +17,7 @@ import pytest_django
 from django.template import Context
 from django.utils.safestring import SafeString
 
-from tests.support import sample
+from tests.support import boundary, sample
 from tests.support.engine import find_engine
 from tests.support.migrated import copy_migrated_sqlite
 from tests.support.postgres import Postgres
@@ -99,10 +99,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     else:
         if not find_chromium():
             left_out = [item for item in items if item.get_closest_marker("browser")]
-        if os.geteuid() != 0:
-            left_out += [item for item in items if item.get_closest_marker("root")]
-        if not shutil.which("bwrap"):
-            left_out += [item for item in items if item.get_closest_marker("bubblewrap")]
+        for mark, why in (("root", boundary.no_accounts()), ("bubblewrap", boundary.no_sandbox())):
+            left_out += [item for item in items if why and item.get_closest_marker(mark)]
         contained = [item for item in items if item.get_closest_marker("container")]
         if contained and (why := find_engine()):
             left_out += contained
@@ -147,6 +145,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             "NO CHROMIUM FOUND: THE BROWSER TESTS DID NOT RUN (apt-get install chromium)", red=True, bold=True
         )
+    for what, why in (
+        ("TESTS AS OTHER ACCOUNTS", boundary.no_accounts()),
+        ("TESTS OF BUBBLEWRAP", boundary.no_sandbox()),
+    ):
+        if why:
+            terminalreporter.write_line(f"{what} DID NOT RUN: {why}", red=True, bold=True)
     if _without_engine:
         terminalreporter.write_line(
             "NO CONTAINER CAN BE RUN: THEIR TESTS DID NOT RUN (apt-get install podman runc busybox-static): "

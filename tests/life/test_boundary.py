@@ -15,10 +15,11 @@ from experiments.models import LogPiece, Queue, Worker
 from experiments.runner.boundary import Account, BoundaryError
 from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import live
+from tests.support.boundary import ACCOUNT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
-ACCOUNT, OTHER = "games", "man"  # every Debian has them
+OTHER = "man"  # every Debian has it
 
 # Tries to read what a trial must not, and says what it got.
 TRIES = """\
