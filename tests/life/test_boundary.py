@@ -228,7 +228,7 @@ def test_a_program_in_a_sandbox_can_save_its_work_when_it_is_stopped(draft, brok
     script = (
         "/bin/sh -c 'trap \"touch $TRIALDECK_OUTPUT_DIR/saved; exit 0\" TERM; while :; do sleep 0.05; done'\n"
     )
-    experiment = draft(command=script, max_trials=1, retries=0, max_trial_duration_s=1, stop_grace_s=20)
+    experiment = draft(command=script, max_trials=1, retries=0, max_trial_duration_s=5, stop_grace_s=20)
     trial, log = run(experiment, worker, alice)
     assert (trial.state, trial.failure) == ("failed", "timeout")
     assert "saved" in [artifact.name for artifact in trial.artifacts.all()]
