@@ -42,6 +42,7 @@ class KeeperProcess:
         self.readers_at = float("inf")  # when readers that did not are signaled
         self.helpers_at = float("inf")  # when the rest of the tree is signaled at the latest
         self.is_tree_signaled = False
+        self.held: set[tuple[int, int]] = set()  # of those whose end would kill the rest of their sandbox
         self.background_at: float | None = None  # set while processes outlive the main one
         self.background: list[str] = []
         self.has_orphans = False  # whether processes of its tree were reparented to us

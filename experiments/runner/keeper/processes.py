@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-SHELLS = ("bash", "sh", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "fish", "rbash", "bwrap")
+SHELLS = ("bash", "sh", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "fish", "rbash")
+SANDBOX = "bwrap"
 _HAS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()  # CONFIG_PROC_CHILDREN
 LAUNCH_MARK, INSTALLATION_MARK = "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"
 
@@ -99,13 +100,21 @@ def command_line(pid: int) -> list[str]:
 
 
 def is_shell(pid: int) -> bool:
+    return _program(pid) in SHELLS
+
+
+def is_sandbox(pid: int) -> bool:
+    return _program(pid) == SANDBOX
+
+
+def _program(pid: int) -> str:
     try:
         program = Path(f"/proc/{pid}/exe").readlink().name
     except OSError:
-        return False
+        return ""
     if program == "busybox":  # one program for many commands
         program = Path(command_line(pid)[0].lstrip("-")).name
-    return program in SHELLS
+    return program
 
 
 def reads_from(pid: int, others: list[int]) -> bool:

@@ -16,6 +16,7 @@ from experiments.runner.keeper.processes import (
     command_line,
     descendants_of,
     environment_of,
+    is_sandbox,
     is_shell,
     outputs_of,
     reads_from,
@@ -229,6 +230,8 @@ class Keeper:
             if children.get(pid) and is_shell(pid):
                 shells.append(pid)
                 pending += children[pid]
+            elif children.get(pid) and is_sandbox(pid):
+                pending += children[pid]
             else:
                 mains.append(pid)
         return shells, mains
@@ -240,13 +243,34 @@ class Keeper:
 
     def signal_tree(self, run: KeeperProcess) -> None:
         """SIGTERM the whole tree, once: processes that a handler starts to save its work run until the grace is
-        over."""
+        over.
+
+        A sandbox ends with its first process and kills what still runs in it. So that one is signaled last, see
+        `release`, and the sandbox itself ends by itself.
+        """
         if run.is_tree_signaled:
             return
         run.is_tree_signaled = True
         processes = self.processes()
-        pids = self.tree_of(run, processes) - {pid for pid, _ in run.mains}
-        self.terminate({(pid, processes[pid].ticks) for pid in pids})
+        pids = self.tree_of(run, processes)
+        sandboxes = {pid for pid in pids if is_sandbox(pid)}
+        first: dict[int, int] = {}  # of each sandbox, the oldest process; later ones are orphans
+        for pid in sorted(pids - sandboxes, key=lambda pid: (processes[pid].ticks, pid)):
+            if processes[pid].parent in sandboxes:
+                first.setdefault(processes[pid].parent, pid)
+        rest = pids - sandboxes - {pid for pid, _ in run.mains}
+        run.held = {(pid, processes[pid].ticks) for pid in rest.intersection(first.values())}
+        self.terminate({(pid, processes[pid].ticks) for pid in rest} - run.held)
+        self.release(run, processes)
+
+    def release(self, run: KeeperProcess, processes: dict[int, Stat]) -> None:
+        """SIGTERM the first process of a sandbox once nothing else runs in it."""
+        for pid, ticks in list(run.held):
+            process = processes.get(pid)
+            others = tree([process.parent], processes) - {process.parent, pid} if process else set()
+            if not any(each in processes and not processes[each].is_gone for each in others):
+                run.held.discard((pid, ticks))
+                self.terminate({(pid, ticks)})
 
     def signal_more(self, run: KeeperProcess, processes: dict[int, Stat], now: float) -> None:
         """Signal the rest of the tree when the main processes have ended, or the grace is nearly over."""
@@ -287,6 +311,8 @@ class Keeper:
             return
         if not run.is_tree_signaled and run.killed_at is None:
             self.signal_more(run, processes, now)
+        elif run.held and run.killed_at is None:
+            self.release(run, processes)
         living = [pid for pid in self.tree_of(run, processes) if not processes[pid].is_gone]
         if not living and run.wall_s is not None:
             # Look twice: reading /proc is not atomic, so a process that forks and exits can be missed.
