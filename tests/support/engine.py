@@ -78,7 +78,7 @@ def find_engine() -> str:
         return f"{PROGRAM} is not installed"
     if not _busybox():
         return "busybox-static is not installed"
-    with tempfile.TemporaryDirectory(prefix="engine-") as folder:
+    with tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True) as folder:
         engine = EngineOfTests(Path(folder))
         try:
             engine.load()
