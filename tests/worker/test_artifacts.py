@@ -9,7 +9,7 @@ import threading
 import pytest
 from django.conf import settings
 
-from experiments.models import Artifact, Keeping
+from experiments.models import Artifact, Experiment, Keeping, Outcome
 from experiments.runner.trial_folder import TrialFolder
 from experiments.worker.artifacts import LOOK_S, ODD, QUIET_S, Collector
 
@@ -106,3 +106,30 @@ def test_what_goes_or_turns_into_something_else_before_it_is_stored_is_not_follo
     assert rows() == {**dict.fromkeys(names, Keeping.DROPPED), "whole": Keeping.STORED}
     kept = [path.read_bytes() for path in (tmp_path / "share").rglob("*") if path.is_file()]
     assert kept == [b"weights"]
+
+
+def test_a_trial_that_ends_while_the_best_are_looked_for_keeps_its_files(collector, running, monkeypatch):
+    """CML-O1: it may be the best."""
+    experiment = running(max_trials=3, concurrency=3, taken=3)
+    trials = list(experiment.trials.order_by("number"))
+    for trial in trials:
+        folder = TrialFolder(collector.trials_folder, experiment.public_id, trial.number)
+        folder.create()
+        (folder.output / "model.pt").write_text("weights")
+        collector.see(trial)
+    for trial in trials[:2]:
+        trial.settle(Outcome(value=0.1 * trial.number))
+
+    class EndsMeanwhile:
+        """Read after the best ones."""
+
+        def values_list(self, *_names, **_options):
+            trials[2].settle(Outcome(value=0.05 if experiment.direction == "minimize" else 0.9))
+            yield from ()
+
+    monkeypatch.setattr(Experiment, "interrupted_trials", lambda _: EndsMeanwhile())
+    assert collector.keep_best(experiment, 1) == 1
+    monkeypatch.undo()
+    assert Artifact.objects.get(trial=trials[2]).keeping == Keeping.LOCAL
+    assert collector.keep_best(experiment, 1) == 1
+    assert list(Artifact.objects.kept().values_list("trial", flat=True)) == [trials[2].pk]
