@@ -231,6 +231,7 @@ def _add_queries(subparsers: Subparsers, connection: argparse.ArgumentParser) ->
     command.add_argument(
         "-o", "--output", metavar="FILE", help="output file (default, for tables: standard output)"
     )
+    command.set_defaults(usage_error=command.error)
 
 
 def _add_changes(subparsers: Subparsers, connection: argparse.ArgumentParser) -> None:

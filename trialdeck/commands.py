@@ -239,7 +239,7 @@ def rerun(args: argparse.Namespace) -> None:
 def export(args: argparse.Namespace) -> None:
     if not (args.csv or args.json):
         if not args.output:
-            raise errors.Invalid("Name the file, -o FILE, or a table, --csv or --json.")
+            args.usage_error("name the file, -o FILE, or a table, --csv or --json")
         experiment = _experiment(args)
         print(experiment.export(args.output, logs=not args.without_logs, artifacts=args.artifacts))
         return

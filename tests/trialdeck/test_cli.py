@@ -210,7 +210,17 @@ def test_an_error_is_one_line_and_status_1(deck, capsys, words, sentence):
     assert output.err.startswith("trialdeck: ") and len(output.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("words", [[], ["dance"], ["update", "mood", "good"], ["export", "first", "--csv", "--json"], ["logs"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["dance"],
+        ["update", "mood", "good"],
+        ["export", "first"],
+        ["export", "first", "--csv", "--json"],
+        ["logs"],
+    ],
+)
 def test_a_command_that_cannot_be_understood_is_status_2(capsys, words):
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
