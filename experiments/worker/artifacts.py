@@ -224,15 +224,17 @@ class Collector:
         """Delete the artifacts of all settled trials except for the `count` best that succeeded, and for those from
         which an attempt goes on that waits, runs, or starts when the experiment is resumed. Return their number."""
         # Read before it is known which are the best: what is settled meanwhile is not among these.
-        settled = Artifact.objects.filter(experiment=experiment, trial__state__in=status.TRIAL_SETTLED).kept()
-        settled = list(settled.exclude(models__isnull=False).select_related("trial", "experiment"))
+        of_settled = Artifact.objects.filter(
+            experiment=experiment, trial__state__in=status.TRIAL_SETTLED
+        ).kept()
+        candidates = list(of_settled.exclude(models__isnull=False).select_related("trial", "experiment"))
         order = "-result" if experiment.direction == "maximize" else "result"
         best = experiment.trials.exclude(result=None).order_by(order, "number").values_list("pk", flat=True)
         needed = experiment.trials.filter(state__in=status.TRIAL_ACTIVE).exclude(rerun_of=None)
         interrupted = experiment.interrupted_trials().values_list("pk", flat=True)
         kept = {*best[:count], *needed.values_list("rerun_of", flat=True), *interrupted}
         dropped = 0
-        for artifact in settled:
+        for artifact in candidates:
             if artifact.trial_id in kept:
                 continue
             is_here = artifact.worker_id == self.row().pk
