@@ -58,6 +58,8 @@ class Point(models.Model):
         latest = list({row[:3]: row for row in rows}.values())
         if not latest:
             return
+        # psycopg refuses whole numbers among others in an array, and SQLite those of more than 64 bits.
+        latest = [(*row[:3], None if row[3] is None else float(row[3]), row[4]) for row in latest]
         insert = f"INSERT INTO {cls._meta.db_table} (trial_id, name, step, value, text)"  # noqa: S608
         replace = (
             "ON CONFLICT (trial_id, name, step) DO UPDATE SET value = excluded.value, text = excluded.text"
