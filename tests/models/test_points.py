@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 def test_whole_numbers_stand_among_others(running: Callable[..., Experiment]) -> None:
     """TD-V3: a trial that reports 1, then 0.5: PostgreSQL's driver refused both."""
-    trial = running(taken=1).trials.get()
+    trial = running(taken=1).trials.get(number=1)
     values = [1, 0.5, None, 10**30, True, -0.0]
     Point.keep_rows((trial.pk, "loss", step, value, "") for step, value in enumerate(values))
     stored = trial.points.order_by("step").values_list("value", flat=True)
