@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.runner.keeper import PROGRAM
+from experiments.runner.keeper.processes import all_processes, command_line
 from tests.support import eventually, processes
 from tests.support.processes import free_port, manage, processes_of
 from trialdeck import Console, discovery, errors
@@ -85,10 +87,8 @@ def test_whatever_dies_is_started_again(console):
     eventually(lambda: _status(console) == 200, within=60, what="the console's answer")
 
     # With its keeper all that it kept dies.
-    keeper = next(
-        pid
-        for pid, command in processes_of(console.data).items()
-        if "keeper/__main__.py" in command and str(console.process.pid) in command
+    keeper = next(  # its environment says nothing
+        pid for pid in all_processes() if command_line(pid)[-2:] == [PROGRAM, str(console.process.pid)]
     )
     os.kill(keeper, signal.SIGKILL)
     console.says(r"The web ended with its keeper and was restarted")
