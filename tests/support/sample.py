@@ -19,8 +19,8 @@ import pytest
 COSTS = Path(__file__).parents[1] / "costs.json"  # seconds of a case, by function
 LEAST_COST = 0.3  # seconds, of the tests that have a cost on record
 COST_WITH_DATABASE = 0.15  # of a test that is not on record
-BUDGET, BUDGET_POSTGRES = 700.0, 260.0  # seconds of all drawn tests together, one after the other
-FIRST_COST = 12.0  # seconds; what costs more is a file's first test only where all do
+BUDGET, BUDGET_POSTGRES = 450.0, 160.0  # seconds of all drawn tests together, one after the other
+FIRST_COST = 4.0  # seconds; what costs more is a file's first test only where all do
 CASES, CASES_POSTGRES = 3, 2  # of many cases alike
 ALWAYS = "repository_rules"
 DATABASE = {"db", "transactional_db"}
