@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,11 +19,13 @@ from experiments.models.trial.model import Trial
 
 from .artifact import Artifact, Keeping
 from .baseline import Baseline
+from .event import Event
 from .status import ExperimentState
 from .user import User
 from .worker import Worker
 from .workspace import Workspace
 
+TRASH_KEPT_FOR = timedelta(days=30)
 MOST_DAYS = 3650
 MOST_KEPT = 10_000
 
@@ -218,3 +220,11 @@ def mark_removed(trial: Trial, part: str, now: datetime) -> None:
     if part == Part.LOG:
         changes["log_bytes"] = 0
     Trial.everything.filter(pk=trial.pk).update(**changes, version=models.F("version") + 1)
+
+
+def note_removal(experiment: Experiment, part: str, numbers: Sequence[int], *, size: int) -> None:
+    """Log what was removed as an event of the experiment."""
+    which = f"#{numbers[0]}" if len(numbers) == 1 else f"#{numbers[0]} to #{numbers[-1]}"
+    count = "1 trial" if len(numbers) == 1 else f"{len(numbers):,} trials"
+    why = f"{Part(part).label.lower()} of {count} ({which})"
+    Event.note("retention", experiment, why=why, part=str(part), trials=list(numbers), bytes=size)

@@ -27,8 +27,8 @@ from experiments.models import (
 )
 from experiments.models.idempotency import KEPT_FOR as ANSWERS_KEPT_FOR
 from experiments.models.notifications.delivery import KEPT_FOR as DELIVERIES_KEPT_FOR
+from experiments.models.retention import TRASH_KEPT_FOR
 
-KEPT_FOR = timedelta(days=30)
 PATIENCE = timedelta(
     days=7
 )  # for workers to delete stored files first; after that the destination keeps them
@@ -38,10 +38,10 @@ AT_ONCE = 50  # trials per transaction: each may have 100,000 points, and other 
 
 
 def purge(now: datetime | None = None) -> bool:
-    """Delete a portion of the expired rows: experiments and reset trials that have been in the trash for `KEPT_FOR`,
-    old responses to idempotency keys, notifications older than 30 days, old entries of the audit log, and expired
-    sessions. Return True if there is more. The workers delete the files in data folders and destinations
-    (worker/artifacts.py)."""
+    """Delete a portion of the expired rows: experiments and reset trials that have been in the trash for
+    `TRASH_KEPT_FOR`, old responses to idempotency keys, notifications older than 30 days, old entries of the audit
+    log, and expired sessions. Return True if there is more. The workers delete the files in data folders and
+    destinations (worker/artifacts.py)."""
     now = now or database_clock.now()
     Answer.objects.filter(created_at__lt=now - ANSWERS_KEPT_FOR).delete()
     HistoryImport.abandon(now)
@@ -50,7 +50,7 @@ def purge(now: datetime | None = None) -> bool:
     before_audit = now - timedelta(days=settings.AUDIT_DAYS)
     if AuditEntry.objects.delete_before(before_audit, at_most=MOST_ENTRIES) == MOST_ENTRIES:
         return True
-    before = now - KEPT_FOR
+    before = now - TRASH_KEPT_FOR
     due = Experiment.everything.filter(trashed_at__lt=before)
     expired = _without_files(due, "experiment", before).order_by("trashed_at").first()
     if expired:

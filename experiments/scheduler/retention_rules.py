@@ -22,7 +22,7 @@ from experiments.models import (
     RetentionRule,
     Trial,
 )
-from experiments.models.retention import mark_removed
+from experiments.models.retention import mark_removed, note_removal
 
 logger = logging.getLogger(__name__)
 
@@ -141,15 +141,7 @@ def _apply(rule: RetentionRule, experiment: Experiment, trials: Sequence[Trial])
         _rows_of(rule.part, due).delete()
         for trial in due:
             mark_removed(trial, rule.part, now)
-        note(experiment, rule.part, [trial.number for trial in due], size=size["bytes"])
-
-
-def note(experiment: Experiment, part: str, numbers: Sequence[int], *, size: int) -> None:
-    """Log what was removed as an event of the experiment."""
-    which = f"#{numbers[0]}" if len(numbers) == 1 else f"#{numbers[0]} to #{numbers[-1]}"
-    count = "1 trial" if len(numbers) == 1 else f"{len(numbers):,} trials"
-    why = f"{Part(part).label.lower()} of {count} ({which})"
-    Event.note("retention", experiment, why=why, part=str(part), trials=list(numbers), bytes=size)
+        note_removal(experiment, rule.part, [trial.number for trial in due], size=size["bytes"])
 
 
 def _rows_of(part: str, trials: Sequence[Trial]) -> Any:

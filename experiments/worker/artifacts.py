@@ -25,6 +25,7 @@ from django.db.models import Q
 from experiments import database_clock
 from experiments.models import Artifact, Experiment, Keeping, Trial, Worker, status
 from experiments.models.artifact import LONGEST_NAME, MOST_ARTIFACTS
+from experiments.models.retention import TRASH_KEPT_FOR
 from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.safe_files import (
     OutsideFolder,
@@ -35,7 +36,6 @@ from experiments.runner.safe_files import (
     remove_tree,
 )
 from experiments.runner.trial_folder import TrialFolder, size_and_mtime
-from experiments.scheduler.retention import KEPT_FOR
 from experiments.worker import folder_retention
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class Collector:
     def empty_trash(self, now: datetime) -> int:
         """Delete from their destinations the files of trials that have expired in the trash, except for models. Return
         their number. Any worker does it, because the one that stored them may be gone."""
-        before = now - KEPT_FOR
+        before = now - TRASH_KEPT_FOR
         expired = Q(experiment__trashed_at__lt=before) | Q(trial__trashed_at__lt=before)
         rows = Artifact.objects.filter(expired, keeping=Keeping.STORED, models=None)
         silent: set[str] = set()  # destinations that do not respond: one attempt per hour

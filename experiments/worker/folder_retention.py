@@ -9,9 +9,9 @@ from pathlib import Path
 
 from experiments import database_clock
 from experiments.models import FolderRemoval, Part, Trial, Worker
+from experiments.models.retention import note_removal
 from experiments.runner.safe_files import OutsideFolder, list_files, remove_tree
 from experiments.runner.trial_folder import TrialFolder
-from experiments.scheduler.retention_rules import note
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def remove(worker: Worker, trials_folder: Path, *, ending: threading.Event) -> i
             continue
         count += len(done)
         trials = [removal.trial for removal in done]
-        note(
+        note_removal(
             trials[0].experiment,
             Part.FOLDER,
             [trial.number for trial in trials],

@@ -73,7 +73,7 @@ def test_one_that_is_restored_at_the_last_moment_stays_whole(in_state, alice, mo
     experiment = delete(in_state("completed"), alice, days=31)
     stale = Experiment.everything.get(pk=experiment.pk)
     experiment.restore(by=alice)
-    retention._delete_some(stale, timezone.now() - retention.KEPT_FOR)
+    retention._delete_some(stale, timezone.now() - retention.TRASH_KEPT_FOR)
     assert Experiment.objects.get(pk=experiment.pk).trials.count() == 1
 
 

@@ -17,8 +17,8 @@ from django.views.decorators.http import require_POST, require_safe
 from experiments import database_clock
 from experiments.messages import plural
 from experiments.models import Event, Experiment, Workspace
+from experiments.models.retention import TRASH_KEPT_FOR
 from experiments.permissions import require
-from experiments.scheduler.retention import KEPT_FOR
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
@@ -38,7 +38,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     context = {
         "workspace": workspace,
         "nav": "trash",
-        "days": KEPT_FOR.days,
+        "days": TRASH_KEPT_FOR.days,
         "hidden": len(rows) > MOST,
         "rows": rows[:MOST],
     }
@@ -67,7 +67,7 @@ def _rows(workspace: Workspace) -> list[TrashRow]:
             experiment,
             by=experiment.trashed_by or "Trialdeck",
             trials=trials_of(experiment),
-            left=_left(experiment.deleted_at + KEPT_FOR - now),
+            left=_left(experiment.deleted_at + TRASH_KEPT_FOR - now),
         )
         for experiment in gone.annotate(trashed_by=by, deleted_at=F("trashed_at"))[: MOST + 1]
     ]
