@@ -12,6 +12,7 @@ from experiments import schema
 from experiments.models import Experiment, Outcome, Refused, Trial, Worker, status
 from experiments.runner import lease
 from experiments.worker import leftovers
+from experiments.worker.errors import Taken
 
 if TYPE_CHECKING:
     from experiments.worker.worker import LocalWorker
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BEAT_S = 0.5
-
-
-class Taken(Exception):
-    """This worker cannot run, for example because another process uses its folder or name. The text is for users."""
 
 
 class Heartbeat:

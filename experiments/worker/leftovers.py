@@ -15,7 +15,7 @@ from experiments.worker import objective
 from experiments.worker.artifacts import destination_of, files_in
 from experiments.worker.masker import masker_of
 from experiments.worker.reports import TrialReports, store
-from experiments.worker.trial_run import DIALECTS
+from experiments.worker.setup.preparation import DIALECTS
 
 logger = logging.getLogger(__name__)
 

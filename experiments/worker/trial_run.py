@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,29 +21,25 @@ from experiments.models import (
     TrialState,
     secret,
 )
-from experiments.runner import cgroup, configuration, container
-from experiments.runner import command as commands
+from experiments.runner import cgroup, container
 from experiments.runner import outcome as outcomes
 from experiments.runner.boundary import BoundaryError
 from experiments.runner.container import ContainerError
-from experiments.runner.dialects import clearml, native, nni
-from experiments.runner.dialects.clearml_publish import Publisher
-from experiments.runner.dialects.run_context import RunContext
+from experiments.runner.dialects import clearml
 from experiments.runner.keeper.memory import remove_cgroup
 from experiments.runner.memory_size import format_mebibytes
-from experiments.runner.output.json_metric import NoMetric, expand_path
 from experiments.runner.output.log import LogReader, plain_text
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
 from experiments.runner.safe_files import OutsideFolder, read_text, remove, remove_tree
 from experiments.runner.tool_process import Cancelled
-from experiments.runner.trial_folder import TrialFolder, environment
+from experiments.runner.trial_folder import TrialFolder
 from experiments.worker import objective
 from experiments.worker.db_connection import release_connection
-from experiments.worker.environment import Place, Setup, SetupFailed
+from experiments.worker.errors import SetupFailed
 from experiments.worker.masker import masker_of
-from experiments.worker.metric_file import MetricFile
-from experiments.worker.previous_output import previous_output, removed_attempt
 from experiments.worker.reports import READ_BYTES, TrialReports
+from experiments.worker.setup.environment import Place, Setup
+from experiments.worker.setup.preparation import Preparation, Prepared
 
 if TYPE_CHECKING:
     from experiments.worker.worker import LocalWorker
@@ -53,7 +48,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-DIALECTS = (native, nni, clearml)
 RETRY_S = 1.0
 BRIEF_S = 0.5  # that a trial runs while its slot keeps a connection to a database in a file
 TAIL_BYTES = 16 * 1024  # of the log, to find the reason of a failure
@@ -66,15 +60,12 @@ class TrialRun:
         self.trial, self.worker = trial, worker
         self.settings = trial.revision.settings
         self.folder = TrialFolder(worker.trials_folder, trial.experiment.public_id, trial.number)
-        self.cwd = self.folder.path
         self.process: Process | None = None
         self.began = time.monotonic()
         self.lost = ""  # why this worker lost it
         self.masker = masker_of(self.settings)
         self.reports = TrialReports(trial, self.masker)
-        self._run_context: RunContext | None = None  # for its dialects
-        self._metric_file: MetricFile | None = None
-        self._publisher: Publisher | None = None
+        self._prepared: Prepared | None = None
         self._stop_grace: float | None = None
         self._is_container_oom = False
         self.ruin = ""  # why the experiment itself cannot continue
@@ -110,8 +101,8 @@ class TrialRun:
             self._log_tool_output(tool_output)
             return Outcome(failure=Failure.SETUP, detail=self.worker.blamed(str(failed), tool_output))
         finally:
-            if self._metric_file:
-                self._metric_file.close()
+            if self._prepared:
+                self._prepared.close()
             self.ruin = self.masker.text(setup.ruin if setup else "")
             clear(self.trial, self.folder)
 
@@ -128,7 +119,9 @@ class TrialRun:
             ) from error
 
     def _run(self, setup: Setup, place: Place, keeper: Keeper) -> Outcome:
-        argv, env = self.prepare(setup, place)
+        prepared = self._prepared = Preparation(self, setup, place).prepare()
+        # From now on the writer thread reads.
+        self.reports.start(prepared.readers, LogReader(self.folder.log, below=self.folder.root))
         group = self._cgroup(keeper)
         engine = setup.shelf.engine
         limited_by = self.worker.limits_memory_by if group or (engine and self.trial.memory_mib) else ""
@@ -137,9 +130,9 @@ class TrialRun:
             setup.boundary.give()
             process = self.process = keeper.launch(
                 key=str(self.trial),
-                argv=argv,
+                argv=prepared.argv,
                 cwd=place.cwd,
-                env=env,
+                env=prepared.env,
                 log=self.folder.log,
                 log_below=self.folder.root,
                 last=engine.removal(setup.container) if engine else (),
@@ -158,8 +151,7 @@ class TrialRun:
                 ended = process.wait()
             assert ended is not None, "waited without a timeout"
             setup.boundary.take_back()
-            if self._metric_file:
-                self._metric_file.close()
+            prepared.close()
             if engine:
                 ended = replace(ended, background=container.background_in(self._progress()))
             if engine and ended.code:
@@ -172,16 +164,16 @@ class TrialRun:
             self.reports.notes.append(_background(ended.background))
         self._keep_files()
         self._drain(ended)
-        self._learn(place)
+        self._learn(prepared, place)
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was not available.")
 
     def _keep_files(self) -> None:
         """Publish and record its output files. That this is not possible, on a full disk for example, is noted; it does
         not change how the trial ended."""
         try:
-            if self._run_context and self._publisher:
-                clearml.move_uploads(self._run_context)
-                self._publisher.publish()
+            if self._prepared:
+                clearml.move_uploads(self._prepared.run_context)
+                self._prepared.publisher.publish()
             self.reports.notes += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
         except OSError as error:
             logger.warning("Trial %s: its output files cannot be kept: %s", self.trial, error)
@@ -190,8 +182,8 @@ class TrialRun:
     def publish(self, *, quiet_s: float) -> None:
         """Publish as output files what the trial has reported so far. Files that changed in the last `quiet_s` seconds
         wait."""
-        if self.process and self._publisher:
-            self._publisher.publish(quiet_s=quiet_s)
+        if self.process and self._prepared:
+            self._prepared.publisher.publish(quiet_s=quiet_s)
 
     def _cgroup(self, keeper: Keeper) -> Path | None:
         """Return the control group that limits its memory, if it has a limit and the worker can create one."""
@@ -204,13 +196,12 @@ class TrialRun:
             self.reports.notes.append(_sentence(f"its memory was not limited: {why}"))
             return None
 
-    def _learn(self, place: Place) -> None:
+    def _learn(self, prepared: Prepared, place: Place) -> None:
         """Store the parameters that the script declares, and the packages in its container, once per revision."""
         revision = self.trial.revision
         if "packages" not in revision.resolved and (listed := place.installed(self.folder)) is not None:
             self.retrying(lambda: revision.resolve(packages=listed))
-        context = self._run_context
-        if context and "declared" not in revision.resolved and (declared := clearml.declared(context)):
+        if "declared" not in revision.resolved and (declared := clearml.declared(prepared.run_context)):
             self.retrying(lambda: revision.resolve(declared=declared))
 
     def _remove_container(self, setup: Setup) -> None:
@@ -229,130 +220,6 @@ class TrialRun:
         if data:
             self.retrying(lambda: LogPiece.keep([_piece(self.trial, data)]))
             self.retrying(lambda: self.trial.logged(len(data)))
-
-    def prepare(self, setup: Setup, place: Place) -> tuple[list[str], dict[str, str]]:
-        """Return the command line and the environment, and start to read reports."""
-        settings, trial = self.settings, self.trial
-        self.cwd = place.cwd
-        params = settings.received(trial.params)
-        names = {
-            **params,
-            "trial_id": trial.public_id,
-            "exp_id": trial.experiment.public_id,
-            "params": str(self.folder.parameters),
-            "output_dir": str(self.folder.output),
-        }
-        groups = self._groups()
-        appended = (
-            configuration.arguments(groups, params, settings.arguments_as)
-            if settings.passes_arguments
-            else ()
-        )
-        script = commands.render(settings.run_command, names, append=appended)
-        chosen = {**configuration.variables(groups, params), **settings.environment}
-        env = environment(
-            base={}
-            if setup.shelf.engine
-            else setup.boundary.base(os.environ),  # the worker's environment does not apply in a container
-            folder=self.folder,
-            experiment_id=trial.experiment.public_id,
-            trial_id=trial.public_id,
-            number=trial.number,
-            metric=settings.metric,
-            user=chosen,
-        )
-        run_context = self._run_context = RunContext(
-            folder=self.folder,
-            experiment_id=trial.experiment.public_id,
-            number=trial.number,
-            params=params,
-            objective=settings.metric,
-            cwd=place.cwd,
-            environment=env,
-            chosen=chosen,
-            hyperparameters=groups,
-            objects=settings.objects,
-            is_contained=bool(setup.shelf.engine),
-        )
-        try:
-            for dialect in DIALECTS:
-                env = env | dialect.prepare(run_context)
-            if groups or settings.objects:
-                text = configuration.text(groups, settings.objects, params)
-                configuration.write(self.folder.configuration, text, below=self.folder.root)
-                env["TRIALDECK_CONFIGURATION"] = str(self.folder.configuration)
-        except OSError as error:
-            raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
-        except OutsideFolder as error:
-            raise SetupFailed(f"The trial's parameters cannot be written: {error}") from error
-        if earlier := self.retrying(lambda: previous_output(trial, self.worker.trials_folder)):
-            env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
-            setup.boundary.show(earlier)
-        elif gone := self.retrying(lambda: removed_attempt(trial)):
-            self.reports.notes.append(
-                f"Started without the output of #{gone.number}: its folder was removed."
-            )
-        if settings.gpus is not None:
-            # In a container the devices are numbered from 0.
-            devices = range(len(trial.gpus)) if setup.shelf.engine else trial.gpus
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu) for gpu in devices)
-        if place.model:
-            env["TRIALDECK_INPUT_MODEL"] = str(place.model)
-        if engine := setup.shelf.engine:
-            job = setup.contained(script, place, env, previous=earlier)
-            try:
-                argv, env = engine.argv(job), engine.environment(job, base=os.environ)
-            except ContainerError as failed:
-                raise SetupFailed(str(failed)) from failed
-        else:
-            readable = [place.environment, place.model]
-            argv = commands.argv(script, pipefail=settings.pipefail)
-            argv, env = setup.boundary.wrapped(argv, cwd=place.cwd, readable=readable), place.activated(env)
-        if settings.source == "file":
-            self._metric_file = self._find_metric_file(names, env)
-        self._publisher = clearml.publisher_of(run_context)
-        readers = [dialect.listen(run_context) for dialect in DIALECTS]
-        self.reports.start(
-            readers, LogReader(self.folder.log, below=self.folder.root)
-        )  # from now on the writer thread reads
-        return argv, env
-
-    def _find_metric_file(self, names: dict[str, Any], env: dict[str, str]) -> MetricFile:
-        """Return the file with the metric, with its version before the trial starts.
-
-        Links are followed neither in the trial's folder nor in its working directory. What is in neither belongs to the
-        container, and is no file of this machine.
-        """
-        try:
-            path = Path(expand_path(self.settings.metric_path, names, env)).expanduser()
-        except (NoMetric, RuntimeError) as error:
-            raise SetupFailed(str(error)) from None
-        path = Path(os.path.normpath(self.cwd / path))
-        below = path.parent
-        if path.is_relative_to(self.folder.path):
-            below = self.folder.root
-        elif path.is_relative_to(self.cwd):
-            below = self.cwd
-        elif self.worker.shelf.engine:
-            raise SetupFailed(
-                f"{path} would be in the container only, where the metric cannot be read. Write the file to "
-                "${output_dir} instead."
-            )
-        is_shared = not path.is_relative_to(self.folder.path)
-        return MetricFile(
-            path,
-            below=below,
-            names=objective.wanted_metrics(self.settings),
-            trial=str(self.trial),
-            shared=self.worker.metric_files if is_shared else None,
-        )
-
-    def _groups(self) -> dict[str, dict[str, dict[str, str]]]:
-        """Return the hyperparameters with decrypted secrets. Raise `SetupFailed` if that is not possible."""
-        try:
-            return secret.opened(self.settings.hyperparameters)
-        except secret.Unreadable as unreadable:
-            raise SetupFailed(str(unreadable)) from None
 
     def outcome(self, ended: Exit) -> Outcome:
         """Return the outcome, from the exit, the end of the log, and the metrics."""
@@ -374,7 +241,8 @@ class TrialRun:
         }
         if ended.code == 0 and self.settings.source == "sdk":
             self.reports.add_implied()
-        result = objective.evaluate(self.reports, self._metric_file)
+        metric_file = self._prepared.metric_file if self._prepared else None
+        result = objective.evaluate(self.reports, metric_file)
         value, metric_failure = (result, None) if isinstance(result, float) else (None, result)
         facts["final_metrics"] = self.reports.other_finals()
         is_lost = bool(self.lost) or ended.lease_expired or self.worker.ending.is_set()
@@ -386,7 +254,7 @@ class TrialRun:
             why = self.lost or ("its worker sent no heartbeat in time" if ended.lease_expired else shut_down)
             return Outcome(failure=Failure.WORKER_LOST, detail=_sentence(why), **facts)
         if is_stopped:  # the row has the target; the value so far may count
-            return Outcome(value=value, so_far=objective.so_far(self.reports, self._metric_file), **facts)
+            return Outcome(value=value, so_far=objective.so_far(self.reports, metric_file), **facts)
         tail = b"" if ended.code == 0 else LogPiece.tail(self.trial.pk, size=TAIL_BYTES)
         progress = self._progress() if engine else []
         is_oom = self._is_container_oom or container.OUT_OF_MEMORY in progress
@@ -450,21 +318,21 @@ class TrialRun:
     def _drain(self, ended: Exit) -> None:
         """Read everything that the trial reported and printed, and store it. What is left of a trial that has succeeded
         is held back, to be stored together with its outcome."""
-        if ended.code == 0 and self.reports.is_nearly_read() and self.worker.hold_back(self.reports):
+        if ended.code == 0 and self.reports.is_nearly_read() and self.worker.writer.hold_back(self.reports):
             if not objective.needs_nothing_stored(self.reports):
                 self.store_rest()
             return
         before = None
         while before != (before := self.reports.positions()):
-            self.retrying(lambda: self.worker.flush([self.reports]))
+            self.retrying(lambda: self.worker.writer.flush([self.reports]))
         self.reports.has_ended = True
-        self.retrying(lambda: self.worker.flush([self.reports]))
+        self.retrying(lambda: self.worker.writer.flush([self.reports]))
 
     def store_rest(self) -> None:
         """Store what was held back, where it cannot be stored together with the outcome."""
         if self.reports.is_held_back:
             self.reports.is_held_back = False
-            self.retrying(lambda: self.worker.flush([self.reports]))
+            self.retrying(lambda: self.worker.writer.flush([self.reports]))
 
     def retrying(self, action: Callable[[], T]) -> T | None:
         """Call `action` until the database is available. Return None when the worker ends before."""

@@ -22,7 +22,6 @@ from typing import TextIO
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, transaction
-from django.db.models import F
 
 from experiments import database_clock, dispatch
 from experiments.models import (
@@ -32,7 +31,6 @@ from experiments.models import (
     Outcome,
     Refused,
     Trial,
-    TrialState,
     Worker,
     status,
 )
@@ -41,29 +39,29 @@ from experiments.runner.boundary import Accounts, Sandbox
 from experiments.runner.container import ContainerEngine
 from experiments.runner.lease import SHUTDOWN_GRACE_S
 from experiments.runner.machine import Machine, disk_of, full_disk_percent
-from experiments.runner.process import await_orphans, is_alive, sweep
+from experiments.runner.process import is_alive
 from experiments.runner.tool_process import is_disk_full
-from experiments.runner.trial_folder import TrialFolder
-from experiments.worker import leftovers, python_checks
+from experiments.worker import python_checks
 from experiments.worker.artifacts import Collector
 from experiments.worker.boots import Boots
 from experiments.worker.boundary import Boundary
 from experiments.worker.claims import Claims
+from experiments.worker.clean_up import clean_up
 from experiments.worker.db_connection import release_connection, releasing
-from experiments.worker.environment import Shelf
-from experiments.worker.heartbeat import Heartbeat, Taken
+from experiments.worker.errors import Taken
+from experiments.worker.heartbeat import Heartbeat
 from experiments.worker.keepers import Keepers
 from experiments.worker.metric_file import SharedFiles
 from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
 from experiments.worker.outbox import Outbox
-from experiments.worker.reports import TrialReports, store
 from experiments.worker.settle import Claimant, claim, settle_and_claim
-from experiments.worker.trial_run import TrialRun, clear
+from experiments.worker.setup.environment import Shelf
+from experiments.worker.trial_run import TrialRun
+from experiments.worker.writer import Writer
 from trialdeck import discovery
 
 logger = logging.getLogger(__name__)
 
-FLUSH_S = 0.5
 QUESTIONS_S = 0.5  # between two looks for questions about Python
 MACHINE_S = 5.0  # between two measurements of the machine
 
@@ -124,12 +122,12 @@ class LocalWorker:
         self.outbox = Outbox(self.folder / "outbox", ending=self.ending)
         self.collector = Collector(trials_folder=self.trials_folder, row=lambda: self.row, ending=self.ending)
         self.runs: dict[int, TrialRun] = {}
+        self.writer = Writer(lambda: [run.reports for run in list(self.runs.values())], ending=self.ending)
         self.metric_files = SharedFiles()
         self.busy = 0
         self.stuck: list[dict] = []  # trials whose processes cannot be killed; each takes up a slot
         self._lock = threading.Lock()
         self._slot_ended = threading.Condition(self._lock)
-        self._flushing = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._file: TextIO | None = None  # locked while this process lives
         self._machine: dict | None = None  # measured, not sent yet
@@ -164,7 +162,7 @@ class LocalWorker:
                 ) from None
             self.boots = Boots(self.folder)
             self._check_name()
-            self._clean_up()
+            clean_up(self)
             self.boundary.check()
             self.heartbeat.note(lease.now())
             self.row = self.register()
@@ -173,7 +171,7 @@ class LocalWorker:
         for target, name in (
             (self.heartbeat.run, "heartbeat"),
             (self.heartbeat.watch, "watch"),
-            (self._write, "writer"),
+            (self.writer.run, "writer"),
             (self._watch_machine, "machine"),
             (self._collect, "collector"),
             (self._check_pythons, "python checks"),
@@ -219,52 +217,8 @@ class LocalWorker:
         self.why_ended = why
         self.end_process()
 
-    def _clean_up(self) -> None:
-        """Deal with what an earlier process of this worker left: processes, containers, outcomes, secrets."""
-        await_orphans(installation=self.installation)
-        swept = sweep(installation=self.installation)
-        if swept:
-            logger.warning("Ended %s processes that an earlier worker left: %s", len(swept), swept)
-        self._sweep_containers()
-        self._settle_cgroup()
-        self.outbox.deliver_kept()
-        self._clear_up()
-        leftovers.settle(
-            name=self.name,
-            boots=self.boots.earlier,
-            trials_folder=self.trials_folder,
-        )
-
-    def _clear_up(self) -> None:
-        """Delete code and secrets that trials of a killed earlier process left, before its boot is replaced."""
-        its = Trial.everything.filter(worker__name=self.name, boot=F("worker__boot"))
-        its = its.exclude(state=TrialState.SUCCEEDED).select_related("experiment", "revision")
-        for trial in its.iterator(chunk_size=100):
-            clear(trial, TrialFolder(self.trials_folder, trial.experiment.public_id, trial.number))
-
     def _collect(self) -> None:
         self.collector.run(lambda: [run for run in list(self.runs.values()) if run.process])
-
-    def _sweep_containers(self) -> None:
-        """Remove containers of an earlier process. Raise `Taken` when the engine cannot be used."""
-        if not self.shelf.engine:
-            return
-        if problem := self.shelf.engine.check():
-            raise Taken(problem)
-        if left := self.shelf.engine.sweep():
-            logger.warning("Removed %s containers that an earlier worker left", len(left))
-
-    def _settle_cgroup(self) -> None:
-        """Prepare control groups for memory limits. With containers the engine limits memory instead."""
-        if self.shelf.engine:
-            return
-        try:
-            self.home = cgroup.CgroupParent.prepare(self.installation)
-        except cgroup.CgroupError as why:
-            logger.info("Memory is not limited here, only reserved: %s", why)
-            return
-        if left := self.home.sweep(is_alive=is_alive):
-            logger.warning("Removed %s control groups that an earlier worker left", len(left))
 
     @property
     def limits_memory_by(self) -> str:
@@ -424,18 +378,13 @@ class LocalWorker:
         self.outbox.deliver(run.trial, outcome)
         return None
 
-    def hold_back(self, reports: TrialReports) -> bool:
-        """Have the rest of what a trial reported stored with its outcome instead of by the writer thread."""
-        with self._flushing:
-            return reports.hold_back()
-
     def blamed(self, reason: str, tool_output: str = "") -> str:
         """Return why a trial could not be prepared. A full disk is the worker's fault, not the trial's."""
         if not is_disk_full(reason + tool_output):
             return reason
         return f"The disk of the worker {self.name} is full: free some space, then rerun. ({reason})"
 
-    # --- machine and writer ------------------------------------------------------------------------------
+    # --- machine ------------------------------------------------------------------------------
 
     def take_measurement(self) -> dict | None:
         """Return the latest state of the machine, once."""
@@ -464,24 +413,6 @@ class LocalWorker:
                 logger.exception("The machine could not be measured")
             if self.ending.wait(MACHINE_S):
                 return
-
-    def _write(self) -> None:
-        has_more = False
-        while not self.ending.wait(0 if has_more else FLUSH_S):
-            reports, has_more = [run.reports for run in list(self.runs.values())], False
-            try:
-                has_more = self.flush(reports)
-            except DatabaseError as error:
-                logger.warning("Metrics and logs wait for the database: %s", error)
-                close_old_connections()
-            except Exception:  # without the writer nothing of any trial would be stored
-                logger.exception("The writer failed")
-
-    def flush(self, trials: list[TrialReports]) -> bool:
-        """Store what these trials reported and printed since the last flush. Return whether there is more. One flush at
-        a time: the pieces of a log grow, and an older state of one must not overwrite a newer."""
-        with self._flushing:
-            return store(trials)
 
 
 def _file_name(name: str) -> str:

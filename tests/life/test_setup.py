@@ -14,8 +14,9 @@ from experiments.management.commands.worker import cores_of, devices, memory_of
 from experiments.models import LogPiece, Outcome, Queue, Trial, Worker, secret
 from experiments.runner.container import ContainerEngine
 from experiments.scheduler.conductor import schedule
-from experiments.worker.environment import Shelf
-from experiments.worker.worker import LocalWorker, Taken
+from experiments.worker.errors import Taken
+from experiments.worker.setup.environment import Shelf
+from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
 from tests.runner.code.test_checkout import DIFF, commit, git, repository  # noqa: F401  the fixture
 from tests.runner.code.test_packages import shelf  # noqa: F401  the fixture

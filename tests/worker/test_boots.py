@@ -10,7 +10,8 @@ import pytest
 from experiments.models import Experiment, Queue, User, Worker
 from experiments.scheduler.conductor import schedule
 from experiments.worker.boots import Boots
-from experiments.worker.worker import LocalWorker, Taken
+from experiments.worker.errors import Taken
+from experiments.worker.worker import LocalWorker
 from tests.life.conftest import crew  # noqa: F401  the fixture
 from tests.support.crew import Crew
 from tests.support.threads import Thread

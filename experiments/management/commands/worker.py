@@ -237,7 +237,8 @@ def start_worker(
     cannot be kept on this machine. `drain_s`: see --drain."""
     from experiments import tasks
     from experiments.runner.boundary import BoundaryError
-    from experiments.worker.worker import LocalWorker, Taken
+    from experiments.worker.errors import Taken
+    from experiments.worker.worker import LocalWorker
 
     try:
         tasks.serve(

@@ -16,14 +16,12 @@ from experiments.runner.keeper.processes import (
     command_line,
     descendants_of,
     environment_of,
-    is_sandbox,
-    is_shell,
     outputs_of,
-    reads_from,
     send,
     stat,
     tree,
 )
+from experiments.runner.keeper.tree_signals import is_rest_due, release, signal_mains, signal_tree
 
 PR_SET_CHILD_SUBREAPER = 36
 READ_BYTES = 64 << 10  # a read per process and loop: one with much output does not starve the others
@@ -31,7 +29,6 @@ CLOSE_GRACE_S = 3.0
 GIVE_UP_S = 30.0  # after SIGKILL: a process that is still there is blocked in the kernel
 LAST_COMMAND_S = 30.0  # time limit of the `last` command
 LEASE_LOOK_S = 1.0  # a sleeping machine delays timers, so the lease is looked at while something runs
-READER_S = 0.5  # after its writer has ended, the reading end of a pipe gets this long to end by itself
 BACKGROUND_LOOK_S = 0.5  # after the main process: what still runs then was left in the background
 MAX_BACKGROUND = 10  # processes that are named
 
@@ -198,100 +195,18 @@ class Keeper:
             self.signal_mains(run)
 
     def signal_mains(self, run: KeeperProcess) -> None:
-        """SIGTERM what the command runs now, so that it can save its work with the help of its own processes.
-
-        A shell above it is stopped meanwhile: it must neither orphan it nor go on with its next line. What only reads
-        its output, such as tee, ends with it.
-        """
         processes = self.processes()
         self.tree_of(run, processes)
-        shells, mains = self.mains_of(run, processes)
-        readers = [pid for pid in mains if reads_from(pid, mains)]
-        writers = [pid for pid in mains if pid not in readers]
-        if not writers:
-            readers, writers = [], mains
-        for pid in shells:
-            send(signal.SIGSTOP, pid, processes[pid].ticks)
-        run.mains = {(pid, processes[pid].ticks) for pid in writers}
-        run.readers = {(pid, processes[pid].ticks) for pid in readers}
-        self.terminate(run.mains)
-
-    def mains_of(self, run: KeeperProcess, processes: dict[int, Stat]) -> tuple[list[int], list[int]]:
-        """Return the shells of the command with running children, and what they run: (shells, mains)."""
-        children: dict[int, list[int]] = {}
-        for pid, process in processes.items():
-            if not process.is_gone:
-                children.setdefault(process.parent, []).append(pid)
-        shells: list[int] = []
-        mains: list[int] = []
-        pending = [run.pid]
-        while pending:
-            pid = pending.pop()
-            if children.get(pid) and is_shell(pid):
-                shells.append(pid)
-                pending += children[pid]
-            elif children.get(pid) and is_sandbox(pid):
-                pending += children[pid]
-            else:
-                mains.append(pid)
-        return shells, mains
-
-    def terminate(self, targets: set[tuple[int, int]]) -> None:
-        for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process would not handle SIGTERM
-            for pid, ticks in targets:
-                send(number, pid, ticks)
+        signal_mains(run, processes)
 
     def signal_tree(self, run: KeeperProcess) -> None:
         """SIGTERM the whole tree, once: processes that a handler starts to save its work run until the grace is
-        over.
-
-        A sandbox ends with its first process and kills what still runs in it. So that one is signaled last, see
-        `release`, and the sandbox itself ends by itself.
-        """
+        over."""
         if run.is_tree_signaled:
             return
         run.is_tree_signaled = True
         processes = self.processes()
-        pids = self.tree_of(run, processes)
-        sandboxes = {pid for pid in pids if is_sandbox(pid)}
-        first: dict[int, int] = {}  # of each sandbox, the oldest process; later ones are orphans
-        for pid in sorted(pids - sandboxes, key=lambda pid: (processes[pid].ticks, pid)):
-            if processes[pid].parent in sandboxes:
-                first.setdefault(processes[pid].parent, pid)
-        rest = pids - sandboxes - {pid for pid, _ in run.mains}
-        run.held = {(pid, processes[pid].ticks) for pid in rest.intersection(first.values())}
-        self.terminate({(pid, processes[pid].ticks) for pid in rest} - run.held)
-        self.release(run, processes)
-
-    def release(self, run: KeeperProcess, processes: dict[int, Stat]) -> None:
-        """SIGTERM the first process of a sandbox once nothing else runs in it."""
-        for pid, ticks in list(run.held):
-            process = processes.get(pid)
-            others = tree([process.parent], processes) - {process.parent, pid} if process else set()
-            if not any(each in processes and not processes[each].is_gone for each in others):
-                run.held.discard((pid, ticks))
-                self.terminate({(pid, ticks)})
-
-    def signal_more(self, run: KeeperProcess, processes: dict[int, Stat], now: float) -> None:
-        """Signal the rest of the tree when the main processes have ended, or the grace is nearly over."""
-
-        def living(targets: set[tuple[int, int]]) -> bool:
-            current = (processes.get(pid) for pid, ticks in targets)
-            return any(
-                process and not process.is_gone and (pid, process.ticks) in targets
-                for (pid, _), process in zip(targets, current)  # noqa: B905  one per target
-            )
-
-        if now >= run.helpers_at:
-            self.signal_tree(run)
-        elif not living(run.mains):
-            if not living(run.readers):
-                self.signal_tree(run)
-            elif run.readers_at == float("inf"):
-                run.readers_at = now + READER_S
-            elif now >= run.readers_at:
-                run.mains, run.readers = run.readers, set()
-                self.terminate(run.mains)
+        signal_tree(run, self.tree_of(run, processes), processes)
 
     def signal_group(self, run: KeeperProcess, number: int) -> None:
         """Signal the process group. Safe because the main process is reaped last, so its pid cannot be reused."""
@@ -310,9 +225,10 @@ class Keeper:
             run.look_at = float("inf") if run.has_orphans else 2 * now - run.started_at
             return
         if not run.is_tree_signaled and run.killed_at is None:
-            self.signal_more(run, processes, now)
+            if is_rest_due(run, processes, now):
+                self.signal_tree(run)
         elif run.held and run.killed_at is None:
-            self.release(run, processes)
+            release(run, processes)
         living = [pid for pid in self.tree_of(run, processes) if not processes[pid].is_gone]
         if not living and run.wall_s is not None:
             # Look twice: reading /proc is not atomic, so a process that forks and exits can be missed.

@@ -12,7 +12,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from experiments.models import Model
-from experiments.worker.environment import ModelFiles, SetupFailed
+from experiments.worker.errors import SetupFailed
+from experiments.worker.setup.model_files import ModelFiles
 from tests.people import as_
 
 pytestmark = pytest.mark.once

@@ -7,17 +7,12 @@ all its trials run the same on every machine.
 from __future__ import annotations
 
 import sys
-import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPException
-from pathlib import Path, PurePath
-from urllib.parse import urlsplit
+from pathlib import Path
 
-from experiments.models import Keeping, Model, Settings, Trial
-from experiments.models.registered_model import LOCAL
+from experiments.models import Model, Settings, Trial
 from experiments.models.settings.execution import LITERAL
 from experiments.runner import allowed
 from experiments.runner.boundary import BoundaryError
@@ -25,32 +20,23 @@ from experiments.runner.code import packages
 from experiments.runner.code.checkout import Repositories, SourceError
 from experiments.runner.code.packages import Environments, PackagesError, activated
 from experiments.runner.container import ContainerEngine, ContainerSpec
-from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.dialects import clearml, nni
 from experiments.runner.process import process_marks
 from experiments.runner.safe_files import (
     OutsideFolder,
-    link_or_copy,
     open_to_everyone,
     opened_folder,
     read_text,
     replace,
     write_new,
 )
-from experiments.runner.tool_process import Cancelled, is_disk_full, locked
+from experiments.runner.tool_process import is_disk_full
 from experiments.runner.trial_folder import TrialFolder, inside, package_folder
 from experiments.worker.boundary import TrialBoundary
+from experiments.worker.errors import SetupFailed
+from experiments.worker.setup.model_files import ModelFiles
 
 MAX_PACKAGES_BYTES = 1 << 20  # of a list of packages
-FETCH_TIMEOUT_S = 60.0  # without a byte from a model's URL
-
-
-class SetupFailed(Exception):
-    """The trial could not be prepared. The text is one line for its row; `tool_output` is the output of a tool."""
-
-    def __init__(self, sentence: str, tool_output: str = "") -> None:
-        super().__init__(sentence)
-        self.tool_output = tool_output
 
 
 @dataclass
@@ -69,82 +55,6 @@ class Shelf:
         sources = Repositories(data / "sources", marks=marks)
         environments = Environments(data / "environments", marks=marks)
         return cls(sources, environments, ModelFiles(data), engine)
-
-
-class ModelFiles:
-    """The files of registered models on this machine. Raises `SetupFailed` when one is not available."""
-
-    def __init__(self, data: Path) -> None:
-        self.folder, self.trials = data / "models", data / "trials"
-
-    def get(self, model: Model, *, into: Path, is_cancelled: Callable[[], bool]) -> Path:
-        """Return the file, fetched if necessary. The output of a trial of this machine gets another name, or is copied,
-        in the folder `into` of the trial that uses it: in its own place, it could become a link at any time."""
-        artifact = model.artifact
-        store, name = self._kept(model)
-        if artifact is not None and not store:
-            folder = TrialFolder(self.trials, artifact.experiment.public_id, artifact.trial.number)
-            path = into / PurePath(artifact.name).name
-            try:
-                link_or_copy(folder.output / artifact.name, path, below=self.trials)
-            except (FileNotFoundError, OutsideFolder):
-                raise SetupFailed(
-                    f"The file of {model} is stored only on worker {artifact.worker or 'that was removed'}. "
-                    "Give the experiment that made it an output destination to store it there."
-                ) from None
-            return path
-        if model.address.startswith(LOCAL):
-            path = Path(model.address.removeprefix(LOCAL))
-            if not path.is_file():
-                raise SetupFailed(f"The file of {model}, {path}, does not exist on this worker's machine.")
-            return path
-        path = inside(self.folder, model.public_id, Path(name.partition("?")[0]).name)
-        with locked(self.folder / f"{model.public_id}.lock", is_cancelled=is_cancelled):
-            if not path.exists():
-                self._fetch(store, name, path, is_cancelled)
-        return path
-
-    def _kept(self, model: Model) -> tuple[str, str]:
-        """Return (destination, name there); an empty destination if it is not stored in one."""
-        artifact = model.artifact
-        if artifact is None:
-            destination, _, name = model.address.rpartition("/")
-            return destination, name
-        return (artifact.destination, artifact.key) if artifact.keeping == Keeping.STORED else ("", "")
-
-    def _fetch(self, destination: str, name: str, path: Path, is_cancelled: Callable[[], bool]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{uuid.uuid4().hex}")
-        try:
-            with fresh.open("wb") as file:
-                for piece in _pieces(destination, name):
-                    if is_cancelled():
-                        raise Cancelled
-                    file.write(piece)
-            fresh.rename(path)
-        except (StoreError, DestinationError) as failed:
-            raise SetupFailed(f"The input model cannot be fetched: {failed}") from failed
-        finally:
-            fresh.unlink(missing_ok=True)
-
-
-def _pieces(destination: str, name: str) -> Iterator[bytes]:
-    """Yield the content of a file at a destination, or at a URL in two parts."""
-    if not destination.startswith(("http://", "https://")):
-        yield from Store(destination).read(name)
-        return
-    url = f"{destination}/{name}"
-    try:
-        parts = urlsplit(url)
-        allowed.check_host(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    except (allowed.NotAllowed, ValueError) as error:
-        raise StoreError(f"{url} cannot be read: {error}") from error
-    try:
-        with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as response:
-            while piece := response.read(1 << 20):
-                yield piece
-    except (OSError, HTTPException, ValueError) as error:
-        raise StoreError(f"{url} cannot be read: {error}") from error
 
 
 @dataclass

@@ -1,0 +1,107 @@
+"""In which order the processes of a tree get SIGTERM: what the command runs first, then the rest."""
+
+import signal
+
+from experiments.runner.keeper.launched import KeeperProcess
+from experiments.runner.keeper.processes import Stat, is_sandbox, is_shell, reads_from, send, tree
+
+READER_S = 0.5  # after its writer has ended, the reading end of a pipe gets this long to end by itself
+
+Processes = dict[int, Stat]
+Targets = set[tuple[int, int]]  # (pid, ticks)
+
+
+def signal_mains(run: KeeperProcess, processes: Processes) -> None:
+    """SIGTERM what the command runs now, so that it can save its work with the help of its own processes.
+
+    A shell above it is stopped meanwhile: it must neither orphan it nor go on with its next line. What only reads
+    its output, such as tee, ends with it.
+    """
+    shells, mains = mains_of(run, processes)
+    readers = [pid for pid in mains if reads_from(pid, mains)]
+    writers = [pid for pid in mains if pid not in readers]
+    if not writers:
+        readers, writers = [], mains
+    for pid in shells:
+        send(signal.SIGSTOP, pid, processes[pid].ticks)
+    run.mains = {(pid, processes[pid].ticks) for pid in writers}
+    run.readers = {(pid, processes[pid].ticks) for pid in readers}
+    terminate(run.mains)
+
+
+def mains_of(run: KeeperProcess, processes: Processes) -> tuple[list[int], list[int]]:
+    """Return the shells of the command with running children, and what they run: (shells, mains)."""
+    children: dict[int, list[int]] = {}
+    for pid, process in processes.items():
+        if not process.is_gone:
+            children.setdefault(process.parent, []).append(pid)
+    shells: list[int] = []
+    mains: list[int] = []
+    pending = [run.pid]
+    while pending:
+        pid = pending.pop()
+        if children.get(pid) and is_shell(pid):
+            shells.append(pid)
+            pending += children[pid]
+        elif children.get(pid) and is_sandbox(pid):
+            pending += children[pid]
+        else:
+            mains.append(pid)
+    return shells, mains
+
+
+def terminate(targets: Targets) -> None:
+    for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process would not handle SIGTERM
+        for pid, ticks in targets:
+            send(number, pid, ticks)
+
+
+def signal_tree(run: KeeperProcess, pids: set[int], processes: Processes) -> None:
+    """SIGTERM these processes, the tree of `run`, except for those that were signaled first.
+
+    A sandbox ends with its first process and kills what still runs in it. So that one is signaled last, see
+    `release`, and the sandbox itself ends by itself.
+    """
+    sandboxes = {pid for pid in pids if is_sandbox(pid)}
+    first: dict[int, int] = {}  # of each sandbox, the oldest process; later ones are orphans
+    for pid in sorted(pids - sandboxes, key=lambda pid: (processes[pid].ticks, pid)):
+        if processes[pid].parent in sandboxes:
+            first.setdefault(processes[pid].parent, pid)
+    rest = pids - sandboxes - {pid for pid, _ in run.mains}
+    run.held = {(pid, processes[pid].ticks) for pid in rest.intersection(first.values())}
+    terminate({(pid, processes[pid].ticks) for pid in rest} - run.held)
+    release(run, processes)
+
+
+def release(run: KeeperProcess, processes: Processes) -> None:
+    """SIGTERM the first process of a sandbox once nothing else runs in it."""
+    for pid, ticks in list(run.held):
+        process = processes.get(pid)
+        others = tree([process.parent], processes) - {process.parent, pid} if process else set()
+        if not any(each in processes and not processes[each].is_gone for each in others):
+            run.held.discard((pid, ticks))
+            terminate({(pid, ticks)})
+
+
+def is_rest_due(run: KeeperProcess, processes: Processes, now: float) -> bool:
+    """Tell whether the rest of the tree is to be signaled: the main processes have ended, or the grace is nearly over.
+    Readers of their output that go on are signaled in between."""
+    if now >= run.helpers_at:
+        return True
+    if _are_living(run.mains, processes):
+        return False
+    if not _are_living(run.readers, processes):
+        return True
+    if run.readers_at == float("inf"):
+        run.readers_at = now + READER_S
+    elif now >= run.readers_at:
+        run.mains, run.readers = run.readers, set()
+        terminate(run.mains)
+    return False
+
+
+def _are_living(targets: Targets, processes: Processes) -> bool:
+    return any(
+        (process := processes.get(pid)) and not process.is_gone and process.ticks == ticks
+        for pid, ticks in targets
+    )

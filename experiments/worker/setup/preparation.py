@@ -1,0 +1,180 @@
+"""What a trial's process is started with: its command line, its environment, and the files that its dialects read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.models import secret
+from experiments.runner import command as commands
+from experiments.runner import configuration
+from experiments.runner.container import ContainerError
+from experiments.runner.dialects import clearml, native, nni
+from experiments.runner.dialects.clearml_publish import Publisher
+from experiments.runner.dialects.reader import Reader
+from experiments.runner.dialects.run_context import RunContext
+from experiments.runner.output.json_metric import NoMetric, expand_path
+from experiments.runner.safe_files import OutsideFolder
+from experiments.runner.trial_folder import environment
+from experiments.worker import objective
+from experiments.worker.errors import SetupFailed
+from experiments.worker.metric_file import MetricFile
+from experiments.worker.previous_output import previous_output, removed_attempt
+from experiments.worker.setup.environment import Place, Setup
+
+if TYPE_CHECKING:
+    from experiments.worker.trial_run import TrialRun
+
+DIALECTS = (native, nni, clearml)
+
+
+@dataclass
+class Prepared:
+    """A trial that is ready to start. `readers` read what it reports, one for each dialect."""
+
+    argv: list[str]
+    env: dict[str, str]
+    run_context: RunContext
+    publisher: Publisher
+    readers: Sequence[Reader]
+    metric_file: MetricFile | None
+
+    def close(self) -> None:
+        """The trial writes its metric no more. Idempotent."""
+        if self.metric_file:
+            self.metric_file.close()
+
+
+class Preparation:
+    """Prepares one trial, whose code and packages are at their `place`."""
+
+    def __init__(self, run: TrialRun, setup: Setup, place: Place) -> None:
+        self.run, self.setup, self.place = run, setup, place
+        self.trial, self.settings, self.folder, self.worker = run.trial, run.settings, run.folder, run.worker
+
+    def prepare(self) -> Prepared:
+        """Write the trial's files, and return what is started and read. Raise `SetupFailed`."""
+        setup, place = self.setup, self.place
+        settings, trial = self.settings, self.trial
+        params = settings.received(trial.params)
+        names = {
+            **params,
+            "trial_id": trial.public_id,
+            "exp_id": trial.experiment.public_id,
+            "params": str(self.folder.parameters),
+            "output_dir": str(self.folder.output),
+        }
+        groups = self._groups()
+        appended = (
+            configuration.arguments(groups, params, settings.arguments_as)
+            if settings.passes_arguments
+            else ()
+        )
+        script = commands.render(settings.run_command, names, append=appended)
+        chosen = {**configuration.variables(groups, params), **settings.environment}
+        env = environment(
+            base={}
+            if setup.shelf.engine
+            else setup.boundary.base(os.environ),  # the worker's environment does not apply in a container
+            folder=self.folder,
+            experiment_id=trial.experiment.public_id,
+            trial_id=trial.public_id,
+            number=trial.number,
+            metric=settings.metric,
+            user=chosen,
+        )
+        run_context = RunContext(
+            folder=self.folder,
+            experiment_id=trial.experiment.public_id,
+            number=trial.number,
+            params=params,
+            objective=settings.metric,
+            cwd=place.cwd,
+            environment=env,
+            chosen=chosen,
+            hyperparameters=groups,
+            objects=settings.objects,
+            is_contained=bool(setup.shelf.engine),
+        )
+        try:
+            for dialect in DIALECTS:
+                env = env | dialect.prepare(run_context)
+            if groups or settings.objects:
+                text = configuration.text(groups, settings.objects, params)
+                configuration.write(self.folder.configuration, text, below=self.folder.root)
+                env["TRIALDECK_CONFIGURATION"] = str(self.folder.configuration)
+        except OSError as error:
+            raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
+        except OutsideFolder as error:
+            raise SetupFailed(f"The trial's parameters cannot be written: {error}") from error
+        if earlier := self.run.retrying(lambda: previous_output(trial, self.worker.trials_folder)):
+            env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
+            setup.boundary.show(earlier)
+        elif gone := self.run.retrying(lambda: removed_attempt(trial)):
+            self.run.reports.notes.append(
+                f"Started without the output of #{gone.number}: its folder was removed."
+            )
+        if settings.gpus is not None:
+            # In a container the devices are numbered from 0.
+            devices = range(len(trial.gpus)) if setup.shelf.engine else trial.gpus
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu) for gpu in devices)
+        if place.model:
+            env["TRIALDECK_INPUT_MODEL"] = str(place.model)
+        if engine := setup.shelf.engine:
+            job = setup.contained(script, place, env, previous=earlier)
+            try:
+                argv, env = engine.argv(job), engine.environment(job, base=os.environ)
+            except ContainerError as failed:
+                raise SetupFailed(str(failed)) from failed
+        else:
+            readable = [place.environment, place.model]
+            argv = commands.argv(script, pipefail=settings.pipefail)
+            argv, env = setup.boundary.wrapped(argv, cwd=place.cwd, readable=readable), place.activated(env)
+        return Prepared(
+            argv=argv,
+            env=env,
+            run_context=run_context,
+            publisher=clearml.publisher_of(run_context),
+            readers=[dialect.listen(run_context) for dialect in DIALECTS],
+            metric_file=self._find_metric_file(names, env) if settings.source == "file" else None,
+        )
+
+    def _find_metric_file(self, names: dict[str, Any], env: dict[str, str]) -> MetricFile:
+        """Return the file with the metric, with its version before the trial starts.
+
+        Links are followed neither in the trial's folder nor in its working directory. What is in neither belongs to the
+        container, and is no file of this machine.
+        """
+        try:
+            path = Path(expand_path(self.settings.metric_path, names, env)).expanduser()
+        except (NoMetric, RuntimeError) as error:
+            raise SetupFailed(str(error)) from None
+        path = Path(os.path.normpath(self.place.cwd / path))
+        below = path.parent
+        if path.is_relative_to(self.folder.path):
+            below = self.folder.root
+        elif path.is_relative_to(self.place.cwd):
+            below = self.place.cwd
+        elif self.worker.shelf.engine:
+            raise SetupFailed(
+                f"{path} would be in the container only, where the metric cannot be read. Write the file to "
+                "${output_dir} instead."
+            )
+        is_shared = not path.is_relative_to(self.folder.path)
+        return MetricFile(
+            path,
+            below=below,
+            names=objective.wanted_metrics(self.settings),
+            trial=str(self.trial),
+            shared=self.worker.metric_files if is_shared else None,
+        )
+
+    def _groups(self) -> dict[str, dict[str, dict[str, str]]]:
+        """Return the hyperparameters with decrypted secrets. Raise `SetupFailed` if that is not possible."""
+        try:
+            return secret.opened(self.settings.hyperparameters)
+        except secret.Unreadable as unreadable:
+            raise SetupFailed(str(unreadable)) from None
