@@ -17,6 +17,7 @@ from django.db.models import F, Q
 
 from experiments import database_clock
 from experiments.models import Experiment, Importance, TrialState, status
+from experiments.models.trial.base import is_number
 from experiments.search import importance
 from experiments.search.nested_choice import Nested, flat
 from experiments.search.parameters import Choice, Randint, Uniform
@@ -47,11 +48,15 @@ def inputs(experiment: Experiment) -> dict[str, Any]:
     numbers = _spaced(experiment)
     if numbers:
         succeeded = succeeded.filter(number__in=numbers)
-    rows = list(succeeded.order_by("number").values_list("params", "value")[: 4 * importance.MOST])
+    further = tuple(experiment.further_objectives)
+    fields = ["params", "value", *(["final_metrics"] if further else [])]
+    rows = list(succeeded.order_by("number").values_list(*fields)[: 4 * importance.MOST])
+    if further:  # imported trials may lack some
+        rows = [row for row in rows if all(is_number(row[2].get(name)) for name in further)]
     if len(rows) > importance.MOST:
         step = (len(rows) - 1) / (importance.MOST - 1)
         rows = [rows[round(step * place)] for place in range(importance.MOST)]
-    cells = [flat(params) for params, _ in rows]
+    cells = [flat(row[0]) for row in rows]
     leaves = {"/".join(path[::2]): leaf for path, leaf in experiment.settings.space.every_leaf()}
     return {
         "columns": {
@@ -65,7 +70,8 @@ def inputs(experiment: Experiment) -> dict[str, Any]:
             if isinstance(leaf, Randint | Uniform)
         },
         "choices": [name for name, leaf in leaves.items() if isinstance(leaf, Choice | Nested)],
-        "values": [value for _, value in rows],
+        "values": [row[1] for row in rows],
+        "further": {name: [row[2][name] for row in rows] for name in further},
     }
 
 
@@ -80,6 +86,7 @@ def store(experiment: Experiment, document: dict[str, Any], answer: dict[str, An
             "trial_count": len(document["values"]),
             "shares": answer.get("shares", {}),
             "problem": answer.get("problem", "")[:200],
+            "further": answer.get("further", {}),
         },
     )
     return kept

@@ -2,7 +2,8 @@
 
 fANOVA takes seconds of computation, which must not delay what schedules experiments. The input is a JSON document
 `{"columns": {name: [value, …]}, "bounds": {name: [low, high]}, "choices": [name, …], "values": […]}`, the output
-`{"shares": {name: share}}` or `{"problem": sentence}`.
+`{"shares": {name: share}}` or `{"problem": sentence}`. With further objectives, `further` has their values by metric in
+the input, and such an answer for each of them in the output.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 FEWEST = 10  # trials
 MOST = 200  # trials; the time grows with their square
@@ -87,14 +89,19 @@ def _numbers(cells: Sequence[object], ends: Sequence[float]) -> tuple[list[float
 def main() -> None:
     """Read the document from standard input and write the answer to standard output."""
     document = json.load(sys.stdin)
-    try:
-        shares = importances(
-            document["columns"], document["values"], bounds=document["bounds"], choices=document["choices"]
-        )
-        answer: dict[str, object] = {"shares": shares}
-    except NoImportance as problem:
-        answer = {"problem": str(problem)}
+    answer = _answer(document, document["values"])
+    further = document.get("further", {})
+    if further:
+        answer["further"] = {metric: _answer(document, values) for metric, values in further.items()}
     json.dump(answer, sys.stdout)
+
+
+def _answer(document: Mapping[str, Any], values: Sequence[float]) -> dict[str, Any]:
+    bounds, choices = document["bounds"], document["choices"]
+    try:
+        return {"shares": importances(document["columns"], values, bounds=bounds, choices=choices)}
+    except NoImportance as problem:
+        return {"problem": str(problem)}
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from experiments.charts.svg import clip
 from experiments.messages import value as format_value
 from experiments.models import Experiment, Hypervolume, TrialState
 
-from .panels import PANELS, TITLES, ChartView, Panel
+from .panels import PANELS, TITLES
 from .trial_sample import Row, front_numbers
+from .view import ChartView, Panel
 
 NO_RESULTS = "No trial has a result yet."
 PENDING = "Computed in the background, within a minute."
@@ -27,7 +28,7 @@ def pareto_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
     front = front_numbers(experiment)
     marks = [
         ParetoMark(view.mark(row), values, is_front=row.number in front)
-        for row in view.sample.rows
+        for row in view.all_objectives.rows
         if row.state == TrialState.SUCCEEDED and (values := values_of(row))
     ]
     problem = "" if marks else NO_RESULTS

@@ -22,6 +22,7 @@ CURVES = 10  # of the best trials, when `top` is not set
 
 PARAMETERS: dict[str, Parameter] = {
     "filter": text(MAX_LENGTH),
+    "objective": text(),
     "top": choice(*TOPS),
     "y": choice("linear", "log"),
     "smooth": choice(*SMOOTHINGS),
@@ -37,11 +38,12 @@ PARAMETERS: dict[str, Parameter] = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options in effect. `condition` is None without a valid filter; `axes` are (name, word) pairs; `front_x` and
-    `front_y` are the objectives of the Pareto front."""
+    """The options in effect. `condition` is None without a valid filter; `objective` is empty for the first one; `axes`
+    are (name, word) pairs; `front_x` and `front_y` are the objectives of the Pareto front."""
 
     filter: str = ""
     condition: Q | None = None
+    objective: str = ""
     top: int | None = None
     is_log: bool | None = None
     smooth: float = 0.0
@@ -74,10 +76,11 @@ def options_of(request: SignedInRequest, experiment: Experiment, names: Sequence
     return Options(
         filter=wanted_filter if condition is not None else "",
         condition=condition,
+        objective=objective_of(request, experiment),
         top=int(top) if (top := query.get("top", "")) in TOPS else None,
         is_log={"log": True, "linear": False}.get(query.get("y", "")),
         smooth=float(smooth) if (smooth := query.get("smooth", "")) in SMOOTHINGS else 0.0,
-        axes=_axes(request, query, [*names, experiment.metric]),
+        axes=_axes(request, query, [*names, *experiment.objectives]),
         importance="correlation" if query.get("importance") == "correlation" else "fanova",
         x=_name(request, query, "cx", names),
         y=_name(request, query, "cy", names),
@@ -85,6 +88,11 @@ def options_of(request: SignedInRequest, experiment: Experiment, names: Sequence
         front_x=_name(request, query, "px", list(experiment.objectives)),
         front_y=_name(request, query, "py", list(experiment.objectives)),
     )
+
+
+def objective_of(request: SignedInRequest, experiment: Experiment) -> str:
+    """Return the objective in the address; empty for the first one, and noted as a fault for any other name."""
+    return _name(request, request.GET, "objective", list(experiment.objectives))
 
 
 def _axes(request: SignedInRequest, query: QueryDict, names: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -27,7 +27,8 @@ from . import brush
 from .axes_of_space import axes_of
 from .front_panels import panels_for, titles_for
 from .options import AXIS_WORDS, PARAMETERS, SMOOTHINGS, TOPS, Options, options_of
-from .panels import AXES, LARGEST, ChartView, Panel
+from .panels import AXES, LARGEST
+from .view import ChartView, Panel
 
 MOST_ROWS = 200  # of the data table in a page; the file has all
 MOST_BESIDE_BRUSH = 8  # trials below the parallel coordinates
@@ -156,7 +157,19 @@ def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> 
     return panel
 
 
-_DRAWN = ("top", "is_log", "smooth", "axes", "importance", "x", "y", "shows_all_slices", "front_x", "front_y")
+_DRAWN = (
+    "objective",
+    "top",
+    "is_log",
+    "smooth",
+    "axes",
+    "importance",
+    "x",
+    "y",
+    "shows_all_slices",
+    "front_x",
+    "front_y",
+)
 
 
 def _context(view: ChartView) -> dict[str, object]:
@@ -173,8 +186,8 @@ def _context(view: ChartView) -> dict[str, object]:
             if name not in options.having("hide")
         ],
         "objective": {
-            "is_flipped": view.experiment.metric in options.having("flip"),
-            "flip": _toggled(options, view.experiment.metric, "flip"),
+            "is_flipped": view.objective in options.having("flip"),
+            "flip": _toggled(options, view.objective, "flip"),
         },
         "jumps": titles_for(view.experiment).items(),
         "tops": TOPS,
@@ -182,6 +195,7 @@ def _context(view: ChartView) -> dict[str, object]:
         "trials_url": view.url,
         "charts_url": url_of(view.experiment, "experiment-charts"),
         "objectives": list(view.experiment.objectives),
+        "chosen_objective": view.objective,
         "x": view.contour_pair[0],
         "y": view.contour_pair[1],
         "has_trials": bool(view.experiment.last_number),

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cached_property
+from collections.abc import Callable, Sequence
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from experiments import database_clock
 from experiments.charts.axes import HALF, WHOLE
 from experiments.charts.contour import contour
 from experiments.charts.durations import Ended, durations, span
@@ -19,140 +15,29 @@ from experiments.charts.history import Point as HistoryPoint
 from experiments.charts.history import history
 from experiments.charts.importance import importance, spearman
 from experiments.charts.intermediate import Curve, intermediate
-from experiments.charts.marks import WORDS, TrialMark, some_of, trials
+from experiments.charts.marks import WORDS, some_of, trials
 from experiments.charts.parallel import MOST_LINES, parallel, ranked
-from experiments.charts.parameter_axis import Parameter, number_of, text_of
+from experiments.charts.parameter_axis import number_of
 from experiments.charts.slices import WIDTHS as SLICE
 from experiments.charts.slices import slices
-from experiments.charts.svg import Chart, clip
+from experiments.charts.svg import clip
 from experiments.charts.timeline import Run, timeline
 from experiments.messages import value as format_value
-from experiments.models import Experiment, Failure, Importance, Trial, TrialState, status
+from experiments.models import Failure, Trial, TrialState, status
+from experiments.runner.report import MAX_NAME
 from experiments.web.experiment import metric_series
-from experiments.web.experiment.charts import address, best_steps, edits_of
+from experiments.web.experiment.charts import best_steps, edits_of
 
-from .axes_of_space import axes_of
-from .options import CURVES, Options
-from .trial_sample import Row, Sample, background_of, sample_of
+from .options import CURVES
+from .trial_sample import background_of, number_or_none
+from .view import ChartView, Panel, has_result
 
-IN_TOOLTIP = 4  # parameters, the most important ones
 AXES = 9  # of the parallel coordinates, when the address names none
 SLICES = 8  # until the address asks for all
 MOST_SLICES = 30
 RUNS = 300  # of the timeline: the latest ones
 BAND = 100  # trials behind the median of the intermediate values
 NOT_DRAWN = (TrialState.WAITING,)
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A panel: its charts (several only for slices), and the texts of its header. `problem` replaces empty charts."""
-
-    key: str
-    title: str
-    about: str
-    charts: list[Chart]
-    is_whole: bool = False
-    note: str = ""
-    problem: str = ""
-    correlations: list[str] = field(default_factory=list)  # of slices: one per chart
-    computed_at: datetime | None = None  # of what was computed in the background
-
-    @property
-    def pairs(self) -> list[tuple[Chart, str]]:
-        """The charts of slices with their correlations."""
-        return list(zip(self.charts, self.correlations, strict=True))
-
-    @property
-    def chart(self) -> Chart:
-        return self.charts[0]
-
-
-class ChartView:
-    """The trials of one experiment under the options of one address. What several charts need is read once."""
-
-    def __init__(
-        self, experiment: Experiment, options: Options, *, url: str, now: datetime | None = None
-    ) -> None:
-        self.experiment, self.options, self.url = experiment, options, url
-        self.href = address(url)
-        self.now = now or database_clock.now()
-        self._tooltips: dict[int, str] = {}
-
-    @cached_property
-    def axes(self) -> dict[str, Parameter]:
-        return axes_of(self.experiment.settings.space)
-
-    @cached_property
-    def importance(self) -> Importance | None:
-        return Importance.objects.filter(experiment=self.experiment, epoch=self.experiment.epoch).first()
-
-    @cached_property
-    def names(self) -> list[str]:
-        """The parameters, the most important ones first; without importance in the order of the search space."""
-        shares = self.importance.shares if self.importance else {}
-        return sorted(self.axes, key=lambda name: -shares.get(name, 0.0))
-
-    @cached_property
-    def contour_pair(self) -> tuple[str, str]:
-        """The axes of the contour: those in the address, else the two most important ones, numbers before choices."""
-        numbers_first = sorted(self.names, key=lambda name: self.axes[name].choices is not None)
-        x = self.options.x or next((name for name in numbers_first if name != self.options.y), "")
-        return x, self.options.y or next((name for name in numbers_first if name != x), "")
-
-    @cached_property
-    def sample(self) -> Sample:
-        return sample_of(self.experiment, self.options.condition)
-
-    @cached_property
-    def marks(self) -> list[TrialMark]:
-        """The ended trials with a value."""
-        return [self.mark(row) for row in self.sample.rows if _has_result(row)]
-
-    @cached_property
-    def even_marks(self) -> list[TrialMark]:
-        """Those of the even part of the sample: for what a sample of the latest and best would distort."""
-        even = {row.number for row in self.sample.rows if row.is_even}
-        return [mark for mark in self.marks if mark.number in even]
-
-    def mark(self, row: Row) -> TrialMark:
-        return TrialMark(
-            number=row.number,
-            value=row.value,
-            state=row.state,
-            params=row.params,
-            describe=self.describe,
-            href=self.href(row.number),
-            revision=row.revision,
-        )
-
-    def describe(self, mark: TrialMark) -> str:
-        """Return the tooltip of a trial: number, value, state if it did not succeed, parameters."""
-        if (text := self._tooltips.get(mark.number)) is None:
-            words = [f"#{mark.number}"]
-            if mark.value is not None:
-                words.append(format_value(mark.value))
-            if mark.state != TrialState.SUCCEEDED:
-                words.append(WORDS.get(mark.state, mark.state))
-            params = self.params_text(mark.params)
-            text = f"{', '.join(words)}; {params}" if params else ", ".join(words)
-            self._tooltips[mark.number] = text
-        return text
-
-    def params_text(self, params: Mapping[str, object]) -> str:
-        shown = [f"{label} {_cell(params[name])}" for name, label in self._in_tooltip if name in params]
-        more = len(params) - len(shown)
-        return ", ".join([*shown, f"{more} more"] if more > 0 else shown)
-
-    @cached_property
-    def _in_tooltip(self) -> list[tuple[str, str]]:
-        return [(name, clip(name, 40)) for name in self.names[:IN_TOOLTIP]]
-
-    def about(self, count: int, noun: str = "trials with a value") -> str:
-        """Return how many trials are drawn, and of how many."""
-        if self.sample.is_all:
-            return some_of(count, count, noun)
-        return some_of(count, self.sample.total, "trials")
 
 
 def history_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
@@ -171,12 +56,13 @@ def history_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
         if row.state not in NOT_DRAWN
     ]
     is_filtered = view.options.condition is not None
+    has_best = not experiment.is_multi_objective  # else the front is what is best
     best = format_value(experiment.best_value) if experiment.best_value is not None else ""
     chart = history(
         points,
-        direction=experiment.direction,
-        metric=experiment.metric,
-        best_steps=None if is_filtered else best_steps(experiment),
+        direction=view.direction,
+        metric=view.objective,
+        best_steps=None if is_filtered and has_best else best_steps(experiment),
         best_text="" if is_filtered else best,
         left=experiment.budget_left or 0 if experiment.is_active and not is_filtered else 0,
         edits=edits_of(experiment, url=view.url),
@@ -186,25 +72,29 @@ def history_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
         widths=widths,
     )
     drawn = some_of(len(points), len(points) if view.sample.is_all else view.sample.total)
-    return Panel("history", "Optimization history", f"{experiment.metric} by trial, {drawn}", [chart], True)
+    return Panel(
+        "history", "Optimization history", f"{clip(view.objective, 40)} by trial, {drawn}", [chart], True
+    )
 
 
 def parallel_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
     experiment, options = view.experiment, view.options
-    best = ranked(view.marks, experiment.direction)
+    best = ranked(view.marks, view.direction)
     if options.top:
         best = best[: options.top]
     names = [name for name in view.names if name not in options.having("hide")]
     shown = names[:AXES] + [name for name in options.having("show") if name in names[AXES:]]
     behind = (
-        [view.mark(row) for row in background_of(experiment) if _has_result(row)] if options.filter else []
+        [view.mark(row) for row in view.by_objective(background_of(experiment)) if has_result(row)]
+        if options.filter
+        else []
     )
     drawn = {mark.number for mark in best}
     chart = parallel(
         best,
         [view.axes[name] for name in shown],
-        metric=experiment.metric,
-        direction=experiment.direction,
+        metric=view.objective,
+        direction=view.direction,
         total=view.sample.total,
         faded=[mark for mark in behind if mark.number not in drawn],
         flipped=options.having("flip"),
@@ -223,27 +113,26 @@ def importance_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
     if view.options.importance == "correlation":
         return _correlation(view, widths)
     computed = view.importance
-    if computed is None or computed.problem:
+    if computed is None or not view.shares:
         chart = importance([], is_signed=False, widths=widths)
         waits = view.experiment.succeeded_count >= 10
-        problem = computed.problem if computed else ""
-        problem = problem or (
+        problem = view.importance_problem or (
             "Importance is computed in the background, within a minute."
             if waits
             else f"Importance needs 10 succeeded trials; there are {view.experiment.succeeded_count}."
         )
         return Panel("importance", "Importance", "", [chart], problem=problem)
     note = f"fANOVA of {trials(computed.trial_count)}."
-    chart = importance(list(computed.shares.items()), is_signed=False, note=note, widths=widths)
+    chart = importance(list(view.shares.items()), is_signed=False, note=note, widths=widths)
     about = some_of(computed.trial_count, computed.succeeded_count)
     if view.experiment.is_multi_objective:
-        about = f"for {clip(view.experiment.metric, 40)}, {about}"
+        about = f"for {clip(view.objective, 40)}, {about}"
     return Panel("importance", "Importance", about, [chart], computed_at=computed.computed_at)
 
 
 def _correlation(view: ChartView, widths: Sequence[int]) -> Panel:
     shares = [(name, correlation(view, name)) for name in view.names]
-    note = f"Spearman correlation with {clip(view.experiment.metric, 60)}, {trials(len(view.even_marks))}."
+    note = f"Spearman correlation with {clip(view.objective, 60)}, {trials(len(view.even_marks))}."
     chart = importance(shares, is_signed=True, note=note, widths=widths)
     undefined = any(number is None for _, number in shares)
     return Panel(
@@ -276,13 +165,13 @@ def contour_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
         view.marks,
         view.axes[x],
         view.axes[y],
-        metric=view.experiment.metric,
-        direction=view.experiment.direction,
+        metric=view.objective,
+        direction=view.direction,
         best=view.experiment.best_number,
         total=view.sample.total,
         widths=widths,
     )
-    return Panel("contour", "Contour", f"{view.experiment.metric}, {view.about(len(chart.rows))}", [chart])
+    return Panel("contour", "Contour", f"{view.objective}, {view.about(len(chart.rows))}", [chart])
 
 
 def slices_panel(view: ChartView, widths: Sequence[int] = SLICE) -> Panel:
@@ -290,45 +179,68 @@ def slices_panel(view: ChartView, widths: Sequence[int] = SLICE) -> Panel:
     charts = slices(
         view.marks,
         [view.axes[name] for name in names],
-        metric=view.experiment.metric,
+        metric=view.objective,
         best=view.experiment.best_number,
         is_log=view.options.is_log,
         widths=widths,
     )
     correlations = [correlation(view, name) for name in names]
-    about = f"{view.experiment.metric} by parameter, {view.about(len(view.marks))}"
+    about = f"{view.objective} by parameter, {view.about(len(view.marks))}"
     marked = [("" if number is None else f"ρ {number:+.2f}".replace("-", "−")) for number in correlations]
     return Panel("slices", "Slices", about, charts, True, correlations=marked)
 
 
 def curves_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
     experiment = view.experiment
-    order = "-result" if experiment.direction == "maximize" else "result"
     every = experiment.trials.filter(last_step__isnull=False)
     if view.options.condition is not None:
         every = every.filter(view.options.condition)
-    light = every.only("pk", "number", "state", "last_step", "last_value", "value", "params", "experiment")
-    best = list(light.filter(result__isnull=False).order_by(order, "number")[: view.options.top or CURVES])
+    light = every.only(
+        "pk", "number", "state", "last_step", "last_value", "value", "params", "final_metrics", "experiment"
+    )
+    best = list(_best_by(view, light)[: view.options.top or CURVES])
     alive = list(light.filter(state__in=status.TRIAL_ALIVE).order_by("number")[:CURVES])
     numbers = [row.number for row in view.sample.rows if row.state == TrialState.SUCCEEDED and row.is_even]
     step = max(1, len(numbers) // BAND)
     others = list(light.filter(number__in=numbers[::step][:BAND]))
-    points = metric_series.of_many([*best, *alive, *others], experiment.metric)
+    points = metric_series.of_many([*best, *alive, *others], view.objective)
     chart = intermediate(
         [_curve(view, trial, points) for trial in [*best, *alive]],
         others=[_curve(view, trial, points) for trial in others],
-        metric=experiment.metric,
+        metric=view.objective,
         best=experiment.best_number,
         smoothing=view.options.smooth,
         is_log=view.options.is_log,
         widths=widths,
     )
     about = f"best {len(best)} of {some_of(experiment.succeeded_count, experiment.succeeded_count)}"
+    if experiment.is_multi_objective:
+        about = f"{clip(view.objective, 40)}, {about}"
     return Panel("curves", "Intermediate values", about, [chart], True)
 
 
+def _best_by(view: ChartView, trials: QuerySet[Trial]) -> QuerySet[Trial]:
+    """Return the trials with a result by the objective, the best first."""
+    sign = "-" if view.direction == "maximize" else ""
+    if view.objective == view.experiment.metric:
+        return trials.filter(result__isnull=False).order_by(f"{sign}result", "number")
+    by_value = {
+        "experiment": view.experiment,
+        "name": view.objective[:MAX_NAME],
+        "number__isnull": False,
+        "is_final": True,
+    }
+    with_value = trials.filter(
+        **{f"metric_values__{name}": value for name, value in by_value.items()}, state=TrialState.SUCCEEDED
+    )
+    return with_value.order_by(f"{sign}metric_values__number", "number")
+
+
 def _curve(view: ChartView, trial: Trial, points: dict[int, metric_series.Points]) -> Curve:
-    value = trial.value if trial.value is not None else trial.last_value
+    if view.objective == view.experiment.metric:
+        value = trial.value if trial.value is not None else trial.last_value
+    else:
+        value = number_or_none(trial.final_metrics.get(view.objective))
     words = f"#{trial.number}" if value is None else f"#{trial.number}, {format_value(value)}"
     params = trial.params if isinstance(trial.params, dict) else {}
     return Curve(
@@ -383,7 +295,7 @@ def timeline_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
 
 
 def edf_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
-    chart = edf(view.even_marks, metric=view.experiment.metric, is_log=view.options.is_log, widths=widths)
+    chart = edf(view.even_marks, metric=view.objective, is_log=view.options.is_log, widths=widths)
     return Panel("edf", "Empirical distribution", view.about(len(view.even_marks)), [chart])
 
 
@@ -426,13 +338,3 @@ LARGEST = {
     "timeline": 1070,
     "slices": 236,
 }  # width of a file, else 640
-
-
-def _has_result(row: Row) -> bool:
-    return row.value is not None and row.state in status.TRIAL_SETTLED and row.state != TrialState.FAILED
-
-
-def _cell(value: object) -> str:
-    if type(value) is float and math.isfinite(value):
-        return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e")
-    return value if type(value) is str and len(value) <= 40 else clip(text_of(value), 40)

@@ -7,7 +7,7 @@ trials, the best one and the improvements are always in it.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db.models import Q, QuerySet
 
@@ -37,6 +37,11 @@ class Row:
     duration_s: float | None
     is_even: bool
     further: tuple[float | None, ...] = ()
+
+    def by_objective(self, place: int) -> Row:
+        """Return the row with its value of a further objective, from 1, as the value. Intermediate values are of the
+        first objective only."""
+        return replace(self, value=self.further[place - 1], last_value=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ def _range(experiment: Experiment) -> tuple[int, int]:
 def _always(experiment: Experiment, first: int, last: int) -> set[int]:
     improved = {number for number, _ in experiment.trace}
     best = {experiment.best_number} if experiment.best_number is not None else front_numbers(experiment)
+    best |= {number for _, number, _ in experiment.objective_bounds}
     return {number for number in improved | best if first <= number <= last} | set(
         range(last - LATEST + 1, last + 1)
     )
@@ -151,7 +157,7 @@ def _read(experiment: Experiment, numbers: set[int], even: set[int]) -> list[Row
             revision=revision,
             duration_s=duration_s,
             is_even=number in even,
-            further=tuple(_number(finals[0].get(name)) for name in further),
+            further=tuple(number_or_none(finals[0].get(name)) for name in further),
         )
         for number, state, value, last_value, failure, params, revision, duration_s, *finals in rows.values_list(
             *fields
@@ -159,5 +165,6 @@ def _read(experiment: Experiment, numbers: set[int], even: set[int]) -> list[Row
     ]
 
 
-def _number(value: object) -> float | None:
+def number_or_none(value: object) -> float | None:
+    """Return a metric as a number; None for text and what is not finite."""
     return float(value) if isinstance(value, int | float) and is_number(value) else None

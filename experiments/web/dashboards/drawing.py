@@ -22,7 +22,7 @@ from experiments.scheduler.wait_reasons import Compute
 from experiments.web.charts.front_panels import panels_for, titles_for
 from experiments.web.charts.options import Options
 from experiments.web.charts.pages import panel_of
-from experiments.web.charts.panels import ChartView
+from experiments.web.charts.view import ChartView
 from experiments.web.compute import utilization
 from experiments.web.experiment import index_table
 from experiments.web.experiment.page import url_of

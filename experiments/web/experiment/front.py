@@ -10,7 +10,7 @@ from experiments.charts.axes import BESIDE_RAIL
 from experiments.models import Experiment, FrontTrial, Trial
 from experiments.search.nested_choice import flat
 from experiments.web.charts.pages import panel_of
-from experiments.web.charts.panels import ChartView
+from experiments.web.charts.view import ChartView
 
 from .page import url_of
 

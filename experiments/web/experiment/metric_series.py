@@ -59,7 +59,9 @@ def of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, 
     rows = Point.objects.filter(trial__in=[trial.pk for trial in last_steps], name=metric, step__in=steps)
     for pk, step, value in rows.order_by("trial", "step").values_list("trial", "step", "value"):
         series[pk].append((step, value))
-    for trial, last_step in last_steps.items():
+    if metric != longest.experiment.metric:
+        return dict(series)
+    for trial, last_step in last_steps.items():  # these are of the objective
         points = series[trial.pk]
         if not points or points[-1][0] < last_step:
             points.append((last_step, trial.last_value))

@@ -23,9 +23,9 @@ from experiments.scheduler import wait_reasons
 from experiments.scheduler.estimate import Estimate, Finished, estimates, finished_trials
 from experiments.scheduler.wait_reasons import Compute, Hold
 from experiments.web.activity.feed import items_of
-from experiments.web.charts.options import PARAMETERS, Options
+from experiments.web.charts.options import PARAMETERS, Options, objective_of
 from experiments.web.charts.pages import panel_of
-from experiments.web.charts.panels import ChartView
+from experiments.web.charts.view import ChartView
 from experiments.web.trial import failures
 from experiments.web.ui import descriptions, summaries
 from experiments.web.ui.estimates import TrialProgress, compute_so_far, trial_progress
@@ -47,7 +47,7 @@ MOST_EVENTS = 60  # that are folded into these
 
 @login_required
 @require_safe
-@takes(show=choice("data"), importance=PARAMETERS["importance"])
+@takes(show=choice("data"), importance=PARAMETERS["importance"], objective=PARAMETERS["objective"])
 def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the overview. Its queries and its work do not grow with the number of trials."""
     experiment, now = get_experiment(request, workspace_slug, public_id), database_clock.now()
@@ -166,11 +166,14 @@ def _figures_context(
     if experiment.best_number is None and not experiment.front_size:
         return {"panels": []}
     method = "correlation" if request.GET.get("importance") == "correlation" else "fanova"
-    view = ChartView(experiment, Options(importance=method), url=url, now=now)
+    objective = objective_of(request, experiment)
+    view = ChartView(experiment, Options(importance=method, objective=objective), url=url, now=now)
     keys = ["hypervolume"] if experiment.is_multi_objective else []
     return {
         "panels": [panel_of(key, view, BESIDE_RAIL) for key in [*keys, "parallel", "importance"]],
         "options": view.options,
+        "objectives": list(experiment.objectives),
+        "chosen_objective": view.objective,
         "pause": FIGURES_POLL_S,
     }
 

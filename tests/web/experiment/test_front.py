@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import threading
 from xml.etree import ElementTree
 
+import numpy as np
+import optuna
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from experiments.models import Experiment, Hypervolume
+from experiments.models import Experiment, Hypervolume, Point
 from experiments.scheduler import hypervolume, importance
 from tests.models.test_front import TWO, fill, result, settle
 from tests.people import as_, make_settings
@@ -171,3 +175,115 @@ def test_settings_are_shown_and_locked(front, bob, alice):
     assert "Further objectives" in html and "The Pareto front is that of these objectives." in html
     single = make_settings()
     assert not single.is_multi_objective
+
+
+# --- the objective of the other charts -----------------------------------------------------------------------
+
+
+def csv_of(user, experiment: Experiment, chart: str, query: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(page(user, experiment, "experiment-chart-csv", chart, query=query))))
+
+
+@pytest.mark.parametrize("chart", ["history", "parallel"])
+def test_charts_show_the_objective_of_the_address(front, carol, chart):
+    """TD-C1: the values and the order are those of the chosen objective."""
+    for metric, best in (("accuracy", "4"), ("latency_ms", "1")):
+        columns, *rows = csv_of(carol, front, chart, f"?objective={metric}")
+        values = {row[0]: float(row[1]) for row in rows if row[1]}
+        assert columns[1] == metric
+        assert values == {str(place): value for place, value in enumerate(ROWS[metric], start=1)}
+        if chart == "parallel":
+            assert rows[0][0] == best
+
+
+def test_slices_correlation_contour_and_distribution_are_of_the_objective(running, carol):
+    experiment = running(taken=0, max_trials=100, **TWO)
+    fill(experiment, 60)
+    query = "?objective=latency_ms"
+    latencies = [5 + place / 10 for place in range(60)]
+    columns, *rows = csv_of(carol, experiment, "slices", query)
+    assert "latency_ms" in columns and float(rows[0][columns.index("latency_ms")]) in latencies
+    columns, *rows = csv_of(carol, experiment, "edf", query)
+    assert sorted({float(row[columns.index("latency_ms")]) for row in rows}) == pytest.approx(latencies)
+    columns, *rows = csv_of(carol, experiment, "importance", query + "&importance=correlation")
+    shares = {row[0]: row[1] for row in rows}
+    ranks = np.arange(60)
+    layers = ranks % 3 + 1
+    expected = np.corrcoef(rank(layers), ranks)[0, 1]
+    assert float(shares["lr"]) == pytest.approx(1) and float(shares["layers"]) == pytest.approx(expected)
+    assert "latency_ms" in csv_of(carol, experiment, "contour", query)[0]
+
+
+def rank(values: np.ndarray) -> np.ndarray:
+    """Ranks, equal values sharing their mean rank."""
+    return np.array([(values < value).sum() + (values == value).sum() / 2 for value in values])
+
+
+def test_curves_are_of_the_objective_the_best_of_it_first(running, worker, carol):
+    experiment = running(taken=0, max_trials=9, **TWO)
+    settle(experiment, worker, result(0.5, 3), result(0.6, 2))
+    for trial in experiment.trials.filter(state="succeeded"):
+        Point.objects.bulk_create(
+            Point(trial=trial, name=name, step=step, value=step * scale)
+            for name, scale in (("accuracy", 0.1), ("latency_ms", trial.number))
+            for step in range(3)
+        )
+    experiment.trials.filter(state="succeeded").update(last_step=2, last_value=0.2)
+    svg = page(carol, experiment, "experiment-chart-svg", "curves", query="?objective=latency_ms")
+    assert "latency_ms" in svg
+    columns, *rows = csv_of(carol, experiment, "curves", "?objective=latency_ms")
+    lasts = {row[0]: float(row[1]) for row in rows if row[2] == "2"}
+    assert columns == ["Trial", "latency_ms", "Step"] and lasts == {"2": 4.0, "1": 2.0}
+    assert list(dict.fromkeys(row[0] for row in rows)) == ["2", "1"]
+
+
+def test_the_objective_is_a_link_that_stays_in_all_links(front, carol):
+    html = page(carol, front, "experiment-charts", query="?objective=latency_ms&top=5")
+    links = re.findall(r'<a[^>]*aria-current="true"[^>]*>latency_ms</a>', html)
+    assert len(links) == 1 and '<a href="?top=5">accuracy</a>' in html
+    assert "latency_ms by trial" in html
+    for chart in ("history", "parallel", "slices"):
+        for kind in ("svg", "csv"):
+            url = reverse(f"experiment-chart-{kind}", args=["lab", front.public_id, chart])
+            assert f'href="{url}?objective=latency_ms&amp;top=5"' in html
+    assert '<input type="hidden" name="objective" value="latency_ms">' in html, "of the form of options"
+    overview = page(carol, front, query="?objective=latency_ms")
+    assert 'aria-current="true">latency_ms</a>' in overview
+    refused = as_(carol).get(reverse("experiment-charts", args=["lab", front.public_id]) + "?objective=loss")
+    assert refused.status_code == 400 and "Allowed: accuracy, latency_ms." in refused.content.decode()
+
+
+def test_importance_is_computed_for_each_objective_as_by_optuna(running, carol):
+    """TD-C1: lr explains one objective and layers the other; the shares are those of Optuna's own evaluator."""
+    experiment = running(taken=0, max_trials=100, **TWO)
+    fill(experiment, 24)
+    filled = list(experiment.trials.filter(state="succeeded"))
+    for trial in filled:
+        trial.final_metrics = {"latency_ms": float(trial.params["layers"])}
+    experiment.trials.bulk_update(filled, ["final_metrics"])
+    Experiment.objects.filter(pk=experiment.pk).update(succeeded_count=24)
+    document = importance.inputs(experiment)
+    assert list(document["further"]) == ["latency_ms"] and len(document["further"]["latency_ms"]) == 24
+    kept = importance.store(experiment, document, importance.compute(document, threading.Event()))
+    shares = kept.further["latency_ms"]["shares"]
+    assert kept.shares["lr"] > 0.9 and shares["layers"] > 0.9
+    expected = optunas_shares(document["columns"], document["further"]["latency_ms"])
+    assert shares == pytest.approx(expected, abs=0.05)
+    rows = csv_of(carol, experiment, "importance", "?objective=latency_ms")[1:]
+    assert rows[0][0] == "layers" and float(rows[0][1]) == kept.further["latency_ms"]["shares"]["layers"]
+    html = page(carol, experiment, "experiment-charts", query="?objective=latency_ms")
+    assert "for latency_ms, 24 trials" in html
+
+
+def optunas_shares(columns: dict[str, list], values: list[float]) -> dict[str, float]:
+    space = {
+        "lr": optuna.distributions.FloatDistribution(1e-4, 1e-1),
+        "layers": optuna.distributions.CategoricalDistribution([1, 2, 3]),
+    }
+    study = optuna.create_study()
+    for place, value in enumerate(values):
+        params = {name: cells[place] for name, cells in columns.items()}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
+    return optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+    )

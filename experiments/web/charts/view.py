@@ -1,0 +1,177 @@
+"""What the panels of a page share: the trials under the options of its address, read once, and their tooltips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from experiments import database_clock
+from experiments.charts.marks import WORDS, TrialMark, some_of
+from experiments.charts.parameter_axis import Parameter, text_of
+from experiments.charts.svg import Chart, clip
+from experiments.messages import value as format_value
+from experiments.models import Experiment, Importance, TrialState, status
+from experiments.web.experiment.charts import address
+
+from .axes_of_space import axes_of
+from .options import Options
+from .trial_sample import Row, Sample, sample_of
+
+IN_TOOLTIP = 4  # parameters, the most important ones
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A panel: its charts (several only for slices), and the texts of its header. `problem` replaces empty charts."""
+
+    key: str
+    title: str
+    about: str
+    charts: list[Chart]
+    is_whole: bool = False
+    note: str = ""
+    problem: str = ""
+    correlations: list[str] = field(default_factory=list)  # of slices: one per chart
+    computed_at: datetime | None = None  # of what was computed in the background
+
+    @property
+    def pairs(self) -> list[tuple[Chart, str]]:
+        """The charts of slices with their correlations."""
+        return list(zip(self.charts, self.correlations, strict=True))
+
+    @property
+    def chart(self) -> Chart:
+        return self.charts[0]
+
+
+class ChartView:
+    """The trials of one experiment under the options of one address. What several charts need is read once."""
+
+    def __init__(
+        self, experiment: Experiment, options: Options, *, url: str, now: datetime | None = None
+    ) -> None:
+        self.experiment, self.options, self.url = experiment, options, url
+        self.href = address(url)
+        self.now = now or database_clock.now()
+        self.objective = options.objective or experiment.metric
+        self.direction = experiment.objectives[self.objective]
+        self._tooltips: dict[tuple[int, float | None], str] = {}
+
+    @cached_property
+    def axes(self) -> dict[str, Parameter]:
+        return axes_of(self.experiment.settings.space)
+
+    @cached_property
+    def importance(self) -> Importance | None:
+        return Importance.objects.filter(experiment=self.experiment, epoch=self.experiment.epoch).first()
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The parameters, the most important ones first; without importance in the order of the search space."""
+        return sorted(self.axes, key=lambda name: -self.shares.get(name, 0.0))
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """The importance of the parameters for the objective; empty while there is none."""
+        return self._importance("shares", {})
+
+    @cached_property
+    def importance_problem(self) -> str:
+        """Why the importance could not be computed."""
+        return self._importance("problem", "")
+
+    def _importance(self, name: str, default: Any) -> Any:
+        if self.importance is None:
+            return default
+        if self.objective == self.experiment.metric:
+            return getattr(self.importance, name)
+        return self.importance.further.get(self.objective, {}).get(name, default)
+
+    @cached_property
+    def contour_pair(self) -> tuple[str, str]:
+        """The axes of the contour: those in the address, else the two most important ones, numbers before choices."""
+        numbers_first = sorted(self.names, key=lambda name: self.axes[name].choices is not None)
+        x = self.options.x or next((name for name in numbers_first if name != self.options.y), "")
+        return x, self.options.y or next((name for name in numbers_first if name != x), "")
+
+    @cached_property
+    def all_objectives(self) -> Sample:
+        """The trials with the first objective as their value, and the further ones beside it."""
+        return sample_of(self.experiment, self.options.condition)
+
+    @cached_property
+    def sample(self) -> Sample:
+        """The trials with the objective of the address as their value."""
+        sample = self.all_objectives
+        return replace(sample, rows=self.by_objective(sample.rows))
+
+    def by_objective(self, rows: list[Row]) -> list[Row]:
+        """Return the rows with the objective of the address as their value."""
+        place = list(self.experiment.objectives).index(self.objective)
+        return [row.by_objective(place) for row in rows] if place else rows
+
+    @cached_property
+    def marks(self) -> list[TrialMark]:
+        """The ended trials with a value."""
+        return [self.mark(row) for row in self.sample.rows if has_result(row)]
+
+    @cached_property
+    def even_marks(self) -> list[TrialMark]:
+        """Those of the even part of the sample: for what a sample of the latest and best would distort."""
+        even = {row.number for row in self.sample.rows if row.is_even}
+        return [mark for mark in self.marks if mark.number in even]
+
+    def mark(self, row: Row) -> TrialMark:
+        return TrialMark(
+            number=row.number,
+            value=row.value,
+            state=row.state,
+            params=row.params,
+            describe=self.describe,
+            href=self.href(row.number),
+            revision=row.revision,
+        )
+
+    def describe(self, mark: TrialMark) -> str:
+        """Return the tooltip of a trial: number, value, state if it did not succeed, parameters."""
+        key = mark.number, mark.value  # which differs by objective
+        if (text := self._tooltips.get(key)) is None:
+            words = [f"#{mark.number}"]
+            if mark.value is not None:
+                words.append(format_value(mark.value))
+            if mark.state != TrialState.SUCCEEDED:
+                words.append(WORDS.get(mark.state, mark.state))
+            params = self.params_text(mark.params)
+            text = f"{', '.join(words)}; {params}" if params else ", ".join(words)
+            self._tooltips[key] = text
+        return text
+
+    def params_text(self, params: Mapping[str, object]) -> str:
+        shown = [f"{label} {_cell(params[name])}" for name, label in self._in_tooltip if name in params]
+        more = len(params) - len(shown)
+        return ", ".join([*shown, f"{more} more"] if more > 0 else shown)
+
+    @cached_property
+    def _in_tooltip(self) -> list[tuple[str, str]]:
+        return [(name, clip(name, 40)) for name in self.names[:IN_TOOLTIP]]
+
+    def about(self, count: int, noun: str = "trials with a value") -> str:
+        """Return how many trials are drawn, and of how many."""
+        if self.sample.is_all:
+            return some_of(count, count, noun)
+        return some_of(count, self.sample.total, "trials")
+
+
+def has_result(row: Row) -> bool:
+    """Return whether a trial has ended with a value."""
+    return row.value is not None and row.state in status.TRIAL_SETTLED and row.state != TrialState.FAILED
+
+
+def _cell(value: object) -> str:
+    if type(value) is float and math.isfinite(value):
+        return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e")
+    return value if type(value) is str and len(value) <= 40 else clip(text_of(value), 40)
