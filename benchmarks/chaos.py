@@ -1,6 +1,6 @@
 """Breaks a running installation at random, again and again, and counts what that cost. All counts must be 0.
 
-    python -m benchmarks.chaos [--minutes 5] [--seed 1] [--pg] [--json]
+    python -m benchmarks.chaos [--minutes 5] [--seed 1] [--pg] [--json] [--log FILE]
 
 SQLite: one control, one worker and an embedded broker. With --pg: PostgreSQL, two control, three worker and two web
 processes. Faults: SIGKILL, SIGTERM and SIGSTOP of processes, a broker that is killed or forgets everything, doubled and
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import statistics
 import subprocess
@@ -97,11 +98,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pg", action="store_true", help="PostgreSQL (an embedded one) instead of SQLite")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--log", type=Path, help="where to keep what all processes printed")
     options = parser.parse_args()
     with ExitStack() as stack:
         disk = None if options.pg else stack.enter_context(small_disk())
         data = stack.enter_context(stage(uses_postgres=options.pg))
-        report = Chaos(data, options.seed, options.minutes, uses_postgres=options.pg, disk=disk).run()
+        chaos = Chaos(data, options.seed, options.minutes, uses_postgres=options.pg, disk=disk)
+        try:
+            report = chaos.run()
+        finally:
+            if options.log:
+                shutil.copy(chaos.crew.log, options.log)
         if options.json:
             print(json.dumps(report.as_dict()))
         else:

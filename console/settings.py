@@ -145,6 +145,7 @@ MIDDLEWARE = [
     "experiments.web.account.traces.AuditOrigin",
     "experiments.web.ui.middleware.Compressed",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "experiments.web.ui.middleware.Timed",
     "csp.middleware.CSPMiddleware",
     "experiments.web.ui.middleware.Private",
     "django.contrib.sessions.middleware.SessionMiddleware",

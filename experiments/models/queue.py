@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
 
-from experiments import dispatch
+from experiments import dispatch, histograms
 
 from . import status
 from .event import ComputeEvent
@@ -166,6 +166,7 @@ class Queue(models.Model):
         with transaction.atomic():
             waits = [*self.lock().waits, round(max(0.0, seconds), 1)]
             Queue.objects.filter(pk=self.pk).update(waits=waits[-LATELY:])
+            transaction.on_commit(lambda: histograms.QUEUE_WAIT.observe(seconds, self.name), robust=True)
 
     # --- administration ------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connections
 
-from experiments import dispatch
+from experiments import dispatch, histograms
 from experiments.models import Experiment, Lease, Queue, Worker
 from experiments.models.lease import BEAT_S
 from experiments.scheduler import hypervolume, importance
@@ -67,6 +67,7 @@ class Beat:
         self.holder = uuid.uuid4().hex
         self.watch = LeaseWatch()
         self.purge_at = self.measure_at = self.limits_at = self.background_at = 0.0  # of the monotonic clock
+        self.ticked_at: float | None = None  # of the monotonic clock, while this beat holds the lease
         self.importance = importance.Background()
         self.hypervolume = hypervolume.Background()
         self.direct = DirectScheduler()
@@ -98,7 +99,11 @@ class Beat:
         now = time.monotonic() if now is None else now
         if not Lease.hold("beat", self.holder, for_=timedelta(seconds=BEAT_S)):
             self.watch.forgive()
+            self.ticked_at = None
             return False
+        if self.ticked_at is not None:
+            histograms.TICK.observe(now - self.ticked_at)
+        self.ticked_at = now
         for worker, beat in self.watch.lost(now):
             if worker.declare_gone(beat=beat):
                 logger.warning("The worker %s is lost: no heartbeat for %s s", worker, worker.lease_s)

@@ -1,7 +1,7 @@
 """`GET /metrics`: figures of the installation for Prometheus.
 
-They are read from the database when they are asked for, so that all web processes return the same. The only names are
-those of queues and states: nothing of workspaces, experiments or people.
+They are read from the database, and histograms from the broker, when they are asked for, so that all web processes
+return the same. The only names are those of queues and states: nothing of workspaces, experiments or people.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from experiments import database_clock
+from experiments import database_clock, histograms
 from experiments.models import Experiment, Lease, Queue, Trial, Worker, status
 from experiments.models.lease import BEAT_S
 from experiments.web.ui.query_checks import takes
@@ -66,6 +66,7 @@ class InstallationCollector(Collector):
             lag_s = max(0.0, BEAT_S - (until - now).total_seconds())
             text = "Time since the last tick of the scheduler, which ticks every two seconds."
             yield GaugeMetricFamily("trialdeck_scheduler_lag_seconds", text, value=lag_s)
+        yield from _histograms()
 
 
 def _trials() -> Iterator[Metric]:
@@ -127,6 +128,20 @@ def _workers(now: datetime) -> Iterator[Metric]:
     yield workers
     yield GaugeMetricFamily("trialdeck_slots", "Slots of the workers that are not gone.", value=slots)
     yield GaugeMetricFamily("trialdeck_slots_busy", "Slots in which a trial runs.", value=busy)
+
+
+def _histograms() -> Iterator[Metric]:
+    """One round trip to the broker, which counts for all processes. Without it there are none."""
+    histograms.flush()  # of this process, so that a request that was answered is counted
+    counted = histograms.read()
+    text = "1 while this process reaches the broker."
+    yield GaugeMetricFamily("trialdeck_broker_up", text, value=counted is not None)
+    for histogram, by_labels in (counted or {}).items():
+        family = HistogramMetricFamily(histogram.name, histogram.text, labels=histogram.labels)
+        bounds = [*(f"{bound:g}" for bound in histogram.bounds), "+Inf"]
+        for labels, counts in sorted(by_labels.items()):
+            family.add_metric(labels, list(zip(bounds, counts.up_to, strict=True)), sum_value=counts.sum_s)
+        yield family
 
 
 def _text(text: str, *, status: int) -> HttpResponse:

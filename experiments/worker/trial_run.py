@@ -61,7 +61,7 @@ class TrialRun:
         self.settings = trial.revision.settings
         self.folder = TrialFolder(worker.trials_folder, trial.experiment.public_id, trial.number)
         self.process: Process | None = None
-        self.began = time.monotonic()
+        self.began = self._claimed_at = time.monotonic()
         self.lost = ""  # why this worker lost it
         self.masker = masker_of(self.settings)
         self.reports = TrialReports(trial, self.masker)
@@ -141,6 +141,7 @@ class TrialRun:
                 umask=django_settings.TRIAL_UMASK if umask is None else umask,
             )
             self.began = time.monotonic()
+            self.worker.starts.started(claimed_at=self._claimed_at, at=self.began)
             if self._stop_grace is not None:
                 process.stop(self._stop_grace)
             self.retrying(lambda: self.trial.begun(pid=process.pid, memory_limited_by=limited_by))
@@ -150,6 +151,7 @@ class TrialRun:
                 release_connection()  # the process may run for days
                 ended = process.wait()
             assert ended is not None, "waited without a timeout"
+            self.worker.starts.ended()
             setup.boundary.take_back()
             prepared.close()
             if engine:

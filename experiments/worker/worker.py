@@ -56,6 +56,7 @@ from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
 from experiments.worker.outbox import Outbox
 from experiments.worker.settle import Claimant, claim, settle_and_claim
 from experiments.worker.setup.environment import Shelf
+from experiments.worker.start_times import StartTimes
 from experiments.worker.trial_run import TrialRun
 from experiments.worker.writer import Writer
 from trialdeck import discovery
@@ -124,6 +125,7 @@ class LocalWorker:
         self.runs: dict[int, TrialRun] = {}
         self.writer = Writer(lambda: [run.reports for run in list(self.runs.values())], ending=self.ending)
         self.metric_files = SharedFiles()
+        self.starts = StartTimes()
         self.busy = 0
         self.stuck: list[dict] = []  # trials whose processes cannot be killed; each takes up a slot
         self._lock = threading.Lock()
@@ -273,6 +275,7 @@ class LocalWorker:
         """Run trials in one slot until there is none to claim."""
         try:
             with self._slot() as is_free:
+                self.starts.waits()
                 trial = self._take() if is_free and self._may_claim() else None
                 while trial:
                     trial = self.run(trial) or (self._take() if self._may_claim() else None)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from django.conf import settings
+from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
@@ -18,10 +21,12 @@ from django_htmx.http import (
     trigger_client_event,
 )
 
+from experiments import histograms
 from experiments.models import Forbidden, Overtaken, Refused, SwitchedOff
 from experiments.web.ui.requests import HtmxRequest
 
 COMPRESSED_TYPES = ("application/json", "application/problem+json", "image/svg+xml")
+UNTIMED = ("/healthz", "/readyz", "/metrics")
 
 
 class Private:
@@ -33,6 +38,25 @@ class Private:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
+
+
+class Timed:
+    """Count how long requests take, where there is a token for `GET /metrics`. Not those of machines that look whether
+    the console is well, which come as often as they are told to."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        if not settings.METRICS_TOKEN:
+            raise MiddlewareNotUsed
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        began = time.monotonic()
+        response = self.get_response(request)
+        if request.path not in UNTIMED:
+            is_htmx = request.headers.get("HX-Request") == "true"
+            kind = "api" if request.path.startswith("/api/") else "fragment" if is_htmx else "page"
+            histograms.REQUEST.observe(time.monotonic() - began, kind, f"{response.status_code // 100}xx")
         return response
 
 
