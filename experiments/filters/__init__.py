@@ -150,6 +150,25 @@ class HasTag(Func):
         return self.as_sql(compiler, connection, function=name, arg_joiner=joiner, **context)
 
 
+class AnyContains(HasTag):
+    """Does one of these texts contain this one, whatever its case? The same on both databases, for ASCII letters."""
+
+    template = "EXISTS (SELECT 1 FROM %(function)s(%(expressions)s)) > 0)"
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, Any]:
+        joiner = ") WHERE instr(lower(value), lower("
+        return self.as_sql(compiler, connection, function="json_each", arg_joiner=joiner, **context)
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, Any]:
+        joiner = ") AS one(value) WHERE strpos(lower(value), lower("
+        name = "jsonb_array_elements_text"
+        return self.as_sql(compiler, connection, function=name, arg_joiner=joiner, **context)
+
+
 def whole(text: str) -> int:
     """A whole number that a database can hold, else 0."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0

@@ -21,9 +21,12 @@ LOOKUPS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 NONE = "none"
+YES, NO = ("yes", "true"), ("no", "false")
+LARGEST = 2**63 - 1  # bytes: what a column can hold
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|min|m|h|d|w))+", re.I)
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)", re.I)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d+)?)(?:([KMGT])(i)?)?B?", re.I)
 
 Build = Callable[[Comparison], Q]
 
@@ -129,6 +132,29 @@ def duration(column: str) -> Build:
     return ranged(build)
 
 
+def size(column: str) -> Build:
+    """A number of bytes: 1048576, 512KiB, 1.5GiB, 2GB."""
+
+    def build(comparison: Comparison) -> Q:
+        if comparison.operator in LOOKUPS:
+            return Q(**{f"{column}__{LOOKUPS[comparison.operator]}": read_size(comparison.values[0])})
+        return equal(comparison, lambda value: Q(**{column: read_size(value)}), column, is_nullable=True)
+
+    return ranged(build)
+
+
+def flag(name: str, is_so: Callable[[], Q]) -> Build:
+    """Yes or no. `is_so` returns the condition of yes."""
+
+    def wanted(value: Text) -> Q:
+        word = value.text.casefold()
+        if word not in (*YES, *NO):
+            raise value.error(f"“{name}” is yes or no")
+        return is_so() if word in YES else ~is_so()
+
+    return lambda comparison: equal(comparison, wanted)
+
+
 def instant(column: str) -> Build:
     """A point in time: a date, a date with a time, or an age such as 2d (`<2d`: less than two days ago)."""
 
@@ -219,6 +245,16 @@ def read_duration(value: Text) -> float:
     if not _DURATION.fullmatch(value.text):
         raise value.error(f"“{value.text}” is not a duration. Write it as 90s, 10m, 1h30m or 2d")
     return sum(float(amount) * UNITS_S[unit.lower()] for amount, unit in _PART.findall(value.text))
+
+
+def read_size(value: Text) -> int:
+    """Return bytes."""
+    match = _SIZE.fullmatch(value.text)
+    if not match:
+        raise value.error(f"“{value.text}” is not a size. Write it as 1048576, 512KiB, 1.5GiB or 2GB")
+    amount, prefix, is_binary = match.groups()
+    factor = (1024 if is_binary else 1000) ** (" KMGT".index(prefix.upper()) if prefix else 0)
+    return min(int(float(amount) * factor), LARGEST)
 
 
 def read_period(value: Text) -> tuple[datetime, datetime]:

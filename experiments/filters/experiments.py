@@ -17,6 +17,13 @@ from . import HasTag, conditions, in_need, language, whole
 from .conditions import Field
 from .language import Comparison, FilterError, Text, Word
 
+# Names in the API and in exports, and short ones.
+ALIASES = {
+    "status": "state", "owner": "creator", "tags": "tag", "best_value": "best", "objective": "metric",
+    "created_at": "created", "updated_at": "updated", "started_at": "started", "ended_at": "ended",
+    "enqueued_at": "enqueued", "proposed": "trials", "elapsed_s": "duration", "elapsed": "duration",
+    "compute_s": "compute", "public_id": "id",
+}  # fmt: skip
 ME = "me"
 ATTENTION = "attention"
 _SHARE_LOOKUPS: dict[str, type[Lookup]] = {
@@ -25,6 +32,7 @@ _SHARE_LOOKUPS: dict[str, type[Lookup]] = {
     ">": GreaterThan,
     ">=": GreaterThanOrEqual,
 }
+DIRECTIONS = {"maximize": "Maximize", "minimize": "Minimize"}
 _ENDED_TRIALS = F("succeeded_count") + F("early_stopped_count") + F("stopped_count") + F("failed_count")
 
 
@@ -66,8 +74,9 @@ def condition(text: str, *, reader: User) -> Q:
     fields_by_name = fields(reader)
 
     def field(name: Text) -> Field:
+        key = name.text.casefold()
         try:
-            return fields_by_name[name.text.casefold()]
+            return fields_by_name[ALIASES.get(key, key)]
         except KeyError:
             raise conditions.unknown_field(name, fields_by_name, of="Experiments") from None
 
@@ -87,8 +96,12 @@ def fields(reader: User) -> dict[str, Field]:
             Field("name", _name, "Name (~ matches a substring)"),
             Field("id", conditions.text("public_id"), "ID"),
             Field("description", conditions.text("description"), "Description (~ matches a substring)"),
+            Field("reason", conditions.text("reason"), "Why it is in its state (~ matches a substring)"),
             Field("algorithm", conditions.text("algorithm"), "Search algorithm"),
             Field("metric", conditions.text("metric"), "Objective metric"),
+            Field(
+                "direction", conditions.choice("direction", DIRECTIONS), "Of the objective", tuple(DIRECTIONS)
+            ),
             Field("queue", conditions.text("queue__name", is_nullable=True), "Name of the queue"),
             Field(
                 "visibility",
@@ -101,11 +114,30 @@ def fields(reader: User) -> dict[str, Field]:
             Field("trials", conditions.number("proposed_count", is_whole=True), "Trials proposed so far"),
             Field("running", conditions.number("running_count", is_whole=True), "Running trials"),
             Field("succeeded", conditions.number("succeeded_count", is_whole=True), "Succeeded trials"),
+            Field("waiting", conditions.number("waiting_count", is_whole=True), "Waiting trials"),
+            Field("stopped", conditions.number("stopped_count", is_whole=True), "Stopped trials"),
+            Field(
+                "early_stopped",
+                conditions.number("early_stopped_count", is_whole=True),
+                "Trials that were stopped early",
+            ),
             Field("failed", _failed, "Share of the finished trials that failed: 0.5 or 50%"),
+            Field("max_trials", conditions.number("max_trials", is_whole=True), "Max trials; none: no limit"),
+            Field("concurrency", conditions.number("concurrency", is_whole=True), "Trials in parallel"),
+            Field("front", conditions.number("front_size", is_whole=True), "Trials on the Pareto front"),
+            Field(
+                "parent",
+                conditions.text("parent__public_id", is_nullable=True),
+                "ID of what it was cloned from",
+            ),
+            Field(
+                "imported", conditions.flag("imported", _is_imported), "Imported from a file", ("yes", "no")
+            ),
             Field("duration", conditions.duration("ran_s"), "Time spent running: 90s, 10m, 1h30m"),
             Field("compute", conditions.duration("compute_s"), "Total trial time"),
             Field("created", conditions.instant("created_at"), "Date, time, or age (<2d)"),
             Field("updated", conditions.instant("updated_at"), "Date, time, or age"),
+            Field("enqueued", conditions.instant("enqueued_at"), "Date, time, or age"),
             Field("started", conditions.instant("started_at"), "Date, time, or age"),
             Field("ended", conditions.instant("ended_at"), "Date, time, or age"),
         )
@@ -116,6 +148,10 @@ def _word(word: Word) -> Q:
     """A word is part of the name or of the ID."""
     text = fold(word.text.text)
     return Q(folded_name__contains=text) | Q(public_id__contains=text)
+
+
+def _is_imported() -> Q:
+    return ~Q(imported_from="")
 
 
 def _name(comparison: Comparison) -> Q:
@@ -144,7 +180,11 @@ def _needs(comparison: Comparison) -> Q:
 
 
 def _tag(comparison: Comparison) -> Q:
-    return conditions.equal(comparison, lambda value: Q(HasTag("tags", Value(value.text))))
+    def tagged(value: Text) -> Q:
+        has_none = not value.is_quoted and value.text.casefold() == conditions.NONE
+        return Q(tags=[]) if has_none else Q(HasTag("tags", Value(value.text)))
+
+    return conditions.equal(comparison, tagged)
 
 
 def _failed(comparison: Comparison) -> Q:

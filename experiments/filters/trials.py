@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value
 
 from experiments.models import (
+    Comment,
     Experiment,
     FrontTrial,
     MetricValue,
@@ -24,13 +25,20 @@ from experiments.models.trial import failure_groups
 from experiments.models.trial.base import Source
 from experiments.models.trial.outcome import Failure
 
-from . import conditions, language
+from . import AnyContains, conditions, language
 from .conditions import LOOKUPS, NONE, Field
 from .language import Comparison, FilterError, Text, Word
 
 PARAMETER, METRIC, FINAL = "param.", "metric.", "final."
 SHORT = {"p.": PARAMETER, "m.": METRIC}  # as in the columns of the table
-ALIASES = {"rev": "revision", "time": "duration", "objective": "value"}
+# Names in the API, in exports and in columns, and short ones.
+ALIASES = {
+    "rev": "revision", "time": "duration", "objective": "value", "duration_s": "duration", "cpu_s": "cpu_time",
+    "peak_memory_bytes": "peak_memory", "created_at": "created", "started_at": "started", "ended_at": "ended",
+    "last_value": "last", "last_step": "step", "is_starred": "starred", "star": "starred",
+    "comment_count": "comments", "log_bytes": "log_size", "folder_bytes": "folder_size", "is_on_front": "front",
+    "status": "state", "notes": "note",
+}  # fmt: skip
 MOST_METRICS = 100  # by a bare name
 
 
@@ -98,8 +106,8 @@ class TrialFields:
             return self._metric(key, key)
         if key == self.experiment.metric:
             return self.fixed["value"]
-        if key.casefold() in ALIASES:
-            return self.fixed[ALIASES[key.casefold()]]
+        if (alias := ALIASES.get(key.casefold())) in self.fixed:
+            return self.fixed[alias]
         raise conditions.unknown_field(name, self.names(), of="Trials of this experiment")
 
     def _metric(self, key: str, name: str, *, is_final: bool = False) -> Field:
@@ -172,7 +180,47 @@ def _fixed(experiment: Experiment) -> tuple[Field, ...]:
         Field("error_group", _error_group(experiment), "Trials with the same error, by the key of the group"),
         Field("exit_code", conditions.number("exit_code", is_whole=True), "Exit code"),
         Field("signal", conditions.number("signal", is_whole=True), "Number of the signal that ended it"),
+        Field("starred", conditions.flag("starred", _is_starred), "Marked with a star", ("yes", "no")),
+        Field("comments", conditions.number("comment_count", is_whole=True), "Number of comments"),
+        Field("comment", _comment, "Text of a comment (~ matches a substring)"),
+        Field("note", _note, "Text of the notes (~ matches a substring)"),
+        Field("rerun_of", conditions.number("rerun_of__number", is_whole=True), "Trial that it reruns"),
+        Field("retries", conditions.number("retries", is_whole=True), "Retries after lost workers"),
+        Field("cpu_time", conditions.duration("cpu_s"), "CPU time: 90s, 10m, 1h30m"),
+        Field("peak_memory", conditions.size("peak_memory"), "Peak memory: 512MiB, 1.5GiB"),
+        Field("log_size", conditions.size("log_bytes"), "Size of its output: 10KiB, 2MB"),
+        Field("folder_size", conditions.size("folder_bytes"), "Size of its folder: 10KiB, 2MB"),
+        Field("pid", conditions.number("pid", is_whole=True), "ID of its process"),
+        Field("steps_done", conditions.number("steps_done", is_whole=True), "Steps done, of those reported"),
+        Field("steps_total", conditions.number("steps_total", is_whole=True), "Total number of steps"),
     )
+
+
+def _is_starred() -> Q:
+    return Q(starred_at__isnull=False)
+
+
+def _comment(comparison: Comparison) -> Q:
+    """Comments of which one is, or contains, the text."""
+    lookup = "icontains" if comparison.operator == "~" else "iexact"
+
+    def matching(value: Text) -> Q:
+        if value.text.casefold() == NONE and not value.is_quoted:
+            return Q(comment_count=0)
+        rows = Comment.objects.filter(**{f"text__{lookup}": value.text})
+        return Q(comment_count__gt=0, pk__in=rows.order_by().values("trial"))
+
+    if comparison.operator == "~":
+        return matching(comparison.values[0])
+    return conditions.equal(comparison, matching)
+
+
+def _note(comparison: Comparison) -> Q:
+    if comparison.operator != "~":
+        raise comparison.field.error(
+            f"“note” takes “~”, not “{comparison.operator}”; such as note~background"
+        )
+    return Q(AnyContains("notes", Value(comparison.values[0].text)))
 
 
 def _never(comparison: Comparison) -> Q:
@@ -233,16 +281,10 @@ def _best(experiment: Experiment) -> Callable[[Comparison], Q]:
 def _front_field(experiment: Experiment) -> Field:
     """Whether a trial is on the Pareto front, of an experiment with several objectives."""
 
-    def equal(value: Text) -> Q:
-        word = value.text.casefold()
-        if word not in ("yes", "no"):
-            raise value.error("“front” is yes or no")
-        on_front = Q(pk__in=FrontTrial.current(experiment).order_by().values("trial"))
-        return on_front if word == "yes" else ~on_front
+    def is_on_front() -> Q:
+        return Q(pk__in=FrontTrial.current(experiment).order_by().values("trial"))
 
-    return Field(
-        "front", lambda comparison: conditions.equal(comparison, equal), "On the Pareto front", ("yes", "no")
-    )
+    return Field("front", conditions.flag("front", is_on_front), "On the Pareto front", ("yes", "no"))
 
 
 def _parameter(experiment: Experiment, name: str) -> Callable[[Comparison], Q]:

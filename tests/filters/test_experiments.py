@@ -28,9 +28,18 @@ def experiments(lab: Workspace, draft: Callable[..., Experiment], alice: User, b
             "best_value": 0.5,
             "running_count": 2,
             "project": vision,
+            "max_trials": 7,
+            "imported_from": "csv",
+            "enqueued_at": timezone.now(),
             "creator": bob,
         },
-        "Straße": {"state": "failed", "failed_count": 4, "description": "100% noise", "ran_s": 7200},
+        "Straße": {
+            "state": "failed",
+            "failed_count": 4,
+            "description": "100% noise",
+            "ran_s": 7200,
+            "reason": "the same error",
+        },
     }
     for age, (name, columns) in enumerate(rows.items(), 1):
         made = draft(name=name)
@@ -69,6 +78,20 @@ def experiments(lab: Workspace, draft: Callable[..., Experiment], alice: User, b
         ("created<1.5d", "ResNet sweep"),
         ("queue=none", "ResNet sweep, BERT, Straße"),
         ("visibility:workspace", "ResNet sweep, BERT, Straße"),
+        ("tag=none", "BERT, Straße"),
+        ("reason~same", "Straße"),
+        ("direction:maximize", "ResNet sweep, BERT, Straße"),
+        ("waiting=0 stopped=0 early_stopped<1", "ResNet sweep, BERT, Straße"),
+        ("max_trials>=7", "BERT"),
+        ("max_trials=none or concurrency>100", ""),
+        ("front>0", ""),
+        ("parent=none", "ResNet sweep, BERT, Straße"),
+        ("imported:yes", "BERT"),
+        ("imported:no", "ResNet sweep, Straße"),
+        ("enqueued<1d", "BERT"),
+        ("status:running", "BERT"),
+        ("owner:bob", "BERT"),
+        ("best_value>0.8 created_at<2d", "ResNet sweep"),
     ],
 )
 def test_what_is_found(experiments: None, alice: User, text: str, names: str) -> None:
@@ -82,6 +105,7 @@ def test_what_is_found(experiments: None, alice: User, text: str, names: str) ->
         ("creater:me", "did you mean “creator”?"),
         ("state:runing", "Did you mean “running”?"),
         ("tag>a", "“tag” cannot be compared with “>”"),
+        ("imported:maybe", "“imported” is yes or no"),
         ("tag~a", "“tag” cannot be compared with “~”"),
         ("failed>some", "“some” is not a number"),
     ],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from experiments.filters.language import FilterError
 from experiments.filters.trials import TrialFields, select_trials, written
-from experiments.models import Experiment, MetricValue, Outcome, Point, Trial, TrialParameter
+from experiments.models import Comment, Experiment, MetricValue, Outcome, Point, Trial, TrialParameter
 from experiments.models.trial.parameter import digest
 
 SPACE = {
@@ -95,6 +95,12 @@ def experiment(draft: Callable[..., Experiment]) -> Experiment:
         if state != "waiting":
             trial.final_metrics = {"f1": -0.1, "recall": 0.8, "odd": "nan"} if number == 2 else {}
             MetricValue.keep(trial)
+    made.trials.filter(number=2).update(
+        starred_at=timezone.now(), comment_count=1, notes=["Processes left in the background"],
+        peak_memory=1536, cpu_s=90, steps_done=3, steps_total=9,
+    )  # fmt: skip
+    Comment.objects.create(trial=made.trials.get(number=2), text="A good one")
+    made.trials.filter(number=4).update(rerun_of=made.trials.get(number=1))
     return made
 
 
@@ -136,6 +142,31 @@ def find(experiment: Experiment, text: str) -> list[int]:
         ("f1:-0.5..0", [2, 4, 5]),
         ("duration:10s..2m", [1, 4]),
         ("created:2d12h..4d12h", [3, 4]),
+        ("starred:yes", [2]),
+        ("starred=no", [1, 3, 4, 5, 6]),
+        ("is_starred!=true", [1, 3, 4, 5, 6]),
+        ("comments>0", [2]),
+        ("comment~GOOD", [2]),
+        ('comment="A good one"', [2]),
+        ("comment=none", [1, 3, 4, 5, 6]),
+        ("comment!=none", [2]),
+        ("note~LEFT", [2]),
+        ('note~"Left in"', [2]),
+        ("note~100_", []),
+        ("peak_memory>=1KiB", [2]),
+        ("peak_memory=1.5KiB", [2]),
+        ("peak_memory:1kb..1536", [2]),
+        ("peak_memory=none", [1, 3, 4, 5, 6]),
+        ("peak_memory>99999999999TB", []),
+        ("cpu_time>1m", [2]),
+        ("cpu_s>1m duration_s>0 or cpu_s=90", [2]),
+        ("log_size=0", [1, 2, 3, 4, 5, 6]),
+        ("folder_size=none", [1, 2, 3, 4, 5, 6]),
+        ("rerun_of=1", [4]),
+        ("rerun_of=none", [1, 2, 3, 5, 6]),
+        ("retries=0 pid=none", [1, 2, 3, 4, 5, 6]),
+        ("steps_done:3 steps_total:9", [2]),
+        ("duration_s>10m", [2, 5]),
         ("value>=0.5 state:succeeded", [2, 5]),
         ("not value>0.5", [1, 3, 4, 5, 6]),
         ("value=none", [3, 4, 6]),
