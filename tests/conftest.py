@@ -29,7 +29,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("any speed")
 
-DATABASE_FREE = ("charts", "repository_rules", "runner", "search", "trialdeck")
+DATABASE_FREE = ("charts", "repository_rules", "runner", "search", "timetable", "trialdeck")
 FOREIGN = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "TZ")
 
 _data = Path(tempfile.mkdtemp(prefix="trialdeck-tests-")).resolve()

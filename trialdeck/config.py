@@ -34,7 +34,7 @@ _RENAMED = {
 _UNCHANGED = (
     "environment pipefail passes_arguments argument_style boolean_style list_style metric direction "
     "further_objectives source pattern metric_path selection weights goal seed stop_grace_s "
-    "retries breaker avoid_failing_regions constraints fixed starting_points"
+    "retries breaker avoid_failing_regions constraints fixed starting_points start_window window_time_zone"
 )
 _SEPARATE = (
     "directory",
@@ -150,6 +150,8 @@ class ExperimentConfig(ConfigFields):
         "constraints": None,
         "fixed": None,
         "starting_points": None,
+        "start_window": None,
+        "window_time_zone": None,
         "other_settings": {},
     }
     ALIASES = {

@@ -11,8 +11,8 @@ from datetime import timedelta
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connections
 
-from experiments import dispatch, histograms
-from experiments.models import Experiment, Lease, Queue, Worker
+from experiments import database_clock, dispatch, histograms
+from experiments.models import Experiment, Lease, Queue, Refused, Worker
 from experiments.models.lease import BEAT_S
 from experiments.scheduler import hypervolume, importance
 from experiments.scheduler.direct import DirectScheduler
@@ -110,6 +110,7 @@ class Beat:
         for pk in Experiment.objects.active().values_list("pk", flat=True):
             if not dispatch.experiment(pk):
                 self.direct.schedule(pk)
+        self.move_windows_on()
         claimable = Experiment.objects.claimable().order_by().values("queue")
         for queue in Queue.objects.filter(pk__in=claimable):
             dispatch.queue(queue.routing_key)
@@ -121,6 +122,19 @@ class Beat:
         self.outbox.tick()
         self.imports.tick()
         return True
+
+    def move_windows_on(self) -> None:
+        """Give the experiments whose start window has closed the next one. An error here must not stop the beat."""
+        closed = Experiment.objects.active().filter(window_closes_at__lte=database_clock.now())
+        for experiment in closed.order_by():
+            try:
+                with experiment.locked():
+                    experiment.set_window()
+                    experiment.needs_no_look()
+            except Refused:  # moved to the trash meanwhile
+                continue
+            except Exception:  # its trials wait until the next beat
+                logger.exception("The start window of %s could not be moved on", experiment)
 
     def enforce_limits(self, now: float) -> None:
         """Every ten seconds, hold and release what limits of slot hours concern. `now` is in monotonic seconds. An

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from django.db.models import Count, QuerySet, Value
 
@@ -34,6 +35,7 @@ class Kind(StrEnum):
     UNPAUSE = "unpause"  # the experiment is paused
     CONCURRENCY = "concurrency"
     LIMIT = "limit"  # of slot hours per week
+    WINDOW = "window"  # outside the start window
     NO_QUEUE = "no_queue"
     QUEUE_PAUSED = "queue_paused"
     UNSERVED = "unserved"
@@ -73,7 +75,7 @@ class QueueEntry(NamedTuple):
     creator: int
     alive: int  # slots in use
     is_owed: bool  # the experiment itself would allow another trial to start
-    waiting: int  # trials that wait for a slot; 0 if it is paused or stopping
+    waiting: int  # trials that wait for a slot; 0 if it is paused, stopping or outside its start window
 
 
 class Compute:
@@ -87,6 +89,11 @@ class Compute:
         self._workers = Worker.objects.all() if workers is None else workers
         self._ranks: dict[int, dict[int, int]] = {}
         self._used: dict[int, dict[int, int]] = {}
+
+    @cached_property
+    def now(self) -> datetime:
+        """The database's time when it was first asked for."""
+        return database_clock.now()
 
     @cached_property
     def workers(self) -> list[Worker]:
@@ -134,12 +141,13 @@ class Compute:
         if self._queues is not None:
             active = active.filter(queue__in=self._queues)
         entries: dict[int, list[QueueEntry]] = {}
-        columns = ("queue", "pk", "creator", "state", "concurrency")
+        columns = ("queue", "pk", "creator", "state", "concurrency", "window_opens_at", "window_closes_at")
         counts = ("waiting_count", "running_count", "stopping_count")
-        for queue, pk, creator, state, at_once, waiting, running, stopping in (
+        for queue, pk, creator, state, at_once, opens_at, closes_at, waiting, running, stopping in (
             active.order_by("position", "pk").values_list(*columns, *counts).iterator()
         ):
-            may_start = state in (ExperimentState.PENDING, ExperimentState.RUNNING)
+            is_open = opens_at is None or closes_at is None or opens_at <= self.now < closes_at
+            may_start = is_open and state in (ExperimentState.PENDING, ExperimentState.RUNNING)
             alive = running + stopping
             is_owed = bool(may_start and waiting and alive < at_once)
             entry = QueueEntry(pk, creator, alive, is_owed, waiting if may_start else 0)
@@ -207,6 +215,8 @@ class Compute:
             return Hold(Kind.CONCURRENCY, "concurrency limit reached")
         if experiment.limit_hold:
             return Hold(Kind.LIMIT, experiment.limit_hold)
+        if not experiment.is_in_window(self.now):
+            return Hold(Kind.WINDOW, _window_text(experiment, self.now))
         queue = experiment.queue
         if queue is None:
             return Hold(Kind.NO_QUEUE, "the queue was deleted")
@@ -294,6 +304,15 @@ def hold_of_trial(trial: Trial) -> Hold | None:
     if before := waiting.count():
         return Hold(Kind.QUEUE_POSITION, f"{_some(before, 'trial')} of this experiment ahead")
     return experiment_hold
+
+
+def _window_text(experiment: Experiment, now: datetime) -> str:
+    """Return until when the start window is closed: `outside the start window until Mon 30 Nov 20:00 Europe/Berlin`."""
+    opens_at = experiment.window_opens_at
+    if opens_at is None or opens_at <= now:  # it has just closed, and the beat has not looked yet
+        return "outside the start window"
+    local = opens_at.astimezone(ZoneInfo(experiment.window_time_zone))
+    return f"outside the start window until {local:%a} {local.day} {local:%b %H:%M} {experiment.window_time_zone}"
 
 
 def _some(number: int, noun: str) -> str:

@@ -85,6 +85,7 @@ WRITTEN = (
 
 _KEY, _OTHER_KEY, _COUNT = -1_000_000_007, -1_000_000_009, -1_000_000_011
 _BOOT = uuid.UUID(int=1_000_000_007)
+_NOW = datetime(1707, 1, 7, tzinfo=UTC)
 
 _experiment = plain_sql.Statement(
     lambda pk: Experiment.objects.select_for_update(no_key=True).filter(pk=pk).values_list(*LOCKED), pk=_KEY
@@ -115,8 +116,8 @@ _waiting = plain_sql.Statement(
 )
 # The experiment that is next in a queue, as in `Trial.take`.
 _next = plain_sql.Statement(
-    lambda queue, gpus, cores, memory_mib: (
-        Experiment.objects.claimable(free=Amount(gpus, cores, memory_mib))
+    lambda queue, gpus, cores, memory_mib, now: (
+        Experiment.objects.claimable(free=Amount(gpus, cores, memory_mib), now=now)
         .filter(queue__name=queue)
         .values_list("pk", "queue__slots_per_person")[:1]
     ),
@@ -124,6 +125,7 @@ _next = plain_sql.Statement(
     gpus=_KEY,
     cores=_OTHER_KEY,
     memory_mib=_COUNT,
+    now=_NOW,
 )
 _serving = plain_sql.Statement(
     lambda pk, boot: Worker.objects.serving().filter(pk=pk, boot=boot).values_list("pk"), pk=_KEY, boot=_BOOT
@@ -146,7 +148,9 @@ class Claimant:
         """Return the key of the first claimable experiment in the first queue that has one, None if there is none.
         Raise `_Unusual` where its claim needs the lock of the queue, because of the fair share of a person."""
         for name in self.queues:
-            for pk, per_person in _next.rows(queue=name, **self.free.amount._asdict()):
+            for pk, per_person in _next.rows(
+                queue=name, now=database_clock.now(), **self.free.amount._asdict()
+            ):
                 if per_person is not None:
                     raise _Unusual
                 return int(pk)

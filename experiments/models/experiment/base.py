@@ -22,6 +22,7 @@ from experiments.models.settings import Settings
 from experiments.models.status import ExperimentState, Overtaken, Refused
 from experiments.models.user import User
 from experiments.models.workspace import Workspace
+from experiments.timetable import start_window
 
 from .queryset import ExperimentQuerySet, KeptManager
 
@@ -116,6 +117,10 @@ class ExperimentBase(models.Model):
     last_number = models.IntegerField(default=0)
     last_ordinal = models.IntegerField(default=0)
     limit_hold = models.CharField(max_length=200, blank=True)  # the limit of slot hours that holds its trials
+    # The start window that is open or opens next. Without a window both are null, and trials start at any time.
+    window_opens_at = models.DateTimeField(null=True)
+    window_closes_at = models.DateTimeField(null=True)
+    window_time_zone = models.CharField(max_length=64, default="UTC")  # a copy, too
     reruns_up_to = models.IntegerField(
         null=True
     )  # failed trials up to this number are rerun, a few at a time
@@ -200,6 +205,19 @@ class ExperimentBase(models.Model):
     def may_stop_early(self) -> bool:
         """Whether a trial can have a rule of early stopping: that of this revision, or of an earlier one."""
         return self.settings.early_stopping != "none" or self.revision.number > 1
+
+    def set_window(self) -> None:
+        """Set when its start window opens and closes, by the current revision. The caller holds the lock."""
+        settings = self.settings
+        self.window_opens_at, self.window_closes_at = start_window.current_or_next(
+            settings.start_window, settings.window_time_zone, database_clock.now()
+        )
+
+    def is_in_window(self, now: datetime) -> bool:
+        """Whether its start window, if it has one, is open at `now`."""
+        if self.window_opens_at is None or self.window_closes_at is None:
+            return True
+        return self.window_opens_at <= now < self.window_closes_at
 
     def has_reached(self, goal: float | None) -> bool:
         """Whether the best value is at least as good as `goal`."""
@@ -352,6 +370,7 @@ MIRRORED_FIELDS = (
     "gpus",
     "cores",
     "memory_mib",
+    "window_time_zone",
 )
 
 # Written once, at the end of `locked()`. Only `move` writes `state` and `reason`.
@@ -370,6 +389,8 @@ LOCKED_FIELDS = [
     "compute_s",
     "revision",
     *MIRRORED_FIELDS,
+    "window_opens_at",
+    "window_closes_at",
     "waiting_count",
     "running_count",
     "stopping_count",

@@ -33,6 +33,7 @@ ONLY_TRIED: dict[str, Any] = {
     "goal": None,
     "early_stopping": "none",
     "early_stopping_arguments": {},
+    "start_window": "",
 }
 
 
@@ -91,7 +92,11 @@ class DescriptionVerbs(LifecycleVerbs):
                     raise Refused(taken) from None
                 raise
             experiment._revise(settings, by=by)
-            cls.everything.filter(pk=experiment.pk).update(revision=experiment.revision)
+            cls.everything.filter(pk=experiment.pk).update(
+                revision=experiment.revision,
+                window_opens_at=experiment.window_opens_at,
+                window_closes_at=experiment.window_closes_at,
+            )
             why = f"cloned from {parent.public_id}" if parent else ""
             Event.note("create", experiment, by=by, after=experiment.state, why=why)
         return experiment

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
+from experiments import database_clock
 from experiments.models import status
 from experiments.models.resources import Amount
 from experiments.models.status import ExperimentState
@@ -38,11 +40,12 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
         """Experiments that the conductor schedules."""
         return self.filter(state__in=status.ACTIVE)
 
-    def claimable(self, *, free: Amount | None = None) -> ExperimentQuerySet:
+    def claimable(self, *, free: Amount | None = None, now: datetime | None = None) -> ExperimentQuerySet:
         """Experiments of which a worker can claim a waiting trial now, by queue position.
 
         `free`: the resources that the worker has available; None: no limit.
         """
+        now = now or database_clock.now()
         alive = F("running_count") + F("stopping_count")
         queued = self.model.everything.filter(state__in=status.ACTIVE, queue=OuterRef("queue"))
         theirs = queued.filter(creator=OuterRef("creator")).order_by().values("creator")
@@ -51,6 +54,7 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
         fitting = [Q(**{name: None}) | Q(**{f"{name}__lte": most}) for name, most in needs]
         return self.filter(
             *fitting,
+            Q(window_opens_at=None) | Q(window_opens_at__lte=now, window_closes_at__gt=now),
             Q(queue__slots_per_experiment=None) | Q(queue__slots_per_experiment__gt=alive),
             Q(queue__slots_per_person=None) | Q(queue__slots_per_person__gt=used),
             state__in=(ExperimentState.PENDING, ExperimentState.RUNNING),

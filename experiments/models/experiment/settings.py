@@ -139,3 +139,4 @@ class SettingsVerbs(ProposalVerbs):
         if before:
             self.revision.resolved = self.revision.inherits(before)
         self.revision.save(force_insert=True)
+        self.set_window()

@@ -25,6 +25,7 @@ from experiments.search.validation import Fault
 from .execution import LITERAL, Execution, ExecutionChecks
 from .objectives import DIRECTIONS, ObjectiveChecks
 from .search_inputs import SearchInputChecks, SearchInputs
+from .window import WindowChecks
 
 DAY_S = 86_400
 MAX_TRIALS = 1_000_000
@@ -54,6 +55,8 @@ class Settings(SearchInputs, Execution):
     `goal`. `further_objectives` maps further metrics to their directions: with them the best trials are the Pareto
     front. `breaker` is a number of trials: when four in five of the last ones failed alike, the experiment pauses; 0:
     never. `avoid_failing_regions`: trials that failed by their own doing inform the search as infeasible.
+    `start_window`: when trials may start, as `Mon-Fri 20:00-06:00; Sat-Sun`, in the hours of `window_time_zone`; "":
+    at any time. Running trials go on.
     """
 
     command: str
@@ -87,6 +90,8 @@ class Settings(SearchInputs, Execution):
     avoid_failing_regions: bool = True
     early_stopping: str = "none"
     early_stopping_arguments: dict = field(default_factory=dict)
+    start_window: str = ""
+    window_time_zone: str = "UTC"
 
     @cached_property
     def space(self) -> Space:
@@ -160,7 +165,7 @@ LOCKED = {
 }
 
 
-class Checker(SearchInputChecks, ObjectiveChecks, ExecutionChecks):
+class Checker(SearchInputChecks, ObjectiveChecks, WindowChecks, ExecutionChecks):
     """Reads a document field by field and collects a sentence for each fault."""
 
     def settings(self) -> Settings:
@@ -204,6 +209,7 @@ class Checker(SearchInputChecks, ObjectiveChecks, ExecutionChecks):
                 self.text("early_stopping", default="none", limit=64, single_line=True)
             ),
             "early_stopping_arguments": self.mapping("early_stopping_arguments"),
+            **self.window(),
             **self.search_inputs(space),
             **self.execution(),
         }

@@ -46,6 +46,8 @@ LABELS = {
     "memory_mib": "Memory per trial",
     "retries": "Retries",
     "breaker": "Auto-pause after N identical failures",
+    "start_window": "Start window",
+    "window_time_zone": "Time zone of the start window",
     "constraints": "Constraints",
     "fixed": "Fixed values",
     "starting_points": "Starting points",
@@ -98,11 +100,13 @@ SECTIONS = {
         "stop_grace_s",
         "retries",
         "breaker",
+        "start_window",
+        "window_time_zone",
     ),
 }
 HIDDEN_IF_EMPTY = {
     "further_objectives", "weights", "algorithm_arguments", "constraints", "fixed", "starting_points",
-    "warm_start", "early_stopping_arguments",
+    "warm_start", "early_stopping_arguments", "start_window",
 }  # fmt: skip
 HIDDEN_IF_UNSET = {"gpus", "cores", "memory_mib"}
 NO_LIMIT = {"max_trials", "max_duration_s", "max_trial_duration_s"}
@@ -208,6 +212,8 @@ def _is_shown(name: str, settings: Settings) -> bool:
     """Whether a setting has a meaning beside the others."""
     if name in ("pattern", "metric_path"):
         return settings.source == {"pattern": "stdout", "metric_path": "file"}[name]
+    if name == "window_time_zone":
+        return bool(settings.start_window)
     if name in HIDDEN_IF_UNSET:
         return getattr(settings, name) is not None
     if name in HIDDEN_IF_EMPTY:

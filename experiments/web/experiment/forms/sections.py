@@ -306,6 +306,19 @@ class BudgetFields(forms.Form):
         label="Auto-pause after N identical failures (0 = never)",
         help_text="Four in five of the last N trials suffice.",
     )
+    start_window = forms.CharField(
+        required=False,
+        label="Start window",
+        widget=text_input("Mon-Fri 20:00-06:00; Sat-Sun"),
+        help_text="Days and hours in which trials start; running trials finish. Blank = any time.",
+    )
+    window_time_zone = forms.CharField(
+        required=False,
+        initial="UTC",
+        label="Time zone",
+        widget=text_input("Europe/Berlin"),
+        help_text="Of the start window.",
+    )
 
 
 class EarlyStoppingFields(forms.Form):

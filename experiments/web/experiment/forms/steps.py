@@ -20,7 +20,7 @@ _STEP_OF = {
         ("max_trials", "concurrency", "max_duration_s", "max_trial_duration_s", "gpus", "cores"), "much"
     ),
     **dict.fromkeys(("memory_mib", "stop_grace_s", "retries", "breaker", "early_stopping"), "much"),
-    "early_stopping_arguments": "much",
+    **dict.fromkeys(("early_stopping_arguments", "start_window", "window_time_zone"), "much"),
 }
 _DESCRIBED = (
     "name",
