@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('experiments', '0065_sessions_second_factor'),
+        ('experiments', '0066_importance_by_objective'),
     ]
 
     operations = [
