@@ -12,7 +12,7 @@ import re2
 from experiments.runner.dialects.native import MAX_LINE
 from experiments.runner.dialects.reader import number_or_text
 from experiments.runner.output.log import plain_text
-from experiments.runner.output.number_text import RE2_NUMBER, NumbersOfLine, parse_number
+from experiments.runner.output.number_text import RE2_LEAD, RE2_NUMBER, NumbersOfLine, lead_length, parse_number
 from experiments.runner.report import MAX_POINTS, Report
 
 EXAMPLE = "accuracy: {number}"
@@ -31,6 +31,7 @@ _PARTS = re.compile(
 _UNREAD = rf"[-+−]?(?i:nan|inf(?:inity)?|none|null|nil|undefined|n/?a)\b|[-+−]{RE2_NUMBER}"
 _UNREAD_OF_LABEL = rf"{_UNREAD}|{RE2_NUMBER}"
 LOOK_BACK = 1000  # bytes at the end of a part of an endless line, in which it may end
+_BLANKS = r"[ \t]*"
 _LABEL = re.compile(r"[^\W\d_]{2}")
 _NO_LABEL = re.compile(r"\\.|\[[^\]]*\]|\(\?[^)>:]*[)>:]")
 _SAMPLES = ("7.539e-05", "1234.5", "1E+20", "0.123456789")
@@ -148,11 +149,13 @@ class PatternReader:
     def _number(
         self, numbers: NumbersOfLine, start: int, end: int, match: tuple[int, int]
     ) -> tuple[float | None, str]:
-        part = numbers.line[start:end]
+        lead = lead_length(numbers.line[start:end])
+        part = numbers.line[start + lead : end]
         number = parse_number(part)
         if number is None:
-            return number_or_text(part)
-        whole = numbers.cut(start, start + len(part.rstrip()), match=match)
+            return number_or_text(numbers.line[start:end].strip())
+        start, end = start + lead, start + lead + len(part.rstrip())
+        whole = numbers.cut(start, end, match=match) or (numbers.list_of(start, end) if lead else "")
         if not whole:
             return number_or_text(number)
         hint = "" if self._is_number else "; use {number} in the pattern"
@@ -186,20 +189,21 @@ def _numbers(pattern: str) -> int:
 def _expanded(pattern: str) -> str:
     """Return the expression with `{number}` written out; a single one becomes the group `value`."""
     is_value = _numbers(pattern) == 1 and "(?P<value>" not in pattern and "(?<value>" not in pattern
-    number = f"(?P<value>{RE2_NUMBER})" if is_value else f"(?:{RE2_NUMBER})"
+    number = f"(?P<value>{RE2_NUMBER})" if is_value else f"(?:{_BLANKS}{RE2_NUMBER})"
     return _PARTS.sub(lambda part: number if part[0] == "{number}" else part[0], pattern)
 
 
 def _widened(pattern: str, unread: str) -> "re2._Regexp":
     """Compile the expression so that its group also matches `unread`, such as nan and numbers with a sign: a line with
-    the metric's label counts, whatever its number is."""
+    the metric's label counts, whatever its number is and whatever type Python prints around it."""
     expanded = _expanded(pattern)
     bounds = _value_group(expanded)
     if bounds is None:
         return _compile(expanded)
     start, end = bounds
+    lead = RE2_LEAD if _has_label(pattern) else _BLANKS if _numbers(pattern) else ""
     try:
-        return _compile(f"{expanded[:start]}(?:{expanded[start:end]})|{unread}{expanded[end:]}")
+        return _compile(f"{expanded[:start]}{lead}(?:(?:{expanded[start:end]})|{unread}){expanded[end:]}")
     except re2.error:  # flags within the group, or too large
         return _compile(expanded)
 

@@ -5,13 +5,14 @@ import math
 import re
 from bisect import bisect_right
 
-_SIGN = "[-+−]"
+_SIGN = "[-+−–‑]"  # also the typographic minus, the en dash, the non-breaking hyphen
 _SPACE = (
     "[\u00a0\u2009\u202f]"  # that does not break a line: what groups digits; a plain one separates numbers
 )
 _GROUPS = rf"(?:\d{{1,3}}(?:,\d{{3}})+|\d{{1,3}}(?:'\d{{3}})+|\d{{1,3}}(?:{_SPACE}\d{{3}})+)"
 _DIGITS = rf"(?:{_GROUPS}|\d+(?:_\d+)*)"
 _EXPONENT = rf"(?:[eE]{_SIGN}?\d+|[dD]{_SIGN}\d+)"
+_ANY_EXPONENT = rf"[eEdD]{_SIGN}?\d+"
 _NUMBER = rf"(?:(?:{_DIGITS}(?:\.\d*)?|\.\d+){_EXPONENT}?)"
 _MSVC = r"1\.#(?:QNAN|SNAN|IND|INF)"  # as Microsoft's C library prints nan and inf
 _WORD = rf"(?:(?i:nan|inf(?:inity)?)|{_MSVC})\b"
@@ -19,13 +20,22 @@ _WORD = rf"(?:(?i:nan|inf(?:inity)?)|{_MSVC})\b"
 # `{number}` in a pattern. RE2 has no lookarounds, so `NumbersOfLine` checks the match.
 RE2_NUMBER = rf"{_SIGN}?(?:{_WORD}|{_NUMBER})"
 
+# What may stand between a label and its number: blanks that align it, and what Python prints around a number, such as
+# np.float64(0.5), tensor(0.5, device='cuda:0'), Decimal('0.5'), [0.5].
+_TYPE = (
+    r"(?:\w+\.)*(?:b?float(?:ing)?\d*(?:_\w+)?|half|single|double|longdouble|u?int\d*|tensor|eagertensor|d?array"
+    r"|devicearray|variable|parameter|decimal)\("
+)
+RE2_LEAD = rf"[ \t]*(?:(?i:{_TYPE}))?[\[ ]*[\"']?"
+_LEAD = re.compile(RE2_LEAD, re.ASCII)
+
 _WHOLE = re.compile(RE2_NUMBER, re.ASCII)
 _HEXADECIMAL = r"0[xX][0-9a-fA-F]+"
-_POWER_OF_TEN = rf"\s?[xX×*·]\s?10(?:\^|\*\*)\(?{_SIGN}?\d+\)?"
+_POWER_OF_TEN = rf"\s?[xX×*·⋅]\s?10(?:(?:\^|\*\*)\(?{_SIGN}?\d+\)?|[⁺⁻]?[⁰¹²³⁴-⁹]+)"
 _IN_LINE = re.compile(
     rf"(?:(?<![\w.)\]]){_SIGN})?"  # not the hyphen of acc-0.9
     rf"(?:{_MSVC}\b|{_HEXADECIMAL}|(?:{_GROUPS}(?!\d)|\d+(?:_\d+)*)(?:\.\d*)?"
-    rf"(?:{_EXPONENT}|{_POWER_OF_TEN})?|\.\d+(?:{_EXPONENT}|{_POWER_OF_TEN})?|(?<![\w.]){_WORD})",
+    rf"(?:{_ANY_EXPONENT}|{_POWER_OF_TEN})?|\.\d+(?:{_ANY_EXPONENT}|{_POWER_OF_TEN})?|(?<![\w.]){_WORD})",
     re.ASCII,
 )
 _IMAGINARY = r"[-+][\d.]+(?:[eE][-+]?\d+)?[ij]\b"
@@ -35,7 +45,11 @@ _MORE_OF_WHOLE = re.compile(
 _MORE_OF_FRACTION = re.compile(
     rf"[._][\d._]*\d(?:[eE][-+]?\d+)?|{_IMAGINARY}", re.ASCII
 )  # 1.2|.3, but 0.5|,0.7 is a list
+_EUROPEAN = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
+_EUROPEAN_FRACTION = re.compile(r",\d+(?![\d.,])", re.ASCII)  # 1.234|,5
+_MORE_OF_LIST = re.compile(r"[\s,;]+[-+−]?\.?\d[^\])]*[\])]?", re.ASCII)  # [0.9|, 0.8]
 _SEPARATORS = ",'"
+_AS_FLOAT = str.maketrans(dict.fromkeys("−–‑", "-") | dict.fromkeys(",'_\u00a0\u2009\u202f", ""))
 _TRAILING = ".,;:)]}>\"'%"
 
 
@@ -50,10 +64,16 @@ def parse_number(text: str) -> float | None:
         text = text.rstrip(_TRAILING).rstrip()
         if not _WHOLE.fullmatch(text):
             return None
-    plain = text.replace("−", "-").translate(str.maketrans("", "", ",'_\u00a0\u2009\u202f"))
+    plain = text.translate(_AS_FLOAT)
     if "#" in plain:
         return math.copysign(math.inf, float(plain.partition(".")[0])) if plain.endswith("INF") else math.nan
     return float(plain if plain.lstrip("+-")[0].isalpha() else re.sub("[dD]", "e", plain))
+
+
+def lead_length(text: str) -> int:
+    """Return how many characters of a text stand before its number: blanks, brackets, and the type that Python prints."""
+    match = _LEAD.match(text)
+    return match.end() if match else 0
 
 
 class NumbersOfLine:
@@ -81,6 +101,15 @@ class NumbersOfLine:
                 return self.line[start:stop]
             if stop == end == match_end and self.line[stop - 1].isdigit():
                 more = _MORE_OF_FRACTION if any(char in token[0] for char in ".eEdD") else _MORE_OF_WHOLE
-                if rest := more.match(self.line, end):
+                rest = more.match(self.line, end)
+                if not rest and _EUROPEAN.fullmatch(token[0]):
+                    rest = _EUROPEAN_FRACTION.match(self.line, end)
+                if rest:
                     return token[0] + rest[0]
         return ""
+
+    def list_of(self, start: int, end: int) -> str:
+        """Return the list in brackets that `line[start:end]` is the first number of, or "" when it is alone."""
+        bracket = self.line[:start].rstrip(" \t\"'")[-1:]
+        rest = _MORE_OF_LIST.match(self.line, end) if bracket in ("[", "(") else None
+        return bracket + self.line[start:end] + rest[0] if rest else ""

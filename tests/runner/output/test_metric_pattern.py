@@ -126,6 +126,19 @@ def test_any_chunking_gives_the_same_reports(lines, cuts):
         ("1\u00a0234\u00a0567", 1234567),
         ("1.#QNAN", None),
         ("-1.#IND", None),
+        ("–0.25", -0.25),
+        ("   0.5", 0.5),
+        ("\t0.5", 0.5),
+        ('"0.5"', 0.5),
+        ("[0.5]", 0.5),
+        ("np.float64(0.5)", 0.5),
+        ("np.float32(-1e-05)", -1e-05),
+        ("tensor(0.5000, device='cuda:0', grad_fn=<NllLossBackward0>)", 0.5),
+        ("tensor([0.5])", 0.5),
+        ("tf.Tensor(0.5, shape=(), dtype=float32)", 0.5),
+        ("Array(0.5, dtype=float32)", 0.5),
+        ("Decimal('0.5')", 0.5),
+        ("np.float64(nan)", None),
         ("1.#INF", None),
     ],
 )
@@ -155,6 +168,12 @@ def test_number_reads_every_notation(text, number):
         ("loss={number}", "loss=0.5+0.1j", "0.5+0.1j"),
         ("loss={number}", "loss=1\u202f234,5", "1\u202f234,5"),
         ("([0-9.]+)$", "loss=1,234.5", "1,234.5"),
+        ("loss={number}", "loss=1.234,5", "1.234,5"),
+        ("loss={number}", "loss=7.5·10⁻⁵", "7.5·10⁻⁵"),
+        ("loss={number}", "loss=1d3", "1d3"),
+        ("loss={number}", "loss=[0.5, 0.7]", "[0.5, 0.7]"),
+        ("loss={number}", "loss=[0.5 0.7]", "[0.5 0.7]"),
+        ("loss={number}", "loss=tensor([0.5, 0.7])", "[0.5, 0.7]"),
     ],
 )
 def test_a_part_of_a_longer_number_is_never_a_value(pattern, line, whole):
@@ -173,6 +192,10 @@ def test_a_part_of_a_longer_number_is_never_a_value(pattern, line, whole):
         (r"acc-([0-9.]+)", "acc-0.93", 0.93),
         (r"acc1=([0-9.]+)", "acc1=0.93", 0.93),
         (r"(\d+)/\d+", "3/10", 3),
+        ("losses={number}", "losses=1.234,5,6.5", 1.234),
+        ("acc=.*?{number}", "acc=np.float64(0.512)", 0.512),
+        ("'acc': {number}", "{'acc': np.float64(0.5), 'f1': 0.25}", 0.5),
+        ("{number} acc", "  -0.5 acc", -0.5),
     ],
 )
 def test_what_stands_beside_a_number_is_no_part_of_it(pattern, line, value):
@@ -203,6 +226,8 @@ def test_the_last_line_with_the_label_counts(last, final):
         (r"loss=(\d+\.\d+)", "loss=0.3\nloss=1e-05\n", 1e-05),
         (r"loss=(\d+\.\d+)", "loss=0.3\nloss=1\n", 1),
         (r"acc=(\d+)%", "acc=90%\nacc=93.5%\n", 93.5),
+        (r"acc=(\d\.\d+)", "acc=0.5\nacc=np.float64(0.9)\n", 0.9),
+        ("loss: {number}", "loss:  10.25\nloss:   9.75\n", 9.75),
         (r": ([01]\.\d+)", "acc: 0.91\nsteps: 10\n", 0.91),  # without a label, the group alone decides
     ],
 )
