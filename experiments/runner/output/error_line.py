@@ -1,9 +1,15 @@
 """Find the line of a log that explains why a program failed."""
 
+import itertools
 import re
 from collections.abc import Iterator
 
-_TRACEBACK = re.compile(r"^(.*?)Traceback \(most recent call last\):$")
+_TRACEBACK = re.compile(r"^(?!\s*\+ Exception Group )(.*?)Traceback \(most recent call last\):$")
+# What announces a traceback that did not end the program: of a thread, a child, a destructor, a log handler.
+_ASIDE = re.compile(
+    r".*(?:Exception (?:ignored (?:in|on|while)|in thread)|Error in (?:atexit\._run_exitfuncs|sys\.excepthook)"
+    r"|--- Logging error ---|Task exception was never retrieved|(?:^|\s)Process \S+:$).*"
+)
 _EXCEPTION = re.compile(
     r"^(?:\[?\w+\]?: )?[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning|Killed)\b"
 )
@@ -23,16 +29,27 @@ _NOISE = re.compile(
     r"|srun: (?:error|Terminating|launch/slurm).*"
     r"|\[?[EWI]\d{4} .*|(?:WARNING|ERROR|INFO):torch\.distributed\.\S+.*"
     r"|.*\d+%\|.*\|.*"  # progress bars
-    r"|For more information .*|Try '.* --?h(?:elp)?' for help\.?|See https?://\S+.*"
+    r"|For more information .*|Try '.* --?h(?:elp)?' for help\.?|See https?://\S+.*|Pass --help.*"
+    r"|Execution halted|Calls: .*"  # R
+    r"|at \S.*|\.\.\. \d+ more|Node\.js v\S+"  # frames of Java and JavaScript
+    r"|note: run with `RUST_BACKTRACE.*|goroutine \d+ .*|exit status \d+"
+    r"|Extension modules: .*|(?:Current thread|Thread) 0x.*|File \".*\", line \d+ in .*"  # faulthandler
+    r"|=+ .* =+"  # pytest
 )
 _HYDRA = re.compile(r"Set the environment variable HYDRA_FULL_ERROR=1 ")
 _ARGPARSE = re.compile(r"[^\s:]+(?: [^\s:]+)*: error: \S.*")
 _CLICK = re.compile(r"Error: \S.*")
-_RICH_BOX = re.compile(r"╭─+ (?:Error|Traceback.*) ─+╮")
+_RICH_ERROR = re.compile(r"╭─+ Error ─+╮")
+_RICH_TRACEBACK = re.compile(r"╭─+ Traceback.* ─+╮")
+_RICH_END = re.compile(r"╰─+╯")
 _TORCHRUN = re.compile(r"\s*traceback : (Signal \d+ \(\w+\) received by PID \d+)")
 _LOOKS_LIKE_ERROR = re.compile(
-    r"^(?:\S+: )?(?:\[?(?:fatal|error|critical|panic)\b[^\w]*[:\]]|fatal error\b)", re.IGNORECASE
+    r"^(?:\S+: )?(?:\[?(?:fatal|error|critical|panic)\b[^\w]*[:\]]|fatal error\b|fatal python error\b"
+    r"|error in |exception in thread |caused by: |what\(\): |.*\bassertion .* failed\.?$)"
+    r"|^[\[(]?\d{4}-\d\d-\d\d.*\b(?-i:ERROR|CRITICAL|FATAL)\b",  # a line of a log
+    re.IGNORECASE,
 )
+_COUNT_OF_ERRORS = re.compile(r"\b\d+ validation errors? for \S")  # pydantic's: a field and its error follow
 _LAST_LINES = 12
 
 
@@ -41,11 +58,15 @@ def error_line(lines: list[str]) -> tuple[str, bool]:
 
     `lines` are the end of the program's output, without blank ones at the end of lines; "" when there are none.
     """
-    at, exception = _last_exception(lines)
+    at, exception = _last_exception(lines, aside=False)
+    if not exception:
+        at, exception = _last_exception(lines, aside=True)
     after, message = _usage_error(lines)
     if message and after > at:
         return message, False
     if exception:
+        return exception, True
+    if exception := _rich_exception(lines):
         return exception, True
     texts = [line.strip() for line in lines if line.strip()]
     while len(texts) > 1 and _NOISE.fullmatch(texts[-1]):
@@ -61,15 +82,17 @@ def error_line(lines: list[str]) -> tuple[str, bool]:
         return exception, True
     if not texts:
         return "", False
-    recent = reversed(texts[-_LAST_LINES:])
-    return next((line for line in recent if _LOOKS_LIKE_ERROR.match(line)), texts[-1]), False
+    recent = range(len(texts) - 1, max(-1, len(texts) - 1 - _LAST_LINES), -1)
+    index = next((each for each in recent if _LOOKS_LIKE_ERROR.match(texts[each])), len(texts) - 1)
+    return _whole_message(texts, index), False
 
 
-def _last_exception(lines: list[str]) -> tuple[int, str]:
-    """Return (position, line) of the last traceback's exception, those of launchers apart; (-1, "") without any."""
+def _last_exception(lines: list[str], *, aside: bool) -> tuple[int, str]:
+    """Return (position, message) of the last traceback's exception; (-1, "") without any. Those of launchers do not
+    count, and only with `aside` those that did not end the program."""
     for index in range(len(lines) - 1, -1, -1):
         begin = _TRACEBACK.match(lines[index])
-        if not begin:
+        if not begin or (not aside and index and _ASIDE.match(lines[index - 1])):
             continue
         # Some launchers prefix each line ("[rank0]: "); the frames below are indented.
         unprefixed = ((at, lines[at].removeprefix(begin[1])) for at in range(index + 1, len(lines)))
@@ -77,8 +100,35 @@ def _last_exception(lines: list[str]) -> tuple[int, str]:
             ((at, line) for at, line in unprefixed if line and not line.startswith((" ", "\t"))), None
         )
         if exception and not _LAUNCHER.match(exception[1]):
-            return exception
+            at = exception[0]
+            return at, _whole_message([line.removeprefix(begin[1]) for line in lines[at:]], 0)
     return -1, ""
+
+
+def _whole_message(lines: list[str], at: int) -> str:
+    """Return the message that begins at a line: more than this line where it announces what follows."""
+    message = [lines[at].strip()]
+    for line in lines[at + 1 : at + 4]:
+        if not line.strip():
+            if message[0].endswith(":") and len(message) == 1:
+                continue  # `raise ValueError("\n\n…")`
+            break
+        if not (message[-1].endswith(":") or (len(message) < 3 and _COUNT_OF_ERRORS.search(message[0]))):
+            break
+        if _TRACEBACK.match(line) or _NOISE.fullmatch(line.strip()):
+            break
+        message.append(line.strip())
+    return " ".join(message)
+
+
+def _rich_exception(lines: list[str]) -> str:
+    """Return the exception behind the last traceback that the library rich has drawn, or ""."""
+    for at in range(len(lines) - 1, -1, -1):
+        if not _RICH_TRACEBACK.fullmatch(lines[at].strip()):
+            continue
+        end = next((each for each in range(at, len(lines)) if _RICH_END.fullmatch(lines[each].strip())), None)
+        return next((line.strip() for line in lines[end + 1 :] if line.strip()), "") if end else ""
+    return ""
 
 
 def _usage_error(lines: list[str]) -> tuple[int, str]:
@@ -92,9 +142,10 @@ def _usage_error(lines: list[str]) -> tuple[int, str]:
         ):
             return at, " ".join(_paragraph_before(lines, at))
         if "usage:" in before and (_ARGPARSE.fullmatch(line) or _CLICK.fullmatch(line)):
-            return at, line
-        if _RICH_BOX.fullmatch(line) and at + 1 < len(lines):
-            return at, lines[at + 1].strip("│ ")
+            return at, _whole_message(lines, at)
+        if _RICH_ERROR.fullmatch(line):
+            box = itertools.takewhile(lambda each: not _RICH_END.fullmatch(each.strip()), lines[at + 1 :])
+            return at, " ".join(text for each in box if (text := each.strip("│ \t")))
     return -1, ""
 
 
@@ -106,4 +157,4 @@ def _paragraph_before(lines: list[str], at: int) -> Iterator[str]:
     start = end
     while start > 0 and lines[start - 1].strip():
         start -= 1
-    return (line.strip() for line in lines[start:end])
+    return (line.strip() for line in lines[start:end] if not _NOISE.fullmatch(line.strip()))

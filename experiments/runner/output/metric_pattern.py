@@ -12,7 +12,13 @@ import re2
 from experiments.runner.dialects.native import MAX_LINE
 from experiments.runner.dialects.reader import number_or_text
 from experiments.runner.output.log import plain_text
-from experiments.runner.output.number_text import RE2_LEAD, RE2_NUMBER, NumbersOfLine, lead_length, parse_number
+from experiments.runner.output.number_text import (
+    RE2_LEAD,
+    RE2_NUMBER,
+    NumbersOfLine,
+    lead_length,
+    parse_number,
+)
 from experiments.runner.report import MAX_POINTS, Report
 
 EXAMPLE = "accuracy: {number}"

@@ -71,7 +71,7 @@ def parse_number(text: str) -> float | None:
 
 
 def lead_length(text: str) -> int:
-    """Return how many characters of a text stand before its number: blanks, brackets, and the type that Python prints."""
+    """Return how many characters precede the number in a text: blanks, a bracket, and the type that Python prints."""
     match = _LEAD.match(text)
     return match.end() if match else 0
 

@@ -42,6 +42,12 @@ TRACEBACK = """Traceback (most recent call last):
 ValueError: diverged
 """
 
+ASIDE = """{}
+Traceback (most recent call last):
+  File "train.py", line 9, in close
+RuntimeError: aside
+"""
+
 
 @pytest.mark.parametrize(
     ("output", "cause"),
@@ -84,6 +90,68 @@ ValueError: diverged
         ("FATAL: no data\ncleaning up\ndone", "FATAL: no data"),
         ("Epoch 1\nout of luck\n-----\n", "out of luck"),
         ("", ""),
+        (TRACEBACK + ASIDE.format("Error in atexit._run_exitfuncs:"), "ValueError: diverged"),
+        (
+            TRACEBACK + ASIDE.format("Exception ignored in: <function Net.__del__ at 0x7f>"),
+            "ValueError: diverged",
+        ),
+        (TRACEBACK + ASIDE.format("Exception in thread Thread-1 (load):"), "ValueError: diverged"),
+        (TRACEBACK + ASIDE.format("--- Logging error ---"), "ValueError: diverged"),
+        (TRACEBACK + ASIDE.format("Process SpawnProcess-1:"), "ValueError: diverged"),
+        (ASIDE.format("Exception in thread Thread-1 (load):"), "RuntimeError: aside"),
+        (
+            TRACEBACK + "\nThe above exception was the direct cause of the following exception:\n\n"
+            "Traceback (most recent call last):\nTuneError: training failed",
+            "TuneError: training failed",
+        ),
+        (
+            "Traceback (most recent call last):\nRuntimeError: Error(s) in loading state_dict for Net:\n"
+            "\tsize mismatch for fc",
+            "RuntimeError: Error(s) in loading state_dict for Net: size mismatch for fc",
+        ),
+        (
+            "Traceback (most recent call last):\nValidationError: 1 validation error for Config\n"
+            "lr\n  Input should be a number",
+            "ValidationError: 1 validation error for Config lr Input should be a number",
+        ),
+        ("Traceback (most recent call last):\nRuntimeError: \n\nbad shape\n", "RuntimeError: bad shape"),
+        (
+            "╭──── Traceback (most recent call last) ────╮\n│ t.py:3 in main │\n╰────────────╯\nValueError: bad\n",
+            "ValueError: bad",
+        ),
+        (
+            "Usage: t.py\n╭─ Error ────╮\n│ Invalid value │\n│ for --lr. │\n╰────────────╯",
+            "Invalid value for --lr.",
+        ),
+        (
+            "Error parsing override 'a=b,c'\nSee https://hydra.cc/docs for details" + HYDRA,
+            "Error parsing override 'a=b,c'",
+        ),
+        (
+            "Fatal Python error: Segmentation fault\n\nCurrent thread 0x00 (most recent call first):\n"
+            '  File "t.py", line 3 in f\n\n'
+            "Extension modules: numpy (total: 13)\nbash: line 1: 77 Segmentation fault (core dumped) python t.py",
+            "Fatal Python error: Segmentation fault",
+        ),
+        ("epoch 3\nbash: line 1: 77 Killed    python t.py", "bash: line 1: 77 Killed    python t.py"),
+        (
+            "a: main.c:3: main: Assertion `x > 0' failed.\nAborted (core dumped)",
+            "a: main.c:3: main: Assertion `x > 0' failed.",
+        ),
+        ("Error in fit(x) : bad lr\nCalls: fit\nExecution halted", "Error in fit(x) : bad lr"),
+        (
+            'Exception in thread "main" java.lang.IllegalStateException: bad lr\n'
+            "\tat Main.main(Main.java:3)\n\t... 1 more",
+            'Exception in thread "main" java.lang.IllegalStateException: bad lr',
+        ),
+        (
+            "2026-11-29 10:00:00,123 - train - ERROR - lr too large\n2026-11-29 10:00:00,124 - train - INFO - bye",
+            "2026-11-29 10:00:00,123 - train - ERROR - lr too large",
+        ),
+        (
+            "FAILED t.py::test_lr - assert 1 == 2\n========= 1 failed in 0.02s =========",
+            "FAILED t.py::test_lr - assert 1 == 2",
+        ),
     ],
 )
 def test_the_line_that_explains(output, cause):

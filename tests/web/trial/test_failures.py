@@ -159,6 +159,7 @@ def key(detail: str, failure: str = "exit_code", exit_code: int = 1) -> str:
 @pytest.mark.parametrize(
     ("first", "other"),
     [
+        ("bad lr: -0.5", "bad lr: 0.5"),
         ("step 12: loss is 3.5e-7", "step 9000: loss is 1"),
         ("no such file: /data/a/x.csv", "no such file: /other/b-2/y_1.csv"),
         ("at 0x7ffe12", "at 0x1"),
