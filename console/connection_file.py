@@ -17,7 +17,7 @@ TOKEN = "This machine"  # name of the token
 def write(*, url: str, port: int, data: Path, enter: str) -> Path:
     """Create a token that replaces the previous one, write the file atomically, and return its path."""
     from experiments.models import Role, Token
-    from experiments.models.user import ensure_owner
+    from experiments.models.account.user import ensure_owner
 
     owner, _ = ensure_owner()
     for previous in Token.objects.filter(name=TOKEN, workspace=None, revoked_at=None):

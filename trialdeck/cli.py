@@ -10,8 +10,9 @@ import argparse
 import os
 import sys
 
-from trialdeck import __version__, commands, errors, server, tune
+from trialdeck import __version__, commands, errors, server
 from trialdeck.nni import bridge as nni_bridge
+from trialdeck.tune import command as tune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

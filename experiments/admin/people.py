@@ -25,7 +25,7 @@ from experiments.models import (
     UserSession,
     audit,
 )
-from experiments.models.user import FACTOR_OFF, PASSWORD_CHANGED
+from experiments.models.account.user import FACTOR_OFF, PASSWORD_CHANGED
 
 from .base import AuditedAdmin, ReadOnlyAdmin, user_of
 from .filters import by_workspace

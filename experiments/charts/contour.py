@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.charts.axes import (
+from experiments.charts.drawing.axes import (
     DIGIT,
     HALF,
     Box,
@@ -19,10 +19,10 @@ from experiments.charts.axes import (
     is_narrow,
     left_of,
 )
-from experiments.charts.marks import TrialMark, linked, thinned, trials
-from experiments.charts.parameter_axis import Parameter, ParameterScale
-from experiments.charts.scale import Linear, finite, linear_or_log
-from experiments.charts.svg import Chart, Svg, clip, element, join, label, px
+from experiments.charts.drawing.marks import TrialMark, linked, thinned, trials
+from experiments.charts.drawing.parameter_axis import Parameter, ParameterScale
+from experiments.charts.drawing.scale import Linear, finite, linear_or_log
+from experiments.charts.drawing.svg import Chart, Svg, clip, element, join, label, px
 
 COLUMNS, ROWS = 56, 40  # of the grid on which the mean is computed
 BANDWIDTH = 0.07  # of each axis: the standard deviation of the kernel

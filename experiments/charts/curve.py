@@ -7,8 +7,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 
-from experiments.charts.scale import Linear, Log, finite, linear_or_log
-from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element, frame, join, label, px
+from experiments.charts.drawing.scale import Linear, Log, finite, linear_or_log
+from experiments.charts.drawing.svg import (
+    NARROW,
+    TURN,
+    WIDE,
+    Chart,
+    Svg,
+    clip,
+    element,
+    frame,
+    join,
+    label,
+    px,
+)
 
 MAX_SIBLINGS = 20
 MAX_POINTS = 600  # of the trial's own curve and of the best trial's

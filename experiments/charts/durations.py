@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from experiments.charts.axes import HALF, Box, Drawing, below, caption, drawn, empty, grid, is_narrow
-from experiments.charts.marks import WORDS, linked, trials
-from experiments.charts.scale import Linear, Tick, finite
-from experiments.charts.svg import Chart, Svg, element, label
+from experiments.charts.drawing.axes import HALF, Box, Drawing, below, caption, drawn, empty, grid, is_narrow
+from experiments.charts.drawing.marks import WORDS, linked, trials
+from experiments.charts.drawing.scale import Linear, Tick, finite
+from experiments.charts.drawing.svg import Chart, Svg, element, label
 
 STACK = ("succeeded", "early_stopped", "stopped", "failed")  # from the bottom
 MOST_BINS = 24

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from experiments.charts.axes import HALF, Box, Drawing, below, caption, drawn, empty, is_narrow
-from experiments.charts.marks import TrialMark, trials
-from experiments.charts.scale import Linear, Log, Tick, finite, linear_or_log
-from experiments.charts.svg import Chart, Svg, clip, element, label, px
+from experiments.charts.drawing.axes import HALF, Box, Drawing, below, caption, drawn, empty, is_narrow
+from experiments.charts.drawing.marks import TrialMark, trials
+from experiments.charts.drawing.scale import Linear, Log, Tick, finite, linear_or_log
+from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
 
 MOST_LINES = 6  # the latest revisions
 FEWEST = 3  # trials of a revision that gets a line of its own

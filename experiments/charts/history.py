@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from math import isfinite, log10
 from sys import float_info
 
-from experiments.charts.axes import BESIDE_RAIL, DIGIT, fits
-from experiments.charts.marks import WORDS, linked, shape, trials
-from experiments.charts.scale import Linear, Log, finite, linear_or_log
-from experiments.charts.svg import TURN, Chart, Svg, clip, element, frame, join, label, px
+from experiments.charts.drawing.axes import BESIDE_RAIL, DIGIT, fits
+from experiments.charts.drawing.marks import WORDS, linked, shape, trials
+from experiments.charts.drawing.scale import Linear, Log, finite, linear_or_log
+from experiments.charts.drawing.svg import TURN, Chart, Svg, clip, element, frame, join, label, px
 
 # Trials without a value, and failed ones, are shown in lanes below the axis.
 LANES = {"early_stopped": "early", "stopped": "stopped", "failed": "failed", "running": "running"}

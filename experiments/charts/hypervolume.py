@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.charts.axes import HALF, Box, Drawing, below, caption, drawn, empty, grid, is_narrow, left_of
-from experiments.charts.marks import linked
-from experiments.charts.scale import Linear, significant
-from experiments.charts.svg import Chart, Svg, element, px
+from experiments.charts.drawing.axes import (
+    HALF,
+    Box,
+    Drawing,
+    below,
+    caption,
+    drawn,
+    empty,
+    grid,
+    is_narrow,
+    left_of,
+)
+from experiments.charts.drawing.marks import linked
+from experiments.charts.drawing.scale import Linear, significant
+from experiments.charts.drawing.svg import Chart, Svg, element, px
 
 TITLE = "Hypervolume"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.charts.axes import DIGIT, HALF, Drawing, drawn, empty, is_narrow
-from experiments.charts.scale import finite
-from experiments.charts.svg import Chart, Svg, clip, element, label
+from experiments.charts.drawing.axes import DIGIT, HALF, Drawing, drawn, empty, is_narrow
+from experiments.charts.drawing.scale import finite
+from experiments.charts.drawing.svg import Chart, Svg, clip, element, label
 
 ROW = 22.0
 MONO = 6.6  # width of a letter of the names

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from experiments.charts.axes import (
+from experiments.charts.drawing.axes import (
     DIGIT,
     HALF,
     Box,
@@ -21,9 +21,9 @@ from experiments.charts.axes import (
     left_of,
     value_scale,
 )
-from experiments.charts.marks import linked, trials
-from experiments.charts.scale import Linear, finite
-from experiments.charts.svg import Chart, Svg, clip, element, label, px
+from experiments.charts.drawing.marks import linked, trials
+from experiments.charts.drawing.scale import Linear, finite
+from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
 
 FEWEST = 4  # curves for a median band
 TITLE = "Intermediate values"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from experiments.charts.svg import Svg, element
+from experiments.charts.drawing.svg import Svg, element
 
 # (state, color role, word), from the left. The remaining budget shows the track.
 PARTS = (

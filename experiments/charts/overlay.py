@@ -6,8 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from experiments.charts.curve import thinned
-from experiments.charts.scale import Linear, Log, linear_or_log
-from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element, frame, join, label, px
+from experiments.charts.drawing.scale import Linear, Log, linear_or_log
+from experiments.charts.drawing.svg import (
+    NARROW,
+    TURN,
+    WIDE,
+    Chart,
+    Svg,
+    clip,
+    element,
+    frame,
+    join,
+    label,
+    px,
+)
 
 COLORS = 6  # of the first lines; the others are gray
 MAX_POINTS = 300  # drawn of one line

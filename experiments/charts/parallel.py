@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from experiments.charts.axes import WHOLE, Box, Drawing, Scale, drawn, empty, is_narrow, value_scale
-from experiments.charts.marks import TrialMark, linked, spread, trials
-from experiments.charts.parameter_axis import Parameter, ParameterScale, short
-from experiments.charts.scale import finite
-from experiments.charts.svg import Chart, Svg, clip, element, label, px
+from experiments.charts.drawing.axes import WHOLE, Box, Drawing, Scale, drawn, empty, is_narrow, value_scale
+from experiments.charts.drawing.marks import TrialMark, linked, spread, trials
+from experiments.charts.drawing.parameter_axis import Parameter, ParameterScale, short
+from experiments.charts.drawing.scale import finite
+from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
 
 MOST_LINES = 300
 MOST_AXES = {1070: 10, 640: 7, 320: 4}  # by width, the objective included

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.charts.scale import finite
-from experiments.charts.svg import Svg, clip, element
+from experiments.charts.drawing.scale import finite
+from experiments.charts.drawing.svg import Svg, clip, element
 
 WIDTH, HEIGHT = 120, 24
 LEFT, RIGHT, MIDDLE, BASE = 4.0, 116.0, 9.0, 23.0

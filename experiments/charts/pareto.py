@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.charts.axes import (
+from experiments.charts.drawing.axes import (
     HALF,
     Box,
     Drawing,
@@ -19,9 +19,9 @@ from experiments.charts.axes import (
     left_of,
     value_scale,
 )
-from experiments.charts.marks import TrialMark, linked, thinned, trials
-from experiments.charts.scale import Linear, Log
-from experiments.charts.svg import Chart, Svg, clip, element, label, px
+from experiments.charts.drawing.marks import TrialMark, linked, thinned, trials
+from experiments.charts.drawing.scale import Linear, Log
+from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
 
 TITLE = "Pareto front"
 MOST_DOMINATED = {1070: 1500, 640: 600, 510: 500, 320: 200}

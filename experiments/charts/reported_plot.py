@@ -8,9 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.charts.curve import thinned
+from experiments.charts.drawing.scale import Linear, significant
+from experiments.charts.drawing.svg import (
+    NARROW,
+    TURN,
+    WIDE,
+    Chart,
+    Svg,
+    clip,
+    element,
+    frame,
+    join,
+    label,
+    px,
+)
 from experiments.charts.plot_data import matrix_of, number_of, text_of, title_of, values_of
-from experiments.charts.scale import Linear, significant
-from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, clip, element, frame, join, label, px
 
 DIGIT = 6.6  # approximate width of a digit at 11 px
 COLORS = 6

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from experiments.charts.axes import Box, Drawing, Scale, below, drawn, empty, grid, left_of, value_scale
-from experiments.charts.marks import TrialMark, linked, shape, spread, thinned, trials
-from experiments.charts.parameter_axis import Parameter, ParameterScale
-from experiments.charts.scale import finite
-from experiments.charts.svg import Chart, Svg, clip, element, px
+from experiments.charts.drawing.axes import (
+    Box,
+    Drawing,
+    Scale,
+    below,
+    drawn,
+    empty,
+    grid,
+    left_of,
+    value_scale,
+)
+from experiments.charts.drawing.marks import TrialMark, linked, shape, spread, thinned, trials
+from experiments.charts.drawing.parameter_axis import Parameter, ParameterScale
+from experiments.charts.drawing.scale import finite
+from experiments.charts.drawing.svg import Chart, Svg, clip, element, px
 
 WIDTHS = (236, 150)
 HEIGHTS = {236: 164.0, 150: 132.0}

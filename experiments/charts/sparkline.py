@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from experiments.charts.scale import finite
-from experiments.charts.svg import Svg
+from experiments.charts.drawing.scale import finite
+from experiments.charts.drawing.svg import Svg
 
 WIDTH, LOW, HIGH = 72, 16.0, 2.0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments.charts.scale import Linear
-from experiments.charts.svg import NARROW, WIDE, Chart, Svg, element, frame, join, label
+from experiments.charts.drawing.scale import Linear
+from experiments.charts.drawing.svg import NARROW, WIDE, Chart, Svg, element, frame, join, label
 
 DIGIT = 6.6  # approximate width of a digit at 11 px
 LETTER = 6.2

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 
-from experiments.charts.scale import Linear, Log, linear_or_log
-from experiments.charts.svg import NARROW, TURN, Chart, Svg, clip, element, frame, join, label
+from experiments.charts.drawing.scale import Linear, Log, linear_or_log
+from experiments.charts.drawing.svg import NARROW, TURN, Chart, Svg, clip, element, frame, join, label
 
 ROW = 44.0  # pixels
 BROAD = 1040  # the panel has the whole width of the page

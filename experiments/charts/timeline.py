@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from experiments.charts.axes import DIGIT, WHOLE, Box, Drawing, below, drawn, empty, is_narrow
-from experiments.charts.marks import WORDS, linked, trials
-from experiments.charts.scale import Time
-from experiments.charts.svg import Chart, Svg, clip, element, label
+from experiments.charts.drawing.axes import DIGIT, WHOLE, Box, Drawing, below, drawn, empty, is_narrow
+from experiments.charts.drawing.marks import WORDS, linked, trials
+from experiments.charts.drawing.scale import Time
+from experiments.charts.drawing.svg import Chart, Svg, clip, element, label
 
 MOST_LANES = 24
 LANE = {True: 22.0, False: 30.0}  # height, by whether the drawing has many lanes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.charts.scale import finite
-from experiments.charts.svg import Svg, element
+from experiments.charts.drawing.scale import finite
+from experiments.charts.drawing.svg import Svg, element
 
 WIDTH, HEIGHT, MARGIN = 200.0, 40.0, 3.0
 

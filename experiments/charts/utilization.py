@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from experiments.charts.scale import Linear, Time
-from experiments.charts.svg import NARROW, TURN, WIDE, Chart, Svg, element, frame, join, label, px
+from experiments.charts.drawing.scale import Linear, Time
+from experiments.charts.drawing.svg import NARROW, TURN, WIDE, Chart, Svg, element, frame, join, label, px
 
 DIGIT = 6.6  # approximate width of a digit at 11 px
 GAP = 1.0  # between two bars

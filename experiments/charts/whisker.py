@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.charts.scale import finite
-from experiments.charts.svg import Svg, element
+from experiments.charts.drawing.scale import finite
+from experiments.charts.drawing.svg import Svg, element
 
 WIDTH, MIDDLE, EDGE = 128, 8.0, 4.0
 

@@ -21,33 +21,33 @@ from experiments.models.trial.suggestion import Suggestion
 from experiments.models.usage.limit import UsageLimit
 from experiments.models.usage.slot_usage import SlotUsage
 
+from .account.attempts import Attempts
+from .account.second_factor import RecoveryCode, SecondFactor
+from .account.session import UserSession
+from .account.token import Token
+from .account.user import SignInLink, User
 from .artifact import Artifact, Keeping
-from .attempts import Attempts
+from .compute.queue import Queue
+from .compute.resources import Amount, Free
+from .compute.utilization import Usage
+from .compute.worker import Worker
 from .event import ComputeEvent, Event
+from .experiment.hypervolume import Hypervolume
+from .experiment.importance import Importance
 from .history_import import HistoryImport, ImportPiece, ImportState
-from .hypervolume import Hypervolume
 from .idempotency import Answer
-from .importance import Importance
 from .lease import Lease
 from .log import LogPiece
 from .metric import Point
 from .project import Project
 from .python_check import PythonCheck
-from .queue import Queue
 from .registered_model import Model
-from .resources import Amount, Free
 from .retention import FolderRemoval, Part, RetentionRule
 from .revision import Revision
 from .saved_view import SavedView
-from .second_factor import RecoveryCode, SecondFactor
-from .session import UserSession
 from .settings import Invalid, Settings
 from .status import ExperimentState, Forbidden, Overtaken, Refused, SwitchedOff, TrialState
-from .token import Token
 from .uploaded_results import WarmResults
-from .user import SignInLink, User
-from .utilization import Usage
-from .worker import Worker
 from .workspace import Member, Role, Workspace
 
 __all__ = [

@@ -12,7 +12,7 @@ from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField
 from experiments.models.trial.model import Trial
 
-from .worker import Worker
+from .compute.worker import Worker
 
 MOST_ARTIFACTS = 1000  # of one trial
 LONGEST_NAME = 500

@@ -6,11 +6,11 @@ from django.db import models, transaction
 
 from experiments.models.experiment.model import Experiment
 
+from .account.user import User
 from .event import Event
 from .fields import StampField
 from .project import Project
 from .status import Refused
-from .user import User
 
 
 class Baseline(models.Model):

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 
 from . import audit
+from .account.user import User
 from .fields import ExactJSONField, StampField
-from .user import User
 
 if TYPE_CHECKING:
     from experiments.models.experiment.base import ExperimentBase
     from experiments.models.trial.base import TrialBase
 
-    from .queue import Queue
-    from .worker import Worker
+    from .compute.queue import Queue
+    from .compute.worker import Worker
 
 
 class Event(models.Model):

@@ -17,11 +17,11 @@ from experiments import database_clock
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField, new_public_id
 
+from .account.user import User
 from .fields import ExactJSONField
 from .project import Project
 from .settings import Invalid
 from .status import Overtaken, Refused
-from .user import User
 from .workspace import Workspace
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from django.db import models
 
 from experiments import database_clock
 
+from .compute.queue import Queue
+from .compute.worker import Worker
 from .fields import StampField
-from .queue import Queue
-from .worker import Worker
 
 KEPT_FOR = timedelta(minutes=10)
 

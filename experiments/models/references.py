@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
+from .account.user import User
 from .settings import Invalid, Settings
 from .status import ExperimentState, Refused
-from .user import User
 from .workspace import Workspace
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from experiments.models.fields import StampField, fold, new_public_id
 from experiments.runner import safe_files
 from experiments.runner.destination import DestinationError, Store, StoreError
 
+from .account.user import User
 from .artifact import Artifact
 from .event import Event
 from .fields import ExactJSONField
@@ -23,7 +24,6 @@ from .project import Project
 from .references import drafts_only
 from .settings import Invalid
 from .status import Refused
-from .user import User
 from .workspace import Workspace
 
 logger = logging.getLogger(__name__)

@@ -17,12 +17,12 @@ from experiments.models.settings import Invalid
 from experiments.models.trial.front import FrontTrial
 from experiments.models.trial.model import Trial
 
+from .account.user import User
 from .artifact import Artifact, Keeping
 from .baseline import Baseline
+from .compute.worker import Worker
 from .event import Event
 from .status import ExperimentState
-from .user import User
-from .worker import Worker
 from .workspace import Workspace
 
 TRASH_KEPT_FOR = timedelta(days=30)

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.db import models, transaction
 
+from .account.user import User
 from .fields import ExactJSONField, StampField
 from .settings import LOCKED, Settings
 from .status import ExperimentState
-from .user import User
 
 # The settings that each resolved fact depends on.
 _CODE = ("repository", "reference_kind", "reference")

@@ -9,10 +9,10 @@ from pathlib import Path
 from django.conf import settings as django_settings
 from django.db import transaction
 
+from .account.user import User
+from .compute.queue import Queue
 from .experiment.model import Experiment
-from .queue import Queue
 from .settings import Settings
-from .user import User
 from .workspace import Workspace
 
 SPACE = {

@@ -11,9 +11,9 @@ from django.http import QueryDict
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField
 
+from .account.user import User
 from .settings import Invalid
 from .status import Refused
-from .user import User
 from .workspace import Workspace
 
 MAX_NAME = 60

@@ -13,11 +13,11 @@ from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField, new_public_id
 from experiments.search.imported_results import MAX_RESULTS, Result
 
+from .account.user import User
 from .event import Event
 from .fields import ExactJSONField
 from .references import drafts_only
 from .settings import Invalid
-from .user import User
 from .workspace import Workspace
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from experiments.search.imported_results import adapt_params, parameter_names
 from experiments.search.space import Space
 
 from . import status
+from .account.user import User
 from .settings import Invalid, Settings
-from .user import User
 
 if TYPE_CHECKING:
     from experiments.models.experiment.base import ExperimentBase

@@ -9,8 +9,8 @@ from django.db import models, transaction
 from experiments.models.fields import StampField
 
 from . import audit
+from .account.user import User
 from .status import SwitchedOff
-from .user import User
 
 
 class Role(models.TextChoices):

@@ -11,7 +11,7 @@ from django.db.models import Max, Q
 
 from experiments import database_clock
 from experiments.models import Trial, Usage, Worker, status
-from experiments.models.utilization import KEPT_FOR, QUARTER
+from experiments.models.compute.utilization import KEPT_FOR, QUARTER
 
 BACK = timedelta(hours=24)  # after an outage of the beat, or before the first one
 COLUMNS = ("until_at", "slot_s", "busy_s", "looks", "cpu", "memory")

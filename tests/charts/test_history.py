@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.charts.drawing.scale import Linear
 from experiments.charts.history import Edit, Point, history
-from experiments.charts.scale import Linear
 from tests.charts.reading import having_class, read_chart, texts, titled
 
 NASTY = (

@@ -12,15 +12,15 @@ from optuna.visualization._edf import _get_edf_info
 from optuna.visualization._slice import _get_slice_plot_info
 from scipy.stats import spearmanr
 
-from experiments.charts.axes import Box
 from experiments.charts.contour import COLUMNS, ROWS, isoband, surface_of
+from experiments.charts.drawing.axes import Box
+from experiments.charts.drawing.marks import TrialMark
+from experiments.charts.drawing.parameter_axis import Parameter
 from experiments.charts.durations import bins, histogram
 from experiments.charts.edf import by_revision, share_at
 from experiments.charts.importance import spearman
 from experiments.charts.intermediate import quantile, quartiles, smooth
-from experiments.charts.marks import TrialMark
 from experiments.charts.parallel import level, ranked
-from experiments.charts.parameter_axis import Parameter
 from experiments.charts.slices import local_mean, slice_points
 from experiments.charts.timeline import Run, lanes_of
 from experiments.search.importance import NoImportance, importances

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from experiments.charts.contour import contour
+from experiments.charts.drawing.marks import TrialMark
+from experiments.charts.drawing.parameter_axis import Parameter
 from experiments.charts.durations import Ended, durations
 from experiments.charts.edf import edf
 from experiments.charts.importance import importance
 from experiments.charts.intermediate import Curve, intermediate
-from experiments.charts.marks import TrialMark
 from experiments.charts.parallel import parallel
-from experiments.charts.parameter_axis import Parameter
 from experiments.charts.slices import slices
 from experiments.charts.timeline import Run, timeline
 from tests.charts.reading import having_class, read_chart, texts

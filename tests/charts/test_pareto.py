@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from experiments.charts.drawing.marks import TrialMark
 from experiments.charts.hypervolume import hypervolume
-from experiments.charts.marks import TrialMark
 from experiments.charts.pareto import Objective, ParetoMark, pareto
 from tests.charts.reading import having_class, read_chart, texts
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from experiments.charts.scale import Category, Linear, Log, Time, linear_or_log, power, significant
+from experiments.charts.drawing.scale import Category, Linear, Log, Time, linear_or_log, power, significant
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 

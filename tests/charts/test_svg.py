@@ -6,8 +6,8 @@ from django.template import Context, Engine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.charts.drawing.svg import Svg, clip, element, px
 from experiments.charts.history import Point, history
-from experiments.charts.svg import Svg, clip, element, px
 
 
 def test_text_is_escaped_and_markup_is_not():

@@ -10,7 +10,7 @@ import pytest
 
 from experiments import database_clock
 from experiments.models import Experiment, Invalid, Outcome, Settings, Trial, User, Worker
-from experiments.models.resources import NOTHING
+from experiments.models.compute.resources import NOTHING
 from experiments.scheduler.beat import Beat
 from experiments.scheduler.wait_reasons import Compute, Kind, hold
 from experiments.worker.settle import Claimant, claim

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from experiments.models import Experiment, Trial, Usage, Worker
-from experiments.models.utilization import KEPT_FOR, QUARTER
+from experiments.models.compute.utilization import KEPT_FOR, QUARTER
 from experiments.scheduler.beat import Beat
 from experiments.scheduler.utilization import BACK, measure, quarters
 

@@ -7,7 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from trialdeck import Experiment, errors, notebook, notebook_charts
+from trialdeck import Experiment, errors
+from trialdeck.notebook import charts as notebook_charts
+from trialdeck.notebook import views as notebook
 from trialdeck.progress import Progress
 
 SETTINGS = {

@@ -12,7 +12,7 @@ import pytest
 from trialdeck import cli, errors
 from trialdeck.script import read_script
 from trialdeck.script.interpreters import candidates, check
-from trialdeck.tune_parameters import parameters
+from trialdeck.tune.parameters import parameters
 
 SCRIPT = """
 import argparse

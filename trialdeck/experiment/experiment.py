@@ -13,7 +13,7 @@ from trialdeck import caller, discovery, embedded, errors, lookup
 from trialdeck.config import ExperimentConfig, seconds
 from trialdeck.field_names import in_terms_of
 from trialdeck.nni.types import RunMode, TrialJob, trial_job
-from trialdeck.notebook import NotebookViews
+from trialdeck.notebook.views import NotebookViews
 from trialdeck.progress import Progress
 from trialdeck.queries import ExperimentQueries
 

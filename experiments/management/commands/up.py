@@ -188,7 +188,7 @@ def write_connection_file(url: str, port: int, enter: str) -> Path | None:
 
 def make_workspace(slug: str) -> None:
     from experiments.models import Workspace
-    from experiments.models.user import ensure_owner
+    from experiments.models.account.user import ensure_owner
 
     if not Workspace.objects.filter(slug=slug).exists():
         Workspace.open(slug, name=slug.capitalize(), owner=ensure_owner()[0])
@@ -264,7 +264,7 @@ def check_outside_broker() -> None:
 def prepare_database() -> tuple[bool, str | None]:
     """Migrate. Return whether this is the first start, and a sign-in token until the owner has signed in once."""
     from experiments.models import SignInLink
-    from experiments.models.user import ensure_owner
+    from experiments.models.account.user import ensure_owner
 
     try:
         check_not_newer()

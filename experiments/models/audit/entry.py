@@ -18,7 +18,7 @@ from experiments.models.fields import ExactJSONField, StampField
 from .verbs import KINDS, kind_of, label_of
 
 if TYPE_CHECKING:
-    from experiments.models.user import User
+    from experiments.models.account.user import User
     from experiments.models.workspace import Workspace
 
 WAYS = {

@@ -10,13 +10,13 @@ from django.db import models, transaction
 from django.db.models import Q
 
 from experiments import database_clock
+from experiments.models.account.user import User
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField
 from experiments.models.project import Project
 from experiments.models.saved_view import SavedView
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
-from experiments.models.user import User
 from experiments.models.workspace import Workspace
 
 MAX_NAME = 60

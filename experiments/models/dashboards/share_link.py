@@ -13,11 +13,11 @@ from django.db.models import F, Q
 
 from experiments import database_clock
 from experiments.models import audit
+from experiments.models.account.user import User
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
-from experiments.models.user import User
 from experiments.models.workspace import Role, Workspace
 
 from .dashboard import Dashboard

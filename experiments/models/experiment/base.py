@@ -12,15 +12,15 @@ from django.db.models.expressions import Combinable
 
 from experiments import database_clock, dispatch
 from experiments.models import row_locks, status
+from experiments.models.account.user import User
+from experiments.models.compute.queue import Queue
 from experiments.models.event import Event
 from experiments.models.fields import ExactJSONField, StampField, fold, new_public_id
 from experiments.models.notifications.occurrence import Occurrence
 from experiments.models.project import Project
-from experiments.models.queue import Queue
 from experiments.models.revision import Revision
 from experiments.models.settings import Settings
 from experiments.models.status import ExperimentState, Overtaken, Refused
-from experiments.models.user import User
 from experiments.models.workspace import Workspace
 from experiments.timetable import start_window
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.models.queue import Queue
+from experiments.models.account.user import User
+from experiments.models.compute.queue import Queue
 from experiments.models.settings import Settings
 from experiments.models.status import ExperimentState
-from experiments.models.user import User
 
 from .details import DescriptionVerbs
 

@@ -8,15 +8,15 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from experiments import database_clock
+from experiments.models.account.user import User
+from experiments.models.compute.queue import Queue
 from experiments.models.event import Event
 from experiments.models.fields import new_public_id
 from experiments.models.project import Project
-from experiments.models.queue import Queue
 from experiments.models.references import require_model
 from experiments.models.revision import Revision
 from experiments.models.settings import Invalid, Settings, execution
 from experiments.models.status import Refused
-from experiments.models.user import User
 from experiments.models.warm_start import warmed
 from experiments.models.workspace import Workspace
 

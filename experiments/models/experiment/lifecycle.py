@@ -10,11 +10,11 @@ from django.db.models import Exists, OuterRef
 
 from experiments import database_clock, dispatch
 from experiments.models import status
+from experiments.models.account.user import User
+from experiments.models.compute.queue import Queue
 from experiments.models.event import Event
-from experiments.models.queue import Queue
 from experiments.models.settings import Invalid, Settings
 from experiments.models.status import ExperimentState, Overtaken, Refused, TrialState
-from experiments.models.user import User
 
 from .settings import SettingsVerbs
 

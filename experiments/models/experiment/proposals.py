@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from experiments import dispatch
+from experiments.models.account.user import User
 from experiments.models.notifications.occurrence import Kind, Occurrence
 from experiments.models.status import ExperimentState, TrialState
-from experiments.models.user import User
 from experiments.search import engine
 
 from .base import ExperimentBase

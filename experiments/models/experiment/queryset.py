@@ -11,9 +11,9 @@ from django.db.models.functions import Coalesce
 
 from experiments import database_clock
 from experiments.models import status
-from experiments.models.resources import Amount
+from experiments.models.account.user import User
+from experiments.models.compute.resources import Amount
 from experiments.models.status import ExperimentState
-from experiments.models.user import User
 from experiments.models.workspace import Member, Role
 
 if TYPE_CHECKING:

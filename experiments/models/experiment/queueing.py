@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Self
 
+from experiments.models.account.user import User
+from experiments.models.compute.queue import GAP, Queue
 from experiments.models.event import Event
-from experiments.models.queue import GAP, Queue
 from experiments.models.status import Refused
-from experiments.models.user import User
 
 from .base import ExperimentBase
 

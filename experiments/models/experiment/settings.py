@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from experiments import database_clock
 from experiments.models import secret
+from experiments.models.account.user import User
 from experiments.models.event import Event
 from experiments.models.references import require_model
 from experiments.models.revision import Revision
 from experiments.models.settings import LOCKED, Invalid, Settings
 from experiments.models.status import Refused, TrialState
-from experiments.models.user import User
 from experiments.models.warm_start import warmed
 
 from .base import MIRRORED_FIELDS

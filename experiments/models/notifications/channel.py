@@ -13,10 +13,10 @@ from django.db.models import Q
 
 from experiments.models import audit
 from experiments.models import secret as sealing
+from experiments.models.account.user import User
 from experiments.models.fields import StampField
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
-from experiments.models.user import User
 from experiments.models.workspace import Workspace
 
 MAX_NAME = 60

@@ -10,10 +10,10 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 
 from experiments import database_clock
+from experiments.models.account.user import User
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import ExactJSONField, StampField
 from experiments.models.status import Refused
-from experiments.models.user import User
 from experiments.models.workspace import Workspace
 
 from .channel import Channel, ChannelKind

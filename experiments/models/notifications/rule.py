@@ -9,13 +9,13 @@ from typing import Any, Self
 from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
 
+from experiments.models.account.token import Token
+from experiments.models.account.user import User
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField
 from experiments.models.project import Project
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
-from experiments.models.token import Token
-from experiments.models.user import User
 from experiments.models.workspace import Workspace
 
 from .channel import Channel

@@ -6,10 +6,10 @@ from django.db import models
 from django.db.models import F
 
 from experiments import database_clock
+from experiments.models.account.user import User
 from experiments.models.event import Event
 from experiments.models.fields import StampField
 from experiments.models.settings import Invalid
-from experiments.models.user import User
 
 from .copies import CopyVerbs
 

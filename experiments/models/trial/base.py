@@ -12,14 +12,14 @@ from django.db.models import F
 
 from experiments import database_clock
 from experiments.models import status
+from experiments.models.account.user import User
+from experiments.models.compute.worker import Worker
 from experiments.models.event import Event
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import ExactJSONField, StampField
 from experiments.models.revision import Revision
 from experiments.models.status import Overtaken, Refused, TrialState
 from experiments.models.usage.slot_usage import SlotUsage
-from experiments.models.user import User
-from experiments.models.worker import Worker
 from experiments.search.nested_choice import flat
 from experiments.search.space import MAX_COLUMN
 

@@ -6,12 +6,12 @@ from typing import Self
 
 from django.db import models
 
+from experiments.models.account.user import User
 from experiments.models.event import Event
 from experiments.models.experiment.model import Experiment
 from experiments.models.revision import Revision
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused, TrialState
-from experiments.models.user import User
 from experiments.search.engine import inherited_attrs
 from experiments.search.manual_values import check_manual_values
 

@@ -9,14 +9,14 @@ from django.db.models import F, Q
 
 from experiments import database_clock
 from experiments.models import plain_sql, status
+from experiments.models.account.user import User
+from experiments.models.compute.resources import NOTHING, Amount, Free
+from experiments.models.compute.worker import Worker
 from experiments.models.event import Event
 from experiments.models.experiment.model import Experiment
 from experiments.models.notifications.occurrence import Occurrence
-from experiments.models.resources import NOTHING, Amount, Free
 from experiments.models.status import ExperimentState, Refused, TrialState
 from experiments.models.usage import limit
-from experiments.models.user import User
-from experiments.models.worker import Worker
 
 from .annotations import AnnotationVerbs
 from .base import Source, is_number

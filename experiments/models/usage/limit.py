@@ -12,8 +12,8 @@ from django.db import models, transaction
 from django.db.models import Q, Sum
 
 from experiments.models import audit, status
+from experiments.models.account.user import User
 from experiments.models.settings import Invalid
-from experiments.models.user import User
 from experiments.models.workspace import Workspace
 
 from .slot_usage import SlotUsage, week_of

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from django.db import connection, models
 from django.utils import timezone
 
+from experiments.models.account.user import User
+from experiments.models.compute.queue import Queue
+from experiments.models.compute.utilization import QUARTER
 from experiments.models.project import Project
-from experiments.models.queue import Queue
 from experiments.models.status import TrialState
-from experiments.models.user import User
-from experiments.models.utilization import QUARTER
 from experiments.models.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.generic import View
 
 from experiments.models import User, UserSession, audit
-from experiments.models.user import PASSWORD_CHANGED
+from experiments.models.account.user import PASSWORD_CHANGED
 
 from . import second_step
 from .addresses import address_of

@@ -23,7 +23,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.models import Refused, User, UserSession, audit
-from experiments.models.user import PASSWORD_CHANGED
+from experiments.models.account.user import PASSWORD_CHANGED
 from experiments.web.ui.requests import SignedInRequest
 
 from .sessions import DEVICE_KEY

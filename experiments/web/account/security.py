@@ -18,7 +18,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from experiments.models import AuditEntry, RecoveryCode, Refused, SecondFactor, User, UserSession, secret
-from experiments.models.user import CODES_RENEWED, FACTOR_OFF, FACTOR_ON
+from experiments.models.account.user import CODES_RENEWED, FACTOR_OFF, FACTOR_ON
 from experiments.web.ui.requests import SignedInRequest
 
 from .limits import TOO_MANY, count_wrong, has_failed_too_often

@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from experiments import database_clock
 from experiments.models import SecondFactor, User, UserSession
-from experiments.models.session import LONGEST_AGENT, USED_EVERY
+from experiments.models.account.session import LONGEST_AGENT, USED_EVERY
 
 from .addresses import address_of
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from experiments.messages import plural
 from experiments.models import Event, Revision, status
-from experiments.web.experiment.settings_diff import Change, changes
+from experiments.web.experiment.edit.settings_diff import Change, changes
 from experiments.web.ui.descriptions import FeedEntry, feed_entries
 
 LEAST_FOLDED = 3  # events of the machine in a row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from experiments.charts.parameter_axis import Parameter, text_of
+from experiments.charts.drawing.parameter_axis import Parameter, text_of
 from experiments.search.nested_choice import Nested
 from experiments.search.nested_choice import Parameter as SpaceParameter
 from experiments.search.parameters import Choice, LogRandint, Randint, Uniform

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from experiments.charts.axes import HALF
+from experiments.charts.drawing.axes import HALF
+from experiments.charts.drawing.svg import clip
 from experiments.charts.hypervolume import hypervolume
 from experiments.charts.pareto import Objective, ParetoMark, pareto
-from experiments.charts.svg import clip
 from experiments.messages import value as format_value
 from experiments.models import Experiment, Hypervolume, TrialState
 

@@ -13,7 +13,7 @@ from django.db.models import Sum
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.views.decorators.http import require_safe
 
-from experiments.charts.standalone import standalone
+from experiments.charts.drawing.standalone import standalone
 from experiments.models import Experiment, Hypervolume, Importance, status
 from experiments.query_parameters import text, texts
 from experiments.web import exports

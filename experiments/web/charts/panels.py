@@ -7,20 +7,20 @@ from collections.abc import Callable, Sequence
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from experiments.charts.axes import HALF, WHOLE
 from experiments.charts.contour import contour
+from experiments.charts.drawing.axes import HALF, WHOLE
+from experiments.charts.drawing.marks import WORDS, some_of, trials
+from experiments.charts.drawing.parameter_axis import number_of
+from experiments.charts.drawing.svg import clip
 from experiments.charts.durations import Ended, durations, span
 from experiments.charts.edf import edf
 from experiments.charts.history import Point as HistoryPoint
 from experiments.charts.history import history
 from experiments.charts.importance import importance, spearman
 from experiments.charts.intermediate import Curve, intermediate
-from experiments.charts.marks import WORDS, some_of, trials
 from experiments.charts.parallel import MOST_LINES, parallel, ranked
-from experiments.charts.parameter_axis import number_of
 from experiments.charts.slices import WIDTHS as SLICE
 from experiments.charts.slices import slices
-from experiments.charts.svg import clip
 from experiments.charts.timeline import Run, timeline
 from experiments.messages import value as format_value
 from experiments.models import Failure, Trial, TrialState, status

@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from experiments import database_clock
-from experiments.charts.marks import WORDS, TrialMark, some_of
-from experiments.charts.parameter_axis import Parameter, text_of
-from experiments.charts.svg import Chart, clip
+from experiments.charts.drawing.marks import WORDS, TrialMark, some_of
+from experiments.charts.drawing.parameter_axis import Parameter, text_of
+from experiments.charts.drawing.svg import Chart, clip
 from experiments.messages import value as format_value
 from experiments.models import Experiment, Importance, TrialState, status
 from experiments.web.experiment.charts import address

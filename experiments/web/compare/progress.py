@@ -11,9 +11,9 @@ from statistics import fmean
 from django.db.models import Q
 
 from experiments import database_clock
+from experiments.charts.drawing.svg import Chart
 from experiments.charts.overlay import Line, overlay
 from experiments.charts.strip import Strip, strip
-from experiments.charts.svg import Chart
 from experiments.models import Experiment, Trial, TrialState
 from experiments.web.experiment.charts import best_steps
 from experiments.web.experiment.page import url_of

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from experiments.charts.scale import significant
+from experiments.charts.drawing.scale import significant
 from experiments.messages import DASH, decimals_of, value
 
 MINUS = "−"

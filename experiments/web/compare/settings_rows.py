@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.models import Settings
-from experiments.web.experiment.settings_diff import (
+from experiments.web.experiment.edit.settings_diff import (
     Change,
     changes,
     flat_hyperparameters,

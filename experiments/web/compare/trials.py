@@ -16,8 +16,8 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from experiments.charts.drawing.svg import Chart
 from experiments.charts.overlay import Line, overlay
-from experiments.charts.svg import Chart
 from experiments.messages import bytes_, duration, plural, value
 from experiments.models import Comment, Experiment, Settings, Trial, TrialState
 from experiments.query_parameters import choice, text, texts

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from django import forms
 
 from experiments.models import Queue, Workspace
-from experiments.models.queue import MOST_SLOTS
+from experiments.models.compute.queue import MOST_SLOTS
 
 OPEN, LISTED = "open", "listed"
 

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from experiments import database_clock
 from experiments.messages import duration, plural
 from experiments.models import Experiment, Queue, Refused, Usage, User, Worker
-from experiments.models.queue import LATELY, Wait
+from experiments.models.compute.queue import LATELY, Wait
 from experiments.permissions import is_administrator, require_administrator, visible_workers
 from experiments.query_parameters import choice
 from experiments.scheduler.wait_reasons import Compute, Kind

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from experiments.charts.svg import Chart
+from experiments.charts.drawing.svg import Chart
 from experiments.charts.utilization import Bar, busy, share
 from experiments.messages import DASH, percent
 from experiments.models import Worker
-from experiments.models.utilization import QUARTER, UsageQuerySet
+from experiments.models.compute.utilization import QUARTER, UsageQuerySet
 from experiments.web.ui import descriptions
 from experiments.web.ui.summaries import Fact
 

@@ -18,9 +18,9 @@ from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_safe
 
 from experiments import database_clock
+from experiments.charts.drawing.svg import Svg
 from experiments.charts.outcome import outcome, summary
 from experiments.charts.sparkline import level
-from experiments.charts.svg import Svg
 from experiments.charts.utilization import Bar
 from experiments.messages import ago, bytes_, clock, duration, percent, plural, running
 from experiments.models import Amount, ComputeEvent, Experiment, Failure, Queue, Source, Trial, Worker, status

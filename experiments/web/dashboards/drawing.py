@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from experiments import database_clock
-from experiments.charts.svg import Svg
+from experiments.charts.drawing.svg import Svg
 from experiments.filters import leaderboard
 from experiments.filters.language import FilterError
 from experiments.filters.trials import TrialFields

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Q, Sum
 
-from experiments.charts.svg import Svg
+from experiments.charts.drawing.svg import Svg
 from experiments.charts.trend import trend
 from experiments.filters import leaderboard
 from experiments.messages import DASH, decimals_of, percent, plural, value

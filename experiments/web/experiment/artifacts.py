@@ -40,7 +40,7 @@ from experiments.web.ui.pagination import Pager
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import input_model
+from .create import input_model
 from .page import frame, get_experiment, refused, url_of
 
 SIZE = 50

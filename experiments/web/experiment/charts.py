@@ -7,8 +7,8 @@ from collections.abc import Callable
 from django.db.models import OuterRef, Subquery
 
 from experiments.charts.curve import MAX_SIBLINGS, Series, curve
+from experiments.charts.drawing.svg import Chart, Svg, element, px
 from experiments.charts.history import Edit, Point, history
-from experiments.charts.svg import Chart, Svg, element, px
 from experiments.messages import value as format_value
 from experiments.models import Experiment, Failure, Trial, status
 

@@ -17,10 +17,11 @@ from experiments.web.ui.pagination import Pager, page_of
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import hyperparameters, settings_diff
+from . import hyperparameters
 from .action_buttons import EDITS
+from .edit import settings_diff
+from .edit.settings_diff import Change
 from .page import frame, get_experiment, url_of
-from .settings_diff import Change
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from experiments.web.ui.key_value_rows import kept
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
+from .edit.setting_blocks import BlockForm, change
+from .edit.settings_diff import label_of, text_of
 from .forms.experiment_form import ExperimentForm, settings_values
 from .forms.sections import REFERENCE_KINDS
 from .page import frame, get_experiment, url_of
-from .setting_blocks import BlockForm, change
-from .settings_diff import label_of, text_of
 
 
 def _line(label: str, placeholder: str = "", help_text: str = "") -> forms.CharField:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from experiments.charts.axes import BESIDE_RAIL
+from experiments.charts.drawing.axes import BESIDE_RAIL
 from experiments.models import Experiment, FrontTrial, Trial
 from experiments.search.nested_choice import flat
 from experiments.web.charts.pages import panel_of

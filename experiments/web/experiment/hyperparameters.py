@@ -23,8 +23,8 @@ from experiments.web.ui.key_value_rows import Pair
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
+from .edit.setting_blocks import BlockForm, change
 from .page import get_experiment, url_of
-from .setting_blocks import BlockForm, change
 
 GROUPS = ("Args", "Environment", "General", "TF_DEFINE")  # offered; any other name is as good
 TYPES = ("int", "float", "bool", "str", "list", "dict")  # likewise

@@ -12,9 +12,9 @@ from django.http import HttpRequest, QueryDict
 from django.utils.html import strip_tags
 
 from experiments import database_clock, filters
+from experiments.charts.drawing.svg import Svg
 from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
-from experiments.charts.svg import Svg
 from experiments.filters import NEWEST, SORTS, whole
 from experiments.filters.experiments import ATTENTION, ME, Selection, select_experiments
 from experiments.filters.language import joined, quoted

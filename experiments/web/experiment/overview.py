@@ -13,9 +13,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import database_clock
-from experiments.charts.axes import BESIDE_RAIL
+from experiments.charts.drawing.axes import BESIDE_RAIL
+from experiments.charts.drawing.svg import Svg
 from experiments.charts.outcome import outcome
-from experiments.charts.svg import Svg
 from experiments.models import Experiment, Invalid, Refused, Trial, TrialState, Worker, status
 from experiments.permissions import may, require
 from experiments.query_parameters import choice

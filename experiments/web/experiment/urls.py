@@ -4,20 +4,10 @@ from django.urls import path
 
 from experiments.web import bulk, exports
 
-from . import (
-    artifacts,
-    configuration,
-    create,
-    description,
-    edit,
-    execution,
-    hyperparameters,
-    index,
-    input_model,
-    overview,
-    trash,
-    warm_start_uploads,
-)
+from . import artifacts, configuration, description, execution, hyperparameters, index, overview, trash
+from .create import input_model, warm_start_uploads
+from .create import views as create
+from .edit import views as edit
 
 WORKSPACE = "w/<slug:workspace_slug>/"
 EXPERIMENTS = WORKSPACE + "experiments/"

@@ -146,7 +146,7 @@ def add(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpRe
             form.add_error(None, sentence)
     return _ask(
         request,
-        "experiment/add.html",
+        "experiment/trials/add.html",
         experiment,
         form,
         back=back,
@@ -216,7 +216,7 @@ def replicate(request: SignedInRequest, workspace_slug: str, public_id: str, num
         return refused(request, experiment, str(reason), back=back)
     return _ask(
         request,
-        "experiment/replicate.html",
+        "experiment/trials/replicate.html",
         experiment,
         form,
         back=back,

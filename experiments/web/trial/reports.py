@@ -22,8 +22,8 @@ from django.http import Http404, HttpResponse
 from django.views.decorators.http import require_safe
 
 from experiments import downloads
+from experiments.charts.drawing.svg import Chart
 from experiments.charts.reported_plot import plot
-from experiments.charts.svg import Chart
 from experiments.models import Artifact, Refused, Trial
 from experiments.runner.dialects.clearml_reports import SUMMARY
 from experiments.web.artifact.content import image_type

@@ -104,7 +104,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
             experiment=experiment,
             fixed=_fixed_views(request.GET, view, experiment),
         )
-    return live.draw("experiment/trials.html", context)
+    return live.draw("experiment/trials/index.html", context)
 
 
 @login_required

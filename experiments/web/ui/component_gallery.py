@@ -16,7 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from experiments.charts import curve, history, outcome, sparkline, stacked, trend, utilization, whisker
-from experiments.charts.svg import Chart, Svg
+from experiments.charts.drawing.svg import Chart, Svg
 from experiments.messages import DASH
 from experiments.models import Project, status
 from experiments.web.experiment.action_buttons import Button

@@ -16,7 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from experiments import database_clock
-from experiments.charts.svg import Svg
+from experiments.charts.drawing.svg import Svg
 from experiments.charts.whisker import whisker
 from experiments.filters import leaderboard
 from experiments.filters.leaderboard import Entry, Leaderboard

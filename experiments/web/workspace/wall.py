@@ -20,8 +20,8 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from experiments import database_clock
+from experiments.charts.drawing.svg import Svg
 from experiments.charts.outcome import outcome
-from experiments.charts.svg import Svg
 from experiments.messages import best_of_each, clock, count, duration_short, set_best_decimals, value
 from experiments.models import Experiment, ExperimentState, Trial, TrialState, Usage, Worker, status
 from experiments.models.experiment.base import Visibility

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from experiments import database_clock
 from experiments.models import AuditEntry, RecoveryCode, Refused, SecondFactor, SignInLink
-from experiments.models.second_factor import STEP_S
+from experiments.models.account.second_factor import STEP_S
 from tests.people import as_
 from tests.support.waiting import eventually
 

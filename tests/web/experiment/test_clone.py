@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from experiments.models import Experiment, Project, Workspace
 from tests.people import as_
-from tests.web.experiment.test_edit import ODD
+from tests.web.experiment.edit.test_edit import ODD
 from tests.web.filled import filled
 
 pytestmark = pytest.mark.once

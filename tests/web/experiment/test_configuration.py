@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from experiments.models import Experiment, Outcome, Trial
 from experiments.web.experiment.charts import edits_of
-from experiments.web.experiment.settings_diff import changes
+from experiments.web.experiment.edit.settings_diff import changes
 from tests.people import as_, end_all, make_settings
 
 pytestmark = pytest.mark.once

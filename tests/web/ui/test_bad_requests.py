@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Experiment, Queue, User, Workspace
-from tests.web.experiment.test_create import FILLED
+from tests.web.experiment.create.test_create import FILLED
 
 pytestmark = pytest.mark.once
 

@@ -13,7 +13,7 @@ from django.forms.models import ModelChoiceIterator
 from experiments import filters
 from experiments.models import Experiment, ExperimentState, Queue, Settings
 from experiments.models.settings import LOCKED
-from experiments.web.experiment.settings_diff import label_of, text_of
+from experiments.web.experiment.edit.settings_diff import label_of, text_of
 from experiments.web.ui.form_fields import QueueField, field_of
 
 from . import space_rows

@@ -1,0 +1,1 @@
+"""Accounts: users, how they sign in, their sessions and API tokens."""

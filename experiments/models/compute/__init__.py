@@ -1,0 +1,1 @@
+"""Compute: queues, workers, the resources that trials reserve on them, and their utilization."""

@@ -1,0 +1,1 @@
+"""`trialdeck tune`: from a script to a running search."""
