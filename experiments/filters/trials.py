@@ -127,12 +127,13 @@ class TrialFields:
 
 @dataclass(frozen=True)
 class Selection:
-    """The trials that a filter selects. When it cannot be read, `error` says why and where, and `trials` are those of
-    `applied`, the last valid filter."""
+    """The trials that a filter selects, and its condition. When it cannot be read, `error` says why and where, and both
+    are those of `applied`, the last valid filter."""
 
     filter: str
     applied: str
     trials: QuerySet[Trial]
+    condition: Q
     fields: TrialFields
     error: FilterError | None = None
 
@@ -144,11 +145,11 @@ def select_trials(experiment: Experiment, filter: str, *, last: str = "") -> Sel
     error = None
     for text in (filter, last, ""):
         try:
-            trials = fields.filter(experiment.trials.all(), text)
+            condition = fields.condition(text)
         except FilterError as fault:
             error = error or fault
             continue
-        return Selection(filter, text, trials, fields, error)
+        return Selection(filter, text, experiment.trials.filter(condition), condition, fields, error)
     raise AssertionError("an empty filter is valid")
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from django.db.models import Q
 from django.http import QueryDict
 
-from experiments.filters.language import MAX_LENGTH, FilterError
-from experiments.filters.trials import TrialFields
-from experiments.models import Experiment
+from experiments.models import Experiment, status
 from experiments.query_parameters import Parameter, choice, invalid, listed, text, texts
+from experiments.web.trial.trial_query import TrialQuery
 from experiments.web.ui.query_checks import note_fault
 from experiments.web.ui.requests import SignedInRequest
 
@@ -21,7 +20,9 @@ AXIS_WORDS = ("flip", "log", "linear", "hide", "show")
 CURVES = 10  # of the best trials, when `top` is not set
 
 PARAMETERS: dict[str, Parameter] = {
-    "filter": text(MAX_LENGTH),
+    "filter": text(),
+    "last": text(),
+    "state": choice(*status.TRIAL_STATES),
     "objective": text(),
     "top": choice(*TOPS),
     "y": choice("linear", "log"),
@@ -38,10 +39,14 @@ PARAMETERS: dict[str, Parameter] = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options in effect. `condition` is None without a valid filter; `objective` is empty for the first one; `axes`
-    are (name, word) pairs; `front_x` and `front_y` are the objectives of the Pareto front."""
+    """The options in effect.
+
+    `state` narrows what `filter` selects; `condition` is None without both. `objective` is empty for the first one.
+    `axes` are (name, word) pairs; `front_x` and `front_y` are the objectives of the Pareto front.
+    """
 
     filter: str = ""
+    state: str = ""
     condition: Q | None = None
     objective: str = ""
     top: int | None = None
@@ -60,21 +65,21 @@ class Options:
         return [name for name, each in self.axes if each == word]
 
 
-def options_of(request: SignedInRequest, experiment: Experiment, names: Sequence[str]) -> Options:
+def options_of(
+    request: SignedInRequest, experiment: Experiment, names: Sequence[str], selected: TrialQuery
+) -> Options:
     """Return the options in the address; faults that depend on the experiment are noted and have no effect.
 
-    `names` are the parameters of the experiment.
+    `names` are the parameters of the experiment, `selected` are the trials of filter and state.
     """
     query = request.GET
-    wanted_filter = query.get("filter", "").replace("\0", "").strip()
     condition = None
-    if wanted_filter:
-        try:
-            condition = TrialFields.of(experiment).condition(wanted_filter)
-        except FilterError as error:
-            note_fault(request, "filter", f"Invalid filter: {error}")
+    if selected.selection.applied or selected.state:
+        condition = selected.selection.condition
+        condition = condition & Q(state=selected.state) if selected.state else condition
     return Options(
-        filter=wanted_filter if condition is not None else "",
+        filter=selected.selection.applied,
+        state=selected.state,
         condition=condition,
         objective=objective_of(request, experiment),
         top=int(top) if (top := query.get("top", "")) in TOPS else None,

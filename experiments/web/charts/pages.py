@@ -6,6 +6,7 @@ import csv
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.core.cache import caches
@@ -18,6 +19,8 @@ from experiments.models import Experiment, Hypervolume, Importance, status
 from experiments.query_parameters import text, texts
 from experiments.web import exports
 from experiments.web.experiment.page import frame, get_experiment, url_of
+from experiments.web.trial.filter_controls import line_of, state_chips
+from experiments.web.trial.trial_query import TrialQuery, note_filter_fault, without
 from experiments.web.ui import fragments
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import faults_of, takes
@@ -46,14 +49,15 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     experiment = get_experiment(request, workspace_slug, public_id)
     if "range" in request.GET and not faults_of(request):
         return HttpResponseRedirect(brush.address(request, experiment))
-    live = Live(request, fragments={"head", "panels"}, version=version_of(experiment))
+    live = Live(request, fragments={"head", "view", "panels"}, version=version_of(experiment))
     if live.is_unchanged:
         return live.not_modified()
     context = frame(request, experiment, tab="experiment-charts")
-    if live.fragment in ("", "panels"):
-        view = view_of(request, experiment)
+    if live.fragment != "head":
+        selected = selected_trials(request, experiment)
+        view = view_of(request, experiment, selected)
         panels = [panel_of(key, view) for key in panels_for(experiment)]
-        context |= _context(view) | {
+        context |= _context(request, view, selected) | {
             "panels": panels,
             "pause": SLOW_POLL_S if experiment.last_number > MANY else POLL_S,
             "selected": _selected(view, panels),
@@ -69,17 +73,20 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str, chart: s
     experiment = get_experiment(request, workspace_slug, public_id)
     if chart not in panels_for(experiment):
         raise Http404
-    live = Live(request, fragments={"head", "panels"}, version=version_of(experiment))
+    live = Live(request, fragments={"head", "view", "panels"}, version=version_of(experiment))
     if live.is_unchanged:
         return live.not_modified()
     context = frame(request, experiment, tab="experiment-charts")
-    if live.fragment in ("", "panels"):
-        view = view_of(request, experiment)
+    if live.fragment != "head":
+        selected = selected_trials(request, experiment)
+        view = view_of(request, experiment, selected)
         panel = panel_of(chart, view)
-        context |= _context(view) | {
+        context |= _context(request, view, selected) | {
             "panels": [panel],
             "pause": SLOW_POLL_S if experiment.last_number > MANY else POLL_S,
-            "tables": [] if live.fragment else [(each, each.rows[:MOST_ROWS]) for each in panel.charts],
+            "tables": []
+            if live.fragment == "panels"
+            else [(each, each.rows[:MOST_ROWS]) for each in panel.charts],
             "is_alone": True,
         }
     return live.draw("charts/show.html", context)
@@ -95,7 +102,7 @@ def file(
     experiment = get_experiment(request, workspace_slug, public_id)
     if chart not in panels_for(experiment):
         raise Http404
-    view = view_of(request, experiment)
+    view = view_of(request, experiment, selected_trials(request, experiment))
     panel = panels_for(experiment)[chart](view, (LARGEST.get(chart, LARGE),))
     if kind == "svg":
         body = standalone(panel.charts, names=[each.title for each in panel.charts])
@@ -111,10 +118,18 @@ def file(
     return response
 
 
-def view_of(request: SignedInRequest, experiment: Experiment) -> ChartView:
+def selected_trials(request: SignedInRequest, experiment: Experiment) -> TrialQuery:
+    """Return the trials of filter and state. Of a filter that cannot be read, its fault is noted, and the last valid
+    one applies."""
+    selected = TrialQuery.of(request.GET, experiment)
+    note_filter_fault(request, selected)
+    return selected
+
+
+def view_of(request: SignedInRequest, experiment: Experiment, selected: TrialQuery) -> ChartView:
     """Return the trials of the experiment under the options in the address."""
     names = list(axes_of(experiment.settings.space))
-    options = options_of(request, experiment, names)
+    options = options_of(request, experiment, names, selected)
     return ChartView(experiment, options, url=url_of(experiment, "experiment-trials"))
 
 
@@ -158,6 +173,7 @@ def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> 
 
 
 _DRAWN = (
+    "state",
     "objective",
     "top",
     "is_log",
@@ -172,11 +188,17 @@ _DRAWN = (
 )
 
 
-def _context(view: ChartView) -> dict[str, object]:
+def _context(request: SignedInRequest, view: ChartView, selected: TrialQuery) -> dict[str, object]:
     options: Options = view.options
+    if not selected.selection.error and "last" in request.GET:
+        request.GET = without(request.GET, ["last"])  # type: ignore[assignment]
+    query = urlencode([(name, value) for name in ("filter", "state") if (value := getattr(options, name))])
     names = list(view.names)
     return {
         "options": options,
+        "line": line_of(request, selected),
+        "chips": state_chips(request.GET, selected, page="experiment-charts"),
+        "selected_url": f"{view.url}?{query}",
         "names": names,
         "axes": [_axis(view, name) for name in names if name not in options.having("hide")][:AXES],
         "hidden_axes": [(name, _toggled(options, name, "hide")) for name in options.having("hide")],
@@ -230,7 +252,7 @@ def _toggled(options: Options, name: str, word: str) -> list[str] | None:
 
 def _selected(view: ChartView, panels: Iterable[Panel]) -> dict[str, Any] | None:
     """Return the trials of the parallel coordinates that a filter selects, the best first."""
-    if not view.options.filter:
+    if view.options.condition is None:
         return None
     chart = next(panel.chart for panel in panels if panel.key == "parallel")
     return {

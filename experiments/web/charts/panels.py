@@ -86,7 +86,7 @@ def parallel_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
     shown = names[:AXES] + [name for name in options.having("show") if name in names[AXES:]]
     behind = (
         [view.mark(row) for row in view.by_objective(background_of(experiment)) if has_result(row)]
-        if options.filter
+        if options.condition is not None
         else []
     )
     drawn = {mark.number for mark in best}

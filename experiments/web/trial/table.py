@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
-from experiments.filters.language import quoted
 from experiments.filters.trials import TrialFields, written
 from experiments.messages import decimals_of
 from experiments.models import Experiment, SavedView, Trial, TrialState, User, status
@@ -24,8 +23,8 @@ from experiments.web.experiment.actions import trials_of
 from experiments.web.experiment.front import FILTER, on_front
 from experiments.web.experiment.page import frame, get_experiment, url_of
 from experiments.web.ui import descriptions
-from experiments.web.ui.controls import BulkAction, Chip, Tab
-from experiments.web.ui.filter_line import FilterLine, kept_values
+from experiments.web.ui.controls import BulkAction, Tab
+from experiments.web.ui.filter_line import kept_values
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.pagination import SIZE, Pager, page_of
 from experiments.web.ui.query_checks import takes
@@ -34,6 +33,7 @@ from experiments.web.workspace.saved_views import apply_view, saved_views, views
 
 from . import cells, columns, reruns
 from .columns import PARAMETER, Column
+from .filter_controls import line_of, state_chips
 from .table_order import NEWEST
 from .trial_query import ORDER_AND_FILTERS, TrialQuery, canonical, note_faults, without
 
@@ -165,9 +165,9 @@ def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -
         "value_column": next((column for column in chosen if column.key == "value"), None),
         "has_pinned": any(column.is_pinned for column in chosen),
         "chooser": _chooser(request.GET, offered, chosen),
-        "line": _line(request, query),
+        "line": line_of(request, query),
         "sort": query.order.sort,
-        "chips": _chips(request.GET, query),
+        "chips": state_chips(request.GET, query),
         "state": query.state,
         "group": query.group,
         "group_is_gone": query.names_group and query.group is None,
@@ -189,26 +189,6 @@ def _with_related(trials: QuerySet[Trial], metrics: list[str]) -> QuerySet[Trial
     """Return the trials with what a row draws of them and of the rows beside them."""
     trials = columns.with_metrics(trials, metrics).select_related("worker", "rerun_of", "revision")
     return trials.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
-
-
-def _line(request: SignedInRequest, query: TrialQuery) -> FilterLine:
-    """Return the line above the table."""
-    selection = query.selection
-    fields = selection.fields
-    parameters = query.experiment.settings.space.columns()
-    numeric = next(iter(parameters), "value")
-    own = ("filter", "last", "page")
-    kept = [*kept_values(request.GET, own), *([("last", selection.applied)] if selection.applied else [])]
-    return FilterLine(
-        noun="trials",
-        text=selection.filter,
-        applied=selection.applied,
-        error=selection.error,
-        kept=kept,
-        complete_url=url_of(query.experiment, "trials-complete"),
-        placeholder=f"state:failed {quoted(fields.parameter(numeric))}<1e-3 value>0.8",
-        fields=fields.all(),
-    )
 
 
 # --- rows that keep their place ------------------------------------------------------------------------------------
@@ -374,24 +354,3 @@ def _cell(
     else:
         term = f"revision={trial.revision.number}" if column.key == "revision" else ""
     return column, value, cells.cell(column, trial, value, term)
-
-
-def _chips(query: QueryDict, wanted: TrialQuery) -> list[Chip]:
-    """Return the states that the filter leaves trials of, and the selected one. The rest of the address stays."""
-
-    def url(state: str) -> str:
-        kept = query.copy()
-        for name in ("page", "state"):
-            kept.pop(name, None)
-        if state:
-            kept["state"] = state
-        return f"{url_of(wanted.experiment, 'experiment-trials')}?{kept.urlencode()}".rstrip("?")
-
-    counts = wanted.counts
-    chips = [Chip("", "All", None if counts is None else sum(counts.values()), url(""), not wanted.state)]
-    for state, description in status.TRIAL_STATES.items():
-        is_current = state == wanted.state
-        count = None if counts is None else counts.get(state, 0)
-        if count or is_current or (counts is None and wanted.experiment.count(state)):
-            chips.append(Chip(state, description.label, count, url(state), is_current))
-    return chips

@@ -143,11 +143,16 @@ class TrialQuery:
         return failure_groups.group_of(self.experiment, match[1]) if match else None
 
 
+def note_filter_fault(request: SignedInRequest, query: TrialQuery) -> None:
+    """Add the fault of a filter that cannot be read."""
+    if query.selection.error:
+        note_fault(request, "filter", f"{query.selection.error}.")
+
+
 def note_faults(request: SignedInRequest, query: TrialQuery) -> None:
     """Add the faults that depend on the experiment: a filter that cannot be read, an order or columns that its table
     does not have."""
-    if query.selection.error:
-        note_fault(request, "filter", f"{query.selection.error}.")
+    note_filter_fault(request, query)
     space = [columns.PARAMETER + name for name in query.experiment.settings.space.columns()]
     sort = request.GET.get("sort", "").strip()
     keys = [*SORTS, *space]

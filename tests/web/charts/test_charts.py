@@ -91,7 +91,8 @@ def test_an_invalid_filter_or_axis_is_answered_with_a_sentence(searched, carol):
     """TD-C3: nothing in the address is silently ignored."""
     client = as_(carol)
     for query, sentence in (
-        ("filter=lr>", "Invalid filter"),
+        ("filter=lr>", "Character 4: "),
+        ("state=happy", "Invalid state"),
         ("filter=nosuch>1", "nosuch"),
         ("axis=lr:upside", "Invalid axis"),
         ("cx=nosuch", "Invalid cx"),
@@ -102,6 +103,50 @@ def test_an_invalid_filter_or_axis_is_answered_with_a_sentence(searched, carol):
         assert response.status_code == 400 and sentence in response.content.decode(), query
     assert client.get(address(searched, "history", "svg") + "?filter=lr>").status_code == 400
     assert client.get(address(searched, "nosuch")).status_code == 404
+
+
+def test_a_fault_of_the_filter_has_its_place_and_leaves_the_last_valid_one(searched, carol):
+    """TD-C3: as above the table: a caret below the fault, a correction to click, and the charts of the last filter."""
+    client = as_(carol)
+    response = client.get(address(searched), {"filter": "lrr<1", "last": "number<=12", "top": "10"})
+    html = response.content.decode()
+    assert response.status_code == 400 and "<mark>lrr</mark>" in html and "<mark>^^^</mark>" in html
+    assert "did you mean “lr”?" in html and "Showing the trials of the last valid filter" in html
+    assert re.search(r"<b class=\"num\">12 of \d+ trials</b>", html)
+    assert html.count("address not applied") == 0, "one place says it"
+    refused = client.get(address(searched, "history", "csv"), {"filter": "lrr<1", "last": "number<=12"})
+    assert refused.status_code == 400 and "did you mean “lr”?" in refused.content.decode()
+
+
+def test_the_filter_line_of_charts_completes_and_swaps_the_view(searched, carol):
+    """TD-C3"""
+    html = as_(carol).get(address(searched) + "?top=10&axis=lr:flip").content.decode()
+    complete = reverse("trials-complete", args=["lab", searched.public_id])
+    assert f'hx-get="{complete}"' in html and 'hx-target="#view"' in html
+    line = html[html.index('id="filter"') :]
+    line = line[: line.index("</form>")]
+    assert '<input type="hidden" name="top" value="10">' in line and 'value="lr:flip"' in line
+    headers = {"HX-Request": "true", "HX-Target": "view"}
+    swapped = as_(carol).get(address(searched) + "?top=&filter=number<=12", headers=headers)
+    assert swapped["HX-Push-Url"] == address(searched) + "?filter=number%3C%3D12"
+    assert 'id="panels"' in swapped.content.decode() and "<html" not in swapped.content.decode()
+
+
+def test_a_chip_shows_the_charts_of_one_state(searched, carol):
+    """TD-C1: charts and table share it, and so do the files."""
+    client = as_(carol)
+    html = client.get(address(searched) + "?filter=number<=30").content.decode()
+    chips = re.findall(r'class="chip"\s+href="([^"]*)"[^>]*data-status="([a-z_]+)"', html)
+    assert chips, re.findall(r"<nav class=.chips.*?</nav>", html, flags=re.S)
+    urls = {state: url.replace("&amp;", "&") for url, state in chips}
+    assert urls["failed"] == address(searched) + "?filter=number%3C%3D30&state=failed"
+    html = client.get(urls["failed"]).content.decode()
+    trials = reverse("experiment-trials", args=["lab", searched.public_id])
+    assert f'href="{trials}?filter=number%3C%3D30&amp;state=failed"' in html
+    rows = csv.reader(
+        io.StringIO(client.get(address(searched, "history", "csv") + "?state=failed").content.decode())
+    )
+    assert {row[2] for row in list(rows)[1:]} == {"failed"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""The filter line and the chips of states above a table of trials, and above their charts."""
+
+from __future__ import annotations
+
+from django.http import QueryDict
+
+from experiments.filters.language import quoted
+from experiments.models import status
+from experiments.web.experiment.page import url_of
+from experiments.web.ui.controls import Chip
+from experiments.web.ui.filter_line import FilterLine, kept_values
+from experiments.web.ui.requests import SignedInRequest
+
+from .trial_query import TrialQuery
+
+
+def line_of(request: SignedInRequest, query: TrialQuery) -> FilterLine:
+    """Return the filter line of an experiment's trials."""
+    selection = query.selection
+    fields = selection.fields
+    parameters = query.experiment.settings.space.columns()
+    numeric = next(iter(parameters), "value")
+    own = ("filter", "last", "page")
+    kept = [*kept_values(request.GET, own), *([("last", selection.applied)] if selection.applied else [])]
+    return FilterLine(
+        noun="trials",
+        text=selection.filter,
+        applied=selection.applied,
+        error=selection.error,
+        kept=kept,
+        complete_url=url_of(query.experiment, "trials-complete"),
+        placeholder=f"state:failed {quoted(fields.parameter(numeric))}<1e-3 value>0.8",
+        fields=fields.all(),
+    )
+
+
+def state_chips(query: QueryDict, wanted: TrialQuery, *, page: str = "experiment-trials") -> list[Chip]:
+    """Return the states that the filter leaves trials of, and the selected one. The rest of the address stays."""
+
+    def url(state: str) -> str:
+        kept = query.copy()
+        for name in ("page", "state"):
+            kept.pop(name, None)
+        if state:
+            kept["state"] = state
+        return f"{url_of(wanted.experiment, page)}?{kept.urlencode()}".rstrip("?")
+
+    counts = wanted.counts
+    chips = [Chip("", "All", None if counts is None else sum(counts.values()), url(""), not wanted.state)]
+    for state, description in status.TRIAL_STATES.items():
+        is_current = state == wanted.state
+        count = None if counts is None else counts.get(state, 0)
+        if count or is_current or (counts is None and wanted.experiment.count(state)):
+            chips.append(Chip(state, description.label, count, url(state), is_current))
+    return chips
