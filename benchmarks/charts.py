@@ -2,7 +2,7 @@
 
     python -m benchmarks.charts [--trials 1000 10000 100000] [--pg] [--json FILE]
 
-The rows are those of benchmarks.pages, written straight into the database. Each chart is requested as the Charts tab
+The rows are those of benchmarks.rows, written straight into the database. Each chart is requested as the Charts tab
 polls it: one panel, through Django's test client with middleware, queries, drawing and template, but no network. The
 cache of drawn charts is emptied before each request. One request to warm up, then 15. Beside the p50 is the processor
 time of this process, which depends less on what else the machine does.
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.pages import seed, settle_in
+from benchmarks.rows import seed, settle_in
 from benchmarks.stage import machine, stage
 
 if TYPE_CHECKING:

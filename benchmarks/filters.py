@@ -9,12 +9,11 @@ ANALYZE. `--slow`: print the query plan where the median is above so many millis
 from __future__ import annotations
 
 import argparse
-import random
 import statistics
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.pages import seed, settle_in
+from benchmarks.rows import seed, settle_in, write_metrics
 from benchmarks.stage import machine, stage
 
 if TYPE_CHECKING:
@@ -72,15 +71,6 @@ def main() -> None:
         for filter in FILTERS:
             for sort in SORTS:
                 measure(experiment, filter, sort, slow_ms=options.slow)
-
-
-def write_metrics(experiment: Experiment) -> None:
-    from experiments.models import MetricValue
-
-    rng = random.Random(1)
-    keys = experiment.trials.exclude(settled_rank=None).values_list("pk", flat=True)
-    rows = (MetricValue(trial_id=pk, experiment=experiment, name="f1", number=rng.random()) for pk in keys)
-    MetricValue.objects.bulk_create(rows, batch_size=2000)
 
 
 def measure(experiment: Experiment, filter: str, sort: str, *, slow_ms: float) -> None:

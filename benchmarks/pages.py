@@ -1,39 +1,44 @@
-"""How long pages take, and how many queries they ask, with 10,000 and 100,000 trials.
+"""What pages cost with 10,000 and 100,000 trials: processor time, queries, and bytes on the wire.
 
-    python -m benchmarks.pages [--trials 10000 100000] [--pg]
+    python -m benchmarks.pages [--trials 10000 100000] [--pg] [--repeats 15] [--only overview trials] [--json]
 
-The rows are written straight into the database, counters and best values included, as if the trials had run.
-Each page is asked for once to warm up, then 15 times; the time is the whole request through Django's test
-client: middleware, queries, template, no network.
+The rows are written straight into the database (benchmarks.rows), 200 further experiments beside the large one, and
+the database has looked at its tables (ANALYZE). The pages come from a web server as `up` starts it, over HTTP and
+compressed. Times are processor time of the web server, in milliseconds, which depends less than elapsed time on what
+else the machine does:
+
+- first: the first request of this page after the server started;
+- changed: median after a change of the experiment, so that charts are drawn anew;
+- warm: median and highest, when nothing has changed since;
+- poll: median of a live fragment's request that answers 304 (the first fragment of the page); blank without one.
+
+Queries, and the slowest of them with fetching its rows, are counted in this process.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import json
+import re
 import statistics
 import time
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
+from benchmarks.rows import seed, settle_in, write_metrics
 from benchmarks.stage import machine, stage
+from benchmarks.web_process import Answer, WebProcess, web_process
 
 if TYPE_CHECKING:
     from django.test import Client
 
-    from experiments.models import Experiment, User, Workspace
+    from experiments.models import Dashboard, Experiment, User, Workspace
 
 REPEATS = 15
-BATCH = 2000
-STEPS = 50  # points of each trial that has a curve
-WITH_CURVE = 60  # the last trials
 OTHERS = 200  # further experiments in the list
-PARAMETERS = {
-    "learning_rate": {"_type": "loguniform", "_value": [1e-5, 1e-1]},
-    "dropout": {"_type": "uniform", "_value": [0, 0.5]},
-    "layers": {"_type": "randint", "_value": [1, 9]},
-    "optimizer": {"_type": "choice", "_value": ["adam", "sgd", "lamb"]},
-}
+AUDIT_ENTRIES = 20_000
+FILTER = "(learning_rate<1e-4 or optimizer=sgd) value>0.8"
 
 
 def main() -> None:
@@ -42,183 +47,199 @@ def main() -> None:
     )
     parser.add_argument("--trials", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--pg", action="store_true", help="PostgreSQL (an embedded one) instead of SQLite")
+    parser.add_argument("--others", type=int, default=OTHERS, help="further experiments beside the large one")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--only", nargs="+", help="pages whose name contains one of these words")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args()
     with stage(uses_postgres=options.pg):
         from django.test import Client
 
         from experiments.models import User, Workspace
 
-        print(machine(uses_postgres=options.pg))
         user = User.objects.create_superuser("bench")
         workspace = Workspace.open("bench", owner=user)
+        others = [
+            seed(workspace, user, trials=3, name=f"experiment {number}") for number in range(options.others)
+        ]
+        write_audit(workspace, user)
         client = Client(HTTP_HOST="localhost")
         client.force_login(user)
-        for number in range(OTHERS):
-            seed(workspace, user, trials=3, name=f"experiment {number}")
+        session = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+        on = machine(uses_postgres=options.pg)
         for trials in options.trials:
             began = time.monotonic()
             experiment = seed(workspace, user, trials=trials, name=f"with {trials:,} trials")
+            write_metrics(experiment)
+            dashboard = make_dashboard(workspace, user, experiment)
             settle_in()
-            print(f"\n{trials:,} trials (written in {time.monotonic() - began:.0f} s)", flush=True)
-            for name, address in addresses(experiment, trials).items():
-                measure(client, name, address)
+            if not options.json:
+                print(f"{on}\n\n{trials:,} trials (written in {time.monotonic() - began:.0f} s)\n\n{HEAD}")
+            pages = addresses(experiment, others[0], dashboard, trials)
+            with web_process(session=session) as web:
+                for name, url in pages.items():
+                    if options.only and not any(word in name for word in options.only):
+                        continue
+                    result = measure(web, client, experiment, name, url, options.repeats)
+                    line = json.dumps({"trials": trials, "machine": on, **result})
+                    print(line if options.json else row(result), flush=True)
 
 
-def addresses(experiment: Experiment, trials: int) -> dict[str, str]:
+def addresses(experiment: Experiment, other: Experiment, dashboard: Dashboard, trials: int) -> dict[str, str]:
+    """Return the addresses of all pages that show, list or summarize trials and experiments."""
     from django.urls import reverse
 
-    workspace = experiment.workspace.slug
-    listed = reverse("experiments", args=[workspace])
-    rows = reverse("experiment-trials", args=[workspace, experiment.public_id])
-    last = [workspace, experiment.public_id, trials - 10]
+    workspace = [experiment.workspace.slug]
+    ids = [*workspace, experiment.public_id]
+    listed, rows = reverse("experiments", args=workspace), reverse("experiment-trials", args=ids)
+    last = [*ids, trials - 10]
+    compared = urlencode([("experiment", experiment.public_id), ("experiment", other.public_id)])
+    several = urlencode([("trial", number) for number in range(trials - 14, trials - 9)])
+    sorts = {
+        "by value": "value",
+        "by value, descending": "-value",
+        "by a parameter": "p.learning_rate",
+        "by a metric": "-m.f1",
+        "by duration": "-duration",
+    }
+    named = {
+        "dashboards": "dashboards",
+        "activity of a workspace": "workspace",
+        "leaderboard": "leaderboard",
+        "usage": "usage",
+        "imports": "imports",
+        "audit": "audit",
+        "retention": "workspace-retention",
+        "wall": "wall",
+        "projects": "projects",
+        "models": "models",
+    }
     return {
         "list of experiments": listed,
-        "list, searched": f"{listed}?q=periment+1",
-        "overview": reverse("experiment", args=[workspace, experiment.public_id]),
+        "list, filtered": f"{listed}?{urlencode({'filter': 'periment state:running'})}",
+        "overview": reverse("experiment", args=ids),
+        "charts": reverse("experiment-charts", args=ids),
+        "charts, filtered": f"{reverse('experiment-charts', args=ids)}?{urlencode({'filter': FILTER})}",
         "trials": rows,
-        "trials, failed ones": f"{rows}?state=failed",
-        "trials, by value": f"{rows}?sort=value",
-        "trials, by a parameter": f"{rows}?sort=p.learning_rate",
-        "trials, far down": f"{rows}?page=150",
-        "trial": reverse("trial", args=last),
-        "trial's log": reverse("trial-log", args=last),
+        **{f"trials, {label}": f"{rows}?{urlencode({'sort': sort})}" for label, sort in sorts.items()},
+        "trials, failed ones": f"{rows}?{urlencode({'filter': 'state:failed'})}",
+        **{
+            f"trials, failed, {label}": f"{rows}?{urlencode({'filter': 'state:failed', 'sort': sort})}"
+            for label, sort in sorts.items()
+        },
+        "trials, filtered": f"{rows}?{urlencode({'filter': FILTER})}",
+        "trials, page 150": f"{rows}?page=150",
+        "one trial": reverse("trial", args=last),
+        "one trial's log": reverse("trial-log", args=last),
+        "configuration": reverse("experiment-configuration", args=ids),
+        "activity": reverse("experiment-activity", args=ids),
+        "compare trials": f"{reverse('trials-compare', args=ids)}?{several}",
+        "compare experiments": f"{reverse('experiments-compare', args=workspace)}?{compared}",
+        "dashboard": reverse("dashboard", args=[*workspace, dashboard.pk]),
+        "home": reverse("home"),
+        **{label: reverse(name, args=workspace) for label, name in named.items()},
+        "queues": reverse("queues"),
+        "workers": reverse("workers"),
+        "search": f"{reverse('search')}?q=experiment",
         "admin: trials": reverse("admin:experiments_trial_changelist"),
         "admin: points": reverse("admin:experiments_point_changelist"),
     }
 
 
-def measure(client: Client, name: str, address: str) -> None:
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
+def measure(
+    web: WebProcess, client: Client, experiment: Experiment, name: str, url: str, repeats: int
+) -> dict[str, Any]:
+    """Return the figures of one page. Raise SystemExit where it does not answer 200."""
+    from benchmarks.query_times import query_times
 
-    answer = client.get(address)
-    with CaptureQueriesContext(connection) as capture:
-        client.get(address)
-    queries = list(capture)
-    times = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        client.get(address)
-        times.append(1000 * (time.perf_counter() - began))
-    slowest = max((float(query["time"]) for query in queries), default=0)
-    print(
-        f"  {name:24} {answer.status_code}  median {statistics.median(times):6.1f} ms  max {max(times):6.1f} ms  "
-        f"{len(queries):3} queries (slowest {1000 * slowest:.0f} ms)  {len(answer.content) / 1024:6.0f} KiB",
-        flush=True,
-    )
-
-
-def settle_in() -> None:
-    """What a database does by itself once in a while: it looks at its tables, so that it plans well."""
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
-
-
-def seed(workspace: Workspace, user: User, *, trials: int, name: str) -> Experiment:
-    """An experiment that runs, with `trials` trials of every kind."""
-    from django.utils import timezone
-
-    from experiments.models import Experiment, Queue, Settings
-
-    document = {
-        "command": "python train.py",
-        "space_document": PARAMETERS,
-        "metric": "accuracy",
-        "max_trials": 1_000_000,
-        "concurrency": 8,
+    first = web.get(url)
+    response = client.get(url)
+    if first.status != 200 or response.status_code != 200:
+        log = web.log.read_text()[-3000:]
+        raise SystemExit(f"{name}: {url} answers {first.status}\n{log}")
+    with query_times() as queries:
+        client.get(url)
+    changed = [answer.cpu_ms for answer in after_changes(web, experiment, url, repeats)]
+    warm = [web.get(url).cpu_ms for _ in range(repeats)]
+    polls = [answer.cpu_ms for answer in idle_polls(web, url, response.content.decode(), repeats)]
+    return {
+        "page": name,
+        "queries": len(queries),
+        "slowest_query_ms": round(max((query.ms for query in queries), default=0.0), 1),
+        "first_ms": round(first.cpu_ms, 1),
+        "changed_ms": round(statistics.median(changed), 1),
+        "warm_ms": round(statistics.median(warm), 1),
+        "highest_ms": round(max(warm), 1),
+        "poll_ms": round(statistics.median(polls), 1) if polls else None,
+        "html_bytes": len(response.content),
+        "sent_bytes": first.size,
+        "encoding": first.encoding,
     }
-    experiment = Experiment.draft(workspace, by=user, name=name, settings=Settings.checked(document))
-    experiment.enqueue(by=user, queue=Queue.default())
-    counts, best, trace = write_trials(experiment, trials)
-    Experiment.objects.filter(pk=experiment.pk).update(
-        state="running",
-        started_at=timezone.now() - timedelta(hours=3),
-        ticking_since=timezone.now() - timedelta(hours=3),
-        proposed_count=trials,
-        last_number=trials,
-        settled_count=trials,
-        best_value=best[0],
-        best_number=best[1],
-        trace=trace[-200:],
-        **{f"{state}_count": count for state, count in counts.items()},
+
+
+def after_changes(web: WebProcess, experiment: Experiment, url: str, repeats: int) -> Iterator[Answer]:
+    from django.db.models import F
+
+    from experiments.models import Experiment
+
+    for _ in range(repeats):
+        Experiment.objects.filter(pk=experiment.pk).update(version=F("version") + 1)
+        yield web.get(url)
+
+
+def idle_polls(web: WebProcess, url: str, html: str, repeats: int) -> Iterator[Answer]:
+    """Ask for the page's first live fragment as a browser does that has it already."""
+    fragment = re.search(r'<\w+[^>]*\bid="([\w-]+)"[^>]*\bdata-live=', html)
+    if fragment is None:
+        return
+    headers = {"HX_Request": "true", "HX_Target": fragment[1]}
+    tag = web.get(url, **headers).tag
+    for _ in range(repeats):
+        answer = web.get(url, **headers, If_None_Match=tag)
+        if answer.status == 304:
+            yield answer
+        tag = answer.tag
+
+
+HEAD = (
+    f"{'page':38}{'queries':>8}{'slowest':>9}{'first':>8}{'changed':>9}{'warm':>8}{'highest':>9}{'poll':>7}"
+    f"{'HTML':>10}{'sent':>10}"
+)
+
+
+def row(result: dict[str, Any]) -> str:
+    poll = "" if result["poll_ms"] is None else f"{result['poll_ms']:.1f}"
+    return (
+        f"{result['page']:38}{result['queries']:8}{result['slowest_query_ms']:9.1f}{result['first_ms']:8.1f}"
+        f"{result['changed_ms']:9.1f}{result['warm_ms']:8.1f}{result['highest_ms']:9.1f}{poll:>7}"
+        f"{result['html_bytes'] / 1000:7.1f} kB{result['sent_bytes'] / 1000:7.1f} kB"
     )
-    experiment.refresh_from_db()
-    return experiment
 
 
-def write_trials(experiment: Experiment, count: int) -> tuple[dict[str, int], tuple, list]:
-    """Rows of trials and their parameters; curves and logs for the last ones. Counts, best and trace."""
-    from experiments.models import LogPiece, Point, Trial, TrialParameter
-    from experiments.models.trial.parameter import digest
+def write_audit(workspace: Workspace, user: User) -> None:
+    from experiments.models import AuditEntry
 
-    rng = random.Random(count)
-    settings = experiment.settings
-    values = settings.space.draws(min(count, 1000), seed=1)
-    counts: dict[str, int] = {}
-    best, trace = (None, None), []
-    for first in range(1, count + 1, BATCH):
-        batch = []
-        for number in range(first, min(first + BATCH, count + 1)):
-            trial = made_trial(
-                experiment, number, values[number % len(values)], rng, is_last=number > count - 4
+    AuditEntry.objects.bulk_create(
+        (
+            AuditEntry(
+                workspace=workspace, kind="experiment", verb="experiment.update", by=user, who=user.username
             )
-            trial.values_digest = digest(trial.params, settings.command)
-            counts[trial.state] = counts.get(trial.state, 0) + 1
-            if trial.value is not None and (best[0] is None or trial.value > best[0]):
-                best = (trial.value, number)
-                trace.append([number, trial.value])
-            batch.append(trial)
-        Trial.objects.bulk_create(batch)
-        TrialParameter.objects.bulk_create(
-            (TrialParameter.of(trial, *pair) for trial in batch for pair in trial.params.items()),
-            batch_size=BATCH,
-        )
-        for trial in batch:
-            if trial.number > count - WITH_CURVE:
-                curve = (
-                    Point(trial=trial, name=name, step=step, value=1 - 1 / (step + 2 + rng.random()))
-                    for name in ("accuracy", "loss")
-                    for step in range(STEPS)
-                )
-                Point.objects.bulk_create(curve)
-                text = b"".join(b"epoch %d of 50: accuracy 0.%d\n" % (n, n) for n in range(2000))
-                LogPiece.objects.create(trial=trial, offset=0, size=len(text), data=text)
-    return counts, best, trace
-
-
-def made_trial(
-    experiment: Experiment, number: int, params: dict, rng: random.Random, *, is_last: bool
-) -> object:
-    from django.utils import timezone
-
-    from experiments.models import Trial
-
-    state = "running" if is_last else rng.choices(("succeeded", "failed", "early_stopped"), (85, 8, 7))[0]
-    seconds = rng.uniform(30, 600)
-    began = timezone.now() - timedelta(hours=3) + timedelta(milliseconds=100 * number)
-    ended = {} if is_last else {"ended_at": began + timedelta(seconds=seconds), "duration_s": seconds}
-    failed = {"failure": "exit_code", "detail": "ValueError: no such layer", "exit_code": 1}
-    return Trial(
-        experiment=experiment,
-        revision=experiment.revision,
-        number=number,
-        ordinal=number,
-        params=params,
-        raw=params,
-        state=state,
-        value=None if state in ("failed", "running") else round(rng.betavariate(8, 2), 6),
-        started_at=began,
-        settled_rank=None if is_last else number,
-        log_bytes=60_000,
-        last_value=0.5,
-        last_step=STEPS - 1,
-        peak_memory=200_000_000,
-        cpu_s=seconds,
-        **ended,
-        **(failed if state == "failed" else {}),
+            for _ in range(AUDIT_ENTRIES)
+        ),
+        batch_size=2000,
     )
+
+
+def make_dashboard(workspace: Workspace, user: User, experiment: Experiment) -> Dashboard:
+    """A dashboard with the charts of the large experiment, a leaderboard and a number."""
+    from experiments.models import Dashboard
+
+    dashboard = Dashboard.create(workspace, by=user, name=f"of {experiment.name}", is_shared=True)
+    for chart in ("history", "parallel", "importance"):
+        dashboard.add("chart", experiment=experiment, chart=chart)
+    dashboard.add("leaderboard", metric="accuracy", direction="maximize", tag="", by_mean=False)
+    dashboard.add("number", figure="running")
+    return dashboard
 
 
 if __name__ == "__main__":
