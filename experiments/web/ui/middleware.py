@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 import time
 from collections.abc import Callable
 
+import brotli
 from django.conf import settings
 from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest, HttpResponse
@@ -25,6 +28,10 @@ from experiments import histograms
 from experiments.models import Forbidden, Overtaken, Refused, SwitchedOff
 from experiments.web.ui.requests import HtmxRequest
 
+TAKES_BROTLI = re.compile(r"\bbr\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
+MIN_COMPRESSED = 200  # bytes, as of Django
+BROTLI_QUALITY = 5  # as fast as gzip, and a fifth smaller
+MOST_BLOCKS = 16
 COMPRESSED_TYPES = ("application/json", "application/problem+json", "image/svg+xml")
 UNTIMED = ("/healthz", "/readyz", "/metrics")
 
@@ -63,15 +70,38 @@ class Timed:
 class Compressed(GZipMiddleware):
     """Compress what is text and whole. What is streamed is a file: its ranges and its size stay those of the file.
 
-    Against guessing a page's secrets by its compressed size, Django masks CSRF tokens anew in each page and adds
-    random bytes here.
+    Brotli where the browser takes it, because it sends a fifth less. Against guessing a page's secrets by its
+    compressed size, Django masks CSRF tokens anew in each page; the size is random by some bytes, too: Django adds them
+    to what gzip makes, and here Brotli's blocks end at random places.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         kind = response.get("Content-Type", "").partition(";")[0]
-        if response.streaming or not (kind.startswith("text/") or kind in COMPRESSED_TYPES):
+        if not isinstance(response, HttpResponse) or not (
+            kind.startswith("text/") or kind in COMPRESSED_TYPES
+        ):
             return response
-        return super().process_response(request, response)
+        if len(response.content) < MIN_COMPRESSED or response.has_header("Content-Encoding"):
+            return response
+        if not TAKES_BROTLI.search(request.META.get("HTTP_ACCEPT_ENCODING", "")):
+            return super().process_response(request, response)
+        patch_vary_headers(response, ("Accept-Encoding",))
+        response.content = _brotli(response.content)
+        response["Content-Length"] = str(len(response.content))
+        response["Content-Encoding"] = "br"
+        if (tag := response.get("ETag", "")).startswith('"'):
+            response["ETag"] = f"W/{tag}"
+        return response
+
+
+def _brotli(text: bytes) -> bytes:
+    """Compress in blocks that end at random places: the size of the result is random by some bytes."""
+    compressor = brotli.Compressor(mode=brotli.MODE_TEXT, quality=BROTLI_QUALITY)
+    parts, begin = [], 0
+    for end in sorted(secrets.randbelow(len(text) + 1) for _ in range(secrets.randbelow(MOST_BLOCKS))):
+        parts += [compressor.process(text[begin:end]), compressor.flush()]
+        begin = end
+    return b"".join([*parts, compressor.process(text[begin:]), compressor.finish()])
 
 
 class Htmx:
