@@ -14,15 +14,21 @@ register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def live(context: Context, every: float | None, *, seconds: float | None = None, url: str = "") -> SafeString:
-    """Return the attributes of a fragment that htmx asks for anew `every` so many seconds; nothing for None.
+def live(
+    context: Context, every: float | None, *, seconds: float | None = None, url: str = "", beside: str = ""
+) -> SafeString:
+    """Return the attributes of a fragment that is asked for anew `every` so many seconds; nothing for None.
 
-    `seconds` is a pause of its own, while the page is live; `url` another address than that of the page.
-    The fragment also follows an action of the page (`changed`). With `?live=off` it follows nothing else.
+    `seconds` is a pause of its own, while the page is live; `url` another address than that of the page; `beside` the
+    ID of the fragment whose request asks for this one, too. Without `beside` htmx asks by itself: also after an action
+    of the page (`changed`), and with `?live=off` only then.
     """
+    swap = SafeString(' hx-swap-oob="morph"') if context.get("is_beside") else SafeString("")
     if not every:
-        return SafeString("")
-    pause = seconds or every
+        return swap
+    pause, tag = seconds or every, context.get("live_tag", "")
+    if beside:
+        return format_html('data-beside="{}" data-every="{}" data-tag="{}"{}', beside, pause, tag, swap)
     triggers = ["changed from:body"]
     if context["request"].GET.get("live") != "off":
         triggers += [
@@ -33,10 +39,12 @@ def live(context: Context, every: float | None, *, seconds: float | None = None,
         ]
     return format_html(
         'hx-get="{}" hx-trigger="{}" hx-swap="morph" hx-sync="this:drop" '
-        'hx-request=\'"timeout": 10000\' data-live="{}"',
+        'hx-request=\'"timeout": 10000\' data-live="{}" data-tag="{}"{}',
         url,
         ", ".join(triggers),
         pause,
+        tag,
+        swap,
     )
 
 

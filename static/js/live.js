@@ -1,12 +1,15 @@
-// What htmx's polling lacks: entity tags, so that what is unchanged costs a 304; rest while the page is hidden or the server
-// silent; and words about that.
+// What htmx's polling lacks: one request for all fragments of a page that are due ([data-beside]: the id of the one that asks), entity
+// tags, so that what is unchanged costs a 304; rest while the page is hidden or the server silent; and words about that.
 
 const REST_S = 30; // between two requests of a hidden page, and at most while the server is silent
-const polls = new WeakMap(); // fragment -> { tag, failures, heardAt, askedAt }
+const EARLY_MS = 500; // a timer is not exact
+const polls = new WeakMap(); // fragment -> { failures, heardAt, askedAt }
 const bar = document.querySelector("[data-live-state]:not([data-state=off])");
 const banner = document.getElementById("live-lost");
 
-const pollOf = (fragment) => polls.get(fragment) ?? polls.set(fragment, { failures: 0, heardAt: performance.timeOrigin, askedAt: 0 }).get(fragment);
+const pollOf = (fragment) => polls.get(fragment) ?? polls.set(fragment, { failures: 0, heardAt: performance.timeOrigin, askedAt: performance.timeOrigin }).get(fragment);
+
+const besides = ({ id }) => [...document.querySelectorAll(`[data-beside="${CSS.escape(id)}"]`)];
 
 function on(name, act) {
   document.addEventListener(`htmx:${name}`, (event) => {
@@ -19,12 +22,10 @@ on("configRequest", (poll, event) => {
   const pause = failures ? event.target.dataset.live * 2 ** (failures - 1) : document.hidden * REST_S;
   const isAsked = triggeringEvent && !document.hidden;
   if (!isAsked && Date.now() - askedAt < Math.min(pause, REST_S) * 1000) return event.preventDefault();
-  poll.askedAt = Date.now();
-  if (poll.tag) headers["If-None-Match"] = poll.tag;
-});
-
-on("beforeSwap", (poll, { detail }) => {
-  if (detail.shouldSwap) poll.tag = detail.xhr.getResponseHeader("ETag");
+  const beside = besides(event.target).filter((each) => isAsked || Date.now() - pollOf(each).askedAt > each.dataset.every * 1000 - EARLY_MS);
+  for (const each of [event.target, ...beside]) pollOf(each).askedAt = Date.now();
+  if (beside.length) headers["Live-With"] = beside.map(({ id, dataset }) => `${id}=${dataset.tag}`).join(" ");
+  headers["If-None-Match"] = `"${event.target.dataset.tag}"`;
 });
 
 on("afterRequest", (poll, { detail }) => {

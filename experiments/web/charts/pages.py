@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -35,6 +35,7 @@ from .view import ChartView, Panel
 
 MOST_ROWS = 200  # of the data table in a page; the file has all
 MOST_BESIDE_BRUSH = 8  # trials below the parallel coordinates
+TIMELINE = "timeline"  # the only panel that shows what has run since
 POLL_S = 10.0
 SLOW_POLL_S = 30.0  # of experiments with many trials
 MANY = 5_000
@@ -49,11 +50,11 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     experiment = get_experiment(request, workspace_slug, public_id)
     if "range" in request.GET and not faults_of(request):
         return HttpResponseRedirect(brush.address(request, experiment))
-    live = Live(request, fragments={"head", "view", "panels"}, version=version_of(experiment))
+    live = _live(request, experiment, panels_for(experiment))
     if live.is_unchanged:
         return live.not_modified()
     context = frame(request, experiment, tab="experiment-charts")
-    if live.fragment != "head":
+    if live.shows("view", "panels"):
         selected = selected_trials(request, experiment)
         view = view_of(request, experiment, selected)
         panels = [panel_of(key, view) for key in panels_for(experiment)]
@@ -73,20 +74,18 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str, chart: s
     experiment = get_experiment(request, workspace_slug, public_id)
     if chart not in panels_for(experiment):
         raise Http404
-    live = Live(request, fragments={"head", "view", "panels"}, version=version_of(experiment))
+    live = _live(request, experiment, [chart])
     if live.is_unchanged:
         return live.not_modified()
     context = frame(request, experiment, tab="experiment-charts")
-    if live.fragment != "head":
+    if live.shows("view", "panels"):
         selected = selected_trials(request, experiment)
         view = view_of(request, experiment, selected)
         panel = panel_of(chart, view)
         context |= _context(request, view, selected) | {
             "panels": [panel],
             "pause": SLOW_POLL_S if experiment.last_number > MANY else POLL_S,
-            "tables": []
-            if live.fragment == "panels"
-            else [(each, each.rows[:MOST_ROWS]) for each in panel.charts],
+            "tables": [(each, each.rows[:MOST_ROWS]) for each in panel.charts] if live.shows("view") else [],
             "is_alone": True,
         }
     return live.draw("charts/show.html", context)
@@ -133,6 +132,16 @@ def view_of(request: SignedInRequest, experiment: Experiment, selected: TrialQue
     return ChartView(experiment, options, url=url_of(experiment, "experiment-trials"))
 
 
+def _live(request: SignedInRequest, experiment: Experiment, charts: Collection[str]) -> Live:
+    is_clocked = TIMELINE in charts and experiment.alive_count or request.GET.get("filter")
+    return Live(
+        request,
+        fragments={"head", "view", "panels"},
+        version=version_of(experiment),
+        clocked={"panels"} if is_clocked else (),
+    )
+
+
 def version_of(experiment: Experiment) -> tuple[object, ...]:
     """Return what changes whenever a chart of this experiment would: at most three queries."""
     computed = [
@@ -144,20 +153,22 @@ def version_of(experiment: Experiment) -> tuple[object, ...]:
     alive = None
     if experiment.alive_count:
         running = experiment.trials.filter(state__in=status.TRIAL_ALIVE)
-        alive = (running.aggregate(Sum("version")), fragments.minute())
+        alive = running.aggregate(Sum("version"))
     return experiment.version, *computed, alive
 
 
 def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> Panel:
     """Return a panel, drawn anew only when its data or the options have changed."""
     experiment, cache = view.experiment, caches["charts"]
-    filtered_at = fragments.minute() if view.options.filter else None  # it may contain ages
+    is_clocked = view.options.filter or (
+        key == TIMELINE and experiment.alive_count
+    )  # a filter may contain ages
     options = (view.options.filter, *(getattr(view.options, name) for name in _DRAWN))
     parts = (
         experiment.pk,
         experiment.epoch,
         version_of(experiment),
-        filtered_at,
+        fragments.minute() if is_clocked else None,
         options,
         key,
         widths,

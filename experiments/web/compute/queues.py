@@ -149,11 +149,11 @@ def show(request: SignedInRequest, queue_name: str) -> HttpResponse:
     if live.is_unchanged:
         return live.not_modified()
     context: dict[str, object] = {"nav": "queues", "queue": queue, "every": EVERY_S}
-    if live.fragment in ("", "head"):
+    if live.shows("head"):
         context |= _head(request, queue, compute)
-    if live.fragment in ("", "experiments"):
+    if live.shows("experiments"):
         context |= _experiments(request, queue, compute)
-    if live.fragment in ("", "workers"):
+    if live.shows("workers"):
         context["workers"] = [
             {"worker": worker, "busy": busy[worker.pk], "is_late": descriptions.is_late(worker, now)}
             for worker in workers[:MOST_WORKERS]

@@ -76,7 +76,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     if live.is_unchanged:
         return live.not_modified()
     context = frame(request, experiment, tab="experiment-artifacts")
-    if live.fragment in ("", "rows"):
+    if live.shows("rows"):
         shown, pager = _page(files, experiment, request, summary=plural(totals.files, "file"))
         context |= {
             "rows": rows_of(shown, experiment, request.user),

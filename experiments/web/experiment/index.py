@@ -48,12 +48,15 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     experiments = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
+    marks = index_table.version(experiments)
     version = (
-        index_table.version(experiments),
+        marks,
         sorted(filters.served_queues()),
         permissions.role_in(request.user, workspace),
     )
-    live = Live(request, fragments={"view", "list"}, version=version)
+    live = Live(
+        request, fragments={"view", "list"}, version=version, clocked={"list"} if marks["active"] else ()
+    )
     if live.is_unchanged:
         return live.not_modified()
     if live.fragment != "list":

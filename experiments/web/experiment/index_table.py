@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count, Max, Sum, prefetch_related_objects
+from django.db.models import Count, Max, Q, Sum, prefetch_related_objects
 from django.http import HttpRequest, QueryDict
 from django.utils.html import strip_tags
 
@@ -174,12 +174,15 @@ def sorts(query: TableQuery) -> list[tuple[str, str]]:
     return list(labels.items())
 
 
-def version(experiments: ExperimentQuerySet) -> str:
-    """Changes with whatever the list could show of these experiments. One query."""
-    marks = experiments.aggregate(
-        count=Count("pk"), pks=Sum("pk"), versions=Sum("version"), latest=Max("updated_at")
+def version(experiments: ExperimentQuerySet) -> dict[str, Any]:
+    """Changes with whatever the list could show of these experiments, and how many are active. One query."""
+    return experiments.aggregate(
+        count=Count("pk"),
+        pks=Sum("pk"),
+        versions=Sum("version"),
+        latest=Max("updated_at"),
+        active=Count("pk", filter=Q(state__in=status.ACTIVE)),
     )
-    return " ".join(map(str, marks.values()))
 
 
 # The actions that stand in the row as words, by state; the menu has all of them.

@@ -62,25 +62,26 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
             may(request.user, "stop", experiment),
             [(trial.version, descriptions.lateness(trial.worker, now)) for trial in alive],
         ),
+        clocked=("head", "running") if experiment.is_active else (),
     )
     if live.is_unchanged:
         return live.not_modified()
     context = frame(request, experiment, tab="experiment") | {
         "trials_url": url_of(experiment, "experiment-trials")
     }
-    if live.fragment in ("", "head", "history"):
+    if live.shows("head", "history"):
         context |= _best_context(experiment)
-    finished = finished_trials([experiment]) if live.fragment != "history" and experiment.is_active else {}
-    if live.fragment in ("", "head"):
+    finished = finished_trials([experiment]) if experiment.is_active and live.shows("head", "running") else {}
+    if live.shows("head"):
         context |= description.context(experiment, request.user)
         context |= _head_context(experiment, context, held, alive, finished, now)
-    if live.fragment in ("", "history"):
+    if live.shows("history"):
         context |= _history_context(request, experiment, context["trials_url"])
         context |= failures.context(request, experiment, trials_url=context["trials_url"])
         context["advice"] = advice.rows(request, experiment)
-    if live.fragment in ("", "figures"):
+    if live.shows("figures"):
         context |= _figures_context(request, experiment, context["trials_url"], now)
-    if live.fragment in ("", "running"):
+    if live.shows("running"):
         context |= _running_context(request, experiment, alive, finished, now)
     return live.draw("experiment/show.html", context)
 

@@ -57,20 +57,20 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str, number: 
     if live.is_unchanged:
         return live.not_modified()
     context = _context(trial)
-    if live.fragment in ("", "head"):
+    if live.shows("head"):
         context |= _head(request, trial) | {
             "facts": summaries.trial_summary(trial, now, held),
             "callout": summaries.stuck_callout(held, trial.experiment),
         }
-    if live.fragment in ("", "curve"):
+    if live.shows("curve"):
         context |= _curve(request, trial, context["trials_url"])
-    if live.fragment in ("", "log"):
+    if live.shows("log"):
         context |= {"log": logs.window(trial)}
-    if live.fragment in ("", "side"):
+    if live.shows("side"):
         context |= _side(trial)
-    if live.fragment in ("", "files"):
+    if live.shows("files"):
         context |= artifacts.of_trial(trial, request.user)
-    if live.fragment in ("", "reports"):
+    if live.shows("reports"):
         context |= {"reports": reports.of_trial(trial)}
     if not live.fragment:
         context |= reproduce.context(trial) | comments.context(trial, request.user)

@@ -90,7 +90,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     if live.is_unchanged:
         return live.not_modified()
     context = frame(request, experiment, tab="experiment-trials")
-    if live.fragment != "head":
+    if live.shows("view", "rows"):
         query = TrialQuery.of(request.GET, experiment)
         note_faults(request, query)
         if not query.selection.error:

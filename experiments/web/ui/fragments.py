@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseNotModified
 from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django_htmx.http import push_url
 
 from experiments.web.ui.requests import SignedInRequest
 
+BESIDE = "Live-With"  # header: the fragments that are asked for beside the target, separated by spaces
+
 
 def minute() -> int:
-    """Return the minute. What a page says of times is written anew with it; in between the browser counts on."""
+    """Return the minute. Estimates are written anew with it."""
     return int(time.time() // 60)
 
 
@@ -26,22 +30,55 @@ class Live:
     The fragment `view` is a page's filters with what they leave: its address is that of the page from then on.
 
     `version` is all that the fragments show but times, as one short text: when the browser already has it, nothing is
-    rendered. Use: `live = Live(request, fragments={"facts", "rows"}, version=...)`, then
+    rendered. Ages are counted on by the browser; `clocked` are fragments with estimates, which the server writes anew
+    each minute. Use: `live = Live(request, fragments={"facts", "rows"}, version=...)`, then
     `if live.is_unchanged: return live.not_modified()`, then `return live.draw(template, context)`.
+
+    One request asks for all fragments of a page that are due: for one, and in its header `Live-With` for those beside
+    it, as `name=tag`. What is unchanged of the latter is left out.
     """
 
-    def __init__(self, request: SignedInRequest, *, fragments: Collection[str], version: object) -> None:
+    def __init__(
+        self,
+        request: SignedInRequest,
+        *,
+        fragments: Collection[str],
+        version: object,
+        clocked: Collection[str] = (),
+    ) -> None:
         self.request = request
-        wanted = request.htmx.target if request.htmx else None
+        wanted = (request.htmx.target or "") if request.htmx else ""
         self.fragment = wanted if wanted in fragments else ""
-        text = f"{request.get_full_path()} {self.fragment} {request.user.pk} {minute()} {version}"
-        self.tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:20]}"'
+        self._clocked = clocked
+        # A time of today is written without its date.
+        text = f"{request.get_full_path()} {request.user.pk} {timezone.localdate()} {version}"
+        self.tag = f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.{minute()}"
+        self.beside = list(dict.fromkeys(self._beside(fragments)))
+        self._shown = {self.fragment, *self.beside} if self.fragment else set(fragments)
+
+    def shows(self, *names: str) -> bool:
+        """Return whether one of these fragments is drawn: as part of the page, or because it was asked for."""
+        return not self._shown.isdisjoint(names)
 
     @property
     def is_unchanged(self) -> bool:
         """Only fragments are compared: a full page also shows messages and when it was rendered."""
-        theirs = self.request.headers.get("If-None-Match", "")
-        return bool(self.fragment) and theirs.removeprefix("W/") == self.tag  # weak: it was sent compressed
+        theirs = self.request.headers.get("If-None-Match", "").removeprefix(
+            "W/"
+        )  # weak: it was sent compressed
+        return bool(self.fragment) and not self.beside and self._is_same(self.fragment, theirs.strip('"'))
+
+    def _is_same(self, name: str, tag: str) -> bool:
+        if name in self._clocked:
+            return tag == self.tag
+        return tag.partition(".")[0] == self.tag.partition(".")[0]
+
+    def _beside(self, fragments: Collection[str]) -> Iterator[str]:
+        """Yield the fragments beside the target that have changed."""
+        for pair in self.request.headers.get(BESIDE, "").split() if self.fragment else ():
+            name, _, tag = pair.partition("=")
+            if name in fragments and name != self.fragment and not self._is_same(name, tag):
+                yield name
 
     def not_modified(self) -> HttpResponse:
         return self._tagged(HttpResponseNotModified())
@@ -49,7 +86,11 @@ class Live:
     def draw(self, template: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
         """Render the page, or the requested fragment."""
         name = f"{template}#{self.fragment}" if self.fragment else template
+        context = {**context, "live_tag": self.tag}
         response = self._tagged(render(self.request, name, context, status=status))
+        for beside in self.beside:
+            html = render_to_string(f"{template}#{beside}", {**context, "is_beside": True}, self.request)
+            response.write(html)
         return push_url(response, self._address) if self.fragment == "view" else response
 
     def send(self, html: str) -> HttpResponse:
@@ -69,7 +110,7 @@ class Live:
 
     def _tagged(self, response: HttpResponse) -> HttpResponse:
         if self.fragment:
-            response["ETag"] = self.tag
+            response["ETag"] = f'"{self.tag}"'
             response["Cache-Control"] = "no-store, private"
         patch_vary_headers(response, ("Cookie",))
         return response

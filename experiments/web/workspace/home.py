@@ -101,10 +101,11 @@ def _draw(
         [(row.queue.name, row.queue.is_paused, row.length) for row in queues],
         [(w.pk, w.name, may(user, "create", w)) for w in workspaces],
     )
-    live = Live(request, fragments={"home"}, version=version)
+    sums = sum((card.sums for card in project_cards), start=Sums())
+    is_active = bool(sums.alive or sums.waiting)  # then it shows estimates
+    live = Live(request, fragments={"home"}, version=version, clocked={"home"} if is_active else ())
     if live.is_unchanged:
         return live.not_modified()
-    sums = sum((card.sums for card in project_cards), start=Sums())
     recent = list(seen.order_by(*lately()).values_list("pk", flat=True)[:RECENT])
     shown = list(load_rows(recent))
     ends = index_table.ends_of(shown, compute)
@@ -114,7 +115,7 @@ def _draw(
         "nav": "workspace" if workspace else "home",
         "workspaces": workspaces,
         "may_create": workspace is not None and may(user, "create", workspace),
-        "every": WHILE_ACTIVE_S if sums.alive or sums.waiting else OTHERWISE_S,
+        "every": WHILE_ACTIVE_S if is_active else OTHERWISE_S,
         "facts": _facts(sums, compute, workers),
         "total": sums.total,
         "needs": shown_needs,

@@ -106,7 +106,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         (more_runs, needs_count, waits),
         day[-1:],
     )
-    live = Live(request, fragments={"wall"}, version=version)
+    live = Live(request, fragments={"wall"}, version=version, clocked={"wall"})
     if live.is_unchanged:
         return live.not_modified()
     slots = utilization.slots_now(workers, compute.busy, now)

@@ -252,7 +252,8 @@ def test_a_fragment_is_served_alone_and_not_again_unless_it_changed(running, bob
     experiment, client = running(), as_(bob)
     first = fragment(client, experiment, name)
     html = first.content.decode().strip()
-    assert html.startswith(f'<div id="{name}"') and "<html" not in html and 'data-live="2"' in html
+    assert html.startswith(f'<div id="{name}"') and "<html" not in html
+    assert ('data-live="2"' if name == "head" else 'data-beside="head" data-every="2"') in html
     assert fragment(client, experiment, name, first["ETag"]).status_code == 304
     experiment.pause(by=bob)
     assert fragment(client, experiment, name, first["ETag"]).status_code == 200
@@ -265,7 +266,8 @@ def test_what_is_no_fragment_is_the_page(running, bob):
 
 
 def test_an_experiment_that_has_ended_asks_no_more(in_state, bob):
-    assert 'data-live="' not in overview(bob, in_state("stopped"))
+    html = overview(bob, in_state("stopped"))
+    assert 'data-live="' not in html and 'data-every="' not in html
 
 
 def test_a_running_trial_tells_how_far_it_is(running, bob):

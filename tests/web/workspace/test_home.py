@@ -127,7 +127,7 @@ def test_an_administrator_without_workspaces_is_not_told_to_ask_an_administrator
 
 
 @pytest.mark.once
-def test_times_are_written_anew_with_each_minute(lab, alice, in_state, monkeypatch):
+def test_estimates_are_written_anew_with_each_minute(lab, alice, in_state, monkeypatch):
     """In between the browser counts on."""
     in_state("running")
     client, headers = as_(alice), {"HX-Request": "true", "HX-Target": "home"}
