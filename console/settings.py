@@ -154,6 +154,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "experiments.web.account.sessions.KnownSessions",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "experiments.web.ui.reader_zone.ReaderZone",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "experiments.web.ui.middleware.Htmx",

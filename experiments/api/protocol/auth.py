@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
+from django.utils import timezone
 from ninja.security.base import AuthBase
 
 from experiments import database_clock
@@ -43,6 +44,8 @@ class Bearer(AuthBase):
         rate_limit.count(f"token:{token.pk}")
         token.note_use(now)
         request.user = token.bearer()
+        if request.user.time_zone:  # of dates and times in filters
+            timezone.activate(request.user.time_zone)
         return request.user
 
 

@@ -55,6 +55,8 @@ class User(AbstractUser):
         help_text="Issuer and subject at the OpenID provider. Clear to link the next matching sign-in.",
     )
 
+    time_zone = models.CharField(max_length=64, blank=True)  # of the times on pages; "": the browser's
+
     # The token with which a program acts for this user now, which limits all permissions. Not a column.
     token: Token | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django import forms
 from django.conf import settings
@@ -24,6 +24,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.models import Refused, User, UserSession, audit
 from experiments.models.account.user import PASSWORD_CHANGED
+from experiments.timetable.zones import zone_names
+from experiments.web.ui.reader_zone import browser_zone
 from experiments.web.ui.requests import SignedInRequest
 
 from .sessions import DEVICE_KEY
@@ -36,13 +38,19 @@ NEW_PASSWORD = "At least 8 characters. Not only digits, not a common password, n
 
 
 class PersonForm(forms.Form):
-    """Name and email. Another address is a door to the account, by a password reset: changing it asks for the password
-    where there is one."""
+    """Name, email and time zone. Another address is a door to the account, by a password reset: changing it asks for
+    the password where there is one."""
 
     first_name = forms.CharField(required=False, max_length=150)
     last_name = forms.CharField(required=False, max_length=150)
     email = forms.EmailField(
         required=False, max_length=254, label="Email", help_text="Used for password resets."
+    )
+    time_zone = forms.ChoiceField(
+        required=False,
+        label="Time zone",
+        help_text="Of all times on pages.",
+        error_messages={"invalid_choice": "Choose a time zone from the list."},
     )
 
     password = forms.CharField(
@@ -53,10 +61,13 @@ class PersonForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
 
-    def __init__(self, data: Mapping[str, Any] | None = None, *, user: User) -> None:
-        kept = {"first_name": user.first_name, "last_name": user.last_name, "email": user.email}
+    def __init__(self, data: Mapping[str, Any] | None = None, *, user: User, browser_zone: str = "") -> None:
+        kept = {name: getattr(user, name) for name in ("first_name", "last_name", "email", "time_zone")}
         super().__init__(data, initial=kept, label_suffix="")
         self.user = user
+        automatic = f"As in the browser ({browser_zone})" if browser_zone else "As in the browser"
+        zones = [("", automatic), *((name, name) for name in zone_names())]
+        cast(forms.ChoiceField, self.fields["time_zone"]).choices = zones
         for name, kind in (("first_name", "given-name"), ("last_name", "family-name"), ("email", "email")):
             self.fields[name].widget.attrs["autocomplete"] = kind
         if is_email_identity():
@@ -117,7 +128,7 @@ def is_email_identity() -> bool:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: SignedInRequest) -> HttpResponse:
-    """The page; POST changes name and email."""
+    """The page; POST changes name, email and time zone."""
     if request.method != "POST":
         return _draw(request)
     form = PersonForm(request.POST, user=request.user)
@@ -165,7 +176,7 @@ def _draw(
     user = request.user
     context = {
         "nav": "account",
-        "person": person or PersonForm(user=user),
+        "person": person or PersonForm(user=user, browser_zone=browser_zone(request)),
         "elsewhere": elsewhere or SignOutOthersForm(user=user),
         "memberships": list(user.memberships.select_related("workspace").order_by("workspace__slug")),
         "has_password": user.has_usable_password(),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from experiments.models import Event, Experiment, Revision, User
@@ -201,4 +200,4 @@ def _lines(events: QuerySet[Event]) -> Iterator[str]:
         "at", "by__username", "token", "verb", "trial__number", "before", "after", "why"
     )
     for at, *others in rows.iterator(chunk_size=AT_ONCE):
-        yield writer.writerow([timezone.localtime(at).isoformat(), *map(cell, others)])
+        yield writer.writerow([at.astimezone(UTC).isoformat(), *map(cell, others)])

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 from itertools import groupby
 
 from django.conf import settings
@@ -171,4 +171,4 @@ def _lines(entries: AuditQuerySet) -> Iterator[str]:
             details,
         )
         row = [*map(cell, (*texts, entry.address, entry.via))]
-        yield writer.writerow([timezone.localtime(entry.at).isoformat(), *row])
+        yield writer.writerow([entry.at.astimezone(UTC).isoformat(), *row])

@@ -12,6 +12,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.cache import caches
 from django.db.models import Sum
 from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.utils.timezone import get_current_timezone_name
 from django.views.decorators.http import require_safe
 
 from experiments.charts.drawing.standalone import standalone
@@ -173,6 +174,7 @@ def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> 
         key,
         widths,
         view.url,
+        get_current_timezone_name(),
     )
     name = hashlib.sha256(repr(parts).encode()).hexdigest()
     panel: Panel | None = cache.get(name)

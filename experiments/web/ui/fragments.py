@@ -51,7 +51,8 @@ class Live:
         self.fragment = wanted if wanted in fragments else ""
         self._clocked = clocked
         # A time of today is written without its date.
-        text = f"{request.get_full_path()} {request.user.pk} {timezone.localdate()} {version}"
+        reader = f"{request.user.pk} {timezone.get_current_timezone_name()} {timezone.localdate()}"
+        text = f"{request.get_full_path()} {reader} {version}"
         self.tag = f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.{minute()}"
         self.beside = list(dict.fromkeys(self._beside(fragments)))
         self._shown = {self.fragment, *self.beside} if self.fragment else set(fragments)

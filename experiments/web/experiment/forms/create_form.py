@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.conf import settings
+from django.utils.timezone import get_current_timezone_name
 
 from experiments import filters
 from experiments.models import Experiment, Queue, User, Workspace
@@ -52,7 +52,7 @@ class CreateForm(ExperimentForm):
         self.initial.setdefault("project", workspace.projects.filter(name="Default").first())
         self.initial["queue"] = self.initial.get("queue") or Queue.default()
         self.initial.setdefault("seed", draw_seed())
-        self.initial.setdefault("window_time_zone", settings.TIME_ZONE)
+        self.initial.setdefault("window_time_zone", get_current_timezone_name())
         self.initial.setdefault("submission", uuid.uuid4())
 
     def _settings_document(self, cleaned: dict[str, Any]) -> dict[str, Any]:
