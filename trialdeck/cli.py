@@ -191,6 +191,7 @@ def _add_lifecycle(subparsers: Subparsers, connection: argparse.ArgumentParser) 
     command.add_argument("experiment", metavar="EXPERIMENT", help="ID or name")
     command.add_argument("--trialnum", type=int, metavar="N", help="new, larger number of trials")
     command.add_argument("--duration", metavar="TIME", help="new, longer duration, such as 2h")
+    command.add_argument("--goal", type=float, metavar="VALUE", help="new value that ends the search")
     command.add_argument(
         "--rerun-failed",
         action="store_true",

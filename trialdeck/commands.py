@@ -70,7 +70,8 @@ def wait(args: argparse.Namespace) -> int:
 def resume(args: argparse.Namespace) -> int | None:
     experiment = _experiment(args)
     budget = {"max_trials": args.trialnum, "max_duration_s": seconds(args.duration, "--duration")}
-    options = {"max_trials": "--trialnum", "max_duration_s": "--duration"}
+    budget["goal"] = args.goal
+    options = {"max_trials": "--trialnum", "max_duration_s": "--duration", "goal": "--goal"}
     with renamed(lambda setting: options.get(setting, setting)):
         experiment._run_action(
             "resume",

@@ -32,6 +32,12 @@ FIELDS = {
 }
 
 
+def enlarged_by(reason: str) -> str:
+    """Return the argument of `Experiment.resume` that lets an experiment go on which ended for this reason."""
+    arguments = {"max duration reached": "max_experiment_duration='…'", "goal reached": "goal=…"}
+    return arguments.get(reason, "max_trial_number=…")
+
+
 @contextlib.contextmanager
 def in_terms_of(config: ExperimentConfig) -> Iterator[None]:
     """Within the block, errors name the fields as the configuration spells them."""

@@ -34,7 +34,7 @@ from experiments.models import (
     plain_sql,
     status,
 )
-from experiments.models.experiment.lifecycle import RERUNS_AT_ONCE
+from experiments.models.experiment.lifecycle import EXHAUSTED, RERUNS_AT_ONCE
 from experiments.models.notifications.occurrence import BUDGET_SHARE
 from experiments.models.trial.breaker import break_off
 from experiments.runner.keeper.supervisor import GIVE_UP_S
@@ -88,7 +88,7 @@ def _step(experiment: Experiment) -> None:
     try:
         propose(experiment)
     except Exhausted:
-        wind_down(experiment, because="search space exhausted")
+        wind_down(experiment, because=EXHAUSTED)
     except (Overtaken, Refused, IntegrityError, DatabaseError):
         raise
     except Exception as error:  # the search itself is broken: show it on the row instead of trying forever

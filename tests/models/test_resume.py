@@ -251,3 +251,24 @@ def test_the_page_reruns_failed_trials_of_a_completed_experiment(
     assert as_(bob).post(url, sent).status_code == 302
     finish(experiment, worker)
     assert (experiment.succeeded_count, experiment.max_trials) == (2, 2)
+
+
+def test_an_exhausted_search_space_is_not_searched_again(
+    running: Callable[..., Experiment], worker: Worker, alice: User
+) -> None:
+    """TD-A9: nothing is left to propose, whatever the budget: resume says so, and names the ways out."""
+    space = {"lr": {"_type": "choice", "_value": [1, 2]}}
+    experiment = running(taken=1, space_document=space, algorithm="GridSearch", max_trials=9, concurrency=1)
+    end_all(experiment, BAD)
+    experiment = finish(experiment, worker)
+    assert (experiment.state, experiment.reason) == ("completed", "search space exhausted")
+    left = experiment.left_to_do()
+    assert (left.spent, left.needs_budget, left.failed) == ("search space exhausted", True, 1)
+    for budget in ({}, {"max_trials": 20}):
+        with pytest.raises(Refused, match=r"Clone the experiment .* or rerun the failed trials \(1\)"):
+            experiment.resume(by=alice, **budget)
+    assert experiment.resume(by=alice, rerun_failed=True)
+    experiment = finish(experiment, worker)
+    assert (experiment.state, experiment.succeeded_count) == ("completed", 2)
+    with pytest.raises(Refused, match=r"larger space\.$"):
+        experiment.resume(by=alice)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.support.waiting import eventually
 from tests.trialdeck.conftest import REPORT, configured
 from tests.trialdeck.test_experiment import held_until
-from trialdeck import Experiment, Refused, cli
+from trialdeck import Experiment, Invalid, Refused, cli
 
 TORCH = "echo \"ModuleNotFoundError: No module named 'torch'\" >&2; exit 1"
 
@@ -74,6 +76,26 @@ def test_the_hint_names_what_a_resume_needs(deck, started, tmp_path):
     bad.wait(progress=False)
     assert bad._how_to_resume().endswith(", rerun_failed=True)")
     assert Experiment.resume(fine.id, deck.port, max_trial_number=2).get_status() == "DONE"
+    with pytest.raises(Invalid, match="max_trial_number"):
+        Experiment.resume(fine.id, deck.port, max_trial_number=0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "argument"),
+    [
+        ("max trials reached", "max_trial_number=…"),
+        ("max duration reached", "max_experiment_duration='…'"),
+        ("goal reached", "goal=…"),
+    ],
+)
+def test_the_hint_names_the_argument_for_what_is_spent(monkeypatch, reason, argument):
+    """TD-A9: no other budget opens it."""
+    ended = Experiment()
+    ended.id = "7f3k2m9q"
+    row = {"reason": reason, "to_resume": {"interrupted": 0, "failed": 0, "needs_budget": True}}
+    monkeypatch.setattr(ended, "_read", lambda: row)
+    monkeypatch.setattr(ended, "_connected", lambda: SimpleNamespace(port=8000))
+    assert ended._how_to_resume() == f"To resume: Experiment.resume('7f3k2m9q', 8000, {argument})"
 
 
 def test_a_new_experiment_draws_its_seed_and_is_repeated_with_it(deck, started):

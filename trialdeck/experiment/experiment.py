@@ -11,7 +11,7 @@ import time
 
 from trialdeck import caller, discovery, embedded, errors, lookup
 from trialdeck.config import ExperimentConfig, seconds
-from trialdeck.field_names import in_terms_of
+from trialdeck.field_names import enlarged_by, in_terms_of
 from trialdeck.nni.types import RunMode, TrialJob, trial_job
 from trialdeck.notebook.views import NotebookViews
 from trialdeck.progress import Progress
@@ -213,6 +213,7 @@ class Experiment(NotebookViews, ExperimentQueries):
         rerun_failed: bool = False,
         max_trial_number: int | None = None,
         max_experiment_duration: str | float | None = None,
+        goal: float | None = None,
     ) -> Experiment:
         """Resume an experiment that has ended, by ID or name. Its history informs the search.
 
@@ -229,12 +230,14 @@ class Experiment(NotebookViews, ExperimentQueries):
         budget = {
             "max_trials": max_trial_number,
             "max_duration_s": seconds(max_experiment_duration, "max_experiment_duration"),
+            "goal": goal,
         }
         request_body = {name: value for name, value in budget.items() if value is not None}
-        resumed._in_foreground(
-            lambda: resumed._run_action("resume", rerun_failed=rerun_failed, **request_body),
-            waits=wait_completion,
-        )
+        with in_terms_of(resumed.config):
+            resumed._in_foreground(
+                lambda: resumed._run_action("resume", rerun_failed=rerun_failed, **request_body),
+                waits=wait_completion,
+            )
         return resumed
 
     @staticmethod
@@ -367,7 +370,7 @@ class Experiment(NotebookViews, ExperimentQueries):
         left = row.get("to_resume") or {}
         more = ""
         if left.get("needs_budget"):
-            more = ", rerun_failed=True" if left["failed"] else ", max_trial_number=…"
+            more = f", {'rerun_failed=True' if left['failed'] else enlarged_by(row['reason'])}"
         return f"To resume: Experiment.resume('{self.id}', {self._connected().port}{more})"
 
     def _run_action(self, name: str, **request_body: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 RERUNS_AT_ONCE = 50  # failed trials that wait to be rerun
+EXHAUSTED = "search space exhausted"  # the reason of a completed experiment
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class LeftToDo:
 
     interrupted: int
     failed: int
-    has_budget: bool
+    spent: str  # what ends the search at once: "max trials reached", "search space exhausted" …; "": nothing
 
     @property
     def needs_budget(self) -> bool:
         """Must a resume that reruns nothing enlarge the budget?"""
-        return not (self.has_budget or self.interrupted)
+        return bool(self.spent) and not self.interrupted
 
 
 class LifecycleVerbs(SettingsVerbs):
@@ -201,7 +202,7 @@ class LifecycleVerbs(SettingsVerbs):
         return LeftToDo(
             self.interrupted_trials().count() if self.stopped_count else 0,
             self.failed_trials_to_rerun().count() if self.failed_count else 0,
-            has_budget=not self.why_no_more(),
+            spent=self._spent(),
         )
 
     def interrupted_trials(self) -> models.QuerySet[Trial]:
@@ -223,14 +224,20 @@ class LifecycleVerbs(SettingsVerbs):
         failed = self.trials.filter(state=TrialState.FAILED).exclude(Exists(others)).exclude(Exists(later))
         return failed.select_related("revision").order_by("number")
 
+    def _spent(self) -> str:
+        """Return why a resume would find nothing to propose, or ""."""
+        is_exhausted = self.state == ExperimentState.COMPLETED and self.reason == EXHAUSTED
+        return self.why_no_more() or (EXHAUSTED if is_exhausted else "")
+
     def _check_budget(self, *, was_asked_to_rerun: bool) -> None:
         way_out = {
             "max trials reached": f"The budget is spent: {self.proposed_count} of {self.max_trials} trials were "
             "proposed. Increase max trials",
             "max duration reached": "The max duration is reached. Increase it",
             "goal reached": "The goal is reached. Change it",
+            EXHAUSTED: "Every value of the search space was tried. Clone the experiment to search a larger space",
         }
-        if why := self.why_no_more():
+        if why := self._spent():
             count = 0 if was_asked_to_rerun else self.failed_trials_to_rerun().count()
             rerun = f", or rerun the failed trials ({count:,})" if count else ""
             raise Refused(f"{way_out[why]}{rerun}.")
