@@ -259,7 +259,9 @@ def _add_import(subparsers: Subparsers, connection: argparse.ArgumentParser) -> 
     )
     command = _add(subparsers, "import", commands.import_file, text, connection)
     command.add_argument("file", metavar="FILE")
-    command.add_argument("--preview", action="store_true", help="say what the file holds, and import nothing")
+    command.add_argument(
+        "--preview", action="store_true", help="print the contents of the file without importing"
+    )
     command.add_argument("--study", metavar="NAME", help="the study to import, if the file has several")
     command.add_argument("-m", "--metric", metavar="NAME", help="objective metric")
     direction = command.add_mutually_exclusive_group()

@@ -221,7 +221,7 @@ def _find(request: ApiRequest, slug: str, key: int) -> Dashboard:
 
 def _target(request: ApiRequest, workspace: Workspace, body: NewLink) -> Dashboard | Experiment:
     if (body.dashboard is None) == (body.experiment is None):
-        raise Invalid({"dashboard": ["Give a dashboard or an experiment."]})
+        raise Invalid({"dashboard": ["Specify a dashboard or an experiment."]})
     if body.dashboard is not None:
         dashboard = _find(request, workspace.slug, body.dashboard)
         require_dashboard(request.user, dashboard)

@@ -96,7 +96,7 @@ def fields(reader: User) -> dict[str, Field]:
             Field("name", _name, "Name (~ matches a substring)"),
             Field("id", conditions.text("public_id"), "ID"),
             Field("description", conditions.text("description"), "Description (~ matches a substring)"),
-            Field("reason", conditions.text("reason"), "Why it is in its state (~ matches a substring)"),
+            Field("reason", conditions.text("reason"), "Reason for the state (~ matches a substring)"),
             Field("algorithm", conditions.text("algorithm"), "Search algorithm"),
             Field("metric", conditions.text("metric"), "Objective metric"),
             Field(
@@ -119,7 +119,7 @@ def fields(reader: User) -> dict[str, Field]:
             Field(
                 "early_stopped",
                 conditions.number("early_stopped_count", is_whole=True),
-                "Trials that were stopped early",
+                "Trials stopped early",
             ),
             Field("failed", _failed, "Share of the finished trials that failed: 0.5 or 50%"),
             Field("max_trials", conditions.number("max_trials", is_whole=True), "Max trials; none: no limit"),
@@ -128,7 +128,7 @@ def fields(reader: User) -> dict[str, Field]:
             Field(
                 "parent",
                 conditions.text("parent__public_id", is_nullable=True),
-                "ID of what it was cloned from",
+                "ID of the experiment it was cloned from",
             ),
             Field(
                 "imported", conditions.flag("imported", _is_imported), "Imported from a file", ("yes", "no")

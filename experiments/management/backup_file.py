@@ -57,7 +57,7 @@ def write(
         finally:
             draft.unlink(missing_ok=True)
     except FileExistsError:
-        raise BackupError(f"{path} exists already. Choose another file.") from None
+        raise BackupError(f"{path} already exists. Choose another file.") from None
     except OSError as error:
         raise BackupError(f"The backup {path} cannot be written: {error.strerror or error}.") from error
     return manifest
@@ -134,7 +134,7 @@ class Backup:
             is_ours = False
         if not is_ours:
             raise BackupError(
-                f"{path} is not a complete backup of Trialdeck: it is damaged, or another file."
+                f"{path} is not a complete backup of Trialdeck: it is damaged, or a different file."
             )
         if self.manifest["format"] > FORMAT:
             raise self._newer()
@@ -165,10 +165,10 @@ class Backup:
     def check(self, schema: Schema) -> None:
         """Compare all rows and files with the manifest."""
         if self.manifest["tables"].keys() != schema.models.keys():
-            raise self._damaged("its tables are not those of its version")
+            raise self._damaged("its tables do not match its version")
         for table in schema.models:
             if self.manifest["tables"][table]["columns"] != [each.attname for each in schema.columns(table)]:
-                raise self._damaged(f"the columns of the table {table} are not those of its version")
+                raise self._damaged(f"the columns of the table {table} do not match its version")
             self.compare(table, rows.digest(schema, table, self.rows(table)))
         for name in self.manifest["files"]:
             with self._open(f"files/{name}") as file:

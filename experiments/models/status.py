@@ -151,7 +151,7 @@ ACTIONS: dict[str, Action] = {
     "annotate": Action("Change user properties", UNPUBLISHED),
     "enqueue": Action("Enqueue", (E.DRAFT,), (E.PENDING,)),
     "dequeue": Action("Dequeue", (E.PENDING,)),
-    "try_it": Action("Try one trial", (E.DRAFT,)),
+    "try_it": Action("Test run", (E.DRAFT,)),
     "move_to": Action("Move to another queue", (E.PENDING, *UNDER_WAY)),
     "front": Action("Move to the front", (E.PENDING, *UNDER_WAY)),
     "back": Action("Move to the back", (E.PENDING, *UNDER_WAY)),

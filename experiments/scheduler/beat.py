@@ -85,7 +85,7 @@ class Beat:
                 self.watch.forgive()
                 close_old_connections()
             except Exception:  # after a bug here the beat must still detect lost workers
-                logger.exception("The beat stumbled")
+                logger.exception("The beat failed")
             ending.wait(TICK_S)
         self.importance.ending.set()
         self.hypervolume.ending.set()

@@ -30,7 +30,7 @@ def why_no_result(experiment: Experiment) -> str:
     if not groups:
         return text
     most = len(groups[0].trials)
-    alike = f", {most:,} of them alike" if len(groups) > 1 and most > 1 else ""
+    alike = f", {most:,} with the same error" if len(groups) > 1 and most > 1 else ""
     return f"{text}{alike}: {groups[0].text}"
 
 

@@ -277,7 +277,7 @@ def estimate(
         slow_s = quantiles(finished.durations, n=10, method="inclusive")[-1]
     if to_start is None:
         if rest_s is None:
-            return Estimate(unknown="No limit of trials or time: the experiment runs until it is stopped.")
+            return Estimate(unknown="No trial or time limit: the experiment runs until it is stopped.")
         end_s = (rest_s, rest_s + slow_s)
         return Estimate(end_s=end_s, compute_s=(at_once * end_s[0], at_once * end_s[1]))
     end_s, compute_s = simulate(

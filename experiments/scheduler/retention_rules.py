@@ -111,7 +111,7 @@ def apply(rule: RetentionRule, trials: Sequence[Trial]) -> None:
         try:
             _apply(rule, group[0].experiment, group)
         except Refused as refused:  # moved to the trash meanwhile
-            logger.info("Retention leaves %s alone: %s", group[0].experiment, refused)
+            logger.info("Retention skips %s: %s", group[0].experiment, refused)
 
 
 def _apply(rule: RetentionRule, experiment: Experiment, trials: Sequence[Trial]) -> None:

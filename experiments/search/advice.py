@@ -117,7 +117,7 @@ def without_influence(
     return [
         Advice(
             "hold:" + ",".join(names),
-            f"{listed} {verb} less than 1 % of the differences between results{'' if len(names) == 1 else ' each'}.",
+            f"{listed} {verb} less than 1 % of the variance of the results{'' if len(names) == 1 else ' each'}.",
             "Hold at the best value…" if len(names) == 1 else "Hold at the best values…",
             {"fixed": {**fixed, **{name: best[name] for name in names}}},
         )

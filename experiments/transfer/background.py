@@ -93,7 +93,7 @@ def work_on(row: HistoryImport, pause: Callable[[], None]) -> None:
                 writer.publish(experiment)
                 logger.info("Imported %s as %s", row, experiment)
     except (Overtaken, Ending) as reason:
-        logger.info("The import of %s does not go on here: %s", row, reason)
+        logger.info("The import of %s does not continue here: %s", row, reason)
     except (ReadError, Invalid) as error:
         _fail(row, str(error))
     except DatabaseError:

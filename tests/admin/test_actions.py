@@ -101,7 +101,7 @@ def test_a_trial_marked_as_lost_is_tried_again(door: Client, running: Callable[.
     assert (stuck.state, stuck.failure, stuck.detail) == (
         "failed",
         "worker_lost",
-        "root marked it as lost.",
+        "root marked the trial as lost.",
     )
     event = stuck.events.get(verb="mark_lost")
     assert (

@@ -88,7 +88,7 @@ def test_it_warns_of_settings_that_give_wrong_results(api, bob, lab, tmp_path):
     shared = {"source": "file", "metric_path": "result.json", "directory": str(tmp_path)}
     made = api(bob).post(EXPERIMENTS, {"name": "x", "settings": {**SETTINGS, **shared}}).json()
     (warning,) = made["warnings"]
-    assert warning["field"] == "metric_path" and "Those that run at the same time fail" in warning["message"]
+    assert warning["field"] == "metric_path" and "trials that run in parallel fail" in warning["message"]
     cuts = {"settings": {"source": "stdout", "pattern": "loss=([0-9.]+)"}}
     path = f"/experiments/{made['id']}"
     for query in ({"dry_run": "true"}, {}):

@@ -223,7 +223,7 @@ def test_a_database_that_is_open_elsewhere_is_refused(backup, migrated):
 def test_an_existing_file_is_left_alone(filled, tmp_path):
     path = tmp_path / "b.zip"
     path.write_text("mine")
-    with pytest.raises(SystemExit, match="exists already"):
+    with pytest.raises(SystemExit, match="already exists"):
         call_command("backup", str(path))
     assert path.read_text() == "mine"
 

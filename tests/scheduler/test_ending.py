@@ -43,7 +43,7 @@ GOOD = Outcome(value=0.5, exit_code=0)
     [
         ([failed()] * 3, "failed", f"all 3 trials failed: {TORCH}"),
         ([failed()], "failed", f"the only trial failed: {TORCH}"),
-        ([failed("ValueError: x"), *[failed()] * 2], "failed", f"all 3 trials failed, 2 of them alike: {TORCH}"),
+        ([failed("ValueError: x"), *[failed()] * 2], "failed", f"all 3 trials failed, 2 with the same error: {TORCH}"),
         ([failed(f"ValueError: lr {n}") for n in (1, 2, 3)], "failed", "all 3 trials failed: ValueError: lr 3"),
         ([failed(), "early", "stop"], "failed", f"{NONE} (1 failed, 1 stopped early, 1 stopped): {TORCH}"),
         (["early", "early"], "failed", f"{NONE} (2 stopped early)"),

@@ -62,7 +62,7 @@ def test_an_optuna_storage_is_imported(kind: str, tmp_path: Path, lab: Workspace
     assert preview["states"] == {"succeeded": 1, "early_stopped": 1, "failed": 1, "stopped": 1}
     assert dict(preview["left_out"]) == {
         "trials that have not started": 1,
-        "user attributes that are no numbers": 4,
+        "user attributes that are not numbers": 4,
     }
     row.cancel(by=bob)
     experiment = imported(lab, bob, path.read_bytes(), "study.db")

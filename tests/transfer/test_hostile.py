@@ -243,7 +243,7 @@ def test_other_files_are_refused_with_a_sentence(tmp_path: Path, lab: Workspace,
     other = path.read_bytes()
     for data, sentence in (
         (b"   \n", "The file is empty"),
-        (b"\x89PNG\r\n\x1a\n\x00\xff\xfe", "no format that can be imported"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff\xfe", "format of the file is not supported"),
         (other, "neither an Optuna storage nor"),
         (b"SQLite format 3\0" + b"\xff" * 5000, "cannot be read"),
         (b"lr,value\n1,2,3\n", "Line 2: 3 cells instead of 2"),
@@ -297,8 +297,9 @@ def test_an_interrupted_import_stays_hidden_and_is_resumed(
         assert ready.state == "importing"
         assert Experiment.objects.count() == visible
         for path in ("experiments/", "trash/") if count < 4 else ():
-            assert "imported" not in page.get(f"/w/lab/{path}").content.decode().split("</header>", 1)[1]
+            assert 'title="imported"' not in page.get(f"/w/lab/{path}").content.decode()
     assert ready.state == "imported" and ready.experiment is not None
+    assert 'title="imported"' in page.get("/w/lab/experiments/").content.decode()
     assert members(exported(ready.experiment, logs=True, artifacts=True)) == members(archive)
 
 

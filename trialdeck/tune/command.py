@@ -162,7 +162,7 @@ def _metric(args: argparse.Namespace, name: str, script: Script) -> MetricCall:
     if reports:
         return MetricCall(name, "sdk", 0)
     pattern = rf"(?i)\b{re.escape(name)}\b[^\w+-.]*{{number}}"
-    _note(f"{script.name} has no print of {name!r} that was recognized. Reading its output with: {pattern}")
+    _note(f"{script.name} has no recognized print of {name!r}. Reading the output with: {pattern}")
     return MetricCall(name, "stdout", 0, pattern=pattern)
 
 

@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *, file: str, with_files: bool, **_: object) -> None:
         path = Path(file).expanduser().absolute()
         if path.exists():
-            refuse(f"{path} exists already. Choose another file.")
+            refuse(f"{path} already exists. Choose another file.")
         check_database_for_reading()
         try:
             with rows.snapshot() as connection:

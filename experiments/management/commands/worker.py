@@ -68,7 +68,7 @@ class Command(BaseCommand):
             default=os.environ.get("TRIALDECK_RUN_AS", ""),
             metavar="USER",
             help="account for trials, so that they reach neither database, secrets nor each other; needs root. "
-            "Several, separated by commas: one for each running trial. {workspace} becomes the workspace's slug: "
+            "Separate several by commas: one for each running trial. {workspace} becomes the workspace's slug: "
             "td-{workspace} (default: TRIALDECK_RUN_AS, else the worker's own user)",
         )
         parser.add_argument(
@@ -88,7 +88,7 @@ class Command(BaseCommand):
             default=os.environ.get("TRIALDECK_DRAIN_S", DRAIN_S),
             metavar="SECONDS",
             help=f"time for running trials to finish after SIGTERM or Ctrl-C, from 0; then they are stopped and "
-            f"retried elsewhere. A second signal stops them at once (default: TRIALDECK_DRAIN_S, else {DRAIN_S})",
+            f"retried elsewhere. A second signal stops them immediately (default: TRIALDECK_DRAIN_S, else {DRAIN_S})",
         )
         add_data_argument(parser)
 

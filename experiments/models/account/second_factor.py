@@ -58,7 +58,7 @@ class SecondFactor(models.Model):
         step = _step_of(secret, code, after=0)
         if step is None:
             raise Refused(
-                "This code does not match. Enter the newest one; the clocks of phone and server must agree."
+                "Wrong code. Enter the latest one, and check that the clocks of phone and server agree."
             )
         with transaction.atomic():
             _, is_new = cls.objects.get_or_create(

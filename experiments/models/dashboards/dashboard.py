@@ -1,4 +1,4 @@
-"""A dashboard of a workspace: tiles in an order, each with a width. Changes apply at once; the last can be undone."""
+"""A dashboard of a workspace: tiles in an order, each with a width. Changes are saved at once and can be undone."""
 
 from __future__ import annotations
 

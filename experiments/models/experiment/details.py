@@ -199,7 +199,7 @@ class DescriptionVerbs(LifecycleVerbs):
             tried = self.draft(
                 self.workspace,
                 by=by,
-                name=f"Try of {self.name}"[:200],
+                name=f"Test run of {self.name}"[:200],
                 settings=settings,
                 project=self.project,
                 description=self.description,

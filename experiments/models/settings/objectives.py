@@ -87,13 +87,13 @@ def _excluded(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         faults.append(
             (
                 "selection",
-                "Several objectives count as reported together at the end: choose final, or remove the further "
+                "Several objectives are read from the final result: choose final, or remove the further "
                 "objectives.",
             )
         )
     if values["goal"] is not None:
         faults.append(
-            ("goal", "A goal is a value of one objective. Leave it blank, or remove the further objectives.")
+            ("goal", "A goal requires a single objective. Leave it blank, or remove the further objectives.")
         )
     if values["source"] == "stdout":
         faults.append(
@@ -114,7 +114,7 @@ def _excluded(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         faults.append(
             (
                 "keeps_best",
-                "Which trials are the best is decided by one objective. Leave it blank, or remove the further "
+                "Keeping the best trials requires a single objective. Leave it blank, or remove the further "
                 "objectives.",
             )
         )
@@ -122,7 +122,7 @@ def _excluded(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         faults.append(
             (
                 "warm_start",
-                "A warm start has values of one objective. Leave it blank, or remove the further objectives.",
+                "A warm start requires a single objective. Leave it blank, or remove the further objectives.",
             )
         )
     return faults

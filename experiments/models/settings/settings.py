@@ -159,7 +159,7 @@ class Settings(SearchInputs, Execution):
 LOCKED = {
     "metric": "The results so far are values of this metric. Clone the experiment to change it.",
     "direction": "The results so far were ranked in this direction. Clone the experiment to change it.",
-    "further_objectives": "The Pareto front so far is that of these objectives. Clone the experiment to change them.",
+    "further_objectives": "The current Pareto front is based on these objectives. Clone the experiment to change them.",
     "algorithm": "The search state belongs to the algorithm. Clone the experiment to change it.",
     "destination": "Artifacts of earlier trials are at this destination. Clone the experiment to change it.",
 }

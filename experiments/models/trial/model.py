@@ -202,7 +202,7 @@ class Trial(AnnotationVerbs):
                     f"#{self.number} has not started, so no worker can have lost it. Stop it instead."
                 )
             Event.note("mark_lost", self.experiment, trial=self, by=by, why=f"held by {self.worker}")
-            return self.settle(Outcome.lost(f"{by.username} marked it as lost."))
+            return self.settle(Outcome.lost(f"{by.username} marked the trial as lost."))
 
     # --- settle ------------------------------------------------------------------------------------------
 

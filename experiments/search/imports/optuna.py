@@ -112,7 +112,7 @@ class _Study:
         if isinstance(value, int | float) and not isinstance(value, bool) and name not in self.names:
             self.staging.add_metric(trial, name, *number_and_text(value))
         else:
-            self.staging.leave_out(self.key, "user attributes that are no numbers")
+            self.staging.leave_out(self.key, "user attributes that are not numbers")
 
     def describe(self) -> None:
         directions = {

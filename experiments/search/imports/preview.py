@@ -78,7 +78,7 @@ def summary(staging: Staging, study: Study, *, reserved: Collection[str] = ()) -
         definition, is_guessed = _definition(source, stated, values[source])
         why, name = "", safe_name(source, taken)
         if definition is None:
-            why = f"more than {MAX_CHOICES:,} different values that are no range"
+            why = f"more than {MAX_CHOICES:,} different values that do not form a range"
         elif sum(1 for row in parameters if row["in_space"]) >= MAX_PARAMETERS:
             why = f"a search space has at most {MAX_PARAMETERS} parameters"
         taken.add(name)

@@ -24,7 +24,7 @@ STATE, STARTED, ENDED, DETAIL, POINTS, SECONDS = "state", "started", "ended", "d
 NAME = "value"  # of an objective without a name
 WAITING = "trials that have not started"
 WITHOUT_PARAMETERS = "records without parameters"
-TEXTS = "metrics that are no numbers"
+TEXTS = "metrics that are not numbers"
 
 _METRIC_NAME = re.compile(
     r"(?:^|[_/ .\-])(?:val(?:id(?:ation)?)?|train|test|eval|best|final)?[_/ .\-]?"
@@ -64,7 +64,7 @@ def read_csv(path: Path, staging: Staging, *, name: str, roles: Mapping[str, str
             return _read_rows(reader, staging, name=name, roles=roles or {})
     except UnicodeDecodeError:
         raise ReadError(
-            "The file has no format that can be imported, and is not UTF-8 text. Save a table as CSV UTF-8."
+            "The format of the file is not supported, and it is not UTF-8 text. Save a table as CSV UTF-8."
         ) from None
     except csv.Error as error:
         raise ReadError(f"Line {reader.line_num:,}: invalid CSV ({error}).") from None

@@ -79,9 +79,7 @@ def second_factor(request: SignedInRequest) -> HttpResponse:
     """Turn on two-factor: show a new secret as a QR code; POST confirms it with the first code of the app."""
     user = request.user
     if provider := sign_in_provider(request):
-        raise Refused(
-            f"You signed in through {provider}, which asks for a second factor or not. Turn it on there."
-        )
+        raise Refused(f"You signed in through {provider}, which manages the second factor. Turn it on there.")
     if SecondFactor.of(user):
         return redirect("security")
     sealed = request.session.get(NEW_SECRET)
@@ -161,7 +159,7 @@ def end_session(request: SignedInRequest, session_id: UUID) -> HttpResponse:
     if session is None:
         raise Http404
     if str(session.pk) == request.session.get(DEVICE):
-        raise Refused("This is the session that you use now. Sign out instead.")
+        raise Refused("This is your current session. Use Sign out to end it.")
     session.end(by=request.user)
     messages.success(request, f"Signed out {session.device}.")
     return redirect("security")

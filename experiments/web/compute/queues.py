@@ -169,7 +169,7 @@ def _isolation(workers: Iterable[Worker]) -> list[Fact]:
     kinds = sorted({worker.isolation for worker in workers})
     if not kinds:
         return []
-    title = "What separates trials from the worker's machine, its secrets and other trials"
+    title = "How trials are isolated from the worker's machine, its secrets and other trials"
     if kinds == ["none"]:
         return [Fact("Isolation", "none", note="trials run as the worker's user", title=title)]
     if len(kinds) == 1:

@@ -243,13 +243,13 @@ def _callouts(
         lease = duration(worker.lease_s)
         text = (
             f"{descriptions.last_heartbeat(worker, now).capitalize()}; {held} running. After {lease} without a "
-            "heartbeat, trials are lost and retried on another worker, at no cost."
+            "heartbeat, trials are lost and retried on another worker. Retries do not count against the budget."
         )
         yield Notice("Unresponsive", text)
     if worker.draining_until and not worker.gone_at:
         text = (
-            f"This worker shuts down: no new trials start, and {held} can finish until then. What still runs is "
-            "stopped and retried on another worker, at no cost."
+            f"This worker shuts down: no new trials start, and {held} can finish until then. Trials that still run are "
+            "stopped and retried on another worker. Retries do not count against the budget."
         )
         yield Notice(format_html("Draining, until {}", clock(worker.draining_until)), text)
     if worker.is_draining:

@@ -76,7 +76,7 @@ def _ask_stop(experiment: Experiment) -> Question:
     sentences = []
     if experiment.alive_count:
         grace = experiment.settings.stop_grace_s
-        how = f"SIGTERM, then SIGKILL after {duration(grace)}" if grace else "SIGKILL at once"
+        how = f"SIGTERM, then SIGKILL after {duration(grace)}" if grace else "SIGKILL immediately"
         sentences.append(f"{plural(experiment.alive_count, 'running trial')} will end ({how}).")
     else:
         sentences.append("No trial is running.")
@@ -120,7 +120,7 @@ def _ask_before(experiment: Experiment) -> Question:
 def _ask_kill(experiment: Experiment) -> Question:
     count = plural(experiment.stopping_count, "trial")
     sentences = [
-        f"{count} in the grace period after SIGTERM will get SIGKILL at once and cannot save anything."
+        f"{count} in the grace period after SIGTERM will get SIGKILL immediately and cannot save anything."
     ]
     return Question(
         f"Kill the trials of {experiment.name} now?", sentences, "Kill now", "Wait", is_danger=True

@@ -94,7 +94,7 @@ def test(request: SignedInRequest, workspace_slug: str, channel_pk: int) -> Http
     """Queue a test message."""
     workspace, channel = _changeable(request, workspace_slug, channel_pk)
     Delivery.test(channel, by=request.user)
-    messages.success(request, "Test message queued. Deliveries shows what becomes of it.")
+    messages.success(request, "Test message queued. See the result under Deliveries.")
     return redirect(f"{reverse('notifications', args=[workspace.slug])}#deliveries")
 
 

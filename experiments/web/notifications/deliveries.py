@@ -28,5 +28,5 @@ def send(request: SignedInRequest, workspace_slug: str, delivery_pk: int) -> Htt
     if delivery is None:
         raise Http404
     delivery.send_again()
-    messages.success(request, "The message is sent again now.")
+    messages.success(request, "The message will be sent again.")
     return redirect(f"{reverse('notifications', args=[workspace.slug])}#deliveries")

@@ -63,7 +63,7 @@ def test(request: SignedInRequest, workspace_slug: str, rule_pk: int) -> HttpRes
     workspace, rule = _changeable(request, workspace_slug, rule_pk)
     for channel in rule.channels.select_related("workspace"):
         Delivery.test(channel, by=request.user, rule=rule)
-    messages.success(request, "Test messages queued. Deliveries shows what becomes of them.")
+    messages.success(request, "Test messages queued. See the results under Deliveries.")
     return redirect(f"{reverse('notifications', args=[workspace.slug])}#deliveries")
 
 

@@ -34,12 +34,12 @@ def wait_reason(experiment: Experiment) -> str:
 
 
 def hold_text(hold: Hold | None, experiment: Experiment) -> str:
-    """Return what holds the experiment as text that needs no context: `2 trials wait for Unpause`."""
+    """Return what holds the experiment as text that needs no context: `2 trials wait: concurrency limit reached`."""
     if hold is None:
         return ""
     waiting = plural(experiment.waiting_count, "trial waits,trials wait")
     if hold.kind == Kind.UNPAUSE:
-        return f"{waiting} for Unpause"
+        return f"{waiting} until the experiment is unpaused"
     return f"{waiting}: {hold.reason}" if hold.kind == Kind.CONCURRENCY else hold.reason
 
 

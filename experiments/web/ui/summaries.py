@@ -88,7 +88,7 @@ def experiment_summary(
         if compute_s >= 1:
             shown, unit = estimates.slot_time(compute_s)
             to_go = estimates.slot_time_range(estimate) if experiment.is_active else ""
-            title = "Time in which its trials have used a slot of a worker"
+            title = "Total time that its trials have occupied worker slots"
             facts.append(Fact("Compute", shown, of=unit, note=to_go, title=title))
     else:
         of = "" if experiment.max_trials is None else f"of {count(experiment.max_trials)}"
@@ -103,7 +103,9 @@ def experiment_summary(
 
 def _ends(estimate: Estimate, now: datetime) -> Fact | None:
     if shown := estimates.ends(estimate, now):
-        title = "Estimated from the durations of its latest trials; the range holds about four of five ends"
+        title = (
+            "Estimated from the durations of its latest trials; about 80% of experiments end within the range"
+        )
         return Fact("Ends", shown, note=estimates.ends_in(estimate), title=title)
     if estimate.latest_s is not None:
         at = clock(now + timedelta(seconds=estimate.latest_s))

@@ -219,7 +219,7 @@ def _losing(compute: Compute) -> Need:
     more = len(others)
     detail = f"{plural(sum(compute.losing.values()), 'trial')} lost in the last hour"
     detail += (
-        f", also by {plural(more, 'more worker')}" if more else ": it or its connection fails again and again"
+        f", also by {plural(more, 'more worker')}" if more else ": it or its connection fails repeatedly"
     )
     url = reverse("worker", args=[first.name])
     return Need("losing", "warning", "paused", "Trials lost", first.name, url, detail, "View worker")

@@ -73,7 +73,7 @@ class WorkspaceForm(forms.Form):
         max_length=64,
         label="Address",
         widget=forms.TextInput(attrs={"autocomplete": "off", "class": "mono", "placeholder": "vision-lab"}),
-        help_text="Lowercase letters, digits and hyphens, in the addresses of its pages. Blank = from the name.",
+        help_text="Used in page addresses: lowercase letters, digits and hyphens. Blank = derived from the name.",
     )
     description = forms.CharField(
         required=False, max_length=10_000, widget=forms.Textarea(attrs={"rows": 3, "class": "is-prose"})
@@ -88,13 +88,13 @@ class WorkspaceForm(forms.Form):
         if "name" not in cleaned or "slug" in self.errors:
             return cleaned
         if not slug:
-            self.add_error("slug", "Enter an address: the name has no letters or digits that fit one.")
+            self.add_error("slug", "Enter an address: none can be derived from the name.")
         elif not SLUG.fullmatch(slug):
             self.add_error(
                 "slug", "Use lowercase letters, digits and hyphens, starting with a letter or digit."
             )
         elif Workspace.objects.filter(slug=slug).exists():
-            self.add_error("slug", f"A workspace has the address {slug} already. Enter another one.")
+            self.add_error("slug", f"Another workspace uses the address {slug}. Enter a different one.")
         cleaned["slug"] = slug
         return cleaned
 
@@ -114,7 +114,7 @@ def new(request: SignedInRequest) -> HttpResponse:
                 workspace.description = form.cleaned_data["description"]
                 workspace.save(update_fields=["description"])
         except IntegrityError:  # someone else created one with this address a moment ago
-            form.add_error("slug", "A workspace has this address already. Enter another one.")
+            form.add_error("slug", "Another workspace uses this address. Enter a different one.")
         else:
             messages.success(request, f"Workspace {workspace} created.")
             return redirect("workspace", workspace.slug)

@@ -44,6 +44,6 @@ def labels_of(text: str) -> dict[str, int]:
     if faults:
         more = len(faults) - MAX_FAULTS
         raise Invalid(
-            {"block": faults[:MAX_FAULTS] + ([f"{more:,} more lines are wrong."] if more > 0 else [])}
+            {"block": faults[:MAX_FAULTS] + ([f"{more:,} more lines have errors."] if more > 0 else [])}
         )
     return labels

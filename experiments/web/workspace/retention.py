@@ -30,8 +30,8 @@ EXPLANATIONS = {
     Part.FOLDER: "Everything in the folder of a trial on its worker's disk: output files, log file, code. Each worker "
     "removes its own. Files in an output destination stay.",
     Part.LOG: "The stored output that the page of a trial shows.",
-    Part.POINTS: "The series of intermediate metrics. Final and last values stay. Only of experiments that have ended.",
-    Part.EVENTS: "What Trialdeck itself logged about a trial. What people did stays. Only of experiments that have "
+    Part.POINTS: "Series of intermediate metrics; final and last values stay. Only for experiments that have ended.",
+    Part.EVENTS: "System events of a trial. Actions of people are kept. Only for experiments that have "
     "ended.",
 }
 ITEMS = {Part.POINTS: "point", Part.EVENTS: "event"}
@@ -167,7 +167,9 @@ def _change(request: SignedInRequest, workspace: Workspace | None, part: str, ac
     if action == "on":
         # What is switched on is what the person has seen: the rule may have been changed since.
         if "at" not in rule.preview or request.POST.get("seen") != rule.preview["at"]:
-            text = f"The rule for {label.lower()} has another preview by now. Check it, then switch it on."
+            text = (
+                f"The preview of the rule for {label.lower()} has changed. Check it, then switch the rule on."
+            )
             return _draw(request, workspace, problem=text, status=409)
         changed = rule.switch(is_on=True, by=request.user)
         text = f"{label}: switched on. Removal begins within the hour."

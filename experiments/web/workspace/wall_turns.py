@@ -118,7 +118,7 @@ def _dashboards(
     )
     dashboards = list(with_tiles.order_by("name", "pk")[:MOST_DASHBOARDS])
     if is_chosen and len(dashboards) < len(set(numbers)):
-        note_fault(request, "dashboard", "You see no dashboard with this number in the workspace.")
+        note_fault(request, "dashboard", "No dashboard with this number is visible to you in the workspace.")
     return dashboards
 
 

@@ -128,7 +128,7 @@ def test_another_objective_is_left_out_of_the_charts_with_a_word(make, carol):
     """TD-C5: values of different metrics share no axis."""
     pair = [make("a", [0.5]), make("other metric", [30.0], metric="latency")]
     html = page(carol, [each.public_id for each in pair]).content.decode()
-    assert "Left out of charts and results" in html and "other metric" in html.split("Left out")[1]
+    assert "Excluded from charts and results" in html and "other metric" in html.split("Excluded")[1]
     assert len(results(page(carol, [each.public_id for each in pair]))) == 1
 
 

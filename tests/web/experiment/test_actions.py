@@ -354,7 +354,7 @@ def test_a_member_who_becomes_operator_sees_the_actions_at_once(running, carol, 
 def test_kill_now_ends_the_grace(in_state, bob):
     """While stopping, "Kill now" ends the grace."""
     experiment = in_state("stopping")
-    assert "SIGKILL at once" in as_(bob).get(url_of(experiment, "kill")).content.decode()
+    assert "SIGKILL immediately" in as_(bob).get(url_of(experiment, "kill")).content.decode()
     as_(bob).post(url_of(experiment, "kill"))
     assert list(experiment.trials.filter(state="stopping").values_list("stop_grace_s", flat=True)) == [0]
 

@@ -172,7 +172,7 @@ def test_settings_are_shown_and_locked(front, bob, alice):
     """TD-U9"""
     assert "latency_ms=minimize" in page(bob, front, "experiment-configuration")
     html = page(bob, front, "experiment-edit")
-    assert "Further objectives" in html and "The Pareto front is that of these objectives." in html
+    assert "Further objectives" in html and "The Pareto front is based on these objectives." in html
     single = make_settings()
     assert not single.is_multi_objective
 

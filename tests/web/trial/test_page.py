@@ -398,7 +398,11 @@ def test_an_owner_marks_a_trial_as_lost_after_reading_what_it_means(taken, alice
     again = taken.reruns.get()
     assert message_text(response) == f"Marked #1 as lost; #{again.number} retries it."
     taken.refresh_from_db()
-    assert (taken.state, taken.failure, taken.detail) == ("failed", "worker_lost", "alice marked it as lost.")
+    assert (taken.state, taken.failure, taken.detail) == (
+        "failed",
+        "worker_lost",
+        "alice marked the trial as lost.",
+    )
     assert taken.settle(Outcome(value=0.5)) is False, "its worker reports too late"
     assert message_text(as_(alice).post(url_of(taken, "trial-mark-lost"))) == "#1 had already ended: failed."
     assert "alice marked as lost" in page_of(alice, taken)

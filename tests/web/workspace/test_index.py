@@ -80,7 +80,7 @@ def test_an_administrator_sees_all_and_can_make_one(client, lab, speech, root, b
     ("typed", "field", "sentence"),
     [
         ({"name": " "}, "name", "Enter a name"),
-        ({"name": "Lab"}, "slug", "A workspace has the address lab already."),
+        ({"name": "Lab"}, "slug", "Another workspace uses the address lab."),
         ({"name": "見"}, "slug", "Enter an address"),
         ({"name": "x", "slug": "A b"}, "slug", "Use lowercase letters"),
         ({"name": "x", "slug": "-x"}, "slug", "Use lowercase letters"),

@@ -183,7 +183,7 @@ def test_labels_are_edited_as_a_block(lab, alice, model):
         ("cat=one", "Line 1: “one” is not a whole number"),
         ("cat=-1", "is not a whole number of 0 or more"),
         ("cat=1\ncat=2", "Line 2: the label “cat” is already in line 1"),
-        ("\n".join(["x"] * 9), "4 more lines are wrong"),
+        ("\n".join(["x"] * 9), "4 more lines have errors"),
     ],
 )
 def test_wrong_lines_are_named_and_kept(lab, alice, model, text, reason):

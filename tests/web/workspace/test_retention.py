@@ -51,7 +51,7 @@ def test_a_rule_is_previewed_and_then_switched_on(failed, alice, root, scope):
     assert "logs of 1 trial" in html and "5 B" in html and "#1</a>" in html and "every 2s" not in html
     rule = RetentionRule.objects.get()
     early = client.post(reverse(change, args=[*args, "on"]), {"seen": "2026-01-01T00:00:00+00:00"})
-    assert early.status_code == 409 and "another preview by now" in early.content.decode()
+    assert early.status_code == 409 and "preview of the rule for" in early.content.decode()
     assert client.post(reverse(change, args=[*args, "on"]), {"seen": rule.preview["at"]}).status_code == 302
     retention_rules.apply_all()
     assert not LogPiece.objects.exists()

@@ -48,7 +48,7 @@ def python_report(
         question.refresh_from_db()
         if question.answer is not None:
             return _report(question, script)
-    return PythonReport(note=f"No worker of the queue {queue} answered which Python it runs.")
+    return PythonReport(note=f"No worker of the queue {queue} reported which Python it runs.")
 
 
 def _report(question: PythonCheck, script: Script) -> PythonReport:

@@ -186,7 +186,7 @@ def _path(call: ScriptCall, data: QueryDict, queue: Queue | None) -> Path:
     path = Path(call.script)
     if not path.is_absolute():
         if not directory.startswith(("/", "~")):
-            raise ScriptError("Enter the working directory: an absolute path, in which the script lies.")
+            raise ScriptError("Enter the working directory: an absolute path that contains the script.")
         path = Path(directory) / path
     if queue is not None and not _is_here(queue):
         raise ScriptError(

@@ -59,7 +59,7 @@ def start_estimate(
     if not finished.durations:
         return replace(start, unknown=WITHOUT_TRIALS)
     if not limits:
-        return replace(start, unknown="No limit of trials: the experiment runs until it is stopped.")
+        return replace(start, unknown="No trial limit: the experiment runs until it is stopped.")
     end_s, compute_s = simulate(
         [],
         finished,

@@ -37,7 +37,7 @@ from .settings_diff import label_of, text_of
 WHY_LOCKED = {
     "metric": "Existing results measure this metric.",
     "direction": "Existing results are ranked in this direction.",
-    "further_objectives": "The Pareto front is that of these objectives.",
+    "further_objectives": "The Pareto front is based on these objectives.",
     "algorithm": "The algorithm has learned from existing results.",
     "destination": "Existing output files are stored here.",
 }

@@ -84,7 +84,7 @@ class CommandFields(forms.Form):
         initial=True,
         widget=DefaultOn,
         label="Fail when any part of a pipe fails",
-        help_text="python train.py | tee log fails with train.py, as with set -o pipefail.",
+        help_text="As with set -o pipefail: python train.py | tee log fails if train.py fails.",
     )
     passes_arguments = forms.BooleanField(
         required=False,
@@ -304,7 +304,7 @@ class BudgetFields(forms.Form):
     breaker = _integer(
         initial=10,
         label="Auto-pause after N identical failures (0 = never)",
-        help_text="Four in five of the last N trials suffice.",
+        help_text="Pauses when four in five of the last N trials fail with the same error.",
     )
     start_window = forms.CharField(
         required=False,

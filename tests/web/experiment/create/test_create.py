@@ -166,7 +166,7 @@ def test_further_objectives_are_typed_one_per_line(send):
         ({"further_objectives": "latency_ms=down"}, "further_objectives", "must be one of: maximize, minimize"),
         ({"further_objectives": "latency_ms"}, "further_objectives", "NAME=VALUE"),
         ({"further_objectives": "val_accuracy=maximize"}, "further_objectives", "is the first objective already"),
-        ({"goal": "0.5"}, "goal", "A goal is a value of one objective."),
+        ({"goal": "0.5"}, "goal", "A goal requires a single objective."),
         ({"early_stopping": "Medianstop"}, "early_stopping", "Early stopping compares one metric."),
         ({"algorithm": "Anneal", "algorithm_arguments": ""}, "algorithm", "Anneal optimizes one objective."),
     ],
@@ -188,7 +188,7 @@ def test_a_try_is_one_trial_with_the_first_values_of_the_preview(send, client):
     assert answer["Location"] == f"{edit}?test={tried.public_id}#counts"
     assert (draft.name, draft.trials.count(), draft.max_trials) == ("resnet sweep", 0, 40)
     assert (tried.name, tried.parent, tried.tags) == (
-        "Try of resnet sweep",
+        "Test run of resnet sweep",
         draft,
         ["try", "cvpr", "nightly"],
     )
