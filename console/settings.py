@@ -339,6 +339,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker retries forever
+CELERY_BROKER_CHANNEL_ERROR_RETRY = (
+    True  # also of a broker that answers with errors: full, read-only, failing over
+)
 CELERY_WORKER_CONSUMER = "console.consumer:PatientConsumer"
 CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "max_retries": 1,

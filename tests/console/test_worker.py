@@ -80,9 +80,26 @@ def test_up_refuses_a_lease_that_is_none_before_it_starts_anything(fresh):
     assert done.stderr.strip() == "TRIALDECK_LEASE_S must be a whole number from 4 to 3600, not 'soon'."
 
 
-@pytest.mark.parametrize("command", [["worker", "--slots", "2", "--name", "w1"], ["control"]])
-def test_it_outlives_its_broker_and_ends_at_once_when_told(migrated, command):
-    """TD-X8: a broker that was killed is found again, also when a message was in hand."""
+def killed(valkey):
+    valkey.kill()
+    valkey.start()
+
+
+def failed_over(valkey):
+    """As when a primary becomes a replica: who waits for a message gets an error on a connection that works."""
+    valkey.refuse("stale")
+    valkey.accept()
+
+
+WORKER = ["worker", "--slots", "2", "--name", "w1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "is_broken"), [(WORKER, killed), (["control"], killed), (["control"], failed_over)]
+)
+def test_it_outlives_its_broker_and_ends_at_once_when_told(migrated, command, is_broken):
+    """TD-X8 TD-S2: a broker that was killed is found again, also when a message was in hand; one that answers with
+    errors is left and asked again."""
     from celery import Celery
     from kombu import pools
 
@@ -105,8 +122,7 @@ def test_it_outlives_its_broker_and_ends_at_once_when_told(migrated, command):
             line = next(iter(lines.values()))[0]["name"]
             asker.send_task("schedule", [0], queue=line, countdown=3600)
             eventually(lambda: asker.control.inspect(timeout=0.5).scheduled(), what="its taking the message")
-        valkey.kill()
-        valkey.start()
+        is_broken(valkey)
         pools.reset()  # the test's own connection has died as well
         with Celery(broker=valkey.url, set_as_current=False) as asker:
             eventually(

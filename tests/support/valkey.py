@@ -44,9 +44,38 @@ class Valkey:
         self.process.kill()
         self.process.wait(10)
 
+    def hang(self) -> None:
+        """Stop answering, with open connections, until `go_on`."""
+        assert self.process
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self.process
+        self.process.send_signal(signal.SIGCONT)
+
+    def refuse(self, why: str) -> None:
+        """Answer with errors until `accept`: `full` (nothing can be written), `read-only` (a replica), `stale` (a
+        replica that has lost its primary and answers nothing)."""
+        client = self._client()
+        if why == "full":
+            client.config_set("maxmemory-policy", "noeviction")
+            client.config_set("maxmemory", 1)
+            return
+        client.config_set("replica-serve-stale-data", "no" if why == "stale" else "yes")
+        client.replicaof("127.0.0.1", "1")  # where nothing listens
+
+    def accept(self) -> None:
+        client = self._client()
+        client.config_set("maxmemory", 0)
+        client.replicaof("NO", "ONE")
+        client.config_set("replica-serve-stale-data", "yes")
+
+    def _client(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(broker.socket_path(self.data)))
+
     def wipe(self) -> None:
         """Forgets every message, as after the loss of its disk."""
-        redis.Redis(unix_socket_path=str(broker.socket_path(self.data))).flushall()
+        self._client().flushall()
 
 
 def _end_with_the_tests() -> None:
