@@ -1,10 +1,11 @@
 """Breaks a running installation at random, again and again, and counts what that cost. All counts must be 0.
 
-    python -m benchmarks.chaos [--minutes 5] [--seed 1] [--pg] [--json] [--log FILE]
+    python -m benchmarks.chaos [--minutes 5] [--seed 1] [--pg] [--json] [--log FILE] [--only FAULT …]
 
 SQLite: one control, one worker and an embedded broker. With --pg: PostgreSQL, two control, three worker and two web
-processes. Faults: SIGKILL, SIGTERM and SIGSTOP of processes, a broker that is killed or forgets everything, doubled and
-dropped messages, cut database connections (PostgreSQL), and a full disk (SQLite, where a tmpfs can be mounted).
+processes. Faults: SIGKILL, SIGTERM and SIGSTOP of processes; a broker that is killed, hangs, forgets everything, is
+full, read-only or a replica without its primary; doubled and dropped messages; on PostgreSQL cut connections and lost
+answers to COMMITs; on SQLite a full disk, where a tmpfs can be mounted.
 Recovery is the time from the end of a fault to the next result of a trial.
 """
 
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.stage import brokers, machine, stage
 from tests.support.crew import Crew, processes_with
+from tests.support.lossy_proxy import LossyProxy
 from tests.support.processes import free_port
 
 if TYPE_CHECKING:
@@ -98,12 +100,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pg", action="store_true", help="PostgreSQL (an embedded one) instead of SQLite")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", nargs="+", default=(), metavar="FAULT", help="such as kill freeze")
     parser.add_argument("--log", type=Path, help="where to keep what all processes printed")
     options = parser.parse_args()
     with ExitStack() as stack:
         disk = None if options.pg else stack.enter_context(small_disk())
         data = stack.enter_context(stage(uses_postgres=options.pg))
-        chaos = Chaos(data, options.seed, options.minutes, uses_postgres=options.pg, disk=disk)
+        chaos = Chaos(
+            data, options.seed, options.minutes, uses_postgres=options.pg, disk=disk, only=options.only
+        )
         try:
             report = chaos.run()
         finally:
@@ -143,8 +148,16 @@ class Chaos:
     """One run on an installation of its own."""
 
     def __init__(
-        self, data: Path, seed: int, minutes: float, *, uses_postgres: bool, disk: Path | None
+        self,
+        data: Path,
+        seed: int,
+        minutes: float,
+        *,
+        uses_postgres: bool,
+        disk: Path | None,
+        only: Sequence[str] = (),
     ) -> None:
+        """`only`: names of the faults; empty: all that are possible here."""
         self.data, self.disk, self.uses_postgres = data, disk, uses_postgres
         self.random = random.Random(seed)  # noqa: S311 (to be repeated, not to be secret)
         self.report = Report(seed, minutes)
@@ -154,6 +167,15 @@ class Chaos:
         self.experiments: list[Experiment] = []
         os.environ |= {"TRIALDECK_LEASE_S": str(LEASE_S), "TRIALDECK_DRAIN_S": "1"}
         (data / "locks").mkdir()
+        self.proxy = LossyProxy(os.environ["DATABASE_URL"]) if uses_postgres else None
+        if self.proxy:
+            os.environ["DATABASE_URL"] = self.proxy.url  # of the services; this process has read it
+        self.faults = self.possible_faults()
+        if unknown := set(only) - self.faults.keys():
+            raise SystemExit(
+                f"Unknown or impossible here: {', '.join(unknown)}. Faults: {', '.join(self.faults)}."
+            )
+        self.faults = {name: self.faults[name] for name in only or self.faults}
 
     def run(self) -> Report:
         from experiments.models import Queue, User, Workspace
@@ -233,24 +255,32 @@ class Chaos:
 
     # --- faults --------------------------------------------------------------------------------------------
 
-    def break_something(self) -> None:
-        """One fault, from its beginning to the next result."""
+    def possible_faults(self) -> dict[str, Callable[[], None]]:
         faults: dict[str, Callable[[], None]] = {
             "kill": self.kill,
             "terminate": self.terminate,
             "freeze": self.freeze,
             "broker killed": self.kill_broker,
             "broker wiped": self.broker.wipe,
+            "broker hung": self.hang_broker,
+            "broker full": lambda: self.spoil_broker("full"),
+            "broker read-only": lambda: self.spoil_broker("read-only"),
+            "broker stale": lambda: self.spoil_broker("stale"),
             "messages doubled": self.double,
             "messages dropped": self.drop,
         }
         if self.uses_postgres:
             faults["connections cut"] = self.cut
+            faults["answers lost"] = self.lose_answers
         if self.disk:
             faults["disk full"] = self.fill
-        name = self.random.choice(sorted(faults))
+        return faults
+
+    def break_something(self) -> None:
+        """One fault, from its beginning to the next result."""
+        name = self.random.choice(sorted(self.faults))
         time.sleep(self.random.uniform(0, 1.5))
-        faults[name]()
+        self.faults[name]()
         self.report.faults[name] += 1
         self.recover()
 
@@ -289,6 +319,16 @@ class Chaos:
         time.sleep(self.random.uniform(0, 5))
         self.broker.start()
 
+    def hang_broker(self) -> None:
+        self.broker.hang()
+        time.sleep(self.random.uniform(0.5, 12))
+        self.broker.go_on()
+
+    def spoil_broker(self, why: str) -> None:
+        self.broker.refuse(why)
+        time.sleep(self.random.uniform(0.5, 6))
+        self.broker.accept()
+
     def double(self) -> None:
         """Deliver each message that waits once more, and send all hints of the scheduler twice."""
         from experiments import dispatch
@@ -316,6 +356,12 @@ class Chaos:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
+
+    def lose_answers(self) -> None:
+        """Let the next COMMITs have their effect, of whichever service, and their answers not arrive."""
+        assert self.proxy
+        self.proxy.lose(self.random.randint(1, 12))
+        time.sleep(self.random.uniform(0.5, 3))
 
     def fill(self) -> None:
         assert self.disk
