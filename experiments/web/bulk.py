@@ -98,38 +98,46 @@ def trials(request: SignedInRequest, workspace_slug: str, public_id: str, verb: 
     action = "stop_trial" if verb == "stop" else "rerun"
     require(request.user, action, experiment)
     back = _back(request, url_of(experiment, "experiment-trials"))
-    picked = _picked_trials(request, experiment)
+    picked, beyond = _picked_trials(request, experiment)
     if not picked:
         return _nothing(request, back)
     try:
         experiment.allows(action)
         if request.method == "POST":
             done, rows = _action_on_trials(request, experiment, picked, verb)
-            return _answer(request, done, rows, back)
+            return _answer(request, done, rows + beyond, back)
     except Refused as blank:
         return refused(request, experiment, str(blank), back=back)
     return _ask(
         request,
-        _question_on_trials(experiment, picked, verb),
+        _question_on_trials(experiment, picked, beyond, verb),
         back,
         workspace=experiment.workspace,
         experiment=experiment,
     )
 
 
-def _picked_trials(request: SignedInRequest, experiment: Experiment) -> list[Trial]:
+def _picked_trials(request: SignedInRequest, experiment: Experiment) -> tuple[list[Trial], list[Chosen]]:
+    """Return the first `MOST` of the selected trials, and the others as left out."""
     typed = (request.POST if request.method == "POST" else request.GET).getlist("trial")
     numbers = {int(text) for text in typed if text.isascii() and text.isdecimal() and len(text) < 10}
     group = failure_groups.group_of(experiment, request.GET.get("failure", "")) if not typed else None
     numbers |= set(group.numbers if group else [])
-    matches = experiment.trials.filter(number__in=sorted(numbers)[:MOST]).order_by("number")
+    selected = sorted(numbers)
+    matches = experiment.trials.filter(number__in=selected[:MOST]).order_by("number")
     picked = list(matches.defer("raw", "sampler_attrs"))
     for trial in picked:
         trial.experiment = experiment
-    return picked
+    return picked, [_beyond(f"#{number}") for number in selected[MOST:]]
 
 
-def _question_on_trials(experiment: Experiment, picked: Sequence[Trial], verb: str) -> BulkSelection:
+def _beyond(name: str) -> Chosen:
+    return Chosen("", name, f"At most {MOST} at a time. Select these next.")
+
+
+def _question_on_trials(
+    experiment: Experiment, picked: Sequence[Trial], beyond: list[Chosen], verb: str
+) -> BulkSelection:
     if verb == "stop":
         refusals = {trial.number: _why_not_stop(trial) for trial in picked}
         sentences = ["The trials and all their processes end. The experiment continues with other values."]
@@ -148,7 +156,7 @@ def _question_on_trials(experiment: Experiment, picked: Sequence[Trial], verb: s
         f"{word} {plural(count, 'trial')}?",
         sentences,
         f"{word} {plural(count, 'trial')}",
-        rows,
+        rows + beyond,
         "trial",
         is_danger=verb == "stop",
         asks_settings=verb == "rerun"
@@ -232,21 +240,24 @@ def experiments(request: SignedInRequest, workspace_slug: str, verb: str) -> Htt
     workspace.require_automl()
     require(request.user, verb, workspace)
     back = _back(request, reverse("experiments", args=[workspace.slug]))
-    ids = (request.POST if request.method == "POST" else request.GET).getlist("pick")
+    ids = list(dict.fromkeys((request.POST if request.method == "POST" else request.GET).getlist("pick")))
     matches = Experiment.objects.visible_to(request.user).filter(
         workspace=workspace, public_id__in=ids[:MOST]
     )
     picked = list(matches.select_related("workspace", "queue").order_by("folded_name", "pk"))
     if not picked:
         return _nothing(request, back)
+    beyond = [_beyond(public_id[:NAME_LENGTH]) for public_id in ids[MOST:]]
     if request.method == "POST":
-        rows = [_action_on(experiment, request, verb) for experiment in picked]
+        rows = [_action_on(experiment, request, verb) for experiment in picked] + beyond
         count = sum(not row.why_not for row in rows)
         return _answer(request, f"{TOGETHER[verb][1]} {plural(count, 'experiment')}", rows, back)
-    return _ask(request, _question_on(picked, request, verb), back, workspace=workspace)
+    return _ask(request, _question_on(picked, beyond, request, verb), back, workspace=workspace)
 
 
-def _question_on(picked: list[Experiment], request: SignedInRequest, verb: str) -> BulkSelection:
+def _question_on(
+    picked: list[Experiment], beyond: list[Chosen], request: SignedInRequest, verb: str
+) -> BulkSelection:
     rows = [
         Chosen(experiment.public_id, _name(experiment), _why_not(experiment, request, verb))
         for experiment in picked
@@ -254,7 +265,8 @@ def _question_on(picked: list[Experiment], request: SignedInRequest, verb: str) 
     reached = [experiment for experiment, row in zip(picked, rows, strict=True) if not row.why_not]
     words = f"{status.ACTIONS[verb].label} {plural(len(reached), 'experiment')}"
     danger = verb in ("stop", "delete")
-    return BulkSelection(f"{words}?", [TOGETHER[verb][0](reached)], words, rows, "pick", is_danger=danger)
+    effects = [TOGETHER[verb][0](reached)]
+    return BulkSelection(f"{words}?", effects, words, rows + beyond, "pick", is_danger=danger)
 
 
 def _why_not(experiment: Experiment, request: SignedInRequest, verb: str) -> str:

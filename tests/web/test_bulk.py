@@ -10,6 +10,7 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 
 from experiments.models import Experiment, Failure, Outcome, Trial, Workspace
+from experiments.web import bulk
 from experiments.web.bulk import MOST_REASONS
 from tests.models.test_matrix import STATES
 from tests.people import as_
@@ -71,6 +72,21 @@ def test_a_rerun_of_many_reaches_those_it_can_and_answers_per_trial(mixed, bob):
         in message_text(response)
     )
     assert len(get_messages(response.wsgi_request)) == 1
+
+
+def test_what_is_selected_beyond_the_most_at_a_time_is_named(mixed, draft, bob, monkeypatch):
+    """PAI-R4, TD-V2: no selected row is passed over in silence, neither by the question nor by the action."""
+    monkeypatch.setattr(bulk, "MOST", 1)
+    left_out = "#2: At most 1 at a time. Select these next."
+    page = text(as_(bob).get(trials_url(mixed, "rerun") + "?trial=1&trial=2"))
+    assert "Applies to 1 of the 2 selected" in page and "At most 1 at a time. Select these next." in page
+    response = as_(bob).post(trials_url(mixed, "rerun"), {"trial": ["1", "2"]})
+    assert f"Rerunning 1 trial. Not done: {left_out}" in message_text(response)
+    assert [trial.rerun_of.number for trial in mixed.trials.filter(source="rerun")] == [1]
+    response = as_(bob).post(list_url("pause"), {"pick": [mixed.public_id, draft().public_id]})
+    assert "Paused 1 experiment. Not done: " in message_text(response) and "At most 1" in message_text(
+        response
+    )
 
 
 def test_sent_twice_it_reruns_once(mixed, bob):
