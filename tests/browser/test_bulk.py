@@ -9,7 +9,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from experiments.models import Experiment, Failure, Outcome
-from tests.browser.conftest import PHONE, is_wider_than_its_window
+from tests.browser.conftest import PHONE, WHOLE, is_wider_than_its_window
 from tests.web.trial.test_table import many
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -116,5 +116,5 @@ def test_fifty_rows_fit_their_window(open_as, running, bob, broker):
     many(experiment, 120, last=10)
     page = open_as(bob, url_of(experiment), PHONE)
     page.get_by_label("Select trial 130", exact=True).check()
-    expect(page.get_by_role("region", name="Selection")).to_be_in_viewport()
+    expect(page.get_by_role("region", name="Selection")).to_be_in_viewport(ratio=WHOLE)
     assert not is_wider_than_its_window(page)

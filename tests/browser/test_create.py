@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from experiments.models import Experiment
-from tests.browser.conftest import PHONE, is_wider_than_its_window
+from tests.browser.conftest import PHONE, WHOLE, is_wider_than_its_window
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -172,7 +172,7 @@ def test_a_refused_form_says_where_and_keeps_what_was_typed(open_as, bob, lab):
     summary = page.get_by_role("alert")
     expect(summary).to_contain_text("Fix 4 fields")
     summary.get_by_role("link", name="Concurrency").click()
-    expect(page.get_by_label("Concurrency")).to_be_in_viewport()
+    expect(page.get_by_label("Concurrency")).to_be_in_viewport(ratio=WHOLE)
     expect(page.get_by_label("Concurrency")).to_have_value("1o")
     expect(page.get_by_label("Concurrency")).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_label("Environment")).to_have_value("A=1\nB")
