@@ -244,6 +244,23 @@ def _add_changes(subparsers: Subparsers, connection: argparse.ArgumentParser) ->
         "value", metavar="VALUE", help="a number; a duration, such as 2h; for searchspace a JSON or YAML file"
     )
     _add_experiment(command)
+    text = "Repeat an experiment by a cron expression; without one, show when it is repeated."
+    command = _add(subparsers, "schedule", commands.schedule, text, connection)
+    command.add_argument("experiment", metavar="EXPERIMENT", help="ID or name")
+    change = command.add_mutually_exclusive_group()
+    change.add_argument("cron", nargs="?", metavar="CRON", help='in quotes, such as "0 2 * * 1-5", or @daily')
+    for name in ("pause", "unpause", "remove"):
+        change.add_argument(f"--{name}", dest="change", action="store_const", const=name)
+    command.add_argument(
+        "--time-zone", metavar="NAME", default="UTC", help="such as Europe/Berlin (default: UTC)"
+    )
+    command.add_argument(
+        "--overlap",
+        choices=("skip", "start"),
+        default="skip",
+        help="when the last clone is still active (default: skip)",
+    )
+    _add_json(command)
     for name, handler, text in (
         ("kill", commands.kill, "Stop a trial and wait until its processes have ended."),
         ("rerun", commands.rerun, "Run the parameters of a failed trial again."),

@@ -313,6 +313,29 @@ def update(args: argparse.Namespace) -> None:
     _print_state(experiment)
 
 
+def schedule(args: argparse.Namespace) -> None:
+    experiment = _experiment(args)
+    if args.change == "remove":
+        experiment.unschedule()
+        print(f"{experiment.id} is not repeated any more.")
+        return
+    if args.change:
+        row = experiment.pause_schedule() if args.change == "pause" else experiment.unpause_schedule()
+    elif args.cron:
+        row = experiment.schedule(args.cron, args.time_zone, args.overlap)
+    else:
+        row = experiment.get_schedule()
+    if args.json:
+        _json(row)
+    elif row is None:
+        print(f"{experiment.id} is not repeated.")
+    else:
+        next_at = f"next {row['next_at']}" if row["next_at"] else "paused"
+        print(f"{experiment.id}: {row['cron']} {row['time_zone']}, {next_at}")
+        if row["note"]:
+            print(f"Last: {row['note']}")
+
+
 def up(args: argparse.Namespace) -> None:
     if not args.detach:
         server.run(["up", *_options(args, "port", "host", "data", "slots", "workspace", "no_demo")])

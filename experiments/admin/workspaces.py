@@ -19,6 +19,7 @@ from experiments.models import (
     Project,
     RetentionRule,
     SavedView,
+    Schedule,
     ShareLink,
     Tile,
     Workspace,
@@ -157,6 +158,13 @@ class ShareLinkAdmin(ReadOnlyAdmin):
     related = ("workspace", "created_by")
     list_filter = (by_workspace(),)
     hidden_fields = ("digest",)
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(ReadOnlyAdmin):
+    list_display = ("experiment", "cron", "time_zone", "by", "next_at", "note")
+    related = ("experiment", "by")
+    console_paths = ("experiment",)
 
 
 @admin.register(Baseline)

@@ -45,6 +45,7 @@ from .registered_model import Model
 from .retention import FolderRemoval, Part, RetentionRule
 from .revision import Revision
 from .saved_view import SavedView
+from .schedule import Overlap, Schedule
 from .settings import Invalid, Settings
 from .status import ExperimentState, Forbidden, Overtaken, Refused, SwitchedOff, TrialState
 from .uploaded_results import WarmResults
@@ -89,6 +90,7 @@ __all__ = [
     "Model",
     "Occurrence",
     "Outcome",
+    "Overlap",
     "Overtaken",
     "Part",
     "Point",
@@ -101,6 +103,7 @@ __all__ = [
     "Revision",
     "Role",
     "SavedView",
+    "Schedule",
     "SecondFactor",
     "Rule",
     "Scope",

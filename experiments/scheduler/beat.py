@@ -14,7 +14,7 @@ from django.db import close_old_connections, connections
 from experiments import database_clock, dispatch, histograms
 from experiments.models import Experiment, Lease, Queue, Refused, Worker
 from experiments.models.lease import BEAT_S
-from experiments.scheduler import hypervolume, importance
+from experiments.scheduler import hypervolume, importance, schedules
 from experiments.scheduler.direct import DirectScheduler
 from experiments.scheduler.notifications.outbox import Outbox
 from experiments.scheduler.retention import purge
@@ -111,6 +111,7 @@ class Beat:
             if not dispatch.experiment(pk):
                 self.direct.schedule(pk)
         self.move_windows_on()
+        self.repeat()
         claimable = Experiment.objects.claimable().order_by().values("queue")
         for queue in Queue.objects.filter(pk__in=claimable):
             dispatch.queue(queue.routing_key)
@@ -135,6 +136,15 @@ class Beat:
                 continue
             except Exception:  # its trials wait until the next beat
                 logger.exception("The start window of %s could not be moved on", experiment)
+
+    def repeat(self) -> None:
+        """Clone the experiments whose schedules are due. An error here must not stop the beat."""
+        try:
+            schedules.run_due()
+        except DatabaseError:
+            raise
+        except Exception:  # what is due stays so until the next tick
+            logger.exception("Scheduled experiments could not be repeated")
 
     def enforce_limits(self, now: float) -> None:
         """Every ten seconds, hold and release what limits of slot hours concern. `now` is in monotonic seconds. An

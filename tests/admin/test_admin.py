@@ -48,6 +48,7 @@ from experiments.models import (
     RetentionRule,
     Rule,
     SavedView,
+    Schedule,
     SecondFactor,
     ShareLink,
     SignInLink,
@@ -179,6 +180,7 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         Baseline.objects.create(
             project=experiment.project, metric=name, direction="maximize", experiment=experiment, by=alice
         )
+        Schedule.put(experiment, by=alice, cron="0 2 * * *")
         UsageLimit.put(experiment.workspace, person=alice, soft_h=1, hard_h=None)
         keep = {"after_days": 30, "states": ["failed"], "keep_best": 1}
         retention = RetentionRule.objects.filter(workspace=experiment.workspace).first() or RetentionRule.put(

@@ -151,6 +151,11 @@ ROUTES = {
     "GET /workspaces/{workspace}/models/{model}": Route(SEES),
     "GET /workspaces/{workspace}/models/{model}/download": Route(GONE),
     "DELETE /workspaces/{workspace}/models/{model}": Route(GOES),
+    "GET /experiments/{public_id}/schedule": Route("401 404 404 404 404"),  # it has none yet
+    "POST /experiments/{public_id}/schedule": Route("401 404 403 200 200", {"cron": "0 2 * * *"}),
+    "POST /experiments/{public_id}/schedule/pause": Route("401 404 403 200 200"),
+    "POST /experiments/{public_id}/schedule/unpause": Route("401 404 403 200 200"),
+    "DELETE /experiments/{public_id}/schedule": Route(GOES),
     "GET /experiments/{public_id}/events": Route(SEES),
     "GET /experiments/{public_id}/revisions": Route(SEES),
     "GET /experiments/{public_id}/revisions/{number}": Route(SEES),

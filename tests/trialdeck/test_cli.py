@@ -278,3 +278,19 @@ def test_commands_of_the_console_are_passed_on(tmp_path, words, passed_on):
         text=True,
     )
     assert done.stdout == f"{tmp_path}/.venv/bin/python {passed_on}\n", done.stderr
+
+
+def test_an_experiment_is_scheduled(deck, run, capsys):
+    """TD-D8"""
+    first = deck.first.id
+    assert run("schedule", first) == f"{first} is not repeated.\n"
+    assert f"{first}: 0 2 * * 1-5 Europe/Berlin, next 20" in run(
+        "schedule", first, "0 2 * * 1-5", "--time-zone", "Europe/Berlin"
+    )
+    assert len(json.loads(run("schedule", first, "--json"))["next_times"]) == 5
+    assert run("schedule", first, "--pause").endswith("Europe/Berlin, paused\n")
+    assert "next 20" in run("schedule", first, "--unpause")
+    assert cli.main(["schedule", first, "61 2 * * *"]) == 1
+    assert "Invalid minute" in capsys.readouterr().err
+    assert run("schedule", first, "--remove") == f"{first} is not repeated any more.\n"
+    assert deck.first.get_schedule() is None

@@ -16,6 +16,7 @@ from trialdeck.nni.types import RunMode, TrialJob, trial_job
 from trialdeck.notebook.views import NotebookViews
 from trialdeck.progress import Progress
 from trialdeck.queries import ExperimentQueries
+from trialdeck.schedule import ScheduleControls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ MOST_CAUSES = 3  # of failures, printed at the end
 UNREACHABLE_S = 60.0  # how long a wait tolerates an unreachable console, for example during a restart
 
 
-class Experiment(NotebookViews, ExperimentQueries):
+class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
     """A new experiment, or an existing one (`connect`, `resume`, `view`).
 
     `Experiment('local')` starts with an empty configuration; the argument may also be an ExperimentConfig, or a dict

@@ -83,6 +83,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "experiment.release": ("Released trials of a worker", "experiments"),
     "experiment.pin_baseline": ("Pinned baseline", "experiments"),
     "experiment.unpin_baseline": ("Unpinned baseline", "experiments"),
+    "experiment.schedule": ("Scheduled experiment", "experiments"),
+    "experiment.pause_schedule": ("Paused schedule", "experiments"),
+    "experiment.unpause_schedule": ("Resumed schedule", "experiments"),
+    "experiment.unschedule": ("Removed schedule", "experiments"),
     # events of queues and workers, likewise
     "compute.create": ("Created queue", "compute"),
     "compute.change": ("Changed queue", "compute"),

@@ -89,6 +89,18 @@ def _export_button(experiment: Experiment) -> Button:
     return Button(label="Export", url=url, icon="download", is_question=True)
 
 
+def schedule_button(experiment: Experiment, user: User) -> Button:
+    """Return the way to repeat the experiment by a cron expression."""
+    url = reverse("experiment-schedule", args=[experiment.workspace.slug, experiment.public_id])
+    return Button(
+        label="Schedule",
+        url=url,
+        icon="clock",
+        is_question=True,
+        why_not=missing(user, "schedule", experiment),
+    )
+
+
 def share_button(experiment: Experiment, user: User) -> Button:
     """Return the way to a link that shows the experiment to people without an account."""
     why_not = missing(user, "share", experiment)

@@ -10,12 +10,12 @@ from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from experiments.models import Experiment, ExperimentState, HistoryImport, Trial, User, status
+from experiments.models import Experiment, ExperimentState, HistoryImport, Schedule, Trial, User, status
 from experiments.search.imports import FORMATS
 from experiments.web.ui.controls import Tab
 from experiments.web.ui.requests import SignedInRequest
 
-from .action_buttons import buttons, share_button
+from .action_buttons import buttons, schedule_button, share_button
 
 DIALOGS = {  # forms and confirmations, never the page to go back to
     "configuration-group",
@@ -33,6 +33,7 @@ DIALOGS = {  # forms and confirmations, never the page to go back to
     "experiment-export",
     "import-cancel",
     "experiment-input",
+    "experiment-schedule",
     "experiments-bulk",
     "model-clear",
     "model-publish",
@@ -101,7 +102,7 @@ def url_of_trial(trial: Trial, page: str = "trial") -> str:
 def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict[str, Any]:
     """Return the context of the head of an experiment's pages: name, state, actions, tabs."""
     likely, more = buttons(experiment, request.user)
-    more = [*more, share_button(experiment, request.user)]
+    more = [*more, schedule_button(experiment, request.user), share_button(experiment, request.user)]
     total = sum(experiment.count(state) for state in status.TRIAL_STATES)
     pages = (
         ("Overview", "experiment", None),
@@ -120,6 +121,7 @@ def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict
         "more": more,
         "parent": parent_of(experiment, request.user),
         "imported": import_of(experiment),
+        "schedule": schedule_of(experiment, request.user),
         "why": experiment.reason if experiment.state in REASON_SHOWN else "",
         "every": 2 if experiment.is_active else None,
         "tabs": [
@@ -127,6 +129,16 @@ def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict
             for label, page, count in pages
         ],
     }
+
+
+def schedule_of(experiment: Experiment, user: User) -> dict[str, Any]:
+    """Return when the experiment is repeated, and the last clone if this user can see it. One query, two with it."""
+    row = Schedule.objects.filter(experiment=experiment).first()
+    if row is None:
+        return {}
+    visible = Experiment.objects.visible_to(user).select_related("workspace")
+    last_clone = visible.filter(pk=row.last_clone_id).first() if row.last_clone_id else None
+    return {"row": row, "last_clone": last_clone}
 
 
 def import_of(experiment: Experiment) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from django.urls import path
 
 from experiments.web import bulk, exports
 
-from . import artifacts, configuration, description, execution, hyperparameters, index, overview, trash
+from . import artifacts, configuration, description, execution, hyperparameters, index, overview, schedule, trash
 from .create import input_model, warm_start_uploads
 from .create import views as create
 from .edit import views as edit
@@ -28,6 +28,7 @@ urlpatterns = [
     path(EXPERIMENTS + "results/<slug:results_id>/delete/", warm_start_uploads.delete, name="results-delete"),
     path(EXPERIMENT, overview.show, name="experiment"),
     path(EXPERIMENT + "edit/", edit.edit, name="experiment-edit"),
+    path(EXPERIMENT + "schedule/", schedule.edit, name="experiment-schedule"),
     path(EXPERIMENT + "description/", description.edit, name="experiment-description"),
     path(CONFIGURATION, configuration.show, name="experiment-configuration"),
     path(CONFIGURATION + "group/", hyperparameters.group, name="configuration-group"),

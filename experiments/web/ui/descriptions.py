@@ -181,6 +181,11 @@ EXPERIMENT_VERBS: dict[str, tuple[str, str]] = {
     "delete_results": ("trash", "deleted the uploaded results for the warm start"),
     "release": ("stop", "released a worker's trials"),
     "retention": ("trash", "removed old data"),
+    "schedule": ("clock", "scheduled this experiment"),
+    "pause_schedule": ("pause", "paused the schedule"),
+    "unpause_schedule": ("play", "resumed the schedule"),
+    "unschedule": ("clock", "removed the schedule"),
+    "repeat": ("clock", "repeated this experiment"),
 }
 
 
