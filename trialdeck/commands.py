@@ -319,6 +319,7 @@ def schedule(args: argparse.Namespace) -> None:
         experiment.unschedule()
         print(f"{experiment.id} is not repeated any more.")
         return
+    row: dict[str, Any] | None
     if args.change:
         row = experiment.pause_schedule() if args.change == "pause" else experiment.unpause_schedule()
     elif args.cron:

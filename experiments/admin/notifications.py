@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from experiments.models import Channel, Delivery, Occurrence, Rule
+from experiments.models import Channel, Delivery, Dismissal, Occurrence, Rule
 
 from .base import ReadOnlyAdmin
 from .filters import by_workspace
@@ -39,3 +39,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_filter = ("status",)
     related = ("channel__workspace", "rule__experiment", "rule__project", "occurrence", "experiment")
     console_paths = ("experiment",)
+
+
+@admin.register(Dismissal)
+class DismissalAdmin(ReadOnlyAdmin):
+    list_display = ("user", "key", "at")
+    related = ("user",)

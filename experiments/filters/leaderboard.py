@@ -14,6 +14,7 @@ from experiments.models.experiment.queryset import ExperimentQuerySet
 
 from . import HasTag
 
+SINCE = {"7d": 7, "30d": 30, "90d": 90}  # days
 MOST = 100  # experiments that are ranked
 MOST_METRICS = 50
 MOST_REPLICATES = 5000  # of all of them together

@@ -31,6 +31,7 @@ from .compute.queue import Queue
 from .compute.resources import Amount, Free
 from .compute.utilization import Usage
 from .compute.worker import Worker
+from .dismissal import Dismissal
 from .event import ComputeEvent, Event
 from .experiment.hypervolume import Hypervolume
 from .experiment.importance import Importance
@@ -65,6 +66,7 @@ __all__ = [
     "Dashboard",
     "Delivery",
     "DeliveryStatus",
+    "Dismissal",
     "Event",
     "Experiment",
     "ExperimentState",

@@ -69,7 +69,7 @@ class Schedule(models.Model):
         with transaction.atomic():
             lock(experiment.pk)
             row = cls.objects.filter(experiment=experiment).first() or cls(experiment=experiment)
-            before = "" if row.pk is None else str(row)
+            before = "" if row._state.adding else str(row)
             for name, value in {**values, "by": by}.items():
                 setattr(row, name, value)
             row.next_at, row.note = row.due_after(database_clock.now()), ""

@@ -61,7 +61,7 @@ def _run(key: int, now: datetime) -> None:
         schedule.pause(by=None, because=f"Paused: {lacking}")
         return
     assert schedule.by is not None, "without an author rights are missing"
-    last = Experiment.objects.filter(pk=schedule.last_clone_id).first()
+    last = schedule.last_clone
     if last and last.state in status.ACTIVE and schedule.overlap == Overlap.SKIP:
         schedule.ran(at=now, note=f"Skipped: the last clone was still {last.state}.")
         return

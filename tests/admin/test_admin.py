@@ -25,6 +25,7 @@ from experiments.models import (
     ComputeEvent,
     Dashboard,
     Delivery,
+    Dismissal,
     Event,
     Experiment,
     FolderRemoval,
@@ -181,6 +182,7 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
             project=experiment.project, metric=name, direction="maximize", experiment=experiment, by=alice
         )
         Schedule.put(experiment, by=alice, cron="0 2 * * *")
+        Dismissal.put(alice, [experiment.public_id])
         UsageLimit.put(experiment.workspace, person=alice, soft_h=1, hard_h=None)
         keep = {"after_days": 30, "states": ["failed"], "keep_best": 1}
         retention = RetentionRule.objects.filter(workspace=experiment.workspace).first() or RetentionRule.put(

@@ -85,6 +85,8 @@ ROUTES = {
     "GET /workspaces/{workspace}/links": Route("401 404 403 200 200"),
     "POST /workspaces/{workspace}/links": Route("401 404 403 422 422", {"name": "x"}),  # to nothing
     "DELETE /workspaces/{workspace}/links/{link}": Route("401 404 403 403 204"),  # somebody else's
+    "GET /workspaces/{workspace}/usage": Route(SEES),
+    "GET /workspaces/{workspace}/leaderboard": Route(SEES),
     "GET /workspaces/{workspace}/dashboards": Route(SEES),
     "POST /workspaces/{workspace}/dashboards": Route("401 404 403 201 201", {"name": "x"}),
     "GET /workspaces/{workspace}/dashboards/{dashboard}": Route(SEES),

@@ -72,6 +72,7 @@ ROUTES = {
     "readyz": Route(get="200", post="200"),
     "metrics": Route(get="404", post="405"),  # without a token
     "home": Route(get="302 200 302 302 302", post=ONLY_LOOKS),  # whoever has one workspace is led there
+    "needs-dismiss": Route(get=ONLY_POSTS, post="302"),  # everybody for themselves
     "sign-in": Route(get="200 302 302 302 302", post="200 302 302 302 302"),
     "sign-out": Route(get="405", post="302"),
     "sign-in-code": Route(get="302", post="302"),  # the first step comes before

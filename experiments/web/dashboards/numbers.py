@@ -11,12 +11,12 @@ from django.db.models import Count, Q, Sum
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.trend import trend
 from experiments.filters import leaderboard
+from experiments.filters.usage import Sums, UsageQuery, report_of
 from experiments.messages import DASH, decimals_of, percent, plural, value
 from experiments.models import Tile, status
 from experiments.models.usage.slot_usage import date_of
 from experiments.web.experiment import charts
 from experiments.web.experiment.page import url_of
-from experiments.web.usage.report import Sums, UsageQuery, report_of
 
 from .audience import Audience
 

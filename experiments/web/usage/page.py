@@ -14,6 +14,17 @@ from django.views.decorators.http import require_safe
 
 from experiments import database_clock
 from experiments.charts.stacked import Series, stacked
+from experiments.filters.usage import (
+    GROUPS,
+    LAST,
+    MOST_SERIES,
+    PARAMETERS,
+    STEPS,
+    Report,
+    Sums,
+    UsageQuery,
+    report_of,
+)
 from experiments.messages import DASH, percent, plural
 from experiments.models import Trial, UsageLimit, Workspace
 from experiments.models.usage import limit as limits
@@ -24,8 +35,6 @@ from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.ui.summaries import Fact
 from experiments.web.workspace.index import get_workspace
-
-from .report import GROUPS, LAST, MOST_SERIES, PARAMETERS, STEPS, Report, Sums, UsageQuery, report_of
 
 RANGES = {"7d": "7 d", "30d": "30 d", "12w": "12 weeks", "1y": "1 year"}
 FLAGGED = 0.1  # share of failures

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from experiments import database_clock
-from experiments.filters import in_need, lately
+from experiments.filters import lately
 from experiments.messages import (
     DASH,
     duration,
-    failed_heading,
-    failures_of,
     plural,
-    set_best_decimals,
 )
-from experiments.models import Experiment, ExperimentState, Queue, Worker, Workspace, status
-from experiments.models.experiment.queryset import ExperimentQuerySet
+from experiments.models import Experiment, Queue, Worker, Workspace
 from experiments.permissions import learn_roles, may, visible_workers
 from experiments.runner.machine import full_disk_percent
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.experiment import index_table
-from experiments.web.experiment.page import url_of
 from experiments.web.ui import descriptions
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.ui.summaries import Fact
 
 from .index import get_workspace
+from .needs import dismissals, load_rows, needs
 from .projects import ProjectCard, Sums, cards
 
-RECENT, CARDS, NEEDS, WORKERS, QUEUES = 8, 6, 5, 8, 6
+RECENT, CARDS, WORKERS, QUEUES = 8, 6, 8, 6
 WHILE_ACTIVE_S, OTHERWISE_S = 3, 20
 
 
@@ -81,7 +76,9 @@ def _draw(
     ]
     workers = compute.workers
     project_cards = cards(user, workspaces)
+    dismissed = dismissals(user)
     version = (
+        sorted(dismissed.items()),
         compute.losing,
         [
             (card.project.name, card.project.description, card.project.destination, card.sums)
@@ -109,7 +106,7 @@ def _draw(
     recent = list(seen.order_by(*lately()).values_list("pk", flat=True)[:RECENT])
     shown = list(load_rows(recent))
     ends = index_table.ends_of(shown, compute)
-    shown_needs, need_count = needs(seen, compute, workers, now)
+    need_rows = needs(seen, compute, workers, now, dismissed)
     context = {
         "workspace": workspace,
         "nav": "workspace" if workspace else "home",
@@ -118,8 +115,10 @@ def _draw(
         "every": WHILE_ACTIVE_S if is_active else OTHERWISE_S,
         "facts": _facts(sums, compute, workers),
         "total": sums.total,
-        "needs": shown_needs,
-        "more_needs": need_count - len(shown_needs),
+        "needs": need_rows.rows,
+        "need_count": need_rows.count,
+        "more_needs": need_rows.more,
+        "dismissed": need_rows.dismissed,
         "rows": [
             index_table.row(experiment, user=user, compute=compute, ends=ends.get(experiment.pk, ""))
             for experiment in shown
@@ -134,17 +133,6 @@ def _draw(
         "attention_url": f"?filter=needs:{index_table.ATTENTION}",
     }
     return live.draw("home/show.html", context)
-
-
-def load_rows(keys: list[int]) -> list[Experiment]:
-    """Return these experiments in the given order, with all that a table row shows.
-
-    Loaded by key, because sorting whole rows is far slower than sorting keys.
-    """
-    rows = Experiment.objects.select_related("workspace", "project", "creator", "queue")
-    by_key = rows.defer("description", "properties").in_bulk(keys)
-    set_best_decimals(by_key.values())
-    return [by_key[key] for key in keys if key in by_key]
 
 
 def _busy(worker: Worker, compute: Compute) -> int:
@@ -171,91 +159,3 @@ def _facts(sums: Sums, compute: Compute, workers: list[Worker]) -> list[Fact]:
         Fact("Completed", plural(sums.completed, "experiment"), note="last 24 hours"),
         Fact("Compute", duration(sums.compute_s) if sums.compute_s else DASH, note="all finished trials"),
     ]
-
-
-# --- what needs attention ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Need:
-    """Something that waits for a person to act."""
-
-    key: str
-    glyph: str
-    state: str  # the color of the mark
-    heading: str
-    name: str
-    url: str
-    detail: str
-    action: str
-
-
-def needs(
-    seen: ExperimentQuerySet, compute: Compute, workers: Sequence[Worker], now: datetime
-) -> tuple[list[Need], int]:
-    """Return what needs attention (workers, then the latest experiments), and the total count."""
-    late = [worker for worker in workers if descriptions.is_late(worker, now)]
-    by_worker = [_unresponsive(late, compute, now)] if late else []
-    by_worker += [_disk_full(full)] if (full := [w for w in workers if full_disk_percent(w.machine)]) else []
-    by_worker += [_losing(compute)] if compute.losing else []
-    keys = list(seen.filter(in_need()).order_by("-updated_at", "-pk").values_list("pk", flat=True))
-    shown = [_need(experiment, compute) for experiment in load_rows(keys[:NEEDS])]
-    return [*by_worker, *shown], len(keys) + len(by_worker)
-
-
-def _unresponsive(late: list[Worker], compute: Compute, now: datetime) -> Need:
-    running = plural(sum(_busy(worker, compute) for worker in late), "running trial")
-    age = descriptions.heartbeat_age(max(late, key=lambda worker: worker.heard_at), now)
-    heading, name, url = "Worker unresponsive", late[0].name, reverse("worker", args=[late[0].name])
-    if len(late) > 1:
-        heading, name, url = f"{len(late):,} workers unresponsive", "Workers", reverse("workers")
-    detail = f"{running}, last heartbeat {age}"
-    action = "View worker" if len(late) == 1 else "View workers"
-    return Need("unresponsive", "warning", "paused", heading, name, url, detail, action)
-
-
-def _losing(compute: Compute) -> Need:
-    first, *others = (worker for worker in compute.workers if worker.pk in compute.losing)
-    more = len(others)
-    detail = f"{plural(sum(compute.losing.values()), 'trial')} lost in the last hour"
-    detail += (
-        f", also by {plural(more, 'more worker')}" if more else ": it or its connection fails repeatedly"
-    )
-    url = reverse("worker", args=[first.name])
-    return Need("losing", "warning", "paused", "Trials lost", first.name, url, detail, "View worker")
-
-
-def _disk_full(full: list[Worker]) -> Need:
-    first, more = full[0], len(full) - 1
-    detail = f"{full_disk_percent(first.machine)}% full, so no trials start"
-    if more:
-        detail += f"; the same on {plural(more, 'more worker')}"
-    url = reverse("worker", args=[first.name])
-    return Need(
-        "disk", "warning", "paused", "Disk full", f"Disk of worker {first.name}", url, detail, "View worker"
-    )
-
-
-def _need(experiment: Experiment, compute: Compute) -> Need:
-    glyph, role = status.EXPERIMENT_STATES[experiment.state].glyph, experiment.state
-    if failures_of(experiment):
-        glyph = role = "warning"
-    heading, detail, action = {
-        ExperimentState.FAILED: (failed_heading(experiment), experiment.reason, "View cause"),
-        ExperimentState.COMPLETED: ("Trials failed", failures_of(experiment), "View failures"),
-        ExperimentState.PAUSED: ("Auto-paused", experiment.reason, "View cause"),
-    }.get(experiment.state) or (
-        "Stuck in queue",
-        descriptions.hold_text(compute.hold(experiment), experiment),
-        "View experiment",
-    )
-    return Need(
-        experiment.public_id,
-        glyph,
-        role,
-        heading,
-        experiment.name,
-        url_of(experiment),
-        detail,
-        action,
-    )

@@ -19,7 +19,7 @@ from experiments import database_clock
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.whisker import whisker
 from experiments.filters import leaderboard
-from experiments.filters.leaderboard import Entry, Leaderboard
+from experiments.filters.leaderboard import SINCE, Entry, Leaderboard
 from experiments.messages import decimals_of, plural, value
 from experiments.models import Baseline, Experiment, Project, Workspace
 from experiments.permissions import may, require
@@ -31,7 +31,6 @@ from experiments.web.ui.summaries import Fact
 
 from .index import get_workspace
 
-SINCE = {"7d": 7, "30d": 30, "90d": 90}
 MINUS = "−"
 PARAMETERS = {
     "project": text(100),

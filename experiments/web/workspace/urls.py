@@ -9,6 +9,7 @@ from . import (
     leaderboard,
     members,
     model_add,
+    needs,
     projects,
     registered_models,
     retention,
@@ -22,6 +23,7 @@ MODEL = W + "models/<slug:model_id>/"
 
 urlpatterns = [
     path("", home.everywhere, name="home"),
+    path("needs/dismiss/", needs.dismiss, name="needs-dismiss"),
     path("workspaces/", index.index, name="workspaces"),
     path("workspaces/new/", index.new, name="workspace-new"),
     path("w/<slug:workspace_slug>/", home.show, name="workspace"),

@@ -40,8 +40,8 @@ from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from . import wall_turns
-from .home import needs
 from .index import get_workspace
+from .needs import needs
 
 RUNS, WORKERS, NEEDS = 5, 7, 5
 ROWS = 8  # of the leaderboard
@@ -85,7 +85,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     runs, more_runs = [by_key[key] for key in keys[:RUNS] if key in by_key], max(0, len(keys) - RUNS)
     heading, leaders = _best(seen, rows=ROWS)
     workers = compute.workers
-    shown_needs, needs_count = needs(seen, compute, workers, now)
+    need_rows = needs(seen, compute, workers, now)
     day = utilization.bars(Usage.objects.filter(worker__in=workers), now)
     waits = _waits(seen)
     audience = Audience.everybody(workspace, workers_of=request.user)
@@ -102,8 +102,8 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             (w.name, w.slots, w.takes_no_trials, compute.busy.get(w.pk), descriptions.lateness(w, now))
             for w in workers
         ],
-        shown_needs,
-        (more_runs, needs_count, waits),
+        need_rows,
+        (more_runs, waits),
         day[-1:],
     )
     live = Live(request, fragments={"wall"}, version=version, clocked={"wall"})
@@ -119,7 +119,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "links": wall_turns.Links.of(request, turns, turn),
         "dashboard_html": dashboard_html,
         "turn_s": TURN_S,
-        "needs_count": needs_count,
+        "needs_count": need_rows.count,
         "runs": _runs(runs, compute, now),
         "more_runs": more_runs,
         "heading": heading,
@@ -141,8 +141,8 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             for worker in _by_importance(workers, compute, now)[:WORKERS]
         ],
         "more_workers": max(0, len(workers) - WORKERS),
-        "needs": shown_needs[:NEEDS],
-        "more_needs": needs_count - len(shown_needs[:NEEDS]),
+        "needs": need_rows.rows[:NEEDS],
+        "more_needs": need_rows.count - sum(len(row.keys) for row in need_rows.rows[:NEEDS]),
         "every": EVERY_S,
     }
     return live.draw("wall/show.html", context)

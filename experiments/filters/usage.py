@@ -1,4 +1,4 @@
-"""The numbers of the page: what its address asks for, and the sums. Each sum is grouped by the database."""
+"""The usage of a workspace: what a page or request asks for, and the sums. Each sum is grouped by the database."""
 
 from __future__ import annotations
 
