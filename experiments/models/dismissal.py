@@ -35,10 +35,10 @@ class Dismissal(models.Model):
     def put(cls, user: User, keys: Collection[str]) -> None:
         """Dismiss these keys now, and forget dismissals of a month ago."""
         now = database_clock.now()
-        rows = [cls(user=user, key=key, at=now) for key in dict.fromkeys(keys) if _is_key(key)]
+        rows = [Dismissal(user=user, key=key, at=now) for key in dict.fromkeys(keys) if _is_key(key)]
         with transaction.atomic():
             cls.objects.filter(user=user, at__lt=now - KEPT_FOR).delete()
-            cls.objects.bulk_create(
+            Dismissal.objects.bulk_create(
                 rows[:MOST], update_conflicts=True, unique_fields=["user", "key"], update_fields=["at"]
             )
 

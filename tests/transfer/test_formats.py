@@ -103,6 +103,21 @@ def test_a_storage_with_several_studies_asks_which(tmp_path: Path, lab: Workspac
     assert experiment.trials.get(number=1).final_metrics.keys() == {"size", "accuracy"}
 
 
+def test_metrics_that_were_named_after_the_first_trials_have_these_names(
+    tmp_path: Path, lab: Workspace, bob: User
+) -> None:
+    """TD-D8: a journal is read in its order; in the database names come first anyway."""
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
+    study = optuna.create_study(storage=storage, study_name="two", directions=["minimize", "maximize"])
+    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 2.0), n_trials=2)
+    study.set_metric_names(["values_1", "values_0"])  # crossed
+    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 2.0), n_trials=1)
+    experiment = imported(lab, bob, (tmp_path / "study.log").read_bytes(), "study.log", metric="values_1")
+    assert experiment.direction == "minimize" and experiment.trials.count() == 3
+    for trial in experiment.trials.all():
+        assert trial.value == trial.params["x"] and trial.final_metrics == {"values_0": 2.0}
+
+
 MLFLOW_TABLES = """
 CREATE TABLE experiments (experiment_id INTEGER, name TEXT, lifecycle_stage TEXT);
 CREATE TABLE runs (
@@ -120,6 +135,7 @@ RUNS = [  # id, status, lifecycle, parameters, [(step, loss)]
     ("c3", "FINISHED", "active", {"lr": "0.01", "opt": "None", "model: depth": "3"}, [(0, math.nan)]),
     ("d4", "RUNNING", "active", {"lr": "0.02", "opt": "sgd", "model: depth": "3"}, [(0, 0.75)]),
     ("e5", "FINISHED", "deleted", {"lr": "9"}, [(0, 0.1)]),
+    ("f6", "FINISHED", "active", {}, []),  # the parent of the others
 ]
 
 
@@ -193,6 +209,7 @@ def test_mlflow_runs_are_imported(kind: str, tmp_path: Path, lab: Workspace, bob
     assert first.started_at and first.duration_s == pytest.approx(5, abs=0.1)
     assert experiment.settings.space_document["lr"] == {"_type": "loguniform", "_value": [0.001, 0.1]}
     left_out = dict(experiment.history_import.preview["studies"][0]["left_out"])
+    assert left_out["runs without parameters and metrics"] == 1
     assert left_out["deleted runs"] == 1 and left_out["tags and notes of runs"] == 1
 
 

@@ -17,6 +17,7 @@ STATUS_NUMBERS = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "
 STILL_RUNNING = "Was running when the file was saved"
 SCHEDULED, DELETED, TAGS = "runs that have not started", "deleted runs", "tags and notes of runs"
 OTHER_FILES = "artifacts of runs"
+BLANK = "runs without parameters and metrics"  # such as the parent of nested runs
 SYSTEM = "system/"  # metrics that MLflow measures itself
 _LINE = re.compile(r"([a-z_]+):\s*(.*?)\s*$")
 
@@ -59,6 +60,7 @@ def read_sqlite(database: sqlite_file.Database, staging: Staging) -> None:
     for run, name, _ in database.rows("tags", "run_uuid", "key", "value"):
         if run in trials and not str(name).startswith("mlflow."):
             staging.leave_out(study_of[run], TAGS)
+    staging.remove_blank_trials(BLANK)
     _remove_empty(staging, numbers)
 
 
@@ -156,6 +158,7 @@ def read_archive(archive: Archive, staging: Staging) -> None:
         )
         if trial is not None:
             _read_run(archive, staging, study, trial, run, files[run])
+    staging.remove_blank_trials(BLANK)
     _remove_empty(staging, numbers)
 
 

@@ -89,6 +89,13 @@ class _Study:
         )
         self.defined: set[str] = set()
 
+    def rename_all(self, names: object) -> None:
+        """Rename the metrics, also those of the trials that were added before."""
+        before = self.names
+        self.rename(names)
+        if before != self.names:
+            self.staging.rename_metrics(self.key, dict(zip(before, self.names, strict=True)))
+
     def rename(self, names: object) -> None:
         if (
             isinstance(names, list)
@@ -285,6 +292,7 @@ class _Journal:
         self.trials: dict[int, int] = {}  # its study, by trial
         self.waiting: set[int] = set()
         self.distributions: dict[str, Distribution] = {}
+        self.metric_names: dict[int, object] = {}  # by study, also where they were set after the first trial
         self.study_count = self.trial_count = 0
 
     def apply(self, operation: dict[str, Any]) -> None:
@@ -295,7 +303,7 @@ class _Journal:
             self.delete_study(operation["study_id"])
         elif code == 3:
             if operation["study_id"] in self.studies:
-                self.studies[operation["study_id"]].rename(operation["system_attr"].get(METRIC_NAMES))
+                self.metric_names[operation["study_id"]] = operation["system_attr"].get(METRIC_NAMES)
         elif code == 4:
             self.create_trial(operation)
         elif isinstance(code, int) and 5 <= code <= 8:
@@ -393,5 +401,6 @@ class _Journal:
             if trial in self.trials:
                 self.staging.remove_trial(trial)
                 self.staging.leave_out(self.trials[trial], WAITING)
-        for study in self.studies.values():
+        for key, study in self.studies.items():
+            study.rename_all(self.metric_names.get(key))
             study.describe()

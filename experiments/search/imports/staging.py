@@ -91,6 +91,7 @@ class Staging:
         self._points: list[tuple[int, str, int, float | None, str]] = []
         self._params: list[tuple[int, str, str]] = []
         self._left_out: Counter[tuple[int, str]] = Counter()
+        self._renames: list[tuple[int, dict[str, str]]] = []
         self.trial_count = self.point_count = 0
 
     def close(self) -> None:
@@ -190,6 +191,22 @@ class Staging:
         """Count what is not imported; `what` is a phrase such as `notes of runs`."""
         self._left_out[study, what] += count
 
+    def rename_metrics(self, study: int, names: dict[str, str]) -> None:
+        """Rename metrics of all trials of a study, once everything is added."""
+        self._renames.append((study, names))
+
+    def remove_blank_trials(self, what: str) -> None:
+        """Leave out succeeded trials without any parameter, metric and point; `what` says what they are."""
+        self._flush()
+        blank = (
+            "state = 'succeeded' AND id NOT IN (SELECT trial FROM param) AND id NOT IN (SELECT trial FROM metric) "
+            "AND id NOT IN (SELECT trial FROM point)"
+        )
+        counts = self._db.execute(f"SELECT study, count(*) FROM trial WHERE {blank} GROUP BY study")  # noqa: S608
+        for study, count in counts.fetchall():
+            self.leave_out(study, what, count)
+        self._db.execute(f"DELETE FROM trial WHERE {blank}")  # noqa: S608
+
     def finish(self) -> None:
         """Make everything readable, after all rows are added."""
         self._flush()
@@ -199,6 +216,15 @@ class Staging:
         )
         self._db.execute("COMMIT")
         self._db.executescript(_INDEXES)
+        for study, names in self._renames:
+            cases = " ".join("WHEN ? THEN ?" for _ in names)  # at once: names may be exchanged
+            values = [text for pair in names.items() for text in pair]
+            for table in ("metric", "point"):
+                self._db.execute(
+                    f"UPDATE {table} SET name = CASE name {cases} ELSE name END "  # noqa: S608
+                    "WHERE trial IN (SELECT id FROM trial WHERE study = ?)",
+                    [*values, study],
+                )
 
     def _flush(self) -> None:
         self._db.executemany("INSERT INTO param VALUES (?, ?, ?)", self._params)
