@@ -22,6 +22,7 @@ from experiments.models.usage.limit import UsageLimit
 from experiments.models.usage.slot_usage import SlotUsage
 
 from .account.attempts import Attempts
+from .account.dismissal import Dismissal
 from .account.second_factor import RecoveryCode, SecondFactor
 from .account.session import UserSession
 from .account.token import Token
@@ -31,7 +32,6 @@ from .compute.queue import Queue
 from .compute.resources import Amount, Free
 from .compute.utilization import Usage
 from .compute.worker import Worker
-from .dismissal import Dismissal
 from .event import ComputeEvent, Event
 from .experiment.hypervolume import Hypervolume
 from .experiment.importance import Importance

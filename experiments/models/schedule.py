@@ -11,10 +11,10 @@ from experiments.models.experiment.model import Experiment
 from experiments.timetable import cron, zones
 from experiments.timetable.zones import TimetableError
 
+from .account.user import User
 from .event import Event
 from .fields import StampField
 from .settings import Invalid
-from .user import User
 
 
 class Overlap(models.TextChoices):

@@ -4,7 +4,17 @@ from django.urls import path
 
 from experiments.web import bulk, exports
 
-from . import artifacts, configuration, description, execution, hyperparameters, index, overview, schedule, trash
+from . import (
+    artifacts,
+    configuration,
+    description,
+    execution,
+    hyperparameters,
+    index,
+    overview,
+    schedule,
+    trash,
+)
 from .create import input_model, warm_start_uploads
 from .create import views as create
 from .edit import views as edit

@@ -8,8 +8,8 @@ from datetime import timedelta
 from django.db import models, transaction
 
 from experiments import database_clock
+from experiments.models.fields import StampField
 
-from .fields import StampField
 from .user import User
 
 MOST = 200  # keys of one request

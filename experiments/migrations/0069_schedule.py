@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('experiments', '0067_start_window'),
+        ('experiments', '0068_user_time_zone'),
     ]
 
     operations = [

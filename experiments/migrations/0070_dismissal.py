@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('experiments', '0068_schedule'),
+        ('experiments', '0069_schedule'),
     ]
 
     operations = [
