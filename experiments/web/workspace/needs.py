@@ -91,10 +91,10 @@ def needs(
     hidden = [need for need, since in by_worker if need.key in at and at[need.key] >= since]
     rows = [need for need, _ in by_worker if need not in hidden]
     columns = ("pk", "public_id", "updated_at")
-    found = list(seen.filter(in_need()).order_by("-updated_at", "-pk").values_list(*columns))
-    keys = [pk for pk, key, updated_at in found if key not in at or at[key] < updated_at]
+    needing = list(seen.filter(in_need()).order_by("-updated_at", "-pk").values_list(*columns))
+    keys = [pk for pk, key, updated_at in needing if key not in at or at[key] < updated_at]
     grouped = _grouped([_need(experiment, compute) for experiment in load_rows(keys[:LOADED])])
-    return Needs([*rows, *grouped[:SHOWN]], len(keys) + len(rows), len(found) - len(keys) + len(hidden))
+    return Needs([*rows, *grouped[:SHOWN]], len(keys) + len(rows), len(needing) - len(keys) + len(hidden))
 
 
 def load_rows(keys: list[int]) -> list[Experiment]:
