@@ -12,6 +12,7 @@ import shlex
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 WORDS = ("trial_id", "exp_id", "params", "output_dir")
 
@@ -60,7 +61,7 @@ def check(command: str, names: Collection[str], *, as_arguments: bool = False) -
 
     `as_arguments`: the parameters will be appended to the last line, which must allow it.
     """
-    script = _read(command, {*names, *WORDS})
+    script = _read(command, frozenset((*names, *WORDS)))
     faults = [Fault(command.count("\n", 0, at) + 1, message) for at, message in script.faults]
     last = command[: script.end]
     if not last:
@@ -77,7 +78,7 @@ def render(command: str, values: Mapping[str, object], *, append: Sequence[str] 
 
     `values` are the parameters and the `WORDS`. Raise ValueError with a message when `check` has a fault.
     """
-    script = _read(command, values.keys())
+    script = _read(command, frozenset(values))
     if script.faults:
         raise ValueError(script.faults[0][1])
     parts, at = [], 0
@@ -110,7 +111,8 @@ def text_of(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _read(command: str, names: Collection[str]) -> _Script:
+@lru_cache(maxsize=32)
+def _read(command: str, names: frozenset[str]) -> _Script:
     """Scan the command as the shell would, as far as needed to know what is quoted."""
     script = _Script()
     inside: list[tuple[str, int]] = []  # open delimiters (" ( { `), outermost first, with their offsets

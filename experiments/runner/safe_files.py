@@ -39,11 +39,8 @@ class NotRegular(FileNotFoundError):
 @contextmanager
 def opened_folder(path: PurePath | str, *, below: Path, create: bool = False) -> Iterator[int]:
     """Yield the descriptor of a folder; the root for an empty path. With `create`, make what is missing."""
-    number = os.open(below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    number = _open_folder(_names(path, below), below, create=create)
     try:
-        for name in _names(path, below):
-            upper, number = number, _enter(number, name, create=create)
-            os.close(upper)
         yield number
     finally:
         os.close(number)
@@ -120,19 +117,19 @@ def list_files(path: PurePath | str, *, below: Path, max_name: int) -> Iterator[
     """Yield all that lies below a folder except folders: its name from there, with slashes, and its own status (a
     link's, not its target's). A folder whose name is longer than `max_name` is yielded itself, not entered. Folders
     that disappear or become links meanwhile are skipped."""
-    folders = [PurePath()]
+    folders = [""]
     while folders:
         inner = folders.pop()
         try:
-            with opened_folder(PurePath(path) / inner, below=below) as number:
+            with opened_folder(os.path.join(path, inner), below=below) as number:  # noqa: PTH118
                 statuses = _statuses(number)
         except (OSError, OutsideFolder):
             continue
         deeper = []
         for name, status in statuses:
-            full_name = (inner / name).as_posix()
+            full_name = f"{inner}/{name}" if inner else name
             if stat.S_ISDIR(status.st_mode) and len(full_name) <= max_name:
-                deeper.append(inner / name)
+                deeper.append(full_name)
             else:
                 yield full_name, status
         folders += reversed(deeper)
@@ -322,16 +319,37 @@ def _parent(path: PurePath | str, below: Path, *, create: bool = False) -> Itera
     *upper, name = _names(path, below) or [""]
     if not name:
         raise OutsideFolder(f"{os.fspath(path)!r} is outside its folder.")
-    with opened_folder(PurePath(*upper), below=below, create=create) as folder:
+    folder = _open_folder(upper, below, create=create)
+    try:
         yield folder, name
+    finally:
+        os.close(folder)
+
+
+def _open_folder(names: list[str], below: Path, *, create: bool) -> int:
+    """Return the descriptor of the folder with these names, one in the other."""
+    number = os.open(below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for name in names:
+        try:
+            upper, number = number, _enter(number, name, create=create)
+        except BaseException:
+            os.close(number)
+            raise
+        os.close(upper)
+    return number
 
 
 def _names(path: PurePath | str, below: Path) -> list[str]:
-    text = os.fspath(path)
-    try:
-        names = list(PurePath(below, text).relative_to(below).parts)
-    except ValueError:
-        names = [".."]
+    text, root = os.fspath(path), os.fspath(below)
+    if text.startswith(
+        f"{root}/"
+    ):  # as text: a trial's files are opened a hundred times, and pathlib is slow
+        names = [name for name in text[len(root) + 1 :].split("/") if name not in ("", ".")]
+    else:
+        try:
+            names = list(PurePath(below, text).relative_to(below).parts)
+        except ValueError:
+            names = [".."]
     if ".." in names or "\0" in text:
         raise OutsideFolder(f"{text!r} is outside its folder.")
     return names
@@ -340,9 +358,13 @@ def _names(path: PurePath | str, below: Path) -> list[str]:
 def _enter(folder: int, name: str, *, create: bool = False) -> int:
     """Return the descriptor of a folder in a folder."""
     try:
-        if create:
-            with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=folder)
+        try:
+            return os.open(name, _FOLDER, dir_fd=folder)
+        except FileNotFoundError:
+            if not create:
+                raise
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
         return os.open(name, _FOLDER, dir_fd=folder)
     except OSError as error:
         # ENOTDIR is also what O_DIRECTORY with O_NOFOLLOW says of a link.

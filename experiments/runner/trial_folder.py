@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from experiments.runner.safe_files import OutsideFolder, opened_folder
@@ -28,6 +29,13 @@ def size_and_mtime(status: os.stat_result) -> tuple[int, datetime]:
     return status.st_size, datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
 
 
+class _below(cached_property[Path]):  # noqa: N801  used like cached_property
+    """The path of a name in a trial's folder."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(lambda folder: folder.path / name)
+
+
 class TrialFolder:
     """`<root>/<experiment>/<number>/`: parameters, metrics, log files, and `output/` for artifacts.
 
@@ -40,16 +48,18 @@ class TrialFolder:
             raise OutsideFolder(f"{experiment_id!r} is not an experiment ID.")
         self.root = Path(root).absolute()
         self.path = self.root / experiment_id / str(int(number))
-        self.output = self.path / "output"
-        self.parameters = self.path / "parameters.json"
-        self.configuration = self.path / "configuration.json"
-        self.code = self.path / "code"
-        self.work = self.path / "work"  # the working directory in a container without code
-        self.model = self.path / "model"  # the input model
-        self.metrics = self.path / "metrics.jsonl"
-        self.progress = self.path / "progress"  # this and `packages`: only of trials in containers
-        self.packages = self.path / "packages.txt"
-        self.log = self.path / "log"  # a prefix: see keeper.CappedLog
+
+    # Each path is made when it is needed: most users of this class need few of them.
+    output = _below("output")
+    parameters = _below("parameters.json")
+    configuration = _below("configuration.json")
+    code = _below("code")
+    work = _below("work")  # the working directory in a container without code
+    model = _below("model")  # the input model
+    metrics = _below("metrics.jsonl")
+    progress = _below("progress")  # this and `packages`: only of trials in containers
+    packages = _below("packages.txt")
+    log = _below("log")  # a prefix: see keeper.CappedLog
 
     def create(self) -> None:
         """Create the folders unless they exist. Raise OutsideFolder when a link is in their place."""
