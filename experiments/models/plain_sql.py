@@ -6,7 +6,8 @@ with marks in the place of values, and then executed many times with the values 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -14,15 +15,67 @@ from uuid import UUID
 
 from django.db import connection, models
 
+_PLAIN: dict[type[models.Field], type] = {
+    models.BigAutoField: int,
+    models.ForeignKey: int,
+    models.IntegerField: int,
+    models.BigIntegerField: int,
+    models.PositiveIntegerField: int,
+    models.FloatField: float,
+    models.BooleanField: bool,
+    models.CharField: str,
+    models.TextField: str,
+}
 
-def insert(row: models.Model) -> None:
-    """Insert a new row, and set its key. Database defaults and signals are not used."""
+
+@contextmanager
+def pipelined() -> Iterator[None]:
+    """Within the block, wait for results only where they are read: on PostgreSQL, what is executed until then goes to
+    the server in one message. The number of rows that `update` returns is not known within it: use `ask_update`."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
+
+
+class Answer:
+    """The rows of a statement that was executed. Where it is `pipelined`, they are waited for when they are read."""
+
+    def __init__(self, sql: str, values: Sequence[Any]) -> None:
+        self._cursor = connection.cursor()
+        self._cursor.execute(sql, values)
+        # SQLite reads on while other statements write.
+        self._rows: list[tuple] | None = self._cursor.fetchall() if connection.vendor == "sqlite" else None
+
+    def rows(self) -> list[tuple]:
+        """Return the rows, as the database's driver returns them."""
+        if self._rows is None:
+            self._rows = self._cursor.fetchall()
+        return self._rows
+
+
+def ask_insert(row: models.Model) -> Answer:
+    """Insert a new row. The answer is its key. Database defaults and signals are not used."""
     names = _insertable(type(row))
     sql = f"{_insert_sql(type(row), names)} RETURNING {_quoted(_key(type(row)).column)}"
-    with connection.cursor() as cursor:
-        cursor.execute(sql, _values(row, names))
-        ((row.pk,),) = cursor.fetchall()
     row._state.adding, row._state.db = False, connection.alias
+    return Answer(sql, _values(row, names))
+
+
+def ask_update(model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> Answer:
+    """Update as `update` does. The answer has a row for each one that was updated."""
+    sql, values = _update(model, where, changes)
+    return Answer(f"{sql} RETURNING {_quoted(_key(model).column)}", values)
+
+
+def insert_values(model: type[models.Model], **values: Any) -> None:
+    """Insert a new row, whose key stays unknown, of these columns; the others get their defaults."""
+    fields, names = _fields(model), _insertable(model)
+    row = {name: values[name] if name in values else fields[name].get_default() for name in names}
+    with connection.cursor() as cursor:
+        cursor.execute(_insert_sql(model, names), _adapted(model, row))
 
 
 def insert_all(rows: Iterable[models.Model]) -> None:
@@ -38,16 +91,23 @@ def insert_all(rows: Iterable[models.Model]) -> None:
 def update(model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
     """Write columns of the rows whose columns equal `where` (one of several values in a tuple), and count `version` up
     where the model has one and the changes do not name it. Return the number of rows."""
+    sql, values = _update(model, where, changes)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.rowcount
+
+
+def _update(
+    model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]
+) -> tuple[str, list[Any]]:
+    """Return the statement and its values."""
     conditions = tuple((name, len(value) if isinstance(value, tuple) else 0) for name, value in where.items())
-    sql = _update_sql(model, conditions, tuple(changes))
     values = _adapted(model, changes)
     for name, value in where.items():
         values += [
             _adapted(model, {name: each})[0] for each in (value if isinstance(value, tuple) else (value,))
         ]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return cursor.rowcount
+    return _update_sql(model, conditions, tuple(changes)), values
 
 
 def delete(model: type[models.Model], where: Mapping[str, Any]) -> None:
@@ -73,10 +133,12 @@ class Statement:
 
     def rows(self, **values: Any) -> list[tuple]:
         """Return the rows, as the database's driver returns them."""
+        return self.ask(**values).rows()
+
+    def ask(self, **values: Any) -> Answer:
+        """Execute it."""
         sql, parameters = self._compiled or self._compile()
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [_adapt(values[name]) if name else value for name, value in parameters])
-            return cursor.fetchall()
+        return Answer(sql, [_adapt(values[name]) if name else value for name, value in parameters])
 
     def _compile(self) -> tuple[str, list[tuple[str | None, Any]]]:
         names = {_adapt(mark): name for name, mark in self._marks.items()}
@@ -97,8 +159,13 @@ def _adapt(value: Any) -> Any:
 
 
 def _adapted(model: type[models.Model], values: Mapping[str, Any]) -> list[Any]:
-    fields = _fields(model)
-    return [fields[name].get_db_prep_save(value, connection) for name, value in values.items()]
+    fields, plain = _fields(model), _plain_types(model)
+    return [
+        value
+        if value is None or type(value) is plain[name]
+        else fields[name].get_db_prep_save(value, connection)
+        for name, value in values.items()
+    ]
 
 
 def _values(row: models.Model, names: Sequence[str]) -> list[Any]:
@@ -109,6 +176,12 @@ def _values(row: models.Model, names: Sequence[str]) -> list[Any]:
 def _fields(model: type[models.Model]) -> dict[str, models.Field]:
     """Return the fields that can be written, by the names of their attributes."""
     return {field.attname: field for field in model._meta.concrete_fields if not field.generated}
+
+
+@lru_cache
+def _plain_types(model: type[models.Model]) -> dict[str, type | None]:
+    """Return the types of the values that the drivers of all databases take as the field would adapt them."""
+    return {name: _PLAIN.get(type(field)) for name, field in _fields(model).items()}
 
 
 @lru_cache

@@ -38,7 +38,7 @@ from experiments.models.experiment.lifecycle import EXHAUSTED, RERUNS_AT_ONCE
 from experiments.models.notifications.occurrence import BUDGET_SHARE
 from experiments.models.trial.breaker import break_off
 from experiments.runner.keeper.supervisor import GIVE_UP_S
-from experiments.scheduler import ending
+from experiments.scheduler import ending, proposal_rows
 from experiments.scheduler.early_stopping import apply_early_stopping
 from experiments.scheduler.memory import memories, memory_of
 from experiments.scheduler.past_trials import past_trials
@@ -205,6 +205,8 @@ def propose(experiment: Experiment) -> None:
     if not proposals and not (ready and experiment.active_count < experiment.concurrency):
         return
     revision, last_ordinal = experiment.revision, experiment.last_ordinal
+    if proposal_rows.store(experiment, proposals):
+        return
     with experiment.locked():
         if proposals and (experiment.revision_id, experiment.last_ordinal) != (revision.pk, last_ordinal):
             raise Overtaken("the settings or proposals were changed concurrently")

@@ -13,97 +13,34 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from django.db import transaction
 
 from experiments import database_clock, dispatch
 from experiments.models import (
     Amount,
-    Event,
     Experiment,
     ExperimentState,
     Free,
     MetricValue,
-    Occurrence,
     Outcome,
     Point,
     Revision,
     SlotUsage,
-    Suggestion,
     Trial,
-    TrialParameter,
     TrialState,
     UsageLimit,
     Worker,
     plain_sql,
 )
-from experiments.models.trial.parameter import digest
-from experiments.search.nested_choice import flat
-from experiments.search.space import MAX_COLUMN
+from experiments.worker.plain_transaction import PlainTransaction, Unusual
 from experiments.worker.reports import Batch
-
-# What is read of the locked row. `trace` is read only when there is a new best value.
-LOCKED = (
-    "state",
-    "limit_hold",
-    "reruns_up_to",
-    "workspace_id",
-    "project_id",
-    "creator_id",
-    "queue_id",
-    "revision_id",
-    "ran_s",
-    "ticking_since",
-    "compute_s",
-    "max_trials",
-    "concurrency",
-    "waiting_count",
-    "running_count",
-    "stopping_count",
-    "succeeded_count",
-    "proposed_count",
-    "epoch",
-    "settled_count",
-    "last_number",
-    "best_value",
-    "best_number",
-    "wake",
-    "version",
-)
-WRITTEN = (
-    "compute_s",
-    "waiting_count",
-    "running_count",
-    "succeeded_count",
-    "proposed_count",
-    "settled_count",
-    "last_number",
-    "wake",
-    "version",
-)
 
 _KEY, _OTHER_KEY, _COUNT = -1_000_000_007, -1_000_000_009, -1_000_000_011
 _BOOT = uuid.UUID(int=1_000_000_007)
 _NOW = datetime(1707, 1, 7, tzinfo=UTC)
 
-_experiment = plain_sql.Statement(
-    lambda pk: Experiment.objects.select_for_update(no_key=True).filter(pk=pk).values_list(*LOCKED), pk=_KEY
-)
 _trace = plain_sql.Statement(lambda pk: Experiment.objects.filter(pk=pk).values_list("trace"), pk=_KEY)
-
-
-@lru_cache
-def _first_suggestions(count: int) -> plain_sql.Statement:
-    return plain_sql.Statement(
-        lambda experiment, revision: (
-            Suggestion.objects.filter(experiment=experiment, revision=revision)
-            .order_by("ordinal")
-            .values_list("pk", "ordinal", "params", "raw", "attrs")[:count]
-        ),
-        experiment=_KEY,
-        revision=_OTHER_KEY,
-    )
 
 
 _waiting = plain_sql.Statement(
@@ -146,19 +83,15 @@ class Claimant:
 
     def next_experiment(self) -> int | None:
         """Return the key of the first claimable experiment in the first queue that has one, None if there is none.
-        Raise `_Unusual` where its claim needs the lock of the queue, because of the fair share of a person."""
+        Raise `Unusual` where its claim needs the lock of the queue, because of the fair share of a person."""
         for name in self.queues:
             for pk, per_person in _next.rows(
                 queue=name, now=database_clock.now(), **self.free.amount._asdict()
             ):
                 if per_person is not None:
-                    raise _Unusual
+                    raise Unusual
                 return int(pk)
         return None
-
-
-class _Unusual(Exception):
-    """Something that only the ordinary verbs deal with. Ends the transaction, so that nothing is written."""
 
 
 @dataclass(frozen=True)
@@ -186,9 +119,9 @@ def settle_and_claim(
     ):
         return None
     try:
-        with transaction.atomic():
-            following = _Settlement(trial, outcome, value, rest).run(claimant)
-    except _Unusual:
+        with transaction.atomic(), plain_sql.pipelined():
+            following = _Settlement(trial, outcome, value, rest, claimant).settle()
+    except Unusual:
         return None
     return Settled(following)
 
@@ -201,61 +134,43 @@ def claim(claimant: Claimant) -> Trial | None:
             return None
         experiment = Experiment.objects.select_related("queue", "revision").filter(pk=pk).first()
         if experiment is None or experiment.state != ExperimentState.RUNNING:
-            raise _Unusual
-        with transaction.atomic():
-            if trial := _Transaction(experiment, experiment.revision).claim_alone(claimant):
-                return trial
-            raise _Unusual
-    except _Unusual:
+            raise Unusual
+        with transaction.atomic(), plain_sql.pipelined():
+            return _Claim(experiment, experiment.revision, claimant).run(claimant)
+    except Unusual:
         return Trial.take(claimant.worker, list(claimant.queues), free=claimant.free)
 
 
-class _Transaction:
-    """A transaction on one experiment, whose object gets what is read of its row under the lock."""
+class _Claim(PlainTransaction):
+    """The claim of a trial that waits already, for a slot. `claimant` None: nothing is claimed."""
 
-    def __init__(self, experiment: Experiment, revision: Revision) -> None:
-        self.experiment, self.revision, self.settings = experiment, revision, revision.settings
-        self.now: datetime
+    def __init__(self, experiment: Experiment, revision: Revision, claimant: Claimant | None) -> None:
+        super().__init__(experiment, revision)
+        self.claimant = claimant
 
-    def claim_alone(self, claimant: Claimant) -> Trial | None:
-        """Claim a trial that waits already."""
-        self._lock()
+    def run(self, claimant: Claimant) -> Trial:
+        self.lock()
         self.experiment.version += 1
-        return self._claim(claimant, [])
+        trial = self.claim(claimant, [])
+        if trial is None:
+            raise Unusual
+        self.check_fences()
+        self.experiment.announce()  # the next one, to another slot
+        return trial
 
-    def _lock(self) -> None:
-        """Lock and read the experiment, and check that it goes on under the same settings."""
-        experiment = self.experiment
-        rows = _experiment.rows(pk=experiment.pk)
-        self.now = database_clock.now()
-        if not rows:
-            raise _Unusual
-        row = dict(zip(LOCKED, rows[0], strict=True))
-        is_usual = (
-            row["state"] == ExperimentState.RUNNING
-            and row["revision_id"] == self.revision.pk
-            and not row["limit_hold"]
-            and row["reruns_up_to"] is None
-            and row["queue_id"] == experiment.queue_id
-        )
-        if not is_usual:
-            raise _Unusual
-        since = row["ticking_since"]
-        if isinstance(since, datetime) and since.tzinfo is None:  # SQLite stores UTC
-            row["ticking_since"] = since.replace(tzinfo=UTC)
-        for name, value in row.items():
-            setattr(experiment, name, value)
-        experiment.revision = self.revision
+    def ask_more(self) -> None:
+        if self.claimant:
+            worker = self.claimant.worker
+            self._serving = _serving.ask(pk=worker.pk, boot=worker.boot)
+            self._limits = _limits.ask(workspace=self.experiment.workspace_id)
 
-    def _claim(self, claimant: Claimant, enqueued: Sequence[Trial]) -> Trial | None:
+    def claim(self, claimant: Claimant, enqueued: Sequence[Trial]) -> Trial | None:
         """Claim the next trial as `Trial.take` does, if it is one of this experiment with the same settings. None:
         there is none, or it is the ordinary claim's."""
         experiment, worker = self.experiment, claimant.worker
         if any(Amount.needed_by(self.settings)) or claimant.next_experiment() != experiment.pk:
             return None
-        if not _serving.rows(pk=worker.pk, boot=worker.boot) or _limits.rows(
-            workspace=experiment.workspace_id
-        ):
+        if not self._serving.rows() or self._limits.rows():
             return None
         if enqueued and experiment.waiting_count == len(enqueued):
             pk = enqueued[0].pk
@@ -275,49 +190,33 @@ class _Transaction:
             "cores": [],
             "memory_mib": None,
         }
-        if not plain_sql.update(Trial, {"id": pk, "state": TrialState.WAITING}, changes):
-            return None
+        self.fences.append(plain_sql.ask_update(Trial, {"id": pk, "state": TrialState.WAITING}, changes))
         trial = next((trial for trial in enqueued if trial.pk == pk), None) or Trial.objects.get(pk=pk)
         for name, value in changes.items():
             setattr(trial, name, value)
         trial.experiment, trial.revision, trial.worker = experiment, self.revision, worker
         experiment.waiting_count -= 1
         experiment.running_count += 1
-        self._note(trial, TrialState.RUNNING, before=TrialState.WAITING, why=f"worker {worker}")
-        self._write()
+        self.note(trial, TrialState.RUNNING, before=TrialState.WAITING, why=f"worker {worker}")
+        self.write()
         return trial
 
-    def _write(self, **more: object) -> None:
-        changes = {name: getattr(self.experiment, name) for name in WRITTEN} | more
-        plain_sql.update(Experiment, {"id": self.experiment.pk}, {"updated_at": self.now} | changes)
 
-    def _note(self, trial: Trial, state: str, *, before: str, why: str = "") -> None:
-        plain_sql.insert(
-            Event(
-                verb=state,
-                experiment_id=self.experiment.pk,
-                trial_id=trial.pk,
-                before=before,
-                after=state,
-                why=why,
-                details={"failure": ""},
-            )
-        )
-
-
-class _Settlement(_Transaction):
+class _Settlement(_Claim):
     """The end of a trial, and the claim of the next one."""
 
-    def __init__(self, trial: Trial, outcome: Outcome, value: float, rest: Batch | None) -> None:
-        super().__init__(trial.experiment, trial.revision)
+    def __init__(
+        self, trial: Trial, outcome: Outcome, value: float, rest: Batch | None, claimant: Claimant | None
+    ) -> None:
+        super().__init__(trial.experiment, trial.revision, claimant)
         self.trial, self.outcome, self.value, self.rest = trial, outcome, value, rest
 
-    def run(self, claimant: Claimant | None) -> Trial | None:
-        self._lock()
+    def settle(self) -> Trial | None:
+        self.lock()
         self._store_rest()
         self._end_trial()
         best = self._learn()
-        enqueued, ready = self._enqueue_trials()
+        enqueued, ready = self.enqueue_trials(meanwhile=lambda: MetricValue.keep(self.trial))
         experiment = self.experiment
         owes_look = (
             not experiment.active_count
@@ -326,8 +225,9 @@ class _Settlement(_Transaction):
         )
         experiment.wake += owes_look
         experiment.version += 1
-        self._write(**best)
-        following = self._claim_if_common(claimant, enqueued) if claimant else None
+        self.write(**best)
+        following = self._claim_if_common(self.claimant, enqueued) if self.claimant else None
+        self.check_fences()
         if owes_look:
             dispatch.experiment(experiment.pk)
         experiment.announce()
@@ -335,8 +235,8 @@ class _Settlement(_Transaction):
 
     def _claim_if_common(self, claimant: Claimant, enqueued: Sequence[Trial]) -> Trial | None:
         try:
-            return self._claim(claimant, enqueued)
-        except _Unusual:  # raised before anything of the claim is written
+            return self.claim(claimant, enqueued)
+        except Unusual:  # raised before anything of the claim is written
             return None
 
     def _store_rest(self) -> None:
@@ -370,14 +270,12 @@ class _Settlement(_Transaction):
             "survivors": [],
         }
         held = {"id": trial.pk, "state": TrialState.RUNNING, "boot": trial.boot}
-        if not plain_sql.update(Trial, held, changes):
-            raise _Unusual
+        self.fences.append(plain_sql.ask_update(Trial, held, changes))
         SlotUsage.add(experiment, trial.started_at, now, TrialState.SUCCEEDED)
         trial.final_metrics = outcome.final_metrics
-        MetricValue.keep(trial)
         experiment.running_count -= 1
         experiment.succeeded_count += 1
-        self._note(trial, TrialState.SUCCEEDED, before=TrialState.RUNNING)
+        self.note(trial, TrialState.SUCCEEDED, before=TrialState.RUNNING)
 
     def _learn(self) -> dict[str, object]:
         """Return the columns that a new best value changes."""
@@ -388,47 +286,3 @@ class _Settlement(_Transaction):
         experiment.trace = Experiment._meta.get_field("trace").to_python(trace)
         experiment.learn(self.trial.number, self.value)
         return {name: getattr(experiment, name) for name in ("best_value", "best_number", "trace")}
-
-    def _enqueue_trials(self) -> tuple[list[Trial], int]:
-        """Turn suggestions into waiting trials as `Experiment.enqueue_trials` does. Return the trials, and the number
-        of suggestions that are left."""
-        experiment = self.experiment
-        free = 0 if experiment.why_no_more() else max(0, experiment.concurrency - experiment.active_count)
-        if experiment.budget_left is not None:
-            free = min(free, experiment.budget_left)
-        # No more than decides whether the conductor is owed a look.
-        first = _first_suggestions(free + experiment.concurrency)
-        suggestions = first.rows(experiment=experiment.pk, revision=experiment.revision_id)
-        taken = suggestions[:free]
-        before = experiment.proposed_count
-        trials = [self._wait(*suggestion) for _, *suggestion in taken]
-        for pk, *_ in taken:
-            plain_sql.delete(Suggestion, {"id": pk})
-        experiment.proposed_count += len(trials)
-        Occurrence.of_budget(experiment, before=before)
-        return trials, len(suggestions) - len(taken)
-
-    def _wait(self, ordinal: int, params: str, raw: str, attrs: str) -> Trial:
-        """Insert a waiting trial. The documents of the suggestion are JSON."""
-        experiment, revision = self.experiment, self.revision
-        read = Suggestion._meta.get_field("params").to_python
-        experiment.last_number += 1
-        trial = Trial(
-            experiment=experiment,
-            revision=revision,
-            number=experiment.last_number,
-            ordinal=ordinal,
-            params=read(params),
-            raw=read(raw),
-            sampler_attrs=read(attrs),
-            created_at=self.now,
-        )
-        trial.values_digest = digest(trial.params, self.settings.run_command)
-        plain_sql.insert(trial)
-        plain_sql.insert_all(
-            TrialParameter.of(trial, name, value)
-            for name, value in flat(trial.params).items()
-            if len(name) <= MAX_COLUMN
-        )
-        experiment.waiting_count += 1
-        return trial

@@ -121,6 +121,7 @@ class Trial(AnnotationVerbs):
                 )
                 if experiment.reruns_up_to is None:  # else fewer wait now, and further ones are due
                     experiment.needs_no_look()
+                experiment.announce()  # the next one, to another slot
                 return trial
         except Refused:  # moved to the trash before it was locked
             return None

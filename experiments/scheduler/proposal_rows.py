@@ -1,0 +1,33 @@
+"""New proposals of an experiment, stored in a transaction of plain SQL: what the conductor does after most results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from experiments.models import Experiment, Overtaken, plain_sql
+from experiments.search.engine import Proposal
+from experiments.worker.plain_transaction import PlainTransaction, Unusual
+
+
+def store(experiment: Experiment, proposals: Sequence[Proposal]) -> bool:
+    """Store them as waiting trials where slots are free, and as suggestions. Return False, with nothing written, where
+    that is not the common case. Raise `Overtaken` when others were proposed since the experiment was read."""
+    last_ordinal = experiment.last_ordinal
+    try:
+        with transaction.atomic(), plain_sql.pipelined():
+            locked = PlainTransaction(experiment, experiment.revision)
+            locked.lock()
+            if experiment.last_ordinal != last_ordinal:
+                raise Overtaken("the proposals were changed concurrently")
+            if proposals:
+                experiment.last_ordinal = proposals[-1].ordinal
+            locked.enqueue_trials(proposals)
+            experiment.version += 1
+            locked.write()
+            experiment.announce()
+            locked.check_fences()
+    except Unusual:
+        return False
+    return True

@@ -1,0 +1,223 @@
+"""A transaction of plain SQL on one experiment: its lock, its counts, its history, and its next trials.
+
+It writes what `Experiment.locked`, `enqueue_trials` and `Trial.move` write, for an experiment that runs on under the
+same settings; see docs/decisions/0011. In all other cases it raises `Unusual`, which ends the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from experiments import database_clock
+from experiments.models import (
+    Event,
+    Experiment,
+    ExperimentState,
+    Occurrence,
+    Revision,
+    Suggestion,
+    Trial,
+    TrialParameter,
+    plain_sql,
+)
+from experiments.models.trial.parameter import digest
+from experiments.search.engine import Proposal
+from experiments.search.nested_choice import flat
+from experiments.search.space import MAX_COLUMN
+
+# What is read of the locked row. `trace` is read only when there is a new best value.
+LOCKED = (
+    "state",
+    "limit_hold",
+    "reruns_up_to",
+    "workspace_id",
+    "project_id",
+    "creator_id",
+    "queue_id",
+    "revision_id",
+    "ran_s",
+    "ticking_since",
+    "compute_s",
+    "max_trials",
+    "concurrency",
+    "waiting_count",
+    "running_count",
+    "stopping_count",
+    "succeeded_count",
+    "proposed_count",
+    "epoch",
+    "settled_count",
+    "last_number",
+    "last_ordinal",
+    "best_value",
+    "best_number",
+    "wake",
+    "version",
+)
+WRITTEN = (
+    "compute_s",
+    "waiting_count",
+    "running_count",
+    "succeeded_count",
+    "proposed_count",
+    "settled_count",
+    "last_number",
+    "last_ordinal",
+    "wake",
+    "version",
+)
+
+_KEY, _OTHER_KEY = -1_000_000_007, -1_000_000_009
+
+_experiment = plain_sql.Statement(
+    lambda pk: Experiment.objects.select_for_update(no_key=True).filter(pk=pk).values_list(*LOCKED), pk=_KEY
+)
+
+
+@lru_cache
+def _first_suggestions(count: int) -> plain_sql.Statement:
+    return plain_sql.Statement(
+        lambda experiment, revision: (
+            Suggestion.objects.filter(experiment=experiment, revision=revision)
+            .order_by("ordinal")
+            .values_list("pk", "ordinal", "params", "raw", "attrs")[:count]
+        ),
+        experiment=_KEY,
+        revision=_OTHER_KEY,
+    )
+
+
+_read = Suggestion._meta.get_field("params").to_python  # JSON
+
+
+class Unusual(Exception):
+    """Something that only the ordinary verbs deal with. Ends the transaction, so that nothing is written."""
+
+
+class PlainTransaction:
+    """A transaction on one experiment, whose object gets what is read of its row under the lock."""
+
+    def __init__(self, experiment: Experiment, revision: Revision) -> None:
+        self.experiment, self.revision, self.settings = experiment, revision, revision.settings
+        self.now: datetime
+        self.fences: list[plain_sql.Answer] = []  # of updates that must have changed a row
+
+    def lock(self) -> None:
+        """Lock and read the experiment, and check that it goes on under the same settings. Ask for what is read under
+        the lock at the same time. Raise `Unusual`."""
+        experiment, count = self.experiment, self.settings.concurrency
+        locked = _experiment.ask(pk=experiment.pk)
+        # No more than decides whether the conductor is owed a look.
+        self._suggestions = _first_suggestions(2 * count).ask(
+            experiment=experiment.pk, revision=self.revision.pk
+        )
+        self.ask_more()
+        rows = locked.rows()
+        self.now = database_clock.now()
+        if not rows:
+            raise Unusual
+        row = dict(zip(LOCKED, rows[0], strict=True))
+        is_usual = (
+            row["state"] == ExperimentState.RUNNING
+            and row["revision_id"] == self.revision.pk
+            and not row["limit_hold"]
+            and row["reruns_up_to"] is None
+            and row["queue_id"] == experiment.queue_id
+            and row["workspace_id"] == experiment.workspace_id
+            and row["concurrency"] == count
+        )
+        if not is_usual:
+            raise Unusual
+        since = row["ticking_since"]
+        if isinstance(since, datetime) and since.tzinfo is None:  # SQLite stores UTC
+            row["ticking_since"] = since.replace(tzinfo=UTC)
+        for name, value in row.items():
+            setattr(experiment, name, value)
+        experiment.revision = self.revision
+
+    def ask_more(self) -> None:
+        """Ask for what else is read under the lock, in the same message to the database."""
+
+    def check_fences(self) -> None:
+        """Undo everything where another process was faster. The last thing before the commit."""
+        if not all(fence.rows() for fence in self.fences):
+            raise Unusual
+
+    def write(self, **more: object) -> None:
+        changes = {name: getattr(self.experiment, name) for name in WRITTEN} | more
+        plain_sql.update(Experiment, {"id": self.experiment.pk}, {"updated_at": self.now} | changes)
+
+    def note(self, trial: Trial, state: str, *, before: str, why: str = "") -> None:
+        plain_sql.insert_values(
+            Event,
+            verb=state,
+            experiment_id=self.experiment.pk,
+            trial_id=trial.pk,
+            before=before,
+            after=state,
+            why=why,
+            details={"failure": ""},
+        )
+
+    def enqueue_trials(
+        self, proposals: Sequence[Proposal] = (), *, meanwhile: Callable[[], object] = lambda: None
+    ) -> tuple[list[Trial], int]:
+        """Turn suggestions, and then new `proposals`, into waiting trials as `Experiment.enqueue_trials` does; the
+        proposals that are left become suggestions. `meanwhile` is called before the keys of the trials are read. Return
+        the trials, and the number of suggestions that are left, up to one for each slot."""
+        experiment = self.experiment
+        free = 0 if experiment.why_no_more() else max(0, experiment.concurrency - experiment.active_count)
+        if experiment.budget_left is not None:
+            free = min(free, experiment.budget_left)
+        suggestions = self._suggestions.rows()
+        taken, before = suggestions[:free], experiment.proposed_count
+        at_once = proposals[: free - len(taken)]
+        trials = [self._wait(ordinal, *map(_read, texts)) for _, ordinal, *texts in taken]
+        trials += [self._wait(each.ordinal, each.shown, each.raw, each.attrs) for each in at_once]
+        for pk, *_ in taken:
+            plain_sql.delete(Suggestion, {"id": pk})
+        self._suggest(proposals[len(at_once) :])
+        meanwhile()
+        for trial, key in trials:
+            ((trial.pk,),) = key.rows()
+            plain_sql.insert_all(
+                TrialParameter.of(trial, name, value)
+                for name, value in flat(trial.params).items()
+                if len(name) <= MAX_COLUMN
+            )
+        experiment.proposed_count += len(trials)
+        Occurrence.of_budget(experiment, before=before)
+        return [trial for trial, _ in trials], len(suggestions) - len(taken)
+
+    def _suggest(self, proposals: Sequence[Proposal]) -> None:
+        plain_sql.insert_all(
+            Suggestion(
+                experiment=self.experiment,
+                revision=self.revision,
+                ordinal=proposal.ordinal,
+                params=proposal.shown,
+                raw=proposal.raw,
+                attrs=proposal.attrs,
+            )
+            for proposal in proposals
+        )
+
+    def _wait(self, ordinal: int, params: dict, raw: dict, attrs: dict) -> tuple[Trial, plain_sql.Answer]:
+        """Insert a waiting trial. The answer is its key."""
+        experiment = self.experiment
+        experiment.last_number += 1
+        trial = Trial(
+            experiment=experiment,
+            revision=self.revision,
+            number=experiment.last_number,
+            ordinal=ordinal,
+            params=params,
+            raw=raw,
+            sampler_attrs=attrs,
+            created_at=self.now,
+        )
+        trial.values_digest = digest(trial.params, self.settings.run_command)
+        experiment.waiting_count += 1
+        return trial, plain_sql.ask_insert(trial)
