@@ -86,12 +86,14 @@ def measure(
     while in_use() < slots and time.monotonic() - began < 60:
         time.sleep(SAMPLE_S)
     filled_s = time.monotonic() - began
-    busy, connections = [], []
+    busy, connections, of_workers = [], [], []
     began, before = time.monotonic(), started()
     cpu_control, cpu_workers = cpu_s([control]), cpu_s(workers)
     while time.monotonic() - began < seconds:
         busy.append(in_use())
-        connections.append(connected())
+        connected = connections_by_name()
+        connections.append(sum(connected.values()))
+        of_workers.append(max(count for name, count in connected.items() if "worker" in name))
         time.sleep(SAMPLE_S)
     took_s = time.monotonic() - began
     return {
@@ -100,6 +102,7 @@ def measure(
         "slots_in_use": round(statistics.median(busy) / slots, 3),
         "starts_per_s": round((started() - before) / took_s, 2),
         "connections": max(connections),
+        "connections_of_a_worker": max(of_workers),
         "control_cpu_percent": round(100 * (cpu_s([control]) - cpu_control) / took_s, 1),
         "workers_cpu_percent": round(100 * (cpu_s(workers) - cpu_workers) / took_s, 1),
         "failed": Trial.objects.filter(state="failed").count(),
@@ -118,13 +121,16 @@ def started() -> int:
     return Trial.objects.exclude(started_at=None).count()
 
 
-def connected() -> int:
-    """Connections to the database, without this one."""
+def connections_by_name() -> dict[str, int]:
+    """Connections to the database by the name of their application, without this one."""
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) - 1 FROM pg_stat_activity WHERE datname = current_database()")
-        return int(cursor.fetchone()[0])
+        cursor.execute(
+            "SELECT application_name, count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid != pg_backend_pid() GROUP BY application_name"
+        )
+        return dict(cursor.fetchall())
 
 
 def cpu_s(processes: list[subprocess.Popen]) -> float:

@@ -1,10 +1,16 @@
-"""Messages to Celery, sent after commit. One may get lost: the rows are the truth, and the beat looks again."""
+"""What wakes control and workers, sent through the broker after commit. It may get lost: the rows are the truth, and
+the beat looks again.
+
+A wake-up is a member of a sorted set in the broker: at most one is outstanding for each experiment, and for each queue.
+It costs a twentieth of a message that Celery sends and receives; Celery's own message starts a slot where wake-ups
+fail.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from celery import current_app
 from django.db import transaction
@@ -14,6 +20,7 @@ from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
+DUE = "trialdeck.due"  # wake-ups for the conductor: keys of experiments
 STALE_S = 10  # the beat has sent another one long before
 SEND_S = 1.0  # that a sender waits for the broker
 PAUSE_S = 5.0  # without another try after a failure
@@ -25,16 +32,53 @@ _paused_until = 0.0  # of the monotonic clock
 
 def experiment(pk: int) -> bool:
     """Have the conductor look at this experiment, once this transaction is committed. Return False when it is known
-    that no message was sent."""
-    return _after_commit(f"schedule {pk}", lambda: _send("schedule", [pk], queue="control"))
+    that it was not woken."""
+    return _after_commit(f"schedule {pk}", lambda: _wake(DUE, str(pk)))
 
 
 def queue(routing_key: str) -> bool:
-    """Tell the workers of a queue that there is work, once this transaction is committed.
+    """Have a worker of this queue claim a trial, once this transaction is committed. Return False when it is known that
+    none was woken."""
+    return _after_commit(routing_key, lambda: _wake(work_of(routing_key), routing_key))
+
+
+def slot(routing_key: str) -> bool:
+    """Have Celery start a slot of a worker of a queue: what the beat does, should a wake-up have failed.
 
     At most one such message is outstanding. Return False when it is known that no message was sent.
     """
-    return _after_commit(routing_key, lambda: _send_once("work", queue=routing_key))
+    return _send_once("work", queue=routing_key)
+
+
+def work_of(routing_key: str) -> str:
+    """Return the set of the wake-ups for the workers of a queue; `DUE` is that for the conductor."""
+    return f"trialdeck.{routing_key}"
+
+
+class WakeUps:
+    """Receives wake-ups from some sets, with a connection of its own. For one thread."""
+
+    def __init__(self, *sets: str) -> None:
+        self._sets: Sequence[str] = sets
+        self._connection: Connection | None = None
+
+    def next(self, within_s: float) -> str | None:
+        """Return the longest outstanding wake-up of the first set that has one, None when there is none within this
+        time. Raise one of `UNAVAILABLE`."""
+        try:
+            if self._connection is None:
+                self._connection = current_app.connection_for_read().clone()
+            received = self._connection.default_channel.client.bzpopmin(self._sets, timeout=within_s)
+        except BaseException:
+            self.close()  # what is left of an answer must not be read as the next one's
+            raise
+        return received[1].decode() if received else None
+
+    def close(self) -> None:
+        """Close the connection; `next` opens another one."""
+        connection, self._connection = self._connection, None
+        if connection:
+            connection.release()
 
 
 class _Message:
@@ -60,9 +104,13 @@ def _after_commit(name: str, send: Callable[[], bool]) -> bool:
     return True
 
 
-def _send(task: str, args: list[int], *, queue: str) -> bool:
-    """Send a message, and return whether it was sent."""
-    return _try(lambda connection: _publish(connection, task, args, queue=queue))
+def _wake(name: str, member: str) -> bool:
+    """Add a wake-up unless it is outstanding. Return whether it is now."""
+    return _try(lambda connection: _add(connection, name, member))
+
+
+def _add(connection: Connection, name: str, member: str) -> None:
+    connection.default_channel.client.zadd(name, {member: time.time()}, nx=True)
 
 
 def _send_once(task: str, *, queue: str) -> bool:
@@ -70,15 +118,14 @@ def _send_once(task: str, *, queue: str) -> bool:
 
     def send(connection: Connection) -> None:
         if not connection.default_channel.queue_declare(queue).message_count:
-            _publish(connection, task, [], queue=queue)
+            _publish(connection, task, queue=queue)
 
     return _try(send)
 
 
-def _publish(connection: Connection, task: str, args: list[int], *, queue: str) -> None:
+def _publish(connection: Connection, task: str, *, queue: str) -> None:
     current_app.send_task(
         task,
-        args=args,
         queue=queue,
         expires=STALE_S,
         ignore_result=True,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Sequence
 
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
 from experiments.scheduler import conductor
 from experiments.scheduler.beat import Beat
+from experiments.scheduler.due_experiments import DueExperiments
+from experiments.worker.db_connection import share_connections
 from experiments.worker.worker import LocalWorker
 
 _worker: LocalWorker | None = None
@@ -18,6 +21,7 @@ _beat_ending = threading.Event()
 _drain_s = 0.0
 _shutdown: threading.Thread | None = None
 
+LINGER_S = 1.0  # that a slot waits for further work after a trial
 SHUTDOWN_S = 3.8  # a trial gets 3 s of grace at shutdown, then its result is stored; `up` ends after 5 s
 
 
@@ -32,14 +36,17 @@ def work() -> None:
     _worker.work()
 
 
-def serve(worker: LocalWorker, *, drain_s: float) -> None:
+def serve(worker: LocalWorker, *, routing_keys: Sequence[str], drain_s: float) -> None:
     """Makes this process the trial worker: `trialdeck worker` says so before Celery starts. At shutdown, its running
     trials have `drain_s` seconds to finish."""
     global _worker, _drain_s
     _worker, _drain_s = worker, drain_s
     worker.start_slot = lambda: threading.Thread(target=worker.work, name="slot", daemon=True).start()
     worker.end_process = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    share_connections(f"trialdeck worker {worker.name}")
+    worker.linger_s = LINGER_S
     worker.start()
+    threading.Thread(target=worker.calls.answer, args=[routing_keys], name="wake-ups", daemon=True).start()
 
 
 def why_ended() -> str:
@@ -48,7 +55,8 @@ def why_ended() -> str:
 
 
 def keep_beat() -> None:
-    """Makes this process keep the beat: `trialdeck control` says so before Celery starts."""
+    """Makes this process keep the beat and run the conductor: `trialdeck control` says so before Celery starts."""
+    DueExperiments(_beat_ending).start()
     threading.Thread(target=Beat().run, args=[_beat_ending], name="beat", daemon=True).start()
 
 

@@ -114,7 +114,7 @@ class Beat:
         self.repeat()
         claimable = Experiment.objects.claimable().order_by().values("queue")
         for queue in Queue.objects.filter(pk__in=claimable):
-            dispatch.queue(queue.routing_key)
+            dispatch.slot(queue.routing_key)
         self.enforce_limits(now)
         self.measure(now)
         self.empty_the_trash(now)

@@ -37,6 +37,7 @@ from experiments.runner.safe_files import (
 )
 from experiments.runner.trial_folder import TrialFolder, size_and_mtime
 from experiments.worker import folder_retention
+from experiments.worker.db_connection import give_back_connection
 
 if TYPE_CHECKING:
     from experiments.worker.trial_run import TrialRun
@@ -87,6 +88,7 @@ class Collector:
                 close_old_connections()
             except Exception:  # after a bug here the collector must continue
                 logger.exception("The collector failed")
+            give_back_connection()
             self._news.wait(LOOK_S)
 
     def settled(self, trial: Trial) -> None:
@@ -137,6 +139,7 @@ class Collector:
         file = self._open_unchanged(artifact)
         if file is None:
             return
+        give_back_connection()  # an upload may take minutes
         try:
             with file:
                 sha256 = digest_of(file)

@@ -12,6 +12,7 @@ from experiments import schema
 from experiments.models import Experiment, Outcome, Refused, Trial, Worker, status
 from experiments.runner import lease
 from experiments.worker import leftovers
+from experiments.worker.db_connection import give_back_connection
 from experiments.worker.errors import Taken
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Heartbeat:
                     return
             except Exception:  # without heartbeats this worker would lose all its trials
                 logger.exception("The heartbeat failed")
+            give_back_connection()
 
     def beat(self) -> list[dict[str, Any]]:
         """Send a heartbeat and obey the rows. Return those of the trials that the database says this worker holds.
@@ -71,7 +73,7 @@ class Heartbeat:
         for pk, run in runs:
             run.apply_row(held.get(pk))
         if worker.has_free_slot() and self.sees_work() and worker.has_room():
-            worker.start_slot()
+            worker.calls.call()
         return rows
 
     def start_over(self) -> None:
@@ -95,7 +97,9 @@ class Heartbeat:
         unknown = worker.claims.unknown([row["pk"] for row in held if row["boot"] == worker.row.boot])
         if not unknown:
             return
-        for trial in Trial.objects.filter(pk__in=unknown).select_related("experiment"):
+        # Read again: what a slot has settled since `held` was read is unknown for a good reason.
+        alive = Trial.objects.filter(pk__in=unknown, state__in=status.TRIAL_ALIVE, boot=worker.row.boot)
+        for trial in alive.select_related("experiment"):
             logger.error("This worker holds trial %s but does not run it: settling it", trial)
             why = f"The worker {worker.name} did not run it: its claim was not confirmed."
             try:

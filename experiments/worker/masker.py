@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 
 from django.conf import settings as django_settings
 
-from experiments.models import Settings, secret
+from experiments.models import Revision, Settings, secret
 from experiments.runner.output.masking import Masker, secrets_in
 
 
@@ -32,3 +33,24 @@ def masker_of(settings: Settings) -> Masker:
     looks_secret = secrets_in(os.environ) | secrets_in(settings.environment, addresses) | secrets_in(plain)
     keys = (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
     return Masker({*secret.texts(settings.hyperparameters), *looks_secret, *keys})
+
+
+class Maskers:
+    """The maskers of the latest revisions whose trials a worker has run. Its environment does not change."""
+
+    MOST = 16
+
+    def __init__(self) -> None:
+        self._by_revision: OrderedDict[int, tuple[Settings, Masker]] = OrderedDict()
+
+    def of(self, revision: Revision) -> Masker:
+        """Return what masks the secrets of this revision. Thread-safe."""
+        settings = revision.settings
+        known = self._by_revision.get(revision.pk)
+        if known and known[0] is settings:
+            return known[1]
+        masker = masker_of(settings)
+        self._by_revision[revision.pk] = settings, masker
+        while len(self._by_revision) > self.MOST:
+            self._by_revision.popitem(last=False)
+        return masker

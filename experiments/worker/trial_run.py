@@ -36,7 +36,6 @@ from experiments.runner.trial_folder import TrialFolder
 from experiments.worker import objective
 from experiments.worker.db_connection import release_connection
 from experiments.worker.errors import SetupFailed
-from experiments.worker.masker import masker_of
 from experiments.worker.reports import READ_BYTES, TrialReports
 from experiments.worker.setup.environment import Place, Setup
 from experiments.worker.setup.preparation import Preparation, Prepared
@@ -63,7 +62,7 @@ class TrialRun:
         self.process: Process | None = None
         self.began = self._claimed_at = time.monotonic()
         self.lost = ""  # why this worker lost it
-        self.masker = masker_of(self.settings)
+        self.masker = worker.maskers.of(trial.revision)
         self.reports = TrialReports(trial, self.masker)
         self._prepared: Prepared | None = None
         self._stop_grace: float | None = None

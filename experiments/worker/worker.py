@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -47,15 +48,17 @@ from experiments.worker.boots import Boots
 from experiments.worker.boundary import Boundary
 from experiments.worker.claims import Claims
 from experiments.worker.clean_up import clean_up
-from experiments.worker.db_connection import release_connection, releasing
+from experiments.worker.db_connection import give_back_connection, release_connection, releasing
 from experiments.worker.errors import Taken
 from experiments.worker.heartbeat import Heartbeat
 from experiments.worker.keepers import Keepers
+from experiments.worker.masker import Maskers
 from experiments.worker.metric_file import SharedFiles
 from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
 from experiments.worker.outbox import Outbox
 from experiments.worker.settle import Claimant, claim, settle_and_claim
 from experiments.worker.setup.environment import Shelf
+from experiments.worker.slot_calls import SlotCalls
 from experiments.worker.start_times import StartTimes
 from experiments.worker.trial_run import TrialRun
 from experiments.worker.writer import Writer
@@ -63,7 +66,6 @@ from trialdeck import discovery
 
 logger = logging.getLogger(__name__)
 
-QUESTIONS_S = 0.5  # between two looks for questions about Python
 MACHINE_S = 5.0  # between two measurements of the machine
 
 
@@ -125,8 +127,11 @@ class LocalWorker:
         self.runs: dict[int, TrialRun] = {}
         self.writer = Writer(lambda: [run.reports for run in list(self.runs.values())], ending=self.ending)
         self.metric_files = SharedFiles()
+        self.maskers = Maskers()
         self.starts = StartTimes()
         self.busy = 0
+        self.calls = SlotCalls(self)
+        self.linger_s = 0.0  # that a slot waits for a wake-up after its last trial
         self.stuck: list[dict] = []  # trials whose processes cannot be killed; each takes up a slot
         self._lock = threading.Lock()
         self._slot_ended = threading.Condition(self._lock)
@@ -176,7 +181,7 @@ class LocalWorker:
             (self.writer.run, "writer"),
             (self._watch_machine, "machine"),
             (self._collect, "collector"),
-            (self._check_pythons, "python checks"),
+            (partial(python_checks.run, self), "python checks"),
         ):
             thread = threading.Thread(target=releasing(target), name=name, daemon=True)
             thread.start()
@@ -185,6 +190,7 @@ class LocalWorker:
     def drain(self, within_s: float) -> None:
         """Claim nothing more, and return when no trial runs any more, after `within_s` seconds, or after `hurry`."""
         self.draining_until = database_clock.estimate() + timedelta(seconds=within_s)
+        self.calls.cancel()
         with self._slot_ended:
             if self.busy and within_s:
                 text = "Draining: %s running trials can finish within %s s. A second signal stops them."
@@ -194,12 +200,13 @@ class LocalWorker:
     def hurry(self) -> None:
         """Let `drain` return at once."""
         self.ending.set()
+        self.calls.cancel()
         with self._slot_ended:
             self._slot_ended.notify_all()
 
     def end(self) -> None:
         """Shut down: end every trial and release the claims. The trials are retried on other workers, or later."""
-        self.ending.set()
+        self.hurry()
         self.collector.wake()
         self.keepers.close(grace_s=SHUTDOWN_GRACE_S)
         deadline = time.monotonic() + DELIVERY_RETRY_S + 1
@@ -274,22 +281,32 @@ class LocalWorker:
     def work(self) -> None:
         """Run trials in one slot until there is none to claim."""
         try:
-            with self._slot() as is_free:
-                self.starts.waits()
-                trial = self._take() if is_free and self._may_claim() else None
-                while trial:
-                    trial = self.run(trial) or (self._take() if self._may_claim() else None)
+            while self._work_off() and self.calls.wait(self.linger_s):
+                pass
         finally:
             release_connection()
 
+    def _work_off(self) -> bool:
+        """Run trials until there is none to claim. Return whether one ran."""
+        has_run = False
+        with self._slot() as is_free:
+            self.starts.waits()
+            trial = self._take() if is_free and self._may_claim() else None
+            while trial:
+                has_run = True
+                trial = self.run(trial) or (self._take() if self._may_claim() else None)
+        return has_run
+
+    def is_serving(self) -> bool:
+        return not (self.ending.is_set() or self.draining_until)
+
     def _may_claim(self) -> bool:
         """Return whether a busy slot may go on with another trial."""
-        if self.ending.is_set() or self.draining_until:
-            return False
-        return self.busy + self.out_of_service <= self.slots and self.has_room()
+        return self.is_serving() and self.busy + self.out_of_service <= self.slots and self.has_room()
 
     def _take(self) -> Trial | None:
         """Claim the next trial, with its resources."""
+        give_back_connection()
         with self._taking, self.claims.claiming():
             if self.draining_until:
                 return None
@@ -314,6 +331,11 @@ class LocalWorker:
 
     def has_free_slot(self) -> bool:
         return not self.draining_until and self.busy + self.out_of_service < self.slots
+
+    def wait_for_slot(self, within_s: float) -> bool:
+        """Return whether a slot is free within this time."""
+        with self._slot_ended:
+            return self._slot_ended.wait_for(self.has_free_slot, within_s)
 
     def has_room(self) -> bool:
         """Return whether there is space on the disk for another trial."""
@@ -365,6 +387,7 @@ class LocalWorker:
 
     def _settle(self, run: TrialRun, outcome: Outcome) -> Trial | None:
         """Settle a trial, and return the next one if it was claimed in the same transaction."""
+        give_back_connection()
         try:
             with self._taking, self.claims.claiming():
                 claimant = Claimant(self.row, self.queues, self.free()) if self._may_claim() else None
@@ -393,18 +416,6 @@ class LocalWorker:
         """Return the latest state of the machine, once."""
         machine, self._machine = self._machine, None
         return machine
-
-    def _check_pythons(self) -> None:
-        """Answer questions about the Python of this worker, in its own thread, because an interpreter may hang. Inside
-        a container another one runs, about which nothing is known here."""
-        while not self.shelf.engine and not self.ending.wait(QUESTIONS_S):
-            try:
-                python_checks.answer_next(self.row, self.queues, self.boundary)
-            except DatabaseError as error:
-                logger.warning("Questions about Python wait for the database: %s", error)
-                close_old_connections()
-            except Exception:  # a question that cannot be answered must not affect trials
-                logger.exception("A question about Python could not be answered")
 
     def _watch_machine(self) -> None:
         """Measure the machine in a separate thread, because nvidia-smi may take seconds."""

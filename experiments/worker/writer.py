@@ -9,6 +9,7 @@ from collections.abc import Callable
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
+from experiments.worker.db_connection import give_back_connection
 from experiments.worker.reports import TrialReports, store
 
 logger = logging.getLogger(__name__)
@@ -39,10 +40,15 @@ class Writer:
     def flush(self, trials: list[TrialReports]) -> bool:
         """Store what these trials reported and printed since the last flush. Return whether there is more. One flush at
         a time: the pieces of a log grow, and an older state of one must not overwrite a newer."""
+        give_back_connection()
         with self._flushing:
-            return store(trials)
+            try:
+                return store(trials)
+            finally:
+                give_back_connection()
 
     def hold_back(self, reports: TrialReports) -> bool:
         """Have the rest of what a trial reported stored with its outcome instead of by this thread."""
+        give_back_connection()
         with self._flushing:
             return reports.hold_back()

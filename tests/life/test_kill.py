@@ -317,7 +317,7 @@ def test_an_orderly_shutdown_takes_the_same_path(
 def test_doubled_and_dropped_messages_change_nothing(
     crew: Crew, search: Callable[..., Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TD-X8: every message sent twice, every third one dropped."""
+    """TD-X8: every message and wake-up sent twice, every third one dropped."""
     (tmp_path / "sitecustomize.py").write_text(UNRELIABLE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     crew.control()
@@ -332,12 +332,19 @@ def test_doubled_and_dropped_messages_change_nothing(
 UNRELIABLE = """
 import itertools
 from celery import Celery
-send, count = Celery.send_task, itertools.count(1)
+from redis import Redis
+send, add, count = Celery.send_task, Redis.zadd, itertools.count(1)
 def unreliable(self, *args, **kwargs):
     if next(count) % 3:
         send(self, *args, **kwargs)
         return send(self, *args, **kwargs)
 Celery.send_task = unreliable
+def forgetful(self, name, members, nx=False):
+    if not name.startswith("trialdeck."):
+        return add(self, name, members, nx=nx)
+    if next(count) % 3:
+        return add(self, name, {**members, **{f"0{member}": at for member, at in members.items()}}, nx=nx)
+Redis.zadd = forgetful
 """
 
 STUBBORN = r"""

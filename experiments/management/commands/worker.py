@@ -136,6 +136,7 @@ class Command(BaseCommand):
         start_worker(
             name,
             queues=names,
+            routing_keys=routing_keys,
             slots=slots,
             container=container,
             image=image,
@@ -222,6 +223,7 @@ def start_worker(
     name: str,
     *,
     queues: list[str],
+    routing_keys: Sequence[str],
     slots: int,
     container: str = "",
     image: str = "",
@@ -257,6 +259,7 @@ def start_worker(
                 sandbox=sandbox,
                 network=network,
             ),
+            routing_keys=routing_keys,
             drain_s=drain_s,
         )
     except (Taken, BoundaryError) as error:

@@ -1,0 +1,67 @@
+"""What has the free slots of a worker claim trials: wake-ups from the broker, and heartbeats that see work."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import dispatch
+from experiments.worker.db_connection import release_connection
+
+if TYPE_CHECKING:
+    from experiments.worker.worker import LocalWorker
+
+logger = logging.getLogger(__name__)
+
+WAIT_S = 0.5  # for a wake-up, before the worker is looked at again
+
+
+class SlotCalls:
+    """The calls of one worker. A slot that has just run a trial waits a moment for the next call: its thread and its
+    connection are ready, where others must be made."""
+
+    def __init__(self, worker: LocalWorker) -> None:
+        self._worker = worker
+        self._changed = threading.Condition()
+        self._waiting = self._called = 0  # slots that wait; those of them that are called
+
+    def wait(self, within_s: float) -> bool:
+        """Return whether a slot that has just run a trial is called within this time."""
+        release_connection(is_brief=True)
+        with self._changed:
+            self._waiting += 1
+            self._changed.wait_for(lambda: self._called or not self._worker.is_serving(), within_s)
+            self._waiting -= 1
+            is_called = self._called > 0
+            self._called -= is_called
+            return is_called
+
+    def call(self) -> None:
+        """Have a slot claim a trial: one that waits, else a new one."""
+        with self._changed:
+            if self._waiting > self._called:
+                self._called += 1
+                self._changed.notify_all()
+                return
+        self._worker.start_slot()
+
+    def cancel(self) -> None:
+        """Let no slot wait any longer, because the worker does not serve any more."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def answer(self, routing_keys: Sequence[str]) -> None:
+        """Call a slot for each wake-up of these queues, as long as one is free, until the worker ends. A thread."""
+        worker, wake_ups = self._worker, dispatch.WakeUps(*map(dispatch.work_of, routing_keys))
+        while not worker.ending.is_set():
+            if not worker.wait_for_slot(WAIT_S):
+                continue
+            try:
+                if wake_ups.next(WAIT_S):
+                    self.call()
+            except dispatch.UNAVAILABLE as error:  # heartbeats look for work meanwhile
+                logger.warning("Waiting for the broker: %s", error)
+                worker.ending.wait(WAIT_S)
+        wake_ups.close()
