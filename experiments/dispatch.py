@@ -16,6 +16,7 @@ from celery import current_app
 from django.db import transaction
 from kombu import Connection, pools
 from kombu.exceptions import LimitExceeded, OperationalError
+from kombu.resource import Resource
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ UNAVAILABLE = (OperationalError, OSError, RedisError, LimitExceeded)
 PATIENCE = {"socket_timeout": SEND_S, "socket_connect_timeout": SEND_S}
 
 _paused_until = 0.0  # of the monotonic clock
+_known_pool: tuple[object, Resource] | None = None
 
 
 def experiment(pk: int) -> bool:
@@ -153,9 +155,22 @@ def _try(send: Callable[[Connection], None]) -> bool:
         return False
 
 
+def _pool(*, is_new: bool = False) -> Resource:
+    """Return the pool of connections of this process. To ask Celery and Kombu for it takes longer than to use it."""
+    global _known_pool
+    of = tuple(PATIENCE.values())
+    if is_new or _known_pool is None or _known_pool[0] != of:
+        _known_pool = of, pools.connections[current_app.connection_for_write(transport_options=PATIENCE)]
+    return _known_pool[1]
+
+
 def _with_connection(send: Callable[[Connection], None]) -> None:
-    pool = pools.connections[current_app.connection_for_write(transport_options=PATIENCE)]
-    connection = pool.acquire(block=True, timeout=SEND_S)
+    pool = _pool()
+    try:
+        connection = pool.acquire(block=True, timeout=SEND_S)
+    except RuntimeError:  # Kombu has closed all pools of this process
+        pool = _pool(is_new=True)
+        connection = pool.acquire(block=True, timeout=SEND_S)
     try:
         send(connection)
     except BaseException:

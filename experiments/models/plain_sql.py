@@ -6,9 +6,10 @@ with marks in the place of values, and then executed many times with the values 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -148,6 +149,16 @@ class Statement:
             raise AssertionError(f"not a parameter of {sql}: {missing}")
         self._compiled = sql, parameters
         return self._compiled
+
+
+def from_driver(field: models.Field, value: Any) -> Any:
+    """Return the value of a column as a row of the model has it, which `rows` returns as the driver does."""
+    if isinstance(value, str) and isinstance(field, models.JSONField):
+        return json.loads(value)
+    value = field.to_python(value)
+    if isinstance(value, datetime) and value.tzinfo is None:  # SQLite stores UTC
+        return value.replace(tzinfo=UTC)
+    return value
 
 
 def _adapt(value: Any) -> Any:

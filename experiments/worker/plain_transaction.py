@@ -7,7 +7,7 @@ same settings; see docs/decisions/0011. In all other cases it raises `Unusual`, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 
 from experiments import database_clock
@@ -89,6 +89,7 @@ def _first_suggestions(count: int) -> plain_sql.Statement:
     )
 
 
+_ticking_since = Experiment._meta.get_field("ticking_since")
 _read = Suggestion._meta.get_field("params").to_python  # JSON
 
 
@@ -130,9 +131,7 @@ class PlainTransaction:
         )
         if not is_usual:
             raise Unusual
-        since = row["ticking_since"]
-        if isinstance(since, datetime) and since.tzinfo is None:  # SQLite stores UTC
-            row["ticking_since"] = since.replace(tzinfo=UTC)
+        row["ticking_since"] = plain_sql.from_driver(_ticking_since, row["ticking_since"])
         for name, value in row.items():
             setattr(experiment, name, value)
         experiment.revision = self.revision

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from experiments import database_clock, dispatch
 from experiments.models import (
@@ -50,6 +50,10 @@ _waiting = plain_sql.Statement(
         .values_list("pk", "revision")[:1]
     ),
     experiment=_KEY,
+)
+_COLUMNS = tuple(field.attname for field in Trial._meta.concrete_fields)
+_trial = plain_sql.Statement(
+    lambda pk: Trial.objects.filter(pk=pk).order_by().values_list(*_COLUMNS), pk=_KEY
 )
 # The experiment that is next in a queue, as in `Trial.take`.
 _next = plain_sql.Statement(
@@ -191,7 +195,7 @@ class _Claim(PlainTransaction):
             "memory_mib": None,
         }
         self.fences.append(plain_sql.ask_update(Trial, {"id": pk, "state": TrialState.WAITING}, changes))
-        trial = next((trial for trial in enqueued if trial.pk == pk), None) or Trial.objects.get(pk=pk)
+        trial = next((trial for trial in enqueued if trial.pk == pk), None) or _read(pk)
         for name, value in changes.items():
             setattr(trial, name, value)
         trial.experiment, trial.revision, trial.worker = experiment, self.revision, worker
@@ -200,6 +204,14 @@ class _Claim(PlainTransaction):
         self.note(trial, TrialState.RUNNING, before=TrialState.WAITING, why=f"worker {worker}")
         self.write()
         return trial
+
+
+def _read(pk: int) -> Trial:
+    """Return a trial."""
+    ((values),) = _trial.rows(pk=pk)
+    fields = Trial._meta.concrete_fields
+    python = [plain_sql.from_driver(field, value) for field, value in zip(fields, values, strict=True)]
+    return Trial.from_db(connection.alias, _COLUMNS, python)
 
 
 class _Settlement(_Claim):
