@@ -6,8 +6,9 @@ connection back before it waits, above all for a lock whose holder may need a co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from typing import Any
 
 from django.db import connections
 
@@ -26,10 +27,16 @@ def share_connections(name: str) -> None:
     them. Before the first of the threads starts."""
     connections.close_all()
     for settings in connections.settings.values():
-        if settings["ENGINE"].endswith("postgresql"):
-            # A connection that died in the pool fails its next statement, which is tried again like all in a worker.
-            settings |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
-            settings["OPTIONS"] = {"application_name": name, **settings["OPTIONS"], "pool": POOL}
+        settings.update(pooled(settings, name=name))
+
+
+def pooled(settings: Mapping[str, Any], *, name: str) -> dict[str, Any]:
+    """Return Django's settings of a database with a pool, on PostgreSQL; else as they are."""
+    if not settings["ENGINE"].endswith("postgresql"):
+        return {**settings}
+    options = {"application_name": name, **settings["OPTIONS"], "pool": POOL}
+    # A connection that died in the pool fails its next statement, which is tried again like all in a worker.
+    return {**settings, "OPTIONS": options, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
 
 
 def give_back_connection() -> None:

@@ -53,7 +53,7 @@ def test_a_wake_up_is_sent_once_after_commit_and_never_without_one(broker: Valke
 
 
 def test_a_worker_gets_the_wake_ups_of_its_own_queues(broker: Valkey) -> None:
-    """TD-Q1: in the order of its queues."""
+    """TD-X8: in the order of its queues."""
     wake_ups = dispatch.WakeUps(*map(dispatch.work_of, ("work.5", "work.4")))
     for key in ("work.3", "work.4", "work.5"):
         assert dispatch.queue(key)

@@ -10,8 +10,10 @@ import pytest
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from console import database
 from experiments.models import Experiment, Queue, Trial, User
 from experiments.scheduler.conductor import schedule
+from experiments.worker.db_connection import MOST, pooled
 from experiments.worker.worker import LocalWorker
 from tests.support.threads import Thread
 from tests.support.valkey import Valkey
@@ -72,3 +74,15 @@ def test_no_thread_of_a_worker_holds_a_connection_that_it_does_not_use(
         local.end()
     assert kept.is_set()
     assert not [name for name in opened if is_open(opened[name]) and name != threading.current_thread().name]
+
+
+def test_a_worker_on_postgresql_has_four_connections_however_many_slots_it_has(tmp_path: Path) -> None:
+    """TD-X8: and its name is seen in the list of the server, unless the address of the database has one."""
+    settings = pooled(database.postgres("postgresql://deck@/trials?host=/run"), name="trialdeck worker w1")
+    assert settings["OPTIONS"]["pool"]["max_size"] == MOST == 4
+    assert settings["CONN_MAX_AGE"] == 0, "Django refuses a pool of connections that stay"
+    assert settings["OPTIONS"]["application_name"] == "trialdeck worker w1"
+    named = database.postgres("postgresql://deck@/trials?host=/run&application_name=mine")
+    assert pooled(named, name="other")["OPTIONS"]["application_name"] == "mine"
+    sqlite = database.sqlite(tmp_path / "db.sqlite3")
+    assert pooled(sqlite, name="trialdeck worker w1") == sqlite
