@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from experiments import schema
-from experiments.models import Experiment, Outcome, Refused, Trial, Worker, status
+from experiments.models import Experiment, Outcome, Refused, Trial, Worker, plain_sql, status
 from experiments.runner import lease
 from experiments.worker import leftovers
 from experiments.worker.db_connection import give_back_connection
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BEAT_S = 0.5
+HELD = ("pk", "boot", "state", "stop_grace_s", "rule_revision", "experiment__max_trial_duration_s")
+
+# What each heartbeat reads.
+_QUEUES, _BOOT = Worker._meta.get_field("queues"), Trial._meta.get_field("boot")
+_queues = plain_sql.Statement(
+    lambda pk, boot: Worker.objects.filter(pk=pk, boot=boot).order_by().values_list("queues"),
+    pk=-1_000_000_007,
+    boot=UUID(int=1_000_000_007),
+)
+_held = plain_sql.Statement(
+    lambda worker: (
+        Trial.objects.filter(worker=worker, state__in=status.TRIAL_ALIVE).order_by().values_list(*HELD)
+    ),
+    worker=-1_000_000_007,
+)
 
 
 class Heartbeat:
@@ -110,13 +126,13 @@ class Heartbeat:
     def learn_queues(self) -> None:
         """A renamed queue stays served: its routing key is the same, its new name is in the worker's row."""
         row = self.worker.row
-        mine = Worker.objects.filter(pk=row.pk, boot=row.boot).values_list("queues", flat=True).first()
-        self.worker.queues = mine or self.worker.queues
+        for (queues,) in _queues.rows(pk=row.pk, boot=row.boot):
+            self.worker.queues = plain_sql.from_driver(_QUEUES, queues) or self.worker.queues
 
     def held(self) -> list[dict[str, Any]]:
-        columns = ("pk", "boot", "state", "stop_grace_s", "rule_revision", "experiment__max_trial_duration_s")
-        held = Trial.objects.filter(worker=self.worker.row, state__in=status.TRIAL_ALIVE)
-        return [dict(row) for row in held.values(*columns)]
+        """Return the columns HELD of the trials that the database says this worker holds."""
+        rows = [dict(zip(HELD, row, strict=True)) for row in _held.rows(worker=self.worker.row.pk)]
+        return [row | {"boot": plain_sql.from_driver(_BOOT, row["boot"])} for row in rows]
 
     def sees_work(self) -> bool:
         claimable = Experiment.objects.claimable(free=self.worker.free().amount)
