@@ -10,6 +10,7 @@ from django.db.models.functions import Cast, Concat, StrIndex
 from django.http import Http404
 
 from experiments.models import (
+    Comment,
     Dashboard,
     Experiment,
     ExperimentState,
@@ -88,6 +89,25 @@ def require_own_view(user: User, view: SavedView) -> None:
     if not may_change_view(user, view):
         raise Forbidden(f"The view {view} belongs to {view.owner}. Save a copy under another name.")
     _note(user, "workspace", view.workspace_id, "view")
+
+
+def may_edit_comment(user: User, comment: Comment, experiment: Experiment) -> bool:
+    """May a person change a comment on a trial of the experiment: authors, as long as they are members."""
+    return comment.by_id == user.pk and may(user, "comment", experiment)
+
+
+def may_delete_comment(user: User, comment: Comment, experiment: Experiment) -> bool:
+    """May a person delete a comment: authors their own, owners of the workspace any."""
+    return may_edit_comment(user, comment, experiment) or may(user, "manage", experiment.workspace)
+
+
+def require_comment(user: User, comment: Comment, experiment: Experiment, *, deletes: bool = False) -> None:
+    """Raises `Forbidden` for a comment that is not this person's to edit, or with `deletes` to delete."""
+    if deletes and not may_delete_comment(user, comment, experiment):
+        raise Forbidden("Only its author and owners of the workspace may delete a comment.")
+    if not deletes and not may_edit_comment(user, comment, experiment):
+        raise Forbidden("Only its author may edit a comment.")
+    _note(user, "experiment", experiment.pk, "comment")
 
 
 def may_edit_dashboard(user: User, dashboard: Dashboard) -> bool:

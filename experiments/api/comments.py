@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.http import Http404
 from ninja import Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field
 
-from experiments.models import Comment
+from experiments.models import Comment, Trial
 from experiments.models.trial.annotations import LONGEST_COMMENT
-from experiments.permissions import require
+from experiments.permissions import require, require_comment
 
 from . import schemas
 from .protocol.auth import ApiRequest
@@ -28,11 +29,12 @@ class CommentOut(BaseModel):
     id: int
     by: str | None
     at: datetime
+    edited_at: datetime | None = Field(description="Null: never edited.")
     text: str = Field(description="Markdown.")
 
 
 class NewComment(RequestBody):
-    """A comment to add."""
+    """The text of a comment."""
 
     text: str = Field(min_length=1, max_length=LONGEST_COMMENT, description="Markdown.")
 
@@ -69,6 +71,35 @@ def add_comment(request: ApiRequest, public_id: str, number: int, request_body: 
     return Status(201, _comment(trial.comment(request_body.text, by=request.user)))
 
 
+@router.patch(
+    "/experiments/{slug:public_id}/trials/{int:number}/comments/{int:comment}",
+    response=responses(CommentOut, may_conflict=True),
+    summary="Edit a comment",
+)
+def edit_comment(
+    request: ApiRequest, public_id: str, number: int, comment: int, request_body: NewComment
+) -> dict[str, Any]:
+    """Your own ones. Nothing happens when it has this text already."""
+    trial, row = _find(request, public_id, number, comment)
+    require_comment(request.user, row, trial.experiment)
+    trial.edit_comment(row.pk, request_body.text, by=request.user)
+    _, row = _find(request, public_id, number, comment)
+    return _comment(row)
+
+
+@router.delete(
+    "/experiments/{slug:public_id}/trials/{int:number}/comments/{int:comment}",
+    response=responses(None, 204, may_conflict=True),
+    summary="Delete a comment",
+)
+def delete_comment(request: ApiRequest, public_id: str, number: int, comment: int) -> Status:
+    """Your own ones; owners of the workspace may delete any."""
+    trial, row = _find(request, public_id, number, comment)
+    require_comment(request.user, row, trial.experiment, deletes=True)
+    trial.delete_comment(row.pk, by=request.user)
+    return Status(204, None)
+
+
 @router.post(
     "/experiments/{slug:public_id}/trials/{int:number}/star",
     response=responses(TrialOut, may_conflict=True),
@@ -95,10 +126,19 @@ def unstar(request: ApiRequest, public_id: str, number: int) -> dict[str, Any]:
     return serialize(request, trial)
 
 
+def _find(request: ApiRequest, public_id: str, number: int, pk: int) -> tuple[Trial, Comment]:
+    trial = find_trial(request, public_id, number)
+    row = trial.comments.select_related("by").filter(pk=pk).first() if pk < 2**63 else None
+    if row is None:
+        raise Http404
+    return trial, row
+
+
 def _comment(comment: Comment) -> dict[str, Any]:
     return {
         "id": comment.pk,
         "by": comment.who if comment.author else comment.by.username if comment.by else None,
         "at": time_of(comment.at),
+        "edited_at": time_of(comment.edited_at),
         "text": comment.text,
     }

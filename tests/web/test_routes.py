@@ -167,6 +167,7 @@ ROUTES = {
     "trial-comment": Route(
         get=ONLY_POSTS, post="302 404 302 302 302"
     ),  # an empty one is answered with a sentence
+    "trial-comment-edit": Route(get=ONLY_POSTS, post="302 404 404 404 404"),  # there is none
     "trial-comment-delete": Route(get=ONLY_POSTS, post="302 404 404 404 404"),  # there is none
     "trial-rerun": Route(get=ACTIONS, post=ACTED),
     "trial-script": Route(get=SEES, post=ONLY_LOOKS),

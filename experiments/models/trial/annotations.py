@@ -24,6 +24,7 @@ class Comment(models.Model):
     by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     at = StampField()
     text = models.TextField()
+    edited_at = models.DateTimeField(null=True)
     author = models.CharField(max_length=150, blank=True)  # where it was imported from
 
     class Meta:
@@ -48,17 +49,24 @@ class AnnotationVerbs(CopyVerbs):
 
     def comment(self, text: str, *, by: User) -> Comment:
         """Add a comment. Raise `Invalid` for an empty or too long one."""
-        text = text.replace("\0", "").strip()
-        if not text:
-            raise Invalid({"text": ["Enter a comment."]})
-        if len(text) > LONGEST_COMMENT:
-            raise Invalid({"text": [f"Shorten the comment to {LONGEST_COMMENT:,} characters."]})
+        text = _checked(text)
         with self.locked():
             comment = Comment.objects.create(trial_id=self.pk, by=by, text=text)
             self._annotate(comment_count=F("comment_count") + 1)
-            why = text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
-            Event.note("comment", self.experiment, trial=self, by=by, why=why)
+            Event.note("comment", self.experiment, trial=self, by=by, why=_quote(text))
             return comment
+
+    def edit_comment(self, pk: int, text: str, *, by: User) -> bool:
+        """Change the text of one of its comments. Return False when it has this text already, or is gone. Raise
+        `Invalid` for an empty or too long one."""
+        text = _checked(text)
+        with self.locked():
+            others = Comment.objects.filter(trial_id=self.pk, pk=pk).exclude(text=text)
+            if not others.update(text=text, edited_at=database_clock.now()):
+                return False
+            self._annotate()
+            Event.note("edit_comment", self.experiment, trial=self, by=by, why=_quote(text))
+            return True
 
     def delete_comment(self, pk: int, *, by: User) -> bool:
         """Delete one of its comments. Return False when it is gone already."""
@@ -93,3 +101,16 @@ class AnnotationVerbs(CopyVerbs):
     def _annotate(self, **changes: object) -> None:
         type(self).objects.filter(pk=self.pk).update(**changes, version=F("version") + 1)
         self.experiment.updated_at = database_clock.now()
+
+
+def _checked(text: str) -> str:
+    text = text.replace("\0", "").strip()
+    if not text:
+        raise Invalid({"text": ["Enter a comment."]})
+    if len(text) > LONGEST_COMMENT:
+        raise Invalid({"text": [f"Shorten the comment to {LONGEST_COMMENT:,} characters."]})
+    return text
+
+
+def _quote(text: str) -> str:
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"

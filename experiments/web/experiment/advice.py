@@ -18,11 +18,14 @@ from experiments.search.advice import Advice
 from experiments.web.trial.failures import region_of
 from experiments.web.ui.requests import SignedInRequest
 
+from .change_links import OVER, change_url
+
 FEWEST = 20  # finished trials before anything is advised
 MOST_BEST = 20
 LOOKED_AT = 500  # latest proposals
 MOST_SHOWN = 4
 MOST_CHOICES = 60
+CLONE = "Clone with the change"
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,19 @@ class AdviceRow:
 
 def rows(request: SignedInRequest, experiment: Experiment) -> list[AdviceRow]:
     """Return what the overview advises. At most five queries, of a bounded number of rows."""
-    changes = may(request.user, "update", experiment) and status.is_offered("update", experiment.state)
+    changes_at = change_url(request, experiment)
     adds = may(request.user, "add_trial", experiment) and status.is_offered("add_trial", experiment.state)
     where = [experiment.workspace.slug, experiment.public_id]
-    edit_url = f"{reverse('experiment-edit', args=where)}?advice="
     add_url = reverse("experiment-add", args=where)
     shown = []
     for piece in advice_on(experiment)[:MOST_SHOWN]:
         if piece.change:
-            url = edit_url + quote(piece.key) if changes else ""
+            url = changes_at + quote(piece.key) if changes_at else ""
         else:
             url = add_url if piece.action and adds else ""
-        shown.append(AdviceRow(piece.text, piece.action, url))
+        shown.append(
+            AdviceRow(piece.text, CLONE if experiment.state in OVER and piece.change else piece.action, url)
+        )
     return shown
 
 

@@ -11,8 +11,8 @@ from django.shortcuts import redirect
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from experiments.models import Comment, Forbidden, Invalid, Trial, User
-from experiments.permissions import may, require
+from experiments.models import Comment, Invalid, Trial, User
+from experiments.permissions import may, may_delete_comment, may_edit_comment, require, require_comment
 from experiments.web.experiment.page import back_from, get_trial, url_of_trial
 from experiments.web.ui.markdown import rendered
 from experiments.web.ui.requests import SignedInRequest
@@ -27,6 +27,7 @@ class CommentRow:
     comment: Comment
     html: SafeString
     may_delete: bool
+    may_edit: bool
 
 
 def context(trial: Trial, user: User) -> dict[str, object]:
@@ -35,18 +36,17 @@ def context(trial: Trial, user: User) -> dict[str, object]:
     may_comment = may(user, "comment", trial.experiment)
     return {
         "comments": [
-            CommentRow(comment, rendered(comment.text), _may_delete(comment, trial, user))
+            CommentRow(
+                comment,
+                rendered(comment.text),
+                may_delete=may_delete_comment(user, comment, trial.experiment),
+                may_edit=may_edit_comment(user, comment, trial.experiment),
+            )
             for comment in latest[::-1]
         ],
         "hidden_comments": max(0, trial.comment_count - len(latest)),
         "may_comment": may_comment,
     }
-
-
-def _may_delete(comment: Comment, trial: Trial, user: User) -> bool:
-    """Authors may delete their own comments, owners all of them."""
-    is_own = comment.by_id == user.pk and may(user, "comment", trial.experiment)
-    return is_own or may(user, "manage", trial.experiment.workspace)
 
 
 @login_required
@@ -69,13 +69,33 @@ def delete_comment(
 ) -> HttpResponse:
     """Delete a comment: authors their own, owners any."""
     trial = get_trial(request, workspace_slug, public_id, number)
-    row = trial.comments.filter(pk=comment_pk).first() if comment_pk < 2**63 else None
-    if row is None:
-        raise Http404
-    if not _may_delete(row, trial, request.user):
-        raise Forbidden("Only its author and owners of the workspace may delete a comment.")
+    row = _find(trial, comment_pk)
+    require_comment(request.user, row, trial.experiment, deletes=True)
     trial.delete_comment(row.pk, by=request.user)
     return redirect(f"{url_of_trial(trial)}#comments")
+
+
+@login_required
+@require_POST
+def edit_comment(
+    request: SignedInRequest, workspace_slug: str, public_id: str, number: int, comment_pk: int
+) -> HttpResponse:
+    """Change the text of one's own comment."""
+    trial = get_trial(request, workspace_slug, public_id, number)
+    row = _find(trial, comment_pk)
+    require_comment(request.user, row, trial.experiment)
+    try:
+        trial.edit_comment(row.pk, request.POST.get("text", ""), by=request.user)
+    except Invalid as invalid:
+        messages.error(request, " ".join(sum(invalid.errors.values(), [])))
+    return redirect(f"{url_of_trial(trial)}#comments")
+
+
+def _find(trial: Trial, pk: int) -> Comment:
+    row = trial.comments.filter(pk=pk).first() if pk < 2**63 else None
+    if row is None:
+        raise Http404
+    return row
 
 
 @login_required

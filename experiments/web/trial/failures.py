@@ -16,6 +16,7 @@ from experiments.permissions import may
 from experiments.search.advice import Region, exclude
 from experiments.search.nested_choice import flat
 from experiments.search.parameters import identity
+from experiments.web.experiment.change_links import OVER, change_url
 from experiments.web.ui.requests import SignedInRequest
 
 MOST_GROUPS = 5
@@ -45,8 +46,7 @@ def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str
         )
         if region and exclude(experiment.settings.space_document, region):
             regions[group.key] = region
-    may_update = may(request.user, "update", experiment) and status.is_offered("update", experiment.state)
-    edit_url = reverse("experiment-edit", args=[experiment.workspace.slug, experiment.public_id])
+    changes_at = change_url(request, experiment)
     may_rerun = may(request.user, "rerun", experiment) and status.is_offered("rerun", experiment.state)
     rerun_url = reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, "rerun"])
     return {
@@ -55,12 +55,11 @@ def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str
                 group,
                 url=f"{trials_url}?filter=error_group:{group.key}",
                 rerun_url=f"{rerun_url}?failure={group.key}" if may_rerun else "",
-                exclude_url=f"{edit_url}?advice=exclude:{group.key}"
-                if may_update and group.key in regions
-                else "",
+                exclude_url=f"{changes_at}exclude:{group.key}" if changes_at and group.key in regions else "",
             )
             for group in shown
         ],
+        "excludes_in": "Create, as a clone," if experiment.state in OVER else "Update",
         "failures_more": len(groups) - len(shown),
         "failures_all": experiment.settled_count <= LOOKED_AT,
         "failures_looked_at": LOOKED_AT,

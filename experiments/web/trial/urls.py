@@ -24,6 +24,7 @@ urlpatterns = [
     path(TRIAL + "star/", comments.star, name="trial-star"),
     path(TRIAL + "unstar/", comments.unstar, name="trial-unstar"),
     path(TRIAL + "comment/", comments.comment, name="trial-comment"),
+    path(TRIAL + "comment/<int:comment_pk>/edit/", comments.edit_comment, name="trial-comment-edit"),
     path(TRIAL + "comment/<int:comment_pk>/delete/", comments.delete_comment, name="trial-comment-delete"),
     path(TRIAL + "rerun/", page.rerun, name="trial-rerun"),
     path(TRIAL + "reproduce.sh", reproduce.script, name="trial-script"),

@@ -263,6 +263,10 @@ def _of_trial(event: Event, trial: Trial) -> FeedEntry:
             return FeedEntry(event, "", f"{person} added", "", icon="plus", trial=trial)
         case "comment":
             return FeedEntry(event, "", f"{person} commented on", "", f"“{why}”", icon="note", trial=trial)
+        case "edit_comment":
+            return FeedEntry(
+                event, "", f"{person} edited a comment on", "", f"“{why}”", icon="note", trial=trial
+            )
         case "delete_comment":
             return FeedEntry(event, "", f"{person} deleted a comment on", "", icon="trash", trial=trial)
         case "star" | "unstar":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from urllib.parse import unquote
 
@@ -60,6 +61,28 @@ def test_update_opens_with_the_advised_change(at_the_edge: Experiment, alice: Us
     assert form.shown.space_document["lr"]["_value"] == [1e-4, 1]
     at_the_edge.refresh_from_db()
     assert at_the_edge.revision.number == 1
+
+
+@pytest.mark.parametrize("state", ["completed", "stopped", "failed", "published"])
+def test_after_the_end_the_change_opens_a_clone(
+    at_the_edge: Experiment, alice: User, carol: User, state: str
+) -> None:
+    """TD-C10: what was learnt helps the next search; the source stays as it is."""
+    Experiment.objects.filter(pk=at_the_edge.pk).update(state=state)
+    url = reverse("experiment", args=["lab", at_the_edge.public_id])
+    link = (
+        f"{reverse('experiment-new', args=['lab'])}?from={at_the_edge.public_id}&advice=extend%3Alr%3Aupper"
+    )
+    html = as_(alice).get(url).content.decode().replace("&amp;", "&")
+    assert link in html and "Clone with the change" in html and "Extend to 1…" not in html
+    viewers = as_(carol).get(url).content.decode().replace("&amp;", "&")
+    assert "best trials have lr" in viewers and link not in viewers
+    page = as_(alice).get(link)
+    assert json.loads(page.context["form"].initial["space_document"])["lr"]["_value"] == [1e-4, 1]
+    assert {row.name: row.values for row in page.context["form"].initial_rows()}["lr"] == "0.0001, 1.0"
+    assert "Clone of" in page.content.decode()
+    plain = as_(alice).get(link.split("&")[0]).context["form"]
+    assert json.loads(plain.initial["space_document"])["lr"]["_value"] == [1e-4, 0.1]
 
 
 def test_advice_that_no_longer_holds_opens_update_as_it_is(at_the_edge: Experiment, alice: User) -> None:

@@ -59,6 +59,27 @@ def test_authors_delete_their_own_comments_and_owners_any(trial, alice, bob, car
     assert Trial.objects.get(pk=trial.pk).comment_count == 0
 
 
+def test_authors_edit_their_own_comments(trial, alice, bob, carol):
+    """TD-C8: the page says that it was edited; empty text changes nothing."""
+    row = trial.comment("frist", by=carol)
+    address = url(trial.experiment, "trial-comment-edit", row.pk)
+    for other in (alice, bob):
+        assert as_(other).post(address, {"text": "mine"}).status_code == 403
+    html = as_(carol).get(url(trial.experiment)).content.decode()
+    assert address in html and ">frist</textarea>" in html and "edited" not in html
+    assert address not in as_(alice).get(url(trial.experiment)).content.decode()
+    assert as_(carol).post(address, {"text": " "}).status_code == 302
+    assert trial.comments.get().text == "frist"
+    as_(carol).post(address, {"text": "**first**"})
+    html = as_(carol).get(url(trial.experiment)).content.decode()
+    assert "<strong>first</strong>" in html and ", edited" in html
+    assert trial.experiment.events.get(verb="edit_comment").why == "**first**"
+    as_(carol).post(address, {"text": "**first**"})
+    assert trial.experiment.events.filter(verb="edit_comment").count() == 1, "nothing changed"
+    feed = as_(bob).get(reverse("experiment-activity", args=["lab", trial.experiment.public_id]))
+    assert "edited a comment on" in feed.content.decode()
+
+
 def test_operators_star_a_trial_for_all(trial, bob, carol):
     """TD-C8: once; twice changes nothing; viewers see it and cannot."""
     for _ in range(2):

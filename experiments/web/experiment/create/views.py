@@ -19,6 +19,7 @@ from experiments import permissions
 from experiments.models import Amount, Experiment, ExperimentState, Invalid, Refused, Workspace
 from experiments.query_parameters import text
 from experiments.scheduler.wait_reasons import Compute
+from experiments.web.experiment.advice import advised_settings
 from experiments.web.experiment.forms.create_form import CreateForm
 from experiments.web.experiment.forms.experiment_form import (
     ExperimentForm,
@@ -42,7 +43,7 @@ REMEMBERED = 20  # submissions whose experiment the session remembers
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@takes({"from": text()}, warm_start=text())
+@takes({"from": text()}, warm_start=text(), advice=text())
 def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """GET shows the form; POST previews it, changes its rows, or creates the experiment."""
     workspace = get_workspace(request, workspace_slug)
@@ -50,12 +51,15 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     permissions.require(request.user, "create", workspace)
     parent = _parent(request, workspace)
     if request.method != "POST" or "review" in request.POST:
+        key = request.GET.get("advice", "").replace("\0", "")
+        advised = advised_settings(parent, key) if parent and key else None
+        initial = _initial(request, parent)
         return _render(
-            request, CreateForm(workspace=workspace, parent=parent, initial=_initial(request, parent))
+            request, CreateForm(workspace=workspace, parent=parent, initial=initial, advised=advised)
         )
     is_short = BUTTON in request.POST and "submission" not in request.POST  # as on Home
-    initial = CreateForm(workspace=workspace, parent=parent).initial_data() if is_short else None
-    data, reading = filled_in(request, workspace, initial)
+    untouched = CreateForm(workspace=workspace, parent=parent).initial_data() if is_short else None
+    data, reading = filled_in(request, workspace, untouched)
     form = CreateForm(data, workspace=workspace, parent=parent)
     if not request.POST.keys() & {"start", "draft", "try"}:
         return _render(request, form, reading=reading)

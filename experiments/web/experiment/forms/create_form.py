@@ -11,7 +11,7 @@ from django.utils.timezone import get_current_timezone_name
 
 from experiments import filters
 from experiments.models import Experiment, Queue, User, Workspace
-from experiments.models.settings.settings import draw_seed
+from experiments.models.settings.settings import Settings, draw_seed
 from experiments.web.ui import key_value_rows
 from experiments.web.ui.form_fields import QueueField, field_of
 
@@ -35,14 +35,22 @@ class CreateForm(ExperimentForm):
         workspace: Workspace,
         parent: Experiment | None = None,
         initial: Mapping[str, Any] | None = None,
+        advised: Settings | None = None,
     ) -> None:
+        """`advised` are the parent's settings with a proposed change, which the form then shows."""
         self.parent = self.source_experiment = parent
+        self.advised = advised
         values: dict[str, Any] = {}
         if parent:
             values |= description_values(parent)
             values |= settings_values(parent.revision.as_it_ran)
             values |= space_rows.view_of(parent.settings.space)
             values["queue"] = parent.queue
+        if parent and advised:
+            former = parent.settings.document()
+            changed = {name for name, value in advised.document().items() if value != former[name]}
+            values |= {name: value for name, value in settings_values(advised).items() if name in changed}
+            values |= space_rows.view_of(advised.space)
         super().__init__(data, workspace=workspace, initial={**values, **(initial or {})})
         self.fields["metric"].required = "try" not in self.data  # a test run shows the numbers to choose from
         self.fields["metric"].error_messages["required"] = "Enter the metric to optimize, e.g. accuracy."
@@ -77,7 +85,7 @@ class CreateForm(ExperimentForm):
 
     def initial_rows(self) -> list[space_rows.Row]:
         if self.parent:
-            return space_rows.rows_of(self.parent.settings.space_document)
+            return space_rows.rows_of((self.advised or self.parent.settings).space_document)
         return [space_rows.Row(type=kind) for kind in ("loguniform", "choice", "uniform")]
 
     def initial_data(self) -> dict[str, str]:

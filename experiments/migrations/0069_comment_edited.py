@@ -1,0 +1,13 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("experiments", "0068_user_time_zone")]
+
+    operations = [
+        migrations.AddField(
+            model_name="comment",
+            name="edited_at",
+            field=models.DateTimeField(null=True),
+        ),
+    ]

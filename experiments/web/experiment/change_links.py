@@ -1,0 +1,23 @@
+"""Where a proposed change of an experiment opens: in Update under way, and after its end in Create, as a clone."""
+
+from __future__ import annotations
+
+from django.urls import reverse
+
+from experiments.models import Experiment, ExperimentState, status
+from experiments.permissions import may
+from experiments.web.ui.requests import SignedInRequest
+
+OVER = (*status.ENDED, ExperimentState.PUBLISHED)
+
+
+def change_url(request: SignedInRequest, experiment: Experiment) -> str:
+    """Return the address that opens a change when the key of an advice follows; empty where this reader may neither
+    update nor clone."""
+    workspace = experiment.workspace
+    if status.is_offered("update", experiment.state):
+        edit_url = reverse("experiment-edit", args=[workspace.slug, experiment.public_id])
+        return f"{edit_url}?advice=" if may(request.user, "update", experiment) else ""
+    if experiment.state in OVER and may(request.user, "create", workspace):
+        return f"{reverse('experiment-new', args=[workspace.slug])}?from={experiment.public_id}&advice="
+    return ""
