@@ -21,6 +21,7 @@ from experiments.scheduler.impact import Consequences
 
 DASH = "—"
 MAX_DECIMALS = 12
+IN_FULL = 10**18  # whole numbers below this are written in full
 STATES = EXPERIMENT_STATES | TRIAL_STATES  # a word in both lists has the same label and glyph
 
 # Numbers
@@ -43,7 +44,7 @@ def value(number: Any, decimals: int | None = None) -> str:
     if math.isinf(number):
         return "∞" if number > 0 else "-∞"
     is_plain = number == 0 or 0.01 <= abs(number) < 10**6
-    if number == int(number) and (decimals is None or not is_plain) and abs(number) < 2**53:
+    if number == int(number) and (decimals is None or not is_plain) and abs(number) < IN_FULL:
         return str(int(number))
     if is_plain:
         return f"{number:.{decimals or 4}f}"
@@ -57,14 +58,14 @@ def decimals_of(values: Iterable[object]) -> int | None:
     Numbers that differ by less than a billionth count as equal: sums of floats seldom agree in the last digits.
     """
     numbers = [number for number in values if isinstance(number, float) and math.isfinite(number)]
-    if all(number.is_integer() for number in numbers):
+    if all(number.is_integer() and abs(number) < IN_FULL for number in numbers):
         return None
     distinct = {float(f"{number:.9e}") for number in numbers}
     return next(
         (
             n
             for n in range(4, MAX_DECIMALS)
-            if len({value(number, n) for number in distinct}) == len(distinct)
+            if len({float(value(number, n)) for number in distinct}) == len(distinct)
         ),
         MAX_DECIMALS,
     )
