@@ -52,6 +52,8 @@ def pool(tmp_path: Path) -> str:
         "bash -c 'cd .; {pool}; echo never'\necho never",
         '({pool}) 2>&1 | while read -r line; do echo "$line"; done\necho never',
         "true & {pool} & wait\necho never",
+        "timeout 60 {pool}\necho never",
+        "echo a | xargs {pool}\necho never",
     ],
 )
 def test_a_program_saves_its_work_with_the_help_of_its_processes(keeper, tmp_path, pool, command):

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SHELLS = ("bash", "sh", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "fish", "rbash")
+# Programs that run a command as their child, and end at SIGTERM without it, or pass it on to the helpers too.
+WRAPPERS = ("xargs", "time", "timeout", "setsid", "flock", "unshare")
 SANDBOX = "bwrap"
 _HAS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()  # CONFIG_PROC_CHILDREN
 LAUNCH_MARK, INSTALLATION_MARK = "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"
@@ -99,8 +101,9 @@ def command_line(pid: int) -> list[str]:
         return []
 
 
-def is_shell(pid: int) -> bool:
-    return _program(pid) in SHELLS
+def runs_commands(pid: int) -> bool:
+    """Tell whether it is a shell or a wrapper such as timeout, which runs what saves its work."""
+    return _program(pid) in (*SHELLS, *WRAPPERS)
 
 
 def is_sandbox(pid: int) -> bool:

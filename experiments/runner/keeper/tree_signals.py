@@ -3,7 +3,7 @@
 import signal
 
 from experiments.runner.keeper.launched import KeeperProcess
-from experiments.runner.keeper.processes import Stat, is_sandbox, is_shell, reads_from, send, tree
+from experiments.runner.keeper.processes import Stat, is_sandbox, reads_from, runs_commands, send, tree
 
 READER_S = 0.5  # after its writer has ended, the reading end of a pipe gets this long to end by itself
 
@@ -14,8 +14,8 @@ Targets = set[tuple[int, int]]  # (pid, ticks)
 def signal_mains(run: KeeperProcess, processes: Processes) -> None:
     """SIGTERM what the command runs now, so that it can save its work with the help of its own processes.
 
-    A shell above it is stopped meanwhile: it must neither orphan it nor go on with its next line. What only reads
-    its output, such as tee, ends with it.
+    A shell or wrapper above it is stopped meanwhile: it must neither orphan it nor go on with its next line. What only
+    reads its output, such as tee, ends with it.
     """
     shells, mains = mains_of(run, processes)
     readers = [pid for pid in mains if reads_from(pid, mains)]
@@ -30,7 +30,7 @@ def signal_mains(run: KeeperProcess, processes: Processes) -> None:
 
 
 def mains_of(run: KeeperProcess, processes: Processes) -> tuple[list[int], list[int]]:
-    """Return the shells of the command with running children, and what they run: (shells, mains)."""
+    """Return the shells and wrappers of the command with running children, and what they run: (shells, mains)."""
     children: dict[int, list[int]] = {}
     for pid, process in processes.items():
         if not process.is_gone:
@@ -40,7 +40,7 @@ def mains_of(run: KeeperProcess, processes: Processes) -> tuple[list[int], list[
     pending = [run.pid]
     while pending:
         pid = pending.pop()
-        if children.get(pid) and is_shell(pid):
+        if children.get(pid) and runs_commands(pid):
             shells.append(pid)
             pending += children[pid]
         elif children.get(pid) and is_sandbox(pid):
