@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("experiments", "0068_user_time_zone")]
+    dependencies = [("experiments", "0070_dismissal")]
 
     operations = [
         migrations.AddField(
