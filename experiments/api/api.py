@@ -26,6 +26,7 @@ from . import (
     queues,
     registered_models,
     reports,
+    retention,
     revisions,
     saved_views,
     schedules,
@@ -80,6 +81,7 @@ for module in (
     nni,
     notifications,
     audit,
+    retention,
 ):
     api.add_router("", module.router)
 

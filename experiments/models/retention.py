@@ -22,7 +22,7 @@ from .artifact import Artifact, Keeping
 from .baseline import Baseline
 from .compute.worker import Worker
 from .event import Event
-from .status import ExperimentState
+from .status import ExperimentState, Refused
 from .workspace import Workspace
 
 TRASH_KEPT_FOR = timedelta(days=30)
@@ -124,6 +124,16 @@ class RetentionRule(models.Model):
                 keep_best=keep_best,
             )
         return rule
+
+    def switch_on(self, *, seen: str, by: User) -> bool:
+        """Switch it on. `seen`: when the preview that this person has seen was computed. Raise `Refused` if there is
+        another one since, or none yet. Return False if it is on already."""
+        if "at" not in self.preview or seen != self.preview["at"]:
+            label = Part(self.part).label.lower()
+            raise Refused(
+                f"The preview of the rule for {label} has changed. Check it, then switch the rule on."
+            )
+        return self.switch(is_on=True, by=by)
 
     def switch(self, *, is_on: bool, by: User) -> bool:
         """Switch it on or off. Return False if it is so already. What is removed stays removed."""

@@ -49,6 +49,7 @@ MAKES = "401 404 403 201 201"
 GOES = "401 404 403 204 404"  # it is gone then
 ANYBODY = "401 200 200 200 200"
 MANAGES = "401 403 403 403 403"  # an administrator may
+RULE = {"after_days": 30, "states": ["failed"], "keep_best": 3}
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,18 @@ ROUTES = {
     "GET /workspaces/{workspace}": Route(SEES),
     "GET /workspaces/{workspace}/audit": Route("401 404 403 403 200"),
     "GET /audit": Route(MANAGES),
+    "GET /workspaces/{workspace}/retention": Route("401 404 403 403 200"),
+    "POST /workspaces/{workspace}/retention/{part}": Route("401 404 403 403 200", RULE),
+    "POST /workspaces/{workspace}/retention/{part}/on": Route(
+        "401 404 403 403 409", {"seen": "2026-01-01"}
+    ),  # there is no preview yet
+    "POST /workspaces/{workspace}/retention/{part}/off": Route("401 404 403 403 200"),
+    "DELETE /workspaces/{workspace}/retention/{part}": Route("401 404 403 403 204"),
+    "GET /retention": Route(MANAGES),
+    "POST /retention/{part}": Route(MANAGES, RULE),
+    "POST /retention/{part}/on": Route(MANAGES, {"seen": "2026-01-01"}),
+    "POST /retention/{part}/off": Route(MANAGES),
+    "DELETE /retention/{part}": Route(MANAGES),
     "GET /workspaces/{workspace}/projects": Route(SEES),
     "POST /workspaces/{workspace}/projects": Route(
         "401 404 403 201 422", {"name": "new"}
@@ -288,6 +301,7 @@ def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpRespo
         "public_id": samples[route.about].public_id,
         "number": "1",
         "queue": "default",
+        "part": "log",
         "worker": "w1",
         "artifact": str(Artifact.objects.get().pk),
         "model": "mmmm2345",

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from experiments.messages import plural
-from experiments.models import Invalid, Part, RetentionRule, Workspace, status
+from experiments.models import Invalid, Part, Refused, RetentionRule, Workspace, status
 from experiments.models.retention import MOST_DAYS, MOST_KEPT
 from experiments.permissions import require, require_administrator
 from experiments.web.ui.fragments import Live
@@ -165,13 +165,10 @@ def _change(request: SignedInRequest, workspace: Workspace | None, part: str, ac
     rule = get_object_or_404(RetentionRule.objects.of(workspace), part=part)
     label = Part(part).label
     if action == "on":
-        # What is switched on is what the person has seen: the rule may have been changed since.
-        if "at" not in rule.preview or request.POST.get("seen") != rule.preview["at"]:
-            text = (
-                f"The preview of the rule for {label.lower()} has changed. Check it, then switch the rule on."
-            )
-            return _draw(request, workspace, problem=text, status=409)
-        changed = rule.switch(is_on=True, by=request.user)
+        try:
+            changed = rule.switch_on(seen=request.POST.get("seen", ""), by=request.user)
+        except Refused as refused:
+            return _draw(request, workspace, problem=str(refused), status=409)
         text = f"{label}: switched on. Removal begins within the hour."
     elif action == "off":
         changed = rule.switch(is_on=False, by=request.user)
