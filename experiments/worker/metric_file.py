@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from experiments.runner.network_files import is_on_network
 from experiments.runner.output.json_metric import NoMetric, Version, read_json_metric
 from experiments.runner.report import Report
 
@@ -100,6 +101,10 @@ class MetricFile:
         if isinstance(self._results, list):
             return self._results
         raise self._results or AssertionError("close() reads the file")
+
+    def is_on_network(self) -> bool:
+        """Whether trials on other machines may write it, too."""
+        return is_on_network(self.path)
 
     def of_others(self, trials: Iterable[str]) -> NoMetric:
         """Return why the file does not count: one of these trials may have written it."""

@@ -21,7 +21,7 @@ def evaluate(reports: TrialReports, file: MetricFile | None) -> float | outcomes
     if file:
         try:
             reports.finals |= {report.name: report for report in file.results()}
-            if file.shared and (others := _neighbors(reports.trial)):
+            if file.shared and (others := neighbors(reports.trial, everywhere=file.is_on_network())):
                 raise file.of_others(others)
         except NoMetric as missing:
             kind = Failure.BAD_METRIC if missing.is_bad else Failure.NO_METRIC
@@ -85,11 +85,13 @@ def _further_fault(reports: TrialReports) -> outcomes.Failure | None:
     return None
 
 
-def _neighbors(trial: Trial) -> list[str]:
-    """Return the trials of this experiment that other workers on this machine ran at the same time."""
+def neighbors(trial: Trial, *, everywhere: bool) -> list[str]:
+    """Return the trials of this experiment that other workers, on this machine or `everywhere`, ran meanwhile."""
     if trial.worker is None or trial.started_at is None:
         return []
-    here = Trial.objects.filter(experiment=trial.experiment_id, worker__host=trial.worker.host)
+    here = Trial.objects.filter(experiment=trial.experiment_id, worker__isnull=False)
+    if not everywhere:
+        here = here.filter(worker__host=trial.worker.host)
     overlapping = here.exclude(started_at=None).exclude(ended_at__lt=trial.started_at)
     others = overlapping.exclude(worker=trial.worker).order_by("number")[:4]
     return [f"{trial.experiment.public_id}-{number}" for number in others.values_list("number", flat=True)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from experiments.models import Experiment, Trial, Worker
 from experiments.runner.output.json_metric import NoMetric
 from experiments.worker.metric_file import MetricFile, SharedFiles
+from experiments.worker.objective import neighbors
 
 
 @pytest.fixture
@@ -77,3 +80,16 @@ def test_a_trial_that_never_ran_stands_in_nobodys_way(tmp_path: Path, shared: Sh
     second = begin(path, "e-2", shared)
     write(path, 2)
     assert value_of(second) == 2
+
+
+def test_on_a_network_filesystem_trials_of_other_machines_count(
+    running: Callable[..., Experiment], worker: Worker
+) -> None:
+    """TD-V4: they may have written the file, too."""
+    experiment = running(taken=1, concurrency=2)
+    there = Worker.register("w2", host="there", pid=2, queues=["default"], slots=1, lease_s=15)
+    assert Trial.take(there, ["default"])
+    first = experiment.trials.get(worker=worker)
+    other = experiment.trials.get(worker=there)
+    assert neighbors(first, everywhere=False) == []
+    assert neighbors(first, everywhere=True) == [f"{experiment.public_id}-{other.number}"]
