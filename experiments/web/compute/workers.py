@@ -130,6 +130,7 @@ def index(request: SignedInRequest) -> HttpResponse:
         "rows": rows,
         "facts": _facts(present),
         "unlimited": sorted({row.worker.host for row in present if not row.worker.limits_memory_by}),
+        "has_several_hosts": len({row.worker.host for row in present}) > 1,
         "may_manage": is_administrator(request.user),
         "every": EVERY_S,
     }

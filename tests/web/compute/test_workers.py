@@ -55,6 +55,17 @@ def test_a_worker_tells_what_it_runs_and_how_its_machine_does(running, worker, c
     assert "disk full, 4.1 kB of 50.0 GB left" in page(as_(carol))
 
 
+def test_with_several_hosts_it_says_where_artifacts_are(worker, root):
+    """TD-S1: what a newcomer would miss on the second machine."""
+    sentence = "Artifacts stay on the host of their worker. Set an output destination"
+    Worker.register("w2", host="here", pid=2, queues=["default"], slots=1, lease_s=3600)
+    assert sentence not in page(as_(root)), "two workers of one machine"
+    other = Worker.register("w3", host="there", pid=3, queues=["default"], slots=1, lease_s=3600)
+    assert sentence in page(as_(root))
+    Worker.objects.filter(pk=other.pk).update(gone_at=timezone.now())
+    assert sentence not in page(as_(root))
+
+
 def test_what_i_may_not_see_is_counted_and_not_named(running, worker, lab, alice, bob, dave, root):
     """docs/behaviors.md, Terms: on this page, too; a queue that I may not use is not named either."""
     hidden = running("hush-hush", taken=1, concurrency=1)
