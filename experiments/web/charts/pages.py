@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -31,7 +32,7 @@ from . import brush
 from .axes_of_space import axes_of
 from .front_panels import panels_for, titles_for
 from .options import AXIS_WORDS, PARAMETERS, SMOOTHINGS, TOPS, Options, options_of
-from .panels import AXES, LARGEST
+from .panels import AXES, LARGEST, part_of
 from .view import ChartView, Panel
 
 MOST_ROWS = 200  # of the data table in a page; the file has all
@@ -104,6 +105,7 @@ def file(
         raise Http404
     view = view_of(request, experiment, selected_trials(request, experiment))
     panel = panels_for(experiment)[chart](view, (LARGEST.get(chart, LARGE),))
+    sampled = part_of(view, panel)
     if kind == "svg":
         body = standalone(panel.charts, names=[each.title for each in panel.charts])
         response = HttpResponse(body, content_type="image/svg+xml")
@@ -114,7 +116,8 @@ def file(
             write(each.columns)
             for row in each.rows:
                 write([exports.cell(value) for value in row])
-    response["Content-Disposition"] = f'attachment; filename="{public_id}-{chart}.{kind}"'
+    part = "-{}-of-{}-trials".format(*sampled) if sampled else ""
+    response["Content-Disposition"] = f'attachment; filename="{public_id}-{chart}{part}.{kind}"'
     return response
 
 
@@ -181,6 +184,7 @@ def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> 
     if panel is None:
         draw = panels_for(experiment)[key]
         panel = draw(view, widths) if widths else draw(view)
+        panel = replace(panel, sampled=part_of(view, panel))
         cache.set(name, panel)
     return panel
 
@@ -211,6 +215,7 @@ def _context(request: SignedInRequest, view: ChartView, selected: TrialQuery) ->
         "options": options,
         "line": line_of(request, selected),
         "chips": state_chips(request.GET, selected, page="experiment-charts"),
+        "all_trials_csv": f"{url_of(view.experiment, 'trials-csv')}?{query}",
         "selected_url": f"{view.url}?{query}",
         "names": names,
         "axes": [_axis(view, name) for name in names if name not in options.having("hide")][:AXES],

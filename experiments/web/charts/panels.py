@@ -35,6 +35,7 @@ from .view import ChartView, Panel, has_result
 AXES = 9  # of the parallel coordinates, when the address names none
 SLICES = 8  # until the address asks for all
 MOST_SLICES = 30
+OF_SAMPLE = ("history", "parallel", "contour", "slices", "timeline", "edf", "durations", "pareto")
 RUNS = 300  # of the timeline: the latest ones
 BAND = 100  # trials behind the median of the intermediate values
 NOT_DRAWN = (TrialState.WAITING,)
@@ -307,6 +308,20 @@ def durations_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
     ]
     chart = durations(ended, widths=widths)
     return Panel("durations", "Run times", view.about(len(ended), "ended trials"), [chart])
+
+
+def part_of(view: ChartView, panel: Panel) -> tuple[int, int] | None:
+    """Return how many trials the data of a panel are of, and of how many; None: of all, or of what is no sample."""
+    if panel.problem or panel.key not in OF_SAMPLE:
+        return None
+    total, drawn = view.sample.total, len(view.sample.rows)
+    if panel.key == "parallel":
+        drawn = min(len(panel.chart.rows), len(view.marks))
+        return (drawn, total) if drawn < len(view.marks) or not view.sample.is_all else None
+    if panel.key == "timeline":
+        drawn = len(panel.chart.rows)
+        return (drawn, max(total, drawn)) if drawn == RUNS < total else None
+    return None if view.sample.is_all else (drawn, total)
 
 
 PANELS: dict[str, Callable[..., Panel]] = {

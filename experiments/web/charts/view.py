@@ -37,6 +37,7 @@ class Panel:
     problem: str = ""
     correlations: list[str] = field(default_factory=list)  # of slices: one per chart
     computed_at: datetime | None = None  # of what was computed in the background
+    sampled: tuple[int, int] | None = None  # rows and trials, where the data are of a part of the trials
 
     @property
     def pairs(self) -> list[tuple[Chart, str]]:

@@ -218,6 +218,27 @@ def test_a_filter_with_many_matches_is_sampled_and_with_few_is_complete(running)
     assert {row.state for row in many_of.rows} == {"succeeded"}
 
 
+def test_a_file_of_a_part_of_the_trials_says_so_in_its_name(running, carol):
+    """TD-C1: and the page links the file of all of them."""
+    experiment = running(max_trials=5_000, taken=0)
+    many(experiment, 2_400, last=experiment.last_number)
+    experiment.refresh_from_db()
+    client = as_(carol)
+    total = sample_of(experiment).total
+    for chart in ("history", "parallel", "durations"):
+        response = client.get(address(experiment, chart, "csv"))
+        rows = list(csv.reader(io.StringIO(response.content.decode())))
+        part = re.search(rf"-{chart}-(\d+)-of-{total}-trials.csv", response["Content-Disposition"])
+        assert part and int(part[1]) < total, chart
+        if chart != "durations":
+            assert int(part[1]) >= len(rows) - 1
+    whole = client.get(address(experiment, "history", "csv") + "?filter=number<=12")
+    assert whole["Content-Disposition"].endswith('-history.csv"')
+    html = client.get(address(experiment, "history") + "?state=succeeded").content.decode()
+    trials = reverse("trials-csv", args=["lab", experiment.public_id])
+    assert f'href="{trials}?state=succeeded">all trials as .csv' in html
+
+
 def test_the_tab_costs_the_same_number_of_queries_for_any_size(running, carol):
     experiment = running(max_trials=9_000, taken=0)
     client, counts = as_(carol), []
