@@ -40,6 +40,9 @@ class Content:
     rows: list[list[str]] = field(default_factory=list)
     numeric: list[bool] = field(default_factory=list)  # the columns of the table with numbers alone
     value: Any = None  # of JSON
+    first_row: int = 1  # of the table that is shown; 0 in the next two: there is none
+    previous_row: int = 0
+    next_row: int = 0
     is_all: bool = True
     notes: list[str] = field(default_factory=list)
 
@@ -51,8 +54,9 @@ def image_type(data: bytes) -> str:
     return next((kind for magic, kind in MAGIC.items() if data.startswith(magic)), "")
 
 
-def content_of(name: str, data: bytes, *, size: int, is_raw: bool = False) -> Content:
-    """Return the content of a file of `size` bytes, of which `data` are the first ones. `is_raw`: text as it is."""
+def content_of(name: str, data: bytes, *, size: int, is_raw: bool = False, first_row: int = 1) -> Content:
+    """Return the content of a file of `size` bytes, of which `data` are the first ones. `is_raw`: text as it is.
+    `first_row`, from 1, begins the part of a table that is shown; beyond its end, the last part is."""
     if not data:
         return Content("empty")
     if image_type(data):
@@ -64,7 +68,7 @@ def content_of(name: str, data: bytes, *, size: int, is_raw: bool = False) -> Co
     suffix = PurePosixPath(name).suffix.lower()
     shown: Content | None = None
     if not is_raw and suffix in TABLES:
-        shown = _table(text, TABLES[suffix], is_all=is_all)
+        shown = _table(text, TABLES[suffix], is_all=is_all, first_row=first_row)
     elif not is_raw and suffix in (".json", ".jsonl", ".ndjson"):
         shown = _json(text, is_lines=suffix != ".json", is_all=is_all)
     elif not is_raw and suffix in MARKDOWN and len(text) <= MAX_TEXT and is_all:
@@ -110,37 +114,50 @@ def _plain(text: str, *, is_all: bool) -> Content:
     return Content("text", shown, is_all=is_whole, notes=notes)
 
 
-def _table(text: str, delimiter: str, *, is_all: bool) -> Content | None:
+def _table(text: str, delimiter: str, *, is_all: bool, first_row: int) -> Content | None:
     if not is_all:
         text = text[: text.rfind("\n") + 1]
     if "\0" in text:
         return None
     text = text.removeprefix("\ufeff")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or _delimiter(text))
-    rows: list[list[str]] = []
-    total = 0
     try:
-        for row in reader:
-            total += 1
-            if len(rows) <= MAX_ROWS:
-                rows.append(row)
-    except csv.Error:
+        first, *every = reader
+    except (csv.Error, ValueError):
         return None
-    if not rows:
-        return None
+    total = len(every)
+    start = (min(first_row, max(total, 1)) - 1) // MAX_ROWS * MAX_ROWS
+    rows = [first, *every[start : start + MAX_ROWS]]
     width = max(len(row) for row in rows)
-    header, *body = ([_cell(cell) for cell in row[:MAX_COLUMNS]] for row in rows[: MAX_ROWS + 1])
+    header, *body = ([_cell(cell) for cell in row[:MAX_COLUMNS]] for row in rows)
     columns = min(width, MAX_COLUMNS)
     header += [""] * (columns - len(header))
     body = [row + [""] * (columns - len(row)) for row in body]
     notes = []
-    if total - 1 > MAX_ROWS or not is_all:
-        of = f" of {total - 1:,}" if is_all else ""
-        notes.append(f"The first {len(body):,}{of} rows are shown.")
+    if total > MAX_ROWS or not is_all:
+        of = f" of {total:,}" if is_all else ""
+        shown = (
+            f"Rows {start + 1:,} to {start + len(body):,}{of}"
+            if start
+            else f"The first {len(body):,}{of} rows"
+        )
+        notes.append(f"{shown} are shown.")
+        if not is_all and start + len(body) == total:
+            notes.append("The rest of the file is too large to be shown; download it.")
     if width > MAX_COLUMNS:
         notes.append(f"The first {MAX_COLUMNS} of {width:,} columns are shown.")
     numeric = [all(_is_number(row[place]) for row in body) for place in range(columns)]
-    return Content("table", header=header, rows=body, numeric=numeric, is_all=not notes, notes=notes)
+    return Content(
+        "table",
+        header=header,
+        rows=body,
+        numeric=numeric,
+        is_all=not notes,
+        notes=notes,
+        first_row=start + 1,
+        previous_row=max(start - MAX_ROWS + 1, 0) if start else 0,
+        next_row=start + MAX_ROWS + 1 if start + MAX_ROWS < total else 0,
+    )
 
 
 def _delimiter(text: str) -> str:

@@ -76,7 +76,7 @@ class Shot:
 
 @login_required
 @require_safe
-@takes(file=text(500), trial=number(1), before=number(1), v=choice("raw"))
+@takes(file=text(500), trial=number(1), before=number(1), v=choice("raw"), row=number(1))
 def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the tree of files, and `?file=` of the best five trials and others, or its content of `?trial=`."""
     experiment = get_experiment(request, workspace_slug, public_id)
@@ -211,7 +211,10 @@ def _single(
         data = downloads.head_of(file, max_bytes=MAX_BYTES)
     except Refused as refusal:
         return context | {"refusal": str(refusal), "where": downloads.where_of(file)}
-    content = content_of(name, data, size=max(file.size, len(data)), is_raw=is_raw)
+    row = request.GET.get("row", "")
+    first_row = int(row) if row.isdecimal() and 0 < len(row) < 10 else 1
+    size = max(file.size, len(data))
+    content = content_of(name, data, size=size, is_raw=is_raw, first_row=max(first_row, 1))
     return context | {"content": content, **_drawn(file, content, is_raw=is_raw)}
 
 

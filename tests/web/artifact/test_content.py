@@ -68,6 +68,56 @@ def test_a_long_table_shows_its_first_rows_and_says_so():
     assert cut.notes[0].endswith("rows are shown.") and cut.rows[-1][1].startswith("n")
 
 
+@pytest.mark.parametrize(
+    ("asked", "first", "count", "previous", "following"),
+    [
+        (1, 1, 1000, 0, 1001),
+        (1001, 1001, 1000, 1, 2001),
+        (2001, 2001, 500, 1001, 0),
+        (9999, 2001, 500, 1001, 0),
+    ],
+)
+def test_a_long_table_has_pages(asked, first, count, previous, following):
+    """TD-C7: every row of it can be read; a row beyond its end is on the last page."""
+    data = b"id,name\n" + b"".join(b"%d,n%d\n" % (row, row) for row in range(1, 2_501))
+    shown = content_of("a.csv", data, size=len(data), first_row=asked)
+    assert (shown.first_row, len(shown.rows)) == (first, count)
+    assert (shown.previous_row, shown.next_row) == (previous, following)
+    assert shown.rows[0][0] == str(first) and shown.header == ["id", "name"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected", "note"),
+    [
+        ("a.csv", b"\n", "table", ""),
+        ("a.csv", b"a,b\n", "table", ""),
+        (
+            "a.csv",
+            b",".join(b"c%d" % at for at in range(300)),
+            "table",
+            "The first 50 of 300 columns are shown.",
+        ),
+        ("a.csv", b"\xef\xbb\xbfa;b\n1;2\n", "table", ""),
+        ("a.csv", "é,b\n1,2\n".encode("latin-1"), "table", "Not UTF-8; read as Latin-1."),
+        ("a.csv", b"x" * 200_000, "text", "Not a valid table; shown as text."),
+        ("a.csv", b'"open\n1,2\n', "table", ""),
+        ("a.json", b"[NaN, Infinity, 1e999]", "json", ""),
+        ("a.json", b"[" * 100_000, "text", "Not valid JSON; shown as text."),
+        ("a.json", b"1" * 10_000, "text", "Not valid JSON; shown as text."),
+        ("a.jsonl", b'{"a": 1}\n\n{"a": 2}', "json", ""),
+        ("a.png", b"", "empty", ""),
+        ("a.png", b"no image", "text", ""),
+        ("a.parquet", b"PAR1\x15\x04\x00PAR1", "binary", ""),
+    ],
+)
+def test_ugly_files_are_shown_as_far_as_they_go(name, data, expected, note):
+    """TD-C7"""
+    shown = content_of(name, data, size=len(data))
+    assert shown.kind == expected and (not note or note in shown.notes), shown.notes
+    if shown.kind == "json":
+        assert "<ul" in tree(shown.value)
+
+
 def test_uneven_rows_become_a_rectangle():
     """TD-C7: a broken table is shown as far as it goes."""
     shown = content_of("a.csv", b"a\n1,2,3\n4\n", size=10)

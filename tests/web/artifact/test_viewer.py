@@ -87,6 +87,19 @@ def test_a_file_is_shown_by_its_content(three, carol, name, data, expected):
     assert view(carol, three, file=name, trial=3, v="raw").status_code == 200
 
 
+def test_a_long_table_is_read_in_pages(three, carol):
+    """TD-C7: rows keep their numbers."""
+    leave(three.trials.get(number=3), "t.csv", b"id\n" + b"".join(b"%d\n" % row for row in range(1, 1_502)))
+    html = view(carol, three, file="t.csv", trial=3).content.decode()
+    assert (
+        "The first 1,000 of 1,501 rows are shown." in html and "row=1001" in html and "Previous" not in html
+    )
+    html = view(carol, three, file="t.csv", trial=3, row=1001).content.decode()
+    assert "Rows 1,001 to 1,501 of 1,501 are shown." in html and "Next rows" not in html
+    assert '<td class="num muted">1001</td>' in html and "Previous rows" in html
+    assert view(carol, three, file="t.csv", trial=3, row=0).status_code == 400
+
+
 def test_a_link_in_the_place_of_a_file_is_not_followed(three, carol, tmp_path):
     """TD-C7, TD-Z2."""
     secret = tmp_path / "secret.txt"
