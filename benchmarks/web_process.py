@@ -42,8 +42,13 @@ class WebProcess:
         sent = {"Cookie": self.session, "Accept-Encoding": "gzip, br"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         began, began_cpu = time.perf_counter(), self.cpu_s()
-        self.connection.request("GET", url, headers=sent)
-        response = self.connection.getresponse()
+        try:
+            self.connection.request("GET", url, headers=sent)
+            response = self.connection.getresponse()
+        except http.client.RemoteDisconnected:  # it was idle for too long
+            self.connection.close()
+            self.connection.request("GET", url, headers=sent)
+            response = self.connection.getresponse()
         body = response.read()
         elapsed_ms = 1000 * (time.perf_counter() - began)
         return Answer(

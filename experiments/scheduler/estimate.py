@@ -10,14 +10,14 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import reduce
 from itertools import accumulate
 from math import sqrt
-from operator import mul, or_
+from operator import itemgetter, mul
 from random import Random
 from statistics import linear_regression, median, quantiles
+from typing import Any
 
-from django.db.models import Q
+from django.db.models import QuerySet
 
 from experiments import database_clock
 from experiments.models import Amount, Experiment, Settings, Trial, TrialState, Worker, status
@@ -296,17 +296,17 @@ def estimate(
 
 
 def finished_trials(experiments: Collection[Experiment]) -> dict[int, Finished]:
-    """Return the latest finished trials of each of these experiments, by primary key. One query."""
+    """Return the latest finished trials of each of these experiments, by primary key. At most one query."""
     finished = {experiment.pk: Finished() for experiment in experiments}
-    if not experiments:
-        return finished
-    latest = (
-        Q(experiment=experiment, settled_rank__gt=experiment.settled_count - MOST_FINISHED)
+    columns = ("experiment", "settled_rank", "state", "duration_s", "last_step")
+    informs = Trial.objects.filter(state__in=status.TRIAL_INFORMS).exclude(duration_s=None).order_by()
+    latest = [
+        informs.filter(experiment=experiment, settled_rank__gt=experiment.settled_count - MOST_FINISHED)
         for experiment in experiments
-    )
-    rows = Trial.objects.filter(reduce(or_, latest), state__in=status.TRIAL_INFORMS).exclude(duration_s=None)
-    columns = ("experiment", "state", "duration_s", "last_step")
-    for pk, state, seconds, last_step in rows.order_by("experiment", "settled_rank").values_list(*columns):
+        if experiment.settled_count
+    ]
+    rows = _together([part.values_list(*columns) for part in latest])
+    for pk, _, state, seconds, last_step in sorted(rows, key=itemgetter(0, 1)):
         finished[pk].add(state, seconds or 0.0, last_step)
     return finished
 
@@ -314,14 +314,21 @@ def finished_trials(experiments: Collection[Experiment]) -> dict[int, Finished]:
 def running_trials(experiments: Collection[Experiment]) -> dict[int, list[Running]]:
     """Return the running trials of each of these experiments, by primary key. At most one query."""
     running: dict[int, list[Running]] = {experiment.pk: [] for experiment in experiments}
-    if not any(experiment.alive_count for experiment in experiments):
-        return running
-    rows = Trial.objects.filter(experiment__in=list(running), state__in=status.TRIAL_ALIVE).order_by()
-    rows = rows.only("experiment", "started_at", "last_step", "steps_done", "steps_total")
+    alive = Trial.objects.filter(state__in=status.TRIAL_ALIVE).order_by()
+    alive = alive.only("experiment", "started_at", "last_step", "steps_done", "steps_total")
+    parts = [alive.filter(experiment=experiment) for experiment in experiments if experiment.alive_count]
     now = database_clock.now()
-    for trial in rows[:MOST_RUNNING]:
+    for trial in _together(parts)[:MOST_RUNNING]:
         running[trial.experiment_id].append(Running.of(trial, now))
     return running
+
+
+def _together(parts: Sequence[QuerySet[Trial, Any]]) -> QuerySet[Trial, Any]:
+    """Return the rows of all parts, each read by its index: databases that know only how large an experiment is on
+    average read the whole table for what concerns several."""
+    if not parts:
+        return Trial.objects.none()
+    return parts[0].union(*parts[1:], all=True) if len(parts) > 1 else parts[0]
 
 
 def estimates(

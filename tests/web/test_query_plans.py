@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from experiments.models import Experiment, Trial
+from experiments.models import Experiment, MetricValue, Trial
 from tests.people import as_
 from tests.web.trial.test_table import many
 
@@ -32,6 +32,8 @@ PAGES = [
     "trials/?sort=-value&state=failed",
     "trials/?sort=p.lr",
     "trials/?sort=-p.lr&state=failed",
+    "trials/?sort=m.f1",
+    "trials/?sort=-m.f1",
     "trials/?sort=-duration",
     "trials/?sort=-started",
     f"trials/{TRIALS - 3}/",
@@ -39,6 +41,8 @@ PAGES = [
     "resume/",
     "compare/?trial=1&trial=2",
 ]
+LISTS = ["/w/lab/", "/w/lab/experiments/", "/w/lab/leaderboard/", "/w/lab/wall/"]
+SMALL = 30  # experiments beside the large one: on average an experiment has few trials
 
 
 def plans(sql: str) -> list[str]:
@@ -88,12 +92,22 @@ def test_no_page_reads_all_trials(draft, bob):
         rerun_of=Trial.objects.get(experiment=experiment, number=1)
     )
     Experiment.objects.filter(pk=experiment.pk).update(state="completed", ended_at=timezone.now())
+    keys = experiment.trials.filter(number__gt=10).values_list("pk", flat=True)
+    MetricValue.objects.bulk_create(
+        MetricValue(trial_id=pk, experiment=experiment, name="f1", number=pk / 7) for pk in keys
+    )
+    for number in range(SMALL):
+        small = draft(f"small {number}")
+        many(small, 3)
+        Experiment.objects.filter(pk=small.pk).update(
+            state="running", started_at=timezone.now(), settled_count=2, running_count=1
+        )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     client, root, seen = as_(bob), f"/w/lab/experiments/{experiment.public_id}/", {}
-    for page in PAGES:
+    for page in [*(root + page for page in PAGES), *LISTS]:
         with CaptureQueriesContext(connection) as queries:
-            response = client.get(root + page)
+            response = client.get(page)
         assert response.status_code == 200, (page, response.status_code)
         for query in list(queries):
             if query["sql"].startswith("SELECT"):

@@ -36,17 +36,21 @@ class TrialParameter(models.Model):
 
     @classmethod
     def of(cls, trial: TrialBase, name: str, value: object) -> TrialParameter:
-        number = None
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
-            number = float(value)
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         return cls(
             trial_id=trial.pk,
             experiment_id=trial.experiment_id,
             name=name,
-            number=number,
+            number=number_of(value),
             text=text.replace("\0", "")[:100],
         )
+
+
+def number_of(value: object) -> float | None:
+    """Return the number by which rows with this value are ordered; None: by their text."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
+        return float(value)
+    return None
 
 
 def digest(params: dict, command: str) -> str:

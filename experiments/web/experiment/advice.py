@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from django.db.models import Exists, F
+from django.db.models import Exists, F, Q
 from django.urls import reverse
 
 from experiments.models import Experiment, Importance, Settings, TrialState, status
-from experiments.models.trial.parameter import TrialParameter
+from experiments.models.trial.parameter import TrialParameter, number_of
 from experiments.permissions import may
 from experiments.search import advice
 from experiments.search.advice import Advice
@@ -115,7 +115,7 @@ def _best(experiment: Experiment) -> list[dict[str, Any]]:
 def _tried(experiment: Experiment, space: Mapping[str, Any]) -> dict[str, set[str]]:
     """Return which choices some trial has had, by parameter: one look into the index for each choice."""
     choices = [
-        (name, advice.text_of_choice(value))
+        (name, advice.text_of_choice(value), number_of(value))
         for name, declaration in space.items()
         if declaration.get("_type") == "choice"
         for value in declaration["_value"]
@@ -125,13 +125,19 @@ def _tried(experiment: Experiment, space: Mapping[str, Any]) -> dict[str, set[st
         return tried
     rows = TrialParameter.objects.filter(experiment=experiment).order_by()
     looks = {
-        f"choice_{at}": Exists(rows.filter(name=name, text=text)) for at, (name, text) in enumerate(choices)
+        f"choice_{at}": Exists(rows.filter(number_is(number), name=name, text=text))
+        for at, (name, text, number) in enumerate(choices)
     }
     had = Experiment.everything.filter(pk=experiment.pk).annotate(**looks).values_list(*looks).get()
-    for (name, text), is_tried in zip(choices, had, strict=True):
+    for (name, text, _), is_tried in zip(choices, had, strict=True):
         if is_tried:
             tried.setdefault(name, set()).add(text)
     return tried
+
+
+def number_is(number: float | None) -> Q:
+    """The column before `text` in the index."""
+    return Q(number__isnull=True) if number is None else Q(number=number)
 
 
 def _shares(experiment: Experiment) -> dict[str, float]:

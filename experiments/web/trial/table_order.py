@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from django.db.models import Exists, F, FilteredRelation, OrderBy, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import NullIf
 
-from experiments.models import MetricValue, Trial, TrialParameter
+from experiments.models import Experiment, MetricValue, Trial, TrialParameter
 
 from .columns import METRIC, PARAMETER
 
@@ -59,15 +59,24 @@ class Order:
         columns = (SORTS[self.key], "value") if self.key == "value" else (SORTS[self.key],)
         return trials.order_by(*(self._last(NullIf(F(column), Value(None))) for column in columns), NEWEST)
 
-    def parts(self, trials: QuerySet[Trial]) -> list[QuerySet[Trial]]:
-        """Return the trials sorted, in parts that follow each other; each is read in the order of an index."""
+    def parts(
+        self, trials: QuerySet[Trial], *, of: Experiment | None = None, condition: Q | None = None
+    ) -> list[QuerySet[Trial]]:
+        """Return the trials sorted, in parts that follow each other; each is read in the order of an index.
+
+        `condition` is that of `trials`, apart from the experiment `of`: with it, an order by a parameter or a metric
+        names the experiment of these rows alone. SQLite, which knows only how many trials an experiment has on
+        average, would otherwise read all trials of a large one and sort them.
+        """
         if self.key == "number":
             return [trials.order_by(self.sort)]
         if self.key == "state":
             return [trials.order_by(self._way("state"), NEWEST)]
         if relation := self._relation():
             rows, name, columns = relation
-            return [*self._with_row(trials, rows, name, columns), _without_row(trials, rows, name)]
+            with_row = trials if of is None or condition is None else Trial.objects.filter(condition)
+            ordered = self._with_row(with_row, rows, name, columns, of=of.pk if of else F("experiment"))
+            return [*ordered, _without_row(trials, rows, name)]
         column = SORTS[self.key]
         with_value = trials.filter(**{f"{column}__isnull": False})
         without = trials.filter(**{f"{column}__isnull": True})
@@ -80,9 +89,9 @@ class Order:
         ]
 
     def _with_row(
-        self, trials: QuerySet[Trial], rows: str, name: str, columns: tuple[str, ...]
+        self, trials: QuerySet[Trial], rows: str, name: str, columns: tuple[str, ...], *, of: int | F
     ) -> list[QuerySet[Trial]]:
-        is_row = {f"{rows}__experiment": F("experiment"), f"{rows}__name": name}
+        is_row = {f"{rows}__experiment": of, f"{rows}__name": name}
         numbers = trials.filter(**is_row, **{f"{rows}__number__isnull": False})
         ordered = [numbers.order_by(*(self._way(f"{rows}__{column}") for column in columns), NEWEST)]
         others = trials.filter(**is_row, **{f"{rows}__number__isnull": True})

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from experiments.filters.language import joined, quoted
@@ -125,7 +125,8 @@ class TrialQuery:
         total, is_exact = self.total
         if is_exact and total <= EXACT_TO and (self.selection.applied or self.state):
             return [self.trials]
-        parts = self.order.parts(self.rows)
+        condition = self.selection.condition & Q(state=self.state) if self.state else self.selection.condition
+        parts = self.order.parts(self.rows, of=self.experiment, condition=condition)
         if self.order.key == "value" and self.state:
             # Only succeeded trials have a result, and they have no other value.
             parts = [parts[0], parts[2]] if self.state == TrialState.SUCCEEDED else parts[1:]
