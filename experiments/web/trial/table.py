@@ -34,6 +34,7 @@ from experiments.web.workspace.saved_views import apply_view, saved_views, views
 from . import cells, columns, reruns
 from .columns import PARAMETER, Column
 from .filter_controls import line_of, state_chips
+from .row_html import RowWriter
 from .table_order import NEWEST
 from .trial_query import ORDER_AND_FILTERS, TrialQuery, canonical, note_faults, without
 
@@ -158,11 +159,22 @@ def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -
         experiment, metrics=_metrics_of(shown, also=metrics), finals=columns.final_names(shown)
     )
     chosen = _drawn(columns.chosen(request.GET, offered), shown, metrics)
+    rows = _rows(shown, query, chosen, metrics, request.user)
+    value_column = next((column for column in chosen if column.key == "value"), None)
+    bulk = bulk_actions(request.user, experiment)
+    writer = RowWriter(
+        request,
+        trials_url=url_of(experiment, "experiment-trials"),
+        value_column=value_column,
+        has_bulk=bool(bulk),
+        is_live=experiment.is_active,
+    )
     return {
-        "rows": _rows(shown, query, chosen, metrics, request.user),
+        "rows": rows,
+        "rows_html": writer.write(rows),
         "columns": chosen,
         "other_columns": [column for column in chosen if column.key != "value"],
-        "value_column": next((column for column in chosen if column.key == "value"), None),
+        "value_column": value_column,
         "has_pinned": any(column.is_pinned for column in chosen),
         "chooser": _chooser(request.GET, offered, chosen),
         "line": line_of(request, query),
@@ -179,7 +191,7 @@ def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -
         "every": 2 if experiment.is_active else None,
         "may_add": may(request.user, "add_trial", experiment)
         and status.is_offered("add_trial", experiment.state),
-        "bulk": bulk_actions(request.user, experiment),
+        "bulk": bulk,
         "waiting": waiting,
         **_addresses(request.GET, shown, place["upto"] or str(_newest(query, shown, pager))),
     }

@@ -31,7 +31,7 @@ from experiments.web.ui.requests import HtmxRequest
 TAKES_BROTLI = re.compile(r"\bbr\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
 MIN_COMPRESSED = 200  # bytes, as of Django
 BROTLI_QUALITY = 5  # as fast as gzip, and a fifth smaller
-MOST_BLOCKS = 16
+MOST_BLOCKS = 4
 COMPRESSED_TYPES = ("application/json", "application/problem+json", "image/svg+xml")
 UNTIMED = ("/healthz", "/readyz", "/metrics")
 
