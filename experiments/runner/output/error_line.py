@@ -92,7 +92,7 @@ def _last_exception(lines: list[str], *, aside: bool) -> tuple[int, str]:
     count, and only with `aside` those that did not end the program."""
     for index in range(len(lines) - 1, -1, -1):
         begin = _TRACEBACK.match(lines[index])
-        if not begin or (not aside and index and _ASIDE.match(lines[index - 1])):
+        if not begin or (not aside and _is_aside(lines[max(0, index - 2) : index])):
             continue
         # Some launchers prefix each line ("[rank0]: "); the frames below are indented.
         unprefixed = ((at, lines[at].removeprefix(begin[1])) for at in range(index + 1, len(lines)))
@@ -103,6 +103,13 @@ def _last_exception(lines: list[str], *, aside: bool) -> tuple[int, str]:
             at = exception[0]
             return at, _whole_message([line.removeprefix(begin[1]) for line in lines[at:]], 0)
     return -1, ""
+
+
+def _is_aside(before: list[str]) -> bool:
+    """Tell by the two lines before a traceback whether it did not end the program; asyncio has a line in between."""
+    return bool(before) and bool(
+        _ASIDE.match(before[-1]) or "Task exception was never retrieved" in before[0]
+    )
 
 
 def _whole_message(lines: list[str], at: int) -> str:

@@ -97,6 +97,11 @@ RuntimeError: aside
         ),
         (TRACEBACK + ASIDE.format("Exception in thread Thread-1 (load):"), "ValueError: diverged"),
         (TRACEBACK + ASIDE.format("--- Logging error ---"), "ValueError: diverged"),
+        (
+            TRACEBACK
+            + ASIDE.format("Task exception was never retrieved\nfuture: <Task finished name='Task-2'>"),
+            "ValueError: diverged",
+        ),
         (TRACEBACK + ASIDE.format("Process SpawnProcess-1:"), "ValueError: diverged"),
         (ASIDE.format("Exception in thread Thread-1 (load):"), "RuntimeError: aside"),
         (
