@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from xml.etree import ElementTree
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
+from tests.support.processes import ROOT
 from trialdeck import Experiment, errors
 from trialdeck.notebook import charts as notebook_charts
 from trialdeck.notebook import views as notebook
@@ -113,3 +116,22 @@ def test_the_line_of_a_history_is_the_best_so_far():
 )
 def test_few_and_extreme_values_are_drawn(kind, trials):
     ElementTree.fromstring(notebook_charts.CHARTS[kind](trials, SETTINGS))
+
+
+CELLS = (
+    "from trialdeck import Experiment\nexperiment = Experiment.connect({port}, {id!r})\nexperiment",
+    "experiment.watch()",
+    "experiment.plot('parallel')",
+)
+
+
+def test_a_notebook_is_executed(deck, monkeypatch):
+    """The cells of a real notebook, run by Jupyter's own client: what a person sees below each."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    cells = [nbformat.v4.new_code_cell(cell.format(port=deck.port, id=deck.first.id)) for cell in CELLS]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    card, watched, plot = ([output for output in cell.outputs] for cell in notebook.cells)
+    assert "best loss <b>0.5</b>" in card[-1].data["text/html"] and "image/svg+xml" in card[-1].data
+    assert watched[-1].data["text/plain"] == "True"
+    assert plot[-1].data["image/svg+xml"].startswith("<svg")

@@ -165,6 +165,35 @@ def test_options_of_click_keep_their_ranges():
     }
 
 
+CLICK_GROUP = """
+    import click
+    @click.group()
+    @click.option("--seed", default=1)
+    def cli(seed): ...
+    @cli.command()
+    @click.option("--lr", default=0.01)
+    def train_model(lr): ...
+    @cli.command("check")
+    @click.option("--lr", type=click.Choice(["low", "high"]))
+    @click.option("--k", default=3)
+    def evaluate(lr, k): ...
+"""
+
+
+def test_of_a_click_group_the_command_in_the_line_counts():
+    """TD-D7: the options of other commands are not its own, and those of the group come before the command."""
+    train = read_script(dedent(CLICK_GROUP), "train.py", words=("train-model",))
+    assert [(each.name, each.default) for each in train.arguments] == [("lr", 0.01)] and train.notes == ()
+    check = read_script(dedent(CLICK_GROUP), "train.py", words=("check",))
+    assert [(each.name, each.choices) for each in check.arguments] == [("lr", ("low", "high")), ("k", ())]
+    neither = read_script(dedent(CLICK_GROUP), "train.py")
+    assert neither.notes == (
+        "The script has several commands (train-model, check). Add one of them to the command.",
+    )
+    only = read_script(dedent(CLICK_GROUP).partition('@cli.command("check")')[0], "train.py")
+    assert only.notes == ("The script has the command train-model. Add it to the command.",)
+
+
 def test_annotated_functions_of_typer_are_read():
     """TD-D7"""
     script = read(

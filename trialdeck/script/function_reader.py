@@ -32,15 +32,66 @@ _ABSL = {
 # --- click ------------------------------------------------------------------------------------------------------
 
 
-def click_arguments(tree: ast.Module, scope: Scope) -> list[Argument]:
-    """Return the options and arguments of click's decorators, from top to bottom."""
+def click_arguments(
+    tree: ast.Module, scope: Scope, words: tuple[str, ...]
+) -> tuple[list[Argument], list[str]]:
+    """Return the options and arguments of click's decorators, from top to bottom, and notes. Of a group, those of the
+    commands among `words`, else of all: its own options come before the command."""
+    groups = [node for node in scope.functions.values() if _decorator(node, "group")]
+    commands = {
+        _click_name(node, scope): node for node in scope.functions.values() if _decorator(node, "command")
+    }
+    notes, elsewhere = [], set()
+    if groups and commands:
+        chosen = {
+            name: node
+            for name, node in commands.items()
+            if name in words or node.name.replace("_", "-") in words  # as before click 8.2
+        }
+        if not chosen:
+            names = ", ".join(commands)
+            notes.append(
+                f"The script has several commands ({names}). Add one of them to the command."
+                if len(commands) > 1
+                else f"The script has the command {names}. Add it to the command."
+            )
+        others = [node for name, node in commands.items() if chosen and name not in chosen]
+        for node in [*groups, *others]:
+            elsewhere |= {id(call) for decorator in node.decorator_list for call in ast.walk(decorator)}
     result: dict[str, Argument] = {}
     for call in scope.calls:
         name = last_name(call.func)
         is_declaration = name in ("option", "argument") and call.args and len(result) <= MAX_ARGUMENTS
-        if is_declaration and (argument := _click(call, name, scope)):
+        if not is_declaration or id(call) in elsewhere:
+            continue
+        if argument := _click(call, name, scope):
             result.setdefault(argument.name, argument)
-    return list(result.values())
+    return list(result.values()), notes
+
+
+def _decorator(node: Function, name: str) -> ast.expr | None:
+    """Return the decorator of a function with this last name, called or not."""
+    for decorator in node.decorator_list:
+        function = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if last_name(function) == name:
+            return decorator
+    return None
+
+
+def _click_name(node: Function, scope: Scope) -> str:
+    """Return the name of a command: the one that its decorator has, else the function's, as click derives it."""
+    decorator = _decorator(node, "command")
+    if isinstance(decorator, ast.Call):
+        named = [scope.value(keyword.value) for keyword in decorator.keywords if keyword.arg == "name"]
+        named += [scope.value(argument) for argument in decorator.args[:1]]
+        for name in named:
+            if isinstance(name, str):
+                return name
+    name = node.name.lower().replace("_", "-")
+    for suffix in ("-command", "-cmd", "-group", "-grp"):
+        if name.endswith(suffix) and name != suffix:
+            return name[: -len(suffix)]
+    return name
 
 
 def _click(call: ast.Call, decorator: str, scope: Scope) -> Argument | None:

@@ -113,8 +113,9 @@ def _read(
         arguments, more = function_reader.typer_arguments(tree, scope, words)
         if arguments:
             return "typer", arguments, notes + more
-    if arguments := function_reader.click_arguments(tree, scope):
-        return "click", arguments, notes
+    arguments, more = function_reader.click_arguments(tree, scope, words)
+    if arguments:
+        return "click", arguments, notes + more
     if arguments := function_reader.absl_arguments(tree, scope):
         return "absl", arguments, notes
     framework, arguments = function_reader.class_arguments(tree, scope)
