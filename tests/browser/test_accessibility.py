@@ -6,7 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.urls import reverse
 
-from experiments.models import Dashboard, Outcome, SavedView, ShareLink
+from experiments.models import Dashboard, HistoryImport, Outcome, SavedView, ShareLink
+from experiments.transfer.background import run_next
 from tests.browser.conftest import DESK, PHONE
 from tests.browser.test_walk import addresses
 
@@ -20,6 +21,14 @@ RULES = {
     "resultTypes": ["violations"],
 }
 OUTSIDE = "/admin/"  # Django's own pages
+
+
+def import_pages(lab, by):
+    """The preview of a table, and its cancellation."""
+    HistoryImport.receive(lab, by=by, file_name="a.csv", chunks=[b"lr,loss,acc\n1,2,3\n"])
+    run_next()
+    key = HistoryImport.objects.get().public_id
+    return [reverse(name, args=["lab", key]) for name in ("import", "import-cancel")]
 
 
 def dashboard_pages(experiment, by):
@@ -71,6 +80,9 @@ def test_no_page_breaks_a_rule(open_as, root, running, draft, lab, viewport, sch
         reverse("experiments-compare", args=["lab"]),
         f"{reverse('experiment-trials', args=where)}?filter=value>0.1",
         reverse("experiment-action", args=[*where, "stop"]),
+        reverse("experiment-schedule", args=where),
+        *(reverse(name, args=["lab"]) for name in ("imports", "leaderboard", "usage", "notifications")),
+        *import_pages(lab, root),
         *dashboard_pages(experiment, root),
     ]
     page = open_as(root, "/", viewport)

@@ -123,6 +123,7 @@ def _draw(
         "form_action": request.path,
         "back": url_of(experiment),
         "schedule": row,
+        "is_wide": True,
         "times": _times(form),
         "zone": form["time_zone"].value() or "UTC",
     }

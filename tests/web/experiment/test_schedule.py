@@ -29,10 +29,10 @@ def test_an_operator_schedules_pauses_and_removes(draft, bob, carol, django_asse
     row = Schedule.objects.get()
     assert (row.cron, row.time_zone, row.overlap, row.by) == ("0 2 * * 1-5", "Europe/Berlin", "skip", bob)
     html = saved.content.decode()
-    assert "Scheduled. Next start: " in html and "Repeats" in html
+    assert "Scheduled. Next start: " in html and "Next run" in html
     shown = browser.get(page_of(experiment)).content.decode()
     assert shown.count(" 02:00 Europe/Berlin</li>") == 5, "the next five due times"
-    assert "Repeats" in as_(carol).get(f"/w/lab/experiments/{experiment.public_id}/").content.decode()
+    assert "Next run" in as_(carol).get(f"/w/lab/experiments/{experiment.public_id}/").content.decode()
     assert as_(carol).post(page_of(experiment), {"change": "remove"}).status_code == 403
     assert (
         "Schedule paused"
