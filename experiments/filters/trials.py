@@ -70,7 +70,7 @@ class TrialFields:
 
     def names(self) -> list[str]:
         """Return every field, as it is written in a filter."""
-        return [*self.fixed, *map(self.parameter, self.parameters), *map(self.metric, self.metrics)]
+        return [*map(self.parameter, self.parameters), *map(self.metric, self.metrics), *self.fixed]
 
     def all(self) -> list[Field]:
         """Return every field: parameters, metrics, then the fixed ones."""

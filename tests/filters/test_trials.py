@@ -276,7 +276,7 @@ def test_dates_are_days_of_the_reader(experiment: Experiment) -> None:
     [
         ("sate:failed", 0, "no field “sate”; did you mean “state”?"),
         ("value>1 Lr<1", 8, "did you mean “lr”?"),
-        ("zzzzzz=1", 0, "Fields: number, state,"),
+        ("zzzzzz=1", 0, "Fields: lr, opt, param.value,"),
         ("param.nope=1", 0, "no field “param.nope”"),
         ("state:faild", 6, "Did you mean “failed”?"),
         ("state:zzzzzzz", 6, "Possible values: waiting, running"),

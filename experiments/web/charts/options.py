@@ -16,7 +16,7 @@ from experiments.web.ui.requests import SignedInRequest
 
 TOPS = ("5", "10", "20", "50", "100", "300")
 SMOOTHINGS = ("0.3", "0.6", "0.9")
-AXIS_WORDS = ("flip", "log", "linear", "hide", "show")
+AXIS_WORDS = ("flip", "log", "linear", "hide", "show", "first")
 CURVES = 10  # of the best trials, when `top` is not set
 
 PARAMETERS: dict[str, Parameter] = {

@@ -210,7 +210,7 @@ def _context(request: SignedInRequest, view: ChartView, selected: TrialQuery) ->
     if not selected.selection.error and "last" in request.GET:
         request.GET = without(request.GET, ["last"])  # type: ignore[assignment]
     query = urlencode([(name, value) for name in ("filter", "state") if (value := getattr(options, name))])
-    names = list(view.names)
+    names = view.ordered_names
     return {
         "options": options,
         "line": line_of(request, selected),
@@ -257,7 +257,15 @@ def _axis(view: ChartView, name: str) -> dict[str, Any]:
         "scale": _toggled(view.options, name, "linear" if parameter.is_log else "log"),
         "has_scale": parameter.choices is None,
         "hide": _toggled(view.options, name, "hide"),
+        "is_first": name == view.ordered_names[0],
+        "first": _moved_first(view.options, name),
     }
+
+
+def _moved_first(options: Options, name: str) -> list[str]:
+    """Return the values of `axis` in the address with this axis before all others."""
+    entry = f"{name}:first"
+    return [*(kept for each, word in options.axes if (kept := f"{each}:{word}") != entry), entry]
 
 
 def _toggled(options: Options, name: str, word: str) -> list[str] | None:

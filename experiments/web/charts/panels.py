@@ -83,7 +83,7 @@ def parallel_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
     best = ranked(view.marks, view.direction)
     if options.top:
         best = best[: options.top]
-    names = [name for name in view.names if name not in options.having("hide")]
+    names = [name for name in view.ordered_names if name not in options.having("hide")]
     shown = names[:AXES] + [name for name in options.having("show") if name in names[AXES:]]
     behind = (
         [view.mark(row) for row in view.by_objective(background_of(experiment)) if has_result(row)]

@@ -76,6 +76,13 @@ class ChartView:
         return sorted(self.axes, key=lambda name: -self.shares.get(name, 0.0))
 
     @cached_property
+    def ordered_names(self) -> list[str]:
+        """The parameters in the order of the axes: those that were moved to the front, the latest one first, then the
+        others."""
+        moved = [name for name in reversed(self.options.having("first")) if name in self.axes]
+        return [*moved, *(name for name in self.names if name not in moved)]
+
+    @cached_property
     def shares(self) -> dict[str, float]:
         """The importance of the parameters for the objective; empty while there is none."""
         return self._importance("shares", {})

@@ -218,6 +218,24 @@ def test_a_filter_with_many_matches_is_sampled_and_with_few_is_complete(running)
     assert {row.state for row in many_of.rows} == {"succeeded"}
 
 
+def test_axes_are_moved_to_the_front_by_links(searched, carol):
+    """TD-C1: also without a script; the latest one is leftmost, in the drawing and in its data."""
+    client = as_(carol)
+
+    def columns(query: str) -> list[str]:
+        content = client.get(address(searched, "parallel", "csv") + query).content.decode()
+        return next(csv.reader(io.StringIO(content)))[2:]
+
+    first, second = columns("")
+    html = client.get(address(searched)).content.decode()
+    assert f'href="?axis={second}%3Afirst#parallel"' in html and f"axis={first}%3Afirst" not in html
+    assert columns(f"?axis={second}:first") == [second, first]
+    html = client.get(address(searched) + f"?axis={second}:first&axis={first}:flip").content.decode()
+    link = f"?axis={second}%3Afirst&amp;axis={first}%3Aflip&amp;axis={first}%3Afirst#parallel"
+    assert link in html
+    assert columns(f"?axis={second}:first&axis={first}:first") == [first, second]
+
+
 def test_a_file_of_a_part_of_the_trials_says_so_in_its_name(running, carol):
     """TD-C1: and the page links the file of all of them."""
     experiment = running(max_trials=5_000, taken=0)
