@@ -212,7 +212,7 @@ class _Exporter:
             rows = rows.select_related("revision", "rerun_of")
             rows = rows.defer("revision__document", "revision__resolved", "rerun_of__params", "rerun_of__raw")
         else:
-            rows = rows.only("number", "state")
+            rows = rows.only("experiment", "number", "state")  # the manager reads the first of each row
         while some := list(rows.filter(number__gt=last)[:TRIALS_AT_ONCE]):
             yield [trial for trial in some if trial.is_settled]
             last = some[-1].number
