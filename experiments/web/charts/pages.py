@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
@@ -163,30 +163,34 @@ def version_of(experiment: Experiment) -> tuple[object, ...]:
 
 def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> Panel:
     """Return a panel, drawn anew only when its data or the options have changed."""
-    experiment, cache = view.experiment, caches["charts"]
+    experiment = view.experiment
     is_clocked = view.options.filter or (
         key == TIMELINE and experiment.alive_count
     )  # a filter may contain ages
     options = (view.options.filter, *(getattr(view.options, name) for name in _DRAWN))
-    parts = (
-        experiment.pk,
-        experiment.epoch,
-        version_of(experiment),
-        fragments.minute() if is_clocked else None,
-        options,
-        key,
-        widths,
-        view.url,
-        get_current_timezone_name(),
-    )
-    name = hashlib.sha256(repr(parts).encode()).hexdigest()
-    panel: Panel | None = cache.get(name)
-    if panel is None:
-        draw = panels_for(experiment)[key]
-        panel = draw(view, widths) if widths else draw(view)
-        panel = replace(panel, sampled=part_of(view, panel))
-        cache.set(name, panel)
-    return panel
+    minute = fragments.minute() if is_clocked else None
+
+    def draw() -> Panel:
+        drawing = panels_for(experiment)[key]
+        panel = drawing(view, widths) if widths else drawing(view)
+        return replace(panel, sampled=part_of(view, panel))
+
+    return drawn_once(experiment, draw, minute, options, key, widths, view.url)
+
+
+Drawn = TypeVar("Drawn")
+
+
+def drawn_once(experiment: Experiment, draw: Callable[[], Drawn], *parts: object) -> Drawn:
+    """Return what `draw` draws of an experiment, kept for all who see it until its data change. `parts`: what else the
+    drawing depends on."""
+    key = (experiment.pk, experiment.epoch, version_of(experiment), get_current_timezone_name(), *parts)
+    name, cache = hashlib.sha256(repr(key).encode()).hexdigest(), caches["charts"]
+    drawn: Drawn | None = cache.get(name)
+    if drawn is None:
+        drawn = draw()
+        cache.set(name, drawn)
+    return drawn
 
 
 _DRAWN = (

@@ -24,7 +24,7 @@ from experiments.scheduler.estimate import Estimate, Finished, estimates, finish
 from experiments.scheduler.wait_reasons import Compute, Hold
 from experiments.web.activity.feed import items_of
 from experiments.web.charts.options import PARAMETERS, Options, objective_of
-from experiments.web.charts.pages import panel_of
+from experiments.web.charts.pages import drawn_once, panel_of
 from experiments.web.charts.view import ChartView
 from experiments.web.trial import failures
 from experiments.web.ui import descriptions, summaries
@@ -150,7 +150,7 @@ def _history_context(request: SignedInRequest, experiment: Experiment, url: str)
     if experiment.is_multi_objective:
         view = ChartView(experiment, Options(), url=url)
         return {"has_trials": True, "settings": settings, **front.context(experiment, view)}
-    chart, is_all = charts.history_of(experiment, url=url)
+    chart, is_all = drawn_once(experiment, lambda: charts.history_of(experiment, url=url), "history", url)
     return {
         "has_trials": True,
         "chart": chart,

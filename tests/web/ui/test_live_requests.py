@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from experiments.models import Experiment
+from experiments.web.experiment import charts
 from experiments.web.ui import fragments
 from tests.people import as_
 
@@ -100,3 +101,17 @@ def test_a_fragment_that_has_ended_says_where_it_belongs(overview):
 def test_names_that_the_page_does_not_have_are_ignored(overview):
     client, url, tags, _ = overview
     assert ask(client, url, "head", **tags, nonsense="x", head2="").status_code == 304
+
+
+def test_the_history_is_drawn_once_for_all_who_see_it(overview, bob, monkeypatch):
+    client, url, _, experiment = overview
+    drawn: list[int] = []
+    draw = charts.history_of
+    monkeypatch.setattr(charts, "history_of", lambda *a, **k: drawn.append(1) or draw(*a, **k))
+    for each in (client, as_(bob), client):
+        assert "Optimization history" in each.get(url).content.decode()
+    assert not drawn, "alice's browser has it since the page was opened"
+    experiment.describe(by=experiment.creator, name="another name")
+    for each in (client, as_(bob)):
+        assert each.get(url).status_code == 200
+    assert len(drawn) == 1
