@@ -93,7 +93,7 @@ def addresses(experiment: Experiment, other: Experiment, dashboard: Dashboard, t
     ids = [*workspace, experiment.public_id]
     listed, rows = reverse("experiments", args=workspace), reverse("experiment-trials", args=ids)
     last = [*ids, trials - 10]
-    compared = urlencode([("experiment", experiment.public_id), ("experiment", other.public_id)])
+    compared = urlencode([("pick", experiment.public_id), ("pick", other.public_id)])
     several = urlencode([("trial", number) for number in range(trials - 14, trials - 9)])
     sorts = {
         "by value": "value",
@@ -104,7 +104,7 @@ def addresses(experiment: Experiment, other: Experiment, dashboard: Dashboard, t
     }
     named = {
         "dashboards": "dashboards",
-        "activity of a workspace": "workspace",
+        "home": "workspace",
         "leaderboard": "leaderboard",
         "usage": "usage",
         "imports": "imports",
@@ -136,7 +136,6 @@ def addresses(experiment: Experiment, other: Experiment, dashboard: Dashboard, t
         "compare trials": f"{reverse('trials-compare', args=ids)}?{several}",
         "compare experiments": f"{reverse('experiments-compare', args=workspace)}?{compared}",
         "dashboard": reverse("dashboard", args=[*workspace, dashboard.pk]),
-        "home": reverse("home"),
         **{label: reverse(name, args=workspace) for label, name in named.items()},
         "queues": reverse("queues"),
         "workers": reverse("workers"),
