@@ -72,7 +72,7 @@ def schedule(pk: int) -> None:
 
 
 def _step(experiment: Experiment) -> None:
-    lose_trials(experiment)
+    settle_lost_trials(experiment)
     if experiment.state == ExperimentState.STOPPING:
         if not experiment.active_count:
             experiment.finish(experiment.stop_target or ExperimentState.STOPPED, because=experiment.reason)
@@ -103,10 +103,10 @@ def _step(experiment: Experiment) -> None:
 # --- the steps ---------------------------------------------------------------------------------------------
 
 
-def lose_trials(experiment: Experiment) -> None:
-    """Settle the trials of gone or restarted workers: as lost, which retries them, unless they have left a final result
-    on this machine. Settle those that are stopping and
-    whose worker does not confirm their end: Stop and Kill now take effect without its help."""
+def settle_lost_trials(experiment: Experiment) -> None:
+    """Settle the trials of workers that are gone or have restarted: with the final result that they left on this
+    machine, or else as lost, which retries them (`Trial.settle`). Also settle trials whose worker does not confirm
+    a stop in time, so that Stop and Kill now take effect without its help."""
     if not experiment.alive_count or not _doubtful.rows(experiment=experiment.pk):
         return
     held = _doubtful_trials(experiment.pk).order_by(*BY_STATE).select_related("worker")
