@@ -1,4 +1,4 @@
-"""Experiments that differ in nothing but their seed count as replicates: mean and spread of their best values."""
+"""Replicates: experiments whose settings differ only in the seed, with the mean and spread of their best values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from experiments.web.experiment.charts import best_steps
 from .rows import MAXIMIZE, MINUS
 from .selection import COLORS, Column
 
-# What may differ between replicates: it decides neither what is tried nor what comes out.
+# Settings that may differ between replicates, because they affect neither the proposals nor the results.
 OF_NO_EFFECT = ("seed", "concurrency", "breaker", "retries", "stop_grace_s", "keeps_best", "destination")
 FOR_DEVIATION = 3  # replicates at least
 
