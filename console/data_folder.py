@@ -1,4 +1,4 @@
-"""The data folder is private to its user: nobody else may enter it, and what is created in it is nobody else's."""
+"""Keep the data folder private to its user: no other user may enter it or read what is created in it."""
 
 import os
 import stat

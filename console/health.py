@@ -1,4 +1,4 @@
-"""Is the console well? For load balancers and monitoring: no names, addresses or paths."""
+"""Health checks for load balancers and monitoring. Responses contain no names, addresses or paths."""
 
 from __future__ import annotations
 

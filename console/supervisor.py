@@ -209,7 +209,7 @@ def _reason(exit: Exit) -> str:
 
 
 def _running_under(installation: str) -> bool:
-    """Tell whether any process of this installation, recognized by its environment, is alive."""
+    """Return whether any process of this installation, recognized by its environment, is alive."""
     wanted = f"TRIALDECK_INSTALLATION={installation}".encode()
     return any(wanted in _environment(folder) for folder in Path("/proc").glob("[0-9]*"))
 

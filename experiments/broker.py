@@ -70,7 +70,7 @@ def binary(env: Mapping[str, str] = os.environ) -> str:
 
 
 def is_answering(data: Path) -> bool:
-    """Tell whether the embedded broker answers a ping within a second; False while it is still loading."""
+    """Return whether the embedded broker answers a ping within a second; False while it is still loading."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -90,7 +90,7 @@ def is_answering(data: Path) -> bool:
 
 
 def is_elsewhere(address: str) -> bool:
-    """Tell whether the broker at `address` (a REDIS_URL) runs on another machine."""
+    """Return whether the broker at `address` (a REDIS_URL) runs on another machine."""
     parts = urlsplit(address)
     if "socket" in parts.scheme or parts.scheme == "unix":
         return False

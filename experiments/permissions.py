@@ -76,8 +76,8 @@ def require(user: User, verb: str, row: Experiment | Model | Workspace) -> None:
 
 
 def may_change_view(user: User, view: SavedView) -> bool:
-    """May a person rename, replace or delete a view: their own, where it is shared as an operator; and as an owner of
-    the workspace any shared one."""
+    """Return whether a person may rename, replace or delete a view: their own (a shared one only as an operator), and
+    as an owner of the workspace any shared one."""
     if not view.is_shared:
         return view.owner_id == user.pk
     role = role_in(user, view.workspace)
@@ -111,13 +111,13 @@ def require_comment(user: User, comment: Comment, experiment: Experiment, *, del
 
 
 def may_edit_dashboard(user: User, dashboard: Dashboard) -> bool:
-    """May a person arrange a dashboard and share it by a link: operators, their own and the shared ones."""
+    """Return whether a person may arrange a dashboard and share it by a link: operators, their own and shared ones."""
     is_theirs = dashboard.is_shared or dashboard.owner_id == user.pk
     return is_theirs and may(user, "edit_dashboard", dashboard.workspace)
 
 
 def may_own_dashboard(user: User, dashboard: Dashboard) -> bool:
-    """May a person delete a dashboard and choose who sees it: who made it, and owners of the workspace."""
+    """Return whether a person may delete a dashboard and choose who sees it: its creator, and the owners."""
     is_owner = role_in(user, dashboard.workspace) == Role.OWNER
     return may_edit_dashboard(user, dashboard) and (dashboard.owner_id == user.pk or is_owner)
 
@@ -130,13 +130,13 @@ def require_dashboard(user: User, dashboard: Dashboard, *, owns: bool = False) -
 
 
 def may_revoke_link(user: User, link: ShareLink) -> bool:
-    """May a person revoke a link: who made it, and owners of the workspace."""
+    """Return whether a person may revoke a link: its creator, and owners of the workspace."""
     role = role_in(user, link.workspace)
     return role == Role.OWNER or (role == Role.OPERATOR and link.created_by_id == user.pk)
 
 
 def is_administrator(user: User) -> bool:
-    """May they manage what belongs to the installation? A token of one workspace may not, whoever made it."""
+    """Return whether they may manage what belongs to the installation; a token of one workspace never may."""
     if not (user.is_active and user.is_superuser):
         return False
     return user.token is None or (user.token.workspace_id is None and user.token.role == Role.OWNER)

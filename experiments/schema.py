@@ -1,4 +1,4 @@
-"""Does the database have the schema of this version? For each process that would fail on another one."""
+"""Check that the database has the schema of this version, for every process that would fail on another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all pages of the administrators' site share: paging, read-only rows, filters."""
+"""Shared by all pages of the administrators' site: pagination, read-only rows, filters."""
 
 from __future__ import annotations
 

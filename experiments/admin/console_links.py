@@ -1,4 +1,4 @@
-"""Where the console shows what a row of the administrators' site is about."""
+"""Links from rows of the administrators' site to the pages of the console that show them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened: revisions, events, and stored responses of idempotent requests."""
+"""History: revisions, events, and stored responses of idempotent requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notifications: rules, channels, what happened, and every message with what became of it."""
+"""Notifications: rules, channels, occurrences, and every delivery with its status."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
         obj.is_staff = obj.is_superuser  # only administrators may use this site
         super().save_model(request, obj, form, change)
         if change and "email" in form.changed_data:
-            obj.tell_former_email(form.initial.get("email", ""))
+            obj.notify_former_email(form.initial.get("email", ""))
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
         response = super().user_change_password(request, id, form_url)
@@ -69,7 +69,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
         ):
             audit.record("password_change", by=user_of(request), subject=user)
             UserSession.end_all(user)
-            user.tell(PASSWORD_CHANGED)
+            user.notify_of_change(PASSWORD_CHANGED)
         return response
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
@@ -146,7 +146,7 @@ class SecondFactorAdmin(CredentialAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         obj.turn_off(by=user_of(request))
-        obj.user.tell(FACTOR_OFF)
+        obj.user.notify_of_change(FACTOR_OFF)
 
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet) -> None:
         for factor in queryset:

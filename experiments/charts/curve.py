@@ -110,7 +110,7 @@ class _Box:
         return self.left < other.right and self.right > other.left and abs(self.y - other.y) < 13
 
     def is_cut_off(self, own: Sequence[float], foreign: Sequence[float]) -> bool:
-        """Does a foreign line pass through the label, or between the label and the own line?"""
+        """Return whether another line passes through the label, or between the label and its own line."""
         nearest = min(own, key=lambda y: abs(y - self.y))
         low, high = min(self.y - 11, nearest), max(self.y + 3, nearest)
         return any(low <= y <= high for y in foreign)

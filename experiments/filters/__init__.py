@@ -56,7 +56,7 @@ def among(
         experiments = experiments.filter(project__name=project)
     if tag:
         experiments = experiments.filter(HasTag("tags", Value(tag)))
-    return experiments.filter(in_need()) if needs_attention else experiments
+    return experiments.filter(needing_attention()) if needs_attention else experiments
 
 
 def missing_names(
@@ -84,7 +84,7 @@ def missing_names(
 
 
 def key_of(sort: str) -> Expression | F:
-    """What a sort of `SORTS` compares. Best values may be missing."""
+    """Return the expression by which a sort of `SORTS` orders. Best values may be missing."""
     if sort == "name":
         # By code point on both: what the server's language would make of it differs between machines.
         return Collate("folded_name", "C" if connection.vendor == "postgresql" else "BINARY")
@@ -94,9 +94,10 @@ def key_of(sort: str) -> Expression | F:
     return F("best_value" if sort == "best" else f"{sort}_at")
 
 
-def in_need() -> Q:
-    """It failed, a tenth or more of its trials failed, it paused itself, or it waits for a queue from which nobody
-    takes anything. A failed try of a draft has been looked at."""
+def needing_attention() -> Q:
+    """Return the condition for experiments that need attention: failed, or completed with a tenth or more of the
+    trials failed, auto-paused, or waiting for a queue that no worker serves. Failed test runs are excluded, because
+    the page of their draft shows them."""
     is_stuck = Q(queue=None) | Q(queue__is_paused=True) | ~Q(queue__name__in=served_queues())
     settled = sum((F(f"{state}_count") for state in status.TRIAL_SETTLED), start=Value(0))
     a_tenth = Q(GreaterThanOrEqual(F("failed_count") * 10, settled))
@@ -110,27 +111,27 @@ def in_need() -> Q:
 
 
 def touched_at() -> Expression:
-    """When somebody or its end last changed it. What its trials do meanwhile does not count: in a list of what is
-    recent rows would change places all the time."""
+    """Return when an experiment was last changed by a person or by its end. Progress of its trials does not count:
+    otherwise the rows of a list of recent experiments would swap places all the time."""
     is_active = Q(state__in=status.ACTIVE)
     instant = DateTimeField()
     began = Coalesce("enqueued_at", "updated_at", output_field=instant)
     return Case(When(is_active, then=began), default=F("updated_at"), output_field=instant)
 
 
-def lately() -> tuple[Expression, ...]:
-    """The order of what is recent: what is active, then what was touched last."""
+def latest_first() -> tuple[Expression, ...]:
+    """Return the order of recent experiments: active ones first, then those changed last."""
     is_over = Case(When(state__in=status.ACTIVE, then=0), default=1, output_field=IntegerField())
     return is_over.asc(), touched_at().desc(), F("pk").desc()
 
 
 def served_queues() -> set[str]:
-    """The names of the queues that some worker takes trials from."""
+    """Return the names of the queues that at least one worker serves."""
     return {name for names in Worker.objects.serving().values_list("queues", flat=True) for name in names}
 
 
 class HasTag(Func):
-    """Is this one of the tags? The same on both databases."""
+    """True if a list of tags contains this one, on both databases."""
 
     output_field = BooleanField()
     template = "EXISTS (SELECT 1 FROM %(function)s(%(expressions)s)"
@@ -151,7 +152,7 @@ class HasTag(Func):
 
 
 class AnyContains(HasTag):
-    """Does one of these texts contain this one, whatever its case? The same on both databases, for ASCII letters."""
+    """True if one of these texts contains this one, ignoring the case of ASCII letters, on both databases."""
 
     template = "EXISTS (SELECT 1 FROM %(function)s(%(expressions)s)) > 0)"
 
@@ -170,5 +171,5 @@ class AnyContains(HasTag):
 
 
 def whole(text: str) -> int:
-    """A whole number that a database can hold, else 0."""
+    """Return the whole number that the text is, if a database can hold it, else 0."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0

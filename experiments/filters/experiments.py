@@ -13,7 +13,7 @@ from experiments.models.experiment.base import Visibility
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.models.fields import fold
 
-from . import HasTag, conditions, in_need, language, whole
+from . import HasTag, conditions, language, needing_attention, whole
 from .conditions import Field
 from .language import Comparison, FilterError, Text, Word
 
@@ -174,7 +174,7 @@ def _needs(comparison: Comparison) -> Q:
     def wanted(value: Text) -> Q:
         if value.text.casefold() != ATTENTION:
             raise value.error(f"“{value.text}” is not a valid value. Possible values: {ATTENTION}", ATTENTION)
-        return in_need()
+        return needing_attention()
 
     return conditions.equal(comparison, wanted)
 

@@ -54,7 +54,7 @@ class Entry:
 
     @property
     def is_better(self) -> bool | None:
-        """Whether it is better than the baseline; None where that cannot be said."""
+        """Whether it is better than the baseline; None if they cannot be compared."""
         if not self.delta:
             return None
         return (self.delta > 0) == (self.experiment.direction == "maximize")

@@ -116,7 +116,7 @@ def check_writable(data: Path) -> None:
 
 
 def is_behind() -> bool:
-    """Tell whether the database lacks migrations. Much cheaper than `migrate` with nothing to do."""
+    """Return whether the database lacks migrations. Much cheaper than `migrate` with nothing to do."""
     executor = MigrationExecutor(connection)
     return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 

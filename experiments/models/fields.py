@@ -1,4 +1,4 @@
-"""What several models have in common: exact JSON, public IDs, folded names."""
+"""Fields and helpers that several models share: exact JSON, public IDs, folded names."""
 
 from __future__ import annotations
 

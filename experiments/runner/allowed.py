@@ -1,4 +1,4 @@
-"""What the code, files and containers of experiments may come from and go to, as an administrator sets it.
+"""Allow-lists of an administrator: git hosts, destinations, container arguments and networks of experiments.
 
 By environment variables of workers and the web server, lists separated by commas; an empty list allows all:
 

@@ -94,7 +94,7 @@ class CgroupParent:
 
     @property
     def description(self) -> str:
-        """What limits memory here, for users."""
+        """Describe, for users, what limits memory here."""
         return f"cgroup v{self.group.version}"
 
     @classmethod
@@ -187,7 +187,7 @@ def _move_to_leaf(group: Group) -> None:
 
 
 def _is_delegated(group: Group) -> bool:
-    """Tell whether the group is the worker's: systemd marks delegated groups; in a container its group is the top."""
+    """Return whether the group is the worker's: systemd marks delegated groups; in a container its group is the top."""
     if group.path == group.top:
         return True
     for name in ("user.delegate", "trusted.delegate"):

@@ -204,7 +204,7 @@ class ContainerEngine:
         return {**base, **{_passed_name(name): value for name, value in job.env.items()}}
 
     def was_out_of_memory(self, name: str) -> bool:
-        """Tell whether the OOM killer killed in this container, which has ended."""
+        """Return whether the OOM killer killed in this container, which has ended."""
         try:
             output = self._run(["inspect", "--format", "{{.State.OOMKilled}}", name])
         except ToolError:

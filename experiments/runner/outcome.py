@@ -89,7 +89,7 @@ def find_failure(
 
 
 def _is_metric(line: str, pattern: str) -> bool:
-    """Tell whether a line only reports the metric."""
+    """Return whether a line only reports the metric."""
     is_error = re.search(r"error|exception|fail|abort|fatal", line, re.IGNORECASE)
     return not is_error and bool(PatternReader(pattern, "").feed(f"{line}\n".encode()))
 

@@ -358,7 +358,7 @@ def await_orphans(*, installation: str) -> None:
 
 
 def _has_orphans(installation: str) -> bool:
-    """Tell whether a keeper whose owner has died still has processes of this installation."""
+    """Return whether a keeper whose owner has died still has processes of this installation."""
     if not installation:
         return False
     processes = all_processes()
@@ -374,7 +374,7 @@ def _has_orphaned_keeper(pid: int, installation: str, processes: dict[int, Stat]
 
 
 def is_alive(pid: int, ticks: int) -> bool:
-    """Tell whether exactly this process, by pid and start time, is alive."""
+    """Return whether exactly this process, by pid and start time, is alive."""
     return _is_alive(pid, ticks, all_processes())
 
 

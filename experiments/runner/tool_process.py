@@ -101,7 +101,7 @@ def locked(path: Path, *, is_cancelled: Callable[[], bool] = lambda: False) -> I
 
 
 def is_disk_full(output: str) -> bool:
-    """Tell whether a tool's output, or an error message, reports a full disk."""
+    """Return whether a tool's output, or an error message, reports a full disk."""
     return any(words in output for words in ("No space left on device", "Disk quota exceeded"))
 
 

@@ -1,4 +1,4 @@
-"""How an experiment ends by itself: completed, or failed when no trial has a result."""
+"""End an experiment whose search is over: completed, or failed if no trial has a result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def why_no_result(experiment: Experiment) -> str:
 
 
 def _has_result(experiment: Experiment) -> bool:
-    """Has a trial succeeded, or ended with its result while it was being stopped?"""
+    """Return whether a trial succeeded, or ended with a result while it was being stopped."""
     if experiment.succeeded_count:
         return True
     return experiment.trials.filter(state=TrialState.STOPPED).exclude(value=None).exists()

@@ -1,4 +1,4 @@
-"""Caches of the control process, so that settled rows are read once. Everything can be read again."""
+"""In-memory caches of the control process: settled rows are read once. All of it can be rebuilt from the database."""
 
 from __future__ import annotations
 

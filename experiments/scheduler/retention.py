@@ -1,4 +1,4 @@
-"""Retention: deletes for good, in small portions, what has been in the trash for its time."""
+"""Delete expired rows in small steps: the trash after 30 days, old responses, deliveries and audit entries."""
 
 from __future__ import annotations
 

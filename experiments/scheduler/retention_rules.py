@@ -1,4 +1,4 @@
-"""Applies the rules of retention, and computes their previews, a portion with each tick of the beat."""
+"""Apply the rules of retention and compute their previews, a portion with each tick of the beat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds experiments whose workspace or creator has used up a hard limit, and notes when a limit is nearly reached."""
+"""Hold experiments whose workspace or creator has used up a hard limit, and note when a limit is nearly reached."""
 
 from __future__ import annotations
 

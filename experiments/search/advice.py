@@ -1,4 +1,4 @@
-"""What to change next, by what a search has found so far: pure functions of parameters and values.
+"""Advice on what to change next, from the results of a search so far: pure functions of parameters and values.
 
 Each piece of advice has a key that stays the same while it holds, a sentence, and the settings that would follow it.
 """

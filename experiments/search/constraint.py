@@ -65,7 +65,7 @@ class Constraint:
     calculate: Calculate
 
     def is_met(self, values: Values) -> bool:
-        """Tell whether the values (a trial's, by column name) meet the constraint. Never raises."""
+        """Return whether the values (a trial's, by column name) meet the constraint. Never raises."""
         try:
             result = self.calculate(values)
         except (Incalculable, OverflowError):  # a choice may list integers of any length

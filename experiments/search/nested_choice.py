@@ -42,7 +42,7 @@ class Group:
         return self.size
 
     def fits(self, raw: Any) -> bool:
-        """Tell whether these are valid raw values of exactly these parameters."""
+        """Return whether these are valid raw values of exactly these parameters."""
         if not isinstance(raw, Mapping) or len(raw) != len(self.parameters):
             return False
         return all(p.name in raw and p.fits(raw[p.name]) for p in self.parameters)

@@ -50,7 +50,7 @@ class Space(Group):
         return True
 
     def allows(self, shown: Mapping) -> bool:
-        """Tell whether shown values that fit meet the constraints. A plain space has none; see `constrain`."""
+        """Return whether shown values that fit meet the constraints. A plain space has none; see `constrain`."""
         return True
 
     def violated(self, shown: Mapping) -> list[str]:

@@ -113,7 +113,7 @@ def _fits(space: Space, point: str) -> bool:
 
 
 def _has(key: str, point: Mapping[str, object]) -> bool:
-    """Tell whether a trial with this key has these values. The text search first is a hundred times faster."""
+    """Return whether a trial with this key has these values. The text search first is a hundred times faster."""
     if not all(identity({name: value})[1:-1] in key for name, value in point.items()):
         return False
     values = json.loads(key)

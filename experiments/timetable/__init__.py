@@ -1,1 +1,1 @@
-"""When things may or shall start: start windows, cron expressions, time zones. Pure functions of instants."""
+"""When experiments may start: start windows, cron expressions, time zones. Pure functions of instants."""

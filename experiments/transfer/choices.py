@@ -1,4 +1,4 @@
-"""What a person chooses for an import: checked, and completed from the preview."""
+"""The choices of a person for an import: checked, and completed from the preview."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def search_results(q: str, user: User) -> SearchResults:
         "experiments",
         filters.among(seen, q=q)
         .defer("description", "properties", "trace")
-        .order_by(is_exact, *filters.lately())[: MOST + 1],
+        .order_by(is_exact, *filters.latest_first())[: MOST + 1],
     )
     if match := TRIAL_ID.fullmatch(text):
         of = seen.filter(public_id=match[1])

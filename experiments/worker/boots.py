@@ -1,4 +1,4 @@
-"""The boots of a worker, noted in its folder: by these a restarted worker knows which row is its own."""
+"""The boot IDs of a worker, stored in its folder: with them, a restarted worker recognizes its own row."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ MOST = 5  # that are noted: a boot that was noted may not have been registered
 
 
 class Boots:
-    """The file with the boots of one worker's folder. Two workers of one name have different folders."""
+    """The file with the boot IDs in a worker's folder. Two workers with the same name have different folders."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "boots"
         self.earlier: list[uuid.UUID] = self._read()  # and those of this process, the latest last
 
     def new(self) -> uuid.UUID:
-        """Return a new boot, noted before it is registered. Without room on the disk it is not noted: a restart after a
-        kill then waits for the end of the lease."""
+        """Return a new boot ID, stored before it is registered. If the disk is full, it is not stored: a restart after
+        a kill then waits for the end of the lease."""
         boot = uuid.uuid4()
         self.earlier = [*self.earlier, boot][-MOST:]
         draft = self._path.with_suffix(".draft")

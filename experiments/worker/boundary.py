@@ -22,7 +22,7 @@ READABLE = 0o050  # for the account's group; execute for folders and programs
 
 
 class Boundary:
-    """What stands between the trials of a worker and its machine: `accounts`, a `sandbox`, both, or nothing."""
+    """The isolation of a worker's trials from its machine: `accounts`, a `sandbox`, both, or none."""
 
     def __init__(
         self, data: Path, *, accounts: Accounts | None = None, sandbox: Sandbox | None = None
@@ -110,7 +110,7 @@ class TrialBoundary:
 
     def __init__(self, boundary: Boundary, folder: TrialFolder, account: Account | None = None) -> None:
         self.boundary, self.folder, self.account = boundary, folder, account
-        self._is_given = False
+        self._belongs_to_account = False
         self._shown: list[Path] = []
 
     @property
@@ -137,7 +137,7 @@ class TrialBoundary:
         if self.account is None:
             return
         folder = self.folder
-        self._is_given = True
+        self._belongs_to_account = True
         self.boundary.mark(folder, uid=self.account.uid).touch()
         folder.path.parent.chmod(PASSAGE)
         relative = folder.path.relative_to(folder.root)
@@ -160,8 +160,8 @@ class TrialBoundary:
         """Make its folder the worker's again. Its processes have ended. Idempotent."""
         if self.account is None:
             return
-        if self._is_given:
-            self._is_given = False
+        if self._belongs_to_account:
+            self._belongs_to_account = False
             self.boundary.take_back(self.folder, uid=self.account.uid)
         while self._shown:
             with opened_folder(self._shown.pop().parent, below=self.folder.root) as number:

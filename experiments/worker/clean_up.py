@@ -12,7 +12,7 @@ from experiments.runner import cgroup
 from experiments.runner.process import await_orphans, is_alive, sweep
 from experiments.runner.trial_folder import TrialFolder
 from experiments.worker import leftovers
-from experiments.worker.errors import Taken
+from experiments.worker.errors import CannotRun
 from experiments.worker.trial_run import clear
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 
 def clean_up(worker: LocalWorker) -> None:
-    """Deal with it before the worker registers. Raise `Taken` when its container engine cannot be used."""
+    """Remove what an earlier process of this worker left, before the worker registers. Raise `CannotRun` if its
+    container engine cannot be used."""
     await_orphans(installation=worker.installation)
     swept = sweep(installation=worker.installation)
     if swept:
@@ -43,7 +44,7 @@ def _sweep_containers(worker: LocalWorker) -> None:
     if not engine:
         return
     if problem := engine.check():
-        raise Taken(problem)
+        raise CannotRun(problem)
     if left := engine.sweep():
         logger.warning("Removed %s containers that an earlier worker left", len(left))
 

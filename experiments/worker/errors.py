@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Taken(Exception):
+class CannotRun(Exception):
     """This worker cannot run, for example because another process uses its folder or name. The text is for users."""
 
 

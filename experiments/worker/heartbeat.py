@@ -14,7 +14,7 @@ from experiments.models import Experiment, Outcome, Refused, Trial, Worker, plai
 from experiments.runner import lease
 from experiments.worker import leftovers
 from experiments.worker.db_connection import give_back_connection
-from experiments.worker.errors import Taken
+from experiments.worker.errors import CannotRun
 
 if TYPE_CHECKING:
     from experiments.worker.worker import LocalWorker
@@ -60,7 +60,7 @@ class Heartbeat:
                 held = self.beat()
                 self.note(started_at)
                 self.reconcile(held)
-            except Taken as taken:
+            except CannotRun as taken:
                 logger.error("This worker ends: %s", taken)
                 self.worker.end_because(str(taken))
                 return
@@ -77,7 +77,7 @@ class Heartbeat:
 
     def beat(self) -> list[dict[str, Any]]:
         """Send a heartbeat and obey the rows. Return those of the trials that the database says this worker holds.
-        Raise `Taken` when another worker has taken the name."""
+        Raise `CannotRun` when another worker has taken the name."""
         worker = self.worker
         if not worker.row.heartbeat(worker.take_measurement(), draining_until=worker.draining_until):
             self.start_over()
@@ -93,13 +93,13 @@ class Heartbeat:
         return rows
 
     def start_over(self) -> None:
-        """End all trials, which others may run already, and register again. Raise `Taken` when another worker has taken
-        the name: its row is left alone."""
+        """End all trials, which others may run already, and register again. Raise `CannotRun` when another worker has
+        taken the name: its row is left alone."""
         worker = self.worker
         for run in list(worker.runs.values()):
             run.lose("its worker was declared gone", grace_s=0)
         if other := worker.row.successor():
-            raise Taken(
+            raise CannotRun(
                 f"Another worker named {worker.name} runs on {other.host} (process {other.pid}) with another data "
                 "folder: choose another --name."
             )

@@ -1,4 +1,4 @@
-"""Which secrets a trial could print."""
+"""Collect the secrets that a trial could print, which the worker masks."""
 
 from __future__ import annotations
 

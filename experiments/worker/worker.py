@@ -49,7 +49,7 @@ from experiments.worker.boundary import Boundary
 from experiments.worker.claims import Claims
 from experiments.worker.clean_up import clean_up
 from experiments.worker.db_connection import give_back_connection, release_connection, releasing
-from experiments.worker.errors import Taken
+from experiments.worker.errors import CannotRun
 from experiments.worker.heartbeat import Heartbeat
 from experiments.worker.keepers import Keepers
 from experiments.worker.masker import Maskers
@@ -157,14 +157,14 @@ class LocalWorker:
     # --- start and end -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Clean up after an earlier process of this worker, register, and start the threads. Raise `Taken`."""
+        """Clean up after an earlier process of this worker, register, and start the threads. Raise `CannotRun`."""
         self.outbox.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as undo:
             self._file = undo.enter_context((self.folder / "lock").open("w"))
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Taken(
+                raise CannotRun(
                     f"A worker named {self.name} already runs on this data folder. Choose another --name."
                 ) from None
             self.boots = Boots(self.folder)
@@ -235,22 +235,22 @@ class LocalWorker:
         return self.shelf.engine.program if self.shelf.engine else self.home.description if self.home else ""
 
     def _check_name(self) -> None:
-        """Raise `Taken` when another worker of this name is alive, before anything is done to its trials."""
+        """Raise `CannotRun` when another worker of this name is alive, before anything is done to its trials."""
         try:
             with transaction.atomic():
                 Worker.check_name(self.name, earlier_boots=self.boots.earlier)
         except Refused as refused:
-            raise Taken(str(refused)) from None
+            raise CannotRun(str(refused)) from None
 
     def register(self) -> Worker:
-        """Take the name. Raise `Taken` when another worker of this name was faster."""
+        """Take the name. Raise `CannotRun` when another worker of this name was faster."""
         earlier, boot = self.boots.earlier, self.boots.new()
         try:
             with transaction.atomic():
                 Worker.check_name(self.name, earlier_boots=earlier)
                 return self._register_as(boot)
         except Refused as refused:
-            raise Taken(str(refused)) from None
+            raise CannotRun(str(refused)) from None
 
     def _register_as(self, boot: uuid.UUID) -> Worker:
         return Worker.register(

@@ -14,7 +14,7 @@ from experiments.management.commands.worker import cores_of, devices, memory_of
 from experiments.models import LogPiece, Outcome, Queue, Trial, Worker, secret
 from experiments.runner.container import ContainerEngine
 from experiments.scheduler.conductor import schedule
-from experiments.worker.errors import Taken
+from experiments.worker.errors import CannotRun
 from experiments.worker.setup.environment import Shelf
 from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
@@ -257,7 +257,7 @@ def test_without_an_image_it_says_what_to_do(draft, contained, alice):
 def test_a_worker_whose_engine_is_missing_does_not_start(broker, data, monkeypatch):
     """CML-D1: said at once, instead of by every trial."""
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(Taken, match="docker is not installed on this machine"):
+    with pytest.raises(CannotRun, match="docker is not installed on this machine"):
         LocalWorker(name="none", queues=["default"], slots=1, data=Path(data), container="docker").start()
 
 

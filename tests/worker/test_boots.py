@@ -10,7 +10,7 @@ import pytest
 from experiments.models import Experiment, Queue, User, Worker
 from experiments.scheduler.conductor import schedule
 from experiments.worker.boots import Boots
-from experiments.worker.errors import Taken
+from experiments.worker.errors import CannotRun
 from experiments.worker.worker import LocalWorker
 from tests.life.conftest import crew  # noqa: F401  the fixture
 from tests.support.crew import Crew
@@ -34,10 +34,10 @@ def test_a_second_worker_with_another_folder_ends_with_one_sentence(
     first = make("a")
     first.start()
     try:
-        with pytest.raises(Taken, match="with another data folder: choose another --name") as taken:
+        with pytest.raises(CannotRun, match="with another data folder: choose another --name") as taken:
             make("b").start()
         assert len(str(taken.value).splitlines()) == 1
-        with pytest.raises(Taken):
+        with pytest.raises(CannotRun):
             make("b").start()  # again, now that its folder exists
         assert Worker.objects.get().boot == first.row.boot and first.row.heartbeat()
     finally:

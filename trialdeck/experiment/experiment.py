@@ -96,7 +96,7 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
             print(
                 f"slots={slots} has no effect: the console at {console.url} is already running.", flush=True
             )
-        _detach_if_asked(started, run_mode)
+        _detach_if_requested(started, run_mode)
         self._start_on(console)
         self._belongs_to(started, run_mode)
 
@@ -223,7 +223,7 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
         """
         console, started = embedded.console_on(port)
         mode = RunMode.Foreground if wait_completion else RunMode.Background
-        _detach_if_asked(started, mode)
+        _detach_if_requested(started, mode)
         resumed = Experiment()
         resumed._attach(console, lookup.find_experiment(console, experiment_id))
         lookup.check_served(console, resumed.config)
@@ -245,7 +245,7 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
     def view(experiment_id: str, port: int = 8080, non_blocking: bool = False) -> Experiment:
         """Return a read-only experiment, by ID or name. Wait for Ctrl-C, unless `non_blocking`."""
         console, started = embedded.console_on(port)
-        _detach_if_asked(started, RunMode.Background)
+        _detach_if_requested(started, RunMode.Background)
         viewed = Experiment()
         viewed._attach(console, lookup.find_experiment(console, experiment_id))
         viewed._is_view = True
@@ -434,7 +434,7 @@ def _up_options(slots: object) -> list[str]:
     return [f"--slots={slots}"]
 
 
-def _detach_if_asked(started: Embedded | None, mode: RunMode) -> None:
+def _detach_if_requested(started: Embedded | None, mode: RunMode) -> None:
     if started and mode is RunMode.Detach:
         started.is_detached = True
         print(

@@ -150,7 +150,7 @@ def _objectives(args: argparse.Namespace) -> dict[str, str]:
 
 def _metric(args: argparse.Namespace, name: str, script: Script) -> MetricCall:
     """Return the metric of this name, with the expression that reads it where the script prints it."""
-    name = name or _asked_metric(script)
+    name = name or _ask_for_metric(script)
     call = _reported(name, script)
     if args.pattern:
         return MetricCall(name, "stdout", 0, pattern=args.pattern)
@@ -166,7 +166,7 @@ def _metric(args: argparse.Namespace, name: str, script: Script) -> MetricCall:
     return MetricCall(name, "stdout", 0, pattern=pattern)
 
 
-def _asked_metric(script: Script) -> str:
+def _ask_for_metric(script: Script) -> str:
     names = [metric.name for metric in script.metrics]
     listed = f" {script.name} reports or prints: {', '.join(names[:MAX_LISTED])}." if names else ""
     if not _is_interactive():

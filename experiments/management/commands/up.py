@@ -327,7 +327,7 @@ def _celery(name: str, argv: list[str], *, data: Path, logs: Path, grace_s: floa
 
 
 def is_serving(address: str, port: int) -> bool:
-    """Tell whether the console responds on this port, including its database. A full disk does not keep it from
+    """Return whether the console responds on this port, including its database. A full disk does not keep it from
     starting: its pages say so."""
     connection = http.client.HTTPConnection(address, port, timeout=2)
     try:

@@ -239,7 +239,7 @@ def start_worker(
     cannot be kept on this machine. `drain_s`: see --drain."""
     from experiments import tasks
     from experiments.runner.boundary import BoundaryError
-    from experiments.worker.errors import Taken
+    from experiments.worker.errors import CannotRun
     from experiments.worker.worker import LocalWorker
 
     try:
@@ -262,7 +262,7 @@ def start_worker(
             routing_keys=routing_keys,
             drain_s=drain_s,
         )
-    except (Taken, BoundaryError) as error:
+    except (CannotRun, BoundaryError) as error:
         refuse(str(error))
 
 

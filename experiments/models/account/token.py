@@ -84,7 +84,7 @@ class Token(models.Model):
             expires = f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never"
             token._record("token_create", role=token.role, expires=expires)
             if workspace:  # else it is made at each start of a console
-                user.tell(TOKEN_CREATED.format(name))
+                user.notify_of_change(TOKEN_CREATED.format(name))
         return token, secret
 
     @classmethod

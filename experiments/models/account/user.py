@@ -60,7 +60,7 @@ class User(AbstractUser):
     # The token with which a program acts for this user now, which limits all permissions. Not a column.
     token: Token | None = None
 
-    def tell(self, what: str) -> None:
+    def notify_of_change(self, what: str) -> None:
         """Tell this person by email what was changed in the account, where Trialdeck can send email: whoever took over
         a session would otherwise do so unnoticed. After the transaction, in a thread."""
         if not (self.email and settings.EMAIL_HOST):
@@ -68,7 +68,7 @@ class User(AbstractUser):
         message = EmailMessage(f"Your {what}", CHANGED.format(self.get_username(), what), to=[self.email])
         transaction.on_commit(lambda: Thread(target=_send, args=[message], daemon=True).start())
 
-    def tell_former_email(self, former: str) -> None:
+    def notify_former_email(self, former: str) -> None:
         """Tell the old address that it was replaced, where Trialdeck can send email: whoever took over a session would
         otherwise take over the account unnoticed. In a thread: a slow mail server holds up no page."""
         if not (former and settings.EMAIL_HOST):

@@ -117,12 +117,12 @@ class AuditEntry(models.Model):
 
     @property
     def label(self) -> str:
-        """What was done, as a page shows it."""
+        """The label of its verb on pages."""
         return label_of(self.verb)
 
     @property
     def way(self) -> str:
-        """The way by which it was done, as a page shows it."""
+        """How it was done (page, API token, …), as pages show it."""
         return WAYS.get(self.via, "System")
 
     @property

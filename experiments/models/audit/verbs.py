@@ -1,4 +1,4 @@
-"""What the audit log knows: each verb with its label and its kind."""
+"""The verbs of the audit log, each with its label and its kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resources that trials reserve: devices, cores, memory. What a trial needs, and what a worker has."""
+"""Resources that a trial needs and a worker has: devices, cores, memory."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Worker(models.Model):
 
     @property
     def isolation(self) -> str:
-        """What stands between its trials and its machine, as pages show it; "none" where they run as its own user."""
+        """How its trials are isolated from its machine, as pages show it; "none" if they run as its own user."""
         return self.boundary or (f"containers ({self.container})" if self.container else "none")
 
     @property

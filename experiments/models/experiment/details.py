@@ -103,7 +103,7 @@ class DescriptionVerbs(LifecycleVerbs):
 
     @classmethod
     def _has_had(cls, public_id: str) -> bool:
-        """Tell whether an experiment has this ID, or had it before it was deleted."""
+        """Return whether an experiment has this ID, or had it before it was deleted."""
         rows = (cls.everything, FormerExperiment.objects)
         return any(manager.filter(public_id=public_id).exists() for manager in rows)
 

@@ -1,4 +1,4 @@
-"""What is left of experiments that were deleted for good."""
+"""The IDs of permanently deleted experiments, so that they are never reused."""
 
 from __future__ import annotations
 

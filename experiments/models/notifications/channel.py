@@ -1,4 +1,4 @@
-"""Where messages go: an email address, a webhook, a chat, or the open pages of a browser."""
+"""Channels, through which messages are sent: an email address, a webhook, a chat, or the open pages of a browser."""
 
 from __future__ import annotations
 

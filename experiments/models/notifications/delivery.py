@@ -1,4 +1,4 @@
-"""The messages: one row for each occurrence, rule and channel, with what became of it."""
+"""Deliveries: one row for each occurrence, rule and channel, with its status."""
 
 from __future__ import annotations
 

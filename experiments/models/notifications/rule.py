@@ -1,4 +1,4 @@
-"""Who wants to hear of what, and where."""
+"""Notification rules: which events are reported, for which experiments, and through which channels."""
 
 from __future__ import annotations
 

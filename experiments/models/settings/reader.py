@@ -1,4 +1,4 @@
-"""Reads the values of a settings document and collects a sentence for each fault."""
+"""Read the values of a settings document and collect a sentence for each fault."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def settings_warnings(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_shared(path: str, values: Mapping[str, Any]) -> bool:
-    """Tell whether several trials write the same file with the metric."""
+    """Return whether several trials write the same file with the metric."""
     if _OF_ITS_OWN.search(path):
         return False
     if path.startswith(("/", "~", "$", "..")):

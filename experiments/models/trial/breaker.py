@@ -1,4 +1,4 @@
-"""Pausing a search whose trials fail alike."""
+"""The breaker: pause an experiment whose trials fail with the same error."""
 
 from __future__ import annotations
 

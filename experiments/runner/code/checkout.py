@@ -262,7 +262,7 @@ def with_newlines_of(diff: str, folder: Path) -> str:
 
 
 def _has_crlf(line: str, folder: Path) -> bool:
-    """Tell whether the file in a line such as `--- a/file` has CRLF newlines."""
+    """Return whether the file in a line such as `--- a/file` has CRLF newlines."""
     if not line.startswith("--- "):
         return False
     try:

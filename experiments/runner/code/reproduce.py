@@ -27,7 +27,7 @@ _TRIAL_HALF = ("__init__.py", "errors.py", "trial.py")
 
 
 def is_secret(name: str, value: str = "") -> bool:
-    """Tell whether this variable looks like a secret, by its name or by a password in a URL."""
+    """Return whether this variable looks like a secret, by its name or by a password in a URL."""
     parts = re.split(r"[_\d]+", name.upper())
     return any(_SECRET_PART.fullmatch(part) for part in parts) or bool(_SECRET_VALUE.search(value))
 

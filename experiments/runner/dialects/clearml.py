@@ -328,7 +328,7 @@ def _config(context: RunContext) -> str:
 
 
 def _is_parameter(name: str) -> bool:
-    """Tell whether this is a valid name for a search-space parameter."""
+    """Return whether this is a valid name for a search-space parameter."""
     return len(name) <= 64 and _PARAMETER.fullmatch(name) is not None
 
 

@@ -172,7 +172,7 @@ class FrameReader(Reader):
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Tell whether this is json_tricks' encoding of a Python object."""
+    """Return whether this is json_tricks' encoding of a Python object."""
     return isinstance(value, dict) and "default" not in value and any(name.startswith("__") for name in value)
 
 

@@ -139,5 +139,5 @@ def step_or_none(step: object) -> int | None:
 
 
 def is_name(name: object) -> TypeGuard[str]:
-    """Tell whether this is a valid metric name."""
+    """Return whether this is a valid metric name."""
     return isinstance(name, str) and 0 < len(name) <= MAX_NAME and name.isprintable()

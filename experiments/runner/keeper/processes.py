@@ -121,7 +121,7 @@ def _program(pid: int) -> str:
 
 
 def reads_from(pid: int, others: list[int]) -> bool:
-    """Tell whether the standard input of a process is the output of one of the others."""
+    """Return whether the standard input of a process is the output of one of the others."""
     try:
         source = str(Path(f"/proc/{pid}/fd/0").readlink())
     except OSError:

@@ -282,7 +282,7 @@ class Keeper:
         return pids
 
     def belongs_to(self, run: KeeperProcess, pid: int, processes: dict[int, Stat]) -> bool:
-        """Tell whether an orphan belongs to this process: by session, earlier looks, environment, output, or age."""
+        """Return whether an orphan belongs to this process: by session, earlier looks, environment, output, or age."""
         orphan = processes[pid]
         if (pid, orphan.ticks) in self.given_up:
             return False

@@ -84,8 +84,8 @@ def release(run: KeeperProcess, processes: Processes) -> None:
 
 
 def is_rest_due(run: KeeperProcess, processes: Processes, now: float) -> bool:
-    """Tell whether the rest of the tree is to be signaled: the main processes have ended, or the grace is nearly over.
-    Readers of their output that go on are signaled in between."""
+    """Return whether the rest of the tree is to be signaled: the main processes have ended, or the grace period is
+    nearly over. Readers of their output that go on are signaled in between."""
     if now >= run.helpers_at:
         return True
     if _are_living(run.mains, processes):

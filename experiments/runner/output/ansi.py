@@ -63,7 +63,7 @@ def styled(text: bytes | str) -> list[list[StyledText]]:
 
 
 def moves_up(text: str) -> bool:
-    """Tell whether the text moves the cursor to earlier lines."""
+    """Return whether the text moves the cursor to earlier lines."""
     return _UP.search(text) is not None
 
 

@@ -50,7 +50,7 @@ class Version:
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns, status.st_mtime_ns)
 
     def is_written_since(self, before: Version | None) -> bool:
-        """Tell whether somebody wrote the file; a change of its mode, owner or links does not count."""
+        """Return whether somebody wrote the file; a change of its mode, owner or links does not count."""
         same = ("device", "inode", "size", "modified_ns")
         return before is None or any(getattr(self, name) != getattr(before, name) for name in same)
 

@@ -215,7 +215,7 @@ def _widened(pattern: str, unread: str) -> "re2._Regexp":
 
 
 def _has_label(pattern: str) -> bool:
-    """Tell whether text in front of the group says what the number is."""
+    """Return whether text in front of the group says what the number is."""
     expanded = _expanded(pattern)
     bounds = _value_group(expanded)
     return bounds is not None and bool(_LABEL.search(_NO_LABEL.sub("", expanded[: bounds[0]])))

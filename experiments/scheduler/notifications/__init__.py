@@ -1,1 +1,1 @@
-"""Makes messages of what happened, and delivers them: control does both, a few seconds after the cause."""
+"""Turn occurrences into messages and deliver them. The control process does both, a few seconds after the cause."""

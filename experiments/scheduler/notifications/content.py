@@ -1,4 +1,4 @@
-"""What messages say: subject and text for people, a document for programs."""
+"""The content of messages: subject and text for people, a JSON document for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes messages of what happened: for each rule that fits one per channel."""
+"""Create the deliveries of an occurrence: one per channel of each matching rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delivers the messages that are due, with retries. The beat calls `Outbox.tick`; a thread of its own does the work, so
+"""Deliver the messages that are due, with retries. The beat calls `Outbox.tick`; a thread of its own does the work, so
 that a slow receiver delays nothing else."""
 
 from __future__ import annotations

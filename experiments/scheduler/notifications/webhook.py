@@ -1,4 +1,4 @@
-"""Posts to webhooks. A URL may name any machine, so addresses within the network of the console are refused, at the
+"""Post to webhooks. A URL may name any machine, so addresses within the network of the console are refused, at the
 moment of the connection and after the name was resolved; redirects are not followed."""
 
 from __future__ import annotations

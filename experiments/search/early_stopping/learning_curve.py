@@ -94,7 +94,7 @@ class RunningTrial:
     peers: Sequence[Peer] = ()
 
     def is_new(self, step: int) -> bool:
-        """Tell whether the trial reached this step since the last check."""
+        """Return whether the trial reached this step since the last check."""
         return self.curve.last_step >= step and (self.checked_step is None or self.checked_step < step)
 
     def is_worse(self, value: float, than: float) -> bool:

@@ -59,7 +59,7 @@ def percentile_stop(
 
 
 def _is_due(trial: RunningTrial, first: int, every: int) -> bool:
-    """Tell whether one of the steps first, first + every, first + 2 · every, … was reached since the last check."""
+    """Return whether one of the steps first, first + every, first + 2 · every, … has been reached since the check."""
     step = trial.curve.last_step
     return step >= first and trial.is_new((step - first) // every * every + first)
 

@@ -73,12 +73,12 @@ def _allowed_suggestion(
 
 
 def needs_past(problem: Problem) -> bool:
-    """Tell whether proposals depend on past trials. In a finite space all do: no point is proposed twice."""
+    """Return whether proposals depend on past trials. In a finite space all do: no point is proposed twice."""
     return ALGORITHMS[problem.algorithm].uses_past or problem.space.size is not None
 
 
 def learns_from_results(algorithm: str) -> bool:
-    """Tell whether this algorithm uses results. False for unknown algorithms, which `propose` refuses."""
+    """Return whether this algorithm uses results. False for unknown algorithms, which `propose` refuses."""
     return algorithm in ALGORITHMS and ALGORITHMS[algorithm].start_up is not None
 
 

@@ -144,7 +144,7 @@ class ResetConfirm(WithEmail, PasswordResetConfirmView):
         assert isinstance(self.user, User)
         audit.record("password_reset", by=self.user, subject=self.user)
         UserSession.end_all(self.user)
-        self.user.tell(PASSWORD_CHANGED)
+        self.user.notify_of_change(PASSWORD_CHANGED)
         messages.success(self.request, "Password changed. Sign in with the new one.")
         return response
 

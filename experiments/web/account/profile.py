@@ -141,7 +141,7 @@ def show(request: SignedInRequest) -> HttpResponse:
         if is_moved:
             audit.record("email_change", subject=request.user, email=(former, form.cleaned_data["email"]))
     if is_moved:
-        request.user.tell_former_email(former)
+        request.user.notify_former_email(former)
     messages.success(request, "Profile saved.")
     return redirect("account")
 
@@ -216,7 +216,7 @@ class ChangePassword(LoginRequiredMixin, PasswordChangeView):
             response = super().form_valid(form)
             audit.record("password_change", by=user, subject=user)
             UserSession.end_all(user, but=self.request.session.get(DEVICE_KEY))
-        user.tell(PASSWORD_CHANGED)
+        user.notify_of_change(PASSWORD_CHANGED)
         messages.success(self.request, "Password changed. Your other sessions are signed out.")
         return response
 

@@ -101,7 +101,7 @@ def second_factor(request: SignedInRequest) -> HttpResponse:
             else:
                 for name in (NEW_SECRET, MUST_ADD_FACTOR):
                     request.session.pop(name, None)
-                user.tell(FACTOR_ON)
+                user.notify_of_change(FACTOR_ON)
                 return _draw(request, codes=codes, status=201)
     address = SecondFactor.address(text, user=user, host=request.get_host())
     context = {
@@ -130,7 +130,7 @@ def turn_off(request: SignedInRequest) -> HttpResponse:
     if not form.is_valid():
         return _draw(request, off=form, status=422)
     factor.turn_off(by=request.user)
-    request.user.tell(FACTOR_OFF)
+    request.user.notify_of_change(FACTOR_OFF)
     messages.success(request, "Two-factor turned off.")
     return redirect("security")
 
@@ -147,7 +147,7 @@ def recovery_codes(request: SignedInRequest) -> HttpResponse:
     if not form.is_valid():
         return _draw(request, renew=form, status=422)
     codes = RecoveryCode.renew(request.user)
-    request.user.tell(CODES_RENEWED)
+    request.user.notify_of_change(CODES_RENEWED)
     return _draw(request, codes=codes, status=201)
 
 

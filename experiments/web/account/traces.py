@@ -1,4 +1,4 @@
-"""What the audit log keeps of requests: where they come from, sign-ins, and downloads."""
+"""Audit-log entries of requests: their origin, sign-ins, and downloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the trials of a comparison left, side by side: the end of each log, and one file of each."""
+"""Output of the compared trials, side by side: the end of each log, and one file of each trial."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from experiments.filters import lately
+from experiments.filters import latest_first
 from experiments.messages import set_best_decimals
 from experiments.models import Experiment, Workspace
 from experiments.query_parameters import choice, text, texts
@@ -120,7 +120,7 @@ def _offered(
 ) -> list[Experiment]:
     """Return the experiments that were active last, to be added."""
     visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
-    others = visible.exclude(pk__in=[column.item.pk for column in columns]).order_by(*lately())
+    others = visible.exclude(pk__in=[column.item.pk for column in columns]).order_by(*latest_first())
     return list(others.only("public_id", "name", "state", "best_value", "metric")[:MOST_OFFERED])
 
 

@@ -66,7 +66,8 @@ def drawing_of(tile: Tile, audience: Audience, now: datetime | None = None) -> D
 
 
 def _problem(tile: Tile, sentence: str) -> Drawing:
-    """Its title may be about what is not to be seen."""
+    """Return a tile with a sentence instead of its content. Its title is generic, because the tile's own title may
+    describe what the reader may not see."""
     return Drawing(tile, str(TileKind(tile.kind).label), problem=sentence)
 
 

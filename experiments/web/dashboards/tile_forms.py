@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.db.models import Q
 
-from experiments.filters import lately
+from experiments.filters import latest_first
 from experiments.models import Experiment, Project, SavedView, Tile, TileKind
 from experiments.models.dashboards.dashboard import MAX_TITLE
 from experiments.models.fields import fold
@@ -107,7 +107,7 @@ class ChartForm(TileForm):
     @property
     def suggestions(self) -> list[tuple[str, str]]:
         """The experiments that changed last, as (ID, name)."""
-        rows = self.audience.experiments.order_by(*lately())
+        rows = self.audience.experiments.order_by(*latest_first())
         return list(rows.values_list("public_id", "name")[:SUGGESTED])
 
     def clean(self) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def share_button(experiment: Experiment, user: User) -> Button:
 
 
 def _may_move(experiment: Experiment) -> bool:
-    """Is there another queue to move it to?"""
+    """Return whether there is another queue to move it to."""
     queues = Queue.objects.granted_to(experiment.workspace)
     return queues.exclude(pk=experiment.queue_id or 0).exists()
 

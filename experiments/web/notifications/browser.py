@@ -1,4 +1,4 @@
-"""What open pages show in the tab: how many messages of browser channels nobody has looked at."""
+"""The count of unread messages that open pages show in the browser tab."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page itself: what a person and the workspace are notified of, where to, and what became of the messages."""
+"""The page Notifications: rules and channels of a person and of the workspace, and all deliveries."""
 
 from __future__ import annotations
 

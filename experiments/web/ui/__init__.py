@@ -1,1 +1,1 @@
-"""What pages share."""
+"""Building blocks that pages share."""

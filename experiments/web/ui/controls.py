@@ -1,4 +1,4 @@
-"""What the components draw around a table or a page: tabs, chips, actions on selected rows."""
+"""Data of the controls around a table or a page: tabs, chips, actions on selected rows."""
 
 from __future__ import annotations
 

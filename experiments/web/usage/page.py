@@ -1,4 +1,4 @@
-"""The page and its file."""
+"""The page of a workspace's usage, and its CSV file."""
 
 from __future__ import annotations
 

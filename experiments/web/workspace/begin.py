@@ -1,4 +1,4 @@
-"""The ways to begin in an empty workspace: run the sample, and a token with the lines that start from Python."""
+"""Getting started in an empty workspace: run the sample, or create a token with example lines for Python."""
 
 from __future__ import annotations
 

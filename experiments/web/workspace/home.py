@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
 from experiments import database_clock
-from experiments.filters import lately
+from experiments.filters import latest_first
 from experiments.messages import (
     DASH,
     duration,
@@ -103,7 +103,7 @@ def _draw(
     live = Live(request, fragments={"home"}, version=version, clocked={"home"} if is_active else ())
     if live.is_unchanged:
         return live.not_modified()
-    recent = list(seen.order_by(*lately()).values_list("pk", flat=True)[:RECENT])
+    recent = list(seen.order_by(*latest_first()).values_list("pk", flat=True)[:RECENT])
     shown = list(load_rows(recent))
     ends = index_table.ends_of(shown, compute)
     need_rows = needs(seen, compute, workers, now, dismissed)

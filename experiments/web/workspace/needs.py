@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
-from experiments.filters import in_need
+from experiments.filters import needing_attention
 from experiments.messages import failed_heading, failures_of, plural, set_best_decimals
 from experiments.models import Dismissal, Experiment, ExperimentState, User, Worker, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
@@ -91,7 +91,7 @@ def needs(
     hidden = [need for need, since in by_worker if need.key in at and at[need.key] >= since]
     rows = [need for need, _ in by_worker if need not in hidden]
     columns = ("pk", "public_id", "updated_at")
-    needing = list(seen.filter(in_need()).order_by("-updated_at", "-pk").values_list(*columns))
+    needing = list(seen.filter(needing_attention()).order_by("-updated_at", "-pk").values_list(*columns))
     keys = [pk for pk, key, updated_at in needing if key not in at or at[key] < updated_at]
     grouped = _grouped([_need(experiment, compute) for experiment in load_rows(keys[:LOADED])])
     return Needs([*rows, *grouped[:SHOWN]], len(keys) + len(rows), len(needing) - len(keys) + len(hidden))

@@ -70,7 +70,7 @@ class _NoAnswer:
 
 
 def _server():
-    """What asks the server fails with a sentence."""
+    """Make requests to the server fail with a sentence."""
     from clearml import Task
     from clearml.backend_api import Session
     from clearml.backend_interface.base import InterfaceBase
@@ -226,7 +226,7 @@ def _fire():
 
 
 def _hydra():
-    """What a configuration of hydra has is learnt."""
+    """Record the values of a hydra configuration as declared parameters."""
     from clearml.binding.hydra_bind import PatchHydra
 
     register = PatchHydra._register_omegaconf
