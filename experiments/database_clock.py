@@ -49,5 +49,5 @@ def _measure() -> datetime:
 
 
 def _steady_s() -> float:
-    """Return the seconds of a clock that nobody sets, and that does not stand still while the machine sleeps."""
+    """Return the seconds of a clock that cannot be set, and that keeps counting while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

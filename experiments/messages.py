@@ -189,7 +189,7 @@ def ago(moment: datetime | None) -> str:
 
 
 def running(span: timedelta | float | None) -> str:
-    """Return the span of what goes on running, which the browser counts on: `7 m 58 s`."""
+    """Return the elapsed time of something that is running, which the browser keeps counting: `7 m 58 s`."""
     return _ticking(span, duration, "")
 
 

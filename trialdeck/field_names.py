@@ -33,7 +33,7 @@ FIELDS = {
 
 
 def enlarged_by(reason: str) -> str:
-    """Return the argument of `Experiment.resume` that lets an experiment go on which ended for this reason."""
+    """Return the argument of `Experiment.resume` that lets an experiment continue that ended for this reason."""
     arguments = {"max duration reached": "max_experiment_duration='…'", "goal reached": "goal=…"}
     return arguments.get(reason, "max_trial_number=…")
 

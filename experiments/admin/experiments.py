@@ -174,7 +174,7 @@ class PythonCheckAdmin(ReadOnlyAdmin):
 
 @admin.register(FormerExperiment)
 class FormerExperimentAdmin(ReadOnlyAdmin):
-    """IDs of experiments that were deleted for good."""
+    """IDs of permanently deleted experiments."""
 
     list_display = ("public_id",)
     experiment_path = ""

@@ -216,7 +216,7 @@ def periodical(experiment: Experiment, row: Row, points: Iterable[PointRow]) -> 
 def _metric(
     experiment: Experiment, row: Row, kind: str, sequence: int, value: object, *, at: datetime | None = None
 ) -> dict[str, Any]:
-    """Return NNI's metric record. Points have no time of their own: theirs is the start of the trial."""
+    """Return NNI's metric record. Points have no timestamp, so the start of the trial is used."""
     return {
         "timestamp": ms(at or row["started_at"] or row["created_at"]),
         "trialJobId": trial_id(experiment, row),

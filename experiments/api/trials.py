@@ -367,7 +367,7 @@ def add_trial(request: ApiRequest, public_id: str, request_body: NewTrial) -> St
     summary="Stop a trial",
 )
 def stop_trial(request: ApiRequest, public_id: str, number: int) -> dict[str, Any]:
-    """Ends its whole process tree; the experiment goes on. Harmless when it has ended already."""
+    """End its whole process tree; the experiment continues. Harmless if it has already ended."""
     trial = find_trial(request, public_id, number)
     require(request.user, "stop_trial", trial.experiment)
     changed = trial.stop(by=request.user)

@@ -53,7 +53,7 @@ class PythonCheck(models.Model):
 
     @classmethod
     def take(cls, worker: Worker, queues: Collection[str]) -> PythonCheck | None:
-        """Return the next question for a worker of these queues, which nobody else gets then."""
+        """Return the next question for a worker of these queues, which no other worker gets then."""
         if not _waiting.rows():  # nearly always: each worker asks twice a second
             return None
         waiting = cls.objects.filter(worker=None, queue__name__in=queues)

@@ -200,8 +200,8 @@ class Model(models.Model):
         return drafts_only(self.workspace, "input_model", self.public_id, by=by, what=what)
 
     def delete_unused(self, *, by: User) -> bool:
-        """Delete it for good, and its file if that was uploaded for it; other files stay where they are. False when it
-        is gone already. Raises `Refused` while experiments that are no drafts start from it."""
+        """Delete it permanently, and its file if that was uploaded for it; other files stay where they are. Return
+        False if it is already gone. Raise `Refused` while experiments other than drafts start from it."""
         with transaction.atomic():
             row = Model.objects.select_for_update().filter(pk=self.pk).first()
             if row is None:
@@ -233,7 +233,7 @@ class Model(models.Model):
             logger.error("The file of the deleted model %s stays at %s: %s", self, self.address, error)
 
     def publish(self) -> bool:
-        """Read-only for good. False when it is already. Raises `Refused` when it is gone."""
+        """Make it permanently read-only. Return False if it is already. Raises `Refused` when it is gone."""
         changed = Model.objects.filter(pk=self.pk, is_published=False).update(
             is_published=True, updated_at=database_clock.now()
         )

@@ -89,7 +89,7 @@ class RetentionRule(models.Model):
         keep_best: int,
         by: User,
     ) -> RetentionRule:
-        """Set the rule, switched off until somebody has seen its preview. Raise `Invalid`."""
+        """Set the rule, turned off until someone has seen its preview. Raise `Invalid`."""
         errors: dict[str, list[str]] = {}
         if not 1 <= after_days <= MOST_DAYS:
             errors["after_days"] = [f"Enter a number of days from 1 to {MOST_DAYS:,}."]

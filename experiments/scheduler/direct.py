@@ -17,7 +17,7 @@ THREADS = 4
 
 
 class DirectScheduler:
-    """Runs the conductor in threads of its own, one at a time for each experiment."""
+    """Run the conductor in separate threads, at most one per experiment."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Template tags of live pages and of forms that post by htmx: what polls, what acts while the page stays.
+"""Template tags for live fragments, which poll, and for forms that htmx posts without leaving the page.
 
 Built into all templates (settings.py), no `load` needed.
 """

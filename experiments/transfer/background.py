@@ -30,7 +30,7 @@ FAILED = "The import failed because of an error in Trialdeck; the log of control
 
 
 class Ending(Exception):
-    """Control ends; the next one goes on."""
+    """The control process is ending; the next one continues the work."""
 
 
 class Background:

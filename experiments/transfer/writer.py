@@ -353,7 +353,7 @@ class Writer:
             self.row.pieces.all().delete()
 
     def _learn_front(self, experiment: Experiment) -> None:
-        """Compute the Pareto front anew, in the order in which the trials ended."""
+        """Recompute the Pareto front, in the order in which the trials ended."""
         FrontTrial.objects.filter(experiment=experiment).delete()
         experiment.front_size, experiment.objective_bounds, experiment.succeeded_count = 0, [], 0
         trials = Trial.objects.filter(experiment=experiment, state=TrialState.SUCCEEDED)

@@ -133,7 +133,7 @@ class TrialBoundary:
             )
 
     def give(self) -> None:
-        """Let the account have the trial's folder, and nobody else. For what is added later, call it again."""
+        """Give the trial's folder to the account and to no other user. Call it again for files added later."""
         if self.account is None:
             return
         folder = self.folder

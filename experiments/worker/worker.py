@@ -198,7 +198,7 @@ class LocalWorker:
             self._slot_ended.wait_for(lambda: not self.busy or self.ending.is_set(), within_s)
 
     def hurry(self) -> None:
-        """Let `drain` return at once."""
+        """Make `drain` return immediately."""
         self.ending.set()
         self.calls.cancel()
         with self._slot_ended:
@@ -222,7 +222,7 @@ class LocalWorker:
             self._file.close()  # releases the lock
 
     def end_because(self, why: str) -> None:
-        """End this process by itself."""
+        """Make this process exit, for the given reason."""
         self.why_ended = why
         self.end_process()
 
@@ -301,7 +301,7 @@ class LocalWorker:
         return not (self.ending.is_set() or self.draining_until)
 
     def _may_claim(self) -> bool:
-        """Return whether a busy slot may go on with another trial."""
+        """Return whether a busy slot may continue with another trial."""
         return self.is_serving() and self.busy + self.out_of_service <= self.slots and self.has_room()
 
     def _take(self) -> Trial | None:

@@ -68,7 +68,7 @@ def text_of(node: ast.AST | None) -> str:
 
 
 def index_of(node: ast.Subscript) -> ast.AST:
-    """Return what stands in the brackets; Python 3.8 wraps it."""
+    """Return the index expression in the brackets, which Python 3.8 wraps."""
     inner: ast.AST = node.slice
     return getattr(inner, "value") if type(inner).__name__ == "Index" else inner  # noqa: B009
 

@@ -37,7 +37,7 @@ MAX_LISTED = 12
 
 
 class Missing(errors.Error):
-    """Something that must be chosen was not, and nobody can be asked: a usage error."""
+    """A required choice is missing and no terminal is there to ask for it: a usage error."""
 
 
 def tune(args: argparse.Namespace) -> int:

@@ -195,7 +195,7 @@ def make_workspace(slug: str) -> None:
 
 
 def ensure_workspace() -> None:
-    """A fresh installation has a workspace, so that a newcomer can begin at once."""
+    """Create the workspace `main` if there is none, so that a newcomer can start immediately."""
     from experiments.models import Workspace
 
     if not Workspace.objects.exists():

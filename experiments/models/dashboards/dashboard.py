@@ -230,7 +230,7 @@ class Tile(models.Model):
         self.options = {**options, "is_of_project": project is not None}
 
     def change(self, **fields: Any) -> None:
-        """Show something else. Raise `Invalid`, or `Refused` where the tile is gone."""
+        """Change what the tile shows. Raise `Invalid`, or `Refused` where the tile is gone."""
         self.fill(**fields)
         with self.dashboard.changing() as tiles:
             if self.pk not in {tile.pk for tile in tiles}:

@@ -6,8 +6,7 @@ from django.db import models
 
 
 class FormerExperiment(models.Model):
-    """The ID of an experiment that was deleted for good: links and files outside still name it, so it is never used
-    again."""
+    """The ID of a permanently deleted experiment. External links and files may still name it, so it is never reused."""
 
     public_id = models.CharField(max_length=8, primary_key=True)
 

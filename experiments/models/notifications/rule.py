@@ -53,8 +53,8 @@ class RuleQuerySet(models.QuerySet["Rule"]):
 
 
 class Rule(models.Model):
-    """A rule of a person, or without an owner one of the workspace. A rule of the workspace never tells of private
-    experiments: nobody knows who reads its channels."""
+    """A rule of a person, or without an owner one of the workspace. A rule of the workspace never reports private
+    experiments, because anyone might read its channels."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="notification_rules")
     owner = models.ForeignKey(User, models.CASCADE, null=True, related_name="notification_rules")

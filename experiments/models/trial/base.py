@@ -169,7 +169,7 @@ class TrialBase(models.Model):
 
     @property
     def is_infeasible(self) -> bool:
-        """Whether it failed by its own doing, so that its values are worse than every result."""
+        """Whether it failed because of its values or script, so that they rank below every result."""
         return self.state == TrialState.FAILED and self.failure in OWN_FAILURES
 
     @property

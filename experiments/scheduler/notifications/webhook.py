@@ -89,7 +89,7 @@ class _Connection(http.client.HTTPConnection):
             self.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
 
     def abort(self) -> None:
-        """End whatever the connection waits for."""
+        """Close the connection, whatever it is waiting for."""
         self.was_aborted = True
         if self.sock is not None:
             with suppress(OSError):

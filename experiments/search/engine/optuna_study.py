@@ -234,7 +234,7 @@ def _storage_class() -> type:
 
     class PastStorage(InMemoryStorage):
         def fill(self, study_id: int, trials: list[Any]) -> None:
-            """Add trials to an empty study. They are numbered anew, and never changed otherwise."""
+            """Add trials to an empty study. They are renumbered, and never changed otherwise."""
             for number, trial in enumerate(trials):
                 trial.number = trial._trial_id = number
                 self._trial_id_to_study_id_and_number[number] = (study_id, number)

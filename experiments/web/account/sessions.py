@@ -101,7 +101,7 @@ def end_session(sender: object, request: HttpRequest | None, **_: Any) -> None:
 
 
 def must_add_factor(user: User) -> bool:
-    """Whether this person may not go on without a second factor, which they do not have yet."""
+    """Return whether this person must add a second factor before anything else."""
     wanted = settings.REQUIRE_SECOND_FACTOR
     if not wanted or (wanted == "administrators" and not user.is_superuser):
         return False

@@ -165,7 +165,7 @@ def show(request: SignedInRequest, queue_name: str) -> HttpResponse:
 
 
 def _isolation(workers: Iterable[Worker]) -> list[Fact]:
-    """Return what stands between trials of these workers and their machines; nothing without workers."""
+    """Return how these workers isolate trials from their machines; empty without workers."""
     kinds = sorted({worker.isolation for worker in workers})
     if not kinds:
         return []

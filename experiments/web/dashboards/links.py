@@ -87,7 +87,7 @@ def new_for_experiment(request: SignedInRequest, workspace_slug: str, public_id:
 @require_POST
 @takes()
 def revoke(request: SignedInRequest, workspace_slug: str, link_pk: int) -> HttpResponse:
-    """Revoke a link: it stops working at once."""
+    """Revoke a link: it stops working immediately."""
     workspace = get_workspace(request, workspace_slug)
     require(request.user, "share", workspace)
     link = ShareLink.objects.filter(workspace=workspace, pk=link_pk).select_related("created_by").first()

@@ -88,7 +88,7 @@ def show(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) -> Ht
 @require_safe
 @takes()
 def tile(request: SignedInRequest, workspace_slug: str, dashboard_pk: int, tile_pk: int) -> HttpResponse:
-    """Draw one tile anew, if it has changed. Outside of its dashboard there is no page of it."""
+    """Render one tile again, if it has changed. A tile has no page outside of its dashboard."""
     dashboard = get_dashboard(request, workspace_slug, dashboard_pk)
     if not request.htmx:
         return redirect(f"{_url(dashboard)}#tile-{tile_pk}")
@@ -99,7 +99,7 @@ def tile(request: SignedInRequest, workspace_slug: str, dashboard_pk: int, tile_
 
 
 def draw_tile(request: SignedInRequest, drawing: Drawing, context: dict[str, Any]) -> HttpResponse:
-    """Return a tile as a fragment with an entity tag of its own."""
+    """Return a tile as a fragment with its own entity tag."""
     html = render_to_string("dashboards/_tile.html", {**context, "drawing": drawing}, request)
     live = Live(request, fragments={drawing.key}, version=html)
     return live.not_modified() if live.is_unchanged else live.send(html)

@@ -47,7 +47,7 @@ def show(request: HttpRequest, secret: str) -> HttpResponse:
 @require_safe
 @takes()
 def tile(request: HttpRequest, secret: str, tile_pk: int) -> HttpResponse:
-    """Draw one tile of the view anew, if it has changed."""
+    """Render one tile of the view again, if it has changed."""
     link = _open(request, secret)
     if isinstance(link, HttpResponse):
         return link

@@ -20,14 +20,14 @@ BESIDE = "Live-With"  # header: the fragments that are asked for beside the targ
 
 
 def minute() -> int:
-    """Return the minute. Estimates are written anew with it."""
+    """Return the current minute, with which estimates are rendered again."""
     return int(time.time() // 60)
 
 
 class Live:
     """One request for a page with live fragments.
 
-    The fragment `view` is a page's filters with what they leave: its address is that of the page from then on.
+    The fragment `view` is a page's filters with the filtered rows: when it is requested, its URL becomes the page's.
 
     `version` is all that the fragments show but times, as one short text: when the browser already has it, nothing is
     rendered. Ages are counted on by the browser; `clocked` are fragments with estimates, which the server writes anew

@@ -129,7 +129,7 @@ def _is_lost(request: HtmxRequest, response: HttpResponse) -> bool:
 
 
 def _no_longer_live(request: HtmxRequest) -> HttpResponse:
-    """Say so above the page. What somebody reads or types there is not taken away."""
+    """Return a notice above the page, which otherwise stays as it is, so that no reading or typing is interrupted."""
     response = render(request, "components/no_longer_live.html", status=HttpResponseStopPolling.status_code)
     return reswap(retarget(response, "#live-over"), "innerHTML")
 
@@ -140,7 +140,7 @@ def _is_shown(request: HtmxRequest, url: str) -> bool:
 
 
 def _done_in_place(request: HtmxRequest, response: HttpResponse) -> HttpResponse:
-    """Say what was done, and let the page's fragments follow: nobody loses their place to a reload."""
+    """Report what was done and let the page's fragments refresh: without a reload, readers keep their place."""
     done = render(request, "components/done.html")
     done.cookies = response.cookies
     return trigger_client_event(done, "changed")

@@ -133,7 +133,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 @require_safe
 @takes()
 def show_installation(request: SignedInRequest) -> HttpResponse:
-    """The rules of the installation, for administrators. They apply where a workspace has none of its own."""
+    """The rules of the installation, for administrators. They apply to workspaces without their own rule."""
     require_administrator(request.user)
     return _draw(request, None)
 

@@ -34,7 +34,7 @@ class TestRun:
 
     @property
     def every(self) -> float | None:
-        """How often the page asks anew, in seconds."""
+        """The polling interval of the page, in seconds."""
         return WHILE_ACTIVE_S if self.is_active else None
 
     @property
