@@ -132,7 +132,7 @@ class Installation(RuleBasedStateMachine):
         concurrency=st.integers(1, 4),
         flag=st.booleans(),
     )
-    def use_verb(self, verb: str, which: int, max_trials: int, concurrency: int, flag: bool) -> None:
+    def apply_verb(self, verb: str, which: int, max_trials: int, concurrency: int, flag: bool) -> None:
         """Somebody does something to an experiment, or to a trial."""
         if verb == "change":
             self.change(which, max_trials, concurrency, stop_surplus=flag)

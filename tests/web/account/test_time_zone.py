@@ -100,8 +100,8 @@ def test_days_and_filters_are_those_of_the_reader(ended, carol, api):
     for day, is_there in (("2026-01-16", True), ("2026-01-15", False)):
         html = client.get(f"{address}?filter=started:{day}").content.decode()
         assert (f'data-key="trial-{number}"' in html) is is_there
-        items = api(carol).get(f"/experiments/{ended.public_id}/trials?filter=started:{day}").json()["items"]
-        assert bool(items) is is_there
+        rows = api(carol).get(f"/experiments/{ended.public_id}/trials?filter=started:{day}").json()["items"]
+        assert bool(rows) is is_there
     assert "16 January 2026" in page(client, "experiment-activity", ended)
 
 
