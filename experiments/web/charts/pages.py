@@ -162,8 +162,8 @@ def version_of(experiment: Experiment) -> tuple[object, ...]:
 
 
 def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> Panel:
-    """Return a panel, redrawn only if its data or the options have changed."""
-    experiment, cache = view.experiment, caches["charts"]
+    """Return a panel, drawn anew only when its data or the options have changed."""
+    experiment = view.experiment
     is_clocked = view.options.filter or (
         key == TIMELINE and experiment.alive_count
     )  # a filter may contain ages

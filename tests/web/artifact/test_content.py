@@ -69,7 +69,7 @@ def test_a_long_table_shows_its_first_rows_and_says_so():
 
 
 @pytest.mark.parametrize(
-    ("requested", "first", "count", "previous", "following"),
+    ("first_row", "first", "count", "previous", "following"),
     [
         (1, 1, 1000, 0, 1001),
         (1001, 1001, 1000, 1, 2001),
@@ -77,10 +77,10 @@ def test_a_long_table_shows_its_first_rows_and_says_so():
         (9999, 2001, 500, 1001, 0),
     ],
 )
-def test_a_long_table_has_pages(requested, first, count, previous, following):
+def test_a_long_table_has_pages(first_row, first, count, previous, following):
     """TD-C7: every row of it can be read; a row beyond its end is on the last page."""
     data = b"id,name\n" + b"".join(b"%d,n%d\n" % (row, row) for row in range(1, 2_501))
-    shown = content_of("a.csv", data, size=len(data), first_row=requested)
+    shown = content_of("a.csv", data, size=len(data), first_row=first_row)
     assert (shown.first_row, len(shown.rows)) == (first, count)
     assert (shown.previous_row, shown.next_row) == (previous, following)
     assert shown.rows[0][0] == str(first) and shown.header == ["id", "name"]
