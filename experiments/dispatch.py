@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from celery import current_app
 from django.db import transaction
@@ -70,7 +71,7 @@ class WakeUps:
         try:
             if self._connection is None:
                 self._connection = current_app.connection_for_read().clone()
-            received = self._connection.default_channel.client.bzpopmin(self._sets, timeout=within_s)
+            received = _client(self._connection).bzpopmin(self._sets, timeout=within_s)
         except BaseException:
             self.close()  # what is left of an answer must not be read as the next one's
             raise
@@ -112,7 +113,7 @@ def _wake(name: str, member: str) -> bool:
 
 
 def _add(connection: Connection, name: str, member: str) -> None:
-    connection.default_channel.client.zadd(name, {member: time.time()}, nx=True)
+    _client(connection).zadd(name, {member: time.time()}, nx=True)
 
 
 def _send_once(task: str, *, queue: str) -> bool:
@@ -177,3 +178,8 @@ def _with_connection(send: Callable[[Connection], None]) -> None:
         pool.replace(connection)  # what is left of an answer must not be read as the next one's
         raise
     connection.release()
+
+
+def _client(connection: Connection) -> Any:
+    """The Redis client of a connection: kombu types its channels without it."""
+    return connection.default_channel.client  # type: ignore[attr-defined]

@@ -70,7 +70,7 @@ class RowWriter:
 
     def _state(self, row: Row) -> str:
         trial, reason = row.trial, escape(row.reason)
-        parts = [status(trial.state)]
+        parts: list[str] = [status(trial.state)]
         if trial.starred_at:
             parts.append(_noted("noted is-starred", "Starred", "star"))
         if trial.comment_count:
