@@ -184,6 +184,15 @@ def test_a_stop_ends_the_reruns(running: Callable[..., Experiment], worker: Work
     experiment.refresh_from_db()
     experiment.dequeue(by=alice)
     assert experiment.reruns_up_to is None
+    look_at(experiment).resume(by=alice, rerun_failed=True)
+    assert Trial.take(worker, ["default"])
+    experiment = look_at(experiment)
+    experiment.stop(by=alice)
+    assert (experiment.state, experiment.reruns_up_to, experiment.waiting_count) == ("stopping", None, 0)
+    end_all(experiment)
+    experiment = look_at(experiment)
+    experiment.resume(by=alice, max_trials=4)
+    assert experiment.reruns_up_to is None
 
 
 def test_a_stopped_trial_with_a_result_is_tried_again_from_its_checkpoint(
