@@ -95,8 +95,8 @@ class Live:
         return push_url(response, self._address) if self.fragment == "view" else response
 
     def send(self, html: str) -> HttpResponse:
-        """Return a fragment that is drawn already."""
-        return self._tagged(HttpResponse(html))
+        """Return a fragment that is drawn already, but for its tag."""
+        return self._tagged(HttpResponse(html.replace('data-tag=""', f'data-tag="{self.tag}"', 1)))
 
     @property
     def _address(self) -> str:

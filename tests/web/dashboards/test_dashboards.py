@@ -268,6 +268,7 @@ def test_each_tile_is_a_fragment_with_an_entity_tag_of_its_own(board, ended, ali
         assert answer.status_code == 200 and answer.content.count(b"<article") == 1
         assert f'id="tile-{tile.pk}"' in answer.content.decode()
         tags[tile.pk] = answer["ETag"]
+        assert f"data-tag={tags[tile.pk]}" in answer.content.decode(), "which the browser sends back"
     assert len(set(tags.values())) == len(tiles)
     note = board.tiles.get(kind="text")
     note.change(text="changed")
