@@ -36,7 +36,7 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-IN_THE_SUITE, IN_A_SOAK = 6, 250  # requests per address
+IN_THE_SUITE, IN_A_SOAK = 3, 250  # requests per address
 ROOT = "/api/v1"
 
 

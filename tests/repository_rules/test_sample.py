@@ -75,6 +75,7 @@ def test_the_draw_keeps_to_the_budget_and_takes_evenly_from_the_files(
 def test_a_seed_is_a_draw_and_postgres_has_a_budget_of_its_own() -> None:
     assert kept("1") == kept("1") != kept("2")
     assert sum(kept(on_postgres=True).values()) < sum(kept().values())
+    assert "tests/life/test_kill.py::test_long" not in kept(on_postgres=True), "too long for a second time"
 
 
 def test_each_test_with_a_cost_on_record_exists() -> None:
