@@ -62,7 +62,7 @@ def get_experiment(request: SignedInRequest, workspace_slug: str, public_id: str
     experiment = (
         Experiment.objects.visible_to(request.user)
         .filter(workspace__slug=workspace_slug, public_id=public_id)
-        .select_related("workspace", "project", "queue")
+        .select_related("workspace", "project", "queue", "schedule")
         .first()
     )
     if experiment is None:
@@ -132,8 +132,8 @@ def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict
 
 
 def schedule_of(experiment: Experiment, user: User) -> dict[str, Any]:
-    """Return when the experiment is repeated, and the last clone if this user can see it. One query, two with it."""
-    row = Schedule.objects.filter(experiment=experiment).first()
+    """Return when the experiment is repeated, and the last clone if this user can see it. One query if there is one."""
+    row: Schedule | None = getattr(experiment, "schedule", None)
     if row is None:
         return {}
     visible = Experiment.objects.visible_to(user).select_related("workspace")
