@@ -195,6 +195,37 @@ def test_a_stop_ends_the_reruns(running: Callable[..., Experiment], worker: Work
     assert experiment.reruns_up_to is None
 
 
+def test_a_stop_ends_reruns_that_do_not_wait_yet(
+    running: Callable[..., Experiment], worker: Worker, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-A8: of many failed trials, a portion at a time waits for its rerun."""
+    for module in (lifecycle, conductor):
+        monkeypatch.setattr(module, "RERUNS_AT_ONCE", 1)
+    experiment = running(taken=3, max_trials=3, concurrency=3)
+    for trial in experiment.trials.all():
+        trial.settle(BAD)
+    look_at(experiment).resume(by=alice, rerun_failed=True)
+    experiment.refresh_from_db()
+    assert (experiment.waiting_count, experiment.reruns_up_to) == (1, 3)
+    assert Trial.take(worker, ["default"])
+    look_at(experiment).stop(by=alice)
+    experiment.refresh_from_db()
+    assert experiment.reruns_up_to is None
+
+
+def test_a_resume_leaves_failed_trials_alone_by_default(
+    running: Callable[..., Experiment], alice: User
+) -> None:
+    """TD-A9: it goes on with new ones."""
+    experiment = running(taken=2, max_trials=2, concurrency=2)
+    for trial in experiment.trials.all():
+        trial.settle(BAD)
+    look_at(experiment).resume(by=alice, max_trials=4)
+    experiment.refresh_from_db()
+    assert experiment.reruns_up_to is None
+    assert not look_at(experiment).trials.filter(rerun_of__isnull=False).exists()
+
+
 def test_a_stopped_trial_with_a_result_is_tried_again_from_its_checkpoint(
     running: Callable[..., Experiment], worker: Worker, alice: User
 ) -> None:
