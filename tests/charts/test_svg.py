@@ -43,7 +43,7 @@ def test_a_template_shows_a_chart_as_it_is():
 
 
 def test_charts_know_no_django():
-    names = ("history", "curve", "sparkline", "outcome", "scale", "svg")
+    names = ("history", "curve", "sparkline", "outcome", "drawing.scale", "drawing.svg")
     code = ";".join([f"import experiments.charts.{name}" for name in names])
     check = f"import sys;{code};print([name for name in sys.modules if name.startswith('django')])"
     done = subprocess.run(
