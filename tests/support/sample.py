@@ -1,9 +1,9 @@
 """What `make test` runs of the whole suite, so that it takes minutes; `make soak` runs all.
 
-Tests that cost next to nothing always run, and so do the rules of the repository. The others are drawn: at least one of
-each file (on PostgreSQL, of each whose tests are short enough), then round by round a further one of each, until a
-budget of seconds is spent. The draw depends on the seed
-and on the costs alone, so that it is the same for everybody. The costs are measured: `make costs`.
+Tests that cost next to nothing always run, and so do the rules of the repository. The others are drawn: one of each
+file that has a short enough one, then round by round a further one of each, until a budget of seconds is spent. The
+draw depends on the seed and on the costs alone, so that it is the same for everybody. The costs are measured: `make
+costs`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEAST_COST = 0.3  # seconds, of the tests that have a cost on record
 COST_WITH_DATABASE = 0.15  # of a test that is not on record
 BUDGET, BUDGET_POSTGRES = 450.0, 160.0  # seconds of all drawn tests together, one after the other
 FIRST_COST = 1.0  # seconds; what costs more is a file's first test only where all do
-LONGEST_POSTGRES = 20.0  # seconds; a file whose tests all take longer runs with SQLite only
+LONGEST, LONGEST_POSTGRES = 60.0, 20.0  # seconds; a file whose tests all take longer is left to `make soak`
 CASES, CASES_POSTGRES = 3, 2  # of many cases alike
 ALWAYS = "repository_rules"
 DATABASE = {"db", "transactional_db"}
@@ -77,7 +77,7 @@ def left_out(items: Iterable[pytest.Item], *, seed: str, on_postgres: bool) -> l
             is_enough = cases[function_of(item.nodeid)] > (CASES_POSTGRES if on_postgres else CASES)
             (left if is_enough else queue).append(item)
         first = next((item for item in queue if cost(item) <= FIRST_COST), min(queue, key=cost))
-        if on_postgres and cost(first) > LONGEST_POSTGRES:
+        if cost(first) > (LONGEST_POSTGRES if on_postgres else LONGEST):
             left += queue
             continue
         queues.append([first, *(item for item in queue if item is not first)])
