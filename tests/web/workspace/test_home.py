@@ -172,6 +172,7 @@ def test_what_has_the_same_cause_is_one_row_and_can_be_dismissed(lab, alice, bob
         in_state("failed", name=name)
     in_state("paused", name="by itself")
     Experiment.objects.filter(name="by itself").update(reason="10 failures alike: exit code 1")
+    Worker.objects.update(lease_s=1000)  # nobody sends its heartbeats: it would need attention, too
     page = as_(bob).get(HOME)
     assert page.context["need_count"] == 4
     rows = {need.name: need for need in page.context["needs"]}
