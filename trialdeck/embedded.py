@@ -24,6 +24,8 @@ END_WITHIN_S = 15.0
 # Very likely another program's database and broker; the embedded console has its own.
 FOREIGN_VARIABLES = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "TRIALDECK_READY")
 
+MAX_SLOTS = 512
+
 
 class Embedded:
     """A console that this program started. The console stops with the program, unless it is detached or experiments of
@@ -220,3 +222,14 @@ def _foreign_console(port: int) -> Console:
             f"Port {port} is in use by another program. Choose another port: run({port + 1})."
         ) from None
     return discovery.find(port)
+
+
+def up_options(slots: object) -> list[str]:
+    """Return the options of `trialdeck up` for this number of slots; None is its default. Raise `Invalid`."""
+    if slots is None:
+        return []
+    if isinstance(slots, bool) or not isinstance(slots, int) or not 1 <= slots <= MAX_SLOTS:
+        raise errors.Invalid(
+            "", fields={"slots": [f"This must be a number from 1 to {MAX_SLOTS}, not {slots!r}."]}
+        )
+    return [f"--slots={slots}"]

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 ENDED = ("stopped", "completed", "failed", "published")
 STOP_WITHIN_S = 180.0
 START_WITHIN_S = 10.0
-MAX_SLOTS = 512
 MOST_CAUSES = 3  # of failures, printed at the end
 UNREACHABLE_S = 60.0  # how long a wait tolerates an unreachable console, for example during a restart
 
@@ -91,7 +90,7 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
             self._start_draft()
             return
         self.config.document(start=True)  # raises errors before a console is started
-        console, started = embedded.console_on(port, options=_up_options(slots))
+        console, started = embedded.console_on(port, options=embedded.up_options(slots))
         if slots is not None and started is None:
             print(
                 f"slots={slots} has no effect: the console at {console.url} is already running.", flush=True
@@ -422,16 +421,6 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
 def _new_id() -> str:
     """Return a new ID, in the letters that the console uses: none is read as another."""
     return "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789") for _ in range(8))
-
-
-def _up_options(slots: object) -> list[str]:
-    if slots is None:
-        return []
-    if isinstance(slots, bool) or not isinstance(slots, int) or not 1 <= slots <= MAX_SLOTS:
-        raise errors.Invalid(
-            "", fields={"slots": [f"This must be a number from 1 to {MAX_SLOTS}, not {slots!r}."]}
-        )
-    return [f"--slots={slots}"]
 
 
 def _detach_if_requested(started: Embedded | None, mode: RunMode) -> None:
