@@ -14,6 +14,7 @@ import os
 import re
 import shlex
 import socket
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -104,17 +105,25 @@ def check_container_arguments(text: str) -> None:
 def check_host(host: str, port: int) -> None:
     """Raise NotAllowed for a host whose name leads to this machine, its link, or a cloud's metadata, unless such a
     network is listed. A name that does not resolve is left to the caller's own error."""
+    with suppress(OSError):
+        addresses_of(host, port)
+
+
+def addresses_of(host: str, port: int) -> list[Address]:
+    """Return the addresses of a host. Raise NotAllowed as `check_host` does if one of them is refused. Raise OSError if
+    the name does not resolve."""
     try:
         entries = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return
-    for entry in entries:
-        address = ipaddress.ip_address(str(entry[4][0]).split("%")[0])
+    except UnicodeError as error:  # a label that is too long, or empty
+        raise OSError(f"{host} is not a valid host name") from error
+    addresses = [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in entries]
+    for address in addresses:
         if is_near(address) and not any(address in network for network in _networks()):
             raise NotAllowed(
                 f"{host} leads to {address}, which is this machine, its link, or a cloud's metadata. An administrator "
                 "can allow its network in TRIALDECK_NETWORKS."
             )
+    return list(dict.fromkeys(addresses))
 
 
 def is_near(address: Address) -> bool:

@@ -11,9 +11,11 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from types import MappingProxyType
 
+from experiments.runner import allowed, checked_http
 from experiments.runner.code.repository_address import PROTOCOLS, check_reference, check_repository
 from experiments.runner.tool_process import ToolError, error_line, locked, run_tool
 from experiments.runner.trial_folder import OutsideFolder, inside
@@ -27,6 +29,9 @@ _SAFE = (
     "-c", "advice.detachedHead=false",
 )  # fmt: skip
 _PIECE = re.compile(r"^(?=diff --git |--- .*\n\+\+\+ )", re.MULTILINE)
+_REDIRECTED = re.compile(r"returned error: 30[12378]\b")
+MOST_REDIRECTS = 5
+REDIRECT_TIMEOUT_S = 20.0
 Check = Callable[[], bool]
 
 
@@ -138,12 +143,12 @@ class Repositories:
         try:
             if mirror.is_dir():
                 refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-                self._git(
-                    [f"--git-dir={mirror}", "fetch", "--quiet", "--prune", "--", address, *refs], is_cancelled
+                self._reach(
+                    address, [f"--git-dir={mirror}", "fetch", "--quiet", "--prune"], refs, is_cancelled
                 )
             else:
                 mirror.parent.mkdir(parents=True, exist_ok=True)
-                self._git(["clone", "--quiet", "--mirror", "--", address, str(fresh)], is_cancelled)
+                self._reach(address, ["clone", "--quiet", "--mirror"], [str(fresh)], is_cancelled)
                 fresh.rename(mirror)
         except ToolError as failed:
             raise SourceError(
@@ -151,6 +156,19 @@ class Repositories:
             ) from failed
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+
+    def _reach(self, address: str, command: list[str], operands: list[str], is_cancelled: Check) -> None:
+        """Run a command of git that takes an address. Redirects are followed here, since git would follow them to hosts
+        that are not allowed."""
+        for _ in range(MOST_REDIRECTS):
+            try:
+                self._git([*_pinned(address), *command, "--", address, *operands], is_cancelled)
+                return
+            except ToolError as failed:
+                if not _REDIRECTED.search(failed.output) or not (target := _redirected(address)):
+                    raise
+                address = target
+        raise SourceError(f"The repository {address[:150]} redirects more than {MOST_REDIRECTS} times.")
 
     def _remove_leftovers(self, mirror: Path) -> None:
         """Remove what a killed git left (after a power failure, for example). We hold the lock of this mirror."""
@@ -233,6 +251,42 @@ class Repositories:
             stdin=stdin,
             is_cancelled=is_cancelled,
         )
+
+
+def _pinned(address: str) -> list[str]:
+    """Return options of git for an address of http or https: connect only to the addresses that were checked, and do
+    not follow redirects. Raise SourceError for a host that is not allowed."""
+    if not address.startswith(("http://", "https://")):
+        return []
+    options = ["-c", "http.followRedirects=false"]
+    try:
+        host, port = checked_http.host_and_port(address)
+        addresses = allowed.addresses_of(host, port)
+    except allowed.NotAllowed as refusal:
+        raise SourceError(str(refusal)) from refusal
+    except (OSError, ValueError):
+        return options  # git says what is wrong with the name
+    listed = ",".join(f"[{each}]" if each.version == 6 else str(each) for each in addresses)
+    return [*options, "-c", f"http.curloptResolve={host}:{port}:{listed}"]
+
+
+def _redirected(address: str) -> str:
+    """Return the repository that this one redirects to, "" if that cannot be found out. Raise SourceError if it is not
+    allowed."""
+    query = "/info/refs?service=git-upload-pack"
+    try:
+        target = checked_http.redirect_of(address.rstrip("/") + query, timeout_s=REDIRECT_TIMEOUT_S)
+        if not target.endswith(query):
+            return ""
+        target = target.removesuffix(query)
+        if message := check_repository(target):
+            raise SourceError(f"The repository {address[:150]} redirects to {target[:150]}: {message}")
+        allowed.check_repository(target)
+    except allowed.NotAllowed as refusal:
+        raise SourceError(f"The repository {address[:150]} redirects to another host. {refusal}") from refusal
+    except (OSError, HTTPException, ValueError):
+        return ""
+    return target
 
 
 def _reason(failed: ToolError) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path, PurePath
-from urllib.parse import urlsplit
 
 from experiments.models import Keeping, Model
 from experiments.models.registered_model import LOCAL
-from experiments.runner import allowed
+from experiments.runner import allowed, checked_http
 from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.safe_files import OutsideFolder, link_or_copy
 from experiments.runner.tool_process import Cancelled, locked
@@ -85,13 +83,8 @@ def _pieces(destination: str, name: str) -> Iterator[bytes]:
         return
     url = f"{destination}/{name}"
     try:
-        parts = urlsplit(url)
-        allowed.check_host(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    except (allowed.NotAllowed, ValueError) as error:
-        raise StoreError(f"{url} cannot be read: {error}") from error
-    try:
-        with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as response:
+        with checked_http.open_url(url, timeout_s=FETCH_TIMEOUT_S) as response:
             while piece := response.read(1 << 20):
                 yield piece
-    except (OSError, HTTPException, ValueError) as error:
+    except (allowed.NotAllowed, OSError, HTTPException, ValueError) as error:
         raise StoreError(f"{url} cannot be read: {error}") from error

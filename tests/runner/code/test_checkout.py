@@ -221,8 +221,9 @@ def test_an_address_is_never_an_option(sources, address):
 
 
 @pytest.fixture
-def locked_server():
+def locked_server(monkeypatch):
     """A server that asks for a password, and counts who tried."""
+    monkeypatch.setenv("TRIALDECK_NETWORKS", "127.0.0.0/8")
 
     class Locked(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -263,8 +264,9 @@ def test_what_ssh_says_is_the_reason(sources, monkeypatch, tmp_path, expected, m
         sources.resolve("git@h:team/code.git", "branch", "", is_cancelled=never)
 
 
-def test_a_fetch_that_nobody_waits_for_ends(sources):
+def test_a_fetch_that_nobody_waits_for_ends(sources, monkeypatch):
     """CML-S1: Stop while the code is fetched, from a server that does not answer; no half mirror is left."""
+    monkeypatch.setenv("TRIALDECK_NETWORKS", "127.0.0.0/8")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/code.git"
         with pytest.raises(Cancelled):

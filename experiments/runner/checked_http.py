@@ -1,0 +1,106 @@
+"""Read URLs that users enter: hosts that an administrator does not allow are refused at every step, the first one and
+each redirect, and a connection goes only to an address that was checked."""
+
+import http.client
+import socket
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from experiments.runner import allowed
+
+MOST_REDIRECTS = 5
+_PORTS = {"https": 443, "http": 80}
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+def open_url(url: str, *, timeout_s: float) -> Any:
+    """Return the response to a GET, as `urllib.request.urlopen` does; redirects are followed.
+
+    Raise NotAllowed, OSError (`URLError` among them), HTTPException or ValueError.
+    """
+    _check(url)
+    opener = urllib.request.build_opener(_CheckedRedirects, _PinnedHTTP, _PinnedHTTPS)
+    return opener.open(url, timeout=timeout_s)
+
+
+def redirect_of(url: str, *, timeout_s: float) -> str:
+    """Return the URL that this one redirects to, which may be refused itself; "" if it does not redirect.
+
+    Raise NotAllowed, OSError, HTTPException or ValueError.
+    """
+    _check(url)
+    opener = urllib.request.build_opener(_NoRedirects, _PinnedHTTP, _PinnedHTTPS)
+    try:
+        opener.open(url, timeout=timeout_s).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        location = error.headers.get("Location", "") if error.code in _REDIRECTS else ""
+        return urljoin(url, location) if location else ""
+    return ""
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Return where a URL of http or https leads. Raise ValueError for any other URL."""
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError(f"{url} is not a URL of http or https")
+    return parts.hostname, parts.port or _PORTS[parts.scheme]
+
+
+def _check(url: str) -> None:
+    allowed.check_host(*host_and_port(url))
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
+    max_redirections = MOST_REDIRECTS
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        _check(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _connect(address: tuple[str, int], timeout: Any = None, source_address: Any = None) -> socket.socket:
+    """Connect as `socket.create_connection` does, but only to addresses that are allowed when the name is resolved
+    here: a name may lead elsewhere each time it is asked for."""
+    host, port = address
+    error = OSError(f"{host} has no address")
+    for each in allowed.addresses_of(host, port):
+        try:
+            return socket.create_connection((str(each), port), timeout, source_address)
+        except OSError as failure:
+            error = failure
+    raise error
+
+
+class _HTTPConnection(http.client.HTTPConnection):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._create_connection = _connect
+
+
+class _HTTPSConnection(http.client.HTTPSConnection):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._create_connection = _connect
+
+
+# A request through a proxy connects to the proxy, which the administrator chose, and the proxy resolves the name.
+
+
+class _PinnedHTTP(urllib.request.HTTPHandler):
+    def http_open(self, req: Any) -> Any:
+        return self.do_open(http.client.HTTPConnection if req.has_proxy() else _HTTPConnection, req)
+
+
+class _PinnedHTTPS(urllib.request.HTTPSHandler):
+    def https_open(self, req: Any) -> Any:
+        # A tunnel through a proxy has the name of the host in `_tunnel_host`, and that of the proxy in `host`.
+        is_proxied = req.has_proxy() or bool(req._tunnel_host)
+        return self.do_open(http.client.HTTPSConnection if is_proxied else _HTTPSConnection, req)
