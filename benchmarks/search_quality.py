@@ -340,10 +340,10 @@ def ours_of(case: Case, seed: int) -> Values:
 
 def forget() -> None:
     """As a control worker that starts anew."""
-    from experiments.scheduler import memory
+    from experiments.scheduler import experiment_cache
     from experiments.search import engine
 
-    memory.memories.clear()
+    experiment_cache.caches.clear()
     engine.clear_caches()
 
 

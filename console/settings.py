@@ -12,10 +12,10 @@ TRIALDECK_EMAIL_FROM  sender of e-mails
 TRIALDECK_URL         https://… address of the console in notifications (default: the first of TRIALDECK_ORIGINS)
 TRIALDECK_WEBHOOK_NETWORKS  private networks that webhooks may post to, comma-separated, such as 10.0.0.0/8;
                       others are refused
-TRIALDECK_REMOTE_USER_HEADER  trust this header of a proxy for sign-in; see docs/people.md first
+TRIALDECK_REMOTE_USER_HEADER  trust this header of a proxy for sign-in; see docs/admin/people.md first
 TRIALDECK_TRUSTED_PROXIES     addresses of reverse proxies, comma-separated
 TRIALDECK_OIDC_ISSUER  OpenID provider for sign-in; with it _CLIENT_ID, _CLIENT_SECRET and optionally
-                      _NAME, _SCOPES, _ALGORITHM, _KNOWS_BY, _ADMITS, _GROUPS; see docs/people.md
+                      _NAME, _SCOPES, _ALGORITHM, _KNOWS_BY, _ADMITS, _GROUPS; see docs/admin/people.md
 TRIALDECK_STATIC      folder for collected static files (default: staticfiles beside manage.py; for an installed
                       console in the data folder)
 TRIALDECK_DEBUG       1 for development: error pages with tracebacks, static files without a manifest
@@ -142,7 +142,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "experiments.web.account.traces.AuditOrigin",
+    "experiments.web.account.audit_entries.AuditOrigin",
     "experiments.web.ui.middleware.Compressed",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "experiments.web.ui.middleware.Timed",
@@ -203,7 +203,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 AUTHENTICATION_BACKENDS = [
-    "experiments.web.account.limits.FailedSignInLimit",
+    "experiments.web.account.sign_in_limit.FailedSignInLimit",
     "django.contrib.auth.backends.ModelBackend",
     *(["console.auth.remote_user.ProxyUserBackend"] if REMOTE_USER_HEADER else []),
     *(["console.auth.openid.OpenIDBackend"] if OPENID else []),

@@ -23,7 +23,7 @@ from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 
 from experiments.models import Artifact, Keeping, Model, Refused
-from experiments.models.registered_model import LOCAL
+from experiments.models.workspace.registered_model import LOCAL
 from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.safe_files import OutsideFolder, open_regular
 from experiments.runner.trial_folder import TrialFolder, size_and_mtime

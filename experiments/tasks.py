@@ -12,7 +12,7 @@ from celery.signals import worker_shutting_down
 
 from experiments.scheduler import conductor
 from experiments.scheduler.beat import Beat
-from experiments.scheduler.due_experiments import DueExperiments
+from experiments.scheduler.conductor_threads import ConductorThreads
 from experiments.worker.db_connection import share_connections
 from experiments.worker.worker import LocalWorker
 
@@ -56,7 +56,7 @@ def why_ended() -> str:
 
 def keep_beat() -> None:
     """Makes this process keep the beat and run the conductor: `trialdeck control` says so before Celery starts."""
-    DueExperiments(_beat_ending).start()
+    ConductorThreads(_beat_ending).start()
     threading.Thread(target=Beat().run, args=[_beat_ending], name="beat", daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""The OpenID provider from the environment, and its discovery document. See docs/people.md."""
+"""The OpenID provider from the environment, and its discovery document. See docs/admin/people.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sign-in by a header of a trusted proxy. Whoever can send the header can be any user: see docs/people.md."""
+"""Sign-in by a header of a trusted proxy. Whoever can send the header can be any user: see docs/admin/people.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from experiments.models import User
-from experiments.web.account.addresses import is_trusted
+from experiments.web.account.client_address import is_trusted
 
 BACKEND = "console.auth.remote_user.ProxyUserBackend"
 

@@ -9,35 +9,24 @@ from ninja import NinjaAPI
 
 from trialdeck import __version__
 
-from . import (
-    actions,
-    artifacts,
-    audit,
-    comments,
-    dashboards,
-    events,
-    experiments,
-    imports,
-    logs,
-    metrics,
-    nni,
-    notifications,
-    projects,
-    queues,
-    registered_models,
-    reports,
-    retention,
-    revisions,
-    saved_views,
-    schedules,
-    trials,
-    uploaded_results,
-    workers,
-    workspaces,
-)
+from .compute import queues, workers
+from .experiment import actions, events, experiments, imports, revisions, schedules, uploaded_results
+from .nni import views
 from .protocol import errors, query_names
 from .protocol.auth import Bearer, Session
 from .protocol.idempotency import json_view
+from .trial import artifacts, comments, logs, metrics, trials
+from .workspace import (
+    audit,
+    dashboards,
+    notifications,
+    projects,
+    registered_models,
+    reports,
+    retention,
+    saved_views,
+    workspaces,
+)
 
 DESCRIPTION = (
     "The API follows the same rules and permissions as the pages. Times are ISO 8601 in UTC; durations are in "
@@ -78,7 +67,7 @@ for module in (
     workers,
     artifacts,
     registered_models,
-    nni,
+    views,
     notifications,
     audit,
     retention,

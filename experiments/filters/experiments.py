@@ -13,8 +13,9 @@ from experiments.models.experiment.base import Visibility
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.models.fields import fold
 
-from . import HasTag, conditions, language, needing_attention, whole
+from . import conditions, language
 from .conditions import Field
+from .experiment_lists import HasTag, needing_attention, whole
 from .language import Comparison, FilterError, Text, Word
 
 # Names in the API and in exports, and short ones.

@@ -25,8 +25,9 @@ from experiments.models.trial import failure_groups
 from experiments.models.trial.base import Source
 from experiments.models.trial.outcome import Failure
 
-from . import AnyContains, conditions, language
+from . import conditions, language
 from .conditions import LOOKUPS, NONE, Field
+from .experiment_lists import AnyContains
 from .language import Comparison, FilterError, Text, Word
 
 PARAMETER, METRIC, FINAL = "param.", "metric.", "final."

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from experiments import broker
-from experiments.management import rows
+from experiments.management import database_rows
 from experiments.runner import lease
 
 # How long a worker may be silent before its trials are reassigned: short where broker and workers share a machine,
@@ -76,7 +76,7 @@ def check_database() -> None:
 def check_database_for_reading() -> None:
     """Exit when the database does not respond, is empty, or has migrations of a newer version."""
     try:
-        applied = rows.migrations_of(connection)
+        applied = database_rows.migrations_of(connection)
     except DatabaseError as error:
         refuse(f"The database does not respond: {first_line(error)}. Check DATABASE_URL and the server.")
     if not applied:

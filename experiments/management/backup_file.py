@@ -1,7 +1,7 @@
 """A backup: a ZIP archive with all rows, the secret keys, and on request the files of trials.
 
 manifest.json       format, version, migrations, and for each table its columns, rows and digest
-rows/<table>.jsonl  one row in each line, see rows.py
+rows/<table>.jsonl  one row in each line, see database_rows.py
 secret.json         the keys that sign sessions and encrypt secret hyperparameters
 files/…             trials/ and workers/ of the data folder
 """
@@ -21,8 +21,8 @@ from typing import IO, Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from experiments import database_clock
-from experiments.management import rows
-from experiments.management.rows import Schema
+from experiments.management import database_rows
+from experiments.management.database_rows import Schema
 from experiments.runner import safe_files
 
 FORMAT = 1
@@ -52,7 +52,7 @@ def write(
                 file.flush()
                 os.fsync(file.fileno())
             with Backup(draft) as backup:
-                backup.check(rows.schema_of(backup.migrations))
+                backup.check(database_rows.schema_of(backup.migrations))
             os.link(draft, path)  # never replaces a file
         finally:
             draft.unlink(missing_ok=True)
@@ -71,13 +71,13 @@ def _write_members(
     keys: list[str],
     data: Path | None,
 ) -> Manifest:
-    migrations = rows.migrations_of(connection)
-    schema = rows.schema_of(migrations)
+    migrations = database_rows.migrations_of(connection)
+    schema = database_rows.schema_of(migrations)
     tables = {}
     for table in schema.models:
-        digest = rows.Digest(schema.columns(table))
+        digest = database_rows.Digest(schema.columns(table))
         with archive.open(f"rows/{table}.jsonl", "w", force_zip64=True) as file:
-            for row in rows.read(schema, table, connection):
+            for row in database_rows.read(schema, table, connection):
                 digest.add(row)
                 file.write(json.dumps(row).encode() + b"\n")
         names = [column.attname for column in schema.columns(table)]
@@ -90,7 +90,7 @@ def _write_members(
         "written_at": database_clock.now().isoformat(timespec="seconds"),
         "migrations": sorted(map(list, migrations)),
         "tables": tables,
-        "last_ids": rows.last_ids(schema, connection),
+        "last_ids": database_rows.last_ids(schema, connection),
         "files": dict(_write_files(archive, data)) if data else {},
     }
     archive.writestr("manifest.json", json.dumps(manifest, indent=1))
@@ -146,7 +146,7 @@ class Backup:
         self._archive.close()
 
     @property
-    def migrations(self) -> rows.Migrations:
+    def migrations(self) -> database_rows.Migrations:
         return {(app, name) for app, name in self.manifest["migrations"]}
 
     @property
@@ -159,7 +159,7 @@ class Backup:
             raise self._damaged("it has no secret key") from None
 
     def check_version(self) -> None:
-        if rows.unknown_migrations(self.migrations):
+        if database_rows.unknown_migrations(self.migrations):
             raise self._newer()
 
     def check(self, schema: Schema) -> None:
@@ -169,13 +169,13 @@ class Backup:
         for table in schema.models:
             if self.manifest["tables"][table]["columns"] != [each.attname for each in schema.columns(table)]:
                 raise self._damaged(f"the columns of the table {table} do not match its version")
-            self.compare(table, rows.digest(schema, table, self.rows(table)))
+            self.compare(table, database_rows.digest(schema, table, self.rows(table)))
         for name in self.manifest["files"]:
             with self._open(f"files/{name}") as file:
                 self._compare_file(name, self._chunks(file))
         self.keys  # noqa: B018  raises
 
-    def compare(self, table: str, digest: rows.Digest) -> None:
+    def compare(self, table: str, digest: database_rows.Digest) -> None:
         """Raise BackupError unless these are the rows of the table, by number and digest."""
         wanted = self.manifest["tables"][table]
         if digest.count != wanted["rows"]:

@@ -1,10 +1,9 @@
 """The database models, their methods and their rules."""
 
 from experiments.models.audit import AuditEntry
-from experiments.models.baseline import Baseline
 from experiments.models.dashboards.dashboard import Dashboard, Tile, TileKind
 from experiments.models.dashboards.share_link import ShareLink
-from experiments.models.experiment.former import FormerExperiment
+from experiments.models.experiment.former_experiment import FormerExperiment
 from experiments.models.experiment.model import Experiment
 from experiments.models.notifications.channel import Channel, ChannelKind
 from experiments.models.notifications.delivery import Delivery, DeliveryStatus
@@ -12,14 +11,15 @@ from experiments.models.notifications.occurrence import Kind, Occurrence
 from experiments.models.notifications.rule import Frequency, Rule, Scope
 from experiments.models.trial.annotations import Comment
 from experiments.models.trial.base import Source
-from experiments.models.trial.front import FrontTrial
 from experiments.models.trial.metric_value import MetricValue
 from experiments.models.trial.model import Trial
 from experiments.models.trial.outcome import Failure, Outcome
 from experiments.models.trial.parameter import TrialParameter
+from experiments.models.trial.pareto_front import FrontTrial
 from experiments.models.trial.suggestion import Suggestion
 from experiments.models.usage.limit import UsageLimit
 from experiments.models.usage.slot_usage import SlotUsage
+from experiments.models.workspace.baseline import Baseline
 
 from .account.attempts import Attempts
 from .account.dismissal import Dismissal
@@ -27,7 +27,6 @@ from .account.second_factor import RecoveryCode, SecondFactor
 from .account.session import UserSession
 from .account.token import Token
 from .account.user import SignInLink, User
-from .artifact import Artifact, Keeping
 from .compute.queue import Queue
 from .compute.resources import Amount, Free
 from .compute.utilization import Usage
@@ -38,19 +37,20 @@ from .experiment.importance import Importance
 from .history_import import HistoryImport, ImportPiece, ImportState
 from .idempotency import Answer
 from .lease import Lease
-from .log import LogPiece
-from .metric import Point
-from .project import Project
 from .python_check import PythonCheck
-from .registered_model import Model
-from .retention import FolderRemoval, Part, RetentionRule
 from .revision import Revision
-from .saved_view import SavedView
 from .schedule import Overlap, Schedule
 from .settings import Invalid, Settings
 from .status import ExperimentState, Forbidden, Overtaken, Refused, SwitchedOff, TrialState
+from .trial.artifact import Artifact, Keeping
+from .trial.log import LogPiece
+from .trial.metric import Point
 from .uploaded_results import WarmResults
-from .workspace import Member, Role, Workspace
+from .workspace.project import Project
+from .workspace.registered_model import Model
+from .workspace.retention import FolderRemoval, Part, RetentionRule
+from .workspace.saved_view import SavedView
+from .workspace.workspace import Member, Role, Workspace
 
 __all__ = [
     "Amount",

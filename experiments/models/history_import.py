@@ -19,10 +19,10 @@ from experiments.models.fields import StampField, new_public_id
 
 from .account.user import User
 from .fields import ExactJSONField
-from .project import Project
 from .settings import Invalid
 from .status import Overtaken, Refused
-from .workspace import Workspace
+from .workspace.project import Project
+from .workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from django_stubs_ext.db.models.manager import RelatedManager

@@ -10,7 +10,7 @@ from django.db.models.functions import Cast
 from .account.user import User
 from .settings import Invalid, Settings
 from .status import ExperimentState, Refused
-from .workspace import Workspace
+from .workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from experiments.models.experiment.model import Experiment

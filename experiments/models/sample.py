@@ -13,7 +13,7 @@ from .account.user import User
 from .compute.queue import Queue
 from .experiment.model import Experiment
 from .settings import Settings
-from .workspace import Workspace
+from .workspace.workspace import Workspace
 
 SPACE = {
     "learning_rate": {"_type": "loguniform", "_value": [1e-4, 1e-1]},

@@ -18,7 +18,7 @@ from .event import Event
 from .fields import ExactJSONField
 from .references import drafts_only
 from .settings import Invalid
-from .workspace import Workspace
+from .workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 

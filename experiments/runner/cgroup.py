@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.runner.keeper.memory import remove_cgroup
+from experiments.runner.keeper.trial_cgroup import remove_cgroup
 
 MIB = 1 << 20
 MAIN = "trialdeck.main"

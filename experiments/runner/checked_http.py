@@ -8,7 +8,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from experiments.runner import allowed
+from experiments.runner import allow_lists
 
 MOST_REDIRECTS = 5
 _PORTS = {"https": 443, "http": 80}
@@ -50,7 +50,7 @@ def host_and_port(url: str) -> tuple[str, int]:
 
 
 def _check(url: str) -> None:
-    allowed.check_host(*host_and_port(url))
+    allow_lists.check_host(*host_and_port(url))
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -71,7 +71,7 @@ def _connect(address: tuple[str, int], timeout: Any = None, source_address: Any 
     here: a name may lead elsewhere each time it is asked for."""
     host, port = address
     error = OSError(f"{host} has no address")
-    for each in allowed.addresses_of(host, port):
+    for each in allow_lists.addresses_of(host, port):
         try:
             return socket.create_connection((str(each), port), timeout, source_address)
         except OSError as failure:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from experiments.runner import allowed, safe_files
+from experiments.runner import allow_lists, safe_files
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}[A-Za-z0-9]")
 _ACCOUNT = re.compile(r"([a-z0-9]{3,24})\.blob\.core\.windows\.net")
@@ -127,8 +127,8 @@ class Store:
         """Store a file (a path, or an open file from its position) under this name, completely or not at all; large
         files are uploaded in parts. Raise StoreError, also for a destination that the administrator does not allow."""
         try:
-            allowed.check_destination(self.text)
-        except allowed.NotAllowed as refusal:
+            allow_lists.check_destination(self.text)
+        except allow_lists.NotAllowed as refusal:
             raise StoreError(str(refusal)) from refusal
         if root := self._folder():
             return self._do("store", lambda _: _put_below(root, name, file))
@@ -192,9 +192,9 @@ class Store:
         try:
             if endpoint := self.destination.endpoint:
                 host, _, port = endpoint.rpartition(":")
-                allowed.check_host(host, int(port))
+                allow_lists.check_host(host, int(port))
             return operation(None if self._folder() else _opened(self.text))
-        except allowed.NotAllowed as refusal:
+        except allow_lists.NotAllowed as refusal:
             raise StoreError(str(refusal)) from refusal
         except Exception as error:  # obstore has its own exceptions, besides OSError and ValueError
             raise StoreError(f"{self.text}: could not {verb} the file: {_reason(error)}") from error

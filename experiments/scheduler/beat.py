@@ -15,9 +15,9 @@ from experiments import database_clock, dispatch, histograms
 from experiments.models import Experiment, Lease, Queue, Refused, Worker
 from experiments.models.lease import BEAT_S
 from experiments.scheduler import hypervolume, importance, schedules
-from experiments.scheduler.direct import DirectScheduler
+from experiments.scheduler.expired_rows import purge
+from experiments.scheduler.fallback_scheduler import FallbackScheduler
 from experiments.scheduler.notifications.outbox import Outbox
-from experiments.scheduler.retention import purge
 from experiments.scheduler.retention_rules import Retention
 from experiments.scheduler.usage_limits import enforce
 from experiments.scheduler.utilization import measure
@@ -70,7 +70,7 @@ class Beat:
         self.ticked_at: float | None = None  # of the monotonic clock, while this beat holds the lease
         self.importance = importance.Background()
         self.hypervolume = hypervolume.Background()
-        self.direct = DirectScheduler()
+        self.fallback = FallbackScheduler()
         self.outbox = Outbox()
         self.retention = Retention()
         self.imports = imports.Background()
@@ -89,7 +89,7 @@ class Beat:
             ending.wait(TICK_S)
         self.importance.ending.set()
         self.hypervolume.ending.set()
-        self.direct.end()
+        self.fallback.end()
         self.outbox.ending.set()
         self.imports.ending.set()
         connections.close_all()
@@ -109,7 +109,7 @@ class Beat:
                 logger.warning("The worker %s is lost: no heartbeat for %s s", worker, worker.lease_s)
         for pk in Experiment.objects.active().values_list("pk", flat=True):
             if not dispatch.experiment(pk):
-                self.direct.schedule(pk)
+                self.fallback.schedule(pk)
         self.move_windows_on()
         self.repeat()
         claimable = Experiment.objects.claimable().order_by().values("queue")

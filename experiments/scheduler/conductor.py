@@ -38,13 +38,13 @@ from experiments.models.experiment.lifecycle import EXHAUSTED, RERUNS_AT_ONCE
 from experiments.models.notifications.occurrence import BUDGET_SHARE
 from experiments.models.trial.breaker import break_off
 from experiments.runner.keeper.supervisor import GIVE_UP_S
-from experiments.scheduler import ending, proposal_rows
+from experiments.scheduler import experiment_outcome, proposal_rows
 from experiments.scheduler.early_stopping import apply_early_stopping
-from experiments.scheduler.memory import memories, memory_of
+from experiments.scheduler.experiment_cache import cache_of, caches
 from experiments.scheduler.past_trials import past_trials
 from experiments.search import engine, starting_points
 from experiments.search.engine import Exhausted, Problem
-from experiments.worker import leftovers
+from experiments.worker.recovery import reported_results
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def schedule(pk: int) -> None:
         while is_mine:
             experiment = Experiment.objects.filter(pk=pk).select_related("revision", "queue").first()
             if experiment is None or not experiment.is_active:
-                memories.pop(pk, None)
+                caches.pop(pk, None)
                 return
             seen = experiment.wake
             try:
@@ -78,7 +78,7 @@ def _step(experiment: Experiment) -> None:
             experiment.finish(experiment.stop_target or ExperimentState.STOPPED, because=experiment.reason)
         return
     if experiment.may_stop_early:
-        apply_early_stopping(experiment, memory_of(experiment).early_stopping)
+        apply_early_stopping(experiment, cache_of(experiment).early_stopping)
     break_off(experiment)
     rerun_failed(experiment)
     note_used_time(experiment)
@@ -116,7 +116,7 @@ def settle_lost_trials(experiment: Experiment) -> None:
         worker = trial.worker
         if worker is None or worker.gone_at or worker.boot != trial.boot:
             name = worker.name if worker else "that was removed"
-            left = leftovers.outcome_of(trial, django_settings.DATA / "trials")
+            left = reported_results.outcome_of(trial, django_settings.DATA / "trials")
             trial.settle(left or Outcome.lost(f"The worker {name} was lost."))
         elif trial.pk in overdue:
             trial.settle(Outcome.lost(f"The worker {worker.name} did not confirm its end."))
@@ -178,7 +178,7 @@ def wind_down(experiment: Experiment, *, because: str) -> None:
     if experiment.state == ExperimentState.PENDING:
         experiment.dequeue(by=None, because=f"nothing to do: {because}")
     else:
-        ending.complete(experiment, because=because)
+        experiment_outcome.complete(experiment, because=because)
 
 
 def propose(experiment: Experiment) -> None:
@@ -241,8 +241,8 @@ def _ahead(experiment: Experiment) -> int:
         return experiment.concurrency + BLOCK
     if experiment.concurrency == 1:
         return 0
-    memory = memory_of(experiment)
-    before, memory.ended = memory.ended, experiment.settled_count
+    cache = cache_of(experiment)
+    before, cache.ended = cache.ended, experiment.settled_count
     ended = 0 if before is None else experiment.settled_count - before
     return min(max(ended, 1), experiment.concurrency)
 

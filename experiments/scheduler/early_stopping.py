@@ -9,11 +9,11 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from experiments.models import Experiment, Point, Trial, TrialState, status
-from experiments.scheduler.memory import EarlyStoppingMemory
+from experiments.scheduler.experiment_cache import EarlyStoppingCache
 from experiments.search import early_stopping
 
 
-def apply_early_stopping(experiment: Experiment, memory: EarlyStoppingMemory) -> None:
+def apply_early_stopping(experiment: Experiment, cache: EarlyStoppingCache) -> None:
     """Apply the early-stopping rule to each running trial with results since the last check, and stop it if so decided.
 
     The rule is that of the trial's revision, or of the one that an update applied to running trials. The row has the
@@ -21,9 +21,9 @@ def apply_early_stopping(experiment: Experiment, memory: EarlyStoppingMemory) ->
     """
     further = Q(checked_step=None) | Q(last_step__gt=F("checked_step"))
     running = experiment.trials.filter(further, state=TrialState.RUNNING).exclude(last_step=None)
-    checked, peers = [], Peers(experiment, memory)
+    checked, peers = [], Peers(experiment, cache)
     for trial in running.order_by("state", "number"):
-        name, arguments = _rule(trial, experiment, memory)
+        name, arguments = _rule(trial, experiment, cache)
         if name == "none":
             continue
         curve = early_stopping.Curve(_points(trial.pk, experiment.metric))
@@ -48,21 +48,21 @@ def apply_early_stopping(experiment: Experiment, memory: EarlyStoppingMemory) ->
             Trial.objects.filter(pk=pk, rule_revision=rule_revision).update(checked_step=step)
 
 
-def _rule(trial: Trial, experiment: Experiment, memory: EarlyStoppingMemory) -> tuple[str, dict]:
+def _rule(trial: Trial, experiment: Experiment, cache: EarlyStoppingCache) -> tuple[str, dict]:
     """Return the early-stopping rule of this trial and its arguments."""
     which = ("pk", trial.revision_id) if trial.rule_revision is None else ("number", trial.rule_revision)
-    if which not in memory.rules:
+    if which not in cache.rules:
         settings = experiment.revisions.get(**dict([which])).settings
-        memory.rules[which] = (settings.early_stopping, settings.early_stopping_arguments)
-    return memory.rules[which]
+        cache.rules[which] = (settings.early_stopping, settings.early_stopping_arguments)
+    return cache.rules[which]
 
 
 class Peers:
     """The trials that a rule compares with, read at most once per call and only if a rule needs them."""
 
-    def __init__(self, experiment: Experiment, memory: EarlyStoppingMemory) -> None:
+    def __init__(self, experiment: Experiment, cache: EarlyStoppingCache) -> None:
         self.experiment = experiment
-        self.memory = memory
+        self.cache = cache
 
     def of(self, trial: Trial, wanted: str) -> list[early_stopping.Peer]:
         """`wanted` is the rule's `peers`: "" (none), "succeeded", or "all" (except failed and stopped ones)."""
@@ -74,18 +74,18 @@ class Peers:
 
     @cached_property
     def finished(self) -> list[early_stopping.Peer]:
-        experiment, memory = self.experiment, self.memory
-        new = experiment.trials.filter(settled_rank__gt=memory.last_rank).order_by("settled_rank")
+        experiment, cache = self.experiment, self.cache
+        new = experiment.trials.filter(settled_rank__gt=cache.last_rank).order_by("settled_rank")
         for trial in new.only("number", "settled_rank", "state", "value").iterator(chunk_size=2000):
             if trial.state in status.TRIAL_INFORMS:
-                memory.finished[trial.pk] = early_stopping.Peer(
+                cache.finished[trial.pk] = early_stopping.Peer(
                     trial.number,
                     early_stopping.Curve(_points(trial.pk, experiment.metric)),
                     has_succeeded=trial.state == TrialState.SUCCEEDED,
                     value=trial.value,
                 )
-            memory.last_rank = trial.settled_rank or memory.last_rank
-        return list(memory.finished.values())
+            cache.last_rank = trial.settled_rank or cache.last_rank
+        return list(cache.finished.values())
 
     @cached_property
     def succeeded(self) -> list[early_stopping.Peer]:

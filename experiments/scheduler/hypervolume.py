@@ -8,7 +8,7 @@ from django.db.models import F, Q
 
 from experiments import database_clock
 from experiments.models import Experiment, FrontTrial, Hypervolume, status
-from experiments.models.trial.front import LOSSES
+from experiments.models.trial.pareto_front import LOSSES
 from experiments.scheduler import importance
 
 GROWTH = 1.05  # a running experiment's hypervolume is renewed after so many times as many results

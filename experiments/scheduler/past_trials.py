@@ -8,7 +8,7 @@ from django.db.models import F
 
 from experiments.models import Experiment, Trial, status
 from experiments.models.warm_start import results as warm_results
-from experiments.scheduler.memory import Memory, memory_of
+from experiments.scheduler.experiment_cache import ExperimentCache, cache_of
 from experiments.search import starting_points
 from experiments.search.engine import PastTrial
 from experiments.search.space import Space
@@ -16,19 +16,19 @@ from experiments.search.space import Space
 
 def past_trials(experiment: Experiment) -> list[PastTrial]:
     """Return what was tried, by number: settled, active and suggested. A process reads settled trials only once."""
-    memory = memory_of(experiment)
+    cache = cache_of(experiment)
     space = experiment.settings.space
     # In the order of their lifecycle: what moves on between two queries is seen twice, and never missed.
     suggestions = list(experiment.suggestions.filter(revision=experiment.revision))
     active = list(experiment.trials.filter(state__in=status.TRIAL_ACTIVE).order_by("state", "number"))
-    settled = experiment.trials.filter(settled_rank__gt=memory.last_rank).order_by("settled_rank")
+    settled = experiment.trials.filter(settled_rank__gt=cache.last_rank).order_by("settled_rank")
     for trial in settled.annotate(again_of=F("rerun_of__number")).iterator(chunk_size=2000):
-        memory.settled[trial.number] = _past_trial(trial, space)
-        memory.last_rank = trial.settled_rank or memory.last_rank
-        first = memory.settled.get(trial.again_of)
+        cache.settled[trial.number] = _past_trial(trial, space)
+        cache.last_rank = trial.settled_rank or cache.last_rank
+        first = cache.settled.get(trial.again_of)
         if trial.informs and first and first.state == "infeasible":
-            memory.settled[first.number] = replace(first, is_retried=True)
-    tried = {trial.number: _past_trial(trial, space) for trial in active} | memory.settled
+            cache.settled[first.number] = replace(first, is_retried=True)
+    tried = {trial.number: _past_trial(trial, space) for trial in active} | cache.settled
     if not experiment.settings.avoid_failing_regions:
         tried = {number: _without_failure(past_trial) for number, past_trial in tried.items()}
     enqueued = {trial.ordinal for trial in tried.values()}
@@ -45,19 +45,19 @@ def past_trials(experiment: Experiment) -> list[PastTrial]:
         for suggestion in suggestions
         if suggestion.ordinal not in enqueued
     ]
-    return [*_warm(experiment, memory), *(tried[number] for number in sorted(tried)), *suggested]
+    return [*_warm(experiment, cache), *(tried[number] for number in sorted(tried)), *suggested]
 
 
-def _warm(experiment: Experiment, memory: Memory) -> list[PastTrial]:
+def _warm(experiment: Experiment, cache: ExperimentCache) -> list[PastTrial]:
     """Return the results of the warm start, which come before the first trial."""
     mark, space = experiment.settings.warm_start, experiment.settings.space
-    if mark and (mark, space) not in memory.warm:
+    if mark and (mark, space) not in cache.warm:
         results = warm_results(experiment, mark, space)
-        memory.warm[mark, space] = [
+        cache.warm[mark, space] = [
             PastTrial(ordinal=None, number=number, raw={}, key=space.key(params), state="done", value=value)
             for number, (params, value) in enumerate(results, start=-len(results))
         ]
-    return memory.warm.get((mark, space), [])
+    return cache.warm.get((mark, space), [])
 
 
 def _past_trial(trial: Trial, space: Space) -> PastTrial:

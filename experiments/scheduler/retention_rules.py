@@ -22,7 +22,7 @@ from experiments.models import (
     RetentionRule,
     Trial,
 )
-from experiments.models.retention import mark_removed, note_removal
+from experiments.models.workspace.retention import mark_removed, note_removal
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Write one experiment as a ZIP archive of JSON lines, piece by piece. docs/import-export.md describes the format."""
+"""Write one experiment as a ZIP archive of JSON lines, piece by piece; see docs/migration/import-export.md."""
 
 from __future__ import annotations
 

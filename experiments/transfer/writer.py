@@ -34,7 +34,7 @@ from experiments.models import (
 from experiments.models.experiment.base import MIRRORED_FIELDS
 from experiments.models.experiment.proposals import TRACE_LENGTH
 from experiments.models.fields import fold
-from experiments.models.metric import MAX_POINTS
+from experiments.models.trial.metric import MAX_POINTS
 from experiments.models.trial.metric_value import MOST as MOST_METRICS
 from experiments.models.trial.parameter import digest
 from experiments.search.imports import FORMATS, ReadError, Staging

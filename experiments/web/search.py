@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from experiments import filters
+from experiments.filters import experiment_lists
 from experiments.models import Experiment, Model, Project, Trial, User, Workspace
 from experiments.models.fields import fold
 from experiments.query_parameters import text
@@ -73,9 +73,9 @@ def search_results(q: str, user: User) -> SearchResults:
     is_exact = Case(When(Q(public_id=text), then=0), default=1, output_field=IntegerField())
     results.take(
         "experiments",
-        filters.among(seen, q=q)
+        experiment_lists.among(seen, q=q)
         .defer("description", "properties", "trace")
-        .order_by(is_exact, *filters.latest_first())[: MOST + 1],
+        .order_by(is_exact, *experiment_lists.latest_first())[: MOST + 1],
     )
     if match := TRIAL_ID.fullmatch(text):
         of = seen.filter(public_id=match[1])

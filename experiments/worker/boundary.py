@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.models import Trial
-from experiments.runner import allowed
+from experiments.runner import allow_lists
 from experiments.runner.boundary import Account, Accounts, BoundaryError, Sandbox
 from experiments.runner.boundary.accounts import PASSAGE, open_passage
 from experiments.runner.safe_files import OutsideFolder, give_to, opened_folder
@@ -44,7 +44,7 @@ class Boundary:
             package.chmod(0o755)
             self.accounts.check_package(package)
             self._take_back_all()
-            allowed.be_strict()
+            allow_lists.be_strict()
         if self.sandbox:
             prefixes = self.accounts.prefixes() if self.accounts else [[]]
             for prefix in prefixes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments import database_clock
 from experiments.models import FolderRemoval, Part, Trial, Worker
-from experiments.models.retention import note_removal
+from experiments.models.workspace.retention import note_removal
 from experiments.runner.safe_files import OutsideFolder, list_files, remove_tree
 from experiments.runner.trial_folder import TrialFolder
 

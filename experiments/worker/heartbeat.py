@@ -12,9 +12,9 @@ from django.db import close_old_connections
 from experiments import schema
 from experiments.models import Experiment, Outcome, Refused, Trial, Worker, plain_sql, status
 from experiments.runner import lease
-from experiments.worker import leftovers
 from experiments.worker.db_connection import give_back_connection
 from experiments.worker.errors import CannotRun
+from experiments.worker.recovery import reported_results
 
 if TYPE_CHECKING:
     from experiments.worker.worker import LocalWorker
@@ -119,7 +119,7 @@ class Heartbeat:
             logger.error("This worker holds trial %s but does not run it: settling it", trial)
             why = f"The worker {worker.name} did not run it: its claim was not confirmed."
             try:
-                trial.settle(leftovers.outcome_of(trial, worker.trials_folder) or Outcome.lost(why))
+                trial.settle(reported_results.outcome_of(trial, worker.trials_folder) or Outcome.lost(why))
             except Refused as refused:
                 logger.warning("Trial %s cannot be settled: %s", trial, refused)
 

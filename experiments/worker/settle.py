@@ -33,8 +33,8 @@ from experiments.models import (
     Worker,
     plain_sql,
 )
+from experiments.worker.output.reports import Batch
 from experiments.worker.plain_transaction import PlainTransaction, Unusual
-from experiments.worker.reports import Batch
 
 _KEY, _OTHER_KEY, _COUNT = -1_000_000_007, -1_000_000_009, -1_000_000_011
 _BOOT = uuid.UUID(int=1_000_000_007)

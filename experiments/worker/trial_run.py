@@ -26,17 +26,17 @@ from experiments.runner import outcome as outcomes
 from experiments.runner.boundary import BoundaryError
 from experiments.runner.container import ContainerError
 from experiments.runner.dialects import clearml
-from experiments.runner.keeper.memory import remove_cgroup
+from experiments.runner.keeper.trial_cgroup import remove_cgroup
 from experiments.runner.memory_size import format_mebibytes
 from experiments.runner.output.log import LogReader, plain_text
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, sweep
 from experiments.runner.safe_files import OutsideFolder, read_text, remove, remove_tree
 from experiments.runner.tool_process import Cancelled
 from experiments.runner.trial_folder import TrialFolder
-from experiments.worker import objective
 from experiments.worker.db_connection import release_connection
 from experiments.worker.errors import SetupFailed
-from experiments.worker.reports import READ_BYTES, TrialReports
+from experiments.worker.output import objective
+from experiments.worker.output.reports import READ_BYTES, TrialReports
 from experiments.worker.setup.environment import Place, Setup
 from experiments.worker.setup.preparation import Preparation, Prepared
 

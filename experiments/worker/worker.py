@@ -43,25 +43,25 @@ from experiments.runner.machine import Machine, disk_of, full_disk_percent
 from experiments.runner.process import is_alive
 from experiments.runner.tool_process import is_disk_full
 from experiments.worker import python_checks
-from experiments.worker.artifacts import Collector
-from experiments.worker.boots import Boots
 from experiments.worker.boundary import Boundary
 from experiments.worker.claims import Claims
-from experiments.worker.clean_up import clean_up
 from experiments.worker.db_connection import give_back_connection, release_connection, releasing
 from experiments.worker.errors import CannotRun
 from experiments.worker.heartbeat import Heartbeat
 from experiments.worker.keepers import Keepers
-from experiments.worker.masker import Maskers
-from experiments.worker.metric_file import SharedFiles
-from experiments.worker.outbox import RETRY_S as DELIVERY_RETRY_S
-from experiments.worker.outbox import Outbox
+from experiments.worker.output.artifacts import Collector
+from experiments.worker.output.masker import Maskers
+from experiments.worker.output.metric_file import SharedFiles
+from experiments.worker.output.writer import Writer
+from experiments.worker.recovery.boot_ids import Boots
+from experiments.worker.recovery.clean_up import clean_up
+from experiments.worker.recovery.outbox import RETRY_S as DELIVERY_RETRY_S
+from experiments.worker.recovery.outbox import Outbox
 from experiments.worker.settle import Claimant, claim, settle_and_claim
 from experiments.worker.setup.environment import Shelf
 from experiments.worker.slot_calls import SlotCalls
 from experiments.worker.start_times import StartTimes
 from experiments.worker.trial_run import TrialRun
-from experiments.worker.writer import Writer
 from trialdeck import discovery
 
 logger = logging.getLogger(__name__)

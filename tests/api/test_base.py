@@ -181,7 +181,7 @@ def test_a_viewer_is_told_what_is_missing(api, carol):
 def test_a_database_that_is_away_is_503_and_a_bug_is_500_without_its_traceback(
     api, alice, monkeypatch, caplog
 ):
-    from experiments.api import workspaces
+    from experiments.api.workspace import workspaces
 
     def fail(error):
         def find(request, slug):

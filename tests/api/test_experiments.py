@@ -9,8 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from experiments.models import Experiment, Outcome, Project, Queue, Settings, Workspace, secret
-from experiments.models.experiment import details
-from experiments.scheduler import retention
+from experiments.models.experiment import creation
+from experiments.scheduler import expired_rows
 from tests.api.test_base import error_of
 from tests.people import SPACE, end_all
 
@@ -68,16 +68,16 @@ def test_an_id_is_never_used_twice(api, alice, bob, lab, monkeypatch):
         refused = api(bob).post(EXPERIMENTS, body)
         assert refused.status_code == 409
         assert refused.json()["detail"] == "The ID abcd2345 is already used; choose another one."
-        while retention.purge():
+        while expired_rows.purge():
             pass
     assert not Experiment.everything.exists()
 
     def warmed(*args, **kwargs):  # between the check and the insertion
         monkeypatch.undo()
         assert api(bob).post(EXPERIMENTS, {**body, "id": "wxyz2345"}).status_code == 201
-        return details.warmed(*args, **kwargs)
+        return creation.warmed(*args, **kwargs)
 
-    monkeypatch.setattr(details, "warmed", warmed)
+    monkeypatch.setattr(creation, "warmed", warmed)
     refused = api(bob).post(EXPERIMENTS, {**body, "id": "wxyz2345"})
     assert refused.status_code == 409
     assert refused.json()["detail"] == "The ID wxyz2345 is already used; choose another one."

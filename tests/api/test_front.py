@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from experiments.models import Experiment
 from experiments.scheduler import hypervolume
-from tests.models.test_front import TWO, result, settle
+from tests.models.test_pareto_front import TWO, result, settle
 from tests.people import as_
 
 pytestmark = pytest.mark.django_db

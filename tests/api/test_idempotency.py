@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from experiments.models import Answer, Experiment, Queue, Role, User
-from experiments.scheduler.retention import purge
+from experiments.scheduler.expired_rows import purge
 from tests.people import make_settings
 from tests.support.threads import Thread
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiments.api import logs
+from experiments.api.trial import logs
 from experiments.models import LogPiece, Trial
-from experiments.models.log import HEAD_BYTES, PIECE_BYTES
+from experiments.models.trial.log import HEAD_BYTES, PIECE_BYTES
 from tests.web.trial.test_page import printed
 
 pytestmark = pytest.mark.once

@@ -12,7 +12,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from experiments.management import restoring, rows
+from experiments.management import database_rows, restore_backup
 from experiments.management.backup_file import Backup, BackupError
 from experiments.models import Event, LogPiece, Queue, Trial
 from tests.support.databases import allow_more_connections, contents, database_of, settings_of
@@ -44,7 +44,7 @@ def filled(running, data):
 
 def restore(path, env):
     with Backup(path) as backup, database_of(env) as other:
-        restoring.restore(backup, Path(env["TRIALDECK_DATA"]), other)
+        restore_backup.restore(backup, Path(env["TRIALDECK_DATA"]), other)
 
 
 @pytest.fixture
@@ -93,11 +93,11 @@ def test_a_number_that_was_used_is_not_used_again(filled, tmp_path, migrated):
 
 
 def test_it_is_the_state_of_one_moment_and_locks_nobody_out(filled):
-    with rows.snapshot() as seen:
-        schema = rows.schema_of(rows.migrations_of(seen))
-        list(rows.read(schema, "experiments_queue", seen))
+    with database_rows.snapshot() as seen:
+        schema = database_rows.schema_of(database_rows.migrations_of(seen))
+        list(database_rows.read(schema, "experiments_queue", seen))
         Queue.objects.create(name="later")  # while the backup reads
-        names = {row[1] for row in rows.read(schema, "experiments_queue", seen)}
+        names = {row[1] for row in database_rows.read(schema, "experiments_queue", seen)}
     assert "later" not in names and Queue.objects.filter(name="later").exists()
 
 
@@ -154,7 +154,7 @@ def test_a_damaged_backup_is_refused_with_one_sentence_and_nothing_changes(
     with database_of(migrated) as other:
         before = contents(other)
         with pytest.raises(BackupError) as caught, Backup(changed) as opened:
-            restoring.restore(opened, Path(migrated["TRIALDECK_DATA"]), other)
+            restore_backup.restore(opened, Path(migrated["TRIALDECK_DATA"]), other)
         assert contents(other) == before
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
@@ -211,7 +211,7 @@ def test_a_folder_with_trials_is_refused(filled, data, tmp_path, migrated):
 
 def test_a_database_that_is_open_elsewhere_is_refused(backup, migrated):
     with (
-        rows.another_connection("web", **settings_of(migrated)) as web,
+        database_rows.another_connection("web", **settings_of(migrated)) as web,
         web.cursor() as cursor,
     ):
         cursor.execute("SELECT count(*) FROM django_migrations")
@@ -250,12 +250,12 @@ def test_a_failure_at_the_end_takes_files_key_and_rows_back(filled, data, tmp_pa
     def fail(*_):
         raise OSError(errno.EIO, "Input/output error")
 
-    place = restoring.place
-    monkeypatch.setattr(restoring, "place", lambda *arguments: (place(*arguments), fail()))
+    place = restore_backup.place
+    monkeypatch.setattr(restore_backup, "place", lambda *arguments: (place(*arguments), fail()))
     with database_of(migrated) as other:
         before = contents(other)
         with Backup(tmp_path / "b.zip") as opened, pytest.raises(OSError, match="Input"):
-            restoring.restore(opened, folder, other)
+            restore_backup.restore(opened, folder, other)
         assert contents(other) == before
     assert (folder / "secret").read_text() == "mine\n"
     assert not (folder / "trials").exists() and not list(folder.glob(".restore*"))

@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.db import DataError, connection
 
 from console import database
-from experiments.management import rows
+from experiments.management import database_rows
 from experiments.management.commands import move_to_postgres
 from experiments.models import LogPiece, Queue, Trial
 from tests.support.databases import allow_more_connections, contents
@@ -47,7 +47,7 @@ def filled(running):
 
 
 def moved(url):
-    with rows.another_connection("target", **database.postgres(url)) as there:
+    with database_rows.another_connection("target", **database.postgres(url)) as there:
         return move_to_postgres.move(connection, there)
 
 
@@ -56,7 +56,7 @@ def test_all_rows_arrive_as_they_are_and_numbers_go_on(filled, url):
     before = contents(connection)
     count = moved(url)
     assert count == sum(number for number, _ in before.values()) > 200
-    with rows.another_connection("target", **database.postgres(url)) as there:
+    with database_rows.another_connection("target", **database.postgres(url)) as there:
         after = contents(there)
         assert after["experiments_trial"][0] == before["experiments_trial"][0]
         jsonb = {"experiments_trial"}  # has 1e16 as an integer
@@ -73,14 +73,14 @@ def test_what_postgres_does_not_take_leaves_it_empty(filled, url):
     Trial.objects.filter(experiment=filled).update(detail="a\0b")
     with pytest.raises(DataError, match="NUL"):
         moved(url)
-    with rows.another_connection("target", **database.postgres(url)) as there:
-        assert rows.occupied_table(there) == ""
+    with database_rows.another_connection("target", **database.postgres(url)) as there:
+        assert database_rows.occupied_table(there) == ""
 
 
 def test_a_difference_is_noticed_and_nothing_is_kept(filled, url, monkeypatch):
-    write = rows.write
+    write = database_rows.write
     monkeypatch.setattr(
-        rows,
+        database_rows,
         "write",
         lambda schema, table, all_, there: write(
             schema, table, list(all_)[: -1 if table == "experiments_logpiece" else None], there
@@ -88,12 +88,15 @@ def test_a_difference_is_noticed_and_nothing_is_kept(filled, url, monkeypatch):
     )
     with pytest.raises(SystemExit, match="experiments_logpiece differs"):
         moved(url)
-    with rows.another_connection("target", **database.postgres(url)) as there:
-        assert rows.occupied_table(there) == ""
+    with database_rows.another_connection("target", **database.postgres(url)) as there:
+        assert database_rows.occupied_table(there) == ""
 
 
 def test_a_target_that_is_not_empty_is_refused(filled, url, postgres):
-    with rows.another_connection("target", **database.postgres(url)) as there, there.cursor() as cursor:
+    with (
+        database_rows.another_connection("target", **database.postgres(url)) as there,
+        there.cursor() as cursor,
+    ):
         cursor.execute("CREATE TABLE others (id int)")
     with pytest.raises(SystemExit, match="not empty"):
         moved(url)

@@ -90,7 +90,7 @@ def test_a_command_on_a_folder_without_a_database_gets_one_sentence(fresh):
 
 
 def test_the_settings_for_production_pass_djangos_check(fresh):
-    """TD-Z4: behind an https proxy, as docs/operations.md says."""
+    """TD-Z4: behind an https proxy, as docs/admin/operations.md says."""
     production = {
         "TRIALDECK_ORIGINS": "https://trials.example.org",
         "TRIALDECK_TRUSTED_PROXIES": "10.0.0.5",

@@ -11,7 +11,7 @@ from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from console import database
-from experiments.management import rows
+from experiments.management import database_rows
 from tests.support.databases import allow_more_connections
 from tests.support.threads import Thread
 from tests.support.waiting import eventually
@@ -29,7 +29,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def connection(file: Path) -> Iterator[BaseDatabaseWrapper]:
-    with rows.another_connection(ALIAS, **database.sqlite(file)) as other:
+    with database_rows.another_connection(ALIAS, **database.sqlite(file)) as other:
         yield other
 
 
@@ -90,7 +90,7 @@ def test_without_the_file_sqlites_own_lock_is_enough(file: Path) -> None:
     """TD-X8: on a full disk, for example."""
     Path(f"{file}.lock").mkdir()
     with (
-        rows.another_connection(ALIAS, **database.sqlite(file)) as connection,
+        database_rows.another_connection(ALIAS, **database.sqlite(file)) as connection,
         transaction.atomic(using=ALIAS),
         connection.cursor() as cursor,
     ):
@@ -102,5 +102,5 @@ def test_a_reader_takes_no_lock(file: Path) -> None:
     """As of a backup, which must not hold up the writers."""
     options = {**database.SQLITE_OPTIONS, "transaction_mode": "DEFERRED"}
     settings = {**database.sqlite(file), "OPTIONS": options}
-    with rows.another_connection(ALIAS, **settings), transaction.atomic(using=ALIAS):
+    with database_rows.another_connection(ALIAS, **settings), transaction.atomic(using=ALIAS):
         assert not Path(f"{file}.lock").exists()

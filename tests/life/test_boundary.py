@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.management import secrecy
+from experiments.management import process_secrecy
 from experiments.models import LogPiece, Queue, Worker
 from experiments.runner.boundary import Account, BoundaryError
 from experiments.worker.worker import LocalWorker
@@ -286,7 +286,7 @@ def test_no_process_of_the_same_user_reads_the_secrets_of_a_worker():
     """TD-Z1: neither its environment nor its memory."""
     program = (
         "import runpy, sys\n"
-        f"runpy.run_path({secrecy.__file__!r})['hide_process']()\n"
+        f"runpy.run_path({process_secrecy.__file__!r})['hide_process']()\n"
         "print('hidden', flush=True); sys.stdin.read()"
     )
     account = Account.find(ACCOUNT)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from experiments.models import Experiment, LogPiece, Trial, User
-from experiments.models.log import HEAD_BYTES, PIECE_BYTES, TAIL_BYTES
-from experiments.models.metric import MAX_POINTS
+from experiments.models.trial.log import HEAD_BYTES, PIECE_BYTES, TAIL_BYTES
+from experiments.models.trial.metric import MAX_POINTS
 from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
 

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from experiments.models import Artifact, Experiment, Failure, Keeping, Outcome, Trial, TrialState
 from experiments.runner.trial_folder import TrialFolder
-from experiments.worker.artifacts import Collector
+from experiments.worker.output.artifacts import Collector
 from tests.api.test_nni import Nni
 from tests.people import as_, look_at
 from tests.web.trial.test_table import numbers, row, table

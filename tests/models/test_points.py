@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Experiment
-from experiments.models.metric import Point
+from experiments.models.trial.metric import Point
 
 pytestmark = pytest.mark.django_db
 

@@ -69,7 +69,7 @@ def test_services_wait_for_what_they_need_and_have_a_health_check():
         assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
     assert "127.0.0.1" in services["web"]["ports"][0], "only the proxy reaches it"
     used = {name for service in services.values() for name in service.get("environment", {})}
-    documented = (ROOT / "docs" / "operations.md").read_text()
+    documented = (ROOT / "docs" / "admin" / "operations.md").read_text()
     assert [name for name in used if not name.startswith("POSTGRES_") and f"`{name}`" not in documented] == []
 
 

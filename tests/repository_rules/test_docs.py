@@ -12,7 +12,7 @@ from experiments.search.space import SpaceError, parse_text
 from tests.repository_rules.repository import ROOT, files, name_of, text_of
 
 PAGES = files(".md")
-SPACES = (ROOT / "docs" / "search-spaces.md").read_text()
+SPACES = (ROOT / "docs" / "search" / "search-spaces.md").read_text()
 EXAMPLES = re.findall(r"```json\n(.*?)```", SPACES, re.S)
 FAULTS = re.findall(r"^\| `(\{.*?)` \| (.*) \|$", SPACES, re.M)
 
@@ -64,7 +64,7 @@ def test_there_are_faults_to_check() -> None:
 
 def test_every_algorithm_is_described_with_its_arguments_and_defaults() -> None:
     """NNI-S2."""
-    table = (ROOT / "docs" / "algorithms.md").read_text()
+    table = (ROOT / "docs" / "search" / "algorithms.md").read_text()
     for name, algorithm in ALGORITHMS.items():
         row = re.search(rf"^\| `{name}` .*$", table, re.M)[0]
         for argument in algorithm.arguments:
@@ -74,7 +74,7 @@ def test_every_algorithm_is_described_with_its_arguments_and_defaults() -> None:
 
 def test_every_early_stopping_rule_is_described_with_its_arguments_and_defaults() -> None:
     """NNI-S2."""
-    text = (ROOT / "docs" / "early-stopping.md").read_text()
+    text = (ROOT / "docs" / "search" / "early-stopping.md").read_text()
     for name, rule in EARLY_STOPPING.items():
         row = "none" if name == "none" else re.search(rf"^\| `{name}` .*$", text, re.M)[0]
         for argument in rule.arguments:
@@ -83,7 +83,7 @@ def test_every_early_stopping_rule_is_described_with_its_arguments_and_defaults(
 
 
 def test_operations_names_every_variable_that_the_code_reads() -> None:
-    text = (ROOT / "docs" / "operations.md").read_text()
+    text = (ROOT / "docs" / "admin" / "operations.md").read_text()
     read = set()
     for path in files(".py"):
         if name_of(path).startswith(("console/", "experiments/")):

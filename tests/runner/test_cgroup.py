@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from experiments.runner import cgroup
-from experiments.runner.keeper.memory import out_of_memory
 from experiments.runner.keeper.processes import stat
+from experiments.runner.keeper.trial_cgroup import out_of_memory
 from experiments.runner.memory_size import format_mebibytes, parse_mebibytes
 from experiments.runner.process import is_alive
 

@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from experiments.runner import checked_http
-from experiments.runner.allowed import NotAllowed
+from experiments.runner.allow_lists import NotAllowed
 from experiments.runner.code.checkout import Repositories, SourceError
 from tests.runner.code.test_checkout import git
 

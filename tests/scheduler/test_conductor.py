@@ -20,7 +20,7 @@ from experiments.models import (
     User,
     Worker,
 )
-from experiments.scheduler import conductor, memory
+from experiments.scheduler import conductor, experiment_cache
 from experiments.scheduler.conductor import schedule
 from experiments.scheduler.impact import impact_of
 from experiments.scheduler.past_trials import past_trials
@@ -157,7 +157,7 @@ def test_what_learns_suggests_no_further_ahead_than_slots_need(running: Callable
     worker = Worker.objects.get()
     assert experiment.suggestions.count() == 1
     assert [ready_after(ended) for ended in (1, 3, 4)] == [1, 3, 4]
-    memory.memories.clear()
+    experiment_cache.caches.clear()
     engine.clear_caches()
     assert [ready_after(ended) for ended in (1, 1, 1, 1)] == [3, 2, 1, 1]
 
@@ -196,7 +196,7 @@ def test_a_conductor_that_starts_anew_proposes_the_same(
             for trial in experiment.trials.filter(state="running"):
                 trial.settle(Outcome(value=trial.params["lr"]))
             if forgets:
-                memory.memories.clear()
+                experiment_cache.caches.clear()
                 engine.clear_caches()
             look_at(experiment)
             Trial.take(worker, ["default"])
@@ -216,7 +216,7 @@ def test_starting_points_come_first_and_fixed_values_hold_over_restarts_and_upda
 
     def go_on(rounds: int) -> list[dict]:
         for _ in range(rounds):
-            memory.memories.clear()
+            experiment_cache.caches.clear()
             end_all(experiment)
             Trial.take(worker, ["default"])
         return list(experiment.trials.order_by("number").values_list("params", flat=True))
@@ -250,7 +250,7 @@ def test_constraints_hold_over_restarts_and_end_a_finite_search(
     before = set(experiment.trials.exclude(state="waiting").values_list("number", flat=True))
     assert experiment.update(make_settings(**changed), by=alice, seen=1)
     for _ in range(20):
-        memory.memories.clear()
+        experiment_cache.caches.clear()
         end_all(look_at(experiment))
         while Trial.take(worker, ["default"]):
             pass
@@ -386,15 +386,16 @@ class _no_single_flight:  # noqa: N801  stands in for a context manager function
 
 def test_more_experiments_than_memories_do_not_trip_over_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """TD-X8: control's threads forget for each other; an experiment must not fail of that."""
-    monkeypatch.setattr(memory, "MEMORIES", 1)
-    monkeypatch.setattr(memory, "memories", type(memory.memories)())
+    monkeypatch.setattr(experiment_cache, "MAX_CACHES", 1)
+    monkeypatch.setattr(experiment_cache, "caches", type(experiment_cache.caches)())
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         rounds = [
             Thread(
                 lambda pk=pk: [
-                    memory.memory_of(Experiment(pk=pk, public_id="a", epoch=0)).of for _ in range(3000)
+                    experiment_cache.cache_of(Experiment(pk=pk, public_id="a", epoch=0)).key
+                    for _ in range(3000)
                 ]
             )
             for pk in range(4)
@@ -426,7 +427,7 @@ def test_who_moves_on_while_the_conductor_reads_is_seen_once(
                 trial.settle(Outcome(value=0.5))
         return execute(*query)
 
-    memory.memories.pop(experiment.pk, None)
+    experiment_cache.caches.pop(experiment.pk, None)
     with connection.execute_wrapper(move_on):
         past = past_trials(experiment)
     assert looks >= at

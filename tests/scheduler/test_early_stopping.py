@@ -8,8 +8,8 @@ import pytest
 
 from experiments.models import Experiment, Outcome, Point, Trial, User, Worker
 from experiments.scheduler import early_stopping as early_stopping_of_rows
-from experiments.scheduler import memory
-from experiments.scheduler.memory import EarlyStoppingMemory
+from experiments.scheduler import experiment_cache
+from experiments.scheduler.experiment_cache import EarlyStoppingCache
 from experiments.search import early_stopping
 from tests.people import look_at, make_settings
 
@@ -56,7 +56,7 @@ def test_running_trials_are_checked_by_the_rule_of_their_own_revision(
     assert states(experiment) == {1: "running", 2: "stopping"}
     update(experiment, alice, max_trials=20, apply_to_running=True)
     update(experiment, alice, early_stopping="none", early_stopping_arguments={})
-    memory.memories.clear()
+    experiment_cache.caches.clear()
     assert states(experiment) == {1: "stopping", 2: "stopping"}
     trial.refresh_from_db()
     assert (trial.stop_target, trial.detail) == ("early_stopped", "0.1 at step 0 is below 0.5")
@@ -121,7 +121,7 @@ def test_a_restart_between_judgements_changes_nothing(
                     step += 1 if (step * 7 + trial.number) % 5 else 2
                     report(trial, course(trial.number, step), first=step)
             if forgets:
-                memory.memories.clear()
+                experiment_cache.caches.clear()
             look_at(experiment)
             while Trial.take(worker, ["default"]):
                 pass
@@ -160,7 +160,7 @@ def test_what_was_checked_by_a_rule_that_an_update_replaced_meanwhile_is_not_sto
 
     monkeypatch.setattr(early_stopping, "reason_to_stop", updated_meanwhile)
     early_stopping_of_rows.apply_early_stopping(
-        Experiment.objects.get(pk=experiment.pk), EarlyStoppingMemory()
+        Experiment.objects.get(pk=experiment.pk), EarlyStoppingCache()
     )
     trial.refresh_from_db()
     assert (trial.state, trial.rule_revision, trial.checked_step) == ("running", 2, None)

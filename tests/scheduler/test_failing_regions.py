@@ -8,10 +8,10 @@ import pytest
 from django.urls import reverse
 
 from experiments.models import Experiment, Failure, Outcome, Settings, Trial, User, Worker
-from experiments.scheduler import memory
+from experiments.scheduler import experiment_cache
 from experiments.scheduler.past_trials import past_trials
 from tests.people import as_, look_at, make_settings
-from tests.scheduler.test_ending import GOOD, settle_each
+from tests.scheduler.test_experiment_outcome import GOOD, settle_each
 from tests.web.filled import filled
 
 OWN = ["exit_code", "signal", "timeout", "out_of_memory", "no_metric", "bad_metric"]
@@ -21,7 +21,7 @@ def states(experiment: Experiment) -> dict[int, str]:
     """What the search is told of the trials that ended, by number; the same after a restart."""
     experiment.refresh_from_db()
     seen = {first.number: first.state for first in past_trials(experiment)}
-    memory.memories.clear()
+    experiment_cache.caches.clear()
     assert {first.number: first.state for first in past_trials(experiment)} == seen
     return {number: state for number, state in seen.items() if state != "running"}
 
@@ -55,7 +55,7 @@ def test_a_rerun_with_a_result_clears_its_values(
     for _ in range(2):
         retried = {trial.number: trial.is_retried for trial in past_trials(experiment)}
         assert retried[first.number] and not retried[two.number]
-        memory.memories.clear()
+        experiment_cache.caches.clear()
 
 
 def test_the_setting_is_on_and_is_changed_under_way(

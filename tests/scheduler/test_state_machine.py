@@ -37,7 +37,7 @@ from experiments.models import (
     status,
 )
 from experiments.scheduler.conductor import schedule
-from experiments.scheduler.memory import memories
+from experiments.scheduler.experiment_cache import caches
 from experiments.worker.settle import Claimant, claim, settle_and_claim
 from tests.people import make_settings
 
@@ -92,7 +92,7 @@ class Installation(RuleBasedStateMachine):
         finally:
             transaction.set_rollback(True)
             self.atomic.__exit__(None, None, None)
-            memories.clear()  # keys are used again after the rollback
+            caches.clear()  # keys are used again after the rollback
 
     # --- steps: three rules, so that hypothesis leaves out neither work nor people for a whole example ---------
 

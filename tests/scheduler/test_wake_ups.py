@@ -12,7 +12,7 @@ from django.db import transaction
 from experiments import dispatch
 from experiments.models import Experiment, Queue, Trial, User
 from experiments.scheduler.conductor import schedule
-from experiments.scheduler.due_experiments import DueExperiments
+from experiments.scheduler.conductor_threads import ConductorThreads
 from experiments.worker.worker import LocalWorker
 from tests.support.threads import Thread
 from tests.support.valkey import Valkey
@@ -77,7 +77,7 @@ def test_who_waits_outlives_the_broker(broker: Valkey) -> None:
 def test_control_looks_at_what_is_due(broker: Valkey, draft: Callable[..., Experiment], alice: User) -> None:
     """TD-X8: without a message of Celery, and without the beat."""
     ending = threading.Event()
-    DueExperiments(ending).start()
+    ConductorThreads(ending).start()
     try:
         experiment = draft(concurrency=2)
         experiment.enqueue(by=alice)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Experiment, Invalid, Outcome, Trial, User, WarmResults, Worker, Workspace
-from experiments.scheduler import memory
+from experiments.scheduler import experiment_cache
 from experiments.scheduler.past_trials import past_trials
 from experiments.search import engine
 from tests.people import end_all, look_at, make_settings
@@ -43,7 +43,7 @@ def test_it_learns_from_the_first_proposal_on_and_after_restarts(
     params = first.trials.get().params
     assert params != cold.trials.get().params
     source.reset(by=source.creator)
-    memory.memories.clear()
+    experiment_cache.caches.clear()
     again = first.clone(by=first.creator)
     again.enqueue(by=first.creator)
     assert look_at(again).trials.get().params == params

@@ -11,7 +11,7 @@ import pytest
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from console import database
-from experiments.management import rows
+from experiments.management import database_rows
 
 
 def allow_more_connections(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,15 +30,15 @@ def settings_of(env: dict[str, str]) -> dict[str, Any]:
 @contextmanager
 def database_of(env: dict[str, str]) -> Iterator[BaseDatabaseWrapper]:
     """A connection, with the alias "other", to the database of an installation."""
-    with rows.another_connection("other", **settings_of(env)) as other:
+    with database_rows.another_connection("other", **settings_of(env)) as other:
         yield other
 
 
 def contents(database: BaseDatabaseWrapper) -> dict[str, tuple[int, str]]:
     """Of each table the number of rows and a text of all of them, whose documents are in one order."""
-    schema = rows.schema_of(rows.migrations_of(database))
+    schema = database_rows.schema_of(database_rows.migrations_of(database))
     texts = {}
     for table in schema.models:
-        lines = sorted(json.dumps(row, sort_keys=True) for row in rows.read(schema, table, database))
+        lines = sorted(json.dumps(row, sort_keys=True) for row in database_rows.read(schema, table, database))
         texts[table] = (len(lines), "\n".join(lines))
     return texts

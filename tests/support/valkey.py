@@ -6,7 +6,7 @@ from pathlib import Path
 import redis
 
 from experiments import broker, dispatch
-from experiments.runner.keeper.launched import PR_SET_PDEATHSIG
+from experiments.runner.keeper.launched_process import PR_SET_PDEATHSIG
 from tests.support.waiting import eventually
 
 _libc = ctypes.CDLL(None)

@@ -27,7 +27,7 @@ from experiments.models import (
     User,
     Workspace,
 )
-from experiments.scheduler.retention import purge
+from experiments.scheduler.expired_rows import purge
 from experiments.search.imports import package
 from experiments.transfer import background
 from experiments.transfer.choices import checked

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from experiments.models import Artifact, Experiment, Keeping, Outcome
 from experiments.runner.trial_folder import TrialFolder
-from experiments.worker.artifacts import LOOK_S, ODD, QUIET_S, Collector
+from experiments.worker.output.artifacts import LOOK_S, ODD, QUIET_S, Collector
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 

@@ -12,7 +12,7 @@ from experiments import database_clock
 from experiments.models import Artifact, Event, FolderRemoval, Outcome, Part, RetentionRule, Trial, Worker
 from experiments.scheduler import retention_rules
 from experiments.worker import folder_retention
-from experiments.worker.previous_output import previous_output, removed_attempt
+from experiments.worker.setup.previous_output import previous_output, removed_attempt
 
 STATES = ["succeeded", "failed"]
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from experiments.models import Artifact, Keeping, Outcome
 from experiments.runner.dialects.native import MetricsReader
 from experiments.runner.trial_folder import TrialFolder
-from experiments.worker.artifacts import ABANDONED_S, ODD, Collector
+from experiments.worker.output.artifacts import ABANDONED_S, ODD, Collector
 from tests.people import as_
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]

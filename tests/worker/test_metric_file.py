@@ -9,8 +9,8 @@ import pytest
 
 from experiments.models import Experiment, Trial, Worker
 from experiments.runner.output.json_metric import NoMetric
-from experiments.worker.metric_file import MetricFile, SharedFiles
-from experiments.worker.objective import neighbors
+from experiments.worker.output.metric_file import MetricFile, SharedFiles
+from experiments.worker.output.objective import neighbors
 
 
 @pytest.fixture

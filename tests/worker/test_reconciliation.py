@@ -12,8 +12,8 @@ from django.db import OperationalError
 
 from experiments.models import Experiment, Outcome, Queue, Trial, User
 from experiments.scheduler.conductor import schedule
-from experiments.worker import outbox
 from experiments.worker.claims import Claims
+from experiments.worker.recovery import outbox
 from experiments.worker.worker import LocalWorker
 from tests.people import look_at
 from tests.support.valkey import Valkey

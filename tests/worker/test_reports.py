@@ -13,8 +13,8 @@ from experiments.models import Experiment, Point, Trial
 from experiments.runner.dialects.native import MetricsReader
 from experiments.runner.output.log import LogReader
 from experiments.runner.output.masking import Masker
-from experiments.worker import reports as reporting
-from experiments.worker.reports import MOST_POINTS, TrialReports, store
+from experiments.worker.output import reports as reporting
+from experiments.worker.output.reports import MOST_POINTS, TrialReports, store
 
 STEPS = 10_000
 

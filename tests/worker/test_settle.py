@@ -27,7 +27,7 @@ from experiments.models import (
     Worker,
 )
 from experiments.runner.output.masking import Masker
-from experiments.worker.reports import Batch, TrialReports
+from experiments.worker.output.reports import Batch, TrialReports
 from experiments.worker.settle import Claimant, Settled, claim, settle_and_claim
 from tests.people import look_at
 from tests.support.threads import Thread

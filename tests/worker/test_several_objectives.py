@@ -6,9 +6,9 @@ import pytest
 
 from experiments.models import Experiment
 from experiments.runner.report import MAX_SERIES, Report
-from experiments.worker import objective
-from experiments.worker.masker import masker_of
-from experiments.worker.reports import TrialReports
+from experiments.worker.output import objective
+from experiments.worker.output.masker import masker_of
+from experiments.worker.output.reports import TrialReports
 
 pytestmark = pytest.mark.django_db
 FURTHER = {"latency_ms": "minimize", "size": "minimize"}

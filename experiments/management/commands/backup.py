@@ -7,7 +7,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from experiments.management import backup_file, rows
+from experiments.management import backup_file, database_rows
 from experiments.management.arguments import add_data_argument, check_database_for_reading, refuse
 from trialdeck import __version__
 
@@ -31,7 +31,7 @@ class Command(BaseCommand):
             refuse(f"{path} already exists. Choose another file.")
         check_database_for_reading()
         try:
-            with rows.snapshot() as connection:
+            with database_rows.snapshot() as connection:
                 manifest = backup_file.write(
                     path,
                     connection,

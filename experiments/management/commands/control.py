@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from experiments.management.arguments import add_data_argument, check_database, check_one_machine
 from experiments.management.commands.worker import serve
-from experiments.management.secrecy import hide_process
+from experiments.management.process_secrecy import hide_process
 
 THREADS = 4
 

@@ -9,9 +9,13 @@ from django.db import DatabaseError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from console import database
-from experiments.management import rows
+from experiments.management import database_rows
 from experiments.management.arguments import add_data_argument, check_database, first_line, refuse
-from experiments.management.running import locked_folder, refuse_while_open, refuse_while_processes_run
+from experiments.management.running_processes import (
+    locked_folder,
+    refuse_while_open,
+    refuse_while_processes_run,
+)
 
 
 class Command(BaseCommand):
@@ -37,7 +41,7 @@ class Command(BaseCommand):
             refuse_while_open(connection)
             with (
                 transaction.atomic(),
-                rows.another_connection("target", **target) as there,
+                database_rows.another_connection("target", **target) as there,
             ):  # keeps writers out
                 try:
                     count = move(connection, there)
@@ -53,30 +57,32 @@ def move(source: BaseDatabaseWrapper, target: BaseDatabaseWrapper) -> int:
     """Copy everything or nothing, and return the number of rows. Raise DatabaseError."""
     target.ensure_connection()
     refuse_while_open(target)
-    if table := rows.occupied_table(target):
+    if table := database_rows.occupied_table(target):
         refuse(
             f"The PostgreSQL database is not empty (rows in {table}). Create a new one: createdb trialdeck"
         )
-    migrations = rows.migrations_of(source)
-    schema = rows.schema_of(migrations)
-    if rows.migrations_of(target) - migrations:
+    migrations = database_rows.migrations_of(source)
+    schema = database_rows.schema_of(migrations)
+    if database_rows.migrations_of(target) - migrations:
         refuse(
             "The PostgreSQL database has the tables of a newer version. Create a new one: createdb trialdeck"
         )
-    rows.migrate(target, migrations)
+    database_rows.migrate(target, migrations)
     with transaction.atomic(using=target.alias):
-        rows.clear(schema, target)
+        database_rows.clear(schema, target)
         count = sum(copy(schema, table, source, target) for table in schema.models)
-        rows.set_last_ids(schema, rows.last_ids(schema, source), target)
+        database_rows.set_last_ids(schema, database_rows.last_ids(schema, source), target)
         target.check_constraints()
     return count
 
 
-def copy(schema: rows.Schema, table: str, source: BaseDatabaseWrapper, target: BaseDatabaseWrapper) -> int:
+def copy(
+    schema: database_rows.Schema, table: str, source: BaseDatabaseWrapper, target: BaseDatabaseWrapper
+) -> int:
     """Copy one table, compare both by number and digest, and return the number of rows."""
-    rows.write(schema, table, rows.read(schema, table, source), target)
-    here = rows.digest(schema, table, rows.read(schema, table, source))
-    there = rows.digest(schema, table, rows.read(schema, table, target))
+    database_rows.write(schema, table, database_rows.read(schema, table, source), target)
+    here = database_rows.digest(schema, table, database_rows.read(schema, table, source))
+    there = database_rows.digest(schema, table, database_rows.read(schema, table, target))
     if (here.count, str(here)) != (there.count, str(there)):
         refuse(
             f"The table {table} differs in PostgreSQL ({there.count} of {here.count} rows), so nothing was moved. "

@@ -9,10 +9,10 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connection
 
-from experiments.management import restoring
+from experiments.management import restore_backup
 from experiments.management.arguments import add_data_argument, first_line, refuse
 from experiments.management.backup_file import Backup, BackupError
-from experiments.management.running import locked_folder
+from experiments.management.running_processes import locked_folder
 
 
 class Command(BaseCommand):
@@ -26,7 +26,7 @@ class Command(BaseCommand):
     def handle(self, *, file: str, **_: object) -> None:
         try:
             with Backup(Path(file).expanduser().absolute()) as backup, locked_folder(settings.DATA):
-                restoring.restore(backup, settings.DATA, connection)
+                restore_backup.restore(backup, settings.DATA, connection)
         except BackupError as error:
             refuse(str(error))
         except OSError as error:
@@ -34,4 +34,4 @@ class Command(BaseCommand):
         except DatabaseError as error:
             refuse(f"The backup cannot be restored: {first_line(error)}. Nothing was changed.")
         call_command("migrate", interactive=False, verbosity=0)  # from the version of the backup to this one
-        self.stdout.write(f"Restored and checked: {restoring.count(backup)}. Start it as before.")
+        self.stdout.write(f"Restored and checked: {restore_backup.count(backup)}. Start it as before.")

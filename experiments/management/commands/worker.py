@@ -18,7 +18,7 @@ from experiments.management.arguments import (
     refuse,
     whole_number,
 )
-from experiments.management.secrecy import hide_process
+from experiments.management.process_secrecy import hide_process
 from experiments.runner.cgroup import memory_mib as available_memory_mib
 from experiments.runner.container import ENGINES
 from experiments.runner.memory_size import format_mebibytes, parse_mebibytes

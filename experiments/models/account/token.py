@@ -14,7 +14,7 @@ from django.db.models import Q
 from experiments import database_clock
 from experiments.models import audit
 from experiments.models.fields import StampField
-from experiments.models.workspace import Role, Workspace
+from experiments.models.workspace.workspace import Role, Workspace
 
 from .user import TOKEN_CREATED, User
 

@@ -19,7 +19,7 @@ from .verbs import KINDS, kind_of, label_of
 
 if TYPE_CHECKING:
     from experiments.models.account.user import User
-    from experiments.models.workspace import Workspace
+    from experiments.models.workspace.workspace import Workspace
 
 WAYS = {
     "console": "Console",

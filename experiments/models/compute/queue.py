@@ -18,7 +18,7 @@ from experiments.models.account.user import User
 from experiments.models.event import ComputeEvent
 from experiments.models.settings import Invalid
 from experiments.models.status import ExperimentState, Refused
-from experiments.models.workspace import Workspace
+from experiments.models.workspace.workspace import Workspace
 
 from .worker import Worker
 

@@ -13,11 +13,11 @@ from experiments import database_clock
 from experiments.models.account.user import User
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField
-from experiments.models.project import Project
-from experiments.models.saved_view import SavedView
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
-from experiments.models.workspace import Workspace
+from experiments.models.workspace.project import Project
+from experiments.models.workspace.saved_view import SavedView
+from experiments.models.workspace.workspace import Workspace
 
 MAX_NAME = 60
 MAX_TITLE = 80

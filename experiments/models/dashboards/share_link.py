@@ -18,7 +18,7 @@ from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
-from experiments.models.workspace import Role, Workspace
+from experiments.models.workspace.workspace import Role, Workspace
 
 from .dashboard import Dashboard
 

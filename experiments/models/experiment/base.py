@@ -17,11 +17,11 @@ from experiments.models.compute.queue import Queue
 from experiments.models.event import Event
 from experiments.models.fields import ExactJSONField, StampField, fold, new_public_id
 from experiments.models.notifications.occurrence import Occurrence
-from experiments.models.project import Project
 from experiments.models.revision import Revision
 from experiments.models.settings import Settings
 from experiments.models.status import ExperimentState, Overtaken, Refused
-from experiments.models.workspace import Workspace
+from experiments.models.workspace.project import Project
+from experiments.models.workspace.workspace import Workspace
 from experiments.timetable import start_window
 
 from .queryset import ExperimentQuerySet, KeptManager
@@ -29,8 +29,8 @@ from .queryset import ExperimentQuerySet, KeptManager
 if TYPE_CHECKING:
     from django_stubs_ext.db.models.manager import RelatedManager
 
-    from experiments.models.trial.front import FrontTrial
     from experiments.models.trial.model import Trial
+    from experiments.models.trial.pareto_front import FrontTrial
     from experiments.models.trial.suggestion import Suggestion
 
     from .model import Experiment

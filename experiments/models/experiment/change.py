@@ -10,7 +10,7 @@ from experiments.models.compute.queue import Queue
 from experiments.models.settings import Settings
 from experiments.models.status import ExperimentState
 
-from .details import DescriptionVerbs
+from .creation import CreationVerbs
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ChangeResult:
     is_moved: bool = False
 
 
-class ChangeVerbs(DescriptionVerbs):
+class ChangeVerbs(CreationVerbs):
     """The method of the page Edit and of the request PATCH."""
 
     class Meta:

@@ -14,7 +14,7 @@ from experiments.models import status
 from experiments.models.account.user import User
 from experiments.models.compute.resources import Amount
 from experiments.models.status import ExperimentState
-from experiments.models.workspace import Member, Role
+from experiments.models.workspace.workspace import Member, Role
 
 if TYPE_CHECKING:
     from .model import Experiment  # noqa: F401  (the type of the rows)

@@ -17,7 +17,7 @@ from experiments.models.account.user import User
 from experiments.models.fields import StampField
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
-from experiments.models.workspace import Workspace
+from experiments.models.workspace.workspace import Workspace
 
 MAX_NAME = 60
 MAX_ADDRESS = 2000

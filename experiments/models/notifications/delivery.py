@@ -14,7 +14,7 @@ from experiments.models.account.user import User
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import ExactJSONField, StampField
 from experiments.models.status import Refused
-from experiments.models.workspace import Workspace
+from experiments.models.workspace.workspace import Workspace
 
 from .channel import Channel, ChannelKind
 from .occurrence import Occurrence

@@ -11,7 +11,7 @@ from django.db import models
 from experiments.models import status
 from experiments.models.fields import ExactJSONField, StampField
 from experiments.models.status import ExperimentState
-from experiments.models.workspace import Workspace
+from experiments.models.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from experiments.models.experiment.base import ExperimentBase

@@ -13,10 +13,10 @@ from experiments.models.account.token import Token
 from experiments.models.account.user import User
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField
-from experiments.models.project import Project
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
-from experiments.models.workspace import Workspace
+from experiments.models.workspace.project import Project
+from experiments.models.workspace.workspace import Workspace
 
 from .channel import Channel
 from .occurrence import STEP, Kind, Occurrence

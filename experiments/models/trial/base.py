@@ -106,7 +106,7 @@ class TrialBase(models.Model):
     folder_bytes = models.BigIntegerField(null=True)  # on the disk of its worker; None: not measured yet
     removed = models.JSONField(
         default=dict
-    )  # what retention has removed: {"log": instant}; see models/retention.py
+    )  # what retention has removed: {"log": instant}; see models/workspace/retention.py
 
     created_at = StampField()
     started_at = models.DateTimeField(null=True)

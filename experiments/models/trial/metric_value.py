@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 
 from experiments.models.experiment.model import Experiment
-from experiments.models.metric import Point, distinct_names
+from experiments.models.trial.metric import Point, distinct_names
 from experiments.runner.report import MAX_NAME
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from experiments.models.usage import limit
 from .annotations import AnnotationVerbs
 from .base import Source, is_number
 from .breaker import break_off
-from .front import FrontTrial
 from .metric_value import MetricValue
 from .outcome import Failure, Outcome
+from .pareto_front import FrontTrial
 
 
 class Trial(AnnotationVerbs):

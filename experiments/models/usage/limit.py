@@ -14,7 +14,7 @@ from django.db.models import Q, Sum
 from experiments.models import audit, status
 from experiments.models.account.user import User
 from experiments.models.settings import Invalid
-from experiments.models.workspace import Workspace
+from experiments.models.workspace.workspace import Workspace
 
 from .slot_usage import SlotUsage, week_of
 

@@ -13,9 +13,9 @@ from django.utils import timezone
 from experiments.models.account.user import User
 from experiments.models.compute.queue import Queue
 from experiments.models.compute.utilization import QUARTER
-from experiments.models.project import Project
 from experiments.models.status import TrialState
-from experiments.models.workspace import Workspace
+from experiments.models.workspace.project import Project
+from experiments.models.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from experiments.models.experiment.base import ExperimentBase

@@ -15,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from types import MappingProxyType
 
-from experiments.runner import allowed, checked_http
+from experiments.runner import allow_lists, checked_http
 from experiments.runner.code.repository_address import PROTOCOLS, check_reference, check_repository
 from experiments.runner.tool_process import ToolError, error_line, locked, run_tool
 from experiments.runner.trial_folder import OutsideFolder, inside
@@ -261,8 +261,8 @@ def _pinned(address: str) -> list[str]:
     options = ["-c", "http.followRedirects=false"]
     try:
         host, port = checked_http.host_and_port(address)
-        addresses = allowed.addresses_of(host, port)
-    except allowed.NotAllowed as refusal:
+        addresses = allow_lists.addresses_of(host, port)
+    except allow_lists.NotAllowed as refusal:
         raise SourceError(str(refusal)) from refusal
     except (OSError, ValueError):
         return options  # git says what is wrong with the name
@@ -281,8 +281,8 @@ def _redirected(address: str) -> str:
         target = target.removesuffix(query)
         if message := check_repository(target):
             raise SourceError(f"The repository {address[:150]} redirects to {target[:150]}: {message}")
-        allowed.check_repository(target)
-    except allowed.NotAllowed as refusal:
+        allow_lists.check_repository(target)
+    except allow_lists.NotAllowed as refusal:
         raise SourceError(f"The repository {address[:150]} redirects to another host. {refusal}") from refusal
     except (OSError, HTTPException, ValueError):
         return ""

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import time
 
-from experiments.runner.keeper.launched import KeeperProcess, StartError, start
-from experiments.runner.keeper.memory import out_of_memory, remove_cgroup
+from experiments.runner.keeper.launched_process import KeeperProcess, StartError, start
 from experiments.runner.keeper.processes import (
     LAUNCH_MARK,
     Stat,
@@ -22,6 +21,7 @@ from experiments.runner.keeper.processes import (
     tree,
 )
 from experiments.runner.keeper.tree_signals import is_rest_due, release, signal_mains, signal_tree
+from experiments.runner.keeper.trial_cgroup import out_of_memory, remove_cgroup
 
 PR_SET_CHILD_SUBREAPER = 36
 READ_BYTES = 64 << 10  # a read per process and loop: one with much output does not starve the others

@@ -1,4 +1,4 @@
-"""Our own export of one experiment: a ZIP archive of JSON lines. docs/import-export.md describes the format.
+"""Our own export of one experiment: a ZIP archive of JSON lines. docs/migration/import-export.md describes the format.
 
 `MEMBERS` are the files that every export has. Their digests are in `manifest.json`, so that a damaged file is detected
 before anything is created.

@@ -22,8 +22,10 @@ from experiments.models import User, UserSession, audit
 from experiments.models.account.user import PASSWORD_CHANGED
 
 from . import second_step
-from .addresses import address_of
-from .limits import (
+from .client_address import address_of
+from .profile import with_help
+from .sign_in import SignIn as AnySignIn
+from .sign_in_limit import (
     RESETS_FROM_ONE_CLIENT,
     RESETS_TO_ONE_ADDRESS,
     TOO_MANY,
@@ -32,8 +34,6 @@ from .limits import (
     folded,
     has_failed_too_often,
 )
-from .profile import with_help
-from .sign_in import SignIn as AnySignIn
 
 
 class SignInForm(AuthenticationForm):

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 
 from experiments.models import SecondFactor, User, audit
 
-from . import limits
+from . import sign_in_limit
 
 PENDING = "second_step"  # in the session
 VALID_S = 600
@@ -72,8 +72,8 @@ def code(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _draw(request, CodeForm())
     form = CodeForm(request.POST)
-    if limits.has_failed_too_often(request, user.get_username()):
-        form.add_error(None, limits.TOO_MANY)
+    if sign_in_limit.has_failed_too_often(request, user.get_username()):
+        form.add_error(None, sign_in_limit.TOO_MANY)
         return _draw(request, form, status=429)
     if form.is_valid():
         factor = SecondFactor.of(user)
@@ -81,7 +81,7 @@ def code(request: HttpRequest) -> HttpResponse:
             del request.session[PENDING]
             login(request, user, backend=pending["backend"])
             return redirect(pending["next"])
-        limits.count_wrong(request, user.get_username())
+        sign_in_limit.count_wrong(request, user.get_username())
         audit.record("sign_in_failed", who=user.get_username(), subject=user, reason="wrong code")
         form.add_error("code", "Wrong code, or already used. Wait for the next code.")
     return _draw(request, form, status=422)
@@ -99,5 +99,5 @@ def _user_of(pending: dict[str, Any] | None) -> User | None:
 def _draw(request: HttpRequest, form: CodeForm, *, status: int = 200) -> HttpResponse:
     response = render(request, "registration/code.html", {"form": form}, status=status)
     if status == 429:
-        response["Retry-After"] = str(limits.WINDOW_S)
+        response["Retry-After"] = str(sign_in_limit.WINDOW_S)
     return response

@@ -21,10 +21,10 @@ from experiments.models import AuditEntry, RecoveryCode, Refused, SecondFactor, 
 from experiments.models.account.user import CODES_RENEWED, FACTOR_OFF, FACTOR_ON
 from experiments.web.ui.requests import SignedInRequest
 
-from .limits import TOO_MANY, count_wrong, has_failed_too_often
 from .profile import sign_in_provider
 from .second_step import CodeForm
 from .sessions import DEVICE, MUST_ADD_FACTOR
+from .sign_in_limit import TOO_MANY, count_wrong, has_failed_too_often
 
 NEW_SECRET = "new_factor"  # noqa: S105  in the session, sealed, until its first code is entered
 MOST_SESSIONS = 50

@@ -19,7 +19,7 @@ from experiments import database_clock
 from experiments.models import SecondFactor, User, UserSession
 from experiments.models.account.session import LONGEST_AGENT, USED_EVERY
 
-from .addresses import address_of
+from .client_address import address_of
 
 DEVICE, DEVICE_KEY = "device", "device_key"  # in a session: its UserSession, and the key which that has
 MUST_ADD_FACTOR = "must_add_factor"  # in a session whose person has to turn on two-factor first

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from experiments.filters import latest_first
+from experiments.filters.experiment_lists import latest_first
 from experiments.messages import set_best_decimals
 from experiments.models import Experiment, Workspace
 from experiments.query_parameters import choice, text, texts

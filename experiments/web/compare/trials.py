@@ -28,7 +28,7 @@ from experiments.web.ui import descriptions
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import beside, series, settings_rows
+from . import logs_and_files, series, settings_rows
 from .csv_file import csv_response
 from .rows import MINIMIZE, Group, Row, any_row, group, number_row, text_row
 from .selection import Column, Selection
@@ -82,9 +82,9 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         "data_url": selection.url(show="data"),
         "chart_url": selection.url(show=None),
         "changes": comparison.text_changes(),
-        "logs": beside.logs(columns),
+        "logs": logs_and_files.logs(columns),
         "csv": f"{url_of(experiment, 'trials-compare-csv')}{selection.url(show=None, file=None)}",
-        **beside.files(request, columns, selection),
+        **logs_and_files.files(request, columns, selection),
     }
     return render(request, "compare/trials.html", context)
 

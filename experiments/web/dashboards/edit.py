@@ -21,9 +21,9 @@ from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from .audience import Audience
-from .drawing import Drawing, drawing_of
 from .link_rows import LinkForm, rows_of
 from .page import DashboardForm, get_dashboard, get_tile, head, tiles_of
+from .tile_content import Drawing, drawing_of
 from .tile_forms import FORMS, TileForm
 
 CATALOG = (

@@ -25,7 +25,7 @@ from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
 from .audience import Audience
-from .drawing import Drawing, drawing_of
+from .tile_content import Drawing, drawing_of
 
 POLL_S = 10
 

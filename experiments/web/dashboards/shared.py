@@ -18,8 +18,8 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 
 from .audience import Audience
-from .drawing import drawing_of
 from .page import tiles_of
+from .tile_content import drawing_of
 
 POLL_S = 60
 RATE = "600/min"  # requests of a link

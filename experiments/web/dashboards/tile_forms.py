@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.db.models import Q
 
-from experiments.filters import latest_first
+from experiments.filters.experiment_lists import latest_first
 from experiments.models import Experiment, Project, SavedView, Tile, TileKind
 from experiments.models.dashboards.dashboard import MAX_TITLE
 from experiments.models.fields import fold
@@ -16,7 +16,7 @@ from experiments.web.charts.front_panels import FRONT_TITLES, panels_for
 from experiments.web.charts.panels import TITLES
 
 from .audience import Audience
-from .numbers import FIGURES
+from .tile_numbers import FIGURES
 
 SUGGESTED = 50  # experiments beside the field
 MOST_NAMED = 5  # IDs in an error

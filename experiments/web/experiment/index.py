@@ -10,8 +10,9 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from experiments import filters, permissions
-from experiments.filters.completion import Candidate, Candidates
+from experiments import permissions
+from experiments.filters import experiment_lists
+from experiments.filters.autocomplete import Candidate, Candidates
 from experiments.filters.experiments import ME, fields
 from experiments.models import Experiment, User, Workspace
 from experiments.models.experiment.queryset import ExperimentQuerySet
@@ -51,7 +52,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     marks = index_table.version(experiments)
     version = (
         marks,
-        sorted(filters.served_queues()),
+        sorted(experiment_lists.served_queues()),
         permissions.role_in(request.user, workspace),
     )
     live = Live(

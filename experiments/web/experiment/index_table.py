@@ -11,11 +11,12 @@ from django.db.models import Count, Max, Q, Sum, prefetch_related_objects
 from django.http import HttpRequest, QueryDict
 from django.utils.html import strip_tags
 
-from experiments import database_clock, filters
+from experiments import database_clock
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
-from experiments.filters import NEWEST, SORTS, whole
+from experiments.filters import experiment_lists
+from experiments.filters.experiment_lists import NEWEST, SORTS, whole
 from experiments.filters.experiments import ATTENTION, ME, Selection, select_experiments
 from experiments.filters.language import joined, quoted
 from experiments.messages import plural, set_best_decimals
@@ -93,7 +94,7 @@ def canonical(query: QueryDict) -> QueryDict:
 def note_missing(request: HttpRequest, workspace: Workspace, visible: ExperimentQuerySet) -> None:
     """Add the faults of single filters by a creator or a project that the workspace does not have."""
     query = {name: request.GET.get(name, "").replace("\0", "").strip() for name in ("creator", "project")}
-    for name, sentence in filters.missing_names(workspace, visible, **query).items():
+    for name, sentence in experiment_lists.missing_names(workspace, visible, **query).items():
         note_fault(request, name, sentence)
 
 
@@ -148,7 +149,10 @@ class TableQuery:
 
     def ordered(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
         name, falls = self.sort.removeprefix("-"), self.sort.startswith("-")
-        key, last = filters.key_of(name), {"nulls_last": True} if name in filters.MAY_LACK else {}
+        key, last = (
+            experiment_lists.key_of(name),
+            {"nulls_last": True} if name in experiment_lists.MAY_LACK else {},
+        )
         order = key.desc(**last) if falls else key.asc(**last)
         return experiments.order_by(order, "-pk")
 

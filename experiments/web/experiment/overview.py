@@ -34,7 +34,7 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import advice, charts, description, front, metric_series
+from . import advice, charts, description, metric_series, pareto_front
 from .actions import VERBS, Verb
 from .forms.action_forms import ActionForm, QueueChoice
 from .page import back_from, best_trial, frame, get_experiment, refused, url_of
@@ -149,7 +149,7 @@ def _history_context(request: SignedInRequest, experiment: Experiment, url: str)
         return {"chart": None, "settings": settings, "space": _space(experiment)}
     if experiment.is_multi_objective:
         view = ChartView(experiment, Options(), url=url)
-        return {"has_trials": True, "settings": settings, **front.context(experiment, view)}
+        return {"has_trials": True, "settings": settings, **pareto_front.context(experiment, view)}
     chart, is_all = drawn_once(experiment, lambda: charts.history_of(experiment, url=url), "history", url)
     return {
         "has_trials": True,

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from experiments import database_clock
 from experiments.messages import plural
 from experiments.models import Event, Experiment, Workspace
-from experiments.models.retention import TRASH_KEPT_FOR
+from experiments.models.workspace.retention import TRASH_KEPT_FOR
 from experiments.permissions import require
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace

@@ -11,7 +11,7 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from experiments.models import LogPiece, Trial
-from experiments.models.log import PIECE_BYTES
+from experiments.models.trial.log import PIECE_BYTES
 from experiments.runner.output.ansi import PLAIN, StyledText, styled
 from experiments.runner.output.log import plain_text
 

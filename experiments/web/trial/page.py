@@ -21,8 +21,8 @@ from experiments.query_parameters import choice, invalid, listed, number, text
 from experiments.scheduler import wait_reasons
 from experiments.web.experiment import artifacts, charts
 from experiments.web.experiment.action_buttons import Button
-from experiments.web.experiment.front import on_front
 from experiments.web.experiment.page import back_from, get_trial, refused, url_of, url_of_trial
+from experiments.web.experiment.pareto_front import on_front
 from experiments.web.ui import descriptions, summaries
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import note_fault, takes

@@ -20,8 +20,8 @@ from experiments.permissions import may
 from experiments.query_parameters import Parameter, choice, number, text
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.actions import trials_of
-from experiments.web.experiment.front import FILTER, on_front
 from experiments.web.experiment.page import frame, get_experiment, url_of
+from experiments.web.experiment.pareto_front import FILTER, on_front
 from experiments.web.ui import descriptions
 from experiments.web.ui.controls import BulkAction, Tab
 from experiments.web.ui.filter_line import kept_values

@@ -4,7 +4,7 @@ from django.urls import path
 
 from experiments.web import bulk, exports
 
-from . import add, comments, complete, page, reports, reproduce, table
+from . import add, comments, filter_autocomplete, page, reports, reproduce, table
 
 EXPERIMENT = "w/<slug:workspace_slug>/experiments/<slug:public_id>/"
 TRIAL = EXPERIMENT + "trials/<int:number>/"
@@ -12,7 +12,7 @@ TRIAL = EXPERIMENT + "trials/<int:number>/"
 urlpatterns = [
     path(EXPERIMENT + "trials/", table.index, name="experiment-trials"),
     path(EXPERIMENT + "trials/columns/", table.choose_columns, name="trials-columns"),
-    path(EXPERIMENT + "trials/complete/", complete.complete, name="trials-complete"),
+    path(EXPERIMENT + "trials/complete/", filter_autocomplete.complete, name="trials-complete"),
     path(EXPERIMENT + "trials/bulk/<slug:verb>/", bulk.trials, name="trials-bulk"),
     path(EXPERIMENT + "trials.csv", exports.of_trials, {"kind": "csv"}, name="trials-csv"),
     path(EXPERIMENT + "trials.json", exports.of_trials, {"kind": "json"}, name="trials-json"),

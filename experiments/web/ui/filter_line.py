@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 
-from experiments.filters.completion import Candidates, complete
+from experiments.filters.autocomplete import Candidates, complete
 from experiments.filters.conditions import Field
 from experiments.filters.language import FilterError, quoted
 

@@ -14,7 +14,12 @@ from django.views.decorators.http import require_safe
 
 from experiments import database_clock
 from experiments.charts.stacked import Series, stacked
-from experiments.filters.usage import (
+from experiments.messages import DASH, percent, plural
+from experiments.models import Trial, UsageLimit, Workspace
+from experiments.models.usage import limit as limits
+from experiments.models.usage.slot_usage import date_of
+from experiments.permissions import may
+from experiments.reports.usage import (
     GROUPS,
     LAST,
     MOST_SERIES,
@@ -25,11 +30,6 @@ from experiments.filters.usage import (
     UsageQuery,
     report_of,
 )
-from experiments.messages import DASH, percent, plural
-from experiments.models import Trial, UsageLimit, Workspace
-from experiments.models.usage import limit as limits
-from experiments.models.usage.slot_usage import date_of
-from experiments.permissions import may
 from experiments.web.exports import cell
 from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest

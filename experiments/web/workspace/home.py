@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
 from experiments import database_clock
-from experiments.filters import latest_first
+from experiments.filters.experiment_lists import latest_first
 from experiments.messages import (
     DASH,
     duration,
@@ -29,7 +29,7 @@ from experiments.web.ui.requests import SignedInRequest
 from experiments.web.ui.summaries import Fact
 
 from .index import get_workspace
-from .needs import dismissals, load_rows, needs
+from .needs_attention import dismissals, load_rows, needs
 from .projects import ProjectCard, Sums, cards
 
 RECENT, CARDS, WORKERS, QUEUES = 8, 6, 8, 6

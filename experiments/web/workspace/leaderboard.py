@@ -18,12 +18,12 @@ from django.views.decorators.http import require_POST, require_safe
 from experiments import database_clock
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.whisker import whisker
-from experiments.filters import leaderboard
-from experiments.filters.leaderboard import SINCE, Entry, Leaderboard
 from experiments.messages import decimals_of, plural, value
 from experiments.models import Baseline, Experiment, Project, Workspace
 from experiments.permissions import may, require
 from experiments.query_parameters import choice, text
+from experiments.reports import leaderboard
+from experiments.reports.leaderboard import SINCE, Entry, Leaderboard
 from experiments.web.exports import cell
 from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest

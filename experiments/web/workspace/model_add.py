@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods
 
 from experiments.models import Invalid, Model, Project, User, Workspace
 from experiments.models.fields import new_public_id
-from experiments.models.registered_model import LOCAL
+from experiments.models.workspace.registered_model import LOCAL
 from experiments.permissions import require
 from experiments.runner.destination import DestinationError, Store, StoreError, parse
 from experiments.web.ui.form_fields import field_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from experiments.models import Invalid
-from experiments.models.registered_model import MOST_LABELS
+from experiments.models.workspace.registered_model import MOST_LABELS
 
 MAX_CHARACTERS = 2_000_000
 MAX_FAULTS = 5

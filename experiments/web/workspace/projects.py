@@ -17,7 +17,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from experiments import database_clock, filters
+from experiments import database_clock
+from experiments.filters import experiment_lists
 from experiments.models import Experiment, ExperimentState, Invalid, Project, Refused, User, Workspace
 from experiments.permissions import learn_roles, may, require
 from experiments.query_parameters import text
@@ -97,7 +98,7 @@ def cards(user: User, workspaces: Collection[Workspace]) -> list[ProjectCard]:
             running=Count("pk", filter=Q(state=ExperimentState.RUNNING)),
             completed=Count("pk", filter=Q(state=ExperimentState.COMPLETED, ended_at__gt=now - RECENTLY)),
             compute_s=Sum("compute_s"),
-            touched_at=Max(filters.touched_at()),
+            touched_at=Max(experiment_lists.touched_at()),
             alive=Sum("running_count") + Sum("stopping_count"),
             waiting=Sum("waiting_count"),
             mark=Sum("version") + Sum("pk"),

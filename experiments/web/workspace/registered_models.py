@@ -18,11 +18,12 @@ from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_safe
 
-from experiments import downloads, filters
+from experiments import downloads
+from experiments.filters import experiment_lists
 from experiments.messages import plural
 from experiments.models import Experiment, Invalid, Model, Project, Refused, Trial, User
 from experiments.models.references import naming
-from experiments.models.registered_model import MAX_NETWORK
+from experiments.models.workspace.registered_model import MAX_NETWORK
 from experiments.permissions import may, require
 from experiments.query_parameters import choice, number, text
 from experiments.web.experiment.artifacts import download_response
@@ -54,7 +55,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         for name in ("q", "project")
     }
     published = request.GET.get("published", "")
-    for name, sentence in filters.missing_names(workspace, project=query["project"]).items():
+    for name, sentence in experiment_lists.missing_names(workspace, project=query["project"]).items():
         note_fault(request, name, sentence)
     rows = workspace.models.among(**query, is_published=PUBLISHED.get(published))
     total = rows.count()

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from experiments.messages import plural
 from experiments.models import Invalid, Part, Refused, RetentionRule, Workspace, status
-from experiments.models.retention import MOST_DAYS, MOST_KEPT
+from experiments.models.workspace.retention import MOST_DAYS, MOST_KEPT
 from experiments.permissions import require, require_administrator
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes

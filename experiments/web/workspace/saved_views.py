@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.models import Experiment, Invalid, Refused, User, Workspace
-from experiments.models.saved_view import MAX_NAME, SavedView, kept
+from experiments.models.workspace.saved_view import MAX_NAME, SavedView, kept
 from experiments.permissions import may, may_change_view, require, require_own_view
 from experiments.query_parameters import text
 from experiments.web.ui.controls import Tab

@@ -3,13 +3,13 @@
 from django.urls import path
 
 from . import (
-    begin,
+    getting_started,
     home,
     index,
     leaderboard,
     members,
     model_add,
-    needs,
+    needs_attention,
     projects,
     registered_models,
     retention,
@@ -23,12 +23,12 @@ MODEL = W + "models/<slug:model_id>/"
 
 urlpatterns = [
     path("", home.everywhere, name="home"),
-    path("needs/dismiss/", needs.dismiss, name="needs-dismiss"),
+    path("needs/dismiss/", needs_attention.dismiss, name="needs-dismiss"),
     path("workspaces/", index.index, name="workspaces"),
     path("workspaces/new/", index.new, name="workspace-new"),
     path("w/<slug:workspace_slug>/", home.show, name="workspace"),
-    path(W + "sample/", begin.sample, name="sample"),
-    path(W + "python/", begin.python, name="python"),
+    path(W + "sample/", getting_started.sample, name="sample"),
+    path(W + "python/", getting_started.python, name="python"),
     path("projects/", projects.everywhere, name="projects-everywhere"),
     path(W + "projects/", projects.index, name="projects"),
     path(W + "projects/name-check/", projects.name_check, name="project-name-check"),

@@ -32,7 +32,7 @@ from experiments.scheduler.estimate import Estimate, estimates
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.compute import utilization
 from experiments.web.dashboards.audience import Audience
-from experiments.web.dashboards.drawing import drawing_of
+from experiments.web.dashboards.tile_content import drawing_of
 from experiments.web.ui import descriptions
 from experiments.web.ui import estimates as estimate_texts
 from experiments.web.ui.fragments import Live
@@ -41,7 +41,7 @@ from experiments.web.ui.requests import SignedInRequest
 
 from . import wall_turns
 from .index import get_workspace
-from .needs import needs
+from .needs_attention import needs
 
 RUNS, WORKERS, NEEDS = 5, 7, 5
 ROWS = 8  # of the leaderboard

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from experiments.models import Model, Settings, Trial
 from experiments.models.settings.execution import LITERAL
-from experiments.runner import allowed
+from experiments.runner import allow_lists
 from experiments.runner.boundary import BoundaryError
 from experiments.runner.code import packages
 from experiments.runner.code.checkout import Repositories, SourceError
@@ -134,8 +134,8 @@ class Setup:
         tree = None
         if settings.repository:
             try:
-                allowed.check_repository(settings.repository)
-            except allowed.NotAllowed as refusal:
+                allow_lists.check_repository(settings.repository)
+            except allow_lists.NotAllowed as refusal:
                 raise SetupFailed(str(refusal)) from refusal
             commit = self.trial.revision.resolved.get("commit") or self._resolve_commit()
             tree = sources.tree(settings.repository, commit, is_cancelled=self.is_cancelled)
@@ -312,8 +312,8 @@ class Setup:
                 "the worker (--image) specifies an image."
             )
         try:
-            allowed.check_container_arguments(settings.image_arguments)
-        except allowed.NotAllowed as refusal:
+            allow_lists.check_container_arguments(settings.image_arguments)
+        except allow_lists.NotAllowed as refusal:
             raise SetupFailed(str(refusal)) from refusal
         setup = [settings.setup_script]
         if place.requirements:

@@ -8,8 +8,8 @@ from http.client import HTTPException
 from pathlib import Path, PurePath
 
 from experiments.models import Keeping, Model
-from experiments.models.registered_model import LOCAL
-from experiments.runner import allowed, checked_http
+from experiments.models.workspace.registered_model import LOCAL
+from experiments.runner import allow_lists, checked_http
 from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.safe_files import OutsideFolder, link_or_copy
 from experiments.runner.tool_process import Cancelled, locked
@@ -86,5 +86,5 @@ def _pieces(destination: str, name: str) -> Iterator[bytes]:
         with checked_http.open_url(url, timeout_s=FETCH_TIMEOUT_S) as response:
             while piece := response.read(1 << 20):
                 yield piece
-    except (allowed.NotAllowed, OSError, HTTPException, ValueError) as error:
+    except (allow_lists.NotAllowed, OSError, HTTPException, ValueError) as error:
         raise StoreError(f"{url} cannot be read: {error}") from error

@@ -19,11 +19,11 @@ from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.output.json_metric import NoMetric, expand_path
 from experiments.runner.safe_files import OutsideFolder
 from experiments.runner.trial_folder import environment
-from experiments.worker import objective
 from experiments.worker.errors import SetupFailed
-from experiments.worker.metric_file import MetricFile
-from experiments.worker.previous_output import previous_output, removed_attempt
+from experiments.worker.output import objective
+from experiments.worker.output.metric_file import MetricFile
 from experiments.worker.setup.environment import Place, Setup
+from experiments.worker.setup.previous_output import previous_output, removed_attempt
 
 if TYPE_CHECKING:
     from experiments.worker.trial_run import TrialRun

@@ -14,9 +14,9 @@ import pytest
 from django.utils import timezone
 
 from experiments.models import Channel, Delivery, Invalid, Kind, Occurrence, Refused, Role
+from experiments.scheduler.expired_rows import purge
 from experiments.scheduler.notifications import outbox, webhook
 from experiments.scheduler.notifications.fan_out import expand
-from experiments.scheduler.retention import purge
 from tests.people import end_all
 from tests.repository_rules.repository import ROOT
 from tests.scheduler.notifications.sending import at, deliver

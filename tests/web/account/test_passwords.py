@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from experiments.models import SignInLink, User
-from experiments.web.account import limits
+from experiments.web.account import sign_in_limit
 from tests.console.test_settings import settings_with
 from tests.repository_rules.repository import ROOT
 from tests.support.processes import manage
@@ -31,7 +31,7 @@ def sign_in(client: Client, password: str, *, name: str = "bob", at: str = "192.
 
 
 def test_after_ten_wrong_passwords_not_even_the_right_one_opens_for_a_while(client, bob):
-    for _ in range(limits.FAILURES_OF_ONE_NAME):
+    for _ in range(sign_in_limit.FAILURES_OF_ONE_NAME):
         assert sign_in(client, "wrong").status_code == 200
     answer = sign_in(client, "bob-knows")
     assert answer.status_code == 429 and answer["Retry-After"] == "900"
@@ -50,7 +50,7 @@ def test_after_ten_wrong_passwords_not_even_the_right_one_opens_for_a_while(clie
 def test_a_name_that_nobody_has_is_treated_like_one_that_somebody_has(client, bob):
     answers = []
     for name in ("bob", "nobody"):
-        for _ in range(limits.FAILURES_OF_ONE_NAME + 1):
+        for _ in range(sign_in_limit.FAILURES_OF_ONE_NAME + 1):
             answer = sign_in(client, "wrong", name=name)
         answers.append(re.sub(rb'value="[^"]*"', b"", answer.content))
         assert answer.status_code == 429
@@ -59,14 +59,14 @@ def test_a_name_that_nobody_has_is_treated_like_one_that_somebody_has(client, bo
 
 def test_the_right_password_forgets_the_wrong_ones(client, bob):
     for _ in range(3):
-        for _ in range(limits.FAILURES_OF_ONE_NAME - 1):
+        for _ in range(sign_in_limit.FAILURES_OF_ONE_NAME - 1):
             sign_in(client, "wrong")
         assert sign_in(client, "bob-knows").status_code == 302
         client.post(reverse("sign-out"))
 
 
 def test_many_names_from_one_address_are_too_many(client, bob, settings):
-    for number in range(limits.FAILURES_OF_ONE_ADDRESS):
+    for number in range(sign_in_limit.FAILURES_OF_ONE_ADDRESS):
         sign_in(client, "wrong", name=f"guess-{number}")
     assert sign_in(client, "bob-knows").status_code == 429
     assert sign_in(client, "bob-knows", at="192.0.2.8").status_code == 302
@@ -75,7 +75,7 @@ def test_many_names_from_one_address_are_too_many(client, bob, settings):
 def test_the_administrations_door_counts_too(client, db):
     User.objects.create_superuser("root", password="root-knows")
     door = reverse("admin:login")
-    for _ in range(limits.FAILURES_OF_ONE_NAME):
+    for _ in range(sign_in_limit.FAILURES_OF_ONE_NAME):
         client.post(door, {"username": "root", "password": "wrong"}, REMOTE_ADDR="192.0.2.7")
     client.post(door, {"username": "root", "password": "root-knows"}, REMOTE_ADDR="192.0.2.7")
     assert "_auth_user_id" not in client.session
@@ -83,13 +83,13 @@ def test_the_administrations_door_counts_too(client, db):
 
 
 def test_an_address_behind_a_proxy_is_believed_only_of_a_trusted_proxy(client, bob, settings):
-    for number in range(limits.FAILURES_OF_ONE_NAME):
+    for number in range(sign_in_limit.FAILURES_OF_ONE_NAME):
         sign_in(client, "wrong", **{"X-Forwarded-For": f"203.0.113.{number}"})
     assert sign_in(client, "bob-knows", **{"X-Forwarded-For": "203.0.113.99"}).status_code == 429
     settings.TRUSTED_PROXIES = [ip_network("192.0.2.0/24")]
     # What the client itself wrote stands on the left; what the proxies saw, on the right.
     forged = {"X-Forwarded-For": "1.2.3.4, 203.0.113.5, 192.0.2.9"}
-    for _ in range(limits.FAILURES_OF_ONE_NAME):
+    for _ in range(sign_in_limit.FAILURES_OF_ONE_NAME):
         sign_in(client, "wrong", **forged)
     assert sign_in(client, "bob-knows", **{"X-Forwarded-For": "5.6.7.8, 203.0.113.5"}).status_code == 429
     assert sign_in(client, "bob-knows", **{"X-Forwarded-For": "203.0.113.6"}).status_code == 302
@@ -198,15 +198,15 @@ def test_a_mail_server_that_is_away_changes_nothing_in_the_answer(client, bob_wi
 
 
 def test_nobodys_box_is_flooded(client, bob_with_mail, post):
-    for number in range(limits.RESETS_TO_ONE_ADDRESS + 5):
+    for number in range(sign_in_limit.RESETS_TO_ONE_ADDRESS + 5):
         assert ask(client, at=f"192.0.2.{number}")["Location"] == reverse("password-reset-sent")
     ask(client, "Bob@Example.org", at="192.0.2.100")
-    eventually(lambda: len(post) == limits.RESETS_TO_ONE_ADDRESS, what="the letters")
-    for number in range(limits.RESETS_FROM_ONE_CLIENT):
+    eventually(lambda: len(post) == sign_in_limit.RESETS_TO_ONE_ADDRESS, what="the letters")
+    for number in range(sign_in_limit.RESETS_FROM_ONE_CLIENT):
         assert ask(client, f"guess-{number}@example.org", at="192.0.2.200").status_code == 302
     answer = ask(client, "guess-more@example.org", at="192.0.2.200")
     assert answer.status_code == 429 and b"Too many password resets from your address" in answer.content
-    assert len(post) == limits.RESETS_TO_ONE_ADDRESS
+    assert len(post) == sign_in_limit.RESETS_TO_ONE_ADDRESS
 
 
 @pytest.mark.parametrize("to", ["", "no address", "a@b\r\nBcc: all@example.org", "x" * 400 + "@example.org"])
@@ -269,7 +269,7 @@ def test_the_page_about_people_names_every_variable_of_theirs():
     read = set(
         re.findall(r'_(?:chosen|networks)\(\s*"(\w+)"', (ROOT / "console" / "settings.py").read_text())
     )
-    text = (ROOT / "docs" / "people.md").read_text()
+    text = (ROOT / "docs" / "admin" / "people.md").read_text()
     read = {name for name in read if "EMAIL" in name or "REMOTE" in name or "PROXIES" in name}
     assert len(read) == 4 and [name for name in read if f"`{name}`" not in text] == []
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from experiments import database_clock
 from experiments.models import AuditEntry, SignInLink, Token, audit
-from experiments.scheduler.retention import purge
+from experiments.scheduler.expired_rows import purge
 from tests.people import as_
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.models import Dashboard, Experiment, SavedView
-from experiments.web.dashboards.numbers import FIGURES
+from experiments.web.dashboards.tile_numbers import FIGURES
 from tests.people import as_
 
 INDEX = "/w/lab/dashboards/"

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from experiments.models import Dashboard, Experiment, Invalid, Project, Refused, SavedView, Tile
 from experiments.models.dashboards import dashboard as dashboards
-from experiments.web.dashboards.drawing import DRAW
+from experiments.web.dashboards.tile_content import DRAW
 from tests.people import as_
 from tests.web.dashboards.pages import INDEX, fill, page, places, url_of
 

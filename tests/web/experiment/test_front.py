@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from experiments.models import Experiment, Hypervolume, Point
 from experiments.scheduler import hypervolume, importance
-from tests.models.test_front import TWO, fill, result, settle
+from tests.models.test_pareto_front import TWO, fill, result, settle
 from tests.people import as_, make_settings
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 
 from experiments.models import Trial
-from experiments.models.log import HEAD_BYTES, PIECE_BYTES
+from experiments.models.trial.log import HEAD_BYTES, PIECE_BYTES
 from experiments.web.trial import logs
 from tests.web.trial.test_page import as_, lines, printed, url_of
 from tests.web.ui.test_front_end_rules import contrast, tokens

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from experiments.models import Event, Experiment, Failure, LogPiece, Outcome, Point, Queue, Settings, Trial
-from experiments.models.log import HEAD_BYTES, PIECE_BYTES, TAIL_BYTES
+from experiments.models.trial.log import HEAD_BYTES, PIECE_BYTES, TAIL_BYTES
 from experiments.web.trial import logs
 from tests.models.test_matrix import STATES
 from tests.people import as_, end_all, look_at

@@ -97,7 +97,7 @@ def test_every_style_sheet_is_linked_once_and_the_one_that_names_the_layers_firs
     assert linked[0] == "css/tokens.css"
     assert len(linked) == len(set(linked))
     assert set(linked) <= there
-    assert there - set(linked) <= {"css/components/wall.css", "css/admin.css", "css/patterns.css"}, (
+    assert there - set(linked) <= {"css/pages/wall.css", "css/admin.css", "css/patterns.css"}, (
         "these have pages of their own"
     )
 

@@ -125,7 +125,7 @@ def test_owners_set_and_remove_limits(fill, lab, alice, bob):
 def test_weeks_and_months_begin_on_their_first_day():
     from django.http import QueryDict
 
-    from experiments.filters.usage import UsageQuery
+    from experiments.reports.usage import UsageQuery
 
     today = datetime(2026, 11, 29, tzinfo=UTC).date()
     weeks = UsageQuery.of(QueryDict("last=30d&step=week"), today).periods()

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from experiments import database_clock
 from experiments.models import LogPiece, Outcome, Part, RetentionRule, Trial
-from experiments.models.retention import mark_removed
+from experiments.models.workspace.retention import mark_removed
 from experiments.scheduler import retention_rules
 from tests.people import as_
 

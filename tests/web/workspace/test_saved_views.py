@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 
 from experiments.models import Experiment, Invalid, Refused, Role, SavedView
-from experiments.models import saved_view as saved_views
+from experiments.models.workspace import saved_view as saved_views
 from tests.people import as_
 from tests.web.trial.test_table import many, numbers
 

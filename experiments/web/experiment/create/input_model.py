@@ -8,9 +8,9 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from experiments.filters import whole
+from experiments.filters.experiment_lists import whole
 from experiments.models import Experiment, ExperimentState, Invalid, Model, Refused, Settings
-from experiments.models.registered_model import ModelQuerySet
+from experiments.models.workspace.registered_model import ModelQuerySet
 from experiments.permissions import may, require
 from experiments.query_parameters import text
 from experiments.web.experiment.page import get_experiment, refused, url_of

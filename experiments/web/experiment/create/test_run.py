@@ -9,7 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from experiments.models import Experiment, Trial, TrialState, User
-from experiments.models.experiment.details import TRY
+from experiments.models.experiment.creation import TRY
 from experiments.runner.output.number_choice import Piece, number_pieces
 from experiments.web.trial.logs import window
 

@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.utils.timezone import get_current_timezone_name
 
-from experiments import filters
+from experiments.filters import experiment_lists
 from experiments.models import Experiment, Queue, User, Workspace
 from experiments.models.settings.settings import Settings, draw_seed
 from experiments.web.ui import key_value_rows
@@ -56,7 +56,7 @@ class CreateForm(ExperimentForm):
         self.fields["metric"].error_messages["required"] = "Enter the metric to optimize, e.g. accuracy."
         queue = field_of(self, "queue", QueueField)
         queue.queryset = Queue.objects.granted_to(workspace)
-        queue.served = filters.served_queues()
+        queue.served = experiment_lists.served_queues()
         self.initial.setdefault("project", workspace.projects.filter(name="Default").first())
         self.initial["queue"] = self.initial.get("queue") or Queue.default()
         self.initial.setdefault("seed", draw_seed())

@@ -10,7 +10,7 @@ from typing import Any
 from django import forms
 from django.forms.models import ModelChoiceIterator
 
-from experiments import filters
+from experiments.filters import experiment_lists
 from experiments.models import Experiment, ExperimentState, Queue, Settings
 from experiments.models.settings import LOCKED
 from experiments.web.experiment.edit.settings_diff import label_of, text_of
@@ -81,7 +81,7 @@ class EditForm(ExperimentForm):
         current, field = self.experiment.queue, field_of(self, "queue", QueueField)
         field.queryset = Queue.objects.granted_to(self.workspace)
         field.empty_label = f"{current} (current)" if current else "None"
-        field.served = filters.served_queues()
+        field.served = experiment_lists.served_queues()
         # A double click asks for the queue that the first click moved to: not offered, but accepted.
         offered = ModelChoiceIterator(field)
         field.choices = [

@@ -1,0 +1,1 @@
+"""NNI's REST API for one experiment."""

@@ -1,0 +1,1 @@
+"""Endpoints of a workspace, and of what belongs to it."""

@@ -1,0 +1,1 @@
+"""Workspaces, and what belongs to them: projects, saved views, registered models, retention."""
