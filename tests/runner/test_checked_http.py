@@ -149,6 +149,6 @@ def entries(addresses):
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
 
 
-def names(known):
+def names(addresses):
     real = socket.getaddrinfo
-    return lambda host, *rest, **more: entries(known[host]) if host in known else real(host, *rest, **more)
+    return lambda host, *rest, **more: entries(addresses[host]) if host in addresses else real(host, *rest, **more)
